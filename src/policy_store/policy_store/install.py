@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from policy_core.bundle.bundle import (
     Bundle,
     hosted_file,
     list_policies,
+    model_sha256,
     stated_hashes,
 )
 from policy_core.bundle.load import load_bundle
@@ -286,14 +288,21 @@ def _require_survived(policy: AnyBundle) -> None:
         if not key.startswith(SENSITIVITY):
             continue
         report, backend = policy.report(key) or {}, key.removeprefix(SENSITIVITY)
-        survived = report.get("survived_error_mps")
-        if isinstance(survived, (int, float)) and survived >= estimation.error_mps:
-            continue
-        known = "none" if survived is None else f"{survived} m/s"
-        raise PolicyError(
-            f"{policy.file}: estimation.error_mps: expected an error that the policy survives "
-            f"with {backend} ({known}, as its report says), found {estimation.error_mps:g} m/s"
-        )
+        if report.get("model_sha256") != model_sha256(policy.contract, backend):
+            raise PolicyError(
+                f"{policy.file}: reports.{key}: expected a report about the model in the bundle, "
+                "found one about another; measure again with `model_tools sensitivity --record`"
+            )
+        stated = report.get("survived_error_mps", math.nan)
+        survived = float(stated) if type(stated) in (int, float) else math.nan
+        if not estimation.error_mps <= survived < math.inf:
+            shown = "none" if math.isnan(survived) else f"{survived:g} m/s"
+            raise PolicyError(
+                f"{policy.file}: estimation.error_mps: expected at most the error that the policy "
+                f"survives with {backend}, {shown} as {key} says, found "
+                f"{estimation.error_mps:g} m/s; state the estimator's error on your robot, and "
+                "train the policy with it"
+            )
 
 
 def _require_same(folder: Path, hashes: dict[str, str], path: Path, left: Sequence[str]) -> None:

@@ -284,6 +284,9 @@ ESTIMATION = """estimation:
         ({"survived_error_mps": 0.04}, True),
         ({"survived_error_mps": None}, True),
         ({"survived_error_mps": "much"}, True),
+        ({"survived_error_mps": float("inf")}, True),
+        ({"survived_error_mps": True}, True),
+        ({"survived_error_mps": 1.0, "model_sha256": "0" * 64}, True),
         ({}, True),
         (None, False),
     ],
@@ -300,7 +303,8 @@ def test_policy_that_does_not_survive_the_stated_error_of_its_estimator_is_refus
     if survived is not None:
         report = bundle / "reports" / "sensitivity_onnx.json"
         report.parent.mkdir()
-        report.write_text(json.dumps(survived), "utf-8")
+        model = sha256_file(bundle / "policy.onnx")
+        report.write_text(json.dumps({"model_sha256": model, **survived}), "utf-8")
         entry = f"{{file: reports/{report.name}, sha256: {sha256_file(report)}}}"
         with (bundle / "policy.yaml").open("a") as file:
             file.write(f"reports: {{sensitivity_onnx: {entry}}}\n")

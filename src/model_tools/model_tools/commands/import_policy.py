@@ -180,8 +180,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     )
     nominal = None if todos else load_bundle(given.output, kind=JointBundle).contract.nominal
     if not todos and nominal is None:
-        outcome += "; no walk was judged: --simulate tries the policy and measures its nominal "
-        "figures"
+        outcome += (
+            "; no walk was judged: --simulate tries the policy and measures its nominal figures"
+        )
     suspicions = () if todos else find_suspicions(given.output)
     return CommandResult(
         document={

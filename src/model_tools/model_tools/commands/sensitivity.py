@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from model_tools.commands.evaluate import add_trials, run_trials
+from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult, add_bundle
 
 ERRORS_MPS = "0,0.05,0.1,0.2,0.4"
@@ -53,7 +54,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     Returns:
         The content of sensitivity.json.
     """
-    from model_tools.files.contract_text import keep_report
+    from model_tools.files.contract_text import keep_report, require_room
     from model_tools.files.report_page import write_page
     from model_tools.prove.evaluation.plan import load_plan
     from model_tools.prove.evaluation.sensitivity import (
@@ -69,6 +70,10 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     bundle = load_bundle(bundle_folder(str(given.bundle)))
     plan = usual_plan(bundle) if given.plan is None else load_plan(given.plan)
+    if given.record:
+        for backend in plan.backends:
+            key = SENSITIVITY + backend
+            require_room(bundle.path, key, f"{key}.json", force=given.force)
     found = run_trials(given, with_errors(plan, given.errors), [bundle])
     estimation = bundle.contract.estimation
     figures = sensitivity(found, None if estimation is None else estimation.error_mps)
@@ -77,7 +82,12 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     write_page(report, given.output / HTML_FILE)
     text, backend = [*report.parts, f"report in {given.output}"], figures["backend"]
     error: PolicyError | OSError | None = None
-    if given.record:
+    if given.record and figures["not_done"]:
+        error = ToolError(
+            f"{given.output}: expected a result of every trial, found none of "
+            f"{figures['not_done']}; nothing was recorded"
+        )
+    elif given.record:
         try:
             kept = keep_report(
                 bundle.path,

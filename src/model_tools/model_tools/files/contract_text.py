@@ -20,6 +20,7 @@ from model_tools.errors import ToolError
 from model_tools.files.outputs import new_file
 from policy_core.bundle.bundle import CONTRACT_FILE, REPORT_FOLDER, file_entry, model_sha256
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.store import RECORD_FILE
 
 _WIDTH = 84  # PyYAML breaks a line after the word that exceeds the width
 _INDENT = "  "
@@ -126,6 +127,21 @@ def read_models(report: Path) -> set[str]:
         return set()
 
 
+def require_room(bundle: Path, key: str, name: str, *, force: bool) -> None:
+    """Raise unless a report may be kept in a bundle; see `keep_report`."""
+    if (bundle / RECORD_FILE).exists():
+        raise ToolError(
+            f"{bundle}: expected the folder of a bundle, to which a report is added, found an "
+            "installed version, whose files are fixed; use the bundle that was installed"
+        )
+    reports, file = load_bundle(bundle).contract.reports, bundle / REPORT_FOLDER / name
+    there = reports[key].file if key in reports else file if file.exists() else None
+    if there is not None and not force:
+        raise ToolError(
+            f"{bundle}: expected no report about {key} yet, found {there}; --force replaces it"
+        )
+
+
 def keep_report(
     bundle: Path,
     backend: str,
@@ -150,6 +166,8 @@ def keep_report(
     Returns:
         The file.
     """
+    key = key or backend
+    require_room(bundle, key, name, force=force)
     loaded = load_bundle(bundle)
     models = [model.artifact(backend)[1] for model in loaded.models]
     there = model_sha256(loaded.contract, backend)
@@ -160,12 +178,6 @@ def keep_report(
         )
     reports = loaded.contract.reports
     file, contract = bundle / REPORT_FOLDER / name, bundle / CONTRACT_FILE
-    key = key or backend
-    if key in reports and not force:
-        raise ToolError(
-            f"{bundle}: expected no report about {key} yet, found {reports[key].file}; --force "
-            "replaces it"
-        )
     with new_file(file, force=force) as growing:
         write(growing)
     entries = {**reports, key: file_entry(file, bundle)}

@@ -21,6 +21,7 @@ from model_tools.files.arrays import (
     read_arrays,
 )
 from model_tools.files.contract_text import read_models, remove_section, set_section
+from policy_core.bundle.body import SENSITIVITY
 from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_core.errors import PolicyError
 from policy_core.interfaces import F32, Tensor
@@ -207,9 +208,9 @@ def drop_reports_of_others(bundle: JointBundle) -> None:
     """Remove reports from the contract that are about other models."""
     reports, artifacts = bundle.contract.reports, bundle.contract.model.artifacts
     kept = {
-        backend: report
-        for backend, report in reports.items()
-        if artifacts[backend].sha256 in read_models(bundle.path / report.file)
+        key: report
+        for key, report in reports.items()
+        if artifacts[key.removeprefix(SENSITIVITY)].sha256 in read_models(bundle.path / report.file)
     }
     if kept != reports:
         file = bundle.path / CONTRACT_FILE
@@ -217,5 +218,5 @@ def drop_reports_of_others(bundle: JointBundle) -> None:
         file.write_text(
             set_section(text, "reports", kept) if kept else remove_section(text, "reports"), "utf-8"
         )
-        others = ", ".join(reports[backend].file for backend in reports.keys() - kept.keys())
+        others = ", ".join(reports[key].file for key in reports.keys() - kept.keys())
         _log.warning("%s: left out, since it is not about the model in this bundle", others)

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from model_tools.cli import main
+from model_tools.make.parity import drop_reports_of_others
+from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from testkit.correcting import correcting_bundle
 from testkit.store import tool_refused
@@ -44,12 +46,18 @@ def test_a_walk_with_each_error_and_a_report_that_install_reads(tmp_path: Path) 
     assert load_bundle(bundle).report("sensitivity_onnx") == found
     assert list(load_bundle(bundle).contract.reports) == ["sensitivity_onnx"]  # and no comparison
 
+    drop_reports_of_others(load_bundle(bundle, kind=JointBundle))
+    assert load_bundle(bundle).report("sensitivity_onnx") == found
     contract = bundle / "policy.yaml"
     text = contract.read_text("utf-8")
     contract.write_text(text.replace("error_mps: 0.05", "error_mps: 0.06"), "utf-8")
     tool_refused("install", bundle, "--root", tmp_path / "root")
     contract.write_text(text, "utf-8")
     assert main(["install", str(bundle), "--root", str(tmp_path / "root")]) == 0
+    [installed] = (tmp_path / "root").glob("*/[0-9]*")
+    words[1], words[5] = str(installed), str(tmp_path / "again")
+    tool_refused(*words, "--force")
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.parametrize("errors", ["-0.1", "0.1,much", "inf", "nan"])

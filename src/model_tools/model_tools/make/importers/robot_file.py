@@ -15,7 +15,8 @@ from model_tools.errors import ToolError
 from model_tools.make.importers.action import driven_by_velocity
 from model_tools.make.importers.draft import TODO, Draft
 from policy_core.bundle.resolve import robot_names
-from robot_sim.figures import BodyFigures, figures_file, load_robot
+from robot_sim.errors import SimError
+from robot_sim.figures import BodyFigures, LeggedRobot, figures_file, load_robot
 from robot_sim.legs import make_estimation
 from robot_sim.model_file import load_spec
 
@@ -53,7 +54,7 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
         path: URDF or MJCF file, name of a robot of robot_sim, such as go2, or a folder of figures.
     """
     if figures_file(path).is_file():
-        return _figures(load_robot(path).bodies)
+        return _figures(_legged(path).bodies)
     root = _parsed(path.read_bytes(), str(path))
     if root.tag not in ("robot", "mujoco"):
         raise ToolError(f"{path}: expected a URDF or MJCF file, found the element {root.tag}")
@@ -280,13 +281,23 @@ def put_estimation(draft: Draft, robot: Path | None) -> None:
     terms = [path for path, term in draft.terms() if term.get("term") == "base_lin_vel"]
     if not terms:
         raise ToolError("--estimator: expected a term base_lin_vel, found none")
+    if isinstance(renamed := draft.find(_ROBOT_NAMES), Mapping) and TODO in renamed:
+        draft.ask("estimation", f"answer {_ROBOT_NAMES}, then import again with --estimator")
+        return
     own = dict(zip(_on_robot(draft), draft.find("joints.names"), strict=True))
-    estimation = _plain(asdict(make_estimation(load_robot(robot))))
+    estimation = _plain(asdict(make_estimation(_legged(robot))))
     for link in (link for leg in estimation["legs"] for link in leg["chain"] if "joint" in link):
         link["joint"] = own.get(link["joint"], link["joint"])
     draft.put("estimation", estimation, f"{robot.name}; error as in docs/estimation.md")
     for path in terms:
         draft.put((*path, "source"), "estimator", "--estimator")
+
+
+def _legged(robot: Path) -> LeggedRobot:
+    try:
+        return load_robot(robot)
+    except SimError as error:
+        raise ToolError(f"--robot {error}") from error
 
 
 def _plain(value: Any) -> Any:

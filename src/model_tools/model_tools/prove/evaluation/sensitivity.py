@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,6 +102,10 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
         "stated_error_mps": stated_error_mps,
         "survived_error_mps": survived,
         "not_done": len(found.not_done),
+        "reasons": [
+            f"{count} trials without a result: {reason}"
+            for reason, count in Counter(found.not_done.values()).most_common()
+        ],
         "levels": levels,
     }
 
@@ -149,7 +154,9 @@ def sensitivity_report(figures: dict[str, Any]) -> Report:
                     for level, low, high in zip(levels, lows, highs, strict=True)
                 ],
             ),
-            "survived error: none, since it fails without error"
+            *figures["reasons"],
+            "survived error: none: without error, the lower end of the interval is below "
+            f"{100.0 * required:g} %"
             if survived is None
             else f"survived error: {survived:g} m/s",
             *([] if stated is None else [f"error in the contract: {stated:g} m/s"]),

@@ -362,6 +362,7 @@ def _verdict(content: Node, contract: AnyContract, backend: str) -> tuple[str, b
         failed = survived is None or survived.number() < stated
         most = "no error" if survived is None else f"errors up to {survived.number():g} m/s"
         words = f"survives {most} of base_lin_vel"
+        words += f"; the contract states {stated:g} m/s" if stated else ""
     else:
         return "a report of an unknown kind", False
     return (words, failed) if about else ("about a model that is not in the bundle", True)

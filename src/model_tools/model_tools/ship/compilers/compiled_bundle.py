@@ -25,7 +25,7 @@ from model_tools.ship.compilers.models_to_compile import (
     Samples,
     models_to_compile,
 )
-from policy_core.bundle.body import AnyContract, ComparisonLimits
+from policy_core.bundle.body import SENSITIVITY, AnyContract, ComparisonLimits
 from policy_core.bundle.bundle import (
     CONTRACT_FILE,
     AnyBundle,
@@ -161,7 +161,11 @@ def _enter(folder: Path, made: Mapping[str, Mapping[str, Artifact]]) -> None:
     text, backends = file.read_text("utf-8"), {name for part in made.values() for name in part}
     for key, model in contract.models.items():
         text = _set(text, f"{key}.artifacts", {**model.artifacts, **made[key]})
-    reports = {name: entry for name, entry in contract.reports.items() if name not in backends}
+    reports = {
+        key: entry
+        for key, entry in contract.reports.items()
+        if key.removeprefix(SENSITIVITY) not in backends
+    }
     text = _set(text, "reports", reports)
     text = _set(text, "limits", _limits_of_walking(contract, backends))
     file.write_text(text, "utf-8")
