@@ -70,9 +70,9 @@ class SimulatedRobot:
         if others:
             raise ToolError(
                 f"{contract.name}: expected joints of the simulated {body.name}, found "
-                f"{', '.join(others)}; name the robot with --robot-model (go2, g1, a "
-                "folder of figures, MJCF or URDF), or use a recording of it (compare --rows; "
-                "--rollout or --bag to make a bundle)"
+                f"{', '.join(others)}; name the robot with --robot-model, or `robot` in a "
+                "plan (go2, g1, a folder of figures, MJCF or URDF), or use a recording of it "
+                "(compare --rows; --rollout or --bag to make a bundle)"
             )
 
     def world(self, contract: JointContract, case: WalkCase | None = None) -> WalkingWorld:
