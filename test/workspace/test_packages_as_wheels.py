@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from sysconfig import get_path
 
 import pytest
 
@@ -85,11 +86,13 @@ def test_launch_files_and_bundles_are_inside(installed_wheels: Path) -> None:
 
 def test_the_bundles_of_a_wheel_are_found_by_name(installed_wheels: Path, tmp_path: Path) -> None:
     target = tmp_path / "environment"
-    run_apart(sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", target)
+    run_apart(sys.executable, "-m", "venv", "--without-pip", target)
     shutil.copytree(
         installed_wheels / "share" / "policy_inference", target / "share" / "policy_inference"
     )
     words = ("-c", "from policy_core.bundle.load import shipped_names; print(shipped_names())")
     assert "lite3_walk" in run_apart(
-        target / "bin" / "python", *words, PYTHONPATH=str(installed_wheels)
+        target / "bin" / "python",
+        *words,
+        PYTHONPATH=os.pathsep.join([str(installed_wheels), get_path("purelib")]),
     )

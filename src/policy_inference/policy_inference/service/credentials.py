@@ -81,4 +81,5 @@ def _read_private(file: Path) -> bytes:
 
 
 def _words(error: Exception) -> str:
-    return getattr(error, "reason", None) or str(error)
+    # Without the line of Python's source, which nobody needs.
+    return getattr(error, "reason", None) or str(error).partition(" (_ssl.c:")[0]
