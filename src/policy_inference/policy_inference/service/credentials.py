@@ -81,5 +81,5 @@ def _read_private(file: Path) -> bytes:
 
 
 def _words(error: Exception) -> str:
-    # Without the line of Python's source, which nobody needs.
+    # Without the line of Python's source, which differs between its versions.
     return getattr(error, "reason", None) or str(error).partition(" (_ssl.c:")[0]
