@@ -92,8 +92,9 @@ def test_faults_over_and_over_do_not_grow_memory_without_bound() -> None:
     assert robot.is_in(Mode.RUN)
 
 
-CHUNK_TICKS, CHUNK_BYTES = 500, 3000
-"""A few bytes per tick: a plan, its predecessor and integers take others' place."""
+CHUNK_TICKS, CHUNK_BYTES = 1000, 6000
+"""A few bytes per tick: a plan, its predecessor and integers take others' place, 4000 bytes in all
+however many ticks there are."""
 
 
 @pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "ensemble"])
