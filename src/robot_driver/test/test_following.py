@@ -32,9 +32,8 @@ from robot_driver.interfaces import (
 from testkit.numbers import numbers_in
 
 from .holding_arm import FIGURES, ArmState
+from .test_holding_arm import MS, RUN, arm_wire_command
 
-RUN = 3
-MS = 1_000_000
 LOWEST = FIGURES.lowest_rad - FIGURES.position_margin_rad
 HIGHEST = FIGURES.highest_rad + FIGURES.position_margin_rad
 MOST_EFFORT = 3.0 * FIGURES.largest_torque_nm[0]
@@ -49,14 +48,8 @@ def arm_command(
     for name, column in columns.items():
         values[:, {"position": POSITION, "velocity": VELOCITY, "effort": EFFORT,
                    "stiffness": STIFFNESS, "damping": DAMPING}[name]] = column  # fmt: skip
-    return WireCommand(
-        sequence=sequence,
-        mode=mode,
-        valid_for_ns=valid_ms * MS,
-        values=values,
-        effort_limit=np.full(3, 3.0),
-        received_ns=at_ms * MS,
-    )
+    made = arm_wire_command(sequence, mode, np.zeros(3), at_ms * MS, valid_ms)
+    return replace(made, values=values)
 
 
 def arm_state(effort: Any = 0.0, position: Any = 0.0) -> ArmState:

@@ -73,7 +73,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     if given.record:
         for backend in plan.backends:
             key = SENSITIVITY + backend
-            require_room(bundle.path, key, f"{key}.json", force=given.force)
+            require_room(bundle, key, f"{key}.json", force=given.force)
     found = run_trials(given, with_errors(plan, given.errors), [bundle])
     estimation = bundle.contract.estimation
     figures = sensitivity(found, None if estimation is None else estimation.error_mps)

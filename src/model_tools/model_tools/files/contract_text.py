@@ -18,7 +18,13 @@ import yaml
 
 from model_tools.errors import ToolError
 from model_tools.files.outputs import new_file
-from policy_core.bundle.bundle import CONTRACT_FILE, REPORT_FOLDER, file_entry, model_sha256
+from policy_core.bundle.bundle import (
+    CONTRACT_FILE,
+    REPORT_FOLDER,
+    AnyBundle,
+    file_entry,
+    model_sha256,
+)
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.store import RECORD_FILE
 
@@ -127,18 +133,18 @@ def read_models(report: Path) -> set[str]:
         return set()
 
 
-def require_room(bundle: Path, key: str, name: str, *, force: bool) -> None:
+def require_room(bundle: AnyBundle, key: str, name: str, *, force: bool) -> None:
     """Raise unless a report may be kept in a bundle; see `keep_report`."""
-    if (bundle / RECORD_FILE).exists():
+    if (bundle.path / RECORD_FILE).exists():
         raise ToolError(
-            f"{bundle}: expected the folder of a bundle, to which a report is added, found an "
+            f"{bundle.path}: expected the folder of a bundle, to which a report is added, found an "
             "installed version, whose files are fixed; use the bundle that was installed"
         )
-    reports, file = load_bundle(bundle).contract.reports, bundle / REPORT_FOLDER / name
+    reports, file = bundle.contract.reports, bundle.path / REPORT_FOLDER / name
     there = reports[key].file if key in reports else file if file.exists() else None
     if there is not None and not force:
         raise ToolError(
-            f"{bundle}: expected no report about {key} yet, found {there}; --force replaces it"
+            f"{bundle.path}: expected no report about {key} yet, found {there}; --force replaces it"
         )
 
 
@@ -166,9 +172,8 @@ def keep_report(
     Returns:
         The file.
     """
-    key = key or backend
-    require_room(bundle, key, name, force=force)
-    loaded = load_bundle(bundle)
+    loaded, key = load_bundle(bundle), key or backend
+    require_room(loaded, key, name, force=force)
     models = [model.artifact(backend)[1] for model in loaded.models]
     there = model_sha256(loaded.contract, backend)
     if there != sha256:

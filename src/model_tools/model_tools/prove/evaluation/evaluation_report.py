@@ -137,8 +137,13 @@ def _sentences(found: Evaluated) -> Iterator[str]:
             f"p = {mcnemar(better, worse):.3g} (McNemar)"
         )
     if not holds(found):
-        reasons = (found.not_done.get(task.key) for task in found.tasks)
-        yield from (f"trials without a result: {one}" for one in dict.fromkeys(reasons) if one)
+        yield from missing_results(found)
+
+
+def missing_results(found: Evaluated) -> Iterator[str]:
+    """Yield why trials have no result, each reason once."""
+    reasons = (found.not_done.get(task.key) for task in found.tasks)
+    yield from (f"trials without a result: {one}" for one in dict.fromkeys(reasons) if one)
 
 
 def _differences(differences: Sequence[dict[str, Any]]) -> Iterator[Part]:

@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.prove.evaluation.evaluate import Evaluated, succeeded
-from model_tools.prove.evaluation.evaluation_report import UNITS
+from model_tools.prove.evaluation.evaluation_report import UNITS, missing_results
 from model_tools.prove.evaluation.plan import Plan
 from model_tools.prove.evaluation.statistics import wilson
 from model_tools.prove.evaluation.summary import mean_interval
@@ -102,10 +101,7 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
         "stated_error_mps": stated_error_mps,
         "survived_error_mps": survived,
         "not_done": len(found.not_done),
-        "reasons": [
-            f"{count} trials without a result: {reason}"
-            for reason, count in Counter(found.not_done.values()).most_common()
-        ],
+        "reasons": [*missing_results(found)],
         "levels": levels,
     }
 
