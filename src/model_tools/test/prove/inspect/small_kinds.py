@@ -8,11 +8,11 @@ import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
-from policy_core.interfaces import F32
+from ...make.act.small_checkpoints import write_checkpoint
 
 STATE, ACTION, CAMERA = "observation.state", "action", "observation.images.top.left"
 FEATURES = {
@@ -29,65 +29,29 @@ CONFIG = {
     "output_features": {ACTION: {"type": "ACTION", "shape": [3]}},
     "normalization_mapping": {"VISUAL": "MEAN_STD", "STATE": "MEAN_STD", "ACTION": "MIN_MAX"},
 }
-NORMALISER, UNNORMALISER = "normaliser.safetensors", "unnormaliser.safetensors"
 
 
-def lerobot_weights() -> dict[str, F32]:
-    """Return the tensors whose sizes the configuration states."""
+def lerobot_files(
+    folder: Path, *, config: Mapping[str, object] = CONFIG, is_old: bool = False
+) -> Path:
+    """Write a checkpoint as LeRobot 0.4 does, or as 0.3: with statistics inside the weights."""
     sizes = {
         "encoder_robot_state_input_proj.weight": (4, 2),
         "action_head.weight": (3, 4),
         "decoder_pos_embed.weight": (10, 4),
     }
-    return {f"model.{name}": np.ones(size, np.float32) for name, size in sizes.items()}
-
-
-def lerobot_statistics() -> tuple[dict[str, F32], dict[str, F32]]:
-    """Return those of the inputs and of the action, as processors hold them."""
-    inputs = {
-        f"{STATE}.mean": np.zeros(2),
-        f"{STATE}.std": np.ones(2),
-        f"{CAMERA}.mean": np.zeros((3, 1, 1)),
-        f"{CAMERA}.std": np.ones((3, 1, 1)),
+    statistics = {
+        f"{STATE}.mean": np.zeros(2, np.float32),
+        f"{STATE}.std": np.ones(2, np.float32),
+        f"{CAMERA}.mean": np.zeros((3, 1, 1), np.float32),
+        f"{CAMERA}.std": np.ones((3, 1, 1), np.float32),
+        f"{ACTION}.min": -np.ones(3, np.float32),
+        f"{ACTION}.max": np.ones(3, np.float32),
     }
-    action = {f"{ACTION}.min": -np.ones(3), f"{ACTION}.max": np.ones(3)}
-    return _float32(inputs), _float32(action)
-
-
-def lerobot_files(folder: Path, *, config: Mapping[str, object] = CONFIG) -> Path:
-    """Write a checkpoint as LeRobot 0.4 does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config))
-    save_file(lerobot_weights(), folder / "model.safetensors")
-    for name, step, file, tensors in zip(
-        ("preprocessor", "postprocessor"),
-        ("normalizer_processor", "unnormalizer_processor"),
-        (NORMALISER, UNNORMALISER),
-        lerobot_statistics(),
-        strict=True,
-    ):
-        steps = [
-            {"registry_name": "device_processor", "config": {"device": "cpu"}},
-            {"registry_name": step, "state_file": file},
-        ]
-        (folder / f"policy_{name}.json").write_text(json.dumps({"name": name, "steps": steps}))
-        save_file(tensors, folder / file)
-    return folder
-
-
-def old_checkpoint(folder: Path) -> Path:
-    """Write a checkpoint as LeRobot 0.3 does: statistics inside the weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    tensors = lerobot_weights()
-    for owner, values in zip(
-        ("normalize_inputs", "unnormalize_outputs"), lerobot_statistics(), strict=True
-    ):
-        for name, value in values.items():
-            feature, _, kind = name.rpartition(".")
-            tensors[f"{owner}.buffer_{feature.replace('.', '_')}.{kind}"] = value
-    save_file(tensors, folder / "model.safetensors")
-    return folder
+    weights = {f"model.{name}": np.ones(size, np.float32) for name, size in sizes.items()}
+    return write_checkpoint(
+        folder, dict(config), tensors=weights, statistics=statistics, is_old=is_old
+    )
 
 
 def write_dataset_outside(folder: Path, *, version: str = "v3.0") -> Path:
@@ -112,24 +76,31 @@ def write_dataset_outside(folder: Path, *, version: str = "v3.0") -> Path:
     return folder
 
 
-def rknn(file: Path, *, version: int = 6) -> Path:
-    """Write a model with the input `obs` [1, 6] and no output."""
+def rknn_content(
+    qnt_type: str = "int8", target: str = "rk3588", version: int = 6, **tensors: list[int]
+) -> bytes:
+    """Return a whole file; tensors are inputs, and outputs from `actions` on."""
+    tensors = tensors or {"obs": [1, 6], "actions": [1, 2]}
+    sides = ["output" if name in ("actions", "h_out") else "input" for name in tensors]
     text = json.dumps(
         {
             "version": "2.5.0",
-            "target_platform": ["rk3588"],
+            "target_platform": [target],
             "norm_tensor": [
-                {"tensor_id": 0, "url": "obs", "size": [1, 6], "dtype": {"qnt_type": ""}}
+                {"tensor_id": place, "url": name, "size": size, "dtype": {"qnt_type": qnt_type}}
+                for place, (name, size) in enumerate(tensors.items())
             ],
-            "graph": [{"left": "input", "left_tensor_id": 0, "right_tensor_id": 0}],
+            "graph": [
+                {"left": side, "left_tensor_id": place, "right_tensor_id": place}
+                for place, side in enumerate(sides)
+            ],
         }
     ).encode()
-    head = struct.pack("<4s4xQQ40x", b"RKNN", version, 0)
-    file.write_bytes(head + struct.pack("<Q", len(text)) + text)
+    head = struct.pack("<4s4xQQ40x", b"RKNN", version, 4) + bytes(4)
+    return head + struct.pack("<Q", len(text)) + text
+
+
+def rknn(file: Path, **given: Any) -> Path:
+    """Write a model with the input `obs` [1, 6] and no output."""
+    file.write_bytes(rknn_content("", obs=[1, 6], **given))
     return file
-
-
-def _float32(
-    arrays: Mapping[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]],
-) -> dict[str, F32]:
-    return {name: np.asarray(array, np.float32) for name, array in arrays.items()}

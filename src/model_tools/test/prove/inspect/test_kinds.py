@@ -29,17 +29,15 @@ from testkit.fuzzing import bounded, changed_bytes, examples
 from testkit.numbers import numbers_in
 from testkit.wording import check_wording, refusal
 
+from ...make.act.small_checkpoints import NORMALISER, UNNORMALISER
 from ...make.importers.small_runs import save_policy
 from ...small_bag import MS, S, Said, command, every, imus, joint_states, scan, write_bag
 from .small_kinds import (
     ACTION,
     CAMERA,
     CONFIG,
-    NORMALISER,
     STATE,
-    UNNORMALISER,
     lerobot_files,
-    old_checkpoint,
     rknn,
     write_dataset_outside,
 )
@@ -333,7 +331,7 @@ def test_a_checkpoint_shows_its_features_and_nothing_suspicious(tmp_path: Path) 
 
 
 def test_statistics_inside_the_weights_are_found_and_no_parameters(tmp_path: Path) -> None:
-    report = inspect_path(old_checkpoint(tmp_path))
+    report = inspect_path(lerobot_files(tmp_path, is_old=True))
     check_wording(*(dict(report.rows)[name] for name in ("statistics", "parameters")))
     assert report.suspicions == []
 

@@ -8,7 +8,6 @@ In the toolkit's place is a program that leaves behind what the toolkit would.
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -23,32 +22,12 @@ from policy_core.interfaces import TensorSpec
 from policy_inference.backends.rknn_toolkit.python import VARIABLE
 from testkit.wording import check_wording, refusal
 
+from ...prove.inspect.small_kinds import rknn_content
 from ...tiny_bundle import observations, save_model, weights
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 6)), TensorSpec(name="actions", shape=(1, 2))
 SAMPLES = {"obs": observations(400)}
 Compile = Callable[..., Made]
-
-
-def rknn_file(kind: str = "int8", target: str = "rk3588", **tensors: list[int]) -> bytes:
-    """Return a whole file; tensors are inputs, and outputs from `actions` on."""
-    tensors = tensors or {"obs": [1, 6], "actions": [1, 2]}
-    sides = ["output" if name in ("actions", "h_out") else "input" for name in tensors]
-    text = json.dumps(
-        {
-            "version": "2.5.0",
-            "target_platform": [target],
-            "norm_tensor": [
-                {"tensor_id": place, "url": name, "size": size, "dtype": {"qnt_type": kind}}
-                for place, (name, size) in enumerate(tensors.items())
-            ],
-            "graph": [
-                {"left": side, "left_tensor_id": place, "right_tensor_id": place}
-                for place, side in enumerate(sides)
-            ],
-        }
-    ).encode()
-    return struct.pack("<4s4xQQ40x", b"RKNN", 6, 4) + bytes(4) + struct.pack("<Q", len(text)) + text
 
 
 @pytest.fixture
@@ -58,7 +37,7 @@ def toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     monkeypatch.setenv(VARIABLE, str(program))
 
     def apply(made: bytes = b"", script: str = "", **result: object) -> None:
-        (tmp_path / "made").write_bytes(made or rknn_file())
+        (tmp_path / "made").write_bytes(made or rknn_content())
         (tmp_path / "result").write_text(
             json.dumps(result or {"tool": "rknn-toolkit2 2.5.0", "errors": {"actions": 0.001}})
         )
@@ -140,10 +119,10 @@ def test_options_are_checked_before_the_toolkit_runs(compile_rknn: Compile, opti
 
 
 MADE = {
-    "another chip": rknn_file(target="rk3576"),
-    "another output": rknn_file(obs=[1, 6], h_out=[1, 2]),
-    "int16": rknn_file("int16"),
-    "cut off": rknn_file()[:-5],
+    "another chip": rknn_content(target="rk3576"),
+    "another output": rknn_content(obs=[1, 6], h_out=[1, 2]),
+    "int16": rknn_content("int16"),
+    "cut off": rknn_content()[:-5],
 }
 
 
@@ -184,7 +163,7 @@ def test_what_computes_another_function_in_the_simulator_is_refused(
     refused: bool,
 ) -> None:
     kind = {"fp16": "float16", "w8a8": "int8", "w16a16i_dfp": "int16"}[precision]
-    toolkit(rknn_file(kind), tool="rknn-toolkit2 2.5.0", errors={"actions": error})
+    toolkit(rknn_content(kind), tool="rknn-toolkit2 2.5.0", errors={"actions": error})
     if not refused:
         compile_rknn(precision)
         return
