@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from model_tools.files.terms import term_columns
 from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F32
+from policy_inference.testing.models import save
 from testkit.tiny_contract import write_tiny_contract
 
 OBSERVATIONS, HIDDEN, JOINTS = 6, 16, ("hip", "knee")
@@ -107,17 +108,10 @@ def save_model(file: Path, arrays: Mapping[str, F32], *, recurrent: bool = False
             helper.make_node("Mul", ["actions", "half"], ["h_out"], name="halve"),
         ]
         constants["half"] = np.array([0.5], np.float32)
-    tensors = {"obs": OBSERVATIONS, "h_in": 2}, {"actions": 2, "h_out": 2}
-    inputs, outputs = (_values(sizes, 2 if recurrent else 1) for sizes in tensors)
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        inputs,
-        outputs,
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(file))
+    inputs, outputs = {"obs": (1, OBSERVATIONS)}, {"actions": (1, 2)}
+    if recurrent:
+        inputs["h_in"] = outputs["h_out"] = (1, 2)
+    save(file, nodes, inputs, outputs, constants)
 
 
 def make_counting_bundle(folder: Path, frames: int | None) -> Path:
@@ -152,19 +146,9 @@ def make_counting_bundle(folder: Path, frames: int | None) -> Path:
         helper.make_node("MatMul", ["obs", "w"], ["product"]),
         helper.make_node("Add", ["product", "frame"], ["actions"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "counting",
-        _values({"obs": OBSERVATIONS, "t": 1}, 2),
-        _values({"actions": 2}, 1),
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
     file, contract = folder / "policy.onnx", folder / "policy.yaml"
     before = sha256(file)
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
-        str(file),
-    )
+    save(file, nodes, {"obs": (1, OBSERVATIONS), "t": (1, 1)}, {"actions": (1, 2)}, constants)
     lines = [line for line in contract.read_text("utf-8").splitlines() if "golden" not in line]
     (folder / "golden.npz").unlink()
     text = "\n".join(lines).replace(before, sha256(file))
@@ -191,13 +175,6 @@ def again(folder: Path, other: Path) -> Path:
 def sha256(file: Path) -> str:
     """Return the hash of a file."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _values(sizes: Mapping[str, int], count: int) -> Sequence[onnx.ValueInfoProto]:
-    return [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, size))
-        for name, size in list(sizes.items())[:count]
-    ]
 
 
 def columns(contract: JointContract, input_name: str) -> dict[str, slice]:

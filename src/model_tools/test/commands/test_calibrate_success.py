@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from model_tools import cli
 from model_tools.errors import ToolError
@@ -22,6 +21,7 @@ from policy_core.errors import BackendError
 from policy_inference.backends.registry import open_models
 from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.kinds.parity import parity, require_parity
+from policy_inference.testing.models import save
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
@@ -43,16 +43,7 @@ def save_classifier(file: Path) -> Path:
         helper.make_node("Gemm", ["colour", "weight", "offset"], ["logit"]),
         helper.make_node("Sigmoid", ["logit"], ["probability"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "done",
-        [helper.make_tensor_value_info("phone", TensorProto.FLOAT, [1, 3, *SIZES["phone"]])],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, [1, 1])],
-        [numpy_helper.from_array(array, name) for name, array in rows.items()],
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), file)
-    return file
+    return save(file, nodes, {"phone": (1, 3, *SIZES["phone"])}, {"probability": (1, 1)}, rows)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import yaml
-from onnx import helper, numpy_helper
+from onnx import helper
 from safetensors.numpy import save_file
 
 from policy_core.interfaces import F32
@@ -167,5 +167,5 @@ def _save_model(
             "joint_pos_kd_gains": target,
             **{f"{name}_out": shape for name, shape in states.items()},
         },
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        constants,
     )

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
+
+from policy_inference.testing import models
+from policy_inference.testing.models import Axes
 
 DEPLOY: dict[str, Any] = {
     "joint_ids_map": [1, 0],
@@ -206,9 +210,6 @@ def urdf(*chains: Sequence[str], fixed: Sequence[str] = (), limit: float = 3.0) 
     return "\n".join([*lines, "</robot>"])
 
 
-Axes = Sequence[int | str]
-
-
 def save_policy(
     file: Path,
     width: int,
@@ -221,10 +222,10 @@ def save_policy(
     weight: float = 0.5,
 ) -> Path:
     """Save ``actions = obs @ w``; further inputs are unused, further outputs are zeros."""
-    constants = [numpy_helper.from_array(np.full((width, joints), weight, np.float32), "w")]
+    constants = {"w": np.full((width, joints), weight, np.float32)}
     nodes = [helper.make_node("MatMul", ["obs", "w"], ["actions"])]
     for name, shape in (extra_outputs or {}).items():
-        constants.append(numpy_helper.from_array(np.zeros(shape, np.float32), f"{name}_zeros"))
+        constants[f"{name}_zeros"] = np.zeros(shape, np.float32)
         nodes.append(helper.make_node("Identity", [f"{name}_zeros"], [name]))
     return save(
         file,
@@ -241,22 +242,11 @@ def save(
     nodes: Sequence[onnx.NodeProto],
     inputs: Mapping[str, Axes],
     outputs: Mapping[str, Axes],
-    constants: Sequence[onnx.TensorProto] = (),
+    constants: Mapping[str, npt.ArrayLike] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """Save a graph of float32 tensors."""
-    graph = helper.make_graph(
-        list(nodes),
-        "tiny",
-        [_info(name, shape) for name, shape in inputs.items()],
-        [_info(name, shape) for name, shape in outputs.items()],
-        list(constants),
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    """Save a graph of float32 tensors, with metadata."""
+    model = onnx.load(models.save(file, nodes, inputs, outputs, constants))
     helper.set_model_props(model, dict(metadata or {}))
     onnx.save(model, str(file))
     return file
-
-
-def _info(name: str, shape: Axes) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

@@ -90,21 +90,22 @@ def tables() -> dict[str, F64]:
 def save_tracker(file: Path, **metadata: str) -> Path:
     """Save a model as BeyondMimic's exporter does: the frame at `time_step`, at most the last."""
     motion = tables()
-    constants = [numpy_helper.from_array(np.full((WIDTH, 2), 0.1, np.float32), "w")]
-    constants += [
-        numpy_helper.from_array(np.array([1], np.int64), "one"),
-        numpy_helper.from_array(np.array(0, np.int64), "first"),
-        numpy_helper.from_array(np.array(FRAMES - 1, np.int64), "last"),
-    ]
+    constants = {
+        "w": np.full((WIDTH, 2), 0.1, np.float32),
+        "one": np.array([1], np.int64),
+        "first": np.array(0, np.int64),
+        "last": np.array(FRAMES - 1, np.int64),
+        **{f"{name}_table": values.astype(np.float32) for name, values in motion.items()},
+    }
     nodes = [
         helper.make_node("MatMul", ["obs", "w"], ["actions"]),
         helper.make_node("Cast", ["time_step"], ["whole"], to=TensorProto.INT64),
         helper.make_node("Clip", ["whole", "first", "last"], ["known"]),
         helper.make_node("Reshape", ["known", "one"], ["frame"]),
     ]
-    for name, values in motion.items():
-        constants.append(numpy_helper.from_array(values.astype(np.float32), f"{name}_table"))
-        nodes.append(helper.make_node("Gather", [f"{name}_table", "frame"], [name], axis=0))
+    nodes += [
+        helper.make_node("Gather", [f"{name}_table", "frame"], [name], axis=0) for name in motion
+    ]
     outputs = {name: (1, *values.shape[1:]) for name, values in motion.items()}
     return save(
         file,

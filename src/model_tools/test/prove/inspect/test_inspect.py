@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import yaml
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from model_tools import cli
 from model_tools.errors import ToolError
@@ -32,10 +31,6 @@ from ...tiny_bundle import make_bundle
 WIDTH = DEPLOY_WIDTH
 
 
-def constant(name: str, size: int, value: float = 2.0) -> onnx.TensorProto:
-    return numpy_helper.from_array(np.full(size, value, np.float32), name)
-
-
 POSE = [0.1, -0.8]
 """Default positions of the contract in `bundle`."""
 
@@ -50,21 +45,19 @@ def network(
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
     """Save a layer with operators by a constant, 2 or the `values`, before and after it."""
-    nodes, tensor, constants = [], "obs", []
+    nodes, tensor, constants = [], "obs", {"w": np.ones((WIDTH, 2), np.float32)}
     for operator, name in before.items():
         nodes.append(helper.make_node(operator, [tensor, name], [f"{name}_out"]))
-        constants.append(constant(name, WIDTH))
+        constants[name] = np.full(WIDTH, 2.0, np.float32)
         tensor = f"{name}_out"
     nodes.append(helper.make_node("Gemm", [tensor, "w"], ["layer"]))
-    constants.append(numpy_helper.from_array(np.ones((WIDTH, 2), np.float32), "w"))
     tensor = "layer"
     if squashed:
         nodes.append(helper.make_node("Tanh", [tensor], ["squashed"], name="/squash"))
         tensor = "squashed"
     for operator, name in after.items():
         nodes.append(helper.make_node(operator, [tensor, name], [f"{name}_out"]))
-        given = np.array((values or {}).get(name, [2.0, 2.0]), np.float32)
-        constants.append(numpy_helper.from_array(given, name))
+        constants[name] = np.array((values or {}).get(name, [2.0, 2.0]), np.float32)
         tensor = f"{name}_out"
     nodes.append(helper.make_node("Identity", [tensor], ["actions"]))
     return save(file, nodes, {"obs": (1, WIDTH)}, {"actions": (1, 2)}, constants, metadata)

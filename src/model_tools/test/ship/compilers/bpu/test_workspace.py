@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
 import yaml
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from model_tools.errors import ToolError
 from model_tools.files.bpu_files import MARCHES
@@ -31,13 +30,11 @@ from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import TensorSpec
+from policy_inference.testing.models import save
 from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import refusal
 
 from ..conftest import SIZES
-
-Nodes = Sequence[onnx.NodeProto]
-
 
 TRANSFORMER_INPUTS = {"states": (1, 6), "laptop/features": (1, 4, 2, 3), "phone": (1, 4, 2, 3)}
 
@@ -45,28 +42,6 @@ TRANSFORMER_INPUTS = {"states": (1, 6), "laptop/features": (1, 4, 2, 3), "phone"
 def bpu_settings(march: str, precision: str = "int8", **changes: Any) -> BpuSettings:
     given = {"calibration": "default", "optimize_level": MARCHES[march].levels[-1], "jobs": 4}
     return BpuSettings(march=march, precision=precision, **{**given, **changes})
-
-
-def save_nodes(
-    file: Path,
-    nodes: Nodes,
-    inputs: dict[str, Any],
-    outputs: dict[str, Any],
-    opset: int = 17,
-    **constants: npt.NDArray[Any],
-) -> Path:
-    values = [
-        [
-            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-            for name, shape in tensors.items()
-        ]
-        for tensors in (inputs, outputs)
-    ]
-    initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
-    graph = helper.make_graph(nodes, "tiny", values[0], values[1], initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    onnx.save(model, str(file))
-    return file
 
 
 def bpu_graph(
@@ -84,24 +59,18 @@ def bpu_graph(
     )
 
 
-def mlp_graph(
-    folder: Path, name: str = "policy", opset: int = 17, batch: int | str = 1
-) -> BpuGraph:
+def mlp_graph(folder: Path, opset: int = 17) -> BpuGraph:
     weights = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
     nodes = [
         helper.make_node("Gemm", ["obs", "w", "b"], ["product"]),
         helper.make_node("Elu", ["product"], ["actions"]),
     ]
-    file = save_nodes(
-        folder / f"{name}.onnx",
-        nodes,
-        {"obs": (batch, 6)},
-        {"actions": (batch, 2)},
-        opset,
-        w=weights,
-        b=weights[0],
-    )
-    return bpu_graph(name, file, {"obs": (1, 6)}, {"actions": (1, 2)})
+    inputs, outputs = {"obs": (1, 6)}, {"actions": (1, 2)}
+    file = save(folder / "policy.onnx", nodes, inputs, outputs, {"w": weights, "b": weights[0]})
+    model = onnx.load(file)
+    model.opset_import[0].version = opset
+    onnx.save(model, str(file))
+    return bpu_graph("policy", file, inputs, outputs)
 
 
 def lstm_graph(folder: Path) -> BpuGraph:
@@ -122,9 +91,8 @@ def lstm_graph(folder: Path) -> BpuGraph:
         name: random.normal(size=shape).astype(np.float32)
         for name, shape in {"w": (1, 16, 6), "r": (1, 16, 4)}.items()
     }
-    file = save_nodes(
-        folder / "lstm.onnx", nodes, inputs, outputs, 17, **weights, axis=np.array([1], np.int64)
-    )
+    constants = {**weights, "axis": np.array([1], np.int64)}
+    file = save(folder / "lstm.onnx", nodes, inputs, outputs, constants)
     return bpu_graph("lstm", file, inputs, outputs)
 
 
@@ -140,14 +108,9 @@ def transformer_graph(folder: Path) -> BpuGraph:
         helper.make_node("Softmax", ["all"], ["shares"]),
         helper.make_node("Unsqueeze", ["shares", "axes"], ["Actions"]),
     ]
-    file = save_nodes(
-        folder / "transformer.onnx",
-        nodes,
-        TRANSFORMER_INPUTS,
-        {"Actions": (1, 1, 54)},
-        axes=np.array([1], np.int64),
-    )
-    return bpu_graph("transformer", file, TRANSFORMER_INPUTS, {"Actions": (1, 1, 54)})
+    outputs, axes = {"Actions": (1, 1, 54)}, np.array([1], np.int64)
+    file = save(folder / "transformer.onnx", nodes, TRANSFORMER_INPUTS, outputs, {"axes": axes})
+    return bpu_graph("transformer", file, TRANSFORMER_INPUTS, outputs)
 
 
 def read_config(file: Path) -> dict[str, dict[str, Any]]:
