@@ -5,19 +5,14 @@
 from __future__ import annotations
 
 import base64
-import datetime
-import ipaddress
+import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from policy_core.errors import PolicyError
 from policy_store.registry.access import (
@@ -32,10 +27,13 @@ from testkit.wording import refusal
 
 from .conftest import ACCESS, Asked, HostileRegistry, Pull, Servers, hostile_registry, push
 
+# They stand with the tests of the service.
+certificates: Any = importlib.import_module("src.policy_inference.test.service.certificates")
 USER, PASSWORD = "robot", "secret"
 BCRYPT = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
 """Of the password, as `htpasswd -B` writes it."""
-BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+AUTH = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+BASIC = f"Basic {AUTH}"
 
 
 @pytest.fixture
@@ -49,8 +47,7 @@ def protected(servers: Servers, tmp_path: Path) -> str:
 def log_in(tmp_path: Path, host: str) -> None:
     """Write Docker's configuration, as `docker login` does."""
     (tmp_path / "docker").mkdir(exist_ok=True)
-    auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    text = json.dumps({"auths": {host: {"auth": auth}}})
+    text = json.dumps({"auths": {host: {"auth": AUTH}}})
     (tmp_path / "docker/config.json").write_text(text, "utf-8")
 
 
@@ -177,43 +174,12 @@ def test_plain_http_to_another_machine_is_for_those_who_ask_for_it(pull: Pull) -
         pull(f"registry.invalid/{NAME}:1.0.0", access=replace(impatient, insecure_http=True))
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate of this machine that signs itself, and its key."""
-    folder, key = tmp_path_factory.mktemp("tls"), ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    cert, private = folder / "cert.pem", folder / "key.pem"
-    cert.write_bytes(made.public_bytes(Encoding.PEM))
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return cert, private
-
-
-@pytest.fixture(scope="module")
-def secure(servers: Servers, certificate: tuple[Path, Path]) -> str:
-    """A registry with TLS."""
-    cert, key = map(str, certificate)
-    return servers(tls={"certificate": cert, "key": key})
-
-
 def test_tls_is_verified_with_the_authorities_that_are_named(
-    secure: str, certificate: tuple[Path, Path], make_version: MakeVersion, pull: Pull
+    servers: Servers, make_version: MakeVersion, pull: Pull, tmp_path: Path
 ) -> None:
-    place, ca = f"https://{secure}/{NAME}", certificate[0]
+    made = certificates.make_certificate(tmp_path, "registry")
+    host = servers(tls={"certificate": str(made.cert), "key": str(made.key)})
+    place, ca = f"https://{host}/{NAME}", made.cert
     assert tool("push", make_version(), place, "--ca", ca) == 0
     assert pull(f"{place}:1.0.0", access=replace(ACCESS, ca=ca)).is_new
     with refusal(RegistryError):

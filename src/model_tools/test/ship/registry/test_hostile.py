@@ -83,25 +83,18 @@ def endless(asked: Asked) -> None:
             asked.wfile.write(b"1000\r\n" + bytes(0x1000) + b"\r\n")
 
 
-def drip_body(asked: Asked) -> None:
-    """Send a byte now and then, each before the client's time-out."""
-    asked.send_response(200)
-    asked.end_headers()
-    with suppress(OSError):
-        while True:
-            asked.wfile.write(b" ")
-            asked.wfile.flush()
-            time.sleep(0.05)  # is what is tried here
+def drip(after: bytes) -> Answer:
+    """Return what sends this, then a byte now and then, each before the client's time-out."""
 
+    def answer(asked: Asked) -> None:
+        with suppress(OSError):
+            asked.wfile.write(b"HTTP/1.1 200 OK\r\n" + after)
+            while True:
+                asked.wfile.write(b"x")
+                asked.wfile.flush()
+                time.sleep(0.05)  # is what is tried here
 
-def drip_head(asked: Asked) -> None:
-    """Send a header that never ends."""
-    with suppress(OSError):
-        asked.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-        while True:
-            asked.wfile.write(b"x")
-            asked.wfile.flush()
-            time.sleep(0.05)  # is what is tried here
+    return answer
 
 
 def never_answers(asked: Asked) -> None:
@@ -126,8 +119,8 @@ ANSWERS: dict[str, Answer] = {
     "endless": endless,
 }
 UNCLEAR: dict[str, Answer] = {
-    "body drop by drop": drip_body,
-    "header drop by drop": drip_head,
+    "body drop by drop": drip(b"\r\n"),
+    "header drop by drop": drip(b"X-Slow: "),
     "silence": never_answers,
     "redirect to control characters": redirect("/\xe9 \x01"),
     "redirect to a long host": redirect(f"https://{'x' * 70}"),
