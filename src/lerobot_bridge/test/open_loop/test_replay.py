@@ -25,9 +25,8 @@ from policy_inference.backends.registry import open_models
 from policy_inference.comparison.chunks import drawn_noise, play_chunks
 from policy_inference.comparison.rows import Rows
 from testkit.chunk_bundles import write_chunk_bundle
+from testkit.lerobot_frames import write_frames
 from testkit.wording import check_wording, lines_with
-
-from ..given_frames import write_frames
 
 NAMES = ["shoulder_pan.pos", "elbow_flex.pos", "gripper.pos"]
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "so101_reach_diffusion"

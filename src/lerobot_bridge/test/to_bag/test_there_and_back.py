@@ -20,8 +20,7 @@ from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import load_mapping
 from model_tools.files.lerobot.dataset import Dataset
 from policy_core.interfaces import Tensor
-
-from ..given_frames import IMAGES, write_frames
+from testkit.lerobot_frames import IMAGES, write_frames
 
 JOINTS: dict[str, Any] = {
     "pan": {"unit": "degrees", "ros_name": "Rotation", "sign": -1, "zero_rad": 0.1},

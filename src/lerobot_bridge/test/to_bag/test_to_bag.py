@@ -20,9 +20,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from lerobot_bridge.cli import main
 from policy_core.interfaces import F64, Tensor
+from testkit.lerobot_frames import write_frames
 from testkit.wording import check_wording, lines_with
-
-from ..given_frames import write_frames
 
 FPS, PERIOD_NS, FRAMES = 20, 50_000_000, 6
 STATE = ["pan.pos", "gripper.pos"]
