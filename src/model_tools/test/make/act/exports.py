@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from model_tools.files.lerobot.checkpoint import read_config
 from model_tools.make.act.act_contract import ActRequest
 from model_tools.make.act.act_export import export_checkpoint
-from model_tools.make.act.builder import PREFIX, Weights
+from model_tools.make.act.builder import PREFIX
 from model_tools.make.act.checkpoint import read_checkpoint
 from model_tools.make.act.smolvla_config import NO_LANGUAGE, Language, read_smolvla_config
 from model_tools.make.act.smolvla_graphs import write_smolvla_graphs
@@ -22,14 +20,13 @@ from model_tools.make.act.unet_graphs import PREFIX as UNET_PREFIX
 from model_tools.make.act.unet_graphs import check_unet_config, write_unet_graphs
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.interfaces import F32
 from policy_inference.backends.registry import open_models
 from policy_inference.comparison.chunks import play_chunks
 from policy_inference.comparison.rows import Rows
 
 from ...files.lerobot.small_dataset import JOINTS
 from . import words
-from .small_checkpoints import config_of, random_statistics, write_checkpoint
+from .small_checkpoints import DrawnWeights, config_of, random_statistics, write_checkpoint
 
 PROMPT = "reach the cube"
 LANGUAGE = Language(prompt=PROMPT, patch_positions="counted")
@@ -118,25 +115,6 @@ def smolvla_config(**changed: Any) -> dict[str, Any]:
 CONFIGS = {"act": config_of, "diffusion": unet_config, "smolvla": smolvla_config}
 
 
-class DrawnWeights(Weights):
-    """Weights that are drawn as they are asked for, and kept for a file."""
-
-    def __init__(self, prefix: str, spread: float) -> None:
-        super().__init__(Path("drawn"), {}, prefix)
-        self.drawn = dict[str, F32]()
-        self._prefix, self._spread = prefix, spread
-        self._random = np.random.default_rng(4)
-
-    def take(self, name: str, *shape: int) -> F32:
-        key = f"{self._prefix}{name}"
-        if key not in self.drawn:
-            size = float(np.prod(shape[1:])) if len(shape) > 1 else 4.0
-            values = self._random.normal(0.0, self._spread * size**-0.5, shape)
-            values = np.abs(values) + 0.5 if name.endswith("running_var") else values
-            self.drawn[key] = values.astype(np.float32)
-        return self.drawn[key]
-
-
 def write_vlm(folder: Path, **changed: Any) -> None:
     """Write the language model that a SmolVLA checkpoint names."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,10 +130,10 @@ def written_checkpoint_of(kind: str, folder: Path, **changed: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     if kind == "diffusion":
-        weights = DrawnWeights(UNET_PREFIX, 1.0)
+        weights = DrawnWeights(UNET_PREFIX)
         write_unet_graphs(check_unet_config(read_config(folder)), weights, opset=17)
     else:
-        weights = DrawnWeights(PREFIX, 1.5)
+        weights = DrawnWeights(PREFIX)
         write_vlm(folder / "vlm")
         checked = read_smolvla_config(read_config(folder), LANGUAGE)
         write_smolvla_graphs(checked, weights, opset=17)

@@ -7,24 +7,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from policy_core.interfaces import F32
+from model_tools.files.lerobot.checkpoint import read_config
+from model_tools.make.act.builder import PREFIX, Weights
+from model_tools.make.act.graphs import check_act_config, write_graphs
+from policy_core.interfaces import F32, F64
 
 STATE, OUTSIDE, ACTION = "observation.state", "observation.environment_state", "action"
 NORMALISER = "policy_preprocessor_step_3_normalizer_processor.safetensors"
 UNNORMALISER = "policy_postprocessor_step_0_unnormalizer_processor.safetensors"
 CAMERAS = {"front": (40, 64), "wrist": (40, 64)}
-BLOCKS = {
-    "resnet18": (2, 2, 2, 2),
-    "resnet34": (3, 4, 6, 3),
-    "resnet50": (3, 4, 6, 3),
-    "resnet101": (3, 4, 23, 3),
-    "resnet152": (3, 8, 36, 3),
-}
 _KINDS = {STATE: "STATE", OUTSIDE: "ENV", ACTION: "ACTION"}
 Tensors = dict[str, F32]
 
@@ -115,99 +112,36 @@ def random_statistics(config: dict[str, Any]) -> Tensors:
     return found
 
 
+class DrawnWeights(Weights):
+    """Weights that are drawn as they are asked for, and kept for a file."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(Path("drawn"), {}, prefix)
+        self.drawn = Tensors()
+        self._prefix, self._random = prefix, np.random.default_rng(0)
+
+    def take(self, name: str, *shape: int) -> F32:
+        key = f"{self._prefix}{name}"
+        if key not in self.drawn:
+            self.drawn[key] = self._draw(name, shape).astype(np.float32)
+        return self.drawn[key]
+
+    def _draw(self, name: str, shape: tuple[int, ...]) -> F64:
+        if len(shape) == 1:
+            scales = name.endswith(("weight", "running_var"))
+            return self._random.uniform(*((0.5, 1.5) if scales else (-0.2, 0.2)), shape)
+        scale = (2.0 / np.prod(shape[1:])) ** 0.5 * (0.6 if len(shape) == 4 else 1.0)
+        return self._random.normal(0.0, scale, shape)
+
+
 def random_tensors(config: dict[str, Any]) -> Tensors:
-    """Return the network's tensors."""
-    random, tensors = np.random.default_rng(0), Tensors()
-    for name, shape in shapes(config).items():
-        if name.endswith(
-            ("norm1.weight", "norm2.weight", "norm3.weight", "norm.weight", "running_var")
-        ) or (len(shape) == 1 and name.endswith("weight")):
-            tensors[name] = random.uniform(0.5, 1.5, shape).astype(np.float32)
-        elif len(shape) == 1:
-            tensors[name] = random.uniform(-0.2, 0.2, shape).astype(np.float32)
-        else:
-            scale = (2.0 / np.prod(shape[1:])) ** 0.5 * (0.6 if len(shape) == 4 else 1.0)
-            tensors[name] = random.standard_normal(shape, np.float32) * np.float32(scale)
-    return tensors
-
-
-def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the network's tensors by name, as LeRobot has them."""
-    dim, wide, found = config["dim_model"], config["dim_feedforward"], dict[str, tuple[int, ...]]()
-    inputs = config["input_features"]
-    images = [one for one in inputs.values() if one["type"] == "VISUAL"]
-
-    def linear(name: str, out: int, given: int) -> None:
-        found[f"model.{name}.weight"], found[f"model.{name}.bias"] = (out, given), (out,)
-
-    def norm(name: str) -> None:
-        found[f"model.{name}.weight"] = found[f"model.{name}.bias"] = (dim,)
-
-    def layer(name: str, attentions: tuple[str, ...]) -> None:
-        for attention in attentions:
-            found[f"model.{name}.{attention}.in_proj_weight"] = (3 * dim, dim)
-            found[f"model.{name}.{attention}.in_proj_bias"] = (3 * dim,)
-            linear(f"{name}.{attention}.out_proj", dim, dim)
-        linear(f"{name}.linear1", wide, dim)
-        linear(
-            f"{name}.linear2", dim, wide // 2 if config["feedforward_activation"] == "glu" else wide
-        )
-        for number in range(1, len(attentions) + 2):
-            norm(f"{name}.norm{number}")
-
-    tokens = 1
-    linear("encoder_latent_input_proj", dim, config["latent_dim"])
-    for name, owner in ((STATE, "robot_state"), (OUTSIDE, "env_state")):
-        if name in inputs:
-            linear(f"encoder_{owner}_input_proj", dim, inputs[name]["shape"][0])
-            tokens += 1
-    found["model.encoder_1d_feature_pos_embed.weight"] = (tokens, dim)
-    found["model.decoder_pos_embed.weight"] = (config["chunk_size"], dim)
-    for i in range(config["n_encoder_layers"]):
-        layer(f"encoder.layers.{i}", ("self_attn",))
-    for i in range(config["n_decoder_layers"]):
-        layer(f"decoder.layers.{i}", ("self_attn", "multihead_attn"))
-    if config["pre_norm"]:
-        norm("encoder.norm")
-    norm("decoder.norm")
-    linear("action_head", config["output_features"][ACTION]["shape"][0], dim)
-    found["model.vae_encoder_cls_embed.weight"] = (1, dim)
-    if images:
-        last = 2048 if config["vision_backbone"] in ("resnet50", "resnet101", "resnet152") else 512
-        found["model.encoder_img_feat_input_proj.weight"] = (dim, last, 1, 1)
-        found["model.encoder_img_feat_input_proj.bias"] = (dim,)
-        found |= _backbone(config["vision_backbone"])
-    return found
-
-
-def _backbone(name: str) -> dict[str, tuple[int, ...]]:
-    found, given, deep = (
-        dict[str, tuple[int, ...]](),
-        64,
-        BLOCKS[name] not in (BLOCKS["resnet18"],) and name != "resnet34",
-    )
-
-    def conv(conv: str, norm: str, out: int, given: int, size: int) -> None:
-        found[f"model.backbone.{conv}.weight"] = (out, given, size, size)
-        for kind in ("weight", "bias", "running_mean", "running_var"):
-            found[f"model.backbone.{norm}.{kind}"] = (out,)
-
-    conv("conv1", "bn1", 64, 3, 7)
-    for stage, (channels, blocks) in enumerate(zip((64, 128, 256, 512), BLOCKS[name], strict=True)):
-        out = 4 * channels if deep else channels
-        for block in range(blocks):
-            place = f"layer{stage + 1}.{block}"
-            sizes = (
-                [(channels, given, 1), (channels, channels, 3), (out, channels, 1)]
-                if deep
-                else [(channels, given, 3), (channels, channels, 3)]
-            )
-            for number, size in enumerate(sizes, 1):
-                conv(f"{place}.conv{number}", f"{place}.bn{number}", *size)
-            if block == 0 and (stage or deep):
-                conv(f"{place}.downsample.0", f"{place}.downsample.1", out, given, 1)
-            given = out
-    return found
+    """Return the network's tensors: those that its graphs ask for, and one of the training."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(config))
+        read = check_act_config(read_config(Path(folder)))
+    weights = DrawnWeights(PREFIX)
+    write_graphs(read, weights, opset=17, how="two")
+    return weights.drawn | {"model.vae_encoder_cls_embed.weight": np.zeros((1, 1), np.float32)}
 
 
 def _buffers(statistics: Tensors) -> Tensors:

@@ -21,7 +21,6 @@ from policy_core.interfaces import F64, Tensor
 from testkit.wording import refusal
 
 from .small_checkpoints import (
-    BLOCKS,
     OUTSIDE,
     STATE,
     Tensors,
@@ -30,6 +29,11 @@ from .small_checkpoints import (
     write_checkpoint,
 )
 
+BLOCKS = {
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+    "resnet50": (3, 4, 6, 3),
+}
 DEEP = {"vision_backbone": "resnet50", "cameras": {"front": (33, 50)}}
 CASES: dict[str, dict[str, Any]] = {
     "as LeRobot's default": {},
