@@ -139,7 +139,6 @@ def test_stamps_of_one_publisher_that_go_back_need_not_count(tmp_path: Path) -> 
         say_images(times_ns(50, 1000), size=(32, 24)),
         say_compressed(times_ns(50, 1000), end=".bmp"),
     ],
-    ids=["encodings rgb8 bayer_rggb8", "image 24 x 16", "JPEG PNG something else"],
 )
 def test_images_that_are_not_as_the_mapping_says_are_named(
     tmp_path: Path, said: Sequence[Said]
@@ -170,11 +169,6 @@ def test_broken_images_in_a_row_are_refused(tmp_path: Path) -> None:
         {"position": np.array([1.0, 9.0, 45.0])},
         {"position": np.array([60.0, 9.0, 0.0])},
     ],
-    ids=[
-        "pan.pos finite value NaN",
-        "pan.pos position between -114.6",
-        "gripper.pos position between 0",
-    ],
 )
 def test_joints_that_are_not_as_the_mapping_says_are_named(
     tmp_path: Path, changes: dict[str, Any]
@@ -200,12 +194,6 @@ def test_values_a_little_outside_of_their_range_are_reported(tmp_path: Path) -> 
         [*leave_out(say_arm(), LEADERS, 0, 2000), twist(0, 0.0, LEADERS)],
         say_arm(0),
         [],
-    ],
-    ids=[
-        "messages input leaderjoint_states sensor_msgsmsgJointState",
-        "sensor_msgsmsgJointState input leaderjoint_states geometry_msgsmsgTwist",
-        "bag 2 frames row",
-        "nothing",
     ],
 )
 def test_recordings_of_something_else_are_refused(tmp_path: Path, said: Sequence[Said]) -> None:

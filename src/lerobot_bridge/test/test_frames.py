@@ -22,7 +22,6 @@ from .bags import (
     START_NS,
     STATE,
     S,
-    Said,
     arm_mapping,
     episode_of,
     leave_out,
@@ -146,24 +145,6 @@ def test_images_may_be_compressed_and_of_another_size(tmp_path: Path, end: str) 
         np.testing.assert_allclose(image[8, 8], [5 * i, 50, 100], atol=3)
 
 
-def test_messages_go_by_the_time_that_the_mapping_says(tmp_path: Path) -> None:
-    """An hour ahead on a clock of its own, the leader still is what came last."""
-    leader = say_joints(times_ns(10, 1000), "/leader/joint_states", stamp_ns=START_NS + 3600 * S)
-    bag = write_rosbag(
-        tmp_path / "bag",
-        [*say_joints(times_ns(10, 1000)), *say_images(times_ns(50, 1000)), *leader],
-    )
-    mapping = arm_mapping(
-        vectors={"observation.state": [STATE], "action": [{**LEADER, "stamp": "received"}]}
-    )
-
-    found = list(EpisodeFrames(mapping, episode_of(bag)).frames())
-
-    assert len(found) == 21
-    for frame in found:
-        np.testing.assert_allclose(frame.vectors["action"], frame.vectors["observation.state"])
-
-
 def test_what_has_no_stamp_counts_when_it_came(tmp_path: Path) -> None:
     said = [*say_arm(), *(twist(t, t / S) for t in times_ns(25, 1000))]
     fields = {"x.vel": "linear.x", "theta.vel": "angular.z"}
@@ -180,17 +161,6 @@ def test_what_has_no_stamp_counts_when_it_came(tmp_path: Path) -> None:
     found = list(EpisodeFrames(mapping, episode_of(write_rosbag(tmp_path / "bag", said))).frames())
 
     assert [round(frame.vectors["action"][2], 6) for frame in found] == [i / 20 for i in range(21)]
-
-
-@pytest.mark.parametrize("namespace", ["", "/cell_1/left"])
-def test_topics_are_found_in_any_one_namespace(tmp_path: Path, namespace: str) -> None:
-    said: list[Said] = [
-        (namespace + topic, log_ns, message) for topic, log_ns, message in say_arm()
-    ]
-
-    frames = EpisodeFrames(arm_mapping(), episode_of(write_rosbag(tmp_path / "bag", said)))
-
-    assert frames.topic_times["action"].topic == f"{namespace}/leader/joint_states"
 
 
 @pytest.mark.parametrize(

@@ -35,17 +35,12 @@ def _as_units(joints: dict[str, Joint]) -> dict[str, JointUnit]:
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_what_is_seen_can_be_led_and_sent(name: str) -> None:
+def test_each_is_in_the_guide_and_sends_what_is_seen_within_limits(name: str) -> None:
     mapping = load_mapping(name)
 
+    assert f"`{name}`" in GUIDE.split("| mapping | |")[1].partition("\n\n")[0]
     assert mapping.names(STATE) == mapping.names(ACTION) == mapping.command_names
     assert mapping.rate_hz == 30
-
-
-@pytest.mark.parametrize("name", shipped())
-def test_nothing_is_sent_without_limits(name: str) -> None:
-    mapping = load_mapping(name)
-
     for joint in mapping.joints.values():
         assert joint.max_relative_target == 0.5
         assert None not in (joint.position_min, joint.position_max)
@@ -137,10 +132,3 @@ def test_faults_are_reported_as_the_guide_shows_them() -> None:
     with pytest.raises(BundleError) as caught:
         parse_mapping(content, "robot.yaml")
     assert str(caught.value).splitlines() == told[2:]
-
-
-@pytest.mark.parametrize("name", shipped())
-def test_each_mapping_that_comes_along_is_in_the_guide(name: str) -> None:
-    table = GUIDE.split("| mapping | |")[1].partition("\n\n")[0]
-
-    assert f"`{name}`" in table

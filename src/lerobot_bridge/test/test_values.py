@@ -116,14 +116,6 @@ def test_field_without_a_number_is_named(path: str) -> None:
         {"position": np.array([0.0, np.nan, 0.0, 0.0])},
         {"position": np.array([0.0, 0.0, np.inf, 0.0])},
     ],
-    ids=[
-        "missing joint_1",
-        "named twice elbow",
-        "position each joint none",
-        "4 values per name",
-        "elbow.pos finite value",
-        "shoulder.pos finite value",
-    ],
 )
 def test_message_that_lacks_a_joint_s_value_is_refused(changes: Mapping[str, Any]) -> None:
     with refusal(RobotError):

@@ -150,15 +150,6 @@ def test_discarded_episode_gives_its_number_to_the_next(
     assert (Mark.DISCARD, 0, 2 * S) in session_desk.marks
 
 
-def test_episodes_of_earlier_times_count(session_desk: Desk) -> None:
-    session = RecordingSession(Course(episodes=3, warm_up_s=0), session_desk, number=7, done=2)
-    session.start(0)
-    passes(session, 30)
-
-    assert session_desk.begun == [7]
-    assert session.state is State.FINISHED
-
-
 def test_an_episode_waits_until_nothing_is_missing(
     auto: RecordingSession, session_desk: Desk
 ) -> None:
@@ -219,17 +210,6 @@ def test_interventions_are_spans_of_the_episode(session_desk: Desk) -> None:
     ]
 
 
-@pytest.mark.parametrize(("judged", "expected"), [(True, ()), (False, None)])
-def test_no_intervention_is_none_only_where_no_operator_watched(
-    judged: bool, expected: object, session_desk: Desk
-) -> None:
-    session = RecordingSession(Course(auto=False, judged=judged), session_desk)
-    session.start(0)
-    session.stop(S)
-
-    assert session_desk.kept[0].interventions == expected
-
-
 @pytest.mark.parametrize("now_s", [1, 516])
 def test_episode_ends_where_its_clock_goes_back_or_leaps(
     now_s: int, auto: RecordingSession, session_desk: Desk
@@ -249,19 +229,6 @@ def test_episode_ends_where_its_clock_goes_back_or_leaps(
     assert (auto.state, auto.seconds_left(now_s * S)) == (State.RESET, 1.0)
     passes(auto, now_s + 1, since=now_s)
     assert session_desk.begun == [0, 1]
-
-
-def test_episode_that_fails_after_its_end_does_not_count(
-    by_hand: RecordingSession, session_desk: Desk
-) -> None:
-    by_hand.start(0)
-    by_hand.stop(S)
-
-    by_hand.failed(0)
-
-    assert by_hand.done == 0
-    with refusal(RefusedError):
-        by_hand.judge(True, 2 * S)
 
 
 EPISODES, EPISODE_S, RESET_S, WARM_UP_S = 3, 8.0, 1.0, 2.0

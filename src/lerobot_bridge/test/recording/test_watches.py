@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lerobot_bridge.episode import SIDECAR, EpisodeSidecar, PolicyRan, read_sidecar, write_sidecar
+from lerobot_bridge.episode import SIDECAR, read_sidecar
 from lerobot_bridge.mapping_file import load_mapping
 from lerobot_bridge.recording.watches import WantedTopic, Watch, wanted_topics
 from policy_core.errors import BundleError
@@ -71,27 +71,6 @@ def test_topic_is_silent_where_both_clocks_say_so(
     watch.arrived(0, b"")
 
     assert bool(watch.problem(round(ros_s * S))) is silent
-
-
-def test_sidecar_is_read_as_it_was_written(tmp_path: Path) -> None:
-    sidecar = EpisodeSidecar(
-        number=3,
-        task="Größer",
-        tags=("a",),
-        success=False,
-        interventions=((1, 2), (5, 5)),
-        rate_hz=30,
-        ended="stop",
-        lost=2,
-        not_received={"/front": 5},
-        problems=("two leaders",),
-        policy=PolicyRan(node="/act", bundle_name="reach", bundle_version="1.0.0"),
-    )
-
-    write_sidecar(tmp_path, sidecar)
-
-    assert read_sidecar(tmp_path) == sidecar
-    assert [path.name for path in tmp_path.iterdir()] == [SIDECAR]
 
 
 @pytest.mark.parametrize(

@@ -280,16 +280,6 @@ GRIP_OF_STATES = vector_of("grip", "joint_states", "sensor_msgs/msg/JointState",
         vector_of("height", "odom", "nav_msgs/msg/Odometry", fields={"height": "pose.height"}),
         GRIP_OF_STATES,
     ],
-    ids=[
-        "30 frames per second",
-        "camera observation.images.side cameras observation.images.front",
-        "images 32 x 48",
-        "observation.state values pan.pos gripper.pos",
-        "vector observation.tactile",
-        "message types ROS 2",
-        "odom field pose.height number",
-        "episode 0 frame 0",
-    ],
 )
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
     tmp_path: Path,
