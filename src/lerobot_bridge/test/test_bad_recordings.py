@@ -153,15 +153,6 @@ def break_image(said: Said) -> Said:
     return topic, log_ns, message
 
 
-def test_broken_images_in_a_row_are_refused(tmp_path: Path) -> None:
-    said = [
-        break_image(each) if i in (8, 9) else each
-        for i, each in enumerate(say_compressed(times_ns(50, 1000)))
-    ]
-
-    refuse(tmp_path, arm_with(IMAGES, *said))
-
-
 @pytest.mark.parametrize(
     "changes",
     [

@@ -124,21 +124,6 @@ def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load_mapping(tmp_path / "robot.yaml")
 
 
-def test_values_are_called_as_lerobot_calls_them_in_the_order_of_the_sources() -> None:
-    mapping = rolling_arm()
-
-    assert mapping.names("observation.state") == (
-        "shoulder.pos",
-        "elbow.pos",
-        "gripper.pos",
-        "x.vel",
-        "theta.vel",
-    )
-    assert mapping.names("observation.effort") == ("gripper.eff", "shoulder.eff")
-    assert mapping.names("observation.environment_state") == ("cube.z",)
-    assert mapping.command_names == mapping.names("action")
-
-
 def test_command_may_send_the_values_of_the_action_in_another_order() -> None:
     content = rolling_arm_with()
     content["command"].reverse()

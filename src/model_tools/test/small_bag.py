@@ -100,7 +100,6 @@ def command(time_ns: int, vx: float, topic: str = "/cmd_vel", *, stamped: bool =
 
 
 def scan(time_ns: int, values: Sequence[float], topic: str = "/scan") -> Said:
-    """Say an external vector."""
     layout = TYPES.types["std_msgs/msg/MultiArrayLayout"](dim=[], data_offset=0)
     message = TYPES.types["std_msgs/msg/Float32MultiArray"](layout, np.array(values, np.float32))
     return topic, time_ns, message
@@ -121,7 +120,6 @@ def perceived(
 
 
 def header(time_ns: int, frame: str = "") -> Any:
-    """Return a header."""
     sec, nanosec = divmod(time_ns, S)
     stamp = TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec)
     return TYPES.types["std_msgs/msg/Header"](stamp, frame)

@@ -173,7 +173,6 @@ def again(folder: Path, other: Path) -> Path:
 
 
 def sha256(file: Path) -> str:
-    """Return the hash of a file."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 

@@ -98,12 +98,11 @@ def test_damaged_record_of_activations_is_one_error_that_says_what_to_do(
     assert str(damaged_record) in model["problem"]
 
 
-@pytest.mark.parametrize("version", ["1.1.0", "1.2.0"])
 def test_activate_goes_on_after_a_damaged_record_and_keeps_it(
-    root: Path, damaged_record: Path, version: str
+    root: Path, damaged_record: Path
 ) -> None:
-    assert tool("activate", NAME, version, "--root", root) == 0
-    assert in_use(root) == (version, ["1.2.0"] if version == "1.1.0" else [])
+    assert tool("activate", NAME, "1.1.0", "--root", root) == 0
+    assert in_use(root) == ("1.1.0", ["1.2.0"])
     assert len([*damaged_record.parent.glob("activations.damaged.*")]) == 1
     assert verify_problems(root) == []
 
@@ -166,16 +165,6 @@ def test_contract_that_is_larger_than_any_is_not_read(tmp_path: Path) -> None:
         archive.add(bundle, "bundle")
     for source in (bundle, tmp_path / "bundle.tar.gz"):
         tool_refused("install", source, "--root", tmp_path / "models")
-
-
-def test_bundle_for_which_there_is_no_room_is_refused_before_it_is_copied(
-    tmp_path: Path, make_version: MakeVersion
-) -> None:
-    bundle = make_version()
-    (bundle / "rows.bin").touch()
-    os.truncate(bundle / "rows.bin", 1 << 43)
-    tool_refused("install", bundle, "--root", tmp_path / "models")
-    assert not (tmp_path / "models").exists()
 
 
 GRAPH = "BPU_ACTPolicy_VisionEncoder_16x24"

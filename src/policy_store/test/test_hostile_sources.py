@@ -28,7 +28,6 @@ ROOM = 1 << 30
 
 
 def installed_files(root: Path) -> list[str]:
-    """Return all files below the root."""
     return sorted(
         file.relative_to(root).as_posix()
         for file in root.rglob("*")
@@ -219,16 +218,6 @@ def test_what_no_signature_covers_stays_behind(
     assert tool("verify", "--root", root) == 0
     # A version that was installed with it is still the same version.
     assert tool("install", bundle, "--root", tmp_path / "without_keys") == 0
-
-
-def test_an_older_version_is_a_warning(
-    root: Path, make_version: MakeVersion, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A signature does not expire, so that an old bundle with a known fault is taken."""
-    assert tool("install", make_version("1.10.0"), "--activate", "--root", root) == 0
-    assert not caplog.messages
-    assert tool("activate", NAME, "1.1.0", "--root", root) == 0
-    check_wording(*caplog.messages)
 
 
 def archive_bytes(bundle: Path, kind: int) -> bytes:

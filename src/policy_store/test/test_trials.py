@@ -32,7 +32,6 @@ TRIAL = "run_time_s: 60\n"
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Path:
-    """A `trial.yaml`."""
     file = tmp_path / "trial.yaml"
     file.write_text(TRIAL)
     return file

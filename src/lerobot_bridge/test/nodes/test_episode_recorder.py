@@ -61,28 +61,6 @@ def test_episode_holds_the_messages_as_they_were_sent(rig: Robot, tmp_path: Path
     ]
 
 
-def test_start_is_refused_with_the_names_of_what_is_missing(rig: Robot, tmp_path: Path) -> None:
-    node = rig.recorder(tmp_path)
-    response = rig.ask("start")
-    assert not response.success
-    check_wording(response.message)
-
-    rig.appears()
-    rig.silent.add("front")
-    rig.until(
-        lambda: "messages, found none yet" in rig.ask("start").message,
-        "the camera to be found",
-    )
-    rig.silent.clear()
-    rig.is_ready()
-    rig.silent.add("joint_states")
-    rig.until(lambda: node.recorder.obstacle(node.now_ns()), "the joints to be missed", sends=True)
-    response = rig.ask("start")
-    check_wording(response.message)
-
-    assert [*(tmp_path / "session").glob("episode_*")] == []
-
-
 def test_topic_of_two_publishers_is_refused_with_their_names(rig: Robot, tmp_path: Path) -> None:
     rig.recorder(tmp_path, extra_topics="wrench")
     rig.appears()

@@ -166,16 +166,6 @@ def test_an_episode_waits_until_nothing_is_missing(
     assert session_desk.marks == [(Mark.START, 0, 7 * S), (Mark.STOP, 0, 37 * S)]
 
 
-def test_success_is_of_the_episode_that_runs(by_hand: RecordingSession, session_desk: Desk) -> None:
-    by_hand.start(0)
-    by_hand.judge(False, S)
-    by_hand.judge(True, 2 * S)
-    by_hand.stop(3 * S)
-
-    assert [each.success for each in session_desk.kept] == [True]
-    assert session_desk.judged == []
-
-
 def test_success_is_of_the_last_episode_when_none_runs(
     by_hand: RecordingSession, session_desk: Desk
 ) -> None:

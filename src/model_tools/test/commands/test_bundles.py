@@ -51,20 +51,13 @@ def test_a_bundle_is_found_by_its_name(command: str, caplog: pytest.LogCaptureFi
     assert not [message for message in caplog.messages if "expected a " in message]
 
 
-@pytest.mark.parametrize(
-    ("command", "instead"),
-    [
-        (["complete", "ARM", "--output", "OUT"], "`model_tools export act` writes bundles of "),
-        (["run", "ARM", "--env", "nothing:none"], "`model_tools compare` compares the graphs of "),
-    ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
-)
+@pytest.mark.parametrize("command", ["complete ARM --output OUT", "run ARM --env nothing:none"])
 def test_command_for_joint_policies_refuses_a_chunk_policy(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, command: list[str], instead: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, command: str
 ) -> None:
     places = {"ARM": str(write_chunk_bundle(tmp_path / "arm")), "OUT": str(tmp_path / "out")}
 
-    assert cli.main([places.get(word, word) for word in command]) == 4
+    assert cli.main([places.get(word, word) for word in command.split()]) == 4
 
     check_wording(caplog.messages[-1])
     assert not (tmp_path / "out").exists()

@@ -18,7 +18,6 @@ BUNDLE = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_wal
 
 
 def plan_file(folder: Path, seeds: int = 2) -> Path:
-    """Write a plan of short walks."""
     file = folder / "plan.yaml"
     content = {"robot": "lite3", "seeds": seeds, "duration_s": 4.0, "success": {"error": 0.3}}
     file.write_text(yaml.safe_dump(content), "utf-8")

@@ -56,7 +56,6 @@ def csv(file: Path, header: str = "") -> Path:
 
 
 def clip_of(source: Path, *options: str) -> dict[str, Any]:
-    """Return the clip at 50 Hz."""
     output = source.with_name("clip.npz")
     args = ["motion", str(source), "--output", str(output), "--rate-hz", "50", "--force", *options]
     assert cli.main(args) == 0

@@ -63,7 +63,6 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def contract_copy(bare: Path, tmp_path: Path) -> Path:
-    """A contract to spoil."""
     return shutil.copytree(bare, tmp_path / "contract")
 
 

@@ -36,7 +36,6 @@ ENCODER, TRANSFORMER = (
 
 @pytest.fixture(scope="module")
 def remote_arm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return so101_reach for a remote server."""
     output = tmp_path_factory.mktemp("compiled") / "so101_remote"
     compile_oip(SO101, output)
     return output

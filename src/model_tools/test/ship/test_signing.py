@@ -21,29 +21,6 @@ from policy_core.bundle.load import PUBLIC_KEY_VARIABLE, trusted_keys
 from testkit.store import NAME, MakeVersion, in_use, make_keys, tool, tool_refused, verify_problems
 from testkit.wording import check_wording
 
-
-def test_signed_bundle_is_installed_used_and_verified(
-    tmp_path: Path,
-    make_version: MakeVersion,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    private, public = make_keys(tmp_path)
-    root = tmp_path / "models"
-    monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(public))
-    for version in ("1.0.0", "1.1.0"):
-        bundle = make_version(version)
-        assert tool("sign", bundle, "--key", private) == 0
-        assert tool("install", bundle, "--activate", "--root", root) == 0
-    assert tool("rollback", NAME, "--root", root) == 0
-    assert tool("verify", "--root", root) == 0
-    capsys.readouterr()
-    tool("list", "--root", root)
-    trusted = trusted_keys()
-    assert trusted
-    assert capsys.readouterr().out.count(next(iter(trusted.keys))[:12]) == 2
-
-
 Forge = Callable[[Path, Path], object]
 
 

@@ -18,7 +18,6 @@ JOINTS = ("shoulder_pan", "elbow_flex", "gripper")
 
 
 def state(episode: int, frame: int) -> F32:
-    """Return the joints of a frame."""
     waves = np.sin(0.1 * frame + np.arange(3) + 0.73 * episode)
     return np.asarray(waves * [20, 15, 25] + [1, 5, 40], np.float32)
 

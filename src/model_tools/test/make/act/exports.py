@@ -165,7 +165,6 @@ def ask(checkpoint: Path, language: Language | None = None, **changed: Any) -> A
 
 
 def exported(checkpoint: Path, **changed: Any) -> ChunkBundle:
-    """Return the bundle of a checkpoint."""
     asked = ask(checkpoint, **changed)
     export_checkpoint(asked)
     return load_bundle(asked.output, kind=ChunkBundle)

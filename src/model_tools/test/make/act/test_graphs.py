@@ -60,8 +60,6 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 class PlainAct:
-    """The network of a checkpoint."""
-
     def __init__(self, config: dict[str, Any], tensors: Tensors) -> None:
         self.config = config
         self.tensors = {

@@ -59,7 +59,6 @@ def flow_inputs(flow: Path) -> ModuleType:
 def bundles(
     flow: Path, flow_inputs: ModuleType, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, ChunkBundle]:
-    """Return the bundle of each checkpoint."""
     safetensors = pytest.importorskip("safetensors.numpy")
     weights, found = _module(flow / "weights.py"), dict[str, ChunkBundle]()
     for name in VARIANTS:

@@ -12,8 +12,6 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Encoding:
-    """A text as tokens."""
-
     ids: list[int]
 
 

@@ -14,12 +14,10 @@ from model_tools.make.importers.import_bundle import ImportRequest, import_bundl
 from model_tools.make.importers.leapp import COMMAND_TOPIC
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
-from policy_core.guard.limits import StricterLimits, limits_in_force
-from policy_core.interfaces import F32, Mode
-from policy_core.members.joint import JointPolicy, joint_controller
+from policy_core.interfaces import F32
+from policy_core.members.joint import JointPolicy
 from policy_core.observation.state import RobotState
 from policy_inference.backends.registry import open_backend
-from testkit.kernel.twins import RandomRobot, Twins
 
 from .agile_file import (
     DAMPING,
@@ -141,43 +139,3 @@ def test_an_imported_policy_gives_what_onnx_runtime_gives(
         assert policy.action.gains[:, 2].tolist() == [STIFFNESS[2], DAMPING[2]]
         fed = {f"{name[:-4]}_in": value for name, value in found.items() if name.endswith("_out")}
     backend.close()
-
-
-class _Model:
-    """The model of a bundle; what random lives do to random models does nothing to it."""
-
-    def __init__(self, bundle: JointBundle) -> None:
-        self._backend, _ = open_backend(bundle, ["onnx"])
-        self.name, self.details = self._backend.name, self._backend.details
-        self.inputs, self.outputs = self._backend.inputs, self._backend.outputs
-        self.fails = self.gives_nan = False
-        self.gain = 1.0
-
-    def run(self) -> None:
-        self._backend.run()
-
-    def number(self) -> int:
-        self.run()
-        return 0
-
-    def close(self) -> None:
-        self._backend.close()
-
-
-class _AgileTwins(Twins):
-    """Both controllers of a bundle, on ONNX Runtime."""
-
-    def __init__(self, native: object, bundle: JointBundle) -> None:
-        self._begin(bundle.contract, {"": bundle.contract}, 0)
-        self.models = {"": (_Model(bundle), _Model(bundle))}  # type: ignore[dict-item]
-        limits = limits_in_force(bundle.contract, StricterLimits())
-        model = self.models[""][0]
-        self._open(native, joint_controller(bundle, model, limits, self.clock))
-
-
-def test_an_imported_policy_is_equal_in_both_cores(agile_bundle: JointBundle) -> None:
-    native = pytest.importorskip("policy_core_native", reason="the native core is not built")
-    twins = _AgileTwins(native, agile_bundle)
-    robot = RandomRobot(twins, 4)
-    robot.live(600)
-    assert Mode.RUN in robot.modes

@@ -75,7 +75,6 @@ ROBOT = """
 
 
 def tables() -> dict[str, F64]:
-    """Return the motion, by its output."""
     random = np.random.default_rng(3)
     quat = random.normal(size=(FRAMES, 2, 4))
     joint_pos = np.array([0.1, -0.8]) + 0.01 * np.arange(FRAMES)[:, None] * [1.0, 2.0]

@@ -51,5 +51,4 @@ def counting(count: int, **given: object) -> Made:
 
 
 def silent() -> Progress:
-    """Return what shows no progress."""
     return lambda _seen, _total: None

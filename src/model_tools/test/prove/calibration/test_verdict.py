@@ -216,7 +216,6 @@ def swing(times_s: F64, size: float, lag_s: float = 0.0) -> tuple[F64, F64]:
 
 
 def walk_rows(gait_policy: JointBundle) -> dict[str, F32]:
-    """Return the rows of a walk."""
     random, times_s = np.random.default_rng(0), np.arange(ROWS, dtype=np.float64) * PERIOD_S
     position, velocity = swing(times_s, 0.15)
     target, _ = swing(times_s, 0.15, lag_s=-PERIOD_S)

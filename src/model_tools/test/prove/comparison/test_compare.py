@@ -22,7 +22,6 @@ from model_tools.prove.comparison.walking import (
     judge_alone,
     walk_each,
 )
-from model_tools.ship.compilers.onnx import quantise
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_inference.backends.onnx import OnnxBackend
@@ -66,17 +65,6 @@ def compared(*folders: Path, rows: tuple[Path, ...] = ()) -> list[Compared]:
     return compare(artifacts(*folders), rows)
 
 
-def test_a_perturbed_model_fails_and_the_joint_is_named(reference: Path, tmp_path: Path) -> None:
-    first, second = compared(reference, make_bundle(tmp_path / "shifted", edit=knee_shifted))
-
-    assert first
-    assert not second
-    (failed,) = [check for check in second.checks if not check]
-    assert failed.value == pytest.approx(0.25)
-    assert "knee" in failed.where
-    check_wording(failed.what)
-
-
 @pytest.mark.parametrize("name", ["action", "actions"])
 def test_a_rollout_that_was_recorded_judges_the_reference_too(
     reference: Path, tmp_path: Path, name: str
@@ -110,20 +98,17 @@ def test_a_recording_is_replayed_and_both_are_compared_on_what_the_policy_saw(
 
 
 SAME_FUNCTION = [
-    ("kind: joint\n", "kind: joint\n"),
     ("default_position: 0,", "default_position: {hip: 0, knee: 0.0},"),
     ("kind: position}", "kind: position, scale: [1, 1], offset: default_position}"),
     ("{joints: [hip, knee]", "{joints: [.*]"),
 ]
 OTHER_FUNCTION = [
     ("{joints: [hip, knee]", "{joints: [knee, hip]"),
-    ("obs: {shape: [1, 6]}", "obs: {shape: [1, 6], dtype: float16}"),
     ("rate_hz: 50", "rate_hz: 100"),
     ("stiffness: 1, damping: 1}\nstand", "stiffness: [1, 2], damping: 1}\nstand"),
     ("default_position: 0,", "default_position: 0.1,"),
     ("{term: joint_vel}", "{term: joint_vel, scale: 0.05}"),
     ("{terms: [{term: joint_pos}", "{clip: 3.0, terms: [{term: joint_pos}"),
-    ("kind: position}", "kind: position, scale: 0.25}"),
     ("rate_hz: 50", "rate_hz: 50\nvelocity_command: {min: [0, 0, 0], max: [1, 1, 1]}"),
 ]
 
@@ -252,22 +237,7 @@ def test_a_robot_of_a_model_file_is_driven_in_closed_loop(reference: Path, tmp_p
     assert first["closed_loop"] == second["closed_loop"]
 
 
-def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_path: Path) -> None:
-    other = again(reference, tmp_path / "other")
-    arguments = (reference, other, "--record")
-
-    assert compare_command(*arguments) == 0
-
-    kept = load_bundle(other, kind=JointBundle).contract.reports["onnx"]
-    assert json.loads((other / kept.file).read_text("utf-8"))["reference"] == f"{reference} onnx"
-    assert (other / kept.file).with_suffix(".html").is_file()
-    assert load_bundle(reference, kind=JointBundle).contract.reports == {}
-    assert compare_command(*arguments) == 4
-    assert compare_command(*arguments, "--force") == 0
-
-
 SHORT_S = 4.0
-FORWARD = "(0.8, 0, 0)"
 
 
 @pytest.fixture(scope="module")
@@ -293,19 +263,6 @@ def with_outcome(walks: list[Walked], index: int, **outcome: Any) -> list[Walked
     walk = walks[index]
     other = dataclasses.replace(walk, outcome=dataclasses.replace(walk.outcome, **outcome))
     return [*walks[:index], other, *walks[index + 1 :]]
-
-
-def test_a_model_calibrated_on_zeros_stands_to_the_end_and_fails(
-    gait_bundle: JointBundle, own_walks: list[Walked], tmp_path: Path
-) -> None:
-    file = tmp_path / "zeros.onnx"
-    quantise(gait_bundle.artifact("onnx")[1], file, {"obs": np.zeros((40, 45), np.float32)})
-
-    checks = judge(walks_of(gait_bundle, file), own_walks, CLOSED_LOOP)
-
-    failed = [(check.what, check.where) for check in checks if not check]
-    assert any("vx" in what and where == FORWARD for what, where in failed)
-    assert not any("short" in what for what, _ in failed)
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,10 @@ def absent(label: str) -> EvaluatedPolicy:
 
 
 def plan(**given: Any) -> Plan:
-    """Return a plan for a Lite3."""
     return Plan(**{"robot": "lite3", "seeds": 4, **given})
 
 
 def row(task: TrialTask, good: bool) -> TrialRow:
-    """Return the result of a trial."""
     return TrialRow(
         key=task.key,
         policy=task.policy.label,

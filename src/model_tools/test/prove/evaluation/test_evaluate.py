@@ -103,7 +103,6 @@ def test_the_required_rate_is_held_against_the_lower_end_of_the_interval(tmp_pat
 
 
 def always(task: TrialTask) -> bool:
-    """Let all succeed."""
     return True
 
 
@@ -124,9 +123,7 @@ def test_a_policy_of_another_robot_or_the_same_one_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("successes", "trials", "low", "high"),
     [
-        (20, 20, 0.839, 1.0),
         (73, 73, 0.950, 1.0),
-        (200, 200, 0.981, 1.0),
         (0, 20, 0.0, 0.161),
         (50, 100, 0.404, 0.596),
         (0, 0, 0.0, 1.0),

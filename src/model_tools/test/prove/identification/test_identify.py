@@ -109,7 +109,6 @@ def _imu(messages: SensorMessages, sensed: Sensors, robot: Robot) -> bytes:
 
 
 def _command(types: Any, drive: DriveCommand, stamp_ns: int, number: int, mode: int) -> bytes:
-    """Return the command as a JointCommand."""
     make = types.types
     sec, nanosec = divmod(stamp_ns, NS_PER_S)
     message = make[JOINT_COMMAND](

@@ -208,15 +208,6 @@ def test_what_cannot_be_or_says_little_is_suspicious(
     check_wording(*inspected_arrays(tmp_path, **arrays).suspicions)
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".npy"])
-def test_objects_are_refused(tmp_path: Path, suffix: str) -> None:
-    objects = np.array([{"a": 1}, None], dtype=object)
-    with (tmp_path / f"a{suffix}").open("wb") as file:
-        (np.save if suffix == ".npy" else np.savez)(file, objects)
-    with refusal(ToolError):
-        inspect_path(tmp_path / f"a{suffix}")
-
-
 POLICY = "BPU_ACTPolicy_TransformerLayers"
 IMAGENET: Any = {"mode": "mean_std", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 EQUAL = {

@@ -96,7 +96,6 @@ class OldGym(Rows):
 
 @pytest.fixture
 def roll() -> Iterator[Runner]:
-    """Runs a bundle in an environment."""
     with ExitStack() as opened:
 
         def start(

@@ -53,7 +53,6 @@ def flown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def faulty(flown: Path, tmp_path: Path) -> Path:
-    """A copy of that flight."""
     return Path(shutil.copytree(flown, tmp_path / "faulty"))
 
 

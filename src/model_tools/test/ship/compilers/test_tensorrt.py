@@ -37,7 +37,6 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def compile_tensorrt(tiny_rows: Path, tmp_path: Path) -> Compile:
-    """Compile a small bundle."""
     source = make_bundle(tmp_path / "tiny")
 
     def apply(precision: str, **options: str) -> JointBundle:

@@ -109,12 +109,10 @@ class Signer:
         return found
 
     def sign(self, path: Path) -> Path:
-        """Sign a bundle or a statement."""
         assert tool("sign", path, "--key", self.private, "--force") == 0
         return path
 
     def statement(self, file: Path, text: str) -> Path:
-        """Write and sign a statement."""
         file.write_text(text, "utf-8")
         return self.sign(file)
 
@@ -166,17 +164,14 @@ class RegistrySite:
 
     @property
     def root(self) -> Path:
-        """The robot's root with three versions."""
         return Path(self.request.getfixturevalue("root"))
 
     def offer(self, version: str = "1.0.0") -> Path:
-        """Sign a version and push it."""
         bundle = self.signer.sign(self.make_version(version))
         push(bundle, self.repository)
         return bundle
 
     def state(self, text: str, *more: object) -> Path:
-        """Sign a statement and push it."""
         file = self.signer.statement(self.folder / "statement.yaml", text)
         push(file, self.repository, *more)
         return file
@@ -195,7 +190,6 @@ def site(
 
 
 def push(folder: Path, repository: str, *more: object) -> None:
-    """Push with the command."""
     assert tool("push", folder, repository, *more) == 0
 
 
@@ -209,7 +203,6 @@ class Asked(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:  # http.server's name for it
-        """Answer."""
         self.server.seen.append((self.path, dict(self.headers)))
         for part, answer in self.server.answers.items():
             if part in self.path:
@@ -227,7 +220,6 @@ class Asked(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_HEAD = do_GET  # noqa: N815  # names of http.server
 
     def reply(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
-        """Send an answer."""
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
             self.send_header(name, value)
@@ -244,7 +236,6 @@ class HostileRegistry(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self) -> None:
-        """Listen."""
         super().__init__(("127.0.0.1", 0), Asked)
         self.contents = dict[str, bytes]()
         self.answers = dict[str, Answer]()
@@ -252,11 +243,9 @@ class HostileRegistry(ThreadingHTTPServer):
 
     @property
     def place(self) -> str:
-        """The repository."""
         return f"127.0.0.1:{self.server_address[1]}/{NAME}"
 
     def offer(self, bundle: Path, tag: str = "1.0.0") -> dict[str, str]:
-        """Have a bundle; return the digest of each file by its title."""
         layers = bundle_layers(load_bundle(bundle))
         for layer, content in layers.items():
             self.contents[layer.digest] = (
@@ -269,7 +258,6 @@ class HostileRegistry(ThreadingHTTPServer):
 
 @contextmanager
 def hostile_registry() -> Iterator[HostileRegistry]:
-    """Give one that runs."""
     with HostileRegistry() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()

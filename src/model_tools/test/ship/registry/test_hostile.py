@@ -27,7 +27,7 @@ from policy_store.registry.manifest import (
     parse_manifest,
 )
 from testkit.fuzzing import bounded, changed_bytes
-from testkit.store import NAME, MakeVersion, in_use, verify_problems, versions
+from testkit.store import NAME, MakeVersion, versions
 from testkit.wording import check_wording, refusal
 
 from ..test_fleet import head, hello_requests, odd_server
@@ -242,14 +242,12 @@ def test_range_that_is_not_answered_begins_again(
 
 
 def layer(title: str, content: bytes = b"x", **other: Any) -> dict[str, Any]:
-    """Return a layer of a manifest."""
     annotations = {"org.opencontainers.image.title": title}
     digest = make_digest(content)
     return {"digest": digest, "size": len(content), "annotations": annotations} | other
 
 
 def document(*layers: Any, **other: Any) -> bytes:
-    """Return a manifest."""
     return json.dumps(
         {"schemaVersion": 2, "artifactType": BUNDLE_TYPE, "layers": [*layers]} | other
     ).encode()
@@ -372,16 +370,3 @@ def test_bundle_with_another_name_is_refused(
     evil.offer(make_version("1.0.0", ("name: tiny", "name: other")))
     with refusal(RegistryError):
         pull(f"{evil.place}:1.0.0")
-
-
-def test_what_is_in_use_stays_whatever_a_registry_does(
-    evil: HostileRegistry, make_version: MakeVersion, pull: Pull, root: Path
-) -> None:
-    digests = evil.offer(make_version("1.3.0"), "1.3.0")
-    evil.answers[digests["golden.npz"]] = endless
-    with pytest.raises((RegistryError, UnavailableError)):
-        pull(f"{evil.place}:1.3.0", root=root, access=IMPATIENT)
-    assert in_use(root) == ("1.2.0", ["1.1.0", "1.0.0"])
-    assert verify_problems(root) == []
-    assert versions(root) == ["1.0.0", "1.1.0", "1.2.0"]
-    assert (root / NAME).is_dir()

@@ -33,7 +33,6 @@ def when(**after: float) -> str:
 def channel(
     bundle: Path, *, serial: int = 1, issued: str = "", expires: str = "", name: str = "stable"
 ) -> str:
-    """Return a statement."""
     loaded = load_bundle(bundle)
     return f"""
 kind: channel
@@ -58,7 +57,6 @@ def revocations(serial: int = 1, **versions: str) -> str:
 
 
 def downgrade(bundle: Path, *, expires: str = "", version: str = "") -> str:
-    """Return a statement."""
     loaded = load_bundle(bundle)
     return f"""
 kind: downgrade
@@ -86,7 +84,6 @@ class Clock(datetime):
 
 @pytest.fixture
 def robot_clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
-    """Return the robot's clock."""
     monkeypatch.setattr(statements, "datetime", Clock)
     monkeypatch.setattr(Clock, "ahead", timedelta())
     return Clock

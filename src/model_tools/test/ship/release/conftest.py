@@ -25,7 +25,6 @@ class Candidate:
     def __init__(
         self, folder: Path, bundle: Path, baseline: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Begin a release."""
         self.folder, self.bundle, self.baseline = folder, bundle, baseline
         self.file = folder / "tiny.release.yaml"
         self.sha256 = sha256_file(bundle / "policy.yaml")
@@ -33,7 +32,6 @@ class Candidate:
         self._caplog = caplog
 
     def report(self, name: str, document: Any) -> Path:
-        """Write a report."""
         file = self.folder / f"{name}.json"
         file.write_text(json.dumps(document), "utf-8")
         return file
@@ -48,7 +46,6 @@ class Candidate:
         self.file.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
 
     def record(self, stage: str, *reports: Path | str) -> int:
-        """Record evidence; return the exit status."""
         args = [part for report in reports for part in ("--evidence", report)]
         return tool("release", "record", self.file, stage, *args, "--by", "me")
 
@@ -69,11 +66,9 @@ class Candidate:
         return found, json.loads(shown.getvalue())
 
     def promote(self) -> int:
-        """Promote; return the exit status."""
         return tool("release", "promote", self.file, "--by", "Ada")
 
     def simulation(self, *, holds: bool = True, **other: Any) -> dict[str, Any]:
-        """Return the report of a simulation."""
         return {
             "kind": "release_simulation",
             "bundle_sha256": self.sha256,
@@ -108,7 +103,6 @@ class Candidate:
         }
 
     def trial(self, state: str = "passed", **other: Any) -> dict[str, Any]:
-        """Return the status of a trial."""
         return {
             "name": "tiny",
             "state": state,

@@ -213,7 +213,6 @@ def robot_info(sha256: str, robot: str = "r1") -> dict[str, Any]:
 
 
 def prometheus_answer(*samples: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer of Prometheus."""
     return {"status": "success", "data": {"resultType": "vector", "result": list(samples)}}
 
 

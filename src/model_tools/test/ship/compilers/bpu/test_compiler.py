@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_tools.errors import ToolError, UnfinishedError
+from model_tools.errors import ToolError
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from testkit.store import tool
@@ -40,18 +40,6 @@ def test_result_of_the_vendors_tool_is_the_artifact(
     check_wording(entry.tool)
     assert entry.made is not None
     check_wording(entry.made)
-
-
-def test_what_was_compiled_elsewhere_is_taken(compile_bpu: Compile, tmp_path: Path) -> None:
-    folder = tmp_path / "work"
-    with pytest.raises(UnfinishedError):
-        compile_bpu(workspace=folder, jobs=6)  # how many processes do it is no matter
-    (folder / "bpu_output" / "policy.hbm").write_text(ELSEWHERE, "utf-8")
-
-    entry, file = compile_bpu(compiled=folder).artifact("bpu")
-
-    assert (file.name, file.read_text("utf-8")) == ("policy.int8.hbm", ELSEWHERE)
-    check_wording(entry.tool)
 
 
 @pytest.mark.parametrize("content", [b"version https://git-lfs", b""], ids=["pointer", "nothing"])
