@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
@@ -29,6 +27,7 @@ from policy_core.members.chunk.observation_sync import JOINTS, ObservationSync
 from policy_core.observation.freshness import Input
 from policy_core.observation.images import read_frame
 from policy_core.observation.state import StateVector
+from testkit.bags import image, in_log, joint_state, write_bag
 from testkit.chunk_bundles import write_chunk_bundle
 
 MS, RATE_HZ, PERIOD_MS, FIRST_MS, LAST_MS = 1_000_000, 20, 50, 1000, 9000
@@ -36,7 +35,6 @@ SIZES = {"laptop": (16, 24), "phone": (12, 16)}
 _STEP_RAD = 1e-3
 """Joints move so far from message to message."""
 _NAMES = ["shoulder_pan", "elbow_flex", "gripper"]
-_TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 
 class Sent(NamedTuple):
@@ -86,27 +84,11 @@ def with_delays(random: np.random.Generator) -> Recorded:
 
 
 def message_of(name: str, sent: Sent) -> Any:
-    types, stamp = _TYPES.types, divmod(int(sent.stamp_ms) * MS, 1_000_000_000)
-    header = types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](*stamp), "")
+    stamp_ns = int(sent.stamp_ms) * MS
     if name == JOINTS:
-        return types["sensor_msgs/msg/JointState"](
-            header=header,
-            name=_NAMES,
-            position=np.full(len(_NAMES), sent.number * _STEP_RAD),
-            velocity=np.empty(0),
-            effort=np.empty(0),
-        )
-    height, width = SIZES[name]
-    pixels = np.full((height, width, 3), (sent.number // 256, sent.number % 256, 0), np.uint8)
-    return types["sensor_msgs/msg/Image"](
-        header=header,
-        height=height,
-        width=width,
-        encoding="rgb8",
-        is_bigendian=0,
-        step=3 * width,
-        data=pixels.reshape(-1),
-    )
+        return joint_state(stamp_ns, _NAMES, [sent.number * _STEP_RAD] * len(_NAMES))
+    pixels = np.full((*SIZES[name], 3), (sent.number // 256, sent.number % 256, 0), np.uint8)
+    return image(stamp_ns, pixels)
 
 
 def number_of(pixel: Sequence[int]) -> int:
@@ -115,21 +97,16 @@ def number_of(pixel: Sequence[int]) -> int:
 
 def write_sent(folder: Path, recorded: Recorded) -> Path:
     """Write the messages in the order in which they come."""
-    order = sorted(
-        (sent.received_ms, name, sent) for name, each in recorded.items() for sent in each
-    )
-    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        connections = dict[str, Any]()
-        for received_ms, name, sent in order:
-            message = message_of(name, sent)
-            topic = f"/{name if name == JOINTS else camera_input(name)}"
-            if topic not in connections:
-                connections[topic] = writer.add_connection(
-                    topic, message.__msgtype__, typestore=_TYPES
-                )
-            data = _TYPES.serialize_cdr(message, message.__msgtype__)
-            writer.write(connections[topic], int(received_ms) * MS, data)
-    return folder
+    said = [
+        (
+            f"/{name if name == JOINTS else camera_input(name)}",
+            int(sent.received_ms) * MS,
+            message_of(name, sent),
+        )
+        for name, each in sorted(recorded.items())
+        for sent in each
+    ]
+    return write_bag(folder, in_log(said))
 
 
 def on_the_robot(contract: ChunkContract, recorded: Recorded, last_ms: int) -> Pairs:

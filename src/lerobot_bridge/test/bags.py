@@ -9,31 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import yaml
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import parse_mapping
+from testkit import bags
+from testkit.bags import MS, TYPES, S, Said
 
-MS, S = 1_000_000, 1_000_000_000
 START_NS = 1_000 * S
 """When recordings begin."""
 NAMES = ["gripper", "wheel", "pan_joint"]
 """Not in the order of the mapping, and one more."""
-MESSAGES = Path(__file__).resolve().parents[2] / "policy_msgs" / "msg"
-
-TYPES = get_typestore(Stores.ROS2_JAZZY)
-for _name in ("JointCommand", "EpisodeMark"):
-    TYPES.register(
-        get_types_from_msg((MESSAGES / f"{_name}.msg").read_text(), f"policy_msgs/msg/{_name}")
-    )
-
-Said = tuple[str, int, Any]
-"""Topic, time in the log (ns), message."""
 STATE = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
 LEADER = {"topic": "leader/joint_states", "type": "sensor_msgs/msg/JointState"}
 
@@ -73,19 +60,18 @@ def say_joints(
     **changes: Any,
 ) -> list[Said]:
     """Say t s after the start that pan is t / 10 rad plus the offset, and the gripper half open."""
-    make, said = TYPES.types["sensor_msgs/msg/JointState"], []
+    said = list[Said]()
     for time_ns in times_ns:
         pan = time_ns / S / 10 + offset_rad
         fields = {
             "name": NAMES,
-            "position": np.array([1.0, 9.0, pan]),
-            "velocity": np.array([0.0, 0.0, 0.1]),
-            "effort": np.array([0.0, 0.0, pan]),
+            "position": [1.0, 9.0, pan],
+            "velocity": [0.0, 0.0, 0.1],
+            "effort": [0.0, 0.0, pan],
             **changes,
         }
-        said.append(
-            (topic, START_NS + time_ns, make(header=bag_header(stamp_ns + time_ns), **fields))
-        )
+        message = bags.joint_state(stamp_ns + time_ns, **fields)
+        said.append((topic, START_NS + time_ns, message))
     return said
 
 
@@ -98,26 +84,14 @@ def say_images(
     stamp_ns: int = START_NS,
 ) -> list[Said]:
     """Say images whose red is the time in 10 ms, green 50, blue 100."""
-    said = []
-    for time_ns in times_ns:
-        colour = [time_ns // (10 * MS) % 256, 50, 100]
-        pixels = np.full((*size, 3), colour if encoding == "rgb8" else colour[::-1], np.uint8)
-        said.append(
-            (
-                topic,
-                START_NS + time_ns,
-                TYPES.types["sensor_msgs/msg/Image"](
-                    header=bag_header(stamp_ns + time_ns),
-                    height=size[0],
-                    width=size[1],
-                    encoding=encoding,
-                    is_bigendian=0,
-                    step=3 * size[1],
-                    data=pixels.reshape(-1),
-                ),
-            )
+    return [
+        (
+            topic,
+            START_NS + at_ns,
+            bags.image(stamp_ns + at_ns, bags.picture(at_ns, size), encoding),
         )
-    return said
+        for at_ns in times_ns
+    ]
 
 
 def say_compressed(
@@ -128,20 +102,14 @@ def say_compressed(
     size: tuple[int, int] = (16, 24),
 ) -> list[Said]:
     """Say the same images as PNG, or as JPEG."""
-    said = []
-    for time_ns in times_ns:
-        pixels = np.full((*size, 3), [100, 50, time_ns // (10 * MS) % 256], np.uint8)
-        data = np.frombuffer(cv2.imencode(end, pixels)[1].tobytes(), np.uint8)
-        said.append(
-            (
-                topic,
-                START_NS + time_ns,
-                TYPES.types["sensor_msgs/msg/CompressedImage"](
-                    header=bag_header(START_NS + time_ns), format=end[1:], data=data
-                ),
-            )
+    return [
+        (
+            topic,
+            START_NS + at_ns,
+            bags.compressed_image(START_NS + at_ns, bags.picture(at_ns, size), end),
         )
-    return said
+        for at_ns in times_ns
+    ]
 
 
 def mark(
@@ -159,33 +127,17 @@ def mark(
     Its stamp is of that time, too, unless another one is given (0: none).
     """
     make = TYPES.types["policy_msgs/msg/EpisodeMark"]
-    sec, nanosec = divmod(START_NS + time_ns if stamp_ns is None else stamp_ns, S)
+    stamp = bags.stamp(START_NS + time_ns if stamp_ns is None else stamp_ns)
     return (
         topic,
         START_NS + time_ns,
-        make(
-            stamp=TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec),
-            kind=getattr(make, kind),
-            episode=episode,
-            task=task,
-            tags=list(tags),
-        ),
+        make(stamp, getattr(make, kind), episode=episode, task=task, tags=list(tags)),
     )
 
 
 def twist(time_ns: int, x: float, topic: str = "/cmd_vel") -> Said:
     """Say a velocity, without a stamp."""
-    vector = TYPES.types["geometry_msgs/msg/Vector3"]
-    return (
-        topic,
-        START_NS + time_ns,
-        TYPES.types["geometry_msgs/msg/Twist"](vector(x, 0.0, 0.0), vector(0.0, 0.0, 0.0)),
-    )
-
-
-def bag_header(time_ns: int) -> Any:
-    stamp = TYPES.types["builtin_interfaces/msg/Time"](*divmod(time_ns, S))
-    return TYPES.types["std_msgs/msg/Header"](stamp, "")
+    return topic, START_NS + time_ns, bags.twist(x)
 
 
 def say_arm(last_ms: float = 1000) -> list[Said]:
@@ -197,23 +149,9 @@ def say_arm(last_ms: float = 1000) -> list[Said]:
     ]
 
 
-def write_rosbag(
-    folder: Path,
-    said: Sequence[Said],
-    storage: StoragePlugin = StoragePlugin.MCAP,
-    compression: CompressionMode = CompressionMode.NONE,
-) -> Path:
-    """Write a recording, in the order of its times; a topic has the type of its messages."""
-    writer = Writer(folder, version=9, storage_plugin=storage)
-    writer.set_compression(compression, CompressionFormat.ZSTD)
-    with writer:
-        known: dict[tuple[str, str], Any] = {}
-        for topic, log_ns, message in sorted(said, key=lambda each: each[1]):
-            kind = message.__msgtype__
-            if (topic, kind) not in known:
-                known[topic, kind] = writer.add_connection(topic, kind, typestore=TYPES)
-            writer.write(known[topic, kind], log_ns, TYPES.serialize_cdr(message, kind))
-    return folder
+def write_rosbag(folder: Path, said: Sequence[Said], *layout: Any) -> Path:
+    """Write a recording, in the order of its times."""
+    return bags.write_bag(folder, bags.in_log(said), *layout)
 
 
 def episode_of(bag: Path, **changes: Any) -> Episode:

@@ -16,15 +16,13 @@ from lerobot_bridge.episodes import find_episodes
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
 from model_tools.errors import ToolError
+from testkit.bags import MS, S, Said
 from testkit.wording import check_wording, refusal
 
 from .bags import (
     LEADER,
-    MS,
     START_NS,
     STATE,
-    S,
-    Said,
     arm_mapping,
     episode_of,
     leave_out,

@@ -19,14 +19,12 @@ from lerobot_bridge.commands import arguments
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import load_mapping
 from model_tools.errors import ToolError
+from testkit.bags import MS, S, Said
 from testkit.wording import check_wording, lines_with, refusal
 
 from .bags import (
     ARM,
-    MS,
     START_NS,
-    S,
-    Said,
     arm_mapping,
     episode_of,
     leave_out,

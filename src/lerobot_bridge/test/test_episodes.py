@@ -13,13 +13,11 @@ from lerobot_bridge.episode import SIDECAR, Episode, EpisodeSidecar, Span, write
 from lerobot_bridge.episodes import How, find_episodes
 from lerobot_bridge.frames import EpisodeFrames
 from model_tools.errors import ToolError
+from testkit.bags import MS, S, Said
 from testkit.wording import check_wording, refusal
 
 from .bags import (
-    MS,
     START_NS,
-    S,
-    Said,
     arm_mapping,
     mark,
     say_arm,

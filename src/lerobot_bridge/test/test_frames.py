@@ -14,14 +14,13 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from lerobot_bridge.episode import Span
 from lerobot_bridge.frames import EpisodeFrames
 from model_tools.errors import ToolError
+from testkit.bags import MS, S
 from testkit.wording import refusal
 
 from .bags import (
     LEADER,
-    MS,
     START_NS,
     STATE,
-    S,
     arm_mapping,
     episode_of,
     leave_out,

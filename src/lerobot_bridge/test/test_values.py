@@ -4,21 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from rosbags.typesys import Stores, get_typestore
 
 from lerobot_bridge.mapping import Source
 from lerobot_bridge.values import SourceReader
 from policy_core.errors import RobotError
+from testkit.bags import TYPES, array, header, joint_state, twist
 from testkit.wording import refusal
 
 from .mapping_cases import rolling_arm
 
-TYPES = get_typestore(Stores.ROS2_JAZZY).types
 JOINTS = ("gripper", "elbow", "joint_1", "spare")
 """As the robot calls them, in an order of its own."""
 RAD = np.array([0.5, 1.0, -0.5, 9.0])
@@ -39,15 +38,8 @@ def values_read(message: object, **more: Any) -> np.ndarray[Any, Any]:
 
 
 def joint_state_message(**changes: Any) -> object:
-    fields = {
-        "header": _header(),
-        "name": list(JOINTS),
-        "position": RAD,
-        "velocity": 2 * RAD,
-        "effort": 3 * RAD,
-        **changes,
-    }
-    return TYPES[JOINT_STATE](**fields)
+    fields = {"name": JOINTS, "position": RAD, "velocity": 2 * RAD, "effort": 3 * RAD, **changes}
+    return joint_state(0, **fields)
 
 
 def test_joints_are_found_by_name_and_converted() -> None:
@@ -66,8 +58,7 @@ def test_velocities_have_sign_and_factor_but_no_zero_and_efforts_stay(
 
 
 def test_fields_are_read_by_their_paths_and_angles_in_degrees_where_asked() -> None:
-    twist, turn = TYPES["geometry_msgs/msg/Twist"], TYPES["geometry_msgs/msg/Vector3"]
-    message = twist(linear=turn(x=0.25, y=0.0, z=0.0), angular=turn(x=0.0, y=0.0, z=np.pi / 2))
+    message = twist(0.25, np.pi / 2)
     fields = {"theta.vel": "angular.z", "x.vel": "linear.x"}
 
     np.testing.assert_allclose(
@@ -83,11 +74,11 @@ def test_field_may_be_a_place_in_an_array_or_true_or_false() -> None:
     fields = {"b": "data[1]", "a": "data[0]"}
 
     np.testing.assert_array_equal(
-        values_read(_array_message(np.array([3.0, 4.0])), kind=ARRAY, fields=fields), [4.0, 3.0]
+        values_read(_array_message([3.0, 4.0]), kind=ARRAY, fields=fields), [4.0, 3.0]
     )
     np.testing.assert_array_equal(
         values_read(
-            TYPES["std_msgs/msg/Bool"](data=True),
+            TYPES.types["std_msgs/msg/Bool"](data=True),
             kind="std_msgs/msg/Bool",
             fields={"closed": "data"},
         ),
@@ -101,7 +92,7 @@ def test_field_may_be_a_place_in_an_array_or_true_or_false() -> None:
 )
 def test_field_without_a_number_is_named(path: str) -> None:
     with refusal(RobotError) as caught:
-        values_read(_array_message(np.array([3.0, 4.0])), kind=ARRAY, fields={"a": path})
+        values_read(_array_message([3.0, 4.0]), kind=ARRAY, fields={"a": path})
 
     assert f"the field {path}" in str(caught.value)
 
@@ -125,7 +116,7 @@ def test_message_that_lacks_a_joint_s_value_is_refused(changes: Mapping[str, Any
 def test_array_of_another_length_is_refused() -> None:
     with refusal(RobotError):
         values_read(
-            _array_message(np.array([1.0, 2.0])),
+            _array_message([1.0, 2.0]),
             kind=ARRAY,
             joints=("shoulder", "elbow", "gripper"),
         )
@@ -141,29 +132,21 @@ def test_trajectory_of_another_number_of_points_is_refused(points: int) -> None:
 def test_field_that_is_not_finite_is_named() -> None:
     with refusal(RobotError):
         values_read(
-            _array_message(np.array([1.0, np.nan])),
+            _array_message([1.0, np.nan]),
             kind=ARRAY,
             fields={"cube.x": "data[0]", "cube.z": "data[1]"},
         )
 
 
-def _header() -> Any:
-    return TYPES["std_msgs/msg/Header"](
-        stamp=TYPES["builtin_interfaces/msg/Time"](sec=1, nanosec=0), frame_id=""
-    )
-
-
-def _array_message(data: np.ndarray[Any, Any], kind: str = ARRAY) -> object:
-    return TYPES[kind](
-        layout=TYPES["std_msgs/msg/MultiArrayLayout"](dim=[], data_offset=0), data=data
-    )
+def _array_message(values: Sequence[float]) -> object:
+    return array(values, np.float64)
 
 
 def _trajectory(*points: np.ndarray[Any, Any]) -> object:
-    none, at = np.array([]), TYPES["builtin_interfaces/msg/Duration"](sec=0, nanosec=0)
-    point = TYPES["trajectory_msgs/msg/JointTrajectoryPoint"]
-    return TYPES[TRAJECTORY](
-        header=_header(),
+    none, at = np.array([]), TYPES.types["builtin_interfaces/msg/Duration"](sec=0, nanosec=0)
+    point = TYPES.types["trajectory_msgs/msg/JointTrajectoryPoint"]
+    return TYPES.types[TRAJECTORY](
+        header=header(0),
         joint_names=list(JOINTS),
         points=[
             point(

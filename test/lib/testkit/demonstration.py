@@ -12,24 +12,22 @@ from typing import Any
 
 import cv2
 import numpy as np
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 
 from policy_core.interfaces import U8
+
+from .bags import TYPES, S, header, joint_state, write_bag
 
 CAMERAS = ("front", "wrist")
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 RATE_HZ, JOINTS_HZ = 30, 100
 START_S = 1_700_000_000
-_S, _NOISE, _QUALITY = 1_000_000_000, 2.0, 90
-_TYPES = get_typestore(Stores.ROS2_JAZZY)
-_JOINT_STATE, _COMPRESSED = "sensor_msgs/msg/JointState", "sensor_msgs/msg/CompressedImage"
+_NOISE, _QUALITY = 2.0, 90
 
 
 def mapping_content(size: tuple[int, int]) -> dict[str, Any]:
     """Return the content of a mapping file for these recordings, with this image size."""
     height, width = size
-    source = {"type": _JOINT_STATE}
+    source = {"type": "sensor_msgs/msg/JointState"}
     return {
         "schema_version": 1,
         "robot_type": "so101_follower",
@@ -88,58 +86,35 @@ def write_demonstration(
         name: [_jpeg(one) for one in clip(clip_frames, size, seed + number)]
         for number, name in enumerate(CAMERAS)
     }
-    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        topics = {
-            topic: writer.add_connection(topic, kind, typestore=_TYPES)
-            for topic, kind in [
-                ("/joint_states", _JOINT_STATE),
-                ("/leader/joint_states", _JOINT_STATE),
-                *((f"/{name}/image_raw/compressed", _COMPRESSED) for name in CAMERAS),
-            ]
-        }
-        for time_ns, topic, message in _messages(duration_s, images):
-            writer.write(
-                topics[topic],
-                START_S * _S + time_ns,
-                _TYPES.serialize_cdr(message, message.__msgtype__),
-            )
-    return folder
+    said = (
+        (topic, START_S * S + time_ns, message)
+        for time_ns, topic, message in _messages(duration_s, images)
+    )
+    return write_bag(folder, said)
 
 
 def _messages(duration_s: float, images: dict[str, list[Any]]) -> Iterator[tuple[int, str, Any]]:
     """Yield time since the start, topic and message, in order of time."""
-    names, none = list(JOINTS), np.zeros(0)
-    step_ns, frame = _S // JOINTS_HZ, 0
-    for time_ns in range(0, round(duration_s * _S), step_ns):
+    step_ns, frame = S // JOINTS_HZ, 0
+    for time_ns in range(0, round(duration_s * S), step_ns):
         for topic, ahead_s in (("/joint_states", 0.0), ("/leader/joint_states", 0.05)):
             yield (
                 time_ns,
                 topic,
-                _TYPES.types[_JOINT_STATE](
-                    header=_header(time_ns),
-                    name=names,
-                    velocity=none,
-                    effort=none,
-                    position=positions_rad(time_ns / _S + ahead_s),
-                ),
+                joint_state(START_S * S + time_ns, JOINTS, positions_rad(time_ns / S + ahead_s)),
             )
-        while (begin_ns := frame * _S // RATE_HZ) < time_ns + step_ns:
+        while (begin_ns := frame * S // RATE_HZ) < time_ns + step_ns:
             for name, shots in images.items():
                 there, back = divmod(frame, len(shots))[::-1]
                 shot = shots[-1 - there if back % 2 else there]
                 yield (
                     begin_ns,
                     f"/{name}/image_raw/compressed",
-                    _TYPES.types[_COMPRESSED](
-                        header=_header(begin_ns), format="rgb8; jpeg compressed bgr8", data=shot
+                    TYPES.types["sensor_msgs/msg/CompressedImage"](
+                        header(START_S * S + begin_ns), "rgb8; jpeg compressed bgr8", shot
                     ),
                 )
             frame += 1
-
-
-def _header(time_ns: int) -> Any:
-    stamp = _TYPES.types["builtin_interfaces/msg/Time"](*divmod(START_S * _S + time_ns, _S))
-    return _TYPES.types["std_msgs/msg/Header"](stamp, "")
 
 
 def _jpeg(image: U8) -> Any:

@@ -146,7 +146,7 @@ def _write_tables(file: Path, tables: Sequence[pa.Table]) -> None:
             writer.write_table(table)
 
 
-def _write_video(file: Path, images: Sequence[Tensor], codec: str, fps: int) -> None:
+def _write_video(file: Path, images: Sequence[Any], codec: str, fps: int) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
     with av.open(str(file), "w") as container:

@@ -17,11 +17,12 @@ from model_tools import cli
 from model_tools.files.row_files import read_rows
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from testkit.bags import write_bag
 from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 from testkit.wording import check_wording, lines_with
 
 from ..files.lerobot.small_dataset import write_dataset
-from ..small_bag import every, joint_states, write_bag
+from ..small_bag import every, joint_states
 from ..tiny_bundle import forward, observations, weights
 
 Run = Callable[..., int]

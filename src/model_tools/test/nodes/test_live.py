@@ -29,11 +29,12 @@ from model_tools.files.rows import RowSource
 from model_tools.nodes.live import LiveSource
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from testkit.bags import MS, Said, write_bag
 from testkit.numbers import numbers_in
 from testkit.wire_messages import SCAN
 from testkit.wording import check_wording, lines_with, refusal
 
-from ..small_bag import MS, Said, command, every, imus, joint_states, perceived, write_bag
+from ..small_bag import command, every, imus, joint_states, perceived
 from ..tiny_bundle import make_bundle
 
 pytestmark = pytest.mark.ros

@@ -24,22 +24,12 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F32, F64
 from policy_inference.comparison.rows import Rows
+from testkit.bags import MS, S, Said, in_log, write_bag
 from testkit.numbers import numbers_in
 from testkit.wire_messages import SCAN as SCAN_OF_TWO
 from testkit.wording import check_wording, lines_with, refusal
 
-from ...small_bag import (
-    MS,
-    S,
-    Said,
-    command,
-    every,
-    imus,
-    joint_states,
-    perceived,
-    scan,
-    write_bag,
-)
+from ...small_bag import command, every, imus, joint_states, perceived, scan
 from ...tiny_bundle import forward, make_bundle, weights
 
 PLAIN = "{term: joint_pos}, {term: joint_vel}, {term: last_action}"
@@ -65,8 +55,7 @@ def observing(tmp_path: Path) -> MakePolicy:
 @pytest.fixture
 def bag_rows(tmp_path: Path) -> Callable[..., Rows]:
     def read(tiny: JointBundle, *said: Said, **topics: str) -> Rows:
-        folder = write_bag(tmp_path / "bag", sorted(said, key=lambda entry: entry[1]))
-        return read_rows(folder, tiny, topics)
+        return read_rows(write_bag(tmp_path / "bag", in_log(said)), tiny, topics)
 
     return read
 
@@ -200,7 +189,7 @@ def test_external_vectors_are_taken_by_their_time_in_the_log(
 def test_ticks_begin_when_every_input_is_there(observing: MakePolicy, tmp_path: Path) -> None:
     tiny = observing(SCAN)
     said = [*joint_states(every(10, 1000, 1100)), scan(1050 * MS, [0] * 6)]
-    bag = write_bag(tmp_path / "bag", sorted(said, key=lambda entry: entry[1]))
+    bag = write_bag(tmp_path / "bag", in_log(said))
     np.testing.assert_allclose(read_rows(bag, tiny).sensed["joint_pos"][:, 0], [1.06, 1.08])
     never = [*joint_states(every(10, 1000, 1100)), scan(2 * S, [0] * 6)]
     with refusal(ToolError):
@@ -283,7 +272,7 @@ def patchy(seed: int) -> list[Said]:
         *joint_states([1000 * MS + int(ms) * MS for ms in times[0]]),
         *(scan(1000 * MS + int(ms) * MS, [float(ms), 1.0]) for ms in np.sort(times[1])),
     ]
-    return sorted(said, key=lambda entry: entry[1])
+    return in_log(said)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin
@@ -21,10 +20,11 @@ from model_tools.files.rows import RecordedObservation
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import ChunkContract, Pairing
 from policy_core.bundle.load import load_bundle
+from testkit.bags import S, Said, compressed_image, image, in_log, picture, write_bag
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, refusal
 
-from ...small_bag import MS, TYPES, S, Said, every, header, joint_states, scan, write_bag
+from ...small_bag import every, joint_states, scan
 
 NAMES = ["gripper", "elbow_flex", "shoulder_pan", "wheel"]
 """Not in the order of the policy, and one more."""
@@ -44,7 +44,7 @@ def joints(times_ns: Sequence[int], pan_rad: float | None = None) -> Bags:
     for time_ns in times_ns:
         t = time_ns / S
         position = np.array([0.7854, 0.1 + t, t if pan_rad is None else pan_rad, 9.0])
-        said += joint_states([time_ns], name=NAMES, position=position, velocity=np.empty(0))
+        said += joint_states([time_ns], name=NAMES, position=position, velocity=())
     return said
 
 
@@ -54,44 +54,11 @@ def camera_images(
     size: tuple[int, int] = (16, 24),
     encoding: str = "rgb8",
 ) -> Bags:
-    """Say images whose red is the time in 10 ms, green 50, blue 100."""
-    said = []
-    for time_ns in times_ns:
-        colour = [time_ns // (10 * MS) % 256, 50, 100]
-        pixels = np.full((*size, 3), colour if encoding == "rgb8" else colour[::-1], np.uint8)
-        said.append(
-            (
-                topic,
-                time_ns,
-                TYPES.types["sensor_msgs/msg/Image"](
-                    header=header(time_ns),
-                    height=size[0],
-                    width=size[1],
-                    encoding=encoding,
-                    is_bigendian=0,
-                    step=3 * size[1],
-                    data=pixels.reshape(-1),
-                ),
-            )
-        )
-    return said
+    return [(topic, at_ns, image(at_ns, picture(at_ns, size), encoding)) for at_ns in times_ns]
 
 
-def compressed(times_ns: Sequence[int], topic: str, size: tuple[int, int] = (12, 16)) -> Bags:
-    said = []
-    for time_ns in times_ns:
-        pixels = np.full((*size, 3), [100, 50, time_ns // (10 * MS) % 256], np.uint8)
-        data = np.frombuffer(cv2.imencode(".png", pixels)[1].tobytes(), np.uint8)
-        said.append(
-            (
-                topic,
-                time_ns,
-                TYPES.types["sensor_msgs/msg/CompressedImage"](
-                    header=header(time_ns), format="png", data=data
-                ),
-            )
-        )
-    return said
+def compressed(times_ns: Sequence[int], topic: str) -> Bags:
+    return [(topic, at_ns, compressed_image(at_ns, picture(at_ns, (12, 16)))) for at_ns in times_ns]
 
 
 def phones(times_ns: Sequence[int]) -> Bags:
@@ -99,8 +66,7 @@ def phones(times_ns: Sequence[int]) -> Bags:
 
 
 def write_arm_bag(folder: Path, *parts: Bags, **given: Any) -> Path:
-    said = sorted((one for part in parts for one in part), key=lambda one: one[1])
-    return write_bag(folder / "bag", said, **given)
+    return write_bag(folder / "bag", in_log(one for part in parts for one in part), **given)
 
 
 def everything(arm_contract: ChunkContract, bag: Path, **topics: str) -> list[RecordedObservation]:
@@ -150,9 +116,9 @@ def test_chosen_ticks_are_those_of_all(arm_contract: ChunkContract, tmp_path: Pa
 
     for one in source.observations([2, 3, 17]):
         expected = whole[one.number]
-        for camera, image in one.images.items():
-            np.testing.assert_array_equal(image, expected.images[camera])
-            assert image[0, 0, 1:].tolist() == [50, 100]
+        for camera, shot in one.images.items():
+            np.testing.assert_array_equal(shot, expected.images[camera])
+            assert shot[0, 0, 1:].tolist() == [50, 100]
         np.testing.assert_array_equal(one.state, expected.state)
 
 

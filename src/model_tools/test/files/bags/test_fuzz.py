@@ -7,7 +7,6 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,24 +14,18 @@ from hypothesis import strategies as st
 from model_tools.files.bags.bag import Bag
 from policy_inference.messages.readers import stamp_ns
 from policy_inference.messages.wire import peek_stamp_ns
+from testkit.bags import TYPES, compressed_image, image, picture, write_bag
 from testkit.fuzzing import bounded, changed_bytes, examples
 
-from ...small_bag import TYPES, header, imus, joint_states, write_bag
+from ...small_bag import imus, joint_states
 
-MAKE = TYPES.types
-IMAGE = MAKE["sensor_msgs/msg/Image"](
-    header=header(0),
-    height=2,
-    width=3,
-    encoding="rgb8",
-    is_bigendian=0,
-    step=9,
-    data=np.arange(18, dtype=np.uint8),
-)
-COMPRESSED = MAKE["sensor_msgs/msg/CompressedImage"](
-    header=header(0), format="png", data=np.arange(18, dtype=np.uint8)
-)
-SAID = [*joint_states([0]), *imus([0]), ("/image", 0, IMAGE), ("/compressed", 0, COMPRESSED)]
+PIXELS = picture(0, (2, 3))
+SAID = [
+    *joint_states([0]),
+    *imus([0]),
+    ("/image", 0, image(0, PIXELS)),
+    ("/compressed", 0, compressed_image(0, PIXELS)),
+]
 MESSAGES = {
     topic: bytes(TYPES.serialize_cdr(message, message.__msgtype__)) for topic, _, message in SAID
 }

@@ -19,10 +19,11 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
+from testkit.bags import write_bag
 from testkit.fuzzing import bounded
 from testkit.wording import refusal
 
-from ...small_bag import imus, write_bag
+from ...small_bag import imus
 
 if sys.version_info >= (3, 14):
     from compression import zstd

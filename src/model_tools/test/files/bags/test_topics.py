@@ -17,9 +17,10 @@ from model_tools.files.bags.ordering import Ordering, StampedMessage
 from model_tools.files.bags.topics import find_topics
 from model_tools.files.row_files import BagSource
 from policy_core.bundle.bundle import JointBundle
+from testkit.bags import MS, S, Said, in_log, write_bag
 from testkit.wording import refusal
 
-from ...small_bag import MS, S, Said, command, every, imus, joint_states, write_bag
+from ...small_bag import command, every, imus, joint_states
 
 TYPES = {
     "joint_states": ["sensor_msgs/msg/JointState"],
@@ -137,10 +138,6 @@ def swinging(
     return said
 
 
-def in_log(*said: Said) -> list[Said]:
-    return sorted(said, key=lambda entry: entry[1])
-
-
 ONE, OTHER = swinging(every(10, 1000, 9000)), swinging(every(10, 1003, 9000), since_s=5.3)
 BEFORE, AFTER = (
     swinging(every(10, 1000, 11000)),
@@ -156,10 +153,10 @@ LONG, NOW_AND_THEN = (
 @pytest.mark.parametrize(
     "said",
     [
-        in_log(*ONE, *OTHER),
-        in_log(*LONG, *NOW_AND_THEN),
+        in_log([*ONE, *OTHER]),
+        in_log([*LONG, *NOW_AND_THEN]),
         [*BEFORE, *AFTER],
-        in_log(*BEFORE, *AFTER),  # where the order of writing is lost, the joints tell
+        in_log([*BEFORE, *AFTER]),  # where the order of writing is lost, the joints tell
     ],
     ids=["two robots", "in turns", "clock set back", "clock set back, sorted"],
 )

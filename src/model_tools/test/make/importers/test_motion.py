@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -89,7 +90,7 @@ def tables() -> dict[str, F64]:
 def save_tracker(file: Path, **metadata: str) -> Path:
     """Save a model as BeyondMimic's exporter does: the frame at `time_step`, at most the last."""
     motion = tables()
-    constants = {
+    constants: dict[str, Any] = {
         "w": np.full((WIDTH, 2), 0.1, np.float32),
         "one": np.array([1], np.int64),
         "first": np.array(0, np.int64),

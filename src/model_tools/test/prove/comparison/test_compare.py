@@ -27,9 +27,10 @@ from policy_core.bundle.load import load_bundle
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.comparison.limits import CLOSED_LOOP
 from policy_inference.comparison.rows import evenly
+from testkit.bags import write_bag
 from testkit.wording import check_wording, lines_with, refusal
 
-from ...small_bag import every, joint_states, write_bag
+from ...small_bag import every, joint_states
 from ...tiny_bundle import (
     ROBOT,
     again,

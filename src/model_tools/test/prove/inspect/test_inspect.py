@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def network(
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
     """Save a layer with operators by a constant, 2 or the `values`, before and after it."""
-    nodes, tensor, constants = [], "obs", {"w": np.ones((WIDTH, 2), np.float32)}
+    nodes, tensor, constants = [], "obs", dict[str, Any](w=np.ones((WIDTH, 2), np.float32))
     for operator, name in before.items():
         nodes.append(helper.make_node(operator, [tensor, name], [f"{name}_out"]))
         constants[name] = np.full(WIDTH, 2.0, np.float32)

@@ -24,6 +24,7 @@ from model_tools.prove.inspect.inspection import InspectionReport, inspection_pa
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.errors import PolicyError
 from policy_core.interfaces import F32, Tensor
+from testkit.bags import MS, S, Said, write_bag
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.fuzzing import bounded, changed_bytes, examples
 from testkit.numbers import numbers_in
@@ -31,7 +32,7 @@ from testkit.wording import check_wording, refusal
 
 from ...make.act.small_checkpoints import NORMALISER, UNNORMALISER
 from ...make.importers.small_runs import save_policy
-from ...small_bag import MS, S, Said, command, every, imus, joint_states, scan, write_bag
+from ...small_bag import command, every, imus, joint_states, scan
 from .small_kinds import (
     ACTION,
     CAMERA,

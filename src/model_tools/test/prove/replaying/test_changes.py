@@ -26,9 +26,10 @@ from policy_core.errors import PolicyError
 from policy_core.guard.limits import StricterLimits
 from policy_core.interfaces import Mode
 from policy_store.install import install
+from testkit.bags import write_bag
 from testkit.wording import check_wording, refusal
 
-from ...small_bag import every, joint_states, write_bag
+from ...small_bag import every, joint_states
 from ...tiny_bundle import make_bundle
 from .small_flights import (
     SmallFlight,

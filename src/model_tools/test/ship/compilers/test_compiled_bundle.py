@@ -21,9 +21,10 @@ from policy_core.interfaces import F32
 from policy_inference.backends.registry import open_backend
 from policy_inference.comparison.rows import Rows, play
 from policy_inference.testing.bundles import register
+from testkit.bags import write_bag
 from testkit.wording import check_wording, refusal
 
-from ...small_bag import every, joint_states, write_bag
+from ...small_bag import every, joint_states
 from ...tiny_bundle import forward, make_bundle, make_counting_bundle, observations, weights
 from .conftest import compiled
 

@@ -92,7 +92,7 @@ def lstm_graph(folder: Path) -> BpuGraph:
         name: random.normal(size=shape).astype(np.float32)
         for name, shape in {"w": (1, 16, 6), "r": (1, 16, 4)}.items()
     }
-    constants = {**weights, "axis": np.array([1], np.int64)}
+    constants: dict[str, Any] = {**weights, "axis": np.array([1], np.int64)}
     file = save(folder / "lstm.onnx", nodes, inputs, outputs, constants)
     return bpu_graph("lstm", file, inputs, outputs)
 
