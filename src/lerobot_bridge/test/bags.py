@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Short recordings of an arm with two joints and a camera, and a mapping of it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

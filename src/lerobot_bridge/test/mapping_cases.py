@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A mapping without fault, and the means to put faults into it."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

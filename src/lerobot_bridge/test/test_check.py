@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lerobot_bridge check` says what recordings would give, and refuses what `convert` would."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil

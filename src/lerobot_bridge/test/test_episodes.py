@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recordings hold the episodes that were recorded, marked, or cut by time."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recordings give the frames that LeRobot would have recorded."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whatever a mapping file says: a mapping whose names can be listed, or one error."""
 
-from __future__ import annotations
-
 import pytest
 import yaml
 from hypothesis import given

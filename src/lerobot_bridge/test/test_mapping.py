@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a mapping says, and what is refused in one."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is sent: messages that read again as they were meant, within limits."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from importlib import import_module

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mappings that come along: an arm means the same to them, to LeRobot, and to bundles."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Short recordings of a robot with two joints, written with rosbags."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command as a whole: light until a verb runs, and tidy however it ends."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import os

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole bundles around tiny models, made anew for each test."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping

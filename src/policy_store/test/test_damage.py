@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roots that another program has changed, and archives of unknown origin."""
 
-from __future__ import annotations
-
 import json
 import os
 import tarfile

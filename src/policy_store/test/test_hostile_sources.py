@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders and archives that others made, installed by a user who may read and write more."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import lzma

@@ -6,8 +6,6 @@ What it wrote and did not sync is then lost. The way back from there is whole to
 command comes to its end.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass

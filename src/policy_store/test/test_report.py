@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A report as JSON, and on a terminal."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signals while a command runs, and after it."""
 
-from __future__ import annotations
-
 import signal
 import socket
 

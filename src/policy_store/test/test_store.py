@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Versions side by side: installed whole, chosen, left again, removed."""
 
-from __future__ import annotations
-
 import io
 import itertools
 import json

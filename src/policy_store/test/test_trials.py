@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A version goes on trial, is kept or ended; the version in use is always whole and known."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `lerobot_bridge convert` where LeRobot is not: what is said before any work."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import subprocess
 import sys

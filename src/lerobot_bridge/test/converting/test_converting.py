@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts in OUTPUT.parts, the processes that make them, and the report of it all."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot beside the nodes under test, on a ROS 2 domain of the test's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot with one camera and a leader beside the episode recorder, in one process."""
 
-from __future__ import annotations
-
 import time
 from array import array
 from collections.abc import Callable

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The episode recorder beside a robot, over real DDS."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

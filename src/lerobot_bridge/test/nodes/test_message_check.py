@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages are judged before an episode as a conversion would judge them."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `episode_recorder` as a process: how it ends, and what is left then."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

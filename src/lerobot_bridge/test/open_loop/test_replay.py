@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lerobot_bridge replay`: what it predicts, refuses, shows and writes."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

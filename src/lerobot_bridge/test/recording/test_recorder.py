@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Episodes on disks that are full, slow, or another's."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The course of a session, by a clock that the test turns."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path

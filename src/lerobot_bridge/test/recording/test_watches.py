@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is to be recorded, and the file beside it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A dataset as recordings, read by the same mapping, has the same frames: values and images."""
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lerobot_bridge to-bag`: what stands in the recordings, read by rosbags alone."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands about whole bundles: named, of another kind, and their plans."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable

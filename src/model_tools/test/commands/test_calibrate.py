@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `model_tools calibrate`: its sources, what it shows, and what it refuses."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable

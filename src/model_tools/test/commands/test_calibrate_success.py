@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`calibrate success`: a new bundle with a signal, its threshold and its error."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path

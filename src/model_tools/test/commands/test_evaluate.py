@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verb `evaluate`: from a plan to results, a summary and a page."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verbs `export` and `import`: what they print, need and ask."""
 
-from __future__ import annotations
-
 import argparse
 import pickle
 import shlex

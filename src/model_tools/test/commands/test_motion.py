@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`model_tools motion`: clips of motion files, with and without names."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

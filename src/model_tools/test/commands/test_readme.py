@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The README: a page that is read to its end, and whose commands run."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `model_tools replay`, and what `inspect` says of a flight: a fall on the screen."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `model_tools run`: what it shows, returns, writes, and refuses before it starts."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

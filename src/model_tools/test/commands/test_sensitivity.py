@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verb `sensitivity`: from walks to figures, a page, and a report in the bundle."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

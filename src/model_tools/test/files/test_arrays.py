@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recorded rollouts: what was sensed in them, and whether it makes their observations."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of others are read as data and refused where they are none; a contract keeps its text."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Outputs are whole or not there, and nothing is replaced without a request."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page of a report shows every kind of part, and needs no other file."""
 
-from __future__ import annotations
-
 import re
 from html import unescape
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy of several observations gets those of the steps before, as on a robot."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A contract and its weights become a whole bundle, or nothing changes."""
 
-from __future__ import annotations
-
 import pickle
 import shutil
 from collections.abc import Callable

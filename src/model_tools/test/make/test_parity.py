@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `export` reads, makes and holds against its reference."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nominal figures from the simulation of a robot model of the user's."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

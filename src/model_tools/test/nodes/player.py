@@ -7,8 +7,6 @@ soon as each topic has a subscriber, or at once (`--unheard`). `--stay`: stays t
 standard input ends.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import os

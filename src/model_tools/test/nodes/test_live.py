@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is heard live gives the rows that its recording gives, at whatever speed it is played."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each transition of a set is simulated before a robot makes it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

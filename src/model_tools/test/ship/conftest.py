@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundles in several versions, keys, and a root in which three versions were in use in turn."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

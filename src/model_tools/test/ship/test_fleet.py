@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of a fleet: from robots that answer, that do not, and from odd servers."""
 
-from __future__ import annotations
-
 import json
 import socket
 import threading

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy sets are installed with their members as one version, like any bundle."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 import tarfile

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundles whose models another machine serves, and what is served there."""
 
-from __future__ import annotations
-
 import importlib
 import re
 from collections.abc import Iterator

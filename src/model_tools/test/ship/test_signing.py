@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MakeVersion that are signed, and robots that take no others."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import subprocess

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the simulated robot senses becomes the state that a policy sees."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

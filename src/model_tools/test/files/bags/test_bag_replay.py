@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording becomes the rows that the policy would have seen on the robot."""
 
-from __future__ import annotations
-
 import json
 import math
 import struct

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording with cameras gives what a chunk policy would have seen at its ticks."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Sequence

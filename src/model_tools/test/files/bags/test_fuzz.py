@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of a recording are read, or are the errors that `Bag.decoder` promises."""
 
-from __future__ import annotations
-
 import struct
 from contextlib import suppress
 

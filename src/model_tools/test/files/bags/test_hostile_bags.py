@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recordings that others made take no more memory or time than their size lets."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import struct

@@ -6,8 +6,6 @@ The recording begins while the policy walks, and a replay begins with no last ac
 those of the recording after a few ticks, as soon as the policy has forgotten.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping
 from pathlib import Path

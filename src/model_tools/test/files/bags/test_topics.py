@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which topics of a recording are taken for a policy's inputs, and in which order."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

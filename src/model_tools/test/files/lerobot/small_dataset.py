@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small LeRobot datasets whose values and images say which they are."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Steps around the network that change values in another way than a bundle does are refused."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A LeRobot dataset gives the rows and images that were recorded, and says what it lacks."""
 
-from __future__ import annotations
-
 import json
 import os
 import runpy

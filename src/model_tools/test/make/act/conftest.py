@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of each kind, made once and copied; their weights are links to be replaced."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

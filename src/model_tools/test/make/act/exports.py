@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small checkpoints of all policies of LeRobot, and bundles of them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

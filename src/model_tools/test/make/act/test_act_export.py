@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From checkpoints to bundles: what they hold, and what is refused."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Diffusion Policies, flows and SmolVLA from their checkpoints: what their bundles answer."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exported graphs against ACT in plain numpy, for unusual configurations."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

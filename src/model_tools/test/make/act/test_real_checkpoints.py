@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundles of real checkpoints against what LeRobot answered, within the stated tolerances."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from pathlib import Path

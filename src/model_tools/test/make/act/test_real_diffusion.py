@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundles of Diffusion Policies against what LeRobot answered for the same noise."""
 
-from __future__ import annotations
-
 import dataclasses
 import sys
 from collections.abc import Mapping

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundle of a SmolVLA policy against what LeRobot answered for the same noise."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType

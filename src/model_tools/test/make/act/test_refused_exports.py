@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of all kinds that cannot be exported: why, and nothing is left behind."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

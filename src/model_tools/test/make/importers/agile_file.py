@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A LEAPP file as WBC-AGILE has them, made up: history as state, gains as outputs, its joints."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of a training run, and the request to import what lies in it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small files of training runs, as YAML gives them, and tiny ONNX models beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """LEAPP files of WBC-AGILE: what is imported runs as ONNX Runtime alone runs it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """LEAPP's files and Isaac Lab's descriptors."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

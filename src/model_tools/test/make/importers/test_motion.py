@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policies that track a motion: what exporters leave behind becomes a bundle with a clip."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of real training runs: imported and answered, they give the recorded rows again."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

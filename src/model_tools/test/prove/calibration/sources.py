@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sources of made-up rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is written, when it is not, and that it is there whole or not at all."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the graphs of a chunk policy are calibrated with is what they get on the robot."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

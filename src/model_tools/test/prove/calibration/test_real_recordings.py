@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is said of the recorded walk of a real policy: it went forward and turned left, no more."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

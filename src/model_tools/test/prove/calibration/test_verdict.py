@@ -6,8 +6,6 @@ Rows are the golden ones of the policy that ships, from healthy walks, and what 
 them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

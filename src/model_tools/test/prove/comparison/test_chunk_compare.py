@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`model_tools compare` with chunk policies: what it finds, refuses, shows and keeps."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Sequence

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `model_tools compare`: what it compares, refuses, shows and returns."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluations without a simulator: trials whose results are known."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path

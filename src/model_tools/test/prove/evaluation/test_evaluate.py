@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An evaluation keeps what it has, goes on, stops once it is certain, and counts the same."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A plan says which trials there are, and is refused with everything that is wrong."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes share tasks; what ends one of them costs only its own task."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import select

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """On a Ray cluster of two nodes, of which one is killed, the results are those of this machine."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The survived error is one up to which every smaller one is survived, too."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

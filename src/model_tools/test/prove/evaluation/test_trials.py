@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trial is a pure function of its task, and its key identifies the task."""
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 from pathlib import Path

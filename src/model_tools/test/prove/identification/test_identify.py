@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was put into a simulated robot is found in the recording of its walk."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence

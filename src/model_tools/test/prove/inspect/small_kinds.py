@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small file or folder of each kind that can be inspected without torch."""
 
-from __future__ import annotations
-
 import json
 import struct
 from collections.abc import Mapping

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds of all kinds: each is recognised by its content, none clash, none falls over."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import math

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loop: what the model is fed with, what acts, what the reference is asked, what is saved."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import shutil

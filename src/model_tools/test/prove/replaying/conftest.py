@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy, and a recording of it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

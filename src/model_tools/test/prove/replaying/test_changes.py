@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was changed or left out, in the bundle or the recording, is found where it is."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import shutil

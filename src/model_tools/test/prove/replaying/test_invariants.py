@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Invariants hold in flights with every fault; a recording that was changed violates its own."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import shutil

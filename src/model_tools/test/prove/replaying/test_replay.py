@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A replay gives the recorded commands again, from each recorded state on."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiling a bundle: the new bundle opens, says how it was made, and is the same function."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiling a chunk policy: every graph is compiled, and the chunks stay nearly the same."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 

@@ -5,8 +5,6 @@
 In the toolkit's place is a program that leaves behind what the toolkit would.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models for TensorRT: its parser takes them in every version, and they are the same function."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Credentials, TLS and proxies."""
 
-from __future__ import annotations
-
 import base64
 import importlib
 import json

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registries that lie, break off, or never end: refused, and nothing is installed."""
 
-from __future__ import annotations
-
 import json
 import socket
 import time

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Killed at any moment, a pull leaves what ran running; the same command ends it well."""
 
-from __future__ import annotations
-
 import shutil
 from itertools import count
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """MakeVersion go to the distribution's registry and come back, in part where that was asked for."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A release of a tiny bundle, and reports as other commands write them."""
 
-from __future__ import annotations
-
 import io
 import json
 import shutil

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A release goes from stage to stage, on evidence, and no other way."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stage in simulation walks the simulated robot, and finds what is wrong with a policy."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiler `bpu`: with the vendor's tool a bundle, without it a workspace and the way on."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

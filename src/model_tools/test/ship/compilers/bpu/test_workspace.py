@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The workspace is what the vendor's compilers want, for one graph and for several."""
 
-from __future__ import annotations
-
 import dataclasses
 import subprocess
 from collections.abc import Callable, Sequence

@@ -5,8 +5,6 @@
 Run as a script, by a Python that has numpy, onnx and PyYAML; what it makes is a text about it.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence
