@@ -83,11 +83,7 @@ def say_images(
 ) -> list[Said]:
     """Say images whose red is the time in 10 ms, green 50, blue 100."""
     return [
-        (
-            topic,
-            START_NS + at_ns,
-            bags.image(stamp_ns + at_ns, bags.picture(at_ns, size), encoding),
-        )
+        (topic, START_NS + at_ns, bags.image(stamp_ns + at_ns, bags.picture(at_ns, size), encoding))
         for at_ns in times_ns
     ]
 

@@ -162,10 +162,7 @@ def test_what_is_not_as_it_should_be_is_reported(tmp_path: Path) -> None:
     check_wording(*found.warnings)
 
 
-@pytest.mark.parametrize(
-    "topics",
-    [["/joint_states", "/leader/joint_states"], ["/joint_states"]],
-)
+@pytest.mark.parametrize("topics", [["/joint_states", "/leader/joint_states"], ["/joint_states"]])
 def test_an_episode_in_which_nothing_moves_is_reported(tmp_path: Path, topics: list[str]) -> None:
     said = say_arm()
     for topic in topics:

@@ -14,15 +14,7 @@ from model_tools.errors import ToolError
 from testkit.bags import MS, S, Said
 from testkit.wording import check_wording, refusal
 
-from .bags import (
-    START_NS,
-    arm_mapping,
-    mark,
-    say_arm,
-    say_joints,
-    times_ns,
-    write_rosbag,
-)
+from .bags import START_NS, arm_mapping, mark, say_arm, say_joints, times_ns, write_rosbag
 
 
 def span(begin_ms: int, end_ms: int) -> Span:

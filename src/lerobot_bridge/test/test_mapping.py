@@ -10,12 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from lerobot_bridge.mapping_file import (
-    MAPPINGS,
-    load_mapping,
-    mapping_schema,
-    shipped,
-)
+from lerobot_bridge.mapping_file import MAPPINGS, load_mapping, mapping_schema, shipped
 from policy_core.errors import BundleError
 from testkit.wording import refusal
 
@@ -106,10 +101,7 @@ OF_COMMANDS: list[Case] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("changes", "key"),
-    [*OF_ONE_FIELD, *OF_UNITS, *OF_CHANNELS, *OF_COMMANDS],
-)
+@pytest.mark.parametrize(("changes", "key"), [*OF_ONE_FIELD, *OF_UNITS, *OF_CHANNELS, *OF_COMMANDS])
 def test_fault_is_named(changes: Mapping[str, object], key: str) -> None:
     with refusal(BundleError) as caught:
         rolling_arm(**changes)

@@ -12,13 +12,7 @@ import pytest
 import yaml
 
 from lerobot_bridge.limits import ActionLimits
-from lerobot_bridge.mapping import (
-    ARRAYS,
-    JOINT_COMMAND,
-    JOINT_STATE,
-    RobotMapping,
-    Source,
-)
+from lerobot_bridge.mapping import ARRAYS, JOINT_COMMAND, JOINT_STATE, RobotMapping, Source
 from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.outgoing import Empty, Outgoing
 from lerobot_bridge.to_bag.messages import empty_messages

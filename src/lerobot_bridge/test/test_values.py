@@ -85,8 +85,7 @@ def test_field_may_be_a_place_in_an_array_or_true_or_false() -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["data[2]", "data", "speed", "data[0].x", "layout", "layout[0]", "layout.dim[0]"],
+    "path", ["data[2]", "data", "speed", "data[0].x", "layout", "layout[0]", "layout.dim[0]"]
 )
 def test_field_without_a_number_is_named(path: str) -> None:
     with refusal(RobotError) as caught:
@@ -113,11 +112,7 @@ def test_message_that_lacks_a_joint_s_value_is_refused(changes: Mapping[str, Any
 
 def test_array_of_another_length_is_refused() -> None:
     with refusal(RobotError):
-        values_read(
-            _array_message([1.0, 2.0]),
-            kind=ARRAY,
-            joints=("shoulder", "elbow", "gripper"),
-        )
+        values_read(_array_message([1.0, 2.0]), kind=ARRAY, joints=("shoulder", "elbow", "gripper"))
 
 
 @pytest.mark.parametrize("points", [0, 2])

@@ -111,10 +111,7 @@ def test_record_says_what_was_installed(tmp_path: Path, make_version: MakeVersio
 
 @pytest.mark.parametrize(
     ("stated", "expected"),
-    [
-        (None, "2020-09-13T12:26:40Z"),
-        ("2026-03-01T12:30:00Z", "2026-03-01T12:30:00Z"),
-    ],
+    [(None, "2020-09-13T12:26:40Z"), ("2026-03-01T12:30:00Z", "2026-03-01T12:30:00Z")],
 )
 def test_time_of_export_is_the_contracts_else_the_models(
     tmp_path: Path, make_version: MakeVersion, stated: str | None, expected: str

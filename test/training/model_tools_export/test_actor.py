@@ -28,13 +28,7 @@ def same_as(export: Exporter, config: dict[str, object], content: object, actor:
 
 
 @pytest.mark.parametrize(
-    "names",
-    [
-        ("pi", "vf"),
-        ("student_net", "teacher_net"),
-        ("net", "value_net"),
-        ("actor", "net"),
-    ],
+    "names", [("pi", "vf"), ("student_net", "teacher_net"), ("net", "value_net"), ("actor", "net")]
 )
 def test_of_two_networks_of_the_same_sizes_the_name_decides(
     export: Exporter, names: tuple[str, str]

@@ -82,9 +82,7 @@ def test_second_publisher_in_an_episode_is_reported_and_noted(rig: Robot, tmp_pa
     rig.begins()
     second = rig.node.create_publisher(JointState, "joint_states", RELIABLE)
     rig.until(
-        lambda: "/joint_states: expected one publisher, found 2" in rig.log,
-        "an error",
-        sends=True,
+        lambda: "/joint_states: expected one publisher, found 2" in rig.log, "an error", sends=True
     )
     rig.node.destroy_publisher(second)
     rig.is_ready()

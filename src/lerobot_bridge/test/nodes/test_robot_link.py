@@ -194,10 +194,7 @@ def test_two_publishers_of_a_state_are_refused(live_robot: Robot) -> None:
 
 def test_commands_without_a_receiver_are_no_connection(live_robot: Robot) -> None:
     nobody = {**CONTENT, "command": [{**CONTENT["command"][0], "topic": "elsewhere"}]}
-    with (
-        refusal(RobotError),
-        linked(parse_mapping(nobody, "mapping.yaml"), 1.0),
-    ):
+    with refusal(RobotError), linked(parse_mapping(nobody, "mapping.yaml"), 1.0):
         pass
 
 

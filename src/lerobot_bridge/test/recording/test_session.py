@@ -331,11 +331,9 @@ class AnySession(RuleBasedStateMachine):
 
     @invariant()
     def nothing_lasts_longer_than_it_may(self) -> None:
-        longest = {
-            State.EPISODE: EPISODE_S,
-            State.RESET: RESET_S,
-            State.WARM_UP: WARM_UP_S,
-        }.get(self.session.state, 0.0)
+        longest = {State.EPISODE: EPISODE_S, State.RESET: RESET_S, State.WARM_UP: WARM_UP_S}.get(
+            self.session.state, 0.0
+        )
         assert 0.0 <= self.session.seconds_left(self.now_ns) <= longest
 
     @invariant()

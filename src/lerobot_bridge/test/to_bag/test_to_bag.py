@@ -280,10 +280,7 @@ GRIP_OF_STATES = vector_of("grip", "joint_states", "sensor_msgs/msg/JointState",
     ],
 )
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
-    tmp_path: Path,
-    to_bag: ToBag,
-    caplog: pytest.LogCaptureFixture,
-    mapping: dict[str, Any],
+    tmp_path: Path, to_bag: ToBag, caplog: pytest.LogCaptureFixture, mapping: dict[str, Any]
 ) -> None:
     assert to_bag(dataset_of(tmp_path / "dataset"), mapping=mapping) == 4
     check_wording(*caplog.messages)

@@ -155,13 +155,7 @@ def test_arrays_have_all_samples_of_each_input(calibrate: Calibrate) -> None:
 
 
 @pytest.mark.parametrize(
-    "more",
-    [
-        ("--format", "npz"),
-        ("--bag", "walk"),
-        ("--every", "2", "--live"),
-        ("--topic", "a=b"),
-    ],
+    "more", [("--format", "npz"), ("--bag", "walk"), ("--every", "2", "--live"), ("--topic", "a=b")]
 )
 def test_options_of_joint_policies_are_refused(
     calibrate: Calibrate, caplog: pytest.LogCaptureFixture, more: tuple[str, ...]

@@ -167,13 +167,7 @@ def test_a_motion_that_is_not_whole_is_refused(
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "a,b\n1,2\n",
-        "x,y,z,qx,qy,qz,qw,hip\n1,2\n",
-        "1,2,3,0,0,0,1,0.5\n",
-    ],
+    "text", ["", "a,b\n1,2\n", "x,y,z,qx,qy,qz,qw,hip\n1,2\n", "1,2,3,0,0,0,1,0.5\n"]
 )
 def test_a_csv_that_is_none_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str

@@ -128,11 +128,7 @@ def rollout_rows(tiny: JointBundle, **arrays: Any) -> Rows:
 
 @pytest.mark.parametrize(
     ("names", "renamed"),
-    [
-        ("knee hip tail", False),
-        ("knee hip tail", True),
-        ("knee_joint hip_joint tail", True),
-    ],
+    [("knee hip tail", False), ("knee hip tail", True), ("knee_joint hip_joint tail", True)],
 )
 def test_joints_of_a_rollout_go_by_the_contract_s_names_or_the_robot_s(
     tmp_path: Path, names: str, renamed: bool

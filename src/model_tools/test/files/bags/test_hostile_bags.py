@@ -71,10 +71,7 @@ def test_a_chunk_is_unpacked_as_far_as_it_states_to_a_limit(
     """2 kB of zstd took 64 MB, and as much more as the file was larger."""
     file = tmp_path / "bomb.mcap"
     file.write_bytes(mcap(compression, pack(bytes(1 << 26)), stated_bytes))
-    with (
-        bounded(largest_bytes=1 << 25),
-        refusal(ToolError),
-    ):
+    with bounded(largest_bytes=1 << 25), refusal(ToolError):
         Bag(file)
 
 

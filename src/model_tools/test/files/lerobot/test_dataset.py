@@ -96,15 +96,7 @@ def name_images(folder: Path, path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [
-        "../secret.png",
-        "{tmp_path}/secret.png",
-        "/dev/zero",
-        "a\0b",
-        "device",
-        "pipe",
-        ".",
-    ],
+    ["../secret.png", "{tmp_path}/secret.png", "/dev/zero", "a\0b", "device", "pipe", "."],
     ids=["above", "absolute", "device", "zero", "link to a device", "pipe", "folder"],
 )
 def test_a_path_of_an_image_leads_to_a_file_of_the_dataset(tmp_path: Path, path: str) -> None:

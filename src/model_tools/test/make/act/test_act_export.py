@@ -29,13 +29,7 @@ from testkit.wording import check_wording, lines_with, refusal
 from ...files.lerobot.small_dataset import HEIGHT, WIDTH, state, write_dataset
 from .conftest import CopyCheckpoint
 from .exports import ask, exported, small_arm
-from .small_checkpoints import (
-    ACTION,
-    STATE,
-    config_of,
-    random_statistics,
-    write_checkpoint,
-)
+from .small_checkpoints import ACTION, STATE, config_of, random_statistics, write_checkpoint
 
 
 def chunk_of(act_bundle: ChunkBundle, rows: dict[str, Tensor]) -> F64:
@@ -125,8 +119,7 @@ def test_the_boards_script_finds_statistics_and_a_chunk(act_bundle: ChunkBundle)
 
 
 @pytest.mark.parametrize(
-    ("mode", "low", "high"),
-    [("MIN_MAX", "min", "max"), ("QUANTILES", "q01", "q99")],
+    ("mode", "low", "high"), [("MIN_MAX", "min", "max"), ("QUANTILES", "q01", "q99")]
 )
 def test_other_normalisations_are_ranges(tmp_path: Path, mode: str, low: str, high: str) -> None:
     modes = {"VISUAL": "IDENTITY", "STATE": mode, "ACTION": mode}
@@ -312,10 +305,7 @@ def test_the_pairing_is_that_of_a_converted_dataset(
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [
-        ("0.2", [0.2, 0.2, 0.2]),
-        ("shoulder_pan=0.1,elbow_flex=0.2,gripper=0.3", [0.1, 0.2, 0.3]),
-    ],
+    [("0.2", [0.2, 0.2, 0.2]), ("shoulder_pan=0.1,elbow_flex=0.2,gripper=0.3", [0.1, 0.2, 0.3])],
 )
 def test_the_reach_of_targets_is_stated(tmp_path: Path, text: str, expected: Any) -> None:
     config = config_of(cameras={}, outside=2, state=3, action=3)

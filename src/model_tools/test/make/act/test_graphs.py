@@ -18,20 +18,9 @@ from model_tools.make.act.graphs import POLICY, VISION, WHOLE, How
 from policy_core.interfaces import F64, Tensor
 from testkit.wording import refusal
 
-from .small_checkpoints import (
-    OUTSIDE,
-    STATE,
-    Tensors,
-    config_of,
-    random_tensors,
-    write_checkpoint,
-)
+from .small_checkpoints import OUTSIDE, STATE, Tensors, config_of, random_tensors, write_checkpoint
 
-BLOCKS = {
-    "resnet18": (2, 2, 2, 2),
-    "resnet34": (3, 4, 6, 3),
-    "resnet50": (3, 4, 6, 3),
-}
+BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 DEEP = {"vision_backbone": "resnet50", "cameras": {"front": (33, 50)}}
 CASES: dict[str, dict[str, Any]] = {
     "as LeRobot's default": {},

@@ -20,12 +20,7 @@ from testkit.wording import refusal
 
 from .conftest import CopyCheckpoint
 from .exports import CONFIGS, LANGUAGE, PROMPT, VLM, exported, write_vlm
-from .small_checkpoints import (
-    ACTION,
-    NORMALISER,
-    STATE,
-    UNNORMALISER,
-)
+from .small_checkpoints import ACTION, NORMALISER, STATE, UNNORMALISER
 
 FRONT, EMPTY = "observation.images.front", "observation.images.empty_camera_0"
 WEIGHTS = "model.safetensors"

@@ -191,10 +191,7 @@ def some_yaml(folder: Path, text: str) -> Path:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "[1, 2]",
-        "{joint_ids_map: [], step_dt: 0.02, observations: {}, models: {}, pipeline: {}}",
-    ],
+    ["[1, 2]", "{joint_ids_map: [], step_dt: 0.02, observations: {}, models: {}, pipeline: {}}"],
 )
 def test_a_file_of_no_format_or_of_two_is_refused_with_those_known(
     tmp_path: Path, text: str

@@ -69,9 +69,7 @@ def go2_draft(request_for: MakeRequest, tmp_path: Path) -> MakeDraft:
     return make
 
 
-def test_gains_come_from_the_sdk_s_order_and_all_else_from_the_policy_s(
-    drafted: MakeDraft,
-) -> None:
+def test_gains_come_from_the_sdk_s_order_and_all_else_from_the_policy_s(drafted: MakeDraft) -> None:
     draft = drafted()
     assert draft.find("joints.names") == ["hip", "knee"]
     assert draft.find("joints.stiffness") == [40.0, 20.0]
@@ -189,12 +187,7 @@ FAR = {"joint_ids_map": [1, 12], "stiffness": [20.0] * 13, "damping": [0.5] * 13
 
 
 @pytest.mark.parametrize(
-    ("joints", "order", "changes"),
-    [
-        (None, None, {}),
-        ("go2", None, FAR),
-        ("hip,knee", "sdk", FAR),
-    ],
+    ("joints", "order", "changes"), [(None, None, {}), ("go2", None, FAR), ("hip,knee", "sdk", FAR)]
 )
 def test_joints_are_asked_for_by_name_in_an_order_that_the_numbers_of_motors_fit(
     drafted: MakeDraft, joints: str | None, order: str | None, changes: dict[str, object]

@@ -12,11 +12,7 @@ from onnx.external_data_helper import convert_model_to_external_data
 
 from model_tools.errors import ToolError
 from model_tools.make.importers.draft import todo
-from model_tools.make.importers.import_bundle import (
-    ImportRequest,
-    import_bundle,
-    make_draft,
-)
+from model_tools.make.importers.import_bundle import ImportRequest, import_bundle, make_draft
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.load import load_bundle

@@ -226,9 +226,7 @@ def clip_file(file: Path, names: Sequence[str] = JOINTS) -> Path:
 def test_a_clip_of_the_user_becomes_the_bundle_s(tmp_path: Path) -> None:
     model = save_policy(tmp_path / "policy.onnx", WIDTH, 2, metadata=METADATA)
     request = ImportRequest(
-        source=model,
-        motion=clip_file(tmp_path / "mine.npz"),
-        answers=[*tracker_answers(), *OWN],
+        source=model, motion=clip_file(tmp_path / "mine.npz"), answers=[*tracker_answers(), *OWN]
     )
     assert import_bundle(request, tmp_path / "bundle").todos() == {}
     bundle = load_bundle(tmp_path / "bundle", kind=JointBundle)
@@ -250,10 +248,7 @@ def pose_at(chain: Sequence[dict[str, object]], names: Sequence[str], joint_pos:
     The reference is level and the base too, so this is the inverse of the anchor's rotation.
     """
     links = tuple(ChainLink(**link) for link in chain)  # type: ignore[arg-type]  # as YAML gives it
-    motion = ReferenceMotion(
-        at_end="hold",
-        anchor=Anchor(body="a", chain=links),
-    )
+    motion = ReferenceMotion(at_end="hold", anchor=Anchor(body="a", chain=links))
     level = np.tile([0.0, 0.0, 0.0, 1.0], (2, 1))
     clip = MotionClip(
         joint_pos=np.zeros((2, len(names))),

@@ -7,11 +7,7 @@ from typing import Any
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.make.importers.import_bundle import (
-    ImportRequest,
-    import_bundle,
-    make_draft,
-)
+from model_tools.make.importers.import_bundle import ImportRequest, import_bundle, make_draft
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from testkit.wording import check_wording, lines_with, refusal

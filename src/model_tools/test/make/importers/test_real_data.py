@@ -14,11 +14,7 @@ import pytest
 import yaml
 
 from model_tools.errors import ToolError
-from model_tools.make.importers.import_bundle import (
-    ImportRequest,
-    import_bundle,
-    make_draft,
-)
+from model_tools.make.importers.import_bundle import ImportRequest, import_bundle, make_draft
 from model_tools.make.importers.unitree_joints import SDK_JOINTS
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle

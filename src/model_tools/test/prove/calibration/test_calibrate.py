@@ -21,11 +21,7 @@ from model_tools.prove.calibration.calibrate import (
     calibrate,
     collect,
 )
-from model_tools.prove.calibration.calibration_files import (
-    PROVENANCE,
-    calibration_samples,
-    kept_in,
-)
+from model_tools.prove.calibration.calibration_files import PROVENANCE, calibration_samples, kept_in
 from model_tools.prove.calibration.calibration_report import Calibrated
 from model_tools.prove.calibration.collection import Collection
 from policy_core.bundle.bundle import JointBundle

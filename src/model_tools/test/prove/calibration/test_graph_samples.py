@@ -11,10 +11,7 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.files.observation_sources import DatasetSource
-from model_tools.prove.calibration.graph_samples import (
-    GraphSamples,
-    collect_samples,
-)
+from model_tools.prove.calibration.graph_samples import GraphSamples, collect_samples
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.chunk_contract import Camera
 from policy_core.bundle.load import load_bundle

@@ -14,12 +14,7 @@ from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.prove.comparison.candidates import Candidate, candidates
 from model_tools.prove.comparison.compare import Compared, compare
-from model_tools.prove.comparison.walking import (
-    Walked,
-    judge,
-    judge_alone,
-    walk_each,
-)
+from model_tools.prove.comparison.walking import Walked, judge, judge_alone, walk_each
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_inference.backends.onnx import OnnxBackend
@@ -29,15 +24,7 @@ from testkit.bags import write_bag
 from testkit.wording import check_wording, lines_with, refusal
 
 from ...small_bag import every, joint_states
-from ...tiny_bundle import (
-    ROBOT,
-    again,
-    forward,
-    make_bundle,
-    observations,
-    sha256,
-    weights,
-)
+from ...tiny_bundle import ROBOT, again, forward, make_bundle, observations, sha256, weights
 
 OURS = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_walk"
 

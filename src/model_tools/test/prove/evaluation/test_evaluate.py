@@ -10,12 +10,7 @@ import pytest
 from model_tools.errors import ToolError
 from model_tools.prove.evaluation.evaluate import evaluated_policies, trial_store
 from model_tools.prove.evaluation.plan import FactorRange, Factors, Success
-from model_tools.prove.evaluation.statistics import (
-    bootstrap_mean,
-    mcnemar,
-    pairs_needed,
-    wilson,
-)
+from model_tools.prove.evaluation.statistics import bootstrap_mean, mcnemar, pairs_needed, wilson
 from model_tools.prove.evaluation.summary import holds, summarise
 from model_tools.prove.evaluation.trials import TrialTask
 from policy_core.bundle.load import load_bundle
@@ -120,12 +115,7 @@ def test_a_policy_of_another_robot_or_the_same_one_twice_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("successes", "trials", "low", "high"),
-    [
-        (73, 73, 0.950, 1.0),
-        (0, 20, 0.0, 0.161),
-        (50, 100, 0.404, 0.596),
-        (0, 0, 0.0, 1.0),
-    ],
+    [(73, 73, 0.950, 1.0), (0, 20, 0.0, 0.161), (50, 100, 0.404, 0.596), (0, 0, 0.0, 1.0)],
 )
 def test_wilsons_interval_has_known_values(
     successes: int, trials: int, low: float, high: float

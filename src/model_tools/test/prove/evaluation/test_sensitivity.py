@@ -38,8 +38,7 @@ def measured(
 
 
 @pytest.mark.parametrize(
-    ("failing_mps", "survived_mps"),
-    [([], 0.4), ([0.4], 0.2), ([0.1], 0.0), ([0.0], None)],
+    ("failing_mps", "survived_mps"), [([], 0.4), ([0.4], 0.2), ([0.1], 0.0), ([0.0], None)]
 )
 def test_the_survived_error_is_the_largest_before_the_first_that_is_not(
     tmp_path: Path, failing_mps: list[float], survived_mps: float | None

@@ -109,9 +109,7 @@ def test_the_seed_draws_pushes_commands_and_ground_and_both_policies_get_the_sam
     tmp_path: Path,
 ) -> None:
     planned = plan_of(tmp_path, seeds=40, factors={"push_n": [50], "step_m": [0.02]})
-    policies = [
-        evaluated_policies(plan(), [load_bundle(BUNDLES / "lite3_walk")], {})[0],
-    ]
+    policies = [evaluated_policies(plan(), [load_bundle(BUNDLES / "lite3_walk")], {})[0]]
     cases = [walk_case(task) for task in trial_tasks(planned, policies)]
     assert {case.faults[0].target for case in cases} == {"front", "rear", "left", "right"}
     times_s = [case.faults[0].start_s for case in cases]

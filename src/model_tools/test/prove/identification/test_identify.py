@@ -117,14 +117,7 @@ def _command(types: Any, drive: DriveCommand, stamp_ns: int, number: int, mode: 
         names=list(drive.joint_names),
         **{
             name: np.asarray(getattr(drive, name), float)
-            for name in (
-                "position",
-                "velocity",
-                "effort",
-                "stiffness",
-                "damping",
-                "effort_limit",
-            )
+            for name in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
         },
     )
     return bytes(types.serialize_cdr(message, JOINT_COMMAND))

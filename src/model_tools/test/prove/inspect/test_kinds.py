@@ -31,15 +31,7 @@ from testkit.wording import check_wording, refusal
 from ...make.act.small_checkpoints import NORMALISER, UNNORMALISER
 from ...make.importers.small_runs import save_policy
 from ...small_bag import command, every, imus, joint_states, scan
-from .small_kinds import (
-    ACTION,
-    CAMERA,
-    CONFIG,
-    STATE,
-    lerobot_files,
-    rknn,
-    write_dataset_outside,
-)
+from .small_kinds import ACTION, CAMERA, CONFIG, STATE, lerobot_files, rknn, write_dataset_outside
 
 ARRAYS = "arrays (npz, npy, safetensors)"
 REAL = {
@@ -283,8 +275,7 @@ ODD_MESSAGES: dict[str, Sequence[Said]] = {
     "log is ahead": joint_states(SECOND, log_ns=3 * S),
     "two lists of joints": [*joint_states([S]), *joint_states([2 * S], name=["hip", "knee"])],
     "two publishers": sorted(
-        [*joint_states(SECOND), *joint_states([t + MS for t in SECOND])],
-        key=lambda said: said[1],
+        [*joint_states(SECOND), *joint_states([t + MS for t in SECOND])], key=lambda said: said[1]
     ),
     "infinite scan": [scan(S, [math.inf])],
     "NaN command": [command(S, math.nan, stamped=True)],

@@ -14,10 +14,7 @@ import numpy as np
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.prove.local_loop.agreement import (
-    ObservationAgreement,
-    warn_of_unusual,
-)
+from model_tools.prove.local_loop.agreement import ObservationAgreement, warn_of_unusual
 from model_tools.prove.local_loop.environment import UsersEnvironment, opened
 from model_tools.prove.local_loop.loop import Rollout, input_sizes, roll_out
 from policy_core.bundle.bundle import JointBundle
@@ -250,14 +247,7 @@ def test_a_dict_is_read_by_model_input_and_may_hold_more() -> None:
 
 
 @pytest.mark.parametrize(
-    "found",
-    [
-        OBS[0, :5],
-        OBS[:4],
-        [1, 2, np.inf, 4, 5, 6],
-        ["a"] * 6,
-        {"policy": OBS[0], "b": 0},
-    ],
+    "found", [OBS[0, :5], OBS[:4], [1, 2, np.inf, 4, 5, 6], ["a"] * 6, {"policy": OBS[0], "b": 0}]
 )
 def test_observations_that_the_model_cannot_take_are_refused(found: object) -> None:
     with refusal(ToolError):

@@ -42,10 +42,7 @@ def test_a_recording_is_computed_again_bit_for_bit_from_each_of_its_states(
 
     whole = replayed_from_states(flight.save(tmp_path / "whole"), states)
     ran = dict.fromkeys(("inputs", "outputs", "target"), (30, 0))
-    assert counts_of(whole) == {
-        **dict.fromkeys(("state", "command", "guard"), (every, 0)),
-        **ran,
-    }
+    assert counts_of(whole) == {**dict.fromkeys(("state", "command", "guard"), (every, 0)), **ran}
 
 
 @SOME_OR_EACH
@@ -72,9 +69,7 @@ def test_a_recording_goes_by_the_robot_s_names_whatever_the_contract_calls_them(
     folder = make_bundle(tmp_path / "tiny")
     renamed = "names: [upper, lower], robot_names: {upper: hip, lower: knee}"
     reworded(
-        reworded(folder, "names: [hip, knee]", renamed),
-        "joints: [hip, knee]",
-        "joints: [.*er]",
+        reworded(folder, "names: [hip, knee]", renamed), "joints: [hip, knee]", "joints: [.*er]"
     )
     flight = SmallFlight(load_bundle(folder, kind=JointBundle))
     flight.stand_and_run(30)

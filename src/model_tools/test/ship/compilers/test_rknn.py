@@ -88,10 +88,7 @@ def test_the_file_and_the_one_for_the_simulator_are_made(
     ]
 
 
-@pytest.mark.parametrize(
-    ("precision", "target"),
-    [("w8a16", "rk3588"), ("fp16", "rv1103b")],
-)
+@pytest.mark.parametrize(("precision", "target"), [("w8a16", "rk3588"), ("fp16", "rv1103b")])
 def test_a_precision_that_the_chip_lacks_is_refused_with_those_it_has(
     compile_rknn: Compile, precision: str, target: str
 ) -> None:
@@ -145,12 +142,7 @@ def test_a_file_that_is_not_what_was_asked_for_is_refused(
 
 @pytest.mark.parametrize(
     ("precision", "error", "refused"),
-    [
-        ("fp16", 0.04, False),
-        ("w16a16i_dfp", 0.06, True),
-        ("w8a8", 0.3, False),
-        ("w8a8", 0.8, True),
-    ],
+    [("fp16", 0.04, False), ("w16a16i_dfp", 0.06, True), ("w8a8", 0.3, False), ("w8a8", 0.8, True)],
 )
 def test_what_computes_another_function_in_the_simulator_is_refused(
     toolkit: Callable[..., None],

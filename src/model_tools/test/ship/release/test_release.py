@@ -123,11 +123,7 @@ NEAR = {"max": [0.05, 0.05], "rms": [0.011, 0.009], "rms_steps": [0.02, 0.02]}
     ],
 )
 def test_shadow_is_held_against_its_evidence(
-    evidence: dict[str, Any],
-    change: dict[str, Any],
-    health: str,
-    reason: str,
-    proposal: Candidate,
+    evidence: dict[str, Any], change: dict[str, Any], health: str, reason: str, proposal: Candidate
 ) -> None:
     proposal.limit(**evidence)
     bring_to(proposal, "shadow")
@@ -283,9 +279,7 @@ def test_older_report_does_not_take_the_place_of_a_newer_one(proposal: Candidate
     assert proposal.record("shadow", f"r1={later}") == 0
 
 
-def test_recording_of_another_policy_than_the_baseline_proves_nothing(
-    proposal: Candidate,
-) -> None:
+def test_recording_of_another_policy_than_the_baseline_proves_nothing(proposal: Candidate) -> None:
     """Beside itself a candidate never diverges."""
     bring_to(proposal, "shadow")
     report = proposal.shadow() | {"bundle_sha256": proposal.sha256}
@@ -354,9 +348,7 @@ def test_evidence_is_of_the_present_stage_and_beside_the_release(
 
 
 @pytest.mark.parametrize(
-    "change",
-    [("walk_s: 20.0", "walk_s: 5.0"), ("by: me", "by: Eve")],
-    ids=["limit", "history"],
+    "change", [("walk_s: 20.0", "walk_s: 5.0"), ("by: me", "by: Eve")], ids=["limit", "history"]
 )
 def test_what_was_decided_cannot_be_changed_later(
     change: tuple[str, str], proposal: Candidate

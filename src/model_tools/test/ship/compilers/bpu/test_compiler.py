@@ -56,11 +56,7 @@ def test_what_is_no_compiled_model_is_refused(
     ids=["march", "calibration"],
 )
 def test_workspace_of_another_model_or_order_is_not_taken(
-    compile_bpu: Compile,
-    begun_work: Path,
-    target: str,
-    precision: str,
-    options: dict[str, str],
+    compile_bpu: Compile, begun_work: Path, target: str, precision: str, options: dict[str, str]
 ) -> None:
     with refusal(ToolError):
         compile_bpu(target, precision, compiled=begun_work, **options)

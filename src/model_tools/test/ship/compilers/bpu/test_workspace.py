@@ -19,11 +19,7 @@ from onnx import helper
 from model_tools.errors import ToolError
 from model_tools.files.bpu_files import MARCHES
 from model_tools.ship.compilers.bpu_graph import BpuGraph
-from model_tools.ship.compilers.bpu_workspace import (
-    BpuSettings,
-    prepare_workspace,
-    write_workspace,
-)
+from model_tools.ship.compilers.bpu_workspace import BpuSettings, prepare_workspace, write_workspace
 from model_tools.ship.compilers.compile_request import CompileRequest
 from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_core.bundle.chunk_bundle import ChunkBundle
