@@ -130,7 +130,6 @@ def mark(
 
 
 def twist(time_ns: int, x: float, topic: str = "/cmd_vel") -> Said:
-    """Say a velocity, without a stamp."""
     return topic, START_NS + time_ns, bags.twist(x)
 
 
@@ -144,7 +143,6 @@ def say_arm(last_ms: float = 1000) -> list[Said]:
 
 
 def write_rosbag(folder: Path, said: Sequence[Said], *layout: Any) -> Path:
-    """Write a recording, in the order of its times."""
     return bags.write_bag(folder, bags.in_log(said), *layout)
 
 

@@ -56,8 +56,6 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.fixture
 def run_verb(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command with a verb that does this."""
-
     def main(does: Callable[[], int]) -> int:
         command: Any = SimpleNamespace(
             __doc__="Try.", add_arguments=no_arguments, run=lambda _: does()

@@ -44,7 +44,6 @@ def observations(count: int = 200, seed: int = 1) -> F32:
 
 
 def weights() -> dict[str, F32]:
-    """Return weights and biases of two layers."""
     random = np.random.default_rng(0)
     shapes = {"w0": (OBSERVATIONS, HIDDEN), "b0": (HIDDEN,), "w1": (HIDDEN, 2), "b1": (2,)}
     return {

@@ -65,7 +65,6 @@ def test_what_was_not_installed_is_found_and_what_is_in_use_stays(
 
 @pytest.fixture(params=["bytes", "folder", "text", "link", "size"])
 def damaged_record(request: pytest.FixtureRequest, in_model: Path) -> Path:
-    """A record of activations that cannot be read."""
     file = in_model / "activations"
     file.unlink()
     if request.param == "folder":

@@ -124,7 +124,6 @@ class Robot:
         return self.call(Trigger, f"episode_recorder/{request}")
 
     def request(self, request: str) -> str:
-        """Ask for something that must succeed; return the answer."""
         response = self.ask(request)
         assert response.success, response.message
         return str(response.message)
@@ -162,7 +161,6 @@ class Robot:
         return self._log
 
     def ends(self, node: EpisodeRecorder) -> None:
-        """End a recorder, as its process does."""
         self.recorders.remove(node)
         self.executor.remove_node(node)
         node.halt()

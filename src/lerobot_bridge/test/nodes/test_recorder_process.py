@@ -90,7 +90,6 @@ def begins(robot: Robot) -> None:
 
 
 def grows(robot: Robot, to: int = 3) -> None:
-    """Send until the episode has more messages than that."""
     robot.until(
         lambda: robot.value("state") == "episode" and int(robot.value("messages")) > to,
         "messages",

@@ -258,7 +258,6 @@ def bag_mapping_with(**changes: Any) -> dict[str, Any]:
 
 
 def vector_of(name: str, topic: str, kind: str, **more: Any) -> dict[str, Any]:
-    """Return the mapping with another source of a vector."""
     source = {"topic": topic, "type": kind, **more}
     return bag_mapping_with(**{f"vectors__observation.{name}": [source]})
 

@@ -31,7 +31,6 @@ from ..make.importers.small_runs import DEPLOY, DEPLOY_WIDTH, save_policy
 
 @pytest.fixture
 def asked(tmp_path: Path) -> list[str]:
-    """Return the words that export a small policy."""
     config = config_of(
         cameras={"laptop": (HEIGHT, WIDTH), "phone": (HEIGHT, WIDTH)}, state=3, action=3
     )

@@ -23,7 +23,6 @@ COVERED = {
 
 
 def readme_commands() -> list[str]:
-    """Return the lines of the shell in the README, without their comments."""
     blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     found = [re.sub(r"\s+", " ", line.partition("#")[0]).strip() for line in lines]

@@ -31,7 +31,6 @@ def offset_knee(arrays: dict[str, Any]) -> None:
 
 
 def shown_table(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
-    """Return the table by its first column."""
     lines = capsys.readouterr().out.splitlines()
     return {line[:22].strip(): line[22:].strip() for line in lines}
 

@@ -28,7 +28,6 @@ LENGTHS = (12, 9, 15)
 
 
 def of_several(contract: ChunkContract, observations: int) -> ChunkContract:
-    """Return the contract of a policy that gets so many observations."""
     time = StepTime(tensor="time", size=8, first_frequency=1.0, last_frequency=1e-4)
     return dataclasses.replace(
         contract,

@@ -77,7 +77,6 @@ def test_a_robot_s_policy_names_its_source_and_no_other_robot_takes_it() -> None
 
 
 def completed(gentle_contract: Path, tiny_robot: Path) -> tuple[int, Path]:
-    """Return the exit status and the bundle to be."""
     output = gentle_contract.with_name("whole")
     words = f"complete {gentle_contract} --simulate --robot-model {tiny_robot} --output {output}"
     return cli.main(words.split()), output

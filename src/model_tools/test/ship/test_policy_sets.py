@@ -22,7 +22,6 @@ from .conftest import SET, STATED
 
 
 def newer_set(folder: Path, version: str) -> Path:
-    """Return a copy of a set as another version."""
     made = shutil.copytree(folder, folder.with_name(f"out-{version}"))
     file = made / "set.yaml"
     file.write_text(file.read_text("utf-8").replace('"1.0.0"', f'"{version}"'), "utf-8")

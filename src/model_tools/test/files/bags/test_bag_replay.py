@@ -381,7 +381,6 @@ SEES = f"{{term: joint_pos}}, {{term: joint_vel}}, {json.dumps(SEES_GROUND)}"
 
 @pytest.fixture
 def seeing(observing: MakePolicy) -> JointBundle:
-    """A policy that sees the ground at two points."""
     return observing(SEES)
 
 

@@ -30,8 +30,6 @@ Find = Callable[..., dict[str, str]]
 
 @pytest.fixture
 def find(tmp_path: Path) -> Find:
-    """Find the inputs among topics with these joint states, IMUs and commands."""
-
     def among(joints: str, imu: str, commands: str = "", **given: str) -> dict[str, str]:
         said = [joint_states([S], topic) for topic in joints.split()]
         said += [imus([S], topic) for topic in imu.split()]

@@ -33,15 +33,7 @@ def write_dataset(
     stored: str = "video",
     succeeded: Collection[int] | None = None,
 ) -> Path:
-    """Write a dataset, with two episodes to a file.
-
-    Args:
-        folder: Where.
-        lengths: Of the episodes.
-        codec: Of the videos.
-        stored: How images are, see `write_frames`.
-        succeeded: Episodes that did; None: nothing was judged.
-    """
+    """Write a dataset, with two episodes to a file; who `succeeded`, if anything was judged."""
     episodes = list[dict[str, Tensor]]()
     for i, length in enumerate(lengths):
         states = np.stack([state(i, frame) for frame in range(length + 1)])

@@ -87,7 +87,6 @@ def remove(folder: Path, pattern: str) -> None:
 
 
 def name_images(folder: Path, path: str) -> None:
-    """Let all images of a camera be in one file."""
     (file,) = folder.glob("data/*/file-000*")
     table = pq.read_table(file)
     entries = pa.array([{"bytes": None, "path": path}] * len(table))

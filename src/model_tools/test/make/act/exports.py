@@ -53,7 +53,6 @@ VLM: dict[str, Any] = {
 
 
 def unet_config(**changed: Any) -> dict[str, Any]:
-    """Return the `config.json` of a small policy of the environment's state."""
     return {
         **config_of(cameras={}, outside=3, type="diffusion", n_obs_steps=2),
         "normalization_mapping": {"STATE": "MIN_MAX", "ENV": "MIN_MAX", "ACTION": "MIN_MAX"},
@@ -84,7 +83,6 @@ def unet_config(**changed: Any) -> dict[str, Any]:
 
 
 def smolvla_config(**changed: Any) -> dict[str, Any]:
-    """Return the `config.json` of a small policy with a language model."""
     return {
         **config_of(cameras={"front": (12, 16), "wrist": (12, 16)}, type="smolvla"),
         "normalization_mapping": {"VISUAL": "IDENTITY", "STATE": "MEAN_STD", "ACTION": "MEAN_STD"},
@@ -114,7 +112,6 @@ CONFIGS = {"act": config_of, "diffusion": unet_config, "smolvla": smolvla_config
 
 
 def write_vlm(folder: Path, **changed: Any) -> None:
-    """Write the language model that a SmolVLA checkpoint names."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({**VLM, **changed}))
     words.write_words(folder / "tokenizer.json", ("reach", "the", "cube", "square"))

@@ -55,7 +55,6 @@ def act_checkpoint(checkpoint_like: CopyCheckpoint) -> Path:
 
 @pytest.fixture(scope="module")
 def act_bundle(tmp_path_factory: pytest.TempPathFactory) -> ChunkBundle:
-    """The bundle of a checkpoint with two cameras, to be read."""
     return exported(write_checkpoint(tmp_path_factory.mktemp("act") / "c", config_of()))
 
 

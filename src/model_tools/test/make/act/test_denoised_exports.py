@@ -238,7 +238,6 @@ def smolvla_checkpoint(checkpoint_like: CopyCheckpoint) -> Path:
 
 @pytest.fixture(scope="module")
 def smolvla_made(tmp_path_factory: pytest.TempPathFactory) -> ChunkBundle:
-    """The bundle of a SmolVLA policy, to be read."""
     return exported(written_checkpoint_of("smolvla", tmp_path_factory.mktemp("smolvla") / "c"))
 
 

@@ -312,7 +312,6 @@ _CAMERA = {"front": (40, 64)}
 
 
 def silence(tensors: Tensors, norm: str, channels: np.ndarray) -> None:
-    """Let a batch norm give zeros."""
     for kind in ("weight", "bias"):
         tensors[f"model.backbone.{norm}.{kind}"][channels] = 0.0
 

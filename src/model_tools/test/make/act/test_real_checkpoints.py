@@ -57,7 +57,6 @@ def _module(file: Path) -> ModuleType:
 def opened(
     checkpoints: Path, name: str, output: Path, opset: int = 19
 ) -> tuple[ChunkContract, ReferenceGraphs]:
-    """Export, and open what lies in the bundle."""
     bundle = exported(checkpoints / name, output=output, robot="so100", name="real", opset=opset)
     models = {
         graph: onnx.load(str(output / entry.artifacts["onnx"].file))

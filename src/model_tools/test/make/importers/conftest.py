@@ -76,8 +76,6 @@ def request_for(tmp_path: Path) -> MakeRequest:
 
 @pytest.fixture
 def robot_file(tmp_path: Path) -> WriteRobot:
-    """Write the file of a robot; return its path."""
-
     def write(text: str) -> str:
         file = tmp_path / "robot.xml"
         file.write_text(text, "utf-8")

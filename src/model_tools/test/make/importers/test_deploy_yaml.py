@@ -44,8 +44,6 @@ MakeDraft = Callable[..., Draft]
 
 @pytest.fixture
 def drafted(request_for: MakeRequest) -> MakeDraft:
-    """Import the small file, changed, with a model that takes so many more values."""
-
     def make(
         changes: dict[str, object] | None = None,
         more: int = 0,
@@ -60,7 +58,6 @@ def drafted(request_for: MakeRequest) -> MakeDraft:
 
 @pytest.fixture
 def go2_draft(request_for: MakeRequest, tmp_path: Path) -> MakeDraft:
-    """Import the file of a Go2, changed."""
     model = save_policy(tmp_path / "go2.onnx", 12, 12)
 
     def make(joints: str, changes: dict[str, object] | None = None, **options: Any) -> Draft:

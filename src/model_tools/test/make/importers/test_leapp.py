@@ -20,7 +20,6 @@ from .small_runs import DESCRIPTOR, DESCRIPTOR_WIDTH, LEAPP, save
 
 
 def model_of(folder: Path, rotation: int = 4, raw: bool = False) -> Path:
-    """Save a model with the tensors of the small LEAPP file."""
     nodes = [helper.make_node("Add", ["q", "previous"], ["targets"])]
     outputs = {"targets": (1, 2)}
     if raw:

@@ -44,7 +44,6 @@ class Made:
 
 
 def counting(count: int, **given: object) -> Made:
-    """Return rows whose one value is their number."""
     return Made({"obs": np.arange(count, dtype=np.float32)[:, np.newaxis]}, **given)  # type: ignore[arg-type]  # of Made
 
 

@@ -146,7 +146,6 @@ def one_row(number: int, **tensors: Tensor) -> Row:
 
 
 def drawn(folder: Path, sources: Sequence[Made], batch: int = 4, **wanted: object) -> list[float]:
-    """Return the values of the rows that are drawn."""
     with Collection(folder, batch) as rows:
         selection = Selection(**wanted)  # type: ignore[arg-type]  # of Selection
         collect(sources, selection, rows, silent())

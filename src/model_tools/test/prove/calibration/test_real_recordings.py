@@ -27,7 +27,6 @@ def lite3_with_model(shared_data: Path, tmp_path: Path) -> Path:
 
 
 def calibrated(bundle: Path, *args: object) -> Any:
-    """Calibrate with a recording; return the report."""
     folder = bundle.parent
     output = ("--output", folder / "calib.npz", "--report", folder / "report")
     assert cli.main(["calibrate", "--bundle", *map(str, (bundle, *args, *output))]) == 0

@@ -289,8 +289,6 @@ def test_a_walk_is_healthy(motion_said: Said) -> None:
 
 
 def scaled(*terms: str, by: float, axis: Any = slice(None)) -> Change:
-    """Return what scales terms, or one axis of them."""
-
     def change(values: dict[str, F32]) -> None:
         for name in terms:
             values[name][:, axis] *= by

@@ -49,7 +49,6 @@ def other_graph(
     sizes: Any = SIZES,
     **changes: Any,
 ) -> Path:
-    """Write the reference's bundle with another graph."""
     write_chunk_bundle(folder, sizes=sizes, **changes)
     file, contract_file = folder / graph / f"{graph}.onnx", folder / "policy.yaml"
     model = onnx.load(file)
@@ -65,8 +64,6 @@ def other_graph(
 
 
 def with_constant(name: str, change: Callable[[Any], Any]) -> Callable[[onnx.ModelProto], None]:
-    """Return what changes a constant of a graph."""
-
     def apply(model: onnx.ModelProto) -> None:
         (constant,) = (one for one in model.graph.initializer if one.name == name)
         array = change(numpy_helper.to_array(constant).copy())

@@ -16,7 +16,6 @@ Judge = Callable[[TrialTask], bool]
 
 
 def absent(label: str) -> EvaluatedPolicy:
-    """Return a policy that is not there."""
     return EvaluatedPolicy(
         label=label,
         folder=Path(label),
@@ -74,11 +73,9 @@ class OrderedPool:
 def evaluated(
     folder: Path, planned: Plan, pool: OrderedPool, labels: Iterable[str] = ("first",)
 ) -> Evaluated:
-    """Evaluate policies of these labels, keeping results in a folder."""
     with trial_store(folder) as store:
         return evaluate(planned, [absent(label) for label in labels], store, pool)
 
 
 def lines(folder: Path) -> Iterator[str]:
-    """Yield the lines of the kept results."""
     yield from (folder / "trials.jsonl").read_text("utf-8").splitlines()

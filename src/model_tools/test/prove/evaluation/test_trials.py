@@ -23,7 +23,6 @@ BUNDLES = Path(__file__).resolve().parents[5] / "config" / "bundles"
 
 
 def task_of(folder: Path, bundle: str | Path = "lite3_walk", **content: Any) -> TrialTask:
-    """Return the first trial of a plan for a bundle."""
     planned = plan_of(folder, **{"duration_s": 4.0, **content})
     policies = evaluated_policies(planned, [load_bundle(BUNDLES / bundle)], {})
     return trial_tasks(planned, policies)[0]

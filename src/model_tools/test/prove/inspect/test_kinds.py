@@ -291,7 +291,6 @@ def test_what_could_not_be_fed_to_a_policy_is_suspicious(inspected_bag: Inspect,
 
 
 def checkpoint_suspicions(folder: Path) -> None:
-    """Check what is said to be suspicious."""
     check_wording(*inspect_path(folder).suspicions)
 
 

@@ -76,14 +76,7 @@ class ArmFlight:
         state_every: int = 1,
         **settings: Any,
     ) -> None:
-        """Stand still.
-
-        Args:
-            bundle: Of the policy.
-            facts: More settings that the recording states.
-            state_every: So many ticks lie between two states of the controller.
-            settings: How chunks are executed, where not as usual.
-        """
+        """Stand still; the recording states these `facts`, too, and every so many ticks a state."""
         chosen = {"simulated_latency_s": 0.07, "fade_s": 0.1, **settings}
         self.settings, self.bundle = ChunkSettings(**chosen), tiny_policy
         contract = tiny_policy.contract
@@ -146,7 +139,6 @@ class ArmFlight:
         return self.ring.end
 
     def runs(self, ticks: int) -> ArmFlight:
-        """Stand up and run for so many ticks."""
         self.go_on(30)
         self.ask("stand")
         while self.controller.mode is not Mode.READY:
@@ -156,7 +148,6 @@ class ArmFlight:
         return self
 
     def ask(self, name: str) -> None:
-        """Ask for something between two ticks."""
         self.clock_ns += 7_654_321
         getattr(
             self.runtime.requests if name in (TAKE_OVER, HAND_BACK) else self.controller, name
@@ -167,12 +158,7 @@ class ArmFlight:
             self.tick(**how)
 
     def tick(self, *, silent: str = "", late: bool = False) -> None:
-        """One tick.
-
-        Args:
-            silent: Input of which nothing comes: `joint_states`, `laptop`, `phone`.
-            late: The tick takes too long.
-        """
+        """One tick, perhaps without what an input says, or too long."""
         self._due_ns += self._period_ns
         now_ns = self.clock_ns = self._due_ns + int(self._random.integers(0, _JITTER_NS))
         ros_ns, inputs = now_ns + _STAMPS_NS, self.controller.inputs

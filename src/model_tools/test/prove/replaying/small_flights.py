@@ -87,7 +87,6 @@ class SmallFlight:
         return self._ring.end
 
     def stand_and_run(self, ticks: int = 30) -> None:
-        """Stand up, and run for so many ticks."""
         self.tick()
         self.controller.stand()
         while self.controller.mode is not Mode.READY:
@@ -113,15 +112,8 @@ class SmallFlight:
     ) -> None:
         """One tick.
 
-        Args:
-            silent: No sensor says anything.
-            late: The model takes too long.
-            nan: A velocity is not a number.
-            torn: The message of the joints ends in the middle.
-            tilt_rad: How far it leans.
-            velocity: A command that comes.
-            pressed: The e-stop is pressed when the tick has ended and nothing is sent yet.
-            stops: The e-stop is pressed while the policy runs.
+        The e-stop is `pressed` when the tick has ended and nothing is sent yet, or it `stops`
+        while the policy runs. A `torn` message of the joints ends in the middle.
         """
         now_ns = self.clock_ns = self.now_ns
         self._stops = stops
@@ -190,14 +182,7 @@ def rewritten(
     later_ns: Mapping[str, int] | None = None,
     logged_ns: Callable[[str, Any, int], int] = lambda topic, message, log_ns: log_ns,
 ) -> Path:
-    """Write a recording again, into a new folder beside it.
-
-    Args:
-        recording: Its folder.
-        edit: Gets relative topic and message, and returns the message or None to leave it out.
-        later_ns: By how much later a topic is logged.
-        logged_ns: Gets relative topic, message and log time, and returns another log time.
-    """
+    """Write a recording again, into a new folder beside it; None leaves a message out."""
     types, place = message_types(), recording.with_name(f"{recording.name}_rewritten")
     shutil.rmtree(place, ignore_errors=True)  # of an earlier test
     with (
@@ -228,15 +213,7 @@ def remade(
     number: int | None = None,
     **more: Any,
 ) -> Path:
-    """Write a recording again with other messages of a topic.
-
-    Args:
-        recording: Its folder.
-        topic: Relative name.
-        edit: Returns the message, None to leave it out, or changes its arrays.
-        number: Of the only message that is changed; all by default.
-        **more: See `rewritten`.
-    """
+    """Write a recording again with other messages of a topic, or one other by its `number`."""
     numbers = itertools.count()
 
     def change(name: str, message: Any) -> Any:
@@ -248,13 +225,10 @@ def remade(
 
 
 def elsewhere(recording: Path) -> Path:
-    """Write a recording again as one of another machine."""
     return remade(recording, "flight_info", lambda info: dataclasses.replace(info, host="robot"))
 
 
 def added(field: str, index: int, amount: float) -> Callable[[Any], Any]:
-    """Return what changes one value of an array of a message."""
-
     def change(message: Any) -> Any:
         getattr(message, field)[index] += amount
         return message
@@ -283,7 +257,6 @@ SEEING = {
 
 
 def seeing(folder: Path, observation: str = PLAIN, **options: Any) -> JointBundle:
-    """Make a policy that observes this."""
     make_bundle(folder, **options)
     reworded(folder, PLAIN, observation)
     if "velocity_command" in observation or "standing" in observation:
@@ -314,7 +287,6 @@ def _motion(folder: Path) -> str:
 
 
 def reworded(folder: Path, before: str, after: str) -> Path:
-    """Change the contract."""
     file = folder / "policy.yaml"
     text = file.read_text("utf-8")
     assert before in text

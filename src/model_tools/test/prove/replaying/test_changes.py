@@ -278,7 +278,6 @@ def test_limits_that_an_operator_has_tightened_are_reported_and_fine(
 
 
 def refused(path: Path, given: Path | None = None) -> str:
-    """Replay what is refused; return the message."""
     with refusal(PolicyError) as caught:
         replay(path, given, "", {})
     return str(caught.value)

@@ -84,7 +84,6 @@ class SmallSetFlight(SmallFlight):
         return tap, self.models["walk"], controller
 
     def late_tick(self, member: str) -> None:
-        """One tick in which a member takes too long."""
         self.models[member].takes_ns = self._period_ns + 1
         self.tick()
         self.models[member].takes_ns = 0

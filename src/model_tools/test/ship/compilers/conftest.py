@@ -22,14 +22,12 @@ BundleT = TypeVar("BundleT", bound=Bundle)
 
 
 def compiled(kind: type[BundleT], compiler: str, **given: Any) -> BundleT:
-    """Compile a bundle as the fields of a `CompileRequest` say; return the new one."""
     usual = {"compiler": compiler, "target": None, "rows": None, "samples": 512}
     return load_bundle(compile_bundle(CompileRequest(**(usual | given))), kind=kind)
 
 
 @pytest.fixture
 def tiny_rows(tmp_path: Path) -> Path:
-    """File of rows for the small bundle."""
     file = tmp_path / "rollout.npz"
     np.savez(file, obs=observations())
     return file

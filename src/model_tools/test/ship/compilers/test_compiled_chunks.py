@@ -60,7 +60,6 @@ def worst(arm_source: Path, arm_dataset: Path, tmp_path: Path) -> Worst:
 
 
 def chunks_of(bundle: ChunkBundle, samples: Mapping[str, GraphSamples]) -> F64:
-    """Return the normalised chunks [rows, steps, actions] of what the graphs of a source get."""
     opened = open_models(bundle.models, ["onnx"])
     encoder, policy = opened[f"graphs.{ENCODER}"], opened[f"graphs.{POLICY}"]
     images, states = samples[ENCODER].inputs["images"], samples[POLICY].inputs["states"]

@@ -103,7 +103,6 @@ class Signer:
 
     @property
     def trusted(self) -> TrustedKeys:
-        """Its public key, as a robot has it."""
         found = trusted_keys(str(self.public))
         assert found is not None
         return found

@@ -26,7 +26,6 @@ NOW = datetime.now(timezone.utc)
 
 
 def when(**after: float) -> str:
-    """Return a time after now, or before, as statements have it."""
     return (NOW + timedelta(**after)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -87,7 +87,6 @@ def test_promotion_names_everything_that_is_missing(
 
 
 def bring_to(proposal: Candidate, stage: str) -> None:
-    """Let a release begin at a stage."""
     before = release_file.STAGES[: release_file.STAGES.index(stage)]
     proposal.limit(**dict.fromkeys(before))
 
@@ -195,7 +194,6 @@ def test_numbers_that_hide_others_are_refused(change: dict[str, Any], proposal: 
 
 
 def shadow_sample(value: str, name: str, robot: str = "r1", **labels: str) -> dict[str, Any]:
-    """Return a sample of an answer of Prometheus."""
     metric = {"__name__": f"policy_inference_shadow_{name}", "robot": robot, "node": "/p"}
     return {"metric": metric | labels, "value": [1.0, value]}
 
