@@ -106,6 +106,13 @@ def say_compressed(
     ]
 
 
+def break_image(said: Said) -> Said:
+    topic, log_ns, message = said
+    message.data = message.data.copy()
+    message.data[45:-20] = 0
+    return topic, log_ns, message
+
+
 def mark(
     time_ns: int,
     kind: str,

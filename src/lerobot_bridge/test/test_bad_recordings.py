@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is wrong with a recording is named: topic, time, expected, found, remedy."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from .bags import (
     START_NS,
     STATE,
     arm_mapping,
+    break_image,
     episode_of,
     leave_out,
     say_arm,
@@ -53,6 +54,14 @@ def arm_with(topic: str, *said: Said, begin_ms: float = 0, end_ms: float = 2000)
     return [*leave_out(say_arm(), topic, begin_ms, end_ms), *said]
 
 
+def arm_of_another_clock() -> list[Said]:
+    return [
+        *say_joints(times_ns(10, 1000), stamp_ns=S),
+        *say_joints(times_ns(10, 1000), LEADERS, stamp_ns=S),
+        *say_images(times_ns(50, 1000), stamp_ns=S),
+    ]
+
+
 def refuse(folder: Path, said: Sequence[Said], **given: Any) -> None:
     with refusal(ToolError):
         read_frames(folder, said, **given)
@@ -75,23 +84,14 @@ def test_clocks_that_differ_by_the_way_of_a_message_are_one(tmp_path: Path) -> N
 
 
 def test_one_clock_need_not_be_that_of_the_log(tmp_path: Path) -> None:
-    said = [
-        *say_joints(times_ns(10, 1000), stamp_ns=S),
-        *say_joints(times_ns(10, 1000), LEADERS, stamp_ns=S),
-        *say_images(times_ns(50, 1000), stamp_ns=S),
-    ]
+    frames = read_frames(tmp_path, arm_of_another_clock())
 
-    assert read_frames(tmp_path, said).parts[0].tolist() == [S + t for t in times_ns(50, 1000)]
+    assert frames.parts[0].tolist() == [S + t for t in times_ns(50, 1000)]
 
 
 @pytest.mark.parametrize("by", ["span", "interventions", "twist"])
 def test_what_goes_by_the_log_needs_its_clock(tmp_path: Path, by: str) -> None:
-    said = [
-        *say_joints(times_ns(10, 1000), stamp_ns=S),
-        *say_joints(times_ns(10, 1000), LEADERS, stamp_ns=S),
-        *say_images(times_ns(50, 1000), stamp_ns=S),
-        *(twist(t, 0.0) for t in times_ns(10, 1000)),
-    ]
+    said = [*arm_of_another_clock(), *(twist(t, 0.0) for t in times_ns(10, 1000))]
     span = Span(START_NS, START_NS + S)
     given = {"span": span} if by == "span" else {"interventions": (span,)}
     base = {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x"}}
@@ -140,13 +140,6 @@ def test_images_that_are_not_as_the_mapping_says_are_named(
     tmp_path: Path, said: Sequence[Said]
 ) -> None:
     refuse(tmp_path, arm_with(IMAGES, *said))
-
-
-def break_image(said: Said) -> Said:
-    topic, log_ns, message = said
-    message.data = message.data.copy()
-    message.data[45:-20] = 0
-    return topic, log_ns, message
 
 
 @pytest.mark.parametrize(
@@ -216,22 +209,18 @@ def test_a_clock_that_was_set_forward_is_named(tmp_path: Path) -> None:
         EpisodeFrames(arm_mapping(), episode_of(bag))
 
 
-def test_motion_is_not_made_faster_by_messages_that_cannot_be_read(tmp_path: Path) -> None:
-    said = [
-        break_image(each) if i % 2 else each
-        for i, each in enumerate(say_compressed(times_ns(50, 4000)))
-    ]
+def arm_with_broken(images: Container[int]) -> list[Said]:
+    said = enumerate(say_compressed(times_ns(50, 4000)))
+    seen = [break_image(each) if i in images else each for i, each in said]
+    return [*leave_out(say_arm(4000), IMAGES, 0, 5000), *seen]
 
-    refuse(tmp_path, [*leave_out(say_arm(4000), IMAGES, 0, 5000), *said])
+
+def test_motion_is_not_made_faster_by_messages_that_cannot_be_read(tmp_path: Path) -> None:
+    refuse(tmp_path, arm_with_broken(range(1, 81, 2)))
 
 
 def test_messages_that_cannot_be_read_are_closed_up(tmp_path: Path) -> None:
-    said = [
-        break_image(each) if i in (8, 20, 30) else each
-        for i, each in enumerate(say_compressed(times_ns(50, 4000)))
-    ]
-
-    frames = read_frames(tmp_path, [*leave_out(say_arm(4000), IMAGES, 0, 5000), *said])
+    frames = read_frames(tmp_path, arm_with_broken((8, 20, 30)))
 
     assert frames.closed_up == 3
     check_wording(frames.unreadable[0])

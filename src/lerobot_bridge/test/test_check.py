@@ -18,12 +18,14 @@ from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.mapping_file import load_mapping
 from model_tools.errors import ToolError
 from testkit.bags import MS, S, Said
+from testkit.edits import reword
 from testkit.wording import check_wording, lines_with, refusal
 
 from .bags import (
     ARM,
     START_NS,
     arm_mapping,
+    break_image,
     episode_of,
     leave_out,
     say_arm,
@@ -52,7 +54,7 @@ def check_bag(
 def test_images_that_cannot_be_a_video_are_refused_as_by_a_conversion(
     arm_mapping_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arm_mapping_file.write_text(arm_mapping_file.read_text().replace("width: 24", "width: 25"))
+    reword(arm_mapping_file, ("width: 24", "width: 25"))
 
     assert main(["check", "--mapping", str(arm_mapping_file)]) == 1
     check_wording(*lines_with(capsys.readouterr().out, "cameras.front"))
@@ -120,12 +122,8 @@ def test_ages_and_gaps_are_of_frames(tmp_path: Path) -> None:
 
 
 def test_broken_images_are_found_where_they_are_decoded(tmp_path: Path) -> None:
-    said = leave_out(say_arm(), "/front/image_raw", 0, 2000)
-    for topic, log_ns, message in say_compressed(times_ns(50, 1000)):
-        message.data = message.data.copy()
-        message.data[45:-20] = 0
-        said.append((topic, log_ns, message))
-    write_rosbag(tmp_path / "bag", said)
+    broken = map(break_image, say_compressed(times_ns(50, 1000)))
+    write_rosbag(tmp_path / "bag", [*leave_out(say_arm(), "/front/image_raw", 0, 2000), *broken])
 
     quick, whole = (
         check_episode(arm_mapping(), episode_of(tmp_path / "bag"), {}, pixels=pixels)

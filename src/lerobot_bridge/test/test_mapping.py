@@ -25,12 +25,7 @@ Case = tuple[Mapping[str, object], str]
 """Changes of the mapping, and the first problem that they make, up to its end."""
 
 OF_ONE_FIELD: list[Case] = [
-    ({"schema_version": 2}, "schema_version"),
-    ({"rate_hz": 0}, "rate_hz"),
-    ({"joints/elbow/unit": "ticks"}, "joints.elbow.unit"),
     ({"vectors/action/0/topic": "/leader/"}, "vectors.action[0].topic"),
-    ({"vectors/action/0/resample": "nearest"}, "vectors.action[0].resample"),
-    ({"cameras/front/width": 10_000}, "cameras.front.width"),
     ({"command/1/limits/x.vel": [0.5]}, "command[1].limits.x.vel"),
 ]
 OF_UNITS: list[Case] = [

@@ -15,6 +15,7 @@ from model_tools.files.terms import term_columns
 from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F32
 from policy_inference.testing.models import save
+from testkit.edits import reword
 from testkit.tiny_contract import write_tiny_contract
 
 OBSERVATIONS, HIDDEN, JOINTS = 6, 16, ("hip", "knee")
@@ -148,24 +149,24 @@ def make_counting_bundle(folder: Path, frames: int | None) -> Path:
     save(file, nodes, {"obs": (1, OBSERVATIONS), "t": (1, 1)}, {"actions": (1, 2)}, constants)
     lines = [line for line in contract.read_text("utf-8").splitlines() if "golden" not in line]
     (folder / "golden.npz").unlink()
-    text = "\n".join(lines).replace(before, sha256(file))
-    for old, more in (
-        ("obs: {shape: [1, 6]}", ", t: {shape: [1, 1]}"),
-        ("{term: last_action}]}", ", t: {terms: [{term: tick}]}"),
-    ):
-        text = text.replace(old, old + more)
-    contract.write_text(text, "utf-8")
+    contract.write_text("\n".join(lines), "utf-8")
+    reword(
+        contract,
+        (before, sha256(file)),
+        ("obs: {shape: [1, 6]}", "obs: {shape: [1, 6]}, t: {shape: [1, 1]}"),
+        ("{term: last_action}]}", "{term: last_action}]}, t: {terms: [{term: tick}]}"),
+    )
     return folder
 
 
 def again(folder: Path, other: Path) -> Path:
     """Copy a bundle; its ONNX is the same function in another file."""
     shutil.copytree(folder, other)
-    file, contract = other / "policy.onnx", other / "policy.yaml"
+    file = other / "policy.onnx"
     before, model = sha256(file), onnx.load(file)
     model.doc_string = "again"
     onnx.save(model, str(file))
-    contract.write_text(contract.read_text("utf-8").replace(before, sha256(file)), "utf-8")
+    reword(other / "policy.yaml", (before, sha256(file)))
     return other
 
 

@@ -79,7 +79,7 @@ def damaged_record(request: pytest.FixtureRequest, in_model: Path) -> Path:
     return file
 
 
-def test_damaged_record_of_activations_is_one_error_that_says_what_to_do(
+def test_damaged_record_of_activations_is_one_error_and_kept_by_the_next_activation(
     root: Path, damaged_record: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tool_refused("rollback", NAME, "--root", root)
@@ -93,11 +93,6 @@ def test_damaged_record_of_activations_is_one_error_that_says_what_to_do(
     (model,) = json.loads(capsys.readouterr().out)["models"]
     assert model["current"] == "1.2.0"
     assert str(damaged_record) in model["problem"]
-
-
-def test_activate_goes_on_after_a_damaged_record_and_keeps_it(
-    root: Path, damaged_record: Path
-) -> None:
     assert tool("activate", NAME, "1.1.0", "--root", root) == 0
     assert in_use(root) == ("1.1.0", ["1.2.0"])
     assert len([*damaged_record.parent.glob("activations.damaged.*")]) == 1

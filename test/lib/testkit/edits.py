@@ -4,6 +4,7 @@
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 MISSING = object()
@@ -41,3 +42,13 @@ def set_key(node: Any, key: str, value: object) -> None:
         del node[place]
     else:
         node[place] = value
+
+
+def reword(file: Path, *changes: tuple[str, str]) -> Path:
+    """Replace texts of a file, which must be there; return the file."""
+    text = file.read_text("utf-8")
+    for before, after in changes:
+        assert before in text, f"{file}: no {before}"
+        text = text.replace(before, after)
+    file.write_text(text, "utf-8")
+    return file

@@ -37,6 +37,7 @@ from policy_store.installed import models_in
 from policy_store.inventory import verify
 from policy_store.trial_record import newest_trial
 from testkit.disks import DyingDisk, working
+from testkit.edits import reword
 from testkit.tiny_contract import write_tiny_contract
 from testkit.watching import checked
 from testkit.wording import check_wording
@@ -83,12 +84,7 @@ def make_version(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Ma
 
     def make(version: str = "1.0.0", *changes: tuple[str, str]) -> Path:
         folder = shutil.copytree(template, tmp_path_factory.mktemp("bundle") / NAME)
-        file = folder / "policy.yaml"
-        text = file.read_text("utf-8")
-        for old, new in (('version: "1.0.0"', f'version: "{version}"'), *changes):
-            assert old in text
-            text = text.replace(old, new)
-        file.write_text(text, "utf-8")
+        reword(folder / "policy.yaml", ('version: "1.0.0"', f'version: "{version}"'), *changes)
         return folder
 
     return make

@@ -107,6 +107,15 @@ def said_in(folder: Path) -> Said:
         ]
 
 
+@pytest.fixture
+def episode_said(tmp_path: Path, to_bag: ToBag) -> Callable[..., Said]:
+    def convert(*given: dict[str, Tensor], **changes: Any) -> Said:
+        assert to_bag(dataset_of(tmp_path / "dataset", *given, **changes)) == 0
+        return said_in(tmp_path / "session" / "episode_0000")
+
+    return convert
+
+
 def on(said: Said, topic: str) -> list[Any]:
     return [message for _, name, message in said if name == topic]
 
@@ -126,10 +135,9 @@ def rad(pan: Tensor, gripper: Tensor) -> F64:
     )
 
 
-def test_each_value_is_on_its_topic_in_rad(tmp_path: Path, to_bag: ToBag) -> None:
+def test_each_value_is_on_its_topic_in_rad(episode_said: Callable[..., Said]) -> None:
     given = episode_columns()
-    assert to_bag(dataset_of(tmp_path / "dataset", given)) == 0
-    said = said_in(tmp_path / "session" / "episode_0000")
+    said = episode_said(given)
 
     states = on(said, "/joint_states")
     assert all(one.name == ["Rotation", "gripper"] for one in states)
@@ -160,10 +168,9 @@ def test_each_value_is_on_its_topic_in_rad(tmp_path: Path, to_bag: ToBag) -> Non
     )
 
 
-def test_images_are_what_they_were_or_jpegs(tmp_path: Path, to_bag: ToBag) -> None:
+def test_images_are_what_they_were_or_jpegs(episode_said: Callable[..., Said]) -> None:
     given = episode_columns()
-    assert to_bag(dataset_of(tmp_path / "dataset", given)) == 0
-    said = said_in(tmp_path / "session" / "episode_0000")
+    said = episode_said(given)
 
     raw = on(said, "/front/image_raw")
     assert {(one.height, one.width, one.encoding, one.step) for one in raw} == {
@@ -180,10 +187,9 @@ def test_images_are_what_they_were_or_jpegs(tmp_path: Path, to_bag: ToBag) -> No
 
 
 def test_all_of_a_frame_have_its_stamp_and_the_action_comes_last(
-    tmp_path: Path, to_bag: ToBag
+    episode_said: Callable[..., Said],
 ) -> None:
-    assert to_bag(dataset_of(tmp_path / "dataset")) == 0
-    said = said_in(tmp_path / "session" / "episode_0000")
+    said = episode_said()
 
     assert all(
         stamp_ns(message) == log_ns for log_ns, _, message in said if hasattr(message, "header")
@@ -286,12 +292,10 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset", "given.yaml"]
 
 
-def test_joints_without_an_ending_are_positions(tmp_path: Path, to_bag: ToBag) -> None:
+def test_joints_without_an_ending_are_positions(episode_said: Callable[..., Said]) -> None:
     given = episode_columns()
     names = {**VECTORS, "observation.state": ["gripper", "pan"]}
-    assert to_bag(dataset_of(tmp_path / "dataset", given, names=names)) == 0
-
-    states = on(said_in(tmp_path / "session" / "episode_0000"), "/joint_states")
+    states = on(episode_said(given, names=names), "/joint_states")
 
     np.testing.assert_allclose(
         [one.position for one in states], rad(*given["observation.state"].T[::-1]), atol=1e-12

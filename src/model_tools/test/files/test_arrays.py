@@ -23,6 +23,7 @@ from policy_core.bundle.schema import read_bytes
 from policy_core.errors import BundleError
 from policy_core.interfaces import F32, F64
 from policy_inference.comparison.rows import Rows
+from testkit.edits import reword
 from testkit.wording import refusal
 
 from ..tiny_bundle import make_bundle, observations
@@ -135,9 +136,8 @@ def test_joints_of_a_rollout_go_by_the_contract_s_names_or_the_robot_s(
 ) -> None:
     file = make_bundle(tmp_path / "tiny") / "policy.yaml"
     if renamed:
-        text = file.read_text("utf-8")
         of_robot = "names: [hip, knee], robot_names: {.*: '{name}_joint'}"
-        file.write_text(text.replace("names: [hip, knee]", of_robot), "utf-8")
+        reword(file, ("names: [hip, knee]", of_robot))
     shuffled = {
         name: np.stack([values[:, 1], values[:, 0], HIP * 0], axis=1)
         for name, values in (("joint_pos", POS), ("joint_vel", VEL))
@@ -240,10 +240,13 @@ def test_a_value_is_named_by_term_joint_and_frame(
     tmp_path: Path, history: str, last: str, names: dict[int, str]
 ) -> None:
     file = make_bundle(tmp_path) / "policy.yaml"
-    text = file.read_text("utf-8").replace("{obs: {terms", f"{{obs: {{{history}terms")
-    text = text.replace("{term: last_action}", last)
     width = {"": 6, "{term: base_ang_vel}": 21}.get(history and last, max(names) + 1)
-    file.write_text(text.replace("obs: {shape: [1, 6]}", f"obs: {{shape: [1, {width}]}}"), "utf-8")
+    reword(
+        file,
+        ("{obs: {terms", f"{{obs: {{{history}terms"),
+        ("{term: last_action}", last),
+        ("obs: {shape: [1, 6]}", f"obs: {{shape: [1, {width}]}}"),
+    )
     contract = parse_contract(read_bytes(file), file, kind=JointContract)
     assert {column: value_name(contract, "obs", column) for column in names} == names
     assert len({value_name(contract, "obs", column) for column in range(width)}) == width
@@ -253,8 +256,8 @@ def _turning_first(folder: Path) -> JointBundle:
     """Return a bundle that sees the yaw rate x 0.5, then vx x 2, of a velocity command."""
     last = "{term: velocity_command, parts: [wz, vx], scale: [0.5, 2.0]}"
     file = make_bundle(folder, last=last) / "policy.yaml"
-    text = file.read_text("utf-8")
-    file.write_text(f"{text}velocity_command: {{min: [-1, 0, -1], max: [1, 0, 1]}}\n", "utf-8")
+    with file.open("a") as contract:
+        contract.write("velocity_command: {min: [-1, 0, -1], max: [1, 0, 1]}\n")
     return load_bundle(folder, kind=JointBundle)
 
 

@@ -25,6 +25,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.verified import sha256_file
 from policy_core.errors import PolicyError
+from testkit.edits import reword
 from testkit.wording import check_wording, refusal
 
 OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
@@ -202,12 +203,7 @@ def test_rows_that_are_no_healthy_run_of_the_policy_are_refused(
 
 
 def contract_with(contract_copy: Path, *changes: tuple[str, str]) -> Path:
-    text = (contract_copy / "policy.yaml").read_text("utf-8")
-    for before, after in changes:
-        assert before in text
-        text = text.replace(before, after)
-    (contract_copy / "policy.yaml").write_text(text, "utf-8")
-    return contract_copy
+    return reword(contract_copy / "policy.yaml", *changes).parent
 
 
 @pytest.mark.acceptance

@@ -13,6 +13,7 @@ from model_tools.make.unrecorded import figure_source, walks
 from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from testkit.edits import reword
 from testkit.wording import check_wording, refusal
 
 from ..tiny_bundle import ROBOT, make_bundle
@@ -31,17 +32,14 @@ def tiny_robot(tmp_path: Path) -> Path:
 def gentle_contract(tmp_path: Path) -> Path:
     """Return a folder with a policy that moves gently, and names of its own for the joints."""
     file = make_bundle(tmp_path / "contract") / "policy.yaml"
-    text = file.read_text("utf-8")
-    for before, after in (
+    changed = reword(
+        file,
         ("names: [hip, knee]", "names: [upper, lower], robot_names: {upper: hip, lower: knee}"),
         ("joints: [hip, knee], kind: position", "joints: [.*], kind: position, scale: 0.2"),
         ("{names", "\n  {names"),
         ("rate_hz: 50", "rate_hz: 20"),
-    ):
-        assert before in text
-        text = text.replace(before, after)
-    file.write_text(text, "utf-8")
-    return file.parent
+    )
+    return changed.parent
 
 
 @pytest.mark.acceptance
@@ -109,12 +107,12 @@ def test_a_robot_that_stands_whatever_is_commanded_is_refused(
     trained: str, gentle_contract: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "statue.xml").write_text(STATUE, "utf-8")
-    file = gentle_contract / "policy.yaml"
-    text = file.read_text("utf-8")
-    assert "{term: joint_vel}" in text
-    text = text.replace("{term: joint_vel}", "{term: velocity_command, parts: [vx, wz]}")
     lowest = trained.replace("1", "-1")
-    file.write_text(text + f"velocity_command: {{min: {lowest}, max: {trained}}}\n", "utf-8")
+    reword(
+        gentle_contract / "policy.yaml",
+        ("{term: joint_vel}", "{term: velocity_command, parts: [vx, wz]}"),
+        ("\nsafety:", f"\nvelocity_command: {{min: {lowest}, max: {trained}}}\nsafety:"),
+    )
     status, output = completed(gentle_contract, tmp_path / "statue.xml")
     assert status == 1
     check_wording(caplog.messages[-1])

@@ -28,6 +28,7 @@ from model_tools.nodes.live import LiveSource
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from testkit.bags import MS, Said, write_bag
+from testkit.edits import reword
 from testkit.numbers import numbers_in
 from testkit.wire_messages import SCAN
 from testkit.wording import check_wording, lines_with, refusal
@@ -48,8 +49,7 @@ Rows = list[dict[str, np.ndarray[Any, np.dtype[Any]]]]
 def walking_policy(tmp_path: Path) -> JointBundle:
     """A policy that sees the IMU and the velocity command."""
     folder = make_bundle(tmp_path / "walker", limits=RANGE)
-    file = folder / "policy.yaml"
-    file.write_text(file.read_text("utf-8").replace(PLAIN, WALKER), "utf-8")
+    reword(folder / "policy.yaml", (PLAIN, WALKER))
     return load_bundle(folder, kind=JointBundle)
 
 

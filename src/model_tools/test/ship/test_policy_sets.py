@@ -15,6 +15,7 @@ from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.store import ROOT_VARIABLE
 from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BundleError
+from testkit.edits import reword
 from testkit.store import make_keys, tool, tool_refused
 from testkit.wording import check_wording, refusal
 
@@ -23,8 +24,7 @@ from .conftest import SET, STATED
 
 def newer_set(folder: Path, version: str) -> Path:
     made = shutil.copytree(folder, folder.with_name(f"out-{version}"))
-    file = made / "set.yaml"
-    file.write_text(file.read_text("utf-8").replace('"1.0.0"', f'"{version}"'), "utf-8")
+    reword(made / "set.yaml", ('"1.0.0"', f'"{version}"'))
     return made
 
 

@@ -16,21 +16,19 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from model_tools.ship.sign import read_private_key
 from policy_core import onnx_file
 from policy_core.bundle.load import PUBLIC_KEY_VARIABLE, trusted_keys
+from testkit.edits import reword
 from testkit.store import NAME, MakeVersion, in_use, make_keys, tool, tool_refused, verify_problems
 from testkit.wording import check_wording
 
 Forge = Callable[[Path, Path], object]
 
 
-def altered(bundle: Path, other: Path) -> None:
-    file = bundle / "policy.yaml"
-    file.write_text(file.read_text().replace("effort_limit: 1,", "effort_limit: 99,"))
-
-
 FORGED: dict[str, Forge] = {
     "unsigned": lambda bundle, _: (bundle / "policy.yaml.sig").unlink(),
     "another key": lambda bundle, other: tool("sign", bundle, "--key", other, "--force"),
-    "altered": altered,
+    "altered": lambda bundle, _: reword(
+        bundle / "policy.yaml", ("effort_limit: 1,", "effort_limit: 99,")
+    ),
     "no base64": lambda bundle, _: (bundle / "policy.yaml.sig").write_text("signed, the team"),
     "too short": lambda bundle, _: (bundle / "policy.yaml.sig").write_bytes(
         base64.b64encode(b"short")
@@ -173,8 +171,7 @@ def test_model_with_weights_outside_is_neither_signed_nor_installed_nor_whole(
     # Moves the weights into a second file.
     proto = onnx.load(model)
     onnx.save(proto, model, save_as_external_data=True, size_threshold=0, location="weights.data")
-    text = contract.read_text().replace(before, hashlib.sha256(model.read_bytes()).hexdigest())
-    contract.write_text(text)
+    reword(contract, (before, hashlib.sha256(model.read_bytes()).hexdigest()))
 
     assert tool("sign", bundle, "--key", private) == 4
     assert not (bundle / "policy.yaml.sig").exists()

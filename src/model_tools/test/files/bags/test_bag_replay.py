@@ -23,6 +23,7 @@ from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F32, F64
 from policy_inference.comparison.rows import Rows
 from testkit.bags import MS, S, Said, in_log, write_bag
+from testkit.edits import reword
 from testkit.numbers import numbers_in
 from testkit.wire_messages import SCAN as SCAN_OF_TWO
 from testkit.wording import check_wording, lines_with, refusal
@@ -43,8 +44,7 @@ def observing(tmp_path: Path) -> MakePolicy:
 
     def make(terms: str = PLAIN, more: str = "") -> JointBundle:
         folder = make_bundle(tmp_path / "other", limits=more)
-        file = folder / "policy.yaml"
-        file.write_text(file.read_text("utf-8").replace(PLAIN, terms), "utf-8")
+        reword(folder / "policy.yaml", (PLAIN, terms))
         return load_bundle(folder, kind=JointBundle)
 
     return make
@@ -275,27 +275,17 @@ def patchy(seed: int) -> list[Said]:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("terms", [PLAIN, SEEN])
-def test_it_has_as_many_rows_as_it_says(
+def test_it_has_as_many_rows_as_it_says_and_wanted_ones_are_those_of_the_whole(
     observing: MakePolicy, tmp_path: Path, seed: int, terms: str
 ) -> None:
     source = BagSource(observing(terms), write_bag(tmp_path / "bag", patchy(seed)))
-
-    numbers = [row.number for row in source.rows()]
-
-    assert numbers == list(range(source.count or 0))
-    assert len(numbers) > 20
-
-
-@pytest.mark.parametrize("terms", [PLAIN, SEEN])
-def test_wanted_rows_are_those_of_the_whole(
-    observing: MakePolicy, tmp_path: Path, terms: str
-) -> None:
-    source = BagSource(observing(terms), write_bag(tmp_path / "bag", patchy(1)))
     wanted = [0, 3, 4, 17, (source.count or 0) - 1]
 
     whole = [(row.number, row.time_s, row.tensors["obs"].copy()) for row in source.rows()]
     found = [(row.number, row.time_s, row.tensors["obs"].copy()) for row in source.rows(wanted)]
 
+    assert [number for number, _, _ in whole] == list(range(source.count or 0))
+    assert len(whole) > 20
     assert [number for number, _, _ in found] == wanted
     for number, time_s, obs in found:
         assert time_s == whole[number][1]

@@ -120,19 +120,22 @@ def tracker_answers(*but: str) -> list[str]:
     return [given for given in ANSWERS if given.partition("=")[0] not in left_out]
 
 
+def check_clip(bundle: JointBundle) -> None:
+    motion, clip = tables(), bundle.clip
+    assert clip is not None
+    quat_xyzw = np.roll(motion["body_quat_w"][:, 0], -1, axis=1)
+    np.testing.assert_allclose(clip.joint_pos, motion["joint_pos"], atol=1e-6)
+    np.testing.assert_allclose(clip.joint_vel, motion["joint_vel"], atol=1e-6)
+    np.testing.assert_allclose(clip.anchor_pos, motion["body_pos_w"][:, 0], atol=1e-6)
+    np.testing.assert_allclose(clip.anchor_quat_xyzw, quat_xyzw, atol=1e-6)
+
+
 def test_the_motion_inside_a_model_becomes_the_bundle_s_clip(tmp_path: Path) -> None:
     model = save_tracker(tmp_path / "policy.onnx")
     request = ImportRequest(source=model, answers=[*tracker_answers(), *OWN])
     assert import_bundle(request, tmp_path / "bundle").todos() == {}
     bundle = load_bundle(tmp_path / "bundle", kind=JointBundle)
-    motion, clip = tables(), bundle.clip
-    assert clip is not None
-    np.testing.assert_allclose(clip.joint_pos, motion["joint_pos"], atol=1e-6)
-    np.testing.assert_allclose(clip.joint_vel, motion["joint_vel"], atol=1e-6)
-    np.testing.assert_allclose(clip.anchor_pos, motion["body_pos_w"][:, 0], atol=1e-6)
-    np.testing.assert_allclose(
-        clip.anchor_quat_xyzw, np.roll(motion["body_quat_w"][:, 0], -1, axis=1), atol=1e-6
-    )
+    check_clip(bundle)
     assert bundle.contract.stand.position.tolist() == [0.1, -0.8]
     terms = [term.term for term in bundle.contract.observations["obs"].terms]
     assert terms[:3] == ["motion_joint_pos", "motion_joint_vel", "motion_anchor_ori_b"]
@@ -178,13 +181,7 @@ def test_the_pose_of_the_anchor_alone_inside_a_model_becomes_the_bundle_s_clip(
     given.append("motion.anchor.body=trunk")
     request = ImportRequest(source=model, answers=given)
     assert import_bundle(request, tmp_path / "bundle").todos() == {}
-    motion, clip = tables(), load_bundle(tmp_path / "bundle", kind=JointBundle).clip
-    assert clip is not None
-    np.testing.assert_allclose(clip.joint_vel, motion["joint_vel"], atol=1e-6)
-    np.testing.assert_allclose(clip.anchor_pos, motion["body_pos_w"][:, 0], atol=1e-6)
-    np.testing.assert_allclose(
-        clip.anchor_quat_xyzw, np.roll(motion["body_quat_w"][:, 0], -1, axis=1), atol=1e-6
-    )
+    check_clip(load_bundle(tmp_path / "bundle", kind=JointBundle))
 
 
 def test_golden_rows_go_through_the_motion(tmp_path: Path) -> None:
@@ -230,8 +227,7 @@ def test_a_clip_of_the_user_becomes_the_bundle_s(tmp_path: Path) -> None:
     )
     assert import_bundle(request, tmp_path / "bundle").todos() == {}
     bundle = load_bundle(tmp_path / "bundle", kind=JointBundle)
-    assert isinstance(bundle.clip, MotionClip)
-    assert len(bundle.clip.joint_pos) == FRAMES
+    check_clip(bundle)
     assert bundle.contract.stand.position.tolist() == [0.1, -0.8]
 
 

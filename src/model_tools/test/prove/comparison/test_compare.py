@@ -21,6 +21,7 @@ from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.comparison.limits import CLOSED_LOOP
 from policy_inference.comparison.rows import evenly
 from testkit.bags import write_bag
+from testkit.edits import reword
 from testkit.wording import check_wording, lines_with, refusal
 
 from ...small_bag import every, joint_states
@@ -103,25 +104,21 @@ OTHER_FUNCTION = [
 def test_another_function_is_refused_however_the_same_one_is_written(
     reference: Path, tmp_path: Path, word: str, other: str
 ) -> None:
-    file = again(reference, tmp_path / "other") / "policy.yaml"
-    text = file.read_text("utf-8")
-    assert word in text
-    file.write_text(text.replace(word, other), "utf-8")
+    changed = again(reference, tmp_path / "other")
+    reword(changed / "policy.yaml", (word, other))
     if (word, other) in SAME_FUNCTION:
-        assert len(artifacts(reference, file.parent)) == 2
+        assert len(artifacts(reference, changed)) == 2
         return
 
     with refusal(ToolError):
-        artifacts(reference, file.parent)
+        artifacts(reference, changed)
 
 
 def test_statistics_are_compared_by_value(reference: Path, tmp_path: Path) -> None:
     def normalised(folder: Path, mean: float) -> Path:
         np.savez(folder / "stats.npz", mean=np.full(6, mean), std=np.ones(6))
         entry = f"normalisation: {{file: stats.npz, sha256: {sha256(folder / 'stats.npz')}}}"
-        file = folder / "policy.yaml"
-        text = file.read_text("utf-8").replace("{obs: {terms:", f"{{obs: {{{entry}, terms:")
-        file.write_text(text, "utf-8")
+        reword(folder / "policy.yaml", ("{obs: {terms:", f"{{obs: {{{entry}, terms:"))
         return folder
 
     same, other = again(reference, tmp_path / "same"), again(reference, tmp_path / "other")

@@ -18,6 +18,7 @@ from model_tools.make.importers.import_bundle import ImportRequest, import_bundl
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
+from testkit.edits import reword
 from testkit.kernel.contracts import quat_xyzw
 from testkit.numbers import numbers_in
 from testkit.wire_messages import SCAN
@@ -169,8 +170,7 @@ def test_files_that_are_not_those_of_the_contract_are_named(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32, integers: unsigned"])
 def test_another_precision_than_the_contract_says_is_named(tmp_path: Path, precision: str) -> None:
-    make_bundle(tmp_path)
-    _replace(tmp_path, "precision: fp32", f"precision: {precision}")
+    reword(make_bundle(tmp_path) / "policy.yaml", ("precision: fp32", f"precision: {precision}"))
     check_suspicions(tmp_path)
 
 
@@ -186,9 +186,9 @@ def test_what_the_loader_refuses_is_listed_apart_from_open_questions(tmp_path: P
     (tmp_path / "policy.yaml").write_text("schema_version: 1\nname: {TODO: which one}\n")
     check_wording(problems(tmp_path))
     assert str(dict(inspect_path(tmp_path).rows)["TODO name"]).startswith("which")
-    make_bundle(tmp_path)
     gains = "stiffness: {}, damping: 1}}\nstand"
-    _replace(tmp_path, gains.format(1), gains.format("{TODO: gains}"))
+    changes = (gains.format(1), gains.format("{TODO: gains}"))
+    reword(make_bundle(tmp_path) / "policy.yaml", changes)
     report = inspect_path(tmp_path)
     assert report.rows == [("TODO joints.stiffness", "gains")]
     check_wording(*report.problems)
@@ -242,12 +242,6 @@ def test_nothing_and_anything_else_are_refused(tmp_path: Path, name: str) -> Non
     (tmp_path / "notes.txt").write_text("?")
     with refusal(ToolError):
         inspect_path(tmp_path / name)
-
-
-def _replace(folder: Path, old: str, new: str) -> None:
-    file = folder / "policy.yaml"
-    assert old in file.read_text("utf-8")
-    file.write_text(file.read_text("utf-8").replace(old, new), "utf-8")
 
 
 def test_the_verdict_on_a_bundle_that_cannot_run_is_the_first_line_and_the_status(

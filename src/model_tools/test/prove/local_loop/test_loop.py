@@ -22,6 +22,7 @@ from policy_core.bundle.contract import JointContract
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F32, F64
 from policy_inference.backends.registry import open_backend
+from testkit.edits import reword
 from testkit.wording import check_wording, refusal
 
 from ...tiny_bundle import OBSERVATIONS, forward, make_bundle, observations, sha256, weights
@@ -117,12 +118,11 @@ def showing_rows(folder: Path, **given: Any) -> Path:
 def normalised(folder: Path) -> Path:
     showing_rows(folder)
     np.savez(folder / "stats.npz", mean=MEAN, std=STD)
-    file = folder / "policy.yaml"
     entry = (
         f"clip: 0.8, normalisation: {{file: stats.npz, sha256: {sha256(folder / 'stats.npz')}"
         f", std_floor: {FLOOR}, clip: 1.5}}"
     )
-    file.write_text(file.read_text().replace("{obs: {terms:", f"{{obs: {{{entry}, terms:"), "utf-8")
+    reword(folder / "policy.yaml", ("{obs: {terms:", f"{{obs: {{{entry}, terms:"))
     return folder
 
 

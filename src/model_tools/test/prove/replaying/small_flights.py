@@ -33,6 +33,7 @@ from policy_inference.flight.ring import Ring
 from policy_inference.flight.sensors import IMU, JOINT_STATES, TWIST, SensorMessages
 from policy_inference.flight.tap import SetTap, Tap
 from policy_inference.messages.readers import state_reader
+from testkit.edits import reword
 
 from ...tiny_bundle import make_bundle
 
@@ -287,11 +288,7 @@ def _motion(folder: Path) -> str:
 
 
 def reworded(folder: Path, before: str, after: str) -> Path:
-    file = folder / "policy.yaml"
-    text = file.read_text("utf-8")
-    assert before in text
-    file.write_text(text.replace(before, after), "utf-8")
-    return folder
+    return reword(folder / "policy.yaml", (before, after)).parent
 
 
 def differing(found: ReplayedFlight) -> dict[str, int]:

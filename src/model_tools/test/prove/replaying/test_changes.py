@@ -392,10 +392,7 @@ def test_a_bundle_that_is_gone_has_to_be_given_unless_it_is_installed(
 def test_a_policy_of_other_joints_or_unrecorded_inputs_is_refused(
     tmp_path: Path, tiny_flight: Path
 ) -> None:
-    other = make_bundle(tmp_path / "other")
-    file = other / "policy.yaml"
-    file.write_text(file.read_text("utf-8").replace("knee", "ankle"), "utf-8")
-    refused(tiny_flight, other)
+    refused(tiny_flight, reworded(make_bundle(tmp_path / "other"), "knee", "ankle"))
     scanning = "{term: external, topic: scan, size: 2}"
     refused(tiny_flight, make_bundle(tmp_path / "scanning", last=scanning))
 

@@ -3,6 +3,7 @@
 """A replay gives the recorded commands again, from each recorded state on."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,7 @@ def test_a_recording_is_computed_again_bit_for_bit_from_each_of_its_states(
     assert counts_of(whole) == {**dict.fromkeys(("state", "command", "guard"), (every, 0)), **ran}
 
 
-@SOME_OR_EACH
-def test_turns_of_the_dial_are_repeated_bit_for_bit(tmp_path: Path, states: str) -> None:
-    flight = SmallFlight(
-        seeing(tmp_path / "tiny", SEEING["history"], recurrent=True), state_every=17
-    )
+def turn_the_dial(flight: SmallFlight) -> None:
     flight.controller.set_authority(AuthorityRequest(0.3))
     flight.stand_and_run(10)
     for request in (
@@ -60,7 +57,43 @@ def test_turns_of_the_dial_are_repeated_bit_for_bit(tmp_path: Path, states: str)
     ):
         flight.controller.set_authority(request)
         flight.go_on(7)
-    replayed_from_states(flight.save(tmp_path / "flown"), states)
+
+
+def fade_at_the_end_of_a_trial(flight: SmallFlight) -> None:
+    flight.stand_and_run(8)
+    flight.go_on(10, velocity=(0.5, 0.0, 0.2))
+    flight.controller.fade_command()
+    flight.go_on(20, velocity=(0.5, 0.0, 0.2))
+    assert flight.controller.state["velocity_command"][0] < 0.5
+
+
+def run_twice(flight: SmallFlight) -> None:
+    flight.stand_and_run(19)
+    flight.controller.damp()
+    flight.stand_and_run(19)
+
+
+OUTPUT = "{terms: [{term: joint_pos}, {term: last_output, output: h_out}, {term: last_action}]}"
+
+
+@SOME_OR_EACH
+@pytest.mark.parametrize(
+    ("fly", "sees"),
+    [
+        (turn_the_dial, SEEING["history"]),
+        (fade_at_the_end_of_a_trial, SEEING["command"]),
+        (run_twice, SEEING["history"]),
+        (lambda flight: flight.stand_and_run(38), OUTPUT),
+    ],
+    ids=["dial", "fading command", "second run", "output that the next tick observes"],
+)
+def test_what_happens_in_a_run_is_computed_again(
+    tmp_path: Path, fly: Callable[[SmallFlight], None], sees: str, states: str
+) -> None:
+    flight = SmallFlight(seeing(tmp_path / "tiny", sees, recurrent=True), state_every=7)
+    fly(flight)
+    found = replayed_from_states(flight.save(tmp_path / "flown"), states)
+    assert counts_of(found)["inputs"] == (38, 0)
 
 
 def test_a_recording_goes_by_the_robot_s_names_whatever_the_contract_calls_them(
@@ -78,16 +111,6 @@ def test_a_recording_goes_by_the_robot_s_names_whatever_the_contract_calls_them(
     plain = replay(flown, make_bundle(tmp_path / "plain"), "", {})
     assert not differing(plain)
     assert plain.replayer.joints == ("hip", "knee")
-
-
-@SOME_OR_EACH
-def test_an_output_that_the_next_tick_observes_is_computed_again(
-    tmp_path: Path, states: str
-) -> None:
-    terms = "{terms: [{term: joint_pos}, {term: last_output, output: h_out}, {term: last_action}]}"
-    flight = SmallFlight(seeing(tmp_path / "tiny", terms, recurrent=True), state_every=23)
-    flight.stand_and_run(30)
-    replayed_from_states(flight.save(tmp_path / "flown"), states)
 
 
 @SOME_OR_EACH
@@ -234,20 +257,6 @@ def test_a_motion_that_begins_at_what_was_held_is_computed_again(
 
 
 @SOME_OR_EACH
-def test_a_command_that_fades_at_the_end_of_a_trial_is_computed_again(
-    tmp_path: Path, states: str
-) -> None:
-    flight = SmallFlight(seeing(tmp_path / "tiny", SEEING["command"]), state_every=7)
-    flight.stand_and_run()
-    flight.go_on(10, velocity=(0.5, 0.0, 0.2))
-    flight.controller.fade_command()
-    flight.go_on(20, velocity=(0.5, 0.0, 0.2))
-    assert flight.controller.state["velocity_command"][0] < 0.5
-    flown = flight.save(tmp_path / "flown")
-    replayed_from_states(flown, states)
-
-
-@SOME_OR_EACH
 def test_a_policy_that_was_loaded_goes_on_where_the_one_before_had_come_to(
     tmp_path: Path, states: str
 ) -> None:
@@ -264,18 +273,6 @@ def test_a_policy_that_was_loaded_goes_on_where_the_one_before_had_come_to(
     found = replayed_from_states(after.save(tmp_path / "flown_after"), states)
     assert found.flight.edges[0].mode is mode
     assert counts_of(found)["target"] == (20, 0)
-
-
-@SOME_OR_EACH
-def test_a_second_run_begins_clean(tmp_path: Path, states: str) -> None:
-    flight = SmallFlight(
-        seeing(tmp_path / "tiny", SEEING["history"], recurrent=True), state_every=7
-    )
-    flight.stand_and_run(10)
-    flight.controller.damp()
-    flight.stand_and_run(10)
-    found = replayed_from_states(flight.save(tmp_path / "flown"), states)
-    assert counts_of(found)["inputs"] == (20, 0)
 
 
 @pytest.mark.parametrize("recurrent", [False, True])

@@ -19,6 +19,7 @@ from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
 from policy_inference.backends.registry import open_models
 from testkit.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
+from testkit.edits import reword
 from testkit.wording import refusal
 
 from .conftest import SIZES, compiled
@@ -132,8 +133,8 @@ def test_a_real_checkpoint_in_int8_stays_near_its_float32(
             name="so100",
         )
     )
-    contract = folder / "policy.yaml"  # the dataset's images are smaller than those of training
-    contract.write_text(contract.read_text("utf-8").replace("resize: false", "resize: true"))
+    # The dataset's images are smaller than those of training.
+    reword(folder / "policy.yaml", ("resize: false", "resize: true"))
 
     made = compiled(
         ChunkBundle,

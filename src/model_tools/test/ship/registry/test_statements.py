@@ -17,6 +17,7 @@ from policy_core.errors import BundleError, PolicyError
 from policy_store import statements
 from policy_store.inventory import verify
 from policy_store.registry.access import RegistryError
+from testkit.edits import reword
 from testkit.store import NAME, MakeVersion, in_use, make_keys, tool, tool_refused, versions
 from testkit.wording import check_wording, refusal
 
@@ -126,7 +127,7 @@ def test_statement_that_was_changed_after_signing_is_not_pushed(
 ) -> None:
     site.offer()
     file = site.signer.statement(site.folder / "r.yaml", revocations(v0_9_0="limps"))
-    file.write_text(file.read_text("utf-8").replace("limps", "falls"), "utf-8")
+    reword(file, ("limps", "falls"))
     tool_refused("push", file, site.repository, "--public-key", site.signer.public)
     assert site.pull(f"{site.repository}:1.0.0", site.signer.trusted).is_new
     # Without a key it cannot be known, which is said; robots say who must mend it.
@@ -148,9 +149,7 @@ def test_bundle_that_was_changed_after_signing_is_not_pushed(
     caplog.clear()
     push(signer.sign(bundle), *options)
     assert not caplog.messages
-    file = bundle / "policy.yaml"
-    text = file.read_text("utf-8")
-    file.write_text(text.replace("effort_limit: 1,", "effort_limit: 9,"), "utf-8")
+    reword(bundle / "policy.yaml", ("effort_limit: 1,", "effort_limit: 9,"))
     tool_refused("push", bundle, *options, "--force")
     push(signer.sign(bundle), *options, "--force")
 

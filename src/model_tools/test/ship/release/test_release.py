@@ -14,6 +14,7 @@ from model_tools.ship.release import release_file
 from model_tools.ship.release.release_file import add_event, read_release
 from policy_core.bundle.load import load_bundle
 from testkit.chunk_bundles import write_chunk_bundle
+from testkit.edits import reword
 from testkit.store import MakeVersion, make_keys, tool, tool_refused
 from testkit.wording import check_wording, refusal
 
@@ -315,11 +316,10 @@ def test_canary_is_what_the_trial_says(
 def test_production_needs_a_share_of_healthy_robots(
     healths: dict[str, str], code: int, proposal: Candidate
 ) -> None:
-    text = proposal.file.read_text("utf-8")
-    usual, share = "min_robots: 1\n    min_share: 1.0", 0.75 if "r4" in healths else 0.66
-    assert usual in text
-    text = text.replace(usual, f"min_robots: 2\n    min_share: {share}")
-    proposal.file.write_text(text, "utf-8")
+    share = 0.75 if "r4" in healths else 0.66
+    reword(
+        proposal.file, ("min_robots: 1", "min_robots: 2"), ("min_share: 1.0", f"min_share: {share}")
+    )
     bring_to(proposal, "production")
     assert proposal.prove("production", proposal.fleet(**healths)) == code
 
@@ -352,9 +352,7 @@ def test_what_was_decided_cannot_be_changed_later(
     change: tuple[str, str], proposal: Candidate
 ) -> None:
     assert proposal.prove("simulation", proposal.simulation()) == 0
-    text = proposal.file.read_text("utf-8")
-    assert change[0] in text
-    proposal.file.write_text(text.replace(*change), "utf-8")
+    reword(proposal.file, change)
     with refusal(ToolError):
         read_release(proposal.file)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_tools.ship.release.release_file import read_release
+from testkit.edits import reword
 from testkit.store import make_keys, tool, tool_refused
 from testkit.wording import check_wording
 
@@ -20,17 +21,10 @@ def begin_release(tmp_path: Path, *changes: tuple[str, str]) -> tuple[Path, Path
     private, _ = make_keys(tmp_path)
     bundle, file = tmp_path / "bundle", tmp_path / "lite3_walk.release.yaml"
     shutil.copytree(LITE3, bundle)
-    contract = bundle / "policy.yaml"
-    text = contract.read_text("utf-8")
-    for old, new in (('version: "0.2.1"', 'version: "0.3.0"'), *changes):
-        assert old in text
-        text = text.replace(old, new)
-    contract.write_text(text, "utf-8")
+    reword(bundle / "policy.yaml", ('version: "0.2.1"', 'version: "0.3.0"'), *changes)
     assert tool("sign", bundle, "--key", private) == 0
     assert tool("release", "new", bundle, "--baseline", LITE3, "--output", file) == 0
-    content = file.read_text("utf-8")
-    file.write_text(content.replace("walk_s: 20.0", "walk_s: 3.5"), "utf-8")
-    return bundle, file
+    return bundle, reword(file, ("walk_s: 20.0", "walk_s: 3.5"))
 
 
 @pytest.mark.slow
