@@ -150,7 +150,6 @@ def end_early(folder: Path) -> None:
         lambda at: remove(at, "videos/*phone/*/*0.mp4"),
         lambda at: cut_file(at, "data/*/file-000*", 0.9),
         lambda at: cut_file(at, "videos/*phone/*/*0.mp4", 0.9),
-        lambda at: cut_file(at, "videos/*phone/*/*0.mp4", 0.0),
         end_early,
     ],
 )

@@ -56,7 +56,6 @@ CONFIGURATIONS: dict[str, list[dict[str, Any]]] = {
         {"input_features": {STATE: {"type": "STATE", "shape": [6]}}},
     ],
     "diffusion": [
-        {"type": "multi_task_dit"},
         {"horizon": 1 << 20},
         {"n_action_steps": 8},
         {"noise_scheduler_type": "PNDM"},

@@ -65,19 +65,16 @@ def agile_bundle(tmp_path: Path, request: pytest.FixtureRequest) -> JointBundle:
     return load_bundle(tmp_path / "bundle", kind=JointBundle)
 
 
-def test_joints_gains_and_stand_pose_are_those_of_the_articulation(tmp_path: Path) -> None:
+def test_joints_gains_and_stand_pose_are_those_of_the_articulation_and_bounds_are_asked_for(
+    tmp_path: Path,
+) -> None:
     draft = make_draft(ImportRequest(source=write_agile(tmp_path)))
     assert draft.find("joints.names") == list(MEASURED)
     assert draft.find("joints.default_position") == draft.find("stand.position") == list(DEFAULT)
     assert draft.find("joints.stiffness") == draft.find("stand.stiffness") == list(STIFFNESS)
     assert draft.find("joints.damping") == draft.find("stand.damping") == list(DAMPING)
     assert draft.find("action.terms") == [{"joints": list(DRIVEN), "kind": "position"}]
-
-
-def test_a_constant_gain_is_its_own_bound_and_bounds_of_another_are_asked_for(
-    tmp_path: Path,
-) -> None:
-    draft = make_draft(ImportRequest(source=write_agile(tmp_path)))
+    # A constant gain is its own bound.
     kd = np.array(KD, np.float32).tolist()
     expected = {"output": "joint_pos_kd_gains", "min": kd, "max": kd}
     assert draft.find("action.gains.damping") == expected

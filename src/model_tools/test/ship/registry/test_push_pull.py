@@ -167,7 +167,6 @@ def test_what_a_pull_is_writing_is_no_leftover(
     [
         "tiny",
         "host/Tiny",
-        "host/a b",
         "host/tiny:",
         "http://host/tiny",
         "host/tiny@sha256:1",
