@@ -27,7 +27,6 @@ from model_tools.prove.replaying.which_bundle import (
     recorded_limits,
     recorded_set,
 )
-from policy_core.bundle.contract import JointContract
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.state_fields import IMU, JOINT_STATES, ODOMETRY
 from policy_core.control.prechecks import LIMIT_SLACK_RAD
@@ -276,9 +275,7 @@ class FlightWatch:
         self._free_in_run = ~contract.step_bounded[order]
         kinds = [contract.command_kinds.get(name, Kind.POSITION) for name in joints.names]
         self._posed = np.array([kind is Kind.POSITION for kind in kinds])[order]
-        self._step = np.full(len(names), np.inf)
-        if isinstance(contract, JointContract):
-            self._step = healthy_range(contract)[1][order] * limits.margin
+        self._step = healthy_range(contract)[1][order] * limits.margin
         self._before: _Tick | None = None
         self._held: Mode | None = None
         self._hold_began_ns, self._latched = 0, False
