@@ -14,15 +14,16 @@ from unittest.mock import patch
 import numpy as np
 from rclpy.task import Future
 
-from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.bundle import Bundle, JointBundle
 from policy_core.bundle.contract import Model
 from policy_core.control.tick import Tick
 from policy_core.errors import BackendError, PolicyError
 from policy_core.guard.limits import Limits
-from policy_inference.backends.registry import OpenedModels
+from policy_inference.backends.registry import OpenedModels, Options
 from policy_inference.kinds import joint
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import OpenedMember, OpenedPolicy, OpenRequest
+from policy_inference.kinds.policy_set import SetKind
 from policy_inference.nodes import (
     control_loop,
     loading,
@@ -35,6 +36,7 @@ from policy_inference.nodes.loading import LoadService
 from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.settings import PARAMETERS
 from policy_inference.nodes.status import StatusReporter
+from policy_inference.nodes.switching import SwitchReports, serve_switches
 from tools.chaos.node import NoLogger, VirtualNode
 from tools.chaos.steps import ChaosStep
 from tools.chaos.timeline import NS_PER_S, VirtualClock, VirtualTimeline
@@ -110,6 +112,26 @@ class Scene:
 class ChaosKind(JointKind):
     """Joint policies; a model that fails has no golden rows to be proven with."""
 
+    def golden_rows(self, bundle: JointBundle) -> Any:
+        """Read none."""
+
+    def require_enough(self, bundle: JointBundle, rows: Any) -> None:
+        """Take any."""
+
+    def open_member(
+        self,
+        request: OpenRequest,
+        options: Options,
+        name: str,
+        bundle: JointBundle,
+        limits: Limits,
+        clock: Callable[[], int],
+    ) -> OpenedMember:
+        models = joint._opened_models(request, options, bundle, limits)
+        return OpenedMember(
+            runner=models.first, models=models, close=models.close, recorded=models.first
+        )
+
     def open_proven(
         self,
         request: OpenRequest,
@@ -118,6 +140,13 @@ class ChaosKind(JointKind):
         clock: Callable[[], int],
     ) -> OpenedPolicy[JointBundle]:
         return self.open(request, request.backend_options, bundle, limits, clock)
+
+
+class ChaosSetKind(SetKind):
+    """Sets of these policies."""
+
+    def __init__(self) -> None:
+        self._kinds = (ChaosKind(),)
 
 
 class _Loop(ControlLoop):
@@ -184,14 +213,19 @@ class _Loads(LoadService):
 
 
 class ChaosNode(PolicyNode, VirtualNode):
-    """A policy node of one joint policy.
+    """A policy node of one joint policy, or of a set of them.
 
     Attributes:
         waiting: What goes on with requests that await something.
     """
 
-    def __init__(self, scene: Scene, send: Callable[[str, Any], object]) -> None:
-        self.scene, self.send = scene, send
+    def __init__(
+        self,
+        scene: Scene,
+        send: Callable[[str, Any], object],
+        kind: ChaosKind | ChaosSetKind,
+    ) -> None:
+        self.scene, self.send, self._chaos_kind = scene, send, kind
         self.waiting = list[Callable[[], bool]]()
         super().__init__("joint_policy_node", PARAMETERS)
         self._values |= {"bundle": "first", "backend": "onnx", "realtime.loop": scene.core}
@@ -199,14 +233,17 @@ class ChaosNode(PolicyNode, VirtualNode):
     def get_logger(self) -> Any:
         return NoLogger()
 
-    def find_kind(self, values: Mapping[str, Any]) -> ChaosKind:
-        return ChaosKind()
+    def find_kind(self, values: Mapping[str, Any]) -> ChaosKind | ChaosSetKind:
+        return self._chaos_kind
 
     def _native_loop(self, values: Mapping[str, Any]) -> None:
         """Tick in the loop whose thread is replaced."""
 
     def _attach_observers(self, policy: OpenedPolicy[Any], group: Any, values: Any) -> None:
-        """Attach none: the scene sees each tick."""
+        """Attach what a set needs; the scene sees each tick."""
+        if policy.switching is not None:
+            self.observer.add(SwitchReports(policy, self.get_logger()))
+            serve_switches(self, self._switch, self.report)
 
     def _show(self) -> None:
         self.scene.ticked(self.controller.latest_tick)
@@ -236,10 +273,10 @@ class ChaosNode(PolicyNode, VirtualNode):
 
 
 @contextmanager
-def virtual_host(scene: Scene, bundles: Mapping[str, JointBundle]) -> Iterator[None]:
+def virtual_host(scene: Scene, bundles: Mapping[str, Bundle]) -> Iterator[None]:
     """Put the virtual clock, loop, model and bundles where the modules of the node find theirs."""
 
-    def load_asked(kind: Any, request: OpenRequest, sha256: str | None = None) -> JointBundle:
+    def load_asked(kind: Any, request: OpenRequest, sha256: str | None = None) -> Bundle:
         if request.bundle not in bundles:
             raise PolicyError(f"{request.bundle}: expected a bundle, found nothing")
         return bundles[request.bundle]

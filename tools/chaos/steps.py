@@ -46,6 +46,8 @@ _ROBOT = (
 _MODEL = ("error", "nan", "infinite", "wild", "slow", "estop")
 """What a model does instead of answering well; `estop`: the e-stop is pressed while it runs."""
 _ASKED = ("take_control", "release_control", "stand", "run", "damp", "reset", "estop", "load")
+STATES = ("walk", "crouch", "swim")
+"""States that `switch` asks a set for, by its value; the last does not exist."""
 LOADS = ("same", "limits", "missing")
 """Bundles that `load` is asked for, by its value."""
 _DIAL = ("more_authority", "less_authority", "authority")
@@ -77,6 +79,11 @@ class ChaosStep:
         return f"{self.at_s:7.3f} s  {self.kind} {self.target}{value}{lasts}".rstrip()
 
 
+def runs_set(seed: int) -> bool:
+    """Return whether the node of a seed runs a set, and not one policy."""
+    return seed % 4 == 1
+
+
 def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
     """Return the faults of a seed and the requests beside those of its operator, in their order.
 
@@ -92,6 +99,10 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
     for _ in range(round(0.1 * seconds)):
         at_s, key = round(chance.uniform(0.0, seconds), 3), chance.choice(_KEYS)
         steps.append(ChaosStep(at_s=at_s, kind="drive", target=key, for_s=1.0))
+    if runs_set(seed):
+        for _ in range(round(0.5 * seconds)):
+            at_s, state = round(chance.uniform(begin_s, seconds), 3), chance.randrange(len(STATES))
+            steps.append(ChaosStep(at_s=at_s, kind="ask", target="switch", value=state))
     return tuple(sorted(steps, key=lambda step: step.at_s))
 
 
