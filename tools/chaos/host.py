@@ -50,8 +50,8 @@ class FaultyModel:
 
     name = "cheap"
 
-    def __init__(self, scene: Scene, model: Model) -> None:
-        self._scene, self.details = scene, dict[str, str]()
+    def __init__(self, scene: Scene, policy: str, model: Model) -> None:
+        self._scene, self._policy, self.details = scene, policy, dict[str, str]()
         self.inputs = {each.name: each.empty() for each in model.input_specs}
         self.outputs = {each.name: each.empty() for each in model.output_specs}
         self._given: Any
@@ -59,16 +59,16 @@ class FaultyModel:
         (self._given,), (self._answer,) = self.inputs.values(), self.outputs.values()
 
     def run(self) -> None:
-        self._scene.during_run()
+        faults = self._scene.during_run(self._policy)
         given = self._given.reshape(-1)[: self._answer.size]
         np.sin(given + 0.3, out=self._answer.reshape(-1))
         self._answer *= 0.5
-        for fault in self._scene.model_faults:
-            if fault.target == "error":
+        for fault in faults:
+            if fault == "error":
                 raise BackendError("the device is gone")
-            if fault.target in ("nan", "infinite"):
-                self._answer.reshape(-1)[3] = float(fault.target[:3])
-            elif fault.target == "wild":
+            if fault in ("nan", "infinite"):
+                self._answer.reshape(-1)[3] = float(fault[:3])
+            elif fault == "wild":
                 self._answer *= -_WILD if self._scene.runs % 2 else _WILD
 
     def warm_up(self) -> None:
@@ -100,13 +100,19 @@ class Scene:
         self.ticked: Callable[[Tick], object] = lambda tick: None
         self.runs = 0
 
-    def during_run(self) -> None:
+    def during_run(self, policy: str) -> list[str]:
+        """Do what happens while a policy's model runs; return the faults that it has."""
         self.runs += 1
-        for fault in self.model_faults:
-            if fault.target == "slow":
-                self.clock.busy_ns += round(fault.value * NS_PER_S)
-            elif fault.target == "estop":
-                self.press()
+        faults = {
+            name: fault.value
+            for fault in self.model_faults
+            for only, _, name in [fault.target.rpartition(":")]
+            if only in ("", policy)
+        }
+        self.clock.busy_ns += round(faults.get("slow", 0.0) * NS_PER_S)
+        if "estop" in faults:
+            self.press()
+        return [*faults]
 
 
 class ChaosKind(JointKind):
@@ -282,7 +288,7 @@ def virtual_host(scene: Scene, bundles: Mapping[str, Bundle]) -> Iterator[None]:
         return bundles[request.bundle]
 
     def opened_models(request: Any, options: Any, bundle: JointBundle, limits: Any) -> OpenedModels:
-        model: Any = FaultyModel(scene, bundle.contract.model)
+        model: Any = FaultyModel(scene, bundle.contract.name, bundle.contract.model)
         return OpenedModels({"": model}, ())
 
     time = {"time": scene.clock}
