@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
 import random
-from collections.abc import Callable
 from enum import Enum
 
 import numpy as np
@@ -45,11 +44,11 @@ def test_what_is_written_is_read_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [lambda plan: b"PK" + plan, lambda plan: MAGIC[:-1] + b"1" + plan[len(MAGIC) :]]
+    "begin", [b"PK" + MAGIC, MAGIC[:-1] + b"1"], ids=["other file", "other version"]
 )
-def test_what_is_no_plan_of_this_version_is_refused(change: Callable[[bytes], bytes]) -> None:
+def test_what_is_no_plan_of_this_version_is_refused(begin: bytes) -> None:
     with refusal(BundleError) as error:
-        read_plan(change(plan_bytes(PLAN, SHA256)), "a.polplan")
+        read_plan(begin + plan_bytes(PLAN, SHA256)[len(MAGIC) :], "a.polplan")
     (problem,) = error.value.problems
     assert problem.file == "a.polplan"
 
