@@ -35,8 +35,8 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "answered_in_time": "That answer comes in time.",
     "loads_are_in_order": "The policy in use changes once for each granted `load`, between its "
     "request and its answer, and at no other time.",
-    "runs_again": "When all faults are over, the operator lets the robot run again within 15 s.",
-    "tilted_is_a_fault": "No motion goes on with the robot tilted beyond its limit.",
+    "runs_again": "When all faults are over, the operator can let the robot run again within 15 s.",
+    "tilted_is_a_fault": "Motion ends when the robot tilts beyond its limit.",
 }
 """What is checked here alone, by name."""
 
