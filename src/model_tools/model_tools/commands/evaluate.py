@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import number_above_0, progress_bar
-from policy_store.command_line import CommandResult, add_backend_options
+from policy_store.command_line import CommandResult, add_backend_options, seconds
 
 if TYPE_CHECKING:
     from model_tools.prove.evaluation.evaluate import Evaluated
@@ -74,7 +74,7 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--trial-limit-s",
-        type=float,
+        type=seconds,
         default=600.0,
         metavar="SECONDS",
         help="time limit of a trial, which otherwise has no result (default %(default)g)",
