@@ -40,8 +40,8 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "request and its answer, and at no other time.",
     "switches_are_in_order": "A set enters a state once for each granted `switch`, or as its "
     "contract says, and at no other time.",
-    "runs_again": "When all faults are over, the operator lets the robot run again within 15 s.",
-    "tilted_is_a_fault": "No motion goes on with the robot tilted beyond its limit.",
+    "runs_again": "When all faults are over, the robot runs again within 15 s.",
+    "tilted_is_a_fault": "Motion ends when the robot tilts beyond its limit.",
 }
 """What is checked here alone, by name."""
 

@@ -62,13 +62,13 @@ INVARIANTS: Mapping[str, str] = {
     "target_step_in_bounds": "The policy's target moves no further per tick than in a healthy run, "
     "times the margin.",
     "blend_grows": "The policy's share is between 0 and 1, and never falls during a run.",
-    "time_goes_on": "No tick is earlier than the one before, and no stamp is.",
+    "time_goes_on": "Neither ticks nor stamps run backwards.",
 }
 """Statements about a control path by name."""
 RECORDER_INVARIANTS: Mapping[str, str] = {
-    "numbers_rise": "The numbers of recorded ticks rise; none is recorded twice.",
-    "shadow_answers_once": "A shadow answers a tick once at most, in the order of the ticks.",
-    "shadow_compares_numbers": "Where a shadow was compared, both targets are finite.",
+    "numbers_rise": "The numbers of recorded ticks rise, without repetition.",
+    "shadow_answers_once": "A shadow answers each tick at most once, in order.",
+    "shadow_compares_numbers": "Both targets of a comparison are finite.",
 }
 """Statements about a recording by name."""
 _LATCHING = {
