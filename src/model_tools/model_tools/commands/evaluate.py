@@ -120,6 +120,12 @@ def run_trials(given: argparse.Namespace, plan: Plan, bundles: Sequence[AnyBundl
         before, began_s = len(store.rows), time.monotonic()
         with progress_bar("trials") as shown:
             found = evaluate(plan, policies, store, pool, shown)
+    if others := store.rows.keys() - {task.key for task in found.tasks}:
+        _log.warning(
+            "%d results in %s are of other policies or plans; the report leaves them out",
+            len(others),
+            given.output,
+        )
     if trials := len(store.rows) - before:
         took_s = time.monotonic() - began_s
         _log.info("%d trials in %.1f s, %.2f per second", trials, took_s, trials / took_s)
