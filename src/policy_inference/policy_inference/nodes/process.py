@@ -22,11 +22,10 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from policy_core.errors import PolicyError
-from policy_inference.machine.middleware import fast_dds_without_shared_memory
 from policy_inference.nodes.lifecycle import LifecycleBase, PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec
 from policy_inference.nodes.rclpy_gaps import Logger
-from policy_inference.processes import unblock_log
+from policy_inference.processes import fast_dds_without_shared_memory, unblock_log
 from policy_store.signals import INTERRUPTING, end_now
 
 END_SIGNALS = (*INTERRUPTING, signal.SIGIO)
