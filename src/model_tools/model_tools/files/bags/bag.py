@@ -216,7 +216,7 @@ def _errors_named(path: Path) -> Iterator[None]:
         raise
     # For a damaged file the reader raises various errors: struct.error, KeyError, TypeError.
     except Exception as error:
-        raise _broken(path, str(error) or type(error).__name__) from error
+        raise _broken(path, " ".join(str(error).split()) or type(error).__name__) from error
 
 
 def _require_harmless(path: Path) -> None:
