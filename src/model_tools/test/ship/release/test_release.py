@@ -194,69 +194,6 @@ def test_numbers_that_hide_others_are_refused(change: dict[str, Any], proposal: 
     assert read_release(proposal.file).evidence("shadow") == {}
 
 
-def shadow_sample(value: str, name: str, robot: str = "r1", **labels: str) -> dict[str, Any]:
-    metric = {"__name__": f"policy_inference_shadow_{name}", "robot": robot, "node": "/p"}
-    return {"metric": metric | labels, "value": [1.0, value]}
-
-
-def robot_info(sha256: str, robot: str = "r1") -> dict[str, Any]:
-    """Return the sample that says what commands a robot."""
-    metric = {"__name__": "policy_inference_info", "robot": robot, "node": "/p", "sha256": sha256}
-    return {"metric": metric | {"backend": "onnx"}, "value": [1.0, "1"]}
-
-
-def prometheus_answer(*samples: dict[str, Any]) -> dict[str, Any]:
-    return {"status": "success", "data": {"resultType": "vector", "result": list(samples)}}
-
-
-def shadowing(sha256: str, robot: str = "r1", distance: str = "0.0001") -> list[dict[str, Any]]:
-    """Return the samples of a robot with a shadow, of an hour at 50 Hz."""
-    ticks = {"compared": "180000", "beyond_limits": "0"}
-    outcomes = ("compared", "skipped", "lost", "failed", "not_finite", "beyond_limits")
-    return [
-        shadow_sample("1", "info", robot, sha256=sha256, backend="onnx"),
-        *(
-            shadow_sample(ticks.get(one, "0"), "ticks_total", robot, outcome=one)
-            for one in outcomes
-        ),
-        shadow_sample(distance, "distance", robot, joint="hip", statistic="max"),
-        shadow_sample("9", "distance", robot, joint="hip", statistic="mean"),
-        shadow_sample("0.00001", "distance", robot, joint="hip", statistic="rms"),
-        shadow_sample("0.2", "distance_steps", robot, joint="hip", statistic="rms"),
-    ]
-
-
-def test_shadows_of_a_fleet_come_from_prometheus(proposal: Candidate) -> None:
-    bring_to(proposal, "shadow")
-
-    def record(*samples: dict[str, Any]) -> int:
-        report = proposal.report("prometheus", prometheus_answer(*samples))
-        return proposal.record("shadow", report)
-
-    beside = [robot_info(proposal.sha256_before, robot) for robot in ("r1", "r2")]
-    good = [*shadowing(proposal.sha256), *beside]
-    assert record() == 4  # an empty answer is no health
-    assert record(*shadowing("0" * 64), *beside) == 4
-    assert record(shadow_sample("1", "info", sha256=proposal.sha256), *beside) == 4
-    assert record(*shadowing(proposal.sha256, distance="NaN"), *beside) == 4
-    for others in ([], [robot_info(proposal.sha256)]):  # beside itself, or who knows what
-        assert record(*shadowing(proposal.sha256), *others) == 4
-        check_wording(*proposal.status()[1]["reasons"])
-    for pair in ([], [1.0], [1.0, "1", "2"]):
-        assert record(*good[1:], good[0] | {"value": pair}) == 4
-    hidden = [one | {"metric": one["metric"] | {"node": "/q"}} for one in good[:-2]]
-    for others in (
-        [shadow_sample("0", "ok")],  # it ended after that hour
-        [shadow_sample("-1", "guard_total", rule="rate")],
-        hidden,  # of another node or another robot of this name: which one limps?
-    ):
-        assert record(*good, *others) == 4
-    assert record(*good, *shadowing(proposal.sha256, "r2", "0.7")) == 1
-    (reason,) = proposal.status()[1]["reasons"]
-    assert "r2: distance_ratio" in reason
-    assert record(*good, *shadowing(proposal.sha256, "r2")) == 0
-
-
 def test_report_proves_nothing_of_another_robot(proposal: Candidate) -> None:
     bring_to(proposal, "shadow")
     first, copy = (proposal.report(name, proposal.shadow()) for name in ("first", "copy"))
