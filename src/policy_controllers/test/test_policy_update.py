@@ -627,7 +627,9 @@ def test_other_threads_may_ask_at_any_time(
     pair = pair_of(write_perceiving_bundle(tmp_path / bundle) if bundle == "perceiving" else bundle)
     modes = set[int]()
     with pair.program.asked_by_others():
-        for _ in range(5000):
+        for count in range(100_000):
+            if count >= 5000 and Mode.STAND in modes:  # on a busy machine, others ask later
+                break
             pair.shake()
             pair.program.now_ns += UPDATE_NS
             found = pair.program.update(pair.values)

@@ -109,7 +109,8 @@ def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
             "robot's own limits"
         )
     _log.warning(
-        "%s: note %s; up to %.0f%% is accepted, since the robot's drives would stop there as well",
+        "%s: note %s; up to %.0f%% is accepted, since the robot's drives would stop there as well; "
+        "`compare` and acceptance call a walk poor beyond 0.1%% altered ticks",
         contract.name,
         found,
         100.0 * LARGEST_SHARE,
