@@ -4,7 +4,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,19 +89,27 @@ _SIZES = {"height_scan": 2, "depth": 12}
 
 
 def write_bundle(
-    folder: Path, changes: Mapping[str, object] | None = None, batch: int | str = 1
+    folder: Path,
+    changes: Mapping[str, object] | None = None,
+    save: Callable[..., Path] = save_linear,
+    **given: Any,
 ) -> Path:
-    """Write a bundle whose contract has these edits."""
+    """Write a bundle whose contract has these edits.
+
+    Its model is saved with the sizes of its first input and output, and what else is given.
+    """
     contract = with_edits(CONTRACT, changes)
     folder.mkdir(parents=True, exist_ok=True)
-    (_, inputs), (_, outputs) = (
-        next(iter(contract["model"][kind].values()))["shape"] for kind in ("inputs", "outputs")
-    )
-    model = save_linear(folder / "policy.onnx", inputs, outputs, batch)
+    model = save(folder / "policy.onnx", *_sizes_in(contract), **given)
     onnx = contract["model"]["artifacts"].get("onnx", {})
     onnx["sha256"] = onnx.get("sha256") or hashlib.sha256(model.read_bytes()).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract), encoding="utf-8")
     return folder
+
+
+def _sizes_in(contract: Mapping[str, Any]) -> list[int]:
+    model = contract["model"]
+    return [next(iter(model[side].values()))["shape"][1] for side in ("inputs", "outputs")]
 
 
 def write_sensing_bundle(folder: Path, *terms: Mapping[str, Any]) -> Path:
@@ -143,16 +151,7 @@ def write_version(
 ) -> Path:
     """Write a bundle as `write_bundle`, with golden rows, whose outputs may be wrong."""
     folder.mkdir(parents=True)
-    (_, inputs), (_, outputs) = (
-        next(
-            iter(
-                {**CONTRACT, **(changes or {})}.get(
-                    f"model.{kind}", CONTRACT["model"][kind]
-                ).values()
-            )
-        )["shape"]
-        for kind in ("inputs", "outputs")
-    )
+    inputs, outputs = _sizes_in(with_edits(CONTRACT, changes))
     obs = np.random.default_rng(1).uniform(-1, 1, (20, inputs)).astype(np.float32)
     file = folder / "golden.npz"
     np.savez(file, obs=obs, actions=obs @ weights(inputs, outputs) + np.float32(wrong_by))

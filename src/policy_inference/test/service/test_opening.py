@@ -177,15 +177,10 @@ def test_model_file_with_options_that_do_not_fit_it_refused(
         open_request(**{"model": model_file, **given})
 
 
-@pytest.mark.parametrize(
-    ("mean", "std"),
-    [(np.zeros(3), np.array([1.0, -1.0, 1.0])), (np.array([0.0, np.nan, 0.0]), np.ones(3))],
-    ids=["negative", "nan"],
-)
 def test_statistics_that_are_not_those_of_the_model_refused(
-    open_request: Any, model_file: Path, mean: Any, std: Any
+    open_request: Any, model_file: Path
 ) -> None:
-    stats = write_stats(model_file.parent, mean=mean, std=std)
+    stats = write_stats(model_file.parent, mean=np.zeros(3), std=np.array([1.0, -1.0, 1.0]))
     with refusal(BundleError) as caught:
         open_request(model=model_file, obs_stats=stats)
     assert str(stats) in str(caught.value)

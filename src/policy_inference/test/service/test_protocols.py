@@ -161,18 +161,6 @@ def test_hello_must_come_within_a_second_and_later_a_client_may_be_silent(servic
     assert not closed_by_service(welcomed)
 
 
-@pytest.mark.parametrize("size", [1, HEADER.size + 1])
-def test_the_rest_of_a_frame_must_follow_within_100_ms(service: Service, size: int) -> None:
-    client = service.welcomed()
-    client.sendall(observation_frame(random_observation())[:size])
-    service.settle()
-    service.after(99)
-    assert not closed_by_service(client)
-    service.after(1)
-    assert receive_error(client) is Code.TOO_LATE
-    assert closed_by_service(client)
-
-
 @pytest.mark.parametrize("when", ["at once", "during the answer", "with HELLO"])
 def test_second_request_before_the_answer_to_the_first_is_not_in_turn(
     service: Service, when: str
@@ -189,26 +177,6 @@ def test_second_request_before_the_answer_to_the_first_is_not_in_turn(
     service.settle()
     assert receive_error(client) is Code.NOT_IN_TURN
     assert closed_by_service(client)
-
-
-def test_an_observation_that_is_not_finite_is_named_and_the_next_one_answered(
-    service: Service,
-) -> None:
-    client, row = service.welcomed(), random_observation()
-    row[0, 3] = np.nan
-    client.sendall(observation_frame(row, sequence=1))
-    service.settle()
-    header, _ = receive_frame(client)
-    assert (header.type, header.rows, header.sequence) == (
-        Type.ERROR,
-        Code.OBSERVATION_NOT_FINITE,
-        1,
-    )
-    client.sendall(observation_frame(random_observation(), sequence=2))
-    service.settle()
-    header, _ = receive_frame(client)
-    assert (header.type, header.sequence) == (Type.ACTION, 2)
-    assert service.notes.ended == []
 
 
 def test_the_one_too_many_learns_that_it_is_full(tmp_path: Path) -> None:
