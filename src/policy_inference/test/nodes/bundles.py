@@ -114,7 +114,8 @@ def _sizes_in(contract: Mapping[str, Any]) -> list[int]:
 
 def write_sensing_bundle(folder: Path, *terms: Mapping[str, Any]) -> Path:
     """Write a bundle of a policy that observes its joints and these terms."""
-    size = len(JOINTS) + sum(_SIZES.get(term["term"], 3) for term in terms)
+    sizes = (2 if "encoder" in term else _SIZES.get(term["term"], 3) for term in terms)
+    size = len(JOINTS) + sum(sizes)
     changes: dict[str, object] = {
         "observations": {"obs": {"terms": [{"term": "joint_pos_rel"}, *map(dict, terms)]}},
         "model.inputs": {"obs": {"shape": [1, size]}},

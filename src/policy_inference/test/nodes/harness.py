@@ -341,6 +341,7 @@ def logged_in(output: str) -> list[Logged]:
 
 R = TypeVar("R", bound=Robot)
 N = TypeVar("N", bound=LifecycleBase)
+Other = TypeVar("Other", bound=Node)
 
 
 class StageOf(Generic[R, N]):
@@ -349,6 +350,7 @@ class StageOf(Generic[R, N]):
         self.robot = robot(self.executor, new_log)
         self._make = make
         self.nodes: list[N] = []
+        self.others: list[Node] = []
 
     def node(self, **parameters: object) -> N:
         """Return a node with parameters, unconfigured; `__` in their names stands for a dot."""
@@ -360,6 +362,12 @@ class StageOf(Generic[R, N]):
         ]
         for result in node.set_parameters(given):
             assert result.successful, result.reason
+        return node
+
+    def beside(self, node: Other) -> Other:
+        """Have a node of another kind until the end."""
+        self.executor.add_node(node)
+        self.others.append(node)
         return node
 
     def active(self, **parameters: object) -> N:
@@ -384,8 +392,8 @@ class StageOf(Generic[R, N]):
         self.executor.shutdown()
         for node in self.nodes:
             node.leave()
+        for node in (*self.others, *self.nodes, self.robot.node):
             node.destroy_node()
-        self.robot.node.destroy_node()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 from policy_msgs.msg import JointCommand
 from std_msgs.msg import Bool
 
-from policy_core.interfaces import FAULT_MODES, Mode, OnFault
+from policy_core.interfaces import Mode
 from policy_inference.flight.recorder import FlightRecorder
 from testkit.ros_time import ns
 from testkit.wording import check_wording
@@ -231,11 +231,3 @@ class TestStalledDisk:
         newest_flight(recorded_run, flights, 2)
         causes = {path.name.rpartition("-")[2] for path in visible(flights)}
         assert causes == {"request", "estop"}
-
-
-def test_modes_of_a_fault_are_called_as_in_the_message() -> None:
-    assert FAULT_MODES == {
-        OnFault.DAMP: JointCommand.MODE_DAMP,
-        OnFault.HOLD_MEASURED: JointCommand.MODE_HOLD_MEASURED,
-        OnFault.TORQUE_OFF: JointCommand.MODE_TORQUE_OFF,
-    }

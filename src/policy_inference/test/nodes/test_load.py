@@ -143,9 +143,6 @@ class TestMeanwhile:
         standing_robot.refusal("stand")
         standing_robot.request("reset")
         standing_robot.request("stand")
-        standing_robot.request("estop")
-        assert is_damp(standing_robot.tick())
-        standing_robot.refusal("stand")
 
     @pytest.mark.acceptance
     def test_policy_that_was_started_meanwhile_goes_on(
