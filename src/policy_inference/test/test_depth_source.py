@@ -141,11 +141,6 @@ def test_an_image_that_is_too_old_or_of_the_future_is_refused(age_ms: int) -> No
         seen(raw(stamp_ns=NOW_NS - age_ms * 1_000_000))
 
 
-def test_a_covered_camera_is_refused() -> None:
-    with pytest.raises(RobotError):
-        seen(raw(data=array("B", bytes(24))))
-
-
 def test_a_camera_that_has_stopped_is_noticed_and_an_image_is_given_once() -> None:
     source = DepthSource("perception/front", DEPTH, 20_000_000)
     assert source.see(NOW_NS) is None

@@ -85,18 +85,6 @@ def test_unknown_name_lists_the_installed_ones_and_the_artifacts(
 
 
 @pytest.mark.usefixtures("vendor")
-def test_first_backend_that_opens_wins_with_the_reasons_of_those_before(
-    registry_bundle: JointBundle,
-) -> None:
-    for names in (["onnx", "vendor"], ["vendor", "onnx"]):
-        backend, reasons = open_backend(registry_bundle, names)
-        backend.close()
-        assert backend.name == "onnx"
-        assert len(reasons) == names.index("onnx")
-    check_wording(*reasons)
-
-
-@pytest.mark.usefixtures("vendor")
 def test_list_of_which_none_opens_gives_every_reason(
     registry_bundle: JointBundle, register_backends: Install
 ) -> None:

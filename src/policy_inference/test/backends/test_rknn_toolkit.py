@@ -34,7 +34,7 @@ from policy_inference.backends.rknn_toolkit.recipe import (
     write_dataset,
     write_recipe,
 )
-from policy_inference.testing.models import save, save_linear, save_recurrent, weights
+from policy_inference.testing.models import save, save_linear, save_recurrent
 from testkit.wording import check_wording, refusal
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 5)), TensorSpec(name="actions", shape=(1, 3))
@@ -111,15 +111,6 @@ def test_the_calibration_list_has_a_file_for_each_input_and_sample(tmp_path: Pat
     for name, place in zip(("obs", "h_in"), lines[7].split(), strict=True):
         sample = np.load(dataset.parent / place)
         np.testing.assert_array_equal(sample, samples[name][7:8])
-
-
-def test_a_model_that_fits_is_the_same_function_when_prepared(tmp_path: Path) -> None:
-    source = save_linear(tmp_path / "source.onnx", 5, 3, batch="batch")
-    prepare(source, tmp_path / "prepared.onnx", SHAPES)
-    session = onnxruntime.InferenceSession(str(tmp_path / "prepared.onnx"))
-    assert session.get_inputs()[0].shape == [1, 5]
-    (found,) = session.run(None, {"obs": np.ones((1, 5), np.float32)})
-    np.testing.assert_allclose(found, np.ones((1, 5)) @ weights(5, 3), rtol=1e-5)
 
 
 def test_outputs_that_are_copies_are_computed_apart(tmp_path: Path) -> None:

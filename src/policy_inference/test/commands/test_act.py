@@ -41,7 +41,6 @@ class TestRefused:
         [
             "--fps 30",
             "--camera laptop=/dev/video0",
-            "--camera front",
             "--camera front=0 --camera wrist=0",
         ],
     )

@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_core.errors import PolicyError, RefusedError
+from policy_core.errors import RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
 from policy_inference.flight import recorder
-from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recorder import (
     News,
     RecordingFolder,
@@ -314,13 +313,6 @@ class TestTrouble:
                     os.seteuid(0)
                 assert problem.startswith(f"{wanted}: ")
                 check_wording(problem.removeprefix(str(folder)))
-
-    def test_definitions_that_are_not_there(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
-        with refusal(PolicyError):
-            message_types()
 
 
 class TestFiles:

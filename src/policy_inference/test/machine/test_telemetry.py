@@ -95,18 +95,6 @@ def test_power_is_the_sum_of_the_rails_where_a_module_measures_no_total(tmp_path
     assert found["power_w"] == "9.40"
 
 
-def test_low_clock_is_named_with_its_governor() -> None:
-    check_wording(
-        likely_causes(
-            {
-                "npu_frequency_mhz": "300",
-                "npu_frequency_highest_mhz": "1000",
-                "npu_governor": "rknpu_ondemand",
-            }
-        )
-    )
-
-
 def test_load_and_heat_are_named() -> None:
     text = likely_causes(
         {
@@ -163,9 +151,8 @@ def test_what_is_no_text_is_left_out_and_named(odd: dict[Any, Any]) -> None:
     assert f"{key!r}: {value!r}" in wrong
 
 
-@pytest.mark.parametrize("result", [None, "load"])
-def test_what_is_no_mapping_is_reported(result: Any) -> None:
-    values, wrong = read_safely(lambda: result)
+def test_what_is_no_mapping_is_reported() -> None:
+    values, wrong = read_safely(lambda: None)  # type: ignore[arg-type, return-value]
     assert values == {}
     assert "Error: " in wrong
 

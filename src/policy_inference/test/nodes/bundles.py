@@ -101,8 +101,8 @@ def write_bundle(
     contract = with_edits(CONTRACT, changes)
     folder.mkdir(parents=True, exist_ok=True)
     model = save(folder / "policy.onnx", *_sizes_in(contract), **given)
-    onnx = contract["model"]["artifacts"].get("onnx", {})
-    onnx["sha256"] = onnx.get("sha256") or hashlib.sha256(model.read_bytes()).hexdigest()
+    for artifact in contract["model"]["artifacts"].values():
+        artifact["sha256"] = artifact["sha256"] or hashlib.sha256(model.read_bytes()).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract), encoding="utf-8")
     return folder
 

@@ -15,7 +15,7 @@ import pytest
 
 from policy_inference.commands.output import write_new
 from policy_inference.self_test.document import document
-from policy_inference.self_test.run import SelfTestRequest, SelfTestResult, self_test
+from policy_inference.self_test.run import SelfTestResult
 from policy_inference.self_test.text import lines
 from policy_inference.self_test.trial import WARM_UP_TICKS
 from testkit.wording import check_wording
@@ -44,16 +44,6 @@ def test_a_device_that_is_right_fast_and_steady_holds(test: Test, sound_bundle: 
     assert told["at_rate"]["inference"]["max_s"] == pytest.approx(0.2e-3)
     assert told["at_rate"]["processes"]["this"]["peak_bytes"] > 0
     check_wording(*told["verdict"]["left_out"])  # power that is not reported
-
-
-def test_onnx_is_tested_for_real(sound_bundle: Path) -> None:
-    found = self_test(SelfTestRequest(folder=sound_bundle, backend="onnx", duration_s=0.3))
-    told = report_figures(found)
-    assert told["error"] is None
-    assert told["verdict"]["checks"][0]["holds"]
-    assert told["parity"]["count"] == ROWS
-    assert told["at_rate"]["wall_s"] > 0.25
-    assert sum(told["back_to_back"]["histogram"]["counts"]) == told["back_to_back"]["runs"]
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp24"], ids=["known", "unknown"])
@@ -104,9 +94,7 @@ def test_a_model_that_changes_while_it_runs_fails_with_the_count_of_runs(
     check_wording(next(line for line in lines(found) if line.startswith("parity again")))
 
 
-@pytest.mark.parametrize(
-    ("rows", "different", "enough"), [(8, 8, True), (7, 7, False), (20, 1, False)]
-)
+@pytest.mark.parametrize(("rows", "different", "enough"), [(8, 8, True), (20, 1, False)])
 def test_few_golden_rows_judge_nothing_and_the_remedy_is_said(
     test: Test, tmp_path: Path, rows: int, different: int, enough: bool
 ) -> None:

@@ -206,35 +206,6 @@ def greet_with_memory(connection: socket.socket, memory: ServiceMemory) -> None:
     memory.passed()
 
 
-def test_through_shared_memory_come_actions_and_errors() -> None:
-    def serve(connection: socket.socket) -> None:
-        memory = ServiceMemory(1, OBS_DIM, ACT_DIM)
-        greet_with_memory(connection, memory)
-        request = memoryview(bytearray(HEADER.size + 4 * OBS_DIM))
-        for answer in (
-            action_frame(1),
-            frame(Type.ERROR, b"no number", rows=9, sequence=2),
-            action_frame(3),
-        ):
-            while not memory.has_request():
-                """There is nothing to sleep for."""
-            assert memory.take(request)
-            assert request[HEADER.size :] == np.array(OBSERVATION, "<f4").tobytes()
-            if memory.answer(answer):
-                connection.sendall(WAKE)
-        assert connection.recv(16).strip(WAKE) == b""
-        memory.close()
-
-    with (
-        scripted_peer(serve) as connection,
-        PolicyClient(connection, SHARED, timeout_s=10.0) as client,
-    ):
-        np.testing.assert_array_equal(client.infer(OBSERVATION), ACTION)
-        with refusal(ServiceError):
-            client.infer(OBSERVATION)
-        np.testing.assert_array_equal(client.infer(OBSERVATION), ACTION)
-
-
 @pytest.mark.parametrize("last", [frame(Type.ERROR, b"connection ends", rows=Code.ENDING), b""])
 def test_the_end_of_a_session_through_shared_memory_comes_over_its_connection(last: bytes) -> None:
     def serve(connection: socket.socket) -> None:

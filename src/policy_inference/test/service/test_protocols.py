@@ -235,21 +235,6 @@ def test_the_rest_must_follow_within_100_ms_of_the_first_byte_or_be_there_when_i
     check_wording(*service.notes.ended)
 
 
-@pytest.mark.parametrize("together", [True, False])
-def test_second_request_before_the_answer_to_the_first_ends_the_connection(
-    service: Service, together: bool
-) -> None:
-    client, other = service.connect(), service.connect()
-    if not together:
-        service.model.meanwhile = lambda: client.sendall(b"x")
-    client.sendall(random_observation().tobytes() * (2 if together else 1))
-    other.sendall(random_observation().tobytes())
-    service.settle()
-    assert closed_by_service(client)
-    assert service.notes.codes == [Code.NOT_IN_TURN]
-    require_action(other)
-
-
 def test_client_that_goes_while_its_answer_is_computed_harms_no_other(service: Service) -> None:
     client, good = service.connect(), service.connect()
     service.model.meanwhile = client.close

@@ -63,24 +63,6 @@ def onnx(tmp_path: Path) -> Path:
     return save_linear(tmp_path / "policy.onnx", 5, 3)
 
 
-def test_killed_server_fails_runs_at_once_and_is_used_again_when_it_is_back(
-    served_peer: Peer, onnx: Path, open_oip: Open
-) -> None:
-    backend = open_oip(artifact(served_peer, onnx))
-    backend.inputs["obs"][:] = 1.0
-    backend.run()
-    expected = backend.outputs["actions"].copy()
-    assert backend.problem() == ""
-    served_peer.kill()
-    until(lambda: backend.problem() != "")
-    with refusal(BackendError):
-        backend.run()
-    served_peer.serve()
-    until(lambda: backend.problem() == "")
-    backend.run()
-    np.testing.assert_array_equal(backend.outputs["actions"], expected)
-
-
 def test_server_that_hangs_is_an_error_after_the_deadline_and_is_used_again(
     served_peer: Peer, onnx: Path, open_oip: Open
 ) -> None:
@@ -316,25 +298,3 @@ def test_answers_that_come_too_late_are_not_taken_for_later_requests(
     backend.inputs["obs"][:] = 1.0
     until(lambda: run_succeeds(backend))
     np.testing.assert_array_equal(backend.outputs["actions"], right)
-
-
-def test_texts_of_a_server_do_not_control_a_terminal(
-    served_peer: Peer, onnx: Path, open_oip: Open
-) -> None:
-    def abort(request: Any, context: Any) -> None:
-        context.abort(grpc.StatusCode.INTERNAL, "\x1b]52;c;cm0=\x07\x1b[2J\rready\nready" * 100)
-
-    class Hostile(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-        def service(self, call: Any) -> Any:
-            return grpc.unary_unary_rpc_method_handler(abort)
-
-    server = grpc.server(ThreadPoolExecutor(1), handlers=[Hostile()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        with pytest.raises(BackendError) as caught:
-            open_oip(artifact(served_peer, onnx), endpoint=f"127.0.0.1:{port}")
-    finally:
-        server.stop(None)
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 1000

@@ -77,23 +77,6 @@ def open_openpi(artifact_file: Path, openpi_server: OpenpiServer) -> Iterator[Op
         yield apply
 
 
-def test_chunk_of_the_server_answers_image_state_and_prompt(
-    open_openpi: Open, openpi_server: OpenpiServer
-) -> None:
-    backend, rng = open_openpi(), np.random.default_rng(1)
-    image = rng.integers(0, 256, (1, 3, 6, 8), np.uint8)
-    backend.inputs["image"][:], backend.inputs["state"][:] = image, [0.5, -0.5]
-    backend.run()
-    seen = openpi_server.seen[-1]
-    np.testing.assert_array_equal(seen["observation/image"], image[0].transpose(1, 2, 0))
-    assert seen["observation/image"].dtype == np.uint8
-    assert seen["prompt"] == "reach"
-    expected = right(
-        {"observation/image": image, "observation/state": np.array([0.5, -0.5]), "prompt": "reach"}
-    )["actions"]
-    np.testing.assert_allclose(backend.outputs["actions"][0], expected, rtol=1e-6)
-
-
 def test_bundle_whose_images_go_as_they_are_runs_from_the_image_to_the_chunk(
     openpi_server: OpenpiServer, tmp_path: Path
 ) -> None:
