@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth images as they come: encodings, byte orders, compressedDepth, ages, broken messages."""
 
-from __future__ import annotations
-
 import io
 import struct
 from array import array

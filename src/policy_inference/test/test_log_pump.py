@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lines of a process: passed on in order, counted where they are not read, never waited for."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Height scans of elevation maps as they come: layouts, ages, frames, maps that are not true."""
 
-from __future__ import annotations
-
 import json
 from array import array
 from collections.abc import Callable

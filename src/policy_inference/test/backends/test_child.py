@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A backend in a process of its own: the same answers, and nothing of its troubles is ours."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What only Rockchip's board runtime does, against its double: see `rknnlite_double`."""
 
-from __future__ import annotations
-
 import json
 import logging
 import struct
@@ -204,23 +202,9 @@ DESCRIPTION = {
     "version": "2.5.0",
     "target_platform": ["rk3588"],
     "ori_network_platform": "ONNX",
-    "input_num": 1,
-    "output_num": 1,
     "norm_tensor": [
-        {
-            "tensor_id": 0,
-            "url": "obs",
-            "size": [1, 45],
-            "dim_num": 2,
-            "dtype": {"qnt_method": "layer", "qnt_type": "int8", "vx_type": "int8"},
-        },
-        {
-            "tensor_id": 1,
-            "url": "actions",
-            "size": [1, 12],
-            "dim_num": 2,
-            "dtype": {"qnt_method": "", "qnt_type": "", "vx_type": ""},
-        },
+        {"tensor_id": 0, "url": "obs", "size": [1, 45], "dtype": {"qnt_type": "int8"}},
+        {"tensor_id": 1, "url": "actions", "size": [1, 12], "dtype": {"qnt_type": ""}},
     ],
     "graph": [
         {"left": "input", "left_tensor_id": 0, "right": "norm_tensor", "right_tensor_id": 0},

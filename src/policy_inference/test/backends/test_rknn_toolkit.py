@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What surrounds RKNN Toolkit2 and needs no toolkit: recipes, prepared models."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import zipfile

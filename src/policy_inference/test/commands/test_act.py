@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verb `act`: what it refuses, and what it starts."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Iterator

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verb `self-test` where it examines only, on this machine."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

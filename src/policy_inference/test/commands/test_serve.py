@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line of the service: what it refuses, and with which exit status."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of chunks: by joint and in rad, the precision that counts, what shows a collapse."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

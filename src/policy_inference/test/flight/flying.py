@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot whose ticks are recorded."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recorder: what makes it write, what a recording has, and what it says where it cannot."""
 
-from __future__ import annotations
-
 import errno
 import os
 import tempfile

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ring: what it keeps of a tick, how far back, and that a copy is never of two ticks."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from types import FrameType

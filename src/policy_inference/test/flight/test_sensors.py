@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages made from a simulation's values are those that a robot's readers understand."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

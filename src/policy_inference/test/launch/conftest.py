@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs `ros2 launch` as a user does, in a terminal's process group of its own."""
 
-from __future__ import annotations
-
 import os
 import queue
 import re

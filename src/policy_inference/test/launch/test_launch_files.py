@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-from __future__ import annotations
-
 import os
 import re
 import signal

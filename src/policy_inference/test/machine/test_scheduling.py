@@ -5,8 +5,6 @@
 The kernel's part runs in processes of their own: limits that were lowered do not rise again.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -23,42 +23,34 @@ from ..machine_tree import ORIN, RK3588, S100, S600, X5, Files, machine, tree_wi
 AGX_RAILS = {"/sys/class/hwmon/hwmon1/in1_label": "VDD_GPU_SOC"}
 
 
+def told(device: str, load: str, mhz: str, governor: str, temperature: str) -> dict[str, str]:
+    """Return what is told of a device at its highest clock."""
+    return {
+        f"{device}_load_percent": load,
+        f"{device}_frequency_mhz": mhz,
+        f"{device}_frequency_highest_mhz": mhz,
+        f"{device}_governor": governor,
+        f"{device}_temperature_c": temperature,
+    }
+
+
 @pytest.mark.parametrize(
     ("backend", "files", "expected"),
     [
         (
             RknnBackend,
             RK3588,
-            {
-                "npu_load_percent": "31",
-                "npu_frequency_mhz": "1000",
-                "npu_frequency_highest_mhz": "1000",
-                "npu_governor": "performance",
-                "npu_temperature_c": "52.1",
-            },
+            told("npu", "31", "1000", "performance", "52.1"),
         ),
         (
             TensorRtBackend,
             ORIN,
-            {
-                "gpu_load_percent": "42",
-                "gpu_frequency_mhz": "1020",
-                "gpu_frequency_highest_mhz": "1020",
-                "gpu_governor": "nvhost_podgov",
-                "gpu_temperature_c": "47.2",
-                "power_w": "7.40",
-            },
+            told("gpu", "42", "1020", "nvhost_podgov", "47.2") | {"power_w": "7.40"},
         ),
         (
             BpuBackend,
             S100,
-            {
-                "bpu_load_percent": "37",
-                "bpu_frequency_mhz": "1000",
-                "bpu_frequency_highest_mhz": "1000",
-                "bpu_governor": "performance",
-                "bpu_temperature_c": "53.3",
-            },
+            told("bpu", "37", "1000", "performance", "53.3"),
         ),
         (PyeasyBackend, X5, {"bpu_load_percent": "12", "bpu_temperature_c": "48.1"}),
         (BpuBackend, S600, {"bpu_temperature_c": "57.5"}),

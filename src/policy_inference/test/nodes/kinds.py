@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The nodes of all kinds of policies, each with its robot and with bundles that it runs."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

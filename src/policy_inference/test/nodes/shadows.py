@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Robots whose sensors change while a shadow looks on, and what is reported of it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ACT policy node beside an arm with two cameras, in lockstep over topics."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -4,13 +4,13 @@
 
 import gc
 import hashlib
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from policy_core.interfaces import Mode
@@ -214,11 +214,6 @@ def test_runtime_that_hangs_when_it_is_closed_hangs_no_caller(
     partner.until(lambda: not node.left_behind, "the end of closing")
 
 
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text("utf-8").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 @pytest.mark.acceptance
 @pytest.mark.parametrize("backend", ["counted", "apart"])
 def test_twenty_loads_leave_nothing_behind(
@@ -237,7 +232,7 @@ def test_twenty_loads_leave_nothing_behind(
         for heard in (partner.statuses, partner.diagnostics, partner.commands):
             heard.clear()  # grows with time, and is the test's own
         gc.collect()
-        return open_descriptors(), threading.active_count(), resident_bytes()
+        return open_descriptors(), threading.active_count(), psutil.Process().memory_info().rss
 
     descriptors, threads, resident = load_each(8)
     now_open, now_threads, now_resident = load_each(10)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Over topics: height scans of a map and a pose, or sampled already; depth images of a camera."""
 
-from __future__ import annotations
-
 from array import array
 from collections.abc import Callable
 from pathlib import Path

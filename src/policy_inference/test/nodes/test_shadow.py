@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A shadow beside a node's policy: compared and reported; whatever it does, no command changes."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Mapping

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Over topics: joints and IMU in, the velocity of the base out; nothing where it is not known."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from contextlib import suppress

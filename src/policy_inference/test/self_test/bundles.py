@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole bundles with golden rows, for a vendor's back end."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

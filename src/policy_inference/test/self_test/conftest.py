@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A vendor's package with a device that the test commands, and a clock of the test's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

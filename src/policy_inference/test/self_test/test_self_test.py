@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A back end on its machine: what is measured, what fails, and that nothing is lost on the way."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from functools import partial

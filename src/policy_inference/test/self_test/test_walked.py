@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models in few bits: judged by the report on walking that their bundle carries."""
 
-from __future__ import annotations
-
 import json
 import socket
 from collections.abc import Callable

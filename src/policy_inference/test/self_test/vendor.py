@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A vendor's back end that computes as ONNX Runtime does, and fails in the way that a test sets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates for tests."""
 
-from __future__ import annotations
-
 import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several robots in one inference: each is answered as alone, and has its own problems."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Python client with the service, and against peers that keep to a script."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which endpoints open, what is refused, and what is left behind."""
 
-from __future__ import annotations
-
 import contextlib
 import grp
 import logging

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a service says and counts of its clients, its model and itself."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

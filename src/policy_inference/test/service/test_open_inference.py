@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `serve --open-inference` answers, to its client and to requests that make no sense."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path

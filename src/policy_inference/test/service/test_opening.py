@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From what a user names to a served model, and what is refused on the way."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Iterator

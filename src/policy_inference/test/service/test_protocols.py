@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The framed protocol over a Unix socket: greeting, answers, and each error that is named."""
 
-from __future__ import annotations
-
 import errno
 import os
 import resource

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of observations, answers and recurrent state between a client and the model."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An arm under a chunk policy, and a shadow that is handed its ticks as a node does it."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Any
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A shadow of a chunk policy answers the same observations, and its steps are compared by tick."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Engines built from ONNX: what each version of TensorRT is asked for, and what it refuses."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Callable

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a run goes: page-locked arrays, CUDA graphs, and threads that come and go."""
 
-from __future__ import annotations
-
 import gc
 import logging
 import sys

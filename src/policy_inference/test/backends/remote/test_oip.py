@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the back end `oip` does when servers, networks and answers are not what they should be."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The back end `openpi`; the conformance suite (name="openpi") has models, not its servers."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Callable, Iterator

@@ -6,8 +6,6 @@ What is wrong with an argument is a RuntimeError, what the BPU itself refuses en
 known without a board: the codes of the BPU's errors, and what the build for the X5 does otherwise.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 from collections.abc import Callable
