@@ -137,11 +137,7 @@ def test_reason_of_a_failure_and_its_remedy_are_reported(
 
 @pytest.mark.parametrize(
     "results",
-    [
-        [np.zeros((1, 4), np.float32)],
-        [np.zeros((1, 3), np.int8)],
-        [],
-    ],
+    [[np.zeros((1, 4), np.float32)], [np.zeros((1, 3), np.int8)], []],
     ids=["size", "type", "none"],
 )
 def test_a_runtime_that_gives_something_else_than_the_contract_says_is_refused_whenever_it_does(

@@ -31,12 +31,7 @@ def colours(tmp_path: Path) -> Path:
 
 class TestRefused:
     @pytest.mark.parametrize(
-        "given",
-        [
-            "--fps 30",
-            "--camera laptop=/dev/video0",
-            "--camera front=0 --camera wrist=0",
-        ],
+        "given", ["--fps 30", "--camera laptop=/dev/video0", "--camera front=0 --camera wrist=0"]
     )
     def test_what_does_not_fit_the_contract_is_named_before_anything_starts(
         self, colours: Path, caplog: pytest.LogCaptureFixture, given: str

@@ -16,12 +16,7 @@ from policy_core.errors import RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
 from policy_inference.flight import recorder
-from policy_inference.flight.recorder import (
-    News,
-    RecordingFolder,
-    RecordingWriter,
-    recording_name,
-)
+from policy_inference.flight.recorder import News, RecordingFolder, RecordingWriter, recording_name
 from policy_inference.flight.recording import Recording, free_place
 from policy_inference.flight.ring import FlightTick
 from testkit.disks import small_disk

@@ -37,21 +37,13 @@ def told(device: str, load: str, mhz: str, governor: str, temperature: str) -> d
 @pytest.mark.parametrize(
     ("backend", "files", "expected"),
     [
-        (
-            RknnBackend,
-            RK3588,
-            told("npu", "31", "1000", "performance", "52.1"),
-        ),
+        (RknnBackend, RK3588, told("npu", "31", "1000", "performance", "52.1")),
         (
             TensorRtBackend,
             ORIN,
             told("gpu", "42", "1020", "nvhost_podgov", "47.2") | {"power_w": "7.40"},
         ),
-        (
-            BpuBackend,
-            S100,
-            told("bpu", "37", "1000", "performance", "53.3"),
-        ),
+        (BpuBackend, S100, told("bpu", "37", "1000", "performance", "53.3")),
         (PyeasyBackend, X5, {"bpu_load_percent": "12", "bpu_temperature_c": "48.1"}),
         (BpuBackend, S600, {"bpu_temperature_c": "57.5"}),
     ],

@@ -77,11 +77,7 @@ LEGS = [
     }
     for name, y in zip(JOINTS, (0.1, -0.1), strict=True)
 ]
-SEES_GROUND: Mapping[str, Any] = {
-    "term": "height_scan",
-    "topic": "perception/ground",
-    "scan": SCAN,
-}
+SEES_GROUND: Mapping[str, Any] = {"term": "height_scan", "topic": "perception/ground", "scan": SCAN}
 SEES_DEPTH: Mapping[str, Any] = {"term": "depth", "topic": "perception/front", "depth": DEPTH}
 ESTIMATES: Mapping[str, Any] = {"term": "base_lin_vel", "source": "estimator"}
 _SIZES = {"height_scan": 2, "depth": 12}

@@ -21,11 +21,7 @@ class Certificate:
     key: Path
 
 
-def make_certificate(
-    folder: Path,
-    name: str,
-    signed_by: Certificate | None = None,
-) -> Certificate:
+def make_certificate(folder: Path, name: str, signed_by: Certificate | None = None) -> Certificate:
     """Make one of this common name for 127.0.0.1; of a CA where none signs it."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(timezone.utc)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

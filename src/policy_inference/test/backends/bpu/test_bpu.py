@@ -74,10 +74,7 @@ def test_of_several_models_in_a_file_one_is_named(
     assert open_file(file, model="encoder").details["model"] == "encoder"
 
 
-@pytest.mark.parametrize(
-    ("name", "target"),
-    [("policy.onnx", None), ("policy.bin", "nash-e")],
-)
+@pytest.mark.parametrize(("name", "target"), [("policy.onnx", None), ("policy.bin", "nash-e")])
 def test_a_file_of_another_kind_is_refused_before_the_runtime_sees_it(
     open_file: Open, tmp_path: Path, name: str, target: str | None
 ) -> None:

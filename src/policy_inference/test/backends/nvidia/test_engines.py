@@ -80,8 +80,7 @@ def test_precision_is_asked_for_where_there_is_a_flag_and_never_rounded_to_tf32(
 
 
 @pytest.mark.parametrize(
-    ("flavour", "precision"),
-    [("11.4", "fp16"), ("11.4", "int8"), ("10.3", "w8a8")],
+    ("flavour", "precision"), [("11.4", "fp16"), ("11.4", "int8"), ("10.3", "w8a8")]
 )
 def test_an_engine_would_not_have_the_precision_that_the_contract_states(
     install_gpu: Install, open_trt: Open, flavour: str, precision: str

@@ -278,9 +278,7 @@ def test_policy_that_its_server_does_not_name_needs_an_option(
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["images: {a: image, b: state}", "colour: red"],
-    ids=["image of a state", "key"],
+    "text", ["images: {a: image, b: state}", "colour: red"], ids=["image of a state", "key"]
 )
 def test_artifact_that_makes_no_sense_is_refused(
     open_openpi: Open, artifact_file: Path, text: str
