@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ACT policy node beside an arm with two cameras, in lockstep over topics."""
 
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from policy_msgs.msg import ActionChunk, JointCommand, PolicyStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from policy_core.interfaces import Mode
-from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 from policy_inference.nodes.outputs import CHUNKS
 from testkit.ros_time import ns
@@ -20,7 +18,7 @@ from testkit.wording import check_wording
 
 from .arm import Arm, seen_positions
 from .colour_bundle import JOINTS, RAMP, RATE_HZ, SIZE, SIZES, STEPS, write_colours
-from .harness import StageOf
+from .harness import StageOf, runs_hang
 
 pytestmark = pytest.mark.ros
 
@@ -163,19 +161,12 @@ class TestLeaving:
     ) -> None:
         patient = write_patient(tmp_path / "patient")
         arm = start_arm(patient, use_sim_time=False, command_valid_for_s=1.0)
-        hangs, goes_on = threading.Event(), threading.Event()
-
-        def hang(_: OnnxBackend) -> None:
-            hangs.set()
-            goes_on.wait()
-
-        monkeypatch.setattr(OnnxBackend, "run", hang)
-        arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
-        runs_in_real_time(arm)
-        arm.until(hangs.is_set, "a run that hangs")
-        arm.until(lambda: arm.commands[-1].mode == Mode.HOLD, "HOLD: no tick waits for it")
-        node = arm_stage.nodes[0]
-        assert node.trigger_shutdown() is TransitionCallbackReturn.SUCCESS
-        assert node.left_behind
-        goes_on.set()
+        with runs_hang(monkeypatch) as hangs:
+            arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
+            runs_in_real_time(arm)
+            arm.until(hangs.is_set, "a run that hangs")
+            arm.until(lambda: arm.commands[-1].mode == Mode.HOLD, "HOLD: no tick waits for it")
+            node = arm_stage.nodes[0]
+            assert node.trigger_shutdown() is TransitionCallbackReturn.SUCCESS
+            assert node.left_behind
         arm.until(lambda: not node.left_behind, "the end of the run")

@@ -190,16 +190,6 @@ class TestRefused:
         standing_robot.load_refusal(kind.write(tmp_path / "wrong", "2.0.0", wrong=True))
         assert_as_before(standing_robot, bundle_in_use, Mode.READY)
 
-    def test_other_gains_while_the_robot_stands(
-        self, standing_robot: Robot, tmp_path: Path, bundle_in_use: Path, kind: Kind
-    ) -> None:
-        other = kind.write(tmp_path / "other", "2.0.0", {"stand.stiffness": 90.0})
-        standing_robot.load_refusal(other, "slow")
-        assert not Slow.began.is_set()
-        assert_as_before(standing_robot, bundle_in_use, Mode.READY)
-        standing_robot.request("damp")
-        standing_robot.loads(other)
-
 
 def test_runtime_that_hangs_when_it_is_closed_hangs_no_caller(
     activate: Activate, partner: Robot, next_version: Path

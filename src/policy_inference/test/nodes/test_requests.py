@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests over services and topics: who is heard, who is refused, and with which words."""
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.ros_time import stamp
 from testkit.wording import check_wording
 
-from .harness import NAN, Activate, Robot, Stage, counters, is_damp, status_of_input
+from .harness import NAN, Activate, Robot, Stage, counters, is_damp, runs_hang, status_of_input
 
 pytestmark = pytest.mark.ros
 
@@ -159,24 +158,15 @@ class TestEstop:
     def test_damps_while_a_tick_hangs_in_the_backend(
         self, lockstep: Robot, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        hangs, goes_on = threading.Event(), threading.Event()
-
-        def hang(_: OnnxBackend) -> None:
-            hangs.set()
-            goes_on.wait()
-
         lockstep.runs()
-        monkeypatch.setattr(OnnxBackend, "run", hang)
         before = len(lockstep.commands)
-        lockstep.show_time()
-        lockstep.until(hangs.is_set, "a tick that hangs")
-        try:
+        with runs_hang(monkeypatch) as hangs:
+            lockstep.show_time()
+            lockstep.until(hangs.is_set, "a tick that hangs")
             self.press(lockstep, "topic")
             lockstep.until(lambda: len(lockstep.commands) > before, "a command")
             assert is_damp(lockstep.commands[-1])
             lockstep.refusal("damp")
-        finally:
-            goes_on.set()
         lockstep.until(lambda: lockstep.answers(), "the end of the tick")
         assert is_damp(lockstep.commands[-1])
 

@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A service for each test, and its CA."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+
+from policy_inference.service.opening import ServeRequest, open_served
+from policy_inference.service.serving import ServedModel
 
 from .certificates import Certificate, make_certificate
 from .lockstep import Service, serving
@@ -20,3 +24,10 @@ def service(tmp_path: Path) -> Iterator[Service]:
 @pytest.fixture
 def ca(tmp_path: Path) -> Certificate:
     return make_certificate(tmp_path, "ca")
+
+
+@pytest.fixture
+def open_request() -> Iterator[Callable[..., ServedModel]]:
+    """Open what a request names; it is closed at the end."""
+    with ExitStack() as opened:
+        yield lambda **request: opened.enter_context(closing(open_served(ServeRequest(**request))))

@@ -3,7 +3,7 @@
 """Several robots in one inference: each is answered as alone, and has its own problems."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 from onnx import helper
 
 from policy_core.errors import BackendError
-from policy_inference.service.opening import ServeRequest, open_served
 from policy_inference.service.protocol import Code
 from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, weights
@@ -27,9 +26,8 @@ Serve = Callable[..., ServedModel]
 
 
 @pytest.fixture
-def serve_batch(tmp_path: Path) -> Iterator[Serve]:
-    """Serve the bundle of a model for several robots; closed at the end."""
-    opened: list[ServedModel] = []
+def serve_batch(tmp_path: Path, open_request: Serve) -> Serve:
+    """Serve the bundle of a model for several robots."""
 
     def apply(save_to: Save, *, recurrent: bool = False) -> ServedModel:
         changes: dict[str, object] = {
@@ -39,12 +37,9 @@ def serve_batch(tmp_path: Path) -> Iterator[Serve]:
         folder = write_bundle(
             tmp_path / "bundle", changes if recurrent else {}, lambda file, *_: save_to(file)
         )
-        opened.append(open_served(ServeRequest(bundle=str(folder), batch=4)))
-        return opened[-1]
+        return open_request(bundle=str(folder), batch=4)
 
-    yield apply
-    for model in opened:
-        model.close()
+    return apply
 
 
 def linear_model(file: Path) -> Path:

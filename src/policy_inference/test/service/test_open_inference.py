@@ -3,7 +3,7 @@
 """What `serve --open-inference` answers, to its client and to requests that make no sense."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +31,9 @@ def tiny_model(tmp_path: Path) -> Iterator[GraphService]:
 
 
 @pytest.fixture
-def oip_server(tiny_model: GraphService) -> Iterator[OpenInferenceServer]:
-    endpoint = ("127.0.0.1", 0)
-    with closing(OpenInferenceServer(endpoint, {"tiny": tiny_model})) as running:
-        yield running
-
-
-@pytest.fixture
-def ask_server(oip_server: OpenInferenceServer) -> Iterator[Ask]:
-    """Ask the server: a method, and the fields of its request."""
-    with asking(oip_server.port) as apply:
-        yield apply
-
-
-@contextmanager
-def asking(port: int) -> Iterator[Ask]:
+def ask_server(tiny_model: GraphService) -> Iterator[Ask]:
+    """Ask a server of the model: a method, and the fields of its request."""
     classes = message_classes()
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)])
 
     def apply(method: str, **fields: Any) -> Any:
         call = channel.unary_unary(
@@ -57,8 +43,10 @@ def asking(port: int) -> Iterator[Ask]:
         )
         return call(classes[f"{method}Request"](**fields), timeout=10.0, wait_for_ready=True)
 
-    with closing(channel):
-        yield apply
+    with closing(OpenInferenceServer(("127.0.0.1", 0), {"tiny": tiny_model})) as server:
+        options = [("grpc.enable_http_proxy", 0)]
+        with closing(grpc.insecure_channel(f"127.0.0.1:{server.port}", options)) as channel:
+            yield apply
 
 
 def infer(ask_server: Ask, arrays: dict[str, Any], **fields: Any) -> Any:

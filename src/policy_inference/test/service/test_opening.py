@@ -4,7 +4,6 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ from onnx import helper
 
 from policy_core.bundle.load import PUBLIC_KEY_VARIABLE
 from policy_core.errors import BackendError, BundleError, PolicyError
-from policy_inference.service.opening import ServeRequest, open_served
 from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
-from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, save_recurrent, save_sum, weights
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, refusal
@@ -30,20 +27,6 @@ from .serving_models import ask_alone, session_of
 @pytest.fixture(autouse=True)
 def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PUBLIC_KEY_VARIABLE, raising=False)
-
-
-@pytest.fixture
-def open_request() -> Iterator[Any]:
-    """Opens what a request names; closed at the end."""
-    opened = list[ServedModel]()
-
-    def apply(**request: Any) -> ServedModel:
-        opened.append(open_served(ServeRequest(**request)))
-        return opened[-1]
-
-    yield apply
-    for model in opened:
-        model.close()
 
 
 @pytest.fixture
