@@ -3,7 +3,7 @@
 """A robot whose ticks are recorded."""
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.ring import FlightTick, Ring
 from policy_inference.flight.sensors import IMU, JOINT_STATES
 from policy_inference.flight.tap import Tap
+from testkit.edits import Edits
 from testkit.kernel.contracts import bundle_of
 from testkit.kernel.robots import Fields, Robot, Targets
 
@@ -31,7 +32,7 @@ RING_SIZE = 30
 class Flyer(Robot):
     """A robot with a ring; each tick has a message of its own on each topic."""
 
-    def __init__(self, changes: Mapping[str, object] | None = None, size: int = RING_SIZE) -> None:
+    def __init__(self, changes: Edits | None = None, size: int = RING_SIZE) -> None:
         super().__init__(changes)
         self.limits = limits_in_force(self.contract, StricterLimits())
         self.bundle, self.tap = bundle_of(self.contract), Tap(self.backend)

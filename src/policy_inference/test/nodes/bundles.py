@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from policy_inference.testing.models import save_linear, weights
-from testkit.edits import MISSING, with_edits
+from testkit.edits import MISSING, Edits, with_edits
 from testkit.wire_messages import DEPTH, SCAN
 
 JOINTS = ("left", "right")
@@ -86,7 +86,7 @@ _SIZES = {"height_scan": 2, "depth": 12}
 
 def write_bundle(
     folder: Path,
-    changes: Mapping[str, object] | None = None,
+    changes: Edits | None = None,
     save: Callable[..., Path] = save_linear,
     **given: Any,
 ) -> Path:
@@ -140,11 +140,7 @@ def write_record(folder: Path) -> Path:
 
 
 def write_version(
-    folder: Path,
-    version: str,
-    changes: Mapping[str, object] | None = None,
-    *,
-    wrong_by: float = 0.0,
+    folder: Path, version: str, changes: Edits | None = None, *, wrong_by: float = 0.0
 ) -> Path:
     """Write a bundle as `write_bundle`, with golden rows, whose outputs may be wrong."""
     folder.mkdir(parents=True)

@@ -16,7 +16,7 @@ import yaml
 from onnx import helper
 
 from policy_inference.testing.models import save
-from testkit.edits import with_edits
+from testkit.edits import Edits, with_edits
 
 JOINTS = ("red", "green", "blue", "grip")
 SIZES = {"front": (16, 24), "wrist": (12, 16)}
@@ -76,7 +76,7 @@ CONTRACT: Mapping[str, Any] = {
 
 def write_colours(
     folder: Path,
-    changes: Mapping[str, object] | None = None,
+    changes: Edits | None = None,
     *,
     offset_rad: float | None = None,
     wrong_by: float = 0.0,

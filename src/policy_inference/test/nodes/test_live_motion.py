@@ -64,10 +64,7 @@ class TrackingRobot(Robot):
 @pytest.fixture
 def kind() -> Kind:
     return Kind(
-        "tracker",
-        TrackingRobot,
-        JointPolicyNode,
-        lambda folder, _: write_bundle(folder, CONTRACT),
+        "tracker", TrackingRobot, JointPolicyNode, lambda folder, _: write_bundle(folder, CONTRACT)
     )
 
 
