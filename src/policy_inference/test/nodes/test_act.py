@@ -79,24 +79,18 @@ BAD_IMAGES: Mapping[str, Callable[[Arm], object]] = {
 }
 
 
-class TestBadInput:
-    @pytest.fixture
-    def running_arm(self, start_arm: Start) -> Arm:
-        return start_arm().runs()
-
-    @pytest.mark.parametrize("case", BAD_IMAGES)
-    def test_image_that_cannot_be_used_holds_until_one_can(
-        self, running_arm: Arm, case: str
-    ) -> None:
-        before = list(running_arm.commands[-1].position)
-        BAD_IMAGES[case](running_arm)
-        running_arm.until(lambda: running_arm.tick().mode == Mode.HOLD, "HOLD")
-        status = running_arm.reported(lambda status: status.mode == Mode.HOLD, "the reason")
-        check_wording(status.reason)
-        assert running_arm.commands[-1].position == pytest.approx(before, abs=STEPS * RAMP)
-        running_arm.silent.clear()
-        running_arm.encodings["front"] = "rgb8"
-        running_arm.until(lambda: running_arm.tick().mode == Mode.RUN, "RUN again")
+@pytest.mark.parametrize("case", BAD_IMAGES)
+def test_image_that_cannot_be_used_holds_until_one_can(start_arm: Start, case: str) -> None:
+    arm = start_arm().runs()
+    before = list(arm.commands[-1].position)
+    BAD_IMAGES[case](arm)
+    arm.until(lambda: arm.tick().mode == Mode.HOLD, "HOLD")
+    status = arm.reported(lambda status: status.mode == Mode.HOLD, "the reason")
+    check_wording(status.reason)
+    assert arm.commands[-1].position == pytest.approx(before, abs=STEPS * RAMP)
+    arm.silent.clear()
+    arm.encodings["front"] = "rgb8"
+    arm.until(lambda: arm.tick().mode == Mode.RUN, "RUN again")
 
 
 class TestModes:

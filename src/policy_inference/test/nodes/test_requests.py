@@ -180,14 +180,6 @@ def sends_speed(robot: Robot, vx: float) -> None:
     robot.cmd_vel.publish(Twist(linear=Vector3(x=vx)))
 
 
-def test_command_reaches_the_policy(lockstep: Robot) -> None:
-    still = position_of(lockstep.runs())
-    sends_speed(lockstep, 0.7)
-    lockstep.until(
-        lambda: position_of(lockstep) != pytest.approx(still, abs=1e-3), "another target"
-    )
-
-
 def test_stamped_command_reaches_the_policy_until_it_is_repeated_or_old(
     activate: Activate, partner: Robot
 ) -> None:

@@ -96,7 +96,7 @@ def test_status_is_shown_as_samples(seen_robot: Seen) -> None:
         ticks_missed=2,
         inputs=[InputStatus(name="imu/data", age_s=math.inf), InputStatus(name="odom", ok=True)],
     )
-    expected = {
+    expected: Samples = {
         ("info", "onnx", "lite3_walk", "ab", "1.2.0"): 1,
         ("latched",): 1,
         **{("mode", mode.name): float(mode is Mode.HOLD) for mode in Mode},

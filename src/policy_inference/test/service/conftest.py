@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A service for each test, and its CA."""
+"""A service for each test."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -11,7 +11,6 @@ import pytest
 from policy_inference.service.opening import ServeRequest, open_served
 from policy_inference.service.serving import ServedModel
 
-from .certificates import Certificate, make_certificate
 from .lockstep import Service, serving
 
 
@@ -19,11 +18,6 @@ from .lockstep import Service, serving
 def service(tmp_path: Path) -> Iterator[Service]:
     with serving(tmp_path) as opened:
         yield opened
-
-
-@pytest.fixture
-def ca(tmp_path: Path) -> Certificate:
-    return make_certificate(tmp_path, "ca")
 
 
 @pytest.fixture

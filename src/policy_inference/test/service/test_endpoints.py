@@ -24,7 +24,7 @@ from policy_inference.service.endpoints import (
 )
 from testkit.wording import check_wording, refusal
 
-from .certificates import Certificate, make_certificate
+from .certificates import make_certificate
 
 
 @contextlib.contextmanager
@@ -192,9 +192,8 @@ def test_a_token_that_is_none_is_refused(tmp_path: Path, content: bytes, mode: i
 
 
 @pytest.mark.parametrize("wrong", ["", "other key", "readable", "passphrase", "cert", "client_ca"])
-def test_certificates_and_keys_that_cannot_be_used_are_refused(
-    ca: Certificate, tmp_path: Path, wrong: str
-) -> None:
+def test_certificates_and_keys_that_cannot_be_used_are_refused(tmp_path: Path, wrong: str) -> None:
+    ca = make_certificate(tmp_path, "ca")
     made = make_certificate(tmp_path, "service", ca)
     files = {"cert": made.cert, "key": made.key, "client_ca": ca.cert}
     if wrong == "other key":

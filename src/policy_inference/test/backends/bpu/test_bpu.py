@@ -212,21 +212,6 @@ IMAGE = TensorSpec(name="image", shape=(1, 3, 4, 6))
 RUNTIMES = (BpuBackend, ".hbm"), (PyeasyBackend, ".bin")
 
 
-@pytest.fixture
-def image_model(tmp_path: Path) -> Path:
-    """Model of flat[1, 72] = image[1, 3, 4, 6] in its order, and of the image itself."""
-    nodes = [
-        helper.make_node("Flatten", ["image"], ["flat"]),
-        helper.make_node("Identity", ["image"], ["same"]),
-    ]
-    return save(
-        tmp_path / "image.onnx",
-        nodes,
-        {"image": IMAGE.shape},
-        {"flat": (1, 72), "same": IMAGE.shape},
-    )
-
-
 def ran(backend: BackendBase, **inputs: Any) -> dict[str, Any]:
     for name, array in inputs.items():
         backend.inputs[name][:] = array
@@ -329,10 +314,16 @@ def test_release_that_casts_inputs_to_bytes_is_refused(
 
 @pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
 def test_channels_last_are_turned(
-    open_file: Open, image_model: Path, cls: type[BackendBase], suffix: str
+    open_file: Open, tmp_path: Path, cls: type[BackendBase], suffix: str
 ) -> None:
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),  # in the order of the contract
+        helper.make_node("Identity", ["image"], ["same"]),
+    ]
+    sizes = {"image": IMAGE.shape}, {"flat": (1, 72), "same": IMAGE.shape}
+    onnx = save(tmp_path / "image.onnx", nodes, *sizes)
     turned = {"shape": [1, 4, 6, 3], "layout": "NHWC"}
-    file = compiled_for_bpu(image_model, suffix, tensors={"image": turned, "same": turned})
+    file = compiled_for_bpu(onnx, suffix, tensors={"image": turned, "same": turned})
     outputs = [TensorSpec(name="flat", shape=(1, 72)), TensorSpec(name="same", shape=IMAGE.shape)]
     backend = open_file(file, cls=cls, inputs=[IMAGE], outputs=outputs)
     pixels = np.arange(72, dtype=np.float32).reshape(IMAGE.shape)
