@@ -83,9 +83,9 @@ def test_question_for_all_parameters_is_answered_though_some_are_not_set(
     ("name", "value"),
     [
         ("needed", ""),
-        *(("optional", value) for value in (-0.1, 2.1, math.inf)),
-        *(("rate_hz", value) for value in (0.0, 50.1, -1.0, math.nan, math.inf)),
-        *(("rate_hz", value) for value in ("fast", 5, True)),
+        *(("optional", value) for value in (-0.1, math.inf)),
+        *(("rate_hz", value) for value in (0.0, 50.1, math.nan)),
+        *(("rate_hz", value) for value in ("fast", 5)),
     ],
 )
 def test_value_that_is_not_allowed_is_refused_by_its_name(
