@@ -130,12 +130,11 @@ _Spoil = Callable[[Any], Any]
     "spoil",
     [
         lambda it: setattr(it, "layers", ["variance"]),
-        lambda it: setattr(it.info, "resolution", 0.0),
         lambda it: setattr(it, "outer_start_index", 12),
         lambda it: setattr(it.data[0], "data", array("f", [0.0])),
         lambda it: setattr(it.info.pose.position, "x", np.nan),
     ],
-    ids=["layer", "resolution", "start", "cells", "centre"],
+    ids=["layer", "start", "cells", "centre"],
 )
 def test_a_map_of_another_form_is_refused(source: ScanSource, spoil: _Spoil) -> None:
     message = grid_map(step())

@@ -154,10 +154,7 @@ def test_the_other_process_cannot_change_the_size(shared_arrays: SharedArrays) -
 
 @pytest.mark.parametrize(
     ("written", "read"),
-    [
-        (b"x" * 20_000, "x" * 4096),
-        (b"\x1b[2J\xff\r\0", "\\x1b[2J\N{REPLACEMENT CHARACTER}\\r"),
-    ],
+    [(b"x" * 20_000, "x" * 4096), (b"\x1b[2J\xff\r\0", "\\x1b[2J\N{REPLACEMENT CHARACTER}\\r")],
 )
 def test_a_text_is_one_that_a_log_can_show(
     shared_arrays: SharedArrays, written: bytes, read: str

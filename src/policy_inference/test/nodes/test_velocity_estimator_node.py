@@ -111,7 +111,7 @@ def test_while_no_foot_stands_there_is_no_velocity(bundle: Path, loop: str) -> N
 
 
 @LOOPS
-@pytest.mark.parametrize("huge", [1e3, 1e10, 1e150, 1e300])
+@pytest.mark.parametrize("huge", [1e3, 1e300])
 @pytest.mark.parametrize("sensor", ["accelerometer", "encoders"])
 def test_huge_values_never_give_a_huge_velocity(
     bundle: Path, loop: str, sensor: str, huge: float

@@ -249,12 +249,8 @@ def test_drift_fails_and_names_what_could_be_the_cause(
 
 @pytest.mark.parametrize(
     ("told", "holds"),
-    [
-        ({"power_w": "9.5"}, True),
-        ({"power_w": "10.5"}, False),
-        ({"power_cpu_w": "3", "power_input_w": "12"}, False),
-    ],
-    ids=["below", "above", "input above"],
+    [({"power_w": "9.5"}, True), ({"power_cpu_w": "3", "power_input_w": "12"}, False)],
+    ids=["below", "input above"],
 )
 def test_power_is_judged_where_it_is_reported(
     test: Test, sound_bundle: Path, vendor_device: Device, told: dict[str, str], holds: bool

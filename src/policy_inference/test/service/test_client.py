@@ -156,7 +156,6 @@ def test_silence_is_too_late(answers: Sequence[bytes]) -> None:
     [
         b"HTTP/1.1 400 Bad Request, and forty bytes more of it",
         action_frame(sequence=2),
-        action_frame(rows=2),
         GREETING,
         frame(Type.ERROR, b"?", rows=99),
         HEADER.pack(0x464E4950, 1, Type.ACTION, 0, (1 << 32) - 1, 1, 1, 0, 0),
