@@ -170,26 +170,6 @@ def test_a_frame_of_a_live_motion_that_does_not_fit_changes_nothing(frame: objec
     assert state["live_joint_pos"].tolist() == [0.1, 0.2, 0.3]
 
 
-@pytest.mark.parametrize("quat", [(0.0, 0.0, 0.0, 0.0), (0.0, 0.0, math.nan, 1.0)])
-def test_a_pose_of_a_live_motion_that_is_none_is_refused(quat: Sequence[float]) -> None:
-    terms = {"observations": {"obs": {"terms": [{"term": "motion_anchor_ori_b"}]}}}
-    motion = {"live": {"timeout_s": 0.1}, "anchor": {"body": "trunk", "chain": []}}
-    state = RobotState(contract_of({**terms, "motion": motion}))
-    reader = state_reader("motion/anchor", JOINTS, state)
-
-    def pose(values: Sequence[float]) -> object:
-        orientation = SimpleNamespace(**dict(zip("xyzw", values, strict=True)))
-        return SimpleNamespace(
-            pose=SimpleNamespace(position=vector(1.0, 2.0, 3.0), orientation=orientation)
-        )
-
-    reader.read(pose((0.0, 0.0, 0.6, 0.8)))
-    with refusal(RobotError):
-        reader.read(pose(quat))
-    assert state["live_anchor_pos"].tolist() == [1.0, 2.0, 3.0]
-    assert state["live_anchor_quat_xyzw"].tolist() == [0.0, 0.0, 0.6, 0.8]
-
-
 def test_stamp_counts_from_the_clocks_zero_and_none_is_none() -> None:
     assert stamp_ns(SimpleNamespace(header=stamp_header(12, 345_678_901))) == 12_345_678_901
     assert stamp_ns(scan_message([])) is None
