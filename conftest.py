@@ -177,6 +177,13 @@ def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any
     _crashed.add(crashitem)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print why each test that passed on its second run failed on its first."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.write_sep("_", report.nodeid)
+        terminalreporter.write_line(report.longreprtext)
+
+
 def _leave_out(
     config: pytest.Config, items: list[pytest.Item], left_out: Sequence[pytest.Item]
 ) -> None:

@@ -37,10 +37,7 @@ setup(
         "policy_store",
         "robot_sim",
         "av",
-        # Both as rosbags has them.
-        'backports.zstd; python_version < "3.14"',
         "cryptography",
-        "lz4",
         "matplotlib",
         "mujoco",
         "numpy",
@@ -53,7 +50,6 @@ setup(
         "PyYAML",
         "rich",
         "rosbags",
-        "ruamel.yaml",
         "safetensors",
     ],
     # torch: only to read checkpoints; from 2.6 on without running code in them. ray: only for

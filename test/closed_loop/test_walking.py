@@ -66,6 +66,11 @@ def test_our_policy_follows_every_command_in_good_posture_and_survives_pushes(
     assert outcome.passed, outcome
 
 
+def test_error_is_that_of_the_command_that_the_contract_lets_through(ours: Walker) -> None:
+    walk = WalkCase(name="fast", group="", schedule=steady(5.0, 0.0, 0.0), duration_s=6.0)
+    assert max(ours.try_case(walk).error) < 0.1
+
+
 @pytest.mark.slow
 def test_the_guard_leaves_healthy_walks_alone(ours: Walker) -> None:
     walk = WalkCase(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from policy_core.errors import RefusedError
+from policy_core.sets.policy import PolicySet
 from policy_inference.kinds.opening import NATIVE
 from robot_driver.following import Follower
 from robot_driver.interfaces import WireCommand
@@ -84,6 +85,26 @@ def test_load_during_another_one_is_refused_and_changes_nothing() -> None:
     assert outcome.broken is None, outcome.events
     assert outcome.checked["loads_are_in_order"] == 3  # two answers and a change
     assert outcome.granted["load"] == 1
+
+
+@pytest.mark.violates("switches_are_in_order")
+def test_refused_switch_that_is_made_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    switch = ChaosStep(at_s=8.0, kind="ask", target="switch", value=1.0)
+    unknown = replace(switch, value=2.0)
+    outcome = run_seed(5, replace(SHORT, seconds=10.0), [switch])
+    checked.update(outcome.checked)
+    assert outcome.broken is None, outcome.events
+    assert outcome.granted["switch"] == 1
+    ask = PolicySet.ask
+
+    def ask_anyway(self: PolicySet, to: str) -> None:
+        ask(self, "crouch")
+        ask(self, to)
+
+    monkeypatch.setattr(PolicySet, "ask", ask_anyway)
+    broken = run_seed(5, replace(SHORT, seconds=10.0), [unknown]).broken
+    assert broken is not None
+    assert broken.name == "switches_are_in_order"
 
 
 @pytest.mark.violates("expired_is_not_followed")

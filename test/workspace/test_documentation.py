@@ -17,7 +17,7 @@ import pytest
 from policy_core.guard.bounds import Rule
 from policy_inference.status_fields import DRIVER, INPUT, POLICY, SET, SHADOW, TRIAL, StatusGroup
 from testkit.known_codes import INVARIANT_GROUPS
-from tools.write_schema import METRICS, metrics_page
+from tools.docs.metrics import metrics_table
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -137,15 +137,11 @@ def test_fields_are_those_of_the_message_with_their_units(group: StatusGroup) ->
             assert f"[{each.unit}]" in described[each.name], each.name
 
 
-def test_page_of_metrics_has_the_table() -> None:
-    assert METRICS.read_text("utf-8") == metrics_page(), "run python -m tools.write_schema"
-
-
 @pytest.mark.parametrize(
     "file", ["deploy/prometheus/policy_inference.rules.yml", "deploy/grafana/policy_inference.json"]
 )
 def test_alerts_and_dashboard_ask_for_metrics_that_exist(file: str) -> None:
-    known = set(re.findall(r"^\| `(\w+)` \|", METRICS.read_text("utf-8"), re.M))
+    known = set(re.findall(r"^\| `(\w+)` \|", metrics_table(), re.M))
     text = (ROOT / file).read_text("utf-8")
     asked = set(re.findall(r"(?<!name: )policy_inference_(\w+?)(?=[{\[)\s])", text))
     assert asked
@@ -153,7 +149,7 @@ def test_alerts_and_dashboard_ask_for_metrics_that_exist(file: str) -> None:
 
 
 def test_state_of_a_fleet_is_read_from_metrics_that_exist() -> None:
-    known = set(re.findall(r"^\| `(\w+)` \|", METRICS.read_text("utf-8"), re.M))
+    known = set(re.findall(r"^\| `(\w+)` \|", metrics_table(), re.M))
     text = (ROOT / "src/model_tools/model_tools/ship/fleet.py").read_text("utf-8")
     read = {*re.findall(r'name == "(\w+)"', text), *re.findall(r'samples, "(\w+)"', text)}
     assert read >= {"up", "latched", "diagnostics_level", "mode_seconds_total"}

@@ -14,15 +14,16 @@ from unittest.mock import patch
 import numpy as np
 from rclpy.task import Future
 
-from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.bundle import Bundle, JointBundle
 from policy_core.bundle.contract import Model
 from policy_core.control.tick import Tick
 from policy_core.errors import BackendError, PolicyError
 from policy_core.guard.limits import Limits
-from policy_inference.backends.registry import OpenedModels
+from policy_inference.backends.registry import OpenedModels, Options
 from policy_inference.kinds import joint
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import OpenedMember, OpenedPolicy, OpenRequest
+from policy_inference.kinds.policy_set import SetKind
 from policy_inference.nodes import (
     control_loop,
     loading,
@@ -35,6 +36,7 @@ from policy_inference.nodes.loading import LoadService
 from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.settings import PARAMETERS
 from policy_inference.nodes.status import StatusReporter
+from policy_inference.nodes.switching import SwitchReports, serve_switches
 from tools.chaos.node import NoLogger, VirtualNode
 from tools.chaos.steps import ChaosStep
 from tools.chaos.timeline import NS_PER_S, VirtualClock, VirtualTimeline
@@ -48,8 +50,8 @@ class FaultyModel:
 
     name = "cheap"
 
-    def __init__(self, scene: Scene, model: Model) -> None:
-        self._scene, self.details = scene, dict[str, str]()
+    def __init__(self, scene: Scene, policy: str, model: Model) -> None:
+        self._scene, self._policy, self.details = scene, policy, dict[str, str]()
         self.inputs = {each.name: each.empty() for each in model.input_specs}
         self.outputs = {each.name: each.empty() for each in model.output_specs}
         self._given: Any
@@ -57,16 +59,16 @@ class FaultyModel:
         (self._given,), (self._answer,) = self.inputs.values(), self.outputs.values()
 
     def run(self) -> None:
-        self._scene.during_run()
+        faults = self._scene.during_run(self._policy)
         given = self._given.reshape(-1)[: self._answer.size]
         np.sin(given + 0.3, out=self._answer.reshape(-1))
         self._answer *= 0.5
-        for fault in self._scene.model_faults:
-            if fault.target == "error":
+        for fault in faults:
+            if fault == "error":
                 raise BackendError("the device is gone")
-            if fault.target in ("nan", "infinite"):
-                self._answer.reshape(-1)[3] = float(fault.target[:3])
-            elif fault.target == "wild":
+            if fault in ("nan", "infinite"):
+                self._answer.reshape(-1)[3] = float(fault[:3])
+            elif fault == "wild":
                 self._answer *= -_WILD if self._scene.runs % 2 else _WILD
 
     def warm_up(self) -> None:
@@ -98,17 +100,43 @@ class Scene:
         self.ticked: Callable[[Tick], object] = lambda tick: None
         self.runs = 0
 
-    def during_run(self) -> None:
+    def during_run(self, policy: str) -> list[str]:
+        """Do what happens while a policy's model runs; return the faults that it has."""
         self.runs += 1
-        for fault in self.model_faults:
-            if fault.target == "slow":
-                self.clock.busy_ns += round(fault.value * NS_PER_S)
-            elif fault.target == "estop":
-                self.press()
+        faults = {
+            name: fault.value
+            for fault in self.model_faults
+            for only, _, name in [fault.target.rpartition(":")]
+            if only in ("", policy)
+        }
+        self.clock.busy_ns += round(faults.get("slow", 0.0) * NS_PER_S)
+        if "estop" in faults:
+            self.press()
+        return [*faults]
 
 
 class ChaosKind(JointKind):
     """Joint policies; a model that fails has no golden rows to be proven with."""
+
+    def golden_rows(self, bundle: JointBundle) -> Any:
+        """Read none."""
+
+    def require_enough(self, bundle: JointBundle, rows: Any) -> None:
+        """Take any."""
+
+    def open_member(
+        self,
+        request: OpenRequest,
+        options: Options,
+        name: str,
+        bundle: JointBundle,
+        limits: Limits,
+        clock: Callable[[], int],
+    ) -> OpenedMember:
+        models = joint._opened_models(request, options, bundle, limits)
+        return OpenedMember(
+            runner=models.first, models=models, close=models.close, recorded=models.first
+        )
 
     def open_proven(
         self,
@@ -118,6 +146,13 @@ class ChaosKind(JointKind):
         clock: Callable[[], int],
     ) -> OpenedPolicy[JointBundle]:
         return self.open(request, request.backend_options, bundle, limits, clock)
+
+
+class ChaosSetKind(SetKind):
+    """Sets of these policies."""
+
+    def __init__(self) -> None:
+        self._kinds = (ChaosKind(),)
 
 
 class _Loop(ControlLoop):
@@ -184,14 +219,19 @@ class _Loads(LoadService):
 
 
 class ChaosNode(PolicyNode, VirtualNode):
-    """A policy node of one joint policy.
+    """A policy node of one joint policy, or of a set of them.
 
     Attributes:
         waiting: What goes on with requests that await something.
     """
 
-    def __init__(self, scene: Scene, send: Callable[[str, Any], object]) -> None:
-        self.scene, self.send = scene, send
+    def __init__(
+        self,
+        scene: Scene,
+        send: Callable[[str, Any], object],
+        kind: ChaosKind | ChaosSetKind,
+    ) -> None:
+        self.scene, self.send, self._chaos_kind = scene, send, kind
         self.waiting = list[Callable[[], bool]]()
         super().__init__("joint_policy_node", PARAMETERS)
         self._values |= {"bundle": "first", "backend": "onnx", "realtime.loop": scene.core}
@@ -199,14 +239,17 @@ class ChaosNode(PolicyNode, VirtualNode):
     def get_logger(self) -> Any:
         return NoLogger()
 
-    def find_kind(self, values: Mapping[str, Any]) -> ChaosKind:
-        return ChaosKind()
+    def find_kind(self, values: Mapping[str, Any]) -> ChaosKind | ChaosSetKind:
+        return self._chaos_kind
 
     def _native_loop(self, values: Mapping[str, Any]) -> None:
         """Tick in the loop whose thread is replaced."""
 
     def _attach_observers(self, policy: OpenedPolicy[Any], group: Any, values: Any) -> None:
-        """Attach none: the scene sees each tick."""
+        """Attach what a set needs; the scene sees each tick."""
+        if policy.switching is not None:
+            self.observer.add(SwitchReports(policy, self.get_logger()))
+            serve_switches(self, self._switch, self.report)
 
     def _show(self) -> None:
         self.scene.ticked(self.controller.latest_tick)
@@ -236,16 +279,16 @@ class ChaosNode(PolicyNode, VirtualNode):
 
 
 @contextmanager
-def virtual_host(scene: Scene, bundles: Mapping[str, JointBundle]) -> Iterator[None]:
+def virtual_host(scene: Scene, bundles: Mapping[str, Bundle]) -> Iterator[None]:
     """Put the virtual clock, loop, model and bundles where the modules of the node find theirs."""
 
-    def load_asked(kind: Any, request: OpenRequest, sha256: str | None = None) -> JointBundle:
+    def load_asked(kind: Any, request: OpenRequest, sha256: str | None = None) -> Bundle:
         if request.bundle not in bundles:
             raise PolicyError(f"{request.bundle}: expected a bundle, found nothing")
         return bundles[request.bundle]
 
     def opened_models(request: Any, options: Any, bundle: JointBundle, limits: Any) -> OpenedModels:
-        model: Any = FaultyModel(scene, bundle.contract.model)
+        model: Any = FaultyModel(scene, bundle.contract.name, bundle.contract.model)
         return OpenedModels({"": model}, ())
 
     time = {"time": scene.clock}

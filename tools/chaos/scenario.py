@@ -14,10 +14,10 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from policy_msgs.srv import LoadBundle, SetAuthority
+from policy_msgs.srv import LoadBundle, SetAuthority, SwitchState
 from std_srvs.srv import Trigger
 
-from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.load import load_bundle
 from policy_core.control.tick import Tick
 from policy_core.interfaces import Mode
@@ -28,15 +28,23 @@ from robot_operator.nodes.settings import pilot_settings
 from robot_operator.pilot import ASKING, CONFIRM, Pilot
 from robot_operator.requests import MOVING, OF_BOTH, OF_DIAL, OF_DRIVER, OperatorRequest
 from tools.chaos.driver import ChaosDriver
-from tools.chaos.host import ChaosNode, Scene, virtual_host
+from tools.chaos.host import ChaosKind, ChaosNode, ChaosSetKind, Scene, virtual_host
 from tools.chaos.network import VirtualChannel
 from tools.chaos.node import drive
 from tools.chaos.robot import VirtualRobot
-from tools.chaos.steps import LOADS, PAIRS, QUIET_S, ChaosStep, draw_steps
+from tools.chaos.steps import (
+    LOADS,
+    PAIRS,
+    QUIET_S,
+    STATES,
+    ChaosStep,
+    draw_steps,
+    runs_set,
+)
 from tools.chaos.timeline import NS_PER_S, VirtualClock, VirtualTimeline
 from tools.chaos.watch import AnswerWatch, Broken, ChaosWatch, HostWatch, VirtualDriverWatch
 
-BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 _RATE_HZ, _PHYSICS_RATE_HZ = 50, 250
 _PRESSED_AGAIN_NS, _CONFIRMED_NS = 100_000_000, 200_000_000
 _WITHIN_S = {"load": 3.0, "take_control": 4.0, "release_control": 3.5}
@@ -44,6 +52,8 @@ _WITHIN_S = {"load": 3.0, "take_control": 4.0, "release_control": 3.5}
 _AT_ONCE_S = 0.5
 _PRESSED = b"\0\1\0\0\1"
 """A std_msgs/Bool on the wire: true."""
+_OF_SCRIPTS = ("load", "authority", "switch")
+"""Requests without keys."""
 _TWIST = struct.Struct("<4s6d")
 
 
@@ -87,9 +97,9 @@ class SeedOutcome:
 
 
 @cache
-def _bundles() -> dict[str, JointBundle]:
+def _bundles(name: str) -> dict[str, Bundle]:
     """Read the bundle once, and make one of other gains of it, which a standing robot refuses."""
-    first = load_bundle(BUNDLE, kind=JointBundle)
+    first: Any = load_bundle(BUNDLES / name, kind=Bundle)
     stand = replace(first.contract.stand, stiffness=first.contract.stand.stiffness * 0.5)
     other = replace(first, contract=replace(first.contract, stand=stand))
     return {"first": first, "same": first, "limits": other}
@@ -118,7 +128,7 @@ def run_seed(
     drifts = {name: chance.randrange(-100, 100) for name in ("host", "driver")}
     clocks = {name: VirtualClock(timeline, drift) for name, drift in drifts.items()}
     scene = Scene(timeline, clocks["host"], Random(f"scene {seed}"), options.core)
-    with virtual_host(scene, _bundles()):
+    with virtual_host(scene, _bundles("lite3_gaits" if runs_set(seed) else "lite3_walk")):
         play = _Play(seed, options, steps, scene, clocks)
         timeline.every(round(look_s * NS_PER_S), lambda: look(timeline))
         timeline.run(round(options.seconds * NS_PER_S))
@@ -208,7 +218,8 @@ class _Play:
     # What the host hears and does.
 
     def _start_host(self) -> None:
-        node = ChaosNode(self._scene, self._publish_of_host)
+        kind = ChaosSetKind() if runs_set(self._seed) else ChaosKind()
+        node = ChaosNode(self._scene, self._publish_of_host, kind)
         self._node = node
         node.begin()
         self._of_host = HostWatch(self._watch, node.policy)
@@ -280,6 +291,11 @@ class _Play:
             work = node.handlers["load"](LoadBundle.Request(bundle=bundle))
             if (go_on := drive(work, ended))():
                 node.waiting.append(go_on)
+        elif name == "switch":
+            response = node.handlers["switch"](SwitchState.Request(state=STATES[int(value)]))
+            if response.success:
+                self._of_host.switch_granted(STATES[int(value)])
+            done(response)
         elif name == "authority":
             done(node.handlers["set_authority"](SetAuthority.Request(authority=value)))
         else:
@@ -353,7 +369,7 @@ class _Play:
         """Send a request to whom it concerns."""
         timeline = self._timeline
         timeline.note(f"operator: {name} {value:g}" if value else f"operator: {name}")
-        request = OperatorRequest(name) if name not in ("load", "authority") else None
+        request = OperatorRequest(name) if name not in _OF_SCRIPTS else None
         if request is OperatorRequest.ESTOP or request in OF_DRIVER or request in OF_BOTH:
             self._to_driver.send(name)
         if request not in OF_DRIVER:
@@ -407,7 +423,7 @@ class _Play:
         if not self._timeline.ended and over_s <= self._options.seconds - QUIET_S:
             ran_s = self._ran_ns / NS_PER_S
             self._watch.require("runs_again", ran_s > over_s, f"last at {ran_s:.3f} s")
-        period_s = _bundles()["first"].contract.period_ns * 1e-9
+        period_s = _bundles("lite3_walk")["first"].contract.period_ns * 1e-9
         return SeedOutcome(
             seed=self._seed,
             steps=self._steps,
@@ -467,7 +483,7 @@ class _Operator:
 
     def ask(self, step: ChaosStep) -> None:
         """Press the keys of a request; those without keys are sent as a script sends them."""
-        if step.target in ("load", "authority"):
+        if step.target in _OF_SCRIPTS:
             self._send(step.target, step.value)
             return
         self.press(OperatorRequest(step.target))

@@ -46,10 +46,15 @@ _ROBOT = (
 _MODEL = ("error", "nan", "infinite", "wild", "slow", "estop")
 """What a model does instead of answering well; `estop`: the e-stop is pressed while it runs."""
 _ASKED = ("take_control", "release_control", "stand", "run", "damp", "reset", "estop", "load")
+STATES = ("walk", "crouch", "swim")
+"""States that `switch` asks a set for, by its value; the last does not exist."""
+FALLS_BACK = "lite3_crouch"
+"""Policy of the set whose state has a fallback."""
 LOADS = ("same", "limits", "missing")
 """Bundles that `load` is asked for, by its value."""
 _DIAL = ("more_authority", "less_authority", "authority")
 _KEYS = ("up", "down", "left", "right", "comma", "full_stop", "space")
+_LASTS_S = (0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0)
 _COMPUTERS = ("host", "driver")
 
 
@@ -77,6 +82,11 @@ class ChaosStep:
         return f"{self.at_s:7.3f} s  {self.kind} {self.target}{value}{lasts}".rstrip()
 
 
+def runs_set(seed: int) -> bool:
+    """Return whether the node of a seed runs a set, and not one policy."""
+    return seed % 4 == 1
+
+
 def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
     """Return the faults of a seed and the requests beside those of its operator, in their order.
 
@@ -92,6 +102,13 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
     for _ in range(round(0.1 * seconds)):
         at_s, key = round(chance.uniform(0.0, seconds), 3), chance.choice(_KEYS)
         steps.append(ChaosStep(at_s=at_s, kind="drive", target=key, for_s=1.0))
+    if runs_set(seed):
+        for _ in range(round(0.5 * seconds)):
+            at_s, state = round(chance.uniform(begin_s, seconds), 3), chance.randrange(len(STATES))
+            steps.append(ChaosStep(at_s=at_s, kind="ask", target="switch", value=state))
+        for _ in range(round(chance.choice([0.0, 0.1]) * seconds)):
+            at_s, for_s = round(chance.uniform(begin_s, seconds), 3), chance.choice(_LASTS_S)
+            steps.append(_draw_model_fault(chance, at_s, for_s, f"{FALLS_BACK}:"))
     return tuple(sorted(steps, key=lambda step: step.at_s))
 
 
@@ -106,7 +123,7 @@ def _draw_request(chance: Random, at_s: float) -> ChaosStep:
 
 
 def _draw_fault(chance: Random, at_s: float) -> ChaosStep:
-    at_s, for_s = round(at_s, 3), chance.choice([0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0])
+    at_s, for_s = round(at_s, 3), chance.choice(_LASTS_S)
     what = chance.random()
     if what < 0.35:
         kind = chance.choice([*_NETWORK])
@@ -117,10 +134,7 @@ def _draw_fault(chance: Random, at_s: float) -> ChaosStep:
     if what < 0.55:
         return ChaosStep(at_s=at_s, kind="robot", target=chance.choice(_ROBOT), for_s=for_s)
     if what < 0.75:
-        value = round(chance.uniform(0.005, 0.2), 3)
-        return ChaosStep(
-            at_s=at_s, kind="model", target=chance.choice(_MODEL), for_s=for_s, value=value
-        )
+        return _draw_model_fault(chance, at_s, for_s)
     if what < 0.85:
         value = chance.choice([-3600.0, -1.0, -0.1, 0.1, 1.0, 3600.0])
         target = chance.choice(_COMPUTERS)
@@ -130,6 +144,11 @@ def _draw_fault(chance: Random, at_s: float) -> ChaosStep:
     if what < 0.96:
         return ChaosStep(at_s=at_s, kind="kill", target="host", for_s=for_s)
     return ChaosStep(at_s=at_s, kind="tip", for_s=for_s, value=chance.choice([0.8, 1.2, 3.0]))
+
+
+def _draw_model_fault(chance: Random, at_s: float, for_s: float, policy: str = "") -> ChaosStep:
+    value, what = round(chance.uniform(0.005, 0.2), 3), chance.choice(_MODEL)
+    return ChaosStep(at_s=at_s, kind="model", target=policy + what, for_s=for_s, value=value)
 
 
 def shrunk(

@@ -13,8 +13,11 @@ import numpy as np
 
 from lite3_driver import wire
 from model_tools.prove.replaying.invariants import FlightWatch, LiveTick
+from policy_core.bundle.set_contract import SetContract
 from policy_core.control.tick import Tick
 from policy_core.interfaces import Mode
+from policy_core.sets.policy import SetReport
+from policy_core.words import WHY
 from policy_inference.kinds.opening import OpenedPolicy
 from robot_driver.interfaces import MODE_DAMP, STIFFNESS
 from tools.chaos.timeline import NS_PER_S, VirtualTimeline
@@ -35,8 +38,10 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "answered_in_time": "That answer comes in time.",
     "loads_are_in_order": "The policy in use changes once for each granted `load`, between its "
     "request and its answer, and at no other time.",
-    "runs_again": "When all faults are over, the operator lets the robot run again within 15 s.",
-    "tilted_is_a_fault": "No motion goes on with the robot tilted beyond its limit.",
+    "switches_are_in_order": "A set enters a state once for each granted `switch`, or as its "
+    "contract says, and at no other time.",
+    "runs_again": "When all faults are over, the robot runs again within 15 s.",
+    "tilted_is_a_fault": "Motion ends when the robot tilts beyond its limit.",
 }
 """What is checked here alone, by name."""
 
@@ -91,6 +96,10 @@ class HostWatch:
     def _follow(self, policy: OpenedPolicy[Any]) -> None:
         contract, state = policy.bundle.contract, policy.controller.state
         self._policy = policy
+        self._switched: SetReport | None = None
+        self._ran = False
+        self._wanted = ""
+        """State of the newest granted switch, until it is entered or given up."""
         self._gravity = state.slices.get("gravity_body")
         self._least_upright = _ROUNDING_RAD - np.cos(policy.limits.max_tilt_rad or np.pi)
         joints = contract.joints.on_robot()
@@ -129,6 +138,39 @@ class HostWatch:
 
         return answered
 
+    def switch_granted(self, state: str) -> None:
+        """Note that a switch was granted."""
+        self._wanted = state
+
+    def _look_at_switches(self, report: SetReport, contract: SetContract, mode: Mode) -> None:
+        before, self._switched = self._switched, report
+        begins, self._ran = not self._ran, mode in (Mode.RUN, Mode.HOLD)
+        if before is None:
+            return
+        new = report.switches - before.switches
+        if new == 0:
+            in_order = report.state == before.state or (begins and report.state == contract.initial)
+        else:
+            begin, end, why = report.last
+            state, granted = contract.states[begin], end == self._wanted
+            stated = {
+                WHY[0]: granted,
+                WHY[1]: end == state.way_back,
+                WHY[2]: state.ends is not None and end == state.ends.to,
+                WHY[3]: end in {each.timeout_state for each in state.to.values()},
+            }
+            # A state that fails in its first tick is left in the same one.
+            fell_back = report.fallbacks - before.fallbacks
+            in_order = (
+                new <= 1 + fell_back
+                and end == report.state
+                and (new > 1 or begins or begin == before.state)
+                and stated.get(why, fell_back > 0 and end == state.fallback)
+            )
+        if not report.asked:
+            self._wanted = ""
+        self._watch.require("switches_are_in_order", in_order, f"{before}, {report}")
+
     def published(self, data: bytes) -> None:
         """Look at a command, on the wire."""
         sequence, mode = _HEAD.unpack_from(data, _SEQUENCE_AT)
@@ -149,6 +191,8 @@ class HostWatch:
         if tick.mode is not Mode.DAMP and self._gravity is not None:
             is_upright = tick.state.flat[self._gravity][2] <= self._least_upright
             self._watch.require("tilted_is_a_fault", is_upright, tick.mode.name)
+        if policy.switching is not None:
+            self._look_at_switches(policy.switching.report, policy.bundle.contract, tick.mode)
         for name, found in self._flight.see(LiveTick.of(self._number, tick)):
             self._watch.require(name, False, found)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Generates the reference pages from the code: commands, parameters, messages, schemas, API.
+"""Generates the reference pages from the code: commands, parameters, messages, metrics, and more.
 
 The help of a command is its page, so that they cannot differ.
 """
@@ -30,6 +30,7 @@ from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.prove.set_check import SetTransitionResult
 from policy_store.command_line import Verb
 from robot_operator.nodes.words import OperatorResult
+from tools.docs.metrics import metrics_table
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
@@ -100,6 +101,7 @@ def write_reference(folder: Path) -> None:
         "commands": ("Commands", _commands()),
         "parameters": ("Nodes and their parameters", _nodes()),
         "messages": ("Messages and services", _messages()),
+        "metrics": ("Metrics of a robot", _metrics()),
         "schemas": ("Files in YAML", _schemas()),
         "python": ("Python", _modules()),
     }
@@ -209,6 +211,11 @@ def _messages() -> Iterator[str]:
             lines = file.read_text("utf-8").splitlines()
             text = "\n".join(line for line in lines if not line.startswith("# SPDX"))
             yield f"## policy_msgs/{kind}/{file.stem}\n\n{_block(text.strip())}"
+
+
+def _metrics() -> Iterator[str]:
+    yield "All names begin with `policy_inference_` ([metrics](../fleet.md#metrics)).\n"
+    yield metrics_table().replace("](", "](../")
 
 
 def _schemas() -> Iterator[str]:

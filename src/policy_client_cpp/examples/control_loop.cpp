@@ -170,7 +170,6 @@ class Robot {
 
 /// Decides between following the policy and damping. From the first action on, damping is final.
 /// All times are of this loop's clock: an Answer's stamp is the one passed to tick().
-/// All times are of this loop's clock: an Answer's stamp is the one that was handed to tick().
 class Guard {
  public:
   bool follows() const { return began_ && reason_.empty(); }

@@ -74,7 +74,7 @@ class Link {
 
   const Options options_;
   const bool shared_memory_;
-  const std::vector<std::byte> hello_;
+  std::vector<std::byte> hello_;
   ByteStream stream_;
   SharedMemory memory_;
   State state_ = State::down;

@@ -16,12 +16,14 @@ namespace {
 const std::vector<float> observation{1.0F, 2.0F, 4.0F};
 const std::vector<float> expected{7.0F, 4.0F};
 
-/// The model, made once for all tests.
+/// A model, made once for all tests.
+template <int version = 1>
 std::string model() {
   static const TemporaryFolder folder;
   static const std::string file = folder.file("model.onnx");
-  static const bool made =
-      Child({SERVICE_PYTHON, TEST_FOLDER "/service_model.py", file}).wait() == 0;
+  static const bool made = Child({SERVICE_PYTHON, TEST_FOLDER "/service_model.py", file,
+                                  std::to_string(version)})
+                               .wait() == 0;
   REQUIRE(made);
   return file;
 }
@@ -36,9 +38,9 @@ class Service {
 
   std::string socket() const { return folder_.file("framed.sock"); }
   void kill() { CHECK(child_->end(SIGKILL) == SIGKILL); }
-  void start() {
+  void start(const std::string& file = model()) {
     child_ = std::make_unique<Child>(std::vector<std::string>{
-        SERVICE_PYTHON, "-m", "policy_inference.commands.main", "serve", "--model", model(),
+        SERVICE_PYTHON, "-m", "policy_inference.commands.main", "serve", "--model", file,
         "--batch", "4", "--framed-socket", socket(), "--log-level", "error"});
   }
 
@@ -143,6 +145,18 @@ TEST_CASE("a service that was killed and started again is found by itself") {
     tick_until(*source, Status::ok, observation, action);
     CHECK(action == expected);
   }
+}
+
+TEST_CASE("a service that comes back with another policy is refused") {
+  Service service;
+  const auto source = make_policy_source(options_for("unix:" + service.socket()));
+  REQUIRE(source->connect(60s) == Status::ok);
+  std::vector<float> action(2);
+  CHECK(source->tick(observation.data(), 0, action.data()).status == Status::ok);
+  service.kill();
+  service.start(model<2>());
+  tick_until(*source, Status::refused, observation, action);
+  CHECK(std::string(source->message()).find("OTHER_POLICY") != std::string::npos);
 }
 
 TEST_SUITE_END();

@@ -9,7 +9,9 @@ import math
 import os
 import random
 import shutil
+import struct
 import subprocess
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -583,7 +585,9 @@ def test_other_threads_may_ask_at_any_time(
     pair = pair_of(write_perceiving_bundle(tmp_path / bundle) if bundle == "perceiving" else bundle)
     modes = set[int]()
     with pair.program.asked_by_others():
-        for _ in range(5000):
+        for count in range(100_000):
+            if count >= 5000 and Mode.STAND in modes:  # on a busy machine, others ask later
+                break
             pair.shake()
             pair.program.now_ns += UPDATE_NS
             found = pair.program.update(pair.values)
@@ -645,9 +649,9 @@ def test_a_plan_that_is_damaged_or_of_another_version_is_refused(tmp_path: Path)
     plan = plan_of(BUNDLES / "lite3_walk", tmp_path)
     content = plan.read_bytes()
     plan.write_bytes(content[:-100])
-    assert "bytes" in refusal(plan)
+    assert "checksum" in refusal(plan)
     plan.write_bytes(b"POLPLAN0" + content[8:])
-    assert "version 1" in refusal(plan)
+    assert "version 2" in refusal(plan)
     plan.unlink()
     assert refusal(plan) == f"{plan}: expected a plan, found no file that can be read"
 
@@ -675,7 +679,8 @@ def test_a_model_that_computes_something_else_is_refused_with_file_row_and_value
     assert content.count(row) == 1
     other = np.frombuffer(row).copy()
     other[3] += 1.0
-    plan.write_bytes(content.replace(row, other.tobytes()))
+    changed = content.replace(row, other.tobytes())[:-4]
+    plan.write_bytes(changed + struct.pack("<I", zlib.crc32(changed)))
     text = refusal(plan)
     assert values["host.models.0.file"][0] in text
     assert "golden rows: mean absolute error of" in text

@@ -33,6 +33,7 @@ int main(int count, char** arguments) try {
   const auto position = state.find("joint_pos", 12), velocity = state.find("joint_vel", 12);
   const auto quat = state.find("quat_xyzw", 4), gyro = state.find("ang_vel_body", 3);
   const auto period_ns = Part(plan).integer("safe.period_ns");
+  bool stands = false, runs = false;
   controller.start();
   while (std::fread(&sensors, sizeof sensors, 1, stdin) == 1) {
     const auto now_ns = sensors.time_ns;
@@ -48,8 +49,9 @@ int main(int count, char** arguments) try {
     std::copy_n(sensors.quat_xyzw, quat.size, quat.begin());
     std::copy_n(sensors.ang_vel_body, gyro.size, gyro.begin());
     controller.command().set(sensors.velocity_command, now_ns);
-    if (controller.mode() == Mode::kDamp) controller.stand();  // refused until it is possible
-    if (controller.mode() == Mode::kReady) controller.run();
+    // Each is asked for until it is granted, then never again: after a fault the robot stays damped.
+    if (!stands) stands = !controller.stand().any();
+    if (!runs && controller.mode() == Mode::kReady) runs = !controller.run().any();
     const auto& result = controller.tick(now_ns, now_ns + period_ns);
     if (!result.targets) throw PlanError("no targets: the fault behaviour needs a pose first");
     std::fwrite(result.targets->block().data(), sizeof(double), 6 * 12, stdout);

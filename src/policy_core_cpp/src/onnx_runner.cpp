@@ -197,6 +197,7 @@ void OnnxRunner::Session::close() noexcept {
 
 OnnxRunner::OnnxRunner(const std::string& library, const std::uint8_t* model, std::size_t size)
     : session_(std::make_unique<Session>()) {
+  if (size == 0) throw std::runtime_error("model: expected the content of an ONNX file, found none");
   session_->open(library, model, size);
 }
 

@@ -57,7 +57,7 @@ const policy_core_runner& model_of(const Models& models, const std::string& name
   for (const auto& [each, runner] : models) {
     if (each == name) return *runner;
   }
-  throw PlanError("plan: expected a model of the member " + name);
+  throw PlanError("plan: expected a model named '" + name + "' (empty: of a single policy)");
 }
 
 Member::Member(const Part& plan, RobotState& sensed, Numbers& targets, std::size_t joints)

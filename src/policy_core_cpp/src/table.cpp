@@ -9,7 +9,7 @@
 namespace policy_core {
 namespace {
 
-constexpr char kMagic[8] = {'P', 'O', 'L', 'P', 'L', 'A', 'N', '1'};
+constexpr char kMagic[8] = {'P', 'O', 'L', 'P', 'L', 'A', 'N', '2'};
 constexpr std::size_t kDigestBytes = 32;
 constexpr std::uint64_t kLargestCount = 1u << 28;
 
@@ -85,10 +85,19 @@ std::uint32_t crc32(const std::uint8_t* data, std::size_t size) noexcept {
 }
 
 Table Table::open(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw PlanError(path + ": expected a plan, found no file that can be read");
-  const std::vector<char> content{std::istreambuf_iterator<char>(file), {}};
-  return parse(reinterpret_cast<const std::uint8_t*>(content.data()), content.size());
+  std::vector<char> content;
+  try {
+    std::ifstream file(path, std::ios::binary);
+    content.assign(std::istreambuf_iterator<char>(file), {});
+    if (!file) throw std::ios_base::failure("");
+  } catch (const std::ios_base::failure&) {  // a folder cannot be read, either
+    throw PlanError(path + ": expected a plan, found no file that can be read");
+  }
+  try {
+    return parse(reinterpret_cast<const std::uint8_t*>(content.data()), content.size());
+  } catch (const PlanError& error) {
+    throw PlanError(path + ": " + error.what());
+  }
 }
 
 Table Table::open(const std::string& path, const std::string& digest) {
@@ -101,10 +110,17 @@ Table Table::open(const std::string& path, const std::string& digest) {
 }
 
 Table Table::parse(const std::uint8_t* data, std::size_t size) {
-  Bytes bytes(data, size);
-  if (size < sizeof kMagic || std::memcmp(bytes.take(sizeof kMagic), kMagic, sizeof kMagic) != 0) {
-    throw PlanError("plan: expected one of version 1; make it again with this version");
+  if (size < sizeof kMagic || std::memcmp(data, kMagic, sizeof kMagic) != 0) {
+    throw PlanError("plan: expected one of version 2; make it again with this version");
   }
+  std::uint32_t crc = 0;
+  size -= std::min(size, sizeof crc);
+  std::memcpy(&crc, data + size, sizeof crc);
+  if (crc32(data, size) != crc) {
+    throw PlanError("plan: expected its checksum, found a damaged one; make it again");
+  }
+  Bytes bytes(data, size);
+  bytes.take(sizeof kMagic);
   Table table;
   constexpr char kHex[] = "0123456789abcdef";
   const auto* digest = bytes.take(kDigestBytes);

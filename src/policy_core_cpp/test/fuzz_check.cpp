@@ -65,6 +65,15 @@ void damage(Plan& plan, const std::vector<std::size_t>& integers, std::mt19937& 
   }
 }
 
+/// Writes the checksum, so that more than this is checked.
+Plan sealed(Plan plan) {
+  if (plan.size() < sizeof(std::uint32_t)) return plan;
+  const auto size = plan.size() - sizeof(std::uint32_t);
+  const auto crc = crc32(plan.data(), size);
+  std::memcpy(plan.data() + size, &crc, sizeof crc);
+  return plan;
+}
+
 /// Returns whether it was refused; lets what lives on live for some ticks.
 bool is_refused(const Plan& plan, const RandomModels& models, std::mt19937& random) try {
   const auto table = Table::parse(plan.data(), plan.size());
@@ -100,8 +109,8 @@ int main(int count, char** arguments) try {
   if (is_refused(plan, models, random)) return 1;
   const auto step = plan.size() < 6000 ? 1 : plan.size() / 1000;
   for (std::size_t size = 0; size < plan.size(); size += step) {
-    if (!is_refused({plan.begin(), plan.begin() + static_cast<std::ptrdiff_t>(size)}, models,
-                    random)) {
+    const Plan beginning{plan.begin(), plan.begin() + static_cast<std::ptrdiff_t>(size)};
+    if (!is_refused(sealed(beginning), models, random)) {
       std::printf("accepted %zu of %zu bytes\n", size, plan.size());
       return 1;
     }
@@ -112,7 +121,11 @@ int main(int count, char** arguments) try {
   for (int i = 0; i < mutations; ++i) {
     auto damaged = plan;
     damage(damaged, integers, random);
-    refused += is_refused(damaged, models, random);
+    if (damaged != plan && !is_refused(damaged, models, random)) {
+      std::printf("accepted a plan with a wrong checksum\n");
+      return 1;
+    }
+    refused += is_refused(sealed(damaged), models, random);
   }
   std::printf("%d of %d damaged plans refused\n", refused, mutations);
   return refused < mutations ? 0 : 1;

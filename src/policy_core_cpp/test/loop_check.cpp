@@ -44,7 +44,7 @@ void add_integers(std::vector<std::uint8_t>& bytes, const std::string& name,
 
 /// The plan of an output of positions, as policy_core.plan writes it.
 Table output_plan(std::size_t joints) {
-  std::vector<std::uint8_t> bytes{'P', 'O', 'L', 'P', 'L', 'A', 'N', '1'};
+  std::vector<std::uint8_t> bytes{'P', 'O', 'L', 'P', 'L', 'A', 'N', '2'};
   bytes.resize(bytes.size() + 32);
   add(bytes, std::uint32_t{4});
   add(bytes, std::string("kind"));
@@ -56,6 +56,7 @@ Table output_plan(std::size_t joints) {
   add_integers(bytes, "message", message);
   add_integers(bytes, "values_at", {kValuesAt});
   add_integers(bytes, "damp_mode", {0});
+  add(bytes, crc32(bytes.data(), bytes.size()));
   return Table::parse(bytes.data(), bytes.size());
 }
 

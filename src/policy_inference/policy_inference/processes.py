@@ -1,16 +1,30 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Private folders that are removed with their process, and the environment of child processes."""
+"""What belongs to a process: private folders, a log that waits for no reader, environments."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from policy_store.signals import before_end_now
+
+DEFAULT_RMW = "rmw_fastrtps_cpp"
+DISCOVERY_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+_FAST_DDS = (
+    "FASTRTPS_DEFAULT_PROFILES_FILE",
+    "FASTDDS_DEFAULT_PROFILES_FILE",
+    "FASTDDS_BUILTIN_TRANSPORTS",
+)
+"""Variables by which a user configures Fast DDS."""
+_PROFILES = Path(__file__).parent / "machine"
+_MOST_BYTES = 1 << 20
+"""Most bytes that wait in a pipe for a stopped reader."""
 
 _folders: set[tempfile.TemporaryDirectory[str]] = set()
 
@@ -49,6 +63,65 @@ def remove_folders() -> None:
 
 
 before_end_now(remove_folders)
+
+
+def unblock_log() -> None:
+    """Let no write to stderr wait for its reader: what has no room is lost.
+
+    A write to a full pipe, or to a terminal behind a stalled connection, waits. rclpy and native
+    libraries write like this while they hold the GIL, so the control thread would wait as well.
+
+    The same applies to stdout if it is a pipe or a socket; on a terminal it may be a full-screen
+    program. A terminal that this user may not open stays as it is.
+    """
+    for fd in (1, 2):
+        mode = _mode(fd)
+        if stat.S_ISSOCK(mode):  # one of this service alone, from journald; cannot be opened again
+            os.set_blocking(fd, False)
+        elif stat.S_ISFIFO(mode) or (fd == 2 and os.isatty(fd)):
+            with suppress(OSError):
+                # Opened again, since the mode of the first belongs to other processes too.
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+                own = os.open(f"/proc/self/fd/{fd}", flags)
+                os.dup2(own, fd)
+                os.close(own)
+                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _MOST_BYTES)
+
+
+def _mode(fd: int) -> int:
+    try:
+        return os.fstat(fd).st_mode
+    except OSError:  # closed
+        return 0
+
+
+def fast_dds_without_shared_memory(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that limit Fast DDS to UDP, unless the user has configured it.
+
+    With shared memory, the first message to a new process may wait 0.33 s for its port, and every
+    `publish` of this process waits with it (eProsima/Fast-DDS#6535). For the range LOCALHOST
+    `rmw_fastrtps` always adds shared memory, so a profile with the same reach replaces that range.
+
+    Args:
+        environment: Environment variables, before the first node of this process is created.
+    """
+    rmw = environment.get("RMW_IMPLEMENTATION") or DEFAULT_RMW
+    if not rmw.startswith("rmw_fastrtps") or any(environment.get(name) for name in _FAST_DDS):
+        return {}
+    # Humble and Jazzy know the first name only; from Kilted on every process warns about it.
+    profiles = _FAST_DDS[environment.get("ROS_DISTRO", "jazzy") not in ("humble", "jazzy")]
+    if (
+        environment.get("ROS_LOCALHOST_ONLY") != "1"
+        and environment.get(DISCOVERY_RANGE) != "LOCALHOST"
+    ):
+        return {profiles: str(_PROFILES / "fast_dds_udp.xml")}
+    if environment.get("ROS_STATIC_PEERS"):
+        return {}
+    return {
+        profiles: str(_PROFILES / "fast_dds_loopback.xml"),
+        DISCOVERY_RANGE: "SYSTEM_DEFAULT",
+        "ROS_LOCALHOST_ONLY": "",
+    }
 
 
 @contextmanager

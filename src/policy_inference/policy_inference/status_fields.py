@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The status fields of a robot, each defined once: name, unit, meaning, kind.
 
-`~/status`, `/diagnostics`, the metrics for Prometheus and their table in docs/fleet.md (`python
--m tools.write_schema`) are views of this table; a test compares it with the messages.
+`~/status`, `/diagnostics`, the metrics for Prometheus and their table in the documentation
+(`make docs`) are views of this table; a test compares it with the messages.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ import numpy as np
 
 from robot_sim.errors import SimError
 from robot_sim.figures import FILE, Array
-from robot_sim.model_file import load_spec
 from robot_sim.world import Sensors, WalkingWorld
 
 _LONGEST_STEP_S = 0.001
@@ -191,7 +190,7 @@ def _loaded(file: Path) -> _Spec:
     if not file.is_file() or file.name == FILE:
         raise SimError(f"{file}: expected a robot model (MJCF or URDF), found {instead}")
     try:
-        return load_spec(file)
+        return mujoco.MjSpec.from_file(str(file))
     except ValueError as error:
         raise SimError(
             f"{file}: expected a robot model (MJCF or URDF), found {' '.join(str(error).split())}"

@@ -253,12 +253,6 @@ def test_a_model_that_cannot_be_used_gets_one_clear_error(
         world_of(make(tmp_path), **how)
 
 
-def test_a_model_with_more_copies_than_any_robot_needs_is_refused(tmp_path: Path) -> None:
-    file = quadruped(tmp_path, floor='<replicate count="1000000000"/>')
-    with pytest.raises(SimError, match="1000000000"):
-        world_of(file)
-
-
 def test_the_lines_of_the_guide_put_a_model_behind_a_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,11 +193,10 @@ def end_with(does: Callable[[], int]) -> NoReturn:
 
 
 STORE_INVARIANTS = {
-    "one_version_in_use": "Whenever an installer is killed, the version in use is one that is "
-    "installed.",
+    "one_version_in_use": "Whenever an installer is killed, the version in use is installed.",
     "no_version_without_record": "Whenever an installer is killed, each installed version has its "
     "complete record: contract, files, hashes.",
-    "way_back_is_there": "Whenever an installer is killed, each version on the way back is "
+    "way_back_is_there": "Whenever an installer is killed, each version for a rollback is "
     "installed.",
     "trial_is_not_in_use": "Whenever an installer is killed, a version on trial, or one that "
     "failed its trial, is not the version in use.",

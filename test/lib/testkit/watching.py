@@ -34,22 +34,20 @@ if TYPE_CHECKING:
     from robot_driver.testing.invariants import LinkWatch
 
 REQUEST_INVARIANTS = {
-    "refused_changes_nothing": "A request that is refused leaves mode, fault, counters and "
-    "authority as they were.",
-    "shown_once": "A tick shows the requests that were granted before it: each once, in "
-    "their order.",
+    "refused_changes_nothing": "A refused request leaves mode, fault, counters and authority as "
+    "they were.",
+    "shown_once": "A tick shows each request that was granted before it once, in order.",
 }
 """What holds of requests to a controller, by name."""
 LOAD_INVARIANTS = {
-    "refused_load_changes_nothing": "A policy that may not take over leaves the one that runs, "
-    "with mode, fault and counters.",
-    "load_keeps_mode_and_fault": "A policy that takes over goes on in the mode, with the fault "
-    "and the counters of the one before.",
+    "refused_load_changes_nothing": "If a policy may not take over, the running one continues "
+    "with its mode, fault and counters.",
+    "load_keeps_mode_and_fault": "A policy that takes over keeps mode, fault and counters.",
 }
 """What holds where a policy takes over from another, by name."""
 SERVICE_INVARIANTS = {
-    "one_answer": "A request to the service gets one answer or one refusal, and no client gets an "
-    "answer that it has not asked for.",
+    "one_answer": "Each request gets one answer or one refusal; no client gets an answer to a "
+    "request of another.",
     "answer_is_finite": "Each value of an answer is finite.",
 }
 """What holds of the service, by name."""

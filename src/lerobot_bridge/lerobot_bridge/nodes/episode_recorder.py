@@ -43,12 +43,12 @@ from lerobot_bridge.recording.recorder import FROM_TOPIC, Recorder
 from lerobot_bridge.recording.session import Course, RecordingSession
 from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
 from policy_core.errors import PolicyError, RefusedError
-from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
 from policy_inference.nodes.process import take_end_signals
 from policy_inference.nodes.rclpy_gaps import Logger
+from policy_inference.processes import unblock_log
 
 PARAMETERS = (
     Spec(
@@ -335,7 +335,7 @@ def _words(text: str) -> tuple[str, ...]:
 def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
     refuse_arguments("episode_recorder", __doc__, PARAMETERS, given)
-    pump_log()
+    unblock_log()
     # rclpy's own handlers would shut the context down before the last mark is published
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)

@@ -9,7 +9,7 @@ repetitions. The first bundle is compared with each other one, trial by trial un
 conditions. The output folder gets trials.jsonl, a line per finished trial, and at the end
 summary.json and report.html. --resume continues an interrupted evaluation, or one whose plan has
 become longer. The numbers do not depend on the number of workers. The exit status is 1 if a trial
-has no result, or the success rate is below the required one.
+has no result, or the lower end of the success rate's interval is below the required one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.arguments import number_above_0, progress_bar
-from policy_store.command_line import CommandResult, add_backend_options
+from policy_store.command_line import CommandResult, add_backend_options, seconds
 
 if TYPE_CHECKING:
     from model_tools.prove.evaluation.evaluate import Evaluated
@@ -74,7 +74,7 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--trial-limit-s",
-        type=float,
+        type=seconds,
         default=600.0,
         metavar="SECONDS",
         help="time limit of a trial, which otherwise has no result (default %(default)g)",
@@ -120,6 +120,12 @@ def run_trials(given: argparse.Namespace, plan: Plan, bundles: Sequence[AnyBundl
         before, began_s = len(store.rows), time.monotonic()
         with progress_bar("trials") as shown:
             found = evaluate(plan, policies, store, pool, shown)
+    if others := store.rows.keys() - {task.key for task in found.tasks}:
+        _log.warning(
+            "%d results in %s are of other policies or plans; the report leaves them out",
+            len(others),
+            given.output,
+        )
     if trials := len(store.rows) - before:
         took_s = time.monotonic() - began_s
         _log.info("%d trials in %.1f s, %.2f per second", trials, took_s, trials / took_s)

@@ -1,14 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show the contents of a bundle, model, checkpoint or data file, and suspicious values.
+"""Show the contents of a bundle, model, checkpoint or recording, and suspicious values.
 
     model_tools inspect my_bundle
     model_tools inspect my_bundle --html my_bundle.html
     model_tools inspect my_bundle --plan --output my_bundle.polplan
 
-Supported folders: bundles, LeRobot checkpoints and datasets, rosbag2 recordings. Supported files:
-ONNX and RKNN models; checkpoints of torch.save (needs PyTorch); npz, npy and safetensors arrays;
-plans of the native core. The content decides, not the name.
+Supported folders: bundles, rosbag2 recordings. Supported files: ONNX and RKNN models; checkpoints
+of torch.save (needs PyTorch); plans of the native core. The content decides, not the name.
 """
 
 from __future__ import annotations

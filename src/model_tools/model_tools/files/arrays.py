@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from safetensors import SafetensorError, deserialize, safe_open
+from safetensors import SafetensorError, deserialize
 
 from model_tools.errors import ToolError
 from policy_core.bundle.arrays import require_array
@@ -175,15 +175,6 @@ def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> No
         raise ToolError(
             f"{file}: {name}: expected finite values, found NaN or infinity in row {row}"
         )
-
-
-def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes by name, from the file's header."""
-    try:
-        with safe_open(path, framework="np") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except SafetensorError as error:
-        raise _wrong(path, error) from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -45,7 +45,7 @@ from robot_sim.mapper import Mapper
 from robot_sim.metrics import SETTLE_S, measure, velocity_yaw_aligned
 from robot_sim.rotation import tilt_rad
 from robot_sim.trace import Trace
-from robot_sim.walk import walk
+from robot_sim.walk import Schedule, walk
 from robot_sim.world import NS_PER_S, Sensors, WalkingWorld
 
 _TOPICS = (JOINT_STATES, IMU, ODOMETRY, TWIST, CONTACT_FORCES)
@@ -258,7 +258,7 @@ def _try(
     trace = walk(
         world,
         policy,
-        case.schedule,
+        _within_range(case.schedule, contract),
         duration_s=case.duration_s,
         rate_hz=contract.rate_hz,
         faults=FaultPlan(case.faults_from(start_s), seed=case.seed, joint_names=world.joint_names),
@@ -286,6 +286,15 @@ def _try(
     )
     judged = None if case.limits is None else _holds(outcome, case.limits)
     return dataclasses.replace(outcome, passed=judged), trace
+
+
+def _within_range(schedule: Schedule, contract: JointContract) -> Schedule:
+    """Return the commands as the policy gets them: errors are those of the limited ones."""
+    trained = contract.velocity_command
+    if trained is None:
+        return schedule
+    clipped = [np.clip(velocity, trained.min, trained.max).tolist() for _, velocity in schedule]
+    return [(at_s, (vx, vy, wz)) for (at_s, _), (vx, vy, wz) in zip(schedule, clipped, strict=True)]
 
 
 def _estimated(

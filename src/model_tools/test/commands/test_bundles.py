@@ -14,7 +14,7 @@ import pytest
 from model_tools import cli
 from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.load import load_bundle
-from policy_core.plan import read_plan
+from policy_core.plan import MAGIC, read_plan
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording
 
@@ -105,6 +105,6 @@ def test_the_plan_of_a_bundle_is_written_and_shown(
 
 def test_a_damaged_plan_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "a.polplan"
-    file.write_bytes(b"POLPLAN1" + bytes(20))
+    file.write_bytes(MAGIC + bytes(20))
     assert cli.main(["inspect", str(file)]) == 4
     check_wording(caplog.messages[-1])

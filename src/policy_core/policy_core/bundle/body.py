@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Graph,
         Joints,
         Normalisation,
+        Observation,
         Provenance,
         ReferenceMotion,
         Safety,
@@ -303,6 +304,16 @@ class AnyContract(Body):
     @property
     def scans(self) -> Mapping[str, HeightScan]:
         """Height scans by topic."""
+        return {}
+
+    @property
+    def scenes(self) -> Mapping[str, tuple[Observation, Term]]:
+        """Terms with a scan recorded in training, and their observations, by contract key."""
+        return {}
+
+    @property
+    def commanded(self) -> Mapping[str, Term]:
+        """Terms with commanded values, by topic."""
         return {}
 
     @property

@@ -651,7 +651,6 @@ class JointContract(AnyContract):
 
     @property
     def commanded(self) -> Mapping[str, Term]:
-        """Terms with commanded values, by topic."""
         return {term.topic: term for term in self.terms if term.topic and term.commanded}
 
     @property
@@ -698,10 +697,9 @@ class JointContract(AnyContract):
         }
 
     @property
-    def scenes(self) -> Mapping[str, File]:
-        """Training scans, by the keys of their terms."""
+    def scenes(self) -> Mapping[str, tuple[Observation, Term]]:
         return {
-            f"observations.{name}.terms[{i}]": term.scene
+            f"observations.{name}.terms[{i}]": (observation, term)
             for name, observation in self.observations.items()
             for i, term in enumerate(observation.terms)
             if term.scene is not None
@@ -724,7 +722,7 @@ class JointContract(AnyContract):
             self.golden,
             self.initial_state,
             *(observation.normalisation for observation in self.observations.values()),
-            *self.scenes.values(),
+            *(term.scene for _, term in self.scenes.values()),
             self.motion.clip if self.motion else None,
         ]
         return [entry for entry in stated if entry is not None]

@@ -155,7 +155,7 @@ class _SetResolver:
             "a policy whose model puts out gains runs alone",
         )
         self._reader.expect(
-            not getattr(contract, "commanded", None),
+            not contract.commanded,
             f"members.{name}",
             "a policy without commanded values",
             Found("commanded"),

@@ -293,6 +293,11 @@ class SetContract:
         return labels
 
     @property
+    def sets_gains(self) -> bool:
+        """False: members whose models output gains are refused."""
+        return False
+
+    @property
     def measures_velocities(self) -> bool:
         """True if a member needs measured joint velocities."""
         return any(member.contract.measures_velocities for member in self.members.values())

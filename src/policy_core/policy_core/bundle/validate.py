@@ -467,7 +467,7 @@ class _JointValidator(BodyValidator):
                 f"observations.{key}.normalisation": o.normalisation
                 for key, o in contract.observations.items()
             },
-            **{f"{key}.scene": scene for key, scene in contract.scenes.items()},
+            **{f"{key}.scene": term.scene for key, (_, term) in contract.scenes.items()},
             "motion.clip": contract.motion.clip if contract.motion else None,
             "model.golden": contract.model.golden,
             "initial_state": contract.initial_state,

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import numpy as np
 
 from policy_core.bundle.arrays import found_array, unpacked_arrays
-from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_core.bundle.bundle import CONTRACT_FILE, AnyBundle
 from policy_core.bundle.contract import File, Observation, Term
 from policy_core.bundle.height_scan import HeightScan, ScanGrid
 from policy_core.bundle.schema import Found, Reader
@@ -53,25 +53,23 @@ class ScanScene:
     values: F64
 
 
-def check_scenes(bundle: JointBundle) -> None:
+def check_scenes(bundle: AnyBundle) -> None:
     """Verify each height scan of a policy that has a scene.
 
     Raises:
         BundleError: A scene contradicts its contract, also matches another contract, or cannot be
             read.
     """
-    contract, problems = bundle.contract, list[Problem]()
-    for key, entry in contract.scenes.items():
-        name, _, place = key.removeprefix("observations.").rpartition(".terms[")
-        observation = contract.observations[name]
-        term = observation.terms[int(place[:-1])]
+    problems = list[Problem]()
+    for key, (observation, term) in bundle.contract.scenes.items():
         assert term.scan is not None
-        scene = _read(bundle.path, entry, term.scan.count)
+        assert term.scene is not None
+        scene = _read(bundle.path, term.scene, term.scan.count)
         array, expected, found, remedy = _judged(term, observation, scene)
         if expected:
             problems.append(
                 Problem(
-                    file=str(bundle.path / (entry.file if array else CONTRACT_FILE)),
+                    file=str(bundle.path / (term.scene.file if array else CONTRACT_FILE)),
                     key=array or f"{key}.scan",
                     expected=expected,
                     found=found,

@@ -11,6 +11,10 @@
 #include <cstdint>
 #include <limits>
 
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "policy_core: compile this file with -fno-fast-math: -ffast-math removes the checks for NaN"
+#endif
+
 namespace policy_core {
 
 inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN();

@@ -17,8 +17,8 @@ import numpy as np
 
 from policy_core.errors import BackendError
 from policy_inference.backends.registry import parse_options
-from policy_inference.log_pump import pump_log
 from policy_inference.machine.scheduling import lock_memory, set_cpu_affinity, set_realtime_priority
+from policy_inference.processes import unblock_log
 from policy_inference.service.credentials import read_certificate, read_token
 from policy_inference.service.endpoints import EndpointOptions, Listener, open_listeners
 from policy_inference.service.loop import ServiceLoop
@@ -38,7 +38,7 @@ _log = logging.getLogger("policy_inference")
 def serve(given: argparse.Namespace) -> int:
     """Serve until a signal; return the exit status."""
     logging.getLogger().setLevel(given.log_level.upper())
-    pump_log()
+    unblock_log()
     for warning in set_cpu_affinity(given.cpus, "--cpus") if given.cpus else ():
         _log.warning("%s", warning)
     notifier = Notifier()

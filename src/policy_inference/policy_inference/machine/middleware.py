@@ -12,6 +12,7 @@ import psutil
 
 from policy_core.errors import PolicyError, did_you_mean
 from policy_inference.machine.machine import Finding, Machine, module_found
+from policy_inference.processes import DEFAULT_RMW, DISCOVERY_RANGE
 
 _LAST_DOMAIN = 101
 """Beyond it, DDS ports overlap with Linux's ephemeral ports (ROS 2: About-Domain-ID)."""
@@ -26,17 +27,8 @@ _LAUNCH_FILES = (
 )
 _LAST_PORT = 65535
 _RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
-_DEFAULT_RMW = "rmw_fastrtps_cpp"
-_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
-_CHOICES = (_RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
+_CHOICES = (DISCOVERY_RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
 """Variables by which a user chooses the computers that discover the nodes."""
-_FAST_DDS = (
-    "FASTRTPS_DEFAULT_PROFILES_FILE",
-    "FASTDDS_DEFAULT_PROFILES_FILE",
-    "FASTDDS_BUILTIN_TRANSPORTS",
-)
-"""Variables by which a user configures Fast DDS."""
-_PROFILES = Path(__file__).parent
 _ON_THIS_COMPUTER = ("sim", "lite3_emulator", "go2_emulator", "so101_emulator")
 
 
@@ -75,7 +67,7 @@ def discovery_variables(robot: str, environment: Mapping[str, str]) -> dict[str,
     """
     if robot not in _ON_THIS_COMPUTER or any(environment.get(name) for name in _CHOICES):
         return {}
-    return {_RANGE: "LOCALHOST"}
+    return {DISCOVERY_RANGE: "LOCALHOST"}
 
 
 def security_variables(keystore: str) -> dict[str, str]:
@@ -98,32 +90,6 @@ def security_variables(keystore: str) -> dict[str, str]:
         "ROS_SECURITY_ENABLE": "true",
         "ROS_SECURITY_STRATEGY": "Enforce",
         "ROS_SECURITY_KEYSTORE": str(Path(keystore).absolute()),
-    }
-
-
-def fast_dds_without_shared_memory(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that limit Fast DDS to UDP, unless the user has configured it.
-
-    With shared memory, the first message to a new process may wait 0.33 s for its port, and every
-    `publish` of this process waits with it (eProsima/Fast-DDS#6535). For the range LOCALHOST
-    `rmw_fastrtps` always adds shared memory, so a profile with the same reach replaces that range.
-
-    Args:
-        environment: Environment variables, before the first node of this process is created.
-    """
-    rmw = environment.get("RMW_IMPLEMENTATION") or _DEFAULT_RMW
-    if not rmw.startswith("rmw_fastrtps") or any(environment.get(name) for name in _FAST_DDS):
-        return {}
-    # Humble and Jazzy know the first name only; from Kilted on every process warns about it.
-    profiles = _FAST_DDS[environment.get("ROS_DISTRO", "jazzy") not in ("humble", "jazzy")]
-    if environment.get("ROS_LOCALHOST_ONLY") != "1" and environment.get(_RANGE) != "LOCALHOST":
-        return {profiles: str(_PROFILES / "fast_dds_udp.xml")}
-    if environment.get("ROS_STATIC_PEERS"):
-        return {}
-    return {
-        profiles: str(_PROFILES / "fast_dds_loopback.xml"),
-        _RANGE: "SYSTEM_DEFAULT",
-        "ROS_LOCALHOST_ONLY": "",
     }
 
 
@@ -187,7 +153,7 @@ def _workspace() -> Finding:
 
 def _middleware(environment: Mapping[str, str]) -> Finding:
     named = environment.get("RMW_IMPLEMENTATION")
-    name, said = named or _DEFAULT_RMW, "" if named else " (default)"
+    name, said = named or DEFAULT_RMW, "" if named else " (default)"
     if not named or _is_installed(name, environment):
         return Finding(name="middleware", found=f"{name}{said}")
     return Finding.error(
@@ -211,7 +177,7 @@ def _domain(environment: Mapping[str, str]) -> Finding:
 def _reach(environment: Mapping[str, str]) -> Finding:
     """Report which computers discover the nodes; the older ROS_LOCALHOST_ONLY has priority."""
     alone = environment.get("ROS_LOCALHOST_ONLY") == "1"
-    asked = environment.get(_RANGE) or "SUBNET"
+    asked = environment.get(DISCOVERY_RANGE) or "SUBNET"
     if asked not in _RANGES:
         return Finding.warning(
             "discovery",
@@ -229,7 +195,7 @@ def _reach(environment: Mapping[str, str]) -> Finding:
             "discovery",
             f"DDS is open to the network ({', '.join(networks)}): each machine there "
             "can command the robot",
-            f"set {_RANGE}=LOCALHOST (Humble: ROS_LOCALHOST_ONLY=1), or "
+            f"set {DISCOVERY_RANGE}=LOCALHOST (Humble: ROS_LOCALHOST_ONLY=1), or "
             "configure SROS 2: docs/hardening.md",
         )
     return Finding(name="discovery", found=f"{asked.lower()}")

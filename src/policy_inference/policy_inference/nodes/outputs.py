@@ -22,7 +22,6 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from policy_core.bundle.body import AnyContract
 from policy_core.errors import PolicyError
 from policy_core.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
 from policy_inference.messages.wire import PLAIN_LITTLE_ENDIAN, JointCommandWriter
@@ -135,7 +134,7 @@ def require_expressible(kind: str, contract: HostedContract) -> None:
             f"output {kind!r} carries positions only, and the policy commands "
             f"{', '.join(others)}; use the output 'joint_command'"
         )
-    if isinstance(contract, AnyContract) and contract.sets_gains:
+    if contract.sets_gains:
         raise PolicyError(
             f"output {kind!r} carries positions only, and the policy commands gains "
             "(action.gains); use the output 'joint_command'"

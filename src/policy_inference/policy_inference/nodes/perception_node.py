@@ -34,7 +34,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Float32MultiArray, Header
 
-from policy_core.bundle.bundle import AnyBundle, Bundle, JointBundle, ModelFiles, list_policies
+from policy_core.bundle.bundle import AnyBundle, Bundle, ModelFiles, list_policies
 from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import BackendError, PolicyError, RobotError
 from policy_core.interfaces import F32, F64
@@ -108,8 +108,7 @@ class PerceptionNode(ServedNode):
         bundle = load_bundle(values["bundle"], trusted_keys(values["public_key"]), kind=Bundle)
         policies = list_policies(bundle)
         for one in policies:
-            if isinstance(one, JointBundle):
-                check_scenes(one)
+            check_scenes(one)
         contracts = [one.contract for one in policies]
         self._least_ns = min(contract.period_ns for contract in contracts) // 2
         self._seen_ns: int | None = None

@@ -22,11 +22,10 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from policy_core.errors import PolicyError
-from policy_inference.log_pump import pump_log
-from policy_inference.machine.middleware import fast_dds_without_shared_memory
 from policy_inference.nodes.lifecycle import LifecycleBase, PeerGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec
 from policy_inference.nodes.rclpy_gaps import Logger
+from policy_inference.processes import fast_dds_without_shared_memory, unblock_log
 from policy_store.signals import INTERRUPTING, end_now
 
 END_SIGNALS = (*INTERRUPTING, signal.SIGIO)
@@ -98,7 +97,7 @@ def run_node(
             returns to end the process, at the latest on a byte for which `ended_by` is true.
     """
     if foreground is wait_for_end:  # a full-screen program manages its terminal itself
-        pump_log()
+        unblock_log()
     os.environ.update(fast_dds_without_shared_memory(os.environ))
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -171,7 +170,7 @@ def serve_node(command: str, make: Callable[[], ServedNode], args: Sequence[str]
         make: Creates the node; raises PolicyError if it cannot work.
         args: Arguments of the process; those of the interpreter if None.
     """
-    pump_log()
+    unblock_log()
     # rclpy's own handlers would shut down the context in which threads of the node publish.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()

@@ -28,7 +28,6 @@ from policy_core.observation.distribution import DistributionWatch
 from policy_core.words import FIRST_AWAITED
 from policy_inference.backends.base import BackendBase
 from policy_inference.kinds.opening import OpenedPolicy
-from policy_inference.log_pump import log_problem
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.telemetry import Host, TelemetryReader, likely_causes
 from policy_inference.nodes import qos
@@ -269,12 +268,12 @@ class StatusReporter:
         self._counted: tuple[int, int] | None = None
         self._rate_hz = 0.0
         self._slow = False
-        self._silent = self._senders = self._log_lost = self._busy = ""
+        self._silent = self._senders = self._busy = ""
         self._health.start()
 
     def report(self) -> None:
         snapshot = self._policy.controller.snapshot()
-        self._silent, self._log_lost = self._silence(), log_problem()
+        self._silent = self._silence()
         self._look_at_senders()
         self._look_at_lateness(snapshot)
         self._measure_rate()
@@ -369,7 +368,7 @@ class StatusReporter:
     def _compose(self, snapshot: ControllerStatus) -> PolicyStatus:
         policy, loop = self._policy, self._loop
         bundle, latency = policy.bundle, policy.latency.summary()
-        problems = [self._busy, self._silent, self._senders, self._log_lost, self._health.revoked]
+        problems = [self._busy, self._silent, self._senders, self._health.revoked]
         status = PolicyStatus(
             stamp=self._node.get_clock().now().to_msg(),
             mode=int(snapshot.mode),
@@ -460,11 +459,10 @@ class StatusReporter:
             *(f"not on {why}" for why in skipped),
             *filter(None, [self._observer.problem]),
         ]
-        if bad or odd or self._slow or self._busy or self._silent or self._log_lost:
+        if bad or odd or self._slow or self._busy or self._silent:
             reasons = [
                 self._busy,
                 self._silent,
-                self._log_lost,
                 *bad,
                 *odd,
                 "rate not reached" if self._slow else "",

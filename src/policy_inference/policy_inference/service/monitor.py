@@ -13,8 +13,9 @@ import numpy as np
 
 from policy_core.errors import BackendError
 from policy_core.latency import MedianDrift
+from policy_inference.machine.clocks import cpu_clock
 from policy_inference.machine.machine import Machine
-from policy_inference.machine.telemetry import Host, TelemetryReader, cpu_clock, likely_causes
+from policy_inference.machine.telemetry import Host, TelemetryReader, likely_causes
 from policy_inference.service.connection import Connection
 from policy_inference.service.notify import Notifier
 from policy_inference.service.observer import Counts, Observer

@@ -15,12 +15,12 @@ from policy_inference.machine.machine import Finding, Machine, Severity
 from policy_inference.machine.middleware import (
     discovery_variables,
     examine_ros,
-    fast_dds_without_shared_memory,
     require_joystick_package,
     require_known_arguments,
     security_variables,
 )
 from policy_inference.machine.system import examine_system
+from policy_inference.processes import fast_dds_without_shared_memory
 from testkit.wording import check_wording, refusal
 
 from ..machine_tree import Files, machine, tree_with

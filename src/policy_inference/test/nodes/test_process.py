@@ -92,24 +92,6 @@ def test_signals_end_a_running_policy_with_the_fault_command(
     assert "Traceback" not in output
 
 
-@pytest.mark.acceptance
-def test_log_whose_pump_is_killed_is_a_problem_in_the_status_and_stops_nothing(
-    start_node: Start, partner: Robot, bundle_in_use: Path
-) -> None:
-    process = start_node(f"bundle:={bundle_in_use}", "use_sim_time:=true")
-    partner.runs()
-    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-        if "log_pump" in Path(f"/proc/{child}/cmdline").read_text("utf-8"):
-            os.kill(int(child), signal.SIGKILL)
-    status = partner.reported(lambda status: "log_pump" in status.reason, "the lost log")
-    partner.diagnosed(lambda found: "log_pump" in found.message)
-    check_wording(status.reason)
-    assert partner.tick().mode == Mode.RUN
-    process.send_signal(signal.SIGINT)
-    assert process.wait(DEADLINE_S) == 0
-    partner.until(lambda: is_damp(partner.commands[-1]), "the fault command")
-
-
 def thread_priorities(process: int) -> list[tuple[int, int]]:
     threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir()]
     return sorted(

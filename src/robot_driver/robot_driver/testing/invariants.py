@@ -37,26 +37,26 @@ if TYPE_CHECKING:
     from robot_driver.link import Link
 
 DRIVER_INVARIANTS: Mapping[str, str] = {
-    "driver_phases_in_order": "Control is asked for, taken with the robot at rest, and given back "
-    "after the robot was brought to rest or lowered; no phase is left out.",
+    "driver_phases_in_order": "Control is requested, taken with the robot at rest, and given back "
+    "after the robot was brought to rest or lowered; no phase is skipped.",
     "driver_changes_have_reasons": "Each status of a driver states its reason.",
-    "nothing_sent_unasked": "The drives get nothing before control is asked for, nor while the "
-    "robot's own controller gets it ready or lies it down.",
+    "nothing_sent_unasked": "The drives get nothing before control is requested, nor while the "
+    "robot's own controller prepares the robot or lays it down.",
     "nothing_sent_after": "The drives get nothing after control was given back.",
-    "rest_mode_first": "After control was taken, and after each stop, the first command that is "
-    "followed is one in the mode of rest.",
+    "rest_mode_first": "After control was taken, and after each stop, the driver follows no "
+    "command before one in the rest mode.",
     "expired_is_not_followed": "No command is followed after its `valid_for`: the next frame "
     "brings the robot to rest.",
-    "lost_robot_is_not_followed": "No command is followed with a robot state older than its "
-    "time-out, or with a fault of the robot.",
+    "lost_robot_is_not_followed": "No command is followed while the robot state is older than its "
+    "time-out, or the robot reports a fault.",
     "estop_is_not_followed": "No command is followed while the e-stop is pressed.",
     "newest_is_followed": "A frame that follows has the positions of the newest command, joint by "
     "joint, or the rest of a joint without gains.",
     "frame_is_finite": "Each value of a frame is finite, and no gain is negative.",
     "frame_in_figures": "Position, stiffness and damping of a frame that follows are within the "
     "robot's figures.",
-    "torque_in_limits": "At the state that was measured last, no frame that follows asks for more "
-    "torque than the command's effort limit and the drive's own.",
+    "torque_in_limits": "At the last measured state, no frame that follows demands more torque "
+    "than the command's effort limit or the drive's own.",
     "rest_in_damping": "In DAMPING each frame brings the robot to rest.",
     "rest_lasts": "Before control is given back, the robot is brought to rest for `rest_s`.",
     "counts_never_fall": "No counter of a driver's status falls while the driver runs.",

@@ -28,11 +28,11 @@ from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import BatteryState, Joy
 from std_srvs.srv import Trigger
 
-from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
 from policy_inference.nodes.process import run_node
+from policy_inference.processes import unblock_log
 from robot_operator.cockpit import View
 from robot_operator.nodes.found import other_publishers, require_sole_publisher
 from robot_operator.nodes.services import RobotServices, ask_all
@@ -288,5 +288,5 @@ def _rivalry(names: Sequence[str]) -> str:
 def main(args: Sequence[str] | None = None) -> None:
     refuse_arguments("operator_node", __doc__, PARAMETERS, args)
     if not has_terminal():
-        pump_log()
+        unblock_log()
     sys.exit(run_node(OperatorNode, args, foreground=operate))

@@ -159,12 +159,15 @@ def input_lines(status: PolicyStatus) -> Lines:
 
 def driver_lines(status: RobotStatus) -> Lines:
     why = (
-        "its own controller moves it"
+        "the robot's own controller may move it"
         if status.state == RobotStatus.LISTENING
         else "one request makes it stiff"
     )
     lines = [
-        ("people", f"out of reach (5 m from legs), or hardware e-stop pressed: {why}"),
+        (
+            "people",
+            f"out of reach (5 m from legs), or hardware e-stop pressed, or power off: {why}",
+        ),
         ("driver", f"{STATES[status.state]}: {status.reason}"),
         (
             "link",

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.blocks import (
@@ -23,7 +26,6 @@ from model_tools.files.bags.blocks import (
     read_blocks,
     set_back,
 )
-from model_tools.files.bags.limits import Reader, TypeLimitError, typestore_of
 from policy_core.interfaces import Times
 from policy_core.safe_files import read_at_most
 from policy_inference.messages.wire import Decode, make_decoder
@@ -77,14 +79,10 @@ class Bag:
             )
         _require_harmless(path)
         self.path = path
-        with self._opened() as reader:
-            try:
-                self._types = typestore_of(reader.connections)
-            except TypeLimitError as problem:
-                raise ToolError(
-                    f"{path}: expected types of messages within the limits of this reader, found "
-                    f"{problem}; record or convert it without the topics of such types"
-                ) from problem
+        # Recordings of Humble and before do not define their types.
+        known = get_typestore(Stores.ROS2_HUMBLE)
+        with _errors_named(path), AnyReader([path], default_typestore=known) as reader:
+            self._types = reader.typestore
             self.start_ns, self.duration_ns = reader.start_time, reader.duration
             self.topics = {
                 name: BagTopic(type=topic.msgtype or "several types", count=topic.msgcount)
@@ -205,15 +203,20 @@ class Bag:
 
     @contextmanager
     def _opened(self) -> Iterator[Reader]:
-        """Yield an open reader; convert its errors to ToolError."""
-        try:
-            with Reader(self.path) as reader:
-                yield reader
-        except (OSError, ToolError):
-            raise
-        # For a damaged file the reader raises various errors: struct.error, KeyError, TypeError.
-        except Exception as error:
-            raise _broken(self.path, str(error) or type(error).__name__) from error
+        with _errors_named(self.path), Reader(self.path) as reader:
+            yield reader
+
+
+@contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    """Convert the errors of reading a recording to ToolError."""
+    try:
+        yield
+    except (OSError, ToolError):
+        raise
+    # For a damaged file the reader raises various errors: struct.error, KeyError, TypeError.
+    except Exception as error:
+        raise _broken(path, " ".join(str(error).split()) or type(error).__name__) from error
 
 
 def _require_harmless(path: Path) -> None:

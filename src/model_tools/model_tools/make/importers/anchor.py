@@ -14,7 +14,6 @@ from model_tools.errors import ToolError
 from model_tools.make.importers.robot_file import bare_model
 from policy_core.interfaces import F64
 from robot_sim.figures import figures_file, load_robot
-from robot_sim.model_file import load_spec
 
 _DIGITS = 9
 _LEVEL: F64 = np.array([1.0, 0.0, 0.0, 0.0])
@@ -112,11 +111,14 @@ def _way(robot: Path, model: Any, body: str) -> list[int]:
 
 def _model(robot: Path) -> Any:
     """Return a MuJoCo model with the robot's bodies and joints only."""
+    import mujoco
+
     from robot_sim.model import build_spec
 
-    figures = figures_file(robot).is_file()
     try:
-        return bare_model(build_spec(load_robot(robot)) if figures else load_spec(robot))
+        if figures_file(robot).is_file():
+            return bare_model(build_spec(load_robot(robot)))
+        return bare_model(mujoco.MjSpec.from_file(str(robot)))
     except ValueError as error:
         text = " ".join(str(error).split())
         raise ToolError(

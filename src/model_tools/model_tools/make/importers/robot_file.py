@@ -18,7 +18,6 @@ from policy_core.bundle.resolve import robot_names
 from robot_sim.errors import SimError
 from robot_sim.figures import BodyFigures, LeggedRobot, figures_file, load_robot
 from robot_sim.legs import make_estimation
-from robot_sim.model_file import load_spec
 
 _SINGLE_DOF = ("revolute", "continuous", "prismatic")
 _FIELDS = ("position_min", "position_max", "velocity_limit", "effort_limit")
@@ -158,8 +157,10 @@ def _urdf_figures(origin: str, joint: ET.Element, above: Mapping[str, ET.Element
 
 def _mjcf(path: Path) -> dict[str, JointFigures]:
     """Read the file with MuJoCo, since its defaults and units depend on classes and compiler."""
+    import mujoco
+
     try:
-        model = bare_model(load_spec(path))
+        model = bare_model(mujoco.MjSpec.from_file(str(path)))
     except ValueError as error:
         raise ToolError(
             f"{path}: expected an MJCF file that MuJoCo loads, found {error}"

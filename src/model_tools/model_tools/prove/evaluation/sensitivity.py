@@ -36,7 +36,8 @@ def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
     """Return a plan that tries every error, and no error.
 
     Raises:
-        ToolError: The plan has several back ends, or its robot does not walk.
+        ToolError: The plan has several back ends, its robot does not walk, or it has so few walks
+            that even a policy that never fails would not reach the required rate.
     """
     if plan.reaches or len(plan.backends) > 1:
         raise ToolError(
@@ -47,7 +48,15 @@ def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
         plan.factors, velocity_error_mps=tuple(sorted({0.0, *errors_mps}))
     )
     required = plan.required_success or REQUIRED_SUCCESS
-    return dataclasses.replace(plan, factors=factors, required_success=required)
+    tried = dataclasses.replace(plan, factors=factors, required_success=required)
+    walks = sum(1 for _, tried_with in tried.conditions() if not tried_with["velocity_error_mps"])
+    highest, _ = wilson(walks, walks)
+    if highest < required:
+        raise ToolError(
+            f"plan: expected enough walks to show a success rate of {required:g}, found {walks} "
+            f"with each error; if all succeed, they show {highest:.3g}; set more `seeds`"
+        )
+    return tried
 
 
 def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, Any]:
@@ -91,6 +100,7 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
             }
         )
     return {
+        "plan": dataclasses.asdict(plan),
         "policy": policy.label,
         "bundle_sha256": policy.sha256,
         "backend": policy.backend,

@@ -47,17 +47,18 @@ from policy_core.bundle.chunk_contract import (
     JointVector,
     Scaling,
 )
-from policy_core.bundle.contract import Artifact, JointContract
+from policy_core.bundle.contract import Artifact, JointContract, Safety
 from policy_core.bundle.load import load_bundle, parse_contract
 from policy_core.bundle.schema import load_yaml, read_bytes
 from policy_core.bundle.set_bundle import SetBundle
 from policy_core.bundle.verified import sha256_file
 from policy_core.errors import BundleError, Problem
-from policy_core.interfaces import F64, Tensor
+from policy_core.interfaces import F64, OnFault, Tensor
 from policy_core.members.chunk.normalise import Units
 from policy_core.observation.scan_scene import check_scenes
 from policy_store.report import Table
 
+_LARGEST_TILT_RAD = 1.2
 _STATISTICS = "obs_stats.npz"
 _SAME_PRECISION = {"w8a8": "int8"}
 _Models = Mapping[tuple[str, str], OnnxModel]
@@ -223,6 +224,8 @@ def _suspect_joint_policy(
 ) -> None:
     """Note what nothing proves, and what is done inside the model and again by the contract."""
     _prove_perception(contract, path, report)
+    if contract.velocity_command is not None:
+        _suspect_walking(contract.safety, report)
     model = models.get(("model", "onnx"))
     if model is None:
         return
@@ -233,6 +236,20 @@ def _suspect_joint_policy(
     for found in baked_actions(model):
         if found.nodes and found.output == contract.action.output:
             _suspect_action(contract, found, report)
+
+
+def _suspect_walking(safety: Safety, report: InspectionReport) -> None:
+    """Note what no robot on legs survives."""
+    if safety.on_fault == OnFault.HOLD_MEASURED.value:
+        report.suspect(
+            "safety.on_fault: expected damp for a policy that walks, found hold_measured: a robot "
+            "that holds its joints falls stiffly"
+        )
+    if safety.max_tilt_rad is not None and safety.max_tilt_rad > _LARGEST_TILT_RAD:
+        report.suspect(
+            f"safety.max_tilt_rad: expected at most {_LARGEST_TILT_RAD:g} for a policy that walks, "
+            f"found {safety.max_tilt_rad:g}: a robot that lies on its side still runs"
+        )
 
 
 def _prove_perception(contract: JointContract, path: Path, report: InspectionReport) -> None:

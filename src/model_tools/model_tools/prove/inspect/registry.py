@@ -10,16 +10,7 @@ from pathlib import Path
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import is_bag
 from model_tools.files.file_types import PLAN_SUFFIX, find_suffix, refuse_stand_in
-from model_tools.files.lerobot.checkpoint import CONFIG_FILE
-from model_tools.files.lerobot.dataset_info import INFO
-from model_tools.prove.inspect import (
-    bundles,
-    data_files,
-    lerobot_files,
-    models,
-    plans,
-    recordings,
-)
+from model_tools.prove.inspect import bundles, models, plans, recordings
 from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE
 
@@ -28,8 +19,6 @@ Inspector = Callable[[Path], InspectionReport]
 _FOLDERS: Mapping[str, Inspector] = {
     CONTRACT_FILE: bundles.inspect,
     SET_FILE: bundles.inspect_set,
-    CONFIG_FILE: lerobot_files.inspect_lerobot_checkpoint,
-    str(INFO): lerobot_files.inspect_lerobot_dataset,
 }
 """By a file that identifies the folder."""
 _FILES: Mapping[str, Inspector] = {
@@ -37,7 +26,6 @@ _FILES: Mapping[str, Inspector] = {
     ".onnx": models.inspect_onnx,
     **dict.fromkeys((".pt", ".pth", ".ckpt"), models.inspect_checkpoint),
     ".rknn": models.inspect_rknn,
-    **dict.fromkeys((".npz", ".npy", ".safetensors"), data_files.inspect_arrays),
 }
 """By the suffix of their content."""
 

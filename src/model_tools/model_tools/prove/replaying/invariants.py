@@ -27,7 +27,6 @@ from model_tools.prove.replaying.which_bundle import (
     recorded_limits,
     recorded_set,
 )
-from policy_core.bundle.contract import JointContract
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.state_fields import IMU, JOINT_STATES, ODOMETRY
 from policy_core.control.prechecks import LIMIT_SLACK_RAD
@@ -63,13 +62,13 @@ INVARIANTS: Mapping[str, str] = {
     "target_step_in_bounds": "The policy's target moves no further per tick than in a healthy run, "
     "times the margin.",
     "blend_grows": "The policy's share is between 0 and 1, and never falls during a run.",
-    "time_goes_on": "No tick is earlier than the one before, and no stamp is.",
+    "time_goes_on": "Neither ticks nor stamps run backwards.",
 }
 """Statements about a control path by name."""
 RECORDER_INVARIANTS: Mapping[str, str] = {
-    "numbers_rise": "The numbers of recorded ticks rise; none is recorded twice.",
-    "shadow_answers_once": "A shadow answers a tick once at most, in the order of the ticks.",
-    "shadow_compares_numbers": "Where a shadow was compared, both targets are finite.",
+    "numbers_rise": "The numbers of recorded ticks rise, without repetition.",
+    "shadow_answers_once": "A shadow answers each tick at most once, in order.",
+    "shadow_compares_numbers": "Both targets of a comparison are finite.",
 }
 """Statements about a recording by name."""
 _LATCHING = {
@@ -276,9 +275,7 @@ class FlightWatch:
         self._free_in_run = ~contract.step_bounded[order]
         kinds = [contract.command_kinds.get(name, Kind.POSITION) for name in joints.names]
         self._posed = np.array([kind is Kind.POSITION for kind in kinds])[order]
-        self._step = np.full(len(names), np.inf)
-        if isinstance(contract, JointContract):
-            self._step = healthy_range(contract)[1][order] * limits.margin
+        self._step = healthy_range(contract)[1][order] * limits.margin
         self._before: _Tick | None = None
         self._held: Mode | None = None
         self._hold_began_ns, self._latched = 0, False

@@ -5,15 +5,13 @@
 | stage | report |
 | --- | --- |
 | simulation | output of `release record ... simulation --bundle` |
-| shadow | `replay.json` of `model_tools replay --bundle CANDIDATE RECORDING --output FOLDER`, or |
-| | Prometheus' answer to the query in docs/releases.md |
+| shadow | `replay.json` of `model_tools replay --bundle CANDIDATE RECORDING --output FOLDER` |
 | canary | `policy_store trial status NAME --json` |
 | production | `model_tools fleet status --json` |
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,10 +39,7 @@ Judged = dict[str, RobotEvidence]
 _FAILED = ("failed", "not_finite")
 _TICKS = ("compared", "skipped", "lost", *_FAILED)
 _DISTANCES, _COURSE = ("max", "rms", "rms_steps"), ("moves", "gain", "correlation")
-_RUNS = "policy_inference_info"
 _GOOD_TRIALS, _FAILED_TRIAL = ("passed", "kept"), "failed"
-_MOST_NAMES = 10
-_log = logging.getLogger("model_tools")
 
 
 def read_report(release: Release, stage: StageName, robot: str, file: Path, shown: str) -> Judged:
@@ -80,8 +75,6 @@ def _simulation(release: Release, report: Node, robot: str, shown: str) -> Judge
 
 
 def _shadow(release: Release, report: Node, robot: str, shown: str) -> Judged:
-    if report.get("data") is not None:
-        return _shadows_of_fleet(release, report["data"]["result"], shown)
     shadow, baseline = report["shadow"], release.baseline
     _require_bundle(release, shadow["bundle_sha256"])
     flown = report["bundle_sha256"]
@@ -189,98 +182,6 @@ def _judged_shadow(
     lacking += _too_short(shares, limits.min_minutes)
     bad = [*bad, *(str(one) for one in judged if not one.holds)]
     return _evidence(bad, lacking, shown, shares)
-
-
-def _shadows_of_fleet(release: Release, samples: Node, shown: str) -> Judged:
-    of_robots = dict[str, list[tuple[dict[str, str], float]]]()
-    for sample in samples.elements():
-        labels = {name: label.text() for name, label in sample["metric"].items()}
-        pair = sample["value"].elements()
-        if len(pair) != 2:
-            raise sample["value"].wrong("a time and a value")
-        value = _number(pair[1])
-        of_robots.setdefault(sample["metric"]["robot"].text(), []).append((labels, value))
-    if not of_robots:
-        raise samples.wrong("shadows of robots; an empty answer is no health")
-    judged = {robot: _shadow_of_robot(release, found, shown) for robot, found in of_robots.items()}
-    found = {robot: evidence for robot, evidence in judged.items() if evidence is not None}
-    others = sorted(judged.keys() - found.keys())
-    words = f"{', '.join(others[:_MOST_NAMES])}{', ...' if len(others) > _MOST_NAMES else ''}"
-    if not found:
-        raise ToolError(
-            f"{shown}: expected robots with {release.name} {release.version} ({release.sha256}) as "
-            f"their shadow, found {len(others)} with another shadow or none: {words}"
-        )
-    if others:
-        _log.warning(
-            "%s: ignored %d of %d robots, which have a different shadow or none: %s",
-            shown,
-            len(others),
-            len(judged),
-            words,
-        )
-    return found
-
-
-def _shadow_of_robot(
-    release: Release, samples: Sequence[tuple[dict[str, str], float]], shown: str
-) -> RobotEvidence | None:
-    """Return the evidence of a robot's shadow; None if it has a different one, or none."""
-
-    def named(name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
-        wanted = {"__name__": f"policy_inference_shadow_{name}"} | labels
-        return [one for one in samples if wanted.items() <= one[0].items()]
-
-    hashes = {labels.get("sha256", "") for labels, _ in named("info")}
-    if not hashes & {release.sha256, ""}:
-        return None
-    if hashes != {release.sha256}:  # not loaded, or several
-        return _evidence([], ["it does not report this bundle as its only shadow"], shown, {})
-    baseline = release.baseline
-    runs = {
-        labels.get("sha256"): labels.get("backend", "")
-        for labels, _ in samples
-        if labels.get("__name__") == _RUNS
-    }
-    if baseline is not None and baseline.sha256 not in runs:
-        reason = f"the bundle beside the shadow differs from {baseline.version}, or is not named"
-        return _evidence([], [reason], shown, {})
-    places = {(labels.get("instance"), labels.get("node")) for labels, _ in named("info")}
-    if len(places) > 1:  # one could hide the other
-        return _evidence([], [f"it reports {len(places)} shadows"], shown, {})
-    if any(value != 1.0 for _, value in named("ok")):
-        return _evidence([], ["its shadow does not answer now"], shown, {})
-    ticks = {labels.get("outcome", ""): value for labels, value in named("ticks_total")}
-    distances = {
-        name: {labels.get("joint", ""): value for labels, value in named(metric, statistic=which)}
-        for name, metric, which in (
-            ("max", "distance", "max"),
-            ("rms", "distance", "rms"),
-            ("rms_steps", "distance_steps", "rms"),
-        )
-    }
-    joints = sorted(distances["max"])
-    if not ticks.keys() >= {*_TICKS} or not joints:
-        return _evidence([], ["its shadow reports no ticks"], shown, {})
-    measured = {
-        name: np.array([values[joint] for joint in joints]) if values.keys() >= {*joints} else None
-        for name, values in distances.items()
-    }
-    beyond_limits, ticks = ticks.get("beyond_limits", 0.0), {name: ticks[name] for name in _TICKS}
-    in_use = runs.get(baseline.sha256, "") if baseline else ""
-    backends = pair(in_use, named("info")[0][0].get("backend", ""))
-    figures = _figures(joints, ticks, beyond_limits, measured)  # only recordings have the course
-    return _judged_shadow(release, backends, ticks, figures, shown)
-
-
-def _number(text: Node) -> float:
-    try:
-        value = float(text.text())
-    except ValueError:
-        value = math.nan
-    if not 0.0 <= value < math.inf:
-        raise text.wrong("a finite number of 0 or more")
-    return value
 
 
 def _canary(release: Release, report: Node, robot: str, shown: str) -> Judged:

@@ -79,9 +79,10 @@ def test_the_action_has_its_own_order_or_the_simulator_s(
         (JOINTS, ENV[ENV.index("[null, null") + 6 :], ""),
         ("hip_joint,knee_joint", "decimation: 4", "decimation: 4"),
         (None, "decimation: 4", "decimation: 4"),
+        ("g1", "decimation: 4", "decimation: 4"),
         (None, ENV, LISTED.replace("order: true\n    use", "order: false\n    use")),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_wrong_file_or_an_order_that_nothing_says_is_refused(
     request_for: MakeRequest, joints: str | None, old: str, new: str

@@ -64,6 +64,7 @@ def test_a_range_gives_each_seed_a_value_of_its_own_whatever_else_is_planned(
         {"robot": "so101", "factors": {"friction": [1.0]}},
         {"robot": "lite4"},
         {"duration_s": 1.0},
+        {"required_success": 0.9, "seeds": 34},
         {"seeds": 1_000_000, "factors": {"friction": [1.0, 0.5]}},
         {"success": {"eror": 0.1}},
         {"success": {"estimate_rmse_mps": 0.05}},

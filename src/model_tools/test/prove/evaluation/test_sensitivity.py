@@ -69,8 +69,8 @@ def test_a_policy_must_survive_the_error_in_its_contract(
 
 
 def test_few_trials_show_nothing_and_one_without_a_result_has_failed(tmp_path: Path) -> None:
-    few = measured(tmp_path / "few", [], seeds=10)
-    assert few["survived_error_mps"] is None
+    with refusal(ToolError):
+        with_errors(plan(seeds=34), ERRORS_MPS)
     assert measured(tmp_path / "half", [], seeds=10, required_success=0.5)[
         "survived_error_mps"
     ] == max(ERRORS_MPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from ...make.importers.conftest import ANSWERS
 from ...make.importers.small_runs import DEPLOY, DEPLOY_WIDTH, save, save_policy
 from ...tiny_bundle import make_bundle
 
+BUNDLES = Path(__file__).resolve().parents[5] / "config" / "bundles"
 WIDTH = DEPLOY_WIDTH
 
 
@@ -143,6 +145,20 @@ def test_a_normaliser_in_the_model_and_statistics_beside_it_is_doubled(tmp_path:
     check_suspicions(folder, 0)
     np.savez(folder / "obs_stats.npz", mean=np.zeros(WIDTH), std=np.ones(WIDTH))
     check_suspicions(folder, 2)
+
+
+def test_safety_that_no_robot_on_legs_survives_is_suspicious(tmp_path: Path) -> None:
+    folder = tmp_path / "walk"
+    shutil.copytree(BUNDLES / "lite3_walk", folder)
+    contract = folder / "policy.yaml"
+    text = contract.read_text("utf-8")
+    for stated, other in (
+        ("on_fault: damp", "on_fault: hold_measured"),
+        ("tilt_rad: 1.0", "tilt_rad: 3.1"),
+    ):
+        assert stated in text
+        contract.write_text(text.replace(stated, other), "utf-8")
+        check_suspicions(folder)
 
 
 @pytest.mark.parametrize(

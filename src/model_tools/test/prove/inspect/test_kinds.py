@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,13 +16,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import load_file, save_file
 
 from model_tools.errors import ToolError
 from model_tools.prove.inspect.inspection import InspectionReport, inspection_parts
 from model_tools.prove.inspect.registry import inspect_path
 from policy_core.errors import PolicyError
-from policy_core.interfaces import F32, Tensor
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.fuzzing import bounded, changed_bytes, examples
 from testkit.numbers import numbers_in
@@ -31,73 +28,28 @@ from testkit.wording import check_wording, refusal
 
 from ...make.importers.small_runs import save_policy
 from ...small_bag import MS, S, Said, command, every, imus, joint_states, scan, write_bag
-from .small_kinds import (
-    ACTION,
-    CAMERA,
-    CONFIG,
-    NORMALISER,
-    STATE,
-    UNNORMALISER,
-    lerobot_files,
-    old_checkpoint,
-    rknn,
-    write_dataset_outside,
-)
+from .small_kinds import rknn
 
-ARRAYS = "arrays (npz, npy, safetensors)"
 REAL = {
     "legged/lite3/policy.onnx": "ONNX model",
     "legged/leapp/policy.onnx": "ONNX model",
-    "legged/lite3/golden.npz": ARRAYS,
-    "legged/lite3/rollout_50hz.npz": ARRAYS,
-    "legged/go2_isaaclab/golden.npz": ARRAYS,
-    "legged/isaaclab_env_yaml/golden.npz": ARRAYS,
-    "legged/leapp/lite3_velocity_initial_values.safetensors": ARRAYS,
-    "act/golden.npz": ARRAYS,
-    "act/so100_new": "LeRobot checkpoint",
-    "act/so100_old": "LeRobot checkpoint",
-    "act/dual_arm": "LeRobot checkpoint",
-    "act/dataset_v3": "LeRobot dataset",
 }
-
-
-def saved_npz(folder: Path) -> Path:
-    np.savez(folder / "a.npz", allow_pickle=False, obs=np.ones((2, 3)))
-    return folder / "a.npz"
-
-
-def saved_npy(folder: Path) -> Path:
-    np.save(folder / "a.npy", np.ones((2, 3)))
-    return folder / "a.npy"
-
-
-def saved_tensors(folder: Path) -> Path:
-    save_file({"a": np.ones(3, np.float32)}, folder / "a.safetensors")
-    return folder / "a.safetensors"
 
 
 FILES: dict[str, Callable[[Path], Path]] = {
-    "arrays": saved_npz,
-    "one array": saved_npy,
-    "tensors": saved_tensors,
     "RKNN": lambda folder: rknn(folder / "a.rknn"),
     "ONNX": lambda folder: save_policy(folder / "a.onnx", 3, 2),
-    "LeRobot checkpoint": lambda folder: lerobot_files(folder) / "config.json",
-    "LeRobot dataset": lambda folder: write_dataset_outside(folder) / "meta" / "info.json",
 }
-FOLDERS = {"config.json": 1, "info.json": 2}
-"""How far above the file that describes it the folder is."""
 
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
     file = FILES[kind](tmp_path)
     whole = file.read_bytes()
-    path = file.parents[FOLDERS[file.name] - 1] if file.name in FOLDERS else file
     for length in range(0, len(whole), 3):
         file.write_bytes(whole[:length])
         with pytest.raises(PolicyError, match="expected"):
-            inspect_path(path)
+            inspect_path(file)
 
 
 @pytest.mark.fuzz
@@ -109,24 +61,13 @@ def test_a_changed_file_is_shown_or_refused(
 ) -> None:
     with TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder:
         file = FILES[kind](Path(folder))
-        path = file.parents[FOLDERS[file.name] - 1] if file.name in FOLDERS else file
         file.write_bytes(data.draw(changed_bytes(file.read_bytes())))
         with suppress(PolicyError), bounded(cpu_s=5):
-            inspection_parts(inspect_path(path))
+            inspection_parts(inspect_path(file))
 
 
-@pytest.mark.parametrize(
-    ("make", "name", "kind"),
-    [
-        (saved_npz, "a.pt", ARRAYS),
-        (saved_npy, "a.rknn", ARRAYS),
-        (lambda folder: rknn(folder / "a.rknn"), "a.onnx", "RKNN model"),
-    ],
-)
-def test_content_decides_before_the_name(
-    tmp_path: Path, make: Callable[[Path], Path], name: str, kind: str
-) -> None:
-    assert inspect_path(make(tmp_path).rename(tmp_path / name)).kind == kind
+def test_content_decides_before_the_name(tmp_path: Path) -> None:
+    assert inspect_path(rknn(tmp_path / "a.onnx")).kind == "RKNN model"
 
 
 def test_a_compiled_model_shows_what_its_header_says(tmp_path: Path) -> None:
@@ -142,7 +83,6 @@ def test_a_compiled_model_shows_what_its_header_says(tmp_path: Path) -> None:
         ("a.rknn", b"<!DOCTYPE html><html>"),
         ("a.onnx", b""),
         ("a.pkl", b"\x80\x04K\x01."),
-        ("config.json", b"[" * 100_000),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -151,7 +91,7 @@ def test_what_stands_in_the_place_of_a_file_is_named(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with refusal(ToolError):
-        inspect_path(tmp_path if name == "config.json" else tmp_path / name)
+        inspect_path(tmp_path / name)
 
 
 def test_without_torch_a_checkpoint_is_refused_with_the_remedy(
@@ -167,56 +107,6 @@ def test_without_torch_a_checkpoint_is_refused_with_the_remedy(
 @pytest.mark.parametrize(("place", "kind"), REAL.items())
 def test_real_files_are_what_they_are(shared_data: Path, place: str, kind: str) -> None:
     assert inspect_path(shared_data / place).kind == kind
-
-
-@pytest.mark.real_data
-def test_a_real_checkpoint_is_refused_only_where_its_weights_are_left_out(
-    shared_data: Path,
-) -> None:
-    whole = inspect_path(shared_data / "act" / "so100_new")
-    assert (whole.problems, whole.suspicions) == ([], [])
-    cut, old = (inspect_path(shared_data / "act" / name) for name in ("dual_arm", "so100_old"))
-    assert cut.suspicions == []
-    for (problem,) in (cut.problems, old.problems):
-        assert problem.startswith("model.safetensors")
-    (statistics,) = old.suspicions
-    assert "statistics" in statistics
-
-
-OBS = np.random.default_rng(0).normal(size=(20, 3))
-
-
-def inspected_arrays(folder: Path, **arrays: Tensor) -> InspectionReport:
-    np.savez(folder / "a.npz", allow_pickle=False, **arrays)
-    return inspect_path(folder / "a.npz")
-
-
-REPEATED = np.concatenate([OBS, OBS[:4]])
-REPEATED[:, 1] = 7.0
-
-
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        {"mean": np.zeros(4), "std": np.array([1.0, 0.0, 1e5])},
-        {"obs": REPEATED, "actions": OBS},
-        {"obs": np.ones((3, 20))},
-    ],
-    ids=["statistics", "rows", "many columns"],
-)
-def test_what_cannot_be_or_says_little_is_suspicious(
-    tmp_path: Path, arrays: dict[str, Tensor]
-) -> None:
-    check_wording(*inspected_arrays(tmp_path, **arrays).suspicions)
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".npy"])
-def test_objects_are_refused(tmp_path: Path, suffix: str) -> None:
-    objects = np.array([{"a": 1}, None], dtype=object)
-    with (tmp_path / f"a{suffix}").open("wb") as file:
-        (np.save if suffix == ".npy" else np.savez)(file, objects)
-    with refusal(ToolError):
-        inspect_path(tmp_path / f"a{suffix}")
 
 
 POLICY = "BPU_ACTPolicy_TransformerLayers"
@@ -309,93 +199,3 @@ def test_what_could_not_be_fed_to_a_policy_is_suspicious(inspected_bag: Inspect,
     said = ODD_MESSAGES[case]
     (found,) = inspected_bag(*said).suspicions
     check_wording(found)
-
-
-def checkpoint_suspicions(folder: Path) -> None:
-    """Check what is said to be suspicious."""
-    check_wording(*inspect_path(folder).suspicions)
-
-
-def replace_tensors(file: Path, **changed: F32 | None) -> None:
-    """Replace tensors of a file; None takes one out."""
-    merged = {**load_file(file), **changed}
-    save_file({name: value for name, value in merged.items() if value is not None}, file)
-
-
-def test_a_checkpoint_shows_its_features_and_nothing_suspicious(tmp_path: Path) -> None:
-    report = inspect_path(lerobot_files(tmp_path))
-    assert report.kind == "LeRobot checkpoint"
-    assert ("type", "act") in report.rows
-    assert ("chunk_size", "10") in report.rows
-    shown = ("state", "camera", "action", "parameters", "statistics")
-    check_wording(*(dict(report.rows)[name] for name in shown))
-    assert report.suspicions == []
-
-
-def test_statistics_inside_the_weights_are_found_and_no_parameters(tmp_path: Path) -> None:
-    report = inspect_path(old_checkpoint(tmp_path))
-    check_wording(*(dict(report.rows)[name] for name in ("statistics", "parameters")))
-    assert report.suspicions == []
-
-
-def test_broken_statistics_are_named_where_they_are(tmp_path: Path) -> None:
-    std = np.array([1.0, 0.0], np.float32)
-    replace_tensors(
-        lerobot_files(tmp_path) / NORMALISER, **{f"{STATE}.std": std, f"{CAMERA}.mean": None}
-    )
-    checkpoint_suspicions(tmp_path)
-    replace_tensors(
-        tmp_path / UNNORMALISER,
-        **{
-            f"{ACTION}.min": np.full(3, np.nan, np.float32),
-            f"{ACTION}.max": np.ones(2, np.float32),
-        },
-    )
-    checkpoint_suspicions(tmp_path)
-    flat = {f"{ACTION}.{end}": -np.ones(3, np.float32) for end in ("min", "max")}
-    replace_tensors(tmp_path / UNNORMALISER, **flat)
-    checkpoint_suspicions(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "change", [{"n_action_steps": 11}, {"temporal_ensemble_coeff": 0.01}, {"output_features": {}}]
-)
-def test_steps_and_features_that_do_not_fit_are_named(
-    tmp_path: Path, change: dict[str, object]
-) -> None:
-    checkpoint_suspicions(lerobot_files(tmp_path, config={**CONFIG, **change}))
-
-
-@pytest.mark.parametrize(
-    "name", ["model.safetensors", NORMALISER, UNNORMALISER, "policy_preprocessor.json"]
-)
-def test_files_that_are_missing_or_cut_off_are_named(tmp_path: Path, name: str) -> None:
-    file = lerobot_files(tmp_path) / name
-    file.write_bytes(file.read_bytes()[:-9])
-    check_wording(*inspect_path(tmp_path).problems)
-    file.unlink()
-    check_wording(*inspect_path(tmp_path).problems)
-
-
-@pytest.mark.parametrize("config", [{"input_shapes": {}}, {"model_type": "bert"}, []])
-def test_other_configurations_are_refused(tmp_path: Path, config: object) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with refusal(ToolError):
-        inspect_path(tmp_path)
-
-
-def test_a_dataset_shows_its_size_and_features_and_nothing_suspicious(tmp_path: Path) -> None:
-    report = inspect_path(write_dataset_outside(tmp_path))
-    assert report.kind == "LeRobot dataset"
-    rows = dict(report.rows)
-    assert rows["episodes"] == "2"
-    check_wording(rows["rate"], rows[STATE], rows[CAMERA])
-    assert report.suspicions == []
-
-
-def test_a_recording_that_was_not_finished_is_named(tmp_path: Path) -> None:
-    file = write_dataset_outside(tmp_path) / "data" / "file.parquet"
-    file.write_bytes(file.read_bytes()[:-1])
-    (tmp_path / "images").mkdir()
-    (tmp_path / "videos" / CAMERA / "file.mp4").write_bytes(b"")
-    check_wording(*inspect_path(tmp_path).suspicions)

@@ -11,14 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from policy_inference.machine.clocks import DeviceClock, clock_values, device_clock
 from policy_inference.machine.machine import Machine
-from policy_inference.machine.telemetry import (
-    DeviceClock,
-    clock_values,
-    device_clock,
-    hottest,
-    temperature_values,
-)
+from policy_inference.machine.telemetry import hottest, temperature_values
 
 CORES = "/sys/devices/system/bpu/bpu[0-9]*"
 # Board names in the device tree or in the vendor's own file; S100P before S100.

@@ -12,9 +12,9 @@ from policy_inference.backends.bpu.device import CORES, board_march, bpu_clock, 
 from policy_inference.backends.bpu.failures import INSTALL, MARCHES
 from policy_inference.backends.bpu.pyeasy import PACKAGES
 from policy_inference.backends.bpu.runtime import FAMILIES, HBM_RUNTIME, PYEASY_DNN
+from policy_inference.machine.clocks import clock_finding
 from policy_inference.machine.machine import Finding, Machine, module_found
 from policy_inference.machine.system import in_container
-from policy_inference.machine.telemetry import clock_finding
 
 
 def examine_bpu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding]:

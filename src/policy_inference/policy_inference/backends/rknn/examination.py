@@ -11,6 +11,12 @@ from pathlib import Path
 from policy_core.bundle.contract import Artifact
 from policy_inference.backends.rknn.failures import MOUNTS, board_chips
 from policy_inference.backends.rknn_file import chip
+from policy_inference.machine.clocks import (
+    DeviceClock,
+    clock_finding,
+    clock_values,
+    device_clock,
+)
 from policy_inference.machine.machine import (
     Finding,
     Machine,
@@ -19,13 +25,7 @@ from policy_inference.machine.machine import (
     parse_version,
 )
 from policy_inference.machine.system import in_container
-from policy_inference.machine.telemetry import (
-    DeviceClock,
-    clock_finding,
-    clock_values,
-    device_clock,
-    temperature_values,
-)
+from policy_inference.machine.telemetry import temperature_values
 
 LIBRARY, RENDER_NODE = "librknnrt.so", "renderD129"
 PACKAGE = "rknn-toolkit-lite2"

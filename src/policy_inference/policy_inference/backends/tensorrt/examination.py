@@ -13,6 +13,12 @@ from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
 from policy_inference.backends.tensorrt.device import INSTALL as INSTALL_CUDA
 from policy_inference.backends.tensorrt.library import INSTALL as INSTALL_TENSORRT
 from policy_inference.backends.tensorrt.plans import PLAN_SUFFIXES
+from policy_inference.machine.clocks import (
+    DeviceClock,
+    clock_finding,
+    clock_values,
+    device_clock,
+)
 from policy_inference.machine.machine import (
     Finding,
     Machine,
@@ -21,13 +27,7 @@ from policy_inference.machine.machine import (
     parse_version,
 )
 from policy_inference.machine.system import in_container
-from policy_inference.machine.telemetry import (
-    DeviceClock,
-    clock_finding,
-    clock_values,
-    device_clock,
-    temperature_values,
-)
+from policy_inference.machine.telemetry import temperature_values
 
 # A graphics card, a Jetson's GPU by its older and its newer driver, Windows' GPU under WSL 2.
 _DEVICES = ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/nvgpu/igpu0/*", "/dev/dxg")
