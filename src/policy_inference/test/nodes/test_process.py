@@ -16,7 +16,6 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
-from policy_core.interfaces import Mode
 from testkit.wording import check_wording
 
 from .harness import DEADLINE_S, Robot, is_damp, logged_in
