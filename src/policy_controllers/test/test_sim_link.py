@@ -5,8 +5,6 @@
 `make test-cpp` builds the program and runs these tests.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

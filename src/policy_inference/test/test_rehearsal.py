@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bundle is read in a process with limits before a node reads it."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workers: they end with the process that started them, and leave nothing behind."""
 
-from __future__ import annotations
-
 import functools
 import logging
 import os

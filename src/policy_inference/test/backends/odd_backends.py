@@ -26,10 +26,7 @@ class Odd(BackendBase):
     name = "odd"
     holds_gil = True
     warm_up_runs = 1
-    options: Mapping[str, str] = {
-        "factor": "what inputs are multiplied by",
-        "trace": "file that is made when it is closed",
-    }
+    options: Mapping[str, str] = {"trace": "file that is made when it is closed"}
 
     def _open(
         self, file: Path
@@ -46,13 +43,12 @@ class Odd(BackendBase):
         runtime = LONG if self._deed == "boast" else "odd"
         return [OBS], [ACTIONS], {"runtime": runtime, "device": "none"}
 
-    def _bind(self) -> None:
-        self._factor = float(self._given.get("factor", "2"))
+    def _bind(self) -> None: ...
 
     def _run(self) -> None:
         if self.inputs["obs"][0, 0] == 1.0:
             self._act()
-        np.multiply(self.inputs["obs"], self._factor, out=self.outputs["actions"])
+        np.multiply(self.inputs["obs"], 2.0, out=self.outputs["actions"])
 
     def _act(self) -> None:
         if self._deed == "die":

@@ -85,18 +85,6 @@ def test_unknown_name_lists_the_installed_ones_and_the_artifacts(
 
 
 @pytest.mark.usefixtures("vendor")
-def test_first_backend_that_opens_wins_with_the_reasons_of_those_before(
-    registry_bundle: JointBundle,
-) -> None:
-    for names in (["onnx", "vendor"], ["vendor", "onnx"]):
-        backend, reasons = open_backend(registry_bundle, names)
-        backend.close()
-        assert backend.name == "onnx"
-        assert len(reasons) == names.index("onnx")
-    check_wording(*reasons)
-
-
-@pytest.mark.usefixtures("vendor")
 def test_list_of_which_none_opens_gives_every_reason(
     registry_bundle: JointBundle, register_backends: Install
 ) -> None:
@@ -105,19 +93,12 @@ def test_list_of_which_none_opens_gives_every_reason(
         open_backend(registry_bundle, ["vendor", "npu"])
 
 
-@pytest.mark.parametrize(
-    "deed", ["raise OSError('libnpu.so: cannot open')", "import sys; sys.exit()", "def f(:"]
-)
+@pytest.mark.parametrize("deed", ["import sys; sys.exit()", "def f(:"])
 @pytest.mark.parametrize("when", ["imported", "opened"])
+@pytest.mark.usefixtures("vendor")
 def test_whatever_a_package_raises_ends_its_turn_only(
-    registry_bundle: JointBundle,
-    register_backends: Install,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    deed: str,
-    when: str,
+    registry_bundle: JointBundle, tmp_path: Path, deed: str, when: str
 ) -> None:
-    register_backends("vendor-backend", vendor="vendor_backend:VendorBackend")
     code = (
         deed
         if when == "imported"
@@ -126,7 +107,6 @@ def test_whatever_a_package_raises_ends_its_turn_only(
         )
     )
     (tmp_path / "site" / "vendor_backend.py").write_text(code, "utf-8")
-    monkeypatch.delitem(sys.modules, "vendor_backend", raising=False)
     backend, reasons = open_backend(registry_bundle, ["vendor", "onnx"])
     assert backend.name == "onnx"
     check_wording(*reasons)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What only Rockchip's board runtime does, against its double: see `rknnlite_double`."""
 
-from __future__ import annotations
-
 import json
 import logging
 import struct
@@ -105,20 +103,15 @@ def test_a_file_for_another_chip_than_the_boards_is_refused(
     open_rknn(target=target).run()
 
 
-@pytest.mark.parametrize("name", ["auto", "0_1_2"])
-def test_core_mask_reaches_the_runtime(
-    open_rknn: Start, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_core_mask_reaches_the_runtime(open_rknn: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     masks = list[int]()
     monkeypatch.setattr(RKNNLite, "init_runtime", lambda _, core_mask: masks.append(core_mask))
     with pytest.raises(BackendError):
-        open_rknn(core_mask=name)
-    assert masks == [getattr(RKNNLite, f"NPU_CORE_{name.upper()}")]
+        open_rknn(core_mask="0_1_2")
+    assert masks == [RKNNLite.NPU_CORE_0_1_2]
 
 
-@pytest.mark.parametrize(
-    ("chip", "mask"), [("rk3588", "3"), ("rk3576", "2"), ("rk3576", "0_1_2"), ("rk3566", "0")]
-)
+@pytest.mark.parametrize(("chip", "mask"), [("rk3588", "3"), ("rk3566", "0")])
 def test_a_core_that_the_chip_lacks_is_refused(open_rknn: Start, chip: str, mask: str) -> None:
     with refusal(BackendError):
         open_rknn(target=chip, made_for=chip, core_mask=mask)
@@ -129,9 +122,7 @@ def test_a_core_that_the_chip_lacks_is_refused(open_rknn: Start, chip: str, mask
     [
         {"logged": "RKNN_ERR_MALLOC_FAIL"},
         {"logged": "failed", "printed": "E RKNN: RKNN_ERR_MALLOC_FAIL\n"},
-        {"raised": OSError("/usr/lib/librknnrt.so: invalid ELF header")},
         {"raised": OSError("/usr/lib/librknnrt.so: cannot open shared object file")},
-        {"raised": AttributeError("'NoneType' object has no attribute 'format'")},
     ],
     ids=str,
 )
@@ -146,13 +137,8 @@ def test_reason_of_a_failure_and_its_remedy_are_reported(
 
 @pytest.mark.parametrize(
     "results",
-    [
-        [np.zeros((1, 4), np.float32)],
-        [np.zeros((1, 3), np.int8)],
-        [],
-        [np.zeros((1, 3), np.float32)] * 2,
-    ],
-    ids=["size", "type", "none", "two"],
+    [[np.zeros((1, 4), np.float32)], [np.zeros((1, 3), np.int8)], []],
+    ids=["size", "type", "none"],
 )
 def test_a_runtime_that_gives_something_else_than_the_contract_says_is_refused_whenever_it_does(
     open_rknn: Start, monkeypatch: pytest.MonkeyPatch, results: list[Array]
@@ -197,18 +183,9 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "rknn_lite.py", line 1, 
 @pytest.mark.parametrize(
     "said",
     [
-        "Invalid RKNN model version 6",
-        "parseRKNN: invalid RKNN_MAGIC!",
-        "RKNN_ERR_TARGET_PLATFORM_UNMATCH",
-        "RKNN_ERR_DEVICE_UNAVAILABLE",
         "RKNN_ERR_TIMEOUT",
-        "RKNN_ERR_FAIL",
-        "RKNN set core mask failed. error code: RKNN_ERR_PARAM_INVALID",
         "Please download the librknnrt.so from github and move it to directory /usr/lib/",
-        "!!! It is detected that librknnrt.so is missing in the container.",
-        "failed to open rknpu module, need to insmod rknpu dirver!",
         "E RKNN: failed to submit!, op id: 3, op name: Conv",
-        "The input[0] need 4dims input, but 2dims input buffer feed.",
         "Something else",
     ],
 )
@@ -221,23 +198,9 @@ DESCRIPTION = {
     "version": "2.5.0",
     "target_platform": ["rk3588"],
     "ori_network_platform": "ONNX",
-    "input_num": 1,
-    "output_num": 1,
     "norm_tensor": [
-        {
-            "tensor_id": 0,
-            "url": "obs",
-            "size": [1, 45],
-            "dim_num": 2,
-            "dtype": {"qnt_method": "layer", "qnt_type": "int8", "vx_type": "int8"},
-        },
-        {
-            "tensor_id": 1,
-            "url": "actions",
-            "size": [1, 12],
-            "dim_num": 2,
-            "dtype": {"qnt_method": "", "qnt_type": "", "vx_type": ""},
-        },
+        {"tensor_id": 0, "url": "obs", "size": [1, 45], "dtype": {"qnt_type": "int8"}},
+        {"tensor_id": 1, "url": "actions", "size": [1, 12], "dtype": {"qnt_type": ""}},
     ],
     "graph": [
         {"left": "input", "left_tensor_id": 0, "right": "norm_tensor", "right_tensor_id": 0},
@@ -277,17 +240,6 @@ def test_a_file_cut_off_anywhere_is_refused(rknn_path: Path) -> None:
         with pytest.raises(BackendError) as caught:
             read_rknn(rknn_path)
     check_wording(caught.value)
-
-
-@pytest.mark.parametrize(
-    "junk",
-    [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 9\n"],
-    ids=["empty", "pointer"],
-)
-def test_another_kind_of_file_is_refused(rknn_path: Path, junk: bytes) -> None:
-    rknn_path.write_bytes(junk)
-    with refusal(BackendError):
-        read_rknn(rknn_path)
 
 
 def test_a_description_of_another_layout_is_refused(rknn_path: Path) -> None:

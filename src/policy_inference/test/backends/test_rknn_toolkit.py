@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What surrounds RKNN Toolkit2 and needs no toolkit: recipes, prepared models."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import zipfile
@@ -34,7 +32,7 @@ from policy_inference.backends.rknn_toolkit.recipe import (
     write_dataset,
     write_recipe,
 )
-from policy_inference.testing.models import save, save_linear, save_recurrent, weights
+from policy_inference.testing.models import save, save_linear, save_recurrent
 from testkit.wording import check_wording, refusal
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 5)), TensorSpec(name="actions", shape=(1, 3))
@@ -113,15 +111,6 @@ def test_the_calibration_list_has_a_file_for_each_input_and_sample(tmp_path: Pat
         np.testing.assert_array_equal(sample, samples[name][7:8])
 
 
-def test_a_model_that_fits_is_the_same_function_when_prepared(tmp_path: Path) -> None:
-    source = save_linear(tmp_path / "source.onnx", 5, 3, batch="batch")
-    prepare(source, tmp_path / "prepared.onnx", SHAPES)
-    session = onnxruntime.InferenceSession(str(tmp_path / "prepared.onnx"))
-    assert session.get_inputs()[0].shape == [1, 5]
-    (found,) = session.run(None, {"obs": np.ones((1, 5), np.float32)})
-    np.testing.assert_allclose(found, np.ones((1, 5)) @ weights(5, 3), rtol=1e-5)
-
-
 def test_outputs_that_are_copies_are_computed_apart(tmp_path: Path) -> None:
     """Of two outputs with one value the toolkit drops one."""
     source = save_recurrent(tmp_path / "source.onnx", 5, 3)
@@ -171,7 +160,7 @@ def test_weights_of_gemm_are_stored_output_by_output(
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("opset", "prepared"), [(11, 11), (19, 19), (21, 19)])
+@pytest.mark.parametrize(("opset", "prepared"), [(11, 11), (21, 19)])
 def test_newer_opsets_are_converted(tmp_path: Path, opset: int, prepared: int) -> None:
     source = save_linear(tmp_path / "source.onnx", 5, 3)
     model = onnx.load(source)
@@ -224,9 +213,8 @@ def test_a_model_that_the_toolkit_cannot_take_is_refused(
         )
 
 
-@pytest.mark.parametrize("content", [b"a policy\n"], ids=["text"])
-def test_what_is_no_onnx_model_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "junk.onnx").write_bytes(content)
+def test_what_is_no_onnx_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "junk.onnx").write_bytes(b"a policy\n")
     with refusal(BackendError):
         read_tensors(tmp_path / "junk.onnx")
 
@@ -293,22 +281,8 @@ DIAGNOSED_RECIPE = Recipe(target="rk3588", precision="fp16", inputs=(), outputs=
 WORDS = [
     # The step, and what the toolkit says.
     ("import", "ModuleNotFoundError: No module named 'rknn'"),
-    ("load_onnx", "AttributeError: module 'onnx' has no attribute 'mapping'"),
     ("config", "ValueError: The quantized_dtype = 'w8a16' not support in 'rk3588'!"),
-    ("load_onnx", "ValueError: Unsupport onnx opset 20, need <= 19!"),
-    ("build", "InvalidGraph: In Node, Error No opset import for domain 'my.custom'"),
-    ("build", "ValueError: cannot convert float NaN to integer"),
-    ("build", "build: If set do_quantization = True, dataset file need be provided."),
     ("build", "ValueError: something else"),
-    ("export_rknn", "OSError: [Errno 28] No space left on device"),
-    ("config", "Please set it according to the actual platform!"),
-    ("build", "Dataset file nope.txt not found!"),
-    (
-        "init_runtime",
-        "RKNN model that loaded by 'load_rknn' not support inference on the simulator, please set "
-        "'target' first!",
-    ),
-    ("accuracy_analysis", "something else"),
 ]
 
 

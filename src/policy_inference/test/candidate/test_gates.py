@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of a shadow are those of its compared ticks, and gates tell rounding from faults."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

@@ -5,6 +5,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -19,17 +20,7 @@ from testkit.kernel.contracts import DEFAULT, quat_xyzw
 from testkit.kernel.robots import PERIOD_NS, Robot
 from testkit.wording import check_wording
 
-NO_GATES: Mapping[str, None] = {
-    "falls": None,
-    "latched_faults": None,
-    "hold_share": None,
-    "tilt_rad": None,
-    "tracking_error_rad": None,
-    "torque_share": None,
-    "latency_share": None,
-    "missed_ticks_share": None,
-    "temperature_c": None,
-}
+NO_GATES = dict.fromkeys(each.name for each in fields(TrialGates))
 
 
 class Tried(Robot):
@@ -218,11 +209,9 @@ def test_slow_ticks_break_the_latency_unless_time_is_simulated() -> None:
         assert (robot.broken is not None) == (not simulated)
 
 
-@pytest.mark.parametrize(
-    ("gate", "off"), [("tracking_error_rad", math.nan), ("tracking_error_rad", 1e200)]
-)
-def test_figure_that_is_no_number_any_more_breaks_its_gate(gate: str, off: float) -> None:
-    robot = Tried(gate, 0.9, after_s=0.1)
+@pytest.mark.parametrize("off", [math.nan, 1e200])
+def test_figure_that_is_no_number_any_more_breaks_its_gate(off: float) -> None:
+    robot = Tried("tracking_error_rad", 0.9, after_s=0.1)
     with np.errstate(all="ignore"):
         robot.run(1)
         robot.off = off

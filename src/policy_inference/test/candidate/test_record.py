@@ -230,8 +230,6 @@ class TestWhatANodeTakes:
         assert trial_of_bundle("walker@1.1.0") == newest_of(journal)
         assert trial_of_bundle("walker@1.0.0") is None
         assert trial_of_bundle("other") is None
-
-    def test_path_has_no_trial(self, journal: Path) -> None:
         assert trial_of_bundle(str(journal.parent)) is None
 
     def test_version_that_failed_is_refused_by_its_number(self, journal: Path) -> None:

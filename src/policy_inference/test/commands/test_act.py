@@ -2,18 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verb `act`: what it refuses, and what it starts."""
 
-from __future__ import annotations
-
 import signal
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-import rclpy
 from policy_msgs.msg import JointCommand
 
 from policy_inference.commands.act import ros_arguments
@@ -22,11 +17,10 @@ from policy_inference.nodes.act_policy_node import ActPolicyNode
 from policy_store.signals import SIGNALLED
 from testkit.wording import check_wording
 
+from ..launch.conftest import CommandRun
 from ..nodes.arm import Arm
 from ..nodes.colour_bundle import RATE_HZ, write_colours
-from ..nodes.harness import StageOf
-
-WITHIN_S = 30.0
+from ..nodes.harness import staged
 
 
 @pytest.fixture
@@ -37,13 +31,7 @@ def colours(tmp_path: Path) -> Path:
 
 class TestRefused:
     @pytest.mark.parametrize(
-        "given",
-        [
-            "--fps 30",
-            "--camera laptop=/dev/video0",
-            "--camera front",
-            "--camera front=0 --camera wrist=0",
-        ],
+        "given", ["--fps 30", "--camera laptop=/dev/video0", "--camera front=0 --camera wrist=0"]
     )
     def test_what_does_not_fit_the_contract_is_named_before_anything_starts(
         self, colours: Path, caplog: pytest.LogCaptureFixture, given: str
@@ -63,102 +51,46 @@ def test_arguments_of_a_node_keep_their_types() -> None:
     assert found == expected.split()
 
 
-class ActCommand:
-    """The command in a process of its own, and what it says."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.said = ""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "policy_inference.commands.main", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self._came = threading.Condition()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def hears(self, text: str) -> None:
-        with self._came:
-            assert self._came.wait_for(lambda: text in self.said, WITHIN_S), self.said
-
-    def is_sent(self, number: signal.Signals) -> int:
-        self._process.send_signal(number)
-        return self._process.wait(WITHIN_S)
-
-    def has_ended(self) -> None:
-        """Wait for the end of all that it started, which talks into the same pipe."""
-        self._reader.join(WITHIN_S)
-        assert not self._reader.is_alive(), self.said
-
-    def close(self) -> None:
-        try:
-            if self._process.poll() is None:
-                self.is_sent(signal.SIGTERM)
-        finally:
-            # A test that failed must leave nothing that talks to others: nodes end with it.
-            self._process.kill()
-            self._process.wait()
-            self.has_ended()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
-                with self._came:
-                    self.said += line
-                    self._came.notify_all()
-
-
 @pytest.fixture
 def lockstep_arm(capfd: pytest.CaptureFixture[str]) -> Iterator[Arm]:
     """An arm with two cameras, in lockstep."""
-    rclpy.init(args=[])
-    stage = StageOf(Arm, ActPolicyNode, lambda: capfd.readouterr().err)
-    yield stage.robot
-    stage.close()
-    rclpy.shutdown()
+    with staged(Arm, ActPolicyNode, lambda: capfd.readouterr().err) as stage:
+        yield stage.robot
 
 
-@pytest.fixture
-def start() -> Iterator[Callable[..., ActCommand]]:
-    """Start the command; it ends with the test."""
-    with ExitStack() as commands:
-
-        def start_one(words: str) -> ActCommand:
-            command = ActCommand(*words.split())
-            commands.callback(command.close)
-            return command
-
-        yield start_one
+@contextmanager
+def started(words: str) -> Iterator[CommandRun]:
+    """Start the command; whatever runs at the end is killed."""
+    command = [sys.executable, "-m", "policy_inference.commands.main", *words.split()]
+    with closing(CommandRun(*command)) as run:
+        yield run
 
 
 @pytest.mark.ros
-def test_node_and_cameras_start_and_end_together(
-    start: Callable[..., ActCommand], colours: Path
-) -> None:
-    command = start(
+def test_node_and_cameras_start_and_end_together(colours: Path) -> None:
+    with started(
         f"act --bpu-act-path {colours} --fps {RATE_HZ} --n-action-steps 4 --inference-time 1000 "
         "--camera front=/dev/video97 --ros-args -p fade_s:=0.1"
-    )
-    command.hears("ros2 service call /act_policy_node/stand std_srvs/srv/Trigger")
-    command.hears("asynchronous: 4 of 10 steps of a chunk, 0.20 s")
-    command.hears("[front.usb_camera]: /dev/video97: expected a camera, found nothing")
-    assert command.is_sent(signal.SIGINT) == SIGNALLED + signal.SIGINT
-    command.has_ended()
-    assert "DAMP:" in command.said
-    assert "Traceback" not in command.said
+    ) as command:
+        command.hears(
+            "ros2 service call /act_policy_node/stand std_srvs/srv/Trigger",
+            "asynchronous: 4 of 10 steps of a chunk, 0.20 s",
+            "[front.usb_camera]: /dev/video97: expected a camera, found nothing",
+        )
+        command.process.send_signal(signal.SIGINT)
+        assert command.wait_for_end() == SIGNALLED + signal.SIGINT
+    assert "DAMP:" in command.output
+    assert "Traceback" not in command.output
 
 
 @pytest.mark.ros
 def test_arm_in_run_gets_the_fault_command_whatever_ends_the_command(
-    start: Callable[..., ActCommand], colours: Path, lockstep_arm: Arm
+    colours: Path, lockstep_arm: Arm
 ) -> None:
-    command = start(f"act --bundle {colours} --ros-args -p use_sim_time:=true")
-    lockstep_arm.runs()
-    last = lockstep_arm.commands[-1].sequence
-    command.is_sent(signal.SIGKILL)
-    command.has_ended()
+    with started(f"act --bundle {colours} --ros-args -p use_sim_time:=true") as command:
+        lockstep_arm.runs()
+        last = lockstep_arm.commands[-1].sequence
+        command.process.kill()
+        command.wait_for_end()
     lockstep_arm.until(lambda: lockstep_arm.commands[-1].sequence > last, "the fault command")
     assert lockstep_arm.commands[-1].mode == JointCommand.MODE_HOLD_MEASURED

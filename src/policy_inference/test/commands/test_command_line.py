@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all commands share: arguments, and the exit status after a signal."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plan of a controller that runs without Python: what it holds, and what has none."""
 
-from __future__ import annotations
-
 import zlib
 from pathlib import Path
 from typing import Any

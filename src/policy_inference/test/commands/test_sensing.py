@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which nodes the inputs of a bundle need, for the launch files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

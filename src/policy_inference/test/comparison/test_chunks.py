@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of chunks: by joint and in rad, the precision that counts, what shows a collapse."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -135,12 +133,7 @@ def test_few_values_of_a_joint_one_answer_to_all_and_nan_fail_their_check(
 
 @pytest.mark.parametrize(
     ("as_is", "swapped", "holds", "change"),
-    [
-        (0.0, 0.4, True, 0.4),
-        (0.05, 0.4, True, 0.35),
-        (0.4, 0.0, False, 0.4),
-        (0.0, 1e-6, True, 1e-6),
-    ],
+    [(0.0, 0.4, True, 0.4), (0.4, 0.0, False, 0.4), (0.0, 1e-6, True, 1e-6)],
 )
 def test_cameras_are_swapped_where_that_fits_better(
     chunks: F64, as_is: float, swapped: float, holds: bool, change: float

@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot whose ticks are recorded."""
 
-from __future__ import annotations
-
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.ring import FlightTick, Ring
 from policy_inference.flight.sensors import IMU, JOINT_STATES
 from policy_inference.flight.tap import Tap
+from testkit.edits import Edits
 from testkit.kernel.contracts import bundle_of
 from testkit.kernel.robots import Fields, Robot, Targets
 
@@ -33,7 +32,7 @@ RING_SIZE = 30
 class Flyer(Robot):
     """A robot with a ring; each tick has a message of its own on each topic."""
 
-    def __init__(self, changes: Mapping[str, object] | None = None, size: int = RING_SIZE) -> None:
+    def __init__(self, changes: Edits | None = None, size: int = RING_SIZE) -> None:
         super().__init__(changes)
         self.limits = limits_in_force(self.contract, StricterLimits())
         self.bundle, self.tap = bundle_of(self.contract), Tap(self.backend)

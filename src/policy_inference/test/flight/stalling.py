@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A disk that stops answering, as an SD card or a file server that is gone."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recorder: what makes it write, what a recording has, and what it says where it cannot."""
 
-from __future__ import annotations
-
 import errno
 import os
 import tempfile
@@ -14,17 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_core.errors import PolicyError, RefusedError
+from policy_core.errors import RefusedError
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
 from policy_inference.flight import recorder
-from policy_inference.flight.message_types import message_types
-from policy_inference.flight.recorder import (
-    News,
-    RecordingFolder,
-    RecordingWriter,
-    recording_name,
-)
+from policy_inference.flight.recorder import News, RecordingFolder, RecordingWriter, recording_name
 from policy_inference.flight.recording import Recording, free_place
 from policy_inference.flight.ring import FlightTick
 from testkit.disks import small_disk
@@ -314,13 +306,6 @@ class TestTrouble:
                     os.seteuid(0)
                 assert problem.startswith(f"{wanted}: ")
                 check_wording(problem.removeprefix(str(folder)))
-
-    def test_definitions_that_are_not_there(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
-        with refusal(PolicyError):
-            message_types()
 
 
 class TestFiles:

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ring: what it keeps of a tick, how far back, and that a copy is never of two ticks."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -298,35 +296,6 @@ def flying_arm() -> RecordedArm:
     arm = RecordedArm()
     arm.run()
     return arm
-
-
-def test_results_are_in_the_ticks_in_which_they_arrived(flying_arm: RecordedArm) -> None:
-    asked, waiting, arrived = (flying_arm.recorded() for _ in range(3))
-    assert [len(tick.moment.results) for tick in (asked, waiting, arrived)] == [0, 0, 1]
-    (result,) = arrived.moment.results
-    assert result.asked_ns == result.observation_ns == asked.moment.now_ns
-    assert result.ended_ns - result.began_ns == round(LATENCY_S * 1e9)
-    assert result.chunk is not None
-    np.testing.assert_allclose(result.chunk, ramp(0)[0], atol=1e-7)
-    assert result.chunk.shape == (STEPS, 3)
-    np.testing.assert_array_equal(result.state, asked.state)
-    assert result.error == ""
-    assert waiting.target is None
-    assert arrived.target is not None
-    assert arrived.moment.policy_ns == arrived.moment.now_ns
-
-
-def test_granted_requests_are_in_the_tick_that_follows_them() -> None:
-    arm = RecordedArm()
-    arm.recorded()
-    arm.now_ns += 5 * MS
-    arm.controller.stand()
-    at_ns = arm.now_ns
-    ticks = [arm.recorded() for _ in range(4)]
-    assert [tick.moment.granted for tick in ticks] == [(("stand", at_ns),), (), (), ()]
-    assert {tick.moment.policy_ns for tick in ticks} == {0}
-    arm.controller.run()
-    assert [name for name, _ in arm.recorded().moment.granted] == ["run"]
 
 
 def test_the_reason_of_a_failed_inference_is_kept(flying_arm: RecordedArm) -> None:

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages made from a simulation's values are those that a robot's readers understand."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from policy_inference.flight.sensors import (
     SensorMessages,
 )
 from policy_inference.messages.readers import stamp_ns, state_reader
-from testkit.kernel.contracts import contract_of
+from testkit.kernel.contracts import observed
 from testkit.kernel.robots import UPRIGHT
 
 from .flying import TYPES
@@ -33,15 +31,6 @@ MESSAGES = SensorMessages(TYPES)
 
 def decoded_as(topic: Topic, data: bytes) -> Any:
     return TYPES.deserialize_cdr(data, topic.type)
-
-
-@pytest.fixture
-def state_of_all_sensors() -> RobotState:
-    terms = [
-        {"term": term}
-        for term in ("base_lin_vel", "base_ang_vel", "projected_gravity", "joint_pos", "joint_vel")
-    ]
-    return RobotState(contract_of({"observations": {"obs": {"terms": terms}}}))
 
 
 @pytest.mark.parametrize(
@@ -69,15 +58,17 @@ def state_of_all_sensors() -> RobotState:
     ],
 )
 def test_reader_of_a_robots_messages_reads_these(
-    state_of_all_sensors: RobotState, topic: Topic, data: bytes, fields: dict[str, list[float]]
+    topic: Topic, data: bytes, fields: dict[str, list[float]]
 ) -> None:
+    terms = ("base_lin_vel", "base_ang_vel", "projected_gravity", "joint_pos", "joint_vel")
+    state = RobotState(observed([{"term": term} for term in terms]))
     message = decoded_as(topic, data)
     assert stamp_ns(message) == STAMP_NS
-    reader = state_reader(topic.name, ("hip", "knee", "ankle"), state_of_all_sensors)
+    reader = state_reader(topic.name, ("hip", "knee", "ankle"), state)
     assert reader.message == topic.type
     reader.read(message)
     for field, values in fields.items():
-        np.testing.assert_array_equal(state_of_all_sensors[field], np.array(values))
+        np.testing.assert_array_equal(state[field], np.array(values))
 
 
 def test_values_that_no_policy_reads_are_there_too() -> None:

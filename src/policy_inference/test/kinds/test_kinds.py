@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every kind of policy offers a host, for each kind."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path

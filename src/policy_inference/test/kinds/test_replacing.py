@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which bundles a policy in use may be replaced by."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs `ros2 launch` as a user does, in a terminal's process group of its own."""
 
-from __future__ import annotations
-
 import os
 import queue
 import re
@@ -12,17 +10,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
 import pytest
 
 
-class LaunchRun:
-    """One `ros2 launch` of this package and what it prints."""
+class CommandRun:
+    """A command in a process group of its own, and what it prints."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *command: str) -> None:
         self.output = ""
-        self._process = subprocess.Popen(
-            ["ros2", "launch", "policy_inference", *arguments],
+        self.process = subprocess.Popen(
+            command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -38,16 +37,22 @@ class LaunchRun:
         while (line := self._next_line(deadline)) is not None:
             if re.search(pattern, line):
                 return line
-        pytest.fail(f"`ros2 launch` printed no line like {pattern!r}:\n{self.output}")
+        pytest.fail(f"it printed no line like {pattern!r}:\n{self.output}")
+
+    def hears(self, *words: str, timeout_s: float = 60.0) -> None:
+        """Wait until all these words were printed."""
+        deadline = time.monotonic() + timeout_s
+        while not all(word in self.output for word in words):
+            assert self._next_line(deadline) is not None, f"not heard {words}:\n{self.output}"
 
     def wait_for_end(self, timeout_s: float = 30.0) -> int:
         deadline = time.monotonic() + timeout_s
         while self._next_line(deadline) is not None:
             pass
         try:
-            return self._process.wait(max(0.0, deadline - time.monotonic()))
+            return self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            pytest.fail(f"`ros2 launch` did not end:\n{self.output}")
+            pytest.fail(f"it did not end:\n{self.output}")
 
     def refuses(self, *words: str) -> None:
         """Require that it ends before anything starts, with a line that has all these words."""
@@ -71,12 +76,12 @@ class LaunchRun:
 
     def send(self, number: signal.Signals) -> None:
         """Signal the whole group, as the terminal does."""
-        os.killpg(self._process.pid, number)
+        os.killpg(self.process.pid, number)
 
     def close(self) -> None:
-        if self._process.poll() is None:
+        if self.process.poll() is None:
             self.send(signal.SIGKILL)
-        self._process.wait()
+        self.process.wait()
         self._reader.join()
 
     def _next_line(self, deadline: float) -> str | None:
@@ -88,23 +93,17 @@ class LaunchRun:
         return line
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
             for line in lines:
                 self._lines.put(line)
         self._lines.put(None)
 
 
 @pytest.fixture
-def launch() -> Iterator[Callable[..., LaunchRun]]:
+def launch() -> Iterator[Callable[..., CommandRun]]:
     """Start launch files; whatever runs at the test's end is killed."""
     pytest.importorskip("launch_ros", reason="launch_ros is not installed (no wheels of it)")
-    runs: list[LaunchRun] = []
-
-    def start(*arguments: str) -> LaunchRun:
-        runs.append(LaunchRun(*arguments))
-        return runs[-1]
-
-    yield start
-    for run in runs:
-        run.close()
+    command = ("ros2", "launch", "policy_inference")
+    with ExitStack() as runs:
+        yield lambda *words: runs.enter_context(closing(CommandRun(*command, *words)))

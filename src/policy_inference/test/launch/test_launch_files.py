@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-from __future__ import annotations
-
 import os
 import re
 import signal
@@ -82,9 +80,7 @@ def test_estimator_replaces_the_odometry_of_a_simulated_robot_except_for_the_per
     from .talk import Talk
 
     bundle = write_sensing_bundle(tmp_path / "bundle", SEES_GROUND, ESTIMATES)
-    run = launch(
-        *("joint_policy.launch.py", f"bundle:={bundle}", "robot:=sim", "namespace:=one"),
-    )
+    run = launch(*("joint_policy.launch.py", f"bundle:={bundle}", "robot:=sim", "namespace:=one"))
     with Talk("/one") as talk:
         talk.wait_until(lambda: talk.publishers("odom") == ["velocity_estimator_node"])
         talk.wait_until(lambda: talk.publishers("perception/odom") == ["sim_node"])

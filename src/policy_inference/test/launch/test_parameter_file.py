@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from importlib import import_module

@@ -5,8 +5,6 @@
 The kernel's part runs in processes of their own: limits that were lowered do not rise again.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -58,11 +56,8 @@ def test_cores_are_read_as_taskset_writes_them(text: str, chosen: tuple[int, ...
 
 @pytest.mark.parametrize(
     "text",
-    [
-        *("", "-", "a", "1-", "-1", "0-1-2", "0,", "²", "٣", "0-٣", "0x1"),
-        # Of cores that no machine has.
-        *("1024", "0-1024", "999999999999999999999", "1-0", "9" * 5000, "0-" + "9" * 5000),
-    ],
+    # The last are of cores that no machine has.
+    ["", "a", "0-1-2", "²", "0x1", "1-0", "1024", "9" * 5000],
     ids=lambda text: text[:30],
 )
 def test_what_is_no_list_of_cores_is_refused(text: str) -> None:

@@ -10,9 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from policy_core.bundle.contract import JointContract
 from policy_core.errors import RobotError
-from policy_core.interfaces import F64
 from policy_core.observation.state import RobotState
 from policy_inference.messages.readers import (
     JointOrder,
@@ -25,7 +23,6 @@ from policy_inference.messages.readers import (
 from testkit.kernel.contracts import JOINTS, contract_of, observed
 from testkit.wording import refusal
 
-NAN = math.nan
 NAMES = ["left", "right"]
 TWO_JOINTS = {
     "joints.names": NAMES,
@@ -33,10 +30,6 @@ TWO_JOINTS = {
     "stand.position": 0.0,
     "action.terms": [{"joints": NAMES, "kind": "position"}],
 }
-
-
-def with_scan() -> JointContract:
-    return observed([{"term": "external", "topic": "scan", "size": 3}])
 
 
 @pytest.fixture
@@ -77,13 +70,6 @@ def scan_message(values: Sequence[float]) -> SimpleNamespace:
 
 
 class TestJointState:
-    def test_values_go_by_name_whatever_the_order(self, legs_state: RobotState) -> None:
-        JointStateReader(NAMES, legs_state).read(
-            joint_message(["right", "left"], [1.0, 2.0], [3.0, 4.0])
-        )
-        assert legs_state["joint_pos"].tolist() == [2.0, 1.0]
-        assert legs_state["joint_vel"].tolist() == [4.0, 3.0]
-
     @pytest.mark.parametrize(
         ("names", "position", "velocity"),
         [
@@ -102,10 +88,6 @@ class TestJointState:
             reader.read(joint_message(names, position, velocity))
         assert legs_state["joint_pos"].tolist() == [0.1, 0.2]
         assert legs_state["joint_vel"].tolist() == [0.3, 0.4]
-
-    def test_nan_goes_through_to_the_guard(self, legs_state: RobotState) -> None:
-        JointStateReader(NAMES, legs_state).read(joint_message(NAMES, [1.0, NAN], [0.0, 0.0]))
-        assert math.isnan(legs_state["joint_pos"][1])
 
 
 class TestImu:
@@ -129,11 +111,8 @@ class TestImu:
             reader.read(message)
         assert legs_state["ang_vel_body"][0] == 1.0
 
-    @pytest.mark.parametrize("value", [NAN])
-    def test_what_is_not_finite_goes_through_to_the_guard(
-        self, legs_state: RobotState, value: float
-    ) -> None:
-        imu_reader(legs_state).read(imu((value, 0.0, 0.0, 1.0)))
+    def test_what_is_not_finite_goes_through_to_the_guard(self, legs_state: RobotState) -> None:
+        imu_reader(legs_state).read(imu((math.nan, 0.0, 0.0, 1.0)))
         assert not math.isfinite(legs_state["quat_xyzw"][0])
 
     def test_policy_without_orientation_takes_an_imu_without_one(self) -> None:
@@ -142,20 +121,12 @@ class TestImu:
         assert state["ang_vel_body"][0] == 1.0
 
 
-def test_odometry_gives_the_velocity_in_the_body_frame() -> None:
-    state = RobotState(observed([{"term": "base_lin_vel"}]))
-    twist = SimpleNamespace(linear=vector(1.0, 2.0, 3.0))
-    state_reader("odom", NAMES, state).read(SimpleNamespace(twist=SimpleNamespace(twist=twist)))
-    assert state["lin_vel_body"].tolist() == [1.0, 2.0, 3.0]
-
-
-@pytest.mark.parametrize("values", [[], [1.0] * 4])
-def test_external_vector_of_another_size_is_refused(values: list[float]) -> None:
-    state = RobotState(with_scan())
+def test_external_vector_of_another_size_is_refused() -> None:
+    state = RobotState(observed([{"term": "external", "topic": "scan", "size": 3}]))
     reader = VectorReader("scan", state)
     reader.read(scan_message([1.0, 2.0, 3.0]))
     with refusal(RobotError):
-        reader.read(scan_message(values))
+        reader.read(scan_message([1.0] * 4))
     assert state["external:scan"].tolist() == [1.0, 2.0, 3.0]
 
 
@@ -185,11 +156,10 @@ def test_a_live_motion_is_matched_by_name_and_may_have_more_joints() -> None:
     [
         motion_frame(["tail", *JOINTS[1:]], [0.5] * 3),
         motion_frame(JOINTS, [0.5, math.nan, 0.5]),
-        motion_frame(JOINTS, [0.5] * 3, [0.0, math.inf, 0.0]),
         motion_frame(JOINTS, [0.5] * 3, []),
         motion_frame(JOINTS, [0.5] * 2),
     ],
-    ids=["other joints", "NaN", "infinite", "no velocities", "too few"],
+    ids=["other joints", "NaN", "no velocities", "too few"],
 )
 def test_a_frame_of_a_live_motion_that_does_not_fit_changes_nothing(frame: object) -> None:
     state = RobotState(contract_of(LIVE))
@@ -200,71 +170,20 @@ def test_a_frame_of_a_live_motion_that_does_not_fit_changes_nothing(frame: objec
     assert state["live_joint_pos"].tolist() == [0.1, 0.2, 0.3]
 
 
-@pytest.mark.parametrize("quat", [(0.0, 0.0, 0.0, 0.0), (0.0, 0.0, math.nan, 1.0)])
-def test_a_pose_of_a_live_motion_that_is_none_is_refused(quat: Sequence[float]) -> None:
-    terms = {"observations": {"obs": {"terms": [{"term": "motion_anchor_ori_b"}]}}}
-    motion = {"live": {"timeout_s": 0.1}, "anchor": {"body": "trunk", "chain": []}}
-    state = RobotState(contract_of({**terms, "motion": motion}))
-    reader = state_reader("motion/anchor", JOINTS, state)
-
-    def pose(values: Sequence[float]) -> object:
-        orientation = SimpleNamespace(**dict(zip("xyzw", values, strict=True)))
-        return SimpleNamespace(
-            pose=SimpleNamespace(position=vector(1.0, 2.0, 3.0), orientation=orientation)
-        )
-
-    reader.read(pose((0.0, 0.0, 0.6, 0.8)))
-    with refusal(RobotError):
-        reader.read(pose(quat))
-    assert state["live_anchor_pos"].tolist() == [1.0, 2.0, 3.0]
-    assert state["live_anchor_quat_xyzw"].tolist() == [0.0, 0.0, 0.6, 0.8]
-
-
-def test_every_input_of_a_contract_has_a_reader_of_its_type() -> None:
-    state = RobotState(
-        observed(
-            [
-                {"term": "base_ang_vel"},
-                {"term": "base_lin_vel"},
-                {"term": "external", "topic": "scan", "size": 3},
-            ]
-        )
-    )
-    assert {name: state_reader(name, NAMES, state).message for name in state.inputs} == {
-        "joint_states": "sensor_msgs/msg/JointState",
-        "imu/data": "sensor_msgs/msg/Imu",
-        "odom": "nav_msgs/msg/Odometry",
-        "scan": "std_msgs/msg/Float32MultiArray",
-    }
-
-
 def test_stamp_counts_from_the_clocks_zero_and_none_is_none() -> None:
     assert stamp_ns(SimpleNamespace(header=stamp_header(12, 345_678_901))) == 12_345_678_901
     assert stamp_ns(scan_message([])) is None
     assert stamp_ns(SimpleNamespace(header=stamp_header())) is None
 
 
-VALUES = {"hip": 1.0, "knee": 2.0, "ankle": 3.0, "gripper": 9.0}
-
-
-@pytest.fixture
-def order() -> JointOrder:
-    return JointOrder(JOINTS)
-
-
-def taken_values(order: JointOrder, *names: str) -> F64:
-    out = np.full(3, np.nan)
-    order.take(list(names), np.array([VALUES[name] for name in names]), out)
-    return out
-
-
 @pytest.mark.parametrize("names", [("hip", "gripper", "hip"), (), ("hip", "knee")], ids=",".join)
 def test_missing_and_doubled_joints_are_named_each_time_and_nothing_is_written(
-    order: JointOrder, names: tuple[str, ...]
+    names: tuple[str, ...],
 ) -> None:
-    out = np.full(3, 7.0)
+    order, out = JointOrder(JOINTS), np.full(3, 7.0)
     for _ in range(2):
         with refusal(RobotError):
             order.take(list(names), np.zeros(len(names)), out)
     assert out.tolist() == [7.0, 7.0, 7.0]
-    assert taken_values(order, "knee", "hip", "ankle").tolist() == [1.0, 2.0, 3.0]
+    order.take(["knee", "hip", "ankle"], np.array([2.0, 1.0, 3.0]), out)
+    assert out.tolist() == [1.0, 2.0, 3.0]

@@ -76,7 +76,7 @@ class Arm(Robot):
             message.header.stamp = stamp(self.now_ns)
             self.publish(self._compressed[name], name, message)
             return
-        rows = rows_of_image(image, encoding)
+        rows = image.reshape(image.shape[0], -1)  # rgb8, or named otherwise than it is
         message = Image(
             height=image.shape[0],
             width=image.shape[1],
@@ -102,19 +102,3 @@ class Arm(Robot):
 def seen_positions(front: Colour = FRONT, wrist: Colour = WRIST) -> Sequence[float]:
     """Return what the policy makes of colours in the first step, rad."""
     return [value / 255.0 for value in (*front, wrist[0])]
-
-
-def rows_of_image(image: Pixels, encoding: str) -> Pixels:
-    """Return the rows of bytes of an image in RGB, of one colour for nv12.
-
-    The formulas of ITU-R BT.601, in its studio range, written down here on their own.
-    """
-    height, width, _ = image.shape
-    if encoding == "nv12":
-        red, green, blue = image[0, 0] / 255.0
-        y = round(16 + 65.481 * red + 128.553 * green + 24.966 * blue)
-        u = round(128 - 37.797 * red - 74.203 * green + 112.0 * blue)
-        v = round(128 + 112.0 * red - 93.786 * green - 18.214 * blue)
-        luma = np.full((height, width), y, np.uint8)
-        return np.vstack([luma, np.tile(np.array([u, v], np.uint8), (height // 2, width // 2))])
-    return image.reshape(height, -1)  # rgb8, or named otherwise than it is

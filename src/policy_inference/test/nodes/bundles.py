@@ -4,7 +4,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from policy_inference.testing.models import save_linear, weights
-from testkit.edits import MISSING, with_edits
+from testkit.edits import MISSING, Edits, with_edits
 from testkit.wire_messages import DEPTH, SCAN
 
 JOINTS = ("left", "right")
@@ -77,11 +77,7 @@ LEGS = [
     }
     for name, y in zip(JOINTS, (0.1, -0.1), strict=True)
 ]
-SEES_GROUND: Mapping[str, Any] = {
-    "term": "height_scan",
-    "topic": "perception/ground",
-    "scan": SCAN,
-}
+SEES_GROUND: Mapping[str, Any] = {"term": "height_scan", "topic": "perception/ground", "scan": SCAN}
 SEES_DEPTH: Mapping[str, Any] = {"term": "depth", "topic": "perception/front", "depth": DEPTH}
 ESTIMATES: Mapping[str, Any] = {"term": "base_lin_vel", "source": "estimator"}
 _SIZES = {"height_scan": 2, "depth": 12}
@@ -89,24 +85,33 @@ _SIZES = {"height_scan": 2, "depth": 12}
 
 
 def write_bundle(
-    folder: Path, changes: Mapping[str, object] | None = None, batch: int | str = 1
+    folder: Path,
+    changes: Edits | None = None,
+    save: Callable[..., Path] = save_linear,
+    **given: Any,
 ) -> Path:
-    """Write a bundle whose contract has these edits."""
+    """Write a bundle whose contract has these edits.
+
+    Its model is saved with the sizes of its first input and output, and what else is given.
+    """
     contract = with_edits(CONTRACT, changes)
     folder.mkdir(parents=True, exist_ok=True)
-    (_, inputs), (_, outputs) = (
-        next(iter(contract["model"][kind].values()))["shape"] for kind in ("inputs", "outputs")
-    )
-    model = save_linear(folder / "policy.onnx", inputs, outputs, batch)
-    onnx = contract["model"]["artifacts"].get("onnx", {})
-    onnx["sha256"] = onnx.get("sha256") or hashlib.sha256(model.read_bytes()).hexdigest()
+    model = save(folder / "policy.onnx", *_sizes_in(contract), **given)
+    for artifact in contract["model"]["artifacts"].values():
+        artifact["sha256"] = artifact["sha256"] or hashlib.sha256(model.read_bytes()).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract), encoding="utf-8")
     return folder
 
 
+def _sizes_in(contract: Mapping[str, Any]) -> list[int]:
+    model = contract["model"]
+    return [next(iter(model[side].values()))["shape"][1] for side in ("inputs", "outputs")]
+
+
 def write_sensing_bundle(folder: Path, *terms: Mapping[str, Any]) -> Path:
     """Write a bundle of a policy that observes its joints and these terms."""
-    size = len(JOINTS) + sum(_SIZES.get(term["term"], 3) for term in terms)
+    sizes = (2 if "encoder" in term else _SIZES.get(term["term"], 3) for term in terms)
+    size = len(JOINTS) + sum(sizes)
     changes: dict[str, object] = {
         "observations": {"obs": {"terms": [{"term": "joint_pos_rel"}, *map(dict, terms)]}},
         "model.inputs": {"obs": {"shape": [1, size]}},
@@ -135,24 +140,11 @@ def write_record(folder: Path) -> Path:
 
 
 def write_version(
-    folder: Path,
-    version: str,
-    changes: Mapping[str, object] | None = None,
-    *,
-    wrong_by: float = 0.0,
+    folder: Path, version: str, changes: Edits | None = None, *, wrong_by: float = 0.0
 ) -> Path:
     """Write a bundle as `write_bundle`, with golden rows, whose outputs may be wrong."""
     folder.mkdir(parents=True)
-    (_, inputs), (_, outputs) = (
-        next(
-            iter(
-                {**CONTRACT, **(changes or {})}.get(
-                    f"model.{kind}", CONTRACT["model"][kind]
-                ).values()
-            )
-        )["shape"]
-        for kind in ("inputs", "outputs")
-    )
+    inputs, outputs = _sizes_in(with_edits(CONTRACT, changes))
     obs = np.random.default_rng(1).uniform(-1, 1, (20, inputs)).astype(np.float32)
     file = folder / "golden.npz"
     np.savez(file, obs=obs, actions=obs @ weights(inputs, outputs) + np.float32(wrong_by))

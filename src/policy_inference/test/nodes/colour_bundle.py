@@ -3,7 +3,7 @@
 """A chunk policy whose joints show what it sees: three a camera's mean colour, one another's.
 
 Step k of a chunk has red, green and blue of `front`, 0 to 1, and the red of `wrist` as positions in
-rad, each + k x RAMP. A `front` with less red than NEEDED gives NaN in step NAN_STEP.
+rad, each + k x RAMP.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ import yaml
 from onnx import helper
 
 from policy_inference.testing.models import save
-from testkit.edits import with_edits
+from testkit.edits import Edits, with_edits
 
 JOINTS = ("red", "green", "blue", "grip")
 SIZES = {"front": (16, 24), "wrist": (12, 16)}
 """Height and width."""
 RATE_HZ, SIZE, STEPS = 20, 10, 5
 PERIOD_NS = 1_000_000_000 // RATE_HZ
-RAMP, NEEDED, NAN_STEP = 0.01, 0.05, 3
+RAMP = 0.01
 _VECTOR: Mapping[str, Any] = {"joints": list(JOINTS), "normalisation": {"mode": "identity"}}
 
 CONTRACT: Mapping[str, Any] = {
@@ -76,7 +76,7 @@ CONTRACT: Mapping[str, Any] = {
 
 def write_colours(
     folder: Path,
-    changes: Mapping[str, object] | None = None,
+    changes: Edits | None = None,
     *,
     offset_rad: float | None = None,
     wrong_by: float = 0.0,
@@ -131,16 +131,8 @@ def _save_colours(file: Path) -> Path:
         helper.make_node("Concat", ["colour", "grip"], ["seen"], axis=1),
         helper.make_node("Add", ["seen", "unmoved"], ["row"]),
         helper.make_node("Reshape", ["row", "step"], ["target"]),
-        helper.make_node("Add", ["target", "ramp"], ["targets"]),
-        helper.make_node("Gather", ["colour", "first"], ["red"], axis=1),
-        helper.make_node("Sub", ["red", "needed"], ["enough"]),
-        helper.make_node("Sqrt", ["enough"], ["root"]),
-        helper.make_node("Mul", ["root", "nothing"], ["hole"]),
-        helper.make_node("Add", ["targets", "hole"], ["holed"]),
-        helper.make_node("Where", ["at", "holed", "targets"], ["Actions"]),
+        helper.make_node("Add", ["target", "ramp"], ["Actions"]),
     ]
-    at = np.zeros((1, SIZE, 1), bool)
-    at[:, NAN_STEP] = True
     ramp = RAMP * np.arange(SIZE, dtype=np.float32).reshape(1, SIZE, 1)
     inputs = {"states": (1, len(JOINTS)), **{name: (1, 3, *size) for name, size in SIZES.items()}}
     return save(
@@ -153,7 +145,5 @@ def _save_colours(file: Path) -> Path:
             "nothing": np.float32(0),
             "step": np.array([1, 1, len(JOINTS)]),
             "ramp": ramp,
-            "needed": np.float32(NEEDED),
-            "at": at,
         },
     )

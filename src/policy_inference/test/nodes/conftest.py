@@ -12,11 +12,8 @@ import pytest
 
 from policy_core.bundle.store import CURRENT, ROOT_VARIABLE
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.nodes.act_policy_node import ActPolicyNode
 
-from .arm import Arm
 from .bundles import write_record
-from .colour_bundle import write_colours
 from .harness import Activate, Robot, StageOf, staged
 from .kinds import IN_USE, JOINT, NAMES, NEWER, OLDER, Kind
 
@@ -87,26 +84,6 @@ def lockstep_node(activate: Activate) -> Any:
 def lockstep(lockstep_node: Any, partner: Robot) -> Robot:
     partner.is_met()
     return partner
-
-
-@pytest.fixture
-def arm_stage(log_since: Callable[[], str]) -> Iterator[StageOf[Arm, ActPolicyNode]]:
-    with staged(Arm, ActPolicyNode, log_since) as stage:
-        yield stage
-
-
-@pytest.fixture
-def start_arm(arm_stage: StageOf[Arm, ActPolicyNode], tmp_path: Path) -> Callable[..., Arm]:
-    """Configure and activate a node in lockstep, with parameters; return the arm."""
-
-    def start_one(bundle: Path | None = None, **parameters: object) -> Arm:
-        folder = bundle or write_colours(tmp_path / "colours")
-        arm_stage.active(
-            **{"bundle": str(folder), "use_sim_time": True, "status_rate_hz": 50.0, **parameters}
-        )
-        return arm_stage.robot
-
-    return start_one
 
 
 @pytest.fixture

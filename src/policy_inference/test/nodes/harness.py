@@ -4,6 +4,7 @@
 
 import math
 import re
+import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Quaternion, Twist, Vector3
@@ -28,6 +30,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from policy_core.interfaces import Mode
+from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from policy_inference.nodes.lifecycle import LifecycleBase
 from testkit.ros_time import ns, stamp
@@ -341,6 +344,7 @@ def logged_in(output: str) -> list[Logged]:
 
 R = TypeVar("R", bound=Robot)
 N = TypeVar("N", bound=LifecycleBase)
+Other = TypeVar("Other", bound=Node)
 
 
 class StageOf(Generic[R, N]):
@@ -349,6 +353,7 @@ class StageOf(Generic[R, N]):
         self.robot = robot(self.executor, new_log)
         self._make = make
         self.nodes: list[N] = []
+        self.others: list[Node] = []
 
     def node(self, **parameters: object) -> N:
         """Return a node with parameters, unconfigured; `__` in their names stands for a dot."""
@@ -360,6 +365,12 @@ class StageOf(Generic[R, N]):
         ]
         for result in node.set_parameters(given):
             assert result.successful, result.reason
+        return node
+
+    def beside(self, node: Other) -> Other:
+        """Have a node of another kind until the end."""
+        self.executor.add_node(node)
+        self.others.append(node)
         return node
 
     def active(self, **parameters: object) -> N:
@@ -384,8 +395,8 @@ class StageOf(Generic[R, N]):
         self.executor.shutdown()
         for node in self.nodes:
             node.leave()
+        for node in (*self.others, *self.nodes, self.robot.node):
             node.destroy_node()
-        self.robot.node.destroy_node()
 
 
 @contextmanager
@@ -439,3 +450,19 @@ SPOILT: Mapping[str, Callable[[bytes], bytes]] = {
     "of other lengths": lambda data: data[:12] + b"\xff" * (len(data) - 12),
 }
 """What a message is after a bad publisher or a bad network had it."""
+
+
+@contextmanager
+def runs_hang(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Have runs of ONNX Runtime hang until the end; the event says that one does."""
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(_: OnnxBackend) -> None:
+        hangs.set()
+        goes_on.wait()
+
+    monkeypatch.setattr(OnnxBackend, "run", hang)
+    try:
+        yield hangs
+    finally:
+        goes_on.set()

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The nodes of all kinds of policies, each with its robot and with bundles that it runs."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from policy_inference.nodes.act_policy_node import ActPolicyNode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.policy_set_node import PolicySetNode
+from testkit.edits import Edits
 
 from .arm import Arm
 from .bundles import CONTRACT, write_version
@@ -65,8 +64,7 @@ class Kind:
 def _write_joint(
     folder: Path,
     version: str,
-    changes: Mapping[str, object] | None = None,
-    *,
+    changes: Edits | None = None,
     moved: bool = False,
     wrong: bool = False,
 ) -> Path:
@@ -77,8 +75,7 @@ def _write_joint(
 def _write_chunk(
     folder: Path,
     version: str,
-    changes: Mapping[str, object] | None = None,
-    *,
+    changes: Edits | None = None,
     moved: bool = False,
     wrong: bool = False,
 ) -> Path:
@@ -89,8 +86,7 @@ def _write_chunk(
 def _write_gaits(
     folder: Path,
     version: str,
-    changes: Mapping[str, object] | None = None,
-    *,
+    changes: Edits | None = None,
     moved: bool = False,
     wrong: bool = False,
 ) -> Path:

@@ -66,11 +66,6 @@ class Apart(OnnxBackend):
     name = "apart"
     builds_from = "onnx"
     holds_gil = True
-    options: Mapping[str, str] = {"gain": "what it tells that it was given"}
-
-    def _open(self, file: Path) -> Found:
-        inputs, outputs, details = super()._open(file)
-        return inputs, outputs, {**details, "gain": f"gain {self._given.get('gain')}"}
 
 
 class Stuck(Apart):
@@ -92,12 +87,17 @@ class StuckHere(Stuck):
     holds_gil = False
 
 
-def register_opening(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Register these back ends in a folder, for this process and its children."""
-    classes = (Slow, Clinging, Counted, Apart, Stuck, StuckHere)
+def register_classes(
+    site: Path, monkeypatch: pytest.MonkeyPatch, *classes: type[OnnxBackend]
+) -> None:
+    """Register back ends of tests in a folder, for this process and its children."""
     places = {cls.name: f"{cls.__module__}:{cls.__name__}" for cls in classes}
-    register(site, "opening", GROUP, places)
+    register(site, "of-tests", GROUP, places)
     monkeypatch.syspath_prepend(str(site))
     folder = str(Path(__file__).parents[len(__name__.split(".")) - 1])
     path = [str(site), folder, os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+
+
+def register_opening(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register_classes(site, monkeypatch, Slow, Clinging, Counted, Apart, Stuck, StuckHere)

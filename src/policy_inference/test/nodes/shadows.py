@@ -2,25 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Robots whose sensors change while a shadow looks on, and what is reported of it."""
 
-from __future__ import annotations
-
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from policy_msgs.msg import JointCommand, ShadowStatus
 
 from policy_core.interfaces import Mode
-from policy_inference.backends.registry import GROUP
-from policy_inference.testing.bundles import register
 
 from .harness import Robot
 from .kinds import CHUNK, Kind
-from .shadow_backends import Faulty
 
 Each = Callable[[int], None]
 IDLE_S = 120.0
@@ -38,16 +30,6 @@ FAULTS = {
 }
 """Of `shadow_backends.Faulty`, and signals to its process; with the beginning of the problem that
 is reported, empty where none is."""
-
-
-def register_faulty(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Register the back end of these tests in a folder, for this process and its children."""
-    module = Faulty.__module__
-    register(site, "shadows", GROUP, {"faulty": f"{module}:Faulty"})
-    monkeypatch.syspath_prepend(str(site))
-    folder = str(Path(__file__).parents[len(module.split(".")) - 1])
-    path = [str(site), folder, os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
 
 
 def moves_sensors(robot: Any, kind: Kind, ticks: int, each: Each = lambda _: None) -> None:

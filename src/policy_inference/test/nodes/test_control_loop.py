@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is done beside the control thread: right after a tick, or where none comes."""
 
-from __future__ import annotations
-
 import queue
 import threading
 import time

@@ -58,6 +58,8 @@ def test_a_run_ends_in_the_next_tick_with_the_drivers_reason(
     assert counters(status)["driver"] == 1
     some_driver.is_in(RobotStatus.FOLLOWING, "the newest joint_command is followed, which damps")
     partner.runs()
+    some_driver.is_in(RobotStatus.LISTENING, "the link process has ended by itself")
+    assert is_damp(partner.tick())
 
 
 def test_a_driver_that_has_not_taken_control_lets_a_policy_run(
@@ -67,12 +69,3 @@ def test_a_driver_that_has_not_taken_control_lets_a_policy_run(
     partner.runs()
     some_driver.is_in(RobotStatus.LISTENING, "the robot's own controller is in charge")
     assert not is_damp(partner.tick())
-
-
-def test_a_driver_that_has_given_control_back_ends_a_run(
-    partner: Robot, some_driver: Driver
-) -> None:
-    some_driver.is_in(RobotStatus.FOLLOWING, "the newest joint_command is followed")
-    partner.runs()
-    some_driver.is_in(RobotStatus.LISTENING, "the link process has ended by itself")
-    assert is_damp(partner.tick())

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The flight recorder of a node: what its recordings have, when they come, what is reported."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ import pytest
 from policy_msgs.msg import JointCommand
 from std_msgs.msg import Bool
 
-from policy_core.interfaces import FAULT_MODES, Mode, OnFault
+from policy_core.interfaces import Mode
 from policy_inference.flight.recorder import FlightRecorder
 from testkit.ros_time import ns
 from testkit.wording import check_wording
 
 from ..flight.flying import Messages, read_flight, visible
-from ..flight.stalling import RECORDERS, StalledDisk, stalled_disk
+from ..flight.stalling import RECORDERS, stalled_disk
 from .bundles import PERIOD_NS
 from .colour_bundle import JOINTS, SIZE
 from .harness import NAN, Robot, is_damp
@@ -199,43 +199,28 @@ def test_error_in_the_recorder_is_no_fault_of_the_robot(
     assert recorded_run.tick().mode == JointCommand.MODE_RUN
 
 
-@pytest.fixture
-def flight_disk(flights: Path) -> Iterator[StalledDisk]:
-    """The disk of the recordings, which can be stalled."""
-    with stalled_disk(flights) as disk:
-        yield disk
-
-
 class TestStalledDisk:
     def test_requests_are_answered_and_an_emergency_stop_is_obeyed(
-        self, recorded_run: Robot, flights: Path, flight_disk: StalledDisk
+        self, recorded_run: Robot, flights: Path
     ) -> None:
-        flight_disk.stall()
-        requested = recorded_run.ask("record")
-        assert requested.success, requested.message
-        recorded_run.until(flight_disk.waits.is_set, "the recorder to wait for the disk")
-        assert not recorded_run.ask("record").success
-        assert recorded_run.record_run(True).success
-        assert recorded_run.tick().mode == JointCommand.MODE_RUN
-        sent = len(recorded_run.commands)
-        recorded_run.estop.publish(Bool(data=True))
-        recorded_run.until(
-            lambda: recorded_run.commands[sent:] and is_damp(recorded_run.commands[-1]),
-            "the fault command",
-        )
-        assert recorded_run.tick().mode == JointCommand.MODE_DAMP
-        for request in ("estop", "damp"):
-            assert recorded_run.ask(request).message
-        assert flight_disk.threads == RECORDERS
-        flight_disk.answer()
+        with stalled_disk(flights) as disk:
+            disk.stall()
+            requested = recorded_run.ask("record")
+            assert requested.success, requested.message
+            recorded_run.until(disk.waits.is_set, "the recorder to wait for the disk")
+            assert not recorded_run.ask("record").success
+            assert recorded_run.record_run(True).success
+            assert recorded_run.tick().mode == JointCommand.MODE_RUN
+            sent = len(recorded_run.commands)
+            recorded_run.estop.publish(Bool(data=True))
+            recorded_run.until(
+                lambda: recorded_run.commands[sent:] and is_damp(recorded_run.commands[-1]),
+                "the fault command",
+            )
+            assert recorded_run.tick().mode == JointCommand.MODE_DAMP
+            for request in ("estop", "damp"):
+                assert recorded_run.ask(request).message
+            assert disk.threads == RECORDERS
         newest_flight(recorded_run, flights, 2)
         causes = {path.name.rpartition("-")[2] for path in visible(flights)}
         assert causes == {"request", "estop"}
-
-
-def test_modes_of_a_fault_are_called_as_in_the_message() -> None:
-    assert FAULT_MODES == {
-        OnFault.DAMP: JointCommand.MODE_DAMP,
-        OnFault.HOLD_MEASURED: JointCommand.MODE_HOLD_MEASURED,
-        OnFault.TORQUE_OFF: JointCommand.MODE_TORQUE_OFF,
-    }

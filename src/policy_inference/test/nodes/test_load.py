@@ -4,13 +4,13 @@
 
 import gc
 import hashlib
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from policy_core.interfaces import Mode
@@ -143,9 +143,6 @@ class TestMeanwhile:
         standing_robot.refusal("stand")
         standing_robot.request("reset")
         standing_robot.request("stand")
-        standing_robot.request("estop")
-        assert is_damp(standing_robot.tick())
-        standing_robot.refusal("stand")
 
     @pytest.mark.acceptance
     def test_policy_that_was_started_meanwhile_goes_on(
@@ -193,16 +190,6 @@ class TestRefused:
         standing_robot.load_refusal(kind.write(tmp_path / "wrong", "2.0.0", wrong=True))
         assert_as_before(standing_robot, bundle_in_use, Mode.READY)
 
-    def test_other_gains_while_the_robot_stands(
-        self, standing_robot: Robot, tmp_path: Path, bundle_in_use: Path, kind: Kind
-    ) -> None:
-        other = kind.write(tmp_path / "other", "2.0.0", {"stand.stiffness": 90.0})
-        standing_robot.load_refusal(other, "slow")
-        assert not Slow.began.is_set()
-        assert_as_before(standing_robot, bundle_in_use, Mode.READY)
-        standing_robot.request("damp")
-        standing_robot.loads(other)
-
 
 def test_runtime_that_hangs_when_it_is_closed_hangs_no_caller(
     activate: Activate, partner: Robot, next_version: Path
@@ -215,11 +202,6 @@ def test_runtime_that_hangs_when_it_is_closed_hangs_no_caller(
     assert node.left_behind
     Clinging.lets_go.set()
     partner.until(lambda: not node.left_behind, "the end of closing")
-
-
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text("utf-8").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.acceptance
@@ -240,7 +222,7 @@ def test_twenty_loads_leave_nothing_behind(
         for heard in (partner.statuses, partner.diagnostics, partner.commands):
             heard.clear()  # grows with time, and is the test's own
         gc.collect()
-        return open_descriptors(), threading.active_count(), resident_bytes()
+        return open_descriptors(), threading.active_count(), psutil.Process().memory_info().rss
 
     descriptors, threads, resident = load_each(8)
     now_open, now_threads, now_resident = load_each(10)

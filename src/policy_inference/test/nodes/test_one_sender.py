@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Of two publishers of commands one is followed, the other counted and reported."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -2,11 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Over topics: height scans of a map and a pose, or sampled already; depth images of a camera."""
 
-from __future__ import annotations
-
-import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +19,11 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout
 
 from policy_core.bundle.load import load_bundle
+from policy_core.bundle.verified import sha256_file
 from policy_inference.nodes.perception_node import PerceptionNode
 from policy_inference.testing.models import save_linear, weights
-from testkit.edits import MISSING
-from testkit.wire_messages import DEPTH, SCAN
 
-from .bundles import write_bundle
+from .bundles import SEES_DEPTH, SEES_GROUND, write_sensing_bundle
 from .harness import Stage
 
 TOPIC, FRONT = "perception/ground", "perception/front"
@@ -37,33 +33,18 @@ UPRIGHT = Quaternion(w=1.0)
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    terms = [{"term": "height_scan", "topic": TOPIC, "scan": SCAN}]
-    return write_bundle(
-        tmp_path / "bundle",
-        {
-            "observations": {"obs": {"terms": terms}},
-            "model.inputs": {"obs": {"shape": [1, 2]}},
-            "velocity_command": MISSING,
-            "safety": {"on_fault": "damp"},
-        },
-    )
+    return write_sensing_bundle(tmp_path / "bundle", SEES_GROUND)
 
 
 @pytest.fixture
-def perceive(node_stage: Stage, bundle: Path) -> Iterator[Callable[..., PerceptionNode]]:
-    nodes: list[PerceptionNode] = []
-
+def perceive(node_stage: Stage, bundle: Path) -> Callable[..., PerceptionNode]:
     def start(**parameters: Any) -> PerceptionNode:
         given = {"bundle": str(bundle), **parameters}
-        node = PerceptionNode([Parameter(name, value=value) for name, value in given.items()])
-        nodes.append(node)
-        node_stage.robot.executor.add_node(node)
-        return node
+        return node_stage.beside(
+            PerceptionNode([Parameter(name, value=value) for name, value in given.items()])
+        )
 
-    yield start
-    for node in nodes:
-        node_stage.robot.executor.remove_node(node)
-        node.destroy_node()
+    return start
 
 
 def elevation_map() -> GridMap:
@@ -158,19 +139,6 @@ def test_points_of_another_program_are_passed_on(
     np.testing.assert_allclose(found[0].data, [-0.25, -0.25])
 
 
-def camera_bundle(path: Path, count: int = 12, **term: Any) -> Path:
-    terms = [{"term": "depth", "topic": FRONT, "depth": DEPTH, **term}]
-    return write_bundle(
-        path,
-        {
-            "observations": {"obs": {"terms": terms}},
-            "model.inputs": {"obs": {"shape": [1, count]}},
-            "velocity_command": MISSING,
-            "safety": {"on_fault": "damp"},
-        },
-    )
-
-
 def depth_image(node: PerceptionNode, millimetres: int, **change: Any) -> Image:
     pixels = np.full((2, 3), millimetres, "<u2")
     pixels[0, 0] = 0
@@ -185,7 +153,7 @@ def test_a_depth_image_becomes_values_and_says_why_there_are_none(
     node_stage: Stage, tmp_path: Path, perceive: Callable[..., PerceptionNode]
 ) -> None:
     robot, found = node_stage.robot, list[Perceived]()
-    bundle = camera_bundle(tmp_path / "sees")
+    bundle = write_sensing_bundle(tmp_path / "sees", SEES_DEPTH)
     node = perceive(bundle=str(bundle))
     robot.node.create_subscription(Perceived, FRONT, found.append, QoSProfile(depth=10))
     seen = list[Image]()
@@ -224,15 +192,15 @@ def test_a_depth_image_becomes_values_and_says_why_there_are_none(
 def test_an_encoder_makes_the_values_of_a_distance_image(
     node_stage: Stage, tmp_path: Path, perceive: Callable[..., PerceptionNode]
 ) -> None:
-    bundle = camera_bundle(tmp_path / "sees")
-    save_linear(bundle / "encoder.onnx", 12, 2)
-    sha256 = hashlib.sha256((bundle / "encoder.onnx").read_bytes()).hexdigest()
+    bundle = tmp_path / "sees"
+    bundle.mkdir()
+    sha256 = sha256_file(save_linear(bundle / "encoder.onnx", 12, 2))
     encoder = {
         "inputs": {"obs": {"shape": [1, 12]}},
         "outputs": {"actions": {"shape": [1, 2]}},
         "artifacts": {"onnx": {"file": "encoder.onnx", "sha256": sha256, "precision": "fp32"}},
     }
-    camera_bundle(bundle, 2, encoder=encoder)
+    write_sensing_bundle(bundle, {**SEES_DEPTH, "encoder": encoder})
     robot, found = node_stage.robot, list[Perceived]()
     node = perceive(bundle=str(bundle), depth_measure="distance")
     robot.node.create_subscription(Perceived, FRONT, found.append, QoSProfile(depth=10))

@@ -16,10 +16,8 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
-from policy_core.interfaces import Mode
 from testkit.wording import check_wording
 
-from .bundles import write_version
 from .harness import DEADLINE_S, Robot, is_damp, logged_in
 from .opening_backends import register_opening
 
@@ -65,13 +63,6 @@ def stuck_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path
     register_opening(tmp_path / "site", monkeypatch)
     monkeypatch.setenv("TMPDIR", str(folders))
     return began, folders
-
-
-def pid_of_opening(robot: Robot, began: Path) -> int:
-    """Spin until the backend opens; return a descriptor of the process that does."""
-    with os.fdopen(os.open(began, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as told:
-        robot.until(lambda: select.select([told], [], [], 0)[0], "a backend that opens")
-        return os.pidfd_open(int(told.read()))
 
 
 def ended(process: Process) -> tuple[int, str]:
@@ -194,43 +185,6 @@ def test_signal_while_a_model_is_being_opened_ends_the_process(
         check_wording(said.text)
         assert select.select([opening], [], [], DEADLINE_S)[0]
         assert not list(folders.iterdir())
-    finally:
-        os.close(opening)
-
-
-@pytest.mark.acceptance
-def test_signal_while_another_policy_is_being_loaded_leaves_the_robot_safe(
-    start_node: Start,
-    partner: Robot,
-    bundle_in_use: Path,
-    tmp_path: Path,
-    stuck_opening: tuple[Path, Path],
-) -> None:
-    began, folders = stuck_opening
-    other = write_version(tmp_path / "other", "1.3.0")
-    process = start_node(
-        f"bundle:={bundle_in_use}",
-        "use_sim_time:=true",
-        "backend:=onnx,stuck_here",
-        f"backend_options:=stuck_here.pid={began}",
-    )
-    partner.is_met()
-    answer = partner.asks_to_load(other, "stuck_here")
-    opening = pid_of_opening(partner, began)
-    try:
-        partner.request("stand")
-        assert partner.tick().mode == Mode.STAND
-        last = partner.commands[-1].sequence
-        process.send_signal(signal.SIGTERM)
-        response = partner.finishes(answer, "the answer")
-        status, output = ended(process)
-        check_wording(response.message)
-        partner.until(lambda: partner.commands[-1].sequence > last, "the fault command")
-        assert is_damp(partner.commands[-1])
-        assert status == 0
-        assert "Traceback" not in output
-        assert select.select([opening], [], [], DEADLINE_S)[0]
-        assert not list(folders.glob("policy_inference_*"))
     finally:
         os.close(opening)
 

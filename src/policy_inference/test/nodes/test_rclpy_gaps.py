@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The private part of rclpy that `nodes.rclpy_gaps` uses: it may change with any version."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from importlib.metadata import version

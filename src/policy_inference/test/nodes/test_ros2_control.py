@@ -25,7 +25,6 @@ from testkit.ros_time import ns
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[4]
 EXAMPLES = ROOT / "examples" / "ros2_control"
-STAMP_NS = 12_345_678_901
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +32,13 @@ def reach_contract() -> AnyContract:
     return load_bundle(ROOT / "config" / "bundles" / "so101_reach").contract
 
 
-@pytest.fixture(scope="module")
-def arm_targets(reach_contract: AnyContract) -> JointTargets:
-    targets = JointTargets(len(reach_contract.joints.names))
-    targets.position[:] = np.arange(len(reach_contract.joints.names)) / 10.0
-    return targets
-
-
-@pytest.fixture
-def by_robot_name(reach_contract: AnyContract, arm_targets: JointTargets) -> dict[str, float]:
-    """Position of each joint, by the name that the robot has for it."""
-    return dict(zip(reach_contract.joints.on_robot(), arm_targets.position.tolist(), strict=True))
-
-
-def message(kind: str, contract: AnyContract, targets: JointTargets) -> Any:
+def sent(kind: str, contract: AnyContract) -> tuple[Any, dict[str, float]]:
+    """Return a message, and its positions by the names that the robot has for its joints."""
     require_expressible(kind, contract)
-    build = OUTPUTS[kind][2](contract, 1.0, count())
-    return build(targets, STAMP_NS)
+    targets = JointTargets(len(contract.joints.names))
+    targets.position[:] = np.arange(len(contract.joints.names)) / 10.0
+    message = OUTPUTS[kind][2](contract, 1.0, count())(targets, 12_345_678_901)
+    return message, dict(zip(contract.joints.on_robot(), targets.position.tolist(), strict=True))
 
 
 def controller(file: str, name: str) -> tuple[str, Mapping[str, Any]]:
@@ -61,30 +50,28 @@ def controller(file: str, name: str) -> tuple[str, Mapping[str, Any]]:
 
 
 def test_forward_command_controller_gives_each_joint_its_position(
-    reach_contract: AnyContract, arm_targets: JointTargets, by_robot_name: dict[str, float]
+    reach_contract: AnyContract,
 ) -> None:
     kind, parameters = controller("position_controller.yaml", "position_controller")
     assert kind == "forward_command_controller/ForwardCommandController"
     assert parameters["interface_name"] == "position"
     # The message has no names: another order gives each joint the position of another.
     assert parameters["joints"] == list(reach_contract.joints.on_robot())
-    found = message("position_array", reach_contract, arm_targets)
-    assert dict(zip(parameters["joints"], found.data, strict=True)) == pytest.approx(by_robot_name)
+    found, positions = sent("position_array", reach_contract)
+    assert dict(zip(parameters["joints"], found.data, strict=True)) == pytest.approx(positions)
 
 
 def test_joint_trajectory_controller_accepts_each_message_whenever_it_comes(
-    reach_contract: AnyContract, arm_targets: JointTargets, by_robot_name: dict[str, float]
+    reach_contract: AnyContract,
 ) -> None:
     kind, parameters = controller("joint_trajectory_controller.yaml", "joint_trajectory_controller")
     assert kind == "joint_trajectory_controller/JointTrajectoryController"
     assert parameters["command_interfaces"] == ["position"]
-    found = message("joint_trajectory", reach_contract, arm_targets)
+    found, positions = sent("joint_trajectory", reach_contract)
     assert sorted(found.joint_names) == sorted(parameters["joints"])
     assert ns(found.header.stamp) == 0  # it begins at once, and is never too old
     (point,) = found.points
-    assert dict(zip(found.joint_names, point.positions, strict=True)) == pytest.approx(
-        by_robot_name
-    )
+    assert dict(zip(found.joint_names, point.positions, strict=True)) == pytest.approx(positions)
     # Linear from the state before, and held from there on.
     assert list(point.velocities) == list(point.accelerations) == list(point.effort) == []
     assert ns(point.time_from_start) == round(1e9 / reach_contract.rate_hz)

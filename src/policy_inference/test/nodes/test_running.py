@@ -2,20 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a running policy when something goes wrong around it."""
 
-import threading
 from pathlib import Path
 
 import pytest
 
 from policy_core.interfaces import Mode
-from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.kinds.opening import NATIVE, PYTHON
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from testkit.ros_time import ns
 from testkit.wording import check_wording
 
 from .bundles import write_bundle
-from .harness import SPOILT, Activate, Robot, is_damp, status_of_input
+from .harness import SPOILT, Activate, Robot, is_damp, runs_hang, status_of_input
 
 pytestmark = pytest.mark.ros
 
@@ -108,28 +106,17 @@ class TestTicks:
     def test_node_ends_although_a_tick_hangs(
         self, lockstep_node: JointPolicyNode, lockstep: Robot, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        hangs, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
-
-        def hang(_: OnnxBackend) -> None:
-            hangs.set()
-            goes_on.wait()
-            ended.set()
-
         lockstep.runs()
-        monkeypatch.setattr(OnnxBackend, "run", hang)
         before = len(lockstep.commands)
-        lockstep.show_time()
-        lockstep.until(hangs.is_set, "a tick that hangs")
-        try:
+        with runs_hang(monkeypatch) as hangs:
+            lockstep.show_time()
+            lockstep.until(hangs.is_set, "a tick that hangs")
             lockstep_node.trigger_deactivate()
             lockstep.until(lambda: len(lockstep.commands) > before, "the fault command")
             assert is_damp(lockstep.commands[-1])
             check_wording(lockstep.hears("a tick hangs"))
             lockstep_node.trigger_activate()
             check_wording(lockstep.hears("a tick still hangs"))
-        finally:
-            goes_on.set()
-        lockstep.until(ended.is_set, "the end of the tick")
 
     def test_servo_arm_stands_up_though_time_stands_still_until_the_first_command(
         self, activate: Activate, partner: Robot, tmp_path: Path

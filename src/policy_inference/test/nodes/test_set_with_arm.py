@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node of a policy set with a joint policy for legs and a chunk policy for an arm."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from policy_msgs.srv import SwitchState
 from rclpy.executors import SingleThreadedExecutor
 
 from policy_inference.nodes.policy_set_node import PolicySetNode
@@ -17,8 +16,8 @@ from .bundles import JOINTS as LEGS
 from .bundles import PERIOD_NS, STAND, write_version
 from .colour_bundle import JOINTS as ARM
 from .colour_bundle import write_colours
-from .harness import Robot, StageOf, staged
-from .kinds import write_set
+from .harness import Activate, Robot
+from .kinds import Kind, write_set
 
 pytestmark = pytest.mark.ros
 STATES = {
@@ -53,9 +52,6 @@ class LegsAndArm(Arm):
         return self
 
 
-Stage = StageOf[LegsAndArm, PolicySetNode]
-
-
 def write_legs_and_arm(folder: Path) -> Path:
     write_version(folder / "legs", "1.0.0")
     write_colours(folder / "arm", offset_rad=0.0)
@@ -70,16 +66,16 @@ def write_legs_and_arm(folder: Path) -> Path:
 
 
 @pytest.fixture
-def legs_and_arm_stage(log_since: Callable[[], str]) -> Iterator[Stage]:
-    with staged(LegsAndArm, PolicySetNode, log_since) as stage:
-        yield stage
+def kind() -> Kind:
+    return Kind(
+        "legs_and_arm", LegsAndArm, PolicySetNode, lambda folder, _: write_legs_and_arm(folder)
+    )
 
 
 @pytest.fixture
-def walking_arm(legs_and_arm_stage: Stage, tmp_path: Path) -> LegsAndArm:
-    bundle = str(write_legs_and_arm(tmp_path))
-    legs_and_arm_stage.active(bundle=bundle, use_sim_time=True, status_rate_hz=50.0)
-    return legs_and_arm_stage.robot.walks()
+def walking_arm(activate: Activate, partner: LegsAndArm) -> LegsAndArm:
+    activate(use_sim_time=True, status_rate_hz=50.0)
+    return partner.walks()
 
 
 def test_legs_and_arm_are_commanded_by_their_policies(walking_arm: LegsAndArm) -> None:
@@ -87,12 +83,3 @@ def test_legs_and_arm_are_commanded_by_their_policies(walking_arm: LegsAndArm) -
     assert [*command.names] == [*LEGS, *ARM]
     assert [*command.stiffness] == [30.0] * len(LEGS) + [20.0] * len(ARM)
     np.testing.assert_allclose(command.position[len(LEGS) :], seen_positions(), atol=0.1)
-
-
-def test_the_arm_can_be_left_and_commands_again(walking_arm: LegsAndArm) -> None:
-    for state, expected in (("alone", [0.0] * len(ARM)), ("both", seen_positions())):
-        request = SwitchState.Request(state=state)
-        response = walking_arm.call(SwitchState, f"{walking_arm.policy_node}/switch", request)
-        assert response.success, response.message
-        command = walking_arm.ticks(12)
-        np.testing.assert_allclose(command.position[len(LEGS) :], expected, atol=0.1)

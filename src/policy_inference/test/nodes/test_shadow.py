@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A shadow beside a node's policy: compared and reported; whatever it does, no command changes."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Mapping
@@ -24,8 +22,9 @@ from .bundles import CONTRACT, JOINTS, RATE_HZ
 from .colour_bundle import SIZE
 from .harness import Activate, Robot, StageOf
 from .kinds import CHUNK, JOINT, OFFSET_RAD, Kind
-from .shadow_backends import SLOW_S
-from .shadows import FAULTS, moves_sensors, register_faulty, run_of_commands, settled, shadow_of
+from .opening_backends import register_classes
+from .shadow_backends import SLOW_S, Faulty
+from .shadows import FAULTS, moves_sensors, run_of_commands, settled, shadow_of
 
 pytestmark = pytest.mark.ros
 TICKS = 30
@@ -33,7 +32,7 @@ TICKS = 30
 
 @pytest.fixture(autouse=True)
 def faulty_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    register_faulty(tmp_path / "site", monkeypatch)
+    register_classes(tmp_path / "site", monkeypatch, Faulty)
 
 
 @pytest.fixture

@@ -49,6 +49,8 @@ def test_fault_is_counted_named_and_logged_as_an_error(lockstep: Robot) -> None:
     assert (status.mode, status.reason) == (Mode.DAMP, "not_finite: joint_vel")
     assert counters(status)["not_finite"] == 1
     assert lockstep.hears("not_finite: joint_vel", level="ERROR")
+    found = lockstep.diagnosed(lambda d: "not_finite" in d.message)
+    assert (found.level, found.message) == (DiagnosticStatus.ERROR, status.reason)
 
 
 def test_second_publisher_in_run_is_an_error_while_motion_goes_on(lockstep: Robot) -> None:
@@ -85,14 +87,6 @@ def test_clock_that_stands_still_is_named_and_refuses_motion(lockstep: Robot) ->
     lockstep.refusal("stand")
     lockstep.tick()
     lockstep.request("stand")
-
-
-class TestDiagnostics:
-    def test_latched_fault_is_an_error_with_its_reason(self, lockstep: Robot) -> None:
-        lockstep.runs().request("estop")
-        found = lockstep.diagnosed(lambda d: "estop" in d.message)
-        assert found.level == DiagnosticStatus.ERROR
-        check_wording(found.message)
 
 
 @pytest.mark.parametrize("kind", [JOINT, CHUNK], ids=str)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The USB camera, over a double of OpenCV's capture; no camera here was real."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Over topics: joints and IMU in, the velocity of the base out; nothing where it is not known."""
 
-from __future__ import annotations
-
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,17 +19,12 @@ from policy_core.bundle.load import load_bundle
 from policy_core.errors import PolicyError, RobotError
 from policy_inference.kinds.opening import NATIVE, PYTHON
 from policy_inference.nodes.velocity_estimator_node import VelocityEstimatorNode, VelocitySource
-from testkit.edits import Edits
 from testkit.wording import refusal
 
-from .bundles import HEIGHT_M, JOINTS, LEGS, write_bundle
+from .bundles import ESTIMATES, HEIGHT_M, JOINTS, write_bundle, write_sensing_bundle
 from .harness import Stage
 
 LOOPS = pytest.mark.parametrize("loop", [PYTHON, NATIVE])
-ESTIMATED: Edits = {
-    "observations.obs.terms.0": {"term": "base_lin_vel", "source": "estimator"},
-    "estimation": {"error_mps": 0.05, "legs": LEGS},
-}
 
 
 def imu(**changes: object) -> Imu:
@@ -49,23 +42,14 @@ def joints(rate: float = 0.0, ns: int = 0) -> JointState:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    return write_bundle(tmp_path / "bundle", ESTIMATED)
+    return write_sensing_bundle(tmp_path / "bundle", ESTIMATES)
 
 
 @pytest.fixture
-def start(node_stage: Stage) -> Iterator[Callable[[Path], VelocityEstimatorNode]]:
-    nodes: list[VelocityEstimatorNode] = []
-
-    def started(bundle: Path) -> VelocityEstimatorNode:
-        node = VelocityEstimatorNode([Parameter("bundle", value=str(bundle))])
-        nodes.append(node)
-        node_stage.robot.executor.add_node(node)
-        return node
-
-    yield started
-    for node in nodes:
-        node_stage.robot.executor.remove_node(node)
-        node.destroy_node()
+def start(node_stage: Stage) -> Callable[[Path], VelocityEstimatorNode]:
+    return lambda bundle: node_stage.beside(
+        VelocityEstimatorNode([Parameter("bundle", value=str(bundle))])
+    )
 
 
 def test_the_odometry_has_the_velocity_that_the_legs_show(
@@ -127,7 +111,7 @@ def test_while_no_foot_stands_there_is_no_velocity(bundle: Path, loop: str) -> N
 
 
 @LOOPS
-@pytest.mark.parametrize("huge", [1e3, 1e10, 1e150, 1e300])
+@pytest.mark.parametrize("huge", [1e3, 1e300])
 @pytest.mark.parametrize("sensor", ["accelerometer", "encoders"])
 def test_huge_values_never_give_a_huge_velocity(
     bundle: Path, loop: str, sensor: str, huge: float

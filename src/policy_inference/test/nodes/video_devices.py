@@ -8,8 +8,6 @@ have leaves what it has; without conversion a JPEG is one row of bytes; the stre
 first read, and fails there where the bus is full.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any

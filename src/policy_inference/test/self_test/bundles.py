@@ -2,9 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole bundles with golden rows, for a vendor's back end."""
 
-from __future__ import annotations
-
-import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -19,9 +16,10 @@ from policy_core.interfaces import F32
 from policy_inference.testing.models import save_linear, save_recurrent, weights
 from testkit.chunk_bundles import write_chunk_bundle
 
-from ..nodes.bundles import CONTRACT
+from ..nodes.bundles import write_bundle
 
 ROWS, INPUTS, OUTPUTS = 20, 15, 2
+STATE = ("inputs.h_in", "outputs.h_out")
 HELD = {"what": "walks cut short", "value": 0.0, "limit": 0.0, "at_least": False, "where": ""}
 """A check of walks."""
 
@@ -37,12 +35,12 @@ def two_joint_bundle(
     different: int = ROWS,
     **sections: Any,
 ) -> Path:
-    """Write a bundle of a robot with two joints.
+    """Write a bundle of a robot with two joints, of which a back end has an artifact, too.
 
     Args:
         folder: Where.
         precision: That the contract states for the back end.
-        backend: The back end that has an artifact besides onnx.
+        backend: Which.
         recurrent: Whether the model adds a state to its output.
         golden: Whether it has golden rows.
         rows: How many.
@@ -50,24 +48,16 @@ def two_joint_bundle(
         sections: More sections and values of the contract.
     """
     folder.mkdir(parents=True)
-    contract = copy.deepcopy(dict(CONTRACT)) | sections
-    save = save_recurrent if recurrent else save_linear
-    sha256 = sha256_file(save(folder / "policy.onnx", INPUTS, OUTPUTS))
-    model = contract["model"]
-    model["artifacts"] = {
-        name: {"file": "policy.onnx", "sha256": sha256, "precision": stated}
-        for name, stated in (("onnx", "fp32"), (backend, precision))
-    }
+    artifact = {"file": "policy.onnx", "sha256": "", "precision": precision}
+    changes: dict[str, object] = {f"model.artifacts.{backend}": artifact, **sections}
     if recurrent:
-        model["inputs"]["h_in"] = model["outputs"]["h_out"] = {"shape": [1, OUTPUTS]}
-        contract["state"] = [{"input": "h_in", "output": "h_out"}]
+        changes |= {f"model.{side}": {"shape": [1, OUTPUTS]} for side in STATE}
+        changes["state"] = [{"input": "h_in", "output": "h_out"}]
     if golden:
-        np.savez(
-            folder / "golden.npz", allow_pickle=False, **_golden_rows(recurrent, rows, different)
-        )
-        model["golden"] = {"file": "golden.npz", "sha256": sha256_file(folder / "golden.npz")}
-    put_contract(folder, contract)
-    return folder
+        file = folder / "golden.npz"
+        np.savez(file, allow_pickle=False, **_golden_rows(recurrent, rows, different))
+        changes["model.golden"] = {"file": file.name, "sha256": sha256_file(file)}
+    return write_bundle(folder, changes, save_recurrent if recurrent else save_linear)
 
 
 def _golden_rows(recurrent: bool, rows: int, different: int) -> dict[str, F32]:

@@ -2,20 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A vendor's package with a device that the test commands, and a clock of the test's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from policy_inference.backends.registry import GROUP
 from policy_inference.comparison.limits import Check
 from policy_inference.self_test.run import SelfTestRequest, SelfTestResult, self_test
-from policy_inference.testing.bundles import register
 
+from ..nodes.opening_backends import register_classes
 from .bundles import two_joint_bundle
-from .vendor import Apart, Device, FakeClock, Simulated, Simulator, Vendor
+from .vendor import Device, FakeClock, Simulated, Simulator, Vendor
 
 Test = Callable[..., SelfTestResult]
 
@@ -40,17 +37,8 @@ def missing_evidence(found: SelfTestResult) -> str:
 
 @pytest.fixture
 def vendor_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
-    """The device of the back ends vendor, simulator and simulated; with apart, all installed."""
-    register(
-        tmp_path / "site",
-        "vendor",
-        GROUP,
-        {
-            cls.name: f"{cls.__module__}:{cls.__name__}"
-            for cls in (Vendor, Simulator, Simulated, Apart)
-        },
-    )
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    """The device of the back ends vendor, simulator and simulated, which are installed."""
+    register_classes(tmp_path / "site", monkeypatch, Vendor, Simulator, Simulated)
     vendor_device = Device(clock=FakeClock())
     monkeypatch.setattr(Vendor, "device", vendor_device, raising=False)
     return vendor_device

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A back end on its machine: what is measured, what fails, and that nothing is lost on the way."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +13,7 @@ import pytest
 
 from policy_inference.commands.output import write_new
 from policy_inference.self_test.document import document
-from policy_inference.self_test.run import SelfTestRequest, SelfTestResult, self_test
+from policy_inference.self_test.run import SelfTestResult
 from policy_inference.self_test.text import lines
 from policy_inference.self_test.trial import WARM_UP_TICKS
 from testkit.wording import check_wording
@@ -44,16 +42,6 @@ def test_a_device_that_is_right_fast_and_steady_holds(test: Test, sound_bundle: 
     assert told["at_rate"]["inference"]["max_s"] == pytest.approx(0.2e-3)
     assert told["at_rate"]["processes"]["this"]["peak_bytes"] > 0
     check_wording(*told["verdict"]["left_out"])  # power that is not reported
-
-
-def test_onnx_is_tested_for_real(sound_bundle: Path) -> None:
-    found = self_test(SelfTestRequest(folder=sound_bundle, backend="onnx", duration_s=0.3))
-    told = report_figures(found)
-    assert told["error"] is None
-    assert told["verdict"]["checks"][0]["holds"]
-    assert told["parity"]["count"] == ROWS
-    assert told["at_rate"]["wall_s"] > 0.25
-    assert sum(told["back_to_back"]["histogram"]["counts"]) == told["back_to_back"]["runs"]
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp24"], ids=["known", "unknown"])
@@ -104,9 +92,7 @@ def test_a_model_that_changes_while_it_runs_fails_with_the_count_of_runs(
     check_wording(next(line for line in lines(found) if line.startswith("parity again")))
 
 
-@pytest.mark.parametrize(
-    ("rows", "different", "enough"), [(8, 8, True), (7, 7, False), (20, 1, False)]
-)
+@pytest.mark.parametrize(("rows", "different", "enough"), [(8, 8, True), (20, 1, False)])
 def test_few_golden_rows_judge_nothing_and_the_remedy_is_said(
     test: Test, tmp_path: Path, rows: int, different: int, enough: bool
 ) -> None:
@@ -263,12 +249,8 @@ def test_drift_fails_and_names_what_could_be_the_cause(
 
 @pytest.mark.parametrize(
     ("told", "holds"),
-    [
-        ({"power_w": "9.5"}, True),
-        ({"power_w": "10.5"}, False),
-        ({"power_cpu_w": "3", "power_input_w": "12"}, False),
-    ],
-    ids=["below", "above", "input above"],
+    [({"power_w": "9.5"}, True), ({"power_cpu_w": "3", "power_input_w": "12"}, False)],
+    ids=["below", "input above"],
 )
 def test_power_is_judged_where_it_is_reported(
     test: Test, sound_bundle: Path, vendor_device: Device, told: dict[str, str], holds: bool

@@ -2,18 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A vendor's back end that computes as ONNX Runtime does, and fails in the way that a test sets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from policy_core.bundle.contract import Artifact
 from policy_core.errors import BackendError
 from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.machine.machine import Finding, Machine, Severity
+from policy_inference.machine.machine import Machine
 from policy_inference.self_test.measuring import Clock
 
 
@@ -46,7 +43,6 @@ class Device:
         refuses: Why it does not open.
         fails_at_s: When it fails.
         error: With what.
-        opened: How often it was opened.
         outputs: Of the latest run, by name.
     """
 
@@ -59,7 +55,6 @@ class Device:
     error: BaseException = field(
         default_factory=lambda: BackendError("vendor: the device was lost")
     )
-    opened: int = 0
     outputs: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -73,22 +68,9 @@ class Vendor(OnnxBackend):
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
         return cls.device.tell(cls.device.clock.time_s)
 
-    @classmethod
-    def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        return [
-            Finding(name="driver", found="1.2"),
-            Finding(
-                name="governor",
-                found="powersave",
-                severity=Severity.WARNING,
-                remedy="set performance",
-            ),
-        ]
-
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
-        self.device.opened += 1
         if self.device.refuses:
             raise BackendError(self.device.refuses)
         self._warm = 0
@@ -121,10 +103,3 @@ class Simulated(Vendor):
 
     name = "simulated"
     simulated_by = "simulator"
-
-
-class Apart(OnnxBackend):
-    """Has a process of its own."""
-
-    name = "apart"
-    holds_gil = True

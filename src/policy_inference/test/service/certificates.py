@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates for tests."""
 
-from __future__ import annotations
-
 import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -14,8 +12,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-DAY = timedelta(days=1)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
@@ -25,23 +21,8 @@ class Certificate:
     key: Path
 
 
-def make_certificate(
-    folder: Path,
-    name: str,
-    signed_by: Certificate | None = None,
-    *,
-    begins: timedelta = -DAY,
-    ends: timedelta = 365 * DAY,
-) -> Certificate:
-    """Make one for 127.0.0.1; of a CA where none signs it.
-
-    Args:
-        folder: Where.
-        name: Common name, and of the files.
-        signed_by: The CA.
-        begins: From now.
-        ends: From now.
-    """
+def make_certificate(folder: Path, name: str, signed_by: Certificate | None = None) -> Certificate:
+    """Make one of this common name for 127.0.0.1; of a CA where none signs it."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(timezone.utc)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer, signer = subject, key
@@ -56,8 +37,8 @@ def make_certificate(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now + begins)
-        .not_valid_after(now + ends)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=365))
         .add_extension(x509.BasicConstraints(ca=signed_by is None, path_length=None), critical=True)
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),

@@ -1,13 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A service for each test, and its CA."""
+"""A service for each test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
-from .certificates import Certificate, make_certificate
+from policy_inference.service.opening import ServeRequest, open_served
+from policy_inference.service.serving import ServedModel
+
 from .lockstep import Service, serving
 
 
@@ -18,5 +21,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 @pytest.fixture
-def ca(tmp_path: Path) -> Certificate:
-    return make_certificate(tmp_path, "ca")
+def open_request() -> Iterator[Callable[..., ServedModel]]:
+    """Open what a request names; it is closed at the end."""
+    with ExitStack() as opened:
+        yield lambda **request: opened.enter_context(closing(open_served(ServeRequest(**request))))

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A service and its clients in one thread: what a client sees follows from the passes alone."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence

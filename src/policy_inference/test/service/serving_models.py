@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Served models over ONNX Runtime whose answers are easily computed by hand."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 

@@ -2,28 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several robots in one inference: each is answered as alone, and has its own problems."""
 
-from __future__ import annotations
-
-import copy
-import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from onnx import helper
 
 from policy_core.errors import BackendError
-from policy_inference.service.opening import ServeRequest, open_served
 from policy_inference.service.protocol import Code
 from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, weights
 from testkit.wording import refusal
 
-from ..nodes.bundles import CONTRACT
+from ..nodes.bundles import write_bundle
 from .serving_models import Save, ask_alone, save_counting, save_first, session_of
 
 OBS, ACTIONS, STATE = 15, 2, [2, 1, 2]
@@ -32,30 +26,20 @@ Serve = Callable[..., ServedModel]
 
 
 @pytest.fixture
-def serve_batch(tmp_path: Path) -> Any:
-    """Write a bundle around a model, and serve it for several robots; closed at the end."""
-    opened: list[ServedModel] = []
+def serve_batch(tmp_path: Path, open_request: Serve) -> Serve:
+    """Serve the bundle of a model for several robots."""
 
-    def apply(
-        save_to: Save, inputs: Mapping[str, Any] | None = None, *, recurrent: bool = False
-    ) -> ServedModel:
-        folder = tmp_path / "bundle"
-        folder.mkdir(exist_ok=True)
-        file = save_to(folder / "policy.onnx")
-        contract: dict[str, Any] = copy.deepcopy(dict(CONTRACT))
-        model = contract["model"]
-        model["inputs"].update(inputs or {})
-        model["artifacts"]["onnx"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-        if recurrent:
-            model["inputs"]["h_in"] = model["outputs"]["h_out"] = {"shape": STATE}
-            contract["state"] = [{"input": "h_in", "output": "h_out"}]
-        (folder / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
-        opened.append(open_served(ServeRequest(bundle=str(folder), batch=4)))
-        return opened[-1]
+    def apply(save_to: Save, *, recurrent: bool = False) -> ServedModel:
+        changes: dict[str, object] = {
+            f"model.{side}": {"shape": STATE} for side in ("inputs.h_in", "outputs.h_out")
+        }
+        changes["state"] = [{"input": "h_in", "output": "h_out"}]
+        folder = write_bundle(
+            tmp_path / "bundle", changes if recurrent else {}, lambda file, *_: save_to(file)
+        )
+        return open_request(bundle=str(folder), batch=4)
 
-    yield apply
-    for model in opened:
-        model.close()
+    return apply
 
 
 def linear_model(file: Path) -> Path:

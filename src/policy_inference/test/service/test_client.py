@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Python client with the service, and against peers that keep to a script."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -158,7 +156,6 @@ def test_silence_is_too_late(answers: Sequence[bytes]) -> None:
     [
         b"HTTP/1.1 400 Bad Request, and forty bytes more of it",
         action_frame(sequence=2),
-        action_frame(rows=2),
         GREETING,
         frame(Type.ERROR, b"?", rows=99),
         HEADER.pack(0x464E4950, 1, Type.ACTION, 0, (1 << 32) - 1, 1, 1, 0, 0),
@@ -204,35 +201,6 @@ def greet_with_memory(connection: socket.socket, memory: ServiceMemory) -> None:
     )
     socket.send_fds(connection, [frame(Type.WELCOME, welcome.pack())], [memory.file])
     memory.passed()
-
-
-def test_through_shared_memory_come_actions_and_errors() -> None:
-    def serve(connection: socket.socket) -> None:
-        memory = ServiceMemory(1, OBS_DIM, ACT_DIM)
-        greet_with_memory(connection, memory)
-        request = memoryview(bytearray(HEADER.size + 4 * OBS_DIM))
-        for answer in (
-            action_frame(1),
-            frame(Type.ERROR, b"no number", rows=9, sequence=2),
-            action_frame(3),
-        ):
-            while not memory.has_request():
-                """There is nothing to sleep for."""
-            assert memory.take(request)
-            assert request[HEADER.size :] == np.array(OBSERVATION, "<f4").tobytes()
-            if memory.answer(answer):
-                connection.sendall(WAKE)
-        assert connection.recv(16).strip(WAKE) == b""
-        memory.close()
-
-    with (
-        scripted_peer(serve) as connection,
-        PolicyClient(connection, SHARED, timeout_s=10.0) as client,
-    ):
-        np.testing.assert_array_equal(client.infer(OBSERVATION), ACTION)
-        with refusal(ServiceError):
-            client.infer(OBSERVATION)
-        np.testing.assert_array_equal(client.infer(OBSERVATION), ACTION)
 
 
 @pytest.mark.parametrize("last", [frame(Type.ERROR, b"connection ends", rows=Code.ENDING), b""])

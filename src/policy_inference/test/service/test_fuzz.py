@@ -6,16 +6,14 @@ Hypothesis makes the sequences. After each message the good clients are answered
 model says; at the end nothing has leaked.
 """
 
-from __future__ import annotations
-
 import contextlib
-import os
 import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -46,7 +44,6 @@ from .lockstep import (
 
 MESSAGES, STEPS, EXAMPLES = examples(20).max_examples, 20, 20
 CLIENTS = 6
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _HELLO = frame(Type.HELLO, Hello(rows=2).pack())
 _GOOD = (
     _HELLO,
@@ -163,12 +160,12 @@ def test_malformed_messages_neither_crash_nor_leak_nor_change_an_answer() -> Non
     with attacked() as beside:
         number = 0
         attack(beside, number)  # imports and caches of whatever is used once
-        open_before, resident_bytes = open_descriptors(), resident()
+        open_before, resident_bytes = open_descriptors(), psutil.Process().memory_info().rss
         while beside.arrived < MESSAGES:
             number += 1
             attack(beside, number)
         assert open_descriptors() == open_before
-        assert resident() - resident_bytes < 32 << 20
+        assert psutil.Process().memory_info().rss - resident_bytes < 32 << 20
         for client in (beside.raw, beside.framed):  # one answer for each question, no more
             client.setblocking(False)
             with pytest.raises(BlockingIOError):
@@ -192,8 +189,3 @@ def test_any_bytes_are_a_frame_or_one_error(data: bytes) -> None:
     for read in (Hello.unpack, Welcome.unpack, read_header):
         with contextlib.suppress(ServiceError), bounded():
             read(data.ljust(HEADER.size, b"\0"))  # of which no reader gets less
-
-
-def resident() -> int:
-    """Return the memory of this process, bytes."""
-    return int(Path("/proc/self/statm").read_text("utf-8").split()[1]) * _PAGE

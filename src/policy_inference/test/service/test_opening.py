@@ -2,11 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From what a user names to a served model, and what is refused on the way."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,7 @@ from onnx import helper
 
 from policy_core.bundle.load import PUBLIC_KEY_VARIABLE
 from policy_core.errors import BackendError, BundleError, PolicyError
-from policy_inference.service.opening import ServeRequest, open_served
 from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
-from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, save_recurrent, save_sum, weights
 from testkit.chunk_bundles import write_chunk_bundle
 from testkit.wording import check_wording, refusal
@@ -32,20 +27,6 @@ from .serving_models import ask_alone, session_of
 @pytest.fixture(autouse=True)
 def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PUBLIC_KEY_VARIABLE, raising=False)
-
-
-@pytest.fixture
-def open_request() -> Iterator[Any]:
-    """Opens what a request names; closed at the end."""
-    opened = list[ServedModel]()
-
-    def apply(**request: Any) -> ServedModel:
-        opened.append(open_served(ServeRequest(**request)))
-        return opened[-1]
-
-    yield apply
-    for model in opened:
-        model.close()
 
 
 @pytest.fixture
@@ -177,15 +158,10 @@ def test_model_file_with_options_that_do_not_fit_it_refused(
         open_request(**{"model": model_file, **given})
 
 
-@pytest.mark.parametrize(
-    ("mean", "std"),
-    [(np.zeros(3), np.array([1.0, -1.0, 1.0])), (np.array([0.0, np.nan, 0.0]), np.ones(3))],
-    ids=["negative", "nan"],
-)
 def test_statistics_that_are_not_those_of_the_model_refused(
-    open_request: Any, model_file: Path, mean: Any, std: Any
+    open_request: Any, model_file: Path
 ) -> None:
-    stats = write_stats(model_file.parent, mean=mean, std=std)
+    stats = write_stats(model_file.parent, mean=np.zeros(3), std=np.array([1.0, -1.0, 1.0]))
     with refusal(BundleError) as caught:
         open_request(model=model_file, obs_stats=stats)
     assert str(stats) in str(caught.value)

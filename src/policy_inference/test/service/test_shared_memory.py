@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients of shared memory at the service: answers, faults, and that they harm no other client."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files for systemd and AppArmor, checked by the tools of both where these are installed."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

@@ -5,8 +5,6 @@
 See userfaultfd(2). FUSE and memory over a network do the same.
 """
 
-from __future__ import annotations
-
 import ctypes
 import fcntl
 import mmap

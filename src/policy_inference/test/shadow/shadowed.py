@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from policy_core.bundle.contract import JointContract
@@ -14,6 +12,7 @@ from policy_core.interfaces import F64, Mode, ShadowMode
 from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.shadow.joint_shadow import JointShadow
 from policy_inference.shadow.shadowed_member import ShadowQuestion
+from testkit.edits import Edits
 from testkit.kernel.contracts import DEFAULT, TERMS_OF_A_WALKER, bundle_of, contract_of
 from testkit.kernel.robots import Robot, ScriptedBackend
 
@@ -54,9 +53,9 @@ class Shadowed:
 
     def __init__(
         self,
-        changes: Mapping[str, object] | None = None,
+        changes: Edits | None = None,
         mode: ShadowMode = ShadowMode.FOLLOWED,
-        shadow: Mapping[str, object] | None = None,
+        shadow: Edits | None = None,
         rounds: float = 0.0,
         gain: float = 1.0,
     ) -> None:

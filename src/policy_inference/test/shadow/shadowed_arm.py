@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An arm under a chunk policy, and a shadow that is handed its ticks as a node does it."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -15,6 +13,7 @@ from policy_core.members.chunk.observation_sync import Snapshot
 from policy_inference.flight.ring import ShadowAnswer
 from policy_inference.shadow.chunk_shadow import ChunkShadow
 from policy_inference.shadow.shadowed_member import ChunkTick, ShadowObservation, ShadowQuestion
+from testkit.edits import Edits
 from testkit.kernel.arms import Arm
 from testkit.kernel.chunk_contracts import STEPS, chunk_contract_of
 
@@ -42,8 +41,8 @@ class ShadowedArm:
         self,
         settings: Mapping[str, Any],
         mode: ShadowMode = ShadowMode.FOLLOWED,
-        changes: Mapping[str, object] | None = None,
-        shadow: Mapping[str, object] | None = None,
+        changes: Edits | None = None,
+        shadow: Edits | None = None,
     ) -> None:
         self.arm = Arm(changes, **settings)
         contract = chunk_contract_of(changes if shadow is None else shadow)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A shadow policy is asked what the active one was asked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np

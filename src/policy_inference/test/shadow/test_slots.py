@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes into a slot comes out at the other end whole, or the tick says that it is not there."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

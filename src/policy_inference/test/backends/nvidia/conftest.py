@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine with doubles of TensorRT and CUDA, a cache of its own, and a small model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path

@@ -5,8 +5,6 @@
 Written down from cuda-python 12.2 and 13.4 without a driver: names and results.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from enum import IntEnum
 from types import ModuleType, SimpleNamespace

@@ -5,8 +5,6 @@
 What TensorRT's and CUDA's doubles share. It is as strict as the real one where that crashes.
 """
 
-from __future__ import annotations
-
 import ctypes
 import threading
 from collections.abc import Callable

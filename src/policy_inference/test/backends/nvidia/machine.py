@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine with a GPU, TensorRT and a CUDA package, put in the place of those that are missing."""
 
-from __future__ import annotations
-
 import sys
 from types import ModuleType
 

@@ -5,8 +5,6 @@
 What it refuses is what onnx-tensorrt refuses (branches 8.5-GA, 8.6-GA, 10.1-GA).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -141,7 +139,7 @@ class OnnxParser:
             if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
                 return None
             data, scale, *shift = (constants.get(name) for name in node.input)
-            if not self._flavour.int8_constants and not shift:
+            if not self._flavour.since_10 and not shift:
                 return f"{node.name}: This version of TensorRT requires 3 inputs"
             if any(tensor is not None and numpy_helper.to_array(tensor).any() for tensor in shift):
                 return f"{node.name}: TensorRT only supports symmetric quantization."
@@ -152,7 +150,7 @@ class OnnxParser:
             if (
                 data is not None
                 and data.data_type == TensorProto.INT8
-                and not self._flavour.int8_constants
+                and not self._flavour.since_10
             ):
                 return f"{data.name}: invalid weights type of Int8"
             return None

@@ -23,7 +23,6 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from .builder_config import Config, HostMemory, Profile
 from .flavours import Flavour
 from .gpu import CudaError, Gpu
 from .onnx_parser import DTYPES, PLUGIN_OPERATORS, Dims, Network, OnnxParser
@@ -95,9 +94,54 @@ def _network_flags(flavour: Flavour) -> dict[str, int]:
     """Return the flags by name; their bits move up where one is gone."""
     names = [
         *(["EXPLICIT_BATCH"] if flavour.explicit_batch is not None else []),
-        *(["STRONGLY_TYPED"] if flavour.strongly_typed else []),
+        *(["STRONGLY_TYPED"] if flavour.since_10 else []),
     ]
     return {name: bit for bit, name in enumerate(names)}
+
+
+class HostMemory:
+    """What builders return: a buffer that `bytes` copies, and no `bytes` itself."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.nbytes = len(content)
+
+    def __bytes__(self) -> bytes:
+        return self._content
+
+
+class Profile:
+    def __init__(self) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+
+    def set_shape(self, name: str, low: Any, best: Any, high: Any) -> None:
+        assert low == best == high
+        self.shapes[name] = tuple(best)
+
+
+class Config:
+    """A builder's configuration."""
+
+    def __init__(self) -> None:
+        self.flags: set[int] = {20}
+        self.profiles: list[Profile] = []
+        self.workspace: int | None = None
+
+    def set_flag(self, flag: int) -> None:
+        self.flags.add(flag)
+
+    def clear_flag(self, flag: int) -> None:
+        self.flags.discard(flag)
+
+    def set_memory_pool_limit(self, pool: str, size: int) -> None:
+        assert pool == "workspace"
+        self.workspace = size
+
+    def add_optimization_profile(self, profile: Profile) -> int:
+        if any(axis < 1 for shape in profile.shapes.values() for axis in shape):
+            return -1
+        self.profiles.append(profile)
+        return len(self.profiles) - 1
 
 
 class Builder:
@@ -200,7 +244,7 @@ class Engine:
         self, flavour: Flavour, gpu: Gpu, logger: ILogger, model: bytes, shapes: dict[str, Any]
     ) -> None:
         self.gpu, self.logger, self.shapes = gpu, logger, shapes
-        self.narrow = not flavour.int64
+        self.narrow = not flavour.since_10
         nodes = onnx.load_model_from_string(model).graph.node
         self.plugin_operators = PLUGIN_OPERATORS & {node.op_type for node in nodes}
         gpu.engines.add(self)

@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Engines built from ONNX: what each version of TensorRT is asked for, and what it refuses."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from policy_core.errors import BackendError
 from policy_core.interfaces import TensorSpec
 from policy_inference.backends.tensorrt.cache import PlanCache
 from policy_inference.backends.tensorrt.sidecar import Fingerprint
-from policy_inference.testing.models import save, save_linear
+from policy_inference.testing.models import save, save_linear, save_quantised
 from testkit.wording import refusal
 
 from .conftest import FROM_CACHE, Install, Open
@@ -39,8 +38,8 @@ def plan_header(cache: Path) -> dict[str, Any]:
     return found
 
 
-def save_single(file: Path) -> Path:
-    return save_linear(file, 5, 3)
+save_single = partial(save_linear, inputs=5, outputs=3)
+save_integers = partial(save_quantised, inputs=5, outputs=3)
 
 
 def save_half(file: Path) -> Path:
@@ -48,21 +47,6 @@ def save_half(file: Path) -> Path:
     model = onnx.load(str(save_single(file)))
     onnx.save(convert_float_to_float16(model, keep_io_types=True), str(file))
     return file
-
-
-def save_integers(file: Path, shift: int = 0) -> Path:
-    """Save actions = dequantised(quantised(obs)) @ weights."""
-    nodes = [
-        helper.make_node("QuantizeLinear", ["obs", "scale", "shift"], ["q"]),
-        helper.make_node("DequantizeLinear", ["q", "scale", "shift"], ["dq"]),
-        helper.make_node("MatMul", ["dq", "w"], ["actions"]),
-    ]
-    constants: dict[str, Any] = {
-        "scale": np.float32(0.1),
-        "shift": np.int8(shift),
-        "w": np.ones((5, 3), np.float32),
-    }
-    return save(file, nodes, {"obs": (1, 5)}, {"actions": (1, 3)}, constants=constants)
 
 
 ENGINES: list[tuple[str, str, Callable[[Path], Path], list[str]]] = [
@@ -96,8 +80,7 @@ def test_precision_is_asked_for_where_there_is_a_flag_and_never_rounded_to_tf32(
 
 
 @pytest.mark.parametrize(
-    ("flavour", "precision"),
-    [("11.4", "fp16"), ("11.4", "int8"), ("8.6", "int8"), ("10.3", "w8a8")],
+    ("flavour", "precision"), [("11.4", "fp16"), ("11.4", "int8"), ("10.3", "w8a8")]
 )
 def test_an_engine_would_not_have_the_precision_that_the_contract_states(
     install_gpu: Install, open_trt: Open, flavour: str, precision: str
@@ -115,11 +98,10 @@ def test_workspace_is_limited_where_that_is_asked_for(
     assert plan_header(cache)["workspace"] == 64 * MIB
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
 def test_an_open_batch_axis_gets_a_profile_of_the_contracts_size(
-    install_gpu: Install, open_trt: Open, cache: Path, tmp_path: Path, flavour: str
+    install_gpu: Install, open_trt: Open, cache: Path, tmp_path: Path
 ) -> None:
-    install_gpu(flavour)
+    install_gpu()
     file = save_linear(tmp_path / "open.onnx", 5, 3, batch="batch")
     obs, actions = TensorSpec(name="obs", shape=(4, 5)), TensorSpec(name="actions", shape=(4, 3))
     backend = open_trt(file, inputs=[obs], outputs=[actions])

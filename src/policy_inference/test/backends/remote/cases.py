@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The back end `oip` for the conformance suite, against our own service."""
 
-from __future__ import annotations
-
 import atexit
 import itertools
 from importlib.util import find_spec

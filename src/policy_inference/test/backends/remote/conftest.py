@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Remote back ends that connect again at once."""
 
-from __future__ import annotations
-
 import pytest
 
 from policy_core.errors import BackendError

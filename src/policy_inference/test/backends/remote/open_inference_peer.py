@@ -5,8 +5,6 @@
 Run with a port, it reads lines `NAME FILE` and answers each with one line.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -6,8 +6,6 @@ It speaks first, with its metadata; it answers in order; it decodes arrays by ke
 it answers an error with a text and ends the connection with code 1011.
 """
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Callable

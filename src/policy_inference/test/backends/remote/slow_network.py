@@ -5,8 +5,6 @@
 `python slow_network.py PORT DELAY_S JITTER_S LOSS` prints the port that connections are made to.
 """
 
-from __future__ import annotations
-
 import queue
 import random
 import signal

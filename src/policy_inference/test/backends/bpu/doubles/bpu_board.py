@@ -6,8 +6,6 @@ A child process imports it by name, so it needs nothing of the tests. The enviro
 `BPU_BOARD` (JSON) says what the board is like.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import struct

@@ -6,8 +6,6 @@ What is wrong with an argument is a RuntimeError, what the BPU itself refuses en
 known without a board: the codes of the BPU's errors, and what the build for the X5 does otherwise.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 from collections.abc import Callable
@@ -120,8 +118,6 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
             if list(array.shape) != tensor.shape:
                 raise RuntimeError(f"Mismatch in tensor dimensions for model: {name}")
             assert array.flags.c_contiguous, "it is copied byte by byte, whatever its strides"
-            if "abort_at" in board_state() and (array == board_state()["abort_at"]).any():
-                _terminate(f"UCP Error (code: -1, desc: unknown) {name} hbUCPWaitTaskDone failed")
         if any(
             core >= board_state().get("cores", 4)
             for core in self.scheduling.get("bpu_cores", {}).get(name, [])

@@ -10,8 +10,6 @@ Not known without a board, and taken at its worst here: whether the memory of ou
 run before (it is). That it keeps Python's lock cannot be shown here.
 """
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 
