@@ -712,7 +712,7 @@ class NativeController {
       if (!is_float && array.dtype() != nb::dtype<double>()) {
         throw nb::value_error("expected tensors of float32 or float64");
       }
-      kept_.push_back(value.inc_ref().ptr() ? nb::borrow(value) : nb::object());
+      kept_.push_back(nb::borrow(value));
       tensors.push_back({names_.back().c_str(), array.data(), array.size(),
                          is_float ? POLICY_CORE_FLOAT32 : POLICY_CORE_FLOAT64});
     }

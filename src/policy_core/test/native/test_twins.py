@@ -3,12 +3,15 @@
 """The native core commands and remembers the same as the Python core, bit for bit."""
 
 import random
+import sys
 from collections.abc import Callable
 
 import pytest
 
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import Mode
+from policy_core.native_words import native_plan
+from policy_core.plan import plan_bytes
 from testkit.kernel.chunk_twins import (
     ArmedSetTwins,
     ChunkTwins,
@@ -59,6 +62,19 @@ def test_other_controllers_take_up_a_life_from_its_state(
     robot.live(60 + 40 * seed)
     other.go_on_from(robot)
     other.live(50)
+
+
+def test_a_controller_holds_each_array_of_a_model_once() -> None:
+    contract = random_contract(random.Random(1))
+    twins = Twins(native, contract, 1)
+    model = twins.models[""][1]
+    array = next(iter(model.inputs.values()))
+    before = sys.getrefcount(array)
+    plan = plan_bytes(native_plan(twins.python), bytes(32))
+    _held = native.NativeController(
+        plan, {"": (model.inputs, model.outputs, model.number)}, twins.clock
+    )
+    assert sys.getrefcount(array) == before + 1
 
 
 @pytest.mark.acceptance

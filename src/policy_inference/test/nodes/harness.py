@@ -92,6 +92,7 @@ class Robot:
         self._listen(PolicyStatus, f"{self.policy_node}/status", self.statuses, _LATCHED)
         self._listen(DiagnosticArray, "/diagnostics", self.diagnostics)
         self.listening = self._listen(JointCommand, "joint_command", self.commands)
+        self._load_client = self.node.create_client(LoadBundle, f"{self.policy_node}/load")
 
     def _listen(
         self, message: type[Any], topic: str, into: list[Any], qos: QoSProfile = _RELIABLE
@@ -156,7 +157,7 @@ class Robot:
         return self._refusal(self.ask(request))
 
     def asks_to_load(self, bundle: Path | str, backend: str = "") -> Any:
-        client = self.node.create_client(LoadBundle, f"{self.policy_node}/load")
+        client = self._load_client
         self.until(client.service_is_ready, "the service load")
         return client.call_async(LoadBundle.Request(bundle=str(bundle), backend=backend))
 
