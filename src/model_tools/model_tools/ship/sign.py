@@ -72,7 +72,10 @@ def read_private_key(file: Path, password: Callable[[], bytes]) -> Ed25519Privat
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise _key_error(file, error.strerror or str(error)) from error
+        raise ToolError(
+            f"{file}: expected an Ed25519 private key in PEM, found: {error.strerror or error}; "
+            "check the path and its permissions"
+        ) from error
     try:
         try:
             key = load_pem_private_key(content, None)

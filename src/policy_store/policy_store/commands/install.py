@@ -58,6 +58,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """
     from policy_store.install import install
 
+    require_use(given)
     root, trusted = read_root(given), read_keys(given)
     done = install(
         given.bundle, root, trusted, backends=read_backends(given), expected=given.expect
@@ -69,6 +70,15 @@ def add_use(parser: argparse.ArgumentParser) -> None:
     """Declare the options that put an installed version into use."""
     parser.add_argument("--activate", action="store_true", help="put it into use at once")
     add_trial(parser)
+
+
+def require_use(given: argparse.Namespace) -> None:
+    """Raise PolicyError for an option of `add_use` that would have no effect."""
+    if given.accept and not (given.activate or given.trial):
+        raise PolicyError(
+            "--accept: expected it with --activate, found that missing; without, give it to "
+            "`policy_store activate`"
+        )
 
 
 def add_expected(parser: argparse.ArgumentParser) -> None:

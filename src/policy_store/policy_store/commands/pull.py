@@ -34,6 +34,7 @@ from policy_store.commands.install import (
     add_expected,
     add_use,
     read_backends,
+    require_use,
     use_installed,
 )
 from policy_store.registry.access import RegistryAccess
@@ -106,6 +107,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     if given.install:
         if given.output is not None:
             raise PolicyError("--output: expected it without --install, found both")
+        require_use(given)
         root = read_root(given)
         progress = byte_progress("pull")
         done = pull_to_store(request, access, root, trusted, progress)
