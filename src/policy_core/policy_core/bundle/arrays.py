@@ -7,6 +7,7 @@ import math
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,12 +36,9 @@ def read_statistics(
     arrays = unpacked_arrays(file, content, ("mean", "std"), limit)
     for key in ("mean", "std"):
         array = arrays.get(key)
-        if array is None or array.size != size or not np.issubdtype(array.dtype, np.number):
-            reader.problem(key, f"{size} numbers, as the model's input", found_array(array))
-        elif not np.isfinite(array).all():
-            reader.problem(key, "finite values", Found("NaN or infinite ones"))
-        elif key == "std" and bool((array.astype(np.float64) < 0).any()):
-            reader.problem(key, "values >= 0", Found(f"{array.min():g}"))
+        is_right = check_array(None if array is None else array.ravel(), (size,), reader, key)
+        if is_right and key == "std" and (least := arrays[key].astype(np.float64).min()) < 0:
+            reader.problem(key, "values >= 0", Found(f"{least:g}"))
     reader.require_none()
     mean, std = (arrays[key].astype(np.float64).ravel() for key in ("mean", "std"))
     return mean, np.maximum(std, normalisation.std_floor)
@@ -65,11 +63,7 @@ def read_initial_state(folder: Path, contract: JointContract) -> dict[str, Tenso
             reader.problem(
                 name, f"inputs of `state` with floats ({', '.join(states) or 'none'})", name
             )
-        elif array.shape != tensor.shape or not np.issubdtype(array.dtype, np.number):
-            reader.problem(name, f"numbers {list(tensor.shape)}", found_array(array))
-        elif not np.isfinite(array).all():
-            reader.problem(name, "finite values", Found("NaN or infinite ones"))
-        else:
+        elif check_array(array, tensor.shape, reader, name):
             found[name] = array.astype(tensor.dtype)
     reader.require_none()
     return found
@@ -105,10 +99,8 @@ def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> 
         if name.startswith(cameras):
             if array.dtype != np.uint8:
                 reader.problem(name, "an image in uint8", found_array(array))
-        elif not np.issubdtype(array.dtype, np.floating):
-            reader.problem(name, "floating-point numbers", found_array(array))
-        elif not np.isfinite(array).all():
-            reader.problem(name, "finite values", Found("NaN or infinite ones"))
+        else:
+            check_array(array, array.shape, reader, name, np.floating)
     reader.require_none()
 
 
@@ -156,6 +148,36 @@ def require_array(name: str, member: object) -> Tensor:
     if not isinstance(member, np.ndarray):
         raise ValueError(f"{name!r}, which is not an array")  # an error of the file, not of a type
     return member
+
+
+def check_array(
+    array: Tensor | None,
+    shape: tuple[int, ...],
+    reader: Reader,
+    name: str,
+    kind: type[np.number[Any]] = np.number,
+    *,
+    finite: bool = True,
+) -> bool:
+    """Check an array of numbers; note what is wrong with it, and return whether it is right.
+
+    Args:
+        array: The array; None if it is missing.
+        shape: Its shape.
+        reader: Notes the problem.
+        name: Name of the array.
+        kind: `np.number` for numbers of any type, `np.floating` for floating-point numbers.
+        finite: Also refuse NaN and infinite values.
+    """
+    if array is None or array.shape != shape or not np.issubdtype(array.dtype, kind):
+        words = "floating-point numbers" if kind is np.floating else "numbers"
+        reader.problem(name, f"{words} {[*shape]}", found_array(array))
+        return False
+    if not finite or np.isfinite(array).all():
+        return True
+    place = np.argwhere(~np.isfinite(array))[0].tolist()
+    reader.problem(name, "finite values", Found(f"{array[tuple(place)]} at {place}"))
+    return False
 
 
 def found_array(array: Tensor | None) -> Found:

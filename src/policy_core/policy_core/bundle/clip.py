@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from policy_core.bundle.arrays import found_array, unpacked_arrays
+from policy_core.bundle.arrays import check_array, found_array, unpacked_arrays
 from policy_core.bundle.contract import JointContract
 from policy_core.bundle.schema import Found, Reader
 from policy_core.bundle.verified import LARGEST_BYTES, verified_bytes
@@ -75,18 +75,18 @@ def _clip(
     if joints is None or bodies is None:
         return None
     frames, names = len(np.atleast_1d(arrays.get("joint_pos", 0))), arrays["joint_names"].size
-    values = [
-        _numbers(arrays, name, (frames, names), reader) for name in ("joint_pos", "joint_vel")
-    ]
+    shapes: dict[str, tuple[int, ...]]
+    shapes = dict.fromkeys(("joint_pos", "joint_vel"), (frames, names))
     if bodies:
-        shape = (frames, arrays["body_names"].size)
-        values += [
-            _numbers(arrays, name, (*shape, size), reader)
-            for name, size in (("body_pos_w", 3), ("body_quat_w", 4))
-        ]
-    found = [array for array in values if array is not None]
-    if len(found) < len(values):
+        size = arrays["body_names"].size
+        shapes |= {"body_pos_w": (frames, size, 3), "body_quat_w": (frames, size, 4)}
+    right = [
+        check_array(arrays.get(name), shape, reader, name, np.floating)
+        for name, shape in shapes.items()
+    ]
+    if not all(right):
         return None
+    found = [arrays[name].astype(np.float64) for name in shapes]
     if frames < _FEWEST_FRAMES:
         reader.problem("joint_pos", f"at least {_FEWEST_FRAMES} frames", frames)
         return None
@@ -152,24 +152,6 @@ def _wanted(key: str, contract: JointContract) -> Sequence[Sequence[str]]:
     assert contract.motion is not None
     assert contract.motion.anchor is not None
     return [(contract.motion.anchor.body,)]
-
-
-def _numbers(
-    arrays: Mapping[str, Tensor], name: str, shape: tuple[int, ...], reader: Reader
-) -> F64 | None:
-    array = arrays.get(name)
-    if array is None or array.shape != shape or not np.issubdtype(array.dtype, np.floating):
-        reader.problem(name, f"floating-point numbers {[*shape]}", found_array(array))
-        return None
-    frames = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
-    if frames.size:
-        reader.problem(
-            name,
-            "finite values",
-            Found(f"NaN or infinity in {frames.size} frames, first in frame {frames[0]}"),
-        )
-        return None
-    return array.astype(np.float64)
 
 
 def _unit(quat_wxyz: F64, reader: Reader) -> F64:

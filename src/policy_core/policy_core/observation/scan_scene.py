@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from policy_core.bundle.arrays import found_array, unpacked_arrays
+from policy_core.bundle.arrays import check_array, unpacked_arrays
 from policy_core.bundle.bundle import CONTRACT_FILE, AnyBundle
 from policy_core.bundle.contract import File, Observation, Term
 from policy_core.bundle.height_scan import HeightScan, ScanGrid
@@ -231,13 +231,11 @@ def _read(folder: Path, entry: File, count: int) -> ScanScene:
     arrays = unpacked_arrays(file, verified_bytes(folder, entry), shapes, _LARGEST_BYTES)
     reader = Reader(str(file))
     for name, shape in shapes.items():
-        array = arrays.get(name)
-        if array is None or array.shape != shape or not np.issubdtype(array.dtype, np.floating):
-            reader.problem(name, f"floating-point numbers {list(shape)}", found_array(array))
-        elif name != "hits" and not np.isfinite(array).all():
-            reader.problem(name, "finite values", Found("NaN or infinite ones"))
-        elif name == "quat_xyzw" and not math.isclose(np.linalg.norm(array), 1.0, abs_tol=0.01):
-            found = Found(f"{np.linalg.norm(array):.3g}")
-            reader.problem(name, "a quaternion of length 1", found)
+        # A ray that meets nothing has no hit.
+        check_array(arrays.get(name), shape, reader, name, np.floating, finite=name != "hits")
+    reader.require_none()
+    length = float(np.linalg.norm(arrays["quat_xyzw"]))
+    if not math.isclose(length, 1.0, abs_tol=0.01):
+        reader.problem("quat_xyzw", "a quaternion of length 1", Found(f"{length:.3g}"))
     reader.require_none()
     return ScanScene(**{name: arrays[name].astype(np.float64) for name in shapes})
