@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from policy_core.control_state import Stateful, Tree
 from policy_core.interfaces import F64, Backend, Tensor
 
 if TYPE_CHECKING:  # not needed without a recorder
     from policy_core.native_controller import NativeController
-    from policy_core.sets.policy import PolicySet
     from policy_inference.flight.ring import Ring
     from policy_inference.flight.worker_tap import WorkerTap
 
@@ -77,8 +75,8 @@ class NativeTap(PolicyTap):
     def __init__(self, controller: NativeController, workers: Sequence[WorkerTap] = ()) -> None:
         seen = controller.seen.items()
         super().__init__(
-            dict(_named((name, given) for name, (given, _) in seen)),
-            dict(_named((name, made) for name, (_, made) in seen)),
+            dict(tensors_by_name((name, given) for name, (given, _) in seen)),
+            dict(tensors_by_name((name, made) for name, (_, made) in seen)),
             workers,
             controller.seen_state,
         )
@@ -95,72 +93,7 @@ class NativeTap(PolicyTap):
                 self._ring.take_outputs()
 
 
-class SetTap(PolicyTap, Stateful):
-    """A policy set that forwards everything, and records each tick into a ring.
-
-    The arrays are those of all members, by MEMBER.TENSOR; if a member does not run in a tick, they
-    are from an earlier one.
-    """
-
-    def __init__(
-        self,
-        policy: PolicySet,
-        backends: Mapping[str, Backend],
-        workers: Sequence[WorkerTap] = (),
-    ) -> None:
-        """Wrap a set.
-
-        Args:
-            policy: The set.
-            backends: Opened model of each joint policy; the caller closes them.
-            workers: Workers of its chunk policies.
-        """
-        super().__init__(
-            dict(_named((name, backend.inputs) for name, backend in backends.items())),
-            dict(_named((name, backend.outputs) for name, backend in backends.items())),
-            workers,
-        )
-        self._policy, self.action = policy, policy.action
-
-    @property
-    def begins(self) -> bool:
-        return self._policy.begins
-
-    @property
-    def change(self) -> str:
-        return self._policy.change
-
-    def reset(self) -> None:
-        self._policy.reset()
-
-    def pause(self, duration_ns: int) -> None:
-        self._policy.pause(duration_ns)
-
-    def infer(self) -> bool:
-        ring = self._ring
-        if ring is None:
-            return self._policy.infer()
-        try:
-            finite = self._policy.infer()
-        finally:
-            if self.workers:
-                ring.take_time(self._policy.asked_ns)
-            else:
-                ring.take_inputs()
-        ring.take_outputs()
-        return finite
-
-    def commit(self) -> F64:
-        return self._policy.commit()
-
-    def saved(self) -> dict[str, Any]:
-        return dict(self._policy.saved())
-
-    def restore(self, saved: Tree) -> None:
-        self._policy.restore(saved)
-
-
-def _named(
+def tensors_by_name(
     models: Iterator[tuple[str, Mapping[str, Tensor]]],
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of models, by MODEL.TENSOR; of a single model by TENSOR."""

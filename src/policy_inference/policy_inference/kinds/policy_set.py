@@ -25,7 +25,8 @@ from policy_core.sets.controller import (
 from policy_core.sets.native_set import NativeSet
 from policy_core.sets.policy import PolicySet, SetReport
 from policy_inference.backends.registry import OpenedModels, Options
-from policy_inference.flight.tap import NativeTap, PolicyTap, SetTap
+from policy_inference.flight.set_tap import SetTap
+from policy_inference.flight.tap import NativeTap, PolicyTap
 from policy_inference.kinds.kinds import find_kind, member_kinds
 from policy_inference.kinds.opening import (
     OpenedMember,

@@ -31,7 +31,8 @@ from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording
 from policy_inference.flight.ring import Ring
 from policy_inference.flight.sensors import IMU, JOINT_STATES, TWIST, SensorMessages
-from policy_inference.flight.tap import SetTap, Tap
+from policy_inference.flight.set_tap import SetTap
+from policy_inference.flight.tap import Tap
 from policy_inference.messages.readers import state_reader
 from testkit.edits import reword
 

@@ -38,7 +38,8 @@ from policy_core.sets.controller import (
 from policy_inference.backends.registry import open_backend
 from policy_inference.flight.description import chunk_settings
 from policy_inference.flight.sensors import JOINT_STATES
-from policy_inference.flight.tap import SetTap, Tap
+from policy_inference.flight.set_tap import SetTap
+from policy_inference.flight.tap import Tap
 from policy_inference.flight.worker_tap import WorkerTap
 from policy_inference.kinds.chunk_worker import make_worker
 from testkit.chunk_bundles import write_chunk_bundle
