@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ PARENT = """
 import signal
 from pathlib import Path
 from policy_inference.worker_process import WorkerProcess
+signal.pthread_sigmask(signal.SIG_BLOCK, {blocked!r})
 worker = WorkerProcess({words!r}, folder=Path({folder!r}))
 signal.pause()
 """
@@ -65,9 +65,12 @@ def test_a_worker_ends_with_a_parent_that_is_killed(
         "command": ["bash", "-c", f"echo $$ > {up}; exec sleep 600"],
     }[kind]
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT.format(words=words, folder=str(tmp_path))],
+        [
+            sys.executable,
+            "-c",
+            PARENT.format(words=words, folder=str(tmp_path), blocked=[*map(int, blocked)]),
+        ],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        preexec_fn=partial(signal.pthread_sigmask, signal.SIG_BLOCK, blocked),
     )
     ended = os.pidfd_open(int(up.read_text()))
     try:
@@ -90,7 +93,7 @@ def test_a_worker_that_handles_the_end_of_its_parent_finishes_first(
     os.mkfifo(tmp_path / "finished")
     words = ["-m", "finishes", str(up), str(tmp_path / "finished")]
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT.format(words=words, folder=str(tmp_path))],
+        [sys.executable, "-c", PARENT.format(words=words, folder=str(tmp_path), blocked=[])],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     up.read_text()
