@@ -18,7 +18,8 @@ def test_a_robot_under_the_driver_walks_and_every_way_out_damps_it_and_gives_it_
     tmp_path: Path,
 ) -> None:
     # A busy machine, too, may run this: how soon a loss is noticed is for other tests.
-    with Lite3Stack(tmp_path, driver={"state_timeout_s": 0.5}) as robot:
+    driver, policy = {"state_timeout_s": 0.5}, {"command_valid_for_s": 0.5}
+    with Lite3Stack(tmp_path, driver=driver, policy=policy) as robot:
         robot.walk(0.5, for_s=2.0)
         assert robot.phase == "FOLLOWING"
 

@@ -72,6 +72,7 @@ class Stack:
         *,
         emulator: Mapping[str, Any] | None = None,
         driver: Mapping[str, Any] | None = None,
+        policy: Mapping[str, Any] | None = None,
         priority: int = 0,
     ) -> None:
         """Start everything; nothing moves yet.
@@ -80,11 +81,13 @@ class Stack:
             folder: For logs, the trace and the events.
             emulator: Parameters beside those that let driver and emulator find each other.
             driver: The same.
+            policy: Parameters of the policy node.
             priority: `realtime.priority` of driver and policy node.
         """
         self.trace_file, self._event_file = folder / "trace.npz", folder / "events.jsonl"
         self._folder, self._started = folder, itertools.count()
         self._common = {"status_rate_hz": 20.0, "realtime.priority": priority}
+        self._policy_parameters = {"bundle": self.bundle, **self._common, **(policy or {})}
         self.driver_status: RobotStatus | None
         with ExitStack() as opened:
             self._nodes = opened.enter_context(Processes())
@@ -140,14 +143,14 @@ class Stack:
 
     def start_policy(self) -> LoggedProcess:
         """Start a policy node as `policy`."""
-        self.policy = self._start("joint_policy_node", {"bundle": self.bundle, **self._common})
+        self.policy = self._start("joint_policy_node", self._policy_parameters)
         return self.policy
 
     def start_second_policy(self) -> LoggedProcess:
         """Start a second policy node beside `policy`, on the same topics."""
         return self._start(
             "joint_policy_node",
-            {"bundle": self.bundle, **self._common},
+            self._policy_parameters,
             remappings={"__node": "second_policy_node"},
         )
 
