@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import yaml
 
+from model_tools.errors import ToolError
 from model_tools.files.contract_text import plain
 from model_tools.files.lerobot.dataset_info import recorded_pairing
 from model_tools.files.lerobot.statistics import PolicyStatistics
@@ -227,11 +228,23 @@ def contract_text(contract: ChunkContract, robot: str) -> str:
 
 
 def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
-    """Return the mean pose of the training data within the limits, rad; the middle if unknown."""
+    """Return the mean pose of the training data within the limits, rad; the middle if unknown.
+
+    Raises:
+        ToolError: The mean is farther beyond a limit than the limits are apart: other units.
+    """
     low = np.array([joint.position_min for joint in robot.joints.values()])
     high = np.array([joint.position_max for joint in robot.joints.values()])
     mean = statistics.means.get(STATE, statistics.means.get(ACTION))
     pose = (low + high) / 2 if mean is None else units.to_rad(mean)
+    beyond = np.maximum(low - pose, pose - high) > high - low
+    if beyond.any():
+        joint = int(beyond.argmax())
+        raise ToolError(
+            "--units: expected those of the training, whose mean pose is near the joints' limits, "
+            f"found {list(robot.joints)[joint]} at {pose[joint]:.3g} rad, limits "
+            f"{low[joint]:.3g} to {high[joint]:.3g}"
+        )
     # Round towards the middle, to stay within the limits.
     lowest, highest = np.ceil(low * 1e4) / 1e4, np.floor(high * 1e4) / 1e4
     return np.asarray(np.clip(np.round(pose, 4), lowest, highest), np.float64)

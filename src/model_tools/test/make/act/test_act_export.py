@@ -183,7 +183,7 @@ def test_a_joint_that_never_moved_is_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("units", "largest"), [("range", 140.0), ("radians", 90.0), ("degrees", 1.5)]
 )
-def test_units_that_the_data_contradict_are_a_warning(
+def test_units_that_the_data_contradict_are_a_warning_or_refused(
     tmp_path: Path, units: str, largest: float
 ) -> None:
     config = config_of(cameras={}, outside=2)
@@ -192,7 +192,11 @@ def test_units_that_the_data_contradict_are_a_warning(
         for kind in ("mean", "min", "max"):
             statistics[f"{feature}.{kind}"][:] = [largest, 0.1, 0.1, 0.1, 0.1, 50.0]
     act_checkpoint = write_checkpoint(tmp_path / "c", config, statistics=statistics)
-    check_wording(*warnings_of(act_checkpoint, units=units))
+    if units == "radians":  # the robot would start at its limits
+        with refusal(ToolError):
+            exported(act_checkpoint, units=units)
+    else:
+        check_wording(*warnings_of(act_checkpoint, units=units))
 
 
 def test_what_is_asked_besides_is_in_the_contract(tmp_path: Path) -> None:
