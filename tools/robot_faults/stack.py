@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
@@ -193,7 +194,10 @@ class Stack:
         self.operator.wait_for_robot()
         self.take_control()
         # A driver damps first; a policy that stands up at that time is sent back.
-        self.wait_until(lambda: self.phase == "FOLLOWING", "the driver to follow")
+        # The policy node may hear of its end later: more than one status must say that it follows.
+        for _ in range(4):
+            before = self.driver_status
+            self.wait_until(partial(self._follows_since, before), "the driver to follow")
         self.operator.stand_up()
         self.operator.move(vx_mps)
         self.operator.wait(for_s)
@@ -204,6 +208,9 @@ class Stack:
                 f"driver {self.phase} and the policy node {self.operator.mode} "
                 f"({self.operator.status.reason})"
             )
+
+    def _follows_since(self, before: RobotStatus | None) -> bool:
+        return self.driver_status is not before and self.phase == "FOLLOWING"
 
     def fail(self, *faults: str) -> int:
         """Plan faults, written without a start, to begin in a moment.
