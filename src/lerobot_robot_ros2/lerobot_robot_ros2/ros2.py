@@ -110,7 +110,7 @@ class Ros2Robot(Robot):
         return sent.values
 
     def disconnect(self) -> None:
-        """Leave the robot in a safe state, and leave ROS."""
+        """Leave the robot in a safe state and disconnect from ROS."""
         link, self._link = self._connected(), None
         link.close()
 

@@ -50,7 +50,14 @@ class SensorMessages:
         )
 
     def imu(self, stamp_ns: int, quat_xyzw: F64, ang_vel_body: F64, lin_acc_body: F64) -> bytes:
-        """Return an Imu: rotation body to world, rad/s, and m/s^2 with gravity's reaction."""
+        """Return an Imu.
+
+        Args:
+            stamp_ns: Time of the sample.
+            quat_xyzw: Rotation from body to world.
+            ang_vel_body: Angular velocity, rad/s, in the body frame.
+            lin_acc_body: Acceleration, m/s^2, in the body frame, including gravity's reaction.
+        """
         unknown = np.zeros(9)
         return self._bytes(
             IMU,
