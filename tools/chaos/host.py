@@ -19,10 +19,10 @@ from policy_core.bundle.contract import Model
 from policy_core.control.tick import Tick
 from policy_core.errors import BackendError, PolicyError
 from policy_core.guard.limits import Limits
-from policy_inference.backends.registry import OpenedModels, Options
-from policy_inference.kinds import joint
+from policy_inference.backends.registry import OpenedModels
+from policy_inference.kinds import joint, parity
 from policy_inference.kinds.joint import JointKind
-from policy_inference.kinds.opening import OpenedMember, OpenedPolicy, OpenRequest
+from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.kinds.policy_set import SetKind
 from policy_inference.nodes import (
     control_loop,
@@ -103,16 +103,17 @@ class Scene:
     def during_run(self, policy: str) -> list[str]:
         """Do what happens while a policy's model runs; return the faults that it has."""
         self.runs += 1
-        faults = {
-            name: fault.value
-            for fault in self.model_faults
-            for only, _, name in [fault.target.rpartition(":")]
-            if only in ("", policy)
-        }
-        self.clock.busy_ns += round(faults.get("slow", 0.0) * NS_PER_S)
-        if "estop" in faults:
-            self.press()
-        return [*faults]
+        faults = list[str]()
+        for fault in self.model_faults:
+            only, _, name = fault.target.rpartition(":")
+            if only not in ("", policy):
+                continue
+            faults.append(name)
+            if name == "slow":
+                self.clock.busy_ns += round(fault.value * NS_PER_S)
+            elif name == "estop":
+                self.press()
+        return faults
 
 
 class ChaosKind(JointKind):
@@ -123,20 +124,6 @@ class ChaosKind(JointKind):
 
     def require_enough(self, bundle: JointBundle, rows: Any) -> None:
         """Take any."""
-
-    def open_member(
-        self,
-        request: OpenRequest,
-        options: Options,
-        name: str,
-        bundle: JointBundle,
-        limits: Limits,
-        clock: Callable[[], int],
-    ) -> OpenedMember:
-        models = joint._opened_models(request, options, bundle, limits)
-        return OpenedMember(
-            runner=models.first, models=models, close=models.close, recorded=models.first
-        )
 
     def open_proven(
         self,
@@ -304,6 +291,7 @@ def virtual_host(scene: Scene, bundles: Mapping[str, Bundle]) -> Iterator[None]:
         (sampling, {"take_message": lambda handle, message: handle.take_message(message, True)}),
         (loading, {"gc": SimpleNamespace(collect=lambda: 0), "load_asked": load_asked}),
         (joint, {"_opened_models": opened_models}),
+        (parity, {"require_parity": lambda *_: None}),
         (replacing, {"load_asked": load_asked, "rehearse": lambda *_: ""}),
     ]
     with ExitStack() as stack:

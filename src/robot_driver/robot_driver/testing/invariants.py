@@ -212,7 +212,7 @@ class HeardWatch:
         self._rested, self._valid_until_s = False, -np.inf
         self._counts: dict[str, dict[str, int]] = {}
         self._pressed_s: dict[str, float] = {}
-        """Stamp of the first status with the e-stop pressed, by driver, until it is released."""
+        """Stamp of the first status with the e-stop pressed, by driver; inf while it is not."""
 
     def sent(self, command: JointCommand | None) -> None:
         """Note a command that is about to be sent; None: control is asked for."""
@@ -265,12 +265,11 @@ class HeardWatch:
         follows = status.state == DriverPhase.FOLLOWING
         pressed = any(PRESSED in each for each in status.obstacles)
         stamp_s = status.stamp.sec + status.stamp.nanosec / NS_PER_S
-        since_s = self._pressed_s.setdefault(driver, stamp_s) if pressed else stamp_s
-        if not pressed:
-            self._pressed_s.pop(driver, None)
+        since_s = min(self._pressed_s.get(driver, np.inf), stamp_s) if pressed else np.inf
+        self._pressed_s[driver] = since_s
         # The state is that of the link's process, which hears of the e-stop a moment later.
         late = stamp_s - since_s >= _BUSY_S
-        yield "estop_is_not_followed", not (follows and pressed and late), status.reason
+        yield "estop_is_not_followed", not (follows and late), status.reason
         counts = {
             entry.key: int(entry.value)
             for entry in status.details

@@ -47,7 +47,7 @@ from model_tools.make.importers.source import (
     put_model,
     single_input,
 )
-from model_tools.make.importers.unitree_joints import SDK_JOINTS
+from model_tools.make.importers.unitree_joints import short_name
 from policy_core.bundle.terms import TERMS
 
 NAME = "isaaclab_env_yaml"
@@ -126,10 +126,10 @@ def _joint_names(actions: Sequence[Node], given: Given) -> list[str]:
     """Return the joints in the simulator's order, or as the actions list them."""
     if given.joints is not None:
         names = given.joints.in_simulator_order()
-        if len(names) == 1 and names[0] in SDK_JOINTS:
+        if robot := short_name(names):
             raise ToolError(
                 "--joints: expected the joints' names in the simulator's order, or a URDF or MJCF "
-                f"file, found {names[0]!r}, which stands for joints in deploy.yaml only"
+                f"file, found {robot!r}, which stands for joints in deploy.yaml only"
             )
         return names
     stated = [found for action in actions if (found := action.get("joint_names"))]

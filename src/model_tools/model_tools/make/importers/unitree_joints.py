@@ -133,10 +133,15 @@ def motors(root: Node) -> list[int]:
     return places
 
 
+def short_name(names: Sequence[str]) -> str | None:
+    """Return the robot whose joints a single name stands for, if it does."""
+    return names[0] if len(names) == 1 and names[0] in SDK_JOINTS else None
+
+
 def _find_robot(given: GivenJoints, places: Sequence[int]) -> str | None:
     """Return the named robot, or the only one whose joints match a robot's file."""
     if not given.origin:
-        return given.names[0] if given.names[0] in SDK_JOINTS and len(given.names) == 1 else None
+        return short_name(given.names)
     return None if given.order is not None else _with_joints(given, places)
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from model_tools.prove.evaluation.statistics import wilson
+from model_tools.prove.evaluation.statistics import highest_shown
 from model_tools.simulation.robot import SimulatedRobot
 from policy_core.bundle.schema import Found, Reader, entry, json_schema, load_yaml
 from policy_core.errors import BundleError
@@ -286,7 +286,7 @@ def _check(plan: Plan, given: Any, reader: Reader) -> None:
         _check_walk(plan, reader)
     if not plan.factors.faults:
         reader.problem("factors.faults", "at least one value", Found("an empty list"))
-    most, _ = wilson(len(plan), len(plan))
+    most = highest_shown(len(plan))
     if plan.required_success is not None and most < plan.required_success:
         reader.problem(
             "seeds",

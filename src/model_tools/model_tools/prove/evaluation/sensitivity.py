@@ -12,7 +12,7 @@ from model_tools.errors import ToolError
 from model_tools.prove.evaluation.evaluate import Evaluated, succeeded
 from model_tools.prove.evaluation.evaluation_report import UNITS, missing_results
 from model_tools.prove.evaluation.plan import Plan
-from model_tools.prove.evaluation.statistics import wilson
+from model_tools.prove.evaluation.statistics import highest_shown, wilson
 from model_tools.prove.evaluation.summary import mean_interval
 from model_tools.prove.evaluation.trials import DIGITS
 from policy_core.bundle.bundle import AnyBundle
@@ -50,8 +50,7 @@ def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
     required = plan.required_success or REQUIRED_SUCCESS
     tried = dataclasses.replace(plan, factors=factors, required_success=required)
     walks = sum(1 for _, tried_with in tried.conditions() if not tried_with["velocity_error_mps"])
-    highest, _ = wilson(walks, walks)
-    if highest < required:
+    if (highest := highest_shown(walks)) < required:
         raise ToolError(
             f"plan: expected enough walks to show a success rate of {required:g}, found {walks} "
             f"with each error; if all succeed, they show {highest:.3g}; set more `seeds`"

@@ -19,6 +19,11 @@ _CHUNK = 1_000_000
 """Random numbers drawn at a time, which bounds the memory for any number of trials."""
 
 
+def highest_shown(trials: int) -> float:
+    """Return the largest success rate that so many trials can show: that of all succeeding."""
+    return wilson(trials, trials)[0]
+
+
 def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return Wilson's interval of a success rate, within 0 to 1.
 
