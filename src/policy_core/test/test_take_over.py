@@ -75,6 +75,16 @@ def test_new_policy_runs_from_where_the_old_one_stood() -> None:
     np.testing.assert_allclose(targets.position, np.add(DEFAULT, (0.05, 0.1, 0.15)))
 
 
+def test_new_policy_has_its_own_effort_limit_from_the_first_command() -> None:
+    robot = Robot().run()
+    robot.commanded()
+    robot.controller.damp()
+    other = under_new_controller(robot, {"joints.effort_limit": 9.0})
+    other.stand()
+    other.run()
+    assert set(other.commanded().effort_limit) == {9.0}
+
+
 @pytest.mark.parametrize("silent", [1, 2])
 def test_policy_that_runs_or_holds_is_not_replaced(silent: int) -> None:
     robot = Robot().run()

@@ -75,7 +75,7 @@ void Authority::advance() noexcept {
 void Authority::mix(Targets& targets, const Command& action) noexcept {
   const auto joints = share_.size();
   auto& mixed = targets.block();
-  for (std::size_t k = 0; k < mixed.size(); ++k) {
+  for (std::size_t k = 0; k < 5 * joints; ++k) {
     const auto i = k % joints;
     const double rest = at_rest(k);
     mixed[k] = mixed[k] * share_[i] + (1.0 - share_[i]) * rest;

@@ -75,6 +75,7 @@ class Run(Stateful):
     def adopt(self, saved: Tree) -> None:
         """Continue the run of another policy for the same joints, without that policy's memory."""
         self._restore(self.STATE[1:], saved)
+        self.targets.effort_limit[:] = self._stand.targets.effort_limit
 
     def _restore(self, names: Sequence[str], saved: Tree) -> None:
         if "authority" not in saved:  # missing in older recordings
@@ -128,8 +129,9 @@ class Run(Stateful):
     def _blend(self, share: float) -> None:
         """Blend this share of the policy's targets with the stand targets."""
         mixed, stand = self.targets, self._stand.targets
-        mixed.block *= share
-        mixed.block += (1.0 - share) * stand.block
+        # The effort limit, the last row, is the contract's.
+        mixed.block[:5] *= share
+        mixed.block[:5] += (1.0 - share) * stand.block[:5]
         # While its gain fades, a joint without position target is held where it stood, not at 0.
         whole = self._unposed & (self.authority.share >= 1.0)
         np.copyto(mixed.position, stand.position, where=whole)
