@@ -106,10 +106,13 @@ def warn_of_older(model: Path, version: str) -> None:
         )
 
 
-def warn_of_revoked(model: Path) -> None:
-    """Warn if the version in use is revoked: it runs until its node restarts."""
-    current = current_version(model)
-    reason = revoked_versions(model).get(current or "")
+def warn_of_revoked(model: Path, installed: str = "") -> None:
+    """Warn if a version just installed, or the one in use, which runs on, is revoked."""
+    current, revoked = current_version(model), revoked_versions(model)
+    if installed in revoked and installed != current:
+        why = revoked[installed]
+        _log.warning("%s %s is revoked: %s; it cannot be activated", model.name, installed, why)
+    reason = revoked.get(current or "")
     if reason is not None:
         _log.warning(
             "%s %s, which is in use, is revoked: %s; nodes refuse it when they start: put another "

@@ -28,8 +28,8 @@ from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_bundle import parse_hosted
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.signature import TrustedKeys, signature_path
-from policy_core.bundle.store import RECORD_FILE
-from policy_core.errors import PolicyError
+from policy_core.bundle.store import ALGORITHM, RECORD_FILE, read_record
+from policy_core.errors import BundleError, PolicyError
 from policy_store.bundle_source import BundleFolder, opened
 from policy_store.durable import (
     copy_synced,
@@ -44,7 +44,7 @@ from policy_store.durable import (
     write_text,
     writing,
 )
-from policy_store.installed import hash_files, make_record
+from policy_store.installed import check_version, hash_files, make_record
 
 _SHOWN = 6
 _RESULTS = "bpu_output"
@@ -59,7 +59,8 @@ class Installed:
     Attributes:
         folder: Of the version.
         bundle: The verified bundle.
-        is_new: Whether it was not installed before.
+        is_new: Whether it was not installed before, or was damaged.
+        damaged: The damaged files of this version that it replaces; None if there were none.
         left: Files that were not copied because no signature covers them.
         absent: Back ends whose models were not requested.
     """
@@ -67,6 +68,7 @@ class Installed:
     folder: Path
     bundle: Bundle
     is_new: bool
+    damaged: Path | None = None
     left: Sequence[str] = ()
     absent: Sequence[str] = ()
 
@@ -84,8 +86,10 @@ def install(
 
     Every hash in the contract is verified on the copy. A policy that did not survive the stated
     error of its base velocity estimator (`model_tools sensitivity --record`) is refused. A version
-    that is already installed is not changed. If keys are configured, only files that the signature
-    covers are copied: the contract and the files that it names.
+    that is already installed is not changed, unless it is damaged and this is the bundle that was
+    installed: then it is replaced, and the damaged files stay until `prune`. If keys are
+    configured, only files that the signature covers are copied: the contract and the files that it
+    names.
 
     Args:
         path: The folder, or the archive.
@@ -125,7 +129,8 @@ def install(
                         "found that its contract has changed; begin again"
                     )
                 folder = model / contract.version
-                is_new = not folder.exists()
+                is_damaged = _is_damaged(folder, bundle)
+                is_new, damaged = is_damaged or not folder.exists(), None
                 if is_new:
                     record = make_record(
                         bundle,
@@ -135,6 +140,9 @@ def install(
                         backends=backends if absent else None,
                     )
                     write_text(growing / RECORD_FILE, json.dumps(record, indent=2) + "\n")
+                    if is_damaged:
+                        damaged = model / hidden(f"{folder.name}.damaged")
+                        move_folder(folder, damaged)
                     move_folder(growing, folder)
                 else:
                     # a version installed for more back ends is complete for these, too
@@ -144,6 +152,7 @@ def install(
             folder=folder,
             bundle=load_bundle(folder, trusted, kind=Bundle),
             is_new=is_new,
+            damaged=damaged,
             left=left,
             absent=absent,
         )
@@ -303,6 +312,23 @@ def _require_survived(policy: AnyBundle) -> None:
                 f"{estimation.error_mps:g} m/s; state the estimator's error on your robot, and "
                 "train the policy with it"
             )
+
+
+def _is_damaged(folder: Path, bundle: Bundle) -> bool:
+    """Return true if an installed version is damaged and was installed from this bundle.
+
+    A version without a readable record, which nothing runs, counts as installed from any bundle.
+    """
+    if not folder.exists():
+        return False
+    try:
+        check_version(folder, None)
+    except PolicyError:
+        try:
+            return bool(read_record(folder).get("policy_hash") == ALGORITHM + bundle.sha256)
+        except BundleError:
+            return True
+    return False
 
 
 def _require_same(folder: Path, hashes: dict[str, str], path: Path, left: Sequence[str]) -> None:

@@ -161,7 +161,7 @@ def _model(model: Path) -> Verified:
         folder=model,
         problem="\n".join(dict.fromkeys(problems)),
         notes=[
-            f"{path}: left by an installer that was killed; `policy_store prune {model.name} "
+            f"{path}: used by nothing any more; `policy_store prune {model.name} "
             "--force` removes it"
             for path in left
         ],

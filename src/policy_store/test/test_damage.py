@@ -6,14 +6,18 @@ import json
 import os
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from testkit.chunk_bundles import write_chunk_bundle
+from testkit.disks import DyingDisk, working
 from testkit.store import (
     NAME,
     MakeVersion,
+    hidden_names,
+    in_child,
     in_use,
     run_as_robot,
     tool,
@@ -124,6 +128,63 @@ def test_lock_that_is_something_else_is_neither_followed_nor_waited_for(
     assert any(str(lock) in problem for problem in verify_problems(root))
     assert precious.read_text() == "mine"
     assert in_use_by_link(root) == "1.2.0"
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "model": lambda version: (version / "policy.onnx").write_bytes(b"other bytes"),
+    "missing": lambda version: (version / "golden.npz").unlink(),
+    "added": lambda version: (version / "more").touch(),
+    "record": lambda version: (version / "model_version.json").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_installing_a_damaged_version_again_replaces_it_and_keeps_the_damaged_files(
+    root: Path, make_version: MakeVersion, damage: str
+) -> None:
+    DAMAGE[damage](root / NAME / "1.2.0")
+    damaged = content(root / NAME / "1.2.0")
+    assert len(verify_problems(root)) == 1
+    assert tool("install", make_version("1.2.0"), "--root", root) == 0
+    assert verify_problems(root) == []
+    assert in_use(root) == ("1.2.0", ["1.1.0", "1.0.0"])
+    (kept,) = hidden_names(root)
+    assert content(root / NAME / kept) == damaged
+    assert tool("prune", NAME, "--root", root, "--force") == 0
+    assert hidden_names(root) == []
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_damaged_version_is_not_replaced_by_another_bundle(
+    root: Path, make_version: MakeVersion
+) -> None:
+    DAMAGE["model"](root / NAME / "1.2.0")
+    other = make_version("1.2.0", ("rate_hz: 50", "rate_hz: 100"))
+    tool_refused("install", other, "--root", root)
+    assert hidden_names(root) == []
+
+
+def test_repair_that_was_killed_is_completed_by_the_same_command(
+    root: Path, make_version: MakeVersion
+) -> None:
+    DAMAGE["missing"](root / NAME / "1.2.0")
+    args = ("install", make_version("1.2.0"), "--root", root)
+    for at in range(200):
+        if in_child(partial(run_killed, at, root, args)) == 0:
+            break
+    else:
+        pytest.fail("still killed after 200 changes")
+    assert at > 10
+    assert verify_problems(root) == []
+    assert in_use(root)[0] == "1.2.0"
+
+
+def run_killed(at: int, root: Path, args: tuple[object, ...]) -> int:
+    with working(DyingDisk(root, at)):
+        return tool(*args)
 
 
 def tar_header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:

@@ -15,20 +15,15 @@ the recordings.
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import rclpy
 from policy_msgs.msg import EpisodeMark, JointCommand, PolicyStatus
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import ParameterException
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
@@ -44,11 +39,8 @@ from lerobot_bridge.recording.session import Course, RecordingSession
 from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
 from policy_core.errors import PolicyError, RefusedError
 from policy_inference.nodes import qos
-from policy_inference.nodes.lifecycle import PeerGuard
-from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
-from policy_inference.nodes.process import take_end_signals
-from policy_inference.nodes.rclpy_gaps import Logger
-from policy_inference.processes import unblock_log
+from policy_inference.nodes.parameters import Spec, refuse_arguments
+from policy_inference.nodes.process import ServedNode, serve_node
 
 PARAMETERS = (
     Spec(
@@ -122,8 +114,6 @@ PARAMETERS = (
 )
 _TICK_S = 0.05
 _STATUS_S = 0.5
-_LOOKED_EVERY_S = 0.2
-"""Interval at which the main thread checks whether to exit, s."""
 _SWITCH_INTERVAL_S = 0.0005
 """Longest time for which another thread may delay the one that takes messages."""
 _MARKS = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -151,7 +141,7 @@ _MODES = {
 }
 
 
-class EpisodeRecorder(PeerGuard, Node):
+class EpisodeRecorder(ServedNode):
     """Handles requests. One thread takes the messages, another one writes them."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
@@ -160,13 +150,8 @@ class EpisodeRecorder(PeerGuard, Node):
         Args:
             overrides: Parameters that replace those of the process.
         """
-        super().__init__(
-            "episode_recorder",
-            automatically_declare_parameters_from_overrides=True,
-            parameter_overrides=list(overrides),
-        )
-        self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "recorder"))
-        values = self._table.read()
+        super().__init__("episode_recorder", PARAMETERS, overrides)
+        values = self.values
         file = shipped().get(values["mapping"], Path(values["mapping"]))
         mapping = load_mapping(file)
         output = Path(values["output"]).expanduser().absolute()
@@ -217,10 +202,13 @@ class EpisodeRecorder(PeerGuard, Node):
         self._log_session()
 
     @property
-    def works(self) -> bool:
-        return self._listening.works and self._disk.works
+    def problem(self) -> str:
+        """Reason why it cannot continue; empty while it can."""
+        if self._listening.works and self._disk.works:
+            return ""
+        return "a thread that takes or writes messages has ended; the node ends as well"
 
-    def halt(self) -> None:
+    def close(self) -> None:
         """Keep an episode that is being recorded, write all waiting messages, and end."""
         with self.recorder.at() as session:
             session.finish(self.now_ns(), "the node was ended")
@@ -335,30 +323,8 @@ def _words(text: str) -> tuple[str, ...]:
 def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
     refuse_arguments("episode_recorder", __doc__, PARAMETERS, given)
-    unblock_log()
-    # rclpy's own handlers would shut the context down before the last mark is published
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
-    ended = threading.Event()
-    take_end_signals(lambda *_: ended.set())
-    try:
-        node = EpisodeRecorder()
-    except (PolicyError, ParameterException) as error:
-        Logger("episode_recorder").fatal(str(error))
-        rclpy.try_shutdown()
-        sys.exit(2)
-    try:
-        while node.works and not ended.is_set():
-            rclpy.spin_once(node, timeout_sec=_LOOKED_EVERY_S)
-        if not ended.is_set():
-            node.get_logger().fatal(
-                "a thread that takes or writes messages has ended; the node ends as well"
-            )
-            sys.exit(1)
-    finally:
-        node.halt()
-        node.destroy_node()
-        rclpy.try_shutdown()
+    sys.exit(serve_node("episode_recorder", EpisodeRecorder, given))
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ class Robot:
     def ends(self, node: EpisodeRecorder) -> None:
         self.recorders.remove(node)
         self.executor.remove_node(node)
-        node.halt()
+        node.close()
         node.destroy_node()
 
     def close(self) -> None:

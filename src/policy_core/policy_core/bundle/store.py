@@ -30,7 +30,7 @@ TRIALS_FILE = "trials.jsonl"
 """File name of a bundle's trial record, in `ROOT/NAME`."""
 RECORD_FILE = "model_version.json"
 """Record that `policy_store install` writes into a version's folder; required for a version."""
-REMEDY = "activate or install another version, and remove this one"
+REMEDY = "install the same bundle again, which replaces it, or activate another version"
 ALGORITHM = "sha256:"
 """Prefix of a hash."""
 _LARGEST_BYTES = 1 << 24

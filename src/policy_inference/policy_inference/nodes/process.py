@@ -171,13 +171,13 @@ def serve_node(command: str, make: Callable[[], ServedNode], args: Sequence[str]
         args: Arguments of the process; those of the interpreter if None.
     """
     unblock_log()
-    # rclpy's own handlers would shut down the context in which threads of the node publish.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
-    take_end_signals(lambda *_: ended.set())
     try:
+        # rclpy's own handlers would shut down the context in which threads of the node publish.
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        take_end_signals(lambda *_: ended.set())
         node = make()
-    except (PolicyError, ParameterException) as error:
+    except (RuntimeError, PolicyError, ParameterException) as error:
         Logger(command).fatal(str(error))
         rclpy.try_shutdown()
         return 2

@@ -29,7 +29,6 @@ import numpy as np
 import numpy.typing as npt
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image
 
 from policy_core.errors import PolicyError
@@ -394,7 +393,7 @@ class UsbCamera(ServedNode):
 
 def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
-    if "--list" in remove_ros_args(["usb_camera", *given]):
+    if "--list" in given:
         sys.exit(_list(given))
     refuse_arguments("usb_camera", __doc__, PARAMETERS, given)
     sys.exit(serve_node("usb_camera", UsbCamera, given))

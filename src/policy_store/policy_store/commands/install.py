@@ -125,6 +125,14 @@ def use_installed(
     without = f" without the models of {', '.join(done.absent)}" if done.absent else ""
     signed = f", signed by {done.bundle.signed_by}" if done.bundle.signed_by else ""
     text = [f"{done.folder}: {installed}{without}{signed}{meaning}"]
+    if done.damaged:
+        _log.warning(
+            "%s: was damaged and was replaced; the damaged files are in %s until `policy_store "
+            "prune %s --force` removes them",
+            done.folder,
+            done.damaged,
+            contract.name,
+        )
     if done.left:
         _log.warning(
             "%s: left behind, since the signature does not cover them: %s%s",
@@ -140,12 +148,13 @@ def use_installed(
         except (PolicyError, OSError) as failed:  # it is installed nevertheless
             error = failed
     if error is None:
-        warn_of_revoked(root / contract.name)
+        warn_of_revoked(root / contract.name, contract.version)
     result = {
         "name": contract.name,
         "version": contract.version,
         "folder": done.folder,
         "is_new": done.is_new,
+        "damaged": done.damaged,
         "signed_by": done.bundle.signed_by,
         "absent": done.absent,
         "left": done.left,

@@ -51,8 +51,9 @@ def _text(found: Mapping[str, Any]) -> str:
     if found["state"] == "none":
         return f"{found['name']}: no trial; {found['current'] or 'no version'} is in use"
     reason = f": {found['reason']}" if found["reason"] else ""
+    running = ", and the run in progress" if found["running"] else ""
     return (
         f"{found['name']} {found['version']}: trial {found['state']}{reason}; "
-        f"{found['run_time_s']:.1f} of {found['run_time_limit_s']:g} s RUN time; "
+        f"{found['run_time_s']:.1f} of {found['run_time_limit_s']:g} s RUN time{running}; "
         f"{found['current']} is in use, policy nodes take {found['nodes_take']}"
     )

@@ -249,6 +249,28 @@ def test_revoked_version_is_refused_everywhere_and_passed_over(site: RegistrySit
     assert tool("activate", NAME, "1.1.0", "--root", site.root) == 0
 
 
+def test_revoked_version_from_a_file_is_installed_with_a_warning(
+    site: RegistrySite, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.offer("1.3.0")
+    site.state(revocations(v1_3_0="falls on stairs"))
+    assert (
+        tool(
+            "pull",
+            site.repository,
+            "--revocations",
+            "--public-key",
+            site.signer.public,
+            "--root",
+            site.root,
+        )
+        == 0
+    )
+    caplog.clear()
+    assert tool("install", site.make_version("1.3.0"), "--root", site.root) == 0
+    check_wording(*caplog.messages)
+
+
 def test_revoked_version_in_use_is_named_by_every_command(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], site: RegistrySite
 ) -> None:
