@@ -134,7 +134,7 @@ def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
     """
     wrong = {each.topic: each for each in heard if each.back}
     return [
-        f"{path}: {each.topic} at {each.back_at_ns * 1e-9:.3f} s: expected stamps that go on, "
+        f"{path}: {each.topic} at {each.back_at_ns * 1e-9:.3f} s: expected increasing stamps, "
         f"found {each.back} of {each.count} before that of the message before, by up to "
         f"{each.back_ns * 1e-9:.3f} s: most likely two publishers are on the topic (`ros2 topic "
         "info --verbose` names them), as two robots of one ROS_DOMAIN_ID are; record one of them, "

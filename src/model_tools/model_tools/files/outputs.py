@@ -187,7 +187,7 @@ def _scratch(path: Path) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
         raise ToolError(
-            f"{path.parent}: expected a folder that can be written, found: "
+            f"{path.parent}: expected a writable folder, found: "
             f"{error.strerror}; name another --output"
         ) from error
     try:

@@ -186,7 +186,8 @@ class BagSource:
             _log.warning("%s: skipped: %s", path, skipped)
         self.count: int | None = ticks.present
         late = ", ".join(
-            f"{self.topics[name]} is too old at {count}" for name, count in ticks.stale.items()
+            f"{self.topics[name]} is too old (ticks: {count})"
+            for name, count in ticks.stale.items()
         )
         if not ticks.present:
             raise ToolError(

@@ -260,7 +260,7 @@ class TrialWriter:
             self.put(trial, TrialEvent.RUN_ENDED)
         why = found[0].strerror if found else f"no answer within {_BEGUN_WITHIN_S:g} s"
         raise RefusedError(
-            f"RUN refused: {trial.file}: expected a record of the trial that can be written, "
+            f"RUN refused: {trial.file}: expected a writable record of the trial, "
             f"found: {why}; {_REMEDY}"
         )
 

@@ -42,7 +42,7 @@ def refuse_unwritable(path: Path, force: bool) -> None:
             pass
     except OSError as error:
         raise PolicyError(
-            f"{path.parent}: expected a folder that can be written to, found: {error.strerror}"
+            f"{path.parent}: expected a writable folder, found: {error.strerror}"
         ) from error
 
 

@@ -152,7 +152,9 @@ class UsbCapture:
                     f"{path}: expected images, found a camera that opens but sends none; "
                     f"{BANDWIDTH}"
                 )
-            raise CameraError(f"{path}: expected images, found none any more; is it plugged in?")
+            raise CameraError(
+                f"{path}: expected images, found that they have stopped; is it plugged in?"
+            )
         return None
 
     def _checked(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

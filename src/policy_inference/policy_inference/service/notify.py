@@ -44,8 +44,7 @@ class Notifier:
             self._socket.connect(address)
         except OSError as error:
             _log.warning(
-                "NOTIFY_SOCKET %s: expected one that can be written to, found: %s; "
-                "systemd is not notified",
+                "NOTIFY_SOCKET %s: expected a writable socket, found: %s; systemd is not notified",
                 environment["NOTIFY_SOCKET"],
                 error.strerror,
             )

@@ -159,7 +159,9 @@ class ChunkBagSource:
         why = {f"{self._topics[name]} is too old": each for name, each in fresh.items()}
         why["frames are further apart than pairing.tolerance_s"] = paired
         late = ", ".join(
-            f"{text} at {np.count_nonzero(~each)}" for text, each in why.items() if not each.all()
+            f"{text} (ticks: {np.count_nonzero(~each)})"
+            for text, each in why.items()
+            if not each.all()
         )
         if not together.any():
             raise ToolError(

@@ -189,7 +189,7 @@ class _Clock:
             problem = self._bag.problem(
                 self._topic,
                 int(times[end]),
-                "expected stamps that go on, found one "
+                "expected increasing stamps, found one "
                 f"{since[end] * -1e-9:.3f} s before the last; the clock was reset: cut the "
                 "recording there",
             )

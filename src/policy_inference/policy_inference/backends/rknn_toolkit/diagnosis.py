@@ -106,7 +106,7 @@ _BY_STAGE = {
         "a model that RKNN Toolkit2 loads",
         "simplify it (onnxsim), or export it with a lower opset (--opset 17)",
     ),
-    "export_rknn": ("a folder for temporary files that can be written", "set TMPDIR to one"),
+    "export_rknn": ("a writable folder for temporary files", "set TMPDIR to one"),
     "build": (
         "a model that RKNN Toolkit2 builds in this precision",
         "try another precision or --option optimization_level=0, calibrate with more samples "
