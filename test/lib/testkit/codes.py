@@ -60,13 +60,22 @@ def reasons() -> Mapping[str, re.Pattern[str]]:
             if sum(map(str.isalpha, "".join(parts))) >= _LEAST_LETTERS:
                 pattern = ".*".join(map(re.escape, parts)) + (".*" if text.endswith("}") else "")
                 key = name if texts == (value,) else f"{name}[{place}]"
-                found[key] = re.compile(rf"(?<!\w){pattern}(?!\w)", re.DOTALL)
+                found[key] = re.compile(rf"(?<!\w){pattern}(?!\w)")
     return found
 
 
+def reasons_in(text: str) -> set[str]:
+    """Return the names of the reasons in a message.
+
+    Line by line: what a search takes grows with the cube of its text, and the message of a bundle
+    with very many problems took minutes.
+    """
+    return {name for line in text.splitlines() for name in _reasons_in_line(line)}
+
+
 @cache
-def _reasons_in(text: str) -> tuple[str, ...]:
-    return tuple(name for name, pattern in reasons().items() if pattern.search(text))
+def _reasons_in_line(line: str) -> tuple[str, ...]:
+    return tuple(name for name, pattern in reasons().items() if pattern.search(line))
 
 
 def _listen_to_errors() -> None:
@@ -252,7 +261,7 @@ class _Listener:
     def pytest_runtest_teardown(self, item: pytest.Item) -> None:
         """Add what was produced to the report of the test."""
         _ask_controllers()
-        for name in {name for text in _said for name in _reasons_in(text)}:
+        for name in {name for text in _said for name in reasons_in(text)}:
             _note(REASON, name)
         for name in watching.checked - self._checked:
             _note(INVARIANT, name)
