@@ -141,7 +141,9 @@ class TestNode(DriverFixtures):
             return bool(in_control.status.state == RobotStatus.FOLLOWING)
 
         in_control.until(both, "commands that are ignored")
-        assert all(in_control.is_followed(each) for each in frames_since(in_control, place))
+        heard = frames_since(in_control, place)
+        assert heard
+        assert all(in_control.is_followed(each) for each in heard)
         in_control.reports(lambda status: "are ignored" in status.reason, "whose are ignored")
         in_control.rests("expired")
         # the followed command has expired: the next publisher that sends a command is followed
