@@ -134,6 +134,14 @@ def test_closed_fader_fades_to_zero_and_takes_nothing_until_it_opens(
     assert command_at(fader, out, 600) == list(WANTED)
 
 
+def test_closing_makes_no_old_command_younger(fader: CommandFader, out: F64) -> None:
+    fader.set(WANTED, NOW_NS)
+    np.testing.assert_allclose(command_at(fader, out, 750), np.multiply(WANTED, 0.5))
+    fader.close(NOW_NS + 750 * MS)
+    np.testing.assert_allclose(command_at(fader, out, 750), np.multiply(WANTED, 0.5))
+    assert command_at(fader, out, 1_000) == [0.0, 0.0, 0.0]
+
+
 POSTURE = [
     {"name": "height", "unit": "m", "min": 0.4, "max": 0.72, "default": 0.7},
     {"name": "lean", "unit": "rad", "min": -0.2, "max": 0.2, "default": 0.0},

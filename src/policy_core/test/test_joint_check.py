@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -277,6 +278,18 @@ def test_a_stream_that_goes_wrong_while_the_policy_runs_holds_and_then_damps() -
     assert modes[-1] is Mode.DAMP
     check_wording(robot.reason)
     assert_latched(robot, Rule.HELD_TOO_LONG)
+
+
+def test_a_pose_that_jumped_is_never_believed_while_the_robot_is_commanded_to_move() -> None:
+    check = JointCheck(contract_of(), 2 * PERIOD_NS, itertools.count(step=PERIOD_NS).__next__)
+    still = np.zeros(3)
+    for _ in range(NEEDED):
+        check.problem(np.array(TRUE), still)
+    check.in_motion = True
+    assert all(check.problem(np.array(OTHER), still) for _ in range(FOREVER))
+    check.in_motion = False
+    assert check.problem(np.array(OTHER), still) == ""
+    assert check.replaced == 1
 
 
 @pytest.mark.parametrize("field", ["joint_pos", "joint_vel"])
