@@ -114,6 +114,9 @@ def test_velocity_and_effort_targets_have_bounds_in_their_own_units() -> None:
     assert (values, acted) == ([0.0, 8.5, -13.5], (Rule.EFFORT,))
     values, acted = applied(bounds, (0.0, -12.0, 0.0), vel=vel)
     assert (values, acted) == ([0.0, -10.0, 0.0], (Rule.POSITION_LIMIT,))
+    fast = np.array([0.0, 0.0, 20.0])  # no bound of an effort depends on the joint's velocity
+    assert applied(bounds, (0.0, 0.0, 13.0), vel=fast) == ([0.0, 0.0, 13.0], ())
+    assert applied(bounds, (0.0, 0.0, -13.0), vel=fast) == ([0.0, 0.0, -13.0], ())
 
 
 def test_effort_targets_are_limited_to_the_joint_s_effort_without_nominal() -> None:
