@@ -13,10 +13,12 @@ import pytest
 from model_tools.ship.push import bundle_digest
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.statements import parse_statement
+from policy_core.bundle.store import TRIALS_FILE
 from policy_core.errors import BundleError, PolicyError
 from policy_store import statements
 from policy_store.inventory import verify
 from policy_store.registry.access import RegistryError
+from policy_store.trial_record import TrialEvent, append_event
 from testkit.edits import reword
 from testkit.store import NAME, MakeVersion, in_use, make_keys, tool, tool_refused, versions
 from testkit.wording import check_wording, refusal
@@ -269,6 +271,22 @@ def test_revoked_version_from_a_file_is_installed_with_a_warning(
     caplog.clear()
     assert tool("install", site.make_version("1.3.0"), "--root", site.root) == 0
     check_wording(*caplog.messages)
+
+
+def test_version_that_was_revoked_after_its_trial_is_not_kept(
+    site: RegistrySite, tmp_path: Path
+) -> None:
+    site.offer("1.3.0")
+    site.pull(f"{site.repository}:1.3.0", site.signer.trusted, root=site.root)
+    trial = tmp_path / "trial.yaml"
+    trial.write_text("run_time_s: 60\n")
+    assert tool("activate", NAME, "1.3.0", "--trial", trial, "--root", site.root) == 0
+    append_event(site.root / NAME / TRIALS_FILE, 1, TrialEvent.PASSED)
+    site.state(revocations(v1_3_0="falls on stairs"))
+    with refusal(PolicyError):
+        site.pull(f"{site.repository}:1.3.0", site.signer.trusted, root=site.root)
+    tool_refused("trial", "keep", NAME, "--root", site.root)
+    assert in_use(site.root)[0] == "1.2.0"
 
 
 def test_revoked_version_in_use_is_named_by_every_command(
