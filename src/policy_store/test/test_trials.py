@@ -152,6 +152,19 @@ def test_rollback_passes_over_a_version_that_failed_its_trial(
     assert in_use(root_on_trial)[0] == "1.0.0"
 
 
+@pytest.mark.parametrize(
+    ("damaged", "command"), [("1.3.0", ("trial", "keep", NAME)), ("1.2.0", ("rollback", NAME))]
+)
+def test_damaged_version_is_neither_kept_nor_gone_back_to(
+    root_on_trial: Path, damaged: str, command: tuple[str, ...]
+) -> None:
+    append_to_trial(root_on_trial, TrialEvent.PASSED, counts={"run_time_s": 60.0})
+    (root_on_trial / NAME / damaged / "golden.npz").unlink()
+    before = latest_trial(root_on_trial), in_use(root_on_trial)
+    tool_refused(*command, "--root", root_on_trial)
+    assert (latest_trial(root_on_trial), in_use(root_on_trial)) == before
+
+
 @pytest.mark.parametrize("command", [("trial", "end"), ("rollback",)], ids=["end", "rollback"])
 def test_trial_is_ended_by_a_person(
     root_on_trial: Path, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
