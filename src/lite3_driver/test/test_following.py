@@ -36,11 +36,9 @@ def test_a_command_is_sent_at_once_and_then_repeated(robot: Lockstep) -> None:
     robot.mode = None
     robot.run(0.001 * 2)
     robot.sent.clear()
-
     robot.command(RUN, position=FOLDED + 0.1)
     assert len(robot.sent) == 1
     robot.run(0.05)
-
     assert robot.newest[:, 0] == pytest.approx(FOLDED + 0.1)
     assert len(robot.sent) == 26
 
@@ -48,9 +46,7 @@ def test_a_command_is_sent_at_once_and_then_repeated(robot: Lockstep) -> None:
 def test_an_expired_command_is_never_sent_again(robot: Lockstep) -> None:
     last_ms = robot.now_ms
     robot.mode = None
-
     robot.run(1.0)
-
     stiff_ms = [
         at_ms
         for at_ms, data in robot.sent
@@ -96,7 +92,6 @@ def test_after_a_stop_a_running_policy_is_not_followed_until_it_has_damped(
     robot.run(0.3)
     assert robot.phase() is DriverPhase.DAMPING
     assert braking(robot.newest)
-
     robot.mode = DAMP
     robot.run(0.1)
     robot.mode = RUN
@@ -108,7 +103,6 @@ def test_a_sender_in_damp_does_not_let_another_one_through(robot: Lockstep) -> N
     robot.mode = None
     robot.run(0.3)
     running, damping = robot.sequence, 5_000
-
     for _ in range(50):
         robot.sequence = damping
         robot.command(DAMP)
@@ -118,7 +112,6 @@ def test_a_sender_in_damp_does_not_let_another_one_through(robot: Lockstep) -> N
         robot.command(RUN)
         running = robot.sequence
         robot.run(0.01)
-
     assert all(
         braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
         for at_ms, data in robot.sent
@@ -130,7 +123,6 @@ def test_a_sender_in_damp_does_not_let_another_one_through(robot: Lockstep) -> N
 def test_a_few_lost_commands_are_no_other_sender(robot: Lockstep) -> None:
     robot.sequence += 90
     robot.run(0.1)
-
     assert robot.phase() is DriverPhase.FOLLOWING
 
 
@@ -142,9 +134,7 @@ def test_a_sender_that_counted_on_while_the_estop_was_pressed_is_no_other_sender
     robot.run(7.0)
     robot.sequence += 353
     robot.link.damp("the e-stop was released", robot.now_ns)
-
     robot.command(DAMP)
-
     assert robot.phase() is DriverPhase.FOLLOWING
 
 
@@ -154,9 +144,7 @@ def test_after_a_silence_a_sequence_that_no_sender_can_have_counted_is_another_s
     robot.mode = None
     robot.run(1.0)
     robot.sequence += 2000
-
     robot.command(DAMP)
-
     assert robot.phase() is DriverPhase.DAMPING
     assert "another sender" in robot.link.reason
 
@@ -165,12 +153,10 @@ def test_each_joint_begins_near_its_pose() -> None:
     robot = Lockstep()
     robot.in_control(DAMP)
     robot.mode = None
-
     robot.command(STAND, stiffness=np.eye(12)[0] * 1e-6)
     assert robot.phase() is DriverPhase.FOLLOWING
     robot.command(STAND, position=STANDING)
     robot.run(0.002)
-
     assert robot.phase() is DriverPhase.DAMPING
     assert braking(robot.newest)
     check_wording(robot.link.reason)
@@ -181,12 +167,10 @@ def test_stiffness_that_grows_begins_near_the_pose(stiffness: float) -> None:
     robot = Lockstep()
     robot.in_control(DAMP)
     robot.mode = None
-
     robot.command(STAND, stiffness=stiffness)
     assert robot.phase() is DriverPhase.FOLLOWING
     robot.command(STAND, position=STANDING, stiffness=100.0)
     robot.run(0.002)
-
     assert braking(robot.newest)
     check_wording(robot.link.reason)
 
@@ -203,12 +187,10 @@ def test_stiffness_that_grows_begins_near_the_pose(stiffness: float) -> None:
 def test_a_joint_does_not_begin_with_velocity_or_effort(numbers: dict[str, float]) -> None:
     robot = Lockstep()
     robot.in_control(DAMP)
-
     robot.mode = None
     robot.command(STAND, stiffness=1e-6)
     robot.command(RUN, **numbers)
     robot.run(0.01)
-
     assert robot.phase() is DriverPhase.DAMPING
     check_wording(robot.link.reason)
 
@@ -236,10 +218,8 @@ def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
     robot: Lockstep, numbers: dict[str, object]
 ) -> None:
     robot.mode = None
-
     robot.command(**{"mode": RUN, **numbers})  # type: ignore[arg-type]
     robot.run(0.05)
-
     report = robot.link.report(robot.now_ns)
     assert report.details["command_refused"] == 1
     check_wording(str(report.details["command_refusal"]))
@@ -252,10 +232,8 @@ def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
 )
 def test_a_command_in_damp_that_is_wrong_brakes(robot: Lockstep, numbers: dict[str, float]) -> None:
     robot.mode = None
-
     robot.command(DAMP, **numbers)
     robot.run(0.002)
-
     assert braking(robot.newest)
     check_wording(robot.link.reason)
     robot.mode = RUN
@@ -275,10 +253,8 @@ def test_what_would_leave_the_robot_limp_is_sent_as_braking(
     robot: Lockstep, numbers: dict[str, object]
 ) -> None:
     robot.mode = None
-
     robot.command(TORQUE_OFF, **numbers)
     robot.run(0.01)
-
     assert braking(robot.newest)
 
 
@@ -289,10 +265,8 @@ def test_the_effort_limit_is_kept_and_nothing_is_added(robot: Lockstep, effort: 
     assert robot.state is not None
     robot.state = robot.state._replace(joint_vel=velocity)
     robot.run(0.01)
-
     robot.command(RUN, position=FOLDED - 0.5, effort_limit=10.0, effort=effort)
     sent = robot.newest
-
     law = (
         sent[:, STIFFNESS] * (sent[:, 0] - FOLDED)
         + sent[:, 4] * (sent[:, 1] - velocity)
@@ -308,9 +282,7 @@ def test_the_effort_limit_is_kept_and_nothing_is_added(robot: Lockstep, effort: 
 def test_a_state_that_cannot_be_has_no_effect(robot: Lockstep) -> None:
     assert robot.state is not None
     robot.state = robot.state._replace(joint_pos=FOLDED + np.eye(12)[2] * 5.0)
-
     robot.run(0.05)
-
     assert robot.newest[2] == pytest.approx([FOLDED[2], 0.0, 0.0, 30.0, 1.0])
     assert robot.link.report(robot.now_ns).details["implausible"] == 12
     robot.run(0.1)
@@ -326,5 +298,4 @@ def test_latency_is_from_receipt_to_the_first_frame(robot: Lockstep) -> None:
         robot.link.follow(made, robot.now_ns)
         robot.step()
         robot.run(0.01)
-
     assert robot.link.report(robot.now_ns).latency_p50_s == pytest.approx(0.003)

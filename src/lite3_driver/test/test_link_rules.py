@@ -94,7 +94,6 @@ def test_the_rules_hold(begun: list[tuple[str, int]], happened: list[tuple[str, 
     robot.state = LYING
     robot.link.release("at last", robot.now_ns)
     robot.run(2.1)
-
     assert robot.phase() is DriverPhase.LISTENING
     _check_who_is_in_control(robot)
     _check_what_is_followed(robot)

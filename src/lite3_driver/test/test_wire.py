@@ -75,9 +75,7 @@ def test_a_request_is_twelve_bytes(code: int, data: bytes) -> None:
 
 def test_a_command_has_five_numbers_for_each_joint() -> None:
     numbers = np.array([[100 * i + field + 1.25 for field in range(5)] for i in range(12)])
-
     data = wire.command(numbers)
-
     assert data[:12] == b"\x11\x01\x00\x00\xf0\x00\x00\x00\x01\x00\x00\x00"
     assert struct.unpack("<60f", data[12:]) == tuple(numbers.ravel())
     read = wire.read_command(data)
@@ -115,9 +113,7 @@ def test_temperatures_and_contact_forces_need_not_be_numbers() -> None:
     frame = bytearray(ramp_frame())
     frame[-8:] = struct.pack("<d", np.inf)
     frame[68:72] = struct.pack("<f", np.nan)
-
     state = wire.read_state(bytes(frame))
-
     assert isinstance(state, Lite3State)
     assert np.isinf(state.contact_force[3, 2])
     assert np.isnan(state.temperature_c[0])
@@ -128,16 +124,13 @@ def test_temperatures_and_contact_forces_need_not_be_numbers() -> None:
 def test_the_counter_in_the_header_is_ignored() -> None:
     frame = bytearray(ramp_frame())
     frame[9:12] = b"\xcd\xab\xef"
-
     check_ramp(wire.read_state(bytes(frame)))
 
 
 def test_a_written_state_is_read_as_it_was() -> None:
     state = wire.read_state(ramp_frame())
     assert isinstance(state, Lite3State)
-
     again = wire.read_state(wire.write_state(state))
-
     assert isinstance(again, Lite3State)
     for before, after in zip(state, again, strict=True):
         assert after == pytest.approx(before)

@@ -121,7 +121,6 @@ def stuck_knee(senses: Senses) -> Senses:
 
 def test_senses_that_agree_are_far_from_every_limit() -> None:
     rules = rules_of_moving_robot()
-
     assert max(rules.shares.values()) < 0.2
     assert rules.problem == rules.warning == ""
 
@@ -148,7 +147,6 @@ def test_senses_that_agree_are_far_from_every_limit() -> None:
 )
 def test_senses_that_disagree_are_found_by_their_rule(spoil: Spoil, rule: str) -> None:
     rules = rules_of_moving_robot(spoil)
-
     assert rule in beyond(rules)
     check_wording(rules.problem)
 
@@ -157,7 +155,6 @@ def test_a_value_near_its_limit_is_a_warning() -> None:
     rules = rules_of_moving_robot(
         lambda s: replace(s, ang_vel=s.ang_vel + np.array([0.0, 0.0, 0.24]))
     )
-
     assert WARNING_SHARE < rules.shares["bias"] < 1.0
     assert rules.problem == ""
     assert "angular velocity" in rules.warning
@@ -175,7 +172,6 @@ def test_states_that_are_lost_are_left_out() -> None:
     rules = rules_of_moving_robot(
         lambda s: replace(s, tick=s.tick if s.tick < 2000 else s.tick + 700)
     )
-
     assert max(rules.shares.values()) < 0.2
 
 
@@ -186,7 +182,6 @@ def test_only_states_at_most_50_ms_apart_are_compared(gap_ms: int, is_judged: bo
         away = np.full(JOINTS, 0.1 * (number % 2))  # with a velocity of 0
         state = senses_at(gap_ms * number, joint_pos=away)
         rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
-
     assert ("velocity" in beyond(rules)) is is_judged
 
 
@@ -224,7 +219,6 @@ def test_attitude_rates_and_acceleration_of_any_turn_agree(
             break
         state = senses_at(tick, rpy=rpy, ang_vel=rate, lin_acc=axes.T @ [0.0, 0.0, 9.81])
         rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
-
     assert max(rules.shares[rule] for rule in ("turn", "bias", "gravity")) < 0.1
 
 
@@ -241,7 +235,6 @@ def test_a_joint_may_ignore_its_target_while_it_has_no_stiffness(
         rules.sent(values)
         state = senses_at(tick, joint_pos=np.array([0.0, 0.5 * (tick > 50), 0.0, 0.0]))
         rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
-
     assert bool(rules.shares["still"] >= 1.0) is is_judged
 
 
@@ -255,5 +248,4 @@ def test_torques_that_cannot_be_trusted_are_not_judged() -> None:
         noise = 1e-3 * np.sin(tick) + still
         state = senses_at(tick, joint_pos=noise)
         rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
-
     assert rules.shares["torque"] == 0.0

@@ -212,7 +212,6 @@ def test_wrong_senses_change_what_they_name(knocked_sensors: Sensors) -> None:
         "bias:imu.angular_velocity=0.5",
     ]
     streams = FaultPlan.parse(texts).apply(knocked_sensors)
-
     assert streams.joint_states is not None
     assert streams.imu is not None
     assert not streams.joint_states.joint_vel.any()
@@ -231,9 +230,7 @@ def test_a_stuck_joint_and_swapped_ones(knocked_sensors: Sensors) -> None:
     later = dataclasses.replace(
         sensed_at(knocked_sensors, 1.0), joint_pos=knocked_sensors.joint_pos + 0.1
     )
-
     shown = plan.apply(later).joint_states
-
     assert shown is not None
     assert shown.joint_pos[knee] == knocked_sensors.joint_pos[knee]
     assert shown.joint_pos[one] == later.joint_pos[other]

@@ -240,7 +240,6 @@ def test_a_host_that_is_off_is_silent_deaf_and_damps_and_begins_again_at_tick_0(
     assert host_in_control.host.step() is None
     assert host_in_control.host.world.damped
     assert host_in_control.host.controller is None
-
     host_in_control.host.start()
     assert host_in_control.run(0.003, holding_frame(LITE3.standing_rad)).tick == 3
     assert host_in_control.host.world.damped

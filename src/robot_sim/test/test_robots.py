@@ -49,7 +49,6 @@ def inertia_matrix(body: BodyFigures) -> Array:
 def test_every_robot_on_legs_is_tried_here() -> None:
     files = ROBOTS.glob(f"*/{FILE}")
     on_legs = {file.parent.name for file in files if "feet" in yaml.safe_load(file.read_text())}
-
     assert on_legs == MASSES_KG.keys() == GAINS.keys()
 
 

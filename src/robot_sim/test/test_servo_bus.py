@@ -86,7 +86,6 @@ def data(answers: Sequence[ServoReply]) -> list[bytes]:
 def test_a_ping_is_answered_and_a_broadcast_ping_by_all(model: ServoModel) -> None:
     line = Line(model)
     number = b"" if model is STS3215 else bytes([0xB0, 0x04, 46])
-
     assert data(line.ask(2, PING)) == [line.status(2, 0, number)]
     assert data(line.ask(BROADCAST, PING)) == [line.status(i, 0, number) for i in (1, 2, 3)]
     assert line.ask(9, PING) == []
@@ -95,7 +94,6 @@ def test_a_ping_is_answered_and_a_broadcast_ping_by_all(model: ServoModel) -> No
 @BOTH
 def test_registers_are_written_and_read(model: ServoModel) -> None:
     line = Line(model)
-
     assert data(line.write(2, "goal", 1500)) == [line.status(2)]
     assert data(line.ask(2, READ, line.place("goal", count=True))) == [
         line.status(2, 0, line.value("goal", 1500))
@@ -107,10 +105,8 @@ def test_registers_are_written_and_read(model: ServoModel) -> None:
 def test_a_sync_write_reaches_each_and_a_sync_read_asks_each_in_turn(model: ServoModel) -> None:
     line = Line(model)
     rows = b"".join(bytes([i]) + line.value("goal", 1000 + i) for i in (1, 3))
-
     assert line.ask(BROADCAST, SYNC_WRITE, line.place("goal", count=True) + rows) == []
     assert [servo.get("goal") for servo in line.servos] == [1001, 2048, 1003]
-
     asked = line.place("goal", count=True) + bytes([3, 1])
     assert data(line.ask(BROADCAST, SYNC_READ, asked)) == [
         line.status(i, 0, line.value("goal", 1000 + i)) for i in (3, 1)
@@ -120,9 +116,7 @@ def test_a_sync_write_reaches_each_and_a_sync_read_asks_each_in_turn(model: Serv
 def test_a_fast_sync_read_is_one_packet_of_all() -> None:
     line = Line(XL330)
     asked = line.place("position", count=True) + bytes([1, 2])
-
     (answer,) = line.ask(BROADCAST, FAST_SYNC_READ, asked)
-
     at = (2048).to_bytes(4, "little")
     packet = bytes.fromhex("ff ff fd 00 fe 11 00 55 00 01") + at
     packet += crc16(packet).to_bytes(2, "little") + b"\x00\x02" + at
@@ -133,13 +127,11 @@ def test_torque_locks_the_eeprom_of_one_family_and_a_register_that_of_the_other(
     feetech, dynamixel = Line(STS3215), Line(XL330)
     for line in (feetech, dynamixel):
         line.write(1, "torque_on", 1)
-
     assert data(dynamixel.write(1, "homing", 5)) == [dynamixel.status(1, 7)]
     feetech.write(1, "homing", 5)
     assert feetech.servos[0].get("homing") == 5
     feetech.servos[0].lose_power()
     assert feetech.servos[0].get("homing") == 0
-
     feetech.write(1, "lock", 0)
     feetech.write(1, "homing", 5)
     feetech.servos[0].lose_power()
@@ -151,12 +143,10 @@ def test_a_servo_is_limp_without_torque_and_after_its_power_was_lost(model: Serv
     line = Line(model)
     servo = line.servos[0]
     assert servo.stiffness == 0.0
-
     line.write(1, "torque_on", 1)
     assert servo.stiffness > 0.0
     servo.sense(1234.0)
     servo.lose_power()
-
     assert servo.stiffness == 0.0
     assert servo.get("goal") == servo.get("position") == 1234
 
@@ -166,13 +156,11 @@ def test_a_load_that_is_too_large_for_too_long_is_protected_against() -> None:
     servo = line.servos[0]
     line.write(1, "torque_on", 1)
     line.write(1, "overload_torque", 25)
-
     for _ in range(19):
         servo.sense(2048.0, 0.0, 0.4, 0.1)
     assert servo.limit == 1.0
     for _ in range(3):
         servo.sense(2048.0, 0.0, 0.4, 0.1)
-
     assert servo.limit == pytest.approx(0.2)
     assert data(line.ask(1, PING)) == [line.status(1, OVERLOAD)]
 
@@ -180,10 +168,8 @@ def test_a_load_that_is_too_large_for_too_long_is_protected_against() -> None:
 @BOTH
 def test_another_rate_is_not_heard(model: ServoModel) -> None:
     line = Line(model)
-
     assert line.ask(1, PING, rate=115_200) == []
     line.fails("baud:b=115200")
-
     assert line.ask(2, PING) == []
     assert len(line.ask(2, PING, rate=115_200)) == 1
     assert len(line.ask(1, PING)) == 1
@@ -194,7 +180,6 @@ def test_a_silent_servo_ends_a_sync_read(model: ServoModel) -> None:
     line = Line(model)
     line.fails("silent:b@0+2")
     asked = line.place("position", count=True) + bytes([1, 2, 3])
-
     assert data(line.ask(2, PING)) == [b""]
     assert len(line.ask(BROADCAST, SYNC_READ, asked)) == 1
     line.bus.pass_time(3 * NS)
@@ -204,7 +189,6 @@ def test_a_silent_servo_ends_a_sync_read(model: ServoModel) -> None:
 @BOTH
 def test_faults_spoil_delay_and_change_answers(model: ServoModel) -> None:
     line = Line(model)
-
     line.fails("checksum:a")
     assert (
         data(line.ask(1, PING))[0][:-1]
@@ -228,9 +212,7 @@ def test_faults_spoil_delay_and_change_answers(model: ServoModel) -> None:
 def test_swapped_servos_answer_for_each_other(model: ServoModel) -> None:
     line = Line(model)
     line.fails("swap:a=3")
-
     line.write(1, "goal", 1111)
-
     assert [servo.get("goal") for servo in line.servos] == [2048, 2048, 1111]
 
 
@@ -239,10 +221,8 @@ def test_a_restarted_servo_is_silent_and_then_limp(model: ServoModel) -> None:
     line = Line(model)
     line.write(1, "torque_on", 1)
     line.fails("restart:a@0+2")
-
     assert line.ask(1, PING) == []
     line.bus.pass_time(3 * NS)
-
     assert len(line.ask(1, PING)) == 1
     assert line.servos[0].stiffness == 0.0
 
@@ -256,7 +236,6 @@ def test_a_fault_that_cannot_be_is_refused(text: str) -> None:
 def test_a_reboot_is_as_switching_on() -> None:
     line = Line(XL330)
     line.write(1, "torque_on", 1)
-
     assert data(line.ask(1, REBOOT)) == [line.status(1)]
     assert line.servos[0].get("torque_on") == 0
 
@@ -325,9 +304,7 @@ def test_answers_are_the_bytes_of_the_documents(
 def test_packets_come_in_any_pieces(wire: type[ServoWire]) -> None:
     line = wire()
     packets = wire().instruction(1, READ, b"\x38\x02") + wire().instruction(2, PING)
-
     found = [instruction for byte in packets for instruction in line.feed(bytes([byte]))]
-
     assert found == [Instruction(1, READ, b"\x38\x02"), Instruction(2, PING, b"")]
     assert line.dropped == 0
 
@@ -337,7 +314,6 @@ def test_noise_and_damaged_packets_are_dropped_and_hide_no_packet(wire: type[Ser
     line, good = wire(), wire().instruction(3, PING)
     damaged = bytearray(wire().instruction(1, READ, b"\x38\x02"))
     damaged[-3] ^= 1
-
     assert line.feed(b"\x00\xff\x17" + damaged + b"\xff" + good) == [Instruction(3, PING, b"")]
     assert line.dropped == 3 + len(damaged) + 1
 
@@ -345,18 +321,14 @@ def test_noise_and_damaged_packets_are_dropped_and_hide_no_packet(wire: type[Ser
 @pytest.mark.parametrize("wire", [FeetechWire, DynamixelWire])
 def test_a_packet_in_part_is_forgotten(wire: type[ServoWire]) -> None:
     line, packet = wire(), wire().instruction(1, READ, b"\x38\x02")
-
     assert line.feed(packet[:-2]) == []
     line.forget()
-
     assert line.feed(packet) == [Instruction(1, READ, b"\x38\x02")]
 
 
 def test_a_header_among_parameters_is_stuffed() -> None:
     wire, parameters = DynamixelWire(), b"\x74\x00\xff\xff\xfd\x00"
-
     packet = wire.instruction(1, WRITE, parameters)
-
     assert b"\xff\xff\xfd\xfd\x00" in packet
     assert wire.feed(packet) == [Instruction(1, WRITE, parameters)]
 
@@ -386,7 +358,6 @@ def test_servos_report_the_joints_as_the_calibration_file_counts_them(
 ) -> None:
     world, arm = ArmWorld(), calibration(arm_servos, tmp_path)
     arm_servos.drive(world)
-
     for servo, at_rad in zip(arm_servos.bus.servos, world.sense().joint_pos, strict=True):
         row = arm[servo.name]
         assert row["homing_offset"] == servo.get("homing")
@@ -398,7 +369,6 @@ def test_servos_report_the_joints_as_the_calibration_file_counts_them(
 
 def test_another_arm_has_another_calibration(tmp_path: Path) -> None:
     one, other = (calibration(ArmServos(seed=seed), tmp_path) for seed in (1, 2))
-
     assert all(one[name]["homing_offset"] != other[name]["homing_offset"] for name in one)
     assert all(one[name]["range_min"] == other[name]["range_min"] for name in one)
 
@@ -408,11 +378,9 @@ def test_servos_hold_the_arm_and_without_torque_it_sinks(arm_servos: ArmServos) 
     arm_servos.hold(world)
     simulate(arm_servos, world, 1.0)
     assert world.sense().joint_pos == pytest.approx(SO101.home_rad, abs=0.06)
-
     for servo in arm_servos.bus.servos:
         servo.put("torque_on", 0)
     simulate(arm_servos, world, 1.0)
-
     assert np.abs(world.sense().joint_pos - SO101.home_rad).max() > 0.3
 
 
@@ -422,12 +390,10 @@ def test_a_goal_moves_its_joint_and_the_servo_reports_speed_and_load(arm_servos:
     arm_servos.drive(world)
     pan = arm_servos.bus.servos[PAN]
     pan.put("goal", pan.get("position") + 400)
-
     simulate(arm_servos, world, 0.1)
     assert pan.get("velocity") > 100
     assert pan.get("load") > 20
     simulate(arm_servos, world, 1.5)
-
     assert world.sense().joint_pos[PAN] == pytest.approx(400 * 2 * np.pi / 4096, abs=0.02)
 
 
@@ -435,9 +401,7 @@ def test_a_servo_without_power_lets_its_joint_go(arm_servos: ArmServos) -> None:
     world = ArmWorld()
     arm_servos.hold(world)
     arm_servos.bus.plan([ServoFault.parse("restart:shoulder_lift@0.1+0.2")])
-
     simulate(arm_servos, world, 5.0)
-
     assert arm_servos.bus.servos[1].get("torque_on") == 0
     assert abs(world.sense().joint_pos[1] - SO101.home_rad[1]) > 0.2
 
@@ -470,12 +434,10 @@ def test_a_port_answers_at_its_rate_and_is_deaf_at_others(
     os.write(line, ping)
     assert select.select([line], [], [], 0.2)[0] == []
     os.close(line)
-
     line = open_serial(tmp_path / "port", termios.B1000000)
     os.write(line, ping)
     answer = b""
     while len(answer) < 6:
         answer += os.read(line, 6)
     os.close(line)
-
     assert answer == FeetechWire().status(2, 0)

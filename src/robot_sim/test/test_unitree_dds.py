@@ -35,12 +35,7 @@ from robot_sim import unitree_messages as messages
 from robot_sim.trace import Trace
 from robot_sim.unitree_dds import RawMessage, configuration, read_request, written_response
 from robot_sim.unitree_emulator import main
-from robot_sim.unitree_host import (
-    LOW_CMD,
-    LOW_STATE,
-    ApiRequest,
-    ApiResponse,
-)
+from robot_sim.unitree_host import LOW_CMD, LOW_STATE, ApiRequest, ApiResponse
 from testkit.wording import check_wording, lines_with
 
 from .test_unitree_messages import SIZES, numbered_message
@@ -347,11 +342,7 @@ class TestProcess:
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ["--period-s", "0.0005"],
-        ["--event-file", "/not/there/events"],
-        ["--interface", "nowhere0"],
-    ],
+    [["--period-s", "0.0005"], ["--event-file", "/not/there/events"], ["--interface", "nowhere0"]],
     ids=str,
 )
 def test_a_bad_argument_ends_it_with_status_2(

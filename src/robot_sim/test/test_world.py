@@ -120,9 +120,7 @@ def test_robot_that_lies_on_its_back_is_set_upright_where_it_is(ground: Ground) 
     world.step(3_000 * MS)
     assert not world.upright
     before = world.sense()
-
     world.set_upright()
-
     after = world.sense()
     assert after.time_ns == before.time_ns
     np.testing.assert_allclose(after.pos_world[:2], before.pos_world[:2], atol=0.1)

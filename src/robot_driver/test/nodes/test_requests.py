@@ -75,11 +75,7 @@ def test_second_sender_is_an_obstacle_to_control_alone() -> None:
     gate.take()
     gate.see_senders("")
     gate.take()
-    assert link.requests == [
-        ("follow", COMMAND),
-        ("take", ["a, b"]),
-        ("take", []),
-    ]
+    assert link.requests == [("follow", COMMAND), ("take", ["a, b"]), ("take", [])]
 
 
 def test_estop_pressed_before_there_is_a_link_is_not_forgotten() -> None:

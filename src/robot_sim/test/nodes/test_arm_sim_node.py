@@ -177,12 +177,7 @@ def test_an_episode_succeeds_where_the_arm_reaches_and_the_next_cube_lies_elsewh
 
 
 @pytest.mark.parametrize(
-    ("parameter", "value"),
-    [
-        ("rate_hz", 31.0),
-        ("image_width", 4000),
-        ("joint_order", ["gripper"]),
-    ],
+    ("parameter", "value"), [("rate_hz", 31.0), ("image_width", 4000), ("joint_order", ["gripper"])]
 )
 def test_parameters_that_do_not_fit_are_refused(
     simulated_arm: ArmStage, parameter: str, value: object

@@ -165,7 +165,6 @@ class TestTurn:
         emulated_driver.spin_until(answer.done, "the answer")
         assert answer.result().success
         emulated_driver.until(lambda state: state.rpy[2] > 1.5, "the turn")
-
         emulated_driver.send(wire.request(wire.TAKE_CONTROL))
         emulated_driver.until(lambda _: node.host.controller is not None, "control")
         answer = client.call_async(Trigger.Request())

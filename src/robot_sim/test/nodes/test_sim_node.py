@@ -242,11 +242,7 @@ class TestRealTime:
 
 @pytest.mark.parametrize(
     "parameters",
-    [
-        {"period_s": 0.0031},
-        {"imu_rate_hz": 300.0},
-        {"trace_file": "/not/there/walk.npz"},
-    ],
+    [{"period_s": 0.0031}, {"imu_rate_hz": 300.0}, {"trace_file": "/not/there/walk.npz"}],
     ids=str,
 )
 def test_bad_parameter_is_refused(sim_stage: Stage, parameters: dict[str, object]) -> None:
