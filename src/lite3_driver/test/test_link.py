@@ -54,18 +54,6 @@ def test_too_few_states_are_named_with_their_port_and_a_remedy() -> None:
     assert re.match(expected, obstacle)
 
 
-def test_frames_go_out_steadily_from_taking_control_to_giving_it_back(robot: Lockstep) -> None:
-    robot.run(1.0)
-    robot.mode = None
-    robot.run(1.0)
-    robot.link.release("asked", robot.now_ns)
-    robot.run(2.1)
-    times_ms = robot.command_times_ms()
-    assert np.diff(times_ms).max() <= 2
-    assert robot.requests == [(times_ms[-1] + 2, GIVE_BACK)]
-    assert robot.link.report(robot.now_ns).largest_gap_s == pytest.approx(0.002)
-
-
 def test_giving_back_brakes_for_two_seconds_first(robot: Lockstep) -> None:
     robot.link.release("asked", robot.now_ns)
     asked_ms = robot.now_ms

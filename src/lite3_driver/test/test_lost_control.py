@@ -85,36 +85,6 @@ def test_nothing_is_known_of_a_host_that_is_silent_while_it_is_found_out() -> No
     assert robot.phase() is DriverPhase.RELEASING
 
 
-@pytest.mark.parametrize(
-    ("asked", "given", "settings"),
-    [
-        ([0.0, 0.0, -0.3], [0.0, 0.0, 0.0], {}),
-        ([0.0, 0.0, -0.5], [0.0, 0.0, -8.0], {}),
-        ([0.0, 0.0, -0.5], [0.0, 0.0, 0.0], {"obeyed_torque_nm": 0.0}),
-    ],
-)
-def test_a_host_that_may_obey_is_kept(
-    asked: list[float], given: list[float], settings: dict[str, float]
-) -> None:
-    robot = Lockstep(**settings)
-    robot.noise_rad = NOISE_RAD
-    robot.in_control(RUN)
-    assert robot.state is not None
-    robot.state = robot.state._replace(joint_effort=np.tile(given, 4))
-    robot.position = FOLDED + np.tile(asked, 4)
-    robot.run(1.0)
-    assert robot.phase() is DriverPhase.FOLLOWING
-
-
-def test_one_drive_that_has_failed_is_no_host_that_does_not_obey() -> None:
-    robot = Lockstep()
-    robot.noise_rad = NOISE_RAD
-    robot.in_control(RUN)
-    robot.position = FOLDED + np.eye(12)[2] * -0.5
-    robot.run(1.0)
-    assert robot.phase() is DriverPhase.FOLLOWING
-
-
 def test_a_state_that_is_lost_is_not_taken_for_disobedience(robot: Lockstep) -> None:
     robot.position = FOLDED + np.tile([0.0, 0.0, -0.5], 4)
     robot.run(0.1)
