@@ -240,41 +240,20 @@ def test_a_reboot_is_as_switching_on() -> None:
     assert line.servos[0].get("torque_on") == 0
 
 
-POSITION, GOAL = 56, 42
-X_POSITION, X_GOAL = 132, 116
-
+GOALS, GOAL = "2a 02 01 00 08 02 00 04", "74 00 00 02 00 00"
+POSITIONS = "84 00 04 00 01 02"
 INSTRUCTIONS = [
     # Feetech: communication protocol manual of the SMS and STS servos.
-    (FeetechWire, "ff ff 01 02 01 fb", Instruction(1, PING, b"")),
-    (FeetechWire, "ff ff 01 04 02 38 02 be", Instruction(1, READ, bytes([POSITION, 2]))),
-    (FeetechWire, "ff ff 01 04 03 28 01 ce", Instruction(1, WRITE, bytes([40, 1]))),
-    (
-        FeetechWire,
-        "ff ff fe 08 82 38 02 01 02 03 04 33",
-        Instruction(0xFE, SYNC_READ, bytes([POSITION, 2, 1, 2, 3, 4])),
-    ),
-    (
-        FeetechWire,
-        "ff ff fe 0a 83 2a 02 01 00 08 02 00 04 39",
-        Instruction(0xFE, SYNC_WRITE, bytes([GOAL, 2, 1, 0, 8, 2, 0, 4])),
-    ),
+    (FeetechWire, "ff ff 01 02 01 fb", 1, PING, ""),
+    (FeetechWire, "ff ff 01 04 02 38 02 be", 1, READ, "38 02"),
+    (FeetechWire, "ff ff 01 04 03 28 01 ce", 1, WRITE, "28 01"),
+    (FeetechWire, "ff ff fe 08 82 38 02 01 02 03 04 33", 0xFE, SYNC_READ, "38 02 01 02 03 04"),
+    (FeetechWire, f"ff ff fe 0a 83 {GOALS} 39", 0xFE, SYNC_WRITE, GOALS),
     # ROBOTIS e-Manual, protocol 2.0.
-    (DynamixelWire, "ff ff fd 00 01 03 00 01 19 4e", Instruction(1, PING, b"")),
-    (
-        DynamixelWire,
-        "ff ff fd 00 01 07 00 02 84 00 04 00 1d 15",
-        Instruction(1, READ, bytes([X_POSITION, 0, 4, 0])),
-    ),
-    (
-        DynamixelWire,
-        "ff ff fd 00 01 09 00 03 74 00 00 02 00 00 ca 89",
-        Instruction(1, WRITE, bytes([X_GOAL, 0, 0, 2, 0, 0])),
-    ),
-    (
-        DynamixelWire,
-        "ff ff fd 00 fe 09 00 82 84 00 04 00 01 02 ce fa",
-        Instruction(0xFE, SYNC_READ, bytes([X_POSITION, 0, 4, 0, 1, 2])),
-    ),
+    (DynamixelWire, "ff ff fd 00 01 03 00 01 19 4e", 1, PING, ""),
+    (DynamixelWire, "ff ff fd 00 01 07 00 02 84 00 04 00 1d 15", 1, READ, "84 00 04 00"),
+    (DynamixelWire, f"ff ff fd 00 01 09 00 03 {GOAL} ca 89", 1, WRITE, GOAL),
+    (DynamixelWire, f"ff ff fd 00 fe 09 00 82 {POSITIONS} ce fa", 0xFE, SYNC_READ, POSITIONS),
 ]
 ANSWERS = [
     (FeetechWire, "ff ff 01 02 00 fc", (1, 0, b"")),
@@ -285,10 +264,11 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("wire", "packet", "meant"), INSTRUCTIONS)
+@pytest.mark.parametrize(("wire", "packet", "servo_id", "code", "parameters"), INSTRUCTIONS)
 def test_instructions_are_the_bytes_of_the_documents(
-    wire: type[ServoWire], packet: str, meant: Instruction
+    wire: type[ServoWire], packet: str, servo_id: int, code: int, parameters: str
 ) -> None:
+    meant = Instruction(servo_id, code, bytes.fromhex(parameters))
     assert wire().instruction(*meant) == bytes.fromhex(packet)
     assert wire().feed(bytes.fromhex(packet)) == [meant]
 

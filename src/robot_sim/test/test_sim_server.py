@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -103,6 +103,7 @@ def holding(pose: Array) -> Array:
 def test_it_is_the_world_bit_for_bit(faults: str) -> None:
     world, plan = World(LITE3), FaultPlan.parse(faults.split())
     pose = world.sense().joint_pos
+    held: Any = {"stiffness": STIFFNESS, "damping": DAMPING, "valid_for_ns": VALID_FOR_NS}
     with served("--faults", faults) as client:
         assert client.joints == [*LITE3.joint_names]
         assert client.step_ns == 1_000_000
@@ -111,11 +112,7 @@ def test_it_is_the_world_bit_for_bit(faults: str) -> None:
             is_commanded = tick > 50
             found = client.ask(PERIOD_NS, holding(pose) if is_commanded else None)
             if is_commanded:
-                world.apply(
-                    position_command(
-                        pose, stiffness=STIFFNESS, damping=DAMPING, valid_for_ns=VALID_FOR_NS
-                    )
-                )
+                world.apply(position_command(pose, **held))
             plan.act(world)
             world.step(PERIOD_NS)
             seen = world.sense()

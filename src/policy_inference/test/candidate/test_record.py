@@ -168,15 +168,6 @@ def test_changed_records_are_read_as_far_as_they_can_be(
             assert printable(trial.reason) == trial.reason
 
 
-def test_record_that_is_cut_off_anywhere_gives_no_version_that_did_not_pass(tmp_path: Path) -> None:
-    (whole,) = RECORDS
-    file = tmp_path / TRIALS_FILE
-    for size in range(0, len(whole), 7):
-        file.write_bytes(whole[:size])
-        found = newest_trial(tmp_path)
-        assert found is None or found.state in (TrialState.OPEN, TrialState.FAILED)
-
-
 # A container counts its processes from 1, and sees no others; nor do they see its own.
 CONTAINED = (
     *("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"),

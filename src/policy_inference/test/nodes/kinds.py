@@ -25,6 +25,7 @@ from .harness import Robot
 IN_USE = "1.2.3"
 OLDER, NEWER = "1.2.4", "1.3.0"
 """Installed versions, the older of which is in use."""
+NONE: Edits = {}
 OFFSET_RAD = 0.25
 """By which a chunk policy that moves otherwise commands more."""
 DOUBLED = {"action.terms": [{**CONTRACT["action"]["terms"][0], "scale": 0.2}]}
@@ -62,37 +63,25 @@ class Kind:
 
 
 def _write_joint(
-    folder: Path,
-    version: str,
-    changes: Edits | None = None,
-    moved: bool = False,
-    wrong: bool = False,
+    folder: Path, version: str, changes: Edits = NONE, moved: bool = False, wrong: bool = False
 ) -> Path:
-    changes = {**(DOUBLED if moved else {}), **(changes or {})}
+    changes = {**(DOUBLED if moved else {}), **changes}
     return write_version(folder, version, changes, wrong_by=0.3 * wrong)
 
 
 def _write_chunk(
-    folder: Path,
-    version: str,
-    changes: Edits | None = None,
-    moved: bool = False,
-    wrong: bool = False,
+    folder: Path, version: str, changes: Edits = NONE, moved: bool = False, wrong: bool = False
 ) -> Path:
-    changes = {"version": version, **(changes or {})}
+    changes = {"version": version, **changes}
     return write_colours(folder, changes, offset_rad=OFFSET_RAD * moved, wrong_by=0.3 * wrong)
 
 
 def _write_gaits(
-    folder: Path,
-    version: str,
-    changes: Edits | None = None,
-    moved: bool = False,
-    wrong: bool = False,
+    folder: Path, version: str, changes: Edits = NONE, moved: bool = False, wrong: bool = False
 ) -> Path:
     """Write a set of two policies, of which the second may be wrong; return its folder."""
     for name, stiffness in (("walk", 30.0), ("crouch", 50.0)):
-        own = {"name": name, "joints.stiffness": stiffness, **(changes or {})}
+        own = {"name": name, "joints.stiffness": stiffness, **changes}
         _write_joint(folder / name, "1.0.0", own, moved=moved, wrong=wrong and name == "crouch")
     stated = {"name": "gaits", "version": version, "initial": "walk", "states": _STATES}
     return write_set(folder, ("walk", "crouch"), stated)

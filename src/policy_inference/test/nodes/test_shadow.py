@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from policy_msgs.msg import ShadowStatus
 from rclpy.parameter import Parameter
-from rosbags.highlevel import AnyReader
 
-from policy_inference.flight.message_types import message_types
 from policy_inference.shadow.slots import SLOTS
 from policy_inference.testing.process import children
 
+from ..flight.flying import read_flight
 from .bundles import CONTRACT, JOINTS, RATE_HZ
 from .colour_bundle import SIZE
 from .harness import Activate, Robot, StageOf
@@ -47,12 +46,7 @@ def messages_of_run(robot: Robot, flights: Path) -> dict[str, list[Any]]:
     assert response.success, response.message
     robot.until(lambda: robot.tick() and [*flights.glob("*-run")], "the recording")
     (folder,) = flights.glob("*-run")
-    found: dict[str, list[Any]] = {}
-    with AnyReader([folder], default_typestore=message_types()) as reader:
-        for connection, _, data in reader.messages():
-            message = reader.deserialize(data, connection.msgtype)
-            found.setdefault(connection.topic.rpartition("/")[2], []).append(message)
-    return found
+    return {topic: [each[1] for each in found] for topic, found in read_flight(folder, "").items()}
 
 
 def told_of_shadow(robot: Robot, found: ShadowStatus) -> Mapping[str, str]:

@@ -117,17 +117,11 @@ class TestControl:
         node = emulated_driver.run()
         emulated_driver.state()
         emulated_driver.send(wire.request(wire.TAKE_CONTROL))
-        emulated_driver.until(
-            lambda state: np.abs(state.joint_effort).max() > 20.0,
-            "torque",
-            holding_frame(LITE3.standing_rad),
-        )
+        held = holding_frame(LITE3.standing_rad)
+        driver = emulated_driver
+        driver.until(lambda state: np.abs(state.joint_effort).max() > 20.0, "torque", held)
         emulated_driver.send(wire.request(wire.GIVE_BACK))
-        emulated_driver.until(
-            lambda _: node.host.controller is None,
-            "the end of control",
-            holding_frame(LITE3.standing_rad),
-        )
+        emulated_driver.until(lambda _: node.host.controller is None, "the end of control", held)
         assert node.host.world.damped
 
     def test_events_are_lines_of_a_file(self, emulated_driver: Driver, tmp_path: Path) -> None:
