@@ -37,7 +37,6 @@ def host_and_node() -> Iterator[tuple[UdpHost, Node]]:
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process runs."""
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
@@ -45,7 +44,6 @@ def alive(pid: int) -> bool:
 
 
 def brakes(data: bytes) -> bool:
-    """Return whether a datagram brakes all joints."""
     values = wire.read_command(data)
     return values is not None and braking(values.astype(float))
 

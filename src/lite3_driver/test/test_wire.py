@@ -125,7 +125,6 @@ def test_a_written_state_is_read_as_it_was() -> None:
 
 @pytest.fixture
 def captured(shared_data: Path) -> Path:
-    """Folder of the captured datagrams."""
     return shared_data / "legged" / "lite3" / "udp"
 
 

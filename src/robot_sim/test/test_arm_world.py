@@ -38,7 +38,6 @@ def arm_world() -> Iterator[ArmWorld]:
 
 
 def hold_arm(world: ArmWorld, position: Array, seconds: float) -> None:
-    """Command one pose for some time."""
     for _ in range(round(30 * seconds)):
         world.apply(arm_command(position))
         world.advance(PERIOD_STEPS)
@@ -228,14 +227,12 @@ LEGS = len(LITE3.joint_names)
 
 @pytest.fixture
 def carrier() -> Iterator[ArmCarrier]:
-    """A robot that stands, with its arm at home."""
     carrier = ArmCarrier(pose="standing")
     yield carrier
     carrier.close()
 
 
 def hold_carried_arm(carrier: ArmCarrier, arm: Array, seconds: float) -> None:
-    """Let the robot stand with its arm in a pose."""
     count = LEGS + len(SO101.joint_names)
     stiffness, damping = np.full((2, count), [[100.0], [2.5]])
     stiffness[LEGS:], damping[LEGS:] = SO101.servo.stiffness, SO101.servo.damping

@@ -129,7 +129,6 @@ def test_wrong_order_permutes_values_under_unchanged_names(knocked_sensors: Sens
 
 
 def run_plan(plan: FaultPlan, seconds: float) -> World:
-    """Hold the stance for some time under the plan."""
     world = World(pose="standing")
     for _ in range(round(seconds / 0.01)):
         plan.act(world)

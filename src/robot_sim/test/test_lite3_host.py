@@ -28,14 +28,6 @@ def packets(shared_data: Path) -> Path:
 
 
 @pytest.fixture
-def captured_host() -> Robot:
-    """A robot of which the driver has control."""
-    robot = Robot()
-    robot.send(wire.request(wire.TAKE_CONTROL))
-    return robot
-
-
-@pytest.fixture
 def lying_host() -> Robot:
     return Robot()
 
@@ -278,14 +270,14 @@ def test_control_sequence_of_the_vendors_client(packets: Path) -> None:
     "name",
     ["cmd_21010c0e_set0", "state_0906_ramp", "state_0906_truncated_100", "state_0901_wrong_code"],
 )
-def test_other_datagrams_change_nothing(captured_host: Robot, packets: Path, name: str) -> None:
-    captured_host.send((packets / f"{name}.bin").read_bytes())
-    assert captured_host.happened == ["control_taken"]
+def test_other_datagrams_change_nothing(host_in_control: Robot, packets: Path, name: str) -> None:
+    host_in_control.send((packets / f"{name}.bin").read_bytes())
+    assert host_in_control.happened == ["control_taken"]
 
 
 @pytest.mark.real_data
 def test_numbers_without_sense_go_no_further_than_the_torque_limit(
-    captured_host: Robot, packets: Path
+    host_in_control: Robot, packets: Path
 ) -> None:
-    captured_host.send((packets / "cmd_0111_ramp.bin").read_bytes())
-    assert np.abs(captured_host.run(0.002).joint_effort).max() <= 36.0
+    host_in_control.send((packets / "cmd_0111_ramp.bin").read_bytes())
+    assert np.abs(host_in_control.run(0.002).joint_effort).max() <= 36.0

@@ -46,8 +46,6 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """The other end."""
-
     def __init__(self, channel: socket.socket) -> None:
         self.channel = channel
         greeting = channel.recv(1 << 16)

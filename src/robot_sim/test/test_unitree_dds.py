@@ -110,7 +110,6 @@ class Client:
         self._services: dict[str, tuple[Any, Any]] = {}
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start an emulator as a process."""
         robot = {"go": "go2", "hg": "g1"}[self.family]
         process = subprocess.Popen(
             [sys.executable, "-m", "robot_sim.unitree_emulator", "--robot", robot, *words],
@@ -140,7 +139,6 @@ class Client:
         return others, own
 
     def take(self, reader: Any) -> bytes:
-        """Wait for the next message of a reader; return its bytes."""
         found: list[Any] = []
 
         def look() -> list[Any]:
@@ -151,7 +149,6 @@ class Client:
         return bytes(found[0].data)
 
     def state(self) -> messages.Record:
-        """Wait for the next LowState."""
         return messages.decode(f"{self.family}.LowState", self.take(self._states))
 
     def send(self, data: bytes) -> None:
@@ -367,7 +364,6 @@ def _mentions(file: Path, text: str) -> bool:
 
 
 def _replace_file(file: Path, text: str) -> None:
-    """Write a file at once."""
     new = file.with_suffix(".new")
     new.write_text(text, "utf-8")
     new.replace(file)

@@ -26,7 +26,6 @@ FORWARD = (0.8, 0.0, 0.0)
 
 
 def stance(sensors: Sensors, command: np.ndarray) -> DriveCommand:
-    """Hold the default stance, whatever is asked."""
     return position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5)
 
 
@@ -119,18 +118,15 @@ class OnnxPolicy:
 
 @pytest.fixture
 def our_policy(shared_data: Path) -> Path:
-    """The project's own policy."""
     return shared_data.parent / "tools" / "train_lite3" / "policy.onnx"
 
 
 @pytest.fixture
 def vendor_policy(shared_data: Path) -> Path:
-    """The robot maker's policy."""
     return shared_data / "legged" / "lite3" / "policy.onnx"
 
 
 def walk_segment(policy: Policy, command: tuple[float, float, float]) -> tuple[Segment, World]:
-    """Walk for 8 s from the stance and return the only segment."""
     world = World(pose="standing")
     metrics = measure(
         walk(world, policy, [(0.0, command)], duration_s=8.0), action_scale=ACTION_SCALE
@@ -184,7 +180,6 @@ def made_trace(seconds: float = 10.0, **columns: np.ndarray) -> Trace:
 
 
 def repeat_row(rows: int, *values: float) -> np.ndarray:
-    """Return the same row many times."""
     return np.tile(np.array(values), (rows, 1))
 
 

@@ -23,7 +23,6 @@ WEIGHT_N = 11.9376 * 9.81
 
 
 def hold_pose(world: World, duration_ns: int, position: np.ndarray = LITE3.standing_rad) -> None:
-    """Hold a pose with the gains of standing."""
     for _ in range(duration_ns // TICK_NS):
         world.apply(position_command(position, stiffness=100.0, damping=2.5))
         world.step(TICK_NS)
@@ -254,7 +253,6 @@ def test_a_slippery_floor_lets_the_robot_slide() -> None:
 
 
 def drive_command_with(**changes: Any) -> DriveCommand:
-    """Return a good command with changed fields."""
     good = position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5)
     return dataclasses.replace(good, **changes)
 

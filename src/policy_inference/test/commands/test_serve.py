@@ -35,7 +35,6 @@ def served_bundle(tmp_path: Path) -> Path:
 
 
 def exit_status(words: str) -> int:
-    """Run the command; return its exit status."""
     try:
         return main(["serve", *words.split()])
     except SystemExit as ended:

@@ -66,7 +66,6 @@ def stuck_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path
 
 
 def ended(process: Process) -> tuple[int, str]:
-    """Wait for the end of a process; return its exit status and what it printed."""
     output, _ = process.communicate(timeout=DEADLINE_S)
     return process.returncode, output
 

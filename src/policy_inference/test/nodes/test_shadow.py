@@ -50,7 +50,6 @@ def messages_of_run(robot: Robot, flights: Path) -> dict[str, list[Any]]:
 
 
 def told_of_shadow(robot: Robot, found: ShadowStatus) -> Mapping[str, str]:
-    """Return the diagnostics that have as many ticks as this status."""
     compared = str(found.compared)
     robot.until(lambda: robot.told()["shadow.ticks_compared"] == compared, "the diagnostics")
     return robot.told()

@@ -56,8 +56,6 @@ class Model(ServedModel):
 
 
 class Notes(Observer):
-    """Keeps what it is called with."""
-
     def __init__(self) -> None:
         self.ended = list[str]()
         self.codes = list[Code]()
@@ -74,8 +72,6 @@ class Notes(Observer):
 
 
 class Clock:
-    """Time that a test makes."""
-
     ns = 0
 
     def __call__(self) -> int:
@@ -167,7 +163,6 @@ def random_observation(seed: int = 0, rows: int = 1) -> F32:
 
 
 def expected_action(rows: F32) -> F32:
-    """Return what the model answers."""
     found: F32 = rows @ weights(OBS_DIM, ACT_DIM)
     return found
 

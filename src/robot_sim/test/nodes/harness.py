@@ -67,7 +67,6 @@ class RunningNode:
             self.executor.spin_once(timeout_sec=0.02)
 
     def ends(self) -> None:
-        """Spin until the node has come to its end."""
         self.spin_until(lambda: self._running is not None and not self._running.is_alive(), "end")
 
     def close(self) -> None:
@@ -128,7 +127,6 @@ class Stage(RunningNode):
             raise AssertionError(self.log) from error
 
     def shows(self, time_ns: int) -> None:
-        """Spin until the simulated time is shown."""
         self.until(lambda: self.times_ns[-1:] == [time_ns], f"/clock {time_ns}")
 
     def command(self, time_ns: int, **changes: Any) -> None:

@@ -28,8 +28,6 @@ _LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class LedStage(ArmStage):
-    """An arm and its leader."""
-
     def lead(self, **parameters: Any) -> None:
         """Start both in lockstep; parameters of either."""
         self.make(lockstep=True, camera_rate_hz=1.0, **parameters)

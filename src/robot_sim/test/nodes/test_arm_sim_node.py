@@ -74,7 +74,6 @@ class ArmStage(Stage):
 
 
 def arm_message(time_ns: int, position: Array, mode: int) -> JointCommand:
-    """Return a command as a policy node sends it."""
     fields: dict[str, list[float]] = {
         "position": position.tolist(),
         "velocity": [0.0] * 6,

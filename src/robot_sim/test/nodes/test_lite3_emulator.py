@@ -85,7 +85,6 @@ class Driver(RunningNode):
         self.socket.sendto(data, self.host)
 
     def ends(self) -> None:
-        """Stop the node and wait for its end."""
         self.node.stop()
         super().ends()
 

@@ -151,7 +151,6 @@ def test_options_that_make_no_sense_are_refused(
 
 @pytest.fixture
 def serve_here(onnx: Path) -> Iterator[Callable[..., OpenInferenceServer]]:
-    """Serve the linear model in this process."""
     with ExitStack() as stack:
 
         def apply(**changed: Any) -> OpenInferenceServer:
