@@ -194,9 +194,7 @@ class TestControl:
             lying_host.send(data)
         lying_host.run(0.01)
         assert lying_host.host.world.damped
-        assert {name: count for name, count in lying_host.host.ignored.items() if count} == {
-            kind: 3
-        }
+        assert {name: n for name, n in lying_host.host.ignored.items() if n} == {kind: 3}
         (event,) = lying_host.events
         assert event.what == "ignored"
         check_wording(event.who)

@@ -197,20 +197,18 @@ def test_what_cannot_be_simulated_is_refused() -> None:
     check_wording(ended.stderr.splitlines()[-1])
 
 
-@pytest.mark.parametrize(
-    ("duration_ns", "rows"),
-    [
-        (PERIOD_NS + 300_000, None),
-        (0, None),
-        (PERIOD_NS, np.zeros((4, N))),
-        (PERIOD_NS, np.full((5, N), np.nan)),
-        (PERIOD_NS, np.full((5, N), -1.0)),
-    ],
-    ids=["no whole steps", "no time", "too short", "no number", "negative gains"],
-)
-def test_a_request_that_makes_no_sense_is_refused_and_ends_it(
-    duration_ns: int, rows: Array | None
-) -> None:
+REQUESTS: dict[str, tuple[int, Array | None]] = {
+    "no whole steps": (PERIOD_NS + 300_000, None),
+    "no time": (0, None),
+    "too short": (PERIOD_NS, np.zeros((4, N))),
+    "no number": (PERIOD_NS, np.full((5, N), np.nan)),
+    "negative gains": (PERIOD_NS, np.full((5, N), -1.0)),
+}
+
+
+@pytest.mark.parametrize("wrong", REQUESTS)
+def test_a_request_that_makes_no_sense_is_refused_and_ends_it(wrong: str) -> None:
+    duration_ns, rows = REQUESTS[wrong]
     with served() as client:
         client.send(duration_ns, rows)
         refused = client.channel.recv(1 << 16)

@@ -14,7 +14,7 @@ import pytest
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3, Array
 from robot_sim.ground import TERRAINS, Ground, Terrain
-from robot_sim.world import DriveCommand, Sensors, World, position_command
+from robot_sim.world import Sensors, World, position_command
 from testkit.wording import refusal
 
 MS = 1_000_000
@@ -252,25 +252,22 @@ def test_a_slippery_floor_lets_the_robot_slide() -> None:
     assert travelled[0] > travelled[1] + 0.05
 
 
-def drive_command_with(**changes: Any) -> DriveCommand:
+NAMES = LITE3.joint_names[:-1]
+BAD: dict[str, dict[str, Any]] = {
+    "missing": {"joint_names": LITE3.joint_names[1:]},
+    "doubled": {"joint_names": (*NAMES, "FL_HipX_joint")},
+    "unknown": {"joint_names": (*NAMES, "tail_joint")},
+    "shape": {"position": np.zeros(11)},
+    "finite": {"velocity": np.full(12, np.nan)},
+    "negative": {"stiffness": np.full(12, -1.0)},
+    "duration": {"valid_for_ns": 0},
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_bad_commands_are_refused_and_change_nothing(bad: str) -> None:
     good = position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5)
-    return dataclasses.replace(good, **changes)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        drive_command_with(joint_names=LITE3.joint_names[1:]),
-        drive_command_with(joint_names=(*LITE3.joint_names[:-1], "FL_HipX_joint")),
-        drive_command_with(joint_names=(*LITE3.joint_names[:-1], "tail_joint")),
-        drive_command_with(position=np.zeros(11)),
-        drive_command_with(velocity=np.full(12, np.nan)),
-        drive_command_with(stiffness=np.full(12, -1.0)),
-        drive_command_with(valid_for_ns=0),
-    ],
-    ids=["missing", "doubled", "unknown", "shape", "finite", "negative", "duration"],
-)
-def test_bad_commands_are_refused_and_change_nothing(command: DriveCommand) -> None:
+    command = dataclasses.replace(good, **BAD[bad])
     world = World(pose="standing")
     with refusal(SimError):
         world.apply(command)

@@ -65,7 +65,7 @@ UNFIT: dict[str, tuple[Any, tuple[int | str, ...], dict[str, str]]] = {
 @pytest.mark.parametrize("unfit", UNFIT)
 def test_model_that_does_not_fit_is_refused_when_opening(tmp_path: Path, unfit: str) -> None:
     (kind, inputs), actions, dtypes = UNFIT[unfit]
-    axis = {"axis": 1} if kind == "Concat" else {}
+    axis: dict[str, Any] = {"axis": 1} if kind == "Concat" else {}
     node = helper.make_node(kind, inputs, ["actions"], **axis)
     file = save(tmp_path / "m.onnx", [node], {"obs": (1, 4)}, {"actions": actions}, dtypes=dtypes)
     with refusal(BackendError):

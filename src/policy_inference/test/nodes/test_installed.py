@@ -27,7 +27,7 @@ Sign = Callable[[Path], Path]
 @pytest.fixture
 def sign(tmp_path: Path) -> Sign:
     """Return what signs a bundle and gives the file of the public key."""
-    private, public = make_keys(tmp_path)
+    private, public = make_keys(tmp_path, "public")
 
     def apply(bundle: Path) -> Path:
         store.sign(bundle / CONTRACT_FILE, private)

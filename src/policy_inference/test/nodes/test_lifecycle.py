@@ -140,12 +140,8 @@ def test_error_of_the_set_up_is_logged_whole_and_leaves_nothing(
 
 
 def test_what_a_node_is_started_with_is_in_force(activate: Activate, partner: Robot) -> None:
-    activate(
-        use_sim_time=True,
-        command_valid_for_s=0.25,
-        safety__effort_scale=0.5,
-        safety__max_tilt_rad=0.2,
-    )
+    limits = {"safety__effort_scale": 0.5, "safety__max_tilt_rad": 0.2}
+    activate(use_sim_time=True, command_valid_for_s=0.25, **limits)
     command = partner.runs().tick()
     assert ns(command.valid_for) == 250_000_000
     assert list(command.effort_limit) == [10.0, 10.0]

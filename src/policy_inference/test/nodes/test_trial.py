@@ -42,14 +42,8 @@ def put_on_trial(two_versions: Path) -> Begin:
         bundle = load_bundle(two_versions / NEWER)
         settings = settings_of_trial(text.encode(), Path("trial.yaml"), bundle.contract)
         (two_versions / TRIALS_FILE).touch()
-        put_on_record(
-            two_versions,
-            settings,
-            version=NEWER,
-            version_before=OLDER,
-            bundle_sha256=bundle.sha256,
-            trial_sha256="0" * 64,
-        )
+        hashes = {"bundle_sha256": bundle.sha256, "trial_sha256": "0" * 64}
+        put_on_record(two_versions, settings, version=NEWER, version_before=OLDER, **hashes)
 
     return begin_one
 

@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -97,22 +98,13 @@ class Service:
             open_models([one], ["onnx"]).first for one in (files, with_rows(files, axes, BATCH))
         )
         self.raw, self.framed = folder / "raw.sock", folder / "framed.sock"
-        self.model, self.notes, self.clock = (
-            Model(make_served(bundle), backend, (batched, axes, BATCH)),
-            Notes(),
-            Clock(),
-        )
-        self.listeners: Sequence[Listener] = open_listeners(
-            asked or EndpointOptions(socket=self.raw, framed_socket=self.framed)
-        )
-        self.loop = ServiceLoop(
-            self.model,
-            self.listeners,
-            clients=clients,
-            spin_ns=spin_ns,
-            clock=self.clock,
-            observer=watched_by(self.model, self.clock) if watched_by else self.notes,
-        )
+        self.model = Model(make_served(bundle), backend, (batched, axes, BATCH))
+        self.notes, self.clock = Notes(), Clock()
+        usual = EndpointOptions(socket=self.raw, framed_socket=self.framed)
+        self.listeners: Sequence[Listener] = open_listeners(asked or usual)
+        observer = watched_by(self.model, self.clock) if watched_by else self.notes
+        how: Any = {"clients": clients, "spin_ns": spin_ns, "clock": self.clock}
+        self.loop = ServiceLoop(self.model, self.listeners, observer=observer, **how)
         self._clients = contextlib.ExitStack()
 
     def close(self) -> None:

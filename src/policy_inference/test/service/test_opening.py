@@ -72,7 +72,7 @@ def test_model_that_computes_something_else_than_the_golden_rows_is_named(
 
 
 def test_unsigned_bundle_refused_where_a_key_is_given(open_request: Any, tmp_path: Path) -> None:
-    _, key = make_keys(tmp_path)
+    _, key = make_keys(tmp_path, "public")
     with refusal(BundleError):
         open_request(bundle=str(write_bundle(tmp_path / "bundle")), public_key=str(key))
 
