@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -237,19 +238,12 @@ def hold_carried_arm(carrier: ArmCarrier, arm: Array, seconds: float) -> None:
     stiffness, damping = np.full((2, count), [[100.0], [2.5]])
     stiffness[LEGS:], damping[LEGS:] = SO101.servo.stiffness, SO101.servo.damping
     zeros = np.zeros(count)
+    limits = {"effort_limit": carrier.effort_limit_nm, "valid_for_ns": 2 * PERIOD_NS}
+    pose = {"position": np.concatenate([LITE3.standing_rad, arm]), "velocity": zeros}
+    gains: Any = {"stiffness": stiffness, "damping": damping, "effort": zeros, **limits}
+    command = DriveCommand(joint_names=carrier.joint_names, **pose, **gains)
     for _ in range(round(50 * seconds)):
-        carrier.apply(
-            DriveCommand(
-                joint_names=carrier.joint_names,
-                position=np.concatenate([LITE3.standing_rad, arm]),
-                velocity=zeros,
-                effort=zeros,
-                stiffness=stiffness,
-                damping=damping,
-                effort_limit=carrier.effort_limit_nm,
-                valid_for_ns=2 * PERIOD_NS,
-            )
-        )
+        carrier.apply(command)
         carrier.step(PERIOD_NS)
 
 

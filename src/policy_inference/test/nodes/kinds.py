@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The nodes of all kinds of policies, each with its robot and with bundles that it runs."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 from policy_msgs.srv import SwitchState
 
+from policy_core.bundle.verified import sha256_file
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from policy_inference.nodes.lifecycle import LifecycleBase
@@ -89,18 +89,9 @@ def _write_gaits(
 
 def write_set(folder: Path, members: tuple[str, ...], stated: Mapping[str, object]) -> Path:
     """Write the set of bundles that are in a folder; return the folder of the set."""
-    contract = {
-        "schema_version": 1,
-        "kind": "set",
-        "members": {
-            name: {
-                "bundle": f"../{name}",
-                "sha256": hashlib.sha256((folder / name / "policy.yaml").read_bytes()).hexdigest(),
-            }
-            for name in members
-        },
-        **stated,
-    }
+    hashes = {n: sha256_file(folder / n / "policy.yaml") for n in members}
+    listed = {name: {"bundle": f"../{name}", "sha256": each} for name, each in hashes.items()}
+    contract = {"schema_version": 1, "kind": "set", "members": listed, **stated}
     (folder / "set").mkdir()
     (folder / "set" / "set.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
     return folder / "set"
