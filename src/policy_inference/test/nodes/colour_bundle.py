@@ -24,18 +24,20 @@ kind: chunk
 name: colours
 version: 1.0.0
 rate_hz: 20
-joints: {names: &joints [red, green, blue, grip], default_position: 0.0, position_min: -2.0,
+joints: {names: [red, green, blue, grip], default_position: 0.0, position_min: -2.0,
   position_max: 2.0, velocity_limit: 50.0, effort_limit: 3.0, stiffness: 20.0, damping: 1.0}
-units: {red: &rad {unit: radians}, green: *rad, blue: *rad, grip: *rad}
+units: {red: {unit: radians}, green: {unit: radians}, blue: {unit: radians}, grip: {unit: radians}}
 stand: {position: 0.0, stiffness: 40.0, damping: 1.0, duration_s: 0.1}
 damp: {damping: 1.0}
 cameras:
   front: {feature: observation.images.front, height: 16, width: 24,
-    normalisation: &as_is {mode: identity}, tensor: front, timeout_s: 0.2}
+    normalisation: {mode: identity}, tensor: front, timeout_s: 0.2}
   wrist: {feature: observation.images.wrist, height: 12, width: 16,
-    normalisation: *as_is, tensor: wrist, timeout_s: 0.2}
-state: {feature: observation.state, tensor: states, joints: *joints, normalisation: *as_is}
-action: {feature: action, tensor: Actions, grippers: [grip], joints: *joints, normalisation: *as_is}
+    normalisation: {mode: identity}, tensor: wrist, timeout_s: 0.2}
+state: {feature: observation.state, tensor: states, joints: [red, green, blue, grip],
+  normalisation: {mode: identity}}
+action: {feature: action, tensor: Actions, joints: [red, green, blue, grip], grippers: [grip],
+  normalisation: {mode: identity}}
 chunk: {size: 10, steps: 5, ensemble_coeff: 0.01}
 graphs:
   policy:
