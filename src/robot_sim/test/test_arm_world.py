@@ -239,7 +239,7 @@ def hold_carried_arm(carrier: ArmCarrier, arm: Array, seconds: float) -> None:
     stiffness[LEGS:], damping[LEGS:] = SO101.servo.stiffness, SO101.servo.damping
     zeros = np.zeros(count)
     limits = {"effort_limit": carrier.effort_limit_nm, "valid_for_ns": 2 * PERIOD_NS}
-    pose = {"position": np.concatenate([LITE3.standing_rad, arm]), "velocity": zeros}
+    pose: Any = {"position": np.concatenate([LITE3.standing_rad, arm]), "velocity": zeros}
     gains: Any = {"stiffness": stiffness, "damping": damping, "effort": zeros, **limits}
     command = DriveCommand(joint_names=carrier.joint_names, **pose, **gains)
     for _ in range(round(50 * seconds)):

@@ -234,8 +234,8 @@ def test_a_file_cut_off_anywhere_is_refused(rknn_path: Path) -> None:
 
 def test_a_description_of_another_layout_is_refused(rknn_path: Path) -> None:
     refused, left = set[str](), {"left": "input"}
-    graphs = [{"graph": [left]}, {"graph": [{**left, "left_tensor_id": float("inf")}]}]
-    lacking: list[dict[str, Any]] = [*graphs, {"norm_tensor": None}, {"target_platform": None}]
+    lacking: Any = [{"graph": [left]}, {"graph": [{**left, "left_tensor_id": float("inf")}]}]
+    lacking += [{"norm_tensor": None}, {"target_platform": None}]
     odd: list[object] = [[], "text", {}, *({**DESCRIPTION, **each} for each in lacking)]
     for description in odd:
         rknn_path.write_bytes(content(description, version=9))

@@ -231,11 +231,9 @@ HALF = {"obs": {"dtype": "float16"}, "actions": {"dtype": "float16"}}
 PADDED = {"actions": {"memory": [1, 4, 1, 16]}}
 COUNT, SMALL, DOUBLING = [0, 1, 2, 3, 4], [-2, -1, 0, 1, 2], [1, 2, 4, 8, 16]
 HBM_RUNS, PYEASY_RUNS = RUNTIMES
-
-
 PADDED_TOO = {"obs": {"memory": [1, 8, 1, 16]}, **PADDED}
 LAST = {"obs": {"shape": [1, 1, 1, 5], "layout": "NHWC"}}
-RUNS: dict[str, tuple[Any, dict[str, Any], list[float], float]] = {
+RUNS: dict[str, tuple[Any, Any, Any, float]] = {
     # The runtime, what its tensors are, the observation, the tolerance.
     "four axes": (HBM_RUNS, {}, COUNT, 0),
     "four axes, pyeasy": (PYEASY_RUNS, {}, COUNT, 0),
