@@ -40,7 +40,6 @@ SCAN = HeightScan(
     layer="elevation",
 )
 
-
 UPRIGHT = SimpleNamespace(x=0.0, y=0.0, z=0.0, w=1.0)
 
 

@@ -264,16 +264,6 @@ def test_control_sequence_of_the_vendors_client(packets: Path) -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize(
-    "name",
-    ["cmd_21010c0e_set0", "state_0906_ramp", "state_0906_truncated_100", "state_0901_wrong_code"],
-)
-def test_other_datagrams_change_nothing(host_in_control: Robot, packets: Path, name: str) -> None:
-    host_in_control.send((packets / f"{name}.bin").read_bytes())
-    assert host_in_control.happened == ["control_taken"]
-
-
-@pytest.mark.real_data
 def test_numbers_without_sense_go_no_further_than_the_torque_limit(
     host_in_control: Robot, packets: Path
 ) -> None:

@@ -22,7 +22,6 @@ STAIRS = Ground(terrain="stairs", step_m=0.1)
 MS = 1_000_000
 AT = np.array([0.83, -0.21, 0.4])
 
-
 STANDING = World(pose="standing").sense()
 
 

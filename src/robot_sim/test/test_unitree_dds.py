@@ -43,9 +43,7 @@ from .unitree_robot import CHECK, RELEASE, low_cmd
 
 pytest.importorskip("cyclonedds", reason="cyclonedds is not installed (no wheel of it)")
 
-
 FOLDED = np.tile([0.0, 1.36, -2.65], 4)
-
 
 _NUMBERS = {
     "u8": types.uint8,
@@ -387,7 +385,6 @@ _RELIABLE = Policy.Reliability.Reliable(100_000_000)
 _SENT = Qos(_RELIABLE, Policy.History.KeepLast(1), _FORM)
 _TAKEN = Qos(Policy.Reliability.BestEffort, Policy.History.KeepLast(1), _FORM)
 _ANSWERED = Qos(_RELIABLE, Policy.History.KeepLast(8), _FORM)
-
 
 _Identity = _api_type("RequestIdentity", id=types.int64, api_id=types.int64)
 _Lease = _api_type("RequestLease", id=types.int64)

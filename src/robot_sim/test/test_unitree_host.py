@@ -20,7 +20,6 @@ from .unitree_robot import CHECK, RELEASE, SELECT, STAND_DOWN, Unitree
 
 ROBOTS = pytest.mark.parametrize("robot", MODELS)
 
-
 DISOBEYED: dict[str, list[tuple[dict[str, Any], str]]] = {
     "go2": [
         ({"crc": 1}, "wrong_crc"),

@@ -26,7 +26,6 @@ from ..machine_tree import machine
 OBS = TensorSpec(name="obs", shape=(1, 4))
 ACTIONS = TensorSpec(name="actions", shape=(1, 4))
 
-
 _OPENED = """
 import sys
 from pathlib import Path

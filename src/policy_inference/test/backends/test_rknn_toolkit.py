@@ -276,7 +276,6 @@ def test_layer_normalisation_states_its_epsilon(tmp_path: Path) -> None:
 
 DIAGNOSED_RECIPE = Recipe(target="rk3588", precision="fp16", inputs=(), outputs=())
 
-
 WORDS = [
     # The step, and what the toolkit says.
     ("import", "ModuleNotFoundError: No module named 'rknn'"),

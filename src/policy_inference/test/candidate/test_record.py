@@ -36,7 +36,6 @@ from testkit.wording import refusal
 
 BROKE = {"reason": "tilt_rad 0.6, limit 0.5", "gate": "tilt_rad", "value": 0.6, "limit": 0.5}
 
-
 BEGUN = {
     "version": "1.1.0",
     "version_before": "1.0.0",

@@ -160,7 +160,6 @@ INTACT = {
     "CompressedImage": CompressedImage(header=header_of("camera"), format="png"),
 }
 
-
 _READ: dict[str, Callable[[Any], object]] = {
     "JointState": lambda it: (stamp_ns(it), it.name, list(it.position), list(it.velocity)),
     "JointCommand": lambda it: (

@@ -36,7 +36,6 @@ _TEXTS = {
     "cudaErrorStreamCaptureInvalidated": "operation failed due to a previous error during capture",
 }
 
-
 _SILENT = (
     "Free FreeHost GetLastError GraphDestroy GraphExecDestroy GraphLaunch MemcpyAsync SetDevice "
     "StreamBeginCapture StreamDestroy StreamSynchronize"
