@@ -37,7 +37,6 @@ def host_and_node() -> Iterator[tuple[UdpHost, Node]]:
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process runs."""
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
@@ -45,7 +44,6 @@ def alive(pid: int) -> bool:
 
 
 def brakes(data: bytes) -> bool:
-    """Return whether a datagram brakes all joints."""
     values = wire.read_command(data)
     return values is not None and braking(values.astype(float))
 
@@ -78,9 +76,7 @@ def listening() -> Iterator[tuple[UdpHost, Node]]:
 
 def test_states_come_as_often_as_asked_for(listening: tuple[UdpHost, Node]) -> None:
     _, node = listening
-
     until(lambda: len(node.states) > 200)
-
     ticks = np.array([state.tick for state, _ in node.states])
     assert (np.diff(ticks // 2) >= 1).all()
     assert (np.diff(ticks) == 2).mean() > 0.8
@@ -88,11 +84,9 @@ def test_states_come_as_often_as_asked_for(listening: tuple[UdpHost, Node]) -> N
 
 def test_signals_do_not_end_the_link(listening: tuple[UdpHost, Node]) -> None:
     _, node = listening
-
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(node.link.pid, number)
     before = len(node.states)
-
     until(lambda: len(node.states) > before + 100)
     assert alive(node.link.pid)
 
@@ -103,7 +97,6 @@ def test_datagrams_that_the_kernel_dropped_are_counted(listening: tuple[UdpHost,
     for tick in range(2_000):
         host.tell(host.state, 10**6 + tick)
     os.kill(node.link.pid, signal.SIGCONT)
-
     until(lambda: bool(node.report.details["dropped"]))
 
 
@@ -111,10 +104,8 @@ def test_datagrams_that_the_kernel_dropped_are_counted(listening: tuple[UdpHost,
 def test_a_link_that_hangs_is_replaced_by_its_node(host_and_node: tuple[UdpHost, Node]) -> None:
     host, node = host_and_node
     node.in_control(RUN)
-
     since_ns = time.time_ns()
     os.kill(node.link.pid, signal.SIGSTOP)
-
     check_shutdown(host, since_ns)
     until(lambda: bool(node.lost))
     assert "hung" in node.lost[0]
@@ -126,10 +117,8 @@ def test_a_fold_is_stopped_when_the_link_dies() -> None:
         until(lambda: bool(node.reports and node.report.obstacles == ()))
         node.link.take()
         until(lambda: host.codes() == [FOLD] and node.report.phase is DriverPhase.TAKING)
-
         since_ns = time.time_ns()
         os.kill(node.link.pid, signal.SIGKILL)
-
         check_shutdown(host, since_ns)
 
 
@@ -138,14 +127,12 @@ def test_a_link_that_hangs_never_lets_a_request_wait(host_and_node: tuple[UdpHos
     link, command = node.link, node.made(DAMP)
     until(lambda: bool(node.reports))
     os.kill(link.pid, signal.SIGSTOP)
-
     # If one waited for room, it would be until the process is taken for hung, and killed.
     for _ in range(2000):
         link.follow(command)
     for _ in range(100):
         link.follow(command)
         assert [link.damp("tried"), link.take(), link.release()] == [False] * 3
-
     assert node.lost == []
     os.kill(link.pid, signal.SIGCONT)
 
@@ -160,7 +147,6 @@ def test_a_request_to_brake_reaches_a_link_that_hung_as_soon_as_it_goes_on(
         node.link.follow(node.made(RUN))
     assert not node.link.damp("pressed")
     os.kill(node.link.pid, signal.SIGCONT)
-
     until(lambda: "pressed" in node.report.reason)
     assert node.report.phase is DriverPhase.DAMPING
     until(lambda: brakes(host.heard[-1][0]))
@@ -172,9 +158,7 @@ def test_a_link_that_hangs_while_nothing_is_controlled_is_reported(
 ) -> None:
     host, node = host_and_node
     until(lambda: bool(node.reports))
-
     os.kill(node.link.pid, signal.SIGSTOP)
-
     until(lambda: bool(node.lost))
     assert "hung" in node.lost[0]
     assert host.codes() == []
@@ -186,14 +170,12 @@ def test_a_node_that_hangs_does_not_hold_up_the_robot(host_and_node: tuple[UdpHo
     node.in_control(RUN)
     node.hangs.set()
     before = len(host.codes())
-
     # Longer than the channel can hold.
     until(lambda: len(host.codes()) > before + 600)
     node.link.release()
     until(lambda: GIVE_BACK in host.codes())
     node.goes_on.set()
     node.hangs.clear()
-
     until(lambda: len(node.answers) == 2)
     until(lambda: node.report.phase is DriverPhase.LISTENING)
     assert node.report.details["not_read_by_node"]
@@ -231,11 +213,9 @@ def test_the_process_keeps_to_its_cores_and_reports_what_the_machine_refuses() -
 
 def test_an_unreachable_host_is_an_obstacle() -> None:
     node = Node(own_settings(host_address="192.0.2.1"))
-
     until(lambda: bool(node.reports))
     node.link.take()
     until(lambda: bool(node.answers))
-
     assert any("192.0.2.1" in obstacle for obstacle in node.report.obstacles)
     check_wording(node.answers[0].message)
     node.link.close()
@@ -257,7 +237,6 @@ def test_a_link_that_dies_is_reported_and_requests_to_it_are_harmless(
     os.kill(node.link.pid, signal.SIGKILL)
     until(lambda: bool(node.lost))
     assert "hung" not in node.lost[0]
-
     node.link.take()
     node.link.follow(node.made(RUN))
     node.link.close()

@@ -18,20 +18,10 @@ from robot_driver.interfaces import DriverPhase
 from .lockstep import DAMP, FOLD_S, FOLDED, LYING, RUN, STAND, STEP_MS, Lockstep, braking
 
 VALID_FOR_MS = 100
-EVENTS = (
-    "take",
-    "release",
-    "estop",
-    "silent",
-    "talks",
-    "moves",
-    "no policy",
-    "damp",
-    "stand",
-    "run",
-    "new policy",
-    "nonsense",
+NAMES = (
+    "take, release, estop, silent, talks, moves, no policy, damp, stand, run, new policy, nonsense"
 )
+EVENTS = NAMES.split(", ")
 beginnings = st.sampled_from([[], [("take", 1200)], [("take", 1200), ("damp", 100), ("run", 100)]])
 happenings = st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 300)), max_size=12)
 
@@ -94,7 +84,6 @@ def test_the_rules_hold(begun: list[tuple[str, int]], happened: list[tuple[str, 
     robot.state = LYING
     robot.link.release("at last", robot.now_ns)
     robot.run(2.1)
-
     assert robot.phase() is DriverPhase.LISTENING
     _check_who_is_in_control(robot)
     _check_what_is_followed(robot)

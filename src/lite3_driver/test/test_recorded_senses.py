@@ -70,12 +70,10 @@ def largest_shares(bag: Path, velocity_sign: float = 1.0) -> dict[str, float]:
 
 def test_the_senses_of_a_recorded_walk_give_no_warning(shared_data: Path) -> None:
     found = largest_shares(shared_data / "legged" / "lite3" / "bag_mcap")
-
     assert {rule: share for rule, share in found.items() if share >= WARNING_SHARE} == {}
     assert all(found[rule] > 0.0 for rule in ("velocity", "turn", "bias", "gravity"))
 
 
 def test_velocities_of_the_wrong_sign_in_it_are_found(shared_data: Path) -> None:
     bag = shared_data / "legged" / "lite3" / "bag_mcap"
-
     assert largest_shares(bag, velocity_sign=-1.0)["velocity"] >= 1.0

@@ -50,18 +50,12 @@ def raw(kind: str = "<u2", padding: int = 0, stamp_ns: int = NOW_NS, **change: A
     pixels = np.nan_to_num(METRES * 1000.0) if "u" in kind else METRES
     rows = pixels.astype(kind).view(np.uint8).reshape(SIZE[0], -1)
     data = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
-    message = SimpleNamespace(
-        header=header(stamp_ns),
-        height=SIZE[0],
-        width=SIZE[1],
-        encoding="16UC1" if "u" in kind else "32FC1",
-        is_bigendian=int(kind.startswith(">")),
-        step=data.shape[1],
-        data=array("B", data.tobytes()),
-    )
-    for name, value in change.items():
-        setattr(message, name, value)
-    return message
+    given = {
+        **{"header": header(stamp_ns), "height": SIZE[0], "width": SIZE[1]},
+        **{"encoding": "16UC1" if "u" in kind else "32FC1", "step": data.shape[1]},
+        **{"is_bigendian": int(kind.startswith(">")), "data": array("B", data.tobytes())},
+    }
+    return SimpleNamespace(**{**given, **change})
 
 
 def compressed(encoding: str = "16UC1", **change: Any) -> Any:
@@ -71,14 +65,9 @@ def compressed(encoding: str = "16UC1", **change: Any) -> Any:
     pixels = METRES * 1000.0 if encoding == "16UC1" else scale / METRES + offset
     file = io.BytesIO()
     Pillow.fromarray(np.where(known, np.round(pixels), 0).astype(np.uint16)).save(file, "PNG")
-    message = SimpleNamespace(
-        header=header(NOW_NS),
-        format=f"{encoding}; compressedDepth png",
-        data=struct.pack("<i2f", 1, scale, offset) + file.getvalue(),
-    )
-    for name, value in change.items():
-        setattr(message, name, value)
-    return message
+    data = struct.pack("<i2f", 1, scale, offset) + file.getvalue()
+    given = {"header": header(NOW_NS), "format": f"{encoding}; compressedDepth png", "data": data}
+    return SimpleNamespace(**{**given, **change})
 
 
 def flipped(data: bytes) -> bytes:

@@ -40,13 +40,12 @@ SCAN = HeightScan(
     layer="elevation",
 )
 
-
-def stamp(ns: int) -> Any:
-    return SimpleNamespace(sec=ns // SECOND_NS, nanosec=ns % SECOND_NS)
+UPRIGHT = SimpleNamespace(x=0.0, y=0.0, z=0.0, w=1.0)
 
 
-def header(ns: int, frame: str = "odom") -> Any:
-    return SimpleNamespace(stamp=stamp(ns), frame_id=frame)
+def header(ns: int) -> Any:
+    stamp = SimpleNamespace(sec=ns // SECOND_NS, nanosec=ns % SECOND_NS)
+    return SimpleNamespace(stamp=stamp, frame_id="odom")
 
 
 def xyz(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Any:
@@ -64,33 +63,22 @@ def grid_map(
     """Return a grid_map_msgs/GridMap of cells of 0.1 m around the origin."""
     rows, columns = heights.shape
     memory = np.roll(heights, start, axis=(0, 1))
-    dims = [
-        SimpleNamespace(label="column_index", size=columns),
-        SimpleNamespace(label="row_index", size=rows),
-    ]
-    data = SimpleNamespace(
-        layout=SimpleNamespace(dim=dims[::-1] if row_major else dims),
-        data=array("f", (memory if row_major else memory.T).ravel()),
-    )
-    message = SimpleNamespace(
-        header=header(stamp_ns),
-        info=SimpleNamespace(
-            resolution=0.1,
-            length_x=0.1 * rows,
-            length_y=0.1 * columns,
-            pose=SimpleNamespace(
-                position=xyz(), orientation=SimpleNamespace(x=0.0, y=0.0, z=0.0, w=1.0)
-            ),
-        ),
-        layers=["elevation"],
-        basic_layers=[],
-        data=[data],
-        outer_start_index=start[0],
-        inner_start_index=start[1],
-    )
-    for name, value in change.items():
-        setattr(message, name, value)
-    return message
+    dims = [SimpleNamespace(label=f"{name}_index") for name in ("column", "row")]
+    dims[0].size, dims[1].size = columns, rows
+    cells = array("f", (memory if row_major else memory.T).ravel())
+    layout = SimpleNamespace(dim=dims[::-1] if row_major else dims)
+    pose = SimpleNamespace(position=xyz(), orientation=UPRIGHT)
+    size = {"resolution": 0.1, "length_x": 0.1 * rows, "length_y": 0.1 * columns}
+    given = {
+        "header": header(stamp_ns),
+        "info": SimpleNamespace(pose=pose, **size),
+        "layers": ["elevation"],
+        "basic_layers": [],
+        "data": [SimpleNamespace(layout=layout, data=cells)],
+        "outer_start_index": start[0],
+        "inner_start_index": start[1],
+    }
+    return SimpleNamespace(**{**given, **change})
 
 
 def step(rows: int = 12, columns: int = 8) -> F64:
@@ -101,12 +89,8 @@ def step(rows: int = 12, columns: int = 8) -> F64:
 
 
 def pose(x: float = 0.0, stamp_ns: int = NOW_NS, frame: str = "odom") -> Pose:
-    return Pose(
-        stamp_ns=stamp_ns,
-        frame=frame,
-        position=np.array([x, 0.0, 0.3]),
-        quat_xyzw=np.array([0.0, 0.0, 0.0, 1.0]),
-    )
+    position, turn = np.array([x, 0.0, 0.3]), np.array([0.0, 0.0, 0.0, 1.0])
+    return Pose(stamp_ns=stamp_ns, frame=frame, position=position, quat_xyzw=turn)
 
 
 @pytest.fixture
@@ -123,22 +107,18 @@ def test_a_map_is_read_whatever_its_layout(
     np.testing.assert_allclose(source.see(pose(), NOW_NS), [-0.4, -0.2, -0.2], atol=1e-7)
 
 
-_Spoil = Callable[[Any], Any]
+SPOILS: dict[str, Callable[[Any], Any]] = {
+    "layer": lambda it: setattr(it, "layers", ["variance"]),
+    "start": lambda it: setattr(it, "outer_start_index", 12),
+    "cells": lambda it: setattr(it.data[0], "data", array("f", [0.0])),
+    "centre": lambda it: setattr(it.info.pose.position, "x", np.nan),
+}
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda it: setattr(it, "layers", ["variance"]),
-        lambda it: setattr(it, "outer_start_index", 12),
-        lambda it: setattr(it.data[0], "data", array("f", [0.0])),
-        lambda it: setattr(it.info.pose.position, "x", np.nan),
-    ],
-    ids=["layer", "start", "cells", "centre"],
-)
-def test_a_map_of_another_form_is_refused(source: ScanSource, spoil: _Spoil) -> None:
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_map_of_another_form_is_refused(source: ScanSource, spoil: str) -> None:
     message = grid_map(step())
-    spoil(message)
+    SPOILS[spoil](message)
     source.take_map(message, NOW_NS)
     with pytest.raises(RobotError) as raised:
         source.see(pose(), NOW_NS)
@@ -184,14 +164,8 @@ def test_a_map_that_was_overtaken_by_a_newer_one_is_left_out(source: ScanSource)
 
 
 def cloud(z: list[float], *, big_endian: bool = False, offset: int = 8) -> Any:
-    kind = np.dtype(
-        {
-            "names": ["z"],
-            "formats": [">f4" if big_endian else "<f4"],
-            "offsets": [offset],
-            "itemsize": 20,
-        }
-    )
+    of = {"names": ["z"], "formats": [">f4" if big_endian else "<f4"], "offsets": [offset]}
+    kind = np.dtype({**of, "itemsize": 20})  # type: ignore[call-overload]
     points = np.zeros(len(z), kind)
     points["z"] = z
     return SimpleNamespace(
@@ -206,45 +180,39 @@ def cloud(z: list[float], *, big_endian: bool = False, offset: int = 8) -> Any:
     )
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        cloud([0.25, -0.5, np.nan]),
-        cloud([0.25, -0.5, np.nan], big_endian=True, offset=4),
-        SimpleNamespace(data=array("f", [0.25, -0.5, np.nan])),
-    ],
-    ids=["cloud", "big-endian cloud", "array"],
-)
+SEEN = {
+    "cloud": cloud([0.25, -0.5, np.nan]),
+    "big-endian cloud": cloud([0.25, -0.5, np.nan], big_endian=True, offset=4),
+    "array": SimpleNamespace(data=array("f", [0.25, -0.5, np.nan])),
+}
+THREE = vars(cloud([0.1, 0.2, 0.3]))
+REFUSED = {
+    "two points": cloud([0.1, 0.2]),
+    "none": SimpleNamespace(**{**vars(cloud([])), "height": 0}),
+    "no z": SimpleNamespace(**{**THREE, "fields": []}),
+    "cut off": SimpleNamespace(**{**THREE, "data": b"\0" * 59}),
+}
+
+
+@pytest.mark.parametrize("seen", SEEN)
 def test_points_that_another_program_has_sampled_are_seen_the_same(
-    source: ScanSource, message: Any
+    source: ScanSource, seen: str
 ) -> None:
-    np.testing.assert_array_equal(source.take_points(message), [-0.75, 0.0, -1.0])
+    np.testing.assert_array_equal(source.take_points(SEEN[seen]), [-0.75, 0.0, -1.0])
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        cloud([0.1, 0.2]),
-        SimpleNamespace(**{**vars(cloud([])), "height": 0}),
-        SimpleNamespace(**{**vars(cloud([0.1, 0.2, 0.3])), "fields": []}),
-        SimpleNamespace(**{**vars(cloud([0.1, 0.2, 0.3])), "data": b"\0" * 59}),
-    ],
-    ids=["two points", "none", "no z", "cut off"],
-)
-def test_sampled_points_of_another_form_are_refused(message: Any) -> None:
+@pytest.mark.parametrize("refused", REFUSED)
+def test_sampled_points_of_another_form_are_refused(refused: str) -> None:
     with pytest.raises(RobotError):
-        sampled_heights(message, 3)
+        sampled_heights(REFUSED[refused], 3)
 
 
 @pytest.mark.parametrize("bad", [{"x": np.nan}, {"w": 0.5}])
 def test_a_pose_that_is_none_is_refused(bad: dict[str, float]) -> None:
-    position, turn = xyz(), SimpleNamespace(x=0.0, y=0.0, z=0.0, w=1.0)
-    for name, value in bad.items():
-        setattr(turn if name == "w" else position, name, value)
-    message = SimpleNamespace(
-        header=header(NOW_NS),
-        pose=SimpleNamespace(pose=SimpleNamespace(position=position, orientation=turn)),
-    )
+    position = xyz(x=bad.get("x", 0.0))
+    turn = SimpleNamespace(**{**vars(UPRIGHT), "w": bad.get("w", 1.0)})
+    pose = SimpleNamespace(pose=SimpleNamespace(position=position, orientation=turn))
+    message = SimpleNamespace(header=header(NOW_NS), pose=pose)
     with pytest.raises(RobotError):
         read_pose(message)
 
@@ -306,8 +274,8 @@ class Walk:
         label = self.robot.controller.state.perceived[TOPIC]
         if self.has("`perception_node` has another contract"):
             label = f"{PERCEIVED_LABEL}0"
-        header = SimpleNamespace(frame_id=label)
-        message = SimpleNamespace(header=header, problem="", data=array("d"))
+        labelled = SimpleNamespace(frame_id=label)
+        message = SimpleNamespace(header=labelled, problem="", data=array("d"))
         try:
             message.data = array("d", self.source.see(pose(x, now_ns), now_ns).tobytes())
         except RobotError as error:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -247,15 +248,11 @@ block = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, signal.valid
     ],
 )
 def test_a_call_that_never_returns_keeps_no_service_from_ending(
-    signals: tuple[signal.Signals, ...],
-    within_s: float,
-    why: str,
-    before: Callable[[], object] | None,
+    signals: tuple[signal.Signals, ...], within_s: float, why: str, before: Any
 ) -> None:
     command = [sys.executable, "-c", HANGS.format(within_s=within_s)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=before
-    ) as process:
+    streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, preexec_fn=before, **streams) as process:
         assert process.stdout is not None
         try:
             for number, line in zip(signals, ("ready", "asked"), strict=False):

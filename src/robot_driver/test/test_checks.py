@@ -42,7 +42,6 @@ def turned_by_hand(
 )
 def test_rates_that_fit_the_turn_pass(roll: float, start: float, first_tick: int) -> None:
     test = turned_by_hand(factor=1.0, roll=roll, start=start, first_tick=first_tick)
-
     assert test.ratio == pytest.approx(1.0, abs=0.05)
     assert test.problems(unit="rad/s", waived=False) == []
 
@@ -61,14 +60,12 @@ def test_a_wrong_unit_is_found_and_named_even_where_the_test_was_waived(
     unit: str, factor: float
 ) -> None:
     problems = turned_by_hand(factor=factor).problems(unit=unit, waived=True)
-
     assert len(problems) == 1
     check_wording(problems[0])
 
 
 def test_without_a_turn_nothing_is_known() -> None:
     test = turned_by_hand(factor=1.0, degrees=3.0)
-
     check_wording(test.problems(unit="rad/s", waived=False)[0])
     assert test.problems(unit="rad/s", waived=True) == []
 
@@ -77,7 +74,6 @@ def test_a_turn_that_was_not_seen_whole_proves_nothing() -> None:
     test = YawRateCheck()
     for i, yaw in enumerate([0.0, 1.5]):
         test.see(500 * i, np.array([0.0, 0.0, yaw]), NO_TURN)
-
     assert test.ratio is None
 
 
@@ -86,9 +82,7 @@ def test_a_robot_is_still_once_it_has_been_so_for_a_while() -> None:
     for at_ms in range(0, 1000, 100):
         stillness.see(STILL, NO_TURN, at_ms * MS)
     assert stillness.problems(1000 * MS) == []
-
     stillness.see(STILL + 0.5, NO_TURN, 1000 * MS)
     stillness.see(STILL, NO_TURN, 1001 * MS)
-
     assert stillness.problems(1400 * MS) != []
     assert stillness.problems(1501 * MS) == []

@@ -105,9 +105,9 @@ def beyond(rules: SenseConsistency) -> set[str]:
     return {rule for rule, share in rules.shares.items() if share >= 1.0}
 
 
-def swapped(values: np.ndarray) -> np.ndarray:
-    """Return the values with those of the two knees exchanged."""
-    return values[[0, 3, 2, 1]]
+def swapped_knees(senses: Senses) -> Senses:
+    knees = [0, 3, 2, 1]
+    return replace(senses, joint_pos=senses.joint_pos[knees], joint_vel=senses.joint_vel[knees])
 
 
 def stuck_knee(senses: Senses) -> Senses:
@@ -121,7 +121,6 @@ def stuck_knee(senses: Senses) -> Senses:
 
 def test_senses_that_agree_are_far_from_every_limit() -> None:
     rules = rules_of_moving_robot()
-
     assert max(rules.shares.values()) < 0.2
     assert rules.problem == rules.warning == ""
 
@@ -139,25 +138,19 @@ def test_senses_that_agree_are_far_from_every_limit() -> None:
         (lambda s: replace(s, lin_acc=-s.lin_acc), "gravity"),
         (lambda s: replace(s, lin_acc=s.lin_acc / 9.81), "gravity"),
         (lambda s: replace(s, lin_acc=s.lin_acc[[2, 1, 0]]), "gravity"),
-        (
-            lambda s: replace(s, joint_pos=swapped(s.joint_pos), joint_vel=swapped(s.joint_vel)),
-            "torque",
-        ),
+        (swapped_knees, "torque"),
         (stuck_knee, "still"),
     ],
 )
 def test_senses_that_disagree_are_found_by_their_rule(spoil: Spoil, rule: str) -> None:
     rules = rules_of_moving_robot(spoil)
-
     assert rule in beyond(rules)
     check_wording(rules.problem)
 
 
 def test_a_value_near_its_limit_is_a_warning() -> None:
-    rules = rules_of_moving_robot(
-        lambda s: replace(s, ang_vel=s.ang_vel + np.array([0.0, 0.0, 0.24]))
-    )
-
+    bias = np.array([0.0, 0.0, 0.24])
+    rules = rules_of_moving_robot(lambda s: replace(s, ang_vel=s.ang_vel + bias))
     assert WARNING_SHARE < rules.shares["bias"] < 1.0
     assert rules.problem == ""
     assert "angular velocity" in rules.warning
@@ -172,10 +165,7 @@ def test_one_jump_of_a_sensor_is_no_lasting_fault() -> None:
 
 
 def test_states_that_are_lost_are_left_out() -> None:
-    rules = rules_of_moving_robot(
-        lambda s: replace(s, tick=s.tick if s.tick < 2000 else s.tick + 700)
-    )
-
+    rules = rules_of_moving_robot(lambda s: replace(s, tick=s.tick + 700 * (s.tick >= 2000)))
     assert max(rules.shares.values()) < 0.2
 
 
@@ -186,7 +176,6 @@ def test_only_states_at_most_50_ms_apart_are_compared(gap_ms: int, is_judged: bo
         away = np.full(JOINTS, 0.1 * (number % 2))  # with a velocity of 0
         state = senses_at(gap_ms * number, joint_pos=away)
         rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
-
     assert ("velocity" in beyond(rules)) is is_judged
 
 
@@ -198,11 +187,8 @@ def test_a_joint_within_100_mrad_of_its_stop_may_stand_still(
     lowest_rad: float, highest_rad: float, is_judged: bool
 ) -> None:
     knee = np.array(NAMES) == "knee"  # at 0.1 rad
-    figures = replace(
-        FIGURES,
-        lowest_rad=np.where(knee, lowest_rad, -2.0),
-        highest_rad=np.where(knee, highest_rad, 2.0),
-    )
+    lowest, highest = np.where(knee, lowest_rad, -2.0), np.where(knee, highest_rad, 2.0)
+    figures = replace(FIGURES, lowest_rad=lowest, highest_rad=highest)
     assert ("still" in beyond(rules_of_moving_robot(stuck_knee, figures=figures))) is is_judged
 
 
@@ -224,7 +210,6 @@ def test_attitude_rates_and_acceleration_of_any_turn_agree(
             break
         state = senses_at(tick, rpy=rpy, ang_vel=rate, lin_acc=axes.T @ [0.0, 0.0, 9.81])
         rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
-
     assert max(rules.shares[rule] for rule in ("turn", "bias", "gravity")) < 0.1
 
 
@@ -241,7 +226,6 @@ def test_a_joint_may_ignore_its_target_while_it_has_no_stiffness(
         rules.sent(values)
         state = senses_at(tick, joint_pos=np.array([0.0, 0.5 * (tick > 50), 0.0, 0.0]))
         rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
-
     assert bool(rules.shares["still"] >= 1.0) is is_judged
 
 
@@ -250,10 +234,7 @@ def test_torques_that_cannot_be_trusted_are_not_judged() -> None:
     values = np.zeros((JOINTS, 5))
     values[:, 0], values[:, 3] = 0.5, STIFFNESS
     rules.sent(values)
-    still = np.zeros(JOINTS)
     for tick in range(0, 3000, 2):
-        noise = 1e-3 * np.sin(tick) + still
-        state = senses_at(tick, joint_pos=noise)
+        state = senses_at(tick, joint_pos=np.full(JOINTS, 1e-3 * np.sin(tick)))
         rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
-
     assert rules.shares["torque"] == 0.0

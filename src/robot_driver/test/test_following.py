@@ -244,6 +244,13 @@ def test_a_command_beyond_its_effort_limit_is_weakened_to_it() -> None:
     np.testing.assert_array_equal(values[2], command.values[2])
 
 
+def test_only_a_joint_with_hardly_any_gain_gets_its_row_of_the_rest() -> None:
+    values = np.hstack([np.zeros((3, 3)), [[0.0, 2.0], [0.05, 0.04], [20.0, 0.0]]])
+    rest = np.tile([0.0, 0.0, 0.0, 0.0, 5.0], (3, 1))
+    sent = drive_values(replace(arm_command(), values=values), arm_state(), np.full(3, 10.0), rest)
+    np.testing.assert_array_equal(sent, [values[0], rest[1], values[2]])
+
+
 RIGID: dict[str, Any] = {"stiffness": 10.0, "position": 0.25}
 """A command that asks each joint at zero for 2.5 N m; more than `demand_nm`, 1 N m."""
 

@@ -99,10 +99,8 @@ class Bench:
 def test_control_is_taken_at_once_where_nothing_has_to_be_prepared() -> None:
     bench = Bench()
     bench.run(1.0)
-
     bench.link.take((), bench.now_ms * MS)
     bench.step()
-
     assert bench.phase() is DriverPhase.DAMPING
     assert [goal(frame).tolist() for frame in bench.sent] == [MEASURED.tolist()]
 
@@ -110,7 +108,6 @@ def test_control_is_taken_at_once_where_nothing_has_to_be_prepared() -> None:
 def test_commands_are_followed_from_its_own_mode_of_rest_on() -> None:
     bench = Bench()
     bench.take()
-
     bench.command(RUN, MEASURED + 0.1)
     bench.command(MODE_DAMP, MEASURED)
     bench.command(RUN, MEASURED + 0.1)
@@ -118,7 +115,6 @@ def test_commands_are_followed_from_its_own_mode_of_rest_on() -> None:
     check_wording(bench.link.reason)
     bench.command(MODE_HOLD_MEASURED, MEASURED)
     bench.command(RUN, MEASURED + 0.1)
-
     assert bench.phase() is DriverPhase.FOLLOWING
     assert goal(bench.sent[-1]) == pytest.approx(MEASURED + 0.1)
 
@@ -129,11 +125,9 @@ def test_an_arm_whose_command_has_expired_stays_where_it_was_then() -> None:
     bench.command(MODE_HOLD_MEASURED, MEASURED)
     bench.command(RUN, MEASURED + 0.1)
     bench.position = MEASURED + 0.07
-
     bench.run(0.1)
     bench.position = MEASURED - 0.5
     bench.run(0.5)
-
     assert bench.phase() is DriverPhase.DAMPING
     assert goal(bench.sent[-1]) == pytest.approx(MEASURED + 0.07)
 
@@ -141,12 +135,10 @@ def test_an_arm_whose_command_has_expired_stays_where_it_was_then() -> None:
 def test_control_is_given_back_after_its_own_time_of_rest() -> None:
     bench = Bench()
     bench.take()
-
     bench.link.release("asked", bench.now_ms * MS)
     bench.run(0.29)
     assert bench.phase() is DriverPhase.RELEASING
     bench.run(0.02)
-
     assert bench.phase() is DriverPhase.LISTENING
     assert bench.sent[-1] == RELAX
 
@@ -221,6 +213,5 @@ def test_flood_of_states_keeps_neither_reports_nor_the_end_waiting() -> None:
             news = channel.read_news(node.recv(channel.LARGEST_BYTES))
             reports += isinstance(news, DriverReport)
     loop.join(PATIENCE_S)
-
     assert not loop.is_alive()
     assert time.monotonic() < flood.ends_s

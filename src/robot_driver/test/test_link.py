@@ -31,7 +31,6 @@ class MsBench(Bench):
     """The same, stepped at times that a test names."""
 
     def at(self, now_ms: int, *, sends: bool = True) -> int:
-        """Step at this time; return the number of frames."""
         self.now_ms = now_ms
         self.link.receive(state_frame(self.position, now_ms), ("bus", 0), now_ms * MS)
         frames = self.link.step(now_ms * MS)

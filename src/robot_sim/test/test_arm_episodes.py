@@ -131,9 +131,7 @@ def follow(leader: Leader, world: ArmWorld, ticks: int) -> Iterator[tuple[int, L
 def test_an_arm_that_follows_gets_home_and_to_the_cube(seed: int) -> None:
     world, leader = ArmWorld(seed=seed), Leader()
     leader.demonstrate()
-
     (began, first), (ended, last) = follow(leader, world, 300)
-
     assert (first, last) == (LeaderMoment.BEGAN, LeaderMoment.SUCCEEDED)
     assert began == HOME_TICKS
     assert 60 < ended - began < 30 * EPISODE_NS // NS_PER_S
@@ -145,22 +143,18 @@ def test_an_arm_that_follows_gets_home_and_to_the_cube(seed: int) -> None:
 def test_from_home_it_reaches_at_once_and_goes_home_when_commanded() -> None:
     world, leader = ArmWorld(seed=3), Leader()
     assert list(follow(leader, world, HOME_TICKS + 1)) == []
-
     leader.reach()
     assert [tick for tick, _ in follow(leader, world, 45)] == [0]
     leader.go_home()
     assert not leader.demonstrating
     assert list(follow(leader, world, HOME_TICKS + 30)) == []
-
     np.testing.assert_allclose(world.sense().joint_pos, SO101.home_rad, atol=0.02)
 
 
 def test_the_leader_begins_where_the_arm_is() -> None:
     world, leader = ArmWorld(seed=3), Leader()
     sensed = world.sense()
-
     leader.look(sensed.time_ns, sensed.joint_pos, sensed.cube_world)
-
     # The hand is ahead by what the servos yield.
     np.testing.assert_allclose(leader.target(), sensed.joint_pos, atol=0.06)
 
@@ -169,13 +163,11 @@ def test_an_arm_that_does_not_follow_has_failed_after_the_longest_time() -> None
     world, leader = ArmWorld(), Leader()
     leader.demonstrate()
     sensed = world.sense()
-
     happened = [
         (now_ns, moment)
         for now_ns in range(0, 9 * NS_PER_S, NS_PER_S // 10)
         if (moment := leader.look(now_ns, sensed.joint_pos, sensed.cube_world))
     ]
-
     home_ns = round(HOME_S * NS_PER_S)
     assert happened == [(home_ns, LeaderMoment.BEGAN), (home_ns + EPISODE_NS, LeaderMoment.FAILED)]
 
@@ -183,11 +175,9 @@ def test_an_arm_that_does_not_follow_has_failed_after_the_longest_time() -> None
 def test_without_a_cube_it_stays_at_home() -> None:
     leader = Leader()
     leader.demonstrate()
-
     moments = {
         leader.look(now_ns, SO101.home_rad, None) for now_ns in range(0, 5 * NS_PER_S, 10**8)
     }
-
     assert moments == {None}
     assert not leader.demonstrating
 
@@ -196,10 +186,8 @@ def test_a_cube_out_of_reach_is_an_error_and_the_leader_stays_at_home() -> None:
     leader, far = Leader(), np.array([2.0, 0.0, 0.0125])
     leader.demonstrate()
     leader.look(0, SO101.home_rad, far)
-
     with pytest.raises(SimError):
         leader.look(3 * NS_PER_S, SO101.home_rad, far)
-
     at_home = leader.target()
     assert leader.look(4 * NS_PER_S, SO101.home_rad, far) is None
     np.testing.assert_array_equal(leader.target(), at_home)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -38,7 +39,6 @@ def arm_world() -> Iterator[ArmWorld]:
 
 
 def hold_arm(world: ArmWorld, position: Array, seconds: float) -> None:
-    """Command one pose for some time."""
     for _ in range(round(30 * seconds)):
         world.apply(arm_command(position))
         world.advance(PERIOD_STEPS)
@@ -228,31 +228,22 @@ LEGS = len(LITE3.joint_names)
 
 @pytest.fixture
 def carrier() -> Iterator[ArmCarrier]:
-    """A robot that stands, with its arm at home."""
     carrier = ArmCarrier(pose="standing")
     yield carrier
     carrier.close()
 
 
 def hold_carried_arm(carrier: ArmCarrier, arm: Array, seconds: float) -> None:
-    """Let the robot stand with its arm in a pose."""
     count = LEGS + len(SO101.joint_names)
     stiffness, damping = np.full((2, count), [[100.0], [2.5]])
     stiffness[LEGS:], damping[LEGS:] = SO101.servo.stiffness, SO101.servo.damping
     zeros = np.zeros(count)
+    limits = {"effort_limit": carrier.effort_limit_nm, "valid_for_ns": 2 * PERIOD_NS}
+    pose: Any = {"position": np.concatenate([LITE3.standing_rad, arm]), "velocity": zeros}
+    gains: Any = {"stiffness": stiffness, "damping": damping, "effort": zeros, **limits}
+    command = DriveCommand(joint_names=carrier.joint_names, **pose, **gains)
     for _ in range(round(50 * seconds)):
-        carrier.apply(
-            DriveCommand(
-                joint_names=carrier.joint_names,
-                position=np.concatenate([LITE3.standing_rad, arm]),
-                velocity=zeros,
-                effort=zeros,
-                stiffness=stiffness,
-                damping=damping,
-                effort_limit=carrier.effort_limit_nm,
-                valid_for_ns=2 * PERIOD_NS,
-            )
-        )
+        carrier.apply(command)
         carrier.step(PERIOD_NS)
 
 

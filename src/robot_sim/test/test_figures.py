@@ -30,7 +30,6 @@ def test_another_quadruped_stands(tmp_path: Path) -> None:
     world = World(robot, pose="standing")
     assert world.joint_names[:3] == ("LF_hip_joint", "LF_thigh_joint", "LF_calf_joint")
     assert world.foot_names == ("LF_foot", "RF_foot", "LH_foot", "RH_foot")
-
     for _ in range(100):
         world.apply(
             position_command(
@@ -38,7 +37,6 @@ def test_another_quadruped_stands(tmp_path: Path) -> None:
             )
         )
         world.step(20_000_000)
-
     sensed = world.sense()
     assert not world.fallen
     assert sensed.pos_world[2] == pytest.approx(STANDING_M, abs=0.03)

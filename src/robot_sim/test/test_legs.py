@@ -24,7 +24,6 @@ def test_points_move_as_in_the_model_of_the_robot(robot: str) -> None:
     data.qpos[3:7] = (1.0, 0.0, 0.0, 0.0)
     data.qvel[6:] = random.uniform(-5.0, 5.0, model.nu)
     mujoco.mj_forward(model, data)
-
     for chain, foot in zip(chains, figures.feet, strict=True):
         chain.update(data.qpos[7:].tolist(), data.qvel[6:].tolist())
         body = model.body(foot.body).id

@@ -97,11 +97,8 @@ def world_of(file: Path, joints: tuple[str, ...] = JOINTS, **how: Any) -> ModelW
 
 def hold_ticks(world: ModelWorld, position: Any, ticks: int, stiffness: float = 40.0) -> None:
     for _ in range(ticks):
-        world.apply(
-            position_command(
-                position, stiffness=stiffness, damping=2.0, joint_names=world.joint_names
-            )
-        )
+        names = world.joint_names
+        world.apply(position_command(position, stiffness=stiffness, damping=2.0, joint_names=names))
         world.step(PERIOD_NS)
 
 
@@ -109,11 +106,8 @@ def hold_ticks(world: ModelWorld, position: Any, ticks: int, stiffness: float = 
 def test_the_robot_stands_on_the_model_s_ground_or_on_one_that_is_added(
     tmp_path: Path, angle_rad: float, ground_m: float | None
 ) -> None:
-    floor = (
-        ""
-        if ground_m is None
-        else (f'<geom name="own" type="plane" size="5 5 1" pos="0 0 {ground_m}"/>')
-    )
+    plane = f'<geom name="own" type="plane" size="5 5 1" pos="0 0 {ground_m}"/>'
+    floor = "" if ground_m is None else plane
     angles = angle_rad * np.array([1.0, 1.0, -1.0, -1.0])
     world = world_of(quadruped(tmp_path, floor=floor), standing_rad=angles)
     above_m = world.sense().pos_world[2] - (ground_m or 0.0)
@@ -128,12 +122,8 @@ def test_the_robot_stands_on_the_model_s_ground_or_on_one_that_is_added(
 
 def test_a_robot_without_a_command_falls_and_that_is_seen(tmp_path: Path) -> None:
     world = world_of(quadruped(tmp_path), standing_rad=np.array([0.3] * 4))
-    walk(
-        world,
-        lambda *_: position_command([1.0] * 4, stiffness=40.0, damping=1.0, joint_names=JOINTS),
-        [],
-        duration_s=3.0,
-    )
+    given = position_command([1.0] * 4, stiffness=40.0, damping=1.0, joint_names=JOINTS)
+    walk(world, lambda *_: given, [], duration_s=3.0)
     assert world.fallen
     assert world.sense().pos_world[2] < 0.16
 
@@ -168,9 +158,8 @@ def test_a_base_is_free_where_the_model_or_the_caller_says_so(tmp_path: Path, ba
 
 
 def test_another_free_body_in_the_scene_does_not_free_the_robot(tmp_path: Path) -> None:
-    ball = (
-        '<body name="ball" pos="3 0 2"><freejoint/><geom type="sphere" size="0.1" mass="1"/></body>'
-    )
+    sphere = '<geom type="sphere" size="0.1" mass="1"/>'
+    ball = f'<body name="ball" pos="3 0 2"><freejoint/>{sphere}</body>'
     world = world_of(quadruped(tmp_path, base="", floor=ball), free_base=False)
     hold_ticks(world, np.zeros(4), 5)
     assert world.sense().pos_world.tolist() == [0.0, 0.0, 1.0]
@@ -178,12 +167,8 @@ def test_another_free_body_in_the_scene_does_not_free_the_robot(tmp_path: Path) 
 
 
 def test_a_urdf_on_its_base_is_driven_by_gains_in_closed_loop(tmp_path: Path) -> None:
-    world = world_of(
-        write_arm_model(tmp_path),
-        ("roll", "yaw"),
-        free_base=False,
-        standing_rad=np.array([0.2, -0.1]),
-    )
+    at = {"free_base": False, "standing_rad": np.array([0.2, -0.1])}
+    world = world_of(write_arm_model(tmp_path), ("roll", "yaw"), **at)
     np.testing.assert_allclose(world.sense().joint_pos, [0.2, -0.1])
     hold_ticks(world, [0.5, 0.3], 150)
     np.testing.assert_allclose(world.sense().joint_pos, [0.5, 0.3], atol=1e-3)
@@ -195,12 +180,8 @@ def test_a_urdf_on_its_base_is_driven_by_gains_in_closed_loop(tmp_path: Path) ->
 def test_the_lower_effort_limit_of_contract_and_model_holds(
     tmp_path: Path, of_model: float, of_contract: float, expected: float
 ) -> None:
-    world = world_of(
-        write_arm_model(tmp_path, effort=of_model),
-        ("yaw",),
-        free_base=False,
-        effort_limit_nm=np.array([of_contract]),
-    )
+    file, limit = write_arm_model(tmp_path, effort=of_model), np.array([of_contract])
+    world = world_of(file, ("yaw",), free_base=False, effort_limit_nm=limit)
     world.apply(position_command([1.5], stiffness=1000.0, damping=0.0, joint_names=("yaw",)))
     world.step(PERIOD_NS)
     assert world.sense().joint_effort.tolist() == [expected]
@@ -222,6 +203,7 @@ def test_links_that_overlap_where_the_robot_stands_do_not_push_each_other(tmp_pa
     np.testing.assert_allclose(world.sense().joint_pos, np.zeros(4), atol=0.02)
 
 
+SOLID = 'contype="2" conaffinity="2"'
 COLLISION = '<collision><geometry><mesh filename="package://x/hull.stl"/></geometry></collision>'
 
 
@@ -234,16 +216,8 @@ COLLISION = '<collision><geometry><mesh filename="package://x/hull.stl"/></geome
         (lambda folder: quadruped(folder, **{"</mujoco>": ""}), {}),
         (quadruped, {"joints": ("fl_hip", "fl_knee")}),
         (quadruped, {"imu": "head"}),
-        (
-            lambda folder: quadruped(
-                folder, **{'contype="2" conaffinity="2"': 'contype="0" conaffinity="0"'}
-            ),
-            {},
-        ),
-        (
-            lambda folder: write_arm_model(folder, shape=COLLISION),
-            {"joints": ("yaw",), "free_base": False},
-        ),
+        (lambda folder: quadruped(folder, **{SOLID: SOLID.replace("2", "0")}), {}),
+        (lambda folder: write_arm_model(folder, shape=COLLISION), {"joints": ("yaw",)}),
     ],
 )
 def test_a_model_that_cannot_be_used_gets_one_clear_error(

@@ -49,7 +49,6 @@ def inertia_matrix(body: BodyFigures) -> Array:
 def test_every_robot_on_legs_is_tried_here() -> None:
     files = ROBOTS.glob(f"*/{FILE}")
     on_legs = {file.parent.name for file in files if "feet" in yaml.safe_load(file.read_text())}
-
     assert on_legs == MASSES_KG.keys() == GAINS.keys()
 
 
@@ -102,23 +101,20 @@ def test_a_start_pose_touches_the_floor_and_is_within_the_ranges(legged_robot: L
         assert (legged_robot.start(pose).joint_pos >= lower).all()
         assert (legged_robot.start(pose).joint_pos <= upper).all()
         before_m = world.sense().pos_world[2]
-        world.apply(holding_drive(legged_robot, legged_robot.start(pose).joint_pos, 300.0, 5.0))
+        world.apply(holding_drive(legged_robot, legged_robot.start(pose).joint_pos, (300.0, 5.0)))
         world.step(TICK_NS)
         assert world.sense().pos_world[2] == pytest.approx(before_m, abs=0.01)
 
 
-def holding_drive(
-    robot: LeggedRobot, target: Array, stiffness: float, damping: float
-) -> DriveCommand:
-    return position_command(
-        target, stiffness=stiffness, damping=damping, joint_names=robot.joint_names
-    )
+def holding_drive(robot: LeggedRobot, target: Array, gains: tuple[float, float]) -> DriveCommand:
+    names = robot.joint_names
+    return position_command(target, stiffness=gains[0], damping=gains[1], joint_names=names)
 
 
 def test_a_robot_that_is_held_stands_on_its_feet(name: str, legged_robot: LeggedRobot) -> None:
     world = World(legged_robot, pose="standing")
     for _ in range(150):
-        world.apply(holding_drive(legged_robot, legged_robot.standing_rad, *GAINS[name]))
+        world.apply(holding_drive(legged_robot, legged_robot.standing_rad, GAINS[name]))
         world.step(TICK_NS)
     sensed = world.sense()
     assert not world.fallen

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -46,8 +46,6 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """The other end."""
-
     def __init__(self, channel: socket.socket) -> None:
         self.channel = channel
         greeting = channel.recv(1 << 16)
@@ -103,6 +101,7 @@ def holding(pose: Array) -> Array:
 def test_it_is_the_world_bit_for_bit(faults: str) -> None:
     world, plan = World(LITE3), FaultPlan.parse(faults.split())
     pose = world.sense().joint_pos
+    held: Any = {"stiffness": STIFFNESS, "damping": DAMPING, "valid_for_ns": VALID_FOR_NS}
     with served("--faults", faults) as client:
         assert client.joints == [*LITE3.joint_names]
         assert client.step_ns == 1_000_000
@@ -111,11 +110,7 @@ def test_it_is_the_world_bit_for_bit(faults: str) -> None:
             is_commanded = tick > 50
             found = client.ask(PERIOD_NS, holding(pose) if is_commanded else None)
             if is_commanded:
-                world.apply(
-                    position_command(
-                        pose, stiffness=STIFFNESS, damping=DAMPING, valid_for_ns=VALID_FOR_NS
-                    )
-                )
+                world.apply(position_command(pose, **held))
             plan.act(world)
             world.step(PERIOD_NS)
             seen = world.sense()
@@ -202,20 +197,18 @@ def test_what_cannot_be_simulated_is_refused() -> None:
     check_wording(ended.stderr.splitlines()[-1])
 
 
-@pytest.mark.parametrize(
-    ("duration_ns", "rows"),
-    [
-        (PERIOD_NS + 300_000, None),
-        (0, None),
-        (PERIOD_NS, np.zeros((4, N))),
-        (PERIOD_NS, np.full((5, N), np.nan)),
-        (PERIOD_NS, np.full((5, N), -1.0)),
-    ],
-    ids=["no whole steps", "no time", "too short", "no number", "negative gains"],
-)
-def test_a_request_that_makes_no_sense_is_refused_and_ends_it(
-    duration_ns: int, rows: Array | None
-) -> None:
+REQUESTS: dict[str, tuple[int, Array | None]] = {
+    "no whole steps": (PERIOD_NS + 300_000, None),
+    "no time": (0, None),
+    "too short": (PERIOD_NS, np.zeros((4, N))),
+    "no number": (PERIOD_NS, np.full((5, N), np.nan)),
+    "negative gains": (PERIOD_NS, np.full((5, N), -1.0)),
+}
+
+
+@pytest.mark.parametrize("wrong", REQUESTS)
+def test_a_request_that_makes_no_sense_is_refused_and_ends_it(wrong: str) -> None:
+    duration_ns, rows = REQUESTS[wrong]
     with served() as client:
         client.send(duration_ns, rows)
         refused = client.channel.recv(1 << 16)

@@ -35,12 +35,7 @@ from robot_sim import unitree_messages as messages
 from robot_sim.trace import Trace
 from robot_sim.unitree_dds import RawMessage, configuration, read_request, written_response
 from robot_sim.unitree_emulator import main
-from robot_sim.unitree_host import (
-    LOW_CMD,
-    LOW_STATE,
-    ApiRequest,
-    ApiResponse,
-)
+from robot_sim.unitree_host import LOW_CMD, LOW_STATE, ApiRequest, ApiResponse
 from testkit.wording import check_wording, lines_with
 
 from .test_unitree_messages import SIZES, numbered_message
@@ -48,9 +43,7 @@ from .unitree_robot import CHECK, RELEASE, low_cmd
 
 pytest.importorskip("cyclonedds", reason="cyclonedds is not installed (no wheel of it)")
 
-
 FOLDED = np.tile([0.0, 1.36, -2.65], 4)
-
 
 _NUMBERS = {
     "u8": types.uint8,
@@ -115,7 +108,6 @@ class Client:
         self._services: dict[str, tuple[Any, Any]] = {}
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start an emulator as a process."""
         robot = {"go": "go2", "hg": "g1"}[self.family]
         process = subprocess.Popen(
             [sys.executable, "-m", "robot_sim.unitree_emulator", "--robot", robot, *words],
@@ -145,7 +137,6 @@ class Client:
         return others, own
 
     def take(self, reader: Any) -> bytes:
-        """Wait for the next message of a reader; return its bytes."""
         found: list[Any] = []
 
         def look() -> list[Any]:
@@ -156,7 +147,6 @@ class Client:
         return bytes(found[0].data)
 
     def state(self) -> messages.Record:
-        """Wait for the next LowState."""
         return messages.decode(f"{self.family}.LowState", self.take(self._states))
 
     def send(self, data: bytes) -> None:
@@ -347,11 +337,7 @@ class TestProcess:
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ["--period-s", "0.0005"],
-        ["--event-file", "/not/there/events"],
-        ["--interface", "nowhere0"],
-    ],
+    [["--period-s", "0.0005"], ["--event-file", "/not/there/events"], ["--interface", "nowhere0"]],
     ids=str,
 )
 def test_a_bad_argument_ends_it_with_status_2(
@@ -376,7 +362,6 @@ def _mentions(file: Path, text: str) -> bool:
 
 
 def _replace_file(file: Path, text: str) -> None:
-    """Write a file at once."""
     new = file.with_suffix(".new")
     new.write_text(text, "utf-8")
     new.replace(file)
@@ -400,7 +385,6 @@ _RELIABLE = Policy.Reliability.Reliable(100_000_000)
 _SENT = Qos(_RELIABLE, Policy.History.KeepLast(1), _FORM)
 _TAKEN = Qos(Policy.Reliability.BestEffort, Policy.History.KeepLast(1), _FORM)
 _ANSWERED = Qos(_RELIABLE, Policy.History.KeepLast(8), _FORM)
-
 
 _Identity = _api_type("RequestIdentity", id=types.int64, api_id=types.int64)
 _Lease = _api_type("RequestLease", id=types.int64)

@@ -20,7 +20,6 @@ from .unitree_robot import CHECK, RELEASE, SELECT, STAND_DOWN, Unitree
 
 ROBOTS = pytest.mark.parametrize("robot", MODELS)
 
-
 DISOBEYED: dict[str, list[tuple[dict[str, Any], str]]] = {
     "go2": [
         ({"crc": 1}, "wrong_crc"),
@@ -239,12 +238,10 @@ class TestFaults:
         robot = go2_of_faults(
             "press:L2@0.01+0.01", "press:B@0.01+0.01", "stick:forward@0.01=0.5", "stick:left=0.25"
         )
-        assert robot.run(0.008)["wireless_remote"].tobytes() == messages.remote_bytes(
-            set(), {"lx": -0.25}
-        )
-        assert robot.run(0.008)["wireless_remote"].tobytes() == messages.remote_bytes(
-            {"L2", "B"}, {"lx": -0.25, "ly": 0.5}
-        )
+        before = messages.remote_bytes(set(), {"lx": -0.25})
+        pressed = messages.remote_bytes({"L2", "B"}, {"lx": -0.25, "ly": 0.5})
+        assert robot.run(0.008)["wireless_remote"].tobytes() == before
+        assert robot.run(0.008)["wireless_remote"].tobytes() == pressed
         robot.plan("off:remote", "press:A")
         assert robot.run(0.01)["wireless_remote"].tobytes() == bytes(40)
 
@@ -280,8 +277,7 @@ class TestFaults:
         robot.release()
         robot.run(1.0, robot.command())
         robot.sent.clear()
-        before = robot.host.world.time_ns
-        robot.run(0.3 + (4.0 - before / NS_PER_S if before < 4 * NS_PER_S else 0.0))
+        robot.run(0.3 + max(0.0, 4.0 - robot.host.world.time_ns / NS_PER_S))
         assert robot.host.mode == "ai"
         assert int(robot.state()["tick"]) < 2000
         assert robot.happened[-4:] == ["stopped", "damped", "started", "standing_up"]
@@ -297,18 +293,11 @@ def test_bad_faults_are_refused_with_what_is_known(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("robot", "options"),
-    [
-        ("lite3", {}),
-        ("go2", {"mode": "lazy"}),
-        ("go2", {"watchdog_s": -1.0}),
-        ("go2", {"pose": "flying"}),
-    ],
-    ids=str,
+    "options", [{"robot": "lite3"}, {"mode": "lazy"}, {"watchdog_s": -1.0}, {"pose": "flying"}]
 )
-def test_bad_parameter_is_refused(robot: str, options: dict[str, Any]) -> None:
+def test_bad_parameter_is_refused(options: dict[str, Any]) -> None:
     with refusal(SimError):
-        UnitreeHost(robot, **options)
+        UnitreeHost(**{"robot": "go2", **options})
 
 
 def test_humanoid_that_hangs_stays_upright_without_its_controller_until_it_is_let_down() -> None:

@@ -36,7 +36,6 @@ def test_joint_angles_put_every_link_where_the_simulation_has_it(name: str) -> N
         assert theirs.joint(joint).range == pytest.approx(ours.joint(joint).range)
     mujoco.mj_forward(ours, left)
     mujoco.mj_forward(theirs, right)
-
     for number in range(1, ours.nbody):
         link = BASE if number == 1 else ours.body(number).name
         assert right.body(link).xpos == pytest.approx(left.body(number).xpos, abs=1e-6), link

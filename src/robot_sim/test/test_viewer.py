@@ -112,7 +112,6 @@ WHITE = 150  # the floor is darker
 
 @pytest.fixture(scope="module")
 def stance_trace() -> Trace:
-    """A robot that holds its stance for half a second."""
     command = position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5)
     return walk(World(pose="standing"), lambda *_: command, [], duration_s=0.5)
 

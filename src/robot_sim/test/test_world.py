@@ -14,7 +14,7 @@ import pytest
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3, Array
 from robot_sim.ground import TERRAINS, Ground, Terrain
-from robot_sim.world import DriveCommand, Sensors, World, position_command
+from robot_sim.world import Sensors, World, position_command
 from testkit.wording import refusal
 
 MS = 1_000_000
@@ -23,7 +23,6 @@ WEIGHT_N = 11.9376 * 9.81
 
 
 def hold_pose(world: World, duration_ns: int, position: np.ndarray = LITE3.standing_rad) -> None:
-    """Hold a pose with the gains of standing."""
     for _ in range(duration_ns // TICK_NS):
         world.apply(position_command(position, stiffness=100.0, damping=2.5))
         world.step(TICK_NS)
@@ -120,9 +119,7 @@ def test_robot_that_lies_on_its_back_is_set_upright_where_it_is(ground: Ground) 
     world.step(3_000 * MS)
     assert not world.upright
     before = world.sense()
-
     world.set_upright()
-
     after = world.sense()
     assert after.time_ns == before.time_ns
     np.testing.assert_allclose(after.pos_world[:2], before.pos_world[:2], atol=0.1)
@@ -255,26 +252,22 @@ def test_a_slippery_floor_lets_the_robot_slide() -> None:
     assert travelled[0] > travelled[1] + 0.05
 
 
-def drive_command_with(**changes: Any) -> DriveCommand:
-    """Return a good command with changed fields."""
+NAMES = LITE3.joint_names[:-1]
+BAD: dict[str, dict[str, Any]] = {
+    "missing": {"joint_names": LITE3.joint_names[1:]},
+    "doubled": {"joint_names": (*NAMES, "FL_HipX_joint")},
+    "unknown": {"joint_names": (*NAMES, "tail_joint")},
+    "shape": {"position": np.zeros(11)},
+    "finite": {"velocity": np.full(12, np.nan)},
+    "negative": {"stiffness": np.full(12, -1.0)},
+    "duration": {"valid_for_ns": 0},
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_bad_commands_are_refused_and_change_nothing(bad: str) -> None:
     good = position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5)
-    return dataclasses.replace(good, **changes)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        drive_command_with(joint_names=LITE3.joint_names[1:]),
-        drive_command_with(joint_names=(*LITE3.joint_names[:-1], "FL_HipX_joint")),
-        drive_command_with(joint_names=(*LITE3.joint_names[:-1], "tail_joint")),
-        drive_command_with(position=np.zeros(11)),
-        drive_command_with(velocity=np.full(12, np.nan)),
-        drive_command_with(stiffness=np.full(12, -1.0)),
-        drive_command_with(valid_for_ns=0),
-    ],
-    ids=["missing", "doubled", "unknown", "shape", "finite", "negative", "duration"],
-)
-def test_bad_commands_are_refused_and_change_nothing(command: DriveCommand) -> None:
+    command = dataclasses.replace(good, **BAD[bad])
     world = World(pose="standing")
     with refusal(SimError):
         world.apply(command)

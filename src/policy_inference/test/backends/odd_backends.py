@@ -16,7 +16,6 @@ from policy_inference.backends.base import BackendBase
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 2)), TensorSpec(name="actions", shape=(1, 2))
 
-
 LONG = "\u00e9" * 20_000
 
 

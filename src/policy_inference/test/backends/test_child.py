@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,14 +42,8 @@ def start_odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start
         def apply(deed: str, **options: str) -> ChildBackend:
             file = tmp_path / "model"
             file.write_text(deed, "utf-8")
-            backend = ChildBackend(
-                module.Odd,
-                file,
-                [module.OBS],
-                [module.ACTIONS],
-                options=options,
-                run_timeout_s=limits_s.get(deed, 5.0),
-            )
+            given: Any = {"options": options, "run_timeout_s": limits_s.get(deed, 5.0)}
+            backend = ChildBackend(module.Odd, file, [module.OBS], [module.ACTIONS], **given)
             return stack.enter_context(closing(backend))
 
         yield apply

@@ -26,7 +26,6 @@ from ..machine_tree import machine
 OBS = TensorSpec(name="obs", shape=(1, 4))
 ACTIONS = TensorSpec(name="actions", shape=(1, 4))
 
-
 _OPENED = """
 import sys
 from pathlib import Path
@@ -53,29 +52,20 @@ def test_nothing_is_kept_for_the_maker_of_the_runtime_unless_that_is_asked_for(
     assert asked or not [*home.rglob("*")]
 
 
-@pytest.mark.parametrize(
-    ("node", "actions", "dtypes"),
-    [
-        pytest.param(
-            helper.make_node("Concat", ["obs", "obs"], ["actions"], axis=1),
-            ("batch", "size"),
-            {},
-            id="other size",
-        ),
-        pytest.param(
-            helper.make_node("Identity", ["obs"], ["actions"]),
-            (1, 4),
-            {"obs": "float64", "actions": "float64"},
-            id="other type",
-        ),
-        pytest.param(
-            helper.make_node("Walk", ["obs"], ["actions"]), (1, 4), {}, id="unknown operator"
-        ),
-    ],
-)
-def test_model_that_does_not_fit_is_refused_when_opening(
-    tmp_path: Path, node: Any, actions: tuple[int | str, ...], dtypes: dict[str, str]
-) -> None:
+DOUBLE = {"obs": "float64", "actions": "float64"}
+UNFIT: dict[str, tuple[Any, tuple[int | str, ...], dict[str, str]]] = {
+    "other size": (("Concat", ["obs", "obs"]), ("batch", "size"), {}),
+    "other type": (("Identity", ["obs"]), (1, 4), DOUBLE),
+    "unknown operator": (("Walk", ["obs"]), (1, 4), {}),
+}
+"""Operator and its inputs, shape of the output, types."""
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+def test_model_that_does_not_fit_is_refused_when_opening(tmp_path: Path, unfit: str) -> None:
+    (kind, inputs), actions, dtypes = UNFIT[unfit]
+    axis: dict[str, Any] = {"axis": 1} if kind == "Concat" else {}
+    node = helper.make_node(kind, inputs, ["actions"], **axis)
     file = save(tmp_path / "m.onnx", [node], {"obs": (1, 4)}, {"actions": actions}, dtypes=dtypes)
     with refusal(BackendError):
         OnnxBackend(file, [OBS], [ACTIONS])

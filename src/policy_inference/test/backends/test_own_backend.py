@@ -18,27 +18,11 @@ EXAMPLE = Path(__file__).resolve().parents[4] / "examples" / "backend"
 def test_the_example_installs_and_passes_the_conformance_suite(tmp_path: Path) -> None:
     site, folder = tmp_path / "site", tmp_path / "package"
     shutil.copytree(EXAMPLE, folder)
-    _run_module(
-        folder,
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-        "--no-build-isolation",
-        "--target",
-        str(site),
-        ".",
-    )
-    said = _run_module(
-        folder,
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "test_conformance.py",
-        PYTHONPATH=os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
-    )
+    pip = "pip install --quiet --no-deps --no-index --no-build-isolation --target"
+    _run_module(folder, *pip.split(), str(site), ".")
+    path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])
+    words = "pytest -q -p no:cacheprovider test_conformance.py"
+    said = _run_module(folder, *words.split(), PYTHONPATH=path)
     passed = re.search(r"(\d+) passed", said)
     assert passed is not None, said
     assert int(passed[1]) > 30

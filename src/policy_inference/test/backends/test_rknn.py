@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,14 +54,8 @@ def open_rknn(compatible_file: Path, tmp_path: Path) -> Iterator[Start]:
             **options: str,
         ) -> RknnBackend:
             file = save_rknn(save_linear(tmp_path / "policy.onnx", 5, 3), precision, made_for)
-            backend = RknnBackend(
-                file,
-                [OBS],
-                [ACTIONS],
-                precision=stated or precision,
-                target=target,
-                options=options,
-            )
+            given: Any = {"precision": stated or precision, "target": target, "options": options}
+            backend = RknnBackend(file, [OBS], [ACTIONS], **given)
             return stack.enter_context(closing(backend))
 
         yield apply
@@ -73,13 +68,8 @@ def test_versions_and_device_are_reported(
         Board, "printed", "I RKNN: [10:00:00.000] RKNN Driver Information, version: 0.9.6\n"
     )
     details = open_rknn(core_mask="0_1").details
-    assert details == {
-        "precision": "fp16",
-        "model": details["model"],
-        "runtime": details["runtime"],
-        "device": details["device"],
-        "driver": "0.9.6",
-    }
+    assert details.keys() == {"precision", "model", "runtime", "device", "driver"}
+    assert (details["precision"], details["driver"]) == ("fp16", "0.9.6")
     check_wording(details["model"], details["runtime"], details["device"])
 
 
@@ -243,16 +233,10 @@ def test_a_file_cut_off_anywhere_is_refused(rknn_path: Path) -> None:
 
 
 def test_a_description_of_another_layout_is_refused(rknn_path: Path) -> None:
-    refused = set[str]()
-    odd: tuple[object, ...] = (
-        [],
-        "text",
-        {},
-        {**DESCRIPTION, "graph": [{"left": "input"}]},
-        {**DESCRIPTION, "graph": [{"left": "input", "left_tensor_id": float("inf")}]},
-        {**DESCRIPTION, "norm_tensor": None},
-        {**DESCRIPTION, "target_platform": None},
-    )
+    refused, left = set[str](), {"left": "input"}
+    lacking: Any = [{"graph": [left]}, {"graph": [{**left, "left_tensor_id": float("inf")}]}]
+    lacking += [{"norm_tensor": None}, {"target_platform": None}]
+    odd: list[object] = [[], "text", {}, *({**DESCRIPTION, **each} for each in lacking)]
     for description in odd:
         rknn_path.write_bytes(content(description, version=9))
         with pytest.raises(BackendError) as caught:

@@ -172,7 +172,6 @@ def test_newer_opsets_are_converted(tmp_path: Path, opset: int, prepared: int) -
 
 
 def save_apart(file: Path) -> Path:
-    """Save the small model with its weights in a second file."""
     save_linear(file, 5, 3)
     onnx.save(onnx.load(file), file, save_as_external_data=True, size_threshold=0, location="data")
     return file
@@ -276,7 +275,6 @@ def test_layer_normalisation_states_its_epsilon(tmp_path: Path) -> None:
 
 
 DIAGNOSED_RECIPE = Recipe(target="rk3588", precision="fp16", inputs=(), outputs=())
-
 
 WORDS = [
     # The step, and what the toolkit says.

@@ -71,13 +71,9 @@ def test_robot_that_may_not_stand_damps_after_a_while() -> None:
 
 
 def test_arm_holds_what_is_measured_at_once() -> None:
-    robot = Robot(
-        {
-            "safety": {"on_fault": "hold_measured"},
-            "velocity_command": None,
-            "observations": {"obs": {"terms": [{"term": "joint_pos_rel"}]}},
-        }
-    )
+    terms = {"observations": {"obs": {"terms": [{"term": "joint_pos_rel"}]}}}
+    holds = {"safety": {"on_fault": "hold_measured"}, "velocity_command": None}
+    robot = Robot({**terms, **holds})
     robot.tick()
     robot.controller.damp()
     robot.run()
@@ -132,24 +128,14 @@ def test_run_is_on_record_from_before_it_is_granted_until_a_tick_has_seen_its_en
 ) -> None:
     file = tmp_path / TRIALS_FILE
     file.touch()
-    trial = put_on_record(
-        tmp_path,
-        TrialSettings(run_time_s=60.0),
-        version="1.1.0",
-        version_before="1.0.0",
-        bundle_sha256="a" * 64,
-        trial_sha256="b" * 64,
-    )
+    settings, hashes = TrialSettings(run_time_s=60.0), {"bundle_sha256": "a", "trial_sha256": "b"}
+    versions = {"version": "1.1.0", "version_before": "1.0.0"}
+    given = {**versions, **{name: each * 64 for name, each in hashes.items()}}
+    trial = put_on_record(tmp_path, settings, **given)
     robot = Robot().stand()
     tick = robot.controller.latest_tick
-    running = RunningTrial(
-        trial,
-        robot.contract,
-        tick,
-        LatencyWindow(),
-        limits_in_force(robot.contract, StricterLimits()),
-        simulated_time=True,
-    )
+    limits, latency = limits_in_force(robot.contract, StricterLimits()), LatencyWindow()
+    running = RunningTrial(trial, robot.contract, tick, latency, limits, simulated_time=True)
     with running.run(robot.controller.mode):
         # The control thread goes on while the request waits for the disk.
         robot.tick()

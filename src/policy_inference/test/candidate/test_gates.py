@@ -148,13 +148,8 @@ def test_gain_is_the_slope_and_correlation_that_of_the_targets() -> None:
 def test_gain_of_a_target_that_rests_is_unknown() -> None:
     found = Divergence(JOINTS, None)
     for _ in range(9):
-        answer = ShadowAnswer(
-            1,
-            ShadowOutcome.COMPARED,
-            target=np.array([0.3, -0.6]),
-            active_target=np.array([0.3, -0.7]),
-        )
-        found.add(answer)
+        theirs, ours = np.array([0.3, -0.6]), np.array([0.3, -0.7])
+        found.add(ShadowAnswer(1, ShadowOutcome.COMPARED, target=theirs, active_target=ours))
     assert np.isnan(found.gain).all()
     assert np.isnan(found.correlation).all()
     assert not found.moves.any()

@@ -4,7 +4,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 
 import numpy as np
@@ -25,25 +25,14 @@ NO_GATES = dict.fromkeys(each.name for each in fields(TrialGates))
 
 class Tried(Robot):
     def __init__(
-        self,
-        gate: str = "",
-        limit: float = 0.0,
-        after_s: float = 0.0,
-        *,
-        counts: Mapping[str, float] | None = None,
-        simulated_time: bool = False,
+        self, gate: str = "", limit: float = 0.0, after_s: float = 0.0, simulated_time: bool = False
     ) -> None:
         super().__init__()
         chosen = {gate: TrialGate(limit=limit, after_s=after_s)} if gate else {}
         self.latency = LatencyWindow()
-        self.judge = TrialJudge(
-            TrialSettings(run_time_s=10.0, gates=TrialGates(**{**NO_GATES, **chosen})),
-            self.contract,
-            self.controller.latest_tick,
-            self.latency,
-            counts or {},
-            simulated_time=simulated_time,
-        )
+        settings = TrialSettings(run_time_s=10.0, gates=TrialGates(**{**NO_GATES, **chosen}))
+        seen = (self.controller.latest_tick, self.latency, dict[str, float]())
+        self.judge = TrialJudge(settings, self.contract, *seen, simulated_time=simulated_time)
         self.missed, self.duration_ns = 0, 1_000_000
         self.off = 0.0
         self.broken: GateResult | None = None
@@ -79,14 +68,8 @@ def test_only_run_time_counts() -> None:
 
 def test_good_run_breaks_nothing() -> None:
     robot = Robot().run()
-    judge = TrialJudge(
-        TrialSettings(run_time_s=10.0),
-        robot.contract,
-        robot.controller.latest_tick,
-        LatencyWindow(),
-        {},
-        simulated_time=True,
-    )
+    settings, tick = TrialSettings(run_time_s=10.0), robot.controller.latest_tick
+    judge = TrialJudge(settings, robot.contract, tick, LatencyWindow(), {}, simulated_time=True)
     for _ in range(1000):
         robot.tick()
         assert judge.observe(robot.controller.latest_tick) is None

@@ -36,7 +36,6 @@ from testkit.wording import refusal
 
 BROKE = {"reason": "tilt_rad 0.6, limit 0.5", "gate": "tilt_rad", "value": 0.6, "limit": 0.5}
 
-
 BEGUN = {
     "version": "1.1.0",
     "version_before": "1.0.0",
@@ -166,15 +165,6 @@ def test_changed_records_are_read_as_far_as_they_can_be(
         for trial in read_trials(folder):
             assert math.isfinite(trial.run_time_s)
             assert printable(trial.reason) == trial.reason
-
-
-def test_record_that_is_cut_off_anywhere_gives_no_version_that_did_not_pass(tmp_path: Path) -> None:
-    (whole,) = RECORDS
-    file = tmp_path / TRIALS_FILE
-    for size in range(0, len(whole), 7):
-        file.write_bytes(whole[:size])
-        found = newest_trial(tmp_path)
-        assert found is None or found.state in (TrialState.OPEN, TrialState.FAILED)
 
 
 # A container counts its processes from 1, and sees no others; nor do they see its own.

@@ -53,7 +53,6 @@ def test_arguments_of_a_node_keep_their_types() -> None:
 
 @pytest.fixture
 def lockstep_arm(capfd: pytest.CaptureFixture[str]) -> Iterator[Arm]:
-    """An arm with two cameras, in lockstep."""
     with staged(Arm, ActPolicyNode, lambda: capfd.readouterr().err) as stage:
         yield stage.robot
 

@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,8 +35,20 @@ def served_bundle(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "bundle")
 
 
+@pytest.fixture
+def refused(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> Callable[[int], None]:
+    """Check the words of a refusal with an exit status."""
+
+    def check(status: int) -> None:
+        err = capsys.readouterr().err
+        check_wording(*(lines_with(err, "error:") if status == 2 else caplog.messages[-1:]))
+
+    return check
+
+
 def exit_status(words: str) -> int:
-    """Run the command; return its exit status."""
     try:
         return main(["serve", *words.split()])
     except SystemExit as ended:
@@ -56,15 +69,10 @@ def exit_status(words: str) -> int:
     ],
 )
 def test_arguments_that_contradict_or_are_not_safe_are_refused(
-    served_bundle: Path,
-    words: str,
-    status: int,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
+    served_bundle: Path, words: str, status: int, refused: Callable[[int], None]
 ) -> None:
     assert exit_status(f"--bundle {served_bundle} {words}") == status
-    refused = lines_with(capsys.readouterr().err, "error:") if status == 2 else caplog.messages[-1:]
-    check_wording(*refused)
+    refused(status)
 
 
 @pytest.mark.parametrize(
@@ -76,20 +84,13 @@ def test_arguments_that_contradict_or_are_not_safe_are_refused(
     ],
 )
 def test_a_credential_of_systemd_that_is_none_is_refused(
-    folder: str,
-    name: str,
-    status: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
+    folder: str, name: str, status: int, tmp_path: Path, monkeypatch: Any, refused: Any
 ) -> None:
     (tmp_path / "token").write_text("too short", "utf-8")
     (tmp_path / "token").chmod(0o400)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", folder.replace("FOLDER", str(tmp_path)))
     assert exit_status(f"{OPEN_INFERENCE} --token-file credential:{name}") == status
-    refused = lines_with(capsys.readouterr().err, "error:") if status == 2 else caplog.messages[-1:]
-    check_wording(*refused)
+    refused(status)
 
 
 def test_a_socket_or_a_port_of_metrics_that_is_taken_is_refused(

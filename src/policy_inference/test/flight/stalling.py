@@ -14,20 +14,9 @@ from typing import Any
 import pytest
 
 OPERATIONS = (
-    (os, "access"),
-    (os, "lstat"),
-    (os, "mkdir"),
-    (os, "open"),
-    (os, "rename"),
-    (os, "stat"),
-    (os, "statvfs"),
-    (os.path, "lexists"),
-    (shutil, "disk_usage"),
-    (tempfile, "mkdtemp"),
-    (Path, "is_dir"),
-    (Path, "mkdir"),
-    (Path, "rename"),
-    (Path, "stat"),
+    *((os, name) for name in ("access", "lstat", "mkdir", "open", "rename", "stat", "statvfs")),
+    *((os.path, "lexists"), (shutil, "disk_usage"), (tempfile, "mkdtemp")),
+    *((Path, name) for name in ("is_dir", "mkdir", "rename", "stat")),
 )
 """Whatever may ask the disk, by where it is called from."""
 _AT_MOST_S = 30.0

@@ -187,19 +187,8 @@ class Marked(Flyer):
     """A robot each of whose ticks has its number in all arrays."""
 
     def __init__(self) -> None:
-        super().__init__(
-            {
-                "action.terms": [
-                    {
-                        "joints": ["hip", "knee", "ankle"],
-                        "kind": "position",
-                        "scale": 1e-6,
-                        "offset": "default_position",
-                    }
-                ]
-            },
-            size=4,
-        )
+        term = {"joints": ["hip", "knee", "ankle"], "kind": "position", "scale": 1e-6}
+        super().__init__({"action.terms": [{**term, "offset": "default_position"}]}, size=4)
         self.run(20)
 
     def mark(self) -> None:

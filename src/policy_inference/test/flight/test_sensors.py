@@ -33,28 +33,18 @@ def decoded_as(topic: Topic, data: bytes) -> Any:
     return TYPES.deserialize_cdr(data, topic.type)
 
 
+ZERO, ONE, TWO = np.zeros(3), np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])
+TURN, LISTED = np.array(UPRIGHT), [1.0, 2.0, 3.0]
+JOINTS = {"joint_pos": [2.0, 3.0, 1.0], "joint_vel": [5.0, 6.0, 4.0]}
+TURNED = {"quat_xyzw": UPRIGHT, "ang_vel_body": LISTED}
+
+
 @pytest.mark.parametrize(
     ("topic", "data", "fields"),
     [
-        (
-            JOINT_STATES,
-            MESSAGES.joint_states(
-                STAMP_NS, NAMES, np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0]), np.zeros(3)
-            ),
-            {"joint_pos": [2.0, 3.0, 1.0], "joint_vel": [5.0, 6.0, 4.0]},
-        ),
-        (
-            IMU,
-            MESSAGES.imu(STAMP_NS, np.array(UPRIGHT), np.array([1.0, 2.0, 3.0]), np.zeros(3)),
-            {"quat_xyzw": UPRIGHT, "ang_vel_body": [1.0, 2.0, 3.0]},
-        ),
-        (
-            ODOMETRY,
-            MESSAGES.odometry(
-                STAMP_NS, np.zeros(3), np.array(UPRIGHT), np.array([1.0, 2.0, 3.0]), np.zeros(3)
-            ),
-            {"lin_vel_body": [1.0, 2.0, 3.0]},
-        ),
+        (JOINT_STATES, MESSAGES.joint_states(STAMP_NS, NAMES, ONE, TWO, ZERO), JOINTS),
+        (IMU, MESSAGES.imu(STAMP_NS, TURN, ONE, ZERO), TURNED),
+        (ODOMETRY, MESSAGES.odometry(STAMP_NS, ZERO, TURN, ONE, ZERO), {"lin_vel_body": LISTED}),
     ],
 )
 def test_reader_of_a_robots_messages_reads_these(

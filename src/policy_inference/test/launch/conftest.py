@@ -40,7 +40,6 @@ class CommandRun:
         pytest.fail(f"it printed no line like {pattern!r}:\n{self.output}")
 
     def hears(self, *words: str, timeout_s: float = 60.0) -> None:
-        """Wait until all these words were printed."""
         deadline = time.monotonic() + timeout_s
         while not all(word in self.output for word in words):
             assert self._next_line(deadline) is not None, f"not heard {words}:\n{self.output}"
@@ -61,7 +60,6 @@ class CommandRun:
         assert "process started" not in self.output
 
     def says(self, *words: str) -> None:
-        """Require a line with all these words."""
         lines = self.output.splitlines()
         assert any(all(word in line for word in words) for line in lines), self.output
 

@@ -36,7 +36,6 @@ class Talk:
         self._node.create_subscription(kind, topic, heard, latched)
 
     def publishers(self, topic: str) -> list[str]:
-        """Return the names of the nodes that publish a topic."""
         name = self._node.resolve_topic_name(topic)
         return [one.node_name for one in self._node.get_publishers_info_by_topic(name)]
 

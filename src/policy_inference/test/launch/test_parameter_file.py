@@ -31,7 +31,6 @@ SECTIONS: dict[str, dict[str, Any]] = {
     for section, body in yaml.safe_load(text).items()
 }
 
-
 NODES = {
     "joint_policy_node": "policy_inference.nodes.joint_policy_node:JointPolicyNode",
     "policy_set_node": "policy_inference.nodes.policy_set_node:PolicySetNode",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,130 +74,67 @@ def examine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
     return apply
 
 
-@pytest.mark.parametrize(
-    ("backend", "files", "packages", "artifact"),
-    [
-        (RknnBackend, RK3588, RK_PACKAGES, RKNN),
-        (TensorRtBackend, ORIN, ORIN_PACKAGES, None),
-        (BpuBackend, S100, S100_PACKAGES, HBM),
-    ],
-    ids=["RK3588", "Orin", "S100"],
-)
-def test_healthy_board_has_nothing_to_be_done(
-    backend: type[BackendBase],
-    files: Files,
-    packages: Packages,
-    artifact: Artifact | None,
-    examine: Examine,
-) -> None:
-    found = examine(backend, files, packages, artifact)
+BOARDS: Mapping[str, tuple[type[BackendBase], Files, Packages, Artifact | None]] = {
+    "RK3588": (RknnBackend, RK3588, RK_PACKAGES, RKNN),
+    "Orin": (TensorRtBackend, ORIN, ORIN_PACKAGES, None),
+    "S100": (BpuBackend, S100, S100_PACKAGES, HBM),
+}
+"""The back end, the board, its packages, the model."""
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_healthy_board_has_nothing_to_be_done(board: str, examine: Examine) -> None:
+    found = examine(*BOARDS[board])
     assert [finding for finding in found.values() if finding.severity is not Severity.OK] == []
     assert not any(finding.remedy for finding in found.values())
 
 
-RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Severity]] = {
-    # Files that differ, the finding, its severity.
-    "another chip": (
-        {"/proc/device-tree/compatible": "x,y\0rockchip,rk3576\0"},
-        "board",
-        Severity.ERROR,
-    ),
-    "no driver": (
-        {
-            "/sys/module/rknpu/version": None,
-            "/sys/kernel/debug/rknpu/load": None,
-            **dict.fromkeys(path for path in RK3588 if "devfreq" in path),
-        },
-        "rknpu driver",
-        Severity.ERROR,
-    ),
-    "no device file": ({"/dev/dri/renderD129": None}, "device file", Severity.ERROR),
-    "a web page": ({"/usr/lib/librknnrt.so": "<!DOCTYPE html>"}, "librknnrt.so", Severity.ERROR),
-    "an old library": (
-        {"/usr/lib/librknnrt.so": LIBRARY % b"2.3.2"},
-        "librknnrt.so",
-        Severity.ERROR,
-    ),
-    "a clock that is held down": (
-        {"/sys/class/devfreq/fdab0000.npu/max_freq": "600000000"},
-        "NPU clock",
-        Severity.WARNING,
-    ),
-}
-
-
-Fault = tuple[type[BackendBase], Files, Packages, Artifact | None, str, Severity]
-FAULTS: Mapping[str, Fault] = {
-    # The back end, the board, its packages, the model, the finding and its severity.
-    **{
-        fault: (RknnBackend, tree_with(RK3588, files), RK_PACKAGES, RKNN, name, severity)
-        for fault, (files, name, severity) in RKNN_FAULTS.items()
-    },
-    **{
-        f"no package: {name}": (backend, board, (), None, name, Severity.ERROR)
-        for backend, board, name in (
-            (RknnBackend, RK3588, "rknn-toolkit-lite2"),
-            (TensorRtBackend, ORIN, "tensorrt"),
-            (BpuBackend, S100, "runtime"),
-        )
-    },
-    "a clock that follows the load": (
-        TensorRtBackend,
-        tree_with(ORIN, {"/sys/class/devfreq/17000000.gpu/min_freq": "306000000"}),
-        ORIN_PACKAGES,
-        None,
-        "GPU clock",
-        Severity.WARNING,
-    ),
-    "CUDA of another JetPack": (
-        TensorRtBackend,
-        ORIN,
-        [ORIN_PACKAGES[0], ("cuda", "cuda-python", "13.0.1")],
-        None,
-        "CUDA for Python",
-        Severity.WARNING,
-    ),
-    "no GPU": (TensorRtBackend, {"/.dockerenv": ""}, ORIN_PACKAGES, None, "GPU", Severity.ERROR),
-    "no BPU driver": (
-        BpuBackend,
-        {"/proc/device-tree/model": "D-Robotics RDK S100P V1P0\0"},
-        S100_PACKAGES,
-        None,
-        "BPU driver",
-        Severity.ERROR,
-    ),
-    "model for another BPU": (
-        BpuBackend,
-        S100,
-        S100_PACKAGES,
-        replace(HBM, target="nash-m"),
-        "model",
-        Severity.ERROR,
-    ),
+ERROR, WARNING = Severity.ERROR, Severity.WARNING
+CHIP, LIB = "/proc/device-tree/compatible", "/usr/lib/librknnrt.so"
+NPU_HIGH = "/sys/class/devfreq/fdab0000.npu/max_freq"
+GPU_LOW = "/sys/class/devfreq/17000000.gpu/min_freq"
+NO_DRIVER = dict.fromkeys(path for path in RK3588 if "rknpu" in path or "devfreq" in path)
+OTHER_CUDA = [ORIN_PACKAGES[0], ("cuda", "cuda-python", "13.0.1")]
+S100P = {**dict.fromkeys(S100), "/proc/device-tree/model": "D-Robotics RDK S100P V1P0\0"}
+# The board, files that differ, other packages or model, the finding, its severity.
+FAULTS: Mapping[str, tuple[str, Mapping[str, str | bytes | None], Any, str, Severity]] = {
+    "another chip": ("RK3588", {CHIP: "x,y\0rockchip,rk3576\0"}, None, "board", ERROR),
+    "no driver": ("RK3588", NO_DRIVER, None, "rknpu driver", ERROR),
+    "no device file": ("RK3588", {"/dev/dri/renderD129": None}, None, "device file", ERROR),
+    "a web page": ("RK3588", {LIB: "<!DOCTYPE html>"}, None, "librknnrt.so", ERROR),
+    "an old library": ("RK3588", {LIB: LIBRARY % b"2.3.2"}, None, "librknnrt.so", ERROR),
+    "a clock that is held down": ("RK3588", {NPU_HIGH: "600000000"}, None, "NPU clock", WARNING),
+    "no package: rknn-toolkit-lite2": ("RK3588", {}, [], "rknn-toolkit-lite2", ERROR),
+    "no package: tensorrt": ("Orin", {}, [], "tensorrt", ERROR),
+    "no package: runtime": ("S100", {}, [], "runtime", ERROR),
+    "a clock that follows the load": ("Orin", {GPU_LOW: "306000000"}, None, "GPU clock", WARNING),
+    "CUDA of another JetPack": ("Orin", {}, OTHER_CUDA, "CUDA for Python", WARNING),
+    "no GPU": ("Orin", {**dict.fromkeys(ORIN), "/.dockerenv": ""}, None, "GPU", ERROR),
+    "no BPU driver": ("S100", S100P, None, "BPU driver", ERROR),
+    "model for another BPU": ("S100", {}, replace(HBM, target="nash-m"), "model", ERROR),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_of_a_board_is_named_with_its_remedy(fault: str, examine: Examine) -> None:
-    backend, files, packages, artifact, name, severity = FAULTS[fault]
-    finding = examine(backend, files, packages, artifact)[name]
+    board, changes, other, name, severity = FAULTS[fault]
+    backend, files, packages, artifact = BOARDS[board]
+    if isinstance(other, Artifact):
+        artifact = other
+    elif other is not None:
+        packages = other
+    finding = examine(backend, tree_with(files, changes), packages, artifact)[name]
     assert finding.severity is severity
     check_wording(finding.found, finding.remedy)
 
 
-@pytest.mark.parametrize(
-    ("backend", "files", "packages", "name"),
-    [
-        (RknnBackend, RK3588, RK_PACKAGES, "device file"),
-        (TensorRtBackend, ORIN, ORIN_PACKAGES, "GPU"),
-        (BpuBackend, S100, S100_PACKAGES, "BPU driver"),
-    ],
-    ids=["RK3588", "Orin", "S100"],
-)
-def test_device_file_that_may_not_be_opened_is_an_error(
-    backend: type[BackendBase], files: Files, packages: Packages, name: str, examine: Examine
-) -> None:
-    finding = examine(backend, files, packages, kind=Locked)[name]
+DEVICES = {"RK3588": "device file", "Orin": "GPU", "S100": "BPU driver"}
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_device_file_that_may_not_be_opened_is_an_error(board: str, examine: Examine) -> None:
+    # No model: all else is examined as well.
+    finding = examine(*BOARDS[board][:3], kind=Locked)[DEVICES[board]]
     assert finding.severity is Severity.ERROR
     check_wording(finding.found)
 

@@ -20,7 +20,6 @@ NOBODY = 65534
 
 
 def printed_by(code: str, *, unprivileged: bool = False) -> list[str]:
-    """Run code that prints; return its lines."""
     before = (
         "import os, resource\n"
         # However these tests were started.

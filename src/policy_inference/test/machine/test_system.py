@@ -6,6 +6,7 @@ import os
 import platform
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -113,10 +114,7 @@ def test_ros_environment_is_judged(
     ],
 )
 def test_open_network_is_found_where_neither_range_nor_security_is_chosen(
-    environment: dict[str, str],
-    severity: Severity,
-    ros_shell: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    environment: Any, severity: Severity, ros_shell: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     up = {"lo": True, "eth0": True, "wlan0": False}
     found = {name: SimpleNamespace(isup=isup) for name, isup in up.items()}

@@ -20,6 +20,7 @@ from testkit.wording import check_wording
 
 from ..machine_tree import ORIN, RK3588, S100, S600, X5, Files, machine, tree_with
 
+POWER = {"power_w": "7.40"}
 AGX_RAILS = {"/sys/class/hwmon/hwmon1/in1_label": "VDD_GPU_SOC"}
 
 
@@ -38,11 +39,7 @@ def told(device: str, load: str, mhz: str, governor: str, temperature: str) -> d
     ("backend", "files", "expected"),
     [
         (RknnBackend, RK3588, told("npu", "31", "1000", "performance", "52.1")),
-        (
-            TensorRtBackend,
-            ORIN,
-            told("gpu", "42", "1020", "nvhost_podgov", "47.2") | {"power_w": "7.40"},
-        ),
+        (TensorRtBackend, ORIN, {**told("gpu", "42", "1020", "nvhost_podgov", "47.2"), **POWER}),
         (BpuBackend, S100, told("bpu", "37", "1000", "performance", "53.3")),
         (PyeasyBackend, X5, {"bpu_load_percent": "12", "bpu_temperature_c": "48.1"}),
         (BpuBackend, S600, {"bpu_temperature_c": "57.5"}),
@@ -80,14 +77,8 @@ def test_power_is_the_sum_of_the_rails_where_a_module_measures_no_total(tmp_path
 
 
 def test_load_and_heat_are_named() -> None:
-    text = likely_causes(
-        {
-            "cpu_load_percent": "97",
-            "gpu_temperature_c": "91.5",
-            "npu_load_percent": "40",
-            "npu_temperature_c": "60.0",
-        }
-    )
+    hot = {"cpu_load_percent": "97", "gpu_temperature_c": "91.5"}
+    text = likely_causes({**hot, "npu_load_percent": "40", "npu_temperature_c": "60.0"})
     check_wording(text)
     assert "NPU" not in text
 
@@ -98,11 +89,8 @@ def test_a_thread_that_is_preempted_often_is_named() -> None:
 
 
 def test_device_that_tells_nothing_bad_gets_the_usual_causes() -> None:
-    healthy = {
-        "npu_frequency_mhz": "1000",
-        "npu_frequency_highest_mhz": "1000",
-        "cpu_load_percent": "20",
-    }
+    clock = {"npu_frequency_mhz": "1000", "npu_frequency_highest_mhz": "1000"}
+    healthy = {**clock, "cpu_load_percent": "20"}
     for telemetry in ({}, healthy, {"npu_load_percent": "unknown"}):
         assert likely_causes(telemetry).startswith(UNKNOWN)
     check_wording(likely_causes({}))

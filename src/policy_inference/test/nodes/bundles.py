@@ -15,59 +15,33 @@ from policy_inference.testing.models import save_linear, weights
 from testkit.edits import MISSING, Edits, with_edits
 from testkit.wire_messages import DEPTH, SCAN
 
-JOINTS = ("left", "right")
-STAND = (0.2, -0.2)
-RATE_HZ = 50
+CONTRACT: Mapping[str, Any] = yaml.safe_load("""
+schema_version: 1
+kind: joint
+name: two_joints
+version: 1.2.3
+rate_hz: 50
+joints: {names: [left, right], default_position: [0.2, -0.2], position_min: -1.5,
+  position_max: 1.5, velocity_limit: 10.0, effort_limit: 20.0, stiffness: 30.0, damping: 1.0}
+stand: {position: [0.2, -0.2], stiffness: 100.0, damping: 2.5, duration_s: 0.1}
+damp: {damping: 5.0}
+observations: {obs: {terms: [{term: base_ang_vel}, {term: projected_gravity},
+  {term: velocity_command}, {term: joint_pos_rel}, {term: joint_vel}, {term: last_action}]}}
+action: {output: actions, terms: [
+  {joints: [left, right], kind: position, scale: 0.1, offset: default_position}]}
+velocity_command: {min: [-1.0, -1.0, -1.0], max: [1.0, 1.0, 1.0]}
+model:
+  inputs: {obs: {shape: [1, 15]}}
+  outputs: {actions: {shape: [1, 2]}}
+  artifacts: {onnx: {file: policy.onnx, sha256: "", precision: fp32}}
+nominal: {source: a test, ticks: 1, target_step: 10.0, effort_demand: 1000.0}
+safety: {on_fault: damp, max_tilt_rad: 1.0}
+provenance: {source: a test, licence: Apache-2.0}
+""")
+JOINTS, STAND = ("left", "right"), (0.2, -0.2)
+RATE_HZ: int = CONTRACT["rate_hz"]
 PERIOD_NS = 1_000_000_000 // RATE_HZ
-DAMP_DAMPING = 5.0
-
-CONTRACT: Mapping[str, Any] = {
-    "schema_version": 1,
-    "kind": "joint",
-    "name": "two_joints",
-    "version": "1.2.3",
-    "rate_hz": RATE_HZ,
-    "joints": {
-        "names": list(JOINTS),
-        "default_position": list(STAND),
-        "position_min": -1.5,
-        "position_max": 1.5,
-        "velocity_limit": 10.0,
-        "effort_limit": 20.0,
-        "stiffness": 30.0,
-        "damping": 1.0,
-    },
-    "stand": {"position": list(STAND), "stiffness": 100.0, "damping": 2.5, "duration_s": 0.1},
-    "damp": {"damping": DAMP_DAMPING},
-    "observations": {
-        "obs": {
-            "terms": [
-                {"term": "base_ang_vel"},
-                {"term": "projected_gravity"},
-                {"term": "velocity_command"},
-                {"term": "joint_pos_rel"},
-                {"term": "joint_vel"},
-                {"term": "last_action"},
-            ]
-        }
-    },
-    "action": {
-        "output": "actions",
-        "terms": [
-            {"joints": list(JOINTS), "kind": "position", "scale": 0.1, "offset": "default_position"}
-        ],
-    },
-    "velocity_command": {"min": [-1.0, -1.0, -1.0], "max": [1.0, 1.0, 1.0]},
-    "model": {
-        "inputs": {"obs": {"shape": [1, 15]}},
-        "outputs": {"actions": {"shape": [1, 2]}},
-        "artifacts": {"onnx": {"file": "policy.onnx", "sha256": "", "precision": "fp32"}},
-    },
-    "nominal": {"source": "a test", "ticks": 1, "target_step": 10.0, "effort_demand": 1000.0},
-    "safety": {"on_fault": "damp", "max_tilt_rad": 1.0},
-    "provenance": {"source": "a test", "licence": "Apache-2.0"},
-}
-
+DAMP_DAMPING: float = CONTRACT["damp"]["damping"]
 HEIGHT_M = 0.3
 LEGS = [
     {
@@ -125,17 +99,10 @@ def write_sensing_bundle(folder: Path, *terms: Mapping[str, Any]) -> Path:
 def write_record(folder: Path) -> Path:
     """Write what `policy_store install` writes beside a bundle; return its folder."""
     contract = (folder / "policy.yaml").read_bytes()
-    (folder / "model_version.json").write_text(
-        json.dumps(
-            {
-                "model": folder.parent.name,
-                "version": folder.name,
-                "files": {},
-                "installed_time": "2026-01-01T00:00:00Z",
-                "policy_hash": f"sha256:{hashlib.sha256(contract).hexdigest()}",
-            }
-        )
-    )
+    told = {"model": folder.parent.name, "version": folder.name, "files": {}}
+    told |= {"installed_time": "2026-01-01T00:00:00Z"}
+    told |= {"policy_hash": f"sha256:{hashlib.sha256(contract).hexdigest()}"}
+    (folder / "model_version.json").write_text(json.dumps(told))
     return folder
 
 

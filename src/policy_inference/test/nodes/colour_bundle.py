@@ -18,60 +18,43 @@ from onnx import helper
 from policy_inference.testing.models import save
 from testkit.edits import Edits, with_edits
 
+CONTRACT: Mapping[str, Any] = yaml.safe_load("""
+schema_version: 1
+kind: chunk
+name: colours
+version: 1.0.0
+rate_hz: 20
+joints: {names: [red, green, blue, grip], default_position: 0.0, position_min: -2.0,
+  position_max: 2.0, velocity_limit: 50.0, effort_limit: 3.0, stiffness: 20.0, damping: 1.0}
+units: {red: {unit: radians}, green: {unit: radians}, blue: {unit: radians}, grip: {unit: radians}}
+stand: {position: 0.0, stiffness: 40.0, damping: 1.0, duration_s: 0.1}
+damp: {damping: 1.0}
+cameras:
+  front: {feature: observation.images.front, height: 16, width: 24,
+    normalisation: {mode: identity}, tensor: front, timeout_s: 0.2}
+  wrist: {feature: observation.images.wrist, height: 12, width: 16,
+    normalisation: {mode: identity}, tensor: wrist, timeout_s: 0.2}
+state: {feature: observation.state, tensor: states, joints: [red, green, blue, grip],
+  normalisation: {mode: identity}}
+action: {feature: action, tensor: Actions, joints: [red, green, blue, grip], grippers: [grip],
+  normalisation: {mode: identity}}
+chunk: {size: 10, steps: 5, ensemble_coeff: 0.01}
+graphs:
+  policy:
+    inputs: {states: {shape: [1, 4]}, front: {shape: [1, 3, 16, 24]},
+      wrist: {shape: [1, 3, 12, 16]}}
+    outputs: {Actions: {shape: [1, 10, 4]}}
+    artifacts: {onnx: {file: policy.onnx, sha256: "", precision: fp32}}
+safety: {on_fault: hold_measured, damp_after_s: 0.5, blend_s: 0.0}
+provenance: {source: a test, licence: Apache-2.0}
+""")
 JOINTS = ("red", "green", "blue", "grip")
-SIZES = {"front": (16, 24), "wrist": (12, 16)}
+SIZES = {name: (each["height"], each["width"]) for name, each in CONTRACT["cameras"].items()}
 """Height and width."""
-RATE_HZ, SIZE, STEPS = 20, 10, 5
+RATE_HZ: int = CONTRACT["rate_hz"]
+SIZE, STEPS = CONTRACT["chunk"]["size"], CONTRACT["chunk"]["steps"]
 PERIOD_NS = 1_000_000_000 // RATE_HZ
 RAMP = 0.01
-_VECTOR: Mapping[str, Any] = {"joints": list(JOINTS), "normalisation": {"mode": "identity"}}
-
-CONTRACT: Mapping[str, Any] = {
-    "schema_version": 1,
-    "kind": "chunk",
-    "name": "colours",
-    "version": "1.0.0",
-    "rate_hz": RATE_HZ,
-    "joints": {
-        "names": list(JOINTS),
-        "default_position": 0.0,
-        "position_min": -2.0,
-        "position_max": 2.0,
-        "velocity_limit": 50.0,
-        "effort_limit": 3.0,
-        "stiffness": 20.0,
-        "damping": 1.0,
-    },
-    "units": {name: {"unit": "radians"} for name in JOINTS},
-    "stand": {"position": 0.0, "stiffness": 40.0, "damping": 1.0, "duration_s": 0.1},
-    "damp": {"damping": 1.0},
-    "cameras": {
-        name: {
-            "feature": f"observation.images.{name}",
-            "height": height,
-            "width": width,
-            "normalisation": {"mode": "identity"},
-            "tensor": name,
-            "timeout_s": 0.2,
-        }
-        for name, (height, width) in SIZES.items()
-    },
-    "state": {"feature": "observation.state", "tensor": "states", **_VECTOR},
-    "action": {"feature": "action", "tensor": "Actions", "grippers": ["grip"], **_VECTOR},
-    "chunk": {"size": SIZE, "steps": STEPS, "ensemble_coeff": 0.01},
-    "graphs": {
-        "policy": {
-            "inputs": {
-                "states": {"shape": [1, len(JOINTS)]},
-                **{name: {"shape": [1, 3, *size]} for name, size in SIZES.items()},
-            },
-            "outputs": {"Actions": {"shape": [1, SIZE, len(JOINTS)]}},
-            "artifacts": {"onnx": {"file": "policy.onnx", "sha256": "", "precision": "fp32"}},
-        }
-    },
-    "safety": {"on_fault": "hold_measured", "damp_after_s": 0.5, "blend_s": 0.0},
-    "provenance": {"source": "a test", "licence": "Apache-2.0"},
-}
 
 
 def write_colours(

@@ -443,14 +443,6 @@ def entities(node: Node) -> Mapping[str, list[str]]:
 
 
 NAN = math.nan
-SPOILT: Mapping[str, Callable[[bytes], bytes]] = {
-    "empty": lambda data: b"",
-    "truncated": lambda data: data[: len(data) // 4],
-    "not UTF-8": lambda data: data[:29] + b"\xff\xfe" + data[31:],  # in a name of a JointState
-    "marked big-endian": lambda data: b"\x00\x00" + data[2:],
-    "of other lengths": lambda data: data[:12] + b"\xff" * (len(data) - 12),
-}
-"""What a message is after a bad publisher or a bad network had it."""
 
 
 @contextmanager

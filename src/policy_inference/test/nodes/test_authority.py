@@ -11,7 +11,6 @@ from std_msgs.msg import Float64
 
 from policy_core.interfaces import Mode
 from policy_inference.kinds.opening import NATIVE, PYTHON
-from policy_inference.nodes.control_loop import NativeLoop
 from testkit.wording import check_wording
 
 from .bundles import STAND
@@ -51,13 +50,6 @@ def test_service_turns_the_dial_of_all_joints_or_of_some(
     )
     assert _set(partner, 0.0, rest=SetAuthority.Request.DISABLE).success
     assert list(partner.ticks(ENOUGH_TICKS).stiffness) == [0.0, 0.0]
-
-
-def test_loop_in_cpp_takes_it_in_real_time(activate: Activate, partner: Robot) -> None:
-    node = activate()
-    assert isinstance(node.loop, NativeLoop)
-    assert _set(partner, 0.5).success
-    partner.reported(lambda status: status.authority == 0.5, "the share")
 
 
 @LOOPS

@@ -36,15 +36,8 @@ def flights(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start_recorded(activate: Start, flights: Path) -> Start:
-    return lambda **parameters: activate(
-        **{
-            "use_sim_time": True,
-            "flight__folder": str(flights),
-            "flight__after_s": AFTER_S,
-            "flight__min_free_mb": 0.0,
-            **parameters,
-        }
-    )
+    given = {"use_sim_time": True, "flight__folder": str(flights), "flight__after_s": AFTER_S}
+    return lambda **parameters: activate(**{**given, "flight__min_free_mb": 0.0, **parameters})
 
 
 @pytest.fixture
@@ -103,14 +96,8 @@ def test_fault_is_recorded_with_joints_chunks_and_commands_and_without_images(
     arm.until(lambda: arm.tick().mode == Mode.HOLD, "HOLD")
     arm.silent.clear()
     found = newest_flight(arm, flights)
-    assert found.keys() == {
-        "flight_info",
-        "control_state",
-        "policy_tick",
-        "joint_command",
-        "joint_states",
-        "chunk_inference",
-    }
+    topics = "flight_info control_state policy_tick joint_command joint_states chunk_inference"
+    assert found.keys() == {*topics.split()}
     info, settings = info_of(found), flight_settings(found)
     assert info.reason.startswith("stale_state: wrist/image_raw")
     assert list(info.inputs) == ["joint_states", "front/image_raw", "wrist/image_raw"]

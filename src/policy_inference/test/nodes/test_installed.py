@@ -2,17 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node takes installed versions by name, and only signed ones where keys are configured."""
 
-import base64
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from policy_core.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
 from policy_core.interfaces import Mode
+from testkit import store
+from testkit.store import make_keys
 from testkit.wording import check_wording
 
 from .bundles import revoke
@@ -25,20 +24,13 @@ KEYS_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
 Sign = Callable[[Path], Path]
 
 
-def write_public_key(key: Ed25519PrivateKey, file: Path) -> Path:
-    file.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return file
-
-
 @pytest.fixture
 def sign(tmp_path: Path) -> Sign:
     """Return what signs a bundle and gives the file of the public key."""
-    key = Ed25519PrivateKey.generate()
-    public = write_public_key(key, tmp_path / "public.pem")
+    private, public = make_keys(tmp_path, "public")
 
     def apply(bundle: Path) -> Path:
-        signature = key.sign((bundle / CONTRACT_FILE).read_bytes())
-        (bundle / SIGNATURE_FILE).write_bytes(base64.b64encode(signature) + b"\n")
+        store.sign(bundle / CONTRACT_FILE, private)
         return public
 
     return apply
@@ -112,6 +104,5 @@ def test_parameter_cannot_replace_the_keys_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     public = sign(two_versions / OLDER)
-    other = write_public_key(Ed25519PrivateKey.generate(), tmp_path / "other.pem")
-    monkeypatch.setenv(KEYS_VARIABLE, str(other))
+    monkeypatch.setenv(KEYS_VARIABLE, str(make_keys(tmp_path, "other")[1]))
     node_stage.refuses(bundle=NAME, public_key=str(public))

@@ -18,17 +18,12 @@ from testkit.ros_time import ns
 from .harness import Activate, Robot, Stage, entities, is_damp
 
 pytestmark = pytest.mark.ros
+CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 def lifecycle_state(robot: Robot) -> str:
     return str(robot.call(GetState, "joint_policy_node/get_state").current_state.label)
-
-
-def changes_state(robot: Robot, transition: int) -> bool:
-    """Ask for a transition as a stranger does; return whether it succeeded."""
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return bool(robot.call(ChangeState, "joint_policy_node/change_state", request).success)
 
 
 def test_configured_node_publishes_nothing(node_stage: Stage, bundle_in_use: Path) -> None:
@@ -118,22 +113,14 @@ def test_rounds_of_transitions_leave_neither_entities_nor_threads(
         assert node.trigger_activate() is SUCCESS
         assert node.trigger_deactivate() is SUCCESS
         assert node.trigger_cleanup() is SUCCESS
+    for transition in (CONFIGURE, ACTIVATE, Transition.TRANSITION_ACTIVE_SHUTDOWN):
+        # As a stranger asks for it.
+        request = ChangeState.Request(transition=Transition(id=transition))
+        robot = node_stage.robot
+        assert robot.call(ChangeState, "joint_policy_node/change_state", request).success
+    assert lifecycle_state(node_stage.robot) == "finalized"
     assert entities(node) == entities_before
     assert threading.active_count() == threads_before
-
-
-CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
-
-
-def test_transitions_work_as_services_and_the_last_closes_everything(
-    node_stage: Stage, bundle_in_use: Path
-) -> None:
-    node = node_stage.node(bundle=str(bundle_in_use))
-    before = entities(node)
-    for transition in (CONFIGURE, ACTIVATE, Transition.TRANSITION_ACTIVE_SHUTDOWN):
-        assert changes_state(node_stage.robot, transition)
-    assert lifecycle_state(node_stage.robot) == "finalized"
-    assert entities(node) == before
 
 
 def test_error_of_the_set_up_is_logged_whole_and_leaves_nothing(
@@ -153,12 +140,8 @@ def test_error_of_the_set_up_is_logged_whole_and_leaves_nothing(
 
 
 def test_what_a_node_is_started_with_is_in_force(activate: Activate, partner: Robot) -> None:
-    activate(
-        use_sim_time=True,
-        command_valid_for_s=0.25,
-        safety__effort_scale=0.5,
-        safety__max_tilt_rad=0.2,
-    )
+    limits = {"safety__effort_scale": 0.5, "safety__max_tilt_rad": 0.2}
+    activate(use_sim_time=True, command_valid_for_s=0.25, **limits)
     command = partner.runs().tick()
     assert ns(command.valid_for) == 250_000_000
     assert list(command.effort_limit) == [10.0, 10.0]

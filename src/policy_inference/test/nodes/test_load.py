@@ -67,7 +67,6 @@ def assert_as_before(robot: Robot, bundle: Path, mode: Mode) -> None:
 
 
 def range_of_commands(robot: Robot) -> tuple[float, float]:
-    """Return the least and the greatest position of the first joint in ten ticks."""
     found = [robot.tick().position[0] for _ in range(10)]
     return min(found), max(found)
 

@@ -55,7 +55,6 @@ def send_and_wait(
 
 
 def sequence_taken(commands: OneSender) -> int | None:
-    """Return the sequence of the command that is to be followed."""
     command = commands.take()
     return None if command is None else int(command.sequence)
 

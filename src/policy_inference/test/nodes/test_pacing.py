@@ -79,7 +79,6 @@ def next_tick(pacer: Pacer) -> DueTick:
 
 
 def tick_times_ms(pacer: Pacer, count: int) -> list[float]:
-    """Return when the next ticks come, in ms since the beginning."""
     return [(next_tick(pacer).now_ns - BEGAN_NS) / MS for _ in range(count)]
 
 
@@ -186,7 +185,6 @@ class Simulation:
         return self.pacer.wait()
 
     def times_ms(self, *times_ms: float) -> list[float]:
-        """Show times; return those of the ticks."""
         ticks = [self.at(time_ms) for time_ms in times_ms]
         return [tick.now_ns / MS for tick in ticks if tick and not tick.repeated]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import Pose, Quaternion
+from geometry_msgs.msg import Quaternion
 from grid_map_msgs.msg import GridMap, GridMapInfo
 from nav_msgs.msg import Odometry
 from policy_msgs.msg import Perceived
@@ -51,23 +51,14 @@ def elevation_map() -> GridMap:
     """Return a step of 0.2 m to the left, around the origin."""
     heights = np.zeros((CELLS, CELLS), np.float32)
     heights[:, : CELLS // 2] = 0.2
-    dims = [
-        MultiArrayDimension(label="column_index", size=CELLS, stride=CELLS * CELLS),
-        MultiArrayDimension(label="row_index", size=CELLS, stride=CELLS),
-    ]
+    names = ("column_index", "row_index")
+    dims = [MultiArrayDimension(label=name, size=CELLS, stride=CELLS) for name in names]
+    layout, cells = MultiArrayLayout(dim=dims), array("f", heights.T.ravel())
     length_m = CELLS * RESOLUTION_M
-    return GridMap(
-        info=GridMapInfo(
-            resolution=RESOLUTION_M,
-            length_x=length_m,
-            length_y=length_m,
-            pose=Pose(orientation=UPRIGHT),
-        ),
-        layers=["elevation"],
-        data=[
-            Float32MultiArray(layout=MultiArrayLayout(dim=dims), data=array("f", heights.T.ravel()))
-        ],
-    )
+    info = GridMapInfo(resolution=RESOLUTION_M, length_x=length_m, length_y=length_m)
+    info.pose.orientation = UPRIGHT
+    data = [Float32MultiArray(layout=layout, data=cells)]
+    return GridMap(info=info, layers=["elevation"], data=data)
 
 
 def test_a_scan_follows_map_and_pose_and_says_why_there_is_none(
@@ -79,17 +70,10 @@ def test_a_scan_follows_map_and_pose_and_says_why_there_is_none(
     maps = robot.node.create_publisher(GridMap, "elevation_map", 1)
     poses = robot.node.create_publisher(Odometry, "odom", 1)
     clouds = list[PointCloud2]()
-    robot.node.create_subscription(
-        PointCloud2, f"{TOPIC}/points", clouds.append, QoSProfile(depth=10)
-    )
-    robot.until(
-        lambda: (
-            node.count_publishers("odom")
-            and node.count_subscribers(TOPIC)
-            and node.count_subscribers(f"{TOPIC}/points")
-        ),
-        "both ends",
-    )
+    robot.node.create_subscription(PointCloud2, f"{TOPIC}/points", clouds.append, 10)
+    robot.until(lambda: node.count_publishers("odom"), "the poses")
+    heard = (TOPIC, f"{TOPIC}/points")
+    robot.until(lambda: all(map(node.count_subscribers, heard)), "both listeners")
 
     def see() -> Perceived:
         found.clear()

@@ -34,14 +34,9 @@ def start_node() -> Iterator[Start]:
 
     def run(*parameters: str, **options: Any) -> Process:
         words = [word for parameter in parameters for word in ("-p", parameter)]
-        process = subprocess.Popen(
-            ["joint_policy_node", "--ros-args", *words],
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            **options,
-        )
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **options}
+        command = ["joint_policy_node", "--ros-args", *words]
+        process = subprocess.Popen(command, text=True, stderr=subprocess.STDOUT, **streams)
         running.append(process)
         return process
 
@@ -66,7 +61,6 @@ def stuck_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path
 
 
 def ended(process: Process) -> tuple[int, str]:
-    """Wait for the end of a process; return its exit status and what it printed."""
     output, _ = process.communicate(timeout=DEADLINE_S)
     return process.returncode, output
 
@@ -93,16 +87,9 @@ def test_signals_end_a_running_policy_with_the_fault_command(
 
 def thread_priorities(process: int) -> list[tuple[int, int]]:
     threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir()]
-    return sorted(
-        (
-            (
-                os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK,
-                os.sched_getparam(thread).sched_priority,
-            )
-            for thread in threads
-        ),
-        reverse=True,
-    )
+    policies = [os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK for thread in threads]
+    priorities = [os.sched_getparam(thread).sched_priority for thread in threads]
+    return sorted(zip(policies, priorities, strict=True), reverse=True)
 
 
 def test_control_thread_runs_before_all_others_and_these_before_the_machine(
@@ -117,11 +104,8 @@ def test_control_thread_runs_before_all_others_and_these_before_the_machine(
         pytest.skip("no right to real-time priority here")
     assert first == (os.SCHED_FIFO, 20)
     assert set(others) == {(os.SCHED_FIFO, 19)}
-    partner.call(
-        ChangeState,
-        "joint_policy_node/change_state",
-        ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE)),
-    )
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE))
+    partner.call(ChangeState, "joint_policy_node/change_state", request)
     assert set(thread_priorities(process.pid)) == {(os.SCHED_OTHER, 0)}
 
 
@@ -141,14 +125,9 @@ def forbid_real_time() -> None:
 def test_refused_real_time_is_a_warning_and_the_policy_runs(
     start_node: Start, partner: Robot, bundle_in_use: Path
 ) -> None:
-    process = start_node(
-        f"bundle:={bundle_in_use}",
-        "use_sim_time:=true",
-        "realtime.priority:=20",
-        "realtime.cpus:=1000-1001",
-        "realtime.lock_memory:=true",
-        preexec_fn=forbid_real_time,
-    )
+    asked = ("priority:=20", "cpus:=1000-1001", "lock_memory:=true")
+    words = ("use_sim_time:=true", *(f"realtime.{each}" for each in asked))
+    process = start_node(f"bundle:={bundle_in_use}", *words, preexec_fn=forbid_real_time)
     partner.runs()
     process.send_signal(signal.SIGTERM)
     status, output = ended(process)

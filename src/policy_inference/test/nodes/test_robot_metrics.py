@@ -80,22 +80,14 @@ def seen_robot() -> Seen:
 
 
 def test_status_is_shown_as_samples(seen_robot: Seen) -> None:
-    seen_robot.status(
-        bundle_name="lite3_walk",
-        bundle_version="1.2.0",
-        bundle_sha256="ab",
-        backend="onnx",
-        mode=Mode.HOLD,
-        latched=True,
-        rate_hz=50.0,
-        rate_reached_hz=49.5,
-        latency_p50_s=0.001,
-        latency_p99_s=0.002,
-        latency_max_s=0.003,
-        ticks=500,
-        ticks_missed=2,
-        inputs=[InputStatus(name="imu/data", age_s=math.inf), InputStatus(name="odom", ok=True)],
-    )
+    inputs = [InputStatus(name="imu/data", age_s=math.inf), InputStatus(name="odom", ok=True)]
+    fields: dict[str, Any] = {
+        **{"bundle_name": "lite3_walk", "bundle_version": "1.2.0", "bundle_sha256": "ab"},
+        **{"backend": "onnx", "mode": Mode.HOLD, "latched": True, "inputs": inputs},
+        **{"rate_hz": 50.0, "rate_reached_hz": 49.5, "ticks": 500, "ticks_missed": 2},
+        **{"latency_p50_s": 0.001, "latency_p99_s": 0.002, "latency_max_s": 0.003},
+    }
+    seen_robot.status(**fields)
     expected: Samples = {
         ("info", "onnx", "lite3_walk", "ab", "1.2.0"): 1,
         ("latched",): 1,

@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 from policy_msgs.msg import ShadowStatus
 from rclpy.parameter import Parameter
-from rosbags.highlevel import AnyReader
 
-from policy_inference.flight.message_types import message_types
 from policy_inference.shadow.slots import SLOTS
 from policy_inference.testing.process import children
 
+from ..flight.flying import read_flight
 from .bundles import CONTRACT, JOINTS, RATE_HZ
 from .colour_bundle import SIZE
-from .harness import Activate, Robot, StageOf
+from .harness import Activate, Robot, StageOf, counters
 from .kinds import CHUNK, JOINT, OFFSET_RAD, Kind
 from .opening_backends import register_classes
 from .shadow_backends import SLOW_S, Faulty
@@ -47,16 +46,10 @@ def messages_of_run(robot: Robot, flights: Path) -> dict[str, list[Any]]:
     assert response.success, response.message
     robot.until(lambda: robot.tick() and [*flights.glob("*-run")], "the recording")
     (folder,) = flights.glob("*-run")
-    found: dict[str, list[Any]] = {}
-    with AnyReader([folder], default_typestore=message_types()) as reader:
-        for connection, _, data in reader.messages():
-            message = reader.deserialize(data, connection.msgtype)
-            found.setdefault(connection.topic.rpartition("/")[2], []).append(message)
-    return found
+    return {topic: [each[1] for each in found] for topic, found in read_flight(folder, "").items()}
 
 
 def told_of_shadow(robot: Robot, found: ShadowStatus) -> Mapping[str, str]:
-    """Return the diagnostics that have as many ticks as this status."""
     compared = str(found.compared)
     robot.until(lambda: robot.told()["shadow.ticks_compared"] == compared, "the diagnostics")
     return robot.told()
@@ -71,9 +64,8 @@ class TestDistance:
         moves_sensors(partner, JOINT, TICKS)
         found = settled(partner)
         assert list(found.joints) == list(JOINTS)
-        assert all(
-            0.0 < a <= b <= c for a, b, c in zip(found.mean, found.rms, found.max, strict=True)
-        )
+        figures = zip(found.mean, found.rms, found.max, strict=True)
+        assert all(0.0 < mean <= rms <= most for mean, rms, most in figures)
         np.testing.assert_allclose(found.max_steps, np.array(found.max) / 10.0)
         values = told_of_shadow(partner, found)
         assert values["shadow.rms_largest"] == f"{max(found.rms):.6f}"
@@ -92,12 +84,8 @@ def test_recording_has_what_the_shadow_made_of_each_tick(
     activate: Activate, partner: Robot, moved: Path, tmp_path: Path, kind: Kind
 ) -> None:
     flights = tmp_path / "flights"
-    activate(
-        use_sim_time=True,
-        shadow_bundle=str(moved),
-        flight__folder=str(flights),
-        flight__min_free_mb=0.0,
-    )
+    recorded = {"flight__folder": str(flights), "flight__min_free_mb": 0.0}
+    activate(use_sim_time=True, shadow_bundle=str(moved), **recorded)
     partner.is_met()
     assert partner.record_run(True).success
     partner.runs()
@@ -163,11 +151,8 @@ def test_commands_are_bit_for_bit_those_without_a_shadow(
         elif tick == SLOTS // 2:
             (tmp_path / "fault").write_text(fault)
 
-    shadow = {
-        "shadow_bundle": str(bundle_in_use),
-        "shadow_backend": "faulty",
-        "backend_options": f"faulty.fault={tmp_path / 'fault'}",
-    }
+    shadow = {"shadow_bundle": str(bundle_in_use), "shadow_backend": "faulty"}
+    shadow["backend_options"] = f"faulty.fault={tmp_path / 'fault'}"
     for result in node.set_parameters([Parameter(k, value=v) for k, v in shadow.items()]):
         assert result.successful, result.reason
     node.trigger_configure()
@@ -175,9 +160,7 @@ def test_commands_are_bit_for_bit_those_without_a_shadow(
     found, beside = run_of_commands(robot, kind, 3 * SLOTS, act)
     assert found == plain
     assert not beside.latched
-    assert [(c.name, c.count) for c in beside.guard_counters] == [
-        (c.name, c.count) for c in status.guard_counters
-    ]
+    assert counters(beside) == counters(status)
     if problem := FAULTS[fault]:
         # A machine that is busy may first be the cause that there is no answer.
         shadow_of(robot, lambda shadow: shadow.problem.startswith(problem), problem)

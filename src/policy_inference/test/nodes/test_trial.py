@@ -42,22 +42,14 @@ def put_on_trial(two_versions: Path) -> Begin:
         bundle = load_bundle(two_versions / NEWER)
         settings = settings_of_trial(text.encode(), Path("trial.yaml"), bundle.contract)
         (two_versions / TRIALS_FILE).touch()
-        put_on_record(
-            two_versions,
-            settings,
-            version=NEWER,
-            version_before=OLDER,
-            bundle_sha256=bundle.sha256,
-            trial_sha256="0" * 64,
-        )
+        hashes = {"bundle_sha256": bundle.sha256, "trial_sha256": "0" * 64}
+        put_on_record(two_versions, settings, version=NEWER, version_before=OLDER, **hashes)
 
     return begin_one
 
 
 @pytest.fixture
 def run_trial(activate: Activate, put_on_trial: Begin) -> Activate:
-    """Put the newer version on trial; return the node that has it."""
-
     def begin_one(text: str = TRIAL) -> Any:
         put_on_trial(text)
         return activate(bundle="two_joints", use_sim_time=True)
@@ -83,7 +75,6 @@ def events_on_record(store: Path) -> list[str]:
 
 
 def awaits_state(robot: Robot, store: Path, state: TrialState) -> VersionTrial:
-    """Wait until the record says so."""
     robot.until(lambda: trial_on_record(store).state is state, f"{state} in the record")
     return trial_on_record(store)
 
@@ -93,7 +84,6 @@ def falls_back(robot: Robot) -> None:
 
 
 def breaks_its_gate(robot: Robot) -> None:
-    """Run, and tilt until the fault."""
     robot.runs()
     robot.quat_xyzw = TILTED
     robot.until(lambda: is_damp(robot.tick()), "the fault command")

@@ -102,7 +102,6 @@ def test_while_no_foot_stands_there_is_no_velocity(bundle: Path, loop: str) -> N
         source.take_imu(imu(), number)
         source.take_joints(joints(0.0, 2_000_000 * number), number)
     message = JointState(name=list(JOINTS), position=[0.0, 0.0], velocity=[30.0, -30.0])
-
     with refusal(RobotError):
         for number in range(100, 400):
             message.header.stamp.nanosec = 2_000_000 * number
@@ -143,7 +142,5 @@ def test_it_estimates_in_cpp_where_that_is_built(
         pytest.importorskip("policy_core_native", reason="the native core is not built")
     else:
         monkeypatch.setitem(sys.modules, "policy_core_native", None)
-
     source = VelocitySource(load_bundle(bundle).contract, loop)
-
     assert type(source.estimator).__module__ == runs

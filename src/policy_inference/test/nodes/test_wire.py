@@ -130,15 +130,8 @@ def test_imu_and_images_are_read_as_rclpy_reads_them(frame: str) -> None:
 
 
 def image_of(frame: str, encoding: str) -> Image:
-    return Image(
-        header=header_of(frame),
-        height=2,
-        width=3,
-        encoding=encoding,
-        is_bigendian=1,
-        step=9,
-        data=array("B", range(18)),
-    )
+    size = {"height": 2, "width": 3, "step": 9, "is_bigendian": 1}
+    return Image(header=header_of(frame), encoding=encoding, data=array("B", range(18)), **size)
 
 
 def test_image_is_no_copy() -> None:
@@ -167,7 +160,6 @@ INTACT = {
     "CompressedImage": CompressedImage(header=header_of("camera"), format="png"),
 }
 
-
 _READ: dict[str, Callable[[Any], object]] = {
     "JointState": lambda it: (stamp_ns(it), it.name, list(it.position), list(it.velocity)),
     "JointCommand": lambda it: (
@@ -176,15 +168,12 @@ _READ: dict[str, Callable[[Any], object]] = {
         *(list(getattr(it, field)) for field in COMMAND_ARRAYS),
     ),
     "Imu": lambda it: (
-        stamp_ns(it),
+        (stamp_ns(it), it.orientation_covariance[0]),
         [getattr(it.orientation, axis) for axis in "xyzw"],
-        it.orientation_covariance[0],
         [getattr(it.angular_velocity, axis) for axis in "xyz"],
     ),
     "Image": lambda it: (
-        stamp_ns(it),
-        (it.height, it.width, it.encoding, it.is_bigendian, it.step),
-        bytes(it.data),
+        (stamp_ns(it), it.height, it.width, it.encoding, it.is_bigendian, it.step, bytes(it.data))
     ),
     "CompressedImage": lambda it: (stamp_ns(it), it.format, bytes(it.data)),
 }
@@ -223,14 +212,9 @@ def test_command_is_read_by_rclpy_with_all_its_numbers(names: list[str]) -> None
         block += np.random.default_rng(sequence % 7).normal(size=block.shape)
         written = writer.write(block, 12_345_678_901, sequence, mode)
         # Not by their bytes: what the middleware pads with is anything.
-        wanted = joint_command(
-            names,
-            block,
-            stamp=Time(sec=12, nanosec=345_678_901),
-            sequence=sequence,
-            mode=mode,
-            valid_for=Duration(sec=1, nanosec=250_000_000),
-        )
+        valid_for, at = Duration(sec=1, nanosec=250_000_000), Time(sec=12, nanosec=345_678_901)
+        given = {"sequence": sequence, "mode": mode, "stamp": at, "valid_for": valid_for}
+        wanted = joint_command(names, block, **given)
         assert deserialize_message(written, JointCommand) == wanted
         assert len(written) == len(serialize_message(wanted))
 

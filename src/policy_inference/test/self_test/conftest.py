@@ -18,7 +18,6 @@ Test = Callable[..., SelfTestResult]
 
 
 def failing_checks(found: SelfTestResult) -> list[Check]:
-    """Return what failed of a test that came to its verdict."""
     assert found.verdict is not None, found.error
     return [check for check in found.verdict.checks if not check]
 

@@ -24,7 +24,6 @@ from .vendor import Device
 
 
 def report_figures(found: SelfTestResult) -> Any:
-    """Return the report as its reader gets it."""
     return json.loads(json.dumps(document(found), allow_nan=False))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,8 +57,6 @@ class Model(ServedModel):
 
 
 class Notes(Observer):
-    """Keeps what it is called with."""
-
     def __init__(self) -> None:
         self.ended = list[str]()
         self.codes = list[Code]()
@@ -74,8 +73,6 @@ class Notes(Observer):
 
 
 class Clock:
-    """Time that a test makes."""
-
     ns = 0
 
     def __call__(self) -> int:
@@ -101,22 +98,13 @@ class Service:
             open_models([one], ["onnx"]).first for one in (files, with_rows(files, axes, BATCH))
         )
         self.raw, self.framed = folder / "raw.sock", folder / "framed.sock"
-        self.model, self.notes, self.clock = (
-            Model(make_served(bundle), backend, (batched, axes, BATCH)),
-            Notes(),
-            Clock(),
-        )
-        self.listeners: Sequence[Listener] = open_listeners(
-            asked or EndpointOptions(socket=self.raw, framed_socket=self.framed)
-        )
-        self.loop = ServiceLoop(
-            self.model,
-            self.listeners,
-            clients=clients,
-            spin_ns=spin_ns,
-            clock=self.clock,
-            observer=watched_by(self.model, self.clock) if watched_by else self.notes,
-        )
+        self.model = Model(make_served(bundle), backend, (batched, axes, BATCH))
+        self.notes, self.clock = Notes(), Clock()
+        usual = EndpointOptions(socket=self.raw, framed_socket=self.framed)
+        self.listeners: Sequence[Listener] = open_listeners(asked or usual)
+        observer = watched_by(self.model, self.clock) if watched_by else self.notes
+        how: Any = {"clients": clients, "spin_ns": spin_ns, "clock": self.clock}
+        self.loop = ServiceLoop(self.model, self.listeners, observer=observer, **how)
         self._clients = contextlib.ExitStack()
 
     def close(self) -> None:
@@ -167,7 +155,6 @@ def random_observation(seed: int = 0, rows: int = 1) -> F32:
 
 
 def expected_action(rows: F32) -> F32:
-    """Return what the model answers."""
     found: F32 = rows @ weights(OBS_DIM, ACT_DIM)
     return found
 

@@ -36,7 +36,6 @@ def session_of(
     scaling: ObservationScaling = ObservationScaling.SCALED,
     answer: Answer = Answer.ACTION,
 ) -> ClientSession:
-    """Open a session with arrays of its own."""
     return model.open_session(
         Hello(rows=rows, scaling=scaling, answer=answer),
         np.zeros((rows, model.obs_dim), np.float32),

@@ -27,8 +27,6 @@ Serve = Callable[..., ServedModel]
 
 @pytest.fixture
 def serve_batch(tmp_path: Path, open_request: Serve) -> Serve:
-    """Serve the bundle of a model for several robots."""
-
     def apply(save_to: Save, *, recurrent: bool = False) -> ServedModel:
         changes: dict[str, object] = {
             f"model.{side}": {"shape": STATE} for side in ("inputs.h_in", "outputs.h_out")

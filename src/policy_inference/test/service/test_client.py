@@ -99,17 +99,9 @@ def test_an_observation_is_sent_as_documented_and_its_action_comes_back() -> Non
         np.testing.assert_array_equal(
             client.infer(OBSERVATION, stamp_ns=7, reset=True), ACTION, strict=True
         )
-    assert got == [
-        frame(Type.HELLO, Hello(obs_dim=3).pack()),
-        frame(
-            Type.OBSERVATION,
-            np.array(OBSERVATION, "<f4").tobytes(),
-            flags=1,
-            rows=1,
-            sequence=1,
-            stamp_ns=7,
-        ),
-    ]
+    head = {"flags": 1, "rows": 1, "sequence": 1, "stamp_ns": 7}
+    observed = frame(Type.OBSERVATION, np.array(OBSERVATION, "<f4").tobytes(), **head)
+    assert got == [frame(Type.HELLO, Hello(obs_dim=3).pack()), observed]
 
 
 def test_an_error_about_one_observation_leaves_the_connection_open() -> None:

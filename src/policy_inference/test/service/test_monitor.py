@@ -47,8 +47,6 @@ EVERY_MS, LOOKS = 32.0, 64
 
 
 class Watch:
-    """A service and what watches it."""
-
     def __init__(self, folder: Path, watched: list[Watched]) -> None:
         def watched_by(model: Model, clock: Clock) -> Monitor:
             model.watched = watched
@@ -85,7 +83,6 @@ def log_lines(caplog: pytest.LogCaptureFixture, *words: str) -> list[str]:
 
 
 def trained(number: int) -> F32:
-    """Return an observation as in training."""
     noise = np.random.default_rng(number).standard_normal(OBS_DIM)
     values: F32 = (MEAN + DIVISOR * noise).astype(np.float32)
     return values
@@ -174,8 +171,6 @@ FAST_NS, SLOW_NS = 800_000, 2_000_000
 
 
 class WatchedDrift:
-    """A drift and seconds of inferences of one duration."""
-
     def __init__(self, machine: Machine | None = None, rate_hz: float = 50.0) -> None:
         self.drift = LatencyDrift(rate_hz, machine)
 

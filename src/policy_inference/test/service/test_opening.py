@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from onnx import helper
 
 from policy_core.bundle.load import PUBLIC_KEY_VARIABLE
@@ -18,6 +16,7 @@ from policy_core.errors import BackendError, BundleError, PolicyError
 from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
 from policy_inference.testing.models import save, save_linear, save_recurrent, save_sum, weights
 from testkit.chunk_bundles import write_chunk_bundle
+from testkit.store import make_keys
 from testkit.wording import check_wording, refusal
 
 from ..nodes.bundles import write_bundle, write_version
@@ -73,12 +72,7 @@ def test_model_that_computes_something_else_than_the_golden_rows_is_named(
 
 
 def test_unsigned_bundle_refused_where_a_key_is_given(open_request: Any, tmp_path: Path) -> None:
-    key = tmp_path / "public.pem"
-    key.write_bytes(
-        Ed25519PrivateKey.generate()
-        .public_key()
-        .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
+    _, key = make_keys(tmp_path, "public")
     with refusal(BundleError):
         open_request(bundle=str(write_bundle(tmp_path / "bundle")), public_key=str(key))
 

@@ -105,7 +105,6 @@ def test_a_hello_that_does_not_fit_is_refused(service: Service, hello: Hello, co
 _ROW = random_observation().tobytes()
 _HELLO = Hello().pack()
 
-
 NO_HELLO = [
     _ROW,
     frame(Type.OBSERVATION, _ROW, rows=1),

@@ -40,9 +40,8 @@ def input_of(model: Any, name: str = "obs") -> list[float]:
 def test_observation_reaches_the_model_as_its_scaling_asks_for(
     tmp_path: Path, scaling: ObservationScaling, reaches: list[float]
 ) -> None:
-    contract = observed(
-        TERMS, clip=4.0, normalisation={"file": "stats.npz", "sha256": "0" * 64, "clip": 2.0}
-    )
+    normalisation = {"file": "stats.npz", "sha256": "0" * 64, "clip": 2.0}
+    contract = observed(TERMS, clip=4.0, normalisation=normalisation)
     statistics = np.array([1.0, 1.0, 0.0]), np.array([2.0, 0.5, 1.0])
     model = serve_file(contract, save_linear(tmp_path / "m.onnx", 3, 3), {"obs": statistics})
     answer = ask_alone(model, session_of(model, scaling=scaling), [9.0, 1.5, -9.0])
@@ -53,12 +52,8 @@ def test_observation_reaches_the_model_as_its_scaling_asks_for(
 def test_joints_are_called_as_the_robot_does_and_another_output_is_not_observed(
     tmp_path: Path,
 ) -> None:
-    contract = contract_of(
-        {
-            "observations": {"obs": {"terms": TERMS}},
-            "joints.robot_names": {"[hk].*": "{name}_joint"},
-        }
-    )
+    renamed = {"joints.robot_names": {"[hk].*": "{name}_joint"}}
+    contract = contract_of({"observations": {"obs": {"terms": TERMS}}, **renamed})
     model = serve_file(contract, save_linear(tmp_path / "m.onnx", 3, 3))
     assert model.joints == ("hip_joint", "knee_joint", "ankle")
     with refusal(BundleError):
@@ -96,12 +91,8 @@ def test_physical_observation_becomes_what_the_node_makes_of_the_same_values(
     ]
     if history.get("layout") == "per_term":
         plain[1]["history_length"] = 1
-    contract = observed(
-        [term | scale for term, scale in zip(plain, scales, strict=True)],
-        history=history,
-        order=order,
-        clip=0.9,
-    )
+    terms = [term | scale for term, scale in zip(plain, scales, strict=True)]
+    contract = observed(terms, history=history, order=order, clip=0.9)
     unscaled = observed(plain, history=history)
     size = contract.model.inputs["obs"].shape[1]
     state, (si, expected) = RobotState(contract), np.zeros((2, size))
@@ -124,18 +115,12 @@ def test_physical_observation_becomes_what_the_node_makes_of_the_same_values(
 def test_several_inputs_take_their_parts_of_the_observation_in_the_contracts_order(
     tmp_path: Path,
 ) -> None:
-    contract = contract_of(
-        {
-            "observations": {
-                "second": {"terms": [{"term": "base_ang_vel"}]},
-                "first": {"terms": [{"term": "projected_gravity"}]},
-            },
-            "model.inputs.first": {"shape": [1, 3], "dtype": "float16"},
-        }
-    )
-    model = serve_file(
-        contract, save_sum(tmp_path / "m.onnx", {"first": "float16", "second": "float32"}, 3)
-    )
+    terms = {"second": "base_ang_vel", "first": "projected_gravity"}
+    observations = {name: {"terms": [{"term": term}]} for name, term in terms.items()}
+    first = {"model.inputs.first": {"shape": [1, 3], "dtype": "float16"}}
+    contract = contract_of({"observations": observations, **first})
+    file = save_sum(tmp_path / "m.onnx", {"first": "float16", "second": "float32"}, 3)
+    model = serve_file(contract, file)
     session = session_of(model)
     answer = ask_alone(model, session, [1.0, 2.0, 3.0, 10.0, 20.0, 30.0])
     assert input_of(model, "second") == [1.0, 2.0, 3.0]
@@ -150,24 +135,15 @@ def test_several_inputs_take_their_parts_of_the_observation_in_the_contracts_ord
 
 def acting(kind: str = "position", **term: Any) -> Any:
     """Return a contract whose model of `save_linear` gets three values and drives two joints."""
-    return contract_of(
-        {
-            "observations": {"obs": {"terms": TERMS}},
-            "action.terms": [{"joints": ["ankle", "hip"], "kind": kind, **term}],
-        }
-    )
+    action = {"action.terms": [{"joints": ["ankle", "hip"], "kind": kind, **term}]}
+    return contract_of({"observations": {"obs": {"terms": TERMS}}, **action})
 
 
 def serve_acting(folder: Path, kind: str = "position", **term: Any) -> Any:
     """Serve a model that answers the first two values of the observation."""
     nodes = [helper.make_node("MatMul", ["obs", "w"], ["actions"])]
-    file = save(
-        folder / "m.onnx",
-        nodes,
-        {"obs": (1, 3)},
-        {"actions": (1, 2)},
-        constants={"w": np.eye(3, 2, dtype=np.float32)},
-    )
+    eye = {"w": np.eye(3, 2, dtype=np.float32)}
+    file = save(folder / "m.onnx", nodes, {"obs": (1, 3)}, {"actions": (1, 2)}, constants=eye)
     return serve_file(acting(kind, **term), file)
 
 
@@ -275,13 +251,8 @@ def test_recurrent_state_that_is_no_number_is_not_kept(tmp_path: Path) -> None:
         helper.make_node("Sqrt", ["sum"], ["root"]),
         helper.make_node("Add", ["h_in", "root"], ["h_out"]),
     ]
-    file = save(
-        tmp_path / "m.onnx",
-        nodes,
-        {"obs": (1, 3), "h_in": (1, 1, 2)},
-        {"actions": (1, 3), "h_out": (1, 1, 2)},
-        constants={"all": np.array([0, 1])},
-    )
+    sizes = {"obs": (1, 3), "h_in": (1, 1, 2)}, {"actions": (1, 3), "h_out": (1, 1, 2)}
+    file = save(tmp_path / "m.onnx", nodes, *sizes, constants={"all": np.array([0, 1])})
     model = serve_file(contract, file)
     session = session_of(model)
     ask_alone(model, session, [4, 0, 0])

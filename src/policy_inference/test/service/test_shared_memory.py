@@ -102,7 +102,6 @@ class Client:
         return -header.rows if header.type == Type.ERROR else header.type, payload
 
     def is_answered_as(self, rows: int = 1, seed: int = 0) -> bool:
-        """Return whether an observation gets the model's answer now."""
         values = random_observation(seed, rows)
         self.ask(observation_frame(values))
         kind, payload = self.answer()

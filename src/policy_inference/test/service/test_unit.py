@@ -31,7 +31,6 @@ def unit(tmp_path: Path) -> Path:
 
 
 def output_of(*command: object) -> str:
-    """Run a tool; return what it printed, errors included."""
     done = subprocess.run(
         [*map(str, command)],
         check=False,

@@ -110,29 +110,24 @@ def test_failed_and_not_finite_runs_are_answers_without_a_target() -> None:
     assert_equal_targets(shadowed.answers[5:])
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({"joints.robot_names": {"hip": "neck"}}, id="joints"),
-        pytest.param({"rate_hz": 100}, id="rate"),
-        pytest.param(
-            {"action.terms": [{"joints": ["hip", "knee", "ankle"], "kind": "effort"}]}, id="kind"
-        ),
-        pytest.param({"observations": {"obs": {"terms": [{"term": "base_lin_vel"}]}}}, id="field"),
-        pytest.param(
-            {"observations": {"obs": {"terms": [{"term": "external", "topic": "a", "size": 2}]}}},
-            id="topic",
-        ),
-    ],
-)
-def test_bundle_that_cannot_be_compared_is_refused_with_the_reason(
-    changes: Mapping[str, object],
-) -> None:
+EFFORTS = [{"joints": ["hip", "knee", "ankle"], "kind": "effort"}]
+OTHER_TOPIC = {"terms": [{"term": "external", "topic": "a", "size": 2}]}
+CHANGES: Mapping[str, Mapping[str, object]] = {
+    "joints": {"joints.robot_names": {"hip": "neck"}},
+    "rate": {"rate_hz": 100},
+    "kind": {"action.terms": EFFORTS},
+    "field": {"observations": {"obs": {"terms": [{"term": "base_lin_vel"}]}}},
+    "topic": {"observations": {"obs": OTHER_TOPIC}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_bundle_that_cannot_be_compared_is_refused_with_the_reason(change: str) -> None:
     shadowed = Shadowed()
     state = shadowed.robot.controller.state
     sizes = {name: state[name].size for name in state.slices}
     with refusal(BundleError):
-        require_comparable(shadowed.robot.contract, sizes, bundle_of(contract_of(changes)))
+        require_comparable(shadowed.robot.contract, sizes, bundle_of(contract_of(CHANGES[change])))
     require_comparable(shadowed.robot.contract, sizes, bundle_of(contract_of(PERMUTED)))
 
 

@@ -79,11 +79,8 @@ def test_imu_holds_the_attitude_as_a_rotation_from_body_to_world() -> None:
     about_z = quat_from_rpy(np.array([0.0, 0.0, np.pi / 2]))
     vectors = np.arange(1.0, 4.0), np.arange(4.0, 7.0)
     message = read_message(Imu, ImuTemplate().fill(about_z, *vectors, STAMP_NS))
-    turned, rate, gravity = (
-        message.orientation,
-        message.angular_velocity,
-        message.linear_acceleration,
-    )
+    turned, rate = message.orientation, message.angular_velocity
+    gravity = message.linear_acceleration
     assert message.header.frame_id == "imu_link"
     assert (turned.x, turned.y) == pytest.approx((0.0, 0.0))
     assert (turned.z, turned.w) == pytest.approx((0.5**0.5, 0.5**0.5))
@@ -104,14 +101,10 @@ def test_contact_forces_belong_to_their_feet_and_are_numbers() -> None:
 @pytest.mark.parametrize("rpy", [(0.3, -0.4, 2.5), (-1.0, 1.2, -3.0), (0.0, 0.0, 0.0)])
 def test_quaternion_turns_as_roll_then_pitch_then_yaw(rpy: tuple[float, float, float]) -> None:
     x, y, z, w = quat_from_rpy(np.array(rpy))
-    roll, pitch, yaw = rpy
-    about_x = np.array(
-        [[1, 0, 0], [0, np.cos(roll), -np.sin(roll)], [0, np.sin(roll), np.cos(roll)]]
-    )
-    about_y = np.array(
-        [[np.cos(pitch), 0, np.sin(pitch)], [0, 1, 0], [-np.sin(pitch), 0, np.cos(pitch)]]
-    )
-    about_z = np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
+    (cr, cp, cy), (sr, sp, sy) = np.cos(rpy), np.sin(rpy)
+    about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
+    about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
+    about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
     vector = np.array([x, y, z])
     for axis in np.eye(3):
         turned = axis + 2.0 * np.cross(vector, np.cross(vector, axis) + w * axis)

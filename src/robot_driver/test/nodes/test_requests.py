@@ -12,14 +12,9 @@ from robot_driver.nodes.requests import Gate
 from robot_driver.supervisor import LinkSupervisor
 from testkit.wording import check_wording
 
-COMMAND = WireCommand(
-    sequence=1,
-    mode=0,
-    valid_for_ns=1,
-    values=np.zeros((12, 5)),
-    effort_limit=np.zeros(12),
-    received_ns=0,
-)
+from ..test_holding_arm import arm_wire_command
+
+COMMAND = arm_wire_command(1, 0, np.zeros(3), 0, 1)
 
 
 class Asked:
@@ -75,11 +70,7 @@ def test_second_sender_is_an_obstacle_to_control_alone() -> None:
     gate.take()
     gate.see_senders("")
     gate.take()
-    assert link.requests == [
-        ("follow", COMMAND),
-        ("take", ["a, b"]),
-        ("take", []),
-    ]
+    assert link.requests == [("follow", COMMAND), ("take", ["a, b"]), ("take", [])]
 
 
 def test_estop_pressed_before_there_is_a_link_is_not_forgotten() -> None:

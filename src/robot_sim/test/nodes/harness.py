@@ -42,11 +42,8 @@ class RunningNode:
 
     def make(self, **parameters: object) -> Any:
         """Make the node, which does not run yet."""
-        words = [
-            word
-            for name, value in parameters.items()
-            for word in ("-p", f"{name}:={json.dumps(value)}")
-        ]
+        given = [f"{name}:={json.dumps(value)}" for name, value in parameters.items()]
+        words = [word for each in given for word in ("-p", each)]
         rclpy.init(args=["--ros-args", *words])
         self.listener = Node("listener", use_global_arguments=False)
         self.node = self.new_node()
@@ -67,7 +64,6 @@ class RunningNode:
             self.executor.spin_once(timeout_sec=0.02)
 
     def ends(self) -> None:
-        """Spin until the node has come to its end."""
         self.spin_until(lambda: self._running is not None and not self._running.is_alive(), "end")
 
     def close(self) -> None:
@@ -128,7 +124,6 @@ class Stage(RunningNode):
             raise AssertionError(self.log) from error
 
     def shows(self, time_ns: int) -> None:
-        """Spin until the simulated time is shown."""
         self.until(lambda: self.times_ns[-1:] == [time_ns], f"/clock {time_ns}")
 
     def command(self, time_ns: int, **changes: Any) -> None:
@@ -162,14 +157,10 @@ def standing_command(
     valid_for_ns: int = 100_000_000,
     **changes: Sequence[float],
 ) -> JointCommand:
-    fields: dict[str, Sequence[float]] = {
-        "position": LITE3.standing_rad.tolist(),
-        "velocity": [0.0] * 12,
-        "effort": [0.0] * 12,
-        "stiffness": [100.0] * 12,
-        "damping": [2.5] * 12,
-        "effort_limit": [24.0] * 12,
-    }
+    every = {"velocity": 0.0, "effort": 0.0, "stiffness": 100.0, "damping": 2.5}
+    every["effort_limit"] = 24.0
+    fields: dict[str, Sequence[float]] = {name: [value] * 12 for name, value in every.items()}
+    fields["position"] = LITE3.standing_rad.tolist()
     return JointCommand(
         stamp=stamp(time_ns),
         names=list(names),

@@ -28,8 +28,6 @@ _LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class LedStage(ArmStage):
-    """An arm and its leader."""
-
     def lead(self, **parameters: Any) -> None:
         """Start both in lockstep; parameters of either."""
         self.make(lockstep=True, camera_rate_hz=1.0, **parameters)
@@ -72,7 +70,6 @@ def test_a_leader_that_drives_demonstrates_and_marks_it_and_begins_again_elsewhe
 ) -> None:
     led_arms.lead(seed=7, drive=True)
     led_arms.until(lambda: len(led_arms.marks) == 6, "two demonstrations")
-
     start = led_arms.marks[0]
     assert [(mark.kind, mark.episode) for mark in led_arms.marks] == [
         (kind, episode)
@@ -90,7 +87,6 @@ def test_leader_s_pose_is_what_the_arm_is_sent_with_the_stamp_of_the_arm_s_own(
 ) -> None:
     led_arms.lead(seed=7, drive=True)
     led_arms.until(lambda: len(led_arms.commands) > 20, "commands")
-
     poses = {ns(pose.header.stamp): pose for pose in led_arms.poses}
     command = led_arms.commands[10]
     assert list(poses[ns(command.stamp)].name) == command.names == list(SO101.joint_names)
@@ -113,7 +109,6 @@ def test_each_episode_of_a_recorder_is_a_demonstration_if_it_follows_marks(
         lambda: led_arms.times_ns and led_arms.times_ns[-1] > tick_ns(70), "the arm at home"
     )
     assert {command.mode for command in led_arms.commands} == {JointCommand.MODE_STAND}
-
     for episode in (0, 1):
         seen = len(led_arms.commands)
         recorder.publish(EpisodeMark(kind=EpisodeMark.START, episode=episode))
@@ -127,7 +122,6 @@ def test_each_episode_of_a_recorder_is_a_demonstration_if_it_follows_marks(
         assert np.linalg.norm(np.subtract(led_arms.cubes[-1].data, cube)) > 0.01
         np.testing.assert_allclose(led_arms.joint_states[-1].position, SO101.home_rad, atol=0.03)
         assert JointCommand.MODE_RUN in {command.mode for command in led_arms.commands[seen:]}
-
     assert [mark.kind for mark in led_arms.marks] == [EpisodeMark.START, EpisodeMark.STOP] * 2
     assert led_arms.listener.count_publishers("episode_marks") == 1  # the test's own
     check_wording(*lines_with(led_arms.log, "episode_marks"))
@@ -139,9 +133,7 @@ def test_a_leader_that_does_not_drive_sends_no_commands_and_needs_a_cube(
     led_arms.lead(environment_state=False)
     led_arms.until(lambda: led_arms.poses, "the leader's pose")
     assert led_arms.listener.count_publishers("joint_command") == 1  # the test's own
-
     answer = led_arms.demonstrate()
-
     assert not answer.success
     check_wording(answer.message)
 

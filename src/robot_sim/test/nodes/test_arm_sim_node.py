@@ -74,15 +74,10 @@ class ArmStage(Stage):
 
 
 def arm_message(time_ns: int, position: Array, mode: int) -> JointCommand:
-    """Return a command as a policy node sends it."""
-    fields: dict[str, list[float]] = {
-        "position": position.tolist(),
-        "velocity": [0.0] * 6,
-        "effort": [0.0] * 6,
-        "stiffness": [SO101.servo.stiffness] * 6,
-        "damping": [SO101.servo.damping] * 6,
-        "effort_limit": [SO101.servo.stall_nm] * 6,
-    }
+    servo, fields = SO101.servo, {"position": position.tolist()}
+    same = {"velocity": 0.0, "effort": 0.0, "stiffness": servo.stiffness, "damping": servo.damping}
+    for name, value in {**same, "effort_limit": servo.stall_nm}.items():
+        fields[name] = [value] * 6
     return JointCommand(
         stamp=stamp(time_ns),
         names=list(SO101.joint_names),
@@ -109,10 +104,9 @@ def test_ticks_are_a_thirtieth_of_a_second_and_sensors_carry_their_times(
         simulated_arm.answer(tick)
     simulated_arm.shows(tick_ns(4))
     simulated_arm.until(lambda: len({*stamps_ns(simulated_arm.images["wrist"])}) >= 4, "the images")
-    assert sorted(set(stamps_ns(simulated_arm.joint_states))) == [
-        tick_ns(tick) for tick in range(5)
-    ]
-    assert set(stamps_ns(simulated_arm.images["front"])) <= {tick_ns(tick) for tick in range(5)}
+    ticks = {tick_ns(tick) for tick in range(5)}
+    assert set(stamps_ns(simulated_arm.joint_states)) == ticks
+    assert set(stamps_ns(simulated_arm.images["front"])) <= ticks
     assert simulated_arm.joint_states[-1].name == list(SO101.joint_names)
     np.testing.assert_allclose(
         simulated_arm.cubes[-1].data, simulated_arm.node.world.sense().cube_world, atol=1e-4
@@ -177,12 +171,7 @@ def test_an_episode_succeeds_where_the_arm_reaches_and_the_next_cube_lies_elsewh
 
 
 @pytest.mark.parametrize(
-    ("parameter", "value"),
-    [
-        ("rate_hz", 31.0),
-        ("image_width", 4000),
-        ("joint_order", ["gripper"]),
-    ],
+    ("parameter", "value"), [("rate_hz", 31.0), ("image_width", 4000), ("joint_order", ["gripper"])]
 )
 def test_parameters_that_do_not_fit_are_refused(
     simulated_arm: ArmStage, parameter: str, value: object

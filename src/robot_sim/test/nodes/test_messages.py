@@ -29,6 +29,7 @@ from testkit.wording import refusal
 from .harness import standing_command
 
 pytestmark = pytest.mark.ros
+ALL = LITE3.joint_names
 STAMP = to_time(12_345_678_901)
 
 
@@ -60,11 +61,7 @@ def test_joint_state_gives_values_in_the_order_of_its_names(numbered_sensors: Se
 
 @pytest.mark.parametrize(
     "order",
-    [
-        LITE3.joint_names[:-1],
-        (*LITE3.joint_names[:-1], "tail"),
-        (*LITE3.joint_names, LITE3.joint_names[0]),
-    ],
+    [ALL[:-1], (*ALL[:-1], "tail"), (*ALL, ALL[0])],
 )
 def test_joint_order_must_name_each_joint_once(order: tuple[str, ...]) -> None:
     with refusal(SimError):

@@ -63,7 +63,6 @@ def test_a_bus_a_calibration_images_and_the_truth_come_from_one_arm(
     )
     so101_stage.begin()
     so101_stage.until(lambda: images and truth, "images and joints")
-
     arm = json.loads((tmp_path / "arm" / "follower.json").read_text())
     pan, at_rad = arm["shoulder_pan"], truth[-1].position[0]
     ticks = read_servo_position(tmp_path / "arm" / "port", pan["id"])
@@ -74,7 +73,6 @@ def test_a_bus_a_calibration_images_and_the_truth_come_from_one_arm(
 
 def test_faults_are_switched_while_it_runs(so101_stage: EmulatorStage, tmp_path: Path) -> None:
     so101_stage.run(folder=str(tmp_path))
-
     assert so101_stage.set("faults", ["silent:gripper"]) == ""
     check_wording(so101_stage.set("faults", ["silent:toe"]))
     check_wording(so101_stage.set("servos", "dynamixel"))

@@ -31,7 +31,6 @@ def bpu_board(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def open_file() -> Iterator[Callable[..., BackendBase]]:
-    """Open a file in this process; it is closed at the end."""
     with ExitStack() as stack:
 
         def apply(

@@ -231,43 +231,27 @@ HALF = {"obs": {"dtype": "float16"}, "actions": {"dtype": "float16"}}
 PADDED = {"actions": {"memory": [1, 4, 1, 16]}}
 COUNT, SMALL, DOUBLING = [0, 1, 2, 3, 4], [-2, -1, 0, 1, 2], [1, 2, 4, 8, 16]
 HBM_RUNS, PYEASY_RUNS = RUNTIMES
+PADDED_TOO = {"obs": {"memory": [1, 8, 1, 16]}, **PADDED}
+LAST = {"obs": {"shape": [1, 1, 1, 5], "layout": "NHWC"}}
+RUNS: dict[str, tuple[Any, Any, Any, float]] = {
+    # The runtime, what its tensors are, the observation, the tolerance.
+    "four axes": (HBM_RUNS, {}, COUNT, 0),
+    "four axes, pyeasy": (PYEASY_RUNS, {}, COUNT, 0),
+    "scale of each channel": (HBM_RUNS, CHANNELS, DOUBLING, 3e-4),
+    "scale of each channel, pyeasy": (PYEASY_RUNS, CHANNELS, DOUBLING, 3e-4),
+    "zero points": (HBM_RUNS, ZERO_POINTS, SMALL, 1e-3),
+    "float16": (HBM_RUNS, HALF, [0.1, 0.2, 0.3, 0.4, 0.5], 1e-3),
+    "padding": (HBM_RUNS, PADDED, COUNT, 0),
+    "padding, pyeasy": (PYEASY_RUNS, PADDED_TOO, COUNT, 0),
+    "vector in the last axis": (PYEASY_RUNS, LAST, COUNT, 0),
+}
 
 
-@pytest.mark.parametrize(
-    ("runtime", "special", "obs", "atol"),
-    [
-        pytest.param(HBM_RUNS, {}, COUNT, 0, id="four axes"),
-        pytest.param(PYEASY_RUNS, {}, COUNT, 0, id="four axes, pyeasy"),
-        pytest.param(HBM_RUNS, CHANNELS, DOUBLING, 3e-4, id="scale of each channel"),
-        pytest.param(PYEASY_RUNS, CHANNELS, DOUBLING, 3e-4, id="scale of each channel, pyeasy"),
-        pytest.param(HBM_RUNS, ZERO_POINTS, SMALL, 1e-3, id="zero points"),
-        pytest.param(HBM_RUNS, HALF, [0.1, 0.2, 0.3, 0.4, 0.5], 1e-3, id="float16"),
-        pytest.param(HBM_RUNS, PADDED, COUNT, 0, id="padding"),
-        pytest.param(
-            PYEASY_RUNS,
-            {"obs": {"memory": [1, 8, 1, 16]}, **PADDED},
-            COUNT,
-            0,
-            id="padding, pyeasy",
-        ),
-        pytest.param(
-            PYEASY_RUNS,
-            {"obs": {"shape": [1, 1, 1, 5], "layout": "NHWC"}},
-            COUNT,
-            0,
-            id="vector in the last axis",
-        ),
-    ],
-)
+@pytest.mark.parametrize("run", RUNS)
 def test_tensors_of_the_runtime_are_the_vectors_of_the_contract(
-    open_file: Open,
-    linear: Path,
-    runtime: tuple[type[BackendBase], str],
-    special: dict[str, dict[str, Any]],
-    obs: list[float],
-    atol: float,
+    open_file: Open, linear: Path, run: str
 ) -> None:
-    cls, suffix = runtime
+    (cls, suffix), special, obs, atol = RUNS[run]
     backend = open_file(compiled_for_bpu(linear, suffix, tensors=special), cls=cls)
     found = ran(backend, obs=obs)["actions"]
     expected = reference(linear, {"obs": np.array([obs], np.float32)})["actions"]

@@ -36,28 +36,13 @@ _TEXTS = {
     "cudaErrorStreamCaptureInvalidated": "operation failed due to a previous error during capture",
 }
 
-
-_WITHOUT_VALUE = {
-    "cudaFree",
-    "cudaFreeHost",
-    "cudaGetLastError",
-    "cudaGraphDestroy",
-    "cudaGraphExecDestroy",
-    "cudaGraphLaunch",
-    "cudaMemcpyAsync",
-    "cudaSetDevice",
-    "cudaStreamBeginCapture",
-    "cudaStreamDestroy",
-    "cudaStreamSynchronize",
-}
-_ALWAYS_WORK = {
-    "cudaDriverGetVersion",
-    "cudaRuntimeGetVersion",
-    "cudaGetErrorString",
-    "cudaGetLastError",
-}
-
-
+_SILENT = (
+    "Free FreeHost GetLastError GraphDestroy GraphExecDestroy GraphLaunch MemcpyAsync SetDevice "
+    "StreamBeginCapture StreamDestroy StreamSynchronize"
+)
+_WITHOUT_VALUE = {f"cuda{name}" for name in _SILENT.split()}
+_ANY_TIME = "DriverGetVersion RuntimeGetVersion GetErrorString GetLastError"
+_ALWAYS_WORK = {f"cuda{name}" for name in _ANY_TIME.split()}
 _WORK_FIRST = {"cudaStreamEndCapture"}
 """A recording has ended also where that is an error."""
 

@@ -47,8 +47,6 @@ class Dims:
 
 @dataclass
 class Network:
-    """A network definition."""
-
     flavour: Flavour
     gpu: Gpu
     explicit_batch: bool

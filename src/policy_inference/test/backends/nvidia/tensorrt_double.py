@@ -120,8 +120,6 @@ class Profile:
 
 
 class Config:
-    """A builder's configuration."""
-
     def __init__(self) -> None:
         self.flags: set[int] = {20}
         self.profiles: list[Profile] = []

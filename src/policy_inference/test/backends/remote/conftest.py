@@ -16,7 +16,6 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_succeeds(backend: BackendBase) -> bool:
-    """Return whether a run succeeds now."""
     try:
         backend.run()
     except BackendError:

@@ -94,7 +94,6 @@ def closed(specs: list[TensorSpec]) -> list[TensorSpec]:
 
 
 def write_rows(onnx: Path, file: Path, model: OipModel) -> Path:
-    """Write the artifact of an ONNX file."""
     session, rng = onnxruntime.InferenceSession(str(onnx)), np.random.default_rng(7)
     inputs, outputs = ([*specs] for specs in OnnxBackend.tensors(onnx))
     rows: list[dict[str, Tensor]] = []

@@ -24,7 +24,7 @@ from policy_inference.backends.remote.oip_model import OipModel
 from policy_inference.open_inference import SERVICE, message_classes
 from policy_inference.service.credentials import read_certificate
 from policy_inference.service.open_inference_server import GraphService, OpenInferenceServer
-from policy_inference.testing.models import save_linear
+from policy_inference.testing.models import save_linear, weights
 from testkit.waiting import until
 from testkit.wording import check_wording, refusal
 
@@ -151,7 +151,6 @@ def test_options_that_make_no_sense_are_refused(
 
 @pytest.fixture
 def serve_here(onnx: Path) -> Iterator[Callable[..., OpenInferenceServer]]:
-    """Serve the linear model in this process."""
     with ExitStack() as stack:
 
         def apply(**changed: Any) -> OpenInferenceServer:
@@ -193,9 +192,9 @@ def test_certificates_and_token_are_checked(
 class OddServer:
     """A server that answers what a test wants: `change` gets the request and the right answer."""
 
-    def __init__(self, weights: Any) -> None:
+    def __init__(self, matrix: Any) -> None:
         self.change: Callable[[Any, Any], None] = lambda request, answer: None
-        self._classes, self._weights = message_classes(), weights
+        self._classes, self._matrix = message_classes(), matrix
         self._server = grpc.server(ThreadPoolExecutor(2))
         handlers = {
             method: grpc.unary_unary_rpc_method_handler(
@@ -240,20 +239,14 @@ class OddServer:
             model_name="tiny", model_version="1", id=request.id
         )
         answer.outputs.add(name="actions", datatype="FP32", shape=[1, 3])
-        answer.raw_output_contents.append((obs @ self._weights).astype(np.float32).tobytes())
+        answer.raw_output_contents.append((obs @ self._matrix).astype(np.float32).tobytes())
         self.change(request, answer)
         return answer
 
 
 @pytest.fixture
-def odd(onnx: Path) -> Iterator[OddServer]:
-    with closing(OnnxBackend(onnx, [OBS], [ACTIONS])) as reference:
-        weights = []
-        for row in np.eye(5, dtype=np.float32):
-            reference.inputs["obs"][:] = row
-            reference.run()
-            weights.append(reference.outputs["actions"][0].copy())
-    with closing(OddServer(np.stack(weights))) as server:
+def odd() -> Iterator[OddServer]:
+    with closing(OddServer(weights(5, 3))) as server:
         yield server
 
 

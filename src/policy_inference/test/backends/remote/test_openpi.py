@@ -148,35 +148,28 @@ def test_api_key_is_sent_unless_it_is_to_another_machine_without_tls(
         open_openpi(endpoint="ws://192.0.2.1:8000", key_file=str(tmp_path / "key"))
 
 
-@pytest.mark.parametrize(
-    "policy",
-    [
-        lambda seen: {"actions": np.zeros((STEPS, 3))},
-        lambda seen: "Traceback:\nKeyError: 'observation/wrist'",
-        lambda seen: b"\xc1\xff",
-        lambda seen: (
-            b"\x81\xa7actions\x84\xc4\x0b__ndarray__\xc3\xc4\x04data\xc4\x01."
-            b"\xc4\x05dtype\xa1O\xc4\x05shape\x91\x01"
-        ),
-        lambda seen: b"\xdd\x03\xf0\x00\x00" + b"\x90" * (63 << 20),
-        lambda seen: b"\x91\xdc\x0f\xff" + b"\x90" * 4095,
-        lambda seen: b"\x83\xc4\x0d__npgeneric__\xc3\xc4\x04data\xcd\x01\x2c\xc4\x05dtype\xa2i1",
-    ],
-    ids=[
-        "joints",
-        "error",
-        "not msgpack",
-        "Python objects",
-        "63 MiB of empty lists",
-        "lists",
-        "a number of another size",
-    ],
+PICKLED = (
+    b"\x81\xa7actions\x84\xc4\x0b__ndarray__\xc3\xc4\x04data\xc4\x01."
+    b"\xc4\x05dtype\xa1O\xc4\x05shape\x91\x01"
 )
+GENERIC = b"\x83\xc4\x0d__npgeneric__\xc3\xc4\x04data\xcd\x01\x2c\xc4\x05dtype\xa2i1"
+WRONG: dict[str, Callable[[Any], Any]] = {
+    "joints": lambda seen: {"actions": np.zeros((STEPS, 3))},
+    "error": lambda seen: "Traceback:\nKeyError: 'observation/wrist'",
+    "not msgpack": lambda seen: b"\xc1\xff",
+    "Python objects": lambda seen: PICKLED,
+    "63 MiB of empty lists": lambda seen: b"\xdd\x03\xf0\x00\x00" + b"\x90" * (63 << 20),
+    "lists": lambda seen: b"\x91\xdc\x0f\xff" + b"\x90" * 4095,
+    "a number of another size": lambda seen: GENERIC,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_answer_that_cannot_be_right_is_refused_and_the_next_right_one_is_taken(
-    open_openpi: Open, openpi_server: OpenpiServer, policy: Any
+    open_openpi: Open, openpi_server: OpenpiServer, wrong: str
 ) -> None:
     backend = open_openpi()
-    openpi_server.policy = policy
+    openpi_server.policy = WRONG[wrong]
     with refusal(BackendError):
         backend.run()
     openpi_server.policy = right

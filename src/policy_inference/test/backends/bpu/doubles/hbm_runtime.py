@@ -74,13 +74,11 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
 
     @property
     def model_names(self) -> list[str]:
-        """Of the models."""
         return list(self._models)
 
     def set_scheduling_params(
         self, priority: dict[str, int] | None = None, bpu_cores: dict[str, list[int]] | None = None
     ) -> None:
-        """Set the defaults of all runs."""
         for model, cores in (bpu_cores or {}).items():
             for core in cores:
                 if core not in _CORES:

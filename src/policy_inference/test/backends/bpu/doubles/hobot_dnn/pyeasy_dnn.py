@@ -25,7 +25,6 @@ class pyDNNTensor:  # noqa: N801  # the vendor's name
     """A tensor, with its memory where it is an output."""
 
     def __init__(self, tensor: Tensor, buffer: Any = None) -> None:
-        """Describe it."""
         self.name, self.buffer = tensor.name, buffer
         self.properties = SimpleNamespace(
             tensor_type="TENSOR",
@@ -45,7 +44,6 @@ class Model:
     """A loaded model, which nothing unloads."""
 
     def __init__(self, content: Content) -> None:
-        """Describe it."""
         self.name, self._content = content.name, content
         self.inputs = [pyDNNTensor(tensor) for tensor in content.inputs]
         self.outputs = [
@@ -85,7 +83,6 @@ class Model:
 
 
 def load(model_file: str | list[str]) -> list[Model]:
-    """Load the models of files."""
     assert isinstance(model_file, list)
     try:
         return [Model(Content(file)) for file in model_file]
