@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of ACT as LeRobot lays them out, with random weights of any configuration."""
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import yaml
 from safetensors.numpy import save_file
 
 from model_tools.files.lerobot.checkpoint import read_config
@@ -20,6 +22,13 @@ STATE, OUTSIDE, ACTION = "observation.state", "observation.environment_state", "
 NORMALISER = "policy_preprocessor_step_3_normalizer_processor.safetensors"
 UNNORMALISER = "policy_postprocessor_step_0_unnormalizer_processor.safetensors"
 CAMERAS = {"front": (40, 64), "wrist": (40, 64)}
+_ACT: dict[str, Any] = yaml.safe_load("""
+{chunk_size: 7, n_action_steps: 4, temporal_ensemble_coeff: null, vision_backbone: resnet18,
+ replace_final_stride_with_dilation: false, pre_norm: false, dim_model: 16, n_heads: 2,
+ dim_feedforward: 24, feedforward_activation: relu, n_encoder_layers: 1, n_decoder_layers: 1,
+ use_vae: true, latent_dim: 4, license: null,
+ normalization_mapping: {VISUAL: MEAN_STD, STATE: MEAN_STD, ENV: MIN_MAX, ACTION: MEAN_STD}}
+""")
 _KINDS = {STATE: "STATE", OUTSIDE: "ENV", ACTION: "ACTION"}
 Tensors = dict[str, F32]
 
@@ -46,27 +55,7 @@ def config_of(
         "n_obs_steps": 1,
         "input_features": inputs,
         "output_features": {ACTION: {"type": "ACTION", "shape": [action]}},
-        "chunk_size": 7,
-        "n_action_steps": 4,
-        "temporal_ensemble_coeff": None,
-        "normalization_mapping": {
-            "VISUAL": "MEAN_STD",
-            "STATE": "MEAN_STD",
-            "ENV": "MIN_MAX",
-            "ACTION": "MEAN_STD",
-        },
-        "vision_backbone": "resnet18",
-        "replace_final_stride_with_dilation": False,
-        "pre_norm": False,
-        "dim_model": 16,
-        "n_heads": 2,
-        "dim_feedforward": 24,
-        "feedforward_activation": "relu",
-        "n_encoder_layers": 1,
-        "n_decoder_layers": 1,
-        "use_vae": True,
-        "latent_dim": 4,
-        "license": None,
+        **copy.deepcopy(_ACT),
         **changed,
     }
 

@@ -9,92 +9,60 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import yaml
 from onnx import helper
 
 from policy_inference.testing import models
 from policy_inference.testing.models import Axes
 
-DEPLOY: dict[str, Any] = {
-    "joint_ids_map": [1, 0],
-    "step_dt": 0.02,
-    "stiffness": [20.0, 40.0],
-    "damping": [0.5, 1.5],
-    "default_joint_pos": [0.1, -0.8],
-    "commands": {
-        "base_velocity": {
-            "ranges": {"lin_vel_x": [-1.0, 2.0], "lin_vel_y": [-0.5, 0.5], "ang_vel_z": [-1.5, 1.5]}
-        }
-    },
-    "actions": {
-        "JointPositionAction": {
-            "clip": None,
-            "joint_names": [".*"],
-            "scale": [0.25, 0.5],
-            "offset": [0.1, -0.8],
-            "joint_ids": None,
-        }
-    },
-    "observations": {
-        "base_ang_vel": {
-            "params": {},
-            "clip": [-10, 10],
-            "scale": [0.2, 0.2, 0.2],
-            "history_length": 1,
-        },
-        "velocity_commands": {
-            "params": {},
-            "clip": None,
-            "scale": [1.0, 1.0, 1.0],
-            "history_length": 1,
-        },
-        "joint_pos_rel": {"params": {}, "clip": None, "scale": [1.0, 2.0], "history_length": 1},
-        "last_action": {"params": {}, "clip": None, "scale": [1.0, 1.0], "history_length": 1},
-    },
-}
+DEPLOY: dict[str, Any] = yaml.safe_load("""
+joint_ids_map: [1, 0]
+step_dt: 0.02
+stiffness: [20.0, 40.0]
+damping: [0.5, 1.5]
+default_joint_pos: [0.1, -0.8]
+commands:
+  base_velocity:
+    ranges: {lin_vel_x: [-1.0, 2.0], lin_vel_y: [-0.5, 0.5], ang_vel_z: [-1.5, 1.5]}
+actions:
+  JointPositionAction:
+    {clip: null, joint_names: [.*], scale: [0.25, 0.5], offset: [0.1, -0.8], joint_ids: null}
+observations:
+  base_ang_vel: {params: {}, clip: [-10, 10], scale: [0.2, 0.2, 0.2], history_length: 1}
+  velocity_commands: {params: {}, clip: null, scale: [1.0, 1.0, 1.0], history_length: 1}
+  joint_pos_rel: {params: {}, clip: null, scale: [1.0, 2.0], history_length: 1}
+  last_action: {params: {}, clip: null, scale: [1.0, 1.0], history_length: 1}
+""")
 DEPLOY_WIDTH = 10
 
-DESCRIPTOR: dict[str, Any] = {
-    "actions": [
-        {
-            "full_path": "isaaclab.envs.mdp.actions.joint_actions.JointPositionAction",
-            "joint_names": ["knee", "hip"],
-            "scale": 0.5,
-            "offset": [-0.8, 0.1],
-            "clip": None,
-            "shape": [2],
-        }
-    ],
-    "articulations": {
-        "robot": {
-            "joint_names": ["hip", "knee"],
-            "default_joint_pos": [0.1, -0.8],
-            "default_joint_pos_limits": [[-1.0, 1.0], [-2.0, 0.0]],
-            "default_joint_vel_limits": [20.0, 20.0],
-            "default_joint_effort_limits": [30.0, 40.0],
-            "default_joint_stiffness": [20.0, 30.0],
-            "default_joint_damping": [0.0, 0.0],
-        }
-    },
-    "observations": {
-        "policy": [
-            {
-                "name": "base_ang_vel",
-                "full_path": "isaaclab.envs.mdp.observations.base_ang_vel",
-                "shape": [3],
-                "overloads": {"scale": 0.25, "clip": None, "history_length": 0},
-            },
-            {
-                "name": "joint_pos",
-                "full_path": "isaaclab.envs.mdp.observations.joint_pos_rel",
-                "shape": [2],
-                "joint_names": ["knee", "hip"],
-                "joint_pos_offsets": [-0.8, 0.1],
-                "overloads": {"scale": None, "clip": [-5.0, 5.0], "history_length": 3},
-            },
-        ]
-    },
-    "scene": {"decimation": 4, "dt": 0.02, "physics_dt": 0.005},
-}
+DESCRIPTOR: dict[str, Any] = yaml.safe_load("""
+actions:
+- full_path: isaaclab.envs.mdp.actions.joint_actions.JointPositionAction
+  joint_names: [knee, hip]
+  scale: 0.5
+  offset: [-0.8, 0.1]
+  clip: null
+  shape: [2]
+articulations:
+  robot:
+    {joint_names: [hip, knee], default_joint_pos: [0.1, -0.8],
+     default_joint_pos_limits: [[-1.0, 1.0], [-2.0, 0.0]],
+     default_joint_vel_limits: [20.0, 20.0], default_joint_effort_limits: [30.0, 40.0],
+     default_joint_stiffness: [20.0, 30.0], default_joint_damping: [0.0, 0.0]}
+observations:
+  policy:
+  - name: base_ang_vel
+    full_path: isaaclab.envs.mdp.observations.base_ang_vel
+    shape: [3]
+    overloads: {scale: 0.25, clip: null, history_length: 0}
+  - name: joint_pos
+    full_path: isaaclab.envs.mdp.observations.joint_pos_rel
+    shape: [2]
+    joint_names: [knee, hip]
+    joint_pos_offsets: [-0.8, 0.1]
+    overloads: {scale: null, clip: [-5.0, 5.0], history_length: 3}
+scene: {decimation: 4, dt: 0.02, physics_dt: 0.005}
+""")
 DESCRIPTOR_WIDTH = 9
 
 ENV = """
@@ -155,41 +123,22 @@ spare: *legs
 """
 ENV_WIDTH = 10
 
-LEAPP: dict[str, Any] = {
-    "models": {
-        "policy": {
-            "inputs": [
-                {
-                    "name": "rotation",
-                    "kind": "state/body/rotation",
-                    "shape": [1, 4],
-                    "element_names": [[], ["x", "y", "z", "w"]],
-                },
-                {
-                    "name": "q",
-                    "kind": "state/joint/position",
-                    "shape": [1, 2],
-                    "element_names": [["knee", "hip"]],
-                },
-                {"name": "previous", "shape": [1, 2]},
-            ],
-            "outputs": [
-                {
-                    "name": "targets",
-                    "kind": "target/joint/position",
-                    "shape": [1, 2],
-                    "element_names": [["hip", "knee"]],
-                }
-            ],
-            "parameters": {"model_path": "policy.onnx"},
-        }
-    },
-    "pipeline": {
-        "configs": {"frequency": 100},
-        "outputs": {"policy": ["targets"]},
-        "feedback_connections": {"policy/targets": ["policy/previous"]},
-    },
-}
+LEAPP: dict[str, Any] = yaml.safe_load("""
+models:
+  policy:
+    inputs:
+    - {name: rotation, kind: state/body/rotation, shape: [1, 4],
+       element_names: [[], [x, "y", z, w]]}
+    - {name: q, kind: state/joint/position, shape: [1, 2], element_names: [[knee, hip]]}
+    - {name: previous, shape: [1, 2]}
+    outputs:
+    - {name: targets, kind: target/joint/position, shape: [1, 2], element_names: [[hip, knee]]}
+    parameters: {model_path: policy.onnx}
+pipeline:
+  configs: {frequency: 100}
+  outputs: {policy: [targets]}
+  feedback_connections: {policy/targets: [policy/previous]}
+""")
 
 
 def urdf(*chains: Sequence[str], fixed: Sequence[str] = (), limit: float = 3.0) -> str:

@@ -16,38 +16,21 @@ from .conftest import WriteRobot
 from .small_runs import save_policy, urdf
 
 ROBOT = ["right_hip", "left_hip", "right_wheel", "left_wheel"]
-BASE: dict[str, Any] = {
-    "dt": 0.005,
-    "decimation": 4,
-    "joint_names": ROBOT,
-    "joint_mapping": [0, 1, 2, 3],
-    "default_dof_pos": [9.0, 9.0, 9.0, 9.0],
-    "fixed_kp": [9.0, 9.0, 9.0, 9.0],
-}
-CONFIG: dict[str, Any] = {
-    "model_name": "policy.pt",
-    "num_observations": 21,
-    "num_of_dofs": 4,
-    "observations": ["commands", "ang_vel", "gravity_vec", "dof_pos", "dof_vel", "actions"],
-    "observations_history": [0, 1],
-    "observations_history_priority": "time",
-    "clip_obs": 50.0,
-    "clip_actions_lower": [-8.0, -8.0, -8.0, -8.0],
-    "clip_actions_upper": [9.0, 9.0, 9.0, 9.0],
-    "rl_kp": [20.0, 0.0, 21.0, 0.0],
-    "rl_kd": [0.5, 0.6, 0.7, 0.8],
-    "fixed_kp": [60.0, 0.0, 61.0, 0.0],
-    "fixed_kd": [5.0, 0.1, 5.0, 0.1],
-    "action_scale": [0.125, 5.0, 0.25, 5.0],
-    "wheel_indices": [1, 3],
-    "ang_vel_scale": 0.25,
-    "dof_pos_scale": 2.0,
-    "dof_vel_scale": 0.05,
-    "commands_scale": [2.0, 2.0, 0.5],
-    "torque_limits": [30.0, 10.0, 31.0, 11.0],
-    "default_dof_pos": [0.1, 0.0, -0.2, 0.0],
-    "joint_mapping": [1, 3, 0, 2],
-}
+BASE: dict[str, Any] = yaml.safe_load("""
+{dt: 0.005, decimation: 4, joint_names: [right_hip, left_hip, right_wheel, left_wheel],
+ joint_mapping: [0, 1, 2, 3], default_dof_pos: [9.0, 9.0, 9.0, 9.0], fixed_kp: [9.0, 9.0, 9.0, 9.0]}
+""")
+CONFIG: dict[str, Any] = yaml.safe_load("""
+{model_name: policy.pt, num_observations: 21, num_of_dofs: 4,
+ observations: [commands, ang_vel, gravity_vec, dof_pos, dof_vel, actions],
+ observations_history: [0, 1], observations_history_priority: time, clip_obs: 50.0,
+ clip_actions_lower: [-8.0, -8.0, -8.0, -8.0], clip_actions_upper: [9.0, 9.0, 9.0, 9.0],
+ rl_kp: [20.0, 0.0, 21.0, 0.0], rl_kd: [0.5, 0.6, 0.7, 0.8], fixed_kp: [60.0, 0.0, 61.0, 0.0],
+ fixed_kd: [5.0, 0.1, 5.0, 0.1], action_scale: [0.125, 5.0, 0.25, 5.0], wheel_indices: [1, 3],
+ ang_vel_scale: 0.25, dof_pos_scale: 2.0, dof_vel_scale: 0.05, commands_scale: [2.0, 2.0, 0.5],
+ torque_limits: [30.0, 10.0, 31.0, 11.0], default_dof_pos: [0.1, 0.0, -0.2, 0.0],
+ joint_mapping: [1, 3, 0, 2]}
+""")
 WIDTH = 2 * (9 + 3 * 4)
 
 
