@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Baselines in C: `baselines.c`, compiled here against the sourced ROS 2.
 
-`python -m bench.c_baselines echo|gather|sleep ...` runs one. Python only loads it, because libraries of
-the ROS 2 wheels need symbols of an interpreter.
+`python -m bench.c_baselines echo|gather|sleep ...` runs one. Python only loads it, because the
+libraries of the ROS 2 wheels need symbols of an interpreter.
 """
 
 import ctypes

@@ -251,3 +251,13 @@ def test_the_arm_rests_where_it_was_when_following_ended(bench: MsBench) -> None
     bench.run(0.05)
     assert goal(bench.sent[-1]) == pytest.approx(MEASURED)
     assert bench.phase() is DriverPhase.DAMPING
+
+
+def test_the_arm_rests_where_it_is_when_control_is_taken_again(bench: MsBench) -> None:
+    bench.link.damp("pressed", bench.now_ms * MS)
+    bench.run(0.05)
+    bench.link.release("asked", bench.now_ms * MS)
+    bench.run(1.0)
+    bench.position = MEASURED + np.array([0.0, 0.1, 0.0])
+    bench.take()
+    assert goal(bench.sent[-1]) == pytest.approx(bench.position)

@@ -349,7 +349,7 @@ def test_standing_robot_is_lowered_then_damped_then_given_back(scene: Lockstep) 
     assert scene.robot.active == "ai"
 
 
-@pytest.mark.parametrize("why", ["damped", "state lost", "tilted"])
+@pytest.mark.parametrize("why", ["damped", "state lost", "tilted", "stopped by the remote"])
 def test_robot_that_cannot_be_lowered_is_damped(scene: Lockstep, why: str) -> None:
     scene.stand()
     scene.mode = None
@@ -363,6 +363,8 @@ def test_robot_that_cannot_be_lowered_is_damped(scene: Lockstep, why: str) -> No
         scene.link.damp("the e-stop was pressed", scene.now_ns)
     elif why == "state lost":
         scene.silent = True
+    elif why == "stopped by the remote":
+        the_remote_stops(scene)
     scene.run(0.2)
 
     assert scene.damps
