@@ -274,7 +274,7 @@ class EpisodeFrames:
             )
         raise ToolError(
             f"{self.episode.name}: expected up to {100 * MOST_CLOSED_UP:g} % of the "
-            f"frames missing between others, since motion becomes as much faster, "
+            f"frames missing between others, since the motion becomes faster by that share, "
             f"found {self.closed_up} of {self._moments}: {'; '.join(why)}"
         )
 

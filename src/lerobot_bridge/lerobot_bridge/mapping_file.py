@@ -143,7 +143,9 @@ class _MappingValidator:
                 )
             if source.quantity != "position" and source.type not in (JOINT_STATE, JOINT_COMMAND):
                 self._problem(
-                    f"{key}[{i}].quantity", "position, all that the type has", source.quantity
+                    f"{key}[{i}].quantity",
+                    "position, the only quantity of this type",
+                    source.quantity,
                 )
             for joint in self._known(source) if source.quantity == "velocity" else ():
                 if self._mapping.joints[joint].unit not in ("radians", "degrees"):
@@ -182,7 +184,8 @@ class _MappingValidator:
             if name in of_joints:
                 self._problem(
                     f"{key}.fields.{name}",
-                    "a name that is not a value of a joint, whose unit and limits fields lack",
+                    "a name other than that of a joint's value, "
+                    "since fields have no unit and no limits",
                     name,
                 )
         for name in channel.degrees:
@@ -270,8 +273,8 @@ class _MappingValidator:
             if types.setdefault(channel.topic.lstrip("/"), channel.type) != channel.type:
                 self._problem(
                     f"{key}.type",
-                    f"{types[channel.topic.lstrip('/')]}, as where the "
-                    f"topic {channel.topic} is named first",
+                    f"{types[channel.topic.lstrip('/')]}, as at the "
+                    f"first use of the topic {channel.topic}",
                     channel.type,
                 )
         for name, camera in self._mapping.cameras.items():

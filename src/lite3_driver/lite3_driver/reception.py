@@ -101,7 +101,7 @@ class Lite3Reception(StateReception[Lite3State]):
                 f"no state has come from {settings.host_address} for {self.age_s(now_ns):.1f} "
                 "s: "
                 + (
-                    f"what comes counts as {self.instead}"
+                    f"its frames are rejected as {self.instead}"
                     if self.instead
                     else "is the host's motion program running?"
                 )
@@ -114,9 +114,9 @@ class Lite3Reception(StateReception[Lite3State]):
             )
         place = f"{settings.interface_address}:{settings.state_port}"
         return f"no state has come from {settings.host_address} to {place}: " + (
-            f"what comes counts as {self.instead}"
+            f"its frames are rejected as {self.instead}"
             if self.instead
-            else "the address of this machine and this port belong into the host's network.toml "
+            else "enter this machine's address and this port in the host's network.toml "
             "(docs/lite3.md)"
         )
 

@@ -119,7 +119,7 @@ class Reader {
       return 1;
     }
     if (wire != fixed64 && wire != fixed32) {
-      throw Unsound("protobuf's wire type " + std::to_string(wire) + ", which no ONNX has");
+      throw Unsound("protobuf's wire type " + std::to_string(wire) + ", which ONNX does not use");
     }
     at += wire == fixed64 ? 8 : 4;
     return 1;
@@ -145,7 +145,7 @@ bool is_whole(const std::string& model) {
     const Part part = open.back();
     open.pop_back();
     if (part.depth > deepest) {
-      throw Unsound("more than " + std::to_string(deepest) + " messages in each other");
+      throw Unsound("more than " + std::to_string(deepest) + " levels of nesting");
     }
     const Grammar& grammar = grammars[static_cast<std::size_t>(part.kind)];
     reader.at = part.begin;
@@ -165,7 +165,7 @@ bool is_whole(const std::string& model) {
         if (part.kind != Kind::tensor || tag.is_longer ||
             (number != external_data && number != data_location)) {
           throw Unsound("the field " + std::to_string(number) + " of a " + grammar.name +
-                        ", which no ONNX has that this version knows");
+                        ", which is in no version of ONNX known here");
         }
         if (number == external_data || value != 0) return false;
       }

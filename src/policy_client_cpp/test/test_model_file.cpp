@@ -71,7 +71,7 @@ TEST_CASE("a model takes bounded time, whatever it holds") {
     for (const char field : {'\x32', '\x2A', '\x0A'}) deep = field + number(deep.size()) + deep;
   }
   deep = '\x3A' + number(deep.size()) + deep;
-  CHECK(said_of(deep) == "model.onnx: expected an ONNX model, found more than 100 messages in each other");
+  CHECK(said_of(deep) == "model.onnx: expected an ONNX model, found more than 100 levels of nesting");
 }
 
 TEST_CASE("only a regular file is read, and no pipe is waited for") {

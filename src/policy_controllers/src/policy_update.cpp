@@ -109,7 +109,7 @@ PolicyUpdate::PolicyUpdate(const std::string& plan, policy_core::ReadClock clock
           "expected an orientation, found none (the length of the quaternion is not 1)")),
       velocity_text_(words_.number_of("expected finite numbers, found NaN or infinite ones")),
       chained_text_(words_.number_of("pressed by a chained controller")),
-      damp_text_(words_.number_of("asked for by service")),
+      damp_text_(words_.number_of("requested by service")),
       stop_text_(words_.number_of("the controller is deactivated")),
       kept_text_(words_.number_of("a request kept the policy from ticking")),
       clock_text_(words_.number_of("time ran backwards")) {

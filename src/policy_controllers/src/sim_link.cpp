@@ -123,7 +123,7 @@ std::size_t SimLink::take(void* data, std::size_t size, void* more, std::size_t 
 }
 
 void SimLink::fail_ended() {
-  fail("its process to go on", "that it ended with " + child_.end() + "; see what it wrote above");
+  fail("its process to run", "that it ended with " + child_.end() + "; see its output above");
 }
 
 void SimLink::wait_at_most(std::chrono::milliseconds limit) {

@@ -124,7 +124,7 @@ def _is_whole(model: bytes) -> bool:
     while open_parts:
         message, at, end, depth = open_parts.pop()
         if depth > DEEPEST:
-            raise ValueError(f"more than {DEEPEST} messages in each other")
+            raise ValueError(f"more than {DEEPEST} levels of nesting")
         while at < end:
             fields += 1
             if fields > MOST_FIELDS:
@@ -139,7 +139,7 @@ def _is_whole(model: bytes) -> bool:
             elif number not in message.leaves and number not in message.inside:
                 if message.name != "Tensor" or number not in (_EXTERNAL_DATA, _DATA_LOCATION):
                     raise ValueError(
-                        f"the field {number} of a {message.name}, which no ONNX has "
+                        f"the field {number} of a {message.name}, which ONNX does not use "
                         "that this version knows"
                     )
                 if number == _EXTERNAL_DATA or value:
@@ -162,7 +162,7 @@ def _skip(model: bytes, at: int, wire: int) -> tuple[int, int, int]:
         return at, at + size, 1
     if wire in (_FIXED64, _FIXED32):
         return at, at + (8 if wire == _FIXED64 else 4), 1
-    raise ValueError(f"protobuf's wire type {wire}, which no ONNX has")
+    raise ValueError(f"protobuf's wire type {wire}, which ONNX does not use")
 
 
 def _varint(model: bytes, at: int) -> tuple[int, int]:

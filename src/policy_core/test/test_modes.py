@@ -200,7 +200,7 @@ def test_a_driver_that_stopped_while_nothing_moved_is_nothing_to_a_later_motion(
     idle: Robot,
 ) -> None:
     idle.tick()
-    idle.controller.driver_stopped("DAMPING, asked for by service")
+    idle.controller.driver_stopped("DAMPING, requested by service")
     idle.tick()
     assert idle.reason == "started"
     idle.run()

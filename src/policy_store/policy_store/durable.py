@@ -43,7 +43,7 @@ def writing(root: Path) -> Iterator[None]:
             ) from error
         if error.errno in _NO_ROOM:
             raise PolicyError(
-                f"{root}: expected room to write, found: {error.strerror}; nothing was changed; "
+                f"{root}: expected free space, found: {error.strerror}; nothing was changed; "
                 "`policy_store prune` removes old versions"
             ) from error
         raise

@@ -223,7 +223,7 @@ class Link(Generic[StateT]):
             return f"it is found out whether {self._robot.host} obeys"
         latch, mode = self._follower.latch, rest_mode_name(self._figures)
         later = f"; {self._later_fault}" if self._later_fault else ""
-        return f"{latch}{later}; a command in {mode} is waited for"
+        return f"{latch}{later}; waiting for a command in {mode}"
 
     @property
     def answers_wait(self) -> bool:

@@ -244,7 +244,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         found = [*named[:_SHOWN], *more]
         return [
             f"another publisher on {wire.TOPIC_NAMES[RobotTopic.LOWCMD]} ({', '.join(found)}): "
-            "end it; one that was killed is forgotten after some 20 s"
+            "end it; one that was killed stays listed for about 20 s"
         ]
 
     def _motor_problems(self) -> list[str]:

@@ -408,7 +408,7 @@ class Twin:
         acts: Mapping[str, Callable[[], Any]] = {
             "stand": requests.stand if requests else controller.stand,
             "run": controller.run,
-            "damp": lambda: controller.damp("asked for by service"),
+            "damp": lambda: controller.damp("requested by service"),
             "reset": controller.reset,
             "estop": lambda: controller.estop("pressed by service"),
             "chained estop": lambda: controller.estop("pressed by a chained controller"),

@@ -146,7 +146,7 @@ class RecordingSession:
 
     def stop(self, now_ns: int) -> str:
         number = self._require_running(now_ns)
-        wrong = self._end(now_ns, "stop was asked for")
+        wrong = self._end(now_ns, "stop was requested")
         self._after(now_ns, goes_on=self.course.auto)
         return "\n".join([f"episode {number} is over and being written; {self._outlook()}", *wrong])
 
@@ -173,7 +173,7 @@ class RecordingSession:
         if not self._running:
             return self.start(now_ns)
         number = self.number
-        wrong = self._end(now_ns, "next was asked for")
+        wrong = self._end(now_ns, "next was requested")
         self._after(now_ns, goes_on=True)
         return "\n".join([f"episode {number} is over and being written; {self._outlook()}", *wrong])
 
@@ -238,7 +238,7 @@ class RecordingSession:
             driven = running.spans or self._driving
             if self.signalled and running.success is None and not driven:
                 self.judge(False, now_ns)
-            self._end(now_ns, "its time was over")
+            self._end(now_ns, "its time was up")
             self._after(now_ns, goes_on=self.course.auto)
         elif self.state in (State.WARM_UP, State.RESET):
             self.waits_for = self._host.obstacle(now_ns)
@@ -281,8 +281,10 @@ class RecordingSession:
         if 0 <= step_ns <= _LEAP_NS:
             return
         if self._running:
-            how = "back" if step_ns < 0 else "on at once"
-            self._end(before_ns, f"the clock went {how} by {abs(step_ns) * 1e-9:.3f} s", fault=True)
+            how = "back" if step_ns < 0 else "forward"
+            self._end(
+                before_ns, f"the clock jumped {how} by {abs(step_ns) * 1e-9:.3f} s", fault=True
+            )
             self._after(now_ns, goes_on=self.course.auto)
         else:
             self._until_ns += step_ns

@@ -210,4 +210,4 @@ def _widened(tensor: Mapping[str, Any]) -> Tensor:
 
 
 def _wrong(path: Path, error: Exception) -> ToolError:
-    return ToolError(f"{path}: expected a whole safetensors file, found {error}")
+    return ToolError(f"{path}: expected a complete safetensors file, found {error}")

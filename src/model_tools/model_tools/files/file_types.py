@@ -108,6 +108,6 @@ def refuse_checkpoint(path: Path, file: IO[bytes]) -> None:
         ]
     )
     raise ToolError(
-        f"{path}: expected an ONNX model, found {kind}; this makes one of it, with the "
+        f"{path}: expected an ONNX model, found {kind}; convert it, with the "
         f"sizes of its layers in network.yaml: {command}"
     )

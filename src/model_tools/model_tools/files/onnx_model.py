@@ -219,5 +219,5 @@ def _tensor(path: Path, info: Any) -> ModelTensor:
 
 def _damaged(path: Path, found: str) -> ToolError:
     return ToolError(
-        f"{path}: expected a whole ONNX model of tensors, found {found}; copy or export it again"
+        f"{path}: expected a complete ONNX model of tensors, found {found}; copy or export it again"
     )

@@ -390,6 +390,9 @@ def _parsed(text: str) -> Iterator[Sample]:
 
 
 def _fetch(url: str, largest_bytes: int) -> bytes:
+    if not url.startswith(("http://", "https://")):
+        raise NoAnswerError(f"{url}: expected a URL such as http://robot:9090, found no http://")
+
     def get() -> bytes:
         with exchange("GET", url, timeout_s=_WITHIN_S) as answer:
             if answer.status == 200:

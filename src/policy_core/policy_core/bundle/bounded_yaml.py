@@ -76,7 +76,7 @@ class StrictLoader(yaml.SafeLoader):
         if self._values > MOST_VALUES:
             raise _error(f"more than {MOST_VALUES} values, aliases expanded", event)
         if self._depth > DEEPEST:
-            raise _error(f"more than {DEEPEST} values in each other", event)
+            raise _error(f"more than {DEEPEST} levels of nesting", event)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Return the value of a node; raise an error with the line if it cannot be constructed."""

@@ -162,7 +162,7 @@ def _unit(quat_wxyz: F64, reader: Reader) -> F64:
         reader.problem(
             "body_quat_w",
             "unit quaternions w, x, y, z",
-            Found(f"one of the length {length[wrong[0]]:.3g} in frame {wrong[0]}"),
+            Found(f"one of length {length[wrong[0]]:.3g} in frame {wrong[0]}"),
         )
         return quat_wxyz
     return np.roll(quat_wxyz / length[:, None], -1, axis=1)

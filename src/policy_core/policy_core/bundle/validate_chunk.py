@@ -423,7 +423,7 @@ class _ChunkValidator(BodyValidator):
                 self.expect(
                     target == other,
                     f"{key}.{backend}.target",
-                    f"{other}, as of the other graphs",
+                    f"{other}, as in the other graphs",
                     target,
                 )
         self.reports(contract.reports, first)

@@ -7,8 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-
-import psutil
+from typing import Any
 
 from policy_inference.machine.machine import Machine, number_in
 
@@ -50,19 +49,21 @@ class Host:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._times = psutil.cpu_times()
+        self._times: Any = None
 
     def read(self) -> Mapping[str, str]:
         """Return load since the last call, memory and temperature, with the unit in the key."""
+        import psutil  # only now: a node's start does not wait for it
+
+        # psutil.cpu_percent counts since the last call in this thread, also by other code.
+        before, self._times = self._times, psutil.cpu_times()
         return {
-            **self._load(),
+            **(self._load(before) if before else {}),
             "memory_available_mib": f"{psutil.virtual_memory().available / 2**20:.0f}",
             **temperature_values(self._machine, "cpu", "cpu", "soc", "x86_pkg"),
         }
 
-    def _load(self) -> dict[str, str]:
-        # psutil.cpu_percent counts since the last call in this thread, also by other code.
-        before, self._times = self._times, psutil.cpu_times()
+    def _load(self, before: Any) -> dict[str, str]:
         spent = [now - then for now, then in zip(self._times, before, strict=True)]
         total = sum(spent[:_GUESTS])
         idle = self._times.idle - before.idle + self._times.iowait - before.iowait

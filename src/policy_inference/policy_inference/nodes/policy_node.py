@@ -298,7 +298,7 @@ class PolicyNode(LifecycleBase):
     def _create_requests(self, values: Mapping[str, Any]) -> None:
         between_ticks: dict[str, Callable[[], Mode | None]] = {
             "stand": self._stand,
-            "damp": lambda: self.controller.damp("asked for by service"),
+            "damp": lambda: self.controller.damp("requested by service"),
             "reset": lambda: self.controller.reset(),
             **(self._takeover_requests() if "takeover" in values else {}),
         }
@@ -463,7 +463,7 @@ class PolicyNode(LifecycleBase):
         return (
             f"{count} nodes are named {self.get_fully_qualified_name()}, expected this one "
             "alone: each request reaches all of them; give the others another name or "
-            "namespace; one that was killed is forgotten after some 20 s"
+            "namespace; one that was killed stays listed for about 20 s"
         )
 
     def _senders_problem(self) -> str:

@@ -106,7 +106,7 @@ def judged(
         rails = _power(rate.load.series())
         checks += rails
         if not rails:
-            left_out.append("power: this machine does not tell it")
+            left_out.append("power: this machine does not report it")
     return SelfTestVerdict(checks=tuple(checks), missing=tuple(missing), left_out=tuple(left_out))
 
 

@@ -148,6 +148,7 @@ def test_load_is_that_since_the_last_reading(
     host_machine = machine(tmp_path, FILES)
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "proc"))
     host = Host(host_machine)
+    assert "cpu_load_percent" not in host.read()
     # 40 ticks more, 10 of them idle or waiting for a disk.
     machine(tmp_path, {"/proc/stat": "cpu  130 0 100 705 105 0 0 0 20 0"})
     assert host.read() == {

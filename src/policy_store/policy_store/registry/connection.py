@@ -356,5 +356,5 @@ def _network_errors(url: str) -> Iterator[None]:
 def _unavailable(url: str, error: Exception) -> UnavailableError:
     found = str(error) or type(error).__name__
     return UnavailableError(
-        f"{url}: expected an answer, found: {found[:200]}; check network, proxy and registry"
+        f"{url}: expected an answer, found: {found[:200]}; check network, proxy and server"
     )

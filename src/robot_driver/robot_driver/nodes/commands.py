@@ -125,7 +125,7 @@ class CommandTopic:
             return ""
         return (
             f"{len(names)} publishers on {TOPIC} ({', '.join(names)}), expected one; stop "
-            "the others; one that was killed is forgotten after some 20 s"
+            "the others; one that was killed stays listed for about 20 s"
         )
 
     def fit_problem(self) -> str:

@@ -270,7 +270,7 @@ class DriverNode(LifecycleBase):
             response.message = "the node is not active; activate it first"
             return response
         phase = self._status.phase
-        if self._link.damp("asked for by service"):
+        if self._link.damp("requested by service"):
             response.success = phase is not DriverPhase.LISTENING
             response.message = _DAMPED[phase].format(
                 rest="damp" if self._figures.rest_mode == MODE_DAMP else "hold",

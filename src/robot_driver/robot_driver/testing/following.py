@@ -114,7 +114,7 @@ class FollowingConformance(DriverFixtures):
         in_control.follows()
         response = in_control.ask("damp")
         assert response.success, response.message
-        in_control.rests("asked for by service")
+        in_control.rests("requested by service")
         self._nothing_ends_the_rest(in_control)
         in_control.follows()
 

@@ -230,7 +230,7 @@ def _require_harmless(path: Path) -> None:
 
 def _broken(path: Path, found: str) -> ToolError:
     return ToolError(
-        f"{path}: expected a whole rosbag2 recording, found a broken one ({found}); `ros2 bag "
+        f"{path}: expected a complete rosbag2 recording, found a damaged one ({found}); `ros2 bag "
         "reindex` or `mcap recover` may save what is left"
     )
 

@@ -147,7 +147,7 @@ def _only(
     remedy = f"; it may be --topic {name}={' or '.join(alike)}" if alike else ""
     raise ToolError(
         f"{bag.path}: expected messages of the input {name} ({' or '.join(types)}), "
-        f"found those of {', '.join(recorded) or 'no topic'}{remedy}"
+        f"found {'those of ' + ', '.join(recorded) if recorded else 'none on any topic'}{remedy}"
     )
 
 

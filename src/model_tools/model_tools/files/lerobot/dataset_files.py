@@ -37,7 +37,7 @@ def opened(file: Path) -> Iterator[Any]:
             yield parquet
     except (pa.ArrowException, OSError) as error:
         raise ToolError(
-            f"{file}: expected a whole Parquet file, found: {first_line(error)}; copy "
+            f"{file}: expected a complete Parquet file, found: {first_line(error)}; copy "
             "it again, or end its recording with finalize(), which writes the footer"
         ) from error
 
@@ -169,5 +169,5 @@ def _opened(file: Path) -> Iterator[tuple[Any, Any]]:
             yield container, stream
     except av.FFmpegError as error:
         raise ToolError(
-            f"{file}: expected a whole video, found: {error.strerror}; copy it again"
+            f"{file}: expected a complete video, found: {error.strerror}; copy it again"
         ) from error

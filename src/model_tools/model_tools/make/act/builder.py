@@ -160,7 +160,7 @@ class Weights:
         if found is None:
             raise ToolError(
                 f"{place}: expected a tensor {list(shape)}, as config.json says, found "
-                "none; the two files do not belong together, or the file is not whole"
+                "none; the two files do not belong together, or the file is incomplete"
             )
         if found.shape != shape:
             raise ToolError(
@@ -202,7 +202,7 @@ class Weights:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             raise ToolError(
                 f"{self._file}: expected the tensors of the network in config.json, "
-                f"found besides {', '.join(left[:3])}{more}; the two files do not "
+                f"found also {', '.join(left[:3])}{more}; the two files do not "
                 "belong together"
             )
 

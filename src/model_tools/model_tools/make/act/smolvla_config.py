@@ -123,8 +123,8 @@ def read_smolvla_config(config: Config, language: Language) -> SmolvlaConfig:
     folder = config.file.parent
     if (folder / _ADAPTER).is_file():
         raise ToolError(
-            f"{folder / _ADAPTER}: expected the weights of a whole policy, found an adapter (LoRA);"
-            " merge it with peft's merge_and_unload and save the policy again"
+            f"{folder / _ADAPTER}: expected the weights of a complete policy, found an adapter "
+            "(LoRA); merge it with peft's merge_and_unload and save the policy again"
         )
     root, features = config.root, _seen(config)
     _require_usual(root, features)

@@ -95,7 +95,7 @@ def _put_joints(draft: Draft, root: Node, places: Sequence[int]) -> None:
             draft.ask(
                 f"joints.{key}",
                 f"gain while the policy runs; the file has {len(gains)} "
-                f"values for motors up to {max(places)}, so that their order is open",
+                f"values for motors up to {max(places)}, so their order is unknown",
             )
             continue
         if len(gains) <= max(places):

@@ -113,8 +113,8 @@ def _model(source: TrainingSource, policy: Node, given: Given) -> OnnxModel:
         f"act_dim: {policy['num_of_dofs'].whole()}"
     )
     raise ToolError(
-        f"{source.path.name}: expected the model in ONNX with --model, found {name}; make it of "
-        f"a TorchScript file: model_tools export {shlex.quote(name)} --config network.yaml "
+        f"{source.path.name}: expected the model in ONNX with --model, found {name}; convert "
+        f"the TorchScript file: model_tools export {shlex.quote(name)} --config network.yaml "
         f"--trust-code --output policy.onnx, where network.yaml has {sizes}"
     )
 

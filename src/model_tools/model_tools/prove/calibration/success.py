@@ -214,7 +214,7 @@ def _begun(contract: ChunkContract, source: SuccessSource, made: Path) -> Succes
     former = contract.success
     if source.classifier is None and not source.joints and former is None:
         raise ToolError(
-            f"{contract.name}: expected a signal of success, found none; name its source with "
+            f"{contract.name}: expected a success signal, found none; name its source with "
             "--classifier or --joint"
         )
     for_s = source.for_s

@@ -64,7 +64,7 @@ _MEANINGS = (
     ),
     (
         r"Data type mismatch|Mismatch in tensor dimension|Invalid data size|Too many inputs",
-        "the runtime takes other tensors than it described; compile the model again with the "
+        "the runtime expects other tensors than it reported; compile the model again with the "
         "compiler of this runtime's release",
     ),
 )

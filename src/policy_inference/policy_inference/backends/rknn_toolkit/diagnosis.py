@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import re
 
-_SETUP = (
-    "make its environment again with `make setup-rknn`, and let RKNN_TOOLKIT_PYTHON name no other"
-)
+_SETUP = "make its environment again with `make setup-rknn`, and point RKNN_TOOLKIT_PYTHON at it"
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     # Pattern of the toolkit's message; expectation; remedy.
     (r"No module named 'rknn|import of rknn", "RKNN Toolkit2 in this Python", _SETUP),

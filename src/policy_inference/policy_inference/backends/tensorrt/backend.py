@@ -202,7 +202,7 @@ def _loaded(trt: Any, said: TensorRtLog, plan: bytes, file: Path) -> tuple[Any, 
     if engine is None:
         raise BackendError(
             f"{file}: expected a plan that TensorRT {trt.__version__} loads on this "
-            f"GPU, found none such{said.reasons()}; delete the plan, and build it "
+            f"GPU, found none{said.reasons()}; delete the plan, and build it "
             "here from the ONNX file"
         )
     return runtime, engine
