@@ -21,7 +21,7 @@ from testkit.wording import refusal
 
 
 @pytest.fixture
-def line() -> Iterator[tuple[int, str]]:
+def serial_line() -> Iterator[tuple[int, str]]:
     """Return the far end of a serial port, and its name."""
     far, near = os.openpty()
     tty.setraw(near)
@@ -42,8 +42,8 @@ def test_a_port_that_is_not_there_or_is_none_is_an_error_that_names_it(
         ServoArm(ArmSettings(port=str(file))).open()
 
 
-def test_a_port_belongs_to_one_driver(line: tuple[int, str]) -> None:
-    settings = ArmSettings(port=line[1])
+def test_a_port_belongs_to_one_driver(serial_line: tuple[int, str]) -> None:
+    settings = ArmSettings(port=serial_line[1])
     first = ServoArm(settings).open()
 
     with refusal(DriverError):
@@ -54,9 +54,9 @@ def test_a_port_belongs_to_one_driver(line: tuple[int, str]) -> None:
 
 @pytest.mark.parametrize(("way_out", "sent"), [(HOLD, b""), (TORQUE_OFF, FEETECH.all_limp * 3)])
 def test_without_the_link_process_the_arm_holds_or_is_let_go(
-    line: tuple[int, str], way_out: str, sent: bytes
+    serial_line: tuple[int, str], way_out: str, sent: bytes
 ) -> None:
-    far, port = line
+    far, port = serial_line
     robot = ServoArm(ArmSettings(port=port, way_out=way_out))
     transport = robot.open()
     transport.keep_sending_half()

@@ -143,18 +143,18 @@ def test_installing_a_damaged_version_again_replaces_it_and_keeps_the_damaged_fi
     root: Path, make_version: MakeVersion, damage: str
 ) -> None:
     DAMAGE[damage](root / NAME / "1.2.0")
-    damaged = content(root / NAME / "1.2.0")
+    damaged = version_files(root / NAME / "1.2.0")
     assert len(verify_problems(root)) == 1
     assert tool("install", make_version("1.2.0"), "--root", root) == 0
     assert verify_problems(root) == []
     assert in_use(root) == ("1.2.0", ["1.1.0", "1.0.0"])
     (kept,) = hidden_names(root)
-    assert content(root / NAME / kept) == damaged
+    assert version_files(root / NAME / kept) == damaged
     assert tool("prune", NAME, "--root", root, "--force") == 0
     assert hidden_names(root) == []
 
 
-def content(folder: Path) -> dict[str, bytes]:
+def version_files(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 

@@ -105,7 +105,7 @@ def beyond(rules: SenseConsistency) -> set[str]:
     return {rule for rule, share in rules.shares.items() if share >= 1.0}
 
 
-def swapped_knees(senses: Senses) -> Senses:
+def exchanged_knees(senses: Senses) -> Senses:
     knees = [0, 3, 2, 1]
     return replace(senses, joint_pos=senses.joint_pos[knees], joint_vel=senses.joint_vel[knees])
 
@@ -138,7 +138,7 @@ def test_senses_that_agree_are_far_from_every_limit() -> None:
         (lambda s: replace(s, lin_acc=-s.lin_acc), "gravity"),
         (lambda s: replace(s, lin_acc=s.lin_acc / 9.81), "gravity"),
         (lambda s: replace(s, lin_acc=s.lin_acc[[2, 1, 0]]), "gravity"),
-        (swapped_knees, "torque"),
+        (exchanged_knees, "torque"),
         (stuck_knee, "still"),
     ],
 )

@@ -36,7 +36,7 @@ def served_bundle(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def refused(
+def refused_with(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> Callable[[int], None]:
     """Check the words of a refusal with an exit status."""
@@ -69,10 +69,10 @@ def exit_status(words: str) -> int:
     ],
 )
 def test_arguments_that_contradict_or_are_not_safe_are_refused(
-    served_bundle: Path, words: str, status: int, refused: Callable[[int], None]
+    served_bundle: Path, words: str, status: int, refused_with: Callable[[int], None]
 ) -> None:
     assert exit_status(f"--bundle {served_bundle} {words}") == status
-    refused(status)
+    refused_with(status)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_arguments_that_contradict_or_are_not_safe_are_refused(
     ],
 )
 def test_a_credential_of_systemd_that_is_none_is_refused(
-    folder: str, name: str, status: int, tmp_path: Path, monkeypatch: Any, refused: Any
+    folder: str, name: str, status: int, tmp_path: Path, monkeypatch: Any, refused_with: Any
 ) -> None:
     (tmp_path / "token").write_text("too short", "utf-8")
     (tmp_path / "token").chmod(0o400)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", folder.replace("FOLDER", str(tmp_path)))
     assert exit_status(f"{OPEN_INFERENCE} --token-file credential:{name}") == status
-    refused(status)
+    refused_with(status)
 
 
 def test_a_socket_or_a_port_of_metrics_that_is_taken_is_refused(

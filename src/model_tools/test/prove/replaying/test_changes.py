@@ -277,19 +277,19 @@ def test_limits_that_an_operator_has_tightened_are_reported_and_fine(
     check_wording(*found.tightened)
 
 
-def refused(path: Path, given: Path | None = None) -> str:
+def replay_refused(path: Path, given: Path | None = None) -> str:
     with refusal(PolicyError) as caught:
         replay(path, given, "", {})
     return str(caught.value)
 
 
 def test_what_is_no_whole_recording_is_refused(tmp_path: Path, flown: Path) -> None:
-    refused(tmp_path / "none")
-    refused(write_bag(tmp_path / "bag", joint_states(every(20, 1000, 1100))))
+    replay_refused(tmp_path / "none")
+    replay_refused(write_bag(tmp_path / "bag", joint_states(every(20, 1000, 1100))))
     (file,) = flown.glob("*.mcap")
     assert replay(file, None, "", {})
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
-    refused(flown)
+    replay_refused(flown)
 
 
 def replaced(**fields: Any) -> Callable[[Any], Any]:
@@ -362,7 +362,7 @@ def test_messages_that_lack_or_contradict_something_are_refused(
     tiny_flight: Path, case: str
 ) -> None:
     topic, change = SPOILT_MESSAGES[case]
-    refused(remade(tiny_flight, topic, change))
+    replay_refused(remade(tiny_flight, topic, change))
 
 
 def test_a_bundle_that_was_changed_since_is_not_taken_for_the_one_that_ran(
@@ -370,7 +370,7 @@ def test_a_bundle_that_was_changed_since_is_not_taken_for_the_one_that_ran(
 ) -> None:
     file = tiny_policy.path / "policy.yaml"
     file.write_text(file.read_text("utf-8") + "\n# changed\n", "utf-8")
-    text = refused(flown)
+    text = replay_refused(flown)
     assert tiny_policy.sha256 in text
     assert load_bundle(tiny_policy.path, kind=JointBundle).sha256 in text
     assert alike(flown, tiny_policy.path).judgement is Judgement.EXACT
@@ -381,7 +381,7 @@ def test_a_bundle_that_is_gone_has_to_be_given_unless_it_is_installed(
 ) -> None:
     monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "models"))
     moved = Path(shutil.move(tiny_policy.path, tmp_path / "moved"))
-    refused(flown)
+    replay_refused(flown)
     assert replay(flown, moved, "", {})
     assert cli.main(["install", str(moved)]) == 0
     found = alike(flown)
@@ -392,9 +392,9 @@ def test_a_bundle_that_is_gone_has_to_be_given_unless_it_is_installed(
 def test_a_policy_of_other_joints_or_unrecorded_inputs_is_refused(
     tmp_path: Path, tiny_flight: Path
 ) -> None:
-    refused(tiny_flight, reworded(make_bundle(tmp_path / "other"), "knee", "ankle"))
+    replay_refused(tiny_flight, reworded(make_bundle(tmp_path / "other"), "knee", "ankle"))
     scanning = "{term: external, topic: scan, size: 2}"
-    refused(tiny_flight, make_bundle(tmp_path / "scanning", last=scanning))
+    replay_refused(tiny_flight, make_bundle(tmp_path / "scanning", last=scanning))
 
 
 def test_a_contract_that_was_changed_in_the_recording_is_refused(
@@ -405,5 +405,5 @@ def test_a_contract_that_was_changed_in_the_recording_is_refused(
         return replaced(contract=info.contract.replace("rate_hz: 50", "rate_hz: 49"))(info)
 
     path = remade(tiny_flight, "flight_info", slower)
-    assert tiny_policy.sha256 in refused(path)
-    assert tiny_policy.sha256 in refused(path, tiny_policy.path)
+    assert tiny_policy.sha256 in replay_refused(path)
+    assert tiny_policy.sha256 in replay_refused(path, tiny_policy.path)
