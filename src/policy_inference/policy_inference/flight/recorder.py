@@ -564,7 +564,7 @@ class FlightRecorder:
         _require_none(self.writer.requested)
         place = self._folder.place("request")
         self.writer.request(
-            Cause(word="request", text=f"asked for {who}", first=self._first(), end=self.ring.end),
+            Cause(word="request", text=f"requested {who}", first=self._first(), end=self.ring.end),
             place,
         )
         return place
@@ -580,7 +580,7 @@ class FlightRecorder:
             raise RefusedError(f"a run is recorded already ({self.writer.run}); end it first")
         _require_none(self.writer.run)
         place = self._folder.place("run")
-        self.writer.begin_run(place, f"a whole run, asked for {who}", self._first())
+        self.writer.begin_run(place, f"a whole run, requested {who}", self._first())
         return place
 
     def end_run(self) -> Path:

@@ -476,8 +476,8 @@ class PolicyNode(LifecycleBase):
             return ""
         return (
             f"{len(senders)} publishers on {topic}, expected this node alone "
-            f"({', '.join(senders)}); stop the others; one that was killed is forgotten "
-            "after some 20 s"
+            f"({', '.join(senders)}); stop the others; one that was killed stays "
+            "listed for about 20 s"
         )
 
     def _remember_estop(self) -> None:
