@@ -101,7 +101,5 @@ class ArmReception(StateReception[ArmState]):
 
     def silence(self, now_ns: int) -> str:
         return f"no state has come from {self._ports}: " + (
-            f"its frames are rejected as {self.instead}"
-            if self.instead
-            else "the servos do not answer, or the arm is not connected yet"
+            self.rejection or "the servos do not answer, or the arm is not connected yet"
         )

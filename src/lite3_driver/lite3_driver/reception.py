@@ -99,12 +99,7 @@ class Lite3Reception(StateReception[Lite3State]):
         if self.state is not None:
             return (
                 f"no state has come from {settings.host_address} for {self.age_s(now_ns):.1f} "
-                "s: "
-                + (
-                    f"its frames are rejected as {self.instead}"
-                    if self.instead
-                    else "is the host's motion program running?"
-                )
+                "s: " + (self.rejection or "is the host's motion program running?")
             )
         if self.other_codes:
             codes = ", ".join(f"0x{code:04X}" for code in self.other_codes)
@@ -114,9 +109,8 @@ class Lite3Reception(StateReception[Lite3State]):
             )
         place = f"{settings.interface_address}:{settings.state_port}"
         return f"no state has come from {settings.host_address} to {place}: " + (
-            f"its frames are rejected as {self.instead}"
-            if self.instead
-            else "enter this machine's address and this port in the host's network.toml "
+            self.rejection
+            or "enter this machine's address and this port in the host's network.toml "
             "(docs/lite3.md)"
         )
 

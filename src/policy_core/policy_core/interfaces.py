@@ -117,11 +117,13 @@ class JointTargets(Stateful):
     """Targets of one tick for the drive law, arrays [joints] float64 in contract order.
 
     torque = clip(stiffness (position - q) + damping (velocity - dq) + effort, ±effort_limit). All
-    arrays are rows of `block` [6, joints]; their owner overwrites them in each tick. `mode` is the
+    arrays are rows of `block` [6, joints]; their owner overwrites them in each tick. `blended` are
+    the rows that blends change: all but the effort limit, which is the contract's. `mode` is the
     controller mode of these targets.
     """
 
     __slots__ = (
+        "blended",
         "block",
         "damping",
         "effort",
@@ -145,6 +147,7 @@ class JointTargets(Stateful):
         self.stiffness: F64 = self.block[3]
         self.damping: F64 = self.block[4]
         self.effort_limit: F64 = self.block[5]
+        self.blended: F64 = self.block[:5]
 
 
 class Command(Stateful):
@@ -206,7 +209,7 @@ class Command(Stateful):
         """Write the command, and the gains for its kinds, into the targets."""
         if self._is_kind is not None:
             np.multiply(self._is_kind, self.command, out=self._rows[:3])
-        targets.block[:5] = self._rows
+        targets.blended[:] = self._rows
 
 
 class Policy(Protocol):

@@ -229,7 +229,7 @@ Rules Controller::update_run(std::int64_t now_ns) noexcept {
     auto& mixed = run_targets_.block();
     const auto& stand = stand_.targets.block();
     // The effort limit, the last row, is the contract's.
-    for (std::size_t i = 0; i < mixed.size() - run_targets_.joints(); ++i) {
+    for (std::size_t i = 0; i < 5 * run_targets_.joints(); ++i) {
       mixed[i] = mixed[i] * share + (1.0 - share) * stand[i];
     }
     // While its gain fades, a joint without position target is held where it stood, not at 0.

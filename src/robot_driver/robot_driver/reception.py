@@ -74,6 +74,11 @@ class StateReception(ABC, Generic[StateT]):
     def silence(self, now_ns: int) -> str:
         """Return that no state arrives, what arrives instead, and the remedy."""
 
+    @property
+    def rejection(self) -> str:
+        """Error of the newest datagram, for `silence`; empty if none arrived, or a state."""
+        return f"its frames are rejected as {self.instead}" if self.instead else ""
+
     def age_s(self, now_ns: int) -> float:
         """Return the age of the state; infinite before the first."""
         return float("inf") if self.state is None else (now_ns - self.state_ns) / NS_PER_S

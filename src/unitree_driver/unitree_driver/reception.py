@@ -148,8 +148,8 @@ class UnitreeReception(StateReception[UnitreeState]):
     def silence(self, now_ns: int) -> str:
         since = f" for {self.age_s(now_ns):.1f} s" if self.state is not None else ""
         begin = f"no state of a {self._model.name} has come on {_LOWSTATE}{since}: "
-        if self.instead:
-            return f"{begin}its frames are rejected as {self.instead}"
+        if self.rejection:
+            return begin + self.rejection
         expected = self._model.family.state.type_name
         others = [kind for kind in self.news.state_types if kind != expected]
         if others:

@@ -195,8 +195,8 @@ class Authority(Stateful):
             unposed: Joints that it does not command by position [joints].
         """
         rest = self._at_rest()
-        targets.block[:5] *= self.share
-        targets.block[:5] += (1.0 - self.share) * rest[:5]
+        targets.blended *= self.share
+        targets.blended += (1.0 - self.share) * rest[:5]
         np.copyto(targets.position, rest[0], where=unposed & (self.share < 1.0))
 
     def _at_rest(self) -> F64:

@@ -129,9 +129,8 @@ class Run(Stateful):
     def _blend(self, share: float) -> None:
         """Blend this share of the policy's targets with the stand targets."""
         mixed, stand = self.targets, self._stand.targets
-        # The effort limit, the last row, is the contract's.
-        mixed.block[:5] *= share
-        mixed.block[:5] += (1.0 - share) * stand.block[:5]
+        mixed.blended *= share
+        mixed.blended += (1.0 - share) * stand.blended
         # While its gain fades, a joint without position target is held where it stood, not at 0.
         whole = self._unposed & (self.authority.share >= 1.0)
         np.copyto(mixed.position, stand.position, where=whole)

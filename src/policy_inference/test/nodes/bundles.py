@@ -99,10 +99,10 @@ def write_sensing_bundle(folder: Path, *terms: Mapping[str, Any]) -> Path:
 def write_record(folder: Path) -> Path:
     """Write what `policy_store install` writes beside a bundle; return its folder."""
     contract = (folder / "policy.yaml").read_bytes()
-    told = {"model": folder.parent.name, "version": folder.name, "files": {}}
-    told |= {"installed_time": "2026-01-01T00:00:00Z"}
-    told |= {"policy_hash": f"sha256:{hashlib.sha256(contract).hexdigest()}"}
-    (folder / "model_version.json").write_text(json.dumps(told))
+    record = {"model": folder.parent.name, "version": folder.name, "files": {}}
+    record |= {"installed_time": "2026-01-01T00:00:00Z"}
+    record |= {"policy_hash": f"sha256:{hashlib.sha256(contract).hexdigest()}"}
+    (folder / "model_version.json").write_text(json.dumps(record))
     return folder
 
 

@@ -124,7 +124,7 @@ class TestControl:
         driver.send(wire.request(wire.GIVE_BACK))
         driver.until(lambda _: node.host.controller is None, "the end of control", held)
         assert node.host.world.damped
-        # The commands that it obeys no more are told of after these.
+        # Events of commands that it no longer obeys come after these.
         lines = [json.loads(line) for line in (tmp_path / "events.jsonl").open()][:4]
         events = ["control_taken", "following", "damped", "control_given_back"]
         assert [line["event"] for line in lines] == events
