@@ -107,29 +107,6 @@ def in_use_by_link(root: Path) -> str:
     return str((root / NAME / "current").readlink())
 
 
-@pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder"])
-def test_lock_that_is_something_else_is_neither_followed_nor_waited_for(
-    root: Path, in_model: Path, tmp_path: Path, kind: str
-) -> None:
-    precious, lock = tmp_path / "precious", in_model / ".lock"
-    precious.write_text("mine")
-    lock.unlink(missing_ok=True)
-    if kind == "link":
-        lock.symlink_to(precious)
-    elif kind == "hard link":
-        lock.hardlink_to(precious)
-    elif kind == "pipe":
-        os.mkfifo(lock)
-    else:
-        lock.mkdir()
-    tool_refused("activate", NAME, "1.0.0", "--root", root)
-    tool_refused("prune", NAME, "--root", root)
-    assert tool("verify", "--root", root) == 1
-    assert any(str(lock) in problem for problem in verify_problems(root))
-    assert precious.read_text() == "mine"
-    assert in_use_by_link(root) == "1.2.0"
-
-
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "model": lambda version: (version / "policy.onnx").write_bytes(b"other bytes"),
     "missing": lambda version: (version / "golden.npz").unlink(),

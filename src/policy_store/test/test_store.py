@@ -50,7 +50,6 @@ def tree(folder: Path) -> dict[str, object]:
         if path.is_symlink()
         else path.is_file() and path.read_bytes()
         for path in folder.rglob("*")
-        if path.name != ".lock"
     }
 
 
@@ -489,9 +488,7 @@ def test_installing_or_activating_a_version_older_than_the_one_in_use_warns(
             check_wording(caplog.messages[0])
 
 
-def test_second_installer_is_refused_with_who_is_at_work(
-    root: Path, make_version: MakeVersion, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_second_installer_is_refused(root: Path, make_version: MakeVersion) -> None:
     (root / NAME / ".installing.01234567").mkdir()
     with locked(root / NAME):
         for args in (
@@ -501,7 +498,6 @@ def test_second_installer_is_refused_with_who_is_at_work(
             ["prune", NAME, "--force"],
         ):
             tool_refused(*args, "--root", root)
-            assert str(os.getpid()) in caplog.messages[-1]
         assert not [note for one in verify(root) for note in (one.problem, *one.notes) if note]
     assert versions(root) == [*VERSIONS]
 
