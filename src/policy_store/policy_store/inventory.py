@@ -129,9 +129,6 @@ def _version(
         signed_by, problem = check_version(folder, trusted).signed_by, ""
     except PolicyError as error:
         signed_by, problem = None, str(error)
-    except OSError as error:
-        signed_by = None
-        problem = f"{error.filename}: expected a file that can be read, found: {error.strerror}"
     if revoked is not None:
         text = f"{folder}: this version is revoked: {revoked}"
         if folder.name in refused:

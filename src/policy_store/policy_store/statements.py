@@ -14,7 +14,6 @@ makes an expired statement valid again nor a new one invalid.
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
@@ -63,7 +62,7 @@ def signed_statement(
         trusted: The keys of which one must have signed it.
     """
     again = f"its author must {_SIGN_AGAIN[cls]} again"
-    trusted.find_signer(Path(place), content, io.BytesIO(signature), again)
+    trusted.find_signer(Path(place), content, signature, again)
     statement = parse_statement(content, place)
     if not isinstance(statement, cls):
         raise PolicyError(f"{place}: expected a {cls.__name__}, found one of {statement.kind}")

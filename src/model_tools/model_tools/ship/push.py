@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -203,8 +202,7 @@ def push_statement(
         )
     contents = {STATEMENT_FILE: content, STATEMENT_SIGNATURE: read_bytes(signature)}
     if trusted is not None:
-        signed = BytesIO(contents[STATEMENT_SIGNATURE])
-        trusted.find_signer(file, content, signed, _sign_again(file))
+        trusted.find_signer(file, content, contents[STATEMENT_SIGNATURE], _sign_again(file))
     repository = PushRepository(reference, access)
     before = remote_statement(repository, statement.tag, str(reference))
     if before is not None:

@@ -34,7 +34,6 @@ from policy_store.commands.arguments import (
 if TYPE_CHECKING:
     from policy_store.install import Installed
 
-_SHOWN = 6
 _log = logging.getLogger("policy_store")
 
 
@@ -52,9 +51,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     Returns:
         name, version, folder, is_new (it was not there before), signed_by (fingerprint, where
-        signatures are asked for), absent (back ends whose models were not asked for), left (files
-        that the signature does not cover), current (version that the bundle's name means; null if
-        none is in use), use (what --activate or --trial did, as of `activate`; null without).
+        signatures are asked for), absent (back ends whose models were not asked for), current
+        (version that the bundle's name means; null if none is in use), use (what --activate or
+        --trial did, as of `activate`; null without).
     """
     from policy_store.install import install
 
@@ -110,8 +109,8 @@ def use_installed(
 ) -> CommandResult[Mapping[str, Any]]:
     """Put an installed version into use according to the options of `add_use`; report both.
 
-    In the document, `absent` lists the back ends whose models were not requested, `left` the files
-    that the signature does not cover, and `use` the result of --activate or --trial.
+    In the document, `absent` lists the back ends whose models were not requested, and `use` the
+    result of --activate or --trial.
     """
     from policy_core.bundle.store import current_version
     from policy_store.activation import warn_of_older, warn_of_revoked
@@ -133,13 +132,6 @@ def use_installed(
             done.damaged,
             contract.name,
         )
-    if done.left:
-        _log.warning(
-            "%s: left behind, since the signature does not cover them: %s%s",
-            given.bundle,
-            ", ".join(done.left[:_SHOWN]),
-            f" and {len(done.left) - _SHOWN} more" if len(done.left) > _SHOWN else "",
-        )
     use, error = None, None
     if given.activate or given.trial:
         try:
@@ -157,7 +149,6 @@ def use_installed(
         "damaged": done.damaged,
         "signed_by": done.bundle.signed_by,
         "absent": done.absent,
-        "left": done.left,
         "current": None if error else current_version(root / contract.name),
         "use": use,
     }

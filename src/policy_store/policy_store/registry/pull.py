@@ -29,7 +29,7 @@ from policy_store.durable import (
     writing,
 )
 from policy_store.install import Installed, install
-from policy_store.installed import check_version
+from policy_store.installed import is_installed
 from policy_store.registry.access import RegistryAccess
 from policy_store.registry.client import Progress
 from policy_store.registry.manifest import ALGORITHM
@@ -64,27 +64,16 @@ def pull_to_store(
     model = root / request.reference.name
     found = find_bundle(request, access, model, trusted)
     _refuse_downgrade(request, found, model, trusted)
-    if (there := _installed(request, found, model, trusted)) is not None:
-        return there
+    folder = model / found.contract.version
+    if is_installed(folder, found.small[hosted_file(found.contract)], request.backends):
+        bundle = load_bundle(folder, trusted, kind=Bundle)
+        return Installed(folder=folder, bundle=bundle, is_new=False, absent=found.absent)
     with writing(root):
         make_folders(model)
         with _staging(model / f".pulling.{found.digest[len(ALGORITHM) :][:8]}") as staging:
             folder = _downloaded(found, staging, progress, copies=_COPIES)
             origin = dataclasses.replace(request.reference, tag="", digest=found.digest)
             return install(folder, root, trusted, backends=request.backends, origin=str(origin))
-
-
-def _installed(
-    request: PullRequest, found: RemoteBundle, model: Path, trusted: TrustedKeys | None
-) -> Installed | None:
-    folder = model / found.contract.version
-    if not folder.is_dir():
-        return None
-    bundle = check_version(folder, trusted)
-    if bundle.content != found.small[hosted_file(found.contract)]:
-        return None  # `install` will refuse it, and list the differences
-    bundle.verify(request.backends)
-    return Installed(folder=folder, bundle=bundle, is_new=False, absent=found.absent)
 
 
 def pull_to_folder(

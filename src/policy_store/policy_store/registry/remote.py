@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from policy_core.bundle.bounded_yaml import LARGEST_BYTES
@@ -289,9 +288,7 @@ def _contract(
     if signature in layers:
         small[signature] = _small(repository, layers, signature, _LARGEST_SIGNATURE_BYTES)
     if trusted is not None:
-        trusted.find_signer(
-            file, content, BytesIO(small[signature]) if signature in small else None
-        )
+        trusted.find_signer(file, content, small.get(signature))
     contract = parse_hosted(content, file, read)
     if contract.name != reference.name:
         raise RegistryError(
