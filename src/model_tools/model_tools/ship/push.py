@@ -36,7 +36,7 @@ from policy_store.registry.manifest import (
     manifest_bytes,
     version_tag,
 )
-from policy_store.registry.remote import remote_statement, remote_version
+from policy_store.registry.remote import remote_bundle, remote_statement
 from policy_store.statements import (
     STATEMENT_FILE,
     STATEMENT_SIGNATURE,
@@ -204,7 +204,7 @@ def push_statement(
     if trusted is not None:
         trusted.find_signer(file, content, contents[STATEMENT_SIGNATURE], _sign_again(file))
     repository = PushRepository(reference, access)
-    before = remote_statement(repository, statement.tag, str(reference))
+    before = remote_statement(repository, statement.tag)
     if before is not None:
         there = parse_statement(before[0], f"{reference}:{statement.tag}")
         if isinstance(there, DowngradeStatement):
@@ -214,7 +214,7 @@ def push_statement(
         if not again:
             _refuse_allowed_again(statement, there, file)
     if isinstance(statement, ChannelStatement):
-        _require_version(statement, repository, reference, trusted, file)
+        _require_version(statement, repository, trusted, file)
     layers: Mapping[Layer, Content] = {make_layer(title, of): of for title, of in contents.items()}
     digest = repository.push(
         STATEMENT_TYPE, layers, statement.tag, lambda done, total: None, force=True
@@ -246,11 +246,10 @@ def _refuse_allowed_again(
 def _require_version(
     channel: ChannelStatement,
     repository: RegistryRepository,
-    reference: RegistryReference,
     trusted: TrustedKeys | None,
     file: Path,
 ) -> None:
-    version = remote_version(repository, reference, channel.digest, trusted)
+    version = remote_bundle(repository, channel.digest, trusted).contract.version
     if version != channel.version:
         raise ToolError(
             f"{file}: expected the version of {channel.digest}, which is {version}, found "
