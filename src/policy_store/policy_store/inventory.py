@@ -221,36 +221,31 @@ def _listed_version(folder: Path, revoked: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def surplus(root: Path, name: str, keep: int) -> tuple[list[Path], list[Path]]:
-    """Return what `prune` would remove: folders of versions, and leftovers of killed installers.
+def prune(root: Path, name: str, keep: int, *, force: bool) -> tuple[list[Path], list[Path]]:
+    """Return old versions and leftovers of killed installers; with `force`, remove them.
+
+    A version is renamed first, so that it never exists in part. The record is updated last, because
+    a full disk has room for it only then; a recorded version that is missing is not used for a
+    rollback.
 
     Args:
         root: Folder of all installed bundles.
         name: Of the bundle.
         keep: Number of versions to keep, the most recently installed ones; the one in use and the
             two before it are always kept.
-    """
-    model = model_folder(root, name)
-    return _old_versions(model, keep), [] if is_locked(model) else leftovers(model)
-
-
-def prune(root: Path, name: str, keep: int) -> tuple[list[Path], list[Path]]:
-    """Remove the items of `surplus`, and return them.
-
-    A version is renamed first, so that it never exists in part. The record is updated last, because
-    a full disk has room for it only then; a recorded version that is missing is not used for a
-    rollback.
+        force: Whether to remove them.
     """
     model = model_folder(root, name)
     with writing(root), locked(model):
         versions, left = _old_versions(model, keep), leftovers(model)
-        for leftover in left:
-            remove(leftover)
-        for folder in versions:
-            place = folder.with_name(hidden(folder.name))
-            move_folder(folder, place)
-            remove(place)
-        settle(model)
+        if force:
+            for leftover in left:
+                remove(leftover)
+            for folder in versions:
+                place = folder.with_name(hidden(folder.name))
+                move_folder(folder, place)
+                remove(place)
+            settle(model)
     return versions, left
 
 

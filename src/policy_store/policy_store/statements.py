@@ -15,8 +15,7 @@ makes an expired statement valid again nor a new one invalid.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +25,6 @@ from policy_core.bundle.statements import (
     ChannelStatement,
     DowngradeStatement,
     RevocationStatement,
-    Statement,
     kept_statements,
     parse_statement,
     parse_time,
@@ -42,11 +40,6 @@ _log = logging.getLogger("policy_store")
 
 
 S = TypeVar("S", ChannelStatement, RevocationStatement, DowngradeStatement)
-_SIGN_AGAIN: Mapping[type[Statement], str] = {
-    ChannelStatement: "sign and push the channel",
-    RevocationStatement: "sign and push the revocations",
-    DowngradeStatement: "sign the downgrade",
-}
 
 
 def signed_statement(
@@ -61,8 +54,7 @@ def signed_statement(
         cls: Required kind.
         trusted: The keys of which one must have signed it.
     """
-    again = f"its author must {_SIGN_AGAIN[cls]} again"
-    trusted.find_signer(Path(place), content, signature, again)
+    trusted.find_signer(Path(place), content, signature, "its author must sign it again")
     statement = parse_statement(content, place)
     if not isinstance(statement, cls):
         raise PolicyError(f"{place}: expected a {cls.__name__}, found one of {statement.kind}")
@@ -147,21 +139,6 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
             f"{place}: expected a statement that has not expired, found that it did at {expires}, "
             f"and that it is {now.isoformat(timespec='seconds')} now; if that time is wrong, set "
             "the clock; what is in use stays in use, and a version can be pulled by its digest"
-        )
-
-
-def require_begun(statement: Statement, place: Path) -> None:
-    """Raise an error if a statement was issued in the future, by the clock of this computer.
-
-    A robot that accepts it takes that time for the present, and treats channels as expired until
-    then.
-    """
-    now = datetime.now(timezone.utc)
-    if _utc(statement.issued) - now > timedelta(days=1):
-        raise PolicyError(
-            f"{place}: expected a statement that was issued by now, "
-            f"{now.isoformat(timespec='seconds')}, found `issued` {statement.issued}; correct it, "
-            "or the clock of this computer"
         )
 
 

@@ -169,34 +169,23 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
     """Return the newest trial of a bundle as plain values; `state` is "none" without one."""
     model = model_folder(root, name)
     current, trial = current_version(model), newest_trial(model)
-    found: dict[str, Any] = {
-        "name": name,
-        "state": "none",
-        "nodes_take": current,
-        "current": current,
-    }
     if trial is None:
-        return found
+        return {"name": name, "state": "none", "nodes_take": current, "current": current}
+    recorded = (
+        *("version", "version_before", "is_bad", "run_time_s", "gate", "value", "limit"),
+        *("reason", "bundle_sha256", "trial_sha256", "begun_time"),
+    )
     return {
-        **found,
-        "host": socket.gethostname(),  # the rest may be equal for two robots
+        "name": name,
         "state": trial.state.value,
         "nodes_take": trial.version if trial.nodes_take_it else current,
-        "version": trial.version,
-        "version_before": trial.version_before,
-        "is_bad": trial.is_bad,
+        "current": current,
+        "host": socket.gethostname(),  # the rest may be equal for two robots
         "running": trial.runner is not None,
-        "run_time_s": trial.run_time_s,
         "run_time_limit_s": trial.settings.run_time_s,
-        "gate": trial.gate,
-        "value": trial.value,
-        "limit": trial.limit,
-        "reason": trial.reason,
         "counts": dict(trial.counts),
-        "bundle_sha256": trial.bundle_sha256,
-        "trial_sha256": trial.trial_sha256,
-        "begun_time": trial.begun_time,
         "changed_time": trial.time,
+        **{key: getattr(trial, key) for key in recorded},
     }
 
 

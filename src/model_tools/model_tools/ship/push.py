@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from model_tools.errors import ToolError
+from model_tools.ship.sign import require_begun
 from policy_core.bundle.bundle import Bundle, stated_hashes
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import read_bytes
@@ -40,7 +41,6 @@ from policy_store.registry.remote import remote_bundle, remote_statement
 from policy_store.statements import (
     STATEMENT_FILE,
     STATEMENT_SIGNATURE,
-    require_begun,
     require_newer,
 )
 
