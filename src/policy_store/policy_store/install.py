@@ -133,13 +133,7 @@ def install(
 
 
 def require_expected(contract: HostedContract, expected: str, place: Path | str) -> None:
-    """Raise PolicyError if a bundle differs from the expected one.
-
-    Args:
-        contract: Of the bundle.
-        expected: Its NAME@VERSION; empty for any.
-        place: The bundle, for messages.
-    """
+    """Raise PolicyError if a bundle is not the expected NAME@VERSION; empty for any."""
     found = f"{contract.name}@{contract.version}"
     if expected not in ("", found):
         raise PolicyError(f"{place}: expected {expected}, found {found}; nothing was installed")
@@ -148,13 +142,7 @@ def require_expected(contract: HostedContract, expected: str, place: Path | str)
 def absent_backends(
     contract: HostedContract, backends: Collection[str] | None, place: Path | str
 ) -> list[str]:
-    """Return the back ends whose models are not requested.
-
-    Args:
-        contract: Of the bundle.
-        backends: Requested back ends; None for all.
-        place: The bundle, for messages.
-    """
+    """Return the back ends whose models are not requested; raise PolicyError if one has none."""
     known = sorted({name for model in contract.models.values() for name in model.artifacts})
     if backends is None:
         return []

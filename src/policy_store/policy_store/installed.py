@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +21,6 @@ from policy_core.bundle.signature import TrustedKeys
 from policy_core.bundle.store import (
     ALGORITHM,
     CURRENT,
-    REMEDY,
     installed_versions,
     read_record,
     require_recorded,
@@ -78,12 +76,7 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
     """
     bundle = load_bundle(folder, trusted, kind=Bundle)
     record = require_recorded(folder, bundle.contract, bundle.sha256)
-    try:
-        bundle.verify(record.get("backends"))
-    except BundleError as error:
-        raise BundleError(
-            *(replace(problem, remedy=REMEDY) for problem in error.problems)
-        ) from error
+    bundle.verify(record.get("backends"))
     return bundle
 
 

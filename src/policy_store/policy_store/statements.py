@@ -19,8 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
 
-from policy_core.bundle.schema import read_bytes
-from policy_core.bundle.signature import TrustedKeys, signature_path
+from policy_core.bundle.signature import TrustedKeys
 from policy_core.bundle.statements import (
     ChannelStatement,
     DowngradeStatement,
@@ -47,30 +46,13 @@ def signed_statement(
 ) -> S:
     """Return a statement after checking that a trusted key has signed it.
 
-    Args:
-        content: Of the file.
-        signature: Of the file beside it.
-        place: Its name in messages.
-        cls: Required kind.
-        trusted: The keys of which one must have signed it.
+    `place` is its name in messages, `cls` the required kind.
     """
     trusted.find_signer(Path(place), content, signature, "its author must sign it again")
     statement = parse_statement(content, place)
     if not isinstance(statement, cls):
         raise PolicyError(f"{place}: expected a {cls.__name__}, found one of {statement.kind}")
     return statement
-
-
-def read_signed(file: Path, cls: type[S], trusted: TrustedKeys | None, option: str) -> S:
-    """Return a signed statement from a file with its signature beside it, `FILE.sig`."""
-    if trusted is None:
-        raise PolicyError(
-            f"{option}: expected public keys that check the statement, found none; name them with "
-            "--public-key"
-        )
-    return signed_statement(
-        read_bytes(file), read_bytes(signature_path(file)), str(file), cls, trusted
-    )
 
 
 def keep(model: Path, statement: ChannelStatement | RevocationStatement, content: bytes) -> None:
@@ -97,14 +79,7 @@ def require_newer(
     remedy: str = "the registry may be showing an old state on purpose: compare with who signs the "
     "statements",
 ) -> None:
-    """Raise an error unless a statement follows the previous one, or is the same.
-
-    Args:
-        new: The statement.
-        before: The previously accepted one; None for none.
-        place: Name of the new one in messages.
-        remedy: Remedy in the error message.
-    """
+    """Raise an error unless a statement follows the previously accepted one, or is the same."""
     if before is None or new.serial > before.serial or new == before:
         return
     found = "other content with" if new.serial == before.serial else "the older"
@@ -117,12 +92,7 @@ def require_newer(
 def require_valid(issued: str, expires: str, model: Path | None, place: str) -> None:
     """Raise an error if a statement has expired; see the module for the handling of wrong clocks.
 
-    Args:
-        issued: When it was written.
-        expires: End of its validity.
-        model: Folder of the installed versions, with the previously accepted statements; None for
-            none.
-        place: Its name in messages.
+    `model` is the folder with the previously accepted statements; None for none.
     """
     clock = datetime.now(timezone.utc)
     if clock < _utc(issued):

@@ -51,17 +51,8 @@ def begin_trial(
 ) -> VersionTrial:
     """Put an installed version on trial, after verifying it and the version in use.
 
-    An undecided trial of another version ends.
-
-    Args:
-        root: Folder of all installed bundles.
-        name: Of the bundle.
-        version: The version to try.
-        trial_file: The `trial.yaml`.
-        trusted: Keys of which one must have signed it.
-        again: Whether a version that failed a trial may be tried again.
-        node_user: User who runs the policy node and must be able to write the record; empty: the
-            owner of the record, or the user who runs this.
+    An undecided trial of another version ends. `node_user` runs the policy node and must be able to
+    write the record; empty: the owner of the record, or the user who runs this.
     """
     model = model_folder(root, name)
     folder = version_folder(model, version)
@@ -107,11 +98,7 @@ def require_accepted(
 ) -> None:
     """Raise PolicyError if a contract differs from the one in use in keys that are not accepted.
 
-    Args:
-        in_use: Bundle that the robot runs.
-        candidate: Bundle that it is to run.
-        accepted: Keys that may differ.
-        where: Their place, for the message.
+    `where` is the place of the accepted keys, for the message.
     """
     found = not_accepted(contract_differences(in_use.contract, candidate.contract), accepted)
     if found:
@@ -139,11 +126,8 @@ def require_good(model: Path, version: str, *, again: bool) -> None:
 def end_trial(model: Path, reason: str, then: str = "") -> None:
     """End an undecided trial; the version in use does not change.
 
-    Args:
-        model: Folder of the bundle.
-        reason: The reason.
-        then: Version that is in use from now on. A trial of another version ends even if it was
-            kept: `keep` must not restore a version that was replaced on purpose.
+    If `then` is in use from now on, a trial of another version ends even if it was kept: `keep`
+    must not restore a version that was replaced on purpose.
     """
     newest = newest_trial(model)
     if newest is None:

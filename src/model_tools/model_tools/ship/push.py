@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -27,14 +28,12 @@ from policy_store.registry.connection import Content, joined
 from policy_store.registry.manifest import (
     ALGORITHM,
     BUNDLE_TYPE,
-    EMPTY,
     MANIFEST_TYPE,
     STATEMENT_TYPE,
+    TITLE,
     Layer,
     RegistryReference,
     make_digest,
-    make_layer,
-    manifest_bytes,
     version_tag,
 )
 from policy_store.registry.remote import remote_bundle, remote_statement
@@ -43,6 +42,9 @@ from policy_store.statements import (
     STATEMENT_SIGNATURE,
     require_newer,
 )
+
+_EMPTY_TYPE, _EMPTY = "application/vnd.oci.empty.v1+json", b"{}"
+_FILE_TYPE = "application/octet-stream"
 
 
 class PushRepository(RegistryRepository):
@@ -75,8 +77,8 @@ class PushRepository(RegistryRepository):
                 "replace it with --force"
             )
         done, total = 0, sum(layer.size_bytes for layer in layers)
-        empty = make_layer("", EMPTY)
-        for layer, content in ({empty: EMPTY} | dict(layers)).items():
+        empty = make_layer("", _EMPTY)
+        for layer, content in ({empty: _EMPTY} | dict(layers)).items():
             self._retried(partial(self._upload, layer, content))
             done += layer.size_bytes
             progress(done, total)
@@ -102,6 +104,31 @@ class PushRepository(RegistryRepository):
         url = place._replace(query=query).geturl()
         with self._connection.request("PUT", url, (201,), headers=headers, body=content):
             pass
+
+
+def manifest_bytes(artifact_type: str, layers: Sequence[Layer]) -> bytes:
+    """Return a manifest, which depends on nothing else: the same files have the same digest."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "artifactType": artifact_type,
+        "config": {"mediaType": _EMPTY_TYPE, "digest": make_digest(_EMPTY), "size": len(_EMPTY)},
+        "layers": [
+            {
+                "mediaType": _FILE_TYPE,
+                "digest": layer.digest,
+                "size": layer.size_bytes,
+                "annotations": {TITLE: layer.title},
+            }
+            for layer in layers
+        ],
+    }
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def make_layer(title: str, content: bytes) -> Layer:
+    """Return the layer of a file that is in memory."""
+    return Layer(title=title, digest=make_digest(content), size_bytes=len(content))
 
 
 def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:

@@ -39,8 +39,6 @@ _log = logging.getLogger("policy_store")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, "folder of a bundle, or an archive of one", type=Path)
-    add_expected(parser)
-    add_backends(parser)
     add_use(parser)
     add_root(parser)
     add_public_key(parser)
@@ -59,14 +57,25 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     require_use(given)
     root, trusted = read_root(given), read_keys(given)
-    done = install(
-        given.bundle, root, trusted, backends=read_backends(given), expected=given.expect
-    )
+    done = install(given.bundle, root, trusted, backends=given.backend, expected=given.expect)
     return use_installed(given, done, root, trusted)
 
 
 def add_use(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that put an installed version into use."""
+    """Declare what is installed of which bundle, and the options that put it into use."""
+    parser.add_argument(
+        "--expect",
+        default="",
+        metavar="NAME@VERSION",
+        help="the expected bundle; any other is refused before anything is installed",
+    )
+    parser.add_argument(
+        "--backend",
+        type=lambda names: names.split(",") if names else None,
+        metavar="A,B",
+        help="only the models of these back ends, by comma: the version is whole for them, and "
+        "never gets others (default: all that the bundle has)",
+    )
     parser.add_argument("--activate", action="store_true", help="put it into use at once")
     add_trial(parser)
 
@@ -78,30 +87,6 @@ def require_use(given: argparse.Namespace) -> None:
             "--accept: expected it with --activate, found that missing; without, give it to "
             "`policy_store activate`"
         )
-
-
-def add_expected(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--expect",
-        default="",
-        metavar="NAME@VERSION",
-        help="the expected bundle; any other is refused before anything is installed",
-    )
-
-
-def add_backends(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--backend",
-        default="",
-        metavar="A,B",
-        help="only the models of these back ends, by comma: the version is whole for them, and "
-        "never gets others (default: all that the bundle has)",
-    )
-
-
-def read_backends(given: argparse.Namespace) -> list[str] | None:
-    """Return the given back ends; None for all."""
-    return given.backend.split(",") if given.backend else None
 
 
 def use_installed(

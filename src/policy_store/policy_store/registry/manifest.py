@@ -1,29 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""OCI manifests of bundles and of signed statements: a layer for each file, named by its title.
-
-A manifest does not depend on the time or place of its creation, so that the same files always have
-the same digest.
-"""
+"""OCI manifests of bundles and of signed statements: a layer for each file, named by its title."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from policy_core.bundle.contract import NAME, VERSION
+from policy_core.bundle.contract import NAME
 from policy_core.errors import shown
 from policy_store.registry.access import RegistryError
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 BUNDLE_TYPE = "application/vnd.policy-inference.bundle.v1"
 STATEMENT_TYPE = "application/vnd.policy-inference.statement.v1"
-EMPTY_TYPE, EMPTY = "application/vnd.oci.empty.v1+json", b"{}"
-FILE_TYPE = "application/octet-stream"
 TITLE = "org.opencontainers.image.title"
 ALGORITHM = "sha256:"
 LARGEST_MANIFEST_BYTES = 1 << 20
@@ -95,11 +88,6 @@ def version_tag(version: str) -> str:
     return version.replace("+", "_")
 
 
-def is_version_tag(tag: str) -> bool:
-    """Return whether a tag is that of a version."""
-    return re.fullmatch(VERSION, tag.replace("_", "+")) is not None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """A file of a manifest.
@@ -115,34 +103,9 @@ class Layer:
     size_bytes: int
 
 
-def make_layer(title: str, content: bytes) -> Layer:
-    """Return the layer of a file that is in memory."""
-    return Layer(title=title, digest=make_digest(content), size_bytes=len(content))
-
-
 def make_digest(content: bytes) -> str:
     """Return the digest of bytes."""
     return ALGORITHM + hashlib.sha256(content).hexdigest()
-
-
-def manifest_bytes(artifact_type: str, layers: Sequence[Layer]) -> bytes:
-    """Return a manifest; the same layers give the same bytes."""
-    document = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "artifactType": artifact_type,
-        "config": {"mediaType": EMPTY_TYPE, "digest": make_digest(EMPTY), "size": len(EMPTY)},
-        "layers": [
-            {
-                "mediaType": FILE_TYPE,
-                "digest": layer.digest,
-                "size": layer.size_bytes,
-                "annotations": {TITLE: layer.title},
-            }
-            for layer in layers
-        ],
-    }
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=True).encode()
 
 
 def parse_manifest(content: bytes, artifact_type: str, place: str) -> dict[str, Layer]:

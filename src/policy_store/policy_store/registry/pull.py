@@ -11,7 +11,8 @@ from pathlib import Path
 
 from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.signature import TrustedKeys
+from policy_core.bundle.schema import read_bytes
+from policy_core.bundle.signature import TrustedKeys, signature_path
 from policy_core.bundle.statements import DowngradeStatement
 from policy_core.bundle.store import current_version
 from policy_core.errors import PolicyError
@@ -31,7 +32,7 @@ from policy_store.registry.access import RegistryAccess
 from policy_store.registry.client import Progress
 from policy_store.registry.manifest import ALGORITHM, Layer
 from policy_store.registry.remote import PullRequest, RemoteBundle, find_bundle
-from policy_store.statements import read_signed, require_valid
+from policy_store.statements import require_valid, signed_statement
 
 _COPIES = 2
 """Copies of the files during the installation: the pulled files, and the version."""
@@ -107,7 +108,13 @@ def _refuse_downgrade(
             f"in use, found {version}; `policy_store rollback` goes back to one that is installed, "
             f"and {option} FILE takes a signed statement that allows this one"
         )
-    allowed = read_signed(file, DowngradeStatement, trusted, option)
+    if trusted is None:
+        raise PolicyError(
+            f"{option}: expected public keys that check the statement, found none; name them with "
+            "--public-key"
+        )
+    content, signature = read_bytes(file), read_bytes(signature_path(file))
+    allowed = signed_statement(content, signature, str(file), DowngradeStatement, trusted)
     if (allowed.name, allowed.version, allowed.digest) != (model.name, version, found.digest):
         raise PolicyError(
             f"{file}: expected a statement about {model.name} {version} {found.digest}, found one "

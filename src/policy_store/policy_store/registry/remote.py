@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from policy_core.bundle.bounded_yaml import LARGEST_BYTES
 from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE, hosted_file, stated_hashes
+from policy_core.bundle.contract import VERSION
 from policy_core.bundle.set_bundle import parse_hosted
 from policy_core.bundle.set_contract import HostedContract
 from policy_core.bundle.signature import TrustedKeys, signature_path
@@ -40,7 +41,6 @@ from policy_store.registry.manifest import (
     STATEMENT_TYPE,
     Layer,
     RegistryReference,
-    is_version_tag,
     make_digest,
     parse_manifest,
     version_tag,
@@ -172,24 +172,6 @@ def remote_bundle(
     )
 
 
-def update_revocations(
-    reference: RegistryReference, access: RegistryAccess, model: Path, trusted: TrustedKeys
-) -> Mapping[str, str]:
-    """Store the newest revocations of a bundle; return the reasons for revocation by version.
-
-    Args:
-        reference: Location of the bundle, without tag and digest.
-        access: Options for access to the registry.
-        model: Folder of the installed versions, where newer statements are stored.
-        trusted: Keys of which one must have signed it.
-    """
-    if reference.tag or reference.digest:
-        raise PolicyError(
-            f"--revocations: expected a reference without tag and digest, found {reference}"
-        )
-    return _revoked(RegistryRepository(reference, access), model, trusted)
-
-
 def find_bundle(
     request: PullRequest, access: RegistryAccess, model: Path | None, trusted: TrustedKeys | None
 ) -> RemoteBundle:
@@ -203,9 +185,9 @@ def find_bundle(
             checked, and revocations are not read.
     """
     reference, repository = request.reference, RegistryRepository(request.reference, access)
-    asked, wanted_version = reference.digest or reference.tag, ""
-    if is_version_tag(reference.tag):
-        wanted_version = reference.tag
+    asked = reference.digest or reference.tag
+    is_version = re.fullmatch(VERSION, reference.tag.replace("_", "+"))
+    wanted_version = reference.tag if is_version else ""
     if request.channel:
         channel = _channel(repository, request.channel, model, trusted)
         asked, wanted_version = channel.digest, channel.version
@@ -214,7 +196,7 @@ def find_bundle(
             f"{reference}: expected a version, such as {reference}:1.2.0, a digest, or --channel, "
             "found none"
         )
-    revoked = _revoked(repository, model, trusted)
+    revoked = pull_revocations(repository, model, trusted)
     found = remote_bundle(repository, asked, trusted)
     version = found.contract.version
     if wanted_version and version_tag(version) != version_tag(wanted_version):
@@ -229,6 +211,25 @@ def find_bundle(
             f"{revoked[version]}"
         )
     return found
+
+
+def pull_revocations(
+    repository: RegistryRepository, model: Path | None, trusted: TrustedKeys | None
+) -> Mapping[str, str]:
+    """Return the reasons for revocation by version; store the statement if it is a newer one.
+
+    Args:
+        repository: Location of the bundle.
+        model: Folder of the installed versions, where the statement is stored; None for none.
+        trusted: Keys of which one must have signed it; None: the registry is not asked.
+    """
+    if trusted is not None:
+        found = _accepted(repository, REVOKED_TAG, RevocationStatement, model, trusted)
+        if found is not None:
+            if model is not None:
+                keep(model, *found)
+            return found[0].versions
+    return {} if model is None else revoked_versions(model)
 
 
 def _channel(
@@ -255,19 +256,6 @@ def _channel(
     if model is not None:
         keep(model, channel, content)
     return channel
-
-
-def _revoked(
-    repository: RegistryRepository, model: Path | None, trusted: TrustedKeys | None
-) -> Mapping[str, str]:
-    """Return the reasons for revocation by version, according to the newest statement."""
-    if trusted is not None:
-        found = _accepted(repository, REVOKED_TAG, RevocationStatement, model, trusted)
-        if found is not None:
-            if model is not None:
-                keep(model, *found)
-            return found[0].versions
-    return {} if model is None else revoked_versions(model)
 
 
 def _accepted(
