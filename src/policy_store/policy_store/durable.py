@@ -66,14 +66,14 @@ def room_bytes(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def make_folders(folder: Path) -> None:
-    """Make a folder and its missing parents."""
-    if folder.is_dir():
-        return
-    make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    folder.chmod(FOLDER_MODE)
-    sync_folder(folder.parent)
+def make_folders(folder: Path) -> Path:
+    """Make a folder and its missing parents; return it."""
+    if not folder.is_dir():
+        make_folders(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(FOLDER_MODE)
+        sync_folder(folder.parent)
+    return folder
 
 
 def copy_synced(stream: IO[bytes], file: Path) -> str:

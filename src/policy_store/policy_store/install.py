@@ -101,28 +101,26 @@ def install(
         backends = backends if absent else None
         model, damaged = root / contract.name, None
         folder = model / contract.version
-        with writing(root):
-            make_folders(model)
-            with locked(model):
-                is_new = not is_installed(folder, content, backends)
-                if is_new:
-                    with _growing(model, path) as growing:
-                        copy_synced(BytesIO(content), growing / file.name)
-                        if signature is not None:
-                            copy_synced(BytesIO(signature), growing / signature_path(file).name)
-                        _copy(source, growing, stated_hashes(contract, backends), room)
-                        bundle = load_bundle(growing, trusted, kind=Bundle)
-                        bundle.verify(backends)
-                        for policy in list_policies(bundle):
-                            _require_survived(policy)
-                        record = make_record(
-                            bundle, source=origin or str(path.resolve()), backends=backends
-                        )
-                        write_text(growing / RECORD_FILE, json.dumps(record, indent=2) + "\n")
-                        if folder.exists():
-                            damaged = model / hidden(f"{folder.name}.damaged")
-                            move_folder(folder, damaged)
-                        move_folder(growing, folder)
+        with writing(root), locked(make_folders(model)):
+            is_new = not is_installed(folder, content, backends)
+            if is_new:
+                with _growing(model, path) as growing:
+                    copy_synced(BytesIO(content), growing / file.name)
+                    if signature is not None:
+                        copy_synced(BytesIO(signature), growing / signature_path(file).name)
+                    _copy(source, growing, stated_hashes(contract, backends), room)
+                    bundle = load_bundle(growing, trusted, kind=Bundle)
+                    bundle.verify(backends)
+                    for policy in list_policies(bundle):
+                        _require_survived(policy)
+                    record = make_record(
+                        bundle, source=origin or str(path.resolve()), backends=backends
+                    )
+                    write_text(growing / RECORD_FILE, json.dumps(record, indent=2) + "\n")
+                    if folder.exists():
+                        damaged = model / hidden(f"{folder.name}.damaged")
+                        move_folder(folder, damaged)
+                    move_folder(growing, folder)
         return Installed(
             folder=folder,
             bundle=load_bundle(folder, trusted, kind=Bundle),

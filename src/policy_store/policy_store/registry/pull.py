@@ -137,8 +137,7 @@ def _downloaded(
         copies: Copies of the files that will exist.
     """
     folder = place.with_name(f"{place.name}.{found.digest[len(ALGORITHM) :][:8]}")
-    make_folders(folder)
-    with locked(folder):
+    with locked(make_folders(folder)):
         files = {folder / layer.title: layer for layer in wanted}
         for other in [path for path in folder.rglob("*") if path.is_file() and path not in files]:
             remove(other)  # of a pull for other back ends
