@@ -15,7 +15,6 @@ Calls (std_srvs/Trigger): `stand`, `run`, `damp`, `reset`, `estop` of the policy
 In a terminal it shows a screen; elsewhere it logs changes.
 """
 
-import hashlib
 import sys
 import threading
 import time
@@ -33,9 +32,9 @@ from sensor_msgs.msg import BatteryState, Joy
 from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import Trigger
 
-from policy_core.bundle.bundle import CONTRACT_FILE
+from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.contract import CommandedValue
-from policy_core.bundle.load import parse_contract
+from policy_core.bundle.load import load_bundle
 from policy_core.errors import PolicyError
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import LifecycleBase
@@ -320,11 +319,8 @@ class OperatorNode(LifecycleBase):
 def commanded_values(folder: Path, sha256: str) -> dict[str, Sequence[CommandedValue]]:
     """Return the values that a bundle on this machine takes besides the velocity, by topic."""
     try:
-        content = (folder / CONTRACT_FILE).read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
-            return {}
-        contract = parse_contract(content, folder / CONTRACT_FILE)
-    except (OSError, PolicyError):
+        contract = load_bundle(folder, kind=Bundle, sha256=sha256).contract
+    except PolicyError:
         return {}
     return {topic: term.commanded or () for topic, term in contract.commanded.items()}
 
