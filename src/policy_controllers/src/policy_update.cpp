@@ -107,7 +107,7 @@ PolicyUpdate::PolicyUpdate(const std::string& plan, policy_core::ReadClock clock
       doubt_text_(words_.new_number()),
       quaternion_text_(words_.number_of(
           "expected an orientation, found none (the length of the quaternion is not 1)")),
-      velocity_text_(words_.number_of("expected finite numbers, found NaN or infinite ones")),
+      velocity_text_(words_.number_of("expected finite numbers, found NaN or infinity")),
       chained_text_(words_.number_of("pressed by a chained controller")),
       damp_text_(words_.number_of("requested by service")),
       stop_text_(words_.number_of("the controller is deactivated")),
@@ -491,7 +491,7 @@ void PolicyUpdate::hear(std::size_t place, const std::string& label,
     why = "expected " + std::to_string(seen.values.size()) + " values, found " +
           std::to_string(values.size());
   } else if (why.empty() && !is_finite) {
-    why = "expected finite values, found NaN or infinite ones";
+    why = "expected finite values, found NaN or infinity";
   }
   seen.is_refused = !why.empty();
   if (seen.is_refused) seen.problem = why;

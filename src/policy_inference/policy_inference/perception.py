@@ -133,7 +133,7 @@ class DepthSource:
             self._encoder.run()
             self._values[:] = self._output.reshape(-1)
         if not math.isfinite(self._values.dot(self._values)):
-            raise RobotError("expected finite values, found NaN or infinite ones")
+            raise RobotError("expected finite values, found NaN or infinity")
         return self._values, found_ns
 
     def _require_fresh(self, age_s: float) -> None:

@@ -179,7 +179,7 @@ class OtherJointsReader:
                 raise RobotError(f"expected {field.doc.lower()}, found none; the policy needs them")
             self._order.take(message.name, values, taken)
             if not math.isfinite(taken.dot(taken)):
-                raise RobotError("expected finite numbers, found NaN or infinite ones")
+                raise RobotError("expected finite numbers, found NaN or infinity")
         for _, out, taken in self._fields:
             out[:] = taken
 
@@ -259,7 +259,7 @@ class PerceivedReader(VectorReader):
         if data.size != self._field.size:
             raise RobotError(f"expected {self._field.size} values, found {data.size}")
         if not np.isfinite(data).all():
-            raise RobotError("expected finite values, found NaN or infinite ones")
+            raise RobotError("expected finite values, found NaN or infinity")
         self._field[:] = data
 
     def plan(self) -> dict[str, Any]:

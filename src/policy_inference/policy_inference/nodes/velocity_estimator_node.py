@@ -102,7 +102,7 @@ class VelocitySource:
                 "estimator needs an IMU with an accelerometer"
             )
         if not all(map(math.isfinite, values)):
-            raise RobotError("expected finite numbers, found NaN or infinite ones")
+            raise RobotError("expected finite numbers, found NaN or infinity")
         if (length := math.hypot(a.x, a.y, a.z)) > LARGEST_ACCELERATION_MPS2:
             raise RobotError(
                 f"expected an acceleration of at most {LARGEST_ACCELERATION_MPS2:g} m/s^2, found "
@@ -122,7 +122,7 @@ class VelocitySource:
         self._order.take(message.name, np.asarray(message.position, float), self._pos)
         self._order.take(message.name, np.asarray(message.velocity, float), self._vel)
         if not (np.isfinite(self._pos).all() and np.isfinite(self._vel).all()):
-            raise RobotError("expected finite numbers, found NaN or infinite ones")
+            raise RobotError("expected finite numbers, found NaN or infinity")
         if self._imu is None or now_ns - self._imu_ns > LONGEST_APART_S * 1e9:
             raise RobotError("expected an IMU's message as new as the joints', found none")
         at_ns = stamp_ns(message) or now_ns

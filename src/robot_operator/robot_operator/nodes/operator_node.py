@@ -282,7 +282,7 @@ class OperatorNode(LifecycleBase):
 
 
 def _rivalry(names: Sequence[str]) -> str:
-    return f"others command velocities too: {', '.join(names)}; end them"
+    return f"other nodes publish velocity commands too: {', '.join(names)}; stop them"
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -231,7 +231,7 @@ def _values(source: _Source, feature: PolicyFeature, name: str, mode: str) -> tu
     if not np.isfinite(array).all():
         where = np.flatnonzero(~np.isfinite(np.ravel(array))).tolist()
         raise ToolError(
-            f"{place}: expected finite values, found NaN or infinite ones at "
+            f"{place}: expected finite values, found NaN or infinity at "
             f"{', '.join(map(str, where))}; compute the dataset's statistics again"
         )
     if np.any(np.abs(array) > np.finfo(np.float32).max):
