@@ -307,10 +307,10 @@ def _require_survived(policy: AnyBundle) -> None:
         if not estimation.error_mps <= survived < math.inf:
             shown = "none" if math.isnan(survived) else f"{survived:g} m/s"
             raise PolicyError(
-                f"{policy.file}: estimation.error_mps: expected at most the error that the policy "
-                f"survives with {backend}, {shown} as {key} says, found "
-                f"{estimation.error_mps:g} m/s; state the estimator's error on your robot, and "
-                "train the policy with it"
+                f"{policy.file}: estimation.error_mps: expected at most {shown}, the error that "
+                f"the policy survives on {backend} according to {key}, found "
+                f"{estimation.error_mps:g} m/s; measure the estimator's error on your robot, and "
+                "train the policy with that error"
             )
 
 

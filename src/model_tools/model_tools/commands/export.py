@@ -68,8 +68,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """
     if given.checkpoint.suffix == ".onnx":
         raise ToolError(
-            f"{given.checkpoint}: expected a checkpoint, found an ONNX model by its name, which "
-            "needs no export: pass it to model_tools import"
+            f"{given.checkpoint}: expected a checkpoint, found a file named .onnx; an ONNX model "
+            "needs no export: pass it to `model_tools import`"
         )
     require_torch()
     from model_tools.make.portable import require_onnxsim

@@ -122,9 +122,9 @@ def require_size(frame: Frame, camera: ImageSize) -> None:
     """Raise RobotError unless a frame has the expected size."""
     if not camera.resize and (frame.height, frame.width) != (camera.height, camera.width):
         raise RobotError(
-            f"expected an image of {camera.width} x {camera.height} pixels, found "
-            f"{frame.width} x {frame.height}; set the camera to that size, or let its "
-            "entry in the contract or mapping say `resize: true`"
+            f"expected an image of {camera.width} x {camera.height} pixels, found {frame.width} x "
+            f"{frame.height}; set the camera to that size, or set `resize: true` for it in the "
+            "contract or mapping"
         )
 
 

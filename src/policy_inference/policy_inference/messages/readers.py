@@ -81,8 +81,8 @@ class JointOrder:
 _LONGEST_REASON, _AHEAD_S = 300, 0.1
 """Characters of a reason in status and log; by how much a stamp may lie ahead: clocks differ."""
 MADE_BY_ANOTHER = (
-    "expected values made by this policy's contract, found those of another one; start "
-    "perception_node again with the policy's bundle"
+    "expected values computed with this policy's contract, found values of another contract; "
+    "restart perception_node with this policy's bundle"
 )
 """Problem of what is perceived where the labels differ; as in `policy_update.cpp`."""
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")

@@ -316,7 +316,7 @@ class ReplayedRobot:
         if missing:
             raise ToolError(
                 f"{self._recorded.policy}: tick {tick.number}: expected a recording of everything "
-                f"that the policy observes, found nothing of {', '.join(missing)}"
+                f"that the policy observes, found no {', '.join(missing)}"
             )
 
     def _late_ns(self, tick: RecordedTick, deadline_ns: int) -> int | None:

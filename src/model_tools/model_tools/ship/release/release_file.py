@@ -223,7 +223,9 @@ def _parsed(content: bytes, file: Path) -> Release:
 def write_new_release(release: Release, file: Path) -> None:
     """Write the file of a release."""
     if file.exists():
-        raise ToolError(f"{file}: expected nothing there yet, found a file; name another --output")
+        raise ToolError(
+            f"{file}: expected a path that does not exist yet, found a file; name another --output"
+        )
     _write(release, file)
 
 
