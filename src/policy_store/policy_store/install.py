@@ -300,7 +300,8 @@ def _require_survived(policy: AnyBundle) -> None:
         if report.get("model_sha256") != model_sha256(policy.contract, backend):
             raise PolicyError(
                 f"{policy.file}: reports.{key}: expected a report about the model in the bundle, "
-                "found one about another; measure again with `model_tools sensitivity --record`"
+                "found a report about another model; measure again with `model_tools sensitivity "
+                "--record`"
             )
         stated = report.get("survived_error_mps", math.nan)
         survived = float(stated) if type(stated) in (int, float) else math.nan
@@ -339,7 +340,7 @@ def _require_same(folder: Path, hashes: dict[str, str], path: Path, left: Sequen
     if other:
         more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
         raise PolicyError(
-            f"{folder}: expected the content of {path}, since an installed version "
-            f"never changes, found that these differ: {', '.join(other[:_SHOWN])}{more}; give the "
-            f"bundle another version in its {SET_FILE if SET_FILE in hashes else CONTRACT_FILE}"
+            f"{folder}: expected the content of {path}, since an installed version never changes, "
+            f"found differences in {', '.join(other[:_SHOWN])}{more}; give the bundle another "
+            f"version in its {SET_FILE if SET_FILE in hashes else CONTRACT_FILE}"
         )

@@ -141,6 +141,6 @@ def require_lerobot() -> None:
         ) from error
     if ".".join(re.findall(r"\d+", version)[:3]) not in LEROBOTS:
         raise ToolError(
-            f"{sys.executable}: expected LeRobot {' or '.join(LEROBOTS)}, whose writer of "
-            f"datasets is known here, found {version}; {remedy}"
+            f"{sys.executable}: expected LeRobot {' or '.join(LEROBOTS)}, the versions that this "
+            f"command supports, found {version}; {remedy}"
         )

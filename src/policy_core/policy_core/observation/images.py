@@ -210,8 +210,8 @@ def _jpeg_size(data: memoryview) -> tuple[int, int]:
             size = _JPEG_SIZE.unpack_from(data, at)
         at += 2 + length
     raise RobotError(
-        f"expected a JPEG with at most {_JPEG_STEPS} segments and fill bytes before "
-        f"its scan, found one of {len(data)} bytes that has more"
+        f"expected a JPEG with at most {_JPEG_STEPS} segments and fill bytes before its scan, "
+        f"found more in {len(data)} bytes"
     )
 
 
@@ -239,9 +239,8 @@ def _decode_compressed(frame: Frame) -> Image:
         found = None
     if found is None or found.shape[:2] != (frame.height, frame.width):
         raise RobotError(
-            f"expected a {frame.encoding.upper()} of {frame.width} x {frame.height} "
-            f"pixels, found one of {len(frame.data)} bytes that does not decode: "
-            "bytes of it are wrong, or were lost on the way"
+            f"expected a {frame.encoding.upper()} of {frame.width} x {frame.height} pixels, found "
+            f"{len(frame.data)} bytes that cannot be decoded: some were changed or lost in transit"
         )
     return _checked(cv2.cvtColor(found, cv2.COLOR_BGR2RGB))
 

@@ -283,8 +283,8 @@ def require_past(what: str, age_s: float) -> None:
     """Raise RobotError if a stamp lies ahead of the clock."""
     if age_s < -_AHEAD_S:
         raise RobotError(
-            f"{what}: expected one of the past, found one stamped {-age_s:.2f} s ahead; "
-            "synchronise the clocks"
+            f"{what}: expected a stamp in the past, found one {-age_s:.2f} s ahead; synchronise "
+            "the clocks"
         )
 
 

@@ -184,7 +184,10 @@ class ParameterTable:
         known = limits if unknown.startswith(_SAFETY) else names
         meant = get_close_matches(unknown, names, n=1)
         expected = f"{meant[0]}?" if meant else f"known are {', '.join(known)}"
-        return f"parameter {unknown}: expected a known name ({expected}), found this one"
+        return (
+            f"parameter {unknown}: expected a known parameter name ({expected}), found an unknown "
+            "one"
+        )
 
     def _value(self, spec: Spec) -> Any:
         return spec.given(self._node.get_parameter(spec.name).value)

@@ -124,7 +124,7 @@ class VelocitySource:
         if not (np.isfinite(self._pos).all() and np.isfinite(self._vel).all()):
             raise RobotError("expected finite numbers, found NaN or infinity")
         if self._imu is None or now_ns - self._imu_ns > LONGEST_APART_S * 1e9:
-            raise RobotError("expected an IMU's message as new as the joints', found none")
+            raise RobotError("expected an IMU message as recent as that of the joints, found none")
         at_ns = stamp_ns(message) or now_ns
         step_s, self._joints_ns = (at_ns - self._joints_ns) / 1e9, at_ns
         self.estimator.update(step_s, self._pos, self._vel, *self._imu)

@@ -76,8 +76,8 @@ def require_use(given: argparse.Namespace) -> None:
     """Raise PolicyError for an option of `add_use` that would have no effect."""
     if given.accept and not (given.activate or given.trial):
         raise PolicyError(
-            "--accept: expected it with --activate, found that missing; without, give it to "
-            "`policy_store activate`"
+            "--accept: expected --activate with it, found none; without --activate, pass "
+            "--accept to `policy_store activate`"
         )
 
 
@@ -135,7 +135,7 @@ def use_installed(
         )
     if done.left:
         _log.warning(
-            "%s: left behind, since the signature does not cover them: %s%s",
+            "%s: not installed, since the signature does not cover them: %s%s",
             given.bundle,
             ", ".join(done.left[:_SHOWN]),
             f" and {len(done.left) - _SHOWN} more" if len(done.left) > _SHOWN else "",

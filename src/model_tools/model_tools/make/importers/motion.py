@@ -90,7 +90,7 @@ def _put_clip(draft: Draft, clip: Path | None, *, has_anchor: bool) -> None:
         draft.keep("motion.clip", CLIP_FILE, _packed(arrays), origin)
         return
     if missing is not None:
-        inside = f"; answer {' and '.join(missing)}, and the frames in the model are taken"
+        inside = f"; if you answer {' and '.join(missing)}, the frames in the model are used"
     elif model.rows_chosen_by(_COUNTER):
         inside = (
             "; the frames in the model cannot be used, since it lacks their outputs or the names "
