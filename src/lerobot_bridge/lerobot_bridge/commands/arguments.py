@@ -95,7 +95,7 @@ def add_episodes(parser: argparse.ArgumentParser) -> None:
         "--episodes",
         type=_numbers,
         metavar="0,2,5-8",
-        help=f"their numbers, by comma, or `{ALL}` (default)",
+        help=f"comma-separated numbers of episodes, or `{ALL}` (default)",
     )
 
 

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=len(os.sched_getaffinity(0)),
         metavar="N",
-        help="episodes at once (default: one for each core)",
+        help="number of episodes to convert in parallel (default: one per core)",
     )
     parser.add_argument(
         "--allow-left-out",

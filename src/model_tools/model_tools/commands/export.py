@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ONNX opset, 11 to 20 (default 11)",
     )
     parser.add_argument(
-        "--dynamic-batch", action="store_true", help="leave the batch size free (default: 1)"
+        "--dynamic-batch", action="store_true", help="make the batch size dynamic (default: 1)"
     )
     parser.add_argument(
         "--check",

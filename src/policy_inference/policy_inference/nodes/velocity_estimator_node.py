@@ -144,7 +144,7 @@ class VelocitySource:
 
 PARAMETERS = (
     *(spec for spec in POLICY if spec.name in ("bundle", "public_key")),
-    replace(LOOP, doc="Whether the estimator runs in C++, where that is built, or in Python"),
+    replace(LOOP, doc="Whether the estimator runs in C++ (if it is built) or in Python"),
 )
 _UNKNOWN = 1e6
 """Variance of values that are not estimated."""

@@ -68,7 +68,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 def add_use(parser: argparse.ArgumentParser) -> None:
     """Declare the options that put an installed version into use."""
-    parser.add_argument("--activate", action="store_true", help="put it into use at once")
+    parser.add_argument("--activate", action="store_true", help="put the version into use at once")
     add_trial(parser)
 
 
@@ -95,8 +95,8 @@ def add_backends(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default="",
         metavar="A,B",
-        help="only the models of these back ends, by comma: the version is whole for them, and "
-        "never gets others (default: all that the bundle has)",
+        help="only the models of these back ends, comma-separated; the installed version then "
+        "supports only them (default: all that the bundle has)",
     )
 
 

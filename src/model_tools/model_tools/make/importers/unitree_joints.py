@@ -134,7 +134,7 @@ def motors(root: Node) -> list[int]:
 
 
 def short_name(names: Sequence[str]) -> str | None:
-    """Return the robot whose joints a single name stands for, if it does."""
+    """Return the robot that a single name identifies, or None."""
     return names[0] if len(names) == 1 and names[0] in SDK_JOINTS else None
 
 

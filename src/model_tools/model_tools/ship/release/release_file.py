@@ -164,7 +164,7 @@ class Release:
 
     @property
     def unaccepted(self) -> tuple[ContractDifference, ...]:
-        """Differences of its contract from the baseline's that no person has accepted."""
+        """Differences between its contract and the baseline's that no person has accepted."""
         found = [ContractDifference(**dataclasses.asdict(one)) for one in self.differences]
         return not_accepted(found, self.accepted_differences)
 
