@@ -58,7 +58,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "backend",
         default_value="onnx",
-        description="Back end that runs the model, or several in order of preference: tensorrt,onnx",
+        description="Back end that runs the model, or several in order of preference: "
+        "tensorrt,onnx",
     ),
     DeclareLaunchArgument(
         "backend_options",
@@ -79,21 +80,21 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "shadow_member",
         default_value="",
-        description="With policy_node:=policy_set_node: the member of the set to which the shadow is "
-        "compared",
+        description="With policy_node:=policy_set_node: the member of the set to which the "
+        "shadow is compared",
     ),
     DeclareLaunchArgument(
         "robot",
         default_value="none",
         choices=["lite3", "lite3_emulator", "go2", "go2_emulator", "g1", "sim", "none"],
-        description="Robot to start with the policy: the driver of a Lite3, Unitree Go2 or G1; a driver "
-        "with an emulated robot; a simulated robot; or none",
+        description="Robot to start with the policy: the driver of a Lite3, Unitree Go2 or G1; a "
+        "driver with an emulated robot; a simulated robot; or none",
     ),
     DeclareLaunchArgument(
         "sim_robot",
         default_value="",
-        description="With robot:=sim: robot to simulate: lite3, go2, g1 or a folder of figures; empty: "
-        "the robot in params_file, else lite3",
+        description="With robot:=sim: robot to simulate: lite3, go2, g1 or a folder of figures; "
+        "empty: the robot in params_file, else lite3",
     ),
     DeclareLaunchArgument(
         "viewer",
