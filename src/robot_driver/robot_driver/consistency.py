@@ -184,8 +184,8 @@ class SenseConsistency:
         joint, axis = mismatch[:joints].argmax(), mismatch[joints:rest].argmax()
         untrue = [names[i] for i in np.argsort(-mismatch[rest:])[:_JOINTS]]
         texts = {
-            "velocity": f"the velocity of {names[joint]} does not match the change of its position: "
-            "check the encoder, and the sign and unit of the velocity",
+            "velocity": f"the velocity of {names[joint]} does not match the change of its "
+            "position: check the encoder, and the sign and unit of the velocity",
             "turn": f"the angular velocity about {'xyz'[axis]} does not match the turning of the "
             "attitude: check the gyroscope's sign, axes and unit",
             "bias": "the mean angular velocity differs from the turning of the attitude by more "
