@@ -87,8 +87,8 @@ def _unpacked(path: Path, private: Path, room: int) -> Path:
                         shutil.copyfileobj(content, copy)
     except _BROKEN as error:
         raise PolicyError(
-            f"{path}: expected a whole archive (tar, compressed or not) or the folder of a bundle, "
-            f"found one that cannot be read; copy it again"
+            f"{path}: expected a complete archive (tar, compressed or not) or the folder of a "
+            "bundle, found an archive that cannot be read; copy it again"
         ) from error
     inside = [one for one in private.iterdir() if not one.name.startswith(".")]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else private
@@ -150,7 +150,8 @@ class BundleFolder:
             found = "a link" if error.errno == errno.ELOOP else error.strerror
             raise PolicyError(
                 f"{self.path / name}: expected a file of the bundle that can be read, found "
-                f"{found}; copy what links lead to with `cp -rL`, and install that"
+                f"{found}; copy the bundle with `cp -rL`, which replaces links by files, and "
+                "install the copy"
             ) from error
         return os.fdopen(file, "rb")
 

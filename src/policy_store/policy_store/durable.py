@@ -34,9 +34,9 @@ def writing(root: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NOT_ALLOWED:
             raise PolicyError(
-                f"{root}: expected a place that this user can write, found: "
-                f"{error.strerror}; run it with sudo, or give the root to this user once "
-                f"(`sudo chown -R USER {root}`)"
+                f"{root}: expected a place that this user can write to, found: "
+                f"{error.strerror}; use sudo, or make this user the owner of the root once (`sudo "
+                f"chown -R USER {root}`)"
             ) from error
         if error.errno in _NO_ROOM:
             raise PolicyError(
@@ -159,8 +159,8 @@ def locked(model: Path) -> Iterator[None]:
             lock_within(handle, 0.0)
         except BlockingIOError:
             raise PolicyError(
-                f"{model}: expected that no other process changes it, found that one does; wait "
-                "until that has ended"
+                f"{model}: expected no other process that changes it, found one; wait until it has "
+                "ended"
             ) from None
         yield
     finally:

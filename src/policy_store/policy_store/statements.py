@@ -36,8 +36,6 @@ from policy_store.durable import make_folders, write_text, writing
 STATEMENT_FILE, STATEMENT_SIGNATURE = "statement.yaml", "statement.yaml.sig"
 """Titles of the layers at a registry."""
 _log = logging.getLogger("policy_store")
-
-
 S = TypeVar("S", ChannelStatement, RevocationStatement, DowngradeStatement)
 
 
@@ -68,7 +66,8 @@ def refuse_revoked(model: Path, version: str) -> None:
     reason = revoked_versions(model).get(version)
     if reason is not None:
         raise PolicyError(
-            f"{model / version}: expected a version that is not revoked, found that it is: {reason}"
+            f"{model / version}: expected a version that is not revoked, found a revoked one: "
+            f"{reason}"
         )
 
 
@@ -76,8 +75,8 @@ def require_newer(
     new: ChannelStatement | RevocationStatement,
     before: ChannelStatement | RevocationStatement | None,
     place: str,
-    remedy: str = "the registry may be showing an old state on purpose: compare with who signs the "
-    "statements",
+    remedy: str = "the registry may be replaying an old statement: ask the signer for the current "
+    "serial",
 ) -> None:
     """Raise an error unless a statement follows the previously accepted one, or is the same."""
     if before is None or new.serial > before.serial or new == before:
@@ -106,9 +105,9 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
     now = max([clock, *(_utc(statement.issued) for statement in accepted)])
     if now >= _utc(expires):
         raise PolicyError(
-            f"{place}: expected a statement that has not expired, found that it did at {expires}, "
-            f"and that it is {now.isoformat(timespec='seconds')} now; if that time is wrong, set "
-            "the clock; what is in use stays in use, and a version can be pulled by its digest"
+            f"{place}: expected a statement that has not expired, found one that expired at "
+            f"{expires} (now: {now.isoformat(timespec='seconds')}); if this clock is wrong, set "
+            "it; the version in use stays in use, and you can pull a version by its digest"
         )
 
 

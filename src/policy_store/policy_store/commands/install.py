@@ -73,10 +73,10 @@ def add_use(parser: argparse.ArgumentParser) -> None:
         "--backend",
         type=lambda names: names.split(",") if names else None,
         metavar="A,B",
-        help="only the models of these back ends, by comma: the version is whole for them, and "
-        "never gets others (default: all that the bundle has)",
+        help="only the models of these back ends, comma-separated; the installed version then "
+        "supports only them (default: all that the bundle has)",
     )
-    parser.add_argument("--activate", action="store_true", help="put it into use at once")
+    parser.add_argument("--activate", action="store_true", help="put the version into use at once")
     add_trial(parser)
 
 
@@ -84,8 +84,8 @@ def require_use(given: argparse.Namespace) -> None:
     """Raise PolicyError for an option of `add_use` that would have no effect."""
     if given.accept and not (given.activate or given.trial):
         raise PolicyError(
-            "--accept: expected it with --activate, found that missing; without, give it to "
-            "`policy_store activate`"
+            "--accept: expected --activate with it, found none; without --activate, pass "
+            "--accept to `policy_store activate`"
         )
 
 

@@ -105,8 +105,8 @@ def _refuse_downgrade(
     if file is None:
         raise PolicyError(
             f"{request.reference}: expected a version that is not older than {current}, which is "
-            f"in use, found {version}; `policy_store rollback` goes back to one that is installed, "
-            f"and {option} FILE takes a signed statement that allows this one"
+            f"in use, found {version}; go back to an installed version with `policy_store "
+            f"rollback`, or pass a signed statement that allows this version with {option} FILE"
         )
     if trusted is None:
         raise PolicyError(
@@ -146,7 +146,7 @@ def _downloaded(
         room = room_bytes(folder)
         if total * copies - there > room:
             raise PolicyError(
-                f"{place.parent}: expected room for {total * copies / 1e6:.1f} MB, found "
+                f"{place.parent}: expected {total * copies / 1e6:.1f} MB of free space, found "
                 f"{room / 1e6:.1f} MB; `policy_store prune` removes old versions"
             )
         done = 0

@@ -160,7 +160,7 @@ def remote_bundle(
     contract = parse_hosted(content, file, read)
     if contract.name != reference.name:
         raise RegistryError(
-            f"{reference.place}: expected a bundle with the name of its repository, "
+            f"{reference.place}: expected a bundle that is named like its repository, "
             f"{reference.name}, found {contract.name}"
         )
     return RemoteBundle(
@@ -201,14 +201,14 @@ def find_bundle(
     version = found.contract.version
     if wanted_version and version_tag(version) != version_tag(wanted_version):
         raise RegistryError(
-            f"{reference}: expected version {wanted_version}, found {version}; the registry shows "
-            "another bundle under this tag"
+            f"{reference}: expected version {wanted_version}, found {version}; the registry has a "
+            "different bundle under this tag"
         )
     require_expected(found.contract, request.expected, str(reference))
     if version in revoked:
         raise PolicyError(
-            f"{reference}: expected a version that is not revoked, found that {version} is: "
-            f"{revoked[version]}"
+            f"{reference}: expected a version that is not revoked, found {version}, "
+            f"which is revoked: {revoked[version]}"
         )
     return found
 
@@ -242,14 +242,14 @@ def _channel(
             f"{reference} and {'keys' if trusted else 'no keys (--public-key)'}"
         )
     if not re.fullmatch(CHANNEL_NAME, name):
-        raise PolicyError(f"--channel: expected text like {CHANNEL_NAME}, found {name!r}")
+        raise PolicyError(f"--channel: expected text that matches {CHANNEL_NAME}, found {name!r}")
     tag = CHANNEL_TAG + name
     found = _accepted(repository, tag, ChannelStatement, model, trusted)
     if found is None or found[0].channel != name:
         shown = "none" if found is None else f"the channel {found[0].channel}"
         raise RegistryError(
-            f"{reference}: expected the channel {name}, found {shown}; `model_tools push` brings "
-            "a signed statement there"
+            f"{reference}: expected the channel {name}, found {shown}; publish its signed "
+            "statement with `model_tools push`"
         )
     channel, content = found
     require_valid(channel.issued, channel.expires, model, f"{reference}:{tag}")
