@@ -186,8 +186,7 @@ def find_bundle(
     """
     reference, repository = request.reference, RegistryRepository(request.reference, access)
     asked = reference.digest or reference.tag
-    is_version = re.fullmatch(VERSION, reference.tag.replace("_", "+"))
-    wanted_version = reference.tag if is_version else ""
+    wanted_version = reference.tag if re.fullmatch(VERSION, reference.tag.replace("_", "+")) else ""
     if request.channel:
         channel = _channel(repository, request.channel, model, trusted)
         asked, wanted_version = channel.digest, channel.version
