@@ -24,9 +24,10 @@ time. Every entry was measured (`test/faults/every_fault.py`), but an emulator i
 
 - *walks on*: the robot keeps walking.
 - A rule of the [guard](safety.md#the-guards-rules), such as `held_too_long`: the policy damps;
-  brackets contain the driver's reason for rejecting data. *driver*: the driver damps by itself.
-- Times (ms) run from the start of the fault until the robot's drives only damp. The Lite3's host
-  has a watchdog of 1 s; the Go2 has none, so its last command stays in effect.
+  brackets contain the driver's reason for rejecting data.
+- *driver*: the driver damps by itself.
+- Times (in ms) run from the start of the fault until the robot's drives only damp. The Lite3's host
+  has a 1 s watchdog; the Go2 has none, so its last command stays in effect.
 - Bold: the robot is not brought to rest. Empty: not tried.
 """
 ROBOTS = {"lite3": "Lite3", "go2": "Go2"}
@@ -89,7 +90,7 @@ COMMUNICATION = {
     "information that reaches only some receivers": ("silent:state", "deaf:command"),
     "blocked access": ("hangs", "another program has the port"),
 }
-"""The faults of communication of AUTOSAR E2E, and the cases that cause them."""
+"""The communication faults in AUTOSAR E2E, and the cases that cause them."""
 WALKS_ON = "walks on"
 _KIND = re.compile(r"`?(?P<kind>\w+):(?P<target>[\w.]+)(?:\+(?P<for_s>[\d.]+))?(?:=[\w.]+)?`?")
 _RULE = re.compile(r"policy DAMP: (?P<rule>\w+)")
@@ -128,7 +129,7 @@ def make_page(found: Mapping[str, Sequence[Row]]) -> str:
         starts = [[r["what"], _refusal(r)] for r in rows if r["group"] == "start"]
         parts += [f"\n### {name}: control is refused\n"]
         parts += [_table(["before control is taken", "message"], starts), ""]
-    parts += ["## Faults of communication\n", _communication(found), ""]
+    parts += ["## Communication faults\n", _communication(found), ""]
     return "\n".join(parts)
 
 

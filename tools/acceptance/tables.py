@@ -145,7 +145,7 @@ def _rows() -> list[tuple[str, str, Cell]]:
         ("mixed 60 s, friction 1, 0 to 20 ms latency", "5 of 5", _survivors("mixed 1")),
         ("mixed 10 minutes, survived", "1 of 1", _survivors("long")),
         (
-            "largest tilt in it, degrees",
+            "largest tilt in the 10 minutes, degrees",
             f"<= {long.tilt_deg:g}",
             _worst("tilt_deg", long.tilt_deg, "long", digits=1),
         ),
@@ -160,7 +160,7 @@ def _rows() -> list[tuple[str, str, Cell]]:
             _worst("altered_share", long.altered_share, "steady", "long", digits=3, factor=100),
         ),
         (
-            "four other draws of the 10 minutes, survived",
+            "four more 10-minute walks, other random commands, survived",
             "no gate",
             _survivors("long again", gate=False),
         ),

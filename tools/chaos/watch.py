@@ -29,7 +29,7 @@ _LONGEST_SILENCE_NS = 100_000_000
 
 
 CHAOS_INVARIANTS: Mapping[str, str] = {
-    "sequence_rises": "Sequence numbers of commands rise by one.",
+    "sequence_rises": "Command sequence numbers rise by one.",
     "estop_is_final": "After an e-stop only the fault command is published, until `reset` is "
     "granted.",
     "frames_can_be_read": "Each datagram from a driver to its robot is a valid request or frame.",

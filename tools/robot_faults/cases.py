@@ -178,9 +178,9 @@ def of_people() -> list[Case]:
 
     return [
         add("e-stop by topic", _press),
-        add("e-stop of the policy by service", partial(_ask_policy, "estop")),
-        add("`damp` of the policy", partial(_ask_policy, "damp")),
-        add("`damp` of the driver", partial(_ask_driver, "damp")),
+        add("policy e-stop by service", partial(_ask_policy, "estop")),
+        add("`damp` requested from the policy", partial(_ask_policy, "damp")),
+        add("`damp` requested from the driver", partial(_ask_driver, "damp")),
         add("`release_control` while the robot walks", partial(_ask_driver, "release_control")),
     ]
 

@@ -115,7 +115,9 @@ def bad_starts() -> list[BadStart]:
             what="half of each message", emulator={"faults": ["length:state"]}, says="wrong_length"
         ),
         BadStart(
-            what="a tick counter that stands still", emulator={"faults": ["tick:state"]}, says="old"
+            what="a tick counter that does not advance",
+            emulator={"faults": ["tick:state"]},
+            says="old",
         ),
         BadStart(
             what="only 6 of 12 motors report",
@@ -123,7 +125,7 @@ def bad_starts() -> list[BadStart]:
             says="6 of 20 motors",
         ),
         BadStart(
-            what="a quaternion that is not of unit length",
+            what="a quaternion whose length is not 1",
             emulator={"faults": ["not_unit:imu"]},
             says="quaternion",
         ),

@@ -140,7 +140,7 @@ class YawRateCheck:
         )
         return [
             f"while the robot turned, the integral of the angular velocity, taken as {unit}, "
-            f"was {self.ratio:.3g} times the change of yaw: {remedy}"
+            f"was {self.ratio:.3g} times the change in yaw: {remedy}"
         ]
 
 

@@ -226,7 +226,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
             return []
         return [
             f"while the robot turned, the integral of its angular velocity was {ratio:.3g} times "
-            "the change of yaw, expected 1: the unit is not rad/s, or messages were lost"
+            "the change in yaw, expected 1: the unit is not rad/s, or messages were lost"
         ]
 
     def _commander_problems(self) -> list[str]:

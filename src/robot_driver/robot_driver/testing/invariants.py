@@ -42,22 +42,22 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "driver_changes_have_reasons": "Each status of a driver states its reason.",
     "nothing_sent_unasked": "The drives receive nothing before control is requested, nor while "
     "the robot's own controller prepares the robot or lays it down.",
-    "nothing_sent_after": "The drives receive nothing after control was given back.",
+    "nothing_sent_after": "The drives receive nothing after control has been given back.",
     "rest_mode_first": "After control was taken, and after each stop, the driver follows no "
-    "command before one in the rest mode.",
+    "command until it has received one in the rest mode.",
     "expired_is_not_followed": "No command is followed after its `valid_for`: the next frame "
     "brings the robot to rest.",
     "lost_robot_is_not_followed": "No command is followed while the robot state is older than its "
     "time-out, or the robot reports a fault.",
     "estop_is_not_followed": "No command is followed while the e-stop is pressed.",
-    "newest_is_followed": "In FOLLOWING each joint gets its position from the newest command, or "
+    "newest_is_followed": "In FOLLOWING, each joint gets its position from the newest command, or "
     "the values of the robot at rest.",
     "frame_is_finite": "Each value of a frame is finite, and no gain is negative.",
-    "frame_in_figures": "In FOLLOWING the position, stiffness and damping in a frame are within "
+    "frame_in_figures": "In FOLLOWING, the position, stiffness and damping in a frame are within "
     "the robot's limits.",
-    "torque_in_limits": "In FOLLOWING no frame demands more torque, at the last measured state, "
+    "torque_in_limits": "In FOLLOWING, no frame demands more torque, at the last measured state, "
     "than the effort limit of the command or of the drive.",
-    "rest_in_damping": "In DAMPING each frame brings the robot to rest.",
+    "rest_in_damping": "In DAMPING, each frame brings the robot to rest.",
     "rest_lasts": "Before control is given back, the driver brings the robot to rest for `rest_s`.",
     "counts_never_fall": "No counter of a driver's status falls while the driver runs.",
     "driver_answers": "A running driver answers each request.",

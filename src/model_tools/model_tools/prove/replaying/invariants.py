@@ -40,18 +40,18 @@ INVARIANTS: Mapping[str, str] = {
     "no_motion_unasked": "The robot leaves DAMP only if `stand` was granted since the previous "
     "tick.",
     "run_only_from_ready": "`run` is granted only in READY.",
-    "modes_in_order": "Without a request the mode changes only from STAND to READY, from any "
+    "modes_in_order": "Without a request, the mode changes only from STAND to READY, from any "
     "motion to HOLD or DAMP, and from HOLD back to the previous mode.",
-    "latched_until_reset": "After a latched fault the mode stays DAMP until `reset` is granted.",
-    "changes_have_reasons": "Each change of mode states its reason.",
+    "latched_until_reset": "After a latched fault, the mode stays DAMP until `reset` is granted.",
+    "changes_have_reasons": "Each mode change states its reason.",
     "hold_ends": "HOLD lasts no longer than `damp_after_s`.",
     "gap_is_a_fault": "Motion ends at a tick that is too late, or earlier than the previous one.",
     "stale_state_is_not_followed": "Motion ends if the robot state is older than its time-out.",
     "state_is_finite": "Motion ends if positions or velocities are not finite.",
     "command_is_finite": "Each value of a command is finite.",
-    "fault_command": "In DAMP the command is the one that `on_fault` defines: its gains, zero "
+    "fault_command": "In DAMP, the command is the one that `on_fault` defines: its gains, zero "
     "velocity, zero effort.",
-    "position_in_limits": "Outside DAMP the commanded position of a joint with stiffness is "
+    "position_in_limits": "Outside DAMP, the commanded position of a joint with stiffness is "
     "within its limits; in STAND it may exceed them by 0.1 rad.",
     "effort_in_limits": "The effort limit in a command is the one in force.",
     "gains_not_negative": "No stiffness or damping is negative.",
