@@ -18,8 +18,8 @@ def require_replaceable(
 ) -> None:
     """Raise unless the parts built for a running policy also match another bundle.
 
-    They are what a robot or a controller behind the command relies on: joint order, rate, inputs,
-    and behaviour after a fault.
+    These are what a robot, or a controller that receives the command, relies on: joint order, rate,
+    inputs, and behaviour after a fault.
 
     Args:
         running: Contract of the running policy.
