@@ -18,7 +18,7 @@ BACKLOG = 128
 def listen_tcp(
     option: str, place: tuple[str, int], *, needs_secret: bool = False, remedy: str = ""
 ) -> tuple[str, socket.socket, bool]:
-    """Listen; return the address, the socket, and true if other machines can reach it.
+    """Listen; return the address, the socket, and whether other machines can reach it.
 
     Args:
         option: The option that enables it, for messages.
@@ -52,7 +52,7 @@ def listen_tcp(
 
 
 class Waker:
-    """Wakes a thread that waits for sockets, from other threads; that thread monitors `fileno`."""
+    """Wakes, from other threads, a thread that waits for sockets and monitors `fileno`."""
 
     def __init__(self) -> None:
         self._asked, self._asking = socket.socketpair()

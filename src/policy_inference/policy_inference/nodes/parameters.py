@@ -169,7 +169,7 @@ class ParameterTable:
         return values
 
     def adopt(self, **values: Any) -> None:
-        """Set parameters to the values in use, although the node is configured."""
+        """Set parameters to the values in use, even though the node is configured."""
         self._adopting = True
         try:
             self._node.set_parameters(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Connections of the framed protocol: a HELLO, then observations and actions in frames."""
+"""Framed-protocol connections: a HELLO, then observations and actions in frames."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _MOST_WAKES = 64
 
 
 class FramedConnection(Connection):
-    """A client of the framed protocol: it identifies itself, and gets errors with a reason."""
+    """A framed-protocol client: it identifies itself, and gets errors with a reason."""
 
     protocol = "framed"
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that a policy can be the shadow of another one: same robot, same commands."""
+"""Check that a policy can be the shadow of another: same robot, same commands."""
 
 from __future__ import annotations
 
