@@ -32,7 +32,7 @@ def listen_tcp(
     if is_beyond and needs_secret:
         raise PolicyError(
             f"{option} {_written(host, port)}: expected a loopback address, such as "
-            f"127.0.0.1:{port}, found one that other machines can reach; {remedy}"
+            f"127.0.0.1:{port}, found an address that other machines can reach; {remedy}"
         )
     # One address, IPv4 if possible, so that the log names the only one.
     family, address = min(families, key=lambda one: one[0] != socket.AF_INET)

@@ -136,7 +136,8 @@ def _version(
         text = f"{folder}: this version is revoked: {revoked}"
         if folder.name in refused:
             text += (
-                f"; put another one into use: `policy_store activate {folder.parent.name} VERSION`"
+                "; put another version into use: "
+                f"`policy_store activate {folder.parent.name} VERSION`"
             )
             problem = "\n".join(filter(None, [problem, text]))
         else:

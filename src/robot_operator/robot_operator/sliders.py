@@ -69,7 +69,7 @@ class Sliders:
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """Name and picture of each slider; `>` marks the one that the keys move."""
+        """Name and drawing of each slider; `>` marks the one that the keys move."""
         return [
             (slider.limits.name, ("> " if place == self._chosen else "  ") + slider.draw())
             for place, slider in enumerate(self._sliders)

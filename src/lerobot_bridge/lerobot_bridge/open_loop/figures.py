@@ -231,7 +231,7 @@ def _of_other_units(
     usual, largest = _usual(one.normalisation), np.abs(values).max(axis=0)
     if usual is not None and (largest < _LITTLE * usual).all():
         yield (
-            f"{what}: expected values as in the training, up to about {usual.max():.3g}, found "
+            f"{what}: expected values like those in training, up to about {usual.max():.3g}, found "
             f"none above {largest.max():.3g}; {_ASKED}"
         )
 

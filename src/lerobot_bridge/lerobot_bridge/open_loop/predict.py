@@ -138,7 +138,7 @@ def _check_names(source: DatasetSource, feature: DatasetFeature, joints: Sequenc
     if plain & set(joints):
         raise ToolError(
             f"{where}: expected the joints {', '.join(joints)}, as {contract.name} "
-            f"has, found {', '.join(found)}; name the dataset of the training"
+            f"has, found {', '.join(found)}; name the training dataset"
         )
     pairs = ", ".join(
         f"{name} is {joint}"

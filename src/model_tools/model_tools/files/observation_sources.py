@@ -129,7 +129,7 @@ class DatasetSource:
             raise ToolError(
                 f"{self.dataset.info.file}: {camera.feature}: expected images of {wanted[1]} x "
                 f"{wanted[0]} pixels, as the camera {name} of {self.contract.name}, found "
-                f"{found[1]} x {found[0]}; use the dataset of the training, or set `resize: true` "
+                f"{found[1]} x {found[0]}; use the training dataset, or set `resize: true` "
                 "in the contract (export act --resize)"
             )
 

@@ -166,7 +166,7 @@ def read_onnx(path: Path) -> OnnxModel:
         proto = onnx.load_model_from_string(content)
     except DecodeError as error:
         raise ToolError(
-            f"{path}: expected an ONNX model, found a file of another format, or a truncated one"
+            f"{path}: expected an ONNX model, found a different format, or a truncated file"
         ) from error
     if not proto.graph.output or not proto.opset_import:
         raise ToolError(

@@ -123,7 +123,8 @@ def read_prometheus(url: str, expected: Iterable[str] = ()) -> FleetReading:
         alerts, problem = [*_alerts(rules)], _rules_problem(rules)
     except _OTHER_SHAPE as error:
         raise NoAnswerError(
-            f"{url}: expected an answer of Prometheus' HTTP API v1, found another ({error!r:.200})"
+            f"{url}: expected an answer from Prometheus' HTTP API v1, found a "
+            f"different one ({error!r:.200})"
         ) from error
     samples = dict[str, list[Sample]]()
     for robot in (*expected, *(labels.get("robot", "?") for _, labels, _ in seen)):

@@ -254,7 +254,7 @@ def find_revocation(bundle: Bundle) -> str:
         reason = revoked_versions(folder.parent).get(version)
         if reason is not None:
             return (
-                f"{folder}: this version is revoked: {reason}; put another one into use with "
+                f"{folder}: this version is revoked: {reason}; put another version into use with "
                 f"`policy_store activate {name} VERSION`"
             )
     return ""

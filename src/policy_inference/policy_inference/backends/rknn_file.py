@@ -72,7 +72,7 @@ def read_rknn(path: Path) -> RknnFile:
             version, text = _read(file, path.stat().st_size)
         except (struct.error, EOFError) as error:
             raise BackendError(
-                f"{path}: expected a complete .rknn file, found one that is cut off; copy it again"
+                f"{path}: expected a complete .rknn file, found a truncated one; copy it again"
             ) from error
         except ValueError as error:
             raise BackendError(

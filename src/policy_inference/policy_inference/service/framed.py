@@ -244,7 +244,7 @@ def _require_same_policy(hello: Hello, model: ServedModel, answer_dim: int) -> N
         raise ServiceError(
             Code.OTHER_POLICY,
             f"expected a client of {model.name} {model.version} "
-            f"(sha256 {model.sha256.hex()}), found one that was built for "
+            f"(sha256 {model.sha256.hex()}), found one built for "
             f"{hello.policy_sha256.hex()}",
         )
     for name, asked, there in (

@@ -146,8 +146,8 @@ def _only(
     alike = [topic for topic in recorded if bag.topics[topic].type in types]
     remedy = f"; try --topic {name}={' or '.join(alike)}" if alike else ""
     raise ToolError(
-        f"{bag.path}: expected messages of the input {name} ({' or '.join(types)}), "
-        f"found {'those of ' + ', '.join(recorded) if recorded else 'none on any topic'}{remedy}"
+        f"{bag.path}: expected messages for the input {name} ({' or '.join(types)}), "
+        f"found {'only ' + ', '.join(recorded) if recorded else 'none on any topic'}{remedy}"
     )
 
 

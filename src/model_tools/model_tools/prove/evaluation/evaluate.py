@@ -112,7 +112,7 @@ def _require_robot(plan: Plan, bundle: AnyBundle) -> None:
     if bundle.contract.kind != plan.kind:
         raise ToolError(
             f"{bundle.path}: expected a {plan.kind} policy, since the plan's robot is "
-            f"{plan.robot}, found another kind of policy"
+            f"{plan.robot}, found a different kind of policy"
         )
     if plan.reaches:
         arm_image_size(bundle)

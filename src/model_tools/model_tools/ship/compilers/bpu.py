@@ -219,7 +219,7 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
         if key != "graphs" and found.get(key) != value
     ]
     if graphs and found.get("graphs") != graphs:
-        differ.append("another model or other samples")
+        differ.append("a different model or different samples")
     if differ:
         raise ToolError(
             f"{folder / RECORD}: expected a workspace of this model, these samples and these "

@@ -132,7 +132,7 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
     ]
     if wrong:
         raise BackendError(
-            f"{plan}: expected a plan for this machine, found one that was built "
+            f"{plan}: expected a plan for this machine, found one built "
             f"for {', '.join(wrong)}; {rebuild}"
         )
     if sidecar.fingerprint.precision != precision:
