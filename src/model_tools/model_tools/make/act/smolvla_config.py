@@ -89,7 +89,7 @@ class SmolvlaConfig(CheckpointConfig):
     denoising: Denoising
     prompt: str
     tokens: tuple[int, ...]
-    """Of the prompt."""
+    """Tokens of the prompt."""
     patch_positions: str
     vision: VisionSizes
     text: LlamaSizes
