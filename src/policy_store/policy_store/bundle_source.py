@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Source of an installation: the folder of a bundle, or an archive of one, which is unpacked first.
+"""Source of an installation: a bundle's folder, or an archive of one, which is unpacked first.
 
 The installing user may have more rights than the author of the bundle, so sources are untrusted.
 """
@@ -29,7 +29,7 @@ from policy_store.durable import errors_renamed
 _FIRST = (*HOSTED_FILES, *(f"{name}.sig" for name in HOSTED_FILES))
 """Files that are read and checked before anything else."""
 MOST_FILES, DEEPEST = 10_000, 16
-"""Maximum depth of nested folders in a bundle."""
+"""Maximum number of files in a bundle, and maximum depth of its nested folders."""
 _LARGEST_HEADER_BYTES = 1 << 13
 """Maximum size of a name or a comment in an archive: tarfile reads the whole into memory."""
 _YEAR_10000_S = 253_402_300_800

@@ -57,7 +57,7 @@ class Installed:
     """Result of an installation.
 
     Attributes:
-        folder: Of the version.
+        folder: Folder of the version.
         bundle: The verified bundle.
         is_new: Whether it was not installed before, or was damaged.
         damaged: The damaged files of this version that it replaces; None if there were none.
@@ -94,10 +94,10 @@ def install(
     Args:
         path: The folder, or the archive.
         root: Folder of all installed bundles; created if missing.
-        trusted: Keys of which one must have signed it; None needs no signature.
+        trusted: Keys, one of which must have signed it; None needs no signature.
         backends: Back ends whose models are installed; None for all. The version is complete for
             them and never gets others.
-        expected: NAME@VERSION that it must be; empty for any.
+        expected: Required NAME@VERSION; empty for any.
         origin: Source to record, if it is not `path`.
     """
     with opened(path, room_bytes(root)) as source:
@@ -162,7 +162,7 @@ def require_expected(contract: HostedContract, expected: str, place: Path | str)
     """Raise PolicyError if a bundle differs from the expected one.
 
     Args:
-        contract: Of the bundle.
+        contract: Contract of the bundle.
         expected: Its NAME@VERSION; empty for any.
         place: The bundle, for messages.
     """
@@ -177,7 +177,7 @@ def absent_backends(
     """Return the back ends whose models are not requested.
 
     Args:
-        contract: Of the bundle.
+        contract: Contract of the bundle.
         backends: Requested back ends; None for all.
         place: The bundle, for messages.
     """

@@ -33,7 +33,7 @@ from policy_store.durable import is_hidden, is_locked
 def models_in(root: Path) -> list[Path]:
     """Return the folders of all bundles installed below a root, in order.
 
-    Includes a bundle of which only the link `current` is left.
+    This includes a bundle of which only the `current` link is left.
     """
     if not root.is_dir():
         return []
@@ -85,7 +85,7 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of all files of an installed version, by name, except for its record."""
+    """Return the SHA-256 of all files in an installed version, by name, except for its record."""
     files = {
         file.relative_to(folder).as_posix(): file
         for file in folder.rglob("*")

@@ -35,7 +35,7 @@ from policy_store.trial_record import newest_trial
 from policy_store.trials import trial_words
 
 STEPS_BACK = 2
-"""Number of versions of the way back that are never pruned."""
+"""Number of versions on the way back that are never pruned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +67,9 @@ def verify(
 
     Args:
         root: Folder of all bundles.
-        name: Of a bundle; None for all.
+        name: Name of a bundle; None for all.
         version: One of its versions, "current" for the one in use; None for all.
-        trusted: Keys that must have signed them.
+        trusted: Keys, one of which must have signed each.
     """
     models = models_in(root) if name is None else [model_folder(root, name)]
     if not models:
@@ -119,7 +119,7 @@ def _version(
     """Verify a version.
 
     Args:
-        folder: Of the version.
+        folder: Folder of the version.
         trusted: Keys that must have signed it.
         revoked: Why it is revoked; None if it is not.
         refused: Versions that must not be revoked, because they were requested or are in use.
@@ -136,7 +136,8 @@ def _version(
         text = f"{folder}: this version is revoked: {revoked}"
         if folder.name in refused:
             text += (
-                f"; put another one into use: `policy_store activate {folder.parent.name} VERSION`"
+                "; put another version into use: "
+                f"`policy_store activate {folder.parent.name} VERSION`"
             )
             problem = "\n".join(filter(None, [problem, text]))
         else:
@@ -228,7 +229,7 @@ def surplus(root: Path, name: str, keep: int) -> tuple[list[Path], list[Path]]:
 
     Args:
         root: Folder of all installed bundles.
-        name: Of the bundle.
+        name: Name of the bundle.
         keep: Number of versions to keep, the most recently installed ones; the one in use and the
             two before it are always kept.
     """

@@ -56,11 +56,11 @@ def signed_statement(
     """Return a statement after checking that a trusted key has signed it.
 
     Args:
-        content: Of the file.
-        signature: Of the file beside it.
+        content: Content of the file.
+        signature: Content of the signature file beside it.
         place: Its name in messages.
-        cls: Required kind.
-        trusted: The keys of which one must have signed it.
+        cls: Required kind of statement.
+        trusted: The keys, one of which must have signed it.
     """
     again = f"its author must {_SIGN_AGAIN[cls]} again"
     trusted.find_signer(Path(place), content, io.BytesIO(signature), again)
@@ -112,14 +112,14 @@ def require_newer(
     Args:
         new: The statement.
         before: The previously accepted one; None for none.
-        place: Name of the new one in messages.
+        place: The new statement's name in messages.
         remedy: Remedy in the error message.
     """
     if before is None or new.serial > before.serial or new == before:
         return
-    found = "other content with" if new.serial == before.serial else "the older"
+    found = "different content with" if new.serial == before.serial else "the older"
     raise PolicyError(
-        f"{place}: expected a serial above {before.serial}, which was accepted before, or the same "
+        f"{place}: expected a serial above {before.serial}, the last one accepted, or the same "
         f"statement, found {found} serial {new.serial}; {remedy}"
     )
 
@@ -128,7 +128,7 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
     """Raise an error if a statement has expired; see the module for the handling of wrong clocks.
 
     Args:
-        issued: When it was written.
+        issued: Time at which it was written.
         expires: End of its validity.
         model: Folder of the installed versions, with the previously accepted statements; None for
             none.
@@ -155,8 +155,8 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
 def require_begun(statement: Statement, place: Path) -> None:
     """Raise an error if a statement was issued in the future, by the clock of this computer.
 
-    A robot that accepts it takes that time for the present, and treats channels as expired until
-    then.
+    A robot that accepts it would take that time for the present, and treat channels as expired
+    until then.
     """
     now = datetime.now(timezone.utc)
     if _utc(statement.issued) - now > timedelta(days=1):

@@ -3,7 +3,7 @@
 """Put an installed version on trial, keep it, or end its trial; the robot's node judges it.
 
 The version in use stays in use until the trial is kept: `current` never points to a version on
-trial, so that nothing has to be undone, whatever happens.
+trial, so that nothing has to be undone, no matter what happens.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def begin_trial(
 
     Args:
         root: Folder of all installed bundles.
-        name: Of the bundle.
+        name: Name of the bundle.
         version: The version to try.
         trial_file: The `trial.yaml`.
-        trusted: Keys of which one must have signed it.
+        trusted: Keys, one of which must have signed it.
         again: Whether a version that failed a trial may be tried again.
         node_user: User who runs the policy node and must be able to write the record; empty: the
             owner of the record, or the user who runs this.
@@ -111,7 +111,7 @@ def require_accepted(
         in_use: Bundle that the robot runs.
         candidate: Bundle that it is to run.
         accepted: Keys that may differ.
-        where: Their place, for the message.
+        where: Place of these keys, for the message.
     """
     found = not_accepted(contract_differences(in_use.contract, candidate.contract), accepted)
     if found:
@@ -142,8 +142,8 @@ def end_trial(model: Path, reason: str, then: str = "") -> None:
     Args:
         model: Folder of the bundle.
         reason: The reason.
-        then: Version that is in use from now on. A trial of another version ends even if it was
-            kept: `keep` must not restore a version that was replaced on purpose.
+        then: Version that will be in use from now on. A trial of another version ends even if it
+            was kept: `keep` must not restore a version that was replaced on purpose.
     """
     newest = newest_trial(model)
     if newest is None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Renders images of a model without a display, by OpenGL from EGL or OSMesa."""
+"""Renders images of a model without a display, with OpenGL from EGL or OSMesa."""
 
 import functools
 import importlib

@@ -36,7 +36,7 @@ class FollowingCamera:
         """Make an image buffer.
 
         Args:
-            robot: Its data.
+            robot: The robot's data.
             width: Width of the images, at most 1920.
             height: Height of the images, at most 1080.
             ground: The ground of the walk.

@@ -91,7 +91,7 @@ class Walk:
 
 
 def figure_source(robot: SimulatedRobot, what: str = _WALKS) -> str:
-    """Describe the source of the figures of a robot's walks."""
+    """Describe the source of a robot's walking figures."""
     lies = robot.model is None and robot.body.starts == "lying"
     start = "stand up from lying" if lies else "stand"
     return f"{robot.name}, flat floor, lockstep: {start}, {what}"
@@ -233,10 +233,10 @@ def _require_following(name: str, error: float, largest: float, unit: str, still
 
 
 def drawn_rows(bundle: JointBundle) -> Rows:
-    """Return the model's inputs and outputs in ticks with a new random state each, always the same.
+    """Return the model's inputs and outputs in ticks with random states, the same in each call.
 
     They prove that another back end or machine computes the same; no robot moves like this. The
-    count of ticks covers its whole range, see `last_ticks`.
+    tick count covers its whole range; see `last_ticks`.
     """
     last = max(
         last_ticks(bundle.contract, read_onnx(bundle.artifact("onnx")[1])).values(), default=0

@@ -69,7 +69,7 @@ def version_use(
     """Return the version that nodes take from now on, for JSON.
 
     Args:
-        name: Of the bundle.
+        name: Name of the bundle.
         version: Version that nodes take.
         version_before: Version that runs again if a trial fails, or ran before a rollback.
         on_trial: Whether it is on trial, and not in use yet.

@@ -43,10 +43,10 @@ class RegistryReference:
     """Location of a bundle: `HOST/REPOSITORY`, with a tag or a digest.
 
     Attributes:
-        host: Of the registry, with its port.
+        host: Host of the registry, with its port.
         repository: Name at the registry; its last part is the bundle's name.
         tag: Tag of a version or statement; empty if a digest is given, or nothing.
-        digest: Of the manifest, `sha256:` and 64 hex digits; empty if a tag is given.
+        digest: Digest of the manifest, `sha256:` and 64 hex digits; empty if a tag is given.
         is_secure: Whether TLS is required where plain HTTP is the default: on the loopback
             interface.
     """
@@ -59,7 +59,7 @@ class RegistryReference:
 
     @property
     def name(self) -> str:
-        """Of the bundle."""
+        """Name of the bundle."""
         return self.repository.rpartition("/")[2]
 
     def __str__(self) -> str:
@@ -92,18 +92,18 @@ def version_tag(version: str) -> str:
 
 
 def is_version_tag(tag: str) -> bool:
-    """Return whether a tag is that of a version."""
+    """Return whether a tag belongs to a version."""
     return re.fullmatch(VERSION, tag.replace("_", "+")) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A file of a manifest.
+    """A file in a manifest.
 
     Attributes:
         title: Path inside the bundle.
         digest: `sha256:` and 64 hex digits.
-        size_bytes: Of the file.
+        size_bytes: Size of the file.
     """
 
     title: str

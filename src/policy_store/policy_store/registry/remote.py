@@ -68,7 +68,7 @@ class PullRequest:
         channel: Name of the channel that selects the version; empty if the reference does.
         backends: Back ends whose models are requested; None for all.
         allow_downgrade: Signed statement that allows a version older than the one in use.
-        expected: NAME@VERSION that it must be; empty for any.
+        expected: Required NAME@VERSION; empty for any.
     """
 
     reference: RegistryReference
@@ -84,7 +84,7 @@ class RemoteBundle:
 
     Attributes:
         repository: Its location.
-        digest: Of its manifest.
+        digest: Digest of its manifest.
         contract: Its contract.
         small: Bytes of contract and signature, by file.
         wanted: Layers of the other requested files.
@@ -124,8 +124,8 @@ def remote_version(
     Args:
         repository: Its location.
         reference: The same, for messages.
-        digest: Of its manifest.
-        trusted: Keys of which one must have signed it; None checks no signature.
+        digest: Digest of its manifest.
+        trusted: Keys, one of which must have signed it; None checks no signature.
     """
     _, contract, _, _ = _contract(repository, reference, digest, trusted)
     return contract.version
@@ -140,7 +140,7 @@ def update_revocations(
         reference: Location of the bundle, without tag and digest.
         access: Options for access to the registry.
         model: Folder of the installed versions, where newer statements are stored.
-        trusted: Keys of which one must have signed it.
+        trusted: Keys, one of which must have signed it.
     """
     if reference.tag or reference.digest:
         raise PolicyError(
@@ -158,7 +158,7 @@ def find_bundle(
         request: The request.
         access: Options for access to the registry.
         model: Folder of the installed versions, where newer statements are stored; None for none.
-        trusted: Keys of which one must have signed bundle and statements. None: signatures are not
+        trusted: Keys, one of which must have signed bundle and statements. None: signatures are not
             checked, and revocations are not read.
     """
     reference, repository = request.reference, RegistryRepository(request.reference, access)
