@@ -45,7 +45,8 @@ BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk"}
 """The suite's own policies."""
 EMULATED = {"go2_emulator": ("go2", "go2_driver")}
 """Robots behind their driver, real time only: the emulator's robot, and the driver's command."""
-PLAN = (
+Velocity = tuple[float, float, float]
+PLAN: Sequence[tuple[str, float, Velocity]] = (
     ("stand", 2.0, (0.0, 0.0, 0.0)),
     ("forward", 7.0, (0.8, 0.0, 0.0)),
     ("forward in a curve", 5.0, (0.5, 0.0, 0.6)),
@@ -102,7 +103,7 @@ def _perform(given: argparse.Namespace) -> "ReportedTiming":
             operator.wait_for_robot()
             if driver is not None:
                 _take_control(operator)
-            return _operate(operator, given.seconds / PLAN_S)
+            return operate(operator, PLAN, given.seconds / PLAN_S)
 
 
 def _start_robot(nodes: Processes, output: Path, robot: str, *, lockstep: bool) -> str | None:
@@ -139,11 +140,14 @@ def _take_control(operator: Operator) -> None:
     raise SimError(f"take_control: {message}")
 
 
-def _operate(operator: Operator, scale: float) -> "ReportedTiming":
+def operate(
+    operator: Operator, plan: Sequence[tuple[str, float, Velocity]], scale: float = 1.0
+) -> "ReportedTiming":
+    """Make the robot stand up, follow a plan, whose durations are scaled, and lie down."""
     progress.info("stand up")
     operator.record_run(True)
     operator.stand_up()
-    for name, duration_s, velocity in PLAN:
+    for name, duration_s, velocity in plan:
         progress.info("%s, %.1f s", name, scale * duration_s)
         operator.move(*velocity)
         operator.wait(scale * duration_s)

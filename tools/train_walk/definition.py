@@ -139,6 +139,8 @@ class Commands:
     single_axis_share: float
     single_axis_least: float
     deadband: float
+    forward_share: float = 0.0
+    """Commands that go forward and turn a little, of at least `single_axis_least` of the range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +267,10 @@ class Task:
     handed_over: HandedOver
     disturbances: Disturbances
     rewards: RewardWeights
+    started_difficulty: float = 0.5
+    """Initial difficulty of a policy that already walks or moves."""
+    difficulty_step: float = 0.0012
+    """Rise of the difficulty after an update in which the robots followed."""
     motion: tuple[KeyPose, ...] = ()
     """The motion that robots track; empty: they walk as commanded."""
 

@@ -120,6 +120,10 @@ class Draws:
             axis * np.sign(command) * np.maximum(np.abs(command), asked.single_axis_least * limit)
         )
         command = np.where((kind < still + asked.single_axis_share)[:, None], single, command)
+        forward = np.abs(command) * [1.0, 0.0, 0.0] + command * [0.0, 0.2, 0.5]
+        forward[:, 0] = np.maximum(forward[:, 0], asked.single_axis_least * limit)
+        ahead = self._random.random(n) < asked.forward_share
+        command = np.where(ahead[:, None], forward, command)
         command[(kind < still) | (np.abs(command).max(axis=1) < asked.deadband)] = 0.0
         return command
 
