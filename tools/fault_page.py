@@ -18,15 +18,15 @@ from pathlib import Path
 
 INTRODUCTION = """# Fault matrix
 
-Look up what happens when a part fails while an emulated robot walks at 0.5 m/s, in real time. Every
-entry was measured (`test/faults/every_fault.py`); an emulator is not a robot
+This page shows what happens when a part fails while an emulated robot walks at 0.5 m/s in real
+time. Every entry was measured (`test/faults/every_fault.py`), but an emulator is not a real robot
 ([lite3.md](lite3.md#what-is-not-verified), [unitree.md](unitree.md#what-is-not-verified)).
 
-- *walks on*: the robot continues to walk.
-- A rule of the [guard](safety.md#the-guards-rules), such as `held_too_long`: the policy damps; in
-  brackets what the driver rejects. *driver*: the driver damps by itself.
-- ms: from the beginning of the fault until the robot's drives only damp. The Lite3's host has a
-  watchdog of 1 s; the Go2 has none, so its last command stays in effect.
+- *walks on*: the robot keeps walking.
+- A rule of the [guard](safety.md#the-guards-rules), such as `held_too_long`: the policy damps;
+  brackets contain the driver's reason for rejecting data. *driver*: the driver damps by itself.
+- Times (ms) run from the start of the fault until the robot's drives only damp. The Lite3's host
+  has a watchdog of 1 s; the Go2 has none, so its last command stays in effect.
 - Bold: the robot is not brought to rest. Empty: not tried.
 """
 ROBOTS = {"lite3": "Lite3", "go2": "Go2"}
@@ -82,11 +82,11 @@ COMMUNICATION = {
     "delay": ("delay", "latency"),
     "insertion": ("forged",),
     "masquerade": ("foreign", "second"),
-    "incorrect addressing": ("another domain", "an interface address that this machine"),
+    "incorrect addressing": ("a different DDS domain", "an interface address that this machine"),
     "incorrect sequence": ("reorder", "tick"),
     "corruption": ("crc", "length", "firmware"),
     "asymmetric information": ("drop:joint_states", "drop:imu", "drop:contact"),
-    "information reaches only a part of the receivers": ("silent:state", "deaf:command"),
+    "information that reaches only some receivers": ("silent:state", "deaf:command"),
     "blocked access": ("hangs", "another program has the port"),
 }
 """The faults of communication of AUTOSAR E2E, and the cases that cause them."""

@@ -29,18 +29,18 @@ _LONGEST_SILENCE_NS = 100_000_000
 
 
 CHAOS_INVARIANTS: Mapping[str, str] = {
-    "sequence_rises": "Each command has the next number.",
+    "sequence_rises": "Sequence numbers of commands rise by one.",
     "estop_is_final": "After an e-stop only the fault command is published, until `reset` is "
     "granted.",
-    "frames_can_be_read": "Each datagram of a driver to its robot is a request or a frame.",
-    "control_is_kept": "A driver in control sends a frame every 0.1 s at least.",
+    "frames_can_be_read": "Each datagram from a driver to its robot is a valid request or frame.",
+    "control_is_kept": "A driver in control sends a frame at least every 0.1 s.",
     "answered_once": "Each request to a node gets one answer.",
-    "answered_in_time": "That answer comes in time.",
-    "loads_are_in_order": "The policy in use changes once for each granted `load`, between its "
-    "request and its answer, and at no other time.",
-    "switches_are_in_order": "A set enters a state once for each granted `switch`, or as its "
-    "contract says, and at no other time.",
-    "runs_again": "When all faults are over, the robot runs again within 15 s.",
+    "answered_in_time": "Each answer arrives in time.",
+    "loads_are_in_order": "The policy in use changes exactly once for each granted `load`, between "
+    "the request and its answer, and at no other time.",
+    "switches_are_in_order": "A set enters a state exactly once for each granted `switch`, or as "
+    "its contract says, and at no other time.",
+    "runs_again": "Within 15 s after all faults have ended, the robot runs again.",
     "tilted_is_a_fault": "Motion ends when the robot tilts beyond its limit.",
 }
 """What is checked here alone, by name."""

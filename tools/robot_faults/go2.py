@@ -103,7 +103,7 @@ def bad_starts() -> list[BadStart]:
             driver={"network_interface": "nowhere0"},
             says="nowhere0",
         ),
-        BadStart(what="another domain", driver={"domain_id": 101}, says="no state"),
+        BadStart(what="a different DDS domain", driver={"domain_id": 101}, says="no state"),
         BadStart(what="a G1 instead of a Go2", emulator={"robot": "g1"}, says="another kind of"),
         BadStart(
             what="the robot's own controller is not released",
@@ -114,9 +114,11 @@ def bad_starts() -> list[BadStart]:
         BadStart(
             what="half of each message", emulator={"faults": ["length:state"]}, says="wrong_length"
         ),
-        BadStart(what="a tick that stands still", emulator={"faults": ["tick:state"]}, says="old"),
         BadStart(
-            what="6 of 12 motors report",
+            what="a tick counter that stands still", emulator={"faults": ["tick:state"]}, says="old"
+        ),
+        BadStart(
+            what="only 6 of 12 motors report",
             emulator={"faults": ["motors:state=6"]},
             says="6 of 20 motors",
         ),
@@ -126,7 +128,7 @@ def bad_starts() -> list[BadStart]:
             says="quaternion",
         ),
         BadStart(
-            what="a quaternion in another order",
+            what="a quaternion in the wrong order",
             emulator={"faults": ["xyzw:imu"]},
             says="rpy_disagrees",
         ),
@@ -137,7 +139,7 @@ def bad_starts() -> list[BadStart]:
             says="wireless remote",
         ),
         BadStart(
-            what="angular velocities in degrees/s, and turned by hand",
+            what="angular velocities in degrees/s, robot turned by hand",
             emulator={"faults": ["degrees:imu"]},
             act=lambda robot: robot.turn_by_hand(),
             says="the unit is not rad/s",

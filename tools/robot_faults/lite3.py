@@ -105,12 +105,12 @@ def bad_starts() -> list[BadStart]:
             says="another controller",
         ),
         BadStart(
-            what="another firmware: frames of another code",
+            what="different firmware: frames with an unknown code",
             emulator={"faults": ["firmware:state"]},
             says="0x0A06",
         ),
         BadStart(
-            what="frames of another length",
+            what="frames of the wrong length",
             emulator={"faults": ["length:state"]},
             says="wrong_length",
         ),
@@ -120,7 +120,7 @@ def bad_starts() -> list[BadStart]:
             says="the position of",
         ),
         BadStart(
-            what="angular velocities in degrees/s, and turned by hand",
+            what="angular velocities in degrees/s, robot turned by hand",
             emulator={"angular_velocity_unit": "deg/s"},
             act=lambda robot: robot.turn_by_hand(),
             says="angular_velocity_unit: deg/s",

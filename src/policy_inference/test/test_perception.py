@@ -258,7 +258,7 @@ class Walk:
         if self.has("the map has a few holes"):
             heights[:, :29] = np.nan
         message = grid_map(heights, stamp_ns=now_ns)
-        if self.has("the map is in another frame"):
+        if self.has("the map is in the wrong frame"):
             message.header.frame_id = "map"
         if self.has("the map is shifted by 0.5 m, and the pose is not"):
             message.info.pose.position = xyz(y=0.5)
@@ -269,10 +269,10 @@ class Walk:
         x = self.x
         if self.has("the pose jumps once, by 0.5 m"):
             x += 0.5
-        if self.has("the pose jumps again and again") and since // _JUMPS_EVERY % 2:
+        if self.has("the pose jumps repeatedly") and since // _JUMPS_EVERY % 2:
             x += 0.5
         label = self.robot.controller.state.perceived[TOPIC]
-        if self.has("`perception_node` has another contract"):
+        if self.has("`perception_node` has a different contract"):
             label = f"{PERCEIVED_LABEL}0"
         labelled = SimpleNamespace(frame_id=label)
         message = SimpleNamespace(header=labelled, problem="", data=array("d"))
@@ -297,13 +297,13 @@ FAULTS = (
     "`perception_node` or the odometry stops",
     "the mapper stops",
     "the mapper sends the same map with new stamps",
-    "the map is in another frame",
+    "the map is in the wrong frame",
     "the map has a few holes",
     "the map has too many holes",
     "the pose jumps once, by 0.5 m",
-    "the pose jumps again and again",
+    "the pose jumps repeatedly",
     "another program sends NaN",
-    "`perception_node` has another contract",
+    "`perception_node` has a different contract",
     "the map is shifted by 0.5 m, and the pose is not",
 )
 
@@ -326,7 +326,7 @@ def row_and_reason(fault: str) -> tuple[str, str]:
         problem = problem or (walk.problem if not walk.robot.is_in(Mode.RUN) else "")
     counted = {rule: n for rule, n in walk.robot.controller.snapshot().counters.items() if n}
     rules = ", then ".join(f"`{rule}`" for rule in counted) or "none"
-    ends = "DAMP" if walk.robot.is_in(Mode.DAMP) else "it walks on"
+    ends = "DAMP" if walk.robot.is_in(Mode.DAMP) else "keeps walking"
     return f"| {fault} | {rules} | {ends} |", problem
 
 

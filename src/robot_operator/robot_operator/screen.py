@@ -24,7 +24,8 @@ _NEWS_LINES = 4
 _HELP = (
     "e, Esc E-STOP  arrows , . (hold) drive  + - faster  space stop  q quit (damps)\n"
     "t Enter take control  s Enter stand  w Enter walk  d damp  g give back  c clear\n"
-    "[ less, ] Enter more authority  o take over with a leader arm  p Enter hand back"
+    "[ less, ] Enter more authority  o take over with a leader arm  p Enter hand back\n"
+    "n next value, page up and down change it, if the policy takes values such as a height"
 )
 
 
@@ -85,7 +86,7 @@ class Screen(App[None]):
     .unknown { background: magenta; }
     #state { height: 1fr; }
     #news { height: 5; border-top: solid gray; }
-    #help { height: 3; color: gray; }
+    #help { height: 4; color: gray; }
     """
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q,Q,ctrl+c", "quit", "quit", priority=True)]

@@ -192,8 +192,8 @@ STORE_INVARIANTS = {
     "one_version_in_use": "Whenever an installer is killed, the version in use is installed.",
     "no_version_without_record": "Whenever an installer is killed, each installed version has its "
     "complete record: contract, files, hashes.",
-    "way_back_is_there": "Whenever an installer is killed, each version for a rollback is "
-    "installed.",
+    "way_back_is_there": "Whenever an installer is killed, each version that `rollback` can "
+    "return to is installed.",
     "trial_is_not_in_use": "Whenever an installer is killed, a version on trial, or one that "
     "failed its trial, is not the version in use.",
 }

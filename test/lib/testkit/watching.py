@@ -36,18 +36,18 @@ if TYPE_CHECKING:
 REQUEST_INVARIANTS = {
     "refused_changes_nothing": "A refused request leaves mode, fault, counters and authority as "
     "they were.",
-    "shown_once": "A tick shows each request that was granted before it once, in order.",
+    "shown_once": "Each granted request appears in exactly one later tick, in order.",
 }
 """What holds of requests to a controller, by name."""
 LOAD_INVARIANTS = {
-    "refused_load_changes_nothing": "If a policy may not take over, the running one continues "
+    "refused_load_changes_nothing": "If a policy may not take over, the running policy continues "
     "with its mode, fault and counters.",
     "load_keeps_mode_and_fault": "A policy that takes over keeps mode, fault and counters.",
 }
 """What holds where a policy takes over from another, by name."""
 SERVICE_INVARIANTS = {
-    "one_answer": "Each request gets one answer or one refusal; no client gets an answer to a "
-    "request of another.",
+    "one_answer": "Each request gets one answer or one refusal; no client gets the answer to "
+    "another client's request.",
     "answer_is_finite": "Each value of an answer is finite.",
 }
 """What holds of the service, by name."""
@@ -311,7 +311,7 @@ def _last_flights_hold(_apart_from_the_user: None) -> Iterator[None]:
 
 
 PUBLISHED_INVARIANTS = {
-    "recorded_is_published": "Each recorded command is the one that was published with its stamp.",
+    "recorded_is_published": "Each recorded command equals the one published with the same stamp.",
 }
 """What holds of recordings and of what others hear, by name."""
 _published: Sequence[JointCommand] = ()

@@ -154,13 +154,6 @@ class _SetResolver:
             Found("action.gains"),
             "a policy whose model puts out gains runs alone",
         )
-        self._reader.expect(
-            not contract.commanded,
-            f"members.{name}",
-            "a policy without commanded values",
-            Found("commanded"),
-            "a policy with commanded values runs alone",
-        )
         return MemberContract(
             contract=contract,
             folder=posixpath.normpath(self._stated.members[name].bundle),
@@ -205,12 +198,23 @@ class _SetResolver:
         self._check_on_fault({name: self._contracts[name].safety.on_fault for name in self._order})
 
     def _check_external_vectors(self) -> None:
-        """Check that members that read the same topic expect the same number of values."""
+        """Check that members that read the same topic expect the same values."""
         first = dict[str, tuple[str, int]]()
+        commanded = dict[str, tuple[str, tuple[Any, ...]]]()
         for name in self._order:
             for topic, size in self._contracts[name].external_sizes.items():
                 as_in, expected = first.setdefault(topic, (name, size))
                 self._same(name, f"size of the external vector {topic}", expected, as_in, size)
+                term = self._contracts[name].commanded.get(topic)
+                values = (term.commanded, term.timeout_s) if term else ()
+                as_in, shared = commanded.setdefault(topic, (name, values))
+                self._reader.expect(
+                    values == shared,
+                    f"members.{name}.bundle",
+                    f"`commanded` and `timeout_s` of {topic} as in the member {as_in}",
+                    Found("others"),
+                    "state the same in all members, or use different topics",
+                )
         perceived = dict[str, tuple[str, str]]()
         for name in self._order:
             for topic, here in self._contracts[name].perceived.items():

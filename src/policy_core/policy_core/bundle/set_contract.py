@@ -27,6 +27,7 @@ from policy_core.bundle.contract import (
     Provenance,
     Safety,
     StandingUp,
+    Term,
     VelocityCommand,
 )
 from policy_core.bundle.schema import PerJoint, entry
@@ -291,6 +292,14 @@ class SetContract:
         for member in self.members.values():
             labels |= member.contract.perceived
         return labels
+
+    @property
+    def commanded(self) -> Mapping[str, Term]:
+        """Terms with commanded values, by topic: members that share a topic state the same."""
+        found = dict[str, Term]()
+        for member in self.members.values():
+            found |= member.contract.commanded
+        return found
 
     @property
     def sets_gains(self) -> bool:

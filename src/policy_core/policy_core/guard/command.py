@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from policy_core.guard.bounds import Rule
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64
 from policy_core.observation.freshness import Input
+from policy_core.observation.state import EXTERNAL, StateVector
 
 
 class CommandedVector(Stateful):
@@ -77,6 +78,19 @@ class CommandedVector(Stateful):
             return (Rule.BAD_COMMAND,)
         np.clip(self._out, self._low, self._high, out=self._wanted)
         return ()
+
+
+def commanded_vectors(
+    terms: Mapping[str, Term],
+    state: StateVector,
+    inputs: Mapping[str, Input],
+    limits: Limits,
+) -> list[CommandedVector]:
+    """Return the vectors of these terms, by topic, which write to the fields of the state."""
+    return [
+        CommandedVector(term, name := f"{EXTERNAL}{topic}", state[name], inputs[topic], limits)
+        for topic, term in terms.items()
+    ]
 
 
 class CommandFader(Stateful):

@@ -15,12 +15,12 @@ from policy_core.bundle.contract import ActionTerm, JointContract, StatePair
 from policy_core.control.controller import Controller
 from policy_core.control_state import Stateful, Tree
 from policy_core.guard.bounds import Rule, healthy_range
-from policy_core.guard.command import CommandedVector, CommandFader
+from policy_core.guard.command import CommandFader, commanded_vectors
 from policy_core.guard.limits import Limits, timeouts_in_force_ns
 from policy_core.interfaces import F64, Backend, Command, Index, Kind, Tensor
 from policy_core.observation.freshness import Input
 from policy_core.observation.rows import ObservationBuilder
-from policy_core.observation.state import EXTERNAL, LAST_OUTPUT, RobotState
+from policy_core.observation.state import LAST_OUTPUT, RobotState
 
 
 class RawAction(Stateful):
@@ -409,10 +409,7 @@ def joint_controller(
     state = state or RobotState(contract, orientation=limits.max_tilt_rad is not None)
     timeouts_ns = timeouts_in_force_ns(contract, limits, state.inputs)
     inputs = {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}
-    vectors = [
-        CommandedVector(term, name := f"{EXTERNAL}{topic}", state[name], inputs[topic], limits)
-        for topic, term in contract.commanded.items()
-    ]
+    vectors = commanded_vectors(contract.commanded, state, inputs, limits)
     velocity = state.get("velocity_command")
     command = CommandFader(velocity, contract.velocity_command, limits, vectors)
     policy = JointPolicy(bundle, backend, state)

@@ -13,7 +13,7 @@ from policy_core.bundle.state_fields import COMMAND, MOTION_TOPICS, STATE_FIELDS
 from policy_core.bundle.terms import is_perceived
 from policy_core.control.controller import Controller
 from policy_core.errors import RefusedError
-from policy_core.guard.command import CommandFader
+from policy_core.guard.command import CommandFader, commanded_vectors
 from policy_core.guard.limits import Limits
 from policy_core.interfaces import Mode, Policy
 from policy_core.members.chunk.controller import camera_input
@@ -145,7 +145,9 @@ def set_controller(
         clock: As for `Controller`.
         make: Factory that takes the arguments of `Controller`.
     """
-    command = CommandFader(state.get("velocity_command"), contract.velocity_command, limits)
+    vectors = commanded_vectors(contract.commanded, state, inputs, limits)
+    velocity = state.get("velocity_command")
+    command = CommandFader(velocity, contract.velocity_command, limits, vectors)
     return make(contract, policy, state, inputs, command, limits, clock)
 
 

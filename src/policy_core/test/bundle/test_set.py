@@ -255,7 +255,7 @@ def test_a_recurrent_member_cannot_be_followed(write_tiny_set: WriteSet) -> None
     check_problem(folder, "members.two.starts")
 
 
-POSTURE = {
+POSTURE: Any = {
     "term": "external",
     "topic": "posture",
     "size": 2,
@@ -265,24 +265,36 @@ POSTURE = {
 }
 
 
-@pytest.mark.parametrize(
-    "two",
-    [
-        {
-            "action.gains.damping": {"output": "kd", "min": 0.1, "max": 9.0},
-            "model.outputs.kd.shape": [1, 2],
-        },
-        {
-            "observations": {"obs": {"terms": [POSTURE, {"term": "joint_vel"}]}},
-            "model.inputs.obs.shape": [1, 4],
-        },
-    ],
-    ids=["gains", "commanded"],
-)
-def test_a_policy_of_more_than_targets_and_velocity_runs_alone(
-    write_tiny_set: WriteSet, two: Edits
-) -> None:
+def test_a_policy_whose_model_outputs_gains_runs_alone(write_tiny_set: WriteSet) -> None:
+    two = {
+        "action.gains.damping": {"output": "kd", "min": 0.1, "max": 9.0},
+        "model.outputs.kd.shape": [1, 2],
+    }
     check_problem(write_tiny_set(two=two), "members.two")
+
+
+def takes_posture(**change: object) -> Edits:
+    term = {key: value for key, value in {**POSTURE, **change}.items() if value is not None}
+    terms = [term, {"term": "joint_vel"}]
+    return {"observations": {"obs": {"terms": terms}}, "model.inputs.obs.shape": [1, 4]}
+
+
+def test_members_share_the_commanded_values_of_a_topic(write_tiny_set: WriteSet) -> None:
+    folder = write_tiny_set(one=takes_posture(), two=takes_posture())
+    (topic,) = load_bundle(folder, kind=SetBundle).contract.commanded
+    assert topic == POSTURE["topic"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"timeout_s": 2.0}, {"commanded": POSTURE["commanded"][::-1]}, {"commanded": None}],
+    ids=["time-out", "order", "an external vector"],
+)
+def test_members_that_read_a_topic_with_other_commanded_values_are_refused(
+    write_tiny_set: WriteSet, change: Edits
+) -> None:
+    folder = write_tiny_set(one=takes_posture(), two=takes_posture(**change))
+    check_problem(folder, "members.two.bundle")
 
 
 @pytest.mark.parametrize("change", [{"invalid_m": 0.0}, {"rate_hz": 10.0}])

@@ -40,9 +40,9 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "driver_phases_in_order": "Control is requested, taken with the robot at rest, and given back "
     "after the robot was brought to rest or lowered; no phase is skipped.",
     "driver_changes_have_reasons": "Each status of a driver states its reason.",
-    "nothing_sent_unasked": "The drives get nothing before control is requested, nor while the "
-    "robot's own controller prepares the robot or lays it down.",
-    "nothing_sent_after": "The drives get nothing after control was given back.",
+    "nothing_sent_unasked": "The drives receive nothing before control is requested, nor while "
+    "the robot's own controller prepares the robot or lays it down.",
+    "nothing_sent_after": "The drives receive nothing after control was given back.",
     "rest_mode_first": "After control was taken, and after each stop, the driver follows no "
     "command before one in the rest mode.",
     "expired_is_not_followed": "No command is followed after its `valid_for`: the next frame "
@@ -50,17 +50,17 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "lost_robot_is_not_followed": "No command is followed while the robot state is older than its "
     "time-out, or the robot reports a fault.",
     "estop_is_not_followed": "No command is followed while the e-stop is pressed.",
-    "newest_is_followed": "A frame that follows has the positions of the newest command, joint by "
-    "joint, or the rest of a joint without gains.",
+    "newest_is_followed": "In FOLLOWING each joint gets its position from the newest command, or "
+    "the values of the robot at rest.",
     "frame_is_finite": "Each value of a frame is finite, and no gain is negative.",
-    "frame_in_figures": "Position, stiffness and damping of a frame that follows are within the "
-    "robot's figures.",
-    "torque_in_limits": "At the last measured state, no frame that follows demands more torque "
-    "than the command's effort limit or the drive's own.",
+    "frame_in_figures": "In FOLLOWING the position, stiffness and damping in a frame are within "
+    "the robot's limits.",
+    "torque_in_limits": "In FOLLOWING no frame demands more torque, at the last measured state, "
+    "than the effort limit of the command or of the drive.",
     "rest_in_damping": "In DAMPING each frame brings the robot to rest.",
-    "rest_lasts": "Before control is given back, the robot is brought to rest for `rest_s`.",
+    "rest_lasts": "Before control is given back, the driver brings the robot to rest for `rest_s`.",
     "counts_never_fall": "No counter of a driver's status falls while the driver runs.",
-    "driver_answers": "A driver that runs answers each request.",
+    "driver_answers": "A running driver answers each request.",
 }
 """What must hold, by name."""
 PRESSED = "the e-stop was pressed"

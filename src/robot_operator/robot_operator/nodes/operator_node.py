@@ -5,7 +5,8 @@
 Subscribes: `joy` (sensor_msgs/Joy), the policy node's `~/status` (policy_msgs/PolicyStatus), the
 driver's `~/status` (policy_msgs/RobotStatus), `battery_state` (sensor_msgs/BatteryState).
 Publishes: `cmd_vel` (geometry_msgs/Twist, reliable, depth 1), from standing up until DAMP; `estop`
-(std_msgs/Bool, reliable, transient local).
+(std_msgs/Bool, reliable, transient local); the topics of the contract's commanded values
+(std_msgs/Float32MultiArray), once keys have changed one, until DAMP.
 Calls (std_srvs/Trigger): `stand`, `run`, `damp`, `reset`, `estop` of the policy node,
 `take_control`, `release_control`, `damp`, `reset` of the driver; (policy_msgs/SetAuthority)
 `set_authority` of the policy node; (policy_msgs/SwitchState) `switch` of the node of a policy set;
@@ -19,6 +20,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import Twist
@@ -26,8 +29,13 @@ from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from policy_msgs.srv import SetAuthority, SwitchState
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import BatteryState, Joy
+from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import Trigger
 
+from policy_core.bundle.bundle import Bundle
+from policy_core.bundle.contract import CommandedValue
+from policy_core.bundle.load import load_bundle
+from policy_core.errors import PolicyError
 from policy_inference.nodes import qos
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
@@ -42,6 +50,7 @@ from robot_operator.nodes.views import OperatorNews, Seen, make_view
 from robot_operator.nodes.words import STATES, describe_mode
 from robot_operator.pilot import STILL, Pilot, Velocity
 from robot_operator.requests import OF_DIAL, OperatorRequest
+from robot_operator.sliders import Sliders
 
 _DRIVING = (JointCommand.MODE_RUN, JointCommand.MODE_HOLD)
 # before RUN as well, so that the policy starts with a fresh zero
@@ -66,6 +75,9 @@ class OperatorNode(LifecycleBase):
         self._dial = 0.0, -_DIAL_NS
         self._speaking = False
         self._rivals: list[str] = []
+        self._bundle_sha256 = ""
+        self._sliders = Sliders({})
+        self._values: dict[str, Any] = {}
 
     def set_up(self) -> None:
         values = self.table.read()
@@ -74,6 +86,7 @@ class OperatorNode(LifecycleBase):
         require_sole_publisher(self, self._topic)
         self._robot = RobotServices(self, values["policy_node"], values["driver_node"])
         self._closers.callback(self._robot.close)
+        self._closers.callback(self._drop_values)
         self._cmd_vel = self.create_publisher(Twist, "cmd_vel", qos.COMMAND)
         self._closers.callback(self.destroy_publisher, self._cmd_vel)
         self._subscribe(values)
@@ -109,12 +122,15 @@ class OperatorNode(LifecycleBase):
         with self._lock:
             if self.running:
                 self._ask(self._pilot.press(key, time.monotonic_ns()))
+                if self._speaking:
+                    self._sliders.press(key)
 
     def view(self) -> View:
         with self._lock:
             pilot = self._pilot if self.configured else None
             self._seen.served = self.configured and self._robot.reaches_policy
-            return make_view(self._seen, pilot, self._rivals, self.news, time.monotonic_ns())
+            view = make_view(self._seen, pilot, self._rivals, self.news, time.monotonic_ns())
+            return replace(view, lines=[*view.lines, *self._sliders.lines])
 
     def _subscribe(self, values: Mapping[str, Any]) -> None:
         policy, driver = values["policy_node"], values["driver_node"]
@@ -154,6 +170,21 @@ class OperatorNode(LifecycleBase):
                 f"policy: {describe_mode(message)}: {message.reason}", wrong=message.latched
             )
         self._seen.policy, self._seen.policy_ns = message, time.monotonic_ns()
+        if message.bundle_sha256 != self._bundle_sha256:
+            self._bundle_sha256 = message.bundle_sha256
+            self._adopt(commanded_values(Path(message.bundle), message.bundle_sha256))
+
+    def _adopt(self, terms: Mapping[str, Sequence[CommandedValue]]) -> None:
+        """Offer sliders for the values of another contract."""
+        with self._lock:
+            self._drop_values()
+            self._sliders = Sliders(terms)
+            for topic in terms:
+                self._values[topic] = self.create_publisher(Float32MultiArray, topic, qos.COMMAND)
+
+    def _drop_values(self) -> None:
+        while self._values:
+            self.destroy_publisher(self._values.popitem()[1])
 
     def _on_driver(self, message: RobotStatus) -> None:
         before = self._seen.driver
@@ -251,6 +282,10 @@ class OperatorNode(LifecycleBase):
             speaking = mode in _SPEAKING
             if speaking or self._speaking:
                 self._publish(velocity)
+            if not speaking:
+                self._sliders.reset()
+            for topic, values in self._sliders.commanded.items():
+                self._values[topic].publish(Float32MultiArray(data=values))
             self._speaking = speaking
 
     def _publish(self, velocity: Velocity) -> None:
@@ -279,6 +314,15 @@ class OperatorNode(LifecycleBase):
 
         threading.Timer(_GOODBYE_WITHIN_S, settle).start()
         self._request(OperatorRequest.DAMP, settle)
+
+
+def commanded_values(folder: Path, sha256: str) -> dict[str, Sequence[CommandedValue]]:
+    """Return the values that a bundle on this machine takes besides the velocity, by topic."""
+    try:
+        contract = load_bundle(folder, kind=Bundle, sha256=sha256).contract
+    except PolicyError:
+        return {}
+    return {topic: term.commanded or () for topic, term in contract.commanded.items()}
 
 
 def _rivalry(names: Sequence[str]) -> str:

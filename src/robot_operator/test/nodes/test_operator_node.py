@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from geometry_msgs.msg import Twist
@@ -13,6 +15,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import BatteryState, Joy
+from std_msgs.msg import Float32MultiArray
 
 from robot_operator.cockpit import RobotCondition
 from robot_operator.nodes.operator_node import OperatorNode
@@ -22,6 +25,13 @@ from .robot import DEADMAN, Robot
 
 pytestmark = pytest.mark.ros
 Make = Callable[..., OperatorNode]
+LITE3_WALK = Path(__file__).parents[4] / "config" / "bundles" / "lite3_walk"
+_LAST_TERM = "      - {term: last_action}"
+_HEIGHT = f"""{_LAST_TERM}
+      - term: external
+        topic: height
+        size: 1
+        commanded: [{{name: height, unit: m, min: 0.2, max: 0.4, default: 0.3}}]"""
 STAND, ESTOP, DAMP, RUN, SWITCH, RELEASE, TAKE, RESET = 0, 1, 2, 3, 5, 6, 7, 8
 
 
@@ -55,6 +65,29 @@ def let_it_walk(robot: Robot, node: OperatorNode) -> None:
     robot.until(lambda: screen_lines(node)["joystick"] == "dead-man's switch held", "the switch")
     robot.holds(DEADMAN, vx=1.0)
     robot.until(lambda: robot.velocities and robot.velocities[-1][0] == 0.5, "full speed")
+
+
+def test_keys_command_the_values_of_the_running_bundle(
+    operator: Make, met_robot: Robot, tmp_path: Path
+) -> None:
+    content = (LITE3_WALK / "policy.yaml").read_text(encoding="utf-8").partition("nominal:")[0]
+    content = content.replace(_LAST_TERM, _HEIGHT).replace("shape: [1, 45]", "shape: [1, 46]")
+    (tmp_path / "policy.yaml").write_text(content, encoding="utf-8")
+    heard = list[list[float]]()
+    met_robot.node.create_subscription(
+        Float32MultiArray, "height", lambda m: heard.append([*m.data]), QoSProfile(depth=10)
+    )
+    node, policy = operator(), met_robot.policy
+    policy.bundle, policy.bundle_sha256 = str(tmp_path), sha256(content.encode()).hexdigest()
+    met_robot.until(lambda: "height" in screen_lines(node), "the slider")
+    node.press("pageup")
+    assert "0.3 m" in screen_lines(node)["height"]  # a damped robot takes no values
+    policy.mode = JointCommand.MODE_RUN
+    met_robot.until(lambda: met_robot.velocities, "a velocity")
+    node.press("pageup")
+    met_robot.until(lambda: heard and heard[-1] == pytest.approx([0.31]), "the value")
+    policy.mode, policy.bundle_sha256 = JointCommand.MODE_DAMP, "of another bundle"
+    met_robot.until(lambda: "height" not in screen_lines(node), "no slider")
 
 
 def test_robot_is_taken_stood_up_walked_and_given_back_by_joystick_alone(

@@ -39,34 +39,35 @@ from policy_inference.flight.ring import ShadowOutcome
 INVARIANTS: Mapping[str, str] = {
     "no_motion_unasked": "The robot leaves DAMP only if `stand` was granted since the previous "
     "tick.",
-    "run_only_from_ready": "`run` is granted in READY only.",
+    "run_only_from_ready": "`run` is granted only in READY.",
     "modes_in_order": "Without a request the mode changes only from STAND to READY, from any "
-    "motion to HOLD or DAMP, and from HOLD back to the mode before it.",
+    "motion to HOLD or DAMP, and from HOLD back to the previous mode.",
     "latched_until_reset": "After a latched fault the mode stays DAMP until `reset` is granted.",
     "changes_have_reasons": "Each change of mode states its reason.",
     "hold_ends": "HOLD lasts no longer than `damp_after_s`.",
-    "gap_is_a_fault": "Motion ends at a tick that is too late, or earlier than the one before.",
+    "gap_is_a_fault": "Motion ends at a tick that is too late, or earlier than the previous one.",
     "stale_state_is_not_followed": "Motion ends if the robot state is older than its time-out.",
     "state_is_finite": "Motion ends if positions or velocities are not finite.",
     "command_is_finite": "Each value of a command is finite.",
-    "fault_command": "In DAMP the command is that of `on_fault`: its gains, no velocity, no "
-    "effort.",
-    "position_in_limits": "Outside DAMP the commanded position of a joint with stiffness is within "
-    "its limits; STAND begins where the joint is, at most 0.1 rad beyond.",
-    "effort_in_limits": "The effort limit of a command is the one in force.",
-    "gains_not_negative": "No stiffness and no damping is negative.",
+    "fault_command": "In DAMP the command is the one that `on_fault` defines: its gains, zero "
+    "velocity, zero effort.",
+    "position_in_limits": "Outside DAMP the commanded position of a joint with stiffness is "
+    "within its limits; in STAND it may exceed them by 0.1 rad.",
+    "effort_in_limits": "The effort limit in a command is the one in force.",
+    "gains_not_negative": "No stiffness or damping is negative.",
     "hold_repeats": "HOLD repeats the last command before it.",
-    "step_in_bounds": "A joint whose steps are bounded moves no further per tick than its velocity "
-    "limit allows.",
+    "step_in_bounds": "A joint whose steps are limited moves no further per tick than its "
+    "velocity limit allows.",
     "target_in_limits": "The policy's position target is within the joint's limits.",
-    "target_step_in_bounds": "The policy's target moves no further per tick than in a healthy run, "
-    "times the margin.",
-    "blend_grows": "The policy's share is between 0 and 1, and never falls during a run.",
-    "time_goes_on": "Neither ticks nor stamps run backwards.",
+    "target_step_in_bounds": "The policy's target moves no further per tick than the largest "
+    "healthy step times the margin.",
+    "blend_grows": "The policy's share of the command is between 0 and 1, and never falls during "
+    "a run.",
+    "time_goes_on": "Neither ticks nor stamps go back in time.",
 }
 """Statements about a control path by name."""
 RECORDER_INVARIANTS: Mapping[str, str] = {
-    "numbers_rise": "The numbers of recorded ticks rise, without repetition.",
+    "numbers_rise": "Recorded tick numbers rise and never repeat.",
     "shadow_answers_once": "A shadow answers each tick at most once, in order.",
     "shadow_compares_numbers": "Both targets of a comparison are finite.",
 }
