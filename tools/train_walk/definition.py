@@ -71,6 +71,11 @@ class TrainedRobot:
         return parse_contract(file.read_bytes(), file, kind=JointContract)
 
     @property
+    def sees_velocity(self) -> bool:
+        """True if the last term of the contract's observation is the velocity of the base."""
+        return self.contract.observations["obs"].terms[-1].term == "base_lin_vel"
+
+    @property
     def scan_term(self) -> Term | None:
         """The term of the contract's height scan, which is the last of the observation."""
         last = self.contract.observations["obs"].terms[-1]
@@ -173,6 +178,7 @@ class Noise:
     gravity: float
     joint_pos_rad: float
     joint_vel_radps: float
+    lin_vel_mps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

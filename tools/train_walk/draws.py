@@ -83,6 +83,11 @@ class Draws:
         largest = difficulty * self._reach * self._noise
         return np.asarray(largest * self._random.uniform(-1.0, 1.0, largest.shape))
 
+    def velocity_noise(self, difficulty: float) -> Array:
+        """Draw the error of the base's velocity of every robot [count, 3], m/s."""
+        largest = difficulty * self._hard.noise.lin_vel_mps
+        return largest * self._random.uniform(-1.0, 1.0, (self._count, 3))
+
     @property
     def latest_map(self) -> int:
         """Largest age of a scan, in ticks."""

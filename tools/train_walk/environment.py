@@ -91,7 +91,7 @@ class Environment:
         }
         self._rough = np.arange(count - sum(rough.values()), count)
         self._robots = Robots(robot, count, rough=rough, threads=threads)
-        points = len(self.layout.scan)
+        points = 0 if robot.scan is None else len(robot.scan.points)
         self._shift, self._late = self._draws.map_errors(count, 0.0)
         # the latest scans, newest first: NaN if there was none yet
         self._scans: Array = np.full((1 + self._draws.latest_map, count, points), np.nan)
@@ -262,10 +262,14 @@ class Environment:
             self._delay[:, None] / DECIMATION,
         ]
         noisy = exact + self._draws.noise(self.difficulty)
+        # last for both, so that a policy without it can be the start of the training
         if self.robot.scan is not None:
-            # last for both, so that a policy without it can be the start of the training
             ground, wrong = self._scanned(quat)
             noisy, extras = np.concatenate([noisy, wrong], axis=1), [*extras, ground]
+        elif self.robot.sees_velocity:
+            lin_vel = extras[0]
+            wrong = lin_vel + self._draws.velocity_noise(self.difficulty)
+            noisy, extras = np.concatenate([noisy, wrong], axis=1), [*extras, lin_vel]
         return noisy, np.concatenate([exact, *extras], axis=1)
 
     def _scanned(self, quat_xyzw: Array) -> tuple[Array, Array]:
