@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -95,6 +96,9 @@ def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> J
             clip = contract / CLIP_FILE
             write_arrays(clip, make_reference(robot, task).arrays(robot))
             text = set_section(text, "motion.clip", file_entry(clip, contract))
+        for _, term in robot.contract.scenes.values():
+            if term.scene is not None:
+                shutil.copy(BUNDLES / robot.bundle / term.scene.file, contract)
         (contract / CONTRACT_FILE).write_text(text, encoding="utf-8")
         walks = functools.partial(simulated_walks, robot=SimulatedRobot(figures=robot.figures))
         return make_whole(contract, model, run / BUNDLE_FOLDER, Completion(measure=walks))
