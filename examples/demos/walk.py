@@ -36,6 +36,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import Mode
 from robot_operator.nodes.client import Operator
+from robot_operator.requests import OperatorError
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3, LeggedRobot, load_robot, robot_names
 from robot_sim.metrics import SETTLE_S, WalkMetrics, fallen, measure
@@ -60,6 +61,7 @@ TRACE = "trace.npz"
 LARGEST_TILT_DEG, LARGEST_ERROR_MPS = 25.0, 0.3
 LOWEST_SHARE = 0.575
 """Fraction of the standing robot's height."""
+_STAND_TRIES = 3
 _CONTROL_TRIES = 10
 """Time for the driver's start checks, which need some seconds of states."""
 _LEAD_IN_S = 0.5
@@ -146,7 +148,7 @@ def operate(
     """Make the robot stand up, follow a plan, whose durations are scaled, and lie down."""
     progress.info("stand up")
     operator.record_run(True)
-    operator.stand_up()
+    _stand_up(operator)
     for name, duration_s, velocity in plan:
         progress.info("%s, %.1f s", name, scale * duration_s)
         operator.move(*velocity)
@@ -164,6 +166,20 @@ def operate(
     operator.let_go()
     operator.wait(2.0)  # wait for it to lie down
     return reported
+
+
+def _stand_up(operator: Operator) -> None:
+    """Stand up and run the policy; a busy machine may have delayed the robot's states at first."""
+    for tries_left in reversed(range(_STAND_TRIES)):
+        try:
+            operator.stand_up()
+        except OperatorError as error:
+            if not tries_left or operator.mode != "DAMP":
+                raise
+            progress.warning("%s; asking again", error)
+            operator.wait(1.0)
+        else:
+            return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
