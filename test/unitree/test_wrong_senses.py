@@ -14,7 +14,7 @@ from .lockstep import Go2
 
 pytestmark = pytest.mark.slow
 DAMPED_WITHIN_S = 4.0
-FOLLOWED = "the newest joint_command is followed"
+FOLLOWED = "the driver follows the newest joint_command"
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def walking_go2() -> Iterator[Go2]:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("zero:joint_states.velocity", "is not how its position changes"),
-        ("reverse:joint_states.velocity", "is not how its position changes"),
+        ("zero:joint_states.velocity", "does not match the change of its position"),
+        ("reverse:joint_states.velocity", "does not match the change of its position"),
         ("bias:imu.angular_velocity=0.5", "the mean angular velocity is off"),
         ("reverse:imu.angular_velocity", "is not how the attitude turns"),
         ("reverse:imu.linear_acceleration", "accelerometer"),

@@ -100,6 +100,6 @@ class ArmReception(StateReception[ArmState]):
         return self.reject("implausible", problem) if problem else self.accept(state, now_ns)
 
     def silence(self, now_ns: int) -> str:
-        return f"no state has come from {self._ports}: " + (
+        return f"no state received from {self._ports}: " + (
             self.rejection or "the servos do not answer, or the arm is not connected yet"
         )

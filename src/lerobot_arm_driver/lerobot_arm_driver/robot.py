@@ -71,7 +71,8 @@ class ServoArm(RobotInterface[ArmState]):
         if state is None:
             return ""
         limp = [
-            f"the servo of {name} has no torque: its power was lost, or it protects itself"
+            f"the servo of {name} has no torque: it lost power, or its own protection switched it "
+            "off"
             for name, holds in zip(self.figures.joint_names, state.holds, strict=True)
             if state.configured and not holds
         ]
@@ -100,7 +101,9 @@ class ServoArm(RobotInterface[ArmState]):
             return None
         if elapsed_s < _PREPARATION_S:
             return []
-        self._late = f"the servos do not hold {_PREPARATION_S:.0f} s after they were configured"
+        self._late = (
+            f"{_PREPARATION_S:.0f} s after they were configured, the servos still have no torque"
+        )
         return None
 
     def take(self) -> list[bytes]:

@@ -27,7 +27,7 @@ _LOOKS_AGAIN_S: Final = 0.1
 _END_S: Final = 2.0
 _REPEATED: Final = 3
 _REMEDY: Final = {
-    errno.ENOENT: "lerobot-find-port finds it",
+    errno.ENOENT: "find it with lerobot-find-port",
     errno.EACCES: "add the user to the group dialout",
     errno.EPERM: "add the user to the group dialout",
 }
@@ -106,7 +106,7 @@ def _reserved(name: str) -> int:
     except OSError:
         os.close(port)
         raise DriverError(
-            f"port: expected {name} to be free, found another driver that uses it; end that one"
+            f"port: expected {name} to be free, found another driver that uses it; stop that driver"
         ) from None
     except DriverError:
         os.close(port)

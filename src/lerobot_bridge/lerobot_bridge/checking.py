@@ -180,7 +180,7 @@ def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
         for each in ranges.outside:
             yield (
                 f"{name}: {each.name} is outside of {each.low:.4g} to {each.high:.4g} in "
-                f"{each.messages} messages, at the most {each.worst:.4g}"
+                f"{each.messages} messages, up to {each.worst:.4g}"
             )
     still = [name for name, motion in frames.motions.items() if motion.is_still]
     if still:

@@ -135,10 +135,10 @@ def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
     wrong = {each.topic: each for each in heard if each.back}
     return [
         f"{path}: {each.topic} at {each.back_at_ns * 1e-9:.3f} s: expected increasing stamps, "
-        f"found {each.back} of {each.count} before that of the message before, by up to "
-        f"{each.back_ns * 1e-9:.3f} s: most likely two publishers are on the topic (`ros2 topic "
-        "info --verbose` names them), as two robots of one ROS_DOMAIN_ID are; record one of them, "
-        "or, where only its clock was set, write `stamp: received` in the mapping"
+        f"found {each.back} of {each.count} earlier than the stamp of the previous message, by up "
+        f"to {each.back_ns * 1e-9:.3f} s: most likely two publishers are on the topic (`ros2 "
+        "topic info --verbose` names them), as two robots of one ROS_DOMAIN_ID are; record one "
+        "of them, or, where only its clock was set, write `stamp: received` in the mapping"
         for each in wrong.values()
     ]
 
@@ -162,9 +162,8 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
         return []
     where = "behind" if apart_s > 0 else "ahead of"
     return [
-        f"{path}: {wrong}: expected stamps on the clock of {right}, found them "
-        f"{abs(apart_s):.3f} s {where} it; write `stamp: received` where the mapping names "
-        f"{wrong}, or record with one clock"
+        f"{path}: {wrong}: expected stamps on the clock of {right}, found them {abs(apart_s):.3f} "
+        f"s {where} it; set `stamp: received` for {wrong} in the mapping, or record with one clock"
     ]
 
 

@@ -110,7 +110,7 @@ class _MarkReader:
     def take(self, time_ns: int, mark: Any) -> None:
         kind = Mark(mark.kind)
         if kind is Mark.START:
-            self.drop("a new one began before its STOP")
+            self.drop("the next episode began before its STOP")
             self._start(time_ns, mark)
         elif kind is Mark.STOP:
             self._stop(time_ns)

@@ -132,8 +132,8 @@ class EpisodeFrames:
             f"{self.episode.name}: expected frames without gaps of more than "
             f"{self._mapping.max_gap_frames}, found {len(self.parts) - 1}, the first "
             f"{(end - begin) * 1e-9:.3f} s long at {begin * 1e-9:.3f} s, since messages were "
-            f"missing: {missing}; --gaps split makes an episode of each part, a higher "
-            "tolerance_s or max_gap_frames in the mapping closes them up"
+            f"missing: {missing}; use --gaps split to make an episode of each part, or raise "
+            "tolerance_s or max_gap_frames in the mapping to close the gaps"
         )
 
     def frames(self, part: int = 0, *, pixels: bool = True) -> Iterator[DatasetFrame]:
@@ -273,9 +273,9 @@ class EpisodeFrames:
                 f"{self.unreadable[0]}"
             )
         raise ToolError(
-            f"{self.episode.name}: expected up to {100 * MOST_CLOSED_UP:g} % of the "
-            f"frames missing between others, since the motion becomes faster by that share, "
-            f"found {self.closed_up} of {self._moments}: {'; '.join(why)}"
+            f"{self.episode.name}: expected at most {100 * MOST_CLOSED_UP:g} % of the frames "
+            f"missing, since missing frames make the motion faster, found {self.closed_up} of "
+            f"{self._moments}: {'; '.join(why)}"
         )
 
     def _why_missing(self, missing: LeftOut) -> str:
@@ -295,8 +295,8 @@ class EpisodeFrames:
         """Yield the explanation for images of different times."""
         if self.apart:
             yield (
-                f"the cameras' images are further apart than the "
-                f"{self._mapping.pairing.tolerance_s:g} s of pairing.tolerance_s in {self.apart}"
+                "the cameras' images are further apart than pairing.tolerance_s, "
+                f"{self._mapping.pairing.tolerance_s:g} s, in {self.apart}"
             )
 
     def _too_short(self, count: int) -> ToolError:

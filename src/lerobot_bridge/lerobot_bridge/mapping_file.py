@@ -151,7 +151,7 @@ class _MappingValidator:
                 if self._mapping.joints[joint].unit not in ("radians", "degrees"):
                     self._problem(
                         f"{key}[{i}].quantity",
-                        f"position, since the joint {joint} counts in a range",
+                        f"position, since the unit of {joint} is a range",
                         source.quantity,
                     )
         self._once(
@@ -200,7 +200,9 @@ class _MappingValidator:
                 )
             elif not mapping.joints:
                 self._problem(
-                    f"{key}.joints", "joints, which the mapping lists under `joints`", Found("none")
+                    f"{key}.joints",
+                    "joints that are listed under `joints` in the mapping",
+                    Found("none"),
                 )
             elif channel.type in ARRAYS and channel.joints is None:
                 self._problem(

@@ -230,9 +230,9 @@ class _Joints:
             # The time of arrival at the controller defines which point is the action at a time.
             if len(message.points) != 1:
                 raise RobotError(
-                    "expected a trajectory of one point, the action of its moment, "
-                    f"found {len(message.points)} points; record the targets of the "
-                    "joints instead, such as the controller's reference"
+                    "expected a trajectory of one point, which is the action at that time, found "
+                    f"{len(message.points)} points; record the targets of the joints instead, "
+                    "such as the controller's reference"
                 )
             return message.joint_names, np.asarray(message.points[0].positions, np.float64)
         names = message.name if hasattr(message, "name") else message.names

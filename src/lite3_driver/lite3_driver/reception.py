@@ -98,8 +98,8 @@ class Lite3Reception(StateReception[Lite3State]):
         settings = self._settings
         if self.state is not None:
             return (
-                f"no state has come from {settings.host_address} for {self.age_s(now_ns):.1f} "
-                "s: " + (self.rejection or "is the host's motion program running?")
+                f"no state received from {settings.host_address} for {self.age_s(now_ns):.1f} s: "
+                + (self.rejection or "is the host's motion program running?")
             )
         if self.other_codes:
             codes = ", ".join(f"0x{code:04X}" for code in self.other_codes)
@@ -108,7 +108,7 @@ class Lite3Reception(StateReception[Lite3State]):
                 f"only codes {codes}: another firmware, which this driver does not know"
             )
         place = f"{settings.interface_address}:{settings.state_port}"
-        return f"no state has come from {settings.host_address} to {place}: " + (
+        return f"no state received from {settings.host_address} to {place}: " + (
             self.rejection
             or "enter this machine's address and this port in the host's network.toml "
             "(docs/lite3.md)"

@@ -111,7 +111,7 @@ class Lite3(RobotInterface[Lite3State]):
 def _pose_problems(state: Lite3State) -> list[str]:
     """Return why the robot does not lie folded, as sentences."""
     problems = [
-        f"the robot does not lie folded: {JOINT_NAMES[joint]} is at {angle:.2f} rad, expected "
+        f"the robot is not lying folded: {JOINT_NAMES[joint]} is at {angle:.2f} rad, expected "
         f"{low:.2f}..{high:.2f}"
         for joint, angle, low, high in outside(
             state.joint_pos, FOLDED_LOWEST_RAD, FOLDED_HIGHEST_RAD

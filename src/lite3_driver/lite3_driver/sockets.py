@@ -180,8 +180,8 @@ def _error_text(error: OSError, settings: Lite3Settings) -> str:
     # Linux reports EINVAL if this machine's address has no route to the other one.
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EINVAL):
         return (
-            f"there is no route to {place}: is the cable plugged in, and has this machine an "
-            "address in the robot's network?"
+            f"there is no route to {place}: is the cable plugged in, and does this machine have "
+            "an address in the robot's network?"
         )
     return f"{place}: {error.strerror}"
 

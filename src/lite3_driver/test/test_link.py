@@ -99,7 +99,7 @@ def test_all_reasons_to_refuse_control_are_said_at_once() -> None:
     robot.state = LYING._replace(joint_pos=STANDING, joint_vel=np.ones(12))
     robot.mode = STAND
     robot.run(1.0)
-    robot.link.take(("somebody else publishes joint_command",), robot.now_ns)
+    robot.link.take(("another node publishes joint_command",), robot.now_ns)
     robot.step()
     check_wording(robot.answers[0].message)
 

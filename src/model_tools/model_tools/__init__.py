@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a training run to a proven policy bundle, usable without ROS."""
+"""Tools from a training run to a proven policy bundle, usable without ROS."""

@@ -35,8 +35,8 @@ constexpr const char* kHangs = "a tick has not returned; the backend hangs";
 // As in `policy_inference.messages.readers`.
 constexpr const char* kLabel = "contract:";
 constexpr const char* kMadeByAnother =
-    "expected values made by this policy's contract, found those of another one; start "
-    "perception_node again with the policy's bundle";
+    "expected values computed with this policy's contract, found values of another contract; "
+    "restart perception_node with this policy's bundle";
 // With their reason in `policy_core.bundle.state_fields`.
 constexpr double kShortest = 0.9, kLongest = 1.1;
 /// By source: a field of the state, and its number of values; 0: one per joint.
@@ -107,7 +107,7 @@ PolicyUpdate::PolicyUpdate(const std::string& plan, policy_core::ReadClock clock
       doubt_text_(words_.new_number()),
       quaternion_text_(words_.number_of(
           "expected an orientation, found none (the length of the quaternion is not 1)")),
-      velocity_text_(words_.number_of("expected finite numbers, found NaN or infinite ones")),
+      velocity_text_(words_.number_of("expected finite numbers, found NaN or infinity")),
       chained_text_(words_.number_of("pressed by a chained controller")),
       damp_text_(words_.number_of("requested by service")),
       stop_text_(words_.number_of("the controller is deactivated")),
@@ -491,7 +491,7 @@ void PolicyUpdate::hear(std::size_t place, const std::string& label,
     why = "expected " + std::to_string(seen.values.size()) + " values, found " +
           std::to_string(values.size());
   } else if (why.empty() && !is_finite) {
-    why = "expected finite values, found NaN or infinite ones";
+    why = "expected finite values, found NaN or infinity";
   }
   seen.is_refused = !why.empty();
   if (seen.is_refused) seen.problem = why;

@@ -72,7 +72,7 @@ FAILED = "{state} failed: {why}"
 SWITCHED = "{begin} -> {end}: {why}"
 OF_MEMBER = "{member}: {why}"
 SWITCH = "switch to {to}: {problems}"
-GIVEN_UP = "{refusal}; {state} goes on"
+GIVEN_UP = "{refusal}; {state} continues"
 INSTEAD = "switch to {to}: {other} was requested instead"
 SAME_STATE = "switch refused: the state is {to} already"
 NO_TRANSITION = "switch refused: expected a state that {state} leads to ({known}), found {found}"
@@ -91,14 +91,14 @@ OUT_OF_PHASE = "gait phase {a:.2f}, expected {begin:g} to {end:g}"
 # Chunk policies and takeovers.
 NO_STEP_LEFT = "no step is left, and the next chunk has not arrived: inference takes {a:.0f} ms"
 SLOW = (
-    "inference takes {a:.0f} ms: when the chunk arrived, {count} steps had passed, which is all "
-    "that is executed of one"
+    "inference takes {a:.0f} ms: when the chunk arrived, all {count} of its steps that would be "
+    "executed were in the past"
 )
 OF_CAMERA = "{camera}: {why}"
 NO_FRAME = "{camera}: no frame"
 FRAMES_APART = (
-    "{camera}: its frame nearest to the other cameras' is {a:.0f} ms away, expected at most "
-    "{limit:.0f} ms (pairing.tolerance_s)"
+    "{camera}: its frame closest in time to the other cameras' is {a:.0f} ms away, expected at "
+    "most {limit:.0f} ms (pairing.tolerance_s)"
 )
 FROZEN_CAMERA = (
     "expected images that change while the robot moves, found {count} equal ones while a joint "

@@ -110,7 +110,7 @@ def test_hold_longer_than_damp_after_damps_and_latches(strider: Robot) -> None:
 
 
 GROUND = "perception/ground"
-PROBLEM = "elevation map: expected one of at most 0.5 s, found one of 0.80 s"
+PROBLEM = "elevation map: expected an age of at most 0.5 s, found 0.80 s"
 SEES = [{"term": "joint_pos"}, {"term": "height_scan", "topic": GROUND, "scan": SCAN}]
 BLIND_AFTER = int(SCAN["pose_timeout_s"] * 1e9) // PERIOD_NS + 1
 

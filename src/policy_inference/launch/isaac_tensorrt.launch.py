@@ -20,7 +20,8 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "backend",
                 default_value="tensorrt",
-                description="What runs the model; several in order of preference: tensorrt,onnx",
+                description="Back end that runs the model, or several in order of preference: "
+                "tensorrt,onnx",
             ),
             IncludeLaunchDescription(
                 str(Path(__file__).with_name("joint_policy.launch.py")),

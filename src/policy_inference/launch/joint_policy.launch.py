@@ -58,7 +58,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "backend",
         default_value="onnx",
-        description="What runs the model; several in order of preference: tensorrt,onnx",
+        description="Back end that runs the model, or several in order of preference: "
+        "tensorrt,onnx",
     ),
     DeclareLaunchArgument(
         "backend_options",
@@ -74,26 +75,26 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "shadow_backend",
         default_value="",
-        description="What runs the shadow's model, as backend; empty: the same",
+        description="Back end of the shadow's model, as for backend; empty: the same back end",
     ),
     DeclareLaunchArgument(
         "shadow_member",
         default_value="",
-        description="With policy_node:=policy_set_node: the member of the set that the shadow is "
-        "compared with",
+        description="With policy_node:=policy_set_node: the member of the set to which the "
+        "shadow is compared",
     ),
     DeclareLaunchArgument(
         "robot",
         default_value="none",
         choices=["lite3", "lite3_emulator", "go2", "go2_emulator", "g1", "sim", "none"],
-        description="What to start beside the policy: the driver of a Lite3, Unitree Go2 or G1; "
-        "that and an emulated robot; a simulated robot; nothing",
+        description="Robot to start with the policy: the driver of a Lite3, Unitree Go2 or G1; a "
+        "driver with an emulated robot; a simulated robot; or none",
     ),
     DeclareLaunchArgument(
         "sim_robot",
         default_value="",
-        description="With robot:=sim: which one is simulated, lite3, go2, g1 or a folder of "
-        "figures; empty: what params_file says, else lite3",
+        description="With robot:=sim: robot to simulate: lite3, go2, g1 or a folder of figures; "
+        "empty: the robot in params_file, else lite3",
     ),
     DeclareLaunchArgument(
         "viewer",
@@ -118,8 +119,8 @@ ARGUMENTS = [
         "sensing_nodes",
         default_value="true",
         choices=BOOLEANS,
-        description="Whether to start perception_node and velocity_estimator_node where the "
-        "bundle's contract needs them",
+        description="Whether to start perception_node and velocity_estimator_node if the bundle's "
+        "contract needs them",
     ),
     DeclareLaunchArgument(
         "params_file",

@@ -24,14 +24,15 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "backend",
                 default_value="rknn",
-                description="What runs the model; several in order of preference: rknn,onnx",
+                description="Back end that runs the model, or several in order of preference: "
+                "rknn,onnx",
             ),
             DeclareLaunchArgument(
                 "robot",
                 default_value="lite3",
                 choices=["lite3", "lite3_emulator", "sim", "none"],
-                description="What to start beside the policy: the driver of a Lite3; that and an "
-                "emulated motion host; a simulated Lite3; nothing",
+                description="Robot to start with the policy: the driver of a Lite3; the driver "
+                "with an emulated motion host; a simulated Lite3; or none",
             ),
             IncludeLaunchDescription(
                 str(Path(__file__).with_name("joint_policy.launch.py")),

@@ -42,7 +42,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "faults",
         default_value="",
-        description="What goes wrong in the simulation, separated by spaces: drop:imu@12",
+        description="Faults of the simulation, separated by spaces, such as drop:imu@12",
     ),
     DeclareLaunchArgument(
         "params_file",

@@ -31,8 +31,8 @@ def listen_tcp(
     is_beyond = not all(is_loopback(address[0]) for _, address in families)
     if is_beyond and needs_secret:
         raise PolicyError(
-            f"{option} {_written(host, port)}: expected an address of this machine "
-            f"alone, such as 127.0.0.1:{port}, found one that others reach; {remedy}"
+            f"{option} {_written(host, port)}: expected a loopback address, such as "
+            f"127.0.0.1:{port}, found one that other machines can reach; {remedy}"
         )
     # One address, IPv4 if possible, so that the log names the only one.
     family, address = min(families, key=lambda one: one[0] != socket.AF_INET)
@@ -78,7 +78,7 @@ class Waker:
 
 
 _HINTS = {
-    errno.EADDRINUSE: "; another process has it: end that one, or choose another port",
+    errno.EADDRINUSE: "; another process uses it: stop that process, or choose another port",
     errno.EACCES: "; ports below 1024 are the system's: choose another one",
     errno.EADDRNOTAVAIL: "; this machine has no such address",
 }

@@ -133,7 +133,7 @@ class DepthSource:
             self._encoder.run()
             self._values[:] = self._output.reshape(-1)
         if not math.isfinite(self._values.dot(self._values)):
-            raise RobotError("expected finite values, found NaN or infinite ones")
+            raise RobotError("expected finite values, found NaN or infinity")
         return self._values, found_ns
 
     def _require_fresh(self, age_s: float) -> None:
@@ -195,7 +195,7 @@ class ScanSource:
         self.scanner = HeightScanner(scan)
         self._frozen_after_m = frozen_after_m
         self._map: ElevationMap | None = None
-        self._problem = "no elevation map has come"
+        self._problem = "no elevation map received"
         self._frame, self.map_stamp_ns = "", 0
         self._content: tuple[int, tuple[float, float]] | None = None
         self._seen_from: F64 | None = None
@@ -241,15 +241,18 @@ class ScanSource:
         _require_age("elevation map", age_s, self._scan.map_timeout_s)
         if pose.frame != self._frame:
             raise RobotError(
-                f"elevation map: expected one in the frame of the pose, {pose.frame!r}, found "
+                f"elevation map: expected a map in the frame of the pose, {pose.frame!r}, found "
                 f"{self._frame!r}"
             )
         if self._jumped_ns is not None:
-            raise RobotError("the pose has jumped: expected a map that was made after that")
+            raise RobotError(
+                "the pose has jumped: expected a map that was made after the jump, found none"
+            )
         moved_m = self._moved_m(pose)
         if self._frozen_after_m and moved_m > self._frozen_after_m:
             raise RobotError(
-                f"elevation map: expected another one after {moved_m:.2f} m of way, found the same"
+                f"elevation map: expected a new map after {moved_m:.2f} m of travel, found the "
+                "same one"
             )
         self.scanner.sample(elevation, pose.position, pose.quat_xyzw)
         self.scanner.see()
@@ -302,9 +305,7 @@ def _require_age(what: str, age_s: float, timeout_s: float) -> None:
         )
     require_past(what, age_s)
     if age_s > timeout_s:
-        raise RobotError(
-            f"{what}: expected one of at most {timeout_s:g} s, found one of {age_s:.2f} s"
-        )
+        raise RobotError(f"{what}: expected an age of at most {timeout_s:g} s, found {age_s:.2f} s")
 
 
 def make_scans(contracts: Sequence[AnyContract], frozen_after_m: float) -> list[ScanSource]:

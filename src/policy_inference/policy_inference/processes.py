@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What belongs to a process: private folders, a log that waits for no reader, environments."""
+"""Helpers for processes: private folders, a log that never blocks, environments."""
 
 from __future__ import annotations
 

@@ -261,9 +261,9 @@ def recorded_in(model: Path) -> list[str]:
 
 def _damaged(model: Path, found: str) -> PolicyError:
     return PolicyError(
-        f"{model / FILE}: expected the versions that were in use, a line for each, "
-        f"found {found}; the way back is lost: choose a version with `policy_store "
-        f"activate {model.name} VERSION`, which keeps this file under another name"
+        f"{model / FILE}: expected the versions that were in use, one per line, found {found}; "
+        f"rollback is impossible: choose a version with `policy_store activate {model.name} "
+        "VERSION`, which renames this file"
     )
 
 

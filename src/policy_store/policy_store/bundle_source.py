@@ -34,7 +34,7 @@ _LARGEST_HEADER_BYTES = 1 << 13
 """Maximum size of a name or a comment in an archive: tarfile reads the whole into memory."""
 _YEAR_10000_S = 253_402_300_800
 """Latest valid modification time."""
-_COPY_LINKED = "copy what links lead to with `cp -rL`, and install that"
+_COPY_LINKED = "copy the bundle with `cp -rL`, which replaces links by files, and install the copy"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Nested headers are parsed recursively, and their numbers may be invalid.
 _BROKEN = (
@@ -91,8 +91,8 @@ def _unpacked(path: Path, private: Path, room: int) -> Path:
                 _write(archive, member, private / member.name)
     except _BROKEN as error:
         raise PolicyError(
-            f"{path}: expected a whole archive (tar, compressed or not) or the folder of a bundle, "
-            f"found one that cannot be read; copy it again"
+            f"{path}: expected a complete archive (tar, compressed or not) or the folder of a "
+            "bundle, found an archive that cannot be read; copy it again"
         ) from error
     inside = [one for one in private.iterdir() if not one.name.startswith(".")]
     names = {one.name for one in inside}
@@ -130,7 +130,7 @@ def _member_problem(member: tarfile.TarInfo, private: Path) -> str:
     if name.is_absolute() or ".." in name.parts:
         return "a path that leaves the bundle"
     if len(name.parts) > DEEPEST + 2:
-        return f"more than {DEEPEST} folders in each other"
+        return f"more than {DEEPEST} levels of folders"
     if not (member.isdir() or member.isreg()):
         return "a link" if member.issym() or member.islnk() else "a device or a pipe"
     if member.isreg() and os.path.lexists(private / name):
@@ -209,8 +209,8 @@ class BundleFolder:
             self._seen += 1
             if self._seen > MOST_FILES or len(inside.parts) > DEEPEST:
                 raise PolicyError(
-                    f"{self._path}: expected at most {MOST_FILES} files and folders, "
-                    f"at most {DEEPEST} in each other, found more, {place} among them"
+                    f"{self._path}: expected at most {MOST_FILES} files and folders, in at most "
+                    f"{DEEPEST} levels, found more, such as {place}"
                 )
             if stat.S_ISDIR(state.st_mode):
                 try:

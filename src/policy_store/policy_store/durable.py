@@ -37,9 +37,9 @@ def writing(root: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NOT_ALLOWED:
             raise PolicyError(
-                f"{error.filename or root}: expected a place that this user can write, found: "
-                f"{error.strerror}; run it with sudo, or give the root to this user once "
-                f"(`sudo chown -R USER {root}`)"
+                f"{error.filename or root}: expected a place that this user can write to, found: "
+                f"{error.strerror}; use sudo, or make this user the owner of the root once (`sudo "
+                f"chown -R USER {root}`)"
             ) from error
         if error.errno in _NO_ROOM:
             raise PolicyError(
@@ -163,8 +163,8 @@ def locked(model: Path) -> Iterator[None]:
         except BlockingIOError:
             holder = os.read(handle, 100).decode("utf-8", "replace").strip() or "another process"
             raise PolicyError(
-                f"{model}: expected that no other process changes it, found {holder}; wait "
-                "until that has ended"
+                f"{model}: expected no other process that changes it, found {holder}; "
+                "wait until it has ended"
             ) from None
         if stat.S_IMODE(os.fstat(handle).st_mode) != FILE_MODE:  # new, under a stricter umask
             os.fchmod(handle, FILE_MODE)
@@ -201,6 +201,6 @@ def _opened(lock: Path, flags: int) -> int:
         if error.errno not in (errno.ELOOP, errno.EINVAL, errno.EISDIR):
             raise
     raise PolicyError(
-        f"{lock}: expected a file that installers lock, found a link, a folder, or a "
-        "pipe, which no installer makes; remove it"
+        f"{lock}: expected a lock file of the installers, found a link, a folder or a pipe, which "
+        "no installer creates; remove it"
     )

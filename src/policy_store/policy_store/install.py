@@ -300,17 +300,18 @@ def _require_survived(policy: AnyBundle) -> None:
         if report.get("model_sha256") != model_sha256(policy.contract, backend):
             raise PolicyError(
                 f"{policy.file}: reports.{key}: expected a report about the model in the bundle, "
-                "found one about another; measure again with `model_tools sensitivity --record`"
+                "found a report about another model; measure again with `model_tools sensitivity "
+                "--record`"
             )
         stated = report.get("survived_error_mps", math.nan)
         survived = float(stated) if type(stated) in (int, float) else math.nan
         if not estimation.error_mps <= survived < math.inf:
             shown = "none" if math.isnan(survived) else f"{survived:g} m/s"
             raise PolicyError(
-                f"{policy.file}: estimation.error_mps: expected at most the error that the policy "
-                f"survives with {backend}, {shown} as {key} says, found "
-                f"{estimation.error_mps:g} m/s; state the estimator's error on your robot, and "
-                "train the policy with it"
+                f"{policy.file}: estimation.error_mps: expected at most {shown}, the error that "
+                f"the policy survives on {backend} according to {key}, found "
+                f"{estimation.error_mps:g} m/s; measure the estimator's error on your robot, and "
+                "train the policy with that error"
             )
 
 
@@ -339,7 +340,7 @@ def _require_same(folder: Path, hashes: dict[str, str], path: Path, left: Sequen
     if other:
         more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
         raise PolicyError(
-            f"{folder}: expected the content of {path}, since an installed version "
-            f"never changes, found that these differ: {', '.join(other[:_SHOWN])}{more}; give the "
-            f"bundle another version in its {SET_FILE if SET_FILE in hashes else CONTRACT_FILE}"
+            f"{folder}: expected the content of {path}, since an installed version never changes, "
+            f"found differences in {', '.join(other[:_SHOWN])}{more}; give the bundle another "
+            f"version in its {SET_FILE if SET_FILE in hashes else CONTRACT_FILE}"
         )

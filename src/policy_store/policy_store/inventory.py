@@ -161,8 +161,7 @@ def _model(model: Path) -> Verified:
         folder=model,
         problem="\n".join(dict.fromkeys(problems)),
         notes=[
-            f"{path}: used by nothing any more; `policy_store prune {model.name} "
-            "--force` removes it"
+            f"{path}: no longer in use; `policy_store prune {model.name} --force` removes it"
             for path in left
         ],
     )

@@ -95,7 +95,8 @@ def refuse_revoked(model: Path, version: str) -> None:
     reason = revoked_versions(model).get(version)
     if reason is not None:
         raise PolicyError(
-            f"{model / version}: expected a version that is not revoked, found that it is: {reason}"
+            f"{model / version}: expected a version that is not revoked, found a revoked one: "
+            f"{reason}"
         )
 
 
@@ -103,8 +104,8 @@ def require_newer(
     new: ChannelStatement | RevocationStatement,
     before: ChannelStatement | RevocationStatement | None,
     place: str,
-    remedy: str = "the registry may be showing an old state on purpose: compare with who signs the "
-    "statements",
+    remedy: str = "the registry may be replaying an old statement: ask the signer for the current "
+    "serial",
 ) -> None:
     """Raise an error unless a statement follows the previous one, or is the same.
 
@@ -145,9 +146,9 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
     now = max([clock, *(_utc(statement.issued) for statement in accepted)])
     if now >= _utc(expires):
         raise PolicyError(
-            f"{place}: expected a statement that has not expired, found that it did at {expires}, "
-            f"and that it is {now.isoformat(timespec='seconds')} now; if that time is wrong, set "
-            "the clock; what is in use stays in use, and a version can be pulled by its digest"
+            f"{place}: expected a statement that has not expired, found one that expired at "
+            f"{expires} (now: {now.isoformat(timespec='seconds')}); if this clock is wrong, set "
+            "it; the version in use stays in use, and you can pull a version by its digest"
         )
 
 

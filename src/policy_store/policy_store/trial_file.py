@@ -200,7 +200,11 @@ def _checked(
     stated: Mapping[str, object] = value.get("gates") or {}
     for name, why in absent.items():
         if stated.get(name) is not None:
-            reader.problem(f"gates.{name}", f"a policy {why}", Found(f"{contract.name}, without"))
+            reader.problem(
+                f"gates.{name}",
+                f"a policy {why}",
+                Found(f"{contract.name}, which is not such a policy"),
+            )
     return dataclasses.replace(
         settings, gates=dataclasses.replace(settings.gates, **dict.fromkeys(absent))
     )
@@ -212,7 +216,9 @@ def _check_range(wanted: VelocityCommand | None, reader: Reader, contract: Hoste
     trained = contract.velocity_command
     if trained is None:
         reader.problem(
-            "command_range", "a policy with velocity_command", Found(f"{contract.name}, without")
+            "command_range",
+            "a policy with velocity_command",
+            Found(f"{contract.name}, which has none"),
         )
         return
     rows = zip(wanted.min, wanted.max, trained.min, trained.max, strict=True)

@@ -73,13 +73,13 @@ def begin_trial(
         current = current_version(model)
         if current is None:
             raise PolicyError(
-                f"{model}: expected a version in use, to which a trial that fails goes back, "
-                f"found none; activate one without --trial: `policy_store activate {name} VERSION`"
+                f"{model}: expected a version in use, to which a failed trial returns, found "
+                f"none; activate one without --trial: `policy_store activate {name} VERSION`"
             )
         if current == version:
             raise PolicyError(
                 f"{model}: expected another version than the one in use, found {version}; a "
-                "trial that fails goes back to the version in use"
+                "failed trial returns to the version in use"
             )
         refuse_revoked(model, version)
         require_accepted(

@@ -27,8 +27,8 @@ def range_problems(joint_pos: F64, figures: DriveFigures) -> list[str]:
     margin = figures.position_margin_rad
     found = outside(joint_pos, figures.lowest_rad - margin, figures.highest_rad + margin)
     return [
-        f"{figures.joint_names[joint]} is at {angle:.2f} rad, outside its range {low:.2f}.."
-        f"{high:.2f}: a wrong zero of the encoder, or not this robot"
+        f"{figures.joint_names[joint]} is at {angle:.2f} rad, outside its range "
+        f"{low:.2f}..{high:.2f}: the encoder's zero is wrong, or this is a different robot"
         for joint, angle, low, high in found
     ]
 
@@ -58,9 +58,9 @@ class Stillness:
         if self._since_ns is not None and now_ns - self._since_ns >= _STILL_S * NS_PER_S:
             return []
         return [
-            f"the robot moves: for {_STILL_S} s no joint may be faster than {_STILL_RAD_S} "
-            f"rad/s and no axis of the body faster than {_STILL_GYRO_RAD_S} rad/s (at rest "
-            "that also shows a wrong unit of the angular velocity)"
+            f"the robot is moving: for {_STILL_S} s no joint may be faster than {_STILL_RAD_S} "
+            f"rad/s and no axis of the body faster than {_STILL_GYRO_RAD_S} rad/s (if the robot "
+            "is at rest, angular_velocity_unit is wrong)"
         ]
 
 
@@ -125,9 +125,9 @@ class YawRateCheck:
                 []
                 if waived
                 else [
-                    "the unit of the angular velocity has not been checked: turn the robot with "
-                    "the vendor's remote, by 90 degrees within some seconds, or set "
-                    "angular_velocity_checked where this robot has passed before"
+                    "the unit of the angular velocity has not been checked: turn the robot by 90 "
+                    "degrees within some seconds with the vendor's remote, or set "
+                    "angular_velocity_checked if this robot has passed the check before"
                 ]
             )
         if _near(self.ratio, 1.0):
@@ -136,7 +136,7 @@ class YawRateCheck:
         remedy = (
             f"set angular_velocity_unit: {other}"
             if _near(self.ratio, factor)
-            else "no unit explains that, so that the IMU cannot be trusted"
+            else "no unit explains that, so the IMU cannot be trusted"
         )
         return [
             f"while the robot turned, the integral of the angular velocity, taken as {unit}, "

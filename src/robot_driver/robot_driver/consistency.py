@@ -184,17 +184,18 @@ class SenseConsistency:
         joint, axis = mismatch[:joints].argmax(), mismatch[joints:rest].argmax()
         untrue = [names[i] for i in np.argsort(-mismatch[rest:])[:_JOINTS]]
         texts = {
-            "velocity": f"the velocity of {names[joint]} is not how its position changes: encoder, "
-            "or sign or unit of the velocities",
-            "turn": f"the angular velocity about {'xyz'[axis]} is not how the attitude turns: "
-            "sign, axes or unit of the gyroscope",
-            "bias": f"the mean angular velocity is off by more than {BIAS_LIMIT_RAD_S} rad/s: the "
-            "attitude does not turn so",
-            "gravity": "the mean acceleration is not gravity's where the attitude says that it is "
-            "up: sign, axes or unit of the accelerometer, or the attitude",
-            "torque": f"the torques of {' and '.join(untrue)} are not what their commands ask for "
-            "where they are: two joints are swapped, or drives do not follow",
-            "still": f"{names[changed_nm.argmax()]} stands still while its command moves: encoder",
+            "velocity": f"the velocity of {names[joint]} does not match the change of its "
+            "position: check the encoder, and the sign and unit of the velocity",
+            "turn": f"the angular velocity about {'xyz'[axis]} does not match the turning of the "
+            "attitude: check the gyroscope's sign, axes and unit",
+            "bias": "the mean angular velocity differs from the turning of the attitude by more "
+            f"than {BIAS_LIMIT_RAD_S} rad/s",
+            "gravity": "the mean acceleration does not match gravity in the measured attitude: "
+            "check the accelerometer's sign, axes and unit, and the attitude",
+            "torque": f"the torques of {' and '.join(untrue)} do not match their commands and "
+            "positions: two joints are swapped, or the drives do not follow",
+            "still": f"{names[changed_nm.argmax()]} stands still while its command moves: check "
+            "its encoder",
         }
         shares = self.shares
         beyond = [rule for rule in texts if shares[rule] >= 1.0]

@@ -69,11 +69,11 @@ class CommandAcknowledgement:
         elif self.known:
             if self._ignored_ns >= _IGNORED_NS:
                 return (
-                    f"{self._host} does not obey: for {_IGNORED_NS / NS_PER_S} s no joint that "
-                    f"should give more than {self._figures.demand_nm} N m gave as much as "
-                    f"{_LEAST_SHARE:.0%} of that, or joints that are braked gave more than "
-                    f"{self._figures.foreign_nm} N m beyond it (obeyed_torque_nm: 0.0 if "
-                    "the torques that it reports cannot be trusted)"
+                    f"{self._host} does not obey: for {_IGNORED_NS / NS_PER_S} s every joint that "
+                    f"was commanded to more than {self._figures.demand_nm} N m gave less than "
+                    f"{_LEAST_SHARE:.0%} of that, or braked joints gave more than "
+                    f"{self._figures.foreign_nm} N m too much (set obeyed_torque_nm to 0.0 if the "
+                    "reported torques cannot be trusted)"
                 )
         elif now_ns - self._taken_ns >= _FIRST_S * NS_PER_S:
             if now_ns - self._strained_ns < _FIRST_FOR_S * NS_PER_S:
@@ -269,7 +269,7 @@ def command_problem(command: WireCommand, figures: DriveFigures) -> str:
             f"most {LONGEST_VALID_NS / NS_PER_S} s"
         )
     if command.mode == MODE_DAMP and values[:, [VELOCITY, EFFORT, STIFFNESS]].any():
-        return "it is in MODE_DAMP, and has a stiffness, a velocity or an effort"
+        return "a command in MODE_DAMP must not have a stiffness, a velocity or an effort"
     if values[:, STIFFNESS].min() < 0.0 or values[:, DAMPING].min() < 0.0 or limit.min() < 0.0:
         return "a stiffness, a damping or an effort_limit is negative"
     if (

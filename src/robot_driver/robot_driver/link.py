@@ -215,7 +215,9 @@ class Link(Generic[StateT]):
             newest = self._follower.newest
             rests = newest is not None and newest.mode == self._figures.rest_mode
             what = "damps" if self._figures.rest_mode == MODE_DAMP else "holds"
-            follows = "the newest joint_command is followed" + (f", which {what}" if rests else "")
+            follows = "the driver follows the newest joint_command" + (
+                f", which {what}" if rests else ""
+            )
             return "; ".join(filter(None, [follows, self._robot.warning()]))
         if self.phase is not DriverPhase.DAMPING:
             return self._reason
@@ -324,7 +326,7 @@ class Link(Generic[StateT]):
         gap_s = 0.0 if self._sent_ns is None else (now_ns - self._sent_ns) / NS_PER_S
         if gap_s >= self._figures.watchdog_s:
             self.release(
-                f"no command has gone out for {gap_s:.1f} s: {self._robot.host} has taken control "
+                f"no command was sent for {gap_s:.1f} s: {self._robot.host} has taken control "
                 "back by itself; ask for it again",
                 now_ns,
             )

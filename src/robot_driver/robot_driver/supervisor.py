@@ -164,7 +164,9 @@ class LinkSupervisor(Generic[StateT]):
         heard = False
         while not heard and time.monotonic() < until_s:
             if ends():
-                raise DriverError("asked to end while it starts; nothing was sent to the robot")
+                raise DriverError(
+                    "the process was stopped during its start; nothing was sent to the robot"
+                )
             heard = self._heard_within(_START_SLICE_S)
         data = self._channel.recv(channel.LARGEST_BYTES, socket.MSG_PEEK) if heard else b""
         if not data:

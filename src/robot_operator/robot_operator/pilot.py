@@ -150,7 +150,7 @@ class Joystick:
             return (
                 "release the dead-man's switch once" if self._held else "hold the dead-man's switch"
             )
-        return "" if self._centred else "sticks to the middle first"
+        return "" if self._centred else "centre the sticks first"
 
     def hear(
         self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""
@@ -230,7 +230,7 @@ def _share(value: float, deadband: float) -> float:
 def _odd(axes: Sequence[float]) -> str:
     if all(map(math.isfinite, axes)):
         return ""
-    return "the joystick's axes: expected finite numbers, found NaN or infinite ones"
+    return "the joystick's axes: expected finite numbers, found NaN or infinity"
 
 
 ASKING = {

@@ -309,14 +309,14 @@ def _instead(file: Path) -> str:
     """Return a description of what exists instead, with the remedy."""
     found = file.parent
     if found.is_dir():
-        return "those of another kind of robot" if file.is_file() else f"{found} without that file"
+        return "a robot of another kind" if file.is_file() else f"{found} without that file"
     if not found.is_file():
         return f"no folder {found}"
     if found.name == FILE:
-        return f"that file; give its folder: {found.parent}"
+        return f"figures.yaml itself; give its folder: {found.parent}"
     return (
-        "a file; the simulator runs no MJCF or URDF, but `model_tools import`, `complete` and "
-        "`compare` do: --robot-model"
+        "a file; the simulator does not load MJCF or URDF; `model_tools import`, `complete` and "
+        "`compare` do, with --robot-model"
     )
 
 

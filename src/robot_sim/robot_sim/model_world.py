@@ -269,9 +269,8 @@ def _check_joints(file: Path, joints: dict[str, Any], names: Sequence[str]) -> N
     if missing:
         there = ", ".join(name for name, joint in joints.items() if joint.type in _DRIVABLE)
         raise SimError(
-            f"{file}: expected the policy's joints, missing {', '.join(missing)}; the "
-            f"model has {there or 'none'}; `joints.robot_names` of the contract says "
-            "what the robot calls them"
+            f"{file}: expected the policy's joints, missing {', '.join(missing)}; the model has "
+            f"{there or 'none'}; state the robot's names in `joints.robot_names` of the contract"
         )
     others = [name for name in names if joints[name].type not in _DRIVABLE]
     if others:

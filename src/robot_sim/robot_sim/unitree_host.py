@@ -248,7 +248,7 @@ class UnitreeHost(RobotHost):
         """Return the kind and the reason if a LowCmd is ignored; otherwise None."""
         if int(command["crc"]) != messages.crc(command):
             # the same text for all of them, so that not each one is a new event
-            return "wrong_crc", "it is not the CRC of the content"
+            return "wrong_crc", "the CRC does not match the content"
         if self.model.family == "go":
             head = (*command["head"].tolist(), int(command["level_flag"]))
             if head != (*messages.HEAD, messages.LEVEL_FLAG):

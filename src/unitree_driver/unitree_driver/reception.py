@@ -147,7 +147,7 @@ class UnitreeReception(StateReception[UnitreeState]):
 
     def silence(self, now_ns: int) -> str:
         since = f" for {self.age_s(now_ns):.1f} s" if self.state is not None else ""
-        begin = f"no state of a {self._model.name} has come on {_LOWSTATE}{since}: "
+        begin = f"no state of a {self._model.name} received on {_LOWSTATE}{since}: "
         if self.rejection:
             return begin + self.rejection
         expected = self._model.family.state.type_name
@@ -305,7 +305,7 @@ def _motor_problem(
     silent, odd = np.flatnonzero(expected & ~reports), np.flatnonzero(reports & ~expected)
     found = [
         f"motors {_numbers(which)} {what}"
-        for which, what in ((silent, "report nothing"), (odd, f"are none of a {model.name}"))
+        for which, what in ((silent, "report nothing"), (odd, f"do not exist on a {model.name}"))
         if len(which)
     ]
     return (

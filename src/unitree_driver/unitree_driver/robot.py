@@ -30,7 +30,7 @@ _SHOWN = 8
 """Maximum number of command publishers that a message names."""
 _RELEASED = "released_mode"
 """Key among the notes: the controller that was released here."""
-_NO_STANDBY = "the standby process, which damps if the link process dies, is not there"
+_NO_STANDBY = "the standby process, which damps if the link process dies, is not running"
 
 
 class UnitreeRobot(RobotInterface[UnitreeState]):
@@ -244,7 +244,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         found = [*named[:_SHOWN], *more]
         return [
             f"another publisher on {wire.TOPIC_NAMES[RobotTopic.LOWCMD]} ({', '.join(found)}): "
-            "end it; one that was killed stays listed for about 20 s"
+            "stop it; a killed process stays listed for about 20 s"
         ]
 
     def _motor_problems(self) -> list[str]:
@@ -261,8 +261,8 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         if lying is None or state is None:
             return []
         return [
-            f"the robot does not lie: {self.figures.joint_names[joint]} is at {angle:.2f} rad, "
-            f"expected {low:.2f}..{high:.2f}"
+            f"the robot is not lying down: {self.figures.joint_names[joint]} is at {angle:.2f} "
+            f"rad, expected {low:.2f}..{high:.2f}"
             for joint, angle, low, high in outside(
                 state.joint_pos, lying.lowest_rad, lying.highest_rad
             )

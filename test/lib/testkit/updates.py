@@ -41,7 +41,7 @@ from policy_inference.controller_plan import executing_controller
 from policy_inference.messages.readers import PerceivedReader
 
 QUATERNION = "expected an orientation, found none (the length of the quaternion is not 1)"
-NOT_FINITE = "expected finite numbers, found NaN or infinite ones"
+NOT_FINITE = "expected finite numbers, found NaN or infinity"
 NO_VELOCITY = (math.nan, math.nan, math.nan)
 _FOLLOWED = 16
 _HEAD = struct.Struct("<qqqq")

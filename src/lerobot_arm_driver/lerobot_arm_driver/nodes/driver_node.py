@@ -75,8 +75,8 @@ PARAMETERS = (
         type=str,
         default=_DEFAULT.way_out,
         choices=(HOLD, TORQUE_OFF),
-        doc="What the servos do once control was given back: hold, or torque_off, so that the arm "
-        "sinks",
+        doc="Reaction of the servos when control is given back: hold, or torque_off, which lets "
+        "the arm sink",
     ),
     Spec(
         name="max_relative_target_rad",
@@ -84,14 +84,15 @@ PARAMETERS = (
         default=_DEFAULT.max_relative_target_rad,
         minimum=0.001,
         maximum=10.0,
-        doc="How far a goal may be from where its joint is, rad; further ones are clipped",
+        doc="Largest distance of a goal from the joint's position, rad; goals beyond it are "
+        "clipped",
     ),
     Spec(
         name="leader",
         type=bool,
         default=_DEFAULT.leader,
-        doc="Whether a hand moves the arm, to lead another one: it is limp while its command has "
-        "neither stiffness nor damping",
+        doc="Whether a person moves the arm by hand as a leader: it is limp while its command "
+        "has neither stiffness nor damping",
     ),
     *(
         Spec(
@@ -110,7 +111,7 @@ PARAMETERS = (
         default=_DEFAULT.command_rate_hz,
         minimum=20.0,
         maximum=200.0,
-        doc="Readings of the servos and goals to them, each, Hz",
+        doc="Rate at which the servos are read and receive goals, Hz",
     ),
     Spec(
         name="joint_state_rate_hz",

@@ -46,7 +46,7 @@ def read_mapping(given: argparse.Namespace) -> RobotMapping:
         several = ", ".join(map(str, found.values()))
         raise ToolError(
             f"--mapping: expected a file or a name, found none, and {MAPPING} of "
-            f"{'several sessions that differ: ' + several if found else 'no session'}"
+            f"{'several sessions with different mappings: ' + several if found else 'no session'}"
         )
     file: Path = next(iter(found.values()))
     return load_mapping(file)
@@ -95,7 +95,7 @@ def add_episodes(parser: argparse.ArgumentParser) -> None:
         "--episodes",
         type=_numbers,
         metavar="0,2,5-8",
-        help=f"their numbers, by comma, or `{ALL}` (default)",
+        help=f"comma-separated numbers of episodes, or `{ALL}` (default)",
     )
 
 

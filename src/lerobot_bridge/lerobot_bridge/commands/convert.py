@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=len(os.sched_getaffinity(0)),
         metavar="N",
-        help="episodes at once (default: one for each core)",
+        help="number of episodes to convert in parallel (default: one per core)",
     )
     parser.add_argument(
         "--allow-left-out",
@@ -141,6 +141,6 @@ def require_lerobot() -> None:
         ) from error
     if ".".join(re.findall(r"\d+", version)[:3]) not in LEROBOTS:
         raise ToolError(
-            f"{sys.executable}: expected LeRobot {' or '.join(LEROBOTS)}, whose writer of "
-            f"datasets is known here, found {version}; {remedy}"
+            f"{sys.executable}: expected LeRobot {' or '.join(LEROBOTS)}, the versions that this "
+            f"command supports, found {version}; {remedy}"
         )

@@ -70,7 +70,7 @@ def locked(folder: Path) -> Iterator[None]:
     if folder.exists() and not file.is_file():
         raise ToolError(
             f"{folder}: expected a new path, or the folder of an earlier run of this command, "
-            f"found no {LOCK} in it; move it away, or name another --output"
+            f"found a folder without {LOCK}; move it away, or name another --output"
         )
     folder.mkdir(parents=True, exist_ok=True)
     with file.open("a") as lock:

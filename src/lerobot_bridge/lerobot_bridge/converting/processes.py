@@ -69,7 +69,7 @@ def run_apart(
             if isinstance(result, NotDone):
                 raise ToolError(
                     f"{name}: expected a result, found: {result.reason}; its output is in {log}; "
-                    "where memory runs out, use a smaller --processes"
+                    "if memory runs out, use a smaller --processes"
                 )
             if isinstance(result, OSError):
                 raise result

@@ -122,8 +122,8 @@ def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
     folder = episode_folder(session, given.number)
     if not folder.is_dir():
         return False, (
-            f"{folder}: expected a finished episode on this machine, found none; "
-            f"`{given.action}` without a number judges the one being recorded"
+            f"{folder}: expected a finished episode on this machine, found none; `{given.action}` "
+            "without a number judges the episode that is being recorded"
         )
     try:
         write_sidecar(folder, replace(read_sidecar(folder), success=_VERDICTS[given.action]))

@@ -188,8 +188,8 @@ class Recorder:
             found.append(problem)
         if not now_ns:
             found.append(
-                "/clock: expected simulated time (use_sim_time), found none yet; does the "
-                "simulator run?"
+                "/clock: expected simulated time (use_sim_time), found none yet; is the "
+                "simulator running?"
             )
         rate = sum(watch.bytes_per_s(now_ns) for watch in self.watches.values())
         found += filter(None, [self._room(rate * self.session.course.episode_s)])

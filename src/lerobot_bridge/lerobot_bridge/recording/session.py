@@ -195,7 +195,9 @@ class RecordingSession:
             number = self._last
             self._host.judge(number, success)
         else:
-            raise RefusedError("expected an episode to judge, found none since the node began")
+            raise RefusedError(
+                "expected an episode to judge, found none since the node was started"
+            )
         self._host.mark(Mark.SUCCESS if success else Mark.FAILURE, number, now_ns)
         return f"episode {number}: {'success' if success else 'failure'}"
 

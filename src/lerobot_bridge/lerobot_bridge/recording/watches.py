@@ -178,8 +178,8 @@ class Watch:
         age_s = min(abs(now_ns - then_ns), self._steady_ns() - then_steady_ns) * 1e-9
         if wanted.timeout_s is not None and age_s > wanted.timeout_s:
             return (
-                f"{self.name}: expected a message within {wanted.timeout_s:g} s, found the "
-                f"newest {age_s:.1f} s old"
+                f"{self.name}: expected a message within the last {wanted.timeout_s:g} s, found "
+                f"that the newest is {age_s:.1f} s old"
             )
         return ""
 

@@ -22,7 +22,7 @@ MEASURED = {"pan.pos": 1.0, "lift.pos": 2.0}
 HOLD, RUN = JointCommand.MODE_HOLD_MEASURED, JointCommand.MODE_RUN
 NEXT = {**ACTION, "x.vel": 0.25}
 MORE = 100
-"""So often the sender is asked for more, far more often than a message would need to come."""
+"""Number of times that the sender is polled, far more than a message needs to arrive."""
 
 
 @pytest.fixture

@@ -99,8 +99,8 @@ PARAMETERS = (
         name="angular_velocity_checked",
         type=bool,
         default=_DEFAULT.angular_velocity_checked,
-        doc="This unit was confirmed on this very robot: control may be taken without turning it "
-        "first",
+        doc="Whether this unit was confirmed on this robot; control may then be taken without "
+        "turning the robot first",
     ),
     Spec(
         name="fold_s",

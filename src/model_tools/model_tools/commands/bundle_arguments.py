@@ -31,17 +31,19 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
         "--rollout",
         type=Path,
         metavar="NPZ",
-        help="measure them in a recorded run: the model's inputs (or obs), "
-        "joint_pos, joint_vel, a row per tick",
+        help="measure nominal figures in a recorded run with one row per tick: the model's inputs "
+        "(or obs), joint_pos, joint_vel",
     )
-    sources.add_argument("--bag", type=Path, help="measure them in a recording of a healthy robot")
+    sources.add_argument(
+        "--bag", type=Path, help="measure nominal figures in a rosbag2 recording of a healthy robot"
+    )
     add_robot(parser)
     add_topics(parser)
     parser.add_argument(
         "--golden",
         type=Path,
         metavar="NPZ",
-        help="golden rows to check and take, instead of rows of that run",
+        help="golden rows to check and use, instead of rows of that run",
     )
     parser.add_argument(
         "--rows-output",

@@ -164,8 +164,8 @@ def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult
     refused = ", ".join(name for name, value in options.items() if value)
     if refused:
         raise ToolError(
-            f"expected other options for the chunk policy {bundle.contract.name}, "
-            f"found {refused}; it takes --dataset, --rows or --bag, and --samples"
+            "expected only --dataset, --rows or --bag, and --samples for the chunk policy "
+            f"{bundle.contract.name}, found {refused}"
         )
     sources = [*given.bag, *given.rows, *([given.dataset] if given.dataset else [])]
     if len(sources) != 1:

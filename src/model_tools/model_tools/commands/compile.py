@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         required=True,
-        help="fp32, fp16, int8, w8a8, ...; an unknown name lists the compiler's",
+        help="fp32, fp16, int8, w8a8, ...; an unknown name lists the precisions of the compiler",
     )
     parser.add_argument(
         "--target",
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rows",
         type=Path,
         metavar="FILE",
-        help="calibration rows: a recorded rollout, .npz or .npy, or a rosbag2 recording; unused "
+        help="calibration rows: a recorded rollout, .npz or .npy, or a rosbag2 recording; ignored "
         "for precisions without calibration",
     )
     given.add_argument(

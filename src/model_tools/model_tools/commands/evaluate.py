@@ -154,5 +154,6 @@ def _require_new(folder: Path, resume: bool) -> None:
     if not resume and folder.exists() and any(folder.iterdir()):
         remedy = "--resume continues it" if (folder / ROWS).exists() else "name another --output"
         raise ToolError(
-            f"{folder}: expected nothing there yet, found a folder with files; {remedy}"
+            f"{folder}: expected a path that does not exist yet, found a folder with files; "
+            f"{remedy}"
         )

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ONNX opset, 11 to 20 (default 11)",
     )
     parser.add_argument(
-        "--dynamic-batch", action="store_true", help="leave the batch size free (default: 1)"
+        "--dynamic-batch", action="store_true", help="make the batch size dynamic (default: 1)"
     )
     parser.add_argument(
         "--check",
@@ -68,8 +68,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """
     if given.checkpoint.suffix == ".onnx":
         raise ToolError(
-            f"{given.checkpoint}: expected a checkpoint, found an ONNX model by its name, which "
-            "needs no export: pass it to model_tools import"
+            f"{given.checkpoint}: expected a checkpoint, found a file named .onnx; an ONNX model "
+            "needs no export: pass it to `model_tools import`"
         )
     require_torch()
     from model_tools.make.portable import require_onnxsim

@@ -137,8 +137,9 @@ def require_room(bundle: AnyBundle, key: str, name: str, *, force: bool) -> None
     """Raise unless a report may be kept in a bundle; see `keep_report`."""
     if (bundle.path / RECORD_FILE).exists():
         raise ToolError(
-            f"{bundle.path}: expected the folder of a bundle, to which a report is added, found an "
-            "installed version, whose files are fixed; use the bundle that was installed"
+            f"{bundle.path}: expected a bundle folder that can receive a report, found an "
+            "installed version, whose files must not change; use the folder from which it was "
+            "installed"
         )
     reports, file = bundle.contract.reports, bundle.path / REPORT_FOLDER / name
     there = reports[key].file if key in reports else file if file.exists() else None

@@ -39,7 +39,7 @@ def refuse_stand_in(path: Path) -> None:
     """Refuse files that often replace a large file by mistake."""
     head = _head(path).lower() if path.is_file() else b"?"
     if not head:
-        raise ToolError(f"{path}: expected a file with something in it, found an empty one")
+        raise ToolError(f"{path}: expected a file with content, found an empty file")
     for start, words in _STAND_INS.items():
         if head.startswith(start):
             raise ToolError(f"{path}: expected a model or data, found {words}")

@@ -187,7 +187,7 @@ class _DataLoader(StrictLoader):
     def take_tuple(self, node: yaml.Node) -> list[Any]:
         """Return the elements of a tuple, written as a sequence."""
         if not isinstance(node, yaml.SequenceNode):
-            raise _error(f"the tag {_short(node.tag)} on something else than a sequence", node)
+            raise _error(f"the tag {_short(node.tag)} on something other than a sequence", node)
         return self.construct_sequence(node, deep=True)
 
     def take_slice(self, node: yaml.Node) -> slice:

@@ -127,11 +127,10 @@ class DatasetSource:
         wanted, found = (camera.height, camera.width), feature.shape[:2]
         if found != wanted and not camera.resize:
             raise ToolError(
-                f"{self.dataset.info.file}: {camera.feature}: expected images of "
-                f"{wanted[1]} x {wanted[0]} pixels, as the camera {name} of "
-                f"{self.contract.name}, found {found[1]} x {found[0]}; name the "
-                "dataset of the training, or let the contract say `resize: true` "
-                "(export act --resize)"
+                f"{self.dataset.info.file}: {camera.feature}: expected images of {wanted[1]} x "
+                f"{wanted[0]} pixels, as the camera {name} of {self.contract.name}, found "
+                f"{found[1]} x {found[0]}; use the dataset of the training, or set `resize: true` "
+                "in the contract (export act --resize)"
             )
 
     def _found_vectors(self) -> Iterator[tuple[str, tuple[str, list[int]]]]:

@@ -144,8 +144,8 @@ def _exchange(path: Path, new: Path, old: Path) -> None:
 def _refuse_foreign(path: Path, marker: str, owned: Sequence[str], kept: Path | None) -> None:
     if not (path / marker).is_file():
         raise ToolError(
-            f"{path}: expected a folder with {marker} to replace, found something "
-            "else, which --force does not touch"
+            f"{path}: expected a folder with {marker} to replace, found something else; --force "
+            "replaces nothing else"
         )
     entries = [entry for entry in path.rglob("*") if entry.is_symlink() or not entry.is_dir()]
     names = sorted(entry.relative_to(path) for entry in entries)
@@ -158,8 +158,8 @@ def _refuse_foreign(path: Path, marker: str, owned: Sequence[str], kept: Path | 
     if foreign:
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         raise ToolError(
-            f"{path}: expected only files of this command in a folder to replace, found "
-            f"{', '.join(map(str, foreign[:_SHOWN]))}{more}; move them away, or name "
+            f"{path}: expected a folder to replace that contains only files of this command, "
+            f"found {', '.join(map(str, foreign[:_SHOWN]))}{more}; move them away, or name "
             "another folder"
         )
 
@@ -174,7 +174,7 @@ def _matches(name: PurePath, pattern: str) -> bool:
 def _refuse_existing(path: Path, force: bool) -> None:
     if path.exists() and not force:
         raise ToolError(
-            f"{path}: expected nothing there yet, found "
+            f"{path}: expected a path that does not exist yet, found "
             f"{'a folder' if path.is_dir() else 'a file'}; --force replaces it"
         )
 

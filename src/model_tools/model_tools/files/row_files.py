@@ -191,8 +191,8 @@ class BagSource:
         )
         if not ticks.present:
             raise ToolError(
-                f"{path}: expected a tick at which each input of the policy is there, "
-                f"found none: {late or skipped or 'it is shorter than a period'}"
+                f"{path}: expected a tick with all inputs of the policy, found none: "
+                f"{late or skipped or 'it is shorter than a period'}"
             )
         if ticks.dropped:
             _log.warning(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a contract and its reference model to a whole bundle."""
+"""Completes a contract and its reference model to a whole bundle."""
 
 from __future__ import annotations
 
@@ -146,8 +146,8 @@ def _take_model(model: Path, folder: Path) -> None:
             f"get it from {entry.url}"
             if entry.url
             else (
-                f"give the model that the contract means, or write the hash of this one to "
-                f"model.artifacts.{REFERENCE}.sha256"
+                "give the model for which the contract was written, or write the hash of this "
+                f"model to model.artifacts.{REFERENCE}.sha256"
             )
         )
         raise ToolError(f"{model}: expected sha256 {entry.sha256}, found {found}; {remedy}")
@@ -225,8 +225,8 @@ def _check_given(golden: Path, bundle: JointBundle) -> None:
     )
     if different < FEWEST_GOLDEN:
         raise ToolError(
-            f"{golden}: expected at least {FEWEST_GOLDEN} different golden rows, which "
-            f"prove something, found {different}"
+            f"{golden}: expected at least {FEWEST_GOLDEN} different golden rows, since fewer "
+            f"prove nothing, found {different}"
         )
 
 

@@ -88,7 +88,7 @@ def _stated(file: Path, key: str, inside: Tensor | None, given: object) -> Tenso
     if inside is not None and given is not None:
         raise ToolError(f"{option}: expected none, since {file.name} states {key}, found {given}")
     if inside is None and given is None:
-        raise ToolError(f"{file}: expected {key} in the file, found nothing; {option} provides it")
+        raise ToolError(f"{file}: expected {key} in the file, found none; state it with {option}")
     return np.asarray(given if inside is None else inside)
 
 
@@ -113,8 +113,8 @@ def _read_csv(file: Path, joints: Sequence[str], bodies: Sequence[str]) -> dict[
     wrong = next((i for i, line in enumerate(lines) if len(line) != len(_POSE) + len(names)), None)
     if wrong is not None or not all(map(_are_numbers, lines)):
         raise ToolError(
-            f"{file}: expected {len(_POSE) + len(names)} numbers per frame, the pose of the base "
-            f"and {len(names)} joints, found another line"
+            f"{file}: expected {len(_POSE) + len(names)} numbers per line (the pose of the base "
+            f"and {len(names)} joints), found a line with another count"
         )
     if len(bodies) > 1:
         raise ToolError(f"--bodies: expected the base of {file.name} alone, found {len(bodies)}")
@@ -148,7 +148,8 @@ def _check_frames(file: Path, moving: Mapping[str, Tensor]) -> None:
         wrong = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
         if wrong.any():
             raise ToolError(
-                f"{file}: {key}: expected finite values, found others in frame {wrong.argmax()}"
+                f"{file}: {key}: expected finite values, found NaN or infinity in frame "
+                f"{wrong.argmax()}"
             )
 
 
@@ -184,7 +185,7 @@ def _add_anchor(file: Path, clip: dict[str, Tensor], robot: Path | None, anchor:
     if base not in names:
         raise ToolError(
             f"{file}: expected the pose of {base}, the base of {robot}, found "
-            f"{', '.join(names) or 'none'}; --bodies {base} names that of a CSV"
+            f"{', '.join(names) or 'none'}; for a CSV, name the base with --bodies {base}"
         )
     i = names.index(base)
     pos, quat = clip["body_pos_w"][:, i].astype(float), clip["body_quat_w"][:, i].astype(float)

@@ -192,8 +192,8 @@ def recorded_runs(
     if not {"joint_pos", "joint_vel"} <= set(rows.sensed):
         raise ToolError(
             f"{file}: expected the measured joints, joint_pos and joint_vel [rows, "
-            f"{len(bundle.contract.joints.names)}], since the torque that targets ask "
-            "for depends on them, found none; record them, or give a bag"
+            f"{len(bundle.contract.joints.names)}], since the commanded torque depends on them, "
+            "found none; record them, or give a bag"
         )
     whole, ends = replayed_rows(bundle, rows), [0, *rows.breaks, len(rows)]
     _require_a_run(rows, bundle.contract.rate_hz)
@@ -215,9 +215,9 @@ def _require_a_run(rows: Rows, rate_hz: float) -> None:
     """Raise unless these are consecutive ticks of a moving robot."""
     if len(rows.breaks) > MOST_BREAKS * len(rows):
         raise ToolError(
-            f"{rows.source}: expected rows of ticks that follow one another, "
-            f"{1.0 / rate_hz:g} s apart, each with the action of the one before, found "
-            f"{len(rows.breaks)} of {len(rows)} that do not; such rows hold no steps"
+            f"{rows.source}: expected rows of consecutive ticks, {1.0 / rate_hz:g} s apart, each "
+            f"with the action of the previous tick, found {len(rows.breaks)} of {len(rows)} that "
+            "are not; no steps can be measured from such rows"
         )
     if len(rows) < SHORTEST_S * rate_hz:
         raise ToolError(

@@ -54,7 +54,7 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
         onnx.shape_inference.InferenceError,
     ) as error:
         raise ToolError(
-            f"model: expected one that can be simplified, found that onnxsim fails: {error}"
+            f"model: expected a model that onnxsim can simplify, found an error: {error}"
         ) from error
     if not same:
         raise ToolError("model: expected the same outputs after simplifying, found different ones")

@@ -227,8 +227,8 @@ def _require_following(name: str, error: float, largest: float, unit: str, still
     """Raise unless the mean error is at most `largest`; `still` is the error of a robot at rest."""
     if still and error > largest:
         raise VerdictError(
-            f"{name}: expected a robot that follows its commands within {largest:.2g} {unit} "
-            f"in the mean, found {error:.2f}; {_REMEDY}"
+            f"{name}: expected a robot that follows its commands with a mean error of at most "
+            f"{largest:.2g} {unit}, found {error:.2f}; {_REMEDY}"
         )
 
 

@@ -126,8 +126,7 @@ class LiveSource:
             if number < 0:
                 why = heard.mixed() or heard.missing() or late or "they ended too soon"
                 raise ToolError(
-                    f"{self.name}: expected a tick at which each input of the policy "
-                    f"is there, found none: {why}"
+                    f"{self.name}: expected a tick with all inputs of the policy, found none: {why}"
                 )
             if replay.ticks.dropped:
                 _log.warning(

@@ -398,7 +398,7 @@ def _fetch(url: str, largest_bytes: int) -> bytes:
             if answer.status == 200:
                 return answer.body(largest_bytes)
             place = answer.headers.get("Location")
-        more = f", which leads to {place[:200]}; name that URL" if place else ""
+        more = f", which redirects to {place[:200]}; use that URL" if place else ""
         raise NoAnswerError(f"{url}: expected an answer, found status {answer.status}{more}")
 
     try:

@@ -239,9 +239,9 @@ def _refuse_allowed_again(
         if lacking:
             named = ", ".join(f"{one} ({before.versions[one]})" for one in lacking)
             raise ToolError(
-                f"{file}: expected every version that is revoked now, found it without {named}: "
-                f"robots would take it again; add it and {_sign_again(file)}, or allow it again "
-                "with --again"
+                f"{file}: expected every version that is revoked now, found no {named}: robots "
+                f"would accept it again; add it and {_sign_again(file)}, or allow it again with "
+                "--again"
             )
 
 

@@ -49,7 +49,7 @@ def test_a_fall_is_shown_with_its_reason_and_the_same_commands(
     output = tmp_path / "report"
     assert cli.main(["replay", str(fall), "--output", str(output)]) == 0
     shown = capsys.readouterr().out
-    check_wording(*lines_with(shown, "the same commands again"))
+    check_wording(*lines_with(shown, "the same commands"))
     figures = json.loads((output / "replay.json").read_text("utf-8"))
     assert figures["ticks"] == 200
     assert figures["replayed"]["same"] is True

@@ -180,7 +180,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def kind(self) -> str:
-        """Its key in `CONTRACT_KINDS`."""
+        """Key of this kind in `CONTRACT_KINDS`."""
 
     @property
     @abstractmethod
@@ -225,7 +225,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def unfollowable(self) -> Sequence[str]:
-        """State that it cannot update while another policy commands, in words.
+        """Description of the state that it cannot update while another policy commands.
 
         A set refuses `starts: followed` for a policy with such state.
         """
@@ -323,7 +323,7 @@ class AnyContract(Body):
 
     @property
     def perceived(self) -> Mapping[str, str]:
-        """Label of what is stated of each topic of what it perceives; see `perceived_label`."""
+        """Label of the contract of each topic that it perceives; see `perceived_label`."""
         return {}
 
     @property

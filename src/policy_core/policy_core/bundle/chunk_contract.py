@@ -393,7 +393,7 @@ class ChunkContract(AnyContract):
 
     @property
     def counts_ticks(self) -> bool:
-        """True if it takes several observations, which are one period apart."""
+        """True if the policy uses several observations, which are one period apart."""
         return self.observation_steps > 1
 
     @property

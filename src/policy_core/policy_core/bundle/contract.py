@@ -330,7 +330,7 @@ class ModelGains:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """The model's output and the commands that its values stand for, in their order."""
+    """The model's output and the meaning of its values, in order."""
 
     output: str = entry("output tensor of the model")
     terms: tuple[ActionTerm, ...] = entry("terms in the order of the output", minItems=1)
@@ -618,7 +618,7 @@ class JointContract(AnyContract):
 
     @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """No joint: targets become torques, which `nominal` limits."""
+        """Always no joint: targets become torques, which `nominal` limits."""
         return np.zeros(len(self.joints.names), np.bool_)
 
     @property
@@ -646,7 +646,7 @@ class JointContract(AnyContract):
 
     @property
     def counts_ticks(self) -> bool:
-        """Always true: its history and last action are one period apart."""
+        """Always true: the policy's history and last action are one period apart."""
         return True
 
     @property
@@ -678,7 +678,7 @@ class JointContract(AnyContract):
 
     @property
     def perceived(self) -> Mapping[str, str]:
-        """Those of its scans, and of its depth images with what encodes them."""
+        """Labels of its height scans, and of its depth images with their encoders."""
         labels = {topic: perceived_label(scan) for topic, scan in self.scans.items()}
         for topic, term in self.depths.items():
             is_in_ticks = term.depth is not None and term.depth.stack.unit == "ticks"

@@ -93,9 +93,9 @@ def load_bundle(
         raise BundleError(
             Problem(
                 file=str(file),
-                expected=f"sha256 {sha256}, as just before",
+                expected=f"sha256 {sha256}, as at the first read",
                 found=actual,
-                remedy="load it again when no program writes to it any more",
+                remedy="load it again when no program is writing to it",
             )
         )
     signed_by = None if trusted is None else trusted.signer(file, content)

@@ -199,7 +199,10 @@ def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:
     chosen = [name if name in keys else _only_match(name, patterns) for name in names]
     for key in patterns:
         if key not in chosen:
-            raise ValueError("keys that apply", f"{key!r}, whose names all have their own keys")
+            raise ValueError(
+                "keys that are used",
+                f"{key!r}, although every name that it matches has its own key",
+            )
     return chosen
 
 

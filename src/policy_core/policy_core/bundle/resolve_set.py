@@ -179,7 +179,7 @@ class _SetResolver:
         self._reader.expect(
             not contract.counts_ticks,
             f"members.{name}.bundle",
-            f"a rate that {rate_hz:g} Hz, the fastest of the set, is a multiple of",
+            f"a rate that divides the fastest of the set, {rate_hz:g} Hz",
             Found(f"{contract.rate_hz:g} Hz"),
             "export the policy for another rate",
         )
@@ -313,8 +313,10 @@ class _SetResolver:
         if state.ends is not None and state.ends.after_s is None and not any(ending):
             self._reader.problem(
                 f"{key}.ends.after_s",
-                "the time after which the state ends, s",
-                Found(f"nothing, and no motion of {listed(state.members)} that ends"),
+                "the time in s after which the state ends",
+                Found(
+                    f"nothing, and no member ({listed(state.members)}) tracks a motion that ends"
+                ),
                 "state it, or let a member track a motion with `at_end: hold`",
             )
         to = {

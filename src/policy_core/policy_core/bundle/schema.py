@@ -185,7 +185,7 @@ class Reader:
             if name in _BOUNDS and not _BOUNDS[name][1](value, bound):
                 return self.problem(key, f"{_SCALARS[kind]} {_BOUNDS[name][0]} {bound}", value)
             if name == "pattern" and not re.fullmatch(bound, str(value)):
-                return self.problem(key, f"text like {bound}", value)
+                return self.problem(key, f"text that matches {bound}", value)
         return value
 
     def _list(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:

@@ -90,7 +90,7 @@ def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> Ho
                 Problem(
                     file=str(file),
                     key=f"{key}.bundle",
-                    expected="a folder in that of the set, so that both are one version",
+                    expected="a folder inside the set's folder, so that both are one version",
                     found=member.bundle,
                     remedy="`model_tools pin SET --output FOLDER` writes the set with all its "
                     "members",

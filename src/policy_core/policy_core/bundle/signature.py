@@ -97,8 +97,7 @@ class TrustedKeys:
         raise BundleError(
             Problem(
                 file=str(place),
-                expected=f"a signature of the present {file.name}, by a key of "
-                f"{self.source} ({known})",
+                expected=f"a signature of this {file.name} by a key of {self.source} ({known})",
                 found="an invalid signature",
                 remedy="the file was altered or another key signed it: "
                 + (

@@ -111,7 +111,7 @@ def require_pose(message: Any) -> None:
     """Raise RobotError unless a geometry_msgs/PoseStamped has a finite, valid pose."""
     p, q = message.pose.position, message.pose.orientation
     if not all(map(math.isfinite, (p.x, p.y, p.z, q.x, q.y, q.z, q.w))):
-        raise RobotError("expected finite numbers, found NaN or infinite ones")
+        raise RobotError("expected finite numbers, found NaN or infinity")
     norm = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
     if not _NORM_RANGE[0] < norm < _NORM_RANGE[1]:
         raise RobotError(

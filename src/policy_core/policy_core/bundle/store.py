@@ -115,8 +115,8 @@ def installed_folder(name: str, version: str = "") -> Path | None:
     """
     if not re.fullmatch(NAME, name):
         raise PolicyError(
-            f"bundle: expected the name of an installed bundle, text like {NAME}, "
-            f"found {name!r}; `policy_store list` shows them"
+            f"bundle: expected the name of an installed bundle, text that matches {NAME}, found "
+            f"{name!r}; `policy_store list` shows them"
         )
     model = store_root() / name
     try:

@@ -313,7 +313,7 @@ class _JointValidator(BodyValidator):
         if not shown:
             self.reader.problem(
                 "motion",
-                "a term that shows it, such as motion_joint_pos, or no such section",
+                "a term that reads the motion, such as motion_joint_pos, or no section `motion`",
                 Found("none"),
             )
             return

@@ -43,7 +43,7 @@ def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
         reader.expect(
             None not in ends and unit.low_rad != unit.high_rad,
             key,
-            f"two different positions low_rad and high_rad, since {unit.unit} counts between them",
+            f"two different positions low_rad and high_rad, since {unit.unit} is defined by them",
             list(ends),
         )
         reader.expect(
@@ -51,7 +51,7 @@ def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
             key,
             "neither sign nor zero_rad",
             Found("one of them"),
-            "exchange low_rad and high_rad where the range is reversed",
+            "swap low_rad and high_rad if the range is reversed",
         )
     else:
         reader.expect(

@@ -120,7 +120,7 @@ class _SetValidator:
                 key,
                 "the next state on the way back to standing",
                 Found("nothing"),
-                "name it, or set `stand: true` where the stand motion may begin from this state",
+                "name it, or set `stand: true` if the stand motion may begin in this state",
             )
             return
         self._leads(key, name, state.way_back)

@@ -15,7 +15,10 @@ from policy_core.safe_files import reading
 LARGEST_BYTES = 1 << 28
 """Largest file that is kept in memory: golden rows, statistics, a report."""
 _BLOCK = 1 << 20
-_FOR_OTHERS = "get the whole bundle; one for some back ends only has no models for others"
+_FOR_OTHERS = (
+    "get the complete bundle; a bundle that was made or pulled for some back ends has no models "
+    "for others"
+)
 
 
 def sha256_file(file: Path) -> str:

@@ -197,7 +197,7 @@ class DistributionCheck:
         """Yield possible mistakes, and the model input with each one corrected."""
         healthy = self._healthy
         if self._normalises:
-            yield "observations that are normalised already, and so twice", given
+            yield "observations that were normalised before, and so are normalised twice", given
             yield (
                 "observations that are not normalised",
                 self._normalised(self._normalised(given)),

@@ -122,9 +122,9 @@ def require_size(frame: Frame, camera: ImageSize) -> None:
     """Raise RobotError unless a frame has the expected size."""
     if not camera.resize and (frame.height, frame.width) != (camera.height, camera.width):
         raise RobotError(
-            f"expected an image of {camera.width} x {camera.height} pixels, found "
-            f"{frame.width} x {frame.height}; set the camera to that size, or let its "
-            "entry in the contract or mapping say `resize: true`"
+            f"expected an image of {camera.width} x {camera.height} pixels, found {frame.width} x "
+            f"{frame.height}; set the camera to that size, or set `resize: true` for it in the "
+            "contract or mapping"
         )
 
 
@@ -210,8 +210,8 @@ def _jpeg_size(data: memoryview) -> tuple[int, int]:
             size = _JPEG_SIZE.unpack_from(data, at)
         at += 2 + length
     raise RobotError(
-        f"expected a JPEG with at most {_JPEG_STEPS} segments and fill bytes before "
-        f"its scan, found one of {len(data)} bytes that has more"
+        f"expected a JPEG with at most {_JPEG_STEPS} segments and fill bytes before its scan, "
+        f"found more in {len(data)} bytes"
     )
 
 
@@ -239,9 +239,8 @@ def _decode_compressed(frame: Frame) -> Image:
         found = None
     if found is None or found.shape[:2] != (frame.height, frame.width):
         raise RobotError(
-            f"expected a {frame.encoding.upper()} of {frame.width} x {frame.height} "
-            f"pixels, found one of {len(frame.data)} bytes that does not decode: "
-            "bytes of it are wrong, or were lost on the way"
+            f"expected a {frame.encoding.upper()} of {frame.width} x {frame.height} pixels, found "
+            f"{len(frame.data)} bytes that cannot be decoded: some were changed or lost in transit"
         )
     return _checked(cv2.cvtColor(found, cv2.COLOR_BGR2RGB))
 

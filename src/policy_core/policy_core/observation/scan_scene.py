@@ -98,7 +98,7 @@ def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str
     if found:
         reordered = replace(scene, quat_xyzw=np.roll(scene.quat_xyzw, -1))
         if not _misfit(term, observation, reordered):
-            found = "w, x, y, z, in which order the scene fits"
+            found = "w, x, y, z (the scene fits in that order)"
             return "quat_xyzw", "x, y, z, w", found, "move w to the end"
         changes = _changes(term, observation, scene)
         remedy = f"the scene fits with {' or with '.join(changes)}" if changes else ""
@@ -184,7 +184,10 @@ def _misfit(term: Term, observation: Observation, scene: ScanScene) -> str:
     wrong = np.abs(values - scene.values) > _TOLERANCE * np.maximum(1.0, np.abs(scene.values))
     if wrong.any():
         i = int(wrong.argmax())
-        return f"value {i} of {scene.values[i]:.4g} in the scene, {values[i]:.4g} by the contract"
+        return (
+            f"value {i}: {scene.values[i]:.4g} in the scene, {values[i]:.4g} computed with the "
+            "contract"
+        )
     return ""
 
 

@@ -12,7 +12,7 @@ from testkit.wire_messages import SCAN
 pytestmark = pytest.mark.both_cores
 
 GROUND = "perception/ground"
-PROBLEM = "the pose has jumped: expected a map that was made after that"
+PROBLEM = "the pose has jumped: expected a map that was made after the jump, found none"
 SEES = [{"term": "joint_pos"}, {"term": "height_scan", "topic": GROUND, "scan": SCAN}]
 
 

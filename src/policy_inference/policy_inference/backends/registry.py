@@ -156,8 +156,8 @@ def open_models(
     others = ", ".join(sorted(set(options) - set(names)))
     if others:
         raise BackendError(
-            f"expected options of {', '.join(names)}, which are to be opened, found "
-            f"options of {others}"
+            f"expected options only for the back ends to open ({', '.join(names)}), found options "
+            f"of {others}"
         )
     _check_options(known, options)
     for name in names:
@@ -169,7 +169,7 @@ def open_models(
             reasons.append(f"{name}: {error}")
         else:
             return OpenedModels(opened, reasons)
-    raise BackendError("no backend of the list opens:\n" + "\n".join(reasons))
+    raise BackendError("none of the listed back ends can be opened:\n" + "\n".join(reasons))
 
 
 def read_tensors(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
@@ -332,7 +332,7 @@ def loaded(entry: metadata.EntryPoint, error: type[PolicyError]) -> Any:
     except (Exception, SystemExit) as cause:  # a module of another package may raise anything
         what = f"{type(cause).__name__}: {cause}"
         raise error(
-            f"{_package(entry)} does not load: {what}; install a version of the package that fits"
+            f"{_package(entry)} does not load: {what}; install a compatible version of the package"
         ) from cause
 
 

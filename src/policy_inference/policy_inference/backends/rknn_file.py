@@ -90,9 +90,8 @@ def read_rknn(path: Path) -> RknnFile:
         ValueError,
     ) as error:
         raise BackendError(
-            f"{path}: expected a description as RKNN Toolkit2 2.5 writes it, found "
-            f"another, of format version {version}; convert the model again with a "
-            "newer toolkit"
+            f"{path}: expected a description like those of RKNN Toolkit2 2.5, found one of format "
+            f"version {version}; convert the model again with a newer toolkit"
         ) from error
 
 

@@ -110,9 +110,9 @@ class RknnSimBackend(BackendBase):
         with file.open("rb") as content:
             if content.read(len(MAGIC)) == MAGIC:
                 raise BackendError(
-                    f"{file}: expected the {_SUFFIX} that `model_tools compile rknn`"
-                    " writes beside the .rknn, found the .rknn, which the toolkit "
-                    "cannot simulate; name the other in policy.yaml"
+                    f"{file}: expected the {_SUFFIX} that `model_tools compile rknn` writes "
+                    "beside the .rknn, found the .rknn, which the toolkit cannot simulate; name "
+                    "the .zip in policy.yaml"
                 )
 
     def _check_recipe(self) -> None:
@@ -161,7 +161,8 @@ class RknnSimBackend(BackendBase):
             raise BackendError(
                 f"{self._file}: expected the outputs {', '.join(map(str, self._recipe.outputs))}, "
                 f"found {len(found)}: {', '.join(str(list(a.shape)) for a in found)}; the toolkit "
-                "drops outputs that are the same value as another: export the model without them"
+                "drops an output that is the same value as another: export the model without "
+                "duplicate outputs"
             )
         for place, array in zip(self._results, found, strict=True):
             np.copyto(place, array)

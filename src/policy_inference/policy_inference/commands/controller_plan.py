@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help=f"a limit that is stricter than the contract's: {', '.join(_LIMITS)}; several times",
+        help=f"a limit that is stricter than the contract's: {', '.join(_LIMITS)}; may be repeated",
     )
     parser.add_argument(
         "--public-key",

@@ -94,7 +94,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         )
         text, written, passed = [*text, "", *lines(found)], written | document(found), bool(found)
     elif folder and given.seconds:
-        text.append("nothing was run: --backend names one back end to run it on")
+        text.append("nothing was run: choose one back end with --backend")
     written = sendable(written)
     try:
         if output:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which nodes make inputs of a policy, beside its own: for what starts them."""
+"""Names the nodes, besides the policy's own, that must be started because they make its inputs."""
 
 from __future__ import annotations
 

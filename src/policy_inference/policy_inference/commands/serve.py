@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--act-dim",
         type=number_within(1, 1 << 24),
         metavar="N",
-        help="number of values of its action, likewise",
+        help="number of values of an action of --model, if its file does not state it",
     )
     policy.add_argument(
         "--precision", default="fp32", help="of --model: fp32, fp16, w8a8, ... (default fp32)"
@@ -118,14 +118,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tls-cert",
         type=_file,
         metavar="FILE",
-        help="certificate of --open-inference, PEM; needed beyond this machine, with "
+        help="certificate of --open-inference, PEM; required to serve other machines, with "
         "--tls-client-ca or --token-file",
     )
     places.add_argument(
         "--tls-key",
         type=_file,
         metavar="FILE",
-        help="its key; private like the token, or credential:NAME",
+        help="private key of that certificate; protect the file like the token, or use "
+        "credential:NAME",
     )
     places.add_argument(
         "--tls-client-ca",
@@ -144,7 +145,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     places.add_argument(
         "--insecure-tcp",
         action="store_true",
-        help="let other machines reach --tcp: no encryption, every program there may ask",
+        help="let other machines reach --tcp, without encryption and without authentication",
     )
 
     operation = parser.add_argument_group("operation")

@@ -96,7 +96,7 @@ def open_loop_limits(
                 key=f"limits.{backend}",
                 found="none",
                 expected=f"limits for the precision {precision}",
-                remedy=f"only {', '.join(defaults)} have limits of their own",
+                remedy=f"only {', '.join(defaults)} have default limits",
             )
         )
     return limits

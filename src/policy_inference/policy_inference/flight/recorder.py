@@ -577,7 +577,9 @@ class FlightRecorder:
         """
         self._require_work()
         if self.writer.recording_run:
-            raise RefusedError(f"a run is recorded already ({self.writer.run}); end it first")
+            raise RefusedError(
+                f"a run is already being recorded ({self.writer.run}); stop that recording first"
+            )
         _require_none(self.writer.run)
         place = self._folder.place("run")
         self.writer.begin_run(place, f"a whole run, requested {who}", self._first())
@@ -586,7 +588,7 @@ class FlightRecorder:
     def end_run(self) -> Path:
         place = self.writer.run
         if self._thread is None or not self.writer.recording_run or place is None:
-            raise RefusedError("no run is recorded")
+            raise RefusedError("no run is being recorded")
         self.writer.end_run()
         return place
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What makes hosts independent of the kind of policy: the request, the opened policy, the kind."""
+"""Interfaces that make hosts independent of the kind of policy: request, opened policy, kind."""
 
 from __future__ import annotations
 

@@ -97,8 +97,8 @@ class SetKind:
                 Problem(
                     file=str(bundle.file),
                     key="members",
-                    expected="at least one member with a model, whose back end status and "
-                    "recordings name",
+                    expected="at least one member with a model, since status and recordings "
+                    "name its back end",
                     found=f"none with a model: {', '.join(bundle.members)}",
                     remedy="add a policy that has a model",
                 )

@@ -199,7 +199,7 @@ def _clocks(telemetry: Mapping[str, str]) -> Iterator[str]:
 def _loads(telemetry: Mapping[str, str]) -> Iterator[str]:
     for device, load in _values(telemetry, "_load_percent"):
         if load >= _BUSY_PERCENT:
-            yield f"{device.upper()} load {load:.0f} %: more than this policy may be using it"
+            yield f"{device.upper()} load {load:.0f} %: another program may be using it"
 
 
 def _heat(telemetry: Mapping[str, str]) -> Iterator[str]:

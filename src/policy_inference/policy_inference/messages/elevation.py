@@ -59,8 +59,8 @@ def read_elevation(message: Any, layer: str) -> ElevationMap:
         raise RobotError("expected a finite place and size of the map, found NaN or infinity")
     if not heights.size or not info.resolution >= _SMALLEST_CELL_M:
         raise RobotError(
-            f"expected a cell for each of {rows} x {columns} and a resolution of at least "
-            f"{_SMALLEST_CELL_M:g} m, found {data.size} and {info.resolution:g}"
+            f"expected {rows} x {columns} cells and a resolution of at least {_SMALLEST_CELL_M:g} "
+            f"m, found {data.size} cells and {info.resolution:g}"
         )
     expected = info.length_x / info.resolution, info.length_y / info.resolution
     if abs(expected[0] - rows) > 0.5 or abs(expected[1] - columns) > 0.5:

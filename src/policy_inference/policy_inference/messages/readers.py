@@ -81,8 +81,8 @@ class JointOrder:
 _LONGEST_REASON, _AHEAD_S = 300, 0.1
 """Characters of a reason in status and log; by how much a stamp may lie ahead: clocks differ."""
 MADE_BY_ANOTHER = (
-    "expected values made by this policy's contract, found those of another one; start "
-    "perception_node again with the policy's bundle"
+    "expected values computed with this policy's contract, found values of another contract; "
+    "restart perception_node with this policy's bundle"
 )
 """Problem of what is perceived where the labels differ; as in `policy_update.cpp`."""
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
@@ -179,7 +179,7 @@ class OtherJointsReader:
                 raise RobotError(f"expected {field.doc.lower()}, found none; the policy needs them")
             self._order.take(message.name, values, taken)
             if not math.isfinite(taken.dot(taken)):
-                raise RobotError("expected finite numbers, found NaN or infinite ones")
+                raise RobotError("expected finite numbers, found NaN or infinity")
         for _, out, taken in self._fields:
             out[:] = taken
 
@@ -259,7 +259,7 @@ class PerceivedReader(VectorReader):
         if data.size != self._field.size:
             raise RobotError(f"expected {self._field.size} values, found {data.size}")
         if not np.isfinite(data).all():
-            raise RobotError("expected finite values, found NaN or infinite ones")
+            raise RobotError("expected finite values, found NaN or infinity")
         self._field[:] = data
 
     def plan(self) -> dict[str, Any]:
@@ -283,8 +283,8 @@ def require_past(what: str, age_s: float) -> None:
     """Raise RobotError if a stamp lies ahead of the clock."""
     if age_s < -_AHEAD_S:
         raise RobotError(
-            f"{what}: expected one of the past, found one stamped {-age_s:.2f} s ahead; "
-            "synchronise the clocks"
+            f"{what}: expected a stamp in the past, found one {-age_s:.2f} s ahead; synchronise "
+            "the clocks"
         )
 
 

@@ -35,7 +35,7 @@ _CHUNK_SPECS = (
         default=0,
         minimum=0,
         maximum=10_000,
-        doc="Steps of a chunk that are executed; 0: what the contract says",
+        doc="Number of executed steps of a chunk; 0: as the contract states",
     ),
     Spec(
         name="refill_threshold",
@@ -43,7 +43,8 @@ _CHUNK_SPECS = (
         default=_CHUNKS.refill_threshold,
         minimum=0.0,
         maximum=1.0,
-        doc="asynchronous, rtc: the next chunk is asked for once less than this share is left",
+        doc="asynchronous, rtc: the next chunk is requested when less than this share of the "
+        "current chunk is left",
     ),
     Spec(
         name="fade_s",
@@ -51,7 +52,7 @@ _CHUNK_SPECS = (
         default=_CHUNKS.fade_s,
         minimum=0.0,
         maximum=10.0,
-        doc="asynchronous: time over which a new chunk takes the place of the old, s",
+        doc="asynchronous: time over which a new chunk replaces the old one, s",
     ),
     Spec(
         name="realign",
@@ -72,7 +73,8 @@ _CHUNK_SPECS = (
         default=0,
         minimum=0,
         maximum=10_000,
-        doc="rtc: step of a new chunk from which on it is free; 0: as many as are planned",
+        doc="rtc: step of a new chunk after which the planned steps no longer guide it; 0: as "
+        "many as are planned",
     ),
     Spec(
         name="max_guidance_weight",
@@ -88,22 +90,23 @@ _CHUNK_SPECS = (
         default=0.0,
         minimum=0.0,
         maximum=60.0,
-        doc="Time that a chunk of a flow or diffusion policy may take: fewer denoising steps are "
-        "made where more would take longer; 0: the contract's steps, s",
+        doc="Longest time for a chunk of a flow or diffusion policy, s; fewer denoising steps "
+        "are run if the contract's would take longer; 0: always the contract's steps",
     ),
     Spec(
         name="noise_seed",
         type=int,
         default=_CHUNKS.noise_seed,
         minimum=0,
-        doc="Of the noise that a flow or diffusion policy makes chunks of",
+        doc="Seed of the noise from which a flow or diffusion policy makes chunks",
     ),
     Spec(
         name="image_transport",
         type=str,
         default=RAW,
         choices=tuple(TRANSPORTS),
-        doc="How images come: raw: CAMERA/image_raw, compressed: CAMERA/image_raw/compressed",
+        doc="Transport of the images: raw: CAMERA/image_raw, compressed: "
+        "CAMERA/image_raw/compressed",
     ),
     Spec(
         name="simulated_latency_s",
@@ -111,7 +114,7 @@ _CHUNK_SPECS = (
         default=_CHUNKS.simulated_latency_s,
         minimum=0.0,
         maximum=60.0,
-        doc="How long an inference takes under use_sim_time, s",
+        doc="Simulated duration of an inference under use_sim_time, s",
     ),
 )
 SET_PARAMETERS = (
@@ -122,8 +125,8 @@ SET_PARAMETERS = (
         name="shadow_member",
         type=str,
         default="",
-        doc="With shadow_bundle: the member of the set that the shadow is compared with, in the "
-        "ticks in which that runs",
+        doc="With shadow_bundle: the member of the set to which the shadow is compared while "
+        "that member runs",
     ),
     *ALL_NODES,
 )
@@ -136,13 +139,13 @@ ACT_PARAMETERS = (
         type=float,
         default=0.0,
         minimum=0.0,
-        doc="After so long in RUN the robot is held; 0: no end, s",
+        doc="Time in RUN after which the robot is held, s; 0: no limit",
     ),
     Spec(
         name="takeover",
         type=bool,
         default=False,
-        doc="Whether a person may take over with a leader arm, whose pose comes on "
+        doc="Whether a person may take over with a leader arm, whose pose arrives on "
         "leader/joint_states",
     ),
     Spec(
@@ -151,7 +154,7 @@ ACT_PARAMETERS = (
         default=1.0,
         minimum=0.0,
         maximum=60.0,
-        doc="takeover: time over which policy and person are blended into each other, s",
+        doc="takeover: time over which control is blended between policy and person, s",
     ),
     Spec(
         name="leader_tolerance_rad",
@@ -159,8 +162,8 @@ ACT_PARAMETERS = (
         default=0.15,
         minimum=0.001,
         maximum=3.0,
-        doc="takeover: largest distance of a joint of the leader from the arm's command at which "
-        "a person gets the arm, rad",
+        doc="takeover: largest distance of each leader joint from the arm's command at which a "
+        "person gets control of the arm, rad",
     ),
     # Chunk policies are slower than most joint policies.
     valid_for(0.2),

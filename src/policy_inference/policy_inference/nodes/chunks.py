@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a node adds for chunk policies: cameras, reports on chunks, takeover by a person.
+"""Parts of a node for chunk policies: cameras, reports on chunks, takeover by a person.
 
 Publishes: `action_chunk` (policy_msgs/ActionChunk, reliable, depth 10), and for a takeover
 `intervention` (std_msgs/Bool, reliable, depth 1) with each tick and at the end: true while the arm

@@ -68,20 +68,20 @@ REALTIME = (
         default=0,
         minimum=0,
         maximum=99,
-        doc="Real-time priority (SCHED_FIFO) of the thread that commands the robot, 1 to 99, and "
-        "one less of all that it may wait for; 0: none",
+        doc="Real-time priority (SCHED_FIFO) of the thread that commands the robot, 1 to 99 "
+        "(threads that it may wait for get one less); 0: none",
     ),
     Spec(
         name="realtime.cpus",
         type=str,
         default="",
-        doc="Cores that this thread keeps to, such as 3 or 2-3; empty: all",
+        doc="Cores on which this thread runs, such as 3 or 2-3; empty: all",
     ),
     Spec(
         name="realtime.lock_memory",
         type=bool,
         default=False,
-        doc="Let the system swap none of its process out",
+        doc="Lock the memory of the process, so that the system swaps nothing out",
     ),
 )
 """Parameters of `machine.scheduling.RealTime`, for every node that commands a robot."""
@@ -184,7 +184,10 @@ class ParameterTable:
         known = limits if unknown.startswith(_SAFETY) else names
         meant = get_close_matches(unknown, names, n=1)
         expected = f"{meant[0]}?" if meant else f"known are {', '.join(known)}"
-        return f"parameter {unknown}: expected a known name ({expected}), found this one"
+        return (
+            f"parameter {unknown}: expected a known parameter name ({expected}), found an unknown "
+            "one"
+        )
 
     def _value(self, spec: Spec) -> Any:
         return spec.given(self._node.get_parameter(spec.name).value)

@@ -64,8 +64,8 @@ PARAMETERS = (
         type=str,
         default=GRID_MAP,
         choices=(GRID_MAP, POINTS, ARRAY),
-        doc="grid_map: a grid_map_msgs/GridMap; points, array: what another program has sampled, "
-        "as sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray",
+        doc="grid_map: a grid_map_msgs/GridMap; points, array: points that another program has "
+        "sampled, as sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray",
     ),
     Spec(
         name="frozen_after_m",
@@ -73,22 +73,22 @@ PARAMETERS = (
         default=FROZEN_AFTER_M,
         minimum=0.0,
         maximum=1000.0,
-        doc="Way of the robot after which a map that is still the same is refused, m; 0: any way, "
-        "for a map that is known beforehand",
+        doc="Distance after which an unchanged map is refused, m; 0: never, for a map that is "
+        "known in advance",
     ),
     Spec(
         name="depth_transport",
         type=str,
         default=RAW,
         choices=(RAW, COMPRESSED),
-        doc="How depth images come: raw, or compressedDepth in PNG",
+        doc="Transport of the depth images: raw, or compressedDepth in PNG",
     ),
     Spec(
         name="depth_measure",
         type=str,
         default="depth",
         choices=("depth", "distance"),
-        doc="What the camera's pixels are: depth along the optical axis, as REP 118 says, or "
+        doc="Meaning of the camera's pixels: depth along the optical axis, as REP 118 says, or "
         "distance along the ray",
     ),
 )

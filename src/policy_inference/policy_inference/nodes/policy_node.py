@@ -461,9 +461,9 @@ class PolicyNode(LifecycleBase):
         if count <= 1:
             return ""
         return (
-            f"{count} nodes are named {self.get_fully_qualified_name()}, expected this one "
-            "alone: each request reaches all of them; give the others another name or "
-            "namespace; one that was killed stays listed for about 20 s"
+            f"{count} nodes are named {self.get_fully_qualified_name()}, expected this one alone: "
+            "each request reaches all of them; give the others another name or namespace; a "
+            "killed process stays listed for about 20 s"
         )
 
     def _senders_problem(self) -> str:
@@ -476,8 +476,8 @@ class PolicyNode(LifecycleBase):
             return ""
         return (
             f"{len(senders)} publishers on {topic}, expected this node alone "
-            f"({', '.join(senders)}); stop the others; one that was killed stays "
-            "listed for about 20 s"
+            f"({', '.join(senders)}); stop the others; a killed process stays listed for about 20 "
+            "s"
         )
 
     def _remember_estop(self) -> None:

@@ -224,7 +224,9 @@ def _serve(
     ends_s = time.monotonic() + _RETURNED_WITHIN_S
     while wait([spinning], _OPENED_WITHIN_S).not_done:
         if node.configuring:
-            node.get_logger().warning("asked to end while the node configures: it ends at once")
+            node.get_logger().warning(
+                "the process was stopped while the node was being configured: it ends at once"
+            )
             end_now(0)  # the opening thread cannot be stopped otherwise
         if time.monotonic() > ends_s:
             node.get_logger().error("a callback does not return; its thread is left behind")

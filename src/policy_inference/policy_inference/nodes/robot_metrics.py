@@ -201,7 +201,8 @@ PARAMETERS = (
         name="address",
         type=str,
         default="127.0.0.1",
-        doc="Address to listen at; beyond 127.0.0.1 every machine that reaches it may read",
+        doc="Address to listen on; on any other than 127.0.0.1, every machine that reaches it "
+        "can read the metrics",
     ),
     Spec(
         name="port",
@@ -209,7 +210,7 @@ PARAMETERS = (
         default=9464,
         minimum=0,
         maximum=65535,
-        doc="Port to listen at; 0: a free one, which the log names",
+        doc="Port to listen on; 0: any free port, which the log names",
     ),
     Spec(
         name="robot",
@@ -223,7 +224,7 @@ PARAMETERS = (
         default=2.0,
         minimum=0.1,
         maximum=60.0,
-        doc="A node whose newest status is older is not up [s]",
+        doc="Age of a node's newest status above which the node counts as down [s]",
     ),
 )
 _STATUS_TYPES = {

@@ -143,5 +143,5 @@ class Sampler:
 def _finite_velocity(message: Any) -> tuple[float, float, float]:
     velocity = read_velocity(message)
     if not all(map(math.isfinite, velocity)):
-        raise RobotError("expected finite numbers, found NaN or infinite ones")
+        raise RobotError("expected finite numbers, found NaN or infinity")
     return velocity

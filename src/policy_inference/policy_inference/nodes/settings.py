@@ -24,7 +24,7 @@ def valid_for(default_s: float) -> Spec:
         default=default_s,
         minimum=0.001,
         maximum=10.0,
-        doc="How long a JointCommand may be followed after its receipt, s",
+        doc="Time for which a robot may follow a JointCommand after it received it, s",
     )
 
 
@@ -39,8 +39,8 @@ POLICY = (
         name="public_key",
         type=str,
         default="",
-        doc="PEM file (or a folder of such) with a key that must have signed the bundle, beside "
-        "what POLICY_INFERENCE_PUBLIC_KEY demands",
+        doc="PEM file (or a folder of such) with a key that must have signed the bundle, in "
+        "addition to the key in POLICY_INFERENCE_PUBLIC_KEY",
     ),
     Spec(
         name="backend",
@@ -68,14 +68,14 @@ LOOP = Spec(
     type=str,
     default=NATIVE,
     choices=(NATIVE, PYTHON),
-    doc="Whether ticks run in C++, where that is built and can run the policy, or in Python",
+    doc="Whether ticks run in C++ (if it is built and supports the policy) or in Python",
 )
 SHADOW = (
     Spec(
         name="shadow_bundle",
         type=str,
         default="",
-        doc="Policy bundle that runs beside the other one on the same observations and never "
+        doc="Policy bundle that runs as the shadow, on the same observations, and never "
         "commands; empty: none",
     ),
     Spec(
@@ -89,7 +89,7 @@ SHADOW = (
         type=str,
         default=ShadowMode.FOLLOWED.value,
         choices=tuple(mode.value for mode in ShadowMode),
-        doc="What the shadow remembers: what the active policy commanded last, or its own",
+        doc="Previous action that the shadow sees: the active policy's last command, or its own",
     ),
 )
 _REPORTS = (
@@ -133,7 +133,7 @@ _FLIGHT = (
         default=20.0,
         minimum=0.0,
         maximum=600.0,
-        doc="How much the flight recorder keeps; nothing where 0, s",
+        doc="Time that the flight recorder keeps, s; 0: no flight recorder",
     ),
     Spec(
         name="flight.after_s",
@@ -141,20 +141,20 @@ _FLIGHT = (
         default=1.0,
         minimum=0.0,
         maximum=60.0,
-        doc="How much of the time after a fault its recording has, s",
+        doc="Time after a fault that its recording includes, s",
     ),
     Spec(
         name="flight.folder",
         type=str,
         default="",
-        doc="Where recordings go; empty: to flights below $ROS_HOME or ~/.ros",
+        doc="Folder of the recordings; empty: flights below $ROS_HOME or ~/.ros",
     ),
     Spec(
         name="flight.min_free_mb",
         type=float,
         default=500.0,
         minimum=0.0,
-        doc="Nothing is recorded where less space is free, MB",
+        doc="Free space below which nothing is recorded, MB",
     ),
 )
 

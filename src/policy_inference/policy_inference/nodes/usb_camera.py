@@ -50,8 +50,8 @@ _SIZE, _FPS = (640, 480), 30.0
 _SHOTS = 10
 """The first images of a camera are dark, until it has adjusted its exposure."""
 BANDWIDTH = (
-    "if it works alone, two cameras on one USB bus ask for more than it has: put them on "
-    "different buses, ask for less (width, height, fps), or let the driver compute what "
+    "if it works alone, two cameras on one USB bus need more bandwidth than the bus has: use "
+    "different buses, set smaller values of width, height or fps, or let the driver compute what "
     "they need (sudo modprobe -r uvcvideo; sudo modprobe uvcvideo quirks=128)"
 )
 
@@ -124,10 +124,9 @@ class UsbCapture:
         )
         if (width, height) != (request.width, request.height):
             raise CameraError(
-                f"{request.path}: expected images of {request.width} x "
-                f"{request.height} pixels, found that the camera gives {width} x "
-                f"{height}; set width and height to a size that it has (v4l2-ctl -d "
-                f"{request.path} --list-formats-ext)"
+                f"{request.path}: expected images of {request.width} x {request.height} pixels, "
+                f"found {width} x {height} from the camera; set width and height to a size that "
+                f"it supports (v4l2-ctl -d {request.path} --list-formats-ext)"
             )
         if request.compressed and self.format != MJPG:
             raise CameraError(
@@ -153,7 +152,7 @@ class UsbCapture:
                     f"{BANDWIDTH}"
                 )
             raise CameraError(
-                f"{path}: expected images, found that they have stopped; is it plugged in?"
+                f"{path}: expected images, found none since the last one; is the camera plugged in?"
             )
         return None
 
@@ -161,9 +160,9 @@ class UsbCapture:
         shape = (self._request.height, self._request.width, 3)
         if pixels.shape != shape or pixels.dtype != np.uint8:
             raise CameraError(
-                f"{self._request.path}: expected images of uint8 {list(shape)}, "
-                f"found {pixels.dtype} {list(pixels.shape)}, other than what the "
-                "camera agreed to; does another program change its settings?"
+                f"{self._request.path}: expected images of uint8 {list(shape)}, found "
+                f"{pixels.dtype} {list(pixels.shape)}, which is not the format that the camera "
+                "confirmed; does another program change its settings?"
             )
         return pixels
 

@@ -102,7 +102,7 @@ class VelocitySource:
                 "estimator needs an IMU with an accelerometer"
             )
         if not all(map(math.isfinite, values)):
-            raise RobotError("expected finite numbers, found NaN or infinite ones")
+            raise RobotError("expected finite numbers, found NaN or infinity")
         if (length := math.hypot(a.x, a.y, a.z)) > LARGEST_ACCELERATION_MPS2:
             raise RobotError(
                 f"expected an acceleration of at most {LARGEST_ACCELERATION_MPS2:g} m/s^2, found "
@@ -122,9 +122,9 @@ class VelocitySource:
         self._order.take(message.name, np.asarray(message.position, float), self._pos)
         self._order.take(message.name, np.asarray(message.velocity, float), self._vel)
         if not (np.isfinite(self._pos).all() and np.isfinite(self._vel).all()):
-            raise RobotError("expected finite numbers, found NaN or infinite ones")
+            raise RobotError("expected finite numbers, found NaN or infinity")
         if self._imu is None or now_ns - self._imu_ns > LONGEST_APART_S * 1e9:
-            raise RobotError("expected an IMU's message as new as the joints', found none")
+            raise RobotError("expected an IMU message as recent as that of the joints, found none")
         at_ns = stamp_ns(message) or now_ns
         step_s, self._joints_ns = (at_ns - self._joints_ns) / 1e9, at_ns
         self.estimator.update(step_s, self._pos, self._vel, *self._imu)
@@ -144,7 +144,7 @@ class VelocitySource:
 
 PARAMETERS = (
     *(spec for spec in POLICY if spec.name in ("bundle", "public_key")),
-    replace(LOOP, doc="Whether the estimator runs in C++, where that is built, or in Python"),
+    replace(LOOP, doc="Whether the estimator runs in C++ (if it is built) or in Python"),
 )
 _UNKNOWN = 1e6
 """Variance of values that are not estimated."""

@@ -39,7 +39,9 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
     file = f"reports/comparison_{where}.json"
     remedy = _remedy(bundle, where) + (" on a PC" if where != name else "")
     if report is None:
-        raise _problem(file, f"a report on walking, which judges {entry.precision}", "none", remedy)
+        raise _problem(
+            file, f"a report on walking, which is needed to judge {entry.precision}", "none", remedy
+        )
     one = _about(report, where, about.sha256)
     if one is None:
         raise _problem(
@@ -55,8 +57,8 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
     if judged_by_walking(reference):
         raise _problem(
             file,
-            "walks held against those of a model in floats",
-            f"another one, in {reference}",
+            "walks compared with those of a floating-point model",
+            f"a comparison with a model in {reference}",
             remedy,
         )
     try:

@@ -19,7 +19,7 @@ from policy_inference.service.observing import watched_with
 from policy_inference.service.policy import ModelInput, ServedPolicy
 
 _FLOATS = ("float32", "float16")
-_BUNDLE = "make a bundle of it (`model_tools import`)"
+_BUNDLE = "make a bundle of the model (`model_tools import`)"
 
 
 def read_model_file(
@@ -48,8 +48,8 @@ def read_model_file(
     if len(inputs) != 1 or len(outputs) != 1:
         found = ", ".join(map(str, (*inputs, *outputs)))
         raise BackendError(
-            f"{file}: expected one input and one output, found {found}; what "
-            f"more there is a contract must say: {_BUNDLE}"
+            f"{file}: expected one input and one output, found {found}; a contract must describe "
+            f"the other tensors: {_BUNDLE}"
         )
     observation = _closed(file, inputs[0], obs_dim, "--obs-dim")
     action = _closed(file, outputs[0], act_dim, "--act-dim")
@@ -85,8 +85,8 @@ def _closed(file: Path, spec: TensorSpec, size: int | None, option: str) -> Tens
     unknown = [axis for axis, known in enumerate(shape) if known == -1]
     if len(unknown) > 1 or (unknown and not size):
         raise BackendError(
-            f"{file}: expected a tensor of fixed size, found {spec}; say "
-            f"how many values a robot has with {option}, or export it so"
+            f"{file}: expected a tensor of fixed size, found {spec}; state the number of values "
+            f"per robot with {option}, or export the model with fixed sizes"
         )
     if unknown and size:
         shape[unknown[0]] = size // -math.prod(shape)  # size of the others: it contains one -1

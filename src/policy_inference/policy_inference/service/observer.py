@@ -40,7 +40,7 @@ class Observer:
         """A request failed or violated the protocol; `disconnected` follows if it closes."""
 
     def cannot_accept(self, where: str, reason: str) -> None:
-        """No client can be accepted for a moment."""
+        """Record that no client can be accepted at the moment."""
 
     def inferred(self, rows: int, duration_ns: int) -> None:
         """The model has computed the answers for this many robots."""

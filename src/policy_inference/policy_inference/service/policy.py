@@ -162,8 +162,8 @@ def _require_action_alone(bundle: JointBundle) -> None:
             key=f"observations.{name}.terms[{i}]",
             expected="terms that a client of the service can fill",
             found=term.term,
-            remedy="a client gets no output but the action; run this policy with "
-            "joint_policy_node, or make the output a pair of `state`",
+            remedy="a client gets only the action; run this policy with joint_policy_node, or make "
+            "the output a pair of `state`",
         )
         for name, observation in bundle.contract.observations.items()
         for i, term in enumerate(observation.terms)
@@ -180,7 +180,7 @@ def _require_action_alone(bundle: JointBundle) -> None:
         for key, expected, has in (
             (
                 "action.gains",
-                "gains of the contract, since a client gets no output but the action",
+                "gains of the contract, since a client gets only the action",
                 bundle.contract.sets_gains,
             ),
             (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One request and one answer at a time in memory shared by the service and a client.
+"""Memory shared by the service and a client, for one request and one answer at a time.
 
 docs/service_protocol.md has the layout. The service does not trust its content: the memory is
 sealed, so that it cannot shrink under its reader, and a request is copied before it is read.

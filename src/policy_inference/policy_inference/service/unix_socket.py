@@ -68,8 +68,8 @@ def _make_room(path: Path) -> None:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise PolicyError(
-            f"{path}: expected a free path or a socket that no process uses any more, "
-            "found a file that is not a socket and stays"
+            f"{path}: expected a free path or a socket that no process uses any more, found a "
+            "file that is not a socket, which is kept"
         )
     with socket.socket(socket.AF_UNIX) as asking:
         asking.setblocking(False)
@@ -84,8 +84,8 @@ def _make_room(path: Path) -> None:
         )
     elif answer != errno.ENOENT:
         raise PolicyError(
-            f"{path}: expected a socket that no process uses, found one in use by "
-            "another process; end that one, or choose another path"
+            f"{path}: expected a socket that no process uses, found one in use by another "
+            "process; stop that process, or choose another path"
         )
 
 

@@ -45,7 +45,7 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
                     key=key,
                     expected=expected,
                     found=found,
-                    remedy="a shadow runs on what the active policy sees: choose another bundle",
+                    remedy="a shadow uses the inputs of the active policy: choose another bundle",
                 )
                 for key, expected, found in differences
             )

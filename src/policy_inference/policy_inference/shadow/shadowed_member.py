@@ -174,7 +174,7 @@ def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
     members = policy.bundle.members
     if name not in (members or [""]):
         raise RefusedError(
-            f"shadow_member: expected the member that the shadow is compared with: "
+            "shadow_member: expected a member to compare the shadow with: "
             f"{', '.join(members) or 'none in a single policy'}; found {name or 'none'}"
         )
     if policy.switching is not None:

@@ -46,7 +46,7 @@ def some_driver(lockstep_node: JointPolicyNode, lockstep: Robot) -> Iterator[Dri
 def test_a_run_ends_in_the_next_tick_with_the_drivers_reason(
     partner: Robot, some_driver: Driver
 ) -> None:
-    some_driver.is_in(RobotStatus.FOLLOWING, "the newest joint_command is followed")
+    some_driver.is_in(RobotStatus.FOLLOWING, "the driver follows the newest joint_command")
     partner.runs()
     some_driver.is_in(RobotStatus.DAMPING, "the robot's state has been lost")
     assert is_damp(partner.tick())
@@ -56,7 +56,9 @@ def test_a_run_ends_in_the_next_tick_with_the_drivers_reason(
     assert status.reason.startswith("driver: ")
     check_wording(status.reason)
     assert counters(status)["driver"] == 1
-    some_driver.is_in(RobotStatus.FOLLOWING, "the newest joint_command is followed, which damps")
+    some_driver.is_in(
+        RobotStatus.FOLLOWING, "the driver follows the newest joint_command, which damps"
+    )
     partner.runs()
     some_driver.is_in(RobotStatus.LISTENING, "the link process has ended by itself")
     assert is_damp(partner.tick())

@@ -51,8 +51,8 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY",
-        help="key of the contract whose value may differ from that of the version in use, and all "
-        "below it; may be given several times (with --trial: accepted_differences of the file)",
+        help="key of the contract that may differ from the version in use, with all keys below "
+        "it; may be repeated (with --trial: accepted_differences of the file)",
     )
     parser.add_argument(
         "--node-user",
@@ -148,8 +148,8 @@ def add_registry_access(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--insecure-http",
         action="store_true",
-        help="plain HTTP also to other machines: what is pulled is checked, credentials are not "
-        "protected",
+        help="allow plain HTTP to other machines, too: downloads are verified, but credentials "
+        "are not protected",
     )
 
 

@@ -68,7 +68,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 def add_use(parser: argparse.ArgumentParser) -> None:
     """Declare the options that put an installed version into use."""
-    parser.add_argument("--activate", action="store_true", help="put it into use at once")
+    parser.add_argument("--activate", action="store_true", help="put the version into use at once")
     add_trial(parser)
 
 
@@ -76,8 +76,8 @@ def require_use(given: argparse.Namespace) -> None:
     """Raise PolicyError for an option of `add_use` that would have no effect."""
     if given.accept and not (given.activate or given.trial):
         raise PolicyError(
-            "--accept: expected it with --activate, found that missing; without, give it to "
-            "`policy_store activate`"
+            "--accept: expected --activate with it, found none; without --activate, pass "
+            "--accept to `policy_store activate`"
         )
 
 
@@ -95,8 +95,8 @@ def add_backends(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default="",
         metavar="A,B",
-        help="only the models of these back ends, by comma: the version is whole for them, and "
-        "never gets others (default: all that the bundle has)",
+        help="only the models of these back ends, comma-separated; the installed version then "
+        "supports only them (default: all that the bundle has)",
     )
 
 
@@ -135,7 +135,7 @@ def use_installed(
         )
     if done.left:
         _log.warning(
-            "%s: left behind, since the signature does not cover them: %s%s",
+            "%s: not installed, since the signature does not cover them: %s%s",
             given.bundle,
             ", ".join(done.left[:_SHOWN]),
             f" and {len(done.left) - _SHOWN} more" if len(done.left) > _SHOWN else "",

@@ -262,8 +262,8 @@ class RegistryConnection:
             if parts.hostname and not parts.username and (parts.scheme == "https" or allowed):
                 return
         raise RegistryError(
-            f"{self._host}: expected URLs with https (http is for the loopback interface, or with "
-            f"--insecure-http), found {url[:200]!r}"
+            f"{self._host}: expected an https URL (http is only for the loopback interface, or "
+            f"with --insecure-http), found {url[:200]!r}"
         )
 
     def _answer_to(self, challenge: str, url: str) -> str:
@@ -304,7 +304,7 @@ def joined(base: str, location: str) -> str:
         url = urljoin(base, location)
         _origin(url)
     except ValueError as error:
-        raise RegistryError(f"{base}: expected URLs, found {location[:200]!r}") from error
+        raise RegistryError(f"{base}: expected a valid URL, found {location[:200]!r}") from error
     return url
 
 
@@ -340,8 +340,8 @@ def _network_errors(url: str) -> Iterator[None]:
         cause = error.args[0]
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise RegistryError(
-                f"{url}: expected a certificate that an authority of this machine signed, found: "
-                f"{cause.verify_message}; name its authority with --ca"
+                f"{url}: expected a certificate from an authority that this machine trusts, "
+                f"found: {cause.verify_message}; name its authority with --ca"
             ) from error
         if getattr(cause, "reason", "") in _NO_TLS:
             raise RegistryError(

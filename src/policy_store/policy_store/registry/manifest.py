@@ -201,12 +201,12 @@ def _refuse_collisions(titles: Sequence[str], place: str) -> None:
     for title in titles:
         plain = unicodedata.normalize("NFC", title).casefold()
         if plain in files:
-            raise _invalid(place, "each file once, on every file system", repr(title))
+            raise _invalid(place, "file names that no file system confuses", repr(title))
         files.add(plain)
         parts = plain.split("/")
         folders |= {"/".join(parts[:count]) for count in range(1, len(parts))}
     if both := sorted(files & folders):
-        raise _invalid(place, "files or folders", f"{both[0]!r} as both")
+        raise _invalid(place, "each path to be a file or a folder", f"{both[0]!r} as both")
 
 
 def _invalid(place: str, expected: str, found: str) -> RegistryError:

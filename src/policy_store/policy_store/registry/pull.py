@@ -123,8 +123,8 @@ def _refuse_downgrade(
     if file is None:
         raise PolicyError(
             f"{request.reference}: expected a version that is not older than {current}, which is "
-            f"in use, found {version}; `policy_store rollback` goes back to one that is installed, "
-            f"and {option} FILE takes a signed statement that allows this one"
+            f"in use, found {version}; go back to an installed version with `policy_store "
+            f"rollback`, or pass a signed statement that allows this version with {option} FILE"
         )
     allowed = read_signed(file, DowngradeStatement, trusted, option)
     if (allowed.name, allowed.version, allowed.digest) != (model.name, version, found.digest):
@@ -161,7 +161,7 @@ def _downloaded(
     room = room_bytes(staging)
     if total * copies - there > room:
         raise PolicyError(
-            f"{staging.parent}: expected room for {total * copies / 1e6:.1f} MB, found "
+            f"{staging.parent}: expected {total * copies / 1e6:.1f} MB of free space, found "
             f"{room / 1e6:.1f} MB; `policy_store prune` removes old versions"
         )
     done = 0

@@ -178,14 +178,14 @@ def find_bundle(
     version = contract.version
     if wanted_version and version_tag(version) != version_tag(wanted_version):
         raise RegistryError(
-            f"{reference}: expected version {wanted_version}, found {version}; the registry shows "
-            "another bundle under this tag"
+            f"{reference}: expected version {wanted_version}, found {version}; the registry has a "
+            "different bundle under this tag"
         )
     require_expected(contract, request.expected, str(reference))
     if version in revoked:
         raise PolicyError(
-            f"{reference}: expected a version that is not revoked, found that {version} is: "
-            f"{revoked[version]}"
+            f"{reference}: expected a version that is not revoked, found {version}, "
+            f"which is revoked: {revoked[version]}"
         )
     absent = absent_backends(contract, request.backends, str(reference))
     wanted = _wanted(contract, layers, request.backends, str(reference))
@@ -213,15 +213,15 @@ def _channel(
         )
     if not re.fullmatch(CHANNEL_NAME, request.channel):
         raise PolicyError(
-            f"--channel: expected text like {CHANNEL_NAME}, found {request.channel!r}"
+            f"--channel: expected text that matches {CHANNEL_NAME}, found {request.channel!r}"
         )
     tag = CHANNEL_TAG + request.channel
     found = _accepted(repository, reference, tag, ChannelStatement, model, trusted)
     if found is None or found[0].channel != request.channel:
         shown = "none" if found is None else f"the channel {found[0].channel}"
         raise RegistryError(
-            f"{reference}: expected the channel {request.channel}, found {shown}; `model_tools "
-            "push` brings a signed statement there"
+            f"{reference}: expected the channel {request.channel}, found {shown}; publish its "
+            "signed statement with `model_tools push`"
         )
     channel, content = found
     require_valid(channel.issued, channel.expires, model, f"{reference}:{tag}")
@@ -295,8 +295,8 @@ def _contract(
     contract = parse_hosted(content, file, read)
     if contract.name != reference.name:
         raise RegistryError(
-            f"{place}: expected a bundle with the name of its repository, {reference.name}, found "
-            f"{contract.name}"
+            f"{place}: expected a bundle that is named like its repository, {reference.name}, "
+            f"found {contract.name}"
         )
     return make_digest(manifest), contract, small, layers
 

@@ -124,8 +124,8 @@ class CommandTopic:
         if len(names) <= 1:
             return ""
         return (
-            f"{len(names)} publishers on {TOPIC} ({', '.join(names)}), expected one; stop "
-            "the others; one that was killed stays listed for about 20 s"
+            f"{len(names)} publishers on {TOPIC} ({', '.join(names)}), expected one; stop the "
+            "others; a killed process stays listed for about 20 s"
         )
 
     def fit_problem(self) -> str:

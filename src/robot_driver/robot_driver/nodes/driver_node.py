@@ -262,7 +262,7 @@ class DriverNode(LifecycleBase):
         if not self.running:
             reason = "the node is not active; activate it first"
         elif name == TAKE and self._answers.owes(TAKE):
-            reason = "control is being taken already; wait for its answer"
+            reason = "control is already being taken; wait for the answer"
         return DriverAnswer(request=name, success=False, message=reason) if reason else None
 
     def _on_damp(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

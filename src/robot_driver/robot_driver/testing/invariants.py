@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What holds of every driver, whatever its robot and its senders do; checked while tests run.
+"""Invariants of every driver, whatever its robot and its senders do; checked while tests run.
 
 `LinkWatch` sees each step of a driver's state machine, on its own clock. `HeardWatch` sees what the
 robot's double hears of a driver in processes of its own, and what was sent to that.

@@ -86,10 +86,10 @@ class FoundNodes:
             return ""
         if self.robots:
             return (
-                f"no driver: {', '.join(self.robots)} follows commands and publishes no "
-                "RobotStatus, as a simulator"
+                f"no driver found: {', '.join(self.robots)} subscribes to the commands and, like "
+                "a simulator, publishes no RobotStatus"
             )
-        return "no driver found: whether a robot follows commands is not known"
+        return "no driver found, so it is not known whether a robot follows the commands"
 
 
 def look_around(
@@ -121,8 +121,9 @@ def require_known_robot(action: str, found: FoundNodes) -> None:
         topics = ", ".join(found.commands) or "the policy node's commands"
         raise OperatorError(
             f"{action}: expected a driver or a simulator that subscribes to {topics}, found "
-            f"{', '.join(found.subscribers) or 'no subscriber'}; whether a robot follows commands "
-            "is not known: name its driver with --driver, or pass --without-driver if it has none"
+            f"{', '.join(found.subscribers) or 'no subscriber'}, which does not show whether a "
+            "robot follows the commands: name the robot's driver with --driver, or pass "
+            "--without-driver if it has none"
         )
 
 
@@ -156,8 +157,8 @@ def require_sole_publisher(node: Node, topic: str) -> None:
         others = other_publishers(node, topic)
     if others:
         raise OperatorError(
-            f"{topic}: expected {node.get_fully_qualified_name()} alone to "
-            f"command velocities, found {', '.join(others)}; end that first"
+            f"{topic}: expected {node.get_fully_qualified_name()} as the only publisher, found "
+            f"also {', '.join(others)}; stop it first"
         )
 
 

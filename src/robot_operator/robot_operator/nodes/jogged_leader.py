@@ -48,8 +48,8 @@ PARAMETERS = (
         default=0.3,
         minimum=0.01,
         maximum=3.0,
-        doc="Largest distance of a joint of the leader from the arm, so that a joint which a thing "
-        "stops is not sent ever further, rad",
+        doc="Largest distance of a leader joint from the arm's joint, rad; it bounds the command "
+        "when an object blocks the arm",
     ),
     Spec(
         name="timeout_s",
@@ -57,7 +57,7 @@ PARAMETERS = (
         default=0.3,
         minimum=0.01,
         maximum=5.0,
-        doc="So long after its newest message the velocity command is zero, s",
+        doc="Age of the newest message above which the velocity command is zero, s",
     ),
     Spec(
         name="autostart",

@@ -326,7 +326,7 @@ def commanded_values(folder: Path, sha256: str) -> dict[str, Sequence[CommandedV
 
 
 def _rivalry(names: Sequence[str]) -> str:
-    return f"others command velocities too: {', '.join(names)}; end them"
+    return f"other nodes publish velocity commands too: {', '.join(names)}; stop them"
 
 
 def main(args: Sequence[str] | None = None) -> None:

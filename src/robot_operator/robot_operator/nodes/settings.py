@@ -126,7 +126,7 @@ PARAMETERS = (
         default=0.6,
         minimum=0.2,
         maximum=2.0,
-        doc="Silence of a terminal key after which it counts as released, s",
+        doc="Time without a repeat after which a terminal key counts as released, s",
     ),
     Spec(
         name="key_share",

@@ -75,7 +75,7 @@ class StopConfirmation:
         unless = f"; the subscriber of the commands of {unknown} is not known" if unknown else ""
         if alone := ", ".join(self._without_policy()):
             unless += f"; no policy node was found beside {alone}"
-        return f"{self._action}: {where}obeyed: {obeyed}{unless}"
+        return f"{self._action}: {where}obeyed by {obeyed}{unless}"
 
     def wait(self, timeout_s: float) -> None:
         """Return once every known node has obeyed, and no other has appeared for 1 s.
@@ -107,8 +107,8 @@ class StopConfirmation:
                 "ROS_DOMAIN_ID? Press the hardware e-stop"
             )
         raise OperatorError(
-            f"{self._action}: expected all to obey within {timeout_s:g} s, not yet "
-            f"{', '.join(self._missing()) or 'certain'}; press the hardware e-stop"
+            f"{self._action}: expected all nodes to obey within {timeout_s:g} s, still waiting "
+            f"for {', '.join(self._missing()) or 'other nodes'}; press the hardware e-stop"
         )
 
     def close(self) -> None:

@@ -124,7 +124,9 @@ def make_view(
     if policy is not None:
         lines = [("reason", policy.reason), *lines, *_policy_lines(policy)]
     if rivals:
-        lines.insert(0, ("cmd_vel", f"others command velocities too: {', '.join(rivals)}"))
+        lines.insert(
+            0, ("cmd_vel", f"other nodes publish velocity commands too: {', '.join(rivals)}")
+        )
     return View(headline=headline, condition=_condition(seen), lines=lines, news=news.newest)
 
 

@@ -215,7 +215,7 @@ def next_step(
 def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
     """Return the requests that make a driver follow commands that does not follow them now."""
     if driver.state in (RobotStatus.TAKING, RobotStatus.RELEASING):
-        return "wait for the end of that"
+        return "wait until that has ended"
     asked, _ = next_step(policy, driver)
     # A driver that damps may be waiting for its own reset, if the policy is in DAMP without a
     # fault.

@@ -172,7 +172,7 @@ def test_velocities_are_published_while_the_robot_stands_and_differ_from_zero_wh
     meets_joystick(met_robot, node)
     met_robot.holds(DEADMAN, vx=1.0)
     met_robot.until(
-        lambda: screen_lines(node)["joystick"] == "there; sticks to the middle first", "it"
+        lambda: screen_lines(node)["joystick"] == "there; centre the sticks first", "it"
     )
     assert met_robot.velocities == []
     met_robot.policy.mode = JointCommand.MODE_READY
@@ -287,7 +287,9 @@ def test_a_node_that_begins_to_command_velocities_is_named_and_run_refused(
     node = operator()
     other = Node("teleop", use_global_arguments=False)
     publisher = other.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
-    met_robot.until(lambda: "others command velocities too: /teleop" in news(node), "the other one")
+    met_robot.until(
+        lambda: "other nodes publish velocity commands too: /teleop" in news(node), "the other one"
+    )
     met_robot.types(node.press, "w", lambda: "run: " in news(node))
     check_wording(lines_with(news(node), "run: refused")[0])
     other.destroy_publisher(publisher)

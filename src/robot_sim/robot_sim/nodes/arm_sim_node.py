@@ -132,7 +132,7 @@ class ArmSimNode(RobotNode):
 
     def _on_next(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = True
-        response.message = f"the cube lies where seed {self._episodes.next()} puts it"
+        response.message = f"seed {self._episodes.next()} sets the cube's position"
         return response
 
 

@@ -37,7 +37,9 @@ class So101Emulator(ArmSimNode):
     def __init__(self) -> None:
         super().__init__("so101_emulator", SO101_EMULATOR)
         if self._get("lockstep"):
-            raise SimError("lockstep: expected false, got true: servos do not wait for a driver")
+            raise SimError(
+                "lockstep: expected false, got true; simulated servos do not support lockstep"
+            )
         folder = Path(self._get("folder") or "~/.ros/so101_emulator").expanduser()
         self._servos = ArmServos(self._get("servos"), seed=self._get("arm"))
         self._servos.save_calibration(folder / "follower.json")

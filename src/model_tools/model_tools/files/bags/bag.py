@@ -244,6 +244,6 @@ def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
             raise bag.problem(
                 topic,
                 int(stored_ns[place]),
-                "expected increasing times in the log, found one "
-                f"{back_s:.3f} s before the last; the clock was reset: cut the recording there",
+                f"expected increasing times in the log, found a time {back_s:.3f} s before the "
+                "previous one; the clock was reset: cut the recording there",
             )

@@ -73,7 +73,7 @@ def remembers(contract: JointContract) -> bool:
 
 
 class PerceivedFilter:
-    """Leaves out messages of what is perceived that have no values, as the policy's node does.
+    """Skips perception messages without values, as the policy's node does.
 
     Attributes:
         skipped: How many had none so far, but said why.

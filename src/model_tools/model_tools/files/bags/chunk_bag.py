@@ -165,8 +165,8 @@ class ChunkBagSource:
         )
         if not together.any():
             raise ToolError(
-                f"{self._bag.path}: expected a tick at which each input of the policy "
-                f"is there, found none: {late or 'it is shorter than a period'}"
+                f"{self._bag.path}: expected a tick with all inputs of the policy, found none: "
+                f"{late or 'it is shorter than a period'}"
             )
         if late:
             _log.warning(

@@ -189,9 +189,8 @@ class _Clock:
             problem = self._bag.problem(
                 self._topic,
                 int(times[end]),
-                "expected increasing stamps, found one "
-                f"{since[end] * -1e-9:.3f} s before the last; the clock was reset: cut the "
-                "recording there",
+                f"expected increasing stamps, found a stamp {since[end] * -1e-9:.3f} s before the "
+                "previous one; the clock was reset: cut the recording there",
             )
         self._newest_ns = int(newest[end])
         return times, np.flatnonzero(since[:end] > 0), problem
@@ -207,8 +206,7 @@ class _Clock:
             raise self._bag.problem(
                 self._topic,
                 time_ns,
-                "expected stamps on the log's clock, by which "
-                f"{', '.join(self._by_log)} is put among them, found the log at "
-                f"{log_ns * 1e-9:.3f} s; record with the clock of the stamps (--use-sim-time in a "
-                "simulation)",
+                f"expected stamps and log times of one clock, since {', '.join(self._by_log)} is "
+                f"ordered by log time, found a log time of {log_ns * 1e-9:.3f} s; record with the "
+                "clock of the stamps (--use-sim-time in a simulation)",
             )

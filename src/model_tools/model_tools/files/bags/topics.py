@@ -98,9 +98,9 @@ def _refuse_several_robots(bag: Bag, named: Mapping[str, str]) -> None:
     if len({topic.removesuffix(name) for name, topic in named.items()}) > 1:
         name, topic = next(iter(named.items()))
         raise ToolError(
-            f"{bag.path}: expected the inputs of the policy in one namespace, as of "
-            f"one robot, found {', '.join(named.values())}; name those that belong "
-            f"together, as --topic {name}={topic}"
+            f"{bag.path}: expected the inputs of the policy in one namespace, as of one robot, "
+            f"found {', '.join(named.values())}; choose the topics of one robot, such as --topic "
+            f"{name}={topic}"
         )
 
 
@@ -144,7 +144,7 @@ def _only(
         return next(iter(named), None)
     recorded = _recorded(bag)
     alike = [topic for topic in recorded if bag.topics[topic].type in types]
-    remedy = f"; it may be --topic {name}={' or '.join(alike)}" if alike else ""
+    remedy = f"; try --topic {name}={' or '.join(alike)}" if alike else ""
     raise ToolError(
         f"{bag.path}: expected messages of the input {name} ({' or '.join(types)}), "
         f"found {'those of ' + ', '.join(recorded) if recorded else 'none on any topic'}{remedy}"

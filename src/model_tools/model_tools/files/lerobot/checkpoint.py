@@ -110,8 +110,8 @@ def read_config(folder: Path) -> Config:
     file = folder / CONFIG_FILE
     if not file.is_file():
         raise ToolError(
-            f"{folder}: expected a checkpoint of LeRobot with {CONFIG_FILE}, found "
-            "none; with LeRobot's training it is checkpoints/STEP/pretrained_model"
+            f"{folder}: expected a checkpoint of LeRobot with {CONFIG_FILE}, found none; "
+            "LeRobot's training writes it to checkpoints/STEP/pretrained_model"
         )
     root = read_json(file)
     if root.get("input_shapes") is not None:
@@ -189,4 +189,4 @@ def _rounds(step: Node) -> ToolError | None:
     dtype = config.get("float_dtype") if config else None
     if dtype is None or dtype.value in _EXACT:
         return None
-    return dtype.wrong("float32, since a bundle gets its inputs and gives its actions so")
+    return dtype.wrong("float32, the type of a bundle's inputs and actions")

@@ -138,8 +138,8 @@ def images_at(file: Path, times_s: Sequence[float], period_s: float) -> Iterator
             if frame is None or frame.time > time_s + period_s / 2.0:
                 raise ToolError(
                     f"{file}: expected a frame at {time_s:.4f} s, found "
-                    f"{'the end' if frame is None else f'one at {frame.time:.4f} s'}; "
-                    "the video is cut off, or of another dataset"
+                    f"{'the end' if frame is None else f'one at {frame.time:.4f} s'}; the video "
+                    "is truncated, or belongs to another dataset"
                 )
             yield frame.to_ndarray(format="rgb24")
 

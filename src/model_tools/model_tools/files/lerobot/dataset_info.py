@@ -78,8 +78,8 @@ def conversion_command(folder: Path, version: str) -> str:
     """Return the command that converts a dataset of another version to a readable one."""
     if version != CONVERTIBLE:
         return (
-            f"LeRobot up to 0.3 converts older ones to {CONVERTIBLE}, from where "
-            f"{_CONVERTER} of 0.4 goes on"
+            f"convert it to {CONVERTIBLE} with LeRobot 0.3 or older, then to v3.0 with "
+            f"{_CONVERTER} of LeRobot 0.4"
         )
     place = folder.resolve()
     since_0_6, in_0_4 = (
@@ -96,8 +96,8 @@ def conversion_command(folder: Path, version: str) -> str:
         for module, root in ((_IN_0_6, place), (_IN_0_4, place.parent))
     )
     return (
-        f"this converts it in place, and keeps the old one as {place.name}_old (`make "
-        f"setup-lerobot` first), with LeRobot 0.6: {since_0_6}, with LeRobot 0.4: {in_0_4}"
+        "run `make setup-lerobot`, then convert it in place (the old dataset is kept as "
+        f"{place.name}_old) with LeRobot 0.6: {since_0_6}, with LeRobot 0.4: {in_0_4}"
     )
 
 

@@ -147,7 +147,9 @@ def _of_processor(folder: Path, file: str, observed: dict[str, str], *, is_input
         config, name = step.get("config"), step.get("registry_name")
         renamed = config.get("rename_map") if config else None
         if renamed and renamed.items() and normalisers:
-            raise renamed.wrong("renaming before the normalizer, whose statistics have the names")
+            raise renamed.wrong(
+                "renaming before the normalizer, whose statistics use the new names"
+            )
         observed |= {old: new.text() for old, new in renamed.items()} if renamed else {}
         if name is not None and name.value == NORMALISERS[is_input]:
             normalisers.append(step)
@@ -231,7 +233,7 @@ def _values(source: _Source, feature: PolicyFeature, name: str, mode: str) -> tu
     if not np.isfinite(array).all():
         where = np.flatnonzero(~np.isfinite(np.ravel(array))).tolist()
         raise ToolError(
-            f"{place}: expected finite values, found NaN or infinite ones at "
+            f"{place}: expected finite values, found NaN or infinity at "
             f"{', '.join(map(str, where))}; compute the dataset's statistics again"
         )
     if np.any(np.abs(array) > np.finfo(np.float32).max):

@@ -241,11 +241,14 @@ def _still(
         ]
         if still:
             what = (
-                "the policy always commands the same there"
+                "the policy always commands the same value"
                 if feature.name == ACTION
-                else "any other value than in training becomes huge"
+                else "any other value becomes huge when it is normalised"
             )
-            yield f"{feature.name}: {', '.join(still)} never moved in the data (no spread): {what}"
+            yield (
+                f"{feature.name}: {', '.join(still)} never moved in the training data (standard "
+                f"deviation 0): {what}"
+            )
 
 
 def _widths(scaling: Scaling) -> list[float]:
@@ -272,15 +275,16 @@ def _units(statistics: PolicyStatistics, robot: ActRobot, units: str) -> Iterato
         joint = np.array(robot.names)[body][int(np.argmax(largest[body]))]
         if units == "range" and most > _FULL_RANGE:
             yield (
-                f"{name}: {joint} reaches {most:.4g} in the data, which -100 to 100 cannot be; "
-                "is it --units degrees?"
+                f"{name}: {joint} reaches {most:.4g} in the data, outside -100 to 100; should it "
+                "be --units degrees?"
             )
         elif units == "radians" and most > _TURN_RAD:
             yield (
-                f"{name}: {joint} reaches {most:.4g} in the data, more than a turn; is it "
+                f"{name}: {joint} reaches {most:.4g} in the data, more than a turn; should it be "
                 "--units degrees or range?"
             )
         elif units != "radians" and most < np.pi:
             yield (
-                f"{name}: no joint reaches more than {most:.3g} in the data; is it --units radians?"
+                f"{name}: no joint reaches more than {most:.3g} in the data; should it be --units "
+                "radians?"
             )

@@ -176,8 +176,8 @@ class Weights:
             values = np.ascontiguousarray(found, np.float32)
         if not np.isfinite(values).all():
             raise ToolError(
-                f"{place}: expected finite values, found NaN or infinite ones; the "
-                "training diverged, export an earlier checkpoint"
+                f"{place}: expected finite values, found NaN or infinity; the training diverged, "
+                "export an earlier checkpoint"
             )
         self._taken.add(name)
         return values

@@ -156,8 +156,8 @@ def read_checkpoint(
     config = architecture.read(file, language)
     if language != NO_LANGUAGE and not config.prompt:
         raise ToolError(
-            "--prompt, --vlm, --patch-positions: expected them for a policy with a language "
-            f"model, found another one in {config.file}"
+            "--prompt, --vlm, --patch-positions: expected these options only for a policy with a "
+            f"language model, found a policy without one in {config.file}"
         )
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():

@@ -64,7 +64,7 @@ class ActConfig(CheckpointConfig):
 def check_act_config(config: Config) -> ActConfig:
     root = config.root
     if root["n_obs_steps"].whole() != 1:
-        raise root["n_obs_steps"].wrong("1, since ACT sees one moment")
+        raise root["n_obs_steps"].wrong("1, since ACT uses one observation")
     return ActConfig(**common_fields(config, _KEYS), **_network(root))
 
 

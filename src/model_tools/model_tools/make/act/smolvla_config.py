@@ -177,7 +177,7 @@ def _require_usual(root: Node, features: dict[str, Any]) -> None:
         "add_image_special_tokens",
     ):
         if flag(root, name):
-            raise root[name].wrong("false, the only one that is exported")
+            raise root[name].wrong("false, the only value that can be exported")
     if flag(root, "use_peft"):
         raise root["use_peft"].wrong("false: merge the adapter with peft's merge_and_unload")
     if features["state"] is None:
@@ -185,7 +185,7 @@ def _require_usual(root: Node, features: dict[str, Any]) -> None:
     if not features["cameras"]:
         raise root["input_features"].wrong("a camera that is not empty")
     if root["n_obs_steps"].whole() != 1:
-        raise root["n_obs_steps"].wrong("1, since SmolVLA sees one moment")
+        raise root["n_obs_steps"].wrong("1, since SmolVLA uses one observation")
     if root["n_action_steps"].whole() > root["chunk_size"].whole():
         raise root["n_action_steps"].wrong(f"at most chunk_size, {root['chunk_size'].value}")
 
@@ -204,14 +204,14 @@ def _require_fit(root: Node, config: SmolvlaConfig) -> None:
         rows, columns = config.canvas_size(height, width)
         if rows != columns or rows % side or rows // config.vision.patch > config.vision.side:
             raise ToolError(
-                f"{root.file}: resize_imgs_with_padding: expected images of a square of a multiple "
-                f"of {side} pixels, at most {config.vision.side * config.vision.patch}, found "
-                f"{columns} x {rows}"
+                f"{root.file}: resize_imgs_with_padding: expected square images whose side is a "
+                f"multiple of {side} pixels, at most {config.vision.side * config.vision.patch}, "
+                f"found {columns} x {rows}"
             )
         if config.canvas is not None and min(height, width) * rows < max(height, width):
             raise ToolError(
-                f"{root.file}: input_features: expected images of which a pixel is left in "
-                f"{columns} x {rows}, found {width} x {height}"
+                f"{root.file}: input_features: expected images that keep at least one pixel when "
+                f"they are scaled to {columns} x {rows}, found {width} x {height}"
             )
 
 
@@ -223,16 +223,16 @@ def _vlm_folder(checkpoint: Path, name: str, given: Path | None) -> Path:
             return place
     raise ToolError(
         f"--vlm: expected the folder of {name} with {_CONFIG} and {_TOKENIZER}, found none in "
-        f"{places[0]}; nothing is downloaded: `hf download {shlex.quote(name)} {_CONFIG} "
-        f"{_TOKENIZER} --local-dir vlm`, then --vlm vlm"
+        f"{places[0]}; this command downloads nothing: run `hf download {shlex.quote(name)} "
+        f"{_CONFIG} {_TOKENIZER} --local-dir vlm`, then pass --vlm vlm"
     )
 
 
 def _prompt(language: Language) -> str:
     if not (language.prompt or "").strip():
         raise ToolError(
-            "--prompt: expected the task in words, as the dataset of the training has it, found "
-            "none; the graphs contain it, so that another task needs another export"
+            "--prompt: expected the task in words, as in the dataset of the training, found "
+            "none; the exported graphs contain the prompt, so each task needs its own export"
         )
     assert language.prompt is not None
     return language.prompt
@@ -263,8 +263,9 @@ def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int,
     most = count(root["tokenizer_max_length"])
     if not 0 < len(tokens) <= most:
         raise ToolError(
-            f"--prompt: expected at most {most} tokens (tokenizer_max_length), found {len(tokens)};"
-            " LeRobot cuts off the others: take the part that the policy saw in training"
+            f"--prompt: expected at most {most} tokens (tokenizer_max_length), found "
+            f"{len(tokens)}; LeRobot truncates longer prompts: use the part that the policy saw "
+            "in training"
         )
     if max(tokens) >= words:
         raise ToolError(
@@ -282,8 +283,9 @@ def _patch_positions(root: Node, language: Language) -> str:
         return "counted"
     raise ToolError(
         f"--patch-positions: expected {' or '.join(PATCH_POSITIONS)}, since {root.file} does not "
-        "show with which transformers the policy was trained, found none; transformers 4 in "
-        "float32 has repeated (0, 0, 1, 2, ...), transformers 5 counted (0, 1, 2, 3, ...)"
+        "show which version of transformers the policy was trained with, found none; "
+        "transformers 4 in float32 uses repeated (0, 0, 1, 2, ...), transformers 5 uses counted "
+        "(0, 1, 2, 3, ...)"
     )
 
 
@@ -343,13 +345,13 @@ def _expert_sizes(root: Node, text: LlamaSizes) -> LlamaSizes:
     layers = root["num_expert_layers"].whole()
     if layers > 0 and layers != text.layers:
         raise root["num_expert_layers"].wrong(
-            f"as many as num_vlm_layers, {text.layers}, the only number that is exported"
+            f"as many as num_vlm_layers, {text.layers}, the only number that can be exported"
         )
     multiplier = root["expert_width_multiplier"]
     width = math.floor(min(text.width * multiplier.positive(), _WIDEST + 1))
     if not 4 <= width <= _WIDEST or width % 2:
         raise multiplier.wrong(
-            f"a number that makes an even width of {text.width}, at most {_WIDEST}"
+            f"a factor by which {text.width} becomes an even width of at most {_WIDEST}"
         )
     return LlamaSizes(
         width=width,

@@ -109,8 +109,8 @@ def _require_layers(config: ExportConfig) -> None:
     missing = [key for key in ("hidden_sizes", "activation") if getattr(config, key) is None]
     if missing:
         raise ToolError(
-            f"{', '.join(missing)}: expected in the configuration, since a checkpoint holds "
-            "weights but not the structure of the network; found nothing"
+            f"{', '.join(missing)}: expected a value in the configuration, since a checkpoint "
+            "holds weights but not the structure of the network; found nothing"
         )
 
 

@@ -95,8 +95,8 @@ def read_checkpoint(path: Path, *, trust_code: bool = False) -> TorchCheckpoint:
 def _load_program(path: Path, content: bytes, trust_code: bool) -> Any:
     if not trust_code:
         raise ToolError(
-            f"{path}: expected weights, found a TorchScript program, which runs when "
-            "it is loaded; --trust-code if you know where it comes from"
+            f"{path}: expected weights, found a TorchScript program, which runs when it is "
+            "loaded; pass --trust-code if you trust its source"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -126,8 +126,8 @@ def _refusal(path: Path, content: bytes) -> str:
     with torch.serialization.safe_globals(NUMPY_SCALARS):
         needed = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
     return (
-        f"{path}: expected weights and numbers, found objects of {', '.join(needed)}, and to "
-        "read those is to run code; save the state_dict of the policy instead of the object"
+        f"{path}: expected weights and numbers, found objects of {', '.join(needed)}, and reading "
+        "those runs code; save the state_dict of the policy instead of the object"
     )
 
 

@@ -100,9 +100,9 @@ def _own_code(own: Sequence[CustomAction], others: Sequence[dict[str, Any]]) -> 
     found = "; ".join(f"{each.name} (keys {', '.join(each.keys) or 'none'})" for each in own)
     also = f"; the other actions are {flow_text(list(others))}" if others else ""
     return (
-        "what the values of the output command, in order, as [{joints: [...], kind: position, "
-        f"scale: 0.25, offset: default_position}}, ...]: the training has an action of its own "
-        f"code, {found}{also}"
+        "meaning of the output's values, in order, as [{joints: [...], kind: position, scale: "
+        "0.25, offset: default_position}, ...]; the training uses an action with its own code, "
+        f"{found}{also}"
     )
 
 

@@ -41,7 +41,7 @@ def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
             name = model.joint(joint).name
             if model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_HINGE:
                 raise ToolError(
-                    f"{robot}: expected hinges on the way from {model.body(way[0]).name} to "
+                    f"{robot}: expected only hinge joints between {model.body(way[0]).name} and "
                     f"{body}, found the joint {name}; choose an anchor before it"
                 )
             position, quat = _after(position, quat, model.jnt_pos[joint], _LEVEL)

@@ -93,9 +93,9 @@ def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> No
         return
     if path == ("joints", "names"):
         raise ToolError(
-            f"{key}: expected the order that {draft.source} states, since its other "
-            "values per joint are in it, found a different order; --joints gives names to a "
-            "source that has none"
+            f"{key}: expected the order that {draft.source} states, since its other values per "
+            "joint use that order, found a different order; use --joints only for a source "
+            "without names"
         )
     if isinstance(stated, (int, float, str)) or path[0] == "velocity_command":
         draft.remark(f"{key} is {value}, as answered, where {draft.source} says {stated}")

@@ -37,8 +37,8 @@ from model_tools.make.importers.source import (
 NAME = "isaaclab_io_descriptor"
 _POLICY_GROUP = "policy"
 _IF_SHORT = (
-    "Isaac Lab leaves terms that do not describe themselves, as height_scan, out of this file; "
-    "import params/env.yaml of the same run"
+    "Isaac Lab omits terms without a description, such as height_scan, from this file; import "
+    "params/env.yaml of the same run"
 )
 _A_TURN = 2.0 * math.pi
 
@@ -125,8 +125,8 @@ def _put_gain(draft: Draft, robot: Node, key: str, count: int) -> None:
         unit = "N·m/rad" if key == "stiffness" else "N·m·s/rad"
         draft.ask(
             f"joints.{key}",
-            f"gain while the policy runs, {unit}; the simulator's own is 0, "
-            "since an actuator model made the torque",
+            f"gain while the policy runs, {unit}; it is 0 in the simulator, where an actuator "
+            "model computed the torque",
         )
 
 

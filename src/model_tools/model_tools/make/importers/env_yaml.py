@@ -309,9 +309,9 @@ def _refuse_sorted(root: Node, group: Node) -> None:
         if len(names) < _FEWEST_SORTED or names != sorted(names):
             return
     raise ToolError(
-        f"{root.file}: expected keys in the order of the training, which is that of "
-        "the observation, found all in alphabetical order, as a YAML tool leaves them; "
-        "use the file that the training wrote"
+        f"{root.file}: expected keys in the order of the training, which is also that of the "
+        "observation, found alphabetical order, as YAML tools write it; use the file that the "
+        "training wrote"
     )
 
 

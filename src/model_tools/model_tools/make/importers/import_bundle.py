@@ -234,9 +234,9 @@ def choose(source: TrainingSource, name: str | None = None) -> Importer:
         )
     if len(found) != 1:
         names = " and ".join(importer.NAME for importer in found) or "none of them"
-        alone = "" if found else "; without this file, --model POLICY alone asks for everything"
+        alone = "" if found else "; or pass only --model POLICY, and every value becomes a question"
         raise ToolError(
-            f"{source.path}: expected one of the formats {known}, found {names}; "
-            f"--format forces one{alone}"
+            f"{source.path}: expected one of the formats {known}, found {names}; choose one with "
+            f"--format{alone}"
         )
     return found[0]

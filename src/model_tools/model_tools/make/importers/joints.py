@@ -51,8 +51,9 @@ class GivenJoints:
         """Return the names in listed order if the format requires it; `of` names that order."""
         if self.order != LISTED and (self.order is not None or self.origin):
             raise ToolError(
-                f"--joints {self.origin}: expected joints in the order of {of}, found that of a "
-                f"file; list the names, or say --joint-order {LISTED} if the file's order is right"
+                f"--joints {self.origin}: expected joints in the order of {of}, found the order "
+                f"of a file; list the names, or pass --joint-order {LISTED} if the file's order is "
+                "right"
             )
         return self.names
 

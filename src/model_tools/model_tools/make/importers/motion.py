@@ -90,13 +90,13 @@ def _put_clip(draft: Draft, clip: Path | None, *, has_anchor: bool) -> None:
         draft.keep("motion.clip", CLIP_FILE, _packed(arrays), origin)
         return
     if missing is not None:
-        inside = f"; answer {' and '.join(missing)}, and the frames in the model are taken"
+        inside = f"; if you answer {' and '.join(missing)}, the frames in the model are used"
     elif model.rows_chosen_by(_COUNTER):
         inside = (
-            "; the frames in the model are not taken, since it lacks their outputs or the names "
+            "; the frames in the model cannot be used, since it lacks their outputs or the names "
             "of joints and bodies"
         )
-    draft.ask("motion.clip", f"the motion, an npz with names: --motion FILE{inside}")
+    draft.ask("motion.clip", f"the motion as an .npz file with names (--motion FILE){inside}")
 
 
 def _put_first_pose(draft: Draft, arrays: Mapping[str, Tensor]) -> None:

@@ -50,27 +50,26 @@ _ANY_COMMANDS = ("command", "generated_commands")
 _UNCLEAR = {
     **dict.fromkeys(
         _ANY_COMMANDS,
-        "velocity_command, if {name} is vx, vy and yaw rate (then "
-        "velocity_command.min and max are asked for, too); else external, with topic "
-        "and size",
+        "velocity_command if {name} is vx, vy and yaw rate (you must then also set "
+        "velocity_command.min and max); otherwise external, with topic and size",
     ),
-    "command_lin_vel": "velocity_command with parts: [vx, vy], if {name} is that; else external, "
-    "with topic and size",
-    "command_ang_vel": "velocity_command with parts: [wz], if {name} is that; else external, with "
-    "topic and size",
-    "phase": "phase, if {name} is sin and cos of a gait phase, with parts: [cos, sin] if cos comes "
-    "first, and with offsets and standing where it has them; else external, with topic "
+    "command_lin_vel": "velocity_command with parts: [vx, vy] if {name} is that velocity; "
+    "otherwise external, with topic and size",
+    "command_ang_vel": "velocity_command with parts: [wz] if {name} is the yaw rate; otherwise "
+    "external, with topic and size",
+    "phase": "phase if {name} is the sine and cosine of a gait phase (add parts: [cos, sin] if the "
+    "cosine comes first, and offsets and standing if it has them); otherwise external, with topic "
     "and size",
     **dict.fromkeys(
         ("height_scan", "height_scanner"),
-        "height_scan, if {name} is the height of the ground at points around the robot (then its "
-        "scan is asked for; docs/perception.md lists what trainings mean by it); else external, "
-        "with topic and size",
+        "height_scan if {name} is the height of the ground at points around the robot (you must "
+        "then also state its scan; docs/perception.md lists what trainings mean by it); otherwise "
+        "external, with topic and size",
     ),
-    "sin_phase": "phase with parts: [sin], if {name} is sin of a gait phase, and with offsets and "
-    "standing where it has them; else external, with topic and size",
-    "cos_phase": "phase with parts: [cos], if {name} is cos of a gait phase, and with offsets and "
-    "standing where it has them; else external, with topic and size",
+    "sin_phase": "phase with parts: [sin] if {name} is the sine of a gait phase (add offsets and "
+    "standing if it has them); otherwise external, with topic and size",
+    "cos_phase": "phase with parts: [cos] if {name} is the cosine of a gait phase (add offsets and "
+    "standing if it has them); otherwise external, with topic and size",
 }
 """Questions about ambiguous names."""
 _EXTERNAL_SIZES = {

@@ -124,7 +124,9 @@ def _names(draft: Draft, source: TrainingSource, root: Node, given: Given) -> li
         given.refuse_joints(source, "joint_names")
         on_robot = stated.texts()
     elif given.joints is not None:
-        on_robot = given.joints.in_listed_order("joint_mapping, which counts the robot's motors")
+        on_robot = given.joints.in_listed_order(
+            "joint_mapping, which are indices of the robot's motors"
+        )
     else:
         raise ToolError(
             f"{source.path}: expected {_BASE} of the robot in a folder above, which has "
@@ -198,7 +200,9 @@ def _put_observation(
     places = [place.whole() for place in root.section("observations_history")] or [0]
     newest_first = places == list(range(len(places)))
     if not newest_first and places[::-1] != list(range(len(places))):
-        raise root["observations_history"].wrong("every frame once, from or to the newest, 0")
+        raise root["observations_history"].wrong(
+            "every frame once, with the newest, 0, first or last"
+        )
     priority = root.get("observations_history_priority")
     if priority is not None and priority.text() not in ("time", "term"):
         raise priority.wrong("time or term")

@@ -240,9 +240,8 @@ def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str
         if missing:
             draft.ask(
                 _ROBOT_NAMES,
-                f"what the robot calls {', '.join(missing)}, by name or "
-                f"pattern, as {{left_.*: '{{name}}_joint'}}; {origin} has "
-                f"{', '.join(robot)}",
+                f"the robot's name for {', '.join(missing)}, as a mapping from names or patterns, "
+                f"such as {{left_.*: '{{name}}_joint'}}; {origin} has {', '.join(robot)}",
             )
     stated = draft.find(_ROBOT_NAMES)
     return isinstance(stated, Mapping) and TODO in stated
@@ -312,8 +311,8 @@ def _on_robot(draft: Draft) -> tuple[str, ...]:
     names, renamed = draft.find("joints.names"), draft.find(_ROBOT_NAMES) or {}
     if not isinstance(renamed, Mapping) or not all(isinstance(n, str) for n in renamed.values()):
         raise ToolError(
-            f"{_ROBOT_NAMES}: expected the robot's name by name or pattern of the "
-            f"policy's joints, found {renamed!r}"
+            f"{_ROBOT_NAMES}: expected a mapping from names or patterns of the policy's joints to "
+            f"names of the robot's joints, found {renamed!r}"
         )
     try:
         return robot_names(names, renamed)

@@ -134,7 +134,7 @@ def motors(root: Node) -> list[int]:
 
 
 def short_name(names: Sequence[str]) -> str | None:
-    """Return the robot whose joints a single name stands for, if it does."""
+    """Return the robot that a single name identifies, or None."""
     return names[0] if len(names) == 1 and names[0] in SDK_JOINTS else None
 
 
@@ -183,8 +183,8 @@ def _of_motors(root: Node, names: Sequence[str], places: Sequence[int], origin: 
     missing = [place for place in places if place >= len(names) or not names[place]]
     if missing:
         raise ToolError(
-            f"{root.file}: joint_ids_map: expected numbers of joints of {origin}, "
-            f"which has {len(names)}, found {', '.join(map(str, missing))}"
+            f"{root.file}: joint_ids_map: expected indices of the joints of {origin}, which has "
+            f"{len(names)}, found {', '.join(map(str, missing))}"
         )
     return [names[place] for place in places]
 
@@ -210,9 +210,9 @@ def _undecided(root: Node, given: GivenJoints, orders: Mapping[str, Sequence[str
     """Return the error that lists the possible policy orders."""
     default = root["default_joint_pos"].numbers()
     meaning = {
-        LISTED: "the file's order, as MuJoCo has it, is the policy's",
-        BREADTH_FIRST: "Isaac Lab's order, level by level, is the policy's",
-        SDK: "the file's order is that of the SDK, which joint_ids_map maps",
+        LISTED: "the policy has the file's order, as in MuJoCo",
+        BREADTH_FIRST: "the policy has Isaac Lab's order, level by level",
+        SDK: "the file has the SDK's order, which joint_ids_map maps",
     }
     shown = "".join(
         f"\n  --joint-order {order}: {meaning[order]}; then "
@@ -220,10 +220,9 @@ def _undecided(root: Node, given: GivenJoints, orders: Mapping[str, Sequence[str
         for order, found in orders.items()
     )
     return ToolError(
-        f"{root.file}: expected the joints in policy order, which neither it nor "
-        f"{given.origin} says; look at the training and name them in policy order, "
-        f"give {_BY_NAME} of unitree's robots, or say what the file's order is:"
-        f"{shown}"
+        f"{root.file}: expected the joints in policy order, which neither this file nor "
+        f"{given.origin} states; list them in policy order (see the training), give {_BY_NAME} of "
+        f"unitree's robots, or state the order in the file:{shown}"
     )
 
 
@@ -231,10 +230,10 @@ def _symmetry(names: Sequence[str], default: Sequence[float]) -> str:
     if len(names) != len(default):
         return f"there are {len(names)} joints, not {len(default)}"
     if not mirrored_pairs(names):
-        return "there is no left and right that could tell"
+        return "there are no left and right joints by which to check the order"
     pairs = unlike_pairs(names, default)
     return (
         f"left and right differ in default_joint_pos ({'; '.join(pairs[:2])})"
         if pairs
-        else "left and right have like default_joint_pos"
+        else "left and right have equal default_joint_pos"
     )

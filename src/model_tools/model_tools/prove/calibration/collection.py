@@ -115,15 +115,15 @@ class Filling:
                 self.lacked |= into.keys() - arrays.keys()
             elif arrays.keys() != into.keys():
                 raise ToolError(
-                    f"row {row.number}: expected {', '.join(into)} as in the first, "
-                    f"found {', '.join(arrays) or 'none'}"
+                    f"row {row.number}: expected {', '.join(into)} as in the first row, found "
+                    f"{', '.join(arrays) or 'none'}"
                 )
             for name in into.keys() & arrays.keys():
                 array = arrays[name]
                 if array.shape != into[name].shape[1:]:
                     raise ToolError(
                         f"row {row.number}: {name}: expected an array "
-                        f"{list(into[name].shape[1:])} as in the first, found "
+                        f"{list(into[name].shape[1:])} as in the first row, found "
                         f"{list(array.shape)}"
                     )
                 into[name][place] = array

@@ -119,8 +119,8 @@ def _warnings(found: RowCoverage) -> Iterator[str]:
         )
     if never := [way for way in found.directions if _is_missing(way)]:
         yield (
-            f"never {', '.join(way.words for way in never)}: the policy was trained for that; "
-            "record it too"
+            f"the rows never move {', '.join(way.words for way in never)}: the policy was trained "
+            "for that; record it too"
         )
     yield from filter(None, map(_gap, found.directions))
     if found.commands is not None and found.commands < _FEW_COMMANDS:

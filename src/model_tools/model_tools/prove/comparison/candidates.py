@@ -160,7 +160,11 @@ class OnRows:
     @property
     def title(self) -> str:
         """Source of the rows, and the number held back."""
-        held = f", {self.count} held back of {self.count + self.left_out}" if self.left_out else ""
+        held = (
+            f", {self.count} of {self.count + self.left_out} rows, not used for calibration"
+            if self.left_out
+            else ""
+        )
         return f"{self.source}{held}"
 
 

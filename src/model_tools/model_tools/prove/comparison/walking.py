@@ -51,8 +51,8 @@ def check_walks(
     """Check the conditions of walks before anything runs."""
     if not SETTLE_S < duration_s < inf:
         raise ToolError(
-            f"expected walks longer than the {SETTLE_S:g} s in which a robot settles, "
-            f"and with an end, found {duration_s:g} s"
+            f"expected a finite duration longer than the {SETTLE_S:g} s in which a robot settles, "
+            f"found {duration_s:g} s"
         )
     for bundle in bundles:
         try:

@@ -207,8 +207,8 @@ def trial_store(folder: Path) -> Iterator[TrialStore]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ToolError(
-                f"{path}: expected a file that no other evaluation writes, found one that does; "
-                "wait for it, or name another --output"
+                f"{path}: expected a file that no other evaluation writes, found one in use; wait "
+                "until that evaluation has ended, or name another --output"
             ) from error
         file.seek(0)
         content = file.read()

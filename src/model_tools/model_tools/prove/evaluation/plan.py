@@ -319,7 +319,7 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
                 Found(f"{len(command)} values"),
             )
     if plan.success.estimate_rmse_mps is not None and not plan.estimator:
-        reader.problem("estimator", "true, since its error is limited", False)
+        reader.problem("estimator", "true, since estimate_rmse_mps limits its error", False)
     if plan.trial_s < _SHORTEST_WALK_S:
         reader.problem(
             "duration_s",

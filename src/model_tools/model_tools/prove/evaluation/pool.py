@@ -228,7 +228,7 @@ class _Worker(Generic[T, R]):
         if code >= 0:
             return f"exit status {code}"
         name = signal.Signals(-code).name
-        return f"{name}, as where memory runs out" if -code == signal.SIGKILL else name
+        return f"{name}, as when memory runs out" if -code == signal.SIGKILL else name
 
     def leave(self) -> None:
         self._connection.close()
@@ -286,4 +286,4 @@ def done_or_not(work: Callable[[T], R], task: T) -> R | NotDone:
 def _died(deaths: Sequence[str]) -> str:
     each = ", ".join(dict.fromkeys(deaths))
     times = "once" if len(deaths) == 1 else f"{len(deaths)} times"
-    return f"its process ended {times} in the middle ({each})"
+    return f"its process died {times} before it had a result ({each})"

@@ -168,7 +168,7 @@ def run_trial(task: TrialTask) -> TrialRow:
     if task.suite != suite_sha256():
         raise ToolError(
             f"suite: expected the code with the hash {task.suite}, with which the evaluation was "
-            f"begun, found {suite_sha256()}; install the same version on every node"
+            f"started, found {suite_sha256()}; install the same version on every node"
         )
     try:
         if task.robot == ARM:

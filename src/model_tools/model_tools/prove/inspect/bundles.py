@@ -179,7 +179,7 @@ def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) ->
         if not file.is_file():
             report.refuse(f"{name} is not there")
         elif sha256_file(file) != sha256:
-            report.refuse(f"{name} has another hash than the contract says")
+            report.refuse(f"{name} has a different hash than in the contract")
     if not report.problems:
         try:
             load_bundle(path, kind=Bundle)
@@ -435,8 +435,8 @@ def _of_statistics(contract: ChunkContract) -> Iterator[str]:
         ]
         if still:
             yield (
-                f"{what}: no spread at {', '.join(still)}: never changed in the data, and any "
-                "deviation becomes huge or vanishes"
+                f"{what}: standard deviation 0 at {', '.join(still)}: it never changed in the "
+                "data, so any deviation becomes huge or vanishes"
             )
 
 
@@ -451,8 +451,8 @@ def _of_cameras(contract: ChunkContract) -> Iterator[str]:
         statistics = (*(camera.normalisation.mean or ()), *(camera.normalisation.max or ()))
         if max(statistics, default=0.0) > 1.0:
             yield (
-                f"camera {name}: statistics up to {max(statistics):g}, images are 0 to 1: "
-                "taken of 0 to 255?"
+                f"camera {name}: statistics up to {max(statistics):g}, but images are 0 to 1: "
+                "were they computed from 0 to 255?"
             )
     for (one, first), (other, second) in combinations(contract.cameras.items(), 2):
         same = (first.height, first.width, first.encoder, first.normalisation) == (
@@ -463,9 +463,9 @@ def _of_cameras(contract: ChunkContract) -> Iterator[str]:
         )
         if same:
             yield (
-                f"cameras {one} and {other}: equal size and statistics, so no figure shows them "
-                "swapped where a policy treats all cameras alike, as ACT does; look at an "
-                "image of each topic"
+                f"cameras {one} and {other}: equal size and statistics, so no check shows whether "
+                "they are swapped if the policy treats all cameras alike, as ACT does; look at "
+                "an image of each topic"
             )
 
 
@@ -485,13 +485,13 @@ def _of_units(
             bottom, top = _RANGES[unit]
             if low[i] < bottom - _BEYOND or high[i] > top + _BEYOND:
                 yield (
-                    f"{what} {joint}: values from {low[i]:.3g} to {high[i]:.3g}, which {unit} "
-                    "cannot have: another unit?"
+                    f"{what} {joint}: values from {low[i]:.3g} to {high[i]:.3g}, outside {unit}: "
+                    "is the unit wrong?"
                 )
         elif not limits[0][joint] <= middle_rad[i] <= limits[1][joint]:
             yield (
-                f"{what} {joint}: the middle of its values is {middle_rad[i]:.3g} rad in "
-                f"{unit}, outside of the joint's limits: another unit, zero or sign?"
+                f"{what} {joint}: the middle of its values is {middle_rad[i]:.3g} rad in {unit}, "
+                "outside the joint's limits: is the unit, zero or sign wrong?"
             )
         small &= unit != "degrees" or max(abs(low[i]), abs(high[i])) < _SMALL
     if small and any(contract.units[joint].unit == "degrees" for joint in vector.joints):

@@ -117,7 +117,7 @@ def _suspect_names(bag: Bag, report: InspectionReport) -> None:
             continue
         alike = [topic for topic, entry in bag.topics.items() if entry.type in known.types]
         if alike and not any(is_named(topic, name) for topic in alike):
-            report.suspect(f"no {name}; it may be --topic {name}={' or '.join(sorted(alike))}")
+            report.suspect(f"no {name}; try --topic {name}={' or '.join(sorted(alike))}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -188,7 +188,7 @@ class _ShadowWatch:
 
 
 class LiveTick(NamedTuple):
-    """What `FlightWatch` reads of a tick that is not recorded; fields as in `RecordedTick`."""
+    """The data of a live tick that `FlightWatch` reads; fields as in `RecordedTick`."""
 
     number: int
     time_ns: int

@@ -133,7 +133,7 @@ class RecordedTick:
 
     @property
     def rule(self) -> Rule | None:
-        """The guard's rule with which its reason begins, as for a latched fault."""
+        """The guard's rule at the beginning of the reason, as for a latched fault."""
         return find_rule(self.reason)
 
     @property

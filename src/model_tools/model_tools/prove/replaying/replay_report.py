@@ -92,7 +92,7 @@ def verdict(found: ReplayedFlight) -> str:
         more = "".join(f"; {each}" for each in found.broken)
         return f"not the same commands: {beyond}{more} ({compared(found)})"
     if found.broken:
-        return f"not as the contract allows: {'; '.join(found.broken)} ({compared(found)})"
+        return f"not allowed by the contract: {'; '.join(found.broken)} ({compared(found)})"
     if found.unproven:
         return f"not proven: {'; '.join(found.unproven)} ({compared(found)})"
     if found.judgement is Judgement.WHAT_IF:
@@ -104,7 +104,7 @@ def verdict(found: ReplayedFlight) -> str:
     exact = found.judgement is Judgement.EXACT
     again = "bit for bit" if exact else "within the limits of its precision"
     rested = "" if found.replayer.coverage.run else "; the policy did not run"
-    return f"the same commands again, {again}{rested} ({compared(found)})"
+    return f"the replay gave the same commands, {again}{rested} ({compared(found)})"
 
 
 def compared(found: ReplayedFlight) -> str:

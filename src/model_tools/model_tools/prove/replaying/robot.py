@@ -46,7 +46,7 @@ class RecordedClock:
         return self.now_ns
 
     def run_policy(self, *, is_late: bool = True) -> None:
-        """Let the time of a model's run pass; `is_late`: this run was the late one, if any."""
+        """Advance the time by that of a model run; `is_late`: this run was the late one, if any."""
         if is_late and self.late_ns is not None:
             self.now_ns = self.late_ns
         if self.press is not None:
@@ -95,7 +95,7 @@ class ReplayedPolicy:
 
     @property
     def known(self) -> bool:
-        """True if its history is as long as after as many ticks of its own."""
+        """True if its history is as long as if it had run all of these ticks itself."""
         return True
 
     def begin(self) -> None:
@@ -316,7 +316,7 @@ class ReplayedRobot:
         if missing:
             raise ToolError(
                 f"{self._recorded.policy}: tick {tick.number}: expected a recording of everything "
-                f"that the policy observes, found nothing of {', '.join(missing)}"
+                f"that the policy observes, found no {', '.join(missing)}"
             )
 
     def _late_ns(self, tick: RecordedTick, deadline_ns: int) -> int | None:

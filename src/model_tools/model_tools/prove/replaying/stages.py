@@ -253,7 +253,7 @@ class ReplayCoverage:
         """Why the judged ticks prove nothing, in words; may be empty."""
         found = []
         if self.due and not self.sent:
-            found.append(f"none of {self.due} ticks has a command of its stamp")
+            found.append(f"none of {self.due} ticks has a command with its stamp")
         elif self.sent < _ENOUGH * (self.due + self.lost):
             found.append(
                 f"only {self.sent} of {self.due + self.lost} ticks are there with a "
@@ -267,9 +267,7 @@ class ReplayCoverage:
             judged = self.judged[name]
             due = judged + self._lacking[name] + self.lost_in_run
             if not judged:
-                found.append(f"{name}: none of {self.run} ticks in RUN could be judged")
+                found.append(f"{name}: none of {self.run} ticks in RUN could be compared")
             elif judged < _ENOUGH * due:
-                found.append(
-                    f"{name}: too little of it could be judged, {judged} of {due} ticks in RUN"
-                )
+                found.append(f"{name}: too few ticks in RUN could be compared, {judged} of {due}")
         return found

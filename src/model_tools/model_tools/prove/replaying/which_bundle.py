@@ -57,9 +57,9 @@ def recorded_bundle(recording: FlightRecording) -> Bundle:
             return load_bundle(place, kind=Bundle)
         found.append(f"{place}: {', '.join(hashes) or 'no bundle'}")
     raise ToolError(
-        f"{recording.path}: expected the bundle that ran, {info.policy}, whose contract has "
-        f"the sha256 {info.bundle_sha256}, found {'; '.join(found)}; give it, or a different one "
-        "to see what would have differed, with --bundle"
+        f"{recording.path}: expected the bundle that ran, {info.policy}, whose contract has the "
+        f"sha256 {info.bundle_sha256}, found {'; '.join(found)}; pass it with --bundle, or pass a "
+        "different bundle to see what would have differed"
     )
 
 
@@ -101,9 +101,9 @@ def _require_recorded_text(recording: FlightRecording, file: str) -> None:
     found = hashlib.sha256(info.contract.encode("utf-8")).hexdigest()
     if found != info.bundle_sha256:
         raise ToolError(
-            f"{recording.path}: flight_info: contract: expected the {file} "
-            f"that ran, of the recorded sha256 {info.bundle_sha256}, found a text of "
-            f"{found}; the recording was changed"
+            f"{recording.path}: flight_info: contract: expected the {file} that ran, with the "
+            f"recorded sha256 {info.bundle_sha256}, found a text with {found}; the recording was "
+            "changed"
         )
 
 

@@ -153,8 +153,8 @@ def _build(folder: Path, tool: str, *, kept: bool) -> None:
         said = log.read_text("utf-8", "replace").strip().splitlines()[-_LAST_LINES:]
         more = f"see {folder}" if kept else "--option workspace=FOLDER keeps its files"
         raise ToolError(
-            f"bpu: expected {tool} to compile the model, found status {status}; {more}"
-            "; it said:\n" + "\n".join(said)
+            f"bpu: expected {tool} to compile the model, found that it failed with status "
+            f"{status}; {more}; its output:\n" + "\n".join(said)
         )
 
 
@@ -177,9 +177,9 @@ def _require_compiled(folder: Path, order: CompileOrder, settings: BpuSettings) 
     content = made.read_bytes() if made.is_file() else b""
     if not content:
         raise ToolError(
-            f"{made}: expected what {settings.toolchain.tool} made, found nothing; run "
-            f"it: {container_command(folder, _image(order, settings))}; where it ran "
-            f"already, its logs are in {folder / order.name}"
+            f"{made}: expected the output of {settings.toolchain.tool}, found nothing; run "
+            f"{container_command(folder, _image(order, settings))}; if it has run already, see "
+            f"its logs in {folder / order.name}"
         )
     if content[:_BEGINNING].isascii() and b"\0" not in content[:_BEGINNING]:
         raise ToolError(
@@ -222,10 +222,10 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
         differ.append("another model or other samples")
     if differ:
         raise ToolError(
-            f"{folder / RECORD}: expected a workspace of this model, these samples and "
-            f"these options, found {', '.join(differ)}; give bundle, --dataset or "
-            "--rows, --samples and options as the workspace was made with, or make "
-            "a new one with --option workspace=FOLDER"
+            f"{folder / RECORD}: expected a workspace of this model, these samples and these "
+            f"options, found {', '.join(differ)}; use the same bundle, --dataset or --rows, "
+            "--samples and options as for this workspace, or make a new one with --option "
+            "workspace=FOLDER"
         )
 
 

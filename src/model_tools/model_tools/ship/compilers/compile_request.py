@@ -64,8 +64,8 @@ def check(request: CompileRequest, compiler: Compiler) -> None:
     if request.target not in (compiler.targets or (None,)):
         offered = ", ".join(compiler.targets) or "none, since its files run on any machine"
         raise ToolError(
-            f"{request.compiler}: expected a target among those it has ({offered}), "
-            f"found {request.target or 'none'}"
+            f"{request.compiler}: expected one of the compiler's targets ({offered}), found "
+            f"{request.target or 'none'}"
         )
     unknown = ", ".join(sorted(set(request.options) - set(compiler.options)))
     if unknown:

@@ -135,9 +135,9 @@ def _check_made(order: CompileOrder, recipe: Recipe, made: RknnFile) -> None:
         got = {name: tensor.shape for name, tensor in found.items()}
         if wanted != got:
             raise ToolError(
-                f"{order.model}: expected the {kind} {_listed(wanted)} in the file "
-                f"that the toolkit made, found {_listed(got)}; it drops outputs that "
-                "are the same value as another: export the model without them"
+                f"{order.model}: expected the {kind} {_listed(wanted)} in the file that the "
+                f"toolkit made, found {_listed(got)}; it drops an output that is the same value "
+                "as another: export the model without duplicate outputs"
             )
     stored = made.precisions
     wanted_type = STORED_AS.get(order.precision, "float16")
@@ -195,8 +195,8 @@ def _check_proof(order: CompileOrder, result: Mapping[str, Any]) -> None:
     wrong = {name: error for name, error in result["errors"].items() if error > most}
     if wrong:
         raise ToolError(
-            f"{order.model}: expected the same function from the simulator, with differences up to "
-            f"{most:.0%} of the outputs in {order.precision}, found "
+            f"{order.model}: expected outputs of the simulator that differ by at most {most:.0%} "
+            f"in {order.precision}, found "
             + ", ".join(f"{error:.0%} of {name}" for name, error in wrong.items())
             + "; try --option optimization_level=0 or another precision, and report this model: the"
             " toolkit compiles it wrongly"

@@ -121,13 +121,13 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[dict[str, 
     result = _result(folder)
     if result is None or status != 0:
         remedy = (
-            "some precisions do so with some operators on some chips: try another precision"
+            "some combinations of precision, operator and chip cause this: try another precision"
             if status < 0
             else "make its environment again with `make setup-rknn`"
         )
         raise ToolError(
             f"{model}: expected RKNN Toolkit2 to succeed, found that it ended with status "
-            f"{status}; {remedy}; its last words: " + " | ".join(lines[-_LAST_LINES:])
+            f"{status}; {remedy}; its last output: " + " | ".join(lines[-_LAST_LINES:])
         )
     if "stage" in result:
         raise ToolError(f"{model}: {explain(result['stage'], result['text'])}")
@@ -189,8 +189,8 @@ def rknn_settings(precision: str, target: str, options: Mapping[str, str]) -> Rk
             )
     if options.get("quantized_algorithm") == "gdq" and precision not in _OF_FEW_BITS:
         raise ToolError(
-            f"rknn: quantized_algorithm: expected another than gdq, which only "
-            f"{' and '.join(_OF_FEW_BITS)} have, found it for {precision}"
+            "rknn: quantized_algorithm: expected an algorithm other than gdq, which only "
+            f"{' and '.join(_OF_FEW_BITS)} support, found gdq for {precision}"
         )
     config: dict[str, Any] = {
         name: options[name]
@@ -202,7 +202,7 @@ def rknn_settings(precision: str, target: str, options: Mapping[str, str]) -> Rk
     if hybrid:
         config["auto_hybrid_cos_thresh"] = _cosine(options.get("hybrid_cosine", "0.98"))
     elif "hybrid_cosine" in options:
-        raise ToolError("rknn: hybrid_cosine: expected hybrid=yes with it, found it alone")
+        raise ToolError("rknn: hybrid_cosine: expected also hybrid=yes, found hybrid_cosine alone")
     return RknnSettings(
         target=chip, config=config, hybrid=hybrid, analyse=options.get("accuracy_analysis") == "yes"
     )

@@ -47,7 +47,7 @@ class TensorRtCompiler:
         tried = f", tried with {_built(order)}" if build == "yes" else ""
         return Made(
             tool=f"onnxruntime {onnxruntime.__version__}",
-            how=f"portable ONNX, of which each machine builds its own engine{tried}; {how}",
+            how=f"portable ONNX, from which each machine builds its own engine{tried}; {how}",
         )
 
 

@@ -104,8 +104,8 @@ def record(
     _require_open(release, file)
     if stage != release.stage:
         raise ToolError(
-            f"{file}: expected evidence of the current stage, {release.stage}, found "
-            f"some of {stage}"
+            f"{file}: expected evidence of the current stage, {release.stage}, found evidence of "
+            f"{stage}"
         )
     robots: Judged = {}
     sources = release.sources(stage)
@@ -147,8 +147,8 @@ def _refuse_replayed(
         of = sources.get(name, ())
         if sha256 in of[:-1] and sha256 != of[-1]:
             raise ToolError(
-                f"{report}: expected a report of {name} that is new, found one that was recorded "
-                "before its newest one"
+                f"{report}: expected a new report of {name}, found one that was already recorded "
+                "before the newest"
             )
 
 
@@ -212,8 +212,8 @@ def promote(file: Path, by: str) -> Release:
         missing.append("--by: a person who approves")
     if missing:
         raise VerdictError(
-            f"{file}: {release.name} {release.version} stays in {release.stage}; expected what "
-            "promotion needs, found missing:\n" + "\n".join(f"  {one}" for one in missing)
+            f"{file}: {release.name} {release.version} stays in {release.stage}; these problems "
+            "block promotion:\n" + "\n".join(f"  {one}" for one in missing)
         )
     return add_event(file, "promoted", later[0], by, seen=release)
 

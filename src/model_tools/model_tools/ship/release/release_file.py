@@ -164,7 +164,7 @@ class Release:
 
     @property
     def unaccepted(self) -> tuple[ContractDifference, ...]:
-        """Differences of its contract from the baseline's that no person has accepted."""
+        """Differences between its contract and the baseline's that no person has accepted."""
         found = [ContractDifference(**dataclasses.asdict(one)) for one in self.differences]
         return not_accepted(found, self.accepted_differences)
 
@@ -223,7 +223,9 @@ def _parsed(content: bytes, file: Path) -> Release:
 def write_new_release(release: Release, file: Path) -> None:
     """Write the file of a release."""
     if file.exists():
-        raise ToolError(f"{file}: expected nothing there yet, found a file; name another --output")
+        raise ToolError(
+            f"{file}: expected a path that does not exist yet, found a file; name another --output"
+        )
     _write(release, file)
 
 

@@ -8,8 +8,8 @@ import re
 
 INSTALL = (
     "install the runtime of the board's own system: `hobot-dnn` (apt) on RDK S100 and S600, "
-    "`hobot-spdev` (apt) on RDK X5 from system 3.5.0 on, `hobot-dnn-rdkx5` (pip) on an X5 "
-    "before that, whose image brings hobot_dnn"
+    "`hobot-spdev` (apt) on RDK X5 from system 3.5.0 on, `hobot-dnn-rdkx5` (pip) on an RDK X5 "
+    "with an older system, whose image contains hobot_dnn"
 )
 MARCHES = "RDK X5: bayes-e, RDK Ultra: bayes, S100: nash-e, S100P: nash-m, S600: nash-p"
 _NO_MEMORY = "the memory of the BPU is used up: close other models and programs that use it"
@@ -27,8 +27,8 @@ _MEANINGS = (
     ),
     (
         r"libpython3[.0-9]*\S*: cannot open shared object",
-        "this package is for RDK X5 with the Python that the library's name says; "
-        "run with that one",
+        "this package, for RDK X5, needs the Python version that the library's name states; run "
+        "with that version",
     ),
     (
         r"cannot open shared object file|invalid ELF header|wrong ELF class",
@@ -56,7 +56,8 @@ _MEANINGS = (
     (r"MallocCached|[Mm]emory allocation failed|[Ff]ailed to allocate|out of memory", _NO_MEMORY),
     (
         r"hbUCPSubmitTask failed|Invalid BPU core",
-        "this board may have fewer cores; set option core to one of them (RDK X5: 0), or to none",
+        "this board may have fewer cores; set option core to a core of this board (RDK X5: 0), "
+        "or leave the option out",
     ),
     (
         r"hbUCPWaitTaskDone failed|hbDNNWaitTaskDone failed",

@@ -363,5 +363,5 @@ class RemoteBackend(BackendBase):
         if not is_encrypted and self._given.get(option) and not is_loopback(host):
             raise BackendError(
                 f"{self.name}: {option}: expected TLS to {host}, since others could read the "
-                "secret on its way, found none"
+                "secret in transit, found none"
             )

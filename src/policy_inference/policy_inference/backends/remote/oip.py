@@ -305,7 +305,7 @@ class _OipConnection(ServerConnection):
         if answer.id != number:
             raise LostError(
                 f"expected the answer to request {number}, found one to {answer.id or 'none'!r}: "
-                "the server gives answers to requests that they do not belong to"
+                "the server mixes up the answers to its requests"
             )
         for what, expected, found in (
             ("model", self._served.model, answer.model_name),

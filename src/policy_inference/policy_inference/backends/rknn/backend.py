@@ -188,9 +188,8 @@ class RknnBackend(BackendBase):
         if list(map(_kind, found)) != self._kinds:
             listed = ", ".join(f"{array.dtype}{list(array.shape)}" for array in found)
             raise BackendError(
-                f"{self._file}: expected outputs of the sizes in the file in "
-                f"float32, found {listed}; update librknnrt.so and "
-                "rknn-toolkit-lite2 to one version"
+                f"{self._file}: expected float32 outputs with the sizes in the file, found "
+                f"{listed}; update librknnrt.so and rknn-toolkit-lite2 to one version"
             )
 
     def _run(self) -> None:

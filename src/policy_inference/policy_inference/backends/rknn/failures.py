@@ -77,8 +77,8 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     (
         r"failed to submit|TIMEOUT",
         "an NPU that does not answer",
-        "run fewer models (or LLMs) at once or on cores of their own, "
-        "and update the kernel's rknpu driver",
+        "run fewer models (or LLMs) at once, or run them on separate cores, and update the "
+        "kernel's rknpu driver",
     ),
     (r"DEVICE_UNAVAILABLE", "an NPU that is not available", "check `dmesg | grep -i rknpu`"),
     (r"CTX_INVALID", "a context that is gone", "open the model again"),

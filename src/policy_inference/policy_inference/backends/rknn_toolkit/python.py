@@ -27,12 +27,11 @@ def toolkit_python() -> str:
             f"correct {VARIABLE}"
             if named
             else (
-                "`make setup-rknn` in the checkout makes one, or set "
+                "run `make setup-rknn` in the checkout, or set "
                 f"{VARIABLE} to the Python of an environment with rknn-toolkit2"
             )
         )
         raise BackendError(
-            f"{python}: expected the Python that has RKNN Toolkit2, found nothing "
-            f"that runs; {remedy}"
+            f"{python}: expected a Python with RKNN Toolkit2, found no Python that starts; {remedy}"
         )
     return str(python)

@@ -97,8 +97,8 @@ class TensorRtBackend(BackendBase):
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise self._failure(
-                "create_execution_context gave none: memory is full; end other "
-                "programs, or set a smaller workspace_mib"
+                "create_execution_context returned none: memory is full; end other programs, or "
+                "set a smaller workspace_mib"
             )
         uploads, downloads = self._addressed(device)
         self._enqueue, graph = self._with_graph(device, self._enqueuer(uploads, downloads))

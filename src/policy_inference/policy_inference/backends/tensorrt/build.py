@@ -86,7 +86,7 @@ def build_plan(
         plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise BackendError(
-            f"{file}: TensorRT {trt.__version__} builds no {precision} engine from "
+            f"{file}: TensorRT {trt.__version__} cannot build an engine in {precision} from "
             f"it{trt_log.reasons()}"
         )
     return bytes(plan)
@@ -105,7 +105,7 @@ def _other_model(trt: Any, network: Any, precision: str) -> str:
     }
     if trt.DataType.HALF in dtypes:
         return ""
-    return "in float16, since this TensorRT takes precision from it"
+    return "in float16, since this TensorRT takes the precision from the model"
 
 
 def _sizes(file: Path, network: Any, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:

@@ -24,9 +24,9 @@ INSTALL = (
     "`pip install 'cuda-python==13.*'`"
 )
 _REMEDIES = {
-    "cudaErrorInsufficientDriver": "no CUDA driver is there, or one older than this CUDA package; "
-    "install a driver, or the package for the driver's CUDA version "
-    "(JetPack 6: cuda-python 12, JetPack 7: cuda-python 13)",
+    "cudaErrorInsufficientDriver": "there is no CUDA driver, or it is older than this CUDA "
+    "package; install a driver, or the package for the driver's CUDA version (JetPack 6: "
+    "cuda-python 12, JetPack 7: cuda-python 13)",
     "cudaErrorNoDevice": "no GPU is visible; check CUDA_VISIBLE_DEVICES, and in a container that "
     "it runs with the NVIDIA runtime",
     "cudaErrorMemoryAllocation": "memory is full; end other programs (on a Jetson CPU and GPU "

@@ -94,9 +94,9 @@ class TensorRtLog:
             return make(*args, self.logger)
         except TypeError as error:
             raise BackendError(
-                f"tensorrt: the library does not start ({error}), as without a working CUDA "
-                "driver; see whether another CUDA program runs, and in a container that it has "
-                f"the NVIDIA runtime{self.reasons()}"
+                f"tensorrt: the library does not start ({error}), as happens without a working "
+                "CUDA driver; check that another CUDA program runs, and that a container has the "
+                f"NVIDIA runtime{self.reasons()}"
             ) from error
 
 

@@ -125,8 +125,8 @@ def find_plan(
     if not options.build:
         raise BackendError(
             f"{file}: expected an engine for {made.gpu} with TensorRT {made.tensorrt} in "
-            f"{cache.folder}, found none; allow it to be built, which takes from "
-            "seconds to minutes, with the option tensorrt.build=yes"
+            f"{cache.folder}, found none; allow the build, which takes seconds to minutes, with "
+            "the option tensorrt.build=yes"
         )
     with cache.alone(made):
         if found := cache.find(made):

@@ -111,7 +111,9 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
         BackendError: The plan was built for another TensorRT or GPU, or its JSON does not name
             them.
     """
-    rebuild = "compile it again here from the ONNX file, or have the bundle hold that one"
+    rebuild = (
+        "compile it again on this machine from the ONNX file, or put the ONNX file into the bundle"
+    )
     try:
         sidecar = read_sidecar(plan)
     except (OSError, ValueError) as error:
