@@ -267,7 +267,7 @@ class Environment:
             ground, wrong = self._scanned(quat)
             noisy, extras = np.concatenate([noisy, wrong], axis=1), [*extras, ground]
         elif self.robot.sees_velocity:
-            lin_vel = extras[0]
+            lin_vel = rotate_inverse(quat, robots.qvel[:, :3])
             wrong = lin_vel + self._draws.velocity_noise(self.difficulty)
             noisy, extras = np.concatenate([noisy, wrong], axis=1), [*extras, lin_vel]
         return noisy, np.concatenate([exact, *extras], axis=1)

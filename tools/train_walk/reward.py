@@ -93,7 +93,9 @@ def following(task: Task, motion: Motion) -> dict[str, Array]:
         return {"follow_joints": _near_joints(motion)}
     follow_xy, follow_wz = tracking(motion)
     found = {"follow_xy": follow_xy, "follow_wz": follow_wz}
-    return found | ({"advancing": ~_stalled(motion)} if any(task.rewards.stalled) else {})
+    if any(task.rewards.stalled):
+        found["advancing"] = 1.0 - _stalled(motion)
+    return found
 
 
 def _near_joints(motion: Motion) -> Array:
