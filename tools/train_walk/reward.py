@@ -94,7 +94,7 @@ def following(task: Task, motion: Motion) -> dict[str, Array]:
     follow_xy, follow_wz = tracking(motion)
     found = {"follow_xy": follow_xy, "follow_wz": follow_wz}
     if any(task.rewards.stalled):
-        found["advancing"] = 1.0 - _stalled(motion)
+        found["advancing"] = 1.0 - _stalled(motion).astype(np.float64)
     return found
 
 

@@ -49,7 +49,7 @@ def make_scene(robot: TrainedRobot) -> dict[str, Array]:
     points = turn(np.pad(robot.scan.points, ((0, 0), (0, 1))), yaw_rad(quat_xyzw)) + _POSITION
     hits = points.copy()
     for hit in hits:
-        begin, met = hit + [0.0, 0.0, _ABOVE_M], np.zeros(1, np.int32)
+        begin, met = hit + np.array([0.0, 0.0, _ABOVE_M]), np.zeros(1, np.int32)
         way_m = mujoco.mj_ray(model, data, begin, np.array([0, 0, -1.0]), None, 1, -1, met)
         hit[2] = begin[2] - way_m
     values = observe_ground(robot, _POSITION[2:], hits[None, :, 2])[0]
