@@ -43,7 +43,7 @@ BUNDLE = "lite3_stairs"
 STEP_M, STEPS = 0.1, 5
 PLAN: Sequence[tuple[str, float, Velocity]] = (
     ("stand", 2.0, (0.0, 0.0, 0.0)),
-    ("up the stairs and down again", 14.0, (0.4, 0.0, 0.0)),
+    ("up the stairs", 7.0, (0.5, 0.0, 0.0)),
     ("stop", 2.0, (0.0, 0.0, 0.0)),
 )
 FILES = ("plots.png", "stairs.mp4")
