@@ -36,6 +36,7 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import Mode
 from robot_operator.nodes.client import Operator
+from robot_operator.requests import OperatorError
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3, LeggedRobot, load_robot, robot_names
 from robot_sim.metrics import SETTLE_S, WalkMetrics, fallen, measure
@@ -45,7 +46,8 @@ BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk"}
 """The suite's own policies."""
 EMULATED = {"go2_emulator": ("go2", "go2_driver")}
 """Robots behind their driver, real time only: the emulator's robot, and the driver's command."""
-PLAN = (
+Velocity = tuple[float, float, float]
+PLAN: Sequence[tuple[str, float, Velocity]] = (
     ("stand", 2.0, (0.0, 0.0, 0.0)),
     ("forward", 7.0, (0.8, 0.0, 0.0)),
     ("forward in a curve", 5.0, (0.5, 0.0, 0.6)),
@@ -59,6 +61,7 @@ TRACE = "trace.npz"
 LARGEST_TILT_DEG, LARGEST_ERROR_MPS = 25.0, 0.3
 LOWEST_SHARE = 0.575
 """Fraction of the standing robot's height."""
+_STAND_TRIES = 3
 _CONTROL_TRIES = 10
 """Time for the driver's start checks, which need some seconds of states."""
 _LEAD_IN_S = 0.5
@@ -102,7 +105,7 @@ def _perform(given: argparse.Namespace) -> "ReportedTiming":
             operator.wait_for_robot()
             if driver is not None:
                 _take_control(operator)
-            return _operate(operator, given.seconds / PLAN_S)
+            return operate(operator, PLAN, given.seconds / PLAN_S)
 
 
 def _start_robot(nodes: Processes, output: Path, robot: str, *, lockstep: bool) -> str | None:
@@ -139,11 +142,14 @@ def _take_control(operator: Operator) -> None:
     raise SimError(f"take_control: {message}")
 
 
-def _operate(operator: Operator, scale: float) -> "ReportedTiming":
+def operate(
+    operator: Operator, plan: Sequence[tuple[str, float, Velocity]], scale: float = 1.0
+) -> "ReportedTiming":
+    """Make the robot stand up, follow a plan, whose durations are scaled, and lie down."""
     progress.info("stand up")
     operator.record_run(True)
-    operator.stand_up()
-    for name, duration_s, velocity in PLAN:
+    _stand_up(operator)
+    for name, duration_s, velocity in plan:
         progress.info("%s, %.1f s", name, scale * duration_s)
         operator.move(*velocity)
         operator.wait(scale * duration_s)
@@ -160,6 +166,20 @@ def _operate(operator: Operator, scale: float) -> "ReportedTiming":
     operator.let_go()
     operator.wait(2.0)  # wait for it to lie down
     return reported
+
+
+def _stand_up(operator: Operator) -> None:
+    """Stand up and run the policy; a busy machine may have delayed the robot's states at first."""
+    for tries_left in reversed(range(_STAND_TRIES)):
+        try:
+            operator.stand_up()
+        except OperatorError as error:
+            if not tries_left or operator.mode != "DAMP":
+                raise
+            progress.warning("%s; asking again", error)
+            operator.wait(1.0)
+        else:
+            return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,6 @@ from tools.train_walk.layout import ACTION_SIZE, COMMAND, FRAME, Layout
 from tools.train_walk.learning import (
     CALM_KL,
     FIRST_STD,
-    RAISE,
     TICKS,
     WalkEnv,
     imitate,
@@ -149,7 +148,7 @@ def test_a_mirrored_robot_turns_and_leans_to_the_other_side() -> None:
     assert float(mirrored[0, 12]) == pytest.approx(-0.6)  # FR_HipX, outward too
 
 
-@pytest.mark.parametrize(("follows", "raised"), [(0.9, RAISE), (0.1, 0.0)])
+@pytest.mark.parametrize(("follows", "raised"), [(0.9, WALK.difficulty_step), (0.1, 0.0)])
 def test_the_difficulty_rises_only_while_robots_follow(
     follows: float, raised: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,8 +31,6 @@ from tools.train_walk.learning import USUAL_STD, imitate, new_runner, start_from
 from tools.train_walk.reference import make_reference
 
 ROBOTS = 256
-STARTED_DIFFICULTY = 0.5
-"""Initial difficulty of a policy that already walks or moves."""
 _log = logging.getLogger("train_walk")
 
 
@@ -60,7 +58,7 @@ def train(
         imitate(actor.mlp, joint_pos, robot.pose_rad, robot.scale_rad)
     if start is not None or task.motion:
         actor.distribution.log_std_param.data.fill_(math.log(USUAL_STD))
-        environment.difficulty = STARTED_DIFFICULTY
+        environment.difficulty = task.started_difficulty
     runner.learn(runner.cfg["algorithm"]["updates"])
     return runner
 

@@ -71,6 +71,11 @@ class TrainedRobot:
         return parse_contract(file.read_bytes(), file, kind=JointContract)
 
     @property
+    def sees_velocity(self) -> bool:
+        """True if the last term of the contract's observation is the velocity of the base."""
+        return self.contract.observations["obs"].terms[-1].term == "base_lin_vel"
+
+    @property
     def scan_term(self) -> Term | None:
         """The term of the contract's height scan, which is the last of the observation."""
         last = self.contract.observations["obs"].terms[-1]
@@ -139,6 +144,8 @@ class Commands:
     single_axis_share: float
     single_axis_least: float
     deadband: float
+    forward_share: float = 0.0
+    """Commands that go forward and turn a little, of at least `single_axis_least` of the range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +178,7 @@ class Noise:
     gravity: float
     joint_pos_rad: float
     joint_vel_radps: float
+    lin_vel_mps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +273,10 @@ class Task:
     handed_over: HandedOver
     disturbances: Disturbances
     rewards: RewardWeights
+    started_difficulty: float = 0.5
+    """Initial difficulty of a policy that already walks or moves."""
+    difficulty_step: float = 0.0012
+    """Rise of the difficulty after an update in which the robots followed."""
     motion: tuple[KeyPose, ...] = ()
     """The motion that robots track; empty: they walk as commanded."""
 

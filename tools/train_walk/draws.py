@@ -83,6 +83,11 @@ class Draws:
         largest = difficulty * self._reach * self._noise
         return np.asarray(largest * self._random.uniform(-1.0, 1.0, largest.shape))
 
+    def velocity_noise(self, difficulty: float) -> Array:
+        """Draw the error of the base's velocity of every robot [count, 3], m/s."""
+        largest = difficulty * self._hard.noise.lin_vel_mps
+        return largest * self._random.uniform(-1.0, 1.0, (self._count, 3))
+
     @property
     def latest_map(self) -> int:
         """Largest age of a scan, in ticks."""
@@ -120,6 +125,10 @@ class Draws:
             axis * np.sign(command) * np.maximum(np.abs(command), asked.single_axis_least * limit)
         )
         command = np.where((kind < still + asked.single_axis_share)[:, None], single, command)
+        forward = np.abs(command) * [1.0, 0.0, 0.0] + command * [0.0, 0.2, 0.5]
+        forward[:, 0] = np.maximum(forward[:, 0], asked.single_axis_least * limit)
+        ahead = self._random.random(n) < asked.forward_share
+        command = np.where(ahead[:, None], forward, command)
         command[(kind < still) | (np.abs(command).max(axis=1) < asked.deadband)] = 0.0
         return command
 

@@ -28,6 +28,8 @@ from tools.train_walk.reference import make_reference
 from tools.train_walk.reward import Motion, following, mean_square_torque, reward_terms
 
 TOUCH_N = 1.0
+AHEAD_S = (0.15, 0.3)
+"""A swinging foot clears the ground as far ahead as the base goes in these times."""
 RANDOMISE_TICKS = 1200
 """Steps from one draw of all dynamics to the next."""
 
@@ -89,7 +91,7 @@ class Environment:
         }
         self._rough = np.arange(count - sum(rough.values()), count)
         self._robots = Robots(robot, count, rough=rough, threads=threads)
-        points = len(self.layout.scan)
+        points = 0 if robot.scan is None else len(robot.scan.points)
         self._shift, self._late = self._draws.map_errors(count, 0.0)
         # the latest scans, newest first: NaN if there was none yet
         self._scans: Array = np.full((1 + self._draws.latest_map, count, points), np.nan)
@@ -157,6 +159,8 @@ class Environment:
         expected, frame = self._reference, self._frame()
         feet, foot_vel = robots.foot_pos_world, robots.foot_vel_world
         ground = robots.ground_m(feet[..., :2])
+        going = turn(self._command * [1.0, 1.0, 0.0], yaw_rad(quat))[:, None, :2]
+        ahead = [robots.ground_m(feet[..., :2] + going * time_s) for time_s in AHEAD_S]
         touch = np.asarray((robots.foot_force_n > TOUCH_N).any(axis=1))
         landed, air_s = touch & ~self._touch, self._air_s
         self._air_s, self._touch = np.where(touch, 0.0, air_s + POLICY_DT_S), touch
@@ -187,7 +191,7 @@ class Environment:
             touch=touch,
             landed=landed,
             air_s=np.where(landed, air_s, self._air_s),
-            foot_height_m=feet[..., 2] - ground,
+            foot_height_m=feet[..., 2] - np.max([ground, *ahead], axis=0),
             foot_speed=np.linalg.norm(foot_vel[..., :2], axis=2),
         )
 
@@ -258,10 +262,14 @@ class Environment:
             self._delay[:, None] / DECIMATION,
         ]
         noisy = exact + self._draws.noise(self.difficulty)
+        # last for both, so that a policy without it can be the start of the training
         if self.robot.scan is not None:
-            # last for both, so that a policy without it can be the start of the training
             ground, wrong = self._scanned(quat)
             noisy, extras = np.concatenate([noisy, wrong], axis=1), [*extras, ground]
+        elif self.robot.sees_velocity:
+            lin_vel = rotate_inverse(quat, robots.qvel[:, :3])
+            wrong = lin_vel + self._draws.velocity_noise(self.difficulty)
+            noisy, extras = np.concatenate([noisy, wrong], axis=1), [*extras, lin_vel]
         return noisy, np.concatenate([exact, *extras], axis=1)
 
     def _scanned(self, quat_xyzw: Array) -> tuple[Array, Array]:

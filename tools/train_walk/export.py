@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -21,10 +22,11 @@ from model_tools.make.checkpoints.load import read_checkpoint
 from model_tools.make.checkpoints.network_config import ExportConfig
 from model_tools.make.complete import Completion
 from model_tools.make.complete import make_bundle as make_whole
-from model_tools.make.unrecorded import simulated_walks
+from model_tools.make.unrecorded import Walk, simulated_walks
 from model_tools.simulation.robot import SimulatedRobot
 from policy_core.bundle.bundle import CONTRACT_FILE, JointBundle, file_entry
 from policy_core.bundle.verified import sha256_file
+from robot_sim.ground import Ground
 from tools.train_walk.definition import BUNDLES, Task, TrainedRobot
 from tools.train_walk.layout import ACTION_SIZE, COMMAND, Layout
 from tools.train_walk.learning import HIDDEN
@@ -35,6 +37,13 @@ CLIP_FILE = "motion.npz"
 """Files of a finished training."""
 _NEW = {"version": "0.0.0", "description": "Trained, and not accepted yet."}
 OPSET = 17
+CLIMB = Walk(
+    schedule=[(5.0, (0.5, 0.0, 0.0))],
+    duration_s=12.0,
+    latency_ns=10_000_000,
+    ground=Ground(terrain="stairs", step_m=0.1),
+)
+"""Measured as well for a policy with a height scan."""
 LICENCE = "Apache-2.0"
 
 
@@ -95,6 +104,12 @@ def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> J
             clip = contract / CLIP_FILE
             write_arrays(clip, make_reference(robot, task).arrays(robot))
             text = set_section(text, "motion.clip", file_entry(clip, contract))
+        for _, term in robot.contract.scenes.values():
+            if term.scene is not None:
+                shutil.copy(BUNDLES / robot.bundle / term.scene.file, contract)
         (contract / CONTRACT_FILE).write_text(text, encoding="utf-8")
-        walks = functools.partial(simulated_walks, robot=SimulatedRobot(figures=robot.figures))
+        climb = None if robot.scan is None else CLIMB
+        walks = functools.partial(
+            simulated_walks, robot=SimulatedRobot(figures=robot.figures), climb=climb
+        )
         return make_whole(contract, model, run / BUNDLE_FOLDER, Completion(measure=walks))

@@ -29,12 +29,15 @@ class Layout:
     Attributes:
         mirrored: Index of each value of that part for the mirrored robot.
         signs: Its factor for the mirrored robot.
-        scan: Index of each point of a height scan for the mirrored robot; the last inputs.
+        seen: Index of each last input for the mirrored robot: points of a height scan, or the
+            velocity of the base.
+        seen_signs: Its factor for the mirrored robot.
     """
 
     mirrored: tuple[int, ...]
     signs: tuple[float, ...]
-    scan: tuple[int, ...] = ()
+    seen: tuple[int, ...] = ()
+    seen_signs: tuple[float, ...] = ()
 
     @property
     def goal_size(self) -> int:
@@ -44,11 +47,11 @@ class Layout:
     @property
     def obs_size(self) -> int:
         """Number of inputs of the policy."""
-        return self.own_size + len(self.scan)
+        return self.own_size + len(self.seen)
 
     @property
     def own_size(self) -> int:
-        """Number of inputs without the scan."""
+        """Number of inputs without the last ones."""
         return 6 + self.goal_size + 3 * ACTION_SIZE
 
     @property
@@ -66,8 +69,8 @@ class Layout:
         ):
             places += [len(signs) + place for place in mirrored]
             signs += own
-        places += [len(signs) + place for place in self.scan]
-        return places, signs + [1.0] * len(self.scan)
+        places += [len(signs) + place for place in self.seen]
+        return places, [*signs, *self.seen_signs]
 
 
 COMMAND = Layout(mirrored=(0, 1, 2), signs=(1.0, -1.0, -1.0))
@@ -81,11 +84,14 @@ FRAME = Layout(
 def make_layout(robot: TrainedRobot, task: Task) -> Layout:
     """Return the layout of a task's policy."""
     layout = FRAME if task.motion else COMMAND
+    if robot.sees_velocity:
+        return replace(layout, seen=(0, 1, 2), seen_signs=(1.0, -1.0, 1.0))
     if robot.scan is None:
         return layout
     points = robot.scan.points
     apart = np.linalg.norm(points[:, None] - points * [1.0, -1.0], axis=2)
-    return replace(layout, scan=tuple(apart.argmin(axis=1).tolist()))
+    mirrored = tuple(apart.argmin(axis=1).tolist())
+    return replace(layout, seen=mirrored, seen_signs=(1.0,) * len(mirrored))
 
 
 def observe_ground(robot: TrainedRobot, base_z: Array, ground_z: Array) -> Array:

@@ -18,7 +18,7 @@ from robot_sim.drives import write_pd_law
 from robot_sim.figures import Array
 from robot_sim.ground import LEVEL, TERRAINS, Ground, Terrain, add_ground
 from robot_sim.model import build_spec
-from tools.train_walk.definition import LEGS, TrainedRobot
+from tools.train_walk.definition import LEG_JOINTS, LEGS, TrainedRobot
 
 PHYSICS_DT_S, DECIMATION = 0.004, 5
 POLICY_DT_S = PHYSICS_DT_S * DECIMATION
@@ -64,15 +64,20 @@ class Dynamics:
 def training_model(robot: TrainedRobot, ground: Ground = LEVEL) -> Model:
     """Compile robot_sim's robot for training: coarser steps, no visuals, feet observed.
 
-    Only feet and base collide with the ground: a robot on its knees counts as fallen anyway.
+    Only feet and base collide with the ground: a robot on its knees counts as fallen anyway. On
+    stairs, shanks collide too.
     """
     spec = build_spec(robot.body, friction=NOMINAL_FRICTION, timestep_s=PHYSICS_DT_S)
     # takes half the time of elliptic cones, which the acceptance uses
     spec.option.cone, spec.option.impratio = mujoco.mjtCone.mjCONE_PYRAMIDAL, 1.0
-    touching, hulls = {"floor", *robot.body.foot_names}, f"{robot.body.base.name}_hull"
+    touching, hulls = {"floor", *robot.body.foot_names}, [robot.body.base.name]
+    if ground.terrain == "stairs":
+        hulls += [body.name for body in robot.body.bodies[LEG_JOINTS::LEG_JOINTS]]
     for geom in list(spec.geoms):
         geom.material = ""
-        if geom.name not in touching and not geom.name.startswith(hulls):
+        if geom.name not in touching and not geom.name.startswith(
+            tuple(f"{name}_hull" for name in hulls)
+        ):
             spec.delete(geom)
     for item in [*spec.materials, *spec.textures, *spec.lights]:
         spec.delete(item)

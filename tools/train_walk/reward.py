@@ -43,7 +43,7 @@ class Motion:
         touch: Whether each foot touched the ground [robots, 4].
         landed: Whether it has just landed after a swing [robots, 4].
         air_s: Time in the air; for `landed` feet, before landing [robots, 4].
-        foot_height_m: Feet over the ground below them [robots, 4].
+        foot_height_m: Feet over the highest ground below them and just ahead of them [robots, 4].
         foot_speed: Horizontal speed of the feet [robots, 4], m/s.
     """
 
@@ -92,7 +92,10 @@ def following(task: Task, motion: Motion) -> dict[str, Array]:
     if task.motion:
         return {"follow_joints": _near_joints(motion)}
     follow_xy, follow_wz = tracking(motion)
-    return {"follow_xy": follow_xy, "follow_wz": follow_wz}
+    found = {"follow_xy": follow_xy, "follow_wz": follow_wz}
+    if any(task.rewards.stalled):
+        found["advancing"] = 1.0 - _stalled(motion).astype(np.float64)
+    return found
 
 
 def _near_joints(motion: Motion) -> Array:
@@ -134,10 +137,8 @@ def _following(motion: Motion) -> dict[str, Array]:
     follow_xy, follow_wz = tracking(motion)
     drift = motion.drift**2
     aim = _accuracy(drift[:, :2].sum(axis=1)) + _accuracy(drift[:, 2])
-    asked = np.linalg.norm(motion.command[:, :2], axis=1)
-    along = (motion.velocity[:, :2] * motion.command[:, :2]).sum(axis=1)
     return {
-        "stalled": (asked > _SLOWEST_MPS) & (along < _STALLED_SHARE * asked**2),
+        "stalled": _stalled(motion),
         "track_xy": follow_xy,
         "track_wz": follow_wz,
         "drift": aim - 2.0,
@@ -146,6 +147,12 @@ def _following(motion: Motion) -> dict[str, Array]:
         "tilt": ((motion.floor_normal_xy - motion.expected_normal_xy) ** 2).sum(axis=1),
         "height": (motion.height_m - motion.expected_height_m) ** 2,
     }
+
+
+def _stalled(motion: Motion) -> Bools:
+    asked = np.linalg.norm(motion.command[:, :2], axis=1)
+    along = (motion.velocity[:, :2] * motion.command[:, :2]).sum(axis=1)
+    return np.asarray((asked > _SLOWEST_MPS) & (along < _STALLED_SHARE * asked**2))
 
 
 def _accuracy(squared: Array) -> Array:
@@ -179,7 +186,10 @@ def _gait(robot: TrainedRobot, task: Task, motion: Motion, moving: Array) -> dic
     touch = motion.touch
     pairs = (touch[:, :2] == touch[:, [3, 2]]).all(axis=1) & (touch[:, 0] != touch[:, 1])
     hips = _from_pose(motion)[:, 0::LEG_JOINTS]
-    clearance = (motion.foot_height_m - robot.swing_height_m) ** 2 * motion.foot_speed
+    # a foot that a step has stopped is too low as well
+    asked = np.linalg.norm(motion.command[:, :2], axis=1)[:, None]
+    speed = np.where(touch, motion.foot_speed, np.maximum(motion.foot_speed, asked))
+    clearance = (motion.foot_height_m - robot.swing_height_m) ** 2 * speed
     hanging = (motion.air_s > task.longest_swing_s) & ~touch
     return {
         "air_time": moving * (motion.landed * (np.minimum(motion.air_s, 0.3) - 0.1)).sum(axis=1),

@@ -101,12 +101,14 @@ def _reserved(name: str) -> int:
         ) from None
     try:
         if not os.isatty(port):
-            raise DriverError(f"port: expected a serial port at {name}, found another file")
+            raise DriverError(
+                f"port: expected a serial port at {name}, found a different kind of file"
+            )
         fcntl.flock(port, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(port)
         raise DriverError(
-            f"port: expected {name} to be free, found another driver that uses it; stop that driver"
+            f"port: expected {name} to be free, found it in use by another driver; stop that driver"
         ) from None
     except DriverError:
         os.close(port)

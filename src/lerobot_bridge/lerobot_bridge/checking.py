@@ -38,7 +38,7 @@ class InputCheck:
         rate_hz: Messages per second.
         age_mean_s, age_max_s: Age of the newest message in the frames.
         left_out: Number of frames that are left out because its message is missing.
-        longest_gap_s: Longest time without a message among them.
+        longest_gap_s: Longest time without a message, among these frames.
         clock_offset_s: Smallest delay between the stamp of a message and its time in the log.
     """
 
@@ -55,7 +55,7 @@ class InputCheck:
 
 @dataclass(slots=True, kw_only=True)
 class EpisodeCheck:
-    """The result of a check of an episode.
+    """The result of an episode's check.
 
     Attributes:
         name: Name of the episode.
@@ -85,9 +85,9 @@ def check_episode(
     """Read an episode as a conversion does.
 
     Args:
-        mapping: Defines what is read.
+        mapping: Mapping that defines what is read.
         episode: The episode.
-        topics: Topics of the recording by those of the mapping, where they have other names.
+        topics: The recording's topics by the mapping's, where the names differ.
         split: Whether an episode with gaps becomes several.
         pixels: Whether images are decoded; otherwise only their messages are examined.
     """

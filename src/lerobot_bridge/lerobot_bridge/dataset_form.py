@@ -11,8 +11,9 @@ from typing import Any
 from lerobot_bridge.mapping import IMAGES, RobotMapping
 
 SUCCESS, INTERVENTION = "next.success", "intervention"
-"""Features of episodes that were judged. SUCCESS is true in the last frame of a successful episode,
-INTERVENTION in each frame in which a person drove instead of the policy."""
+"""Features of judged episodes. SUCCESS is true in the last frame of a successful episode,
+INTERVENTION in each frame in which a person drove instead of the policy.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +22,8 @@ class DatasetForm:
 
     Attributes:
         codec: Codec of the videos; None: each image is a PNG in the rows.
-        judged: Those of SUCCESS and INTERVENTION that the dataset has.
-        encoder_threads: Threads for each video; None: the codec decides.
+        judged: Which of SUCCESS and INTERVENTION the dataset has.
+        encoder_threads: Threads for each video; None if the codec decides.
     """
 
     codec: str | None = "h264"
@@ -33,11 +34,11 @@ class DatasetForm:
 def dataset_features(
     mapping: RobotMapping, *, videos: bool = True, judged: Collection[str] = ()
 ) -> dict[str, dict[str, Any]]:
-    """Return the features for `LeRobotDataset.create`, without those that LeRobot itself adds.
+    """Return the features for `LeRobotDataset.create`, without those that LeRobot adds itself.
 
     Args:
-        mapping: Defines the features.
-        videos: Whether images become videos, or a file each.
+        mapping: Mapping that defines the features.
+        videos: Whether images become videos; otherwise, one file each.
         judged: SUCCESS, INTERVENTION, both or neither.
     """
     vectors = {

@@ -48,12 +48,12 @@ class Episode:
         span: Its log times; None: the whole recording.
         task: The task of the robot.
         tags: Words to search for.
-        success: Whether the task was fulfilled; None: not judged.
+        success: Whether the task was fulfilled; None if not judged.
         interventions: Time spans in which a person drove instead of the policy; None: no policy
             ran, or interventions were not recorded.
         number: Number of the episode within its recording, from 0.
         problem: Why it cannot be read; empty if it can.
-        problems: Reasons of the recorder to keep it out of datasets.
+        problems: The recorder's reasons to keep it out of datasets.
     """
 
     bag: Path
@@ -73,7 +73,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetFrame:
-    """A frame of a dataset: values and images of one moment.
+    """A dataset frame: values and images from one moment.
 
     Attributes:
         time_ns: Its time, by the stamps of the recording.

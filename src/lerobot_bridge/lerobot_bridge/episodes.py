@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the episodes of recordings: one for each, those between marks, or parts of equal length."""
+"""Finds the episodes in recordings: one for each, those between marks, or parts of equal length."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def marked_episodes(bag: Bag, whole: Episode) -> FoundEpisodes:
 
     Args:
         bag: The recording.
-        whole: Values of each episode that its marks do not set.
+        whole: Values for each episode that its marks do not set.
     """
     full = find_topics(bag, {MARKS: (MARK,)}, {})[MARKS]
     marks = list(bag.messages(full))

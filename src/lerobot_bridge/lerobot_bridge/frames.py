@@ -27,9 +27,11 @@ from policy_core.interfaces import Times
 from policy_core.observation.pairing import Arrival, ObservationAssembler, observations
 
 FEWEST = 2
-"""Smallest number of frames of an episode: video statistics of LeRobot need two."""
+"""Smallest number of frames in an episode: LeRobot's video statistics need two."""
 MOST_CLOSED_UP, FEW = 0.05, 5
-"""Largest share and number of frames that may be closed up, since they speed up the motion."""
+"""Largest share and number of frames that may be closed up, since closing up speeds up the
+motion.
+"""
 
 
 class EpisodeFrames:
@@ -60,7 +62,7 @@ class EpisodeFrames:
         Args:
             mapping: Defines the content of a frame.
             episode: The episode to read.
-            topics: Topics of the recording by those of the mapping, where they have other names.
+            topics: The recording's topics by the mapping's, where the names differ.
         """
         self.episode, self._mapping = episode, mapping
         if episode.problem:

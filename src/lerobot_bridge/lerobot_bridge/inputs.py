@@ -46,9 +46,9 @@ def find_inputs(mapping: RobotMapping, bag: Bag, topics: Mapping[str, str]) -> l
     Relative topics may be in any namespace, but all in the same one.
 
     Args:
-        mapping: Defines the sources and cameras.
+        mapping: Mapping that defines the sources and cameras.
         bag: The recording.
-        topics: Topics of the recording by those of the mapping, where they have other names.
+        topics: The recording's topics by the mapping's, where the names differ.
     """
     wanted = dict(_wanted(mapping))
     types: dict[str, tuple[str, ...]] = {}

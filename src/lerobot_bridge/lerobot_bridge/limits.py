@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of actions: of positions, of fields, and of the distance to the measured position."""
+"""Limits on actions: on positions, on fields, and on the distance from the measured position."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Sent(NamedTuple):
 
 
 class ActionLimits:
-    """The limits of the commands of a mapping: positions of joints, and fields.
+    """The limits on a mapping's commands: joint positions, and fields.
 
     Attributes:
-        names: Names of the values of an action, in the order of the feature `action` if it exists.
+        names: Names of the values of an action, in the order of the `action` feature if it exists.
     """
 
     def __init__(self, mapping: RobotMapping) -> None:

@@ -23,9 +23,9 @@ ARRAYS = ("std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float32MultiArray")
 TWISTS = ("geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped")
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 NAMED = (JOINT_STATE, JOINT_COMMAND, TRAJECTORY)
-"""Types of messages that name the joints of their values."""
+"""Message types that name the joints of their values."""
 SENT = (*NAMED, *ARRAYS, *TWISTS)
-"""Types of messages that can be sent as commands."""
+"""Message types that can be sent as commands."""
 SUFFIXES = {"position": "pos", "velocity": "vel", "effort": "eff"}
 """Suffixes of LeRobot's value names, by quantity: shoulder_pan.pos."""
 
@@ -38,7 +38,7 @@ _STEP = re.compile(r"([a-z0-9_]+)(?:\[(\d+)\])?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joint(JointUnit):
-    """A joint: the interpretation of LeRobot's values of it, and its limits.
+    """A joint: how to interpret LeRobot's values for it, and its limits.
 
     Positions convert as `JointUnit` defines; velocities in radians and degrees by sign and factor;
     efforts are N·m on both sides.
@@ -83,8 +83,8 @@ class Channel:
 class Source(Channel):
     """A topic with values, and the rule by which its messages count.
 
-    There is a frame if the newest message before it counts: with `hold` at any age; with `as_of` up
-    to the tolerance; with `drop` if it arrived within the last period. `pairing` selects the
+    There is a frame if the newest message before it counts: with `hold`, at any age; with `as_of`,
+    up to the tolerance; with `drop`, if it arrived within the last period. `pairing` selects the
     message of the frame; for a source with `hold` it is the newest.
     """
 
@@ -183,7 +183,7 @@ class RobotMapping:
         return tuple(f"{joint}.{SUFFIXES[quantity]}" for joint in self.select_joints(channel))
 
     def select_joints(self, channel: Channel) -> tuple[str, ...]:
-        """Return LeRobot's names of a channel's joints; none where it has fields."""
+        """Return LeRobot's names for a channel's joints; none if it has fields."""
         if channel.fields is not None:
             return ()
         return tuple(self.joints) if channel.joints is None else channel.joints

@@ -69,7 +69,7 @@ def mapping_schema() -> dict[str, Any]:
 
 
 def parse_mapping(content: object, path: object) -> RobotMapping:
-    """Validate the content of a file, as `load_mapping` does."""
+    """Validate a file's content, like `load_mapping`."""
     reader = Reader(str(path))
     mapping = reader.section(RobotMapping, content)
     if mapping is not None:

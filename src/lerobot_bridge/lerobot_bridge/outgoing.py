@@ -42,7 +42,7 @@ class Outgoing:
 
     Attributes:
         topic, type: Topic and type of the messages.
-        names: Names of the values, one channel after the other.
+        names: Names of the values, one channel after another.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Outgoing:
         """Return a message.
 
         Args:
-            values: [names], in LeRobot's units.
+            values: Values [names], in LeRobot's units.
             stamp_ns: Time for its stamp, if it has one.
         """
         if not np.isfinite(values).all():

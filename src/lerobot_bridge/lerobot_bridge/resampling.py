@@ -25,9 +25,9 @@ class LeftOut:
     """Frames that are left out because an input has no message that counts.
 
     Attributes:
-        name: Of the input.
+        name: Name of the input.
         frames: Number of frames.
-        longest_s: The longest time without a message among them.
+        longest_s: The longest time without a message, among these frames.
         at_ns: Start of that time.
     """
 
@@ -44,7 +44,7 @@ class Resampled:
     Attributes:
         ticks_ns: [ticks] times, one period apart.
         kept: [ticks] whether each input has a message that counts at that time.
-        left_out: For each input that misses some.
+        left_out: For each input that lacks some messages.
         apart: Number of frames whose images are too far apart in time.
     """
 
@@ -62,7 +62,7 @@ class Resampled:
 
 
 def slack_ns(period_ns: int) -> int:
-    """Return how long after the time of a frame messages still belong to it.
+    """Return how long after a frame's time messages still belong to the frame.
 
     Frames begin with a message, often one of the slowest camera: without slack its next messages,
     slightly early or late, would appear in their own frame or twice in others, by chance.
@@ -83,8 +83,8 @@ def resample(
     Args:
         times_ns: By input, the increasing times of its messages, at least one.
         limits_ns: By input, the age up to which its newest message counts.
-        period_ns: Of the frames.
-        pairing: Defines which images belong together.
+        period_ns: Time between two frames.
+        pairing: Rule that defines which images belong together.
         cameras: Inputs with images.
         begin_ns: No frame is earlier.
     """

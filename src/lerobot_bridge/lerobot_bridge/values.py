@@ -35,7 +35,9 @@ _MARGIN, _IMPOSSIBLE = 1.1, 3.0
 """Multiples of half a joint's range: largest normal position, and smallest impossible one."""
 
 STILL = 1e-3
-"""Largest range, in LeRobot's units, that is no motion; a servo's step is 0.09 degrees."""
+"""Largest range, in LeRobot's units, that does not count as motion; a servo's step is 0.09
+degrees.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class Outside:
 
 
 class Ranges:
-    """Compares positions of a source with the ranges of its joints, if the mapping has them."""
+    """Compares a source's positions with its joints' ranges, if the mapping has them."""
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
         """Use the limits of positions, or otherwise the ends of the joints' ranges."""
@@ -149,7 +151,7 @@ class SourceReader:
 
 
 def read_image(camera: CameraSource, message: Any) -> U8:
-    """Return the image of a camera, in the size of the mapping.
+    """Return a camera's image, in the mapping's size.
 
     Args:
         camera: Its definition in the mapping.
@@ -188,7 +190,7 @@ class ToLeRobot:
         return (values - self._zero) * self._scale
 
     def to_ros(self, values: F64) -> F64:
-        """Return values [..., values of the channel] in ROS's units."""
+        """Return values [..., values of the channel] in ROS units."""
         return values / self._scale + self._zero
 
 

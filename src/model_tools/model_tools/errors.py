@@ -29,7 +29,7 @@ def first_line(error: BaseException) -> str:
 
 
 def listed(entries: Iterable[object], most: int, separator: str = ", ") -> str:
-    """Return the first entries in one line, and the number of the others."""
+    """Return the first entries in one line, and the number of further ones."""
     texts = list(map(str, entries))
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return separator.join(texts[:most]) + more

@@ -125,7 +125,7 @@ std::vector<std::uint8_t> content_of(const Part& plan, const std::string& file) 
   const auto found = policy_core::crc32(content.data(), content.size());
   if (expected == static_cast<std::int64_t>(found)) return content;
   throw PlanError(file + ": expected the model of the plan (CRC " + std::to_string(expected) +
-                  "), found another one (CRC " + std::to_string(found) + ")" + kRemedy);
+                  "), found a different model (CRC " + std::to_string(found) + ")" + kRemedy);
 }
 
 }  // namespace

@@ -52,7 +52,7 @@ class Stateful:
         return {name.lstrip("_"): _planned(getattr(self, name)) for name in self.PLAN}
 
     def restore(self, saved: Tree) -> None:
-        """Restore a state that a part of the same contract has saved.
+        """Restore a state saved by a part with the same contract.
 
         Raises:
             KeyError, TypeError, ValueError: The state belongs to a part with another structure.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_LINES = 200
-"""Most lines in the message of a `BundleError`."""
+"""Most lines in a `BundleError` message."""
 _LONGEST = 600
 """Longest part of a problem, in characters: a malicious file can have names of a million."""
 
@@ -17,8 +17,8 @@ class PolicyError(Exception):
     """Base of every error with a cause outside this code: a file, a device, a robot."""
 
     exit_status = 4
-    """Exit status of a command that ends with this error. Others: 0 done, 1 a verdict, 2 wrong
-    arguments.
+    """Exit status of a command that ends with this error. Other statuses: 0 for done, 1 for a
+    verdict, 2 for wrong arguments.
     """
 
 
@@ -81,7 +81,7 @@ def printable(text: str) -> str:
 def shown(text: str) -> str:
     """Return untrusted text as one line of at most 600 characters.
 
-    As `printable`, but line breaks become escapes too.
+    Like `printable`, but line breaks become escapes too.
     """
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return printable(cut).replace("\n", r"\n")

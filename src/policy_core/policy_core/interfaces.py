@@ -55,7 +55,7 @@ class Backend(Protocol):
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
     details: Mapping[str, str]
-    """Found when opening: runtime version, device, precision."""
+    """Runtime version, device and precision, found when opening."""
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`.
@@ -93,10 +93,10 @@ FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
 class ShadowMode(str, Enum):
     """Memory of a shadow policy; see docs/candidates.md.
 
-    FOLLOWED: the commands that were really sent. The guard's step begins at the active policy's
-    command, and so does a realigned chunk; the last action of a joint policy, also in its history,
-    is the active policy's target in the shadow's own scale. Recurrent state, observed outputs and
-    queued chunks are the shadow's own, since those of another model have no meaning for it.
+    FOLLOWED: the commands that were really sent. The guard's step and a realigned chunk begin at
+    the active policy's command; the last action of a joint policy, also in its history, is the
+    active policy's target in the shadow's own scale. Recurrent state, observed outputs and queued
+    chunks are the shadow's own, since another model's have no meaning for it.
 
     FREE: all memory is its own.
     """
@@ -151,7 +151,7 @@ class JointTargets(Stateful):
 
 
 class Command(Stateful):
-    """Command of a policy in one tick: a value per joint, of its kind, in contract order.
+    """A policy's command in one tick: a value per joint, of its kind, in contract order.
 
     Attributes:
         kinds: Kind of each joint's value.
@@ -231,7 +231,7 @@ class Policy(Protocol):
         """Clear all memory, as for a new run."""
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude a time in which the last targets were held."""
+        """Exclude an interval in which the last targets were held."""
 
     def infer(self) -> bool:
         """Compute the response to the observation; return true if it is finite.
@@ -248,4 +248,4 @@ class Policy(Protocol):
         """Return a copy of all memory."""
 
     def restore(self, saved: Tree) -> None:
-        """Restore what a policy of the same contract has saved."""
+        """Restore what a policy with the same contract has saved."""

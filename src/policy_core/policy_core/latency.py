@@ -14,7 +14,7 @@ from policy_core.interfaces import F64, Mode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Percentiles of a window, each one of its durations, s; zeros if nothing was measured."""
+    """Percentiles of a window, in s; each is one of its durations, or 0 if there are none."""
 
     p50_s: float
     p99_s: float
@@ -66,7 +66,7 @@ _FIRST_WINDOWS = 3
 
 
 class MedianDrift:
-    """Compares medians of windows with those of the first windows.
+    """Compares window medians with those of the first windows.
 
     A window becomes slow when its median is above twice that of the fastest of the first three
     windows, unless it is small; or above `full_s` in any case. It stays slow until the median is
@@ -120,12 +120,12 @@ class TickSlowness:
         """Description of the slowness for the operator; empty if nothing is slow."""
 
     def add(self, durations_s: F64, mode: Mode) -> None:
-        """Add the ticks since the last call, oldest first, [ticks] in s.
+        """Add the durations of the ticks since the last call (in s), oldest first.
 
         Args:
             durations_s: Duration of each tick.
-            mode: Mode at the end of them. A batch is left out if another mode ended in or before
-                it, since the model runs only in RUN.
+            mode: Mode after the last of them. A batch is left out if another mode ended in or
+                before it, since the model runs only in RUN.
         """
         runs = mode is Mode.RUN
         if runs and self._ran:

@@ -33,7 +33,7 @@ _NOT_REFUSED, _REFUSED_IN_WORDS = 0, 10
 
 
 class Reason(NamedTuple):
-    """`Reason` of guard.hpp, which documents its fields; `number` is its `count`."""
+    """`Reason` in guard.hpp, which documents its fields; `number` is its `count`."""
 
     code: int
     text: int = 0
@@ -121,7 +121,7 @@ class Words:
 
         Args:
             tree: The tree; words become numbers.
-            saved: Present saved state of the native core, for its form.
+            saved: The native core's present saved state, which gives the form.
         """
         return {name: self._number(tree[name], before) for name, before in saved.items()}
 

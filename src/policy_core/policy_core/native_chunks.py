@@ -20,7 +20,7 @@ from policy_core.observation.images import Frame
 from policy_core.words import FROZEN_CAMERA
 
 ExchangeEvent = IntEnum("ExchangeEvent", "ASKED AWAITED FORGOTTEN", start=0)
-"""`ChunkExchange::Event` of chunk_exchange.hpp."""
+"""`ChunkExchange::Event` in chunk_exchange.hpp."""
 
 
 class NativeChunks:
@@ -71,7 +71,7 @@ class NativeChunks:
 
         Args:
             saved: The saved state.
-            form: Present saved state of the owner in the native core, for its form.
+            form: The owner's present saved state in the native core, which gives the form.
         """
         if self._owner is not self._policy:
             saved, form = saved["policy"], form["policy"]
@@ -219,7 +219,7 @@ class NativeFrames(FrameBuffer):
 
     @property
     def is_frozen(self) -> bool:
-        """True if that has lasted longer than the contract allows."""
+        """True if its frames have repeated for longer than the contract allows."""
         return bool(self._native.frame_report(*self._place)[-1])
 
     def clear(self) -> None:

@@ -150,7 +150,7 @@ class NativeController(Controller):
         """Connect the parts, as `Controller` does, and open its plan.
 
         Args:
-            body: As for `Controller`, as are the following.
+            body: Same as for `Controller`, as are the following.
             policy: The policy for RUN.
             state: Measured state.
             inputs: Ages, by topic.

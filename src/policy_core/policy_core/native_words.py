@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The texts of one controller, by their numbers in the native core."""
+"""One controller's texts, by their numbers in the native core."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ReasonCode = IntEnum(
     "ARM_WAS_HELD PERSON_TAKES_OVER PERSON_DRIVES PERSON_HANDS_BACK POLICY_DRIVES",
     start=0,
 )
-"""`Reason::Code` of guard.hpp, in its order."""
+"""`Reason::Code` in guard.hpp, in the same order."""
 
 _PLAIN = {
     ReasonCode.STARTED: words.STARTED,
@@ -56,7 +56,7 @@ Texts = dict[str, Any]
 
 
 def native_plan(controller: Any) -> Texts:
-    """Return the plan of a `Controller` with its texts for `Words` of words.hpp."""
+    """Return the plan of a `Controller` with its texts for `Words` in words.hpp."""
     common = {name.lower(): getattr(words, name) for name in _COMMON.split()}
     lists = {
         "why": [*words.WHY],

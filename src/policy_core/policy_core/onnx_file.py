@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that an ONNX file contains all its weights: its hash covers nothing outside of it.
+"""Check that an ONNX file contains all its weights: its hash covers nothing outside it.
 
 Runtimes look for weights in external files wherever the model says, relative to the working
 directory. Protobuf has many encodings of the same message, so a search for bytes cannot find such
@@ -84,7 +84,7 @@ def require_whole(file: Path, model: bytes) -> None:
 
 
 def find_model_problem(file: Path, model: bytes) -> Problem | None:
-    """Return the problem of an incomplete model, see `require_whole`; None if it is complete."""
+    """Return the problem with an incomplete model (see `require_whole`); None if it is complete."""
     try:
         whole = _is_whole(model)
     except (ValueError, IndexError) as error:

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan: all data of a controller that the native core needs, as named arrays in one binary.
+"""The plan: all controller data that the native core needs, as named arrays in one binary.
 
 A plan is made from a controller, whose parts have resolved the contract's names and patterns into
 arrays. Layout, little-endian: the magic, the SHA-256 of the bundle (32 bytes), the number of values
 (uint32); for each value its name (uint32 length, UTF-8), its type (`d` float64, `q` int64, `s`
-text), the number of its elements (uint64) and the elements; then the CRC-32 of all that (uint32).
+text), the number of its elements (uint64) and the elements; then the CRC-32 of everything before it
+(uint32).
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def read_plan(
         sha256: Required hash of the `policy.yaml` (`set.yaml`) [32]; None accepts any.
 
     Raises:
-        BundleError: The file is not a plan, is damaged, or has another version or bundle.
+        BundleError: The file is not a plan, is damaged, or is for a different version or bundle.
     """
 
     def problem(expected: str, found: str) -> BundleError:

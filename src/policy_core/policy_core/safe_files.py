@@ -28,7 +28,7 @@ _LOOK_AGAIN_S = 0.01
 PREFIX = ".policy_inference."
 """Prefix of an incomplete file; the final name may be as long as the file system allows."""
 MOST_MEMBERS = 4096
-"""Most members of an archive of arrays: numpy searches all of them for each one."""
+"""Most members in an archive of arrays: to read one, numpy searches all of them."""
 
 
 def arrays_problem(archive: zipfile.ZipFile) -> str:
@@ -67,7 +67,7 @@ def reading(path: Path) -> IO[bytes]:
     """Open a regular file for reading.
 
     Raises:
-        OSError: As `open_regular`.
+        OSError: Same as `open_regular`.
     """
     return os.fdopen(open_regular(path), "rb")
 
@@ -76,7 +76,7 @@ def read_at_most(path: Path, limit_bytes: int) -> bytes:
     """Return the content of a regular file.
 
     Raises:
-        OSError: As `open_regular`, or the file is larger.
+        OSError: Same as `open_regular`, or the file is larger.
     """
     with reading(path) as stream:
         # Read the stated size only, since the buffer is as large as the requested size.

@@ -14,7 +14,7 @@ STARTED, RESET = "started", "reset"
 STANDING, STANDING_UP, RUNS = "standing", "standing up", "the policy runs"
 MODEL_OUTPUT, POLICY_TARGET = "output of the model", "target of the policy"
 FIRST_AWAITED = "waiting for the first chunk"
-"""Reason of a HOLD at the start of RUN that is not a problem."""
+"""Reason for a HOLD at the start of RUN that is not a problem."""
 DAMP_ASKED = "asked for"
 GAP = "{a:.0f} ms since the last tick, limit {limit:.0f} ms"
 LATE = "{a:.1f} ms late"
@@ -67,7 +67,7 @@ MEMBER_LATE, MEMBER_NOT_FINITE = (
 )
 """Reasons why a set leaves a member."""
 WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
-"""Reasons of a set to switch, if nothing has failed."""
+"""A set's reasons to switch when nothing has failed."""
 FAILED = "{state} failed: {why}"
 SWITCHED = "{begin} -> {end}: {why}"
 OF_MEMBER = "{member}: {why}"

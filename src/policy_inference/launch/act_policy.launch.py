@@ -3,7 +3,7 @@
 """A chunk policy such as ACT on an arm: policy node, cameras, driver, emulated or simulated arm.
 
 The launch ends when the policy node, the driver or the emulated or simulated arm ends; without a
-camera the policy holds. For two arms with a policy each, launch it twice, with two namespaces.
+camera the policy holds. For two arms with one policy each, launch it twice, with two namespaces.
 """
 
 import tempfile
@@ -306,7 +306,7 @@ def leader(context: LaunchContext) -> list[Node]:
 
 
 def node(package: str, name: str, namespace: object, **more: object) -> Node:
-    """Return a node named as its executable."""
+    """Return a node with its executable's name."""
     return Node(
         package=package,
         executable=name,
@@ -341,7 +341,7 @@ def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) 
 
 
 def policy(context: LaunchContext) -> list[Node]:
-    """Return the policy node; its mode comes from the parameter file unless it was given."""
+    """Return the policy node; its mode comes from the parameter file unless it is given."""
     texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     mode = LaunchConfiguration("mode").perform(context)

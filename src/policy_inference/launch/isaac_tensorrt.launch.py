@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy from Isaac Lab on a Jetson, with TensorRT; `robot:=sim backend:=onnx` anywhere."""
+"""An Isaac Lab policy on a Jetson, with TensorRT; `robot:=sim backend:=onnx` anywhere."""
 
 from pathlib import Path
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A joint policy, or a set of them, on a robot: its node, the robot, and its teleoperation.
 
-The launch files of single robots include this one and differ in their defaults. The launch ends
+The launch files for single robots include this one and differ in their defaults. The launch ends
 when one of its nodes ends, except the operator's: without an operator the robot stands, because the
 policy fades a velocity command that is not repeated. For two robots, launch it twice, with two
 namespaces.
@@ -178,13 +178,13 @@ EMULATED_UNITREE = {
     ),
     "remote_required": False,
 }
-"""Address of an emulated robot for its driver; the file is for the real one."""
+"""Address of an emulated robot, for its driver; the parameter file is for the real one."""
 OPERATED = (
     (["lite3", "lite3_emulator", "sim", "none"], []),
     (["go2", "go2_emulator"], [{"driver_node": "go2_driver"}]),
     (["g1"], [{"driver_node": "g1_driver"}]),
 )
-"""Values of `robot`, and the operator's parameters for them: the driver's name."""
+"""Values of `robot`, with the operator's parameters for each: the driver's name."""
 TEXTS = (
     "bundle",
     "public_key",
@@ -193,7 +193,7 @@ TEXTS = (
 )
 SHADOW = ("shadow_bundle", "shadow_backend")
 POSE = "perception/odom"
-"""Pose of the base for height scans where the estimator publishes `odom`, which has no pose."""
+"""Base pose for height scans if the estimator publishes `odom`, which then has no pose."""
 
 
 def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
@@ -261,7 +261,7 @@ def given(**values: list[str]) -> IfCondition:
 
 
 def node(package: str, name: str, file: str, *, ends: str = "", **more: object) -> Node:
-    """Return a node named as its executable, with the parameter file from argument `file`.
+    """Return a node with its executable's name, with the parameter file from argument `file`.
 
     If `ends` gives a reason, the launch ends when the node ends.
     """

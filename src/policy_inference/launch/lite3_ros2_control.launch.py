@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A walking policy as a controller of ros2_control, on a simulated Lite3 (or Go2, G1) as hardware.
+"""A walking policy as a ros2_control controller, on a simulated Lite3 (or Go2, G1) as hardware.
 
 It needs ros2_control and the packages policy_controllers and robot_sim. On your own robot, its
 hardware replaces the simulated one: docs/ros2_control.md.

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of a controller that runs without Python: native core, its texts, and its host.
+"""The plan of a controller that runs without Python: native core, texts, and host.
 
-It is a plan as in `policy_core.plan`, with two more parts. `words` are the texts that
+It is a plan like those in `policy_core.plan`, with two more parts. `words` are the texts that
 `policy_core::Words` completes; `host` is what a host of the controller needs: names, joints, the
 sources of the state fields, and the models with rows to verify them.
 """
@@ -98,7 +98,7 @@ def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> byt
     Args:
         bundle: A joint policy, a set of joint policies, or a chunk policy, whose chunks another
             process computes.
-        library: Shared library of ONNX Runtime for it to open.
+        library: ONNX Runtime's shared library, for the controller to open.
         stricter: Operating limits.
 
     Raises:

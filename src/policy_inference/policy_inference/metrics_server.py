@@ -34,14 +34,14 @@ TELEMETRY = {
     "_frequency_highest_mhz": ("frequency_highest_hertz", "Its highest clock", "device", 1e6),
     "_available_mib": ("available_bytes", "Free for use", "device", 2.0**20),
 }
-"""By the unit at the end of a key: metric, help, label, and factor to the base unit."""
+"""Metric, help, label and factor to the base unit, by the unit at the end of a key."""
 
 
 class Collector(Protocol):
     """Creates metrics on request."""
 
     def collect(self) -> Iterable[Metric]:
-        """Return all metrics; called on the server's thread, must not wait."""
+        """Return all metrics; called on the server's thread, so it must not wait."""
 
 
 class Families:
@@ -67,7 +67,7 @@ class Families:
         self._add(CounterMetricFamily, name, text, value, labels)
 
     def info(self, name: str, text: str, words: Mapping[str, str], /, **labels: str) -> None:
-        """Add a sample of value 1 with words as labels; `_info` is appended to the name."""
+        """Add a sample with value 1 and words as labels; `_info` is appended to the name."""
         cut = {key: word[:_LONGEST_LABEL] for key, word in words.items()}
         self._add(InfoMetricFamily, name, text, cut, labels)
 
@@ -112,7 +112,7 @@ class MetricsServer:
 
     Attributes:
         port: Port that it listens on.
-        is_beyond: True if other machines can reach it.
+        is_beyond: True if other machines can reach the port.
     """
 
     def __init__(self, option: str, place: tuple[str, int], metrics: Collector) -> None:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The Open Inference Protocol, version 2, over gRPC: its messages, and tensors in them.
+"""The Open Inference Protocol, version 2, over gRPC: its messages, and the tensors in them.
 
 https://github.com/kserve/open-inference-protocol. The classes are created on first use with the
-installed protobuf, because generated modules work with some of its versions only.
+installed protobuf, because generated modules work with only some of its versions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ METHODS = (
 MODEL_CONFIG = "ModelConfig"
 """Method that only Triton has."""
 POLICY_SHA256 = "policy_sha256"
-"""Parameter with the SHA-256 of the served model file, in hex digits."""
+"""Parameter with the served model file's SHA-256, in hex digits."""
 DATATYPES: Mapping[str, str] = {
     "float32": "FP32",
     "float16": "FP16",
@@ -88,7 +88,7 @@ _LARGEST_OVERHEAD = 1 << 16
 
 @cache
 def message_classes() -> Mapping[str, Any]:
-    """Return the classes of the messages by name, such as `ModelInferRequest`."""
+    """Return the message classes by name, such as `ModelInferRequest`."""
     from google.protobuf import (  # type: ignore[import-untyped]  # carries no types
         descriptor_pb2,
         descriptor_pool,

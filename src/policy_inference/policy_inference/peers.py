@@ -18,7 +18,7 @@ BACKLOG = 128
 def listen_tcp(
     option: str, place: tuple[str, int], *, needs_secret: bool = False, remedy: str = ""
 ) -> tuple[str, socket.socket, bool]:
-    """Listen; return the address, the socket, and true if other machines can reach it.
+    """Listen; return the address, the socket, and whether other machines can reach it.
 
     Args:
         option: The option that enables it, for messages.
@@ -32,7 +32,7 @@ def listen_tcp(
     if is_beyond and needs_secret:
         raise PolicyError(
             f"{option} {_written(host, port)}: expected a loopback address, such as "
-            f"127.0.0.1:{port}, found one that other machines can reach; {remedy}"
+            f"127.0.0.1:{port}, found an address that other machines can reach; {remedy}"
         )
     # One address, IPv4 if possible, so that the log names the only one.
     family, address = min(families, key=lambda one: one[0] != socket.AF_INET)
@@ -52,7 +52,7 @@ def listen_tcp(
 
 
 class Waker:
-    """Wakes a thread that waits for sockets, from other threads; that thread monitors `fileno`."""
+    """Wakes, from other threads, a thread that waits for sockets and monitors `fileno`."""
 
     def __init__(self) -> None:
         self._asked, self._asking = socket.socketpair()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Perception for a policy from streams of maps and poses, or depth images; no ROS is needed."""
+"""Perception for a policy from streams of maps and poses, or of depth images; needs no ROS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from policy_inference.messages.readers import require_past, stamp_ns
 
 
 class DepthSource:
-    """The depth images of one topic of a contract: converts camera images to values."""
+    """The depth images on one topic of a contract: converts camera images to values."""
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ def read_pose(message: Any) -> Pose:
 
 
 class ScanSource:
-    """One height scan of a contract: converts maps, or points sampled elsewhere, to values."""
+    """One of a contract's height scans: converts maps, or points sampled elsewhere, to values."""
 
     def __init__(self, topic: str, scan: HeightScan, frozen_after_m: float) -> None:
         """Begin without a map.
@@ -230,7 +230,7 @@ class ScanSource:
 
         Raises:
             RobotError: There is no map, it or the pose is too old, the map has not changed for too
-                long, the pose has jumped or has another frame, or too few points are known.
+                long, the pose has jumped or is in the wrong frame, or too few points are known.
         """
         _require_age("pose", (now_ns - pose.stamp_ns) * 1e-9, self._scan.pose_timeout_s)
         self._note_pose(pose)

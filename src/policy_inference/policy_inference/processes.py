@@ -57,7 +57,7 @@ class PrivateFolder:
 
 
 def remove_folders() -> None:
-    """Remove all private folders, in a process that ends without closing them."""
+    """Remove all private folders; for a process that ends without closing them."""
     for folder in _folders.copy():
         folder.cleanup()
 
@@ -66,7 +66,7 @@ before_end_now(remove_folders)
 
 
 def unblock_log() -> None:
-    """Let no write to stderr wait for its reader: what has no room is lost.
+    """Make writes to stderr never wait for a reader: output that does not fit is lost.
 
     A write to a full pipe, or to a terminal behind a stalled connection, waits. rclpy and native
     libraries write like this while they hold the GIL, so the control thread would wait as well.
@@ -99,7 +99,7 @@ def fast_dds_without_shared_memory(environment: Mapping[str, str]) -> dict[str, 
     """Return the variables that limit Fast DDS to UDP, unless the user has configured it.
 
     With shared memory, the first message to a new process may wait 0.33 s for its port, and every
-    `publish` of this process waits with it (eProsima/Fast-DDS#6535). For the range LOCALHOST
+    `publish` of this process waits with it (eProsima/Fast-DDS#6535). For the range LOCALHOST,
     `rmw_fastrtps` always adds shared memory, so a profile with the same reach replaces that range.
 
     Args:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a bundle in a limited process first, before a process that controls a robot reads it.
+"""Reads a bundle in a limited process before a process that controls a robot reads it.
 
 That process always ends, whatever the files contain. Reading the same bytes again then takes no
-more time and memory than it did there.
+more time and memory than in the limited process.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class StatusField:
         doc: Meaning, one line.
         unit: Empty for none.
         shown: Format in `/diagnostics`; None to omit it there.
-        key: Key there, after that of the group, if it differs from the name.
+        key: Key in `/diagnostics`, after the group's, if it differs from the name.
         kind: Kind of metric.
         metric: Name without the prefix `policy_inference_` and the suffix `_total`; of a LABEL its
             name.
@@ -349,7 +349,7 @@ BATTERY = StatusGroup(
         _gauge("battery_volts", "voltage", "The same", "V"),
     )
 )
-"""From sensor_msgs/BatteryState."""
+"""Fields from sensor_msgs/BatteryState."""
 
 UP = StatusGroup(
     (
@@ -359,7 +359,7 @@ UP = StatusGroup(
         ),
     )
 )
-"""Also for a node that is not up."""
+"""Field that exists even for a node that is not up."""
 
 EXPORTED = StatusGroup(
     (
@@ -410,4 +410,4 @@ DIAGNOSED = StatusGroup(
         ),
     )
 )
-"""Values in `/diagnostics` that no message has, by their key."""
+"""Values in `/diagnostics` that no message has, by key."""

@@ -5,10 +5,10 @@
     python -m policy_inference.worker_process LIFELINE -m MODULE ARGUMENT ...
     python -m policy_inference.worker_process LIFELINE COMMAND ARGUMENT ...
 
-runs a module, or a command in its place. LIFELINE is the number of the read end of a pipe whose
-other end the parent process holds. When the parent ends, for whatever reason, the worker gets
-SIGIO, which ends it at once. A worker that must finish something handles SIGIO: a node ends as
-after SIGTERM, and the link process of a driver returns control of the robot.
+runs a module or a command. LIFELINE is the number of the read end of a pipe whose other end the
+parent process holds. When the parent ends, for whatever reason, the worker gets SIGIO, which ends
+it at once. A worker that must finish something handles SIGIO: a node ends as after SIGTERM, and the
+link process of a driver returns control of the robot.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from policy_inference.processes import PrivateFolder
 from policy_store.signals import INTERRUPTING
 
 LEAVE_TIMEOUT_S = 2.0
-"""Time limit of each step of a worker's end: by itself, after SIGTERM, after SIGKILL."""
+"""Time limit for each step of ending a worker: by itself, after SIGTERM, after SIGKILL."""
 _STOP_TIMEOUT_S = 15.0
 """Longer than a policy node takes to leave its robot safe."""
 _SAID_BYTES = 4096
@@ -50,7 +50,7 @@ class WorkerProcess:
     """A module or a command in a process of its own, which ends with this process.
 
     It has a session of its own, so that a Ctrl-C, or a closing terminal, affects only this process.
-    Finally call `end` or `stop`, even if it has ended by itself.
+    At the end, call `end` or `stop`, even if it has ended by itself.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class WorkerProcess:
         return self._process.poll()
 
     def ends_within(self, time_s: float | None) -> bool:
-        """Return true if it has ended after this time at most; None waits without a limit."""
+        """Return true if it ends within this time; None waits without a limit."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(time_s)
         return self.status is not None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Versions of bundles on a robot: install, activate, roll back, verify, prune, pull, trials.
+"""Bundle versions on a robot: install, activate, roll back, verify, prune, pull, trials.
 
 This package contains everything that runs as root on a robot. `policy_core.bundle.store` defines
 the layout of the folders.

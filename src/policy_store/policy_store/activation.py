@@ -3,9 +3,9 @@
 """Choose the version that runs, and go back to the previous one.
 
 The activation record is a file that lists versions in order of activation, one per line. The lines
-before the version in use are the way back, at whatever moment an activation was interrupted. A
-version that is activated again is listed twice until the next change: `settled` resolves that by
-the version in use.
+before the version in use are the way back, no matter when an activation was interrupted. A version
+that is activated again is listed twice until the next change: `settled` resolves that by the
+version in use.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def activate(
 
     Args:
         root: Folder of all installed bundles.
-        name: Of the bundle.
+        name: Name of the bundle.
         version: An installed version.
-        trusted: Keys of which one must have signed it.
-        again: Whether it may have failed a trial.
-        accepted: Keys of the contract whose values may differ from those in use.
+        trusted: Keys, one of which must have signed it.
+        again: Whether a version that failed a trial is allowed.
+        accepted: Contract keys whose values may differ from those in use.
     """
     model = model_folder(root, name)
     folder = version_folder(model, version)
@@ -107,7 +107,7 @@ def warn_of_older(model: Path, version: str) -> None:
 
 
 def warn_of_revoked(model: Path, installed: str = "") -> None:
-    """Warn if a version just installed, or the one in use, which runs on, is revoked."""
+    """Warn if a version just installed, or the one in use (which keeps running), is revoked."""
     current, revoked = current_version(model), revoked_versions(model)
     if installed in revoked and installed != current:
         why = revoked[installed]
@@ -125,7 +125,7 @@ def warn_of_revoked(model: Path, installed: str = "") -> None:
 
 
 def is_older(version: str, than: str) -> bool:
-    """Return whether a version precedes another one in the order of Semantic Versioning."""
+    """Return whether a version precedes another in Semantic Versioning order."""
     return version_order(version) < version_order(than)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Source of an installation: the folder of a bundle, or an archive of one, which is unpacked first.
+"""Source of an installation: a bundle's folder, or an archive of one, which is unpacked first.
 
 The installing user may have more rights than the author of the bundle, so sources are untrusted.
 """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command lines, from arguments to exit status: of commands with verbs, and of nodes."""
+"""Command lines, from arguments to exit status, for commands with verbs and for nodes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CommandResult(Generic[DocumentT_co]):
     """Result of a command. `show_result` prints it, as text or as JSON.
 
     Attributes:
-        document: For programs: a dataclass or a mapping, of the types of JSON, paths and enums.
+        document: For programs: a dataclass or a mapping, with JSON types, paths and enums.
         text: The same for people: lines, and other parts of a report.
         status: Exit status of the command.
         error: A failure after the result was available. It is logged after the result, and the
@@ -60,12 +60,12 @@ class Verb(Protocol):
     def run(self, given: argparse.Namespace) -> CommandResult[Any] | int:
         """Run the verb; return its result, or the exit status if it was stopped.
 
-        Meanwhile all output to standard output, also by a library, goes to standard error.
+        Meanwhile all output to standard output, even from a library, goes to standard error.
         """
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Argument parser of a command of the suite.
+    """Argument parser for a command of the suite.
 
     Options cannot be abbreviated, because an abbreviation can change its meaning when an option is
     added. An unknown option is reported before a missing one, because it is often a misspelling of
@@ -99,7 +99,7 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_args(args, namespace)
 
     def complete(self) -> None:
-        """Answer a completion request of the shell (argcomplete), and exit."""
+        """Answer a completion request from the shell (argcomplete), and exit."""
         if "_ARGCOMPLETE" in os.environ:
             from policy_store.completion import complete  # only this needs argcomplete
 
@@ -163,7 +163,7 @@ def number_within(least: int, most: int) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
-    """Parse a time argument, s; refuse NaN, which compares with no other time."""
+    """Parse a time argument (in s); refuse NaN, which compares with no other time."""
     with suppress(ValueError):
         if 0.0 <= (value := float(text)) < math.inf:
             return value
@@ -199,7 +199,7 @@ def add_bundle(
     type: Callable[[str], Any] = str,
     **options: Any,
 ) -> None:
-    """Declare the bundle of a command: positional, or `--bundle`."""
+    """Declare a command's bundle: positional, or `--bundle`."""
     parser.add_argument(BUNDLE, help=help, type=type, **options)
     parser.add_argument(
         "--bundle",
@@ -262,13 +262,13 @@ def run_command(
     Args:
         name: Name of the command, and of its logger.
         description: Purpose of the command.
-        verbs: By name, which may be a group and a verb: `release new`. Help of a group lists its
-            verbs.
+        verbs: Verbs by name, which may be a group and a verb: `release new`. A group's help lists
+            its verbs.
         args: Its arguments; those of the process if None.
 
     Returns:
-        The exit status of the verb or of its result; after an error the error's own; after one of
-        the signals INTERRUPTING 128 plus its number, such as 130 after SIGINT.
+        The exit status of the verb or of its result; after an error, the error's own; after one of
+        the INTERRUPTING signals, 128 plus its number, such as 130 after SIGINT.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_PrintableFormatter("%(message)s"))
@@ -307,8 +307,8 @@ def node_command(module: str, function: str = "main") -> Callable[[], None]:
     """Return the entry point of a node's command.
 
     Importing ROS and a model's runtime takes a second or more, during which Ctrl-C would print a
-    long traceback. Nothing has been commanded yet, so the process just exits. Later the node has
-    its own handlers.
+    long traceback. At that point nothing has been commanded, so the process just exits. Later the
+    node has its own handlers.
 
     Args:
         module: Module of the node, imported when the command runs.

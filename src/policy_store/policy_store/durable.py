@@ -48,7 +48,7 @@ def writing(root: Path) -> Iterator[None]:
 
 @contextmanager
 def errors_renamed(renamed: Callable[[str], str]) -> Iterator[None]:
-    """Replace the names of temporary files in errors by names that the user knows."""
+    """In errors, replace the names of temporary files with names that the user knows."""
     try:
         yield
     except BundleError as error:
@@ -61,7 +61,7 @@ def errors_renamed(renamed: Callable[[str], str]) -> Iterator[None]:
 
 
 def room_bytes(folder: Path) -> int:
-    """Return the space for files in a folder, which may not exist yet."""
+    """Return the space available for files in a folder, which may not exist yet."""
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     return shutil.disk_usage(there).free
 
@@ -102,9 +102,9 @@ def switch_link(link: Path, target: str, decide: Callable[[], object]) -> None:
 
     Args:
         link: The link, which may exist already.
-        target: Relative to it.
-        decide: Records the switch elsewhere, after the space for it has been reserved: on a full
-            disk both happen or neither.
+        target: New target, relative to the link.
+        decide: Records the switch elsewhere, after the space for it has been reserved: so on a full
+            disk, either both happen or neither does.
     """
     growing = link.with_name(hidden(link.name))
     try:
@@ -146,7 +146,7 @@ def hidden(name: str) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether this is such a name; other hidden files belong to other programs."""
+    """Return whether a name is one from `hidden`; other hidden files belong to other programs."""
     return name.startswith(PREFIX) or bool(re.fullmatch(r"\..+\.[0-9a-f]{8}", name))
 
 

@@ -49,7 +49,7 @@ class Installed:
     """Result of an installation.
 
     Attributes:
-        folder: Of the version.
+        folder: Folder of the version.
         bundle: The verified bundle.
         is_new: Whether it was not installed before, or was damaged.
         damaged: The damaged files of this version that it replaces; None if there were none.
@@ -83,10 +83,10 @@ def install(
     Args:
         path: The folder, or the archive.
         root: Folder of all installed bundles; created if missing.
-        trusted: Keys of which one must have signed it; None needs no signature.
+        trusted: Keys, one of which must have signed it; None needs no signature.
         backends: Back ends whose models are installed; None for all. The version is complete for
             them and never gets others.
-        expected: NAME@VERSION that it must be; empty for any.
+        expected: Required NAME@VERSION; empty for any.
         origin: Source to record, if it is not `path`.
     """
     room = room_bytes(root)

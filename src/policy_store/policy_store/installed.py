@@ -32,7 +32,7 @@ from policy_store.durable import is_hidden, is_locked
 def models_in(root: Path) -> list[Path]:
     """Return the folders of all bundles installed below a root, in order.
 
-    Includes a bundle of which only the link `current` is left.
+    This includes a bundle of which only the `current` link is left.
     """
     if not root.is_dir():
         return []

@@ -35,7 +35,7 @@ from policy_store.trial_record import newest_trial
 from policy_store.trials import trial_words
 
 STEPS_BACK = 2
-"""Number of versions of the way back that are never pruned."""
+"""Number of versions on the way back that are never pruned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,8 @@ def _version(
         text = f"{folder}: this version is revoked: {revoked}"
         if is_wanted:
             text += (
-                f"; put another one into use: `policy_store activate {folder.parent.name} VERSION`"
+                "; put another version into use: "
+                f"`policy_store activate {folder.parent.name} VERSION`"
             )
             problem = "\n".join(filter(None, [problem, text]))
         else:

@@ -57,7 +57,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Names and values of one thing: a card on a page.
+    """Names and values about one thing: a card on a page.
 
     Attributes:
         title: The thing.
@@ -89,7 +89,7 @@ class Series:
     """Values of one thing in a chart.
 
     Attributes:
-        label: In the legend; empty for none.
+        label: Label in the legend; empty for none.
         y: [points]; for a `violin`, counts [names, bins] from `low` to `high`.
         x: [points], or None if the chart has names.
         kind: Style. A `range` goes from `low` to `high`.
@@ -111,10 +111,10 @@ class Chart:
     """Series over a common axis.
 
     Attributes:
-        title: With the unit of the values.
+        title: Title, with the unit of the values.
         series: In drawing order.
-        x_label: With the unit.
-        names: Of the values on the axis, such as joints; empty for numbers.
+        x_label: Label of the x axis, with the unit.
+        names: Names of the values on the axis, such as joints; empty for numbers.
         is_log: Whether the value axis is logarithmic.
         spans: Start, end, name and tone of shaded areas.
         marks: Positions of vertical lines that mark events.
@@ -164,9 +164,9 @@ class Report:
     """Result of a tool.
 
     Attributes:
-        title: Of the page.
-        values: For programs.
-        parts: For people.
+        title: Title of the page.
+        values: Values, for programs.
+        parts: Parts, for people.
         digits: Significant digits of the numbers in JSON.
     """
 

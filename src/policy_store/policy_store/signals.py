@@ -17,17 +17,19 @@ from typing import NoReturn
 INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Signals that interrupt a command: Ctrl-C, `kill`, a terminal that closes, Ctrl-\\."""
 HANGS_AFTER_S = 5.0
-"""After this time a signal ends the process even if a runtime hangs; a second one does at once."""
+"""After this time a signal ends the process even if a runtime hangs; a second signal does so at
+once.
+"""
 SIGNALLED = 128
-"""Added to a signal's number in the exit status, as shells do."""
+"""Number added to a signal's number to form the exit status, as shells do."""
 _log = logging.getLogger("policy_inference")
 _last_acts = list[Callable[[], None]]()
 
 
 def unblock_signals() -> None:
-    """Unblock the signals INTERRUPTING for this thread, even if the parent process blocked them.
+    """Unblock the INTERRUPTING signals for this thread, even if the parent process blocked them.
 
-    A process inherits blocked signals, and would never end.
+    A process inherits blocked signals, and would otherwise never end.
     """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTING)
 
@@ -77,7 +79,7 @@ def stopped_by_signals(stop: Callable[[], None], within_s: float = HANGS_AFTER_S
     The process ends with status 1 if the block takes longer, or a second signal arrives.
 
     Args:
-        stop: Asks the block to end.
+        stop: Function that asks the block to end.
         within_s: Time for the block to end after that, s.
     """
     for number in INTERRUPTING:

@@ -81,9 +81,9 @@ def require_newer(
     """Raise an error unless a statement follows the previously accepted one, or is the same."""
     if before is None or new.serial > before.serial or new == before:
         return
-    found = "other content with" if new.serial == before.serial else "the older"
+    found = "different content with" if new.serial == before.serial else "the older"
     raise PolicyError(
-        f"{place}: expected a serial above {before.serial}, which was accepted before, or the same "
+        f"{place}: expected a serial above {before.serial}, the last one accepted, or the same "
         f"statement, found {found} serial {new.serial}; {remedy}"
     )
 

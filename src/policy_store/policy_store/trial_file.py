@@ -126,7 +126,7 @@ def not_applicable(contract: HostedContract, limits: StricterLimits) -> dict[str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSettings:
-    """Settings of the trial of a bundle version on a robot."""
+    """Settings for the trial of a bundle version on a robot."""
 
     run_time_s: float = entry("RUN time of the whole trial, s", exclusiveMinimum=0, maximum=1e6)
     limits: StricterLimits = entry(
@@ -143,7 +143,7 @@ class TrialSettings:
     gates: TrialGates = entry("what ends the trial", default=TrialGates())
 
     def stricter(self, given: StricterLimits) -> StricterLimits:
-        """Return the stricter one of each limit, of the trial's and the given one."""
+        """Return the stricter of the trial's limit and the given one, for each limit."""
         both = {
             field.name: (getattr(self.limits, field.name), getattr(given, field.name))
             for field in dataclasses.fields(StricterLimits)
@@ -165,9 +165,9 @@ def settings_of_trial(content: bytes, file: Path, contract: HostedContract) -> T
     Gates that do not apply to the policy are null in the result.
 
     Args:
-        content: Of the file.
+        content: Content of the file.
         file: Its name in messages.
-        contract: Of the policy.
+        contract: Contract of the policy.
     """
     value, reader = parse_yaml(content, file), Reader(str(file))
     settings: TrialSettings | None = reader.section(TrialSettings, value)

@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The record of the trials of a bundle: `ROOT/NAME/trials.jsonl`, a line of JSON per event.
+"""The record of a bundle's trials: `ROOT/NAME/trials.jsonl`, one line of JSON per event.
 
 Lines are only ever appended, by one process at a time, each synced to the disk before anything
-depends on it. The link `current` stays on the previous version until a trial is kept, so nothing
-has to be undone when a trial fails, whenever the power is cut. If the record contains the start of
-a RUN without its end, and its process no longer exists, the trial was interrupted: it has failed.
+depends on it. The `current` link stays on the previous version until a trial is kept, so nothing
+has to be undone when a trial fails, no matter when the power is cut. If the record contains the
+start of a RUN without its end, and its process no longer exists, the trial was interrupted: it has
+failed.
 
 It is not a database: the node's user owns this one file and may not create others beside it. SQLite
-needs a journal or a log there, also for reading after a power cut, and syncs four times per event.
+needs a journal or a log beside the file, even for reading after a power cut, and syncs four times
+per event.
 """
 
 from __future__ import annotations
@@ -125,9 +127,9 @@ class VersionTrial(TrialLine):
         state: Its state.
         runner: The process in which the policy runs; None between runs.
         is_bad: Whether the version is marked bad.
-        is_recorded: Whether a line of the record says so; if not, it follows from an interrupted
-            RUN.
-        begun_time: Time of the first line; `time` is that of the last.
+        is_recorded: Whether a line in the record states this; if not, it follows from an
+            interrupted RUN.
+        begun_time: Time of the first line; `time` is the last line's.
     """
 
     file: Path
@@ -157,7 +159,7 @@ class VersionTrial(TrialLine):
         return f"{self.name} {self.version}"
 
     def after(self, line: TrialLine) -> VersionTrial:
-        """Return the trial after an event of it."""
+        """Return the trial after one of its events."""
         event = TrialEvent(line.event)
         counts, is_bad = line.counts or self.counts, self.is_bad and event is not TrialEvent.ALLOWED
         changed = replace(self, time=line.time, counts=counts, runner=line.runner, is_bad=is_bad)
@@ -168,7 +170,7 @@ class VersionTrial(TrialLine):
         return replace(changed, state=state, is_bad=state is TrialState.FAILED, **why)
 
     def append(self, event: TrialEvent, **values: object) -> None:
-        """Append an event of this trial to its record; arguments and errors as `append_event`."""
+        """Append an event to this trial's record; arguments and errors as for `append_event`."""
         append_event(self.file, self.trial, event, **values)
 
     def failed(self, reason: str) -> VersionTrial:
@@ -210,9 +212,9 @@ def append_event(
 
     Args:
         file: The record; never the target of a link, because the installer may be root.
-        trial: Its number.
+        trial: The trial's number.
         event: The event.
-        require: Raises an OSError if it may not happen; no other process appends meanwhile.
+        require: Raises an OSError if the event may not happen; no other process appends meanwhile.
         values: Further values of the line, for JSON.
     """
     line = json.dumps(new_line(trial, event, **values), allow_nan=False).encode() + b"\n"
@@ -281,8 +283,8 @@ def put_on_record(model: Path, settings: TrialSettings, **values: str) -> Versio
     """Append the start of a trial to the record of the bundle in `ROOT/NAME`; return the trial.
 
     Args:
-        model: Has a record.
-        settings: Of the trial.
+        model: Folder that has a record.
+        settings: Settings of the trial.
         values: `version`, `version_before`, `bundle_sha256`, `trial_sha256` of a `TrialLine`.
     """
     number = max((trial.trial for trial in read_trials(model)), default=0) + 1
@@ -292,7 +294,7 @@ def put_on_record(model: Path, settings: TrialSettings, **values: str) -> Versio
 
 
 def newest_trial(model: Path) -> VersionTrial | None:
-    """Return the newest trial of the bundle in `ROOT/NAME`; None without any."""
+    """Return the newest trial of the bundle in `ROOT/NAME`; None if there is none."""
     return next(reversed(read_trials(model)), None)
 
 
@@ -303,7 +305,7 @@ def bad_trial(model: Path, version: str) -> VersionTrial | None:
 
 
 def trial_of_bundle(bundle: str) -> VersionTrial | None:
-    """Return the newest trial of the bundle that a node is asked to run; None without one.
+    """Return the newest trial of the bundle that a node is asked to run; None if there is none.
 
     Args:
         bundle: NAME or NAME@VERSION; a path has no trial.
@@ -346,13 +348,13 @@ def begin_run(trial: VersionTrial) -> None:
 
 
 def show_presence(file: Path, runner: str = THIS_PROCESS) -> int:
-    """Show that a runner exists: lock the byte of the record that stands for it.
+    """Show that a runner exists: lock the byte in the record that stands for it.
 
     The kernel releases the lock when the process ends for any reason, even in another container.
     Only users who may write the record can hold one.
 
     Returns:
-        The descriptor that must stay open meanwhile.
+        The descriptor; it must stay open meanwhile.
     """
     handle = open_regular(file, os.O_RDWR | os.O_NOFOLLOW)
     try:

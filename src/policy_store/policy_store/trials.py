@@ -3,7 +3,7 @@
 """Put an installed version on trial, keep it, or end its trial; the robot's node judges it.
 
 The version in use stays in use until the trial is kept: `current` never points to a version on
-trial, so that nothing has to be undone, whatever happens.
+trial, so that nothing has to be undone, no matter what happens.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ _FIELDS = len(COMMAND_FIELDS)
 
 
 class TakeRequest(NamedTuple):
-    """Take control; `obstacles` are the node's own reasons to refuse it."""
+    """Take control; `obstacles` are the node's own reasons to refuse."""
 
     obstacles: tuple[str, ...]
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Start checks that kinds of robots share; a robot's interface picks the ones it needs."""
+"""Start checks that several kinds of robot share; a robot's interface picks the ones it needs."""
 
 from collections import deque
 
@@ -34,7 +34,7 @@ def range_problems(joint_pos: F64, figures: DriveFigures) -> list[str]:
 
 
 def outside(values: F64, low: F64, high: F64) -> list[tuple[int, float, float, float]]:
-    """Return index, value and both bounds of each value [n] outside its bounds."""
+    """For each value [n] outside its bounds, return index, value and both bounds."""
     found = np.flatnonzero((values < low) | (values > high))
     return [(int(i), float(values[i]), float(low[i]), float(high[i])) for i in found]
 
@@ -86,9 +86,9 @@ class YawRateCheck:
         """Update with a state.
 
         Args:
-            tick: Of the robot, ms, modulo TICKS.
+            tick: The robot's tick, ms, modulo TICKS.
             rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
-            ang_vel: In the body frame [3], assumed to be in rad/s.
+            ang_vel: Angular velocity in the body frame [3], assumed to be in rad/s.
         """
         roll, pitch, yaw = (float(angle) for angle in rpy)
         last, self._last = self._last, (tick, yaw)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that the sensors of a legged robot agree with each other and with its commands.
 
-Each value alone can be that of a healthy robot: a velocity of 0, a rate that is 0.5 rad/s too high,
+Each value alone may come from a healthy robot: a velocity of 0, a rate that is 0.5 rad/s too high,
 the angle of another leg's joint. Their combination cannot.
 """
 
@@ -15,15 +15,17 @@ from robot_driver.following import law_torque
 from robot_driver.interfaces import F64, POSITION, STIFFNESS, DriveFigures, DriveState
 
 MISMATCH_LIMIT = 0.5
-"""Limit for two signals a and b that should be equal: the mean of (a - b)^2 as a share of that of
-a^2 + b^2. It is 1 if one of them is always 0, and 2 if it has the wrong sign.
+"""Limit for two signals a and b that should be equal: the mean of (a - b)^2 as a share of the mean
+of a^2 + b^2. It is 1 if one of them is always 0, and 2 if it has the wrong sign.
 """
 BIAS_LIMIT_RAD_S = 0.25
-"""Limit of the mean difference between the angular velocity and the rotation of the attitude."""
+"""Limit on the mean difference between the angular velocity and the rotation of the attitude."""
 GRAVITY_LIMIT_M_S2 = 6.0
-"""Limit of the distance of the mean acceleration, in the world frame, from gravity's reaction."""
+"""Limit on the distance between the mean acceleration, in the world frame, and gravity's
+reaction.
+"""
 STILL_LIMIT = 0.5
-"""Limit of the change of the torque that the position error demands while the joint stands still,
+"""Limit on the change in the torque that the position error demands while the joint stands still,
 in multiples of `DriveFigures.demand_nm`.
 """
 WARNING_SHARE = 0.75
@@ -92,7 +94,7 @@ class SenseConsistency:
         self._still_s, self._low, self._high = np.zeros((3, joints))
 
     def sent(self, values: F64 | None) -> None:
-        """Set the values [n, 5] that the drives now follow, as COMMAND_FIELDS; None: unknown."""
+        """Set the values [n, 5] that the drives now follow, see COMMAND_FIELDS; None if unknown."""
         self._command = values
 
     def notes(self) -> dict[str, str | float]:
@@ -102,10 +104,10 @@ class SenseConsistency:
         """Update with a state.
 
         Args:
-            state: Of the joints.
+            state: State of the joints.
             rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
-            ang_vel: In the body frame [3], rad/s.
-            lin_acc: In the body frame [3], m/s^2, with gravity's reaction.
+            ang_vel: Angular velocity in the body frame [3], rad/s.
+            lin_acc: Acceleration in the body frame [3], m/s^2, with gravity's reaction.
         """
         tick, torques = state.tick, self._nothing
         if self._torques and self._command is not None:

@@ -30,7 +30,7 @@ class CommandAcknowledgement:
     """Compares the measured torques with the commanded ones.
 
     Attributes:
-        known: Whether the robot is known to obey since control was taken.
+        known: Whether the robot is known to have responded since control was taken.
     """
 
     def __init__(self, figures: DriveFigures, torque_nm: float, host: str) -> None:
@@ -97,7 +97,9 @@ class CommandAcknowledgement:
 
 
 LONGEST_VALID_NS = NS_PER_S
-"""Longest validity: a dead policy drives the robot no longer, and then counts as silent."""
+"""Longest validity: a dead policy drives the robot for no longer than this, and then counts as
+silent.
+"""
 _MOST_LOST = 100
 """A larger step of the sequence, or a step back, means a new sender: no network loses so many."""
 _LARGEST_RATE_HZ = 1000
@@ -118,7 +120,7 @@ class Follower:
 
     Any end of following - expiry, a different sender, a request to damp - is latched: nothing is
     followed until a command in MODE_DAMP arrives. So a policy that was cut off while it ran does
-    not drive the robot again before its operator has gone through its modes. A robot that holds its
+    not drive the robot again until its operator has gone through its modes. A robot that holds its
     pose instead of damping has a different rest mode (`DriveFigures.rest_mode`).
 
     Attributes:
@@ -207,7 +209,7 @@ class Follower:
         return newest
 
     def sender_problem(self, now_ns: int) -> str:
-        """Return why no command of the current sender can be followed, or an empty string."""
+        """Return why no command from the current sender can be followed, or an empty string."""
         if self._unfit_ns is None or now_ns - self._unfit_ns >= LONGEST_VALID_NS:
             return ""
         return refused(self.refusal)
@@ -315,14 +317,14 @@ def law_torque(values: F64, state: DriveState) -> F64:
 def drive_values(
     command: WireCommand, state: DriveState, largest_torque_nm: F64, rest: F64 | None
 ) -> F64:
-    """Return the values to send to the drives for a command: [n, 5], columns as COMMAND_FIELDS.
+    """Return the values to send to the drives for a command: [n, 5], columns as in COMMAND_FIELDS.
 
     The wire has no field for `effort_limit`. If the control law would exceed it at the newest
     measured state, stiffness, damping and effort are scaled down in proportion, so that the law
-    just reaches the limit: this never adds to the policy's command, however wrong the state is. A
-    joint that is left with hardly any stiffness and damping gets its row of `rest`, the values [n,
-    5] that bring the robot to rest, because a limp robot falls. `rest` is None for a robot that may
-    be limp.
+    just reaches the limit: this never adds to the policy's command, no matter how wrong the state
+    is. A joint that is left with hardly any stiffness and damping gets its row of `rest`, the
+    values [n, 5] that bring the robot to rest, because a limp robot falls. `rest` is None for a
+    robot that may be limp.
     """
     values = command.values.copy()
     torque = np.abs(law_torque(values, state))

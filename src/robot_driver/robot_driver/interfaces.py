@@ -44,7 +44,7 @@ class DriveState(Protocol):
     Attributes:
         tick: Counter of the robot, ms, modulo 2**32.
         joint_pos, joint_vel, joint_effort: [n], rad, rad/s, N m, in the order of the wire.
-        temperature_c: Of the drives [n], degrees Celsius; may be non-finite.
+        temperature_c: Temperatures of the drives [n], degrees Celsius; may be non-finite.
     """
 
     @property
@@ -64,14 +64,14 @@ class DriveFigures:
     """Data of a robot's drives; arrays are [n], in the order of the wire.
 
     Attributes:
-        joint_names: Of all joints that the driver commands.
+        joint_names: Names of all joints that the driver commands.
         lowest_rad, highest_rad: Range of each joint.
-        position_margin_rad: By how much a joint may leave its range: stops yield, encoders have
+        position_margin_rad: How far a joint may leave its range: stops yield, and encoders have
             offsets.
         fastest_rad_s, largest_torque_nm: Rated velocity and torque of each drive.
-        largest_stiffness, largest_damping: Limits for any joint of a command, N m/rad and N m
+        largest_stiffness, largest_damping: Limits for any joint in a command, N m/rad and N m
             s/rad.
-        first_torque_nm: Torque that velocity and effort may demand of a joint without stiffness.
+        first_torque_nm: Torque that velocity and effort may demand from a joint without stiffness.
         demand_nm: Demanded torque above which a drive's response is judged.
         foreign_nm: Torque beyond what braking explains that reveals another controller.
         state_rate_hz: Lowest and highest plausible rate of state frames.
@@ -81,8 +81,9 @@ class DriveFigures:
             again after a stop: MODE_DAMP, or MODE_HOLD_MEASURED for a robot that would fall.
         rest_s: Time of rest before control is given back.
         lower_s: Longest time before that for lowering the robot (`RobotInterface.lower`).
-        may_be_limp: Whether a command may leave a joint limp, as a leader arm's for a hand to move;
-            in all other robots a joint that is left with hardly any gains is brought to rest.
+        may_be_limp: Whether a command may leave a joint limp, like a leader arm's, so that a hand
+            can move it; on all other robots, a joint that is left with hardly any gains is brought
+            to rest.
     """
 
     joint_names: tuple[str, ...]
@@ -106,13 +107,13 @@ class DriveFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverSettings:
-    """Settings of every driver; the node's parameters of the same names. They are valid JSON.
+    """Settings of every driver; the node's parameters have the same names. They are valid JSON.
 
     Attributes:
         command_rate_hz: Command frames per second, steady while in control.
         joint_state_rate_hz: State frames per second that the node gets.
         state_timeout_s: Time without a new state frame after which the robot is brought to rest.
-        damping: Of braking drives, N m s/rad.
+        damping: Damping of braking drives, N m s/rad.
         max_start_error_rad: Largest distance of a first command with stiffness from the measured
             pose.
         obeyed_torque_nm: Torque above which another controller drives the robot, while the drives
@@ -134,8 +135,8 @@ class WireCommand:
     """A JointCommand in the order of the wire.
 
     Attributes:
-        sequence, mode, valid_for_ns: As in policy_msgs/JointCommand.
-        values: [n, 5], rows as the joints of the wire, columns as COMMAND_FIELDS.
+        sequence, mode, valid_for_ns: See policy_msgs/JointCommand.
+        values: [n, 5], rows in the wire's joint order, columns as in COMMAND_FIELDS.
         effort_limit: [n], N m.
         received_ns: Receipt, on the steady clock, which all processes share.
     """
@@ -162,8 +163,8 @@ class DriverReport:
     """Content of policy_msgs/RobotStatus, and the answer to a request that has just ended.
 
     Attributes:
-        refused: What the machine refused of `DriverSettings.realtime`, with the remedy.
-        temperature_c: Of the drives, in the order of the wire; empty before any frame.
+        refused: Parts of `DriverSettings.realtime` that the machine refused, with the remedy.
+        temperature_c: Temperatures of the drives, in the order of the wire; empty before any frame.
         details: Counters and other values, with the unit in the key.
         answer: Answer to a request, if one has just ended.
     """

@@ -36,7 +36,7 @@ class Link(Generic[StateT]):
     and by `next_ns` at the latest; it returns the datagrams to send.
 
     Attributes:
-        phase: As `state` in policy_msgs/RobotStatus.
+        phase: See `state` in policy_msgs/RobotStatus.
         next_ns: Time by which `step` must be called again.
     """
 
@@ -133,7 +133,7 @@ class Link(Generic[StateT]):
     def damp(self, reason: str, now_ns: int) -> None:
         """Bring the robot to rest; follow nothing until a command in the rest mode arrives.
 
-        Ends the taking of control.
+        This also ends any attempt to take control.
         """
         self._follower.hold(reason)
         if self._lowered_from is not None:

@@ -72,11 +72,11 @@ class StateReception(ABC, Generic[StateT]):
 
     @abstractmethod
     def silence(self, now_ns: int) -> str:
-        """Return that no state arrives, what arrives instead, and the remedy."""
+        """Return a message that no state arrives, what arrives instead, and the remedy."""
 
     @property
     def rejection(self) -> str:
-        """Error of the newest datagram, for `silence`; empty if none arrived, or a state."""
+        """Error in the newest datagram, for `silence`; empty if no datagram or a state arrived."""
         return f"its frames are rejected as {self.instead}" if self.instead else ""
 
     def age_s(self, now_ns: int) -> float:
@@ -140,7 +140,7 @@ class StateBounds:
         self._labels += [f"the {what} of axis {axis}" for what, _ in vectors for axis in "xyz"]
 
     def implausible(self, state: DriveState, *vectors: F64) -> str:
-        """Return why no robot can be in this state with its further vectors [3]; or empty."""
+        """Return why no robot can be in this state with its further vectors [3]; may be empty."""
         values = np.concatenate([state.joint_pos, state.joint_vel, state.joint_effort, *vectors])
         beyond = ~((values >= self._low) & (values <= self._high))  # also true for NaN
         if not beyond.any():
@@ -152,7 +152,7 @@ class StateBounds:
         )
 
     def jump(self, before: F64, position: F64, passed_s: float) -> str:
-        """Return which of positions [n], rad, no joint can have reached in a time; or empty."""
+        """Return which positions [n], rad, no joint can have reached in a time; may be empty."""
         moved = np.abs(position - before)
         if moved.max() <= _NOISE_RAD:
             return ""

@@ -34,7 +34,7 @@ class RobotTransport(ABC):
     transport without descriptors opens what it needs in both processes.
 
     Attributes:
-        counts: For `details` of the status, such as `dropped`.
+        counts: Counters for the status's `details`, such as `dropped`.
     """
 
     counts: dict[str, int]
@@ -89,13 +89,14 @@ class RobotInterface(ABC, Generic[StateT]):
 
     Attributes:
         name: Name of the kind of robot, for messages.
-        host: Receiver of the commands, as messages call it.
-        preparing, prepared: What the robot does, and did, between `prepare` and `take`, as messages
-            call it.
+        host: Receiver of the commands, as named in messages.
+        preparing, prepared: What the robot does between `prepare` and `take`, and what it has done
+            afterwards, as worded in messages.
         stopped_by_taking: Whether a robot that prepares is stopped by taking control and braking.
             If not, nothing is sent to its drives before it is ready; if it is not taken after all,
             it is sent `give_back`.
-        figures: Of the drives; of the class, or of its object if settings choose among robots.
+        figures: Figures of the drives; set on the class, or on its object if settings choose among
+            robots.
         python: Interpreter of the link process, for a robot whose library has its own environment,
             which must also contain numpy; empty: that of the node.
         settings_type: Type of `settings`.
@@ -144,7 +145,7 @@ class RobotInterface(ABC, Generic[StateT]):
 
     @abstractmethod
     def encode(self, values: F64) -> bytes:
-        """Return the frame for values [n, 5], columns as COMMAND_FIELDS.
+        """Return the frame for values [n, 5], columns as in COMMAND_FIELDS.
 
         The node's process encodes only in the shutdown sequence; there, only `decode` has seen the
         robot's states.
@@ -179,7 +180,7 @@ class RobotInterface(ABC, Generic[StateT]):
         return ""
 
     def notes(self) -> dict[str, str | float]:
-        """Return further `details` of the status."""
+        """Return further `details` for the status."""
         return {}
 
     def prepare(self) -> list[bytes]:
@@ -189,7 +190,7 @@ class RobotInterface(ABC, Generic[StateT]):
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
         """Return further frames to send before control is taken; None once the robot is ready.
 
-        Called about 20 times per second, and with each new state, with the time since `prepare`. A
+        Called about 20 times per second and at each new state, with the time since `prepare`. A
         robot that never gets ready eventually returns None, and gives the reason in `obstacles`.
         """
         return None
@@ -199,7 +200,7 @@ class RobotInterface(ABC, Generic[StateT]):
         return []
 
     def keep_control(self, now_ns: int) -> list[bytes]:
-        """Return frames to send beside the command frames, to keep control or to check it.
+        """Return frames to send besides the command frames, to keep control or to check it.
 
         Called before each frame while the robot is under control.
         """
@@ -224,12 +225,12 @@ class RobotInterface(ABC, Generic[StateT]):
         """Give the node's process the data that `give_back` needs, before it is called.
 
         Args:
-            details: Of the newest report of the link process, with its `notes`.
+            details: Details in the newest report from the link process, with its `notes`.
         """
 
     @property
     def given_back(self) -> str:
-        """Answer to `release_control`: includes what the robot may do on its own afterwards.
+        """Answer to `release_control`; states what the robot may do on its own afterwards.
 
         Read right before `give_back`.
         """

@@ -33,16 +33,16 @@ _SILENCES = 4
 class LinkSupervisor(Generic[StateT]):
     """Starts the link process, receives from it on a thread of its own, and sends it requests.
 
-    No request ever blocks, whatever the process does. A hanging process does not read; once the
-    channel is full, further requests are lost and return False. Only a request to come to rest is
-    kept: the process gets it as soon as it continues.
+    No request ever blocks, no matter what the process does. A hanging process does not read; once
+    the channel is full, further requests are lost and return False. Only a request to come to rest
+    is kept: the process gets it as soon as it continues.
 
     If the process dies while the robot is under control, this thread runs the shutdown sequence
     instead: it brings the robot to rest and gives control back, over the same transport. A
     process that hangs is killed first.
 
     Attributes:
-        refused: What the machine refused the process of `realtime.*`, with the remedy.
+        refused: Parts of `realtime.*` that the machine refused the process, with the remedy.
     """
 
     def __init__(

@@ -36,4 +36,4 @@ class Cockpit(Protocol):
         """Return the content to show now."""
 
     def press(self, key: str) -> None:
-        """Handle a key; its name is that of `robot_operator.pilot`."""
+        """Handle a key, named as in `robot_operator.pilot`."""

@@ -17,7 +17,7 @@ STILL: Velocity = (0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VelocityLimits:
-    """Limits of a commanded velocity and of its change, all > 0."""
+    """Limits on a commanded velocity and on its change, all > 0."""
 
     max_vx_mps: float
     max_vy_mps: float
@@ -104,7 +104,7 @@ class JoystickLayout:
 
 
 class Joystick:
-    """Accepts a joystick only while it sends messages, and only once it was seen released.
+    """Accepts a joystick only while it sends messages, and only once it has been seen released.
 
     So a joystick that hangs, or is deflected at the start or after a loss, moves nothing: the
     dead-man's switch must be seen released first. A stick that is deflected when the switch is
@@ -208,7 +208,7 @@ class Joystick:
         self._centred = False
 
     def let_go(self) -> None:
-        """Stop driving until the dead-man's switch was released and is held again."""
+        """Stop driving until the dead-man's switch has been released and is held again."""
         self._released_once = self.deadman = self._centred = False
 
     def lost(self, now_ns: int) -> bool:
@@ -247,7 +247,7 @@ ASKING = {
     "e": OperatorRequest.ESTOP,
     "escape": OperatorRequest.ESTOP,
 }
-"""Requests by name of the key, regardless of Caps Lock. Those in MOVING need CONFIRM as well."""
+"""Requests by key name, regardless of Caps Lock. Those in MOVING also need CONFIRM."""
 STOP = "space"
 CONFIRM = "enter"
 _DRIVING = {
@@ -319,7 +319,7 @@ class Keys:
         return vx, vy, wz
 
     def let_go(self, now_ns: int) -> None:
-        """Count every key as released; none drives before all were silent for the timeout."""
+        """Count every key as released; none drives until all have been silent for the timeout."""
         self._held.clear()
         self._wish = None
         self._barred_until_ns = now_ns + self._timeout_ns
@@ -411,7 +411,7 @@ class Pilot:
         """Return the velocity to command now.
 
         Args:
-            now_ns: Steady clock, not before that of the last step.
+            now_ns: Steady clock, not before the last step's.
             driving: Whether the robot follows velocities at all; if not, the velocity is zero at
                 once and still zero when the robot follows again; the sticks must be seen centred
                 before they drive.

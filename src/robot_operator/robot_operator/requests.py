@@ -39,15 +39,15 @@ MOVING = frozenset(
 STOPPING = frozenset((OperatorRequest.DAMP, OperatorRequest.ESTOP, OperatorRequest.RELEASE_CONTROL))
 """Requests that end any motion."""
 OF_DRIVER = frozenset((OperatorRequest.TAKE_CONTROL, OperatorRequest.RELEASE_CONTROL))
-"""Granted by the robot's driver; all others by the policy node (at least)."""
+"""Requests granted by the robot's driver; the policy node (at least) grants all others."""
 OF_SET = frozenset((OperatorRequest.SWITCH,))
-"""Granted only by the node of a policy set."""
+"""Requests granted only by the node of a policy set."""
 OF_DIAL = {OperatorRequest.MORE_AUTHORITY: 0.1, OperatorRequest.LESS_AUTHORITY: -0.1}
-"""Granted by `set_authority`: step of the policy's share of the command."""
+"""Requests granted by `set_authority`: step in the policy's share of the command."""
 OF_CHUNKS = frozenset((OperatorRequest.TAKE_OVER, OperatorRequest.HAND_BACK))
 """Granted only by the node of a chunk policy: a person with a leader arm takes or ends control."""
 OF_BOTH = frozenset((OperatorRequest.DAMP, OperatorRequest.RESET))
-"""Granted by the policy node and also by the driver."""
+"""Requests granted by the policy node and also by the driver."""
 COMMANDED_VALUES = "commanded_values"
 """Default topic of commanded values besides the velocity; the contract may name another."""
 ANSWER_TIMEOUT_S = 10.0

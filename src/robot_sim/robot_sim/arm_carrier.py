@@ -22,7 +22,7 @@ from robot_sim.offscreen import Frame
 from robot_sim.world import World
 
 ARM_AT: Vec3 = (0.0, 0.0, 0.08)
-"""Base of the arm in the frame of the torso, m: on its back, towards its front."""
+"""The arm's base in the torso frame, m: on the robot's back, towards its front."""
 _LEG_JOINTS = len(LITE3.joint_names)
 
 
@@ -62,7 +62,7 @@ class ArmCarrier(World):
         return spec.compile()
 
     def reset(self, *, pose: Pose | None = None, seed: int = 0) -> None:
-        """Restart at time 0, as `World` and `ArmWorld` do."""
+        """Restart at time 0, like `World` and `ArmWorld`."""
         super().reset(pose=pose, seed=seed)
         self._table.reset(seed=seed)
         self._data.qpos[7 + _LEG_JOINTS :] = self._table.sense().joint_pos

@@ -24,9 +24,9 @@ class ArmTrace(StoredArrays):
         target: Commanded joint positions [T, 6], rad; NaN where there was no command.
         mode: Mode of the latest command [T], a number of policy_msgs/JointCommand, or NaN.
         episode: Episode that a row belongs to [T], from 0; -1 between episodes.
-        seed: Of each episode [E].
+        seed: Seed of each episode [E].
         succeeded: Whether it succeeded [E].
-        closest_m: Smallest distance of tip and goal [E].
+        closest_m: Smallest distance between tip and goal [E].
         took_s: How long it lasted [E].
     """
 
@@ -60,7 +60,7 @@ class ArmRecorder:
     def append(
         self, *, time_s: float, pose: Array, target: Array, mode: float, episode: int
     ) -> None:
-        """Add a row; arguments as the attributes of `ArmTrace`."""
+        """Add a row; the arguments are like the attributes of `ArmTrace`."""
         self._rows.append((time_s, pose, target, mode, episode))
 
     def trace(self, results: list[Result]) -> ArmTrace:

@@ -63,8 +63,8 @@ class ReachJudge:
 class JointMove:
     """A straight line in joint space, smooth in time.
 
-    The command leads the arm by the amount that the servos sag under its weight, as the hand of a
-    person does on a leader arm.
+    The command leads the arm by the amount that the servos sag under its weight, like a person's
+    hand on a leader arm.
     """
 
     def __init__(

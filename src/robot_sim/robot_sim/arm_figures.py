@@ -22,8 +22,8 @@ class ArmLink:
         lower: Lowest position of the joint, rad.
         upper: Highest position, rad.
         mass_kg: Mass of the link.
-        com: Its centre, m.
-        inertia: About that: xx, yy, zz, xy, xz, yz, kg m^2.
+        com: Centre of mass, m.
+        inertia: Inertia about it: xx, yy, zz, xy, xz, yz, kg m^2.
     """
 
     joint: str
@@ -43,9 +43,9 @@ class ServoFigures:
 
     Attributes:
         stall_nm: Largest torque.
-        rotor_inertia: At the shaft, kg m^2.
+        rotor_inertia: Inertia of the rotor at the shaft, kg m^2.
         back_drive_nms: Torque that turning its gears takes, N m s/rad.
-        friction_nm: Of its gears at rest.
+        friction_nm: Friction of its gears at rest.
         stiffness: Position gain, N m/rad.
         damping: Velocity gain, N m s/rad.
     """
@@ -60,7 +60,7 @@ class ServoFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmBox:
-    """A box of a link, `base` for what carries the first one: its centre and half sizes, m."""
+    """A box on a link, or on `base`, which carries the first link: its centre and half sizes, m."""
 
     body: str
     material: str
@@ -70,7 +70,7 @@ class ArmBox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmCamera:
-    """A camera on a link: where, directions to the right and upwards, vertical angle of view."""
+    """A camera on a link: position, directions to the right and upwards, vertical angle of view."""
 
     name: str
     body: str
@@ -119,4 +119,4 @@ class ArmFigures:
 
 
 SO101 = load_figures(ArmFigures, "so101")
-"""The arm of the demo and of the policies that come with the suite."""
+"""The arm for the demo and for the policies that come with the suite."""

@@ -19,7 +19,7 @@ from robot_sim.video import caption, write_frames
 WIDTH, HEIGHT = 960, 480
 """Size of an image: 640 x 480 from outside, and 320 x 240 from each camera of the policy."""
 RUN_MODE = 3.0
-"""JointCommand.MODE_RUN, as the trace has it."""
+"""JointCommand.MODE_RUN, as stored in the trace."""
 _SHOWN_AFTER_S = 0.6
 _Rows = npt.NDArray[np.intp]
 

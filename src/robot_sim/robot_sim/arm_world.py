@@ -22,7 +22,9 @@ IMAGE_SIZE = (96, 128)
 CUBE_DISTANCE_M = (0.15, 0.26)
 """Range of the cube's distance from the shoulder-pan axis."""
 CUBE_BEARING_RAD = (-0.7, 0.7)
-"""Range of the cube's direction from there; positive is left, seen from the base."""
+"""Range of the cube's direction from the shoulder-pan axis; positive is left, seen from the
+base.
+"""
 HOME_JITTER_RAD = 0.10
 
 
@@ -81,7 +83,7 @@ class ArmWorld(DrivenWorld):
         """Start an episode at time 0: the arm near its home, the cube within its reach.
 
         Args:
-            seed: Draws both; 0 is the exact home and a cube straight ahead.
+            seed: Seed for both poses; 0 is the exact home pose and a cube straight ahead.
         """
         self._start_again()
         home, cube = _places(self.model, seed)

@@ -71,7 +71,7 @@ class DepthCameraFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DepthFrame:
-    """Depth along the optical axis [height, width], m, and its simulated time of measurement.
+    """Depth along the optical axis [height, width], m, and the simulated time of its measurement.
 
     NaN: unknown; infinity: out of range.
     """
@@ -84,7 +84,7 @@ class DepthCamera:
     """Takes `rate_hz` depth images of a robot's world per second.
 
     Attributes:
-        figures: Of the camera.
+        figures: Figures of the camera.
         faults: Faults and their times.
     """
 

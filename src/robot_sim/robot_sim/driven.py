@@ -37,8 +37,8 @@ class JointSensors(Protocol):
 class DrivenWorld:
     """A robot with drives in a world of its own. The same calls give the same results.
 
-    The drives damp whenever the latest command has expired and, unless a subclass differs,
-    until the first one arrives.
+    The drives damp when the latest command has expired and, unless a subclass differs, until the
+    first one arrives.
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
@@ -103,7 +103,7 @@ class DrivenWorld:
         self._drives.forget()
 
     def whole_steps(self, duration_ns: int, name: str = "duration_ns") -> int:
-        """Return a duration, of this name in messages, as a number of physics steps."""
+        """Return a duration as a number of physics steps; its name is used in messages."""
         count = round(duration_ns * self.steps_per_s / NS_PER_S)
         if count < 1 or abs(count * NS_PER_S - duration_ns * self.steps_per_s) > self.steps_per_s:
             raise SimError(

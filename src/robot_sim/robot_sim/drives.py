@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The joint drives of the robot: a PD law per joint, with torque limit, expiry and latency."""
+"""The robot's joint drives: a PD law per joint, with torque limit, expiry and latency."""
 
 from collections import deque
 from dataclasses import dataclass

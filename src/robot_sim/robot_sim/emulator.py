@@ -18,7 +18,7 @@ from robot_sim.trace import WalkRecord
 
 
 class Log(Protocol):
-    """Log of an emulator: a node's logger, or Python's own."""
+    """An emulator's log: a node's logger, or Python's own."""
 
     def info(self, message: str) -> object:
         """Log a normal event."""
@@ -110,7 +110,7 @@ class Emulator:
             self._events.close()
 
     def ask(self, action: Callable[[], None]) -> None:
-        """Have the thread of `run` call a function between two steps."""
+        """Make the thread of `run` call a function between two steps."""
         self._asked.append(action)
 
     def change_faults(self, texts: Sequence[str]) -> None:

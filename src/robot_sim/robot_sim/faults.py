@@ -170,7 +170,7 @@ class Fault:
 
 
 def starting(text: str, start_s: float) -> str:
-    """Return the text of a fault without a start, with one inserted before duration and value."""
+    """Return the text of a fault that has no start, with one inserted before duration and value."""
     place = min((text.index(mark) for mark in "+=" if mark in text), default=len(text))
     return f"{text[:place]}@{start_s:.3f}{text[place:]}"
 

@@ -42,7 +42,7 @@ class HingeFigures:
 
     Attributes:
         name: Its name on topics.
-        axis: In the body's frame.
+        axis: Axis in the body's frame.
         lower, upper: Limits, rad.
         effort_nm: Rated torque.
         speed_radps: Rated speed.
@@ -64,12 +64,12 @@ class BodyFigures:
 
     Attributes:
         name: Its name.
-        parent: The body that carries it; empty in the base alone.
+        parent: The body that carries it; empty only for the base.
         pos: Origin of its frame in the parent's, m.
         quat_wxyz: Orientation of its frame in the parent's with the joint at zero.
         mass_kg: Its mass.
         com: Centre of mass, m.
-        inertia: About that, in the body's axes, kg m^2: xx, yy, zz, and xy, xz, yz if not 0.
+        inertia: Inertia about it, in the body's axes, kg m^2: xx, yy, zz, and xy, xz, yz if not 0.
         joint: The hinge that moves it, if any.
     """
 
@@ -93,7 +93,7 @@ class Foot:
         pos: Its position there, m.
         radius_m: Radius of each sphere.
         mass_kg: Mass of all spheres; 0 if the body's mass includes them.
-        spheres: Centres of several, m; a single one lies at `pos`.
+        spheres: Centres of several spheres, m; a single one lies at `pos`.
     """
 
     name: str
@@ -132,7 +132,7 @@ class Poses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """A shape of one body, or of that body in every limb, given as in the front left one.
+    """A shape of one body, or of that body in every limb, given as for the front left one.
 
     Attributes:
         body: Name of a body; `hip` means every body NAME_hip, too.
@@ -160,8 +160,9 @@ class LeggedRobot:
     """All data of a legged robot that the model and the world use.
 
     Attributes:
-        bodies: The base first; the parent of each is the body before it or an ancestor of that.
-        feet: One for each leg.
+        bodies: Bodies, the base first; each one's parent is the body before it, or an ancestor of
+            that body.
+        feet: One foot for each leg.
         fallen_height_m: Height of the base above the ground below which the robot has fallen.
         hulls: Shapes that touch the floor, besides the feet.
         looks: Visible shapes.
@@ -280,7 +281,7 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
 
     Args:
         kind: Dataclass of the file's content: numbers, texts, tuples of these, and dataclasses.
-        robot: Name of a folder of ROBOTS, or any folder; see `figures_file`.
+        robot: Name of a folder in ROBOTS, or any folder; see `figures_file`.
     """
     file = figures_file(robot)
     known = robot_names(kind)
@@ -296,8 +297,8 @@ def figures_file(robot: str | Path) -> Path:
     """Return the path of a robot's data; the file may not exist.
 
     Args:
-        robot: Name of a folder of ROBOTS, else a folder, relative to the current one. A text with a
-            slash, as `./go2`, is a folder.
+        robot: Name of a folder in ROBOTS, or else a folder relative to the current one. A text with
+            a slash, like `./go2`, is a folder.
     """
     named = ROBOTS / robot / FILE
     if os.sep not in str(robot) and named.is_file():
@@ -353,4 +354,4 @@ def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
 
 
 LITE3 = load_robot("lite3")
-"""The robot of the policy that comes with the suite; the default."""
+"""The robot for the policy that comes with the suite; the default."""

@@ -152,4 +152,4 @@ class HostFaultPlan(Generic[StateT, CommandT]):
 
 
 AnyPlan = HostFaultPlan[Any, Any]
-"""Of any robot."""
+"""Plan for any robot."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Legs of a simulated robot in the form of the contract's `estimation`."""
+"""A simulated robot's legs, in the form of the contract's `estimation`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def make_estimation(robot: LeggedRobot, error_mps: float = 0.05) -> Estimation:
     """Return the `estimation` of a robot's legs and IMU from its data.
 
     Args:
-        robot: Its data.
+        robot: The robot's data.
         error_mps: The velocity error that the contract declares.
     """
     legs = tuple(_leg(robot, foot) for foot in robot.feet)

@@ -73,7 +73,7 @@ def build_model(
     """Compile a robot standing on a floor.
 
     Args:
-        robot: Its data.
+        robot: The robot's data.
         friction: Sliding friction between feet and floor.
         ground: Shape of the floor.
         timestep_s: Length of one physics step.
@@ -294,7 +294,7 @@ def _add_shapes(body: Element, robot: LeggedRobot, end: float, side: float) -> N
 
     Args:
         body: Body to which the shapes are added.
-        robot: Its data.
+        robot: The robot's data.
         end: 1 in front, -1 behind.
         side: 1 on the left, -1 on the right.
     """

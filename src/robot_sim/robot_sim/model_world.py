@@ -39,7 +39,7 @@ _Spec = Any
 
 
 class ModelWorld(WalkingWorld):
-    """A robot of any shape in its standing pose.
+    """A robot of any shape, in its standing pose.
 
     A robot with a free base stands on the ground, which is added if the model has none. Its IMU
     has the frame in which the policy observes the body: z is up when the robot stands.

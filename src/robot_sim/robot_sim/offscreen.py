@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Renders images of a model without a display, by OpenGL from EGL or OSMesa."""
+"""Renders images of a model without a display, with OpenGL from EGL or OSMesa."""
 
 import functools
 import importlib
@@ -13,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from robot_sim.errors import SimError
+from robot_sim.figures import Array
 
 Frame = npt.NDArray[np.uint8]
-_OTHER_SHAPES = 100  # added by MuJoCo to those of the model: lights, skies, shadows
+# added to those of the model: lights, skies, shadows by MuJoCo, and the dots of an image
+_OTHER_SHAPES = 500
+_DOT_M, _DOT_RGBA = 0.008, np.array([0.95, 0.35, 0.1, 1.0], dtype=np.float32)
 _GL_MODULES = {"egl": "mujoco.egl", "osmesa": "mujoco.osmesa"}
 _PROBE = "import {module} as gl; gl.GLContext(8, 8).make_current()"
 
@@ -36,12 +39,31 @@ class Offscreen:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gl)
 
     def image(
-        self, data: mujoco.MjData, view: mujoco.MjvCamera, *, width: int, height: int
+        self,
+        data: mujoco.MjData,
+        view: mujoco.MjvCamera,
+        *,
+        width: int,
+        height: int,
+        dots: Array | None = None,
     ) -> Frame:
-        """Render what `view` shows, as an image [height, width, 3], RGB."""
+        """Render what `view` shows, as an image [height, width, 3], RGB.
+
+        Args:
+            data: State of the model.
+            view: Camera.
+            width: Width of the image.
+            height: Height of the image.
+            dots: Points to mark [n, 3], m, world.
+        """
         self._context.make_current()
         category = mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_updateScene(self._model, data, self._option, None, view, category, self._scene)
+        for dot in () if dots is None else dots:
+            shape = self._scene.geoms[self._scene.ngeom]
+            size, turn = np.full(3, _DOT_M), np.eye(3).ravel()
+            mujoco.mjv_initGeom(shape, mujoco.mjtGeom.mjGEOM_SPHERE, size, dot, turn, _DOT_RGBA)
+            self._scene.ngeom += 1
         frame = np.empty((height, width, 3), dtype=np.uint8)
         rect = mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_render(rect, self._scene, self._gl)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Renders a walk without a display: video, animation, contact sheet."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class FollowingCamera:
         """Make an image buffer.
 
         Args:
-            robot: Its data.
+            robot: The robot's data.
             width: Width of the images, at most 1920.
             height: Height of the images, at most 1080.
             ground: The ground of the walk.
@@ -44,7 +44,7 @@ class FollowingCamera:
         self._model = build_model(robot, ground=ground)
         self._data = mujoco.MjData(self._model)
         self._offscreen = Offscreen(self._model, shadows=True)
-        self._width, self._height = width, height
+        self._width, self._height, self._ground = width, height, ground
         self._view = mujoco.MjvCamera()
         self._view.azimuth, self._view.elevation = AZIMUTH_DEG, ELEVATION_DEG
         # robots of all sizes appear equally large
@@ -54,20 +54,28 @@ class FollowingCamera:
     def close(self) -> None:
         self._offscreen.close()
 
-    def image(self, qpos: Array, look_at: Array) -> Frame:
+    def image(self, qpos: Array, look_at: Array, dots: Array | None = None) -> Frame:
         """Render one pose.
 
         Args:
             qpos: Row [7 + n] of `Trace.qpos`.
-            look_at: Point [2] on the ground (m, world) in the middle of the image.
+            look_at: Point [3] on the ground (m, world) in the middle of the image.
+            dots: Points to mark [n, 3], m, world.
 
         Returns:
             Colours [height, width, 3], RGB.
         """
         self._data.qpos[:] = qpos
         mujoco.mj_forward(self._model, self._data)
-        self._view.lookat[:] = [*look_at, self._look_at_height_m]
-        return self._offscreen.image(self._data, self._view, width=self._width, height=self._height)
+        self._view.lookat[:] = look_at
+        self._view.lookat[2] += self._look_at_height_m
+        return self._offscreen.image(
+            self._data, self._view, width=self._width, height=self._height, dots=dots
+        )
+
+    def below(self, place: Array) -> Array:
+        """Return the point [3] of the ground at the vertical through a point [3], m, world."""
+        return np.array([*place[:2], self._ground.height_m(place[:2])])
 
 
 def write_video(
@@ -79,6 +87,7 @@ def write_video(
     width: int = 800,
     height: int = 448,
     ground: Ground = LEVEL,
+    dots: Callable[[int], Array | None] = lambda _: None,
 ) -> None:
     """Write an H.264 video (`.mp4`) of a walk in real time, with time and command in each image.
 
@@ -90,20 +99,26 @@ def write_video(
         width: Width of the images; a multiple of 16, for H.264.
         height: Height of the images; a multiple of 16.
         ground: The ground of the walk.
+        dots: Returns the points to mark [n, 3] at a row of the trace, m, world.
     """
     with closing(FollowingCamera(robot, width=width, height=height, ground=ground)) as camera:
-        images = _following(camera, trace, rate_hz)
+        images = _following(camera, trace, rate_hz, dots)
         write_frames(images, path, rate_hz=rate_hz, width=width, height=height)
 
 
-def _following(camera: FollowingCamera, trace: Trace, rate_hz: float) -> Iterator[Frame]:
+def _following(
+    camera: FollowingCamera,
+    trace: Trace,
+    rate_hz: float,
+    dots: Callable[[int], Array | None],
+) -> Iterator[Frame]:
     grid_s = np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / rate_hz)
     rows = np.minimum(np.searchsorted(trace.time_s, grid_s - 1e-9), len(trace.time_s) - 1)
     follow = min(1.0, 1.0 / (rate_hz * FOLLOW_S))
-    look_at = trace.pos_world[0, :2]
-    for row in rows:
-        look_at = look_at + follow * (trace.pos_world[row, :2] - look_at)
-        yield caption(camera.image(trace.qpos[row], look_at), _text(trace, int(row)))
+    look_at = camera.below(trace.pos_world[0])
+    for row in map(int, rows):
+        look_at = look_at + follow * (camera.below(trace.pos_world[row]) - look_at)
+        yield caption(camera.image(trace.qpos[row], look_at, dots(row)), _text(trace, row))
 
 
 def write_contact_sheet(trace: Trace, path: Path, robot: LeggedRobot = LITE3) -> None:
@@ -113,7 +128,7 @@ def write_contact_sheet(trace: Trace, path: Path, robot: LeggedRobot = LITE3) ->
     sheet = Image.new("RGB", (columns * width, rows * height))
     with closing(FollowingCamera(robot, width=2 * width, height=2 * height)) as camera:
         for index, row in enumerate(chosen):
-            frame = camera.image(trace.qpos[row], trace.pos_world[row, :2])
+            frame = camera.image(trace.qpos[row], camera.below(trace.pos_world[row]))
             small = Image.fromarray(caption(frame, _text(trace, int(row)))).resize((width, height))
             sheet.paste(small, (index % columns * width, index // columns * height))
     sheet.save(path)

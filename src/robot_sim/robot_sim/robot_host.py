@@ -33,7 +33,7 @@ class HostEvent:
     """Something that happened to a host.
 
     Attributes:
-        time_ns: On the world's clock.
+        time_ns: Time on the world's clock.
         what: `following` (commands with stiffness begin), `damped` (they end), `watchdog`,
             `ignored` (input without effect; the first of each sort), `stopped`, `started`, or an
             event of the host's own module.

@@ -85,7 +85,7 @@ class ServoBus:
     """Servos of one family on a line. Two threads may use it: one replies, one moves the servos.
 
     Attributes:
-        servos: In the order of their ids.
+        servos: Servos, in the order of their ids.
         wire: Their protocol.
     """
 

@@ -23,7 +23,7 @@ class ServoModel:
     """A model of servo.
 
     Attributes:
-        name: As sold.
+        name: Name under which it is sold.
         registers: Address and bytes by name; the names used here are common to both families.
         initial: Values other than 0.
         eeprom_end: Registers below this address keep their values without power.

@@ -173,7 +173,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Serve one client.
 
     Returns:
-        0; 2 where an argument or a request is wrong.
+        0; 2 if an argument or a request is wrong.
     """
     logging.basicConfig(
         level=logging.INFO, format="[%(levelname)s] [%(name)s]: %(message)s", stream=sys.stderr

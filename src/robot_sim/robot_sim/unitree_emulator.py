@@ -113,7 +113,7 @@ class UnitreeEmulator(Emulator):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the emulator until a signal or its own end; status 2 where an argument is wrong."""
+    """Run the emulator until a signal or its own end; status 2 if an argument is wrong."""
     logging.basicConfig(
         level=logging.INFO, format="[%(levelname)s] [%(name)s]: %(message)s", stream=sys.stderr
     )

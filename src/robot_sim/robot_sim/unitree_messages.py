@@ -138,8 +138,8 @@ def remote_bytes(pressed: frozenset[str] | set[str], sticks: dict[str, float]) -
     """Return the 40 bytes of the remote control.
 
     Args:
-        pressed: Names of `BUTTONS`.
-        sticks: Deflection of `STICKS` by name, -1 to 1; others are 0.
+        pressed: Names from `BUTTONS`.
+        sticks: Deflection of each of `STICKS`, by name, -1 to 1; others are 0.
     """
     made = np.zeros(40, np.uint8)
     keys = sum(1 << BUTTONS.index(name) for name in pressed)

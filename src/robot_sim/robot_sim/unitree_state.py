@@ -81,8 +81,8 @@ MODELS = {
         torso="torso_link",
     ),
 }
-"""By the name of the robot's folder of data; the gains are those of the vendor's deployment code
-while it stands up (unitree_rl_lab e72a072).
+"""Models by name of the robot's data folder; the gains are those in the vendor's deployment code
+while the robot stands up (unitree_rl_lab e72a072).
 """
 
 
@@ -113,7 +113,7 @@ class StateMessages:
         Args:
             streams: The sensors' output.
             tick: Time since the robot's computer was switched on, ms.
-            temperature_c: Of the drives [n], in the order of the joints.
+            temperature_c: Temperatures of the drives [n], in the order of the joints.
             faults: The active faults.
         """
         joints, imu, contact = streams.joint_states, streams.imu, streams.contact

@@ -51,7 +51,7 @@ def write_urdf(robot: LeggedRobot, hardware: Mapping[str, str] | None = None) ->
 
     Args:
         robot: Its figures.
-        hardware: Parameters of the simulated robot as hardware of ros2_control, such as `robot` and
+        hardware: Parameters of the simulated robot as ros2_control hardware, such as `robot` and
             `update_rate`; None: the URDF is not for ros2_control.
     """
     if taken := {BASE, IMU} & {body.name for body in robot.bodies[1:]}:

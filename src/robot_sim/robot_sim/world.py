@@ -115,7 +115,7 @@ class WalkingWorld(DrivenWorld):
 class World(WalkingWorld):
     """A simulated legged robot. The same calls give bit-identical results on one machine.
 
-    The drives damp until the first command arrives and whenever the latest has expired.
+    The drives damp until the first command arrives, and when the latest one has expired.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class World(WalkingWorld):
         """Put the robot on the floor.
 
         Args:
-            robot: Its data.
+            robot: The robot's data.
             friction: Sliding friction between feet and floor.
             ground: Shape of the floor.
             payload_kg: Mass added to the base at its centre; negative: removed.
@@ -211,7 +211,7 @@ class World(WalkingWorld):
     def set_upright(self) -> None:
         """Set the robot upright where it is, in its start pose and with its heading.
 
-        As people do with a fallen robot. Time continues, and the command stays in force.
+        This is what people do with a fallen robot. Time continues, and the command stays in force.
         """
         self._data.qvel[:] = 0.0
         heading_rad = float(yaw_rad(self._quat_xyzw()))
@@ -271,7 +271,7 @@ class World(WalkingWorld):
         )
 
     def turn(self, angle_rad: float, duration_s: float) -> None:
-        """Turn the base about the vertical from now on, as a strong hand would.
+        """Turn the base about the vertical from now on, like a strong hand.
 
         Args:
             angle_rad: Angle, counter-clockwise.

@@ -129,9 +129,9 @@ def test_the_image_shows_the_robot_and_follows_it(stance_trace: Trace) -> None:
     far = stance_trace.qpos[0].copy()
     far[0] += 20.0
     with closing(FollowingCamera(width=160, height=96)) as camera:
-        here = camera.image(stance_trace.qpos[0], stance_trace.pos_world[0, :2])
-        there = camera.image(far, far[:2])
-        away = camera.image(far, stance_trace.pos_world[0, :2])
+        here = camera.image(stance_trace.qpos[0], camera.below(stance_trace.pos_world[0]))
+        there = camera.image(far, camera.below(far[:3]))
+        away = camera.image(far, camera.below(stance_trace.pos_world[0]))
     assert here.shape == (96, 160, 3)
     images = (here, there, away)
     white = [int((shown.min(axis=2) > WHITE)[FLOOR_ROWS].sum()) for shown in images]

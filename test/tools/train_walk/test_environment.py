@@ -20,9 +20,11 @@ from robot_sim.figures import Array
 from robot_sim.walk import walk
 from robot_sim.world import World
 from tools.train_walk.definition import Task, TrainedRobot, load_task, load_trained_robot
+from tools.train_walk.draws import Draws
 from tools.train_walk.environment import Environment
 from tools.train_walk.layout import ACTION_SIZE, FRAME, JOINT_VEL_SCALE, observe
 from tools.train_walk.reference import make_reference
+from tools.train_walk.scene import main as write_scene
 
 BUNDLES = Path(__file__).resolve().parents[3] / "config" / "bundles"
 COUNT = 20
@@ -124,6 +126,33 @@ def test_a_robot_that_falls_is_reported_and_starts_again(trained_robot: TrainedR
         upright = step.critic_obs[step.terminated, 5]
         assert (upright < -0.9).all()
     assert fallen >= COUNT
+
+
+def test_the_shipped_scene_is_what_rays_of_the_physics_find(tmp_path: Path) -> None:
+    file = tmp_path / "scene.npz"
+    assert write_scene(["--robot", "lite3_stairs", "--output", str(file)]) == 0
+    shipped = BUNDLES / "lite3_stairs" / "scan_scene.npz"
+    with np.load(file) as found, np.load(shipped) as expected:
+        assert {*found} == {*expected}
+        for name in found:
+            np.testing.assert_allclose(found[name], expected[name], atol=1e-6)
+
+
+def test_a_robot_is_shown_the_velocity_of_its_base_last() -> None:
+    made = environment(load_trained_robot("lite3_velocity"))
+    step = made.step(STILL)
+    np.testing.assert_array_equal(step.obs[:, -3:], step.critic_obs[:, -3:])
+    np.testing.assert_allclose(step.obs[:, -3:], step.critic_obs[:, 45:48], atol=1e-12)
+    places, signs = made.layout.mirrored_obs
+    assert (places[-3:], signs[-3:]) == ([45, 46, 47], [1.0, -1.0, 1.0])
+
+
+def test_on_stairs_most_commands_lead_ahead() -> None:
+    robot, stairs = load_trained_robot("lite3_stairs"), load_task("stairs")
+    commands = Draws(robot, stairs, COUNT, seed=1).commands(1000, 1.0)
+    least = stairs.commands.single_axis_least * stairs.commands.largest[0]
+    ahead = (commands[:, 0] >= least) & (np.abs(commands[:, 1]) <= 0.2 * commands[:, 0].max())
+    assert ahead.mean() > 0.75
 
 
 def test_a_policy_of_a_motion_is_shown_the_next_frame_in_each_tick() -> None:

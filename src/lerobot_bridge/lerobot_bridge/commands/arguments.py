@@ -34,7 +34,7 @@ def add_mapping(parser: argparse.ArgumentParser) -> None:
 
 
 def read_mapping(given: argparse.Namespace) -> RobotMapping:
-    """Return the given mapping, or that of the given sessions."""
+    """Return the given mapping, or the one in the given sessions."""
     from lerobot_bridge.mapping_file import load_mapping
     from lerobot_bridge.recording.folder import MAPPING
 

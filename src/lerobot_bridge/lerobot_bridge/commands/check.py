@@ -36,7 +36,7 @@ class CheckResult:
     """A mapping, and what recordings would add to a dataset.
 
     Attributes:
-        mapping: As given; empty for that of the recorded session.
+        mapping: Mapping as given; empty for the recorded session's.
         problems: Reasons to refuse the mapping.
         skipped: Parts of recordings that are not episodes.
         episodes: Result for each episode.

@@ -4,10 +4,10 @@
 
     lerobot_bridge convert session/ --mapping so101 --output my_dataset --task "Pick the cube"
 
-It runs in the environment of LeRobot: .venv-lerobot/bin/python -m lerobot_bridge convert ...
-Several processes write the episodes. OUTPUT.parts keeps them until all are finished: after Ctrl-C,
-a full disk or a crash the same command continues. The command leaves out an episode whose recording
-does not fit the mapping, and names it. The exit status is then 1; with --allow-left-out it is 0.
+It runs in LeRobot's environment: .venv-lerobot/bin/python -m lerobot_bridge convert ... Several
+processes write the episodes. OUTPUT.parts keeps them until all are finished: after Ctrl-C, a full
+disk or a crash the same command continues. The command leaves out an episode whose recording does
+not fit the mapping, and names it. The exit status is then 1; with --allow-left-out it is 0.
 conversion_report.json in the dataset lists the recording of each episode, and what is missing.
 """
 
@@ -28,9 +28,9 @@ from model_tools.errors import ToolError
 from policy_store.command_line import CommandResult
 
 LEROBOTS = ("0.4.4", "0.6.1")
-"""Versions whose writer of datasets is tested: the newest for Python 3.11, and for 3.12."""
+"""Versions whose dataset writer is tested: the newest for Python 3.11, and for 3.12."""
 CODECS = ("h264", "hevc", "libsvtav1")
-"""Codecs of videos that LeRobot writes on any machine."""
+"""Video codecs that LeRobot writes on any machine."""
 _log = logging.getLogger("lerobot_bridge")
 
 
@@ -75,7 +75,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Convert; the status is 1 if episodes were left out.
 
     Returns:
-        As conversion_report.json.
+        The content of conversion_report.json.
     """
     from lerobot_bridge.converting.convert import Conversion, ConversionSettings, convert
     from lerobot_bridge.converting.parts_folder import parts_path

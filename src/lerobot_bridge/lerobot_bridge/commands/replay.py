@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run episodes of a dataset through an exported chunk policy: predicted against recorded actions.
+"""Run a dataset's episodes through an exported chunk policy: predicted against recorded actions.
 
     lerobot_bridge replay my_dataset --bundle my_policy --episodes 0,2 --output replay.html
 
 The policy sees the recorded observations as often as it would on the robot (a chunk every
-`chunk.steps` frames, or --every). The command compares its steps with the recorded actions of their
+`chunk.steps` frames, or --every). The command compares its steps with the recorded actions in their
 frames: errors by joint in the units of the dataset and in rad, correlation, and delay. It does not
 need LeRobot.
 """

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write episodes of a dataset as rosbag2 recordings, to play through the nodes of a robot.
+"""Write a dataset's episodes as rosbag2 recordings, to play through a robot's nodes.
 
     lerobot_bridge to-bag my_dataset --mapping so101 --output session --episodes 0,2
     ros2 bag play session/episode_0000 --clock
 
 Each value and image is written to the topic from which the mapping reads it, in ROS units; all
 messages of a frame have its stamp. A topic that ends in /compressed gets JPEG images, other topics
-get raw images. The folder is a session as the episode recorder leaves it: `convert` makes the same
-dataset from it again. The command does not need LeRobot.
+get raw images. The folder is a session like those that the episode recorder leaves: `convert` makes
+the same dataset from it again. The command does not need LeRobot.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from model_tools.files.outputs import new_folder
 from policy_inference.bag_file import sync
 
 OWNED = ("meta/**", "data/**", "videos/**", "images/**", "README.md", CONVERSION_REPORT)
-"""Files of a dataset, which may be replaced with it."""
+"""Files of a dataset, which may be replaced together with it."""
 _WRITING = "lerobot_bridge.writing.part"
 _log = logging.getLogger("lerobot_bridge")
 
@@ -52,12 +52,12 @@ class _Job(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionSettings:
-    """Settings of a conversion.
+    """Settings for a conversion.
 
     Attributes:
         repo_id: Name of the dataset: user/name.
         codec: Codec of the videos; None: a PNG for each image.
-        topics: Topics of the recordings by those of the mapping, where they have other names.
+        topics: The recordings' topics by the mapping's, where the names differ.
         split: Whether parts of an episode between gaps become episodes.
         processes: Number of processes that work at the same time.
         force: Whether an existing dataset may be replaced.
@@ -103,9 +103,9 @@ def convert(
 
     Args:
         episodes: The episodes, in their order.
-        mapping: Defines the features.
+        mapping: Mapping that defines the features.
         output: Folder of the dataset.
-        settings: Settings of the conversion.
+        settings: Settings for the conversion.
         report: Returns the content of CONVERSION_REPORT.
         on_progress: Called with the amount of work done and the total.
     """

@@ -89,10 +89,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def finish(growing: Path, folder: Path, made: Mapping[str, Any]) -> None:
-    """Rename a folder of parts to its final name, once all of it is on the disk.
+    """Rename a folder of parts to its final name once all of it is on the disk.
 
     Args:
-        growing: Folder in which it was written: a name of `unfinished`.
+        growing: Folder in which it was written: a name from `unfinished`.
         folder: Final folder.
         made: Description of the parts, for JSON.
     """

@@ -40,8 +40,8 @@ def run_apart(
     """Do each job in its own process.
 
     Args:
-        jobs: Functions of modules, or partial ones, by the name of the job. An error that a user
-            can correct refuses the job.
+        jobs: Module functions, or partials of them, by job name. An error that a user can correct
+            refuses the job.
         at_once: The number of processes.
         needs: Module that is imported once for all.
         log: File for the output of the processes.

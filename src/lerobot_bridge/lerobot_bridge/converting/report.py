@@ -19,7 +19,7 @@ def conversion_report(
     """Return the report.
 
     Args:
-        name: Of the dataset.
+        name: Name of the dataset.
         found: The result of the conversion.
         mapping: The mapping that was used.
         skipped: Parts of recordings that are not episodes, and why.

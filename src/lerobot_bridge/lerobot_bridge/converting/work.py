@@ -34,9 +34,9 @@ def make_parts(
     """Write and check the parts of an episode; return their description.
 
     Args:
-        mapping: Defines its features.
+        mapping: Mapping that defines its features.
         episode: The episode.
-        topics: Topics of the recording by those of the mapping, where they have other names.
+        topics: The recording's topics by the mapping's, where the names differ.
         split: Whether its parts between gaps become episodes; otherwise a gap refuses it.
         form: Form of the dataset, the same for all episodes.
         folder: Folder for its parts.

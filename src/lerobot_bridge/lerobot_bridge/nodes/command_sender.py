@@ -22,7 +22,7 @@ from policy_inference.nodes.sampling import message_class
 VALID_FOR_S = 0.2
 """Validity of a JointCommand, s: drives damp after this time if the process dies."""
 HOLD_S = 30.0
-"""Default time that an arm holds without an action, s."""
+"""Default time for which an arm holds without an action, s."""
 _REPEAT_NS = 50_000_000
 _DRIVE_NS = 300_000_000
 """Time that a base drives without an action; two periods if that is longer."""
@@ -36,7 +36,7 @@ class CommandSender:
 
     A JointCommand is repeated for a limited time while no new action arrives: LeRobot pauses to
     save an episode, and the arm would sink. A base is stopped. Positions in other messages are sent
-    once: their receiver holds the last one.
+    once: their receiver holds the last position.
     """
 
     def __init__(self, node: Node, mapping: RobotMapping, hold_s: float) -> None:
@@ -108,7 +108,7 @@ class CommandSender:
 
         Joints that follow JointCommand hold their position, and their drives damp when the command
         expires, unless they damp already or follow another publisher. Bases stop. Joints that
-        follow positions stay at the last one.
+        follow positions stay at the last position.
 
         Args:
             measured: Known measured values, by name.

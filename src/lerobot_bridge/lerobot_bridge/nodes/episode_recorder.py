@@ -142,7 +142,7 @@ _MODES = {
 
 
 class EpisodeRecorder(ServedNode):
-    """Handles requests. One thread takes the messages, another one writes them."""
+    """Handles requests. One thread takes the messages, and another writes them."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
         """Read the parameters and open the session.

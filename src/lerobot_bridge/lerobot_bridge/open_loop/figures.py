@@ -40,10 +40,10 @@ class JointErrors:
     """Errors of a joint.
 
     Attributes:
-        name: Of the joint.
+        name: Name of the joint.
         unit: Unit of the dataset, from the contract.
         error, error_rad: Errors in that unit, and in rad.
-        correlation: Correlation of predicted and recorded values; NaN if one does not change.
+        correlation: Correlation between predicted and recorded values; NaN if one does not change.
         worst: Episode and frame of the largest error.
     """
 
@@ -63,7 +63,8 @@ class Lag:
         frames: Delay of the best recorded actions, frames; negative if they are earlier.
         error, error_unshifted: Mean absolute error with and without the shift, in standard
             deviations of the recorded actions of each joint.
-        error_of_mean: The same for a policy that always returns the mean of the recorded actions.
+        error_of_mean: The same error for a policy that always returns the mean of the recorded
+            actions.
     """
 
     frames: int
@@ -77,7 +78,7 @@ class PredictionErrors:
     """The measured errors of some episodes.
 
     Attributes:
-        joints: In the order of the action.
+        joints: Errors, in the order of the action.
         lag: The best shift; None if no joint moves.
         by_step: Mean absolute error of each step of a chunk [steps], over all joints that move, in
             standard deviations of the recorded actions; NaN for steps without a frame.
@@ -231,7 +232,7 @@ def _of_other_units(
     usual, largest = _usual(one.normalisation), np.abs(values).max(axis=0)
     if usual is not None and (largest < _LITTLE * usual).all():
         yield (
-            f"{what}: expected values as in the training, up to about {usual.max():.3g}, found "
+            f"{what}: expected values like those in training, up to about {usual.max():.3g}, found "
             f"none above {largest.max():.3g}; {_ASKED}"
         )
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Predicts the actions of a chunk policy for the recorded observations of an episode."""
+"""Predicts a chunk policy's actions for the recorded observations of an episode."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Predicted:
         episode: The episode.
         begins: Frames whose observations gave a chunk.
         actions: Recorded [frames, joints of the action].
-        predicted: Step k of the chunk of frame b, at frame b + k [frames, joints].
+        predicted: Step k of frame b's chunk, at frame b + k [frames, joints].
         state: Recorded [frames, joints of the state]; None if the policy has no state input.
-        compared: Frames to compare [frames]: not those in which a person drove.
+        compared: Frames to compare [frames], without those in which a person drove.
     """
 
     episode: DatasetEpisode
@@ -46,7 +46,7 @@ class Predicted:
 
 
 class OpenLoop:
-    """Runs episodes of a dataset through a policy, as it runs synchronously on a robot.
+    """Runs a dataset's episodes through a policy, as it runs synchronously on a robot.
 
     Every `every` frames the policy gets the recorded observation, and its chunk is used until the
     next one. The predicted actions do not change the observations (open loop).
@@ -138,7 +138,7 @@ def _check_names(source: DatasetSource, feature: DatasetFeature, joints: Sequenc
     if plain & set(joints):
         raise ToolError(
             f"{where}: expected the joints {', '.join(joints)}, as {contract.name} "
-            f"has, found {', '.join(found)}; name the dataset of the training"
+            f"has, found {', '.join(found)}; name the training dataset"
         )
     pairs = ", ".join(
         f"{name} is {joint}"

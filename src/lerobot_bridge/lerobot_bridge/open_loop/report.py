@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a replay of a dataset: errors by joint, recorded and predicted actions."""
+"""The report on a dataset's replay: errors by joint, recorded and predicted actions."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Replayed:
         backend: Name of the back end.
         artifacts: Artifacts that it opened, by graph.
         every: Frames from chunk to chunk.
-        episodes: All that were compared.
-        each: Errors of each of them.
-        all: Errors of all together.
+        episodes: All episodes that were compared.
+        each: Errors of each episode.
+        all: Errors of all episodes together.
         left_out: Number of frames that were not compared, because a person drove.
     """
 

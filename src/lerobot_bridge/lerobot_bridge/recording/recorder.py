@@ -21,7 +21,9 @@ OnMark = Callable[[Mark, int, int], None]
 _MB = 1_000_000
 _FROM_POLICY = "policy"
 FROM_TOPIC = "topic"
-"""Source of an intervention: the topic `intervention`; a policy node reports there who drives."""
+"""Source of an intervention: the `intervention` topic, on which a policy node reports who
+drives.
+"""
 
 
 class Recorder:
@@ -210,7 +212,7 @@ class Recorder:
         )
 
     def begin(self, number: int, now_ns: int) -> None:
-        """Record from now on, starting with the messages that still hold."""
+        """Record from now on, starting with the messages that are still valid."""
         self._disk.begin(number, self._folder.growing(number), self._folder.place(number))
         self._recording, self.messages, self.gone = True, 0, ""
         self._crowds = {}

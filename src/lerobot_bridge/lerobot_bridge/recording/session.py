@@ -29,10 +29,10 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """Settings of a session's course.
+    """Settings for a session's course.
 
     Attributes:
-        episodes: Number of episodes at the end, with those of earlier sessions.
+        episodes: Number of episodes at the end, including those from earlier sessions.
         warm_up_s: Time before the first episode, with `auto`.
         episode_s: Longest duration of an episode.
         reset_s: Time between episodes.
@@ -108,8 +108,8 @@ class RecordingSession:
         writing: Numbers of finished episodes that are still being written.
         number: Number of the running episode, or of the next one.
         waits_for: Why the next episode does not start although it is due; otherwise empty.
-        signalled: Whether the policy's bundle has a signal of success: an episode that a policy
-            drove for all of its time, and in which the signal did not come, is a failure.
+        signalled: Whether the policy's bundle has a success signal: an episode that a policy drove
+            for all of its time, and in which the signal did not come, is a failure.
     """
 
     def __init__(

@@ -31,9 +31,9 @@ class WantedTopic:
         topic: Name in the mapping.
         types: Allowed types of its messages; any if empty.
         needed: Whether an episode needs it.
-        timeout_s: Age of its newest message at which it counts as lost; None: never.
+        timeout_s: Age of its newest message at which it counts as lost; None for never.
         holds: Whether its newest message still counts when an episode begins.
-        alone: Whether it may have only one publisher, as frames are made from it.
+        alone: Whether it may have only one publisher, because frames are made from it.
     """
 
     topic: str
@@ -222,7 +222,7 @@ class PolicyWatch:
 
     Attributes:
         ran: The policy it runs; None before its first status.
-        done: Whether its signal of success has come in this run; None: its bundle has none.
+        done: Whether its success signal has come in this run; None if its bundle has none.
     """
 
     def __init__(self, node: str, steady_ns: Callable[[], int]) -> None:

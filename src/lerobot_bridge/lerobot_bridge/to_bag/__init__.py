@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes episodes of a dataset as recordings of the robot that a mapping describes."""
+"""Writes a dataset's episodes as recordings of the robot that a mapping describes."""

@@ -52,7 +52,7 @@ def make_typestore(mapping: RobotMapping) -> Typestore:
 
 
 class FrameMessages:
-    """Makes the messages of a frame: of the state first, then of cameras, then of the action."""
+    """Makes a frame's messages: first for the state, then for the cameras, then for the action."""
 
     def __init__(self, mapping: RobotMapping, types: Typestore) -> None:
         """Prepare; a topic that several sources read gets one message."""

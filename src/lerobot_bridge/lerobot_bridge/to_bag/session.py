@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes episodes of a dataset as a session of recordings, like the episode recorder."""
+"""Writes a dataset's episodes as a session of recordings, like the episode recorder."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def join_parts(
         repo_id: Name of the dataset: user/name.
         tags: Tags beside those of LeRobot.
         description: Text for the card.
-        on_progress: Called with the number of parts after each.
+        on_progress: Called after each part, with the number of parts.
     """
     first = LeRobotDatasetMetadata(_name(parts[0]), root=parts[0])
     features = {

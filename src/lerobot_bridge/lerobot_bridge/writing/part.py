@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes one episode as a dataset of its own, a part of the dataset of a conversion."""
+"""Writes one episode as a dataset of its own, which becomes a part of a converted dataset."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def write_part(
 
     Args:
         folder: Folder of the dataset; it must not exist.
-        mapping: Defines the features.
+        mapping: Mapping that defines the features.
         episode: Provides the task and the outcome.
         frames: Frames of the episode, in their order.
         form: Form of the dataset, the same for all parts.
-        on_progress: Called with the number of frames after each.
+        on_progress: Called after each frame, with the number of frames.
 
     Returns:
         The number of frames.

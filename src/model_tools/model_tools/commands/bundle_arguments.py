@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments of verbs that make or simulate bundles: golden rows, nominal figures, robot."""
+"""Arguments for verbs that make or simulate bundles: golden rows, nominal figures, robot."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     Returns:
         output (null if they failed and were not written), report (folder; null without --report),
-        coverage as coverage.json (of a chunk policy as calibration.json).
+        coverage (as in coverage.json; for a chunk policy, as in calibration.json).
     """
     from policy_core.bundle.load import bundle_folder, load_bundle
 

@@ -5,10 +5,10 @@ r"""Add a success signal to a chunk policy, with a threshold and error rate from
     model_tools calibrate success --bundle my_arm --episodes recordings --classifier done.onnx \\
         --for 0.5 --then end --version 1.1.0 --output my_arm_1_1
 
-The output is a new bundle. Episodes are recordings of `episode_recorder` with a verdict, or a
-LeRobot dataset with `next.success`. The classifier is an ONNX model: its inputs are named like
-cameras, `state` or `environment_state` and normalised as for the policy; its only output is a
-probability. Without --classifier and --joint the bundle's own signal is calibrated again.
+The output is a new bundle. Episodes are `episode_recorder` recordings with a verdict, or a LeRobot
+dataset with `next.success`. The classifier is an ONNX model. Its inputs are named after cameras,
+`state` or `environment_state`, and normalised as for the policy; its only output is a probability.
+Without --classifier and --joint the bundle's own signal is calibrated again.
 """
 
 from __future__ import annotations

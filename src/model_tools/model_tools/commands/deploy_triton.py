@@ -6,7 +6,7 @@
     tritonserver --model-repository repository
     model_tools compile oip --bundle my_arm --precision fp32 --output my_arm_remote
 
-The models keep the contract's tensors. Their hashes are parameters, which the back end `oip`
+The models keep the contract's tensors. Their hashes are parameters, which the `oip` back end
 checks.
 """
 

@@ -4,7 +4,7 @@
 
     model_tools export model_1500.pt --config network.yaml --output policy.onnx
 
-Reads state dicts, checkpoints of rsl_rl, skrl and rl_games, and TorchScript. The model has the
+Reads state dicts, checkpoints from rsl_rl, skrl and rl_games, and TorchScript. The model has the
 input `obs` and the output `action`; a recurrent one also has h_in (and c_in), h_out (and c_out).
 """
 

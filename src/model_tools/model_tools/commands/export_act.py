@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export an ACT policy of LeRobot from its checkpoint to a bundle, without LeRobot and torch.
+"""Export a LeRobot ACT policy from its checkpoint to a bundle, without LeRobot and torch.
 
     model_tools export act --act-path pretrained_model --export-path so101_pick --units degrees
 
-Like `export lerobot`, with the same options, but --act-path for the checkpoint. The bundle has two
-graphs, an image encoder and the transformer (or one).
+Like `export lerobot`, with the same options, but with --act-path for the checkpoint. The bundle has
+two graphs, an image encoder and the transformer (or one).
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ r"""Export a LeRobot policy from its checkpoint to a bundle, without LeRobot and
         --units degrees --dataset my_dataset
 
 Supports ACT, Diffusion Policy, flow policies with the same network, and SmolVLA, as stated in
-`config.json`. The bundle has a graph of the encoders and one of the policy (for denoising policies,
-one step), and is verified on raw images. Options state what a checkpoint does not contain: --robot
-and --units; for SmolVLA also --prompt, --vlm and, if needed, --patch-positions.
+`config.json`. The bundle has a graph for the encoders and one for the policy (for denoising
+policies, one step), and is verified on raw images. Options state what a checkpoint does not
+contain: --robot and --units; for SmolVLA also --prompt, --vlm and, if needed, --patch-positions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Identify a robot from a recording: delays, gains and friction of drives, inputs, IMU.
+"""Identify a robot from a recording: delays, drive gains and friction, inputs, IMU.
 
     model_tools identify RECORDING --bundle my_bundle --output out/identified
 

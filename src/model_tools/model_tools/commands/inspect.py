@@ -7,7 +7,7 @@
     model_tools inspect my_bundle --plan --output my_bundle.polplan
 
 Supported folders: bundles, rosbag2 recordings. Supported files: ONNX and RKNN models; checkpoints
-of torch.save (needs PyTorch); plans of the native core. The content decides, not the name.
+from torch.save (needs PyTorch); native core plans. The content decides, not the name.
 """
 
 from __future__ import annotations

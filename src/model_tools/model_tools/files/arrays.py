@@ -72,7 +72,7 @@ def read_arrays(file: Path) -> dict[str, Tensor]:
     with file.open("rb") as stream:
         try:
             if not stream.read(len(_NPY_MAGIC)).startswith((_ZIP_MAGIC, _NPY_MAGIC)):
-                raise ValueError("another kind of file")
+                raise ValueError("a different kind of file")
             stream.seek(0)
             found = np.load(stream)
             if isinstance(found, np.ndarray):

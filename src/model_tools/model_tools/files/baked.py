@@ -3,7 +3,7 @@
 """Normaliser, scale and offset that a graph computes around the policy's network.
 
 A graph shows multiplications and additions, but not their purpose: a Mul after a Tanh may be the
-training's action scale, or a bound that the training scales again. Scale and offset are judged
+action scale from training, or a bound that training scales again. Scale and offset are judged
 separately.
 """
 
@@ -51,7 +51,7 @@ class BakedAction:
 
     @property
     def where(self) -> str:
-        """The nodes, and the output and network between which they are."""
+        """The nodes, and the network and output that they lie between."""
         return f"{self.nodes} right before the output {self.output}, after {self.network}"
 
     @property
@@ -98,7 +98,7 @@ class BakedAction:
 
 
 def is_same(found: F64, stated: F64 | None) -> bool:
-    """Return whether values equal the stated ones, which may have fewer digits."""
+    """Return whether values equal the stated values, which may have fewer digits."""
     if stated is None or len({len(found), len(stated), 1}) > 2:
         return False
     return bool(np.allclose(found, stated, rtol=_SAME, atol=_SAME_NEAR_0))

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of D-Robotics' BPU compilers and of their programs on the board; list of compilers.
+"""Files for D-Robotics' BPU compilers and for their programs on the board; list of compilers.
 
-In the statistics of an ACT policy, `action_mean` and `action_std` belong to the state; those of the
-action are `..._unnormalize`. The script on the board computes only (x - mean) / std, so other
+In the statistics of an ACT policy, `action_mean` and `action_std` belong to the state; the action's
+are `..._unnormalize`. The script on the board computes only (x - mean) / std, so other
 normalisations are converted to that form.
 """
 
@@ -21,9 +21,9 @@ from policy_core.bundle.chunk_contract import ChunkContract, Scaling
 from policy_core.interfaces import F32
 
 RECORD, BUILD_ALL = "workspace.json", "build_all.sh"
-"""Sources of a workspace, and the script that compiles all its graphs."""
+"""File with a workspace's sources, and the script that compiles all its graphs."""
 AXES = 4
-"""Axes of a featuremap, the type of a model's inputs."""
+"""Number of axes of a featuremap, the type of a model's inputs."""
 _NUMBER = "[0-9]" * 10
 """Number of a sample in its file name."""
 PRECISIONS = ("int8", "int16")
@@ -81,7 +81,7 @@ def write_samples(
 def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
     """Return patterns of exactly the files of a workspace for these graphs.
 
-    The results of the vendor's compiler, which took it hours, are not included.
+    The results of the vendor's compiler, which took hours to make, are not included.
     """
     found = [RECORD, BUILD_ALL]
     for name in graphs:
@@ -170,7 +170,7 @@ def write_board_files(folder: Path, contract: ChunkContract, chunk: F32) -> None
     Args:
         folder: The bundle; files are written to its folder `bpu_output`.
         contract: Contract of the bundle.
-        chunk: The script on the board executes its number of steps.
+        chunk: The chunk; the script on the board executes as many steps as it has.
     """
     place = folder / BOARD_FOLDER
     place.mkdir()

@@ -35,7 +35,7 @@ DRAFT_LINE = "# Answer each TODO below; until then the loader refuses this file.
 
 
 def set_section(text: str, key: str, value: Any) -> str:
-    """Return the text with a new value of a key: a block-style section, or a word.
+    """Return the text with a new value for a key: a block-style section, or a word.
 
     Args:
         text: YAML whose sections are mappings in block style, indented by two spaces.
@@ -95,7 +95,7 @@ def _find(lines: list[str], name: str, depth: int, start: int, end: int) -> tupl
 
 
 def plain(value: Any, without: tuple[Any, ...] = (None,)) -> Any:
-    """Return the value in the types of YAML, without entries equal to those of `without`."""
+    """Return the value in YAML's types, without entries equal to those in `without`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -119,7 +119,7 @@ def _dump(name: str, value: Any, depth: int) -> list[str]:
 
 
 def read_models(report: Path) -> set[str]:
-    """Return the SHA-256 of the models in a JSON report; empty for another kind of file."""
+    """Return the SHA-256 of the models in a JSON report; empty for other kinds of file."""
     try:
         content = json.loads(report.read_text("utf-8"))
         stated = [content, *content.get("artifacts", [])]
@@ -168,7 +168,7 @@ def keep_report(
         write: Writes it to a path.
         sha256: Hash of the model, see `bundle.load.model_sha256`.
         force: Replace an existing report of this key.
-        key: Of the contract's `reports`; None: the back end.
+        key: Key in the contract's `reports`; None for the back end's name.
 
     Returns:
         The file.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Values of foreign YAML and JSON files, read as data, each with its location."""
+"""Values from foreign YAML and JSON files, read as data, each with its location."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 class Node:
     """A value read from `file`; `key` is its location, like `actions[0].scale`.
 
-    Every method that reads raises ToolError for a value of another type.
+    Every reading method raises ToolError for a value of the wrong type.
     """
 
     file: str
@@ -154,7 +154,7 @@ class Node:
 
 
 def load_foreign_yaml(path: Path) -> object:
-    """Parse a file; Python's tuples become lists, its slices `slice` objects."""
+    """Parse a file; Python tuples become lists, and slices become `slice` objects."""
     try:
         text = read_at_most(path, LARGEST_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:

@@ -30,9 +30,9 @@ def open_source(
     """Open a LeRobot dataset or a rosbag2 recording.
 
     Args:
-        contract: States the policy's inputs.
+        contract: Contract that states the policy's inputs.
         path: Folder of the dataset or of the recording, or the recording's only file.
-        topics: Topics of a recording by input, where they are renamed.
+        topics: The recording's topics, by input, where they are renamed.
     """
     if (path / INFO).is_file() or not is_bag(path):
         if topics:
@@ -51,8 +51,8 @@ class DatasetSource:
 
     Attributes:
         name: Name of its folder.
-        count: Frames.
-        contract: States the policy's inputs.
+        count: Number of frames.
+        contract: Contract that states the policy's inputs.
         dataset: Source of the frames.
     """
 
@@ -129,7 +129,7 @@ class DatasetSource:
             raise ToolError(
                 f"{self.dataset.info.file}: {camera.feature}: expected images of {wanted[1]} x "
                 f"{wanted[0]} pixels, as the camera {name} of {self.contract.name}, found "
-                f"{found[1]} x {found[0]}; use the dataset of the training, or set `resize: true` "
+                f"{found[1]} x {found[0]}; use the training dataset, or set `resize: true` "
                 "in the contract (export act --resize)"
             )
 
@@ -158,7 +158,7 @@ class DatasetSource:
 def joint_places(feature: DatasetFeature, joints: Sequence[str]) -> list[int]:
     """Return the index of each joint: by name if the names match, else in order.
 
-    A policy has its joints in training order; a robot may use other names.
+    A policy lists its joints in training order; a robot may use other names.
     """
     places: Mapping[str, int] = {
         name.removesuffix(_OF_A_POSITION): place for place, name in enumerate(feature.names)

@@ -33,7 +33,7 @@ OBS_STATS = "obs_stats"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTensor:
-    """Shape, with -1 for axes without a fixed size, and numpy name of the element type."""
+    """Shape, with -1 for axes without a fixed size, and the element type's numpy name."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -90,13 +90,13 @@ class OnnxModel:
 
     @property
     def producer(self) -> str:
-        """Tool and version that wrote the model, empty if not stated."""
+        """Tool that wrote the model, and its version; empty if not stated."""
         return f"{self.proto.producer_name} {self.proto.producer_version}".strip()
 
     def rows_chosen_by(self, name: str) -> int | None:
         """Return the number of rows of the largest constant table that an input indexes, else None.
 
-        Such as the frames of a motion, indexed by a count of ticks.
+        For example, the frames of a motion, indexed by a tick count.
         """
         graph, indices, found = self.proto.graph, {name}, list[int]()
         tables = {tensor.name: tensor.dims for tensor in graph.initializer}
@@ -117,9 +117,9 @@ class OnnxModel:
         return max(found, default=None)
 
     def constant(self, output: str) -> Tensor | None:
-        """Return the values of an output that is the same in each run, None for any other.
+        """Return the values of an output that is the same in each run; None for any other.
 
-        Such as a gain that the training wrote into the graph.
+        For example, a gain that training wrote into the graph.
         """
         made_by = {name: node for node in self.proto.graph.node for name in node.output}
         initialisers = {tensor.name: tensor for tensor in self.proto.graph.initializer}
@@ -166,7 +166,7 @@ def read_onnx(path: Path) -> OnnxModel:
         proto = onnx.load_model_from_string(content)
     except DecodeError as error:
         raise ToolError(
-            f"{path}: expected an ONNX model, found a file of another format, or a truncated one"
+            f"{path}: expected an ONNX model, found a different format, or a truncated file"
         ) from error
     if not proto.graph.output or not proto.opset_import:
         raise ToolError(
@@ -186,7 +186,7 @@ def read_onnx(path: Path) -> OnnxModel:
 
 
 def is_beside(model: Path, name: str) -> bool:
-    """Return whether a file with weights is in the folder of the model, or below it."""
+    """Return whether a weights file is in the model's folder, or below it."""
     folder = model.parent.resolve()
     return bool(name) and folder in (folder / name).resolve().parents
 

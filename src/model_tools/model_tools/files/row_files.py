@@ -58,8 +58,8 @@ def read_rows(path: Path, bundle: JointBundle, topics: Mapping[str, str] | None 
             rosbag2 recording, on which the reference model is replayed. Optional further arrays:
             the sensed state (`model_tools.files.arrays.sensed`), `time` [rows], s, and `episode`
             [rows].
-        bundle: States names and shapes; its artifact `onnx` is replayed.
-        topics: Topics of a recording by input, where they are renamed.
+        bundle: Bundle that states names and shapes; its `onnx` artifact is replayed.
+        topics: The recording's topics, by input, where they are renamed.
     """
     if is_bag(path):
         return _replayed(BagSource(bundle, path, topics), bundle.contract.model)
@@ -143,7 +143,7 @@ def save_rows(sets: Sequence[Rows], contract: JointContract, file: Path) -> None
 
 
 class BagSource:
-    """Rows of a policy that is replayed on a rosbag2 recording.
+    """Rows from a policy that is replayed on a rosbag2 recording.
 
     Attributes:
         name: Name of its folder or file.
@@ -166,7 +166,7 @@ class BagSource:
         Args:
             bundle: Its artifact `onnx` is replayed.
             path: Folder of the recording, or its only file.
-            topics: Topics by input, where they are renamed.
+            topics: Topics, by input, where they are renamed.
             from_s: Start of the rows, since the first tick. A policy with memory is replayed from
                 the beginning, so the rows are the same as in a full replay.
             to_s: End of the rows.

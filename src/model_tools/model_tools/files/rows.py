@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows: inputs and outputs of a policy at one step, and interfaces of their sources."""
+"""Rows: a policy's inputs and outputs at one step, and the interfaces of their sources."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RowSource(Protocol):
         """Yield rows in time order.
 
         Args:
-            wanted: Sorted tick numbers to yield, only if `count` is known; None for all.
+            wanted: Sorted numbers of the ticks to yield, only if `count` is known; None for all.
         """
 
 
@@ -67,7 +67,7 @@ class RecordedObservation:
         state: [joints of the contract's state] in the policy's units; None if it takes no state.
         environment_state: [size]; None if the policy takes none.
         earlier: Observations of earlier steps, oldest first, if the policy gets several. The first
-            one replaces missing steps, as on a robot.
+            one stands in for missing steps, as on a robot.
     """
 
     number: int
@@ -77,7 +77,7 @@ class RecordedObservation:
     earlier: tuple[RecordedObservation, ...] = ()
 
     def as_observed(self) -> ChunkObservation:
-        """Return it in the form that the graphs of a chunk policy take."""
+        """Return it in the form that a chunk policy's graphs take."""
         return ChunkObservation(
             images=self.images,
             state=self.state,

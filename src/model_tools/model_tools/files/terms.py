@@ -20,12 +20,11 @@ from policy_core.observation.state import RobotState
 from policy_inference.comparison.rows import Rows
 
 LONG_RUN_S = 3600.0
-"""Longest count of ticks, unless the contract or the model bounds it."""
+"""Longest run whose ticks are counted, in s, unless the contract or the model bounds it."""
 EXACT_IN_FLOAT16 = 2048
-"""Largest number up to which float16 represents every integer; then only every second, fourth,
-..."""
+"""Up to this number, float16 represents every integer; beyond it only every second, fourth, ..."""
 TOLERANCE = 1e-3
-"""Of a value, or of 1 if that is larger: recordings have four digits or more."""
+"""Relative to a value, or to 1 if that is larger: recordings have four digits or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,16 +111,16 @@ def _aged(age: int, length: int) -> str:
 
 
 def counts_ticks(contract: JointContract) -> bool:
-    """Return whether the model observes the count of ticks."""
+    """Return whether the model observes the tick count."""
     terms = (term for each in contract.observations.values() for term in each.terms)
     return any(term.term == "tick" for term in terms)
 
 
 def last_ticks(contract: JointContract, model: OnnxModel) -> dict[str, int]:
-    """Return the last tick that matters, by model input with the count of ticks.
+    """Return the last tick that matters, by model input with the tick count.
 
     That is the last row of the table that it indexes, or the end of the term's `clip`; if neither
-    bounds it, the tick after one hour.
+    limits it, the tick after one hour.
     """
     found = dict[str, int]()
     for name, observation in contract.observations.items():
@@ -142,13 +141,13 @@ def frames(observation: Observation) -> int:
 
 
 def check_observations(rows: Rows, bundle: JointBundle) -> Rows:
-    """Check that the rows' inputs match the contract, applied to the recorded sensor values.
+    """Check that the rows' inputs match the contract applied to the recorded sensor values.
 
     Fields that were not recorded are skipped, as are history frames before the first row of a run.
 
     Returns:
-        The rows, with a break wherever the last action in the observation differs from the action
-        of the row before.
+        The rows, with a break wherever the last action in the observation differs from the previous
+        row's action.
     """
     rebuilt = rebuild(rows, bundle)
     chained = _breaks(rows, bundle.contract, rebuilt)

@@ -53,8 +53,9 @@ class Completion:
 
     Attributes:
         measure: Measures healthy runs of a bundle; None leaves the nominal figures unchanged.
-        golden: Golden rows to check and take. If None, rows of the runs; without runs, drawn rows.
-        rows_output: File for all rows of the runs, for calibration and comparison.
+        golden: Golden rows to check and use. If None, rows from the runs are used; without runs,
+            drawn rows.
+        rows_output: File for all rows from the runs, for calibration and comparison.
         force: Replace an existing file.
     """
 

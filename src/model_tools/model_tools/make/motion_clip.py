@@ -36,12 +36,12 @@ def make_clip(
     """Return the arrays of a clip, as listed in docs/motion.md.
 
     Args:
-        source: `.npz` with arrays like those of a clip, or `.csv` with the pose of the base, then
-            the joints, a frame per line.
+        source: `.npz` with arrays like a clip's, or `.csv` with the pose of the base, then the
+            joints, one frame per line.
         rate_hz: Rate of the clip; frames are interpolated.
         fps: Frames per second, if the source does not state them.
         joints: Joint names in the source's order, if it does not state them.
-        bodies: The same for its bodies; for a CSV the base.
+        bodies: The source's body names, in the same way; for a CSV, the base's.
         frames: First frame, and the one after the last.
         robot: Robot description, to compute an anchor pose that the source lacks.
         anchor: Body whose pose is added.
@@ -202,7 +202,7 @@ def named(given: str | None) -> list[str]:
 
 
 def as_frames(given: str | None) -> tuple[int, int] | None:
-    """Return the range of `FIRST:END`."""
+    """Return the range given by `FIRST:END`."""
     if given is None:
         return None
     first, colon, end = given.partition(":")

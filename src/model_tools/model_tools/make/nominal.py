@@ -172,7 +172,7 @@ class HealthyRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MeasuredRuns:
-    """Runs of a healthy robot, and a description of their source."""
+    """A healthy robot's runs, and a description of their source."""
 
     source: str
     runs: Sequence[HealthyRun]
@@ -186,7 +186,7 @@ def recorded_runs(
     Args:
         bundle: Bundle of the policy that ran.
         file: See `model_tools.files.row_files.read_rows`.
-        topics: Topics of a recording by input, where they are renamed.
+        topics: The recording's topics, by input, where they are renamed.
     """
     rows = read_rows(file, bundle, topics)
     if not {"joint_pos", "joint_vel"} <= set(rows.sensed):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Proof that an ONNX model computes the same function as its source, and as its bundle says."""
+"""Proof that an ONNX model computes the same function as its source, and as its bundle states."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _log = logging.getLogger("model_tools")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityDifference:
-    """Distance of actions from the reference's."""
+    """Distance between actions and the reference's."""
 
     rows: int
     largest: float
@@ -116,7 +116,8 @@ def difference(
     """Run both over the rows in order, each with its own state fed back.
 
     Args:
-        model: ONNX; first input and output are observation and action, the others are state.
+        model: ONNX model; its first input and output are observation and action, the others are
+            state.
         reference: Maps observations [batch, obs_dim] to actions [batch, act_dim].
         rows: Observations [rows, obs_dim].
         prepare: Preprocessing of the model's observations.
@@ -137,7 +138,7 @@ def difference(
 
 
 def between(found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> ParityDifference:
-    """Return the distance of output rows [rows, ...] from the expected ones."""
+    """Return the distance between output rows [rows, ...] and the expected ones."""
     wanted = expected.reshape(len(expected), -1).astype(np.float64)
     # numpy's max propagates NaN, and argmax takes NaN for the largest.
     errors = np.abs(np.subtract(found.reshape(wanted.shape), wanted, dtype=np.float64)).max(axis=1)
@@ -185,7 +186,7 @@ def _worst(bundle: JointBundle, name: str, found: Tensor, said: Tensor) -> str:
 
 
 def is_proven(bundle: JointBundle) -> bool:
-    """Return whether the golden rows prove that the bundle's figures are of this model."""
+    """Return whether the golden rows prove that the bundle's figures belong to this model."""
     try:
         replayed_rows(bundle, JointKind().golden_rows(bundle))
     except PolicyError:

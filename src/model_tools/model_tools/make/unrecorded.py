@@ -26,9 +26,12 @@ from policy_inference.backends.registry import open_backend
 from policy_inference.comparison.rows import Rows
 from robot_sim.errors import SimError
 from robot_sim.faults import Fault, FaultPlan
+from robot_sim.ground import LEVEL, Ground
+from robot_sim.mapper import Mapper
 from robot_sim.metrics import WalkMetrics, measure
 from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed, walk
+from robot_sim.world import WalkingWorld, World
 
 _REMEDY = (
     "nominal figures need a healthy policy: check that the model belongs to this contract and "
@@ -88,10 +91,11 @@ class Walk:
     latency_ns: int
     """Delay until commands reach the drives; on a real robot it is never 0."""
     faults: tuple[Fault, ...] = ()
+    ground: Ground = LEVEL
 
 
 def figure_source(robot: SimulatedRobot, what: str = _WALKS) -> str:
-    """Describe the source of the figures of a robot's walks."""
+    """Describe the source of a robot's walking figures."""
     lies = robot.model is None and robot.body.starts == "lying"
     start = "stand up from lying" if lies else "stand"
     return f"{robot.name}, flat floor, lockstep: {start}, {what}"
@@ -142,9 +146,14 @@ def _mixed(contract: JointContract) -> Schedule:
     return evenly_timed(commands.tolist(), each_s=_MIXED_EACH_S, first_s=_MIXED_EACH_S)
 
 
-def simulated_walks(bundle: JointBundle, robot: SimulatedRobot = LITE3) -> MeasuredRuns:
-    """Run all walks with the bundle."""
-    if bundle.clip is None:
+def simulated_walks(
+    bundle: JointBundle, robot: SimulatedRobot = LITE3, climb: Walk | None = None
+) -> MeasuredRuns:
+    """Run all walks with the bundle, and `climb` on its ground, for a policy that sees ground."""
+    if climb is not None:
+        what = f"{_WALKS}, and {climb.ground.terrain} of {climb.ground.step_m:g} m"
+        wanted, source = (*walks(bundle.contract, robot), climb), figure_source(robot, what)
+    elif bundle.clip is None:
         wanted, source = walks(bundle.contract, robot), figure_source(robot)
     else:
         wanted, source = motions(bundle, bundle.clip, robot), figure_source(robot, _MOTIONS)
@@ -157,8 +166,10 @@ def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot, source: str)
     backend, _ = open_backend(bundle, ["onnx"])
     recorder = RecordingBackend(backend)
     try:
-        policy = ControlledPolicy(bundle, recorder, robot=robot)
-        world = robot.world(contract)
+        policy = ControlledPolicy(bundle, recorder, robot=robot, mapper=Mapper(wanted.ground))
+        world: WalkingWorld = robot.world(contract)
+        if wanted.ground != LEVEL:
+            world = World(robot.body, ground=wanted.ground)
         world.latency_ns = wanted.latency_ns
         trace = walk(
             world,
@@ -233,10 +244,10 @@ def _require_following(name: str, error: float, largest: float, unit: str, still
 
 
 def drawn_rows(bundle: JointBundle) -> Rows:
-    """Return the model's inputs and outputs in ticks with a new random state each, always the same.
+    """Return the model's inputs and outputs in ticks with random states, the same in each call.
 
     They prove that another back end or machine computes the same; no robot moves like this. The
-    count of ticks covers its whole range, see `last_ticks`.
+    tick count covers its whole range; see `last_ticks`.
     """
     last = max(
         last_ticks(bundle.contract, read_onnx(bundle.artifact("onnx")[1])).values(), default=0

@@ -50,11 +50,11 @@ _log = logging.getLogger("model_tools")
 
 
 class LiveSource:
-    """Rows of a policy that is replayed on live messages.
+    """Rows from a policy that is replayed on live messages.
 
-    Time is that of the header stamps, at any speed. The rows end after `duration_s`, on SIGINT or
-    `stop`, when all publishers are gone, when the robot's state has a second publisher, or when
-    timestamps jump back. Rows until then are valid.
+    Time is taken from the header stamps, at any speed. The rows end after `duration_s`, on SIGINT
+    or `stop`, when all publishers are gone, when the robot's state has a second publisher, or when
+    timestamps jump back. Rows up to that point are valid.
 
     Attributes:
         name: "live topics".
@@ -74,7 +74,7 @@ class LiveSource:
 
         Args:
             bundle: Its artifact `onnx` is replayed.
-            topics: Topics by input, where they are renamed.
+            topics: Topics, by input, where they are renamed.
             duration_s: Time from the first row to the last, on the clock of the stamps.
             patience_s: Time after which an input counts as missing, wall-clock time.
             left_s: Time without any publisher of sensor data that ends the rows, wall-clock time.
@@ -99,7 +99,7 @@ class LiveSource:
         """Yield rows in time order; their arrays are views, valid until the next row.
 
         Args:
-            wanted: None, since tick numbers are not known beforehand.
+            wanted: Always None, since tick numbers are not known beforehand.
         """
         if wanted is not None:
             raise ValueError("live topics have no numbers of ticks that are known beforehand")

@@ -35,7 +35,7 @@ _WALKED_S, _NEW_COMMAND_S = (1.5, 3.5), 1.0
 
 @dataclass(frozen=True, slots=True)
 class SetTransition:
-    """A transition, or that of a state to its fallback when a member fails."""
+    """A transition, or a state's switch to its fallback when a member fails."""
 
     source: str
     target: str
@@ -50,7 +50,7 @@ class SwitchRow:
     """Outcome of one try.
 
     Attributes:
-        granted: The switch was made.
+        granted: True if the switch was made.
         refusal: Why the switch was not made, or the state before it was not reached.
         failure: Failure after the switch: the robot fell, or the guard stopped it; empty if it did
             not fail.
@@ -73,12 +73,12 @@ class SetTransitionResult:
         edge: The transition.
         tries: Number of tries.
         granted: Number of switches that were made.
-        failed: Number of those after which the robot failed.
+        failed: Number of switches after which the robot failed.
         fails_at_most: Upper end of the 95 % interval of the failure rate.
         failure: Most frequent failure.
         refusal: Most frequent reason not to switch.
         tilt_rad, step_ratio: Largest values.
-        holds: It was made at least once, and the robot never failed.
+        holds: True if it was made at least once, and the robot never failed.
     """
 
     edge: SetTransition
@@ -112,7 +112,7 @@ def check_set(
     """Try each transition of a set.
 
     Args:
-        bundle: The set, of joint policies only.
+        bundle: The set; it may contain only joint policies.
         backends: Opened model of each member.
         robot: Robot to simulate.
         tries: Tries per transition, each with new commands and a new push.

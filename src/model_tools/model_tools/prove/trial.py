@@ -154,7 +154,7 @@ class RecordedPolicy(ControlledPolicy):
 
 
 GET_UP_S = 3.0
-"""Time to reach RUN, beyond `stand.longest_s`: a loaded robot takes longer to rise."""
+"""Time allowed to reach RUN, beyond `stand.longest_s`: a loaded robot takes longer to rise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +163,9 @@ class WalkOutcome:
 
     Attributes:
         name, group: Name and group of the case.
-        passed: All limits hold; None without limits.
+        passed: True if all limits hold; None without limits.
         survived_s, duration_s: Time on its feet in RUN, and required time.
-        error: |mean velocity after 2 s of a command - command| of vx, vy (m/s) and wz (rad/s), its
+        error: |mean velocity after 2 s of a command - command| for vx, vy (m/s) and wz (rad/s), its
             mean over the commands of the case.
         tilt_deg: Largest tilt.
         torque_limit_share: Share of samples (joint x physics step) at the torque limit.

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""State of each robot of a fleet, from Prometheus or from the robots' own metrics.
+"""State of each robot in a fleet, from Prometheus or from the robots' own metrics.
 
-Health has one source: with Prometheus the alert rules of the group `policy_inference`, without it
+Health has one source: with Prometheus, the alert rules in the `policy_inference` group; without it,
 the nodes' own status. A robot without data is unknown, never healthy.
 """
 
@@ -77,7 +77,7 @@ class FleetRobot:
     Attributes:
         robot: Its name.
         policy: NAME@VERSION of the running policy; comma-separated if several, empty if unknown.
-        sha256: Hash of the contract of each.
+        sha256: Hash of each policy's contract.
         stage: shadow, canary, production or unknown.
         health: HEALTHY, BAD or UNKNOWN.
         reasons: Why it is not healthy, one sentence each.
@@ -115,7 +115,7 @@ def read_prometheus(url: str, expected: Iterable[str] = ()) -> FleetReading:
 
     Args:
         url: URL of the server.
-        expected: Robots that are listed even if the server has no data of them.
+        expected: Robots that are listed even if the server has no data about them.
     """
     try:
         seen, now, groups = _query(url, _SEEN), _query(url, _SAMPLES), _api(url, "rules?type=alert")
@@ -123,7 +123,8 @@ def read_prometheus(url: str, expected: Iterable[str] = ()) -> FleetReading:
         alerts, problem = [*_alerts(rules)], _rules_problem(rules)
     except _OTHER_SHAPE as error:
         raise NoAnswerError(
-            f"{url}: expected an answer of Prometheus' HTTP API v1, found another ({error!r:.200})"
+            f"{url}: expected an answer from Prometheus' HTTP API v1, found a "
+            f"different one ({error!r:.200})"
         ) from error
     samples = dict[str, list[Sample]]()
     for robot in (*expected, *(labels.get("robot", "?") for _, labels, _ in seen)):
@@ -208,8 +209,8 @@ def judge_fleet(
     Args:
         reading: Metrics of the fleet.
         only: Robots to judge; None for all in `reading`.
-        policy: NAME@VERSION that each must run to be healthy, with any trial of it completed;
-            trials of other versions do not count. Empty for any policy.
+        policy: NAME@VERSION that each must run to be healthy, with any trial of this version
+            completed; trials of other versions do not count. Empty for any policy.
         run_s: Time in RUN that each needs with its policy, s.
     """
     names = sorted(reading.samples if only is None else set(only))
@@ -217,7 +218,7 @@ def judge_fleet(
 
 
 def worst(states: Iterable[FleetRobot]) -> str:
-    """Return the health of a fleet: bad if any robot is, else unknown if any is or it is empty."""
+    """Return the health of a fleet: bad, or else unknown, if any robot is; unknown if empty."""
     found = {state.health for state in states} or {UNKNOWN}
     return next(health for health in (BAD, UNKNOWN, HEALTHY) if health in found)
 

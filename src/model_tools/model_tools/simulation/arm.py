@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The product's controller of a chunk policy drives the simulated SO-101, in lockstep, no ROS."""
+"""The product's controller for a chunk policy drives the simulated SO-101, in lockstep, no ROS."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class ReachOutcome:
     """Outcome of a reach.
 
     Attributes:
-        succeeded: The tip reached the cube and stayed.
-        closest_m: Smallest distance of tip and goal; NaN if the policy never ran.
+        succeeded: True if the tip reached the cube and stayed.
+        closest_m: Smallest distance between tip and goal; NaN if the policy never ran.
         took_s: Time for which the policy ran, until success.
-        signalled: The bundle signalled success; None: it has no signal.
+        signalled: True if the bundle signalled success; None if it has no signal.
         effort_nm, joint_vel: Torques and velocities of the drives while it ran [ticks, joints].
         stopped_by: Why it did not run to the end; empty if it did.
         trace: Recorded trace of the reach.
@@ -122,7 +122,7 @@ class ControlledArm(SelfOperated):
 
     @property
     def reason(self) -> str:
-        """Reason of the controller's mode."""
+        """Reason for the controller's mode."""
         return self._runtime.controller.snapshot().reason
 
     def tick(self, world: ArmWorld, sensed: ArmSensors) -> JointTargets | None:
@@ -149,7 +149,7 @@ class ControlledArm(SelfOperated):
 
 
 def arm_image_size(bundle: AnyBundle) -> tuple[int, int]:
-    """Return height and width of the images of a policy of the simulated arm."""
+    """Return height and width of the images that a policy for the simulated arm takes."""
     contract = bundle.contract
     cameras = contract.cameras
     if others := sorted(set(cameras) - set(POLICY_CAMERAS)):

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The product's controller drives the simulated robot, in lockstep and without ROS.
 
-`robot_sim.walk.walk` takes a `ControlledPolicy` as its policy. Guard, modes and observation are
-those of a robot; only the topics in between are left out.
+`robot_sim.walk.walk` takes a `ControlledPolicy` as its policy. Guard, modes and observation are the
+same as on a robot; only the topics in between are left out.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class SelfOperated:
     """Operator that requests stand and run as soon as allowed.
 
     Attributes:
-        refusal: Reason of the last refused request; empty if it was granted.
+        refusal: Reason why the last request was refused; empty if it was granted.
     """
 
     def __init__(self) -> None:
@@ -79,9 +79,9 @@ class ControlledRobot(SelfOperated):
         controller: The controller.
         targets: Its last targets.
         altered_ticks: Ticks in which guard rules 7 and 8 changed a target.
-        estimated: Estimates the base velocity if a contract requires it, else None; replaceable
-            before the first tick. Unless the sensors between the ticks are passed to it, it uses
-            those at the ticks.
+        estimated: Estimates the base velocity if a contract requires it, otherwise None;
+            replaceable before the first tick. Unless it is given the sensor values between ticks,
+            it uses those at the ticks.
     """
 
     def __init__(

@@ -26,8 +26,9 @@ _GYRO_BIAS, _GYRO_NOISE = np.radians(1.0), np.radians(0.014 * 250.0**0.5)
 _TILT_BIAS = np.radians(0.5)
 _JOINT_POS_NOISE, _JOINT_VEL_NOISE = 0.001, 0.05
 CORRELATION_S = 0.2
-"""Correlation time of the varying part of a `VelocityError`. In walks of Lite3 and Go2 that of the
-estimator's error was 0.02 to 0.05 s on good ground, and up to 0.19 s on slippery ground."""
+"""Correlation time of the varying part of a `VelocityError`. In walks of Lite3 and Go2, the
+estimator's error had one of 0.02 to 0.05 s on good ground, and up to 0.19 s on slippery ground.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class SensorErrors:
     """Errors of the simulated sensors.
 
     Attributes:
-        scale: Noise and bias, as multiples of the data sheet's; 0: none.
+        scale: Noise and bias, as multiples of the data sheet's; 0 for none.
         imu_delay_s: Delay of the IMU relative to the joints.
         seed: Seed of noise and bias.
     """
@@ -154,7 +155,7 @@ class VelocityError:
 def watched_by_contract(
     contract: AnyContract | None, errors: SensorErrors = NO_ERRORS
 ) -> EstimatedVelocity | None:
-    """Return the estimator of a contract, None if it has no estimation."""
+    """Return a contract's estimator; None if it has no estimation."""
     if contract is None or contract.estimation is None:
         return None
     joints = contract.joints

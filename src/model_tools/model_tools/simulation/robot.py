@@ -3,7 +3,7 @@
 """The simulated robot, and the walks on which a policy is tested.
 
 Errors are |mean velocity after 2 s of a command - command| in the yaw-aligned base frame, for
-several commands their mean.
+several commands, their mean.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class SimulatedRobot:
     """A robot to simulate.
 
     Attributes:
-        figures: Name of one of robot_sim's robots, or a folder of figures.
+        figures: Name of one of robot_sim's robots, or a folder with figures.
         model: MJCF or URDF model to simulate instead.
-        imu: Site or body of that model whose frame is the IMU's; its base if empty.
+        imu: Site or body in that model whose frame is the IMU's; the model's base if empty.
     """
 
     figures: str = "lite3"
@@ -51,7 +51,7 @@ class SimulatedRobot:
 
     @property
     def name(self) -> str:
-        """Short name; the figures of the Lite3 have none."""
+        """Short name; the Lite3's figures have none."""
         if self.model is not None:
             return f"robot_sim, {self.model.name}"
         return "robot_sim" if self == LITE3 else f"robot_sim, {self.body.name}"
@@ -62,7 +62,7 @@ class SimulatedRobot:
         return load_robot(self.figures)
 
     def require(self, contract: HostedContract) -> None:
-        """Raise unless a policy's joints are in the figures; `world` checks those of a model."""
+        """Raise unless a policy's joints are in the figures; `world` checks a model's."""
         if self.model is not None:
             return
         body = self.body
@@ -76,7 +76,7 @@ class SimulatedRobot:
             )
 
     def world(self, contract: JointContract, case: WalkCase | None = None) -> WalkingWorld:
-        """Return the robot in the world at the start of a walk: lying, or as its model stands."""
+        """Return the robot in the world at the start of a walk: lying, or in its model's pose."""
         if self.model is None:
             if case is None:
                 return World(self.body)
@@ -132,7 +132,7 @@ LITE3 = SimulatedRobot()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkLimits:
-    """Limits of a case, besides that the robot must not fall.
+    """Limits for a case, besides the rule that the robot must not fall.
 
     Attributes:
         error: Velocity error on any axis, m/s and rad/s.
@@ -156,7 +156,7 @@ class WalkCase:
     Attributes:
         name: Name of the case.
         group: Its row in the summary.
-        schedule: Commands by time since the start.
+        schedule: Commands, by time since the start.
         duration_s: Length of the walk.
         faults: Pushes and other faults, timed from the start.
         friction, latency_ms, ground, payload_kg, joint_friction_nm: Parameters of the world.
@@ -167,7 +167,7 @@ class WalkCase:
         sensor_errors: Errors of the estimator's sensors.
         velocity_error_mps: Size of the `VelocityError` that is added to base_lin_vel, a term that
             the policy must have; 0: none.
-        limits: Limits of the walk; None: it is only measured.
+        limits: Limits for the walk; None if it is only measured.
     """
 
     name: str

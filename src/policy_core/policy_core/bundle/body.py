@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from policy_core.bundle.height_scan import HeightScan
 
 PERCEIVED_LABEL = "contract:"
-"""What the label of a contract begins with, in `header.frame_id` of a policy_msgs/Perceived."""
+"""Prefix of a contract's label in the `header.frame_id` of a policy_msgs/Perceived."""
 
 
 SENSITIVITY = "sensitivity_"
 
 
 def perceived_label(*stated: object) -> str:
-    """Return the label of what a contract states of a topic: equal where they state the same."""
+    """Return a label for what a contract states about a topic; equal contents give equal labels."""
     text = json.dumps([_plain(each) for each in stated], sort_keys=True)
     return PERCEIVED_LABEL + hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -135,7 +135,7 @@ class Body(Protocol):
     @property
     @abstractmethod
     def joints(self) -> Joints:
-        """Joints in the order of all arrays."""
+        """Joints, in the order that all arrays use."""
 
     @property
     @abstractmethod
@@ -145,7 +145,7 @@ class Body(Protocol):
     @property
     @abstractmethod
     def damp(self) -> Damp:
-        """Damping of the joints without a safe target."""
+        """Joint damping when there is no safe target."""
 
     @property
     @abstractmethod
@@ -155,20 +155,20 @@ class Body(Protocol):
     @property
     @abstractmethod
     def safety(self) -> Safety:
-        """Limits of the guard."""
+        """The guard's limits."""
 
     @property
     @abstractmethod
     def step_bounded(self) -> npt.NDArray[np.bool_]:
         """Joints whose position step is limited by `velocity_limit` [joints].
 
-        In RUN, these joints have no other step limit unless `nominal` has one. With
+        In RUN, these joints have no other step limit unless `nominal` sets one. With
         `hold_measured`, the step of every joint is limited.
         """
 
 
 class AnyContract(Body):
-    """The contract of one policy of any kind: all that hosts and tools need.
+    """The contract of one policy of any kind: everything that hosts and tools need.
 
     Abstract members have no safe default, so each kind defines them. The other properties describe
     optional features; their default is that the policy lacks the feature.
@@ -205,7 +205,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def reports(self) -> Mapping[str, File]:
-        """Reports of comparison by artifact; of sensitivity by SENSITIVITY and artifact."""
+        """Comparison reports by artifact, and sensitivity reports by SENSITIVITY and artifact."""
 
     @property
     @abstractmethod
@@ -215,7 +215,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def models(self) -> Mapping[str, Graph]:
-        """Its models by their keys in the contract; empty for a policy without a model."""
+        """Its models, by contract key; empty for a policy without a model."""
 
     @property
     @abstractmethod
@@ -285,12 +285,12 @@ class AnyContract(Body):
 
     @property
     def way_back_s(self) -> float:
-        """Longest time that it needs to return to where the robot may stand up, s."""
+        """Longest time to return to a pose from which the robot may stand up, in s."""
         return 0.0
 
     @property
     def command_scales(self) -> Mapping[str, float]:
-        """Factor from its first output to the command of each joint, by joint name.
+        """Factor from its first output to each joint's command, by joint name.
 
         Empty if commands are not proportional to an output.
         """
@@ -298,7 +298,7 @@ class AnyContract(Body):
 
     @property
     def external_sizes(self) -> Mapping[str, int]:
-        """Number of values of each external vector that it observes, by topic."""
+        """Number of values in each external vector that it observes, by topic."""
         return {}
 
     @property
@@ -323,7 +323,7 @@ class AnyContract(Body):
 
     @property
     def perceived(self) -> Mapping[str, str]:
-        """Label of the contract of each topic that it perceives; see `perceived_label`."""
+        """Contract label of each topic that it perceives; see `perceived_label`."""
         return {}
 
     @property

@@ -15,13 +15,13 @@ from typing import Any
 import yaml
 
 LARGEST_BYTES = 1 << 20
-"""Largest file; bundles have up to 18 kB, Isaac Lab run folders 40 kB."""
+"""Largest file in bytes; bundles have files up to 18 kB, Isaac Lab run folders up to 40 kB."""
 MOST_VALUES = 20_000
 """Most values in a text with aliases expanded; the largest real file has 2,200."""
 DEEPEST = 40
 """Deepest nesting; real files reach 8."""
 LONGEST_NUMBER = 1000
-"""Longest number in characters; the largest float has 309 digits."""
+"""Longest number, in characters; the largest float has 309 digits."""
 _LONGEST_FAULT = 300
 """Longest error message, which may quote the text."""
 _BRACKETS_INSIDE = re.compile(r"expected ',' or '[\]}]', but got '(\[|\{|<scalar>)'")
@@ -86,7 +86,7 @@ class StrictLoader(yaml.SafeLoader):
             raise _error(f"an invalid {node.tag.removeprefix(_PREFIX)}", node) from error
 
     def construct_scalar(self, node: Any) -> str:
-        """Return a text; refuse escapes for characters that YAML does not allow unescaped.
+        """Return a string; refuse escapes for characters that YAML does not allow unescaped.
 
         Half a surrogate pair cannot be printed or sent, NUL ends a string in C, and ESC controls a
         terminal.
@@ -97,7 +97,7 @@ class StrictLoader(yaml.SafeLoader):
         return text
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse duplicate keys, and `!!map` or `!!set` of a value that is not a mapping."""
+        """Refuse duplicate keys, and `!!map` or `!!set` on a value that is not a mapping."""
         if not isinstance(node, yaml.MappingNode):
             raise _error("a value that is not a mapping", node)
         seen = set[Any]()

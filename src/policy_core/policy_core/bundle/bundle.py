@@ -27,7 +27,7 @@ CONTRACT_FILE, SET_FILE, REPORT_FOLDER = "policy.yaml", "set.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
 """Signature over the contract's bytes, if the bundle is signed; see `bundle.signature`."""
 HOSTED_FILES = (CONTRACT_FILE, SET_FILE)
-"""A bundle folder contains one of them."""
+"""Contract file names; a bundle folder contains one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class Bundle:
     signed_by: str | None = None
     """Fingerprint of the trusted key that signed `content`; None if no signature was required."""
     members: Mapping[str, AnyBundle] = field(default_factory=dict)
-    """Bundles of the members of a set, by member name; empty for a policy."""
+    """The members' bundles of a set, by member name; empty for a policy."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha256", hashlib.sha256(self.content).hexdigest())
@@ -106,11 +106,11 @@ class Bundle:
         An ONNX model must contain all its weights, since the hash covers one file only.
 
         Args:
-            backends: Backends whose models are present; None for all. For these backends, a bundle
-                without the models of the others is complete.
+            backends: Backends whose models are present; None for all. A bundle with the models for
+                these backends is then complete.
 
         Raises:
-            BundleError: With every file that is missing or has a wrong hash, and every ONNX model
+            BundleError: Lists every file that is missing or has a wrong hash, and every ONNX model
                 with external weights.
         """
         from policy_core import onnx_file
@@ -175,7 +175,7 @@ class AnyBundle(Bundle, ABC):
             path: The folder.
             contract: Its contract, of this kind.
             content: Content of `policy.yaml`.
-            signed_by: As `Bundle.signed_by`.
+            signed_by: See `Bundle.signed_by`.
 
         Raises:
             BundleError: A file is missing or has a wrong hash.
@@ -307,14 +307,14 @@ def model_sha256(contract: AnyContract, backend: str) -> str | None:
 def served_name(contract: AnyContract, key: str) -> str:
     """Return the name of a model on a model server, given its key in the contract.
 
-    It is the policy's name; with several graphs, followed by the graph's name.
+    This is the policy's name, followed by the graph's name if there are several graphs.
     """
     several = len(contract.models) > 1
     return f"{contract.name}_{key.removeprefix('graphs.')}" if several else contract.name
 
 
 def joint_hash(hashes: Sequence[str]) -> str:
-    """Return the hash that identifies the files of a model.
+    """Return the hash that identifies a model's files.
 
     With several graphs, it is the hash of their hashes in the contract's order.
     """

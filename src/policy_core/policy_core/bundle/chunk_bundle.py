@@ -36,7 +36,7 @@ class ChunkBundle(AnyBundle):
         success classifier, if there is one.
 
         Raises:
-            BundleError: As `JointBundle.golden`.
+            BundleError: Same as `JointBundle.golden`.
         """
         contract = self.contract
         shapes: dict[str, tuple[int, ...]] = {

@@ -178,7 +178,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """Time t of a denoising step as input of the policy's graph: sin(f t), then cos(f t).
+    """Time t of a denoising step as an input to the policy's graph: sin(f t), then cos(f t).
 
     The frequencies f are spaced geometrically; there are half as many as values.
     """
@@ -191,7 +191,7 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseSchedule:
-    """Noise level of each timestep in the training of a diffusion policy."""
+    """Noise level at each training timestep of a diffusion policy."""
 
     timesteps: int = entry("of the training", minimum=1, maximum=100_000)
     betas: Literal["squaredcos_cap_v2", "scaled_linear", "linear"] = entry(
@@ -292,7 +292,7 @@ class SuccessSignal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkContract(AnyContract):
-    """Contract of a chunk policy: all that it needs to run, and its graphs per backend."""
+    """Contract of a chunk policy: everything it needs to run, and its graphs per backend."""
 
     schema_version: Literal[1] = entry("1")
     kind: Literal["chunk"] = entry("chunk")

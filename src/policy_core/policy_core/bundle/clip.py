@@ -51,7 +51,8 @@ def read_clip(folder: Path, contract: JointContract) -> MotionClip | None:
 
     Raises:
         BundleError: Lists every problem: the file is missing, has a wrong hash or no names; the
-            clip has another robot or rate, is not finite, or begins too far from the stand pose.
+            clip is for a different robot or rate, is not finite, or begins too far from the stand
+            pose.
     """
     if contract.motion is None or contract.motion.clip is None:
         return None

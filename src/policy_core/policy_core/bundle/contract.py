@@ -24,7 +24,7 @@ DEFAULT = "default_position"
 """Value of an offset that means the default position of each joint."""
 MOST_VALUES = 100_000
 """Limit on the values of a model input, history included; a depth image of 320 x 240 has 76,800.
-Assembling an input of this size is one call of several milliseconds that holds the GIL.
+Assembling an input of this size holds the GIL for several milliseconds in one call.
 """
 SHA256 = "^[0-9a-f]{64}$"
 NAME = r"^[a-z][a-z0-9_]*$"
@@ -65,9 +65,9 @@ class Joints:
     )
 
     def on_robot(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Return the robot's names of joints: all in policy order, or those of `names`.
+        """Return the robot's joint names: all in policy order, or those for `names`.
 
-        Messages, drives and models of the robot use these names; contracts and reports use the
+        The robot's messages, drives and models use these names; contracts and reports use the
         contract's names.
         """
         return tuple(self.robot_names[name] for name in (self.names if names is None else names))
@@ -109,13 +109,13 @@ class StandingUp:
 
     @property
     def longest_s(self) -> float:
-        """Duration of standing up through all of `via`, s."""
+        """Time to stand up through all `via` poses, s."""
         return self.duration_s + sum(via.duration_s for via in self.via)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damp:
-    """Damping of the joints when there is no safe target."""
+    """Joint damping when there is no safe target."""
 
     damping: PerJoint = entry("gain, N·m·s/rad", exclusiveMinimum=0)
 
@@ -347,7 +347,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatePair:
-    """A recurrent state: the output of a tick is the input of the next."""
+    """A recurrent state: the output of one tick is the input to the next."""
 
     input: str = entry("input tensor of the model")
     output: str = entry("output tensor of the model, same shape")
@@ -406,7 +406,7 @@ class ReferenceMotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactPoint:
-    """A point of a foot that touches the ground."""
+    """A point on a foot that touches the ground."""
 
     position_m: tuple[float, ...] = entry(
         "its place in the frame after the chain, m; of a round foot the centre", length=3
@@ -571,7 +571,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointContract(AnyContract):
-    """Contract of a joint policy: all that it needs to run, and its model per backend."""
+    """Contract of a joint policy: everything it needs to run, and its model per backend."""
 
     schema_version: Literal[1] = entry("1")
     kind: Literal["joint"] = entry("joint")
@@ -618,7 +618,7 @@ class JointContract(AnyContract):
 
     @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """Always no joint: targets become torques, which `nominal` limits."""
+        """False for all joints: targets become torques, which `nominal` limits."""
         return np.zeros(len(self.joints.names), np.bool_)
 
     @property
@@ -655,7 +655,7 @@ class JointContract(AnyContract):
 
     @property
     def external_sizes(self) -> Mapping[str, int]:
-        """External vector sizes of its terms."""
+        """Sizes of the external vectors in its terms."""
         return {term.topic: term.size for term in self.terms if term.topic and term.size}
 
     @property

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Differences between the contracts of a candidate and of the version in use.
+"""Differences between the candidate's contract and the contract in use.
 
 Equal actions prove nothing about gains, limits and scales that a node applies before or after the
 model. So every stage compares the two contracts, whatever else it measures. Only keys that cannot
-change a motion are skipped: name, version, description, provenance, files of models, reports, and
+change a motion are skipped: name, version, description, provenance, model files, reports, and
 limits on the difference between a compiled model and its reference.
 """
 

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The depth image of a policy: its size, its processing, and the meaning of its values.
 
-Settings on which trainings disagree have no default: an image that is cropped elsewhere, scaled
-differently or a frame late still looks like a depth image, and the robot walks into what it shows.
+Settings that differ between training setups have no default: an image that is cropped elsewhere,
+scaled differently or a frame late still looks like a depth image, and the robot walks into what it
+shows.
 """
 
 from __future__ import annotations

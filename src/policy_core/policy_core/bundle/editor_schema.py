@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""JSON Schemas for editors: of `policy.yaml`, for all kinds of policies, and of `set.yaml`."""
+"""JSON Schemas for editors: one for `policy.yaml` of any kind, and one for `set.yaml`."""
 
 from typing import Any
 

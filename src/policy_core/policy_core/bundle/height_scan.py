@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The height scan of a policy: the position of its points, and the meaning of its values.
 
-Settings on which trainings disagree have no default: a scan that is transposed, negated or shifted
-by half a cell looks right on flat ground, and walks off a step.
+Settings that differ between training setups have no default: a scan that is transposed, negated or
+shifted by half a cell looks right on flat ground, and walks off a step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ points.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanGrid:
-    """Points on a grid, including both ends of each axis, as trainings generate them."""
+    """Points on a grid, including both ends of each axis, as training setups generate them."""
 
     size_m: tuple[float, ...] = entry(
         "distance between the first and the last point along x and y, m", length=2, minimum=0

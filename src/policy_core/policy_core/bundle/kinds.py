@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of policies: the contract of each, and the code that checks, reads and runs it."""
+"""The kinds of policy: the contract of each, and the code that checks, reads and runs it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def _chunk() -> ContractKind:
 
 
 DEFAULT_KIND = "joint"
-"""Kind of a contract that states none."""
+"""Kind of a contract that does not state its kind."""
 CONTRACT_KINDS: Mapping[str, Callable[[], ContractKind]] = {DEFAULT_KIND: _joint, "chunk": _chunk}
 """Kinds by the `kind` of a contract, each imported when the first contract of its kind is read."""

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load a bundle: find its folder, check signature and contract, resolve names, read its arrays.
 
-Imports for chunk policies and sets are lazy, so that a joint policy's node does without them.
+Imports for chunk policies and sets are lazy, so that a joint policy's node never loads them.
 """
 
 from __future__ import annotations
@@ -74,14 +74,14 @@ def load_bundle(
         trusted: Keys, one of which must have signed the contract; None requires no signature. The
             file is read once, so the checked bytes are the parsed ones. A set contains the hashes
             of its members' contracts, so its signature covers them.
-        kind: Required type of bundle, `Bundle` for any; None accepts any policy, but no set.
-        instead: Remedy for a policy of another kind, for the error.
+        kind: Required type of bundle, `Bundle` for any; None accepts any policy, but not a set.
+        instead: Remedy in the error if the policy is of another kind.
         sha256: Expected hash of the contract; None accepts any.
 
     Raises:
         BundleError: Lists every problem; also if the signature is missing or the policy is of
             another kind.
-        PolicyError: As `bundle_folder`.
+        PolicyError: Same as `bundle_folder`.
     """
     folder, is_installed = (bundle, False) if isinstance(bundle, Path) else found_folder(bundle)
     if not folder.is_dir():
@@ -190,7 +190,7 @@ def parse_contract(
         content: Content of the file.
         file: File name for messages.
         kind: Required type of contract; None accepts any.
-        instead: As for `load_bundle`.
+        instead: Same as for `load_bundle`.
 
     Raises:
         BundleError: Lists every problem; also if the policy is of another kind.

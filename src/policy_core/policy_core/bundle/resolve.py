@@ -178,7 +178,7 @@ def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
 
 
 def robot_names(names: Sequence[str], renamed: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the robot's names of joints, given a map from contract names or patterns.
+    """Return the robot's joint names, given a map from contract names or patterns.
 
     A joint without a key keeps its name. In a robot's name, `{name}` stands for the contract's
     name.

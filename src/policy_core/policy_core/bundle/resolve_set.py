@@ -211,8 +211,8 @@ class _SetResolver:
                 self._reader.expect(
                     values == shared,
                     f"members.{name}.bundle",
-                    f"`commanded` and `timeout_s` of {topic} as in the member {as_in}",
-                    Found("others"),
+                    f"the same `commanded` and `timeout_s` for {topic} as in member {as_in}",
+                    Found("different ones"),
                     "state the same in all members, or use different topics",
                 )
         perceived = dict[str, tuple[str, str]]()
@@ -222,7 +222,7 @@ class _SetResolver:
                 self._reader.expect(
                     here == stated,
                     f"members.{name}.bundle",
-                    f"the same content on {topic} as in the member {as_in}",
+                    f"the same content on {topic} as in member {as_in}",
                     Found("different content"),
                     "give it a topic of its own",
                 )
@@ -245,7 +245,7 @@ class _SetResolver:
         self._reader.expect(
             found == expected,
             f"members.{name}.bundle",
-            f"{what} {expected:g}, as in the member {as_in}",
+            f"{what} {expected:g}, as in member {as_in}",
             Found(f"{found:g}"),
             "members of a set are made for one robot: correct the policy.yaml that is wrong",
         )
@@ -263,7 +263,7 @@ class _SetResolver:
                 self._reader.expect(
                     kind is expected,
                     f"members.{name}.bundle",
-                    f"{joint} commanded by {expected.value}, as in the member {first}",
+                    f"{joint} commanded by {expected.value}, as in member {first}",
                     Found(f"by {kind.value}"),
                 )
         return {

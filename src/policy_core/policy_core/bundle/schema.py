@@ -44,7 +44,7 @@ _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
 def entry(
     doc: str, *, default: Any = dataclasses.MISSING, length: int | None = None, **schema: Any
 ) -> Any:
-    """Declare a field of a YAML section; `schema` are JSON Schema keywords for its value."""
+    """Declare a field of a YAML section; `schema` holds JSON Schema keywords for its value."""
     metadata = {"doc": doc, "length": length, "schema": schema}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)

@@ -110,10 +110,10 @@ def load_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
     Args:
         file: Its `set.yaml`.
         content: Content of that file, read once.
-        signed_by: As `Bundle.signed_by`.
+        signed_by: See `Bundle.signed_by`.
 
     Raises:
-        BundleError: Lists every problem of the set and its members.
+        BundleError: Lists every problem with the set and its members.
     """
     members = dict[str, AnyBundle]()
 
@@ -139,7 +139,7 @@ def _resolved_set(
         read_contract: Returns the contract of a member, given its key in the set.
 
     Raises:
-        BundleError: Lists every problem of the set and its members.
+        BundleError: Lists every problem with the set and its members.
     """
     reader, value = Reader(str(file)), parse_yaml(content, file)
     stated: SetFile | None = reader.section(SetFile, value)

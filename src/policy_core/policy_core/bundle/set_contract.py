@@ -233,7 +233,8 @@ class SetContract:
 
     Joints are those of all members, with the robot's names. Their limits are equal in all members;
     gains, stand pose and damping come from the member that commands the joint in the initial state,
-    else from the first that has the joint. Time-outs, tilt and margin are the strictest.
+    otherwise from the first member that has the joint. Time-outs, tilt and margin are the strictest
+    of all members.
     """
 
     name: str
@@ -264,7 +265,7 @@ class SetContract:
 
     @property
     def way_back_s(self) -> float:
-        """Longest time of the way back to standing, s, if no request waits too long."""
+        """Longest time to return to standing (in s), if no request waits too long."""
         return max(self._way_back_s(name) for name in self.states)
 
     def _way_back_s(self, name: str) -> float:
@@ -295,7 +296,7 @@ class SetContract:
 
     @property
     def commanded(self) -> Mapping[str, Term]:
-        """Terms with commanded values, by topic: members that share a topic state the same."""
+        """Terms with commanded values, by topic; members that share a topic have equal terms."""
         found = dict[str, Term]()
         for member in self.members.values():
             found |= member.contract.commanded

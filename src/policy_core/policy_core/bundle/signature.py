@@ -48,7 +48,7 @@ class TrustedKeys:
             remedy: Remedy for the error; "" for the usual one.
 
         Raises:
-            BundleError: The signature is missing, or is not by one of these keys over these bytes.
+            BundleError: The signature is missing, or none of these keys made it over these bytes.
         """
         place = signature_path(file)
         try:
@@ -121,7 +121,7 @@ def signature_path(file: Path) -> Path:
 
 
 def read_public_keys(place: Path) -> dict[str, Ed25519PublicKey]:
-    """Return the public keys of a PEM file, or of all `*.pem` of a folder, by fingerprint.
+    """Return the public keys in a PEM file, or in a folder's `*.pem` files, by fingerprint.
 
     Raises:
         PolicyError: There is no key, or a key cannot be read or is not Ed25519.

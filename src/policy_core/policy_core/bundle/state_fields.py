@@ -34,7 +34,7 @@ class StateTopic:
     the type has one. A velocity command that is too old fades instead.
 
     Attributes:
-        name: Relative to the robot's namespace; launch files remap it.
+        name: Name relative to the robot's namespace; launch files remap it.
         types: Accepted ROS types, the usual one first.
     """
 
@@ -47,10 +47,10 @@ class StateField:
     """A field of the robot's state.
 
     Attributes:
-        name: In `RobotState`, in rollouts (`.npz`) and in recordings.
+        name: Its name in `RobotState`, in rollouts (`.npz`) and in recordings.
         term: The observation term with the field's unchanged values; may be empty.
         doc: Short description.
-        unit: Of its values; empty if dimensionless.
+        unit: Unit of its values; empty if dimensionless.
         frame: Coordinate frame of the values; empty if it has none.
         size: Number of values, or one per joint in the contract's order.
         parts: Names of the values; a contract may select some.

@@ -134,7 +134,7 @@ def kept_statements(model: Path) -> list[ChannelStatement | RevocationStatement]
 
 
 def revoked_versions(model: Path) -> Mapping[str, str]:
-    """Return the reasons for revoked versions of an installed bundle, as known to this robot.
+    """Return the versions of an installed bundle known here to be revoked, with the reasons.
 
     Raises:
         PolicyError: The stored statement is damaged.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installed bundles: the folders of versions (`ROOT/NAME/VERSION/`), the one in use, revocations.
+"""Installed bundles: version folders (`ROOT/NAME/VERSION/`), the one in use, and revocations.
 
 Written by `policy_store install`, `activate` and `rollback`. The folder of a version never changes
 after installation; the link `ROOT/NAME/current` is switched between them.
@@ -29,7 +29,7 @@ CURRENT = "current"
 TRIALS_FILE = "trials.jsonl"
 """File name of a bundle's trial record, in `ROOT/NAME`."""
 RECORD_FILE = "model_version.json"
-"""Record that `policy_store install` writes into a version's folder; required for a version."""
+"""Record that `policy_store install` writes into a version's folder; every version needs one."""
 REMEDY = "install the same bundle again, which replaces it, or activate another version"
 ALGORITHM = "sha256:"
 """Prefix of a hash."""
@@ -193,7 +193,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dict[str, Any]:
-    """Return the record of a version that matches its folder `NAME/VERSION` and its record.
+    """Return a version's record; the version must match the record and its folder `NAME/VERSION`.
 
     Args:
         folder: Folder of the version.
@@ -252,14 +252,14 @@ def find_revocation(bundle: Bundle) -> str:
         reason = revoked_versions(folder.parent).get(version)
         if reason is not None:
             return (
-                f"{folder}: this version is revoked: {reason}; put another one into use with "
+                f"{folder}: this version is revoked: {reason}; put another version into use with "
                 f"`policy_store activate {name} VERSION`"
             )
     return ""
 
 
 class RevocationWatch:
-    """Checks if a running bundle was revoked; reads the statement again when its file changes."""
+    """Checks whether a running bundle was revoked; reads the statement when its file changes."""
 
     def __init__(self, bundle: Bundle) -> None:
         """Watch the bundle; its folder is resolved to that of the version."""

@@ -51,7 +51,7 @@ def verified_bytes(
     """Return the content of a file, up to a largest size, after checking its hash.
 
     Raises:
-        BundleError: As `verified`, or it is too large to be kept in memory.
+        BundleError: Same as `verified`, or it is too large to be kept in memory.
     """
     blocks, size = list[bytes](), 0
     for block in _blocks(folder, entry):
@@ -73,7 +73,7 @@ def verified_copy(folder: Path, entry: Artifact, place: Path) -> Path:
 
     Raises:
         BackendError: There is no space left.
-        BundleError: As `verified`.
+        BundleError: Same as `verified`.
     """
     copy = place / Path(entry.file).name
     blocks = _blocks(folder, entry)

@@ -40,7 +40,7 @@ class AuthorityRequest(NamedTuple):
     """An authority setting; as text in recordings: `authority 0.5 freeze FL_*,FR_HipX`.
 
     Attributes:
-        share: Share of the policy, 0 to 1.
+        share: The policy's share, 0 to 1.
         rest: Source of the rest of the command.
         joints: Names or patterns (`FL_*`); empty for all.
     """
@@ -80,7 +80,7 @@ class Authority(Stateful):
 
     Attributes:
         names: Joint names as in the contract.
-        share: Share of the policy in force [joints], 0 to 1.
+        share: The policy's share in force [joints], 0 to 1.
         wanted: Requested share [joints].
     """
 

@@ -206,7 +206,7 @@ class Controller(Stateful):
             return ControlState(tree=self.saved())
 
     def plan(self) -> dict[str, Any]:
-        """Return the configuration of the native core, inputs in their order."""
+        """Return the native core's configuration, with the inputs in order."""
         return {
             **super().plan(),
             "inputs": [each.plan() for each in self.inputs.values()],
@@ -484,11 +484,11 @@ class Controller(Stateful):
     def damp(self, reason: str = words.DAMP_ASKED) -> None:
         """Enter DAMP now and, with `hold_measured`, hold the measured pose.
 
-        The reason of a latched fault is kept.
+        The reason for a latched fault is kept.
 
         Raises:
-            RefusedError: A tick hangs; `estop` never waits. Or no command is being sent and no pose
-                is known that could be held.
+            RefusedError: A tick hangs; `estop` never waits. Or no command is being sent, and there
+                is no known pose to hold.
         """
         with self._between_ticks():
             now_ns = self._clock()
@@ -515,7 +515,7 @@ class Controller(Stateful):
                 self._enter_damp(reason)
 
     def fault(self, rule: Rule, reason: str) -> None:
-        """Latch a fault detected outside, such as a clock that ran backwards."""
+        """Latch a fault detected elsewhere, such as a clock that ran backwards."""
         with self._between_ticks():
             self._latch(rule, reason)
 
@@ -524,7 +524,7 @@ class Controller(Stateful):
         self._count(Rule.BAD_COMMAND)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up from the held pose, else from the measured one.
+        """Stand up from the held pose, or from the measured one if none is held.
 
         Args:
             problems: Further reasons to refuse, from the caller.
@@ -595,7 +595,7 @@ class Controller(Stateful):
         self.request(str(request), act)
 
     def end_run(self, verdict: RunVerdict, stand: Callable[[], None]) -> None:
-        """Take the step that an observer requests to end a run, between two ticks.
+        """Between two ticks, take the step towards the end of a run that an observer requests.
 
         Args:
             verdict: Verdict of the observer.

@@ -76,7 +76,7 @@ class Stand(Stateful):
         return math.sqrt(reduce(lambda total, way: total + way * way, ways, 0.0))
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude a time in which the motion was held."""
+        """Exclude an interval in which the motion was held."""
         self._began_ns += duration_ns
 
     def update(self, now_ns: int) -> bool:
@@ -91,7 +91,7 @@ class Stand(Stateful):
         return share >= 1.0
 
     def differences(self, before: Stand) -> list[str]:
-        """Return the differences of the commands from those of another stand motion."""
+        """Return how the commands differ from those of another stand motion."""
         mine, theirs = self.targets, before.targets
         same = {
             "stand.position": np.array_equal(self.pose, before.pose),
@@ -206,7 +206,7 @@ class SafeTargets(Stateful):
             self.targets.position[:] = self._step.within(self.targets.position)
 
     def see(self, joint_pos: F64, sample_ns: int | None) -> None:
-        """Record a trusted sample, unless it is the sample of the last call.
+        """Record a trusted sample, unless the last call already did.
 
         Args:
             joint_pos: Measured [joints], rad.
@@ -227,8 +227,8 @@ class SafeTargets(Stateful):
     def capture(self) -> None:
         """Hold the last observed pose from now on, if that is the fault behaviour.
 
-        The targets get as near to it as the step limit allows; later ticks of DAMP continue from
-        there, and bring back a joint that was beyond its limits while no command was sent.
+        The targets get as near to it as the step limit allows; later DAMP ticks continue from these
+        targets, and bring back a joint that was beyond its limits while no command was sent.
         """
         if not self._holds or self._sample_ns is None:
             return
@@ -242,7 +242,7 @@ class SafeTargets(Stateful):
         self._requested = self.known = True
 
     def hold(self) -> None:
-        """Hold the last observed pose; ticks of DAMP move there within the velocity limits."""
+        """Hold the last observed pose; DAMP ticks move to it within the velocity limits."""
         if not self.known:
             self.capture()
         elif self._holds and self._sample_ns is not None:
@@ -252,8 +252,8 @@ class SafeTargets(Stateful):
         """Keep the held pose in DAMP, unless the joints were moved during an outage.
 
         An arm found elsewhere after an outage does not move back: no command is sent until its pose
-        is trusted. An arm that sags below its target counts as not moved. An implausible jump of a
-        source that was never silent is not followed.
+        is trusted. An arm that sags below its target counts as not moved. An implausible jump from
+        a source that was never silent is not followed.
 
         Args:
             joint_pos: Trusted positions [joints].
@@ -304,7 +304,7 @@ class SafeTargets(Stateful):
         return bool(far.any())
 
     def motion_start(self, joint_pos: F64) -> F64:
-        """Return the start of a motion [joints]: the held pose, else the measured one."""
+        """Return the start of a motion [joints]: the held pose, or else the measured one."""
         return self.targets.position if self._holds and self.known else joint_pos
 
     def contradictions(self, joint_pos: F64) -> list[str]:

@@ -18,8 +18,8 @@ def require_replaceable(
 ) -> None:
     """Raise unless the parts built for a running policy also match another bundle.
 
-    They are what a robot or a controller behind the command relies on: joint order, rate, inputs,
-    and behaviour after a fault.
+    These are what a robot, or a controller that receives the command, relies on: joint order, rate,
+    inputs, and behaviour after a fault.
 
     Args:
         running: Contract of the running policy.
@@ -37,7 +37,7 @@ def require_replaceable(
             key=key,
             found=found,
             remedy=_REMEDY,
-            expected=f"{expected}, as in the policy in use",
+            expected=f"{expected}, to match the policy in use",
         )
         for (key, expected), (_, found) in zip(before, now, strict=True)
         if found != expected

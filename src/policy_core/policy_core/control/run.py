@@ -51,7 +51,7 @@ class Run(Stateful):
 
     @property
     def change(self) -> str:
-        """Description of a change of commanding members in the last `update`; or empty."""
+        """Description of a change of commanding members in the last `update`; may be empty."""
         return self._policy.change
 
     @property
@@ -62,7 +62,7 @@ class Run(Stateful):
 
     @property
     def pose(self) -> F64:
-        """Commanded position [joints], rad; the measured one for joints without one."""
+        """Commanded position [joints], rad; the measured position for joints without a command."""
         return np.where(self._unposed, self._joint_pos, self.targets.position)
 
     def begin(self, now_ns: int) -> None:
@@ -84,7 +84,7 @@ class Run(Stateful):
         super()._restore(names, saved)
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude a time in which the last targets were held."""
+        """Exclude an interval in which the last targets were held."""
         self._began_ns += duration_ns
         self._policy.pause(duration_ns)
 

@@ -30,7 +30,7 @@ class Tick:
             not kept and later ticks have run. RefusedError: a tick hangs.
         now_ns: Time of the tick, on the clock of ages and motions.
         mode: At the end of the tick, before any later request.
-        reason: Reason of that mode, in words.
+        reason: Reason for that mode, in words.
         trip: Rule that last latched a fault or began a HOLD, in this tick, before it or right after
             it; a new object each time. None if there was none.
         granted: Requests granted between the previous tick and this one, in order, with their
@@ -48,7 +48,7 @@ class Tick:
             nothing was sent.
         sequence: Number of the sent command; None if none was sent.
         stamp_ns: Time of the tick on the clock of stamps and logs.
-        duration_ns: From the sampling of the inputs to the command.
+        duration_ns: Time from sampling the inputs to sending the command.
         missed: Deadlines before this tick at which no tick could start.
     """
 
@@ -118,7 +118,7 @@ class Tick:
             targets: Targets that it sent; None if it sent nothing.
             sequence: Number of that command; None if it sent nothing.
             stamp_ns: Time of the tick on the clock of stamps and logs.
-            duration_ns: From the sampling of the inputs to the command.
+            duration_ns: Time from sampling the inputs to sending the command.
             missed: Deadlines before this tick at which no tick could start.
         """
         self.targets, self.sequence = targets, sequence
@@ -135,7 +135,7 @@ class EndStep(Enum):
     DAMP = "damp"
     """The robot gets the command that follows a fault, but no fault is latched."""
     FAULT = "fault"
-    """The fault `trial` is latched."""
+    """The `trial` fault is latched."""
 
 
 class RunVerdict(NamedTuple):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Positions and velocities of the foot points of a leg, in the base frame."""
+"""Positions and velocities of a leg's foot points, in the base frame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cross(a: Vector, b: Vector) -> Vector:
 
 
 class LegChain:
-    """The kinematic chain of a leg, in numbers instead of arrays: C++ rounds like it.
+    """A leg's kinematic chain, in numbers instead of arrays, so that C++ rounds the same way.
 
     A point p of the last link moves at `turn` x p - `moment`, seen from the base.
 
@@ -56,7 +56,7 @@ class LegChain:
         return {**joints, "tips": self._tips, "radii": self.radii}
 
     def update(self, joint_pos: Sequence[float], joint_vel: Sequence[float]) -> None:
-        """Compute all attributes for these joints, rad and rad/s."""
+        """Compute all attributes for these joint positions (rad) and velocities (rad/s)."""
         points = self._tips
         # From the foot to the base: all vectors are in the frame of the present link.
         u = v = w = p = q = r = 0.0

@@ -3,7 +3,7 @@
 """Base velocity from stance legs and accelerometer, estimated by a Kalman filter.
 
 A foot in stance is at rest in the world, so its leg measures the motion of the base; between these
-measurements the filter integrates the accelerometer, less its bias. This is the filter of Bloesch
+measurements the filter integrates the accelerometer minus its bias. This is the filter of Bloesch
 et al. (RSS 2012) and Hartley et al. (RSS 2018), reduced: the IMU gives the orientation, the foot
 positions are eliminated, and the noise is isotropic, so that velocity and bias have a covariance of
 three numbers. docs/estimation.md states its error.
@@ -58,8 +58,8 @@ _ADAPTS_S = 0.2
 class VelocityEstimator:
     """Estimates the base velocity, sample by sample; it has no clock of its own.
 
-    It computes with numbers instead of arrays, whose sums NumPy rounds in an order of its own: the
-    native core's `VelocityEstimator` equals it bit for bit.
+    It computes with numbers instead of arrays, since NumPy sums arrays in an order of its own. So
+    the native core's `VelocityEstimator` equals it bit for bit.
 
     Attributes:
         lin_vel_body: Velocity of the base [3], m/s, body frame.

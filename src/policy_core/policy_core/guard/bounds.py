@@ -155,11 +155,12 @@ class TargetBounds(Stateful):
 
 
 class StepBound(Stateful):
-    """Limit on the position step between ticks; the last limit of all.
+    """Limit on the position step between ticks; the last limit to apply.
 
-    It is what `velocity_limit` allows per period, from whatever the last command was. It applies to
-    the joints of chunk policies always, and with `hold_measured` to all joints, except those of
-    joint policies in RUN and on leaving it. Their targets become torques, which `nominal` limits.
+    The step may be what `velocity_limit` allows per period, measured from the last command. The
+    limit always applies to the joints of chunk policies. With `hold_measured` it applies to all
+    joints, except those of joint policies in RUN and on leaving RUN: their targets become torques,
+    which `nominal` limits.
     """
 
     STATE_IN_PLACE = ("_last",)

@@ -86,7 +86,7 @@ def commanded_vectors(
     inputs: Mapping[str, Input],
     limits: Limits,
 ) -> list[CommandedVector]:
-    """Return the vectors of these terms, by topic, which write to the fields of the state."""
+    """Return, by topic, the vectors that write these terms' values to the state's fields."""
     return [
         CommandedVector(term, name := f"{EXTERNAL}{topic}", state[name], inputs[topic], limits)
         for topic, term in terms.items()
@@ -96,7 +96,7 @@ def commanded_vectors(
 class CommandFader(Stateful):
     """Keeps the newest velocity command [vx, vy, yaw rate] (m/s, m/s, rad/s, body frame).
 
-    A command older than the time-out fades linearly to zero; it causes no HOLD and no DAMP.
+    A command older than the time-out fades linearly to zero; this causes neither HOLD nor DAMP.
 
     Attributes:
         vectors: Commanded vectors besides the velocity.

@@ -3,8 +3,8 @@
 """Plausibility check of joint samples; policy and guard never see implausible ones.
 
 A driver that has not read yet, or has died, publishes zeros or its last values; an encoder slips; a
-bus flips bits. Such a sample is finite and fresh, and would become a pose to hold, a start of
-standing up, or a torque limit.
+bus flips bits. Such a sample is finite and fresh, and would become a pose to hold, the start of a
+stand-up motion, or a torque limit.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ a source may be slower than the policy.
 
 
 def joint_turns(joints: Joints) -> F64:
-    """Return one turn for continuous joints, else 0 [joints], rad.
+    """Return one turn for continuous joints and 0 for others [joints], rad.
 
     Their encoders may wrap around after each turn.
     """
@@ -61,17 +61,18 @@ class JointCheck(Stateful):
     """Checks successive joint samples.
 
     A sample is trusted if positions are within 0.5 rad of the joint limits, velocities within ten
-    times theirs or 2 rad/s, and its pose is reachable from the last trusted one in the time between
-    them. Except for wheels, this time is at most `longest_ns`; at rest after an outage, the joints
-    must not have moved. An unreachable pose within these ranges, including the first pose, is
-    trusted after half a second of ticks with consistent samples, but never while the robot moves.
+    times the velocity limits or 2 rad/s, and its pose is reachable from the last trusted one in the
+    time between them. Except for wheels, this time is at most `longest_ns`; at rest after an
+    outage, the joints must not have moved. An unreachable pose within these ranges, including the
+    first pose, is trusted after half a second of ticks with consistent samples, but never while the
+    robot moves.
 
     Attributes:
         names: Names of the joints.
         lost: True if the source was silent and no sample has been trusted since.
         in_motion: True if the robot is commanded to move; set by its controller.
         replaced: Number of times that an implausible jump was accepted although the source was
-            never silent: no held robot can have moved there.
+            never silent: a held robot cannot have moved that far.
     """
 
     STATE = ("_believed_ns", "_seen_ns", "_agreeing", "lost", "in_motion", "replaced")

@@ -55,7 +55,7 @@ def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
     """Combine the contract's safety section with operating limits.
 
     Raises:
-        PolicyError: Lists every value that would loosen the contract's.
+        PolicyError: Lists every value that would loosen the contract's limit.
     """
     safety = body.safety
     ours = {
@@ -98,7 +98,7 @@ def effort_limit(body: Body, limits: Limits) -> F64:
 
 
 def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
-    """Return the time-outs of inputs that differ from the robot state's; None means no time-out.
+    """Return the input time-outs that differ from the robot state's; None means no time-out.
 
     A velocity command fades instead; an external vector may arrive at its own rate.
     """
@@ -123,7 +123,7 @@ def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
 def timeouts_in_force_ns(
     contract: JointContract, limits: Limits, inputs: Iterable[str]
 ) -> dict[str, int | None]:
-    """Return by input the age up to which its newest message is valid; None for any age."""
+    """Return, by input, the age up to which its newest message is valid; None for any age."""
     own = input_timeouts_ns(contract)
     return {name: own.get(name, limits.state_timeout_ns) for name in inputs}
 

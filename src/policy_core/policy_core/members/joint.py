@@ -24,9 +24,10 @@ from policy_core.observation.state import LAST_OUTPUT, RobotState
 
 
 class RawAction(Stateful):
-    """The output of a model, the values of all terms in a row, with their clips.
+    """A model's output: the values of all terms in one row, with their clips.
 
-    `raw` [actions] is the latest output; `clipped` names the rule of its clip if that changed it.
+    `raw` [actions] is the latest output; `clipped` names the clip's rule if the clip changed the
+    output.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("clipped",)
@@ -320,7 +321,7 @@ class JointPolicy(Stateful):
 
 
 class RecurrentState(Stateful):
-    """Copies each state output to its input; starts from the initial state, else zeros."""
+    """Copies each state output to its input; starts from the initial state, or from zeros."""
 
     def __init__(
         self,
@@ -358,7 +359,7 @@ class RecurrentState(Stateful):
         return all(np.isfinite(out).all() for _, out in self.pairs)
 
     def advance(self) -> None:
-        """Copy the outputs of this tick to the inputs of the next."""
+        """Copy this tick's outputs to the next tick's inputs."""
         for into, out in self.pairs:
             into[...] = out
 
@@ -366,7 +367,7 @@ class RecurrentState(Stateful):
 class LastOutputs:
     """Writes outputs that a term observes into the state, for the next tick.
 
-    Unlike recurrent state they are scaled, clipped and kept in the history, as observations are.
+    Unlike recurrent state they are scaled, clipped and kept in the history, like observations.
     `RobotState.restart` sets them to zero; if a result is dropped, they do not change.
     """
 
@@ -401,7 +402,7 @@ def joint_controller(
         bundle: Bundle with a valid contract.
         backend: Opened backend of the bundle; the caller closes it.
         limits: Limits in force.
-        clock: As for `Controller`.
+        clock: Same as for `Controller`.
         state: Receives the measurements; None creates one.
         make: Factory that takes the arguments of `Controller`.
     """

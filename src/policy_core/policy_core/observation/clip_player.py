@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The reference motion of a policy, frame by frame, as its observation terms need it.
+"""A policy's reference motion, frame by frame, as its observation terms need it.
 
-The frames come from a clip, or the newest one from a topic. At the first tick of RUN, the motion is
-translated and rotated about the vertical so that the anchor of its first frame coincides with the
-robot's anchor in position and heading. Roll and pitch remain those of the motion. The deployment of
-BeyondMimic (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does the same, and the
-terms are those of its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
+The frames come from a clip, or the newest frame comes from a topic. At the first tick of RUN, the
+motion is translated and rotated about the vertical so that the anchor of its first frame coincides
+with the robot's anchor in position and heading. Roll and pitch remain those of the motion.
+BeyondMimic's deployment (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does the
+same, and the terms are those of its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class ClipPlayer(Stateful):
 class LivePlayer(Stateful):
     """Writes the newest frame of a live motion into fields of the state; see `ClipPlayer`.
 
-    The frame of the first tick of RUN is moved to the robot, as is the first frame of a clip.
+    The frame of the first tick of RUN is moved to the robot, like the first frame of a clip.
     """
 
     STATE = ("_is_placed", "_placement")

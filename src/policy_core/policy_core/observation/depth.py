@@ -28,7 +28,7 @@ class DepthProcessor:
 
     Attributes:
         image: The policy's image [height, width], scaled as in the contract; float32.
-        invalid: Number of unknown depths in the last image, after a crop as first step.
+        invalid: Number of unknown depths in the last image, after a crop if that is the first step.
     """
 
     def __init__(self, depth: DepthImage) -> None:
@@ -54,7 +54,7 @@ class DepthProcessor:
 
         Args:
             raw: Image in the camera's size [height, width]; uint16 in mm, where 0 is unknown, or
-                float32 in m, where NaN and -infinity are unknown and +infinity is too far; of
+                float32 in m, where NaN and -infinity are unknown and +infinity is too far; in
                 either byte order.
             factor: Factor for each pixel [height, width], if the camera measures a different
                 distance than the policy: `ray_factors`, or their inverse.
@@ -258,7 +258,7 @@ class DepthHistory:
         self.newest_ns = stamp_ns
 
     def ready_ns(self, now_ns: int) -> int | None:
-        """Return the stamp of the newest image as old as in training, or None.
+        """Return the stamp of the newest image that is as old as in training, or None.
 
         Args:
             now_ns: Time on the clock of stamps.
@@ -275,7 +275,7 @@ class DepthHistory:
             out: [offsets, height * width].
 
         Raises:
-            RobotError: The camera is too slow for the image spacing of the training.
+            RobotError: The camera is too slow for the image spacing in training.
         """
         stamps_ns = self._stamps_ns[: self._count]
         if len(self._offsets_ns) > 1 and self._count >= self._RECENT:
@@ -337,7 +337,7 @@ def resize_weights(before: int, after: int, method: str) -> F64:
     Args:
         before: Pixels before.
         after: Pixels after.
-        method: One of the contract's.
+        method: One of the contract's methods.
     """
     scale = before / after
     if method == "area":

@@ -18,16 +18,16 @@ from policy_core.interfaces import F32, F64, Index, Tensor
 from policy_core.observation.rows import layout
 
 OUTSIDE_SHARE = 0.2
-"""Share of the samples; a term that is out of range more often is not as in training."""
+"""Share of samples; a term that is out of range more often does not match training."""
 MARGIN = 0.5
-"""Share of the healthy range, on both sides; pushes and slopes leave it by less."""
+"""Margin on both sides, as a share of the healthy range; pushes and slopes exceed it by less."""
 _LARGEST_DEVIATIONS = 8.0
 """Limit of normalised values, if only mean and standard deviation are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InputStatistics:
-    """The values of a model input in training, arrays [size] in its order.
+    """A model input's values in training, arrays [size] in its order.
 
     Attributes:
         terms: Name of the term of each value.
@@ -87,7 +87,7 @@ def input_statistics(contract: JointContract, name: str) -> InputStatistics | No
 
 
 def normalised_input(size: int) -> InputStatistics:
-    """Return the statistics of an input with known mean and standard deviation only."""
+    """Return the statistics of an input of which only mean and standard deviation are known."""
     ones = np.ones(size)
     return InputStatistics(
         terms=np.array([f"value {place}" for place in range(size)]),
@@ -158,7 +158,7 @@ class DistributionCheck:
         )
 
     def not_normalised(self, inputs: F64) -> F64:
-        """Return the values before normalisation of these model inputs [samples, size]."""
+        """Return these model inputs as they were before normalisation [samples, size]."""
         return inputs * self._divisor + self._mean
 
     def _normalised(self, given: F64) -> F64:
@@ -269,7 +269,7 @@ class DistributionWatch:
 
     @property
     def outside(self) -> dict[str, int]:
-        """Number of reports with each term that is often out of range."""
+        """For each term that is often out of range, the number of reports that found it so."""
         counts = Counter(term for outside in tuple(self._outside) for term in outside)
         return {term: count for term, count in sorted(counts.items()) if count >= _OUTSIDE}
 

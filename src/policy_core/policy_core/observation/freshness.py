@@ -27,7 +27,7 @@ class Input(Stateful):
     The header stamp identifies the sample of a message. The sample's age on arrival is the smaller
     of two measures, because setting a clock affects at most one of them:
 
-    - the delay relative to the least delayed message of the stream, on our steady clock;
+    - the delay relative to the least delayed message in the stream, on our steady clock;
     - if the sender's clock is synchronised with ours, the age of the header: between 50 ms in the
       future and 500 ms, on our present clock or on that of the last synchronisation.
 
@@ -36,7 +36,7 @@ class Input(Stateful):
 
     A repeated or earlier stamp is not new. But if the message after an earlier one continues from
     that rather than from the newest, the sender's clock was set back, and its stream starts over.
-    This is accepted once a second, so that old messages in a loop are not new.
+    This is accepted at most once a second, so that old messages sent in a loop do not count as new.
     """
 
     STATE = (

@@ -94,8 +94,8 @@ class HeightScanner:
         """Return the ground points that `sample` found [points, 3], in the base frame, m.
 
         Args:
-            position: As for `sample`.
-            quat_xyzw: As for `sample`.
+            position: Same as for `sample`.
+            quat_xyzw: Same as for `sample`.
         """
         found = np.stack([self._at_x, self._at_y, self.heights + self._frame_z], axis=1)
         return np.asarray((found - position) @ _rotation(quat_xyzw))

@@ -96,7 +96,7 @@ class PairedMessages(NamedTuple):
 
     Attributes:
         time_ns: Time of the observation and of the first step of its chunk.
-        messages: One of each input, by its name.
+        messages: One message per input, by input name.
     """
 
     time_ns: int

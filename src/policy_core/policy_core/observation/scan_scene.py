@@ -4,7 +4,7 @@
 
 The training places the robot beside a step, with roll, pitch and yaw, and saves four arrays (.npz):
 
-`hits` [points, 3]       where each ray met the ground, world frame, m; not finite: it met none
+`hits` [points, 3]       where each ray met the ground, world frame, m; not finite if it met none
 `position` [3]           of the base, world frame, m
 `quat_xyzw` [4]          rotation base -> world
 `values` [points]        what the policy was shown, after clip and scale

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # not needed by a policy without a reference motion
 
 
 def phase_name(term: Term) -> str:
-    """Return the state field of a phase: one for all terms with the same clock and feet."""
+    """Return the state field of a phase; terms with the same clock and feet share one."""
     name = f"phase:{term.period_s}"
     if term.offsets not in (None, (0.0,)):
         name += f",offsets={term.offsets}"
@@ -36,7 +36,7 @@ class Phase(Stateful):
     """Writes sin of all feet, then cos of all feet.
 
     The robot stands in a tick whose command has a norm below that of `standing`. Published policies
-    differ in the phase that they were trained with then: sin and cos of 0 with the clock running
+    were trained with different phases for this case: sin and cos of 0 with the clock running
     (Unitree's G1 and Go2 in mjlab) or stopped (Booster), pi for both feet with the clock running
     (MuJoCo Playground) or restarting (Holosoma), or an unchanged phase (unitree_rl_gym).
 
@@ -135,7 +135,7 @@ class StateVector(Stateful):
     Fields are NaN until they are written, so that a missing input never looks like a zero.
 
     Attributes:
-        perceived: Label of the contract of each topic of what is perceived; see `perceived_label`.
+        perceived: Contract label of each perceived topic; see `perceived_label`.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class StateVector(Stateful):
         return {name: self[name].copy() for name in self.slices}
 
     def restore(self, saved: Tree) -> None:
-        """Restore each field from a state of the same fields."""
+        """Restore each field from a state with the same fields."""
         for name in self.slices:
             self[name][...] = saved[name]
 
@@ -307,7 +307,7 @@ class RobotState(StateVector):
         return {**super().saved(), _CLOCKS: clocks}
 
     def restore(self, saved: Tree) -> None:
-        """Restore a state of the same fields and clocks."""
+        """Restore a state with the same fields and clocks."""
         super().restore(saved)
         for clock, own in zip(self._clocks, saved[_CLOCKS], strict=True):
             clock.restore(own)
@@ -461,5 +461,5 @@ def length(vector: F64) -> float:
 
 
 def tilt_rad(gravity: F64) -> float:
-    """Return the angle between the body's up and the world's from gravity in the body frame."""
+    """Return the angle between the body's up and the world's, given gravity in the body frame."""
     return math.acos(max(-1.0, min(1.0, -float(gravity[2]))))

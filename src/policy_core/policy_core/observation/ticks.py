@@ -43,8 +43,8 @@ def count_ticks(
 
     Args:
         period_ns: Time between two ticks.
-        timeouts_ns: By needed input, the age up to which its newest message is valid; None for any
-            age.
+        timeouts_ns: For each needed input, the age up to which its newest message is valid; None
+            for any age.
         times_ns: Increasing times of each input's messages, in arrays; at least those that are
             newest at a tick.
     """
@@ -122,7 +122,7 @@ class Ticks:
 
         Args:
             period_ns: Time between two ticks.
-            timeouts_ns: As for `count_ticks`.
+            timeouts_ns: Same as for `count_ticks`.
         """
         self._period_ns = period_ns
         self._inputs = {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}

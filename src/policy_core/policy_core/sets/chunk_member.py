@@ -135,7 +135,7 @@ class ChunkMember(MemberPolicy):
         self.follow(command)
 
     def pause(self, duration_ns: int) -> None:
-        """Skip no steps for a time in which the whole robot was held."""
+        """Skip no steps for an interval in which the whole robot was held."""
         if not self.held:  # else `infer` excludes all the time that has passed
             self.policy.pause(duration_ns)
 

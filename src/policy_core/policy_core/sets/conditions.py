@@ -25,7 +25,7 @@ from policy_core.words import filled
 
 
 class EntryCheck:
-    """Checks the conditions of one transition.
+    """Checks one transition's conditions.
 
     Attributes:
         needs_target: True if the entering members' first targets are checked.
@@ -125,7 +125,7 @@ class EntryCheck:
         Args:
             found: Values of failed conditions; NaN or absent for the others, `ticks` -1. For
                 joints: `off` the pose, rad, and `speed`, rad/s [joints of the set].
-            is_target: True if the pose is that of the first target.
+            is_target: True if the pose is the first target's.
         """
         texts, problems = self.texts, list[str]()
         if found["ticks"] >= 0:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # not if Python runs the ticks
     from policy_core.sets.native_set import NativeSet
 
 SWITCH, WAY_BACK = "switch", "way_back"
-"""Names of these requests in recordings; for a switch the state's name follows, after a space."""
+"""Names of these requests in recordings; for a switch, followed by a space and the state's name."""
 
 
 MEMBERS: Mapping[str, type[MemberPolicy]] = {"joint": JointMember, "chunk": ChunkMember}
@@ -38,7 +38,7 @@ MEMBERS: Mapping[str, type[MemberPolicy]] = {"joint": JointMember, "chunk": Chun
 class SensedState(StateVector):
     """State that members observe, and that guard and entry conditions check.
 
-    Per-joint fields are in the order of the set; all else is as in `RobotState`.
+    Per-joint fields are in the order of the set; everything else is as in `RobotState`.
     """
 
     def __init__(self, contract: SetContract, limits: Limits) -> None:
@@ -113,7 +113,7 @@ def make_policy_set(
             closes them.
         state: Receives the measurements.
         inputs: Ages of the members' inputs, from `set_inputs`.
-        clock: As for `Controller`.
+        clock: Same as for `Controller`.
     """
     members, targets = dict[str, MemberPolicy](), JoinedTargets(bundle.contract)
     asked = AskedAt()
@@ -142,7 +142,7 @@ def set_controller(
         state: Receives the measurements.
         inputs: Inputs from `set_inputs`.
         limits: Limits in force.
-        clock: As for `Controller`.
+        clock: Same as for `Controller`.
         make: Factory that takes the arguments of `Controller`.
     """
     vectors = commanded_vectors(contract.commanded, state, inputs, limits)
@@ -152,7 +152,7 @@ def set_controller(
 
 
 class SetRequests:
-    """Requests of a person or a node to a running policy set."""
+    """Requests to a running policy set from a person or a node."""
 
     def __init__(
         self, contract: SetContract, controller: Controller, policy: PolicySet | NativeSet
@@ -185,13 +185,13 @@ class SetRequests:
         self._controller.request(f"{SWITCH} {to}", ask)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; if a state must be left first, go back to one that may stand up.
+        """Stand up; if the state must be left first, go back to one that may stand up.
 
         Args:
             problems: Further reasons to refuse, from the caller.
 
         Raises:
-            RefusedError: As `Controller.stand`.
+            RefusedError: Same as `Controller.stand`.
         """
         if self._controller.mode is not Mode.RUN or self._policy.may_stand or problems:
             self._controller.stand(problems)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy of a set, which commands its joints at its own rate."""
+"""A policy in a set, which commands its joints at its own rate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a set of joint policies uses no images
 
 
 class JoinedTargets:
-    """The last targets of all members in a row, then the stand pose, in one array.
+    """The last targets of all members one after another, then the stand pose, in one array.
 
     Attributes:
         stand: The stand pose, 0 for joints not commanded by position [joints of the set].
@@ -161,11 +161,11 @@ class MemberPolicy(Stateful, ABC):
 
     @property
     def is_due(self) -> bool:
-        """True if it runs in this tick; else its last targets remain in force."""
+        """True if it runs in this tick; otherwise its last targets remain in force."""
         return self._wait <= 0
 
     def run_now(self) -> None:
-        """Make it due in this tick, whenever it last ran."""
+        """Make it due in this tick, no matter when it last ran."""
         self._wait = 0
 
     def drop_answer(self) -> None:
@@ -185,7 +185,7 @@ class MemberPolicy(Stateful, ABC):
 
     @abstractmethod
     def pause(self, duration_ns: int) -> None:
-        """Exclude a time in which the whole robot was held."""
+        """Exclude an interval in which the whole robot was held."""
 
     @abstractmethod
     def follow(self, command: F64) -> None:

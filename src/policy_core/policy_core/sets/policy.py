@@ -35,7 +35,7 @@ class SetReport(NamedTuple):
         state: Commanding state.
         is_blending: True if the switch to it has not ended.
         asked: Requested state that is not yet entered; empty for none.
-        refused: Why the last request was refused, or why the present one waits; or empty.
+        refused: Why the last request was refused, or why the present one waits; may be empty.
         switches, fallbacks: Number of each since the set was opened.
         last: The last switch: from, to, reason; empty if there was none.
         step_ratio: Largest step of a joint's target in the last switch, relative to the largest
@@ -120,7 +120,7 @@ class PolicySet(Stateful):
             members: By name; their commands are parts of `targets`.
             targets: Last targets of all members.
             state: State of the set.
-            clock: As for `Controller`.
+            clock: Same as for `Controller`.
             asked: The clock of the members.
         """
         self._clock, self._asked = clock, asked
@@ -152,7 +152,7 @@ class PolicySet(Stateful):
     def reset(self) -> None:
         """Start clean, in the initial state; the last command is the stand pose.
 
-        If the first tick fails, its fallback is blended in from there.
+        If the first tick fails, its fallback is blended in from that pose.
         """
         initial = self._initial.rows
         self.action.command[...] = self._stand
@@ -182,7 +182,7 @@ class PolicySet(Stateful):
         }
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of the state of the set and its members."""
+        """Return a copy of the state of the set and of its members."""
         left, request = self._left, self._request
         return {
             **super().saved(),
@@ -202,7 +202,7 @@ class PolicySet(Stateful):
         self._resting = [each for each in self._watching if each not in self._running]
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude a time in which the last targets were held."""
+        """Exclude an interval in which the last targets were held."""
         for member in self._running:
             member.pause(duration_ns)
 
@@ -239,7 +239,7 @@ class PolicySet(Stateful):
         """Request a switch, which the next tick begins if its conditions hold.
 
         Raises:
-            RefusedError: It is the present state, no transition leads there, or its conditions do
+            RefusedError: It is the present state, no transition leads to it, or its conditions do
                 not hold and it does not wait for them.
         """
         state = self._state

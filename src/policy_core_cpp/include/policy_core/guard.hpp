@@ -152,7 +152,7 @@ class Targets {
   Numbers block_;
 };
 
-/// Command of a policy in one tick: a value per joint, of its kind, and gains for the kinds.
+/// A policy's command in one tick: a value per joint, of its kind, and gains for the kinds.
 class Command {
  public:
   /// Kinds per joint: 0 position, 1 velocity, 2 effort.

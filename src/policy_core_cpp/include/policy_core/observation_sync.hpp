@@ -35,7 +35,7 @@ struct Recent {
   Numbers values;
 };
 
-/// Stores the encoded frames of one camera, and detects that they do not change.
+/// Stores the encoded frames of one camera, and detects when they stop changing.
 class FrameBuffer {
  public:
   FrameBuffer(double frozen_s, std::size_t joints) : frozen_s_(frozen_s), seen_from_(joints) {}

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One module per runtime behind the protocol of `interfaces.Backend`."""
+"""One module per runtime, each behind the `interfaces.Backend` protocol."""

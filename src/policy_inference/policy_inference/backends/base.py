@@ -24,10 +24,10 @@ if TYPE_CHECKING:  # the separate Python of a runtime lacks what the contract ne
 
 THIS_MACHINE = Machine()
 WARM_UP_S = 5.0
-"""Longest total time of the first runs: a large ACT takes seconds for one."""
+"""Longest total time of the first runs: a large ACT model needs seconds for one run."""
 FEWEST_WARM_UP_RUNS = 3
 ANSWER_WITHIN_S = 5.0
-"""Longest wait of a run for another process or machine, unless the host sets one."""
+"""Longest time that a run waits for another process or machine, unless the host sets it."""
 _UNNOTICED_S = 1.0
 _log = logging.getLogger("policy_inference")
 
@@ -57,7 +57,7 @@ class BackendBase(ABC):
     simulated_by: str | None = None
     """Backend that simulates this one on a PC, from an artifact compiled in the same order."""
     built_precision: str | None = None
-    """Precision of what it builds, if that differs from the artifact's precision."""
+    """Precision of the built file, if it differs from the artifact's precision."""
     options: Mapping[str, str] = {}
     """Options and their meaning; values are texts, which `_open` parses."""
     warm_up_runs = 100
@@ -156,7 +156,7 @@ class BackendBase(ABC):
 
     @classmethod
     def interpreter(cls) -> str:
-        """Return the Python that has the runtime; another one than this means a child process.
+        """Return the Python that has the runtime; if it is not this one, a child process runs it.
 
         Raises:
             BackendError: That Python does not exist.
@@ -187,7 +187,7 @@ class BackendBase(ABC):
 
     @classmethod
     def tensors(cls, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-        """Return inputs and outputs of a file without a contract; -1 for a dynamic axis.
+        """Return the inputs and outputs in a file, without a contract; -1 for a dynamic axis.
 
         Args:
             file: Model file of this backend.
@@ -205,8 +205,8 @@ class BackendBase(ABC):
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
         """Return the load of the device, as its driver reports it, with the unit in the key.
 
-        Such as ``{"npu_load_percent": "31", "npu_temperature_c": "52.1"}``; unreadable values are
-        left out. It takes less than a millisecond, since a node's status calls it.
+        For example ``{"npu_load_percent": "31", "npu_temperature_c": "52.1"}``; unreadable values
+        are left out. It takes less than a millisecond, since a node's status calls it.
 
         Args:
             machine: Root of the drivers' files.

@@ -148,7 +148,7 @@ class ChildBackend(BackendBase):
         return False
 
     def warm_up(self) -> None:
-        """As in `BackendBase`; a first run may take longer than one at the policy's rate."""
+        """See `BackendBase`; a first run may take longer than a run at the policy's rate."""
         run_timeout_s, self._run_timeout_s = (
             self._run_timeout_s,
             max(ANSWER_WITHIN_S, self._run_timeout_s),
@@ -161,7 +161,7 @@ class ChildBackend(BackendBase):
         return self._cls.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return a message with its last output if the process has ended; else nothing."""
+        """Return a message with its last output if the process has ended; otherwise empty."""
         if self._process is None or self._process.status is None:
             return ""
         return self._ended(within_s=_SAID_WITHIN_S)
@@ -223,7 +223,7 @@ class ChildBackend(BackendBase):
 
 
 def main(output: int, order: Mapping[str, Any]) -> None:
-    """Open the model of an order, and run it at each signal; end when the pipe closes."""
+    """Open the ordered model, and run it at each signal; end when the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     details = Path.cwd() / _DETAILS
     memory, read_fd, write_fd = order["fds"]

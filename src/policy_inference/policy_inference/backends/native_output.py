@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Output of vendor libraries that bypasses Python: some errors are reported nowhere else."""
+"""Vendor library output that bypasses Python: some errors are reported nowhere else."""
 
 from __future__ import annotations
 

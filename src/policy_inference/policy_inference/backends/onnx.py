@@ -130,7 +130,7 @@ class OnnxBackend(BackendBase):
         return session, onnxruntime.__version__, model
 
     def native_model(self) -> Any:
-        """Return the model on the native core's ONNX Runtime; None if that is not possible.
+        """Return the model, run by the native core's ONNX Runtime; None if that is not possible.
 
         It is the library of the same package, with bit-identical results.
         """

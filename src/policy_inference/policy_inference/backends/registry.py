@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Backends by name, found through the entry points of the group `policy_inference.backends`."""
+"""Backends by name, found through the entry points in the `policy_inference.backends` group."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class OpenedModels(dict[str, BackendBase]):
 
     @property
     def first(self) -> BackendBase:
-        """The first model, whose runtime and device are those of all."""
+        """The first model; all others use the same runtime and device."""
         return next(iter(self.values()))
 
     @property
@@ -145,7 +145,7 @@ def open_models(
         names: Names of backends, the preferred one first.
         options: Values of their options, by backend.
         run_timeout_s: Time limit of a run in another process.
-        deadline_s: Time after which an answer of another machine is useless.
+        deadline_s: Time after which an answer from another machine is useless.
 
     Raises:
         BackendError: No backend opens (with one line for each), or an option is wrong.
@@ -173,7 +173,7 @@ def open_models(
 
 
 def read_tensors(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-    """Return inputs and outputs of a backend's file, without a contract; -1 for a dynamic axis.
+    """Return the inputs and outputs in a backend's file, without a contract; -1 for a dynamic axis.
 
     Raises:
         BackendError: The backend is not installed or cannot read tensors, or the file is not a
@@ -189,7 +189,7 @@ def read_tensors(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[
 
 
 def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]:
-    """Return the verified files that a backend opens of a bundle; see `find_artifacts`.
+    """Return the verified files that a backend opens from a bundle; see `find_artifacts`.
 
     Raises:
         BackendError: The backend is not installed, or the bundle has no file for it.

@@ -3,8 +3,8 @@
 """The description inside a `.rknn` file, read without the vendor's runtime.
 
 Layout of RKNN Toolkit2's model format 6, little-endian: `RKNN` and four zero bytes, u64 format
-version, u64 n; at 64 the compiled part of n bytes; then u64 m and m bytes of JSON, at the end of
-the file.
+version, u64 n; at byte 64 the compiled part, n bytes long; then u64 m and m bytes of JSON, at the
+end of the file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RknnFile:
         toolkit: Version of the toolkit that made it.
         source: Source format, e.g. ONNX.
         targets: Chips it runs on, e.g. rk3588.
-        inputs, outputs: By name, in the model's order.
+        inputs, outputs: Tensors by name, in the model's order.
     """
 
     format_version: int
@@ -72,7 +72,7 @@ def read_rknn(path: Path) -> RknnFile:
             version, text = _read(file, path.stat().st_size)
         except (struct.error, EOFError) as error:
             raise BackendError(
-                f"{path}: expected a complete .rknn file, found one that is cut off; copy it again"
+                f"{path}: expected a complete .rknn file, found a truncated one; copy it again"
             ) from error
         except ValueError as error:
             raise BackendError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulator of RKNN Toolkit2: the results of a Rockchip NPU, on a PC.
+"""RKNN Toolkit2's simulator: the results of a Rockchip NPU, on a PC.
 
 It is a separate backend and never a fallback for `rknn`: it simulates numbers, not speed. The
 toolkit cannot simulate a finished `.rknn` file, only a model that it has just built, which takes a
@@ -52,7 +52,7 @@ class RknnSimBackend(BackendBase):
 
     @classmethod
     def interpreter(cls) -> str:
-        """Return the Python of the toolkit.
+        """Return the toolkit's Python.
 
         Raises:
             BackendError: There is no such Python.

@@ -24,7 +24,7 @@ OK, FAILED = b"o", b"f"
 
 
 class SharedArrays:
-    """Tensor arrays in a nameless block, which ends with the last process that has it open.
+    """Tensor arrays in a nameless block, which exists as long as a process has it open.
 
     The block begins with room for an error text of at most 4 KiB.
     """

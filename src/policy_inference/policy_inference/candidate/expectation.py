@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Expected distance between the targets of two bundles, from the evidence in the bundles.
+"""Expected distance between two bundles' targets, from the evidence in the bundles.
 
-Equal artifacts compute equal functions. An artifact compiled from another one has a report of
-`model_tools compare` about its distance from that one. For other weights there is no such evidence:
+Equal artifacts compute equal functions. An artifact compiled from another has a `model_tools
+compare` report about the distance between the two. For other weights there is no such evidence:
 only the person who trained them knows the distance to expect.
 """
 
@@ -19,12 +19,12 @@ from policy_core.bundle.schema import entry
 from policy_core.errors import BundleError, Problem
 
 GOLDEN = "golden rows"
-"""Source in a report whose rows cover the policy's behaviour; without it the first one is used."""
+"""Source in a report whose rows cover the policy's behaviour; if absent, the first one is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedDistance:
-    """Expected distance of targets, by robot joint; empty if they are equal."""
+    """Expected distance between targets, by robot joint; empty if they are equal."""
 
     rms: dict[str, float] = entry("root mean square by joint, rad (rad/s, N·m)", default={})
     max: dict[str, float] = entry("largest by joint, rad (rad/s, N·m)", default={})

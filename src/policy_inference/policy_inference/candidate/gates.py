@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gates of a shadow candidate: figures and their limits, in one table.
 
-A candidate that does not command is judged by a report about its outputs: `ShadowLimits`. Each
-field is a row: the figure, its default limit, and the candidates that it applies to. The stage of a
-release has the same fields. The gates of a version on trial
-are in `policy_store.trial_file`.
+A candidate that does not command is judged by a report about its outputs, against `ShadowLimits`.
+Each field is a row: the figure, its default limit, and the candidates that it applies to. The stage
+of a release has the same fields. The gates for a version on trial are in `policy_store.trial_file`.
 
 Distance alone does not distinguish good from bad: rounding to 8 bits moves the targets of the
-walking policy by 0.018 steps, a scale that is wrong by 10 % by 0.011. The expected distance
-(`expectation`) and its kind do: rounding is noise, a wrong scale is a function of the observation.
+walking policy by 0.018 steps, a scale that is wrong by 10 % moves them by 0.011. The expected
+distance (`expectation`) and its kind do: rounding is noise, a wrong scale is a function of the
+observation.
 """
 
 from __future__ import annotations
@@ -141,16 +141,16 @@ _MOST_VALUES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShadowFigures:
-    """Measured figures of a shadow; arrays are by joint. None if not in the report.
+    """Measured figures of a shadow; arrays are by joint. None if missing from the report.
 
     Attributes:
         joints: Joint names of the robot.
-        max: Largest distance of the targets, rad (rad/s, N·m).
+        max: Largest distance between the targets, rad (rad/s, N·m).
         rms: Root mean square of it.
         rms_steps: The same in healthy steps.
         moves: Root mean square of the active target about its mean, rad (rad/s, N·m).
-        gain, correlation: As `Divergence`; NaN if a target does not move.
-        systematic: As `systematic_share`; NaN without a distance.
+        gain, correlation: See `Divergence`; NaN if a target does not move.
+        systematic: See `systematic_share`; NaN without a distance.
         beyond_limits_share, failed_share: Shares of ticks, 0 to 1.
     """
 
@@ -166,7 +166,7 @@ class ShadowFigures:
     failed_share: float = 0.0
 
     def by_gate(self, expected: ExpectedDistance | None) -> Mapping[str, F64 | float | None]:
-        """Return the figure of each gate, by joint or overall; None if unknown.
+        """Return the figure for each gate, by joint or overall; None if unknown.
 
         Args:
             expected: Expected distance; None without evidence.
@@ -205,12 +205,12 @@ def judge_shadow(
     """Compare figures with the limits.
 
     Args:
-        found: Measured figures, of at least one joint and tick.
+        found: Measured figures, for at least one joint and tick.
         expected: Expected distance; None without evidence.
         limits: Limits of the gates.
 
     Returns:
-        The figures of all applicable gates, and in words what is missing to judge.
+        The figures for all applicable gates, and a description of what is missing for a judgement.
     """
     judged, lacking = list[GateResult](), list[str]()
     evidence = UNKNOWN if expected is None else EQUAL if expected.is_equal else ROUNDED
@@ -251,7 +251,7 @@ def systematic_share(distance: F64, observation: F64) -> F64 | None:
     scale, other weights or a late observation.
 
     Args:
-        distance: Signed distance of the targets [ticks, joints].
+        distance: Signed distance between the targets [ticks, joints].
         observation: Observation of the active policy [ticks, values].
 
     Returns:

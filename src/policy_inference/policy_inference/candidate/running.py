@@ -233,7 +233,7 @@ class TrialWriter:
 
     @property
     def left_behind(self) -> bool:
-        """True if its thread hangs in the disk and could not be stopped; after `close`."""
+        """True if its thread hangs in a disk access and could not be stopped; after `close`."""
         return self._closed.is_set() and self._thread.is_alive()
 
     def put(self, trial: VersionTrial, event: TrialEvent, **values: object) -> None:
@@ -298,7 +298,7 @@ class RunningTrial:
     `observe` belongs to the control thread; everything else may be called from another one.
 
     Attributes:
-        trial: Present knowledge, including what is not yet on disk.
+        trial: Present state, including what is not yet on disk.
         judge: Its figures.
         writer: Writer of its record.
     """
@@ -378,7 +378,7 @@ class RunningTrial:
         return verdict
 
     def refresh(self) -> VersionTrial:
-        """Return the trial from its record, unless the present knowledge is newer."""
+        """Return the trial from its record, unless the present state is newer."""
         if self.writer.is_idle and self._broken is None:
             trial = self.trial
             found = (one for one in read_trials(trial.file.parent) if one.trial == trial.trial)
@@ -416,7 +416,7 @@ _STAND_WITHIN_S = 2.0
 class RunEnding:
     """The velocity command fades to zero, the robot comes to rest, then it stands.
 
-    A set takes its way back to a state from which the robot may stand up.
+    A set first returns to a state from which the robot may stand up.
 
     With `hold_measured`, the robot holds its pose instead of standing.
     """

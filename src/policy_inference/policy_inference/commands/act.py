@@ -5,8 +5,8 @@ r"""Runs a chunk policy such as ACT: starts act_policy_node, and its cameras, wi
     policy_inference act --bpu-act-path so100_pick --fps 30 --n-action-steps 50 \
         --inference-time 1000 --camera laptop=/dev/video0 --camera phone=/dev/video2
 
-It needs ROS 2, and a driver of the arm that publishes joint_states and follows joint_command. The
-arm does not move by itself: ask for stand, then for run. Ctrl-C holds it where it is, and ends.
+It needs ROS 2, and an arm driver that publishes joint_states and follows joint_command. The arm
+does not move by itself: request stand, then run. Ctrl-C holds it where it is, and ends the command.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Run the command; return the exit status of what ended first."""
+    """Run the command; return the exit status of the process that ended first."""
     from policy_core.errors import PolicyError
     from policy_inference.commands.cameras import camera_parameters, list_cameras, read_contract
     from policy_inference.worker_process import ProcessGroup, WorkerProcess

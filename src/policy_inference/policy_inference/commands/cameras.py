@@ -52,7 +52,7 @@ def camera_parameters(
 def simulated_cameras(contract: ChunkContract) -> dict[str, object]:
     """Return the `arm_sim_node` parameters for images in the contract's size.
 
-    All cameras of the simulated arm have the size of the contract's first camera.
+    All the simulated arm's cameras have the size of the contract's first camera.
     """
     rates: dict[str, object] = {"rate_hz": contract.rate_hz, "camera_rate_hz": contract.rate_hz}
     for camera in contract.cameras.values():

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write the plan of a bundle for policy_controllers/PolicyController of ros2_control.
+"""Write a bundle's plan for the ros2_control controller policy_controllers/PolicyController.
 
     policy_inference controller-plan lite3_walk --output lite3_walk.polplan
 
-The plan contains the paths of the models, so it is for this machine and this version of the bundle:
-make it again after either has changed.
+The plan contains the paths of the models, so it is valid for this machine and this version of the
+bundle: make it again when either has changed.
 """
 
 from __future__ import annotations

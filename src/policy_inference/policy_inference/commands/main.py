@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `policy_inference`: checks before robots move, plans, `act` and `serve`."""
+"""The `policy_inference` command: checks before robots move, plans, `act` and `serve`."""
 
 from __future__ import annotations
 

@@ -61,10 +61,10 @@ def _refuse_existing(path: Path, force: bool) -> None:
 
 
 def sendable(value: Any) -> Any:
-    """Return values without the name of the home folder, and with texts that UTF-8 can encode.
+    """Return values without the home folder's name, and with strings that UTF-8 can encode.
 
     A path may not be UTF-8, and a value from another package may not be JSON. The report is written
-    nevertheless.
+    anyway.
     """
     if isinstance(value, dict):
         return {sendable(name): sendable(entry) for name, entry in value.items()}

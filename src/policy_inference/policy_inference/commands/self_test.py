@@ -22,7 +22,7 @@ from typing import Any
 from policy_store.command_line import CommandResult, add_backend_options, add_bundle
 
 SHORTEST_S, LONGEST_S = 1.0, 3600.0
-"""Limits of the time at the policy's rate: enough ticks to judge, and a bearable wait."""
+"""Limits on the time at the policy's rate: enough ticks to judge, and a bearable wait."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Run the command.
 
     Returns:
-        The content of the file.
+        The file's content.
     """
     # Only after signal handlers are set: this import takes a while.
     from policy_core.bundle.load import bundle_folder, load_bundle

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Names the nodes, besides the policy's own, that must be started because they make its inputs."""
+"""Names the nodes, besides the policy's own, that must be started to provide its inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def sensing_nodes(bundle: str, public_key: str = "") -> frozenset[str]:
 
     Args:
         bundle: Its folder, or the name of an installed one.
-        public_key: As the parameter of the policy's node.
+        public_key: Same as the policy node's parameter.
 
     Raises:
         PolicyError: The bundle cannot be used.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The subcommand serve: opens the policy and the endpoints, and serves until a signal."""
+"""The `serve` subcommand: opens the policy and the endpoints, and serves until a signal."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Comparison of models' outputs on rows with the reference: figures and limits."""
+"""Comparison of a model's outputs with the reference, on the same rows: figures and limits."""

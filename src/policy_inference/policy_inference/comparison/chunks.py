@@ -44,7 +44,7 @@ CHUNK_DEFAULTS = {
     "w8a16": _BYTES,
     "w4a16": _BYTES,
 }
-"""Limits of normalised chunks, the finest precision first.
+"""Limits for normalised chunks, the finest precision first.
 
 They were set in this project, in standard deviations of the actions. The errors to detect were
 measured with a LeRobot ACT: swapped cameras change a chunk by 0.4, red for blue by 0.2, a degree on
@@ -54,7 +54,7 @@ _PROBABILITY = ComparisonLimits(max_abs=0.05)
 """Limit of the success classifier, in any precision."""
 FEWEST_VALUES, SMALLEST_RESPONSE = 16, 0.5
 NORMALISED_CHUNK, PATH, FEATURES = "normalised_chunk", "denoising", "features."
-"""Names of further results of `play_chunks`: the last is followed by a camera's name."""
+"""Names of further results from `play_chunks`; a camera's name follows the last one."""
 
 
 def play_chunks(
@@ -67,13 +67,13 @@ def play_chunks(
 
     Args:
         contract: Contract of the bundle.
-        backends: Opened, by `graphs.NAME`; their arrays are overwritten.
+        backends: Opened backends, by `graphs.NAME`; their arrays are overwritten.
         rows: Observations.
         swapped: Two cameras whose images are exchanged.
 
     Returns:
-        `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same as the
-            network returns it; with image encoders, the encoder output of each camera as
+        `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same chunk as
+        the network returns it; with image encoders, the encoder output of each camera as
             `features.CAMERA` [rows, channels, height, width]; for denoised chunks, the result of
             each step as `denoising` [rows, steps, chunk, columns]; and with a success classifier,
             the probabilities as `success` [rows].
@@ -106,7 +106,7 @@ def play_chunks(
 def observation_at(
     rows: Rows, row: int, swapped: tuple[str, str] | None = None
 ) -> ChunkObservation:
-    """Return a chunk policy's observation in a row; the images of two cameras may be swapped."""
+    """Return the observation in one row of a chunk policy; two cameras' images may be swapped."""
     images = {
         name.removeprefix(GOLDEN_CAMERA): np.asarray(array[row], np.uint8)
         for name, array in rows.inputs.items()
@@ -191,10 +191,10 @@ def chunk_differences(
         numbers: Row numbers in their source; 0, 1, ... if absent.
 
     Returns:
-        Differences of chunks [rows, steps, actions], by joint over all steps; the cosine of
-        each row is that of its whole chunk. Then, where both have them in the same shape, those of
-        the denoising, by step, and those of the features of each camera, by channel; and where
-        golden rows have it, that of the probabilities of success.
+        Differences of chunks [rows, steps, actions], by joint over all steps; the cosine in each
+        row is for the whole chunk. Then, where both have them in the same shape, the differences of
+        the denoising, by step, and of each camera's features, by channel; and where golden rows
+        have it, the difference of the success probabilities.
     """
     action = contract.action
     normaliser = VectorNormaliser(action.normalisation, len(action.joints))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of a compared artifact: those of its bundle, else those of its precision."""
+"""Limits for a compared artifact: from its bundle, or else for its precision."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Check:
 
 
 def judged_by_walking(precision: str) -> bool:
-    """Return true if figures on rows alone do not decide: 8 and fewer bits are coarse.
+    """Return true if figures on rows alone do not decide: 8 bits or fewer are coarse.
 
     This includes every precision that is not known to be as fine as floats.
     """
@@ -79,10 +79,10 @@ def open_loop_limits(
     precision: str,
     defaults: Mapping[str, ComparisonLimits] = DEFAULTS,
 ) -> ComparisonLimits:
-    """Return the limits on outputs: those of the bundle, else those of the precision.
+    """Return the limits on outputs: from the bundle, or else for the precision.
 
     Args:
-        contract: May state limits.
+        contract: The contract; it may state limits.
         backend: Backend of the artifact.
         precision: Precision of the artifact.
         defaults: Limits by precision.
@@ -105,14 +105,14 @@ def open_loop_limits(
 def state_limits(contract: JointContract, backend: str, precision: str) -> ComparisonLimits:
     """Return the limits on outputs other than the action: recurrent states.
 
-    They are those of the precision, since the limits of a bundle concern the action; those of the
-    bundle for an unknown precision.
+    These are the limits for the precision, since a bundle's limits concern the action; for an
+    unknown precision, those of the bundle.
     """
     return DEFAULTS.get(precision) or open_loop_limits(contract, backend, precision)
 
 
 def closed_loop_limits(contract: JointContract, backend: str) -> ClosedLoopLimits:
-    """Return the limits on walking: those of the bundle, else the defaults."""
+    """Return the limits on walking: from the bundle, or else the defaults."""
     stated = contract.limits.get(backend, ComparisonLimits()).closed_loop
     return CLOSED_LOOP if stated is None else _merged(CLOSED_LOOP, stated)
 

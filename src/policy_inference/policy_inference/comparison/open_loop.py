@@ -18,7 +18,7 @@ from policy_inference.comparison.limits import Check
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Difference:
-    """Difference of an output from the expected one, over all rows.
+    """Difference between an output and the expected one, over all rows.
 
     Attributes:
         output: Name of the output.
@@ -26,8 +26,8 @@ class Difference:
         rows: Numbers of the rows in their source [rows].
         expected, found: [rows, values].
         mae, rmse, max_abs: Figures of found - expected, over rows and values.
-        mae_each, rmse_each, max_abs_each, cosine_each: The same by value [values], and the cosine
-            of each value over the rows.
+        mae_each, rmse_each, max_abs_each, cosine_each: The same figures by value [values], and the
+            cosine of each value over the rows.
         cosine: Cosine of found and expected in each row [rows].
     """
 
@@ -137,7 +137,7 @@ def _measured(
 
 
 def judge(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Check, ...]:
-    """Check a difference on the rows of a source against the limits that are stated."""
+    """Check a difference on a source's rows against the stated limits."""
     row, name = found.worst
     worst = f"{source}: worst in {name}, row {row}"
     most = found.names[int(np.argmax(found.rmse_each))]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows for a policy of any kind, and its outputs for them."""
+"""Rows for a policy of any kind, and its outputs on them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from policy_core.members.joint import RecurrentState
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """Input rows of a policy, each [rows, *shape without the batch axis].
+    """A policy's input rows, each [rows, *shape without the batch axis].
 
     Attributes:
         source: Origin of the rows.
         inputs: For a joint policy by model input; of a recurrent state, only the first row and
             those at `breaks` are used (zeros if absent), since a model carries its own in between.
             For a chunk policy its observations, named as in `ChunkBundle.golden`.
-        outputs: Outputs of the reference, likewise; empty if they were not recorded.
+        outputs: Outputs of the reference, in the same form; empty if they were not recorded.
         sensed: Recorded measurements [rows, size], by field of
             `policy_core.observation.state.RobotState`, joints in the contract's order; may be
             incomplete.

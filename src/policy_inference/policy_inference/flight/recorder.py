@@ -56,7 +56,7 @@ class RecordingFolder:
         self._promised: set[Path] = set()
 
     def load(self) -> None:
-        """Import the modules that write recordings, which takes 0.1 s: before the first tick.
+        """Import the modules that write recordings, taking 0.1 s; call it before the first tick.
 
         Between ticks, the import would hold the GIL against the control thread.
         """
@@ -88,7 +88,7 @@ class RecordingFolder:
         return ""
 
     def place(self, cause: str) -> Path:
-        """Return the place of a recording that begins now; cause: a word for its name.
+        """Return the place of a recording that begins now; `cause` is a word for its name.
 
         The disk is not accessed: if something already exists there, a number is appended when the
         recording ends.
@@ -127,15 +127,16 @@ _SET_ASIDE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Reason for writing ticks of the ring.
+    """Reason for writing ticks from the ring.
 
     Attributes:
         word: Short form for the name of the recording.
         text: Description.
-        first, end: Numbers of its ticks; `end` None for the newest when it is due.
+        first, end: Numbers of its ticks; `end` is None for the newest tick when the recording is
+            due.
         at, due: Numbers of the tick of the cause, and of the tick at which the recording is due.
         place: Promised place, if any.
-        latched: True if it ended the motion.
+        latched: True if the cause ended the motion.
     """
 
     word: str
@@ -165,7 +166,7 @@ class RecordingWriter:
 
     Attributes:
         failed: Reason why the last recording failed; empty if it succeeded.
-        obstacle: Obstacle to another recording at the last check of the folder; or empty.
+        obstacle: Obstacle to another recording at the folder's last check; may be empty.
         last: The last recording that was written.
         dropped: Ticks that were overwritten in the ring before they could be copied.
         recording_run: True while a whole run is being recorded.
@@ -421,7 +422,7 @@ class FlightOptions:
 
 
 class FlightRecorder:
-    """Keeps the last ticks; writes them when a rule of the guard trips, and on request.
+    """Keeps the last ticks; writes them when a guard rule trips, and on request.
 
     `observe` and `watch` belong to the control thread, everything else to another one. Only a
     thread of its own accesses the disk, between `start` and `stop`, so others never hang with it.
@@ -469,7 +470,7 @@ class FlightRecorder:
 
     @property
     def problem(self) -> str:
-        """Reason why the last recording failed or the next one will; or empty."""
+        """Reason why the last recording failed or the next one will; may be empty."""
         return self.writer.hangs or self.writer.failed or self.writer.obstacle
 
     def load(self) -> None:
@@ -477,7 +478,7 @@ class FlightRecorder:
         self._folder.load()
 
     def start(self) -> None:
-        """Start with an empty ring; for each activation, before the first tick."""
+        """Start with an empty ring; call it for each activation, before the first tick."""
         self.load()
         self.ring.restart()
         self._seen, self._held_until = self._tick.trip, self.ring.begin
@@ -512,7 +513,7 @@ class FlightRecorder:
 
     @property
     def left_behind(self) -> bool:
-        """True if the thread hangs in the disk and could not be stopped."""
+        """True if the thread hangs in a disk access and could not be stopped."""
         return self._ending is not None and self._ending.is_alive()
 
     def observe(self, wire: Wire, shadow: tuple[ShadowAnswer, ...] = ()) -> None:

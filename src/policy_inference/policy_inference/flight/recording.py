@@ -38,7 +38,7 @@ _NS_PER_S = 1_000_000_000
 
 
 class Entry(NamedTuple):
-    """A message of a recording: relative name of its topic, type, and bytes."""
+    """A message in a recording: its topic's relative name, its type, and its bytes."""
 
     topic: str
     type: str
@@ -235,7 +235,7 @@ def free_place(folder: Path, name: str) -> Path:
 class Recording:
     """A recording that grows in a hidden folder beside its place, and is moved there at its end.
 
-    As a context manager it ends like this, or is discarded on an exception.
+    As a context manager, it ends in this way, or is discarded on an exception.
     """
 
     def __init__(self, place: Path, types: Typestore, flight: Flight, reason: str) -> None:

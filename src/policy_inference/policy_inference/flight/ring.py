@@ -24,9 +24,11 @@ from policy_core.interfaces import F64, Mode, Tensor
 from policy_inference.flight.tap import PolicyTap
 
 Wire = tuple[bytes | None, ...]
-"""The messages that arrived in a tick, by topic, as CDR bytes; None for no new one."""
+"""The messages that arrived in a tick, by topic, as CDR bytes; None for a topic without a new
+one.
+"""
 MAX_WIRE_BYTES = 65536
-"""Limit on the stored messages of a tick, so that memory is bounded."""
+"""Limit on the messages stored per tick, so that memory is bounded."""
 
 
 class InferenceResult(NamedTuple):
@@ -85,13 +87,13 @@ class ShadowAnswer(NamedTuple):
 class Moment:
     """The parts of a tick that are not fixed-size arrays; created for each tick, then unchanged.
 
-    Fields with the names of `Tick`'s have its values. `number` counts all ticks of a ring, `tick`
+    Fields named like those of `Tick` have its values. `number` counts all ticks of a ring, `tick`
     those since its last `restart`. `ages_ns`, `measured_ns` and `repeats` are those of the inputs,
     as in `Input`. `asked` and `answered`: true if the model ran, and did not fail. `command_mode`
     is that of the command, or of the tick if none was sent. `policy_ns` is the time at which a
-    chunk policy, or a set with one, was asked for a target; else 0. `results` are the inferences
-    that arrived, `shadow` the responses of a shadow policy. `authority` is empty while the policy
-    has the full share. Times in ns.
+    chunk policy, or a set with one, was asked for a target; otherwise 0. `results` are the
+    inferences that arrived, `shadow` the responses of a shadow policy. `authority` is empty while
+    the policy has the full share. Times in ns.
     """
 
     number: int
@@ -125,11 +127,11 @@ class FlightTick:
 
     Attributes:
         moment: Times, mode, messages.
-        state: As `RobotState.flat`, before the policy acted on it.
-        inputs, outputs: Of the model by name; empty if it did not run, or failed.
+        state: See `RobotState.flat`; before the policy acted on it.
+        inputs, outputs: The model's tensors by name; empty if it did not run, or failed.
         target: The policy's target after the guard's limits [joints]; None if it did not run, or
             its result was dropped.
-        command: As `JointTargets.block` [6, joints]; None if none was sent.
+        command: See `JointTargets.block` [6, joints]; None if none was sent.
         goes_on_from: State of the controller before the tick, if it was kept.
     """
 
@@ -143,7 +145,7 @@ class FlightTick:
 
 
 class Ring:
-    """Keeps the latest ticks of a controller whose policy runs on a tap connected to this ring.
+    """Keeps the latest ticks of a controller whose policy runs through a tap into this ring.
 
     The results of a chunk policy are kept without a copy: one chunk of memory per result in the
     stored ticks.
@@ -207,7 +209,7 @@ class Ring:
         self._mode, self._state_due = Mode(state.tree["mode"]), self.end + self._state_every
 
     def first_to_go_on(self, number: int) -> int:
-        """Return the newest tick up to `number` with a stored state before it; else `number`."""
+        """Return the newest tick up to `number` with a stored state before it, or else `number`."""
         kept = [each for each, _ in [*self._states] if each <= number]
         return kept[-1] if kept and kept[-1] >= self.begin else number
 
@@ -229,7 +231,7 @@ class Ring:
         self._answered = True
 
     def take_time(self, now_ns: int) -> None:
-        """Record the time at which chunk policies are asked in this tick, as `take_inputs`."""
+        """Record the time at which chunk policies are asked in this tick; see `take_inputs`."""
         self.take_inputs()
         self._policy_ns = now_ns
 

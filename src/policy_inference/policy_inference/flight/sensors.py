@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sensor values as messages of a robot, for runs without ROS."""
+"""Sensor values as a robot's messages, for runs without ROS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NS_PER_S = 1_000_000_000
 
 
 class SensorMessages:
-    """Creates the bytes (CDR) of messages from values; stamps in ns, SI units."""
+    """Creates messages as bytes (CDR) from values; stamps in ns, SI units."""
 
     def __init__(self, types: Typestore) -> None:
         self._types = types
@@ -98,7 +98,7 @@ class SensorMessages:
         return bytes(self._types.serialize_cdr(message, TWIST.type))
 
     def contact_forces(self, stamp_ns: int, names: Sequence[str], forces_world: F64) -> bytes:
-        """Return ContactForces [contacts, 3], N, in the world's frame."""
+        """Return ContactForces [contacts, 3], N, in the world frame."""
         forces = [self._vector(force) for force in forces_world]
         return self._bytes(
             CONTACT_FORCES, header=self._header(stamp_ns, "world"), names=list(names), forces=forces

@@ -96,6 +96,6 @@ class NativeTap(PolicyTap):
 def tensors_by_name(
     models: Iterator[tuple[str, Mapping[str, Tensor]]],
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of models, by MODEL.TENSOR; of a single model by TENSOR."""
+    """Yield the tensors of models, by MODEL.TENSOR, or by TENSOR for a single model."""
     for name, tensors in models:
         yield from ((f"{name}.{tensor}".lstrip("."), array) for tensor, array in tensors.items())

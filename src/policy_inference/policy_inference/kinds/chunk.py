@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chunk policies: graphs that run now and then, from images to the next targets."""
+"""Chunk policies: graphs that run now and then, turning images into the next targets."""
 
 from __future__ import annotations
 

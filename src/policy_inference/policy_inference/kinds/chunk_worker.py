@@ -33,7 +33,7 @@ def make_worker(
         clock: Clock of the ticks.
         settings: Settings of chunk execution.
         inline: True to run inference within the tick, for simulated time, and deliver its outcome
-            after `settings.simulated_latency_s`; else a thread runs it.
+            after `settings.simulated_latency_s`; otherwise, a thread runs it.
     """
     if inline:
         return InlineWorker(run, round(settings.simulated_latency_s * 1e9))
@@ -41,7 +41,7 @@ def make_worker(
 
 
 class ThreadWorker:
-    """Computes in a thread of its own."""
+    """Computes on a thread of its own."""
 
     def __init__(self, run: Run, clock: Clock, name: str = "inference") -> None:
         """Start the thread.

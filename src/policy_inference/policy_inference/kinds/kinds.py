@@ -22,7 +22,7 @@ def member_kinds(
 
 
 KINDS = member_kinds()
-"""Each with its default settings."""
+"""Each kind with its default settings."""
 
 
 def find_kind(bundle: Bundle, kinds: Sequence[MemberKind[Any]] = KINDS) -> MemberKind[Any]:

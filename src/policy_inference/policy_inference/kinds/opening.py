@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # not needed by a joint policy that is neither recorded nor c
     from policy_store.trial_record import VersionTrial
 
 NATIVE, PYTHON = "native", "python"
-"""Values of the parameter `realtime.loop`."""
+"""Values of the `realtime.loop` parameter."""
 _log = logging.getLogger("policy_inference")
 
 
@@ -65,7 +65,7 @@ def native_controller(
 
 B = TypeVar("B", bound=Bundle)
 COMMAND_RANGE = "trial.command_range"
-"""Recorded setting: range of the velocity command in a trial, three minima, three maxima."""
+"""Recorded setting: range of the velocity command in a trial (three minima, three maxima)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class OpenRequest:
 
     @property
     def own_options(self) -> Options:
-        """The options, without those for the shadow's backends only."""
+        """The options, without those that only the shadow's backends have."""
         return {
             name: given
             for name, given in self.options.items()
@@ -106,7 +106,7 @@ class OpenRequest:
 
     @property
     def backend_options(self) -> Options:
-        """The options for its own backends only, as for a running policy."""
+        """Only the options for its own backends, as for a running policy."""
         return {name: given for name, given in self.options.items() if name in self.backends}
 
     @staticmethod
@@ -158,7 +158,7 @@ class OpenedPolicy(Generic[B]):
         models: The opened models of all members.
         controller: Its controller, which has not sent any command.
         tap: Tap of the controller's policy, for a flight recorder.
-        watch: Compares the observations with those of training, if these are known.
+        watch: Compares the observations with those in training, if known.
         chunks: The members that are chunk policies.
         switching: Switching between the states of a set; None for a single bundle.
         takeover: Takeover by a person with a leader arm; None if disabled.
@@ -186,7 +186,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def backend(self) -> BackendBase:
-        """The first model; its runtime and device are those of all."""
+        """The first model; all others use the same runtime and device."""
         return self.models.first
 
     @property
@@ -216,7 +216,7 @@ class OpenedPolicy(Generic[B]):
         return any(member.worker.busy for member in self.chunks)
 
     def input_problem(self, name: str) -> str:
-        """Return what a person must do about an available input; empty for nothing."""
+        """Return what a person must do about an available input; may be empty."""
         return "" if self.takeover is None else self.takeover.awaited(name)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
@@ -228,7 +228,7 @@ class OpenedPolicy(Generic[B]):
         (self.controller if self.switching is None else self.switching.requests).stand(problems)
 
     def go_on(self, now_ns: int) -> None:
-        """Continue actions that take several ticks; after each tick, on the control thread.
+        """Continue actions that take several ticks; call it after each tick, on the control thread.
 
         Args:
             now_ns: Time of the tick.
@@ -280,7 +280,7 @@ class PolicyKind(Protocol[B]):
         """Type of its bundles."""
 
     def inputs(self, bundle: B, limits: Limits) -> Iterator[str]:
-        """Yield the inputs of a policy, in the form that its subscriptions depend on."""
+        """Yield the inputs of a policy, in the form that determines its subscriptions."""
 
     def open(
         self,
@@ -335,7 +335,7 @@ class OpenedMember:
 class MemberKind(PolicyKind[B], Protocol[B]):
     """Differences between kinds of members: opening, playing on rows, and judging.
 
-    Each kind inherits from it. A kind without a model has golden rows without arrays, plays
+    Each kind inherits from this class. A kind without a model has golden rows without arrays, plays
     nothing, and finds no difference.
     """
 
@@ -368,7 +368,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
     @property
     def runs(self) -> str:
-        """Word for several runs of such a policy in messages."""
+        """Word for several runs of such a policy, used in messages."""
 
     def golden_rows(self, bundle: B) -> Rows:
         """Read the golden rows of a bundle."""
@@ -381,7 +381,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
         Args:
             bundle: Bundle of the policy.
-            models: Opened, by their keys in the contract; their arrays are overwritten.
+            models: Opened models, by contract key; their arrays are overwritten.
             rows: Input rows.
 
         Returns:
@@ -415,7 +415,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         """Check differences against the limits of artifacts.
 
         Args:
-            bundle: May state limits.
+            bundle: The bundle; it may state limits.
             backend: Name of the backend.
             entries: Opened artifacts, by the key of the model in the contract.
             differences: Result of `differences`.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Golden rows as proof that the models compute the same function here as where they were made."""
+"""Golden rows as proof that the models compute the same function here as at their origin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Parity:
 
     Attributes:
         rows: The rows.
-        differences: One per output; that of the joint commands is first.
+        differences: One per output; the joint commands come first.
         after_runs: Number of earlier runs of the policy.
         source: Description of the rows and the time.
     """
@@ -40,12 +40,12 @@ def parity(
     rows: Rows,
     after_runs: int = 0,
 ) -> Parity:
-    """Run all golden rows and measure the distance of the outputs from the recorded ones.
+    """Run all golden rows and measure the distance between the outputs and the recorded ones.
 
     Args:
         kind: Kind of the policy.
         bundle: Bundle of the policy.
-        models: Opened, by their keys in the contract; their arrays are overwritten.
+        models: Opened models, by contract key; their arrays are overwritten.
         rows: The golden rows of the bundle.
         after_runs: Number of earlier runs of the policy.
     """
@@ -64,7 +64,7 @@ def open_with_parity(
     limits: Limits,
     clock: Callable[[], int],
 ) -> OpenedPolicy[B]:
-    """Open a policy, see `PolicyKind.open_proven`; checks without a device come first."""
+    """Open a policy (see `PolicyKind.open_proven`); checks without a device come first."""
     rows = kind.golden_rows(bundle)
     kind.require_enough(bundle, rows)
     opened = kind.open(request, request.backend_options, bundle, limits, clock)
@@ -81,8 +81,8 @@ def require_parity(kind: MemberKind[B], bundle: B, models: OpenedModels, rows: R
 
     Args:
         kind: Kind of the policy.
-        bundle: Has the limits.
-        models: Opened; their arrays are overwritten.
+        bundle: The bundle, for its limits.
+        models: Opened models; their arrays are overwritten.
         rows: The golden rows of the bundle.
     """
     kind.require_enough(bundle, rows)

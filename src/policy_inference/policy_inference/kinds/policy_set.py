@@ -62,7 +62,7 @@ class Switching:
             self.policy_set.refusals.append(str(error))
 
     def recorded_settings(self) -> dict[str, str]:
-        """Return the members and their contracts' hashes, by name of the setting."""
+        """Return the members and their contracts' hashes, by setting name."""
         members = self.bundle.members.items()
         return {f"member.{name}": f"{each.path} {each.sha256}" for name, each in members}
 

@@ -29,7 +29,7 @@ class DeviceClock:
 
     @property
     def is_held_high(self) -> bool:
-        """True if only overheating lowers it."""
+        """True if only overheating can lower the frequency."""
         fixed = self.governor == "performance" or self.lowest_allowed_mhz >= self.highest_mhz
         return fixed and self.highest_allowed_mhz >= self.highest_mhz
 

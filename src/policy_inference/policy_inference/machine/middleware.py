@@ -77,7 +77,7 @@ def security_variables(keystore: str) -> dict[str, str]:
         keystore: Folder that `ros2 security` made; "" for no protection.
 
     Raises:
-        PolicyError: It is no keystore.
+        PolicyError: The folder is not a keystore.
     """
     if not keystore:
         return {}

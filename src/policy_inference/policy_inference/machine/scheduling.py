@@ -154,7 +154,7 @@ class RealTime:
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> RealTime:
-        """Return the request of the parameters `realtime.*`."""
+        """Return the request from the `realtime.*` parameters."""
         text = values["realtime.cpus"]
         try:
             cpus = parse_cpus(text) if text else ()
@@ -202,7 +202,7 @@ class RealTime:
         ]
 
     def release(self, processes: Iterable[int]) -> None:
-        """Drop the priority: work without a control thread is not urgent."""
+        """Drop the priority: without a control thread, no work is urgent."""
         if self.priority:
             threads = [thread for process in processes for thread in list_threads(process)]
             set_realtime_priority(0, "realtime.priority", threads)

@@ -38,7 +38,7 @@ def examine_system(machine: Machine) -> Iterator[Finding]:
 
 
 def board(machine: Machine) -> str | None:
-    """Return the name of board or computer."""
+    """Return the name of the board or computer."""
     # The first exists with a device tree, the second with PC firmware.
     return (
         machine.text("/proc/device-tree/model")
@@ -48,7 +48,7 @@ def board(machine: Machine) -> str | None:
 
 
 def release() -> str | None:
-    """Return name and release of the operating system."""
+    """Return the operating system's name and release."""
     with suppress(OSError):
         return platform.freedesktop_os_release()["PRETTY_NAME"]
     return None
@@ -72,7 +72,7 @@ def describe_system(machine: Machine) -> dict[str, str | None]:
 
 
 def in_container(machine: Machine) -> bool:
-    """Return true in a container of Docker or Podman."""
+    """Return true in a Docker or Podman container."""
     return any(map(machine.exists, _CONTAINERS))
 
 

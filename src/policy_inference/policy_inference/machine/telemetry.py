@@ -24,7 +24,7 @@ def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, 
     Args:
         machine: Root of the kernel's files.
         device: Name of the device in the key.
-        types: Parts of the zones' types, in lower case.
+        types: Substrings of the zones' types, in lower case.
     """
     zones = [
         zone
@@ -86,11 +86,11 @@ UNKNOWN = (
 
 
 def read_safely(read: Callable[[], Mapping[str, str]]) -> tuple[dict[str, str], str]:
-    """Read telemetry; return a failure as text, never raise.
+    """Read telemetry; return a failure as text instead of raising it.
 
     Args:
-        read: Reads values by name, with the unit in the name. As code of another package, it may
-            return or raise anything.
+        read: Reads values by name, with the unit in the name. Since it is another package's code,
+            it may return or raise anything.
 
     Returns:
         The values whose name and value are text, and the problem; may be empty.
@@ -129,8 +129,8 @@ class TelemetryReader:
     def look(self) -> tuple[dict[str, str], list[str]]:
         """Return the newest values and their problems, and request newer ones.
 
-        There are no values while a read takes longer than a few seconds. A problem already returned
-        by the last call is not repeated. Never blocks.
+        There are no values while a read takes longer than a few seconds. A problem that the last
+        call returned is not repeated. This never blocks.
         """
         found, problems = self._look()
         new = [text for text in problems if text not in self._reported]

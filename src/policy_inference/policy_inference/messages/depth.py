@@ -26,8 +26,8 @@ def read_depth(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
     """Return a depth image [height, width]; an uncompressed one shares the message's memory.
 
     Args:
-        message: sensor_msgs/Image as 16UC1 (mm) or 32FC1 (m), or sensor_msgs/CompressedImage of
-            compressedDepth in PNG.
+        message: sensor_msgs/Image as 16UC1 (mm) or 32FC1 (m), or sensor_msgs/CompressedImage from
+            compressedDepth, in PNG.
         size: Height and width in the contract.
 
     Returns:

@@ -50,7 +50,7 @@ class JointOrder:
 
         Raises:
             RobotError: A joint of the contract is missing or named twice, or the number of values
-                differs from that of names.
+                differs from the number of names.
         """
         if names != self._found:
             self._index = self._indices(names)
@@ -84,7 +84,7 @@ MADE_BY_ANOTHER = (
     "expected values computed with this policy's contract, found values of another contract; "
     "restart perception_node with this policy's bundle"
 )
-"""Problem of what is perceived where the labels differ; as in `policy_update.cpp`."""
+"""Problem reported if the labels of a perceived input differ; same as in `policy_update.cpp`."""
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
 """Stand-in for a JointState, with field names instead of numbers."""
 _REQUIRED: Mapping[Callable[[Any], None], str] = {
@@ -203,7 +203,7 @@ class RobotReader:
         ]
 
     def read(self, message: Any) -> None:
-        """Write all fields or none; a message without one of them is refused."""
+        """Write all fields or none; refuse a message that lacks one of them."""
         for require in self._required:
             require(message)
         for write, memory, values in self._fields:

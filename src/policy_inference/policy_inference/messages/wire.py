@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages in their serialised form: CDR (OMG DDS-RTPS 2.5, clause 10), plain and little-endian.
+"""Messages in serialised form: CDR (OMG DDS-RTPS 2.5, clause 10), plain and little-endian.
 
 Values are in the order of the message's definition, each aligned to its size, counted after the
 four bytes that name the encoding. Readers return the value and its end. If a message is shorter
@@ -35,14 +35,14 @@ from policy_core.bundle.state_fields import (
 from policy_core.interfaces import F64
 
 PLAIN_LITTLE_ENDIAN = b"\x00\x01"
-"""First bytes of such a message."""
+"""First bytes of a message in this encoding."""
 START = 4
 """Position of the first value."""
 _COUNT = struct.Struct("<I")
 
 
 def aligned(at: int, size: int) -> int:
-    """Return the first position from `at` on that is aligned for a value of this size."""
+    """Return the first position at or after `at` that is aligned for a value of this size."""
     return at + (START - at) % size
 
 
@@ -193,7 +193,7 @@ LAYOUTS: Mapping[str, WireLayout] = {
     TWIST: WireLayout(False, 0, 6, _twist(0)),
     TWIST_STAMPED: WireLayout(True, 1, 6, SimpleNamespace(twist=_twist(0))),
 }
-"""By ROS type."""
+"""Layouts by ROS type."""
 
 
 Decode = Callable[[bytes], Any]
@@ -238,14 +238,14 @@ class WireMessage:
 
     @property
     def stamp_ns(self) -> int:
-        """Its stamp, 0 for none."""
+        """Its stamp; 0 for none."""
         sec, nanosec = _STAMP.unpack_from(self.wire, START)
         return int(sec * 1_000_000_000 + nanosec)
 
 
 @dataclass(slots=True, eq=False)
 class WireImu(WireMessage):
-    """The used parts of sensor_msgs/Imu; of the covariance only the entry that means "none"."""
+    """The used parts of sensor_msgs/Imu; of the covariances, only the entry that means "none"."""
 
     orientation: Rotation
     orientation_covariance: tuple[float]
@@ -389,7 +389,7 @@ class JointCommandDecoder(_Decoder):
 
 
 class ImageDecoder(_Decoder):
-    """Reads sensor_msgs/Image, which rclpy copies, before Jazzy byte by byte."""
+    """Reads sensor_msgs/Image, which rclpy copies (byte by byte before Jazzy)."""
 
     def read(self, data: bytes) -> WireImage:
         at = aligned(end_of_string(data, START + _STAMP.size), 4)

@@ -3,8 +3,8 @@
 """The control thread, in Python or C++, and work between its ticks.
 
 A pacer decides when a tick is due: by timer, at the arrival of an input, or on simulated time. Its
-`wait` returns the next tick, or None if nothing was due for a while, so that the loop can check if
-it should stop.
+`wait` returns the next tick, or None if nothing was due for a while, so that the loop can check
+whether it should stop.
 
 The loop in C++ samples, ticks and commands without the GIL. A Python thread shows each tick to its
 observers a little later; ticks do not wait for it.
@@ -104,9 +104,9 @@ class TimerPacer(Pacer):
 class TriggerPacer(Pacer):
     """Ticks at the first arrival on an input at or after each deadline.
 
-    At the latest one period after the deadline, so that a dead input cannot stop the guard. If the
-    input arrives at about the policy's rate, deadlines are moved to half a period before its
-    arrivals, so that jitter does not make a tick wait for the next message.
+    The tick comes one period after the deadline at the latest, so that a dead input cannot stop the
+    guard. If the input arrives at about the policy's rate, deadlines are moved to half a period
+    before its arrivals, so that jitter does not make a tick wait for the next message.
     """
 
     def __init__(self, period_ns: int, trigger: Sampled[Any], arrivals: Arrivals) -> None:
@@ -255,7 +255,7 @@ class Loop:
 
 
 class ControlLoop(Loop):
-    """Runs `tick` whenever the pacer requires it, on its own thread."""
+    """Runs `tick` when the pacer requires it, on its own thread."""
 
     name = PYTHON
     """Name in `realtime.loop`."""
@@ -278,7 +278,7 @@ class ControlLoop(Loop):
         self.ticks = self.missed = 0
 
     def start(self) -> None:
-        """Start ticking, and counting: ticks, and deadlines at which no tick could start."""
+        """Start ticking, and counting ticks and deadlines at which no tick could start."""
         if self._thread is not None and self._thread.is_alive():
             raise PolicyError(RESTART)
         self.ticks = self.missed = 0
@@ -408,7 +408,7 @@ _hanging = list[Any]()
 
 
 class NativeLoop(Loop):
-    """Ticks a native controller by timer or trigger; as `ControlLoop`, but in real time only."""
+    """Ticks a native controller by timer or trigger; like `ControlLoop`, but in real time only."""
 
     name = NATIVE
 

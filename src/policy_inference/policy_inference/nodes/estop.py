@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The e-stop on the topic `estop` (std_msgs/Bool), from any publisher with any QoS."""
+"""The e-stop on the `estop` topic (std_msgs/Bool), from any publisher with any QoS."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ def listen_to_estop(node: Node, press: Callable[[], object]) -> Callable[[], Non
     """Subscribe to `estop`.
 
     Args:
-        node: Subscribes.
+        node: Node that subscribes.
         press: Called for each `True`, and for each unreadable message, since it came from an
             e-stop. `False` releases nothing, since a button that is not pressed repeats it.
 

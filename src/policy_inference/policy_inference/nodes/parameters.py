@@ -169,7 +169,7 @@ class ParameterTable:
         return values
 
     def adopt(self, **values: Any) -> None:
-        """Set parameters to the values in use, although the node is configured."""
+        """Set parameters to the values in use, even though the node is configured."""
         self._adopting = True
         try:
             self._node.set_parameters(
@@ -183,7 +183,7 @@ class ParameterTable:
         limits = [name for name in names if name.startswith(_SAFETY)]
         known = limits if unknown.startswith(_SAFETY) else names
         meant = get_close_matches(unknown, names, n=1)
-        expected = f"{meant[0]}?" if meant else f"known are {', '.join(known)}"
+        expected = f"{meant[0]}?" if meant else f"known names: {', '.join(known)}"
         return (
             f"parameter {unknown}: expected a known parameter name ({expected}), found an unknown "
             "one"

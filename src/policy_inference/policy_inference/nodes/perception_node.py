@@ -1,20 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Perception for the policies of a bundle: ground heights of an elevation map, depth images.
+"""Perception for a bundle's policies: ground heights from an elevation map, depth images.
 
     perception_node --ros-args -p bundle:=go2_stairs -r elevation_map:=/elevation_map_raw
 
 Subscribes (best effort, depth 1): for height scans, with `source` grid_map `elevation_map`
 (grid_map_msgs/GridMap) and `odom` (nav_msgs/Odometry), the pose of the base in the frame of the
 map; with points or array `sampled_points` (sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray)
-of another program. For the depth images of a topic TOPIC `TOPIC/image` (sensor_msgs/Image), or
+from another program. For the depth images of a topic TOPIC `TOPIC/image` (sensor_msgs/Image), or
 `TOPIC/image/compressedDepth` (sensor_msgs/CompressedImage); `TOPIC/camera_info`
-(sensor_msgs/CameraInfo), if camera and policy measure distance differently.
-Publishes (reliable, depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan
-for each pose, at most twice in a period of the policy, and the values of each depth image. If one
-fails, its message gives the reason. For inspection, if there is a subscriber: `TOPIC/points`
-(sensor_msgs/PointCloud2), the ground at the points of a scan with their index and value, in the
-frame base_link; `TOPIC/seen` (sensor_msgs/Image, 32FC1), a depth image as the policy sees it.
+(sensor_msgs/CameraInfo), if camera and policy measure distance differently. Publishes (reliable,
+depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan for each pose, at most
+twice in a period of the policy, and the values of each depth image. If one fails, its message gives
+the reason. For inspection, if there is a subscriber: `TOPIC/points` (sensor_msgs/PointCloud2), the
+ground at the points of a scan with their index and value, in the frame base_link; `TOPIC/seen`
+(sensor_msgs/Image, 32FC1), a depth image as the policy sees it.
 """
 
 from __future__ import annotations
@@ -324,7 +324,7 @@ def _time(ns: int) -> Time:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `perception_node`."""
+    """Entry point of the `perception_node` command."""
     refuse_arguments("perception_node", __doc__, PARAMETERS, args)
     sys.exit(serve_node("perception_node", PerceptionNode, args))
 

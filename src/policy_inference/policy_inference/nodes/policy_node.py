@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node that runs policies: sense, tick, publish, answer, report, leave.
 
-It runs a set; a bundle alone is a set of one. Its executables differ in the kind of bundle that
+It runs a set; a single bundle is a set of one. Its executables differ in the kind of bundle that
 they open and in their parameters.
 
 Subscribes: what the policy's contract needs (best effort, depth 1); `estop` (std_msgs/Bool);

@@ -1,20 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node that runs a policy set: as the joint policy node, with switches between its states.
+"""The node that runs a policy set: like the joint policy node, plus switches between states.
 
 Subscribes, if a member's contract needs them (best effort, depth 1): `joint_states`
 (sensor_msgs/JointState), `imu/data` (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `cmd_vel`
 (geometry_msgs/Twist or TwistStamped), external vectors (std_msgs/Float32MultiArray), per camera
 `CAMERA/image_raw` (sensor_msgs/Image) or `CAMERA/image_raw/compressed`
 (sensor_msgs/CompressedImage); `estop` (std_msgs/Bool, reliable); `~/switch_to` (std_msgs/String,
-reliable, depth 1), as the service `~/switch`, with a refusal in the log. Under `use_sim_time`:
-`/clock`.
-Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
-transient local), `/diagnostics`.
-Serves: `~/switch` (policy_msgs/SwitchState); (std_srvs/Trigger) `~/stand`, `~/run`, `~/damp`,
-`~/estop`, `~/reset`; `~/load` (policy_msgs/LoadBundle). In a state from which the robot may not
-stand up, `~/stand` begins the way back, and the robot stands up at its end. The flight recorder:
-see docs/flight_recorder.md.
+reliable, depth 1), like the `~/switch` service, but with refusals in the log. Under `use_sim_time`:
+`/clock`. Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus,
+reliable, transient local), `/diagnostics`. Serves: `~/switch` (policy_msgs/SwitchState);
+(std_srvs/Trigger) `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
+(policy_msgs/LoadBundle). In a state from which the robot may not stand up, `~/stand` first begins
+the way back; the robot stands up at its end. The flight recorder: see docs/flight_recorder.md.
 """
 
 from __future__ import annotations

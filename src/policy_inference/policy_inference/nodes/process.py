@@ -29,7 +29,7 @@ from policy_inference.processes import fast_dds_without_shared_memory, unblock_l
 from policy_store.signals import INTERRUPTING, end_now
 
 END_SIGNALS = (*INTERRUPTING, signal.SIGIO)
-"""Signals on which a node leaves the robot safe, then ends.
+"""Signals on which a node leaves the robot safe and then ends.
 
 SIGHUP comes when a terminal closes or an ssh session is lost, SIGIO when the parent process has
 ended (`policy_inference.worker_process`).
@@ -60,8 +60,9 @@ def ended_by(byte: bytes) -> bool:
 def take_end_signals(handler: Callable[[int, FrameType | None], object]) -> None:
     """Handle END_SIGNALS, in the main thread; an ignored SIGHUP stays ignored.
 
-    This is how nohup requests a process that outlives its terminal. The other signals are handled
-    even if ignored: a shell ignores SIGINT for background processes, and `ros2 launch` sends it.
+    This is how nohup keeps a process alive after its terminal has closed. The other signals are
+    handled even if ignored: a shell ignores SIGINT for background processes, and `ros2 launch`
+    sends it.
     """
     for number in END_SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
@@ -94,7 +95,8 @@ def run_node(
         make: Creates the node.
         args: Arguments of the process; those of the interpreter if None.
         foreground: Runs on the main thread meanwhile. It receives the node and a socket, and
-            returns to end the process, at the latest on a byte for which `ended_by` is true.
+            returns to end the process, at the latest when it reads a byte for which `ended_by` is
+            true.
     """
     if foreground is wait_for_end:  # a full-screen program manages its terminal itself
         unblock_log()
@@ -138,7 +140,7 @@ def run_node(
 
 
 class ServedNode(PeerGuard, Node):
-    """A node without commands, as `serve_node` runs it.
+    """A node that sends no commands, as `serve_node` runs it.
 
     Attributes:
         values: Its parameters, which no longer change.
@@ -163,7 +165,7 @@ class ServedNode(PeerGuard, Node):
 
 
 def serve_node(command: str, make: Callable[[], ServedNode], args: Sequence[str] | None) -> int:
-    """Run a node without commands until one of END_SIGNALS arrives; return the exit status.
+    """Run a node that sends no commands until one of END_SIGNALS arrives; return the exit status.
 
     Args:
         command: Name of the log before there is a node.

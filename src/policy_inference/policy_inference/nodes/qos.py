@@ -25,8 +25,8 @@ ESTOPS = (
     QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE),
     QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT),
 )
-"""E-stop: every publisher must be received, so there is a lossless reader, and one that matches
-every publisher.
+"""E-stop: every publisher must be received, so there is one lossless reader, and one reader that
+matches every publisher.
 """
 
 LATCHED_ESTOP = QoSProfile(
@@ -36,19 +36,19 @@ LATCHED_ESTOP = QoSProfile(
 
 
 SWITCH = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-"""Requests on a topic: the newest counts, but none from before the reader existed."""
+"""Requests on a topic: the newest counts, except those from before the reader existed."""
 
 REQUESTS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.RELIABLE
 )
-"""Services: each request gets its answer, though many arrive at once. ROS keeps ten of each and
+"""Services: each request gets its answer, even if many arrive at once. ROS keeps ten of each and
 silently drops the others, on either side; without a limit, a client that reads no answers would
 block the server.
 """
 
 
 class NoEvents:
-    """Event callbacks of a reader or publisher that may mismatch others: no warnings.
+    """Event callbacks for a reader or publisher whose QoS may not match others: no warnings.
 
     Replaces rclpy's SubscriptionEventCallbacks and PublisherEventCallbacks, which moved between
     distributions.
@@ -69,9 +69,9 @@ STATUS = QoSProfile(
 DIAGNOSTICS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
 )
-"""As /diagnostics aggregators expect."""
+"""The QoS that /diagnostics aggregators expect."""
 
 CHUNKS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
 )
-"""Chunks for observers: few, and each one matters."""
+"""Chunks for observers: there are few, and each one matters."""

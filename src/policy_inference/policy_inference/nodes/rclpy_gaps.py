@@ -22,7 +22,7 @@ from rclpy.node import Node
 from policy_core.errors import printable
 
 UNNAMED = ("_CREATED_BY_BARE_DDS_APP_", "_NODE_NAME_UNKNOWN_")
-"""ROS's names for a node without a name, or not yet known."""
+"""ROS's names for a node that is unnamed or not yet known."""
 
 
 class Logger(rcutils_logger.RcutilsLogger):
@@ -153,8 +153,8 @@ def take_with_sender(handle: Any) -> tuple[bytes, bytes] | None:
         handle: Handle of the subscription.
 
     Returns:
-        The message's bytes, and the identity of its publisher: the first 16 bytes of the
-        `endpoint_gid` that the graph has of it.
+        The message's bytes, and the identity of its publisher: the first 16 bytes of its
+        `endpoint_gid` in the graph.
     """
     rcl, rcutils = _libraries()
     data = _SerializedMessage(allocator=rcutils.rcutils_get_default_allocator())
@@ -201,7 +201,7 @@ def _address(function: Any) -> int:
 
 
 def never_called(_: object) -> None:
-    """Fail: callback of a subscription whose messages no executor may take."""
+    """Fail: the callback of a subscription whose messages no executor may take."""
     raise AssertionError("an executor took a message of a subscription that a thread reads")
 
 

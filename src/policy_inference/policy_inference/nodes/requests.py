@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests to a running policy by service or topic, such as the operator's authority setting.
 
-Subscribes: `authority` (std_msgs/Float64, reliable, depth 1), of all joints.
-Serves: `~/set_authority` (policy_msgs/SetAuthority).
+Subscribes: `authority` (std_msgs/Float64, reliable, depth 1), for all joints. Serves:
+`~/set_authority` (policy_msgs/SetAuthority).
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ from policy_inference.status_fields import (
 class RobotMetrics:
     """Keeps the newest status of each node; a silent node has only `up` 0.
 
-    Messages arrive on one thread, `collect` is called on another.
+    Messages arrive on one thread; `collect` is called on another.
     """
 
     def __init__(

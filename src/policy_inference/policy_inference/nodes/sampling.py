@@ -30,7 +30,7 @@ class Sampled(Generic[M]):
     The taken object has the used attributes of the message, see `messages.wire`.
 
     Attributes:
-        topic, resolved_topic: As given, and the full name.
+        topic, resolved_topic: The name as given, and the full name.
         type_name: Message type, such as `sensor_msgs/msg/Imu`.
         handle: The subscription's, for wait sets.
         decode: Decodes its messages; raises RobotError for invalid bytes.
@@ -81,7 +81,7 @@ class Sampled(Generic[M]):
         self.wire = self._take_bytes()
 
     def hold(self) -> None:
-        """Clear the queue for the next arrival; `take` still returns its content."""
+        """Clear the queue for the next arrival; `take` still returns the removed content."""
         self._held = self._take_now() or self._held
 
     def _take_now(self) -> tuple[bytes, M | RobotError] | None:

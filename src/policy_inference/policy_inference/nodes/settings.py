@@ -17,7 +17,7 @@ TRANSPORTS = {RAW: "image_raw", COMPRESSED: "image_raw/compressed"}
 
 
 def valid_for(default_s: float) -> Spec:
-    """Return the parameter for the validity of a command; its default in s."""
+    """Return the parameter for a command's validity; the default is in s."""
     return Spec(
         name="command_valid_for_s",
         type=float,

@@ -97,7 +97,7 @@ class NodeShadow(TickObserver):
         return {f"shadow.{name}": text for name, text in facts.items()}
 
     def diagnostics(self) -> dict[str, str]:
-        """Return figures that the status lacks, of the joint with the largest divergence."""
+        """Return figures that the status lacks, for the joint with the largest divergence."""
         divergence, facts, shadowed = self._count(), self._facts, self._shadowed
         steps = divergence.in_steps(divergence.rms)
         found = {

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reports of a policy node: ~/status, /diagnostics, and changes in the log.
+"""Reports from a policy node: ~/status, /diagnostics, and changes in the log.
 
-Subscribes: `<driver>/status` (policy_msgs/RobotStatus) of the node that receives the commands, if
+Subscribes: `<driver>/status` (policy_msgs/RobotStatus) from the node that receives the commands, if
 it publishes one; simulators do not.
 """
 
@@ -45,7 +45,7 @@ class Health:
         telemetry: Telemetry of machine and device, with the unit in the key.
         problems: Present problems, a sentence each.
         drifted: Observation terms that differ from training.
-        revoked: Message that the version is revoked; empty if it is not.
+        revoked: Message that the version has been revoked; empty if it has not.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class DriverWatch:
         """Start without a subscription.
 
         Args:
-            node: Subscribes.
+            node: Node that subscribes.
             command_topic: Full name of the topic that the driver receives.
             stopped: Called with the driver's state and reason for each status in which it follows
                 no commands, except for a driver that has never taken control.
@@ -299,7 +299,7 @@ class StatusReporter:
                 self._node.get_logger().info(text)
 
     def problems(self) -> list[str]:
-        """Return the reasons of ticks, backend and publishers to refuse motion."""
+        """Return the reasons to refuse motion that come from ticks, backend and publishers."""
         problems = [
             f"{name}: {count} publishers, expected 1; at depth 1 more starve each other"
             for name, sampled in self._topics.items()

@@ -59,7 +59,7 @@ class SwitchReports(TickObserver):
 
     @property
     def problem(self) -> str:
-        """Reasons for missing chunks of commanding members, and oscillating joints."""
+        """Reasons for commanding members' missing chunks, and oscillating joints."""
         found = []
         for member in self._commanding():
             why = member.held or member.policy.problem

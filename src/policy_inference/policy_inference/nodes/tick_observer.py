@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Observers of a policy node's ticks: the only way in which guests attach to it.
+"""Observers of a policy node's ticks: the only way for guests to attach to it.
 
 An observer sees each tick afterwards and commands nothing. It may request the end of a run, which
-the node executes through the controller's own requests, as for a person.
+the node executes through the controller's own requests, like a person's.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Prepared(Generic[T]):
     Attributes:
         part: The prepared part, for its observer.
         start: Starts it; before the policy takes over.
-        abandon: Discards it without a trace: the policy does not take over.
+        abandon: Discards it without a trace, if the policy does not take over.
         problem: Reason why it does not work; empty if it does.
     """
 
@@ -49,7 +49,7 @@ class TickObserver:
 
     Attributes:
         problem: Present problem; may be empty.
-        left_behind: True if a thread of its own cannot be stopped.
+        left_behind: True if one of its own threads cannot be stopped.
     """
 
     @property
@@ -111,23 +111,23 @@ class TickObserver:
         return do_nothing
 
     def start(self) -> None:
-        """Restart; before the first tick."""
+        """Restart; call it before the first tick."""
 
     def stop(self) -> None:
-        """Stop within a limited time; after the last tick."""
+        """Stop within a limited time; call it after the last tick."""
 
     def close(self) -> None:
         """Destroy all created objects."""
 
 
 class TickObservers(TickObserver):
-    """Several observers of the ticks of one node, in their order."""
+    """Several observers of one node's ticks, in order."""
 
     def __init__(self, *observers: TickObserver) -> None:
         self._observers = observers
 
     def add(self, observer: TickObserver) -> None:
-        """Add an observer after the others, from the next tick on."""
+        """Add an observer after the others; it observes from the next tick on."""
         self._observers = (*self._observers, observer)
 
     @property

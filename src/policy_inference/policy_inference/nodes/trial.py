@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A version on trial in a node: judged in each tick, stopped at its gates, replaced afterwards.
 
-The first exceeded gate latches the fault `trial`. The previous version is then loaded as by
+The first exceeded gate latches the `trial` fault. The previous version is then loaded, as by
 `~/load`, while the robot is in DAMP, and `~/stand` is refused until it runs.
 """
 
@@ -96,7 +96,7 @@ class NodeTrial(TickObserver):
 
     @property
     def problem(self) -> str:
-        """The version that failed its trial, or why its record cannot be written; or empty."""
+        """The version that failed its trial, or why its record cannot be written; may be empty."""
         trial, found = self._trial, list[str]()
         if trial is not None and trial.state is TrialState.FAILED:
             found.append(f"{trial} failed its trial: {trial.reason}")
@@ -133,10 +133,10 @@ class NodeTrial(TickObserver):
         ]
 
     def refusals(self, mode: Mode, *, run: bool) -> Sequence[str]:
-        """Return the reasons of the trial to refuse `stand`, or `run`.
+        """Return the trial's reasons to refuse `stand` or `run`.
 
-        A version whose trial has failed or was ended is replaced first, which begins here at the
-        latest. But a moving robot may always be stopped, with the version that moves it.
+        A version whose trial has failed or was ended is replaced first; the replacement begins here
+        at the latest. But a moving robot may always be stopped, with the version that moves it.
         """
         if self._running is None or (mode in (Mode.RUN, Mode.HOLD) and not run):
             return []
@@ -165,7 +165,7 @@ class NodeTrial(TickObserver):
         return None if self._running is None else self._running.observe(tick)
 
     def log(self) -> None:
-        """Check the temperature, and if another version must run; between ticks."""
+        """Check the temperature, and whether another version must run; call it between ticks."""
         running = self._running
         if running is None:
             return

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A USB camera as a topic, and a list of cameras with an image of each.
+"""A USB camera as a topic, and a list of cameras with an image from each.
 
     usb_camera --ros-args -r __ns:=/laptop -p device:=/dev/video0
     usb_camera --list --output images
 
 Publishes (best effort, depth 1): `image_raw` (sensor_msgs/Image, bgr8) or, with `image_transport`
 compressed, `image_raw/compressed` (sensor_msgs/CompressedImage, the camera's own JPEG). A camera
-that is unplugged is opened again when it is back. `--list` needs no ROS: it takes one image per
+that is unplugged is opened again when it returns. `--list` needs no ROS: it takes one image per
 camera.
 """
 
@@ -57,7 +57,7 @@ BANDWIDTH = (
 
 
 class CameraError(PolicyError):
-    """A camera is missing, sends no images, or sends images of another size or type."""
+    """A camera is missing, sends no images, or sends images of the wrong size or type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class CameraRequest:
     """Requested camera settings.
 
     Attributes:
-        device: Path, or number of /dev/videoN.
+        device: Path, or the N of /dev/videoN.
         width, height: Image size, pixels.
         fps: Images per second.
         compressed: True to read the camera's own JPEG instead of pixels.
@@ -135,7 +135,7 @@ class UsbCapture:
             )
 
     def shoot(self) -> Shot | None:
-        """Wait for the next image; return None if it was damaged, or has not arrived."""
+        """Wait for the next image; return None if it was damaged, or did not arrive."""
         is_there, read = self._capture.read()
         data = None
         if is_there and read is not None:
@@ -187,7 +187,7 @@ def whole_jpeg(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | None:
 
 
 def device_number(path: Path) -> int | None:
-    """Return N for a device /dev/videoN, through links such as those of /dev/v4l/by-id."""
+    """Return N for a device /dev/videoN, through links such as those in /dev/v4l/by-id."""
     name = Path(os.path.realpath(path)).name
     number = name.removeprefix("video")
     return int(number) if name.startswith("video") and number.isdigit() else None

@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The velocity of the base for a policy whose contract takes it from the estimator.
+"""The base velocity for a policy whose contract takes it from the estimator.
 
     velocity_estimator_node --ros-args -p bundle:=my_policy
 
 Subscribes (best effort, depth 1): `joint_states` (sensor_msgs/JointState) and `imu/data`
-(sensor_msgs/Imu, with orientation and acceleration), at 200 Hz or faster.
-Publishes (reliable, depth 1): `odom` (nav_msgs/Odometry) for each message of the joints: the
-velocity in the frame base_link with its variance, and as z of the pose the height of the base above
-its feet; the rest of the pose is unknown. While the estimate is too uncertain it publishes nothing,
-and the policy's node treats the odometry as too old.
+(sensor_msgs/Imu, with orientation and acceleration), at 200 Hz or faster. Publishes (reliable,
+depth 1): `odom` (nav_msgs/Odometry) for each joint message: the velocity in the base_link frame
+with its variance, and, as the pose's z, the height of the base above its feet; the rest of the pose
+is unknown. While the estimate is too uncertain it publishes nothing, and the policy's node treats
+the odometry as too old.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ from policy_inference.nodes.settings import LOOP, POLICY
 LONGEST_APART_S = 0.02
 """Largest age difference between the joints and the newest IMU message."""
 LARGEST_STD_MPS = 0.3
-"""A less certain estimate is not used."""
+"""An estimate with a larger standard deviation is not used."""
 LARGEST_MPS, LARGEST_ACCELERATION_MPS2 = 10.0, 400.0
-"""No legged robot is faster, and no IMU of one measures more: 24 g on each axis is usual."""
+"""No legged robot is faster, and no legged robot's IMU measures more: 24 g per axis is usual."""
 _log = logging.getLogger("policy_inference")
 
 
 class VelocitySource:
-    """An estimator for messages: of the IMU, then of the joints, for each sample.
+    """An estimator fed by messages: for each sample, the IMU's, then the joints'.
 
     Attributes:
         estimator: The estimator; in C++ or in Python, with bit-identical results.
@@ -90,7 +90,7 @@ class VelocitySource:
         """Take a sensor_msgs/Imu.
 
         Raises:
-            RobotError: The message has no orientation, no acceleration, or values of no robot.
+            RobotError: The message has no orientation, no acceleration, or impossible values.
         """
         self._imu = None
         require_orientation(message)
@@ -117,7 +117,7 @@ class VelocitySource:
 
         Raises:
             RobotError: The joints do not match the contract, the IMU is too old, or the estimate is
-                too uncertain or that of no robot.
+                too uncertain, or impossible.
         """
         self._order.take(message.name, np.asarray(message.position, float), self._pos)
         self._order.take(message.name, np.asarray(message.velocity, float), self._vel)
@@ -151,7 +151,7 @@ _UNKNOWN = 1e6
 
 
 class VelocityEstimatorNode(ServedNode):
-    """Publishes the estimated velocity of the base."""
+    """Publishes the estimated base velocity."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
         """Read the parameters (these before the process's) and the contract; subscribe.
@@ -205,7 +205,7 @@ class VelocityEstimatorNode(ServedNode):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Entry point of the command `velocity_estimator_node`."""
+    """Entry point of the `velocity_estimator_node` command."""
     refuse_arguments("velocity_estimator_node", __doc__, PARAMETERS, args)
     sys.exit(serve_node("velocity_estimator_node", VelocityEstimatorNode, args))
 

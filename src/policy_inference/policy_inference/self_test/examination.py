@@ -35,7 +35,8 @@ class Examination:
         bundle: The bundle to run, if known.
         system: Versions and hardware by name.
         findings: Findings about the computer, ROS and each backend, by name.
-        results: Names of backends that can run, cannot run, and do not state their needs.
+        results: Names of the backends that can run, those that cannot, and those that do not state
+            their needs.
     """
 
     backend: str | None

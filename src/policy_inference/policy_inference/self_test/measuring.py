@@ -83,9 +83,10 @@ class Durations:
         return float(np.median(self.each_s[:middle])), float(np.median(self.each_s[middle:]))
 
     def histogram(self) -> tuple[list[float], list[int]]:
-        """Return the edges of bins, s, and the number of runs in each, over the range in use.
+        """Return the bin edges (in s) and the number of runs in each bin, over the range in use.
 
-        There is one edge more than bins; the bins are equally wide on a logarithmic scale.
+        There is one more edge than there are bins; the bins are equally wide on a logarithmic
+        scale.
         """
         edges_s = np.logspace(_LOWEST, _HIGHEST, (_HIGHEST - _LOWEST) * _PER_DECADE + 1)
         counts, _ = np.histogram(np.clip(self.each_s, edges_s[0], edges_s[-1]), edges_s)
@@ -97,8 +98,8 @@ class Durations:
 class Ran(NamedTuple):
     """One run of a policy.
 
-    `graphs_ns` is the time of each graph by name, if there are several; for an encoder the sum over
-    all cameras. `is_finite` is true if no output was NaN or infinite.
+    `graphs_ns` is the time of each graph by name, if there are several; for an encoder, the sum
+    over all cameras. `is_finite` is true if no output was NaN or infinite.
     """
 
     preprocessing_ns: int
@@ -112,8 +113,8 @@ class TimedRuns:
     """Runs of a policy, one after another.
 
     Attributes:
-        inference: The model; for a chunk policy everything from images to chunk.
-        preprocessing: The part of a run outside of models.
+        inference: The model; for a chunk policy, everything from images to chunk.
+        preprocessing: The part of a run outside the models.
         graphs: Each graph by name, if there are several.
         not_finite: Number of runs with NaN or infinity.
     """
@@ -160,7 +161,7 @@ class Timed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorCourse:
-    """Values of a sensor during a test; the unit is in its name.
+    """A sensor's values during a test; the unit is in its name.
 
     `first` and `second` are the means of the halves.
     """
@@ -213,7 +214,7 @@ class DeviceLoad:
         return found
 
     def words(self) -> dict[str, list[str]]:
-        """Return the text values, by name, each word once and in order."""
+        """Return the text values, by name; each text appears once, in order."""
         numbers = self.series()
         return {
             name: list(dict.fromkeys(sample[name] for sample in self._samples if name in sample))
@@ -227,7 +228,7 @@ class DeviceLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Resource use of a process since it began.
+    """A process's resource use since it began.
 
     Attributes:
         cpu_s: Processor time, user and system, s.
@@ -240,7 +241,7 @@ class Usage:
     preempted: int
 
     def since(self, before: Usage) -> Usage:
-        """Return the use since then, with the overall peak memory."""
+        """Return the use since an earlier reading, with the overall peak memory."""
         return Usage(
             cpu_s=self.cpu_s - before.cpu_s,
             peak_bytes=self.peak_bytes,
@@ -270,14 +271,14 @@ def _mean(values: list[float]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AtRate:
-    """Runs at the rate that a robot needs, and readings during them.
+    """Runs at the rate that a robot needs, and the readings taken meanwhile.
 
     Attributes:
         runs: The runs.
         wall_s: Total time.
         missed: Runs that were skipped because the previous one took too long.
         load: Load of the device.
-        usage: Resource use of each process, by name; its `peak_bytes` since the process began.
+        usage: Resource use of each process, by name; `peak_bytes` counts since the process began.
     """
 
     runs: TimedRuns

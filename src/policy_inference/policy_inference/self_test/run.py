@@ -54,7 +54,7 @@ class SelfTestResult:
         details: The backend's report when it was opened.
         parity: Its outputs on the golden rows.
         back_to_back: Runs without a pause; for a chunk policy, whole chunks.
-        graphs: The graphs of a chunk policy, and the time outside of them, in the same chunks.
+        graphs: The graphs of a chunk policy, and the time outside them, in the same chunks.
         at_rate: Ticks at the policy's rate; for a chunk policy, chunks as often as it needs one.
         parity_again: Its outputs on the golden rows after all runs.
         verdict: Judgement of the results.
@@ -85,7 +85,7 @@ def self_test(request: SelfTestRequest, clock: Clock | None = None) -> SelfTestR
 
     Args:
         request: The request.
-        clock: Clock of all durations; the machine's own if absent.
+        clock: Clock for all durations; the machine's own if absent.
     """
     clock = clock or Clock()
     bundle = load_bundle(request.folder)

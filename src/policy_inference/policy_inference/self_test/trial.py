@@ -48,17 +48,17 @@ class Trial:
         model: Backend whose device and process are observed.
         interval_ns: Interval between two runs on a robot.
         most_runs: Most runs without a pause.
-        fewest_runs: Fewest runs without a pause, however long they take.
-        fewest_ticks: Fewest runs at the rate, however long they take.
+        fewest_runs: Fewest runs without a pause, no matter how long they take.
+        fewest_ticks: Fewest runs at the rate, no matter how long they take.
         warm_up_ticks: Ticks before the measurement, since the first call of most numpy functions is
             slow.
         ticks: Word for runs at the rate.
         not_finite: Name of the figure that counts runs with NaN or infinity.
         runner: Returns a function that runs the policy on one golden row after another.
         ticker: Returns a function that runs the policy as a robot does.
-        latency: Returns the checks of durations, without a pause and at the rate.
-        walking: Returns the checks of the report on walking, if the precision needs one.
-        not_judged: Returns what is not judged for such a policy, with the reason.
+        latency: Returns the checks on durations, without a pause and at the rate.
+        walking: Returns the checks on the walking report, if the precision needs one.
+        not_judged: Returns what cannot be judged for such a policy, with the reason.
     """
 
     model: BackendBase
@@ -177,7 +177,7 @@ TRIALS: Mapping[type[Bundle], Callable[[Any, OpenedModels, Rows, Clock], Trial]]
     JointBundle: joint_trial,
     ChunkBundle: chunk_trial,
 }
-"""Trials by the kind of policy."""
+"""Trials by kind of policy."""
 
 
 def back_to_back(trial: Trial, limit_s: float, clock: Clock) -> TimedRuns:

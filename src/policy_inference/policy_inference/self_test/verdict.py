@@ -19,7 +19,7 @@ from policy_inference.self_test.trial import Trial
 POWER_LIMIT_W = 10.0
 MISSED_LIMIT = 0.01
 DRIFT_LIMIT, DRIFT_FROM_MS = 1.5, 1.0
-"""Medians below a millisecond vary by this factor on a healthy machine, which is harmless."""
+"""On a healthy machine, medians below a millisecond vary by this factor, which is harmless."""
 _CLOCKS, _TEMPERATURES, _POWER = ("hz", "khz", "mhz", "ghz"), ("c",), ("w",)
 
 
@@ -64,7 +64,7 @@ def judged(
 
     Args:
         kind: Kind of the policy.
-        bundle: Has limits of outputs, and the report on walking.
+        bundle: The bundle, for its output limits and its report on walking.
         trial: The trial.
         cls: Class of the backend.
         name: Name of the backend.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The closed-loop report in a bundle: evidence that this very model can walk."""
+"""The closed-loop report in a bundle: evidence that this particular model can walk."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _REFERENCE = "onnx"
 
 
 def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifact) -> list[Check]:
-    """Return the checks of walking from the report about a model.
+    """Return the walking checks from the report about a model.
 
     The report is `reports/comparison_NAME.json`, written by `model_tools compare --closed-loop
-    --record`. Without one for this backend, that of its simulator is used, provided that both
-    models were compiled in the same order.
+    --record`. Without a report for this backend, the one for its simulator is used, provided that
+    both models were compiled in the same order.
 
     Args:
-        bundle: Has the report.
+        bundle: The bundle, for its report.
         cls: Class of the backend.
         name: Name of the backend.
         entry: Its artifact.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Python client of the service."""
+"""Python client for the service."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) ->
     Args:
         path: Path of the socket.
         hello: Request; without it, one robot of any policy, SCALED, over the socket.
-        timeout_s: Time limit of connecting, and later of each answer.
+        timeout_s: Time limit for connecting, and later for each answer.
     """
     connection = socket.socket(socket.AF_UNIX)
     try:
@@ -56,8 +56,8 @@ def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) ->
 class PolicyClient:
     """A connection over the framed protocol; requests use shared memory if requested.
 
-    It belongs to one thread. After any error except those about one observation (whose
-    `Code.closes` is false) it is unusable: close it and connect again.
+    It belongs to one thread. After any error it is unusable, except errors about one observation
+    (whose `Code.closes` is false): close it and connect again.
 
     Attributes:
         welcome: Description of the served policy.

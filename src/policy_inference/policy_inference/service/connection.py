@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A client's connection: requests from a non-blocking socket, and answers to it."""
+"""A client's connection: requests arrive on a non-blocking socket, and answers leave on it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _DRAINED_BYTES = 1 << 16
 
 
 class Disconnected(Exception):  # noqa: N818  # mostly no error: clients come and go
-    """The connection is closed, and cannot be used any more."""
+    """The connection is closed and can no longer be used."""
 
 
 class Connection(ABC):
-    """Common parts of both protocols; all methods belong to the thread of the loop.
+    """Common parts of both protocols; all methods belong to the loop's thread.
 
     Attributes:
         protocol: "raw" or "framed".
         name: Name of the client, for messages.
-        session: Session with the model; None before a client of the framed protocol was welcomed.
+        session: Session with the model; None until a framed-protocol client has been welcomed.
         asked_ns: Time of its last request or HELLO; negative if there was none.
-        memory: Shared memory for its requests, if requested; else None.
+        memory: Shared memory for its requests, if requested; otherwise None.
     """
 
     protocol: str
@@ -80,7 +80,7 @@ class Connection(ABC):
 
     @abstractmethod
     def say(self, error: ServiceError) -> None:
-        """Send an error to the client, if protocol and client permit."""
+        """Send an error to the client, if the protocol and the client permit it."""
 
     def close(self) -> None:
         """Close the socket, and release the memory."""

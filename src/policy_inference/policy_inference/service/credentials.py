@@ -22,7 +22,8 @@ class ServerCertificate(NamedTuple):
     Attributes:
         chain: Its certificate, and the chain above it.
         key: Its key, without a passphrase.
-        client_ca: CA that must have signed a client's certificate, or several; None asks for none.
+        client_ca: One or several CAs that may sign client certificates; None requires no
+            certificate.
     """
 
     chain: bytes
@@ -31,7 +32,7 @@ class ServerCertificate(NamedTuple):
 
 
 def read_token(file: Path) -> bytes:
-    """Return the token in a file, without surrounding spaces and line ends."""
+    """Return the token in a file, without surrounding spaces or line ends."""
     token = _read_private(file).strip()
     if not SHORTEST_TOKEN <= len(token) <= LONGEST_TOKEN:
         raise PolicyError(

@@ -21,13 +21,13 @@ _RUN = Path("/run/policy_inference")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointOptions:
-    """Requested endpoints; without any, `default_socket` is used.
+    """Requested endpoints; if there are none, `default_socket` is used.
 
     Attributes:
         socket: Path, raw.
         tcp: Host and port, raw.
         framed_socket: Path, framed.
-        socket_group: Group of the socket files; that of the process if empty.
+        socket_group: Group of the socket files; the process's group if empty.
         insecure_tcp: True if other machines may reach raw TCP.
     """
 
@@ -65,7 +65,7 @@ class Listener:
         self._path, self._identity = path, path.lstat().st_ino if path else None
 
     def close(self) -> None:
-        """Close it, and remove its file if that is still its own."""
+        """Close it, and remove its file if it still owns that."""
         self.socket.close()
         if self._path is not None:
             with contextlib.suppress(OSError):
@@ -96,9 +96,9 @@ def open_listeners(asked: EndpointOptions) -> list[Listener]:
 
 
 def default_socket(environment: Mapping[str, str]) -> Path:
-    """Return the path of the socket used without endpoints; creates its folder.
+    """Return the path of the socket used if no endpoint is requested; creates its folder.
 
-    The folder is the runtime directory from systemd, else the user's, else that of /run.
+    The folder is the runtime directory from systemd, or else the user's, or else /run's.
     """
     given = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:

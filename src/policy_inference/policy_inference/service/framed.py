@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Connections of the framed protocol: a HELLO, then observations and actions in frames."""
+"""Framed-protocol connections: a HELLO, then observations and actions in frames."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _MOST_WAKES = 64
 
 
 class FramedConnection(Connection):
-    """A client of the framed protocol: it identifies itself, and gets errors with a reason."""
+    """A framed-protocol client: it identifies itself, and gets errors with a reason."""
 
     protocol = "framed"
 
@@ -244,7 +244,7 @@ def _require_same_policy(hello: Hello, model: ServedModel, answer_dim: int) -> N
         raise ServiceError(
             Code.OTHER_POLICY,
             f"expected a client of {model.name} {model.version} "
-            f"(sha256 {model.sha256.hex()}), found one that was built for "
+            f"(sha256 {model.sha256.hex()}), found one built for "
             f"{hello.policy_sha256.hex()}",
         )
     for name, asked, there in (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of an opened model: the inputs and outputs of one robot."""
+"""An opened model's rows: each has the inputs and outputs for one robot."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Lane:
     Attributes:
         inputs: Inputs that an observation fills, each with its array [size].
         action: Reads the row of the output.
-        plain: The row itself, if an action is a plain copy of it; else None.
-        state: For each recurrent pair its row of the input and of the output.
+        plain: The row itself, if an action is a plain copy of it; otherwise None.
+        state: For each recurrent pair, its row in the input and in the output.
     """
 
     def __init__(self, policy: ServedPolicy, backend: BackendBase, axes: Axes, row: int) -> None:
@@ -76,7 +76,7 @@ class Lane:
         return action, self.action.clipped
 
     def target(self) -> tuple[F64, tuple[str, ...]]:
-        """Return the command [joints] of the action, and the rules that changed it.
+        """Return the command [joints] for the action, and the rules that changed it.
 
         The command is that of `ActionDecoder`, clipped to the joint limits.
         """
@@ -92,5 +92,5 @@ class Lane:
 def make_lanes(
     policy: ServedPolicy, backend: BackendBase, axes: Axes, rows: int
 ) -> tuple[Lane, ...]:
-    """Return all rows of an opened model; `axes` is empty if its arrays are one row."""
+    """Return all rows of an opened model; `axes` is empty if its arrays hold one row."""
     return tuple(Lane(policy, backend, axes, row) for row in range(rows))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One thread that serves all clients: reads those that are ready, infers once, answers."""
+"""One thread that serves all clients: reads from those that are ready, infers once, answers."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ _NO_REST = f"the rest of a request did not follow within {REST_WITHIN_NS // 1_00
 class ServiceLoop:
     """Serves clients until it is stopped.
 
-    Each pass is bounded: it accepts a few clients, and reads at most one request of each
-    connection. Requests that are ready together share an inference; none waits for others.
+    Each pass is bounded: it accepts a few clients, and reads at most one request from each
+    connection. Requests that are ready together share an inference; none waits for the others.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class ServiceLoop:
         return self._poll.fileno()
 
     def stop(self) -> None:
-        """Let `run` return; any thread may call it."""
+        """Make `run` return; any thread may call this."""
         self._is_stopped = True
         self._waker.wake()
 

@@ -14,7 +14,7 @@ from policy_inference.service.observer import LATENCY_BOUNDS_S, Counts, Histogra
 
 
 class ServiceMetrics:
-    """Creates the metrics on request of the metrics server."""
+    """Creates the metrics when the metrics server requests them."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model file without a contract: uses what the file states, and guesses nothing."""
+"""A model file without a contract: uses what the file states and guesses nothing."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ def read_model_file(
     Observations become (obs - mean) / max(std, 1e-3), the floor of `Normalisation`.
 
     Args:
-        file: Model of one input, the observation, and one output, the action.
+        file: Model with one input, the observation, and one output, the action.
         backend: Backend of the file.
         precision: Precision of the file: fp32, fp16, w8a8, ...
         obs_stats: npz with `mean` and `std` [obs_dim]; None: observations are not normalised.
-        obs_dim: Size of an observation, if it is dynamic in the file; otherwise it is only checked.
-        act_dim: Size of an action, likewise.
+        obs_dim: Size of an observation, needed if it is dynamic in the file; otherwise it is only
+            checked.
+        act_dim: Size of an action, in the same way.
     """
     sha256 = sha256_file(file)
     inputs, outputs = read_tensors(backend, file)

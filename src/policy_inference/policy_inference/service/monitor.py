@@ -30,7 +30,7 @@ _LEAST = 20
 
 
 class LatencyDrift:
-    """Judges windows of inferences; belongs to the thread that runs them."""
+    """Judges windows of inferences; belongs to the thread that runs the inferences."""
 
     def __init__(self, rate_hz: float = 0.0, machine: Machine | None = None) -> None:
         """Begin to watch.
@@ -52,7 +52,7 @@ class LatencyDrift:
             telemetry: The latest telemetry of machine and device.
 
         Returns:
-            A message with likely causes when a slowdown begins, "" when it ends, else None.
+            A message with likely causes when a slowdown begins, "" when it ends, otherwise None.
         """
         if (count := len(self._durations_ns)) < _LEAST:
             return None

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Notifies systemd: sd_notify(3), and the watchdog of systemd.service(5).
 
-Not based on the package sdnotify: its socket waits for a manager that does not read, it does not
-support the watchdog, and it does not report a wrong address.
+This does not use the sdnotify package: its socket waits for a manager that does not read, it does
+not support the watchdog, and it does not report a wrong address.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Notifier:
     """Sends states to the service manager; does nothing without one.
 
     Attributes:
-        watchdog_s: Longest time between two calls of `alive` after which systemd ends the service;
+        watchdog_s: Longest time between two calls to `alive`, after which systemd ends the service;
             None if this process has no watchdog.
     """
 

@@ -28,12 +28,12 @@ _NOT_BEFORE_JUDGED = sys.maxsize
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Watched:
-    """The part of an observation that is one input of the model.
+    """The part of an observation that is one model input.
 
     Attributes:
         values: Its position in the observation.
         check: Judges it.
-        scaler: Scaling by the terms for values in SI units; None if unknown.
+        scaler: The terms' scaling, for values in SI units; None if unknown.
     """
 
     values: slice
@@ -56,7 +56,7 @@ def make_watched(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Wat
 
     Args:
         bundle: The served bundle.
-        scalers: Scaling by the terms of each model input.
+        scalers: The terms' scaling for each model input.
     """
     contract, start, found = bundle.contract, 0, list[Watched]()
     for name in contract.observations:
@@ -75,7 +75,7 @@ def make_watched(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Wat
 
 
 def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
-    """Return the input of a model file, which can be judged by known mean and divisor [size]."""
+    """Return a model file's input, to be judged by a known mean and divisor [size]."""
     mean, _ = statistics
     return [
         Watched(
@@ -86,7 +86,7 @@ def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
 
 
 class ObservationWatch:
-    """For one client: keeps a sample every 31 ms, and judges each 64.
+    """For one client: keeps a sample every 31 ms, and judges every 64 samples.
 
     Attributes:
         due_ns: Time of the next sample.
@@ -127,7 +127,7 @@ class ObservationWatch:
         """Judge the samples, and drop them; takes up to a millisecond for a deviation.
 
         Returns:
-            A message when a deviation begins, "" when it ends, else None.
+            A message when a deviation begins, "" when it ends, otherwise None.
         """
         assert self._looks is not None  # there are enough
         self.due_ns = self._count = 0

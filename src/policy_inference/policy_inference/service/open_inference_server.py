@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models behind the Open Inference Protocol over gRPC: tensors in, tensors out.
 
-Requests are stateless: the client keeps the recurrent state, and no robot waits for another one's
+Requests are stateless: the client keeps the recurrent state, and no robot waits for another robot's
 state.
 """
 
@@ -64,14 +64,14 @@ class GraphService:
         self.inputs, self.outputs = map(WireTensors, self.backend.specs)
 
     def answers_within(self, time_s: float) -> bool:
-        """Return true if there is no run, or the present one ends within that time."""
+        """Return true if there is no run, or if the present one ends within this time."""
         if not self.lock.acquire(timeout=time_s):
             return False
         self.lock.release()
         return True
 
     def run(self, write: Callable[[Mapping[str, Tensor]], None]) -> dict[str, Tensor]:
-        """Let `write` fill the inputs, run, and return copies of the outputs."""
+        """Let `write` fill the inputs, run the model, and return copies of the outputs."""
         with self.lock:
             write(self.backend.inputs)
             self.backend.run()

@@ -40,14 +40,14 @@ class ServeRequest:
     Attributes:
         bundle: Folder, or name of an installed one; "" for none.
         model: Model file, which has no contract; None for none.
-        obs_stats: Statistics of that file's observations.
-        obs_dim: Values of an observation of that file.
-        act_dim: Values of an action of that file.
-        precision: Precision of that file.
+        obs_stats: Statistics of the model file's observations.
+        obs_dim: Number of values in an observation for the model file.
+        act_dim: Number of values in an action from the model file.
+        precision: Precision of the model file.
         backends: Names, the preferred one first.
         options: Options of backends.
         public_key: Keys, one of which must have signed the bundle; "" for none.
-        batch: Most robots in one inference.
+        batch: Largest number of robots in one inference.
         warmup: Inferences before the first client, in addition to the backend's, for at most 5 s.
     """
 

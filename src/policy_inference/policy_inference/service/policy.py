@@ -20,13 +20,13 @@ from policy_inference.service.observing import Watched, make_watched
 from policy_inference.service.protocol import ObservationScaling
 
 LARGEST_SQUARE = float(np.finfo(np.float32).max)
-"""Limit of an observation's norm: float32 cannot hold the square of a value beyond 1.8e19."""
+"""Limit on an observation's norm: float32 cannot hold the square of a value beyond 1.8e19."""
 
 Write = Callable[[F32, Tensor], bool]
 """Writes values [size] into a row of the model's input, without allocating.
 
 It returns true if the values are valid: no NaN, infinity or impossible norm, before or after
-scaling, checked with one product each; before, since bounds would hide it.
+scaling, checked with one product each; also before scaling, since bounds would hide it.
 """
 
 
@@ -47,7 +47,7 @@ class ModelInput:
             spec: The tensor; every axis is fixed.
             observation: Has the bounds.
             statistics: Mean and divisor [size] that normalise the whole vector.
-            scaler: Scaling by the terms for values in SI units; None if unknown.
+            scaler: The terms' scaling, for values in SI units; None if unknown.
         """
         self.name, self.size = spec.name, int(np.prod(spec.shape))
         self._scaler, self._normaliser = scaler, Normaliser(observation, statistics)
@@ -62,7 +62,7 @@ class ModelInput:
         }
 
     def way(self, scaling: ObservationScaling) -> Write:
-        """Return the function that writes values of that kind into a row of the model's input."""
+        """Return the function that writes values of this kind into a row of the model's input."""
         if self._as_they_are[scaling]:
             return self._write_as_they_are
         return partial(self._write_scaled, scaling)

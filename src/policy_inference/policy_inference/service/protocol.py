@@ -14,9 +14,9 @@ from policy_core.errors import PolicyError
 
 MAGIC, VERSION = 0x464E4950, 1
 ANY = bytes(32)
-"""Hash from a client that was not built for a particular policy."""
+"""Hash sent by a client that was not built for a particular policy."""
 RESET = 1
-"""Flag of an observation: recurrent state starts clean."""
+"""Observation flag: recurrent state starts clean."""
 LONGEST_TEXT = 512
 """Longest text of an ERROR, bytes."""
 
@@ -46,7 +46,7 @@ class ObservationScaling(IntEnum):
 
 
 class Answer(IntEnum):
-    """Content of a row of an answer."""
+    """Content of one row of an answer."""
 
     ACTION = 0
     TARGET = 1
@@ -76,7 +76,7 @@ class Code(IntEnum):
 
     @property
     def closes(self) -> bool:
-        """True if the connection ends with it."""
+        """True if the error ends the connection."""
         return not Code.OBSERVATION_NOT_FINITE <= self <= Code.INFERENCE_FAILED
 
 
@@ -104,7 +104,7 @@ class FrameHeader(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """Identification and request of a client."""
+    """A client's identification and request."""
 
     policy_sha256: bytes = ANY
     obs_dim: int = 0
@@ -148,7 +148,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
-    """Answer of the service to a HELLO."""
+    """The service's answer to a HELLO."""
 
     policy_sha256: bytes
     obs_dim: int

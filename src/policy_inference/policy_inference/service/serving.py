@@ -31,11 +31,11 @@ class ClientSession:
         answer: Answers to them [rows, answer_dim]; read by its connection after `infer`.
         rows: Number of robots in this request, in the first rows; written by its connection before
             `infer`.
-        restarts: If set before `infer`, recurrent state starts clean with this observation, also if
-            it gets no answer; `infer` resets it.
-        problem: Reason why the latest answer is undefined; else None.
+        restarts: If set before `infer`, recurrent state starts clean with this observation, even if
+            it gets no answer; `infer` resets this flag.
+        problem: Reason why the latest answer is undefined; otherwise None.
         place: Lanes of the latest inference, index of its first lane, number of its lanes.
-        seats: Its robots in these, each with its lane.
+        seats: Its robots in these lanes, each with its lane.
         entries: Pending writes: conversion, values, destination.
         copies: Pending answers that are plain copies of the model's output: source, destination.
     """
@@ -52,7 +52,7 @@ class ClientSession:
         self.copies: Sequence[tuple[memoryview, memoryview]] = ()
 
     def sit(self, place: Place) -> None:
-        """Assign lanes; most clients have the same ones repeatedly."""
+        """Assign lanes; most clients get the same lanes every time."""
         lanes, start, rows = self.place = place
         self.seats = [*zip(self.robots, lanes[start : start + rows])]  # noqa: B905  as many as asked
         self.entries = [
@@ -94,8 +94,8 @@ class ServedModel:
         rate_hz: Ticks per second in training; 0 if unknown.
         backend: Backend of the model.
         watched: Statistics of healthy observations.
-        batch: Robots in one inference, which is also the most in a client's request.
-        counters: Number of actions of each guard rule, per robot, by its name.
+        batch: Robots in one inference; also the largest number in a client's request.
+        counters: How often each guard rule acted, per robot, by rule name.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class ServedModel:
             )
 
     def open_session(self, hello: Hello, observation: F32, answer: F32) -> ClientSession:
-        """Return a session of a client.
+        """Return a session for a client.
 
         Args:
             hello: Request of the client.

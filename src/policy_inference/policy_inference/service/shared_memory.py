@@ -5,8 +5,8 @@
 docs/service_protocol.md has the layout. The service does not trust its content: the memory is
 sealed, so that it cannot shrink under its reader, and a request is copied before it is read.
 
-A byte over the connection wakes a sleeping end. A pipe or an eventfd would be one open file of both
-ends: the other end could change its flags and locks, and a write could wait for ever.
+A byte over the connection wakes a sleeping end. A pipe or an eventfd would be one open file shared
+by both ends: the other end could change its flags and locks, and a write could wait for ever.
 """
 
 from __future__ import annotations

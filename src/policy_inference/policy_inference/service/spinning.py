@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Polling of shared memory instead of sleeping: uses a core, and saves the wake-up."""
+"""Polls shared memory instead of sleeping: uses a core, and saves the wake-up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Spinning:
         self.expected = dict[ServiceMemory, tuple[FramedConnection, int]]()
 
     def expect(self, connection: Connection, now_ns: int) -> None:
-        """Expect a request of a client that has just been answered, if it uses shared memory."""
+        """Expect a request from a client that has just been answered, if it uses shared memory."""
         if not (self._spin_ns and isinstance(connection, FramedConnection)):
             return
         if connection.memory is not None:
@@ -36,7 +36,7 @@ class Spinning:
             self.expected[connection.memory] = connection, now_ns + self._spin_ns
 
     def forget(self, memory: ServiceMemory | None) -> None:
-        """Expect no request there any more, since it is about to be closed."""
+        """Stop expecting a request there, since the memory is about to be closed."""
         if memory is not None:
             self.expected.pop(memory, None)
 
@@ -47,7 +47,7 @@ class Spinning:
 
         Args:
             poll: Other event sources.
-            most_events: Most other events at once.
+            most_events: Largest number of other events at once.
             timeout_s: 0 to poll once.
             clock: Steady, ns.
         """

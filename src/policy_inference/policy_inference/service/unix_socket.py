@@ -28,8 +28,8 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
 
     Args:
         path: Path of the socket file; only its owner and its group may connect.
-        backlog: As of listen(2).
-        group: Group of the file; that of the process if empty.
+        backlog: See listen(2).
+        group: Group of the file; the process's group if empty.
     """
     size = len(os.fsencode(path))
     if size > LONGEST_PATH_BYTES:

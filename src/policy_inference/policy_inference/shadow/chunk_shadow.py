@@ -34,9 +34,9 @@ class ChunkShadow:
     """Answers the observations that an active chunk policy of the same robot answered.
 
     A chunk policy has no memory between observations, apart from its queue of chunks. The shadow
-    has a queue of its own, of the same kind. Each of its chunks is executed there as if it had
-    arrived instead of the active policy's: in the same tick, from the same step. Both queues return
-    a target per tick, and these are compared.
+    has a queue of its own, of the same kind. Each of its chunks is executed in this queue as if it
+    had arrived instead of the active policy's: in the same tick, from the same step. Both queues
+    return a target per tick, and these are compared.
 
     If an observation is skipped, or its inference fails, the queue is emptied, and there is no
     comparison until it is complete again: until a chunk has arrived and no target depends on

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that a policy can be the shadow of another one: same robot, same commands."""
+"""Check that a policy can be the shadow of another: same robot, same commands."""
 
 from __future__ import annotations
 
@@ -81,7 +81,11 @@ def _of_joints(
     for topic, label in contract.perceived.items():
         seen = active.perceived.get(topic)
         if seen not in (None, label):
-            yield "observations", _as_active(f"the contract of {topic}"), "one that differs"
+            yield (
+                "observations",
+                f"the same contract for {topic} as in the active policy",
+                "a different one",
+            )
 
 
 def _kinds(contract: JointContract) -> dict[str, str]:
@@ -139,7 +143,7 @@ _KIND_DIFFERENCES: Mapping[str, Callable[[Any, Mapping[str, int], Any], Iterator
 
 
 def _as_active(expected: str) -> str:
-    return f"{expected}, as in the active policy"
+    return f"{expected}, to match the active policy"
 
 
 def _named(names: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Distance of a shadow policy's targets from those of the active one, tick by tick."""
+"""Distance between a shadow policy's targets and the active policy's, tick by tick."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROUNDING = 1e-10
 
 
 class Divergence:
-    """Statistics over the answers of a shadow policy.
+    """Statistics over a shadow policy's answers.
 
     Node, tools and tests use this class. The same answers in the same order of ticks give
     bit-identical figures.
@@ -28,7 +28,8 @@ class Divergence:
         counts: Ticks by outcome.
         rules: Number of times that each guard rule would have acted.
         beyond_limits: Ticks in which a target exceeded a joint limit of the active policy.
-        max: Largest distance of the targets [joints], rad, rad/s or N·m; 0 before the first tick.
+        max: Largest distance between the targets [joints], rad, rad/s or N·m; 0 before the first
+            tick.
         duration_max_s: Longest tick of the shadow, s.
     """
 
@@ -78,12 +79,12 @@ class Divergence:
 
     @property
     def mean(self) -> F64:
-        """Mean distance of the targets [joints], in the unit of `max`."""
+        """Mean distance between the targets [joints], in the unit of `max`."""
         return self._sum / max(1, self.compared)
 
     @property
     def rms(self) -> F64:
-        """Root of the mean squared distance of the targets [joints], in the unit of `max`."""
+        """Root mean square distance between the targets [joints], in the unit of `max`."""
         return np.asarray(np.sqrt(self._squares / max(1, self.compared)))
 
     @property

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The process of a shadow: opens and verifies a policy, and answers ticks until the node ends."""
+"""A shadow's process: opens and verifies a policy, and answers ticks until the node ends."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from policy_inference.shadow.slots import SLOTS, ObservationSlots, TickSlots
 from policy_inference.worker_process import talk_through
 
 LATE_TICKS = SLOTS // 2
-"""Most waiting ticks before the shadow skips some."""
+"""Largest number of waiting ticks before the shadow skips some."""
 Answer = Callable[[int, bool], tuple[ShadowAnswer, str]]
 """Answers the tick in a slot, which may be late; also returns the last error in this run."""
 
 
 def main(output: int, order: Mapping[str, Any]) -> None:
-    """Open and verify the policy of an order, then answer ticks until the other end is closed."""
+    """Open and verify the ordered policy, then answer ticks until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when to stop
     _yield_to_the_node()
     about = Path.cwd() / ABOUT

@@ -39,7 +39,7 @@ ABOUT = "shadow.json"
 
 
 class ChunkExecution(NamedTuple):
-    """Execution of an active chunk policy: its settings, and true for simulated time."""
+    """How an active chunk policy is executed: its settings, and whether time is simulated."""
 
     settings: ChunkSettings
     simulated_time: bool
@@ -58,13 +58,13 @@ class ShadowFacts(NamedTuple):
 
 
 class ShadowProcess:
-    """The process of a shadow, at the end of the node with the active policy.
+    """A shadow's process, as seen by the node with the active policy.
 
     `give` and `take` belong to the control thread, between `start` and the end of its loop.
 
     Attributes:
         facts: Description of the shadow.
-        differences: Keys in which its contract differs from that of the active policy, in words.
+        differences: Keys in which its contract differs from the active policy's, in words.
     """
 
     def __init__(

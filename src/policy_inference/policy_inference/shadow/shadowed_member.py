@@ -19,7 +19,7 @@ from policy_core.sets.policy import PolicySet
 from policy_inference.kinds.opening import OpenedPolicy
 
 OBSERVATIONS = 4
-"""Most observations that may wait for the shadow."""
+"""Largest number of observations that may wait for the shadow."""
 
 
 class ShadowObservation(NamedTuple):

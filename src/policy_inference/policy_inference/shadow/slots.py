@@ -30,7 +30,7 @@ from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOu
 from policy_inference.shadow.shadowed_member import OBSERVATIONS, ChunkTick, ShadowObservation
 
 SLOTS = 64
-"""Most ticks that may wait for the shadow."""
+"""Largest number of ticks that may wait for the shadow."""
 _RULES = [rule.value for rule in Rule]
 
 
@@ -38,7 +38,7 @@ class TickSlots:
     """The memory and its two counters, at either end.
 
     Attributes:
-        text: Error before the first tick, for the other end.
+        text: Error before the first tick, to be read by the other end.
     """
 
     def __init__(self, state_size: int, joints: int, fds: Sequence[int] = ()) -> None:

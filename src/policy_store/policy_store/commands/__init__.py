@@ -2,5 +2,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """One module per verb of the command: its arguments and its output.
 
-Modules here import only light modules; `run` imports the heavy ones after its verb was chosen.
+Modules here import only light modules; `run` imports the heavy ones once its verb has been chosen.
 """

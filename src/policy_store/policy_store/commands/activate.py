@@ -41,8 +41,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Activate.
 
     Returns:
-        name of the bundle, version that nodes take, on_trial (it is not in use yet),
-        version_before (that runs again if a trial fails, or ran before a rollback; else null).
+        name of the bundle, version that nodes take, on_trial (it is not in use yet), version_before
+        (that runs again if a trial fails, or ran before a rollback; otherwise null).
     """
     name, version = read_name_and_version(given)
     if version is None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `policy_store`: versions of policy bundles on this robot."""
+"""The `policy_store` command: versions of policy bundles on this robot."""
 
 from __future__ import annotations
 

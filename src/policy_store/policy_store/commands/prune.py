@@ -4,7 +4,7 @@
 
     policy_store prune lite3_walk --keep 3 --force
 
-The version in use and the two before it stay in any case.
+The version in use and the two before it are always kept.
 """
 
 from __future__ import annotations

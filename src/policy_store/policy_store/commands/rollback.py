@@ -33,8 +33,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Roll back.
 
     Returns:
-        name of the bundle, version that nodes take, on_trial (it is not in use yet),
-        version_before (that runs again if a trial fails, or ran before a rollback; else null).
+        name of the bundle, version that nodes take, on_trial (it is not in use yet), version_before
+        (that runs again if a trial fails, or ran before a rollback; otherwise null).
     """
     from policy_store.activation import roll_back
 

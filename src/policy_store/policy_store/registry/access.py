@@ -22,7 +22,7 @@ _LARGEST_CONFIG_BYTES = 1 << 20
 
 
 class RegistryError(PolicyError):
-    """An answer of the registry cannot be used."""
+    """An answer from the registry cannot be used."""
 
 
 class UnavailableError(RegistryError):
@@ -34,7 +34,7 @@ class RegistryAccess:
     """Options for access to a registry.
 
     Attributes:
-        ca: PEM file of certificate authorities, in addition to those of the system.
+        ca: PEM file with certificate authorities, in addition to the system's.
         insecure_http: Whether plain HTTP is allowed to hosts beyond the loopback interface.
         timeout_s: Longest wait for a connection and for each read and write, s.
         backoff_s: Wait before the second attempt, s; doubled before each further one.

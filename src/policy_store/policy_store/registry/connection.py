@@ -78,7 +78,7 @@ class HttpAnswer:
                 yield block
 
     def body(self, limit_bytes: int) -> bytes:
-        """Return the whole body, as `blocks`."""
+        """Return the whole body; see `blocks`."""
         return b"".join(self.blocks(limit_bytes))
 
 
@@ -92,14 +92,14 @@ def exchange(
     context: ssl.SSLContext | None = None,
     timeout_s: float,
 ) -> Iterator[HttpAnswer]:
-    """Send a request on a new connection, and yield the answer, whatever its status.
+    """Send a request on a new connection, and yield the answer, no matter what its status is.
 
     Args:
         method: HTTP method.
         url: Absolute URL.
-        headers: Of the request.
-        body: Of the request.
-        context: Trusted certificates; None for those of the system.
+        headers: Headers of the request.
+        body: Body of the request.
+        context: Trusted certificates; None for the system's.
         timeout_s: Longest wait for a connection and for each read and write, s.
     """
     sent, size_bytes = dict(headers or {}), 0
@@ -162,7 +162,7 @@ def http_to(url: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
 
 
 def tls_context(ca: Path) -> ssl.SSLContext:
-    """Return the certificate authorities of the system and those of a file."""
+    """Return the system's certificate authorities and those in a file."""
     context = ssl.create_default_context()
     try:
         context.load_verify_locations(ca)
@@ -211,8 +211,8 @@ class RegistryConnection:
             method: HTTP method.
             url: Absolute, or a path at the registry.
             expected: Accepted status codes; all others are errors.
-            headers: Of the request.
-            body: Of the request.
+            headers: Headers of the request.
+            body: Body of the request.
         """
         url, redirects, asked = urljoin(self.base, url), 0, False
         while True:

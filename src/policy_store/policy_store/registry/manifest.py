@@ -35,10 +35,10 @@ class RegistryReference:
     """Location of a bundle: `HOST/REPOSITORY`, with a tag or a digest.
 
     Attributes:
-        host: Of the registry, with its port.
+        host: Host of the registry, with its port.
         repository: Name at the registry; its last part is the bundle's name.
         tag: Tag of a version or statement; empty if a digest is given, or nothing.
-        digest: Of the manifest, `sha256:` and 64 hex digits; empty if a tag is given.
+        digest: Digest of the manifest, `sha256:` and 64 hex digits; empty if a tag is given.
         is_secure: Whether TLS is required where plain HTTP is the default: on the loopback
             interface.
     """
@@ -51,7 +51,7 @@ class RegistryReference:
 
     @property
     def name(self) -> str:
-        """Of the bundle."""
+        """Name of the bundle."""
         return self.repository.rpartition("/")[2]
 
     @property
@@ -90,12 +90,12 @@ def version_tag(version: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A file of a manifest.
+    """A file in a manifest.
 
     Attributes:
         title: Path inside the bundle.
         digest: `sha256:` and 64 hex digits.
-        size_bytes: Of the file.
+        size_bytes: Size of the file.
     """
 
     title: str

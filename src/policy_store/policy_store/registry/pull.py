@@ -48,13 +48,13 @@ def pull_to_store(
     """Pull a bundle and install it, without putting it into use.
 
     If the pull is interrupted, the downloaded files stay hidden beside the versions, and the next
-    pull of the same digest continues there.
+    pull of the same digest continues from them.
 
     Args:
         request: The request.
         access: Options for access to the registry.
         root: Folder of all installed bundles.
-        trusted: Keys of which one must have signed bundle and statements. None: signatures are not
+        trusted: Keys, one of which must have signed bundle and statements. None: signatures are not
             checked, and revocations are not read.
         progress: Receives the number of bytes done, and the total.
     """

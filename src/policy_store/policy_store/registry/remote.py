@@ -67,7 +67,7 @@ class PullRequest:
         channel: Name of the channel that selects the version; empty if the reference does.
         backends: Back ends whose models are requested; None for all.
         allow_downgrade: Signed statement that allows a version older than the one in use.
-        expected: NAME@VERSION that it must be; empty for any.
+        expected: Required NAME@VERSION; empty for any.
     """
 
     reference: RegistryReference
@@ -83,7 +83,7 @@ class RemoteBundle:
 
     Attributes:
         repository: Its location.
-        digest: Of its manifest.
+        digest: Digest of its manifest.
         contract: Its contract.
         content: Bytes of the contract.
         layers: All that the registry offers, by title.
@@ -181,7 +181,7 @@ def find_bundle(
         request: The request.
         access: Options for access to the registry.
         model: Folder of the installed versions, where newer statements are stored; None for none.
-        trusted: Keys of which one must have signed bundle and statements. None: signatures are not
+        trusted: Keys, one of which must have signed bundle and statements. None: signatures are not
             checked, and revocations are not read.
     """
     reference, repository = request.reference, RegistryRepository(request.reference, access)

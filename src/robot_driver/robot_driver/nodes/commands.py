@@ -79,7 +79,7 @@ class CommandReader:
 
 
 class CommandTopic:
-    """Forwards each JointCommand of one publisher as soon as it arrives.
+    """Forwards each JointCommand from one publisher as soon as it arrives.
 
     Attributes:
         unfit: Number of commands with wrong joint names or arrays of the wrong length.
@@ -110,7 +110,7 @@ class CommandTopic:
 
     @property
     def ignored(self) -> int:
-        """Number of commands from other publishers than the followed one."""
+        """Number of commands from publishers other than the followed one."""
         return self._sender.ignored
 
     def ignored_problem(self) -> str:

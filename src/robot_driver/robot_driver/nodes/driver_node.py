@@ -3,11 +3,10 @@
 """The node of a driver: connects the link process to the robot's topics.
 
 Publishes (reliable, depth 1) the robot's sensor topics; `~/status` (policy_msgs/RobotStatus,
-reliable, transient local), `/diagnostics`.
-Subscribes (reliable): `joint_command` (policy_msgs/JointCommand; of one publisher at a time, see
-`OneSender`), `estop` (std_msgs/Bool).
-Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when done,
-`~/damp`, and `~/reset`, which releases the e-stop.
+reliable, transient local), `/diagnostics`. Subscribes (reliable): `joint_command`
+(policy_msgs/JointCommand; from one publisher at a time, see `OneSender`), `estop` (std_msgs/Bool).
+Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when done, `~/damp`,
+and `~/reset`, which releases the e-stop.
 
 Nothing is sent to the robot before `~/take_control`. Control is given back at every exit.
 """
@@ -89,7 +88,7 @@ COMMON_PARAMETERS = (
         doc="Configure and activate at once; this alone never moves the robot",
     ),
 )
-"""Common to all drivers; other fields of `DriverSettings` depend on the robot."""
+"""Parameters common to all drivers; other fields of `DriverSettings` depend on the robot."""
 _STOPS = "the node stops"
 _HANGS = (
     "the process that talks to the robot hangs and takes no requests: press the hardware "
@@ -159,7 +158,7 @@ class DriverNode(LifecycleBase):
         """Read the parameters and create all other entities; publish nothing.
 
         Raises:
-            PolicyError: The robot's interface cannot be used. If another driver uses it, publishers
+            PolicyError: The robot's interface cannot be used. If another driver used it, publishers
                 of the same topics would disturb its robot.
         """
         values = self._table.read()
@@ -199,7 +198,7 @@ class DriverNode(LifecycleBase):
         """Listen to the robot, without sending anything.
 
         Raises:
-            PolicyError: As for `set_up`.
+            PolicyError: Same as for `set_up`.
         """
         self._status.start()
         robot = self._robot_type(self._settings)

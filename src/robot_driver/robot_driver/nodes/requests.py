@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Between the operators and the link: the gate of commands, and pending answers."""
+"""Between the operators and the link: the gate for commands, and pending answers."""
 
 import threading
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Gate:
         return [reason for reason in (_PRESSED if self._pressed else "", self._senders) if reason]
 
     def connect(self, link: LinkSupervisor[Any] | None) -> None:
-        """Forward to this link from now on, to none if None; the e-stop keeps its state."""
+        """Forward to this link from now on, or to no link if None; the e-stop keeps its state."""
         with self._lock:
             self._link, self._senders = link, ""
 
@@ -50,7 +50,7 @@ class Gate:
                 self._damp("the e-stop was released")
 
     def see_senders(self, problem: str) -> None:
-        """Set the problem with the senders of commands; empty if there is at most one."""
+        """Set the problem with the command senders; empty if there is at most one."""
         with self._lock:
             self._senders = problem
 
@@ -82,7 +82,7 @@ class PendingAnswers:
         return bool(self._owed.get(request))
 
     def await_one(self, request: str, executor: Executor) -> Future:
-        """Return a future of the answer, with which the executor continues."""
+        """Return a future for the answer, with which the executor continues."""
         future = Future(executor=executor)
         # this wakes the executor
         future.add_done_callback(_nothing)

@@ -89,7 +89,7 @@ class SensorTopics:
         """Publish the topics of a state that are due; the stamp is its receipt.
 
         Args:
-            state: Of the robot.
+            state: State of the robot.
             received_ns: Receipt, on the system's clock.
         """
         for i, topic in enumerate(self._topics):

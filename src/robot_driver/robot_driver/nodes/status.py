@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reports of the driver: ~/status, /diagnostics, and log messages at changes."""
+"""Reports from the driver: ~/status, /diagnostics, and log messages at changes."""
 
 import math
 import threading

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transport to a robot whose own computer speaks DDS: topics for its state and for commands."""
+"""Transport to a robot whose own computer uses DDS: topics for its state and for commands."""
 
 import os
 import threading
@@ -163,7 +163,7 @@ class TopicTransport(RobotTransport):
             raise DriverError(f"{topic}: {error}") from error
 
     def problems(self) -> tuple[str, ...]:
-        """Return which other nodes publish commands, or that the robot has no subscriber."""
+        """Return which other nodes publish commands, or a note that the robot has no subscriber."""
         topic, found = self._command.name, []
         if self.others:
             names = ", ".join(name or "a program without a ROS node" for name in self.others)
@@ -197,7 +197,7 @@ class TopicTransport(RobotTransport):
         """Hook after each update of the publishers, for robots that need it."""
 
     def state_types(self) -> list[str]:
-        """Return the sorted types with which the topic of the robot's state is published."""
+        """Return the sorted types with which the robot's state topic is published."""
         return sorted({info.topic_type for info in self._infos(self._state)})
 
     def _listen(self) -> None:

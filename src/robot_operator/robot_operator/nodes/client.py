@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's client of policy node and driver: requests modes and commands velocities."""
+"""The operator's client for policy node and driver: requests modes and commands velocities."""
 
 import threading
 import time
@@ -54,9 +54,9 @@ class _OperatorNode(PeerGuard, Node):
 class Operator:
     """A client of one policy node. Use it in a `with` block.
 
-    If it drives, it publishes `cmd_vel` (geometry_msgs/Twist) at 20 Hz once a velocity was given,
-    and `estop` (std_msgs/Bool). It subscribes to the policy node's `~/status`. Its methods belong
-    to one thread; messages arrive on another.
+    If it drives, it publishes `cmd_vel` (geometry_msgs/Twist) at 20 Hz once a velocity has been
+    given, and `estop` (std_msgs/Bool). It subscribes to the policy node's `~/status`. Its methods
+    belong to one thread; messages arrive on another.
 
     Attributes:
         node: For further entities; their callbacks call `notify`.
@@ -133,7 +133,7 @@ class Operator:
 
     @property
     def now_ns(self) -> int:
-        """Time of the clock that velocities and waits follow."""
+        """Time on the clock that velocities and waits follow."""
         return int(self.clock.now().nanoseconds)
 
     def ask(self, service: Any, name: str, request: Any, timeout_s: float) -> tuple[bool, str]:
@@ -231,8 +231,8 @@ class Operator:
         """Request `stand`, `run`, `damp`, `reset`, `estop`, `take_control` or `release_control`.
 
         Returns:
-            Whether all nodes that grant it agreed, and the answer of the policy node, or otherwise
-            of the driver. `take_control` takes seconds: the robot may move first.
+            Whether all nodes that grant it agreed, and the answer from the policy node, or else
+                from the driver. `take_control` takes seconds: the robot may move first.
         """
         answers = self._asked(name)
         refusals = [message for _, agreed, message in answers if not agreed]
@@ -244,7 +244,7 @@ class Operator:
         return said[0]
 
     def call(self, service: Any, name: str) -> str:
-        """Call a std_srvs/Trigger of another node; raise on a refusal, and return the answer."""
+        """Call another node's std_srvs/Trigger; raise on a refusal, and return the answer."""
         return granted(name, *self.ask(service, name, Trigger.Request(), self.answer_timeout_s))
 
     def status_of_driver(self) -> RobotStatus:
@@ -314,7 +314,7 @@ class Operator:
         """Command the values of a contract in addition to the velocity, from now on.
 
         Args:
-            values: In the order of `commanded` in the contract, such as a height, m.
+            values: Values in the order of `commanded` in the contract, such as a height, m.
             topic: Topic of the contract's term.
         """
         message = Float32MultiArray(data=list(values))
@@ -343,7 +343,7 @@ class Operator:
                 self.node.destroy_publisher(publisher)
 
     def halt(self) -> None:
-        """Command zero, wait until that has arrived, and stop publishing."""
+        """Command zero, wait until the command has arrived, and stop publishing."""
         self.move()
         self.let_go()
         self._cmd_vel.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))

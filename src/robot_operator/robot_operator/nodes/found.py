@@ -29,8 +29,8 @@ F = TypeVar("F")
 def the_one(kind: str, timeout_s: float) -> str:
     """Return the full name of the only node of a kind, POLICY_NODE or DRIVER.
 
-    After the first was found, others have a second to appear, so that even on a busy machine the
-    command does not operate the wrong robot.
+    After the first one has been found, others have a second to appear, so that even on a busy
+    machine the command does not operate the wrong robot.
     """
     return _required(kind, the_one_or_none(kind, timeout_s), timeout_s)
 
@@ -55,7 +55,7 @@ class FoundNodes:
         commands: Topics on which the policy node publishes JointCommand.
         subscribers: Nodes that subscribe to these.
         robots: Subscribers that are drivers or look like simulators: they publish `joint_states`
-            and have neither a RobotStatus nor a service `take_control`.
+            and have neither a RobotStatus nor a `take_control` service.
         other_output: Whether the policy node publishes a different kind of command instead.
     """
 
@@ -98,9 +98,9 @@ def look_around(
     """Return the policy nodes and drivers, once nothing has changed for a second.
 
     Args:
-        timeout_s: Longest search.
+        timeout_s: Longest duration of the search.
         incomplete_after_s: Time without a change after which an incomplete result is returned.
-        policy: Full name of the intended policy node; None: all count.
+        policy: Full name of the intended policy node; None if all count.
     """
 
     def is_enough(found: FoundNodes, unchanged_s: float) -> bool:
@@ -133,7 +133,7 @@ def full(name: str) -> str:
 
 
 def find_namespace(name: str) -> str:
-    """Return the namespace of the node of this full name, `/` for example."""
+    """Return the namespace of the node with this full name, `/` for example."""
     return name.rpartition("/")[0] or "/"
 
 
@@ -210,7 +210,7 @@ def publishing(node: Node, kind: str) -> list[str]:
 
 
 def seen(node: Node, policy: str | None) -> FoundNodes:
-    """Return the nodes known so far; of policy nodes the one with this full name, or all."""
+    """Return the nodes known so far; of policy nodes, only the one with this full name, or all."""
     policies = [name for name in publishing(node, POLICY_NODE) if policy in (None, name)]
     drivers = publishing(node, DRIVER)
     published = [entry for name in policies for entry in _list_topics(node, name)]

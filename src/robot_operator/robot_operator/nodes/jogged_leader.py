@@ -3,15 +3,14 @@
 """A virtual leader arm: joystick or keys of `operator_node` move three joints at a time.
 
 It has the pose of the arm until a person takes over (`robot_operator take_over`). From then on the
-velocity command moves it: turn moves the first joint of a group, forward the second, sideways the
-third, with rad/s for m/s. A button of the joystick selects the next three joints.
+velocity command moves it: turn moves the first joint of a group, forward the second and sideways
+the third, with rad/s for m/s. A joystick button selects the next three joints.
 
 Subscribes (depth 1): `joint_states` (sensor_msgs/JointState) of the arm, `cmd_vel`
 (geometry_msgs/Twist) of `operator_node`, `joy` (sensor_msgs/Joy), `leader/joint_command`
-(policy_msgs/JointCommand) of the policy node.
-Publishes: `leader/joint_states` (sensor_msgs/JointState): one with the same stamp for each of the
-arm's messages that has finite positions of all joints. A command of the policy node expires after
-its `valid_for`.
+(policy_msgs/JointCommand) of the policy node. Publishes: `leader/joint_states`
+(sensor_msgs/JointState): one with the same stamp for each message from the arm that has finite
+positions for all joints. A command from the policy node expires after its `valid_for`.
 """
 
 from __future__ import annotations

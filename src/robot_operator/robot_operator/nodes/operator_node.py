@@ -118,7 +118,7 @@ class OperatorNode(LifecycleBase):
         self._closers.close()
 
     def press(self, key: str) -> None:
-        """Handle a key of the terminal; see `robot_operator.pilot`."""
+        """Handle a terminal key; see `robot_operator.pilot`."""
         with self._lock:
             if self.running:
                 self._ask(self._pilot.press(key, time.monotonic_ns()))

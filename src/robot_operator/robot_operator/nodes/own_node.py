@@ -16,13 +16,13 @@ from rclpy.signals import SignalHandlerOptions
 def own_node(
     name: str, *, kind: type[Node] = Node, silent: bool = False, **options: Any
 ) -> Iterator[Node]:
-    """Join the ROS 2 domain of the environment as a node, until the block ends.
+    """Join the environment's ROS 2 domain as a node, until the block ends.
 
     The command handles signals itself: after rclpy's own handler every publish fails.
 
     Args:
-        name: Of the node.
-        kind: Of the node.
+        name: Name of the node.
+        kind: Kind of node, for messages.
         silent: Whether to leave out log topic and services, for a faster start.
         options: Further options of `rclpy.node.Node`.
     """

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Maps requests to the nodes that grant them, and publishes `estop`; for keys and scripts.
 
-A driver grants control and takes it back; the policy node grants the rest. Damp and reset also go
-to the driver: the robot must be damped even if the policy node has ended, and a driver has its own
-e-stop to release. An e-stop is published before it is requested; a reset ends that.
+A driver grants control and takes it back; the policy node grants everything else. Damp and reset
+also go to the driver: the robot must be damped even if the policy node has ended, and a driver has
+its own e-stop to release. An e-stop is published before it is requested; a reset ends that.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ _KINDS = {
 
 
 class RobotServices:
-    """Clients of the services of a policy node and a driver, and the publisher of `estop`."""
+    """Clients for the services of a policy node and a driver, and the publisher of `estop`."""
 
     def __init__(self, node: Node, policy_node: str | None, driver_node: str | None) -> None:
         """Create them on a node; a policy node or driver that is None gets no requests."""
@@ -62,7 +62,7 @@ class RobotServices:
         )
 
     def granting(self, request: OperatorRequest) -> dict[str, Any]:
-        """Return the clients of the services for a request, by node, the policy node first."""
+        """Return the service clients for a request, by node, the policy node first."""
         return self._clients[request]
 
     def announce(self, request: OperatorRequest) -> None:
@@ -75,7 +75,7 @@ class RobotServices:
         self._estop.publish(Bool(data=pressed))
 
     def is_heard_by(self, name: str) -> bool:
-        """Return whether the node of this full name, and all others, receive `estop`."""
+        """Return whether the node with this full name, and all others, receive `estop`."""
         infos = self._node.get_subscriptions_info_by_topic(self._estop.topic_name)
         count = self._estop.get_subscription_count()
         return name in map(full_name, infos) and bool(count >= len(infos))
@@ -103,11 +103,11 @@ def ask_all(
     """Call these services, without waiting.
 
     Args:
-        clients: From `ready`, at least one.
-        asked: Request for each.
+        clients: Clients from `ready`, at least one.
+        asked: Request for each client.
         on_answer: Called with each response, or None if a call failed, on the thread of the node's
             executor.
-        on_end: Called there after all answers.
+        on_end: Called on the same thread after all answers.
     """
     owed = [*clients]
 

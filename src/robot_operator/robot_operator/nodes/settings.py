@@ -155,7 +155,7 @@ def pilot_settings(values: Mapping[str, Any]) -> PilotSettings:
     """Return the settings of the pilot.
 
     Args:
-        values: All of PARAMETERS by name.
+        values: Values of all PARAMETERS, by name.
     """
     layout = JoystickLayout(
         axis_vx=values["axis_vx"],

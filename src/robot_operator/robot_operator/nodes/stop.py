@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`robot_operator estop` and `damp`: stop first, then print which nodes obeyed.
+"""`robot_operator estop` and `damp`: stop first, then print which nodes responded.
 
 Before the first message of an e-stop, only the modules that it needs are imported.
 """
@@ -62,7 +62,7 @@ class EstopButton:
 
 
 def main(given: argparse.Namespace) -> int:
-    """Stop all nodes found, print which obeyed; return 0 if all did, otherwise 1."""
+    """Stop all nodes found, print which responded; return 0 if all did, otherwise 1."""
     with ExitStack() as undo:
         node = undo.enter_context(own_node("operator_stops", silent=True))
         button = EstopButton(node)

@@ -32,7 +32,8 @@ _MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
 class StopConfirmation:
     """Sends each node that appears `estop` or `damp`, and watches its status.
 
-    If a node is named: that one and those of the other kind in its namespace; otherwise all.
+    If a node is named, only to that one and those of the other kind in its namespace; otherwise to
+    all.
     """
 
     def __init__(self, node: Node, given: argparse.Namespace, button: EstopButton) -> None:
@@ -54,7 +55,7 @@ class StopConfirmation:
 
     @property
     def lines(self) -> Lines:
-        """The newest status of each node, with its name if there are several of a kind."""
+        """The newest status of each node, with the node's name if there are several of a kind."""
         lines: Lines = []
         for name, status in sorted(self._statuses.items()):
             kind = self._kinds[name]
@@ -78,7 +79,7 @@ class StopConfirmation:
         return f"{self._action}: {where}obeyed by {obeyed}{unless}"
 
     def wait(self, timeout_s: float) -> None:
-        """Return once every known node has obeyed, and no other has appeared for 1 s.
+        """Return once every known node has responded, and no other has appeared for 1 s.
 
         The wait is 4 s if the driver or simulator of a policy node, or the policy node of a driver,
         was not found.

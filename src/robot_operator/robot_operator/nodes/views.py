@@ -103,7 +103,7 @@ def make_view(
 
     Args:
         seen: The newest statuses.
-        pilot: None before there is one.
+        pilot: The pilot; None until there is one.
         rivals: Other nodes that command velocities.
         news: The events.
         now_ns: Steady clock.

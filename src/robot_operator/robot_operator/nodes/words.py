@@ -49,9 +49,9 @@ class OperatorResult:
         action: The requested action.
         policy_node, driver: Full names of the nodes that got the request; null for none.
         answer: In words; empty if the statuses show it.
-        policy: Newest policy_msgs/PolicyStatus with `mode` by its name; null without.
-        robot: Newest policy_msgs/RobotStatus with `state` by its name; null without.
-        obeyed: Whether each node has stopped, by its name; for estop and damp.
+        policy: Newest policy_msgs/PolicyStatus with `mode` by its name; null without one.
+        robot: Newest policy_msgs/RobotStatus with `state` by its name; null without one.
+        obeyed: Whether each node has stopped, by node name; for estop and damp.
     """
 
     action: str

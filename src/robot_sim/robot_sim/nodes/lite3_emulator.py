@@ -7,9 +7,9 @@ the start, and follows the sender in control; `robot_sim.lite3_host` lists the r
 looks like a real robot. For each sort of ignored datagram, the log and the events contain the first
 one.
 
-Subscribes: `cmd_vel` (geometry_msgs/Twist), only for recording.
-The service `~/turn_by_hand` (std_srvs/Trigger) turns the robot by 90 degrees within 2 s, as a
-person does to check the unit of the angular velocity.
+Subscribes: `cmd_vel` (geometry_msgs/Twist), only for recording. The service `~/turn_by_hand`
+(std_srvs/Trigger) turns the robot by 90 degrees within 2 s, like a person who checks the unit of
+the angular velocity.
 """
 
 import math

@@ -46,7 +46,7 @@ class BagTopic:
 
 
 def is_bag(path: Path) -> bool:
-    """Return whether it is a storage file of a recording, or a folder that contains one."""
+    """Return whether a path is a recording's storage file, or a folder that contains one."""
     if path.is_dir():
         return (path / METADATA).is_file() or bool(storage_files(path))
     return path.is_file() and path.suffix in _STORAGES
@@ -64,7 +64,7 @@ class Bag:
     Attributes:
         path: Folder of the recording, or its only file.
         storage: Format of its files.
-        start_ns, duration_ns: First log time, and time from there to the last.
+        start_ns, duration_ns: First log time, and the time from it to the last.
         topics: Recorded topics, by full name.
     """
 
@@ -103,7 +103,7 @@ class Bag:
     def all_messages(
         self, topics: Sequence[str], undecoded: Collection[str] = ()
     ) -> Iterator[tuple[int, str, Any]]:
-        """Yield log time (ns), topic and message of several topics, in one pass by time.
+        """Yield log time (ns), topic and message from several topics, in one pass, ordered by time.
 
         Args:
             topics: Full names.
@@ -160,7 +160,7 @@ class Bag:
     def stored_ns(self, topic: str) -> Times:
         """Return the log times of a topic's messages [messages], in the order of writing.
 
-        Readers sort messages by time, so only this order shows a clock reset. Empty for storage
+        Readers sort messages by time, so only this order reveals a clock reset. Empty for storage
         formats that do not keep the order.
         """
         with self._opened() as reader:
@@ -198,7 +198,7 @@ class Bag:
         return (None if whole else make_decoder(kind, with_rosbags)) or with_rosbags
 
     def problem(self, what: str, time_ns: int, text: object) -> ToolError:
-        """Return the error about a message at a time."""
+        """Return the error about a message at a given time."""
         return ToolError(f"{self.path}: {what} at {time_ns * 1e-9:.3f} s: {text}")
 
     @contextmanager
@@ -236,7 +236,7 @@ def _broken(path: Path, found: str) -> ToolError:
 
 
 def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
-    """Raise if the clock of the log was set back."""
+    """Raise if the log's clock was set back."""
     for topic in topics.values():
         stored_ns = bag.stored_ns(topic)
         if (place := set_back(stored_ns)) is not None:

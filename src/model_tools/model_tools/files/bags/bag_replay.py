@@ -31,7 +31,7 @@ _SENSED = ("joint_pos", "joint_vel", "velocity_command")
 
 
 class HeardMessages(Protocol):
-    """Interface of messages from a robot, recorded or live.
+    """Interface for messages from a robot, recorded or live.
 
     Attributes:
         topics: Topic of each input.
@@ -46,7 +46,7 @@ class HeardMessages(Protocol):
         """Return the function that decodes the messages of a topic."""
 
     def problem(self, what: str, time_ns: int, text: object) -> ToolError:
-        """Return the error about a message at a time."""
+        """Return the error about a message at a given time."""
 
 
 def input_types(contract: JointContract) -> dict[str, tuple[str, ...]]:
@@ -55,7 +55,7 @@ def input_types(contract: JointContract) -> dict[str, tuple[str, ...]]:
 
 
 def tick_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
-    """Return the time-outs of the inputs that a tick needs; the command fades out instead."""
+    """Return the time-outs of the inputs that a tick needs; a command fades out instead."""
     limits = limits_in_force(contract, StricterLimits())
     names = [name for name in RobotState(contract).inputs if name != COMMAND]
     return timeouts_in_force_ns(contract, limits, names)
@@ -76,7 +76,7 @@ class PerceivedFilter:
     """Skips perception messages without values, as the policy's node does.
 
     Attributes:
-        skipped: How many had none so far, but said why.
+        skipped: Number of messages so far that had no values, but stated a reason.
     """
 
     def __init__(self, make: Callable[[], Decode]) -> None:
@@ -95,7 +95,7 @@ class PerceivedFilter:
 
 
 def perceived_filters(heard: HeardMessages) -> dict[str, PerceivedFilter]:
-    """Return those of the inputs that are perceived."""
+    """Return filters for the inputs that are perceived."""
     return {
         name: PerceivedFilter(partial(heard.decoder, topic))
         for name, topic in heard.topics.items()
@@ -104,7 +104,7 @@ def perceived_filters(heard: HeardMessages) -> dict[str, PerceivedFilter]:
 
 
 def skipped_messages(heard: HeardMessages, filters: Mapping[str, PerceivedFilter]) -> str:
-    """Return how many messages had no values, by topic; nothing where all had."""
+    """Return how many messages had no values, by topic, for topics that had such messages."""
     return ", ".join(
         f"{each.skipped} messages of {heard.topics[name]} have no values"
         for name, each in filters.items()
@@ -115,10 +115,10 @@ def skipped_messages(heard: HeardMessages, filters: Mapping[str, PerceivedFilter
 class Replay:
     """Runs a bundle's reference model on received messages, like the robot's own loop.
 
-    The newest message of each input counts, by header stamp, or by time in the log where it has
-    none; those without values are not among what was heard (`PerceivedFilter`). `last_action`,
-    history and recurrent state are those of the policy itself. Ticks at which an input is older
-    than its time-out are left out, and the policy starts clean after them.
+    The newest message of each input counts, by header stamp, or by log time if it has none;
+    messages without values count as not received (`PerceivedFilter`). `last_action`, history and
+    recurrent state are those of the policy itself. Ticks at which an input is older than its
+    time-out are left out, and the policy starts clean after them.
 
     Attributes:
         ticks: Numbers of ticks so far.
@@ -145,11 +145,11 @@ class Replay:
         self.ticks = Ticks(contract.period_ns, tick_timeouts_ns(contract))
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
-        """Yield rows of views once, numbered by the ticks that are not skipped.
+        """Yield rows of views, once, numbered by the ticks that are not skipped.
 
         Args:
             wanted: Sorted numbers of rows to yield; None for all. A policy without memory does not
-                run at the others.
+                run at other ticks.
         """
         if wanted is not None and not len(wanted):
             return

@@ -29,10 +29,10 @@ from policy_core.interfaces import Times
 Heads = npt.NDArray[np.uint8]
 
 HEAD = 12
-"""First bytes of a message: four for the encoding; with a header, eight for the stamp."""
+"""First bytes of a message: four for the encoding and, with a header, eight for the stamp."""
 _AT_ONCE = 512
 RESTART_NS = 1_000_000_000
-"""A larger jump back of the stamps is a clock reset."""
+"""If stamps jump back by more than this, it is a clock reset."""
 LAST_NS = 2**63 - 1
 """Upper bound of log times."""
 Places = npt.NDArray[np.intp]
@@ -80,7 +80,7 @@ def stamps_ns(heads: Heads) -> Times:
 
 
 class BlocksOf(Protocol):
-    """Reader of one topic's messages."""
+    """Reads one topic's messages."""
 
     def __call__(self, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS) -> Iterator[Block]:
         """Yield the messages with log times from `begin_ns` to before `end_ns`."""
@@ -125,7 +125,7 @@ def in_rows(reader: Reader, topic: str) -> list[Times]:
 def set_back(stored_ns: Times) -> int | None:
     """Return the index of the first message after a clock reset; None if there was no reset.
 
-    Merged parts in any order, without overlap in time, are not a reset.
+    Parts merged in any order, without overlap in time, are not a reset.
 
     Args:
         stored_ns: [messages] log times in the order of writing.

@@ -50,7 +50,7 @@ class ChunkBagSource:
 
     Ticks are at multiples of the policy's period. As on the robot, no input is older than its
     time-out, and the contract's `pairing` selects the messages of an observation. A message's time
-    is its stamp; for the rule `newest`, which uses arrival times, it is the log time.
+    is its stamp; for the `newest` rule, which uses arrival times, it is the log time.
 
     Attributes:
         name: Name of its folder or file.
@@ -61,7 +61,7 @@ class ChunkBagSource:
         """Find the inputs of a policy in a recording, and its ticks.
 
         Args:
-            contract: States the policy's inputs.
+            contract: Contract that states the policy's inputs.
             path: Folder of the recording, or its only file.
             topics: Topics by input (`CAMERA/image_raw`, `joint_states` and that of the environment
                 state), where they are renamed.

@@ -47,7 +47,8 @@ class Ordering:
 
     Attributes:
         late: Number of late messages by input.
-        restarted: Input whose stamps jumped back (clock reset), which ends the order; else empty.
+        restarted: Input whose stamps jumped back (clock reset), which ends the ordering; otherwise
+            empty.
     """
 
     def __init__(self, needed: Collection[str], hold_ns: int = _HOLD_NS) -> None:

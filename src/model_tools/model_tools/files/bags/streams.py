@@ -26,7 +26,7 @@ from policy_core.observation.pairing import Arrival, newest_at_ticks
 _CLOCKS_AGREE_NS = 1_000_000_000
 Look = Callable[[str, Block, Times, Times], None]
 HasValues = Callable[[bytes], bool]
-"""Whether a message has something to take; one that has not counts as if it had not come."""
+"""Whether a message has values to take; one without values counts as not received."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +60,10 @@ def in_time(
     Args:
         bag: The recording.
         topics: Topics by name of the input.
-        period_ns: Of the ticks.
+        period_ns: Time between two ticks.
         first_ns: A tick, from which the others are multiples of the period away.
-        extract: What of it is read; all if None.
-        filters: By input, which of the newest messages count; all of others.
+        extract: Part of the recording to read; all of it if None.
+        filters: By input, which of the newest messages count; for other inputs, all.
     """
     with _opened(bag, topics, period_ns, first_ns, extract, filters) as streams:
         yield from heapq.merge(*(stream.arrivals() for stream in streams))
@@ -85,9 +85,10 @@ def newest_times_ns(
     Args:
         bag: The recording.
         topics: Topics by name of the input.
-        period_ns: Of the ticks.
-        look: Gets each input, block of its messages, their times, and the places of the new ones.
-        extract: What of it is read; all if None.
+        period_ns: Time between two ticks.
+        look: Gets each input, each block of its messages, their times, and the indices of the new
+            ones.
+        extract: Part of the recording to read; all of it if None.
         filters: As for `in_time`.
     """
     with _opened(bag, topics, period_ns, 0, extract, filters) as streams:

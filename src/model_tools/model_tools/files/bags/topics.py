@@ -34,7 +34,7 @@ In healthy walks the correlation is 0.96 to 1 and the ratio 0.7 to 1.2; where tw
 
 
 def is_named(topic: str, name: str) -> bool:
-    """Return whether a full topic name is that of an input, in any namespace or none."""
+    """Return whether a full topic name is that of an input, in any namespace or in none."""
     return f"/{topic.lstrip('/')}".endswith(f"/{name}")
 
 
@@ -146,8 +146,8 @@ def _only(
     alike = [topic for topic in recorded if bag.topics[topic].type in types]
     remedy = f"; try --topic {name}={' or '.join(alike)}" if alike else ""
     raise ToolError(
-        f"{bag.path}: expected messages of the input {name} ({' or '.join(types)}), "
-        f"found {'those of ' + ', '.join(recorded) if recorded else 'none on any topic'}{remedy}"
+        f"{bag.path}: expected messages for the input {name} ({' or '.join(types)}), "
+        f"found {'only ' + ', '.join(recorded) if recorded else 'none on any topic'}{remedy}"
     )
 
 

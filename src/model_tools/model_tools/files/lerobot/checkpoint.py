@@ -24,14 +24,14 @@ _STATISTICS = {
     "IDENTITY": (),
 }
 PROCESSORS = {True: "policy_preprocessor.json", False: "policy_postprocessor.json"}
-"""By direction: True for inputs."""
+"""By direction; True stands for inputs."""
 _BUFFERS = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 RUN_WITH_LEROBOT = (
     "LeRobot itself runs it on a ROS 2 robot: `lerobot-rollout --robot.type=ros2 "
     "--policy.path=FOLDER` (docs/lerobot.md)"
 )
 NORMALISERS = {True: "normalizer_processor", False: "unnormalizer_processor"}
-"""By direction: True for inputs."""
+"""By direction; True stands for inputs."""
 RENAMES = "rename_observations_processor"
 _ARRANGES = ("to_batch_processor", "device_processor")
 _LANGUAGE = ("smolvla_new_line_processor", "tokenizer_processor")
@@ -61,7 +61,7 @@ class PolicyFeature:
     Attributes:
         name: Its name, e.g. `observation.images.laptop`.
         kind: STATE, VISUAL, ENV or ACTION.
-        shape: Shape; of images channels, height, width.
+        shape: Shape; for images: channels, height, width.
         mode: Mode of its normalisation.
         is_input: True for inputs, false for outputs.
     """
@@ -162,7 +162,7 @@ def unsupported(step: Node, *, is_input: bool) -> ToolError | None:
 
     Args:
         step: Element of `steps`.
-        is_input: The step is before the network.
+        is_input: True if the step comes before the network.
     """
     registered, written = step.get("registry_name"), step.get("class")
     ours = (NORMALISERS[is_input], *((RENAMES, *_LANGUAGE) if is_input else ()), *_ARRANGES)

@@ -35,8 +35,8 @@ class DatasetFeature:
     Attributes:
         name: Name in training: `observation.state`, `observation.images.NAME`, `action`.
         dtype: numpy name of the elements; `video` or `image` for a camera.
-        shape: Shape of one row; for a camera (height, width, channels), whatever the dataset's
-            order.
+        shape: Shape of one row; for a camera (height, width, channels), no matter what order the
+            dataset uses.
         names: Names of a vector's values, such as `shoulder_pan.pos`; may be empty.
     """
 
@@ -59,7 +59,7 @@ class DatasetInfo:
         file: Its file, for messages.
         fps: Frames per second.
         robot: Type of the robot; empty if not stated.
-        episodes, frames: Number of each.
+        episodes, frames: Number of episodes and of frames.
         features: Features by name, in the order of the file.
         data_path, video_path: Patterns of the files' names; video_path is empty without videos.
     """
@@ -75,7 +75,7 @@ class DatasetInfo:
 
 
 def conversion_command(folder: Path, version: str) -> str:
-    """Return the command that converts a dataset of another version to a readable one."""
+    """Return the command that converts a dataset from another version to a readable one."""
     if version != CONVERTIBLE:
         return (
             f"convert it to {CONVERTIBLE} with LeRobot 0.3 or older, then to v3.0 with "

@@ -43,7 +43,7 @@ class PolicyStatistics:
 
     Attributes:
         scalings: Scalings by feature name.
-        observed: Names of observations on the robot, where they differ, by feature name.
+        observed: Observation names on the robot where they differ, by feature name.
         means: Means of the training data [size], where known, by feature name.
         largest: Largest |value| [size] in the statistics, by feature name.
     """
@@ -75,7 +75,7 @@ def read_statistics(
 
     Args:
         folder: The checkpoint.
-        tensors: Tensors of its weights file, which until LeRobot 0.3 contains the statistics.
+        tensors: Tensors of its weights file, which contained the statistics until LeRobot 0.3.
         features: Normalised inputs and outputs.
     """
     beside = [name for name in PROCESSORS.values() if (folder / name).is_file()]

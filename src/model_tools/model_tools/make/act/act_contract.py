@@ -65,14 +65,14 @@ _HEAD = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActRequest:
-    """Options of an export.
+    """Options for an export.
 
     Attributes:
         checkpoint: The parsed checkpoint.
         output: Bundle folder to write.
-        robot: Name or file of the robot, or of one arm of two.
+        robot: Name or file of the robot, or of one of its two arms.
         units: One of `choices.UNITS`.
-        rate_hz: Steps of a chunk per second.
+        rate_hz: Chunk steps per second.
         name: Name of the policy.
         version: Version of the policy.
         prefix: Prefix of the joint names.
@@ -83,8 +83,8 @@ class ActRequest:
         simplify: Simplify the graphs with onnxsim.
         golden: Golden rows with the training code's outputs, to compare with and to keep.
         dataset: Dataset or recording for the golden rows if `golden` is None; without either they
-            are drawn. The steps and torques of a dataset become the contract's `nominal`, and the
-            rule by which its frames were paired, if stated, the contract's `pairing`.
+            are drawn. The steps and torques in a dataset become the contract's `nominal`. The rule
+            by which its frames were paired, if stated, becomes the contract's `pairing`.
         licence: SPDX identifier of the weights' licence.
         max_relative_target: Largest distance of a target from the measured position, rad.
         force: Replace an existing bundle.
@@ -115,7 +115,7 @@ def make_contract(
 ) -> ChunkContract:
     """Return the contract without golden rows; `load_bundle` checks it.
 
-    The robot is the one of the request, with as many joints as the policy.
+    The robot is the requested one, with as many joints as the policy.
     """
     checkpoint = request.checkpoint
     config, statistics = checkpoint.config, checkpoint.statistics

@@ -64,7 +64,7 @@ def export_checkpoint(
     """Export a checkpoint, prove the graphs, and write the bundle.
 
     Args:
-        request: Options of the export.
+        request: Options for the export.
         finish: Adds files to the bundle's folder before it is moved into place; if it raises,
             nothing is written or replaced.
     """

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds an ONNX graph node by node, with the tensors of a checkpoint.
 
-A value is an array while it is known, else the name of a tensor. So each network is written once,
-and everything that depends only on constants (fixed tokens, position embeddings) becomes an
-initializer.
+A value is an array while it is known, and otherwise the name of a tensor. So each network is
+written once, and everything that depends only on constants (fixed tokens, position embeddings)
+becomes an initializer.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _info(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
 
 
 class Weights:
-    """Tensors by name relative to the network's prefix; records which were used."""
+    """Tensors by name relative to the network's prefix; records which ones were used."""
 
     def __init__(self, file: Path, tensors: Mapping[str, Tensor], prefix: str = PREFIX) -> None:
         """Keep the tensors whose names begin with `prefix`; `file` is for messages."""
@@ -170,7 +170,7 @@ class Weights:
         if not np.issubdtype(found.dtype, np.floating):
             raise ToolError(
                 f"{place}: expected floating-point numbers, found {found.dtype}; a "
-                "quantised file has another format; export the one that the training saved"
+                "quantised file has a different format; export the one that training saved"
             )
         with np.errstate(over="ignore"):
             values = np.ascontiguousarray(found, np.float32)

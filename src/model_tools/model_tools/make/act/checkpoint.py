@@ -40,10 +40,10 @@ _TRAINING = "train_config.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """Conversion of one policy type's checkpoints to graphs.
+    """Converts one policy type's checkpoints to graphs.
 
     Attributes:
-        read: Returns the checked configuration; takes the options of its language model.
+        read: Returns the checked configuration; takes the options for its language model.
         prefix: Prefix of the network's tensor names.
         write: Returns the graphs by name, from configuration, weights, opset and the choice of one
             graph or several; denoising policies have two or more.

@@ -20,9 +20,9 @@ from policy_core.bundle.chunk_contract import Denoising
 STATE, ENVIRONMENT, ACTION = "observation.state", "observation.environment_state", "action"
 _IMAGES = re.compile(r"observation\.(images\.)?")
 LARGEST_SIDE = 8192
-"""Of an image, the limit of a contract."""
+"""A contract's limit on the side of an image."""
 LARGEST_STEPS = 10_000
-"""Of a chunk, and of its denoising, the limit of a contract."""
+"""A contract's limit on the steps of a chunk, and of its denoising."""
 _COMMON_KEYS = """
     type n_obs_steps input_features output_features normalization_mapping n_action_steps device
     use_amp use_peft push_to_hub repo_id private tags license pretrained_path pretrained_revision
@@ -38,7 +38,7 @@ class CameraInput:
     name: str
     feature: PolicyFeature
     observed: str
-    """Name of the feature in the robot's observations; it differs if the checkpoint renames it."""
+    """The feature's name in the robot's observations; it differs if the checkpoint renames it."""
     height: int
     width: int
 
@@ -49,7 +49,7 @@ class CheckpointConfig:
 
     file: Path
     licence: str | None
-    """Of the weights, if the file states one."""
+    """Licence of the weights, if the file states one."""
     cameras: tuple[CameraInput, ...]
     state: PolicyFeature | None
     environment: PolicyFeature | None
@@ -75,7 +75,7 @@ class CheckpointConfig:
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Height and width of the images, each size once."""
+        """Heights and widths of the images, each size once."""
         return tuple(dict.fromkeys((camera.height, camera.width) for camera in self.cameras))
 
 
@@ -138,7 +138,7 @@ def count(node: Node, most: int | None = None) -> int:
 def renamed(config: C, observed: Mapping[str, str]) -> C:
     """Return the configuration with cameras named as on the robot.
 
-    `observed` has those names by feature, where they differ.
+    `observed` has these names, by feature, where they differ.
     """
     images = [camera.feature for camera in config.cameras]
     return dataclasses.replace(config, cameras=_cameras(config.file, images, observed))
@@ -175,6 +175,6 @@ def _cameras(
 
 
 def plain_name(feature: str) -> str:
-    """Return a camera's name as topics and tensors can have it: letters, digits and _."""
+    """Return a camera's name in a form that topics and tensors allow: letters, digits and _."""
     name = re.sub(r"\W", "_", _IMAGES.sub("", feature, count=1), flags=re.ASCII)
     return name if name[:1].isalpha() else f"camera_{name}"

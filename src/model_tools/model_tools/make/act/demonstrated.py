@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Nominal figures of demonstrations, which bound the commands of a chunk policy."""
+"""Nominal figures from demonstrations, which bound a chunk policy's commands."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _SLOWEST = 0.1
 
 
 def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
-    """Return the nominal figures of a dataset's demonstrations, see `asked_for`.
+    """Return the nominal figures from a dataset's demonstrations; see `asked_for`.
 
     Args:
-        contract: States units, gains and joints.
-        path: LeRobot dataset with `action`, and the state where the policy takes one.
+        contract: Contract that states units, gains and joints.
+        path: LeRobot dataset with `action`, and with the state if the policy takes one.
     """
     dataset, units = Dataset(path), Units(contract.units, contract.action.joints)
     vectors = {ACTION: contract.action} | (
@@ -57,8 +57,8 @@ def asked_for(
     never less than the drive's limit; without a state, that of a target one step away.
 
     Args:
-        contract: States gains and joints.
-        episodes: Healthy ones: commanded and measured positions [frames, joints of the action],
+        contract: Contract that states gains and joints.
+        episodes: Healthy episodes: commanded and measured positions [frames, joints of the action],
             rad, at the policy's rate; None for unknown measured positions.
         source: Description of the episodes.
 

@@ -33,10 +33,11 @@ from policy_inference.comparison.rows import evenly
 ROWS = 3
 _BLOCK = 16
 TOLERANCE, LARGEST_TOLERANCE = 1e-5, 1e-3
-"""Deviation of a normalised chunk between implementations of one function: always allowed, and the
-largest allowed."""
+"""Deviation of a normalised chunk between implementations of one function: the one always allowed,
+and the largest ever allowed.
+"""
 NOISES = 4.0
-"""Factor on float32 noise: twice for the noise of both chunks, and twice that for other kernels."""
+"""Factor on float32 noise: two for the noise in both chunks, times two for other kernels."""
 Rows = Mapping[str, Tensor]
 """Observations in the layout of a golden file, optionally with chunks."""
 
@@ -81,7 +82,7 @@ def are_drawn(contract: ChunkContract, rows: Mapping[str, Tensor]) -> bool:
 def recorded_rows(
     contract: ChunkContract, source: ObservationSource, most: int = ROWS
 ) -> dict[str, Tensor]:
-    """Return at most `most` observations of a dataset or recording, evenly spaced."""
+    """Return at most `most` observations from a dataset or recording, evenly spaced."""
     if not source.count:
         raise ToolError(f"{source.name}: expected observations, found none")
     rows = dict[str, list[Tensor]]()
@@ -219,7 +220,7 @@ def require_same(
     source: str,
     exact: Callable[[], F64],
 ) -> float:
-    """Return the distance of normalised chunks from expected ones, which are in policy units.
+    """Return the distance between normalised chunks and expected ones, given in policy units.
 
     Args:
         normalised: Chunks in float32.

@@ -122,7 +122,7 @@ IMAGES, FEATURES, STATES, OUTSIDE, ACTIONS = (
     "Actions",
 )
 CAMERAS = "cameras"
-"""Metadata key of a model: JSON, the training feature by the name of the camera's input."""
+"""Metadata key of a model: JSON with the training feature, by the name of the camera's input."""
 How = Literal["two", "one"]
 
 

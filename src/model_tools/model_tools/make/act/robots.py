@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Robot descriptions for checkpoints: joints, ranges, gains and units, which checkpoints lack.
 
-A robot is a YAML file with the keys of `ActRobot`; the folder `robots` has some.
+A robot is a YAML file with the keys of `ActRobot`; the `robots` folder has some.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ActRobot:
 
 
 def read_arm(name_or_file: str) -> ActRobot:
-    """Return the robot with this name in the folder `robots`, or the one of a file."""
+    """Return the robot with this name in the `robots` folder, or the one in a file."""
     file = ROBOTS / f"{name_or_file}.yaml" if name_or_file in KNOWN else Path(name_or_file)
     if not file.is_file():
         raise ToolError(

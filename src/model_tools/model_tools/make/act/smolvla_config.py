@@ -54,7 +54,7 @@ class Language:
     """Options for a policy with a language model, which its checkpoint does not contain.
 
     Attributes:
-        prompt: The task in words, as in the training's dataset.
+        prompt: The task in words, as in the training dataset.
         vlm: Folder with `config.json` and `tokenizer.json` of the vision-language model.
         patch_positions: One of `choices.PATCH_POSITIONS`.
     """
@@ -89,7 +89,7 @@ class SmolvlaConfig(CheckpointConfig):
     denoising: Denoising
     prompt: str
     tokens: tuple[int, ...]
-    """Of the prompt."""
+    """Tokens of the prompt."""
     patch_positions: str
     vision: VisionSizes
     text: LlamaSizes
@@ -231,7 +231,7 @@ def _vlm_folder(checkpoint: Path, name: str, given: Path | None) -> Path:
 def _prompt(language: Language) -> str:
     if not (language.prompt or "").strip():
         raise ToolError(
-            "--prompt: expected the task in words, as in the dataset of the training, found "
+            "--prompt: expected the task in words, as in the training dataset, found "
             "none; the exported graphs contain the prompt, so each task needs its own export"
         )
     assert language.prompt is not None

@@ -46,7 +46,7 @@ _EXPERT = "vlm_with_expert.lm_expert"
 
 
 def smolvla_encoder(config: SmolvlaConfig, camera: CameraInput) -> str:
-    """Return the name of the graph that encodes a camera's images; one for all of a size."""
+    """Return the name of the graph that encodes a camera's images; cameras of one size share it."""
     if len(config.sizes) == 1:
         return ENCODER
     return f"{ENCODER}_{camera.height}x{camera.width}"
@@ -55,7 +55,7 @@ def smolvla_encoder(config: SmolvlaConfig, camera: CameraInput) -> str:
 def write_smolvla_graphs(
     config: SmolvlaConfig, weights: Weights, *, opset: int
 ) -> dict[str, onnx.ModelProto]:
-    """Return the graphs by name, that of the denoising step last."""
+    """Return the graphs by name, the denoising step's last."""
     graphs = dict[str, onnx.ModelProto]()
     for camera in config.cameras:
         name = smolvla_encoder(config, camera)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The transformer of an ACT policy: layers of attention, as PyTorch's MultiheadAttention has them.
+"""The transformer of an ACT policy: layers of attention, as in PyTorch's MultiheadAttention.
 
 Zhao et al., "Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware" (2023); LeRobot's
 variant. Tokens are [1, number, dim]; positions are added to queries and keys, not to values.
@@ -142,8 +142,8 @@ def layer_norm(graph: GraphBuilder, x: Value, weight: F32, bias: F32, eps: float
 def sine_positions(height: int, width: int, dim: int) -> F32:
     """Return the position embedding of each cell of a feature map [height x width, dim], row-major.
 
-    One half is of the row, one of the column: sines at even and cosines at odd places, of angles 2
-    pi n / (count + 1e-6) over 10000^(2 i / (dim / 2)), where n counts from 1.
+    One half encodes the row, the other the column: sines at even and cosines at odd places, of
+    angles 2 pi n / (count + 1e-6) over 10000^(2 i / (dim / 2)), where n counts from 1.
     """
     half = dim // 2
     frequency = _TEMPERATURE ** (2.0 * (np.arange(half) // 2) / half)

@@ -3,9 +3,9 @@
 """Configuration and graphs of a Diffusion Policy or flow policy: encoders, one denoising step.
 
 A flow policy is the same network with another objective: `"objective": "flow_matching"` in
-`config.json`, the key of LeRobot's multi_task_dit, which LeRobot's Diffusion Policy does not have.
+`config.json`, a key from LeRobot's multi_task_dit, which LeRobot's Diffusion Policy does not have.
 
-The graph of a step takes the raw observation, the noisy actions and the embedded time, and returns
+The graph for a step takes the raw observation, the noisy actions and the embedded time, and returns
 what the sampler needs (`policy_core.members.chunk.denoising`). Resize, crop, ResNet and spatial
 softmax are in the encoder. Chi et al., "Diffusion Policy" (2023), as LeRobot implements it.
 """
@@ -37,7 +37,7 @@ from policy_core.bundle.chunk_contract import Denoising, NoiseSchedule, StepTime
 from policy_core.interfaces import F32
 
 NOISY, TIME = "noisy_actions", "time"
-"""Inputs of the graph of a denoising step, beside those of the observation."""
+"""Inputs of a denoising step's graph, besides those for the observation."""
 _BETAS = ("squaredcos_cap_v2", "scaled_linear", "linear")
 _FLOW_SCALE = 100.0
 """Scale of a flow's time, 0 to 1, at the network's input: the range of diffusion timesteps."""
@@ -189,7 +189,7 @@ def _size(root: Node, name: str) -> tuple[int, int] | None:
 
 
 ENCODER, STEP = "VisionEncoder", "DenoisingStep"
-"""Names of the graphs; the encoder of one camera is `VisionEncoder_CAMERA`."""
+"""Names of the graphs; one camera's encoder is `VisionEncoder_CAMERA`."""
 PREFIX = "diffusion."
 _FINAL_GROUPS = 8
 """Groups of the last norm, whatever the configuration says."""
@@ -210,7 +210,7 @@ def unet_tensor(camera: CameraInput) -> str:
 def write_unet_graphs(
     config: UnetConfig, weights: Weights, *, opset: int
 ) -> dict[str, onnx.ModelProto]:
-    """Return the graphs by name, that of the denoising step last."""
+    """Return the graphs by name, the denoising step's last."""
     graphs = dict[str, onnx.ModelProto]()
     for number, camera in enumerate(config.cameras):
         name = unet_encoder(config, camera)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of PyTorch training runs, read without running their code.
+"""Checkpoints from PyTorch training runs, read without running their code.
 
 Only the modules of this package import torch.
 """

@@ -98,7 +98,7 @@ def _filled(weights: Mapping[str, Tensor], config: ExportConfig) -> nn.Module | 
 
 
 def require_normaliser(statistics: RunningStatistics | None, config: ExportConfig) -> None:
-    """Raise unless `normaliser` is set exactly if the checkpoint has running statistics."""
+    """Raise unless `normaliser` is set if, and only if, the checkpoint has running statistics."""
     if statistics is not None and config.normaliser is None:
         raise ToolError(
             "normaliser: expected bake, keep or none, found nothing, while the "

@@ -37,7 +37,7 @@ PRODUCER, STATS_FILE = "model_tools with torch", "obs_stats.npz"
 CONTRACT_STD_FLOOR = 1e-3
 """Smaller divisors are raised to this, unless the contract states another bound."""
 SEVERAL = 5
-"""Batch size with which a free batch axis is tested."""
+"""Batch size used to test a free batch axis."""
 NORMALISERS = {
     "bake": "in the model",
     "none": "left out",
@@ -47,7 +47,7 @@ NORMALISERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
-    """Options of an export.
+    """Options for an export.
 
     Attributes:
         checkpoint: The parsed checkpoint.
@@ -55,8 +55,8 @@ class ExportRequest:
         output: File to write.
         opset: 11 to 20.
         dynamic_batch: Leave the batch size free.
-        check: File of observations (key `obs`) to compare on beside random ones, optionally with
-            their actions.
+        check: File with observations (key `obs`) to compare on, besides random ones; optionally
+            with their actions.
         force: Replace existing files.
     """
 

@@ -36,7 +36,7 @@ class CheckpointPolicy:
     statistics: RunningStatistics | None
     """Running statistics of observations in the checkpoint."""
     whole: Any
-    """torch module from raw observations to actions."""
+    """torch module that maps raw observations to actions."""
     exported: Any
     """torch module to export: `whole` without the normalisation that stays outside."""
     normalised_outside: bool
@@ -47,8 +47,8 @@ class CheckpointPolicy:
     def steps(self, batch: int) -> Step:
         """Return a function from raw observations [batch, obs_dim] to actions [batch, act_dim].
 
-        Its state starts at zero and is kept from call to call. A TorchScript program is called
-        itself, for one robot only.
+        Its state starts at zero and is kept from call to call. A TorchScript program is itself
+        called, for one robot only.
         """
         if self.program is not None and batch == 1:
             return steps(self.program)
@@ -65,7 +65,7 @@ class CheckpointPolicy:
         return step
 
     def usual_obs(self, obs_dim: int) -> tuple[F32, F32]:
-        """Return mean and spread [obs_dim] of observations, 0 and 1 if unknown."""
+        """Return mean and spread [obs_dim] of observations; 0 and 1 if unknown."""
         if self.statistics is None:
             return np.zeros(obs_dim, np.float32), np.ones(obs_dim, np.float32)
         return self.statistics.arrays()
@@ -126,7 +126,7 @@ def _described(actor: Actor, config: ExportConfig) -> CheckpointPolicy:
 
 
 def steps(program: Any) -> Callable[[F32], F32]:
-    """Return the program from its initial state on: [1, obs_dim] to [1, act_dim]."""
+    """Return the program, starting from its initial state: [1, obs_dim] to [1, act_dim]."""
     _reset(program)
 
     def step(obs: F32) -> F32:
@@ -167,7 +167,7 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
     if not torch.equal(first, again):
         raise ToolError(
             "TorchScript: expected the same action for the same observation, found "
-            "another at the second call: the program keeps a state; describe it with "
+            "a different one at the second call: the program keeps a state; describe it with "
             "hidden_sizes, activation and rnn, so that the state can come out"
         )
     return PolicyNetwork(

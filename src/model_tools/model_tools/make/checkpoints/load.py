@@ -32,7 +32,7 @@ NUMPY_SCALARS = [
     *(type(np.dtype(code)) for code in "?bhilBHILefd"),
 ]
 Layout = Callable[[Mapping[str, object]], Mapping[str, Tensor] | None]
-"""Returns the policy's tensors by name, or None for another layout."""
+"""Returns the policy's tensors by name, or None for a different layout."""
 _TOGETHER, _NORMALISER = "model_state_dict", "obs_norm_state_dict"
 _APART = ("student", "actor")
 _POLICY, _SCALERS = "policy", ("observation_preprocessor", "state_preprocessor")
@@ -49,7 +49,7 @@ class TorchCheckpoint:
     Attributes:
         path: Its location, for messages.
         sha256: Hash of the file.
-        format: Layout of the training's library, or `TorchScript`.
+        format: Layout from the training library, or `TorchScript`.
         tensors: Tensors of the policy and its normaliser, by name.
         beside: Other contents of the file, by name.
         program: The TorchScript program; None for a file of tensors.
@@ -180,7 +180,7 @@ def read_skrl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
     """Return the tensors of skrl's `agent_<step>.pt` or `best_agent.pt`, named after their modules.
 
     Models that skrl builds from a description hold `net_container.<i>`, and `policy_layer` and
-    `value_layer` if policy and value share a network. The module `observation_preprocessor` scales
+    `value_layer` if policy and value share a network. The `observation_preprocessor` module scales
     observations; up to version 2, which reused that name, it is `state_preprocessor`.
     """
     if not isinstance(content.get(_POLICY), Mapping):
@@ -227,7 +227,7 @@ class Contents:
     tensors: tuple[str, ...]
     """`actor.0.weight float32[256, 45]` each."""
     count: int
-    """Values in all of them."""
+    """Number of values in all tensors."""
     actors: tuple[str, ...]
     """Linear layers that may be the actor's, by their names: `actor.* (45-256-12)`."""
     recurrent: tuple[str, ...]
@@ -237,7 +237,7 @@ class Contents:
     not_finite: tuple[str, ...]
     """Names of tensors with NaN or infinite values."""
     beside: Mapping[str, str]
-    """Other contents of the file: values of numbers and texts, types of everything else."""
+    """Other contents of the file: values for numbers and strings, types for everything else."""
 
 
 def read_contents(checkpoint: TorchCheckpoint) -> Contents:

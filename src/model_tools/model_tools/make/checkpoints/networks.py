@@ -112,7 +112,7 @@ def to_onnx(
         state: State of one robot: none, h, or h and c.
         obs_dim: Size of the observation.
         opset: 11 to 20, the range of this torch exporter.
-        dynamic_batch: Leave the batch axis free; else it is 1.
+        dynamic_batch: Leave the batch axis free; otherwise it is 1.
     """
     carried = STATE[: len(state)]
     inputs, outputs = [OBS, *(f"{s}_in" for s in carried)], [ACTION, *(f"{s}_out" for s in carried)]

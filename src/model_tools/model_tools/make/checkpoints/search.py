@@ -180,7 +180,7 @@ class RecurrentNetwork:
     """Shape of `weight_ih_l0`: (gates x hidden_size, inputs)."""
 
     def description(self, obs_dim: int) -> str:
-        """Return the `rnn` entry of a configuration for these layers."""
+        """Return the `rnn` entry for these layers in a configuration."""
         place = "" if self.first[1] == obs_dim else ", position: after_mlp"
         return (
             f"`rnn: {{type: {self.type}, hidden_size: {self.hidden_size}, num_layers: "

@@ -3,5 +3,5 @@
 """Drafts of `policy.yaml` from training files: one module per format.
 
 An importer turns a source file, and the ONNX model for names and shapes, into a `Draft`. Whatever
-the source does not state stays a TODO, which the loader refuses, until the user answers it.
+the source does not state stays a TODO, which the loader refuses until the user answers it.
 """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Converts action terms of Isaac Lab's family and velocity command ranges to the contract."""
+"""Converts Isaac Lab-style action terms and velocity command ranges to the contract."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SourceAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomAction:
-    """An action of the training's own code; only its name and keys are known."""
+    """An action from the training's own code; only its name and keys are known."""
 
     name: str
     keys: Sequence[str]
@@ -178,10 +178,10 @@ def _offset(
 
 
 def put_velocity_range(draft: Draft, commands: Sequence[Node]) -> None:
-    """Write the range of the only command that has ranges of all three axes.
+    """Write the range of the only command that has ranges for all three axes.
 
     Args:
-        draft: Changed if a term reads the command, or may read it since terms are open.
+        draft: Draft to change if a term reads the command, or may read it because terms are open.
         commands: Sections with a key `ranges`, or the ranges themselves.
     """
     terms = [term["term"] for _, term in draft.terms()]

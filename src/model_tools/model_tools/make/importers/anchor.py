@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pose of a body from the robot's description: the chain to the anchor of a motion."""
+"""Pose of a body from the robot's description: the chain to a motion's anchor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
     The base is the root body; MuJoCo reads the file.
 
     Args:
-        robot: URDF or MJCF file, name of a robot of robot_sim, such as g1, or a folder of figures.
+        robot: URDF or MJCF file, name of a robot of robot_sim, such as g1, or a folder with
+            figures.
         body: Name of the body.
     """
     import mujoco

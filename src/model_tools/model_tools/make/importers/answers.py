@@ -50,7 +50,7 @@ def read_answers(file: FilePath) -> dict[str, Any]:
 
 
 def drop(draft: Draft, key: str) -> None:
-    """Remove a key, such as a TODO that does not matter here."""
+    """Remove a key, such as a TODO that does not apply."""
     for path in _paths(draft, key):
         place = draft.find(path[:-1])
         if not isinstance(place, dict) or path[-1] not in place:

@@ -16,7 +16,7 @@ NAME = "bare_onnx"
 
 
 def recognise(source: TrainingSource) -> bool:
-    """Return whether it is an ONNX model without joint names in its metadata."""
+    """Return whether a file is an ONNX model without joint names in its metadata."""
     return source.model is not None and not onnx_metadata.recognise(source)
 
 

@@ -28,7 +28,7 @@ _HEAD = "# yaml-language-server: $schema=../policy.schema.json"
 
 
 class Draft:
-    """Values of the contract in the form that YAML has them.
+    """Contract values, in the form that YAML has.
 
     An open question is the value `{TODO: question}`, which the loader refuses everywhere.
     """
@@ -110,7 +110,7 @@ class Draft:
 
 
 def open_questions(values: object) -> dict[str, str]:
-    """Return the questions that are open in the values of a contract, by key."""
+    """Return the open questions in a contract's values, by key."""
     return {text(path): str(question) for path, question in _questions((), values, set())}
 
 
@@ -142,7 +142,7 @@ def parts(key: Key) -> Path:
 
 
 def flow_text(value: Any) -> str:
-    """Return a value as YAML in one line, usable as an answer."""
+    """Return a value as YAML on one line, usable as an answer."""
     return " ".join(_flow(value, 0))
 
 

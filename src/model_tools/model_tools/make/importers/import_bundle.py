@@ -55,7 +55,7 @@ SCENE_FILE = "scan_scene.npz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRequest:
-    """Options of an import."""
+    """Options for an import."""
 
     source: Path
     model: Path | None = None
@@ -69,9 +69,9 @@ class ImportRequest:
     estimator: bool = False
     """Whether the estimator gives base_lin_vel."""
     answers: Sequence[str] = ()
-    """`KEY=VALUE` each."""
+    """Answers as `KEY=VALUE`."""
     answer_file: Path | None = None
-    """The same as YAML, `KEY: VALUE`; `answers` take precedence."""
+    """The same in YAML, `KEY: VALUE`; `answers` take precedence."""
     dropped: Sequence[str] = ()
     """Keys to leave out."""
 
@@ -114,7 +114,7 @@ def import_bundle(
     """Write a bundle folder with draft and model, complete or not at all.
 
     Args:
-        request: Options of the import.
+        request: Options for the import.
         output: Folder to write.
         completion: Sources of golden rows and nominal figures, used if no question is open.
         force: Replace an existing bundle.

@@ -36,7 +36,7 @@ class GivenJoints:
     """Joints given with `--joints`, and their order.
 
     Attributes:
-        names: In the listed order, or that of the robot's file.
+        names: In the listed order, or in the order of the robot's file.
         breadth_first: The same names, level by level from the base; None for listed names.
         order: Value of `--joint-order`, one of `ORDERS`; None if absent.
         origin: The robot's file; empty for listed names.
@@ -83,7 +83,7 @@ class GivenJoints:
 
 
 def given_joints(given: str, order: str | None = None) -> GivenJoints:
-    """Return the joints of `--joints`: a comma-separated list, or those of a robot's file."""
+    """Return the joints from `--joints`: a comma-separated list, or those in a robot's file."""
     if (file := joints_file(given)) is not None:
         robot = read_robot(file)
         return GivenJoints(
@@ -138,7 +138,7 @@ def resolve_names(patterns: Node, names: Sequence[str], *, keep_order: bool) -> 
     Args:
         patterns: Names or patterns (`name_pattern`), each matched against the whole name.
         names: Joints in the simulator's order.
-        keep_order: Return the names in the order of the patterns instead of that of `names`.
+        keep_order: Return the names in the order of the patterns instead of the order of `names`.
     """
     wanted = patterns.texts()
     key_of = _key_of_each(patterns, wanted, names)

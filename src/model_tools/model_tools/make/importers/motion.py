@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reference motion of an imported policy: a file from the user, or the frames inside the model.
 
-The exporters of BeyondMimic, mjlab and holosoma store the motion in the model: the input
-`time_step` selects a frame, and outputs beside the action return it: the poses of all bodies, or of
-the anchor only. The bundle stores these frames as its clip, since a tick needs its frame before the
+The exporters of BeyondMimic, mjlab and holosoma store the motion in the model: the `time_step`
+input selects a frame, and outputs besides the action return it: the poses of all bodies, or only
+the anchor's. The bundle stores these frames as its clip, since a tick needs its frame before the
 model runs.
 """
 
@@ -40,8 +40,8 @@ def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
     """Write the inputs of reference-motion terms; ask for unknown ones.
 
     Args:
-        draft: Has its terms and, if stated by the source, the anchor's body.
-        clip: File from the user; None for the frames inside the model, if any.
+        draft: Draft that has its terms and, if the source states it, the anchor's body.
+        clip: File from the user; None for the frames inside the model, if it has any.
         robot: Robot description, for the chain to the anchor.
     """
     names = {term["term"] for _, term in draft.terms() if isinstance(term["term"], str)}

@@ -81,7 +81,7 @@ _EXTERNAL_SIZES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTerm:
-    """One term of the source; None for values that it does not state."""
+    """One term in the source; None for values that it does not state."""
 
     name: str
     function: str
@@ -94,7 +94,7 @@ class SourceTerm:
     """Frames, including the current tick's."""
     period_s: float | None = None
     reads: Sequence[str] | None = None
-    """Other parameters of a phase than its period; None if the source does not list them."""
+    """A phase's parameters other than its period; None if the source does not list them."""
     topic: str = ""
     scan: Mapping[str, Any] | None = None
     """The contract's section of a height scan; None if the source does not state it."""
@@ -132,10 +132,10 @@ def put_observation(
 ) -> None:
     """Write the observation of one model input.
 
-    mjlab's term `motion_command` becomes two terms of the contract.
+    mjlab's `motion_command` term becomes two terms in the contract.
 
     Args:
-        draft: Already has the joints and the action.
+        draft: Draft that already has the joints and the action.
         name: Name of the model's input.
         width: Number of its values; None if the model does not state it.
         terms: Terms in the order of the vector.

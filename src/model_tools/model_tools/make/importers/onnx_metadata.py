@@ -47,7 +47,7 @@ _FUNCTIONS = {"actions": "last_action"}
 
 
 def recognise(source: TrainingSource) -> bool:
-    """Return whether it is an ONNX model with joint names in its metadata."""
+    """Return whether a file is an ONNX model with joint names in its metadata."""
     return source.model is not None and any(source.has(key) for key in _KEYS["names"])
 
 
@@ -79,7 +79,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
 
 
 def require_same_joints(draft: Draft) -> None:
-    """Raise unless a model's metadata, if any, name the draft's joints in the same order."""
+    """Raise unless a model's metadata, if any, names the draft's joints in the same order."""
     model = draft.model
     root = Node(model.path.name, model.metadata)
     if not any(name in model.metadata for name in _KEYS["names"]):
@@ -136,10 +136,10 @@ def ask_action(
     """Ask about the only action term, with hints from the graph.
 
     Args:
-        draft: Changed; already has the term with its joints.
+        draft: Draft to change; already has the term with its joints.
         model: The model.
         output: Output of the action.
-        has_scale: The term has a scale; then ask for it only if the graph has one too.
+        has_scale: True if the term has a scale; then ask for it only if the graph has one too.
     """
     key = ("action", "terms", 0)
     about = "".join(

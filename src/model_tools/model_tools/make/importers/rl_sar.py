@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""rl_sar's `config.yaml` of a policy, and `base.yaml` of its robot in a folder above.
+"""rl_sar's `config.yaml` for a policy, and `base.yaml` for its robot in a folder above.
 
 Everything is in policy order; for each joint, `joint_mapping` gives the index in `joint_names` of
 `base.yaml`. Wheels (`wheel_indices`) are commanded by velocity; their observed positions are 0.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads joint data from a robot's file or figures, and fills gaps of a source."""
+"""Reads joint data from a robot's file or figures, and fills the gaps in a source."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
     """Return the single-DOF joints in the file's order.
 
     Args:
-        path: URDF or MJCF file, name of a robot of robot_sim, such as go2, or a folder of figures.
+        path: URDF or MJCF file, name of a robot of robot_sim, such as go2, or a folder with
+            figures.
     """
     if figures_file(path).is_file():
         return _figures(_legged(path).bodies)
@@ -234,7 +235,7 @@ def _mjcf_effort(model: Any, joint: int) -> float | None:
 
 
 def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> bool:
-    """Ask for the robot's names of joints that its file lacks; return whether any are missing."""
+    """Ask for the robot's joint names that its file lacks; return whether any are missing."""
     if draft.find(_ROBOT_NAMES) is None:
         missing = [name for name in draft.find("joints.names") if name not in robot]
         if missing:
@@ -248,7 +249,7 @@ def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str
 
 
 def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> None:
-    """Write the limits that the robot file has for all joints of the policy."""
+    """Write the limits that the robot file has for all the policy's joints."""
     names = _on_robot(draft)
     missing = [name for name in names if name not in robot]
     if missing:
@@ -272,7 +273,7 @@ def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: st
 
 
 def put_estimation(draft: Draft, robot: Path | None) -> None:
-    """Let the estimator give base_lin_vel, from the legs and the IMU in a robot's figures."""
+    """Let the estimator provide base_lin_vel, from the legs and the IMU in a robot's figures."""
     if robot is None or not figures_file(robot).is_file():
         raise ToolError(
             "--estimator: expected --robot with figures of legs and IMU, such as go2, g1, lite3 or "

@@ -45,7 +45,7 @@ class TrainingSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """The user's options beside the source."""
+    """The user's options besides the source."""
 
     model: Path | None = None
     joints: GivenJoints | None = None
@@ -75,7 +75,7 @@ def read_source(path: Path) -> TrainingSource:
 
 
 def find_model(source: TrainingSource, given: Given) -> OnnxModel:
-    """Return the source if it is a model, else the model that the user named."""
+    """Return the source if it is a model, or else the model that the user named."""
     if source.model is not None:
         if given.model not in (None, source.path):
             raise ToolError(
@@ -102,10 +102,10 @@ class Tensors:
 
 
 def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors:
-    """Write tensors, artifact, recurrent state, and counters of ticks.
+    """Write tensors, artifact, recurrent state, and tick counters.
 
     Args:
-        draft: Changed.
+        draft: Draft to change.
         feedback: Pairs of inputs and the outputs fed back to them, besides those named `<x>_in` and
             `<x>_out`.
     """

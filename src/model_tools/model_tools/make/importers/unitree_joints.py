@@ -3,7 +3,7 @@
 """Finds the joints of unitree's `deploy.yaml`, which has no joint names.
 
 `joint_ids_map` gives the SDK motor of each policy joint, so names in SDK order give the policy's
-order. The order of a robot's file does not: a G1's URDF is in SDK order, a Go2's in neither SDK nor
+order. The order in a robot's file does not: a G1's URDF is in SDK order, a Go2's in neither SDK nor
 policy order.
 """
 
@@ -78,7 +78,7 @@ def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str
 
     Args:
         root: Root of the file.
-        given: The joints of `--joints`.
+        given: The joints from `--joints`.
     """
     places = motors(root)
     if given is None:
@@ -111,7 +111,7 @@ def stated_names(root: Node, given: Sequence[str]) -> list[str]:
 
     Args:
         root: The file.
-        given: The joints of `--joints`, in the policy's order.
+        given: The joints from `--joints`, in the policy's order.
 
     Returns:
         The file's names, or the user's if it has none.

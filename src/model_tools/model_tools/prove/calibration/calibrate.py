@@ -95,7 +95,7 @@ class EnvironmentSource:
 
 
 class RowsFileSource:
-    """The rows of a file as `read_rows` returns them, all in memory."""
+    """The rows in a file as `read_rows` returns them, all in memory."""
 
     def __init__(self, bundle: JointBundle, rows: Rows) -> None:
         self._rows, self._period_s = rows, bundle.contract.period_ns * 1e-9
@@ -129,12 +129,12 @@ _APART_S = 60.0
 Progress = Callable[[int, int | None], None]
 """Called with the number of rows so far, and the largest total if known."""
 Watch = Callable[[Row], object]
-"""Called with each row that may be drawn, and with those that follow."""
+"""Called with each row that may be drawn, and with the rows that follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationRequest:
-    """Options of a calibration.
+    """Options for a calibration.
 
     Attributes:
         selection: Selection of rows.
@@ -167,7 +167,7 @@ def calibrate(
     Args:
         bundle: Bundle of the policy.
         sources: Sources of rows, used in order; opened after the outputs, since that may take long.
-        request: Options of the calibration.
+        request: Options for the calibration.
         progress: Called with the number of rows so far.
         show: Called with the results before rows that failed the quality check are refused.
     """
@@ -283,8 +283,8 @@ def collect(
     """Draw rows from sources, one after another, into an empty collection.
 
     If the source knows its number of ticks, the numbers are drawn beforehand, so that it computes
-    only those; else each row has the same chance on arrival (reservoir sampling, Vitter, "Random
-    sampling with a reservoir", ACM TOMS 11 (1985), algorithm R).
+    only those; otherwise, each row has the same chance on arrival (reservoir sampling, Vitter,
+    "Random sampling with a reservoir", ACM TOMS 11 (1985), algorithm R).
     """
     random = np.random.default_rng(wanted.seed)
     rows = _in_a_row(sources, wanted, random, progress, watch)

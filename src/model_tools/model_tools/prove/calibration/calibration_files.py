@@ -29,7 +29,7 @@ from policy_inference.backends.rknn_toolkit.recipe import DATASET, write_dataset
 from policy_inference.comparison.rows import Rows, evenly, play
 
 PROVENANCE = "calibration"
-"""Name of the text array in an `.npz`; in a folder, of the .json file."""
+"""Name of the text array in an `.npz`, or of the .json file in a folder."""
 FILES, FOLDERS = ("npz", "npy"), ("rknn", "bpu_bin", "bpu_npy")
 """Formats that are files, and formats that are folders."""
 MARKER = f"{PROVENANCE}.json"
@@ -162,7 +162,8 @@ def calibration_samples(
         bundle: Bundle of the reference model, which computes recurrent states.
         file: File of the rows.
         rows: Result of `model_tools.files.row_files.read_rows`.
-        count: Rows to take, evenly spaced; at most half of the file's, so that others remain.
+        count: Number of rows to take, evenly spaced; at most half of the file's, so that others
+            remain.
     """
     if count < FEWEST:
         raise ToolError(f"expected at least {FEWEST} calibration rows, found {count}")
@@ -193,7 +194,7 @@ def _repeat_verdict(file: Path, bundle: JointBundle) -> None:
 
 
 def hash_samples(samples: Path) -> str:
-    """Return the SHA-256 of a file; for a folder, that of the list of its files' hashes."""
+    """Return the SHA-256 of a file; for a folder, of the list of its files' hashes."""
     if samples.is_file():
         return sha256_file(samples)
     lines = [
@@ -226,7 +227,7 @@ class Kept(NamedTuple):
 
 
 def kept_in(array: Tensor) -> Kept | None:
-    """Return the content of the array `PROVENANCE`; None if another program wrote it."""
+    """Return the content of the `PROVENANCE` array; None if another program wrote the file."""
     try:
         document = json.loads(str(array))
         verdict = document["verdict"]

@@ -43,7 +43,7 @@ _SMALL, _BESIDE = 4, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calibrated:
-    """Rows of a source for a bundle: coverage and verdict."""
+    """Rows from a source, for a bundle: coverage and verdict."""
 
     name: str
     bundle: JointBundle

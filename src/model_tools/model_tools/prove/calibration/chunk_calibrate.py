@@ -49,8 +49,8 @@ def calibrate_chunks(
     Args:
         bundle: Bundle of the policy.
         source: Source of the observations.
-        wanted: Number of samples; an encoder gets as many of each of its cameras. None: the usual
-            number, or all if there are fewer.
+        wanted: Number of samples; an encoder gets this many from each of its cameras. None: the
+            usual number, or all if there are fewer.
         output: Folder to write; gets `calibration.json`, which describes its contents.
         form: `npy`: an array per input; `rknn`: the list of RKNN Toolkit2; `bpu_bin`, `bpu_npy`:
             the files of D-Robotics' compilers for bayes and for nash.

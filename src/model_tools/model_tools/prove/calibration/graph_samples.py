@@ -4,7 +4,7 @@
 
 Encoders get the normalised images of their cameras; the policy's graph gets normalised vectors and
 the features that the bundle's encoders compute from the same images. All samples are on disk: two
-hundred images of two cameras in 640 x 480 are 1.5 GB.
+hundred images from two cameras at 640 x 480 take 1.5 GB.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from policy_inference.backends.registry import open_models
 from policy_inference.comparison.rows import evenly
 
 DEFAULT_COUNT = 200
-"""Samples per camera by default; D-Robotics take 100 to 400."""
+"""Samples per camera by default; D-Robotics uses 100 to 400."""
 _USUAL = 100
 _log = logging.getLogger("model_tools")
 
@@ -49,8 +49,8 @@ class GraphSamples:
     Attributes:
         inputs: By input [samples, *shape without the batch axis], in the order of the graph; on
             disk.
-        files: By input a name for each sample: `state/0000000007` in the folder of an input,
-            `laptop_0000000007` for the images of an encoder.
+        files: By input, a name for each sample: `state/0000000007` in the folder of an input,
+            `laptop_0000000007` for an encoder's images.
     """
 
     inputs: Mapping[str, Tensor]
@@ -67,9 +67,9 @@ def collect_samples(
     """Take `count` observations, evenly spaced over the source, for every graph.
 
     Args:
-        bundle: Its artifacts `onnx` compute the features.
+        bundle: Bundle whose `onnx` artifacts compute the features.
         source: Source of the observations.
-        count: Number of samples; an encoder gets as many of each of its cameras.
+        count: Number of samples; an encoder gets this many from each of its cameras.
         folder: Folder of the samples.
         progress: Called with the number of observations so far, and the total.
 
@@ -132,7 +132,7 @@ def collect_samples(
 
 
 def sample_count(source: ObservationSource, wanted: int | None) -> int:
-    """Return the number of observations to take: `wanted`, else the usual number or all."""
+    """Return the number of observations to take: `wanted`, or else the usual number or all."""
     if wanted is None and 0 < source.count < DEFAULT_COUNT:
         _log.info(
             "%s: all %d observations are used for calibration; %d are usual",

@@ -39,7 +39,7 @@ class HealthyValues:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TermCoverage:
-    """Values of a term as model inputs, each array [size]; of a history, the last frame.
+    """A term's values as model inputs, each array [size]; for a history, its last frame.
 
     Attributes:
         input, name, field: Model input, term, and the field of the robot's state.
@@ -72,7 +72,7 @@ class TermCoverage:
 
     @property
     def span(self) -> float | None:
-        """Range as a share of that in a healthy run, median of the values that vary."""
+        """Range as a share of the range in a healthy run; the median over the values that vary."""
         if self.healthy is None:
             return None
         whole = self.healthy.highest - self.healthy.lowest
@@ -98,8 +98,8 @@ class StatedAgreement:
 
     Attributes:
         names: Names of joints or axes.
-        pairs: Number of rows compared with the one before.
-        stated, seen: RMS of both, or standard deviations.
+        pairs: Number of rows compared with the previous one.
+        stated, seen: RMS of each, or standard deviations.
         correlation: From -1 to 1; NaN if either is always 0.
         ratio: Ratio of stated to seen.
     """
@@ -119,7 +119,7 @@ class RowMotion:
     Attributes:
         joints: Joint velocities, rad/s, and changes of the positions.
         body: Angular velocity across gravity, rad/s, and change of gravity in the body's frame.
-        targets: Target positions of joints, rad, and positions a tick or two later.
+        targets: Target positions of joints, rad, and the positions one or two ticks later.
     """
 
     joints: StatedAgreement | None
@@ -147,12 +147,12 @@ class Direction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCoverage:
-    """Coverage of a collection. Shares are of the rows, None if unknown.
+    """Coverage of a collection. Shares refer to the rows; None if unknown.
 
     Attributes:
         rows, different: Numbers of rows and of different rows.
         span_s: Time from the first row to the last.
-        still: Share in which no joint moves.
+        still: Share of rows in which no joint moves.
         turning_rad_s: RMS of the body's angular velocity while joints move; None if they never do.
         tilted: Share beyond the largest tilt of the contract.
         outside: Share with a joint well outside its limits.

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that rows show one moving body, and describes deviations.
 
-Contacts shake a joint faster than a policy ticks, so in a healthy walk single velocities may
+Contacts shake a joint faster than a policy ticks, so in a healthy walk, single velocities may
 contradict the change of position: joints are judged by the median of those that move. Measured on
 healthy walks: correlation 0.55 to 0.98 for joints, 0.48 to 0.98 for axes, and ratios of 0.8 to 1.8.
 
 Rows of a log may be further apart than a tick, even half a gait cycle; then anything may seem to
-contradict its rate, but with a wrong ratio: only quantities of the right size have a wrong sign.
+contradict its rate, but with a wrong ratio: so only quantities of the right size are judged by
+their sign.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ SHOWN = 3
 
 
 class MotionOf:
-    """Compares rows with those of the tick before, where the observations permit.
+    """Compares rows with those of the previous tick, where the observations permit.
 
     Compared are joint velocities with changes of the positions; the body's angular velocity w with
     the change of gravity g in its frame, g' = -w x g, so that -(g x g') / |g|^2 is w without its
-    part along g; and joint positions with the targets of a tick or two before.
+    part along g; and joint positions with the targets one or two ticks earlier.
     """
 
     def __init__(self, bundle: JointBundle) -> None:

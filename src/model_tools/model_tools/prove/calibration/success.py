@@ -56,7 +56,7 @@ _UNKNOWN = 0.5
 _log = logging.getLogger("model_tools")
 Progress = Callable[[int, int | None], None]
 Say = Callable[[RecordedObservation], float]
-"""Returns a probability; for joints 1 within their ranges, else 0."""
+"""Returns a probability; for joints, 1 within their ranges and 0 otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class SuccessSource:
 
     Attributes:
         episodes: Name of the recordings.
-        classifier: ONNX file; the bundle's own source if None, and no joints.
+        classifier: ONNX file; if None and there are no joints, the bundle's own source.
         joints: (lowest, highest) position by joint, rad.
         for_s: Time for which it must hold, s; as in the bundle if None.
         then: Reaction; as in the bundle if None, `flag` by default.
@@ -85,7 +85,7 @@ class JudgedEpisode:
     Attributes:
         name: Name of the recording, or number in a dataset.
         succeeded: The verdict.
-        observations: Returns every n-th of its observations.
+        observations: Returns every n-th observation.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Readings:
         name: Name of the episode.
         succeeded: Its verdict.
         times_ns: Times of the observations.
-        values: Probabilities; for joints 1 within their ranges, else 0.
+        values: Probabilities; for joints, 1 within their ranges and 0 otherwise.
     """
 
     name: str
@@ -175,7 +175,7 @@ def calibrate_success(
 
     Args:
         bundle: Source bundle, left unchanged.
-        episodes: At least two successful and two failed ones.
+        episodes: Episodes: at least two successful and two failed ones.
         source: Source of the signal.
         version: Version of the new bundle.
         output: Its folder, which must not exist.
@@ -354,7 +354,7 @@ def measured(contract: ChunkContract, readings: Sequence[Readings], source: str)
     others (leave-one-out), so that the error rates are unbiased.
 
     Args:
-        contract: Has the signal.
+        contract: Contract with the signal.
         readings: Values in judged episodes.
         source: Description of the episodes.
     """
@@ -397,7 +397,7 @@ def _score(contract: ChunkContract, readings: Readings) -> float:
 def best_threshold(scores: F64, succeeded: npt.NDArray[np.bool_]) -> float:
     """Return the threshold with the smallest sum of both error rates.
 
-    Among several, the one in the middle of the widest gap between scores.
+    If there are several, the one in the middle of the widest gap between scores.
 
     Args:
         scores: Scores of episodes, 0 to 1: the signal is given if the score is at least the

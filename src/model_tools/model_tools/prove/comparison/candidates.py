@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The artifacts to compare: pairs of bundle and back end, all of the same function."""
+"""The artifacts to compare: pairs of bundle and back end, all with the same function."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ class Candidate(Generic[B]):
         backend: The back end that runs it.
         options: Options of the back end.
         entries: The contract's entry for each model's file, by the key of the model; if the back
-            end builds from the artifact of another one, that entry with the precision of the built
-            model.
+            end builds from another's artifact, that entry with the precision of the built model.
         size_bytes: Size of all files.
         run_timeout_s: Time limit of a run in a separate process.
     """
@@ -62,7 +61,7 @@ class Candidate(Generic[B]):
 
     @property
     def sha256(self) -> str:
-        """Hash of the opened models, see `policy_core.bundle.bundle.model_sha256`."""
+        """Hash of the opened models; see `policy_core.bundle.bundle.model_sha256`."""
         return joint_hash([entry.sha256 for entry in self.entries.values()])
 
     def opened(self) -> OpenedModels:
@@ -139,11 +138,11 @@ class OnRows:
         source: Source of the rows.
         count: Number of judged rows.
         left_out: Rows left out, since an artifact was calibrated with them.
-        differences: Differences, outputs that command joints first. For a chunk policy: normalised
-            chunks, the same in rad, then each camera's encoder against the reference's.
+        differences: Differences; outputs that command joints come first. For a chunk policy:
+            normalised chunks, the same in rad, then each camera's encoder against the reference's.
         checks: All figures with limits; empty if not judged.
-        judged: The rows are judged. Drawn images are no fair test of an 8-bit graph, whose ranges
-            come from recorded ones; if there are recorded rows, only these judge it.
+        judged: True if the rows are judged. Drawn images are not a fair test of an 8-bit graph,
+            whose ranges come from recorded ones; if there are recorded rows, only these judge it.
     """
 
     source: str
@@ -159,7 +158,7 @@ class OnRows:
 
     @property
     def title(self) -> str:
-        """Source of the rows, and the number held back."""
+        """Source of the rows, and the number left out."""
         held = (
             f", {self.count} of {self.count + self.left_out} rows, not used for calibration"
             if self.left_out

@@ -35,7 +35,7 @@ _COMPARISONS: Mapping[type[Bundle], Comparison] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Compared:
-    """Comparison of one artifact; true if all its limits hold.
+    """One artifact's comparison; true if all its limits hold.
 
     Attributes:
         candidate: The artifact.
@@ -73,10 +73,10 @@ def compare(
 
     Args:
         candidates: Two or more artifacts of the same function.
-        places: Rows besides the golden ones of the first bundle: files and recordings, for chunk
-            policies LeRobot datasets and recordings.
+        places: Rows besides the golden ones of the first bundle: files and recordings; for chunk
+            policies, LeRobot datasets and recordings.
         walk_s: Length of each walk, s; None for no closed loop.
-        topics: Topics of recordings by input, where they are renamed.
+        topics: Topics in recordings, by input, where they are renamed.
         robot: Robot that walks.
     """
     reference = candidates[0].bundle

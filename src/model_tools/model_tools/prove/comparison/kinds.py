@@ -44,7 +44,9 @@ _JOINT = JointKind()
 DRAWN = "golden rows (drawn)"
 """Source of golden rows with drawn images."""
 MOST_ROWS, SWAPPED_ROWS = 64, 4
-"""Of a dataset or recording, evenly spaced: a chunk reveals much, and takes long."""
+"""Number of rows from a dataset or recording, evenly spaced: one chunk reveals much, and takes
+long.
+"""
 _CHUNK = ChunkKind()
 
 
@@ -60,7 +62,7 @@ class JointComparison:
         places: Sequence[Path],
         topics: Mapping[str, str] | None,
     ) -> list[RowSet]:
-        """Return the reference's golden rows, if any, and the rows of files.
+        """Return the reference's golden rows, if any, and the rows in files.
 
         If the model counts ticks, also drawn rows that cover all counts.
         """
@@ -92,8 +94,8 @@ class JointComparison:
     ) -> OnRows:
         """Measure each output, and check the action against limits.
 
-        If the model counts ticks, its other outputs are checked by the limits of the precision too:
-        a wrong tick often shows only in the reference motion.
+        If the model counts ticks, its other outputs are also checked, against the limits for the
+        precision: a wrong tick often shows only in the reference motion.
         """
         bundle, source = candidate.bundle, one.rows.source
         # The reference computes outputs that were not recorded.
@@ -147,7 +149,7 @@ class ChunkComparison:
         places: Sequence[Path],
         topics: Mapping[str, str] | None,
     ) -> list[RowSet]:
-        """Return the reference's golden rows, if any, and those of datasets."""
+        """Return the reference's golden rows, if any, and those in datasets."""
         reference = candidates[0].bundle
         contract, sets = reference.contract, list[Rows]()
         if contract.golden:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that two bundles define the same function, however it is written."""
+"""Checks that two bundles define the same function, no matter how it is written."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _SHOWN, _LONGEST = 4, 60
 def check_same_function(reference: Bundle, other: Bundle) -> None:
     """Raise if the bundles differ in anything that changes behaviour.
 
-    That is rate and joints with gains and limits; for a joint policy observations with history and
-    statistics, action, recurrent state, range of commands and tensors of the model; for a chunk
-    policy cameras, vectors, units and statistics, but not the partition and names of the graphs.
+    That means the rate, and the joints with gains and limits. For a joint policy, it also means
+    observations with history and statistics, the action, the recurrent state, the command range and
+    the model's tensors; for a chunk policy, the cameras, vectors, units and statistics, but not the
+    partition into graphs or their names.
     """
     ours, theirs = dict(_meaning(reference)), dict(_meaning(other))
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]

@@ -69,7 +69,7 @@ def walk_each(
     duration_s: float = DURATION_S,
     robot: SimulatedRobot = LITE3,
 ) -> list[Walked]:
-    """Walk each of `VELOCITIES`, scaled to the robot, from the start of the policy."""
+    """Walk each of `VELOCITIES`, scaled to the robot, from the policy's start."""
     check_walks([bundle], duration_s, robot)
     if bundle.clip is not None:  # the whole clip: a model may compute late frames differently
         duration_s = max(duration_s, len(bundle.clip.joint_pos) / bundle.contract.rate_hz)

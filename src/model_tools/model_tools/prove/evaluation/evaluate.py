@@ -35,8 +35,8 @@ class Evaluated:
         plan: The plan.
         policies: Policies in the order of the command; the first is compared with the others.
         tasks: All trials of the plan.
-        rows: Result of each, by key.
-        not_done: Reasons of missing results, by key.
+        rows: Result of each trial, by key.
+        not_done: Reasons for missing results, by key.
     """
 
     plan: Plan
@@ -112,7 +112,7 @@ def _require_robot(plan: Plan, bundle: AnyBundle) -> None:
     if bundle.contract.kind != plan.kind:
         raise ToolError(
             f"{bundle.path}: expected a {plan.kind} policy, since the plan's robot is "
-            f"{plan.robot}, found another kind of policy"
+            f"{plan.robot}, found a different kind of policy"
         )
     if plan.reaches:
         arm_image_size(bundle)
@@ -152,7 +152,7 @@ def evaluate(
     Args:
         plan: The plan.
         policies: Policies to try.
-        store: Results so far; stores each new one at once.
+        store: Store with the results so far; it writes each new one at once.
         pool: Runs the trials.
         progress: Called with the number of finished trials, and the total.
     """
@@ -186,7 +186,7 @@ class TrialStore:
 
         Args:
             row: The result.
-            succeeded: Its verdict, written for readers of the file; not read again here.
+            succeeded: Its verdict, written for readers of the file; it is not read again here.
         """
         line = json.dumps(dataclasses.asdict(row) | {"succeeded": succeeded}, allow_nan=False)
         self._file.write(f"{line}\n".encode())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Report of an evaluation: rates, differences and factors with intervals, and the worst trials.
+"""Report on an evaluation: rates, differences and factors with intervals, and the worst trials.
 
 Nothing in it depends on when or where the trials ran.
 """
@@ -84,8 +84,8 @@ def evaluation_report(
 
     Args:
         found: The trials.
-        videos: Number of the worst trials to run again for a video; if this machine cannot render,
-            the report states why.
+        videos: How many of the worst trials to run again for a video; if this machine cannot
+            render, the report states why.
         on_video: Called with the number of finished videos, and the total.
 
     Raises:

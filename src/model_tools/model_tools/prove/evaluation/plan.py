@@ -35,7 +35,7 @@ _MIXED = "mixed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactorRange:
-    """A range from which each seed draws a value, uniformly."""
+    """A range from which each seed draws a value uniformly."""
 
     min: float = entry("lower end")
     max: float = entry("upper end")
@@ -127,7 +127,7 @@ OF_THE_ARM = ("inference_ms",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Success:
-    """Limits of a successful walk, besides that the robot stays on its feet in RUN to the end."""
+    """Limits for a successful walk, besides staying on its feet in RUN to the end."""
 
     error: float | None = entry(
         "largest |mean velocity - command| on each axis, m/s and rad/s, mean of the commands",

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pool of processes on this machine. A process that dies affects only its own task.
 
-concurrent.futures has no such pool: there a worker that dies breaks all tasks, and a task that
+concurrent.futures has no such pool: in it, a worker that dies breaks all tasks, and a task that
 takes too long cannot be ended.
 """
 
@@ -29,7 +29,7 @@ from policy_inference.processes import environment
 from policy_inference.worker_process import end_with_parent
 
 ATTEMPTS = 3
-"""Number of attempts of a task whose process dies."""
+"""Number of attempts at a task whose process dies."""
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS"), "1"
 )
@@ -43,7 +43,7 @@ Out = TypeVar("Out", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class NotDone:
-    """Reason of a missing result."""
+    """Reason for a missing result."""
 
     reason: str
 
@@ -80,7 +80,7 @@ class LocalPool(Generic[T, R]):
             work: Called with a task; an importable function.
             workers: Largest number of processes.
             time_limit_s: Time limit of a task.
-            attempts: Number of attempts of a task whose process dies.
+            attempts: Number of attempts at a task whose process dies.
             preload: Module that a server imports once; each task then runs in its own process,
                 forked from the server, whose memory ends with it. Empty: a process runs one task
                 after another.

@@ -20,13 +20,13 @@ from policy_store.report import Chart, Plot, Report, Series, Table, Tone, Verdic
 from robot_sim.figures import load_robot, robot_names
 
 REQUIRED_SUCCESS = 0.9
-"""Success rate to reach with the lower end of its interval, if the plan has none."""
+"""Success rate that the lower end of the interval must reach, if the plan states none."""
 _SEEDS, _DURATION_S = 60, 10.0
 _TRACKING = ("error_vx", "error_vy", "error_wz")
 
 
 def usual_plan(bundle: AnyBundle) -> Plan:
-    """Return walks with mixed commands of the robot of robot_sim that has the policy's joints."""
+    """Return walks with mixed commands, by the robot_sim robot that has the policy's joints."""
     joints = set(bundle.contract.joints.on_robot())
     robots = (name for name in robot_names() if joints <= set(load_robot(name).joint_names))
     return Plan(robot=next(robots, "lite3"), seeds=_SEEDS, duration_s=_DURATION_S)
@@ -66,8 +66,8 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
         stated_error_mps: The estimator's error in the policy's contract, if it has one.
 
     Returns:
-        `survived_error_mps`: the largest error up to which every success rate reaches the required
-        one with the lower end of its interval; None if the rate without error does not. Trials
+        `survived_error_mps`: the largest error up to which the lower end of every success rate's
+            interval reaches the required rate; None if it does not even without error. Trials
         without a result count as failed.
     """
     [policy], plan = found.policies, found.plan

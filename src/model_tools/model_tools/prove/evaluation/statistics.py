@@ -20,7 +20,7 @@ _CHUNK = 1_000_000
 
 
 def highest_shown(trials: int) -> float:
-    """Return the largest success rate that so many trials can show: that of all succeeding."""
+    """Return the largest success rate that this many trials can show, if all succeed."""
     return wilson(trials, trials)[0]
 
 

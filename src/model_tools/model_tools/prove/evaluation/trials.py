@@ -63,7 +63,7 @@ _AFTER_PUSH_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedPolicy:
-    """A bundle on a back end, in a form to send to processes.
+    """A bundle on a back end, in a form that can be sent to processes.
 
     Attributes:
         label: Name in tables.
@@ -131,9 +131,9 @@ class TrialRow:
         policy: Label of the policy.
         seed: Seed of the task.
         conditions: Conditions of the task.
-        held: The robot survived, or reached; the limits of the plan are not included.
+        held: True if the robot survived, or reached; the plan's limits are not included.
         figures: Measured figures by name; null if not measurable.
-        stopped_by: Why it did not go to the end; empty if it did.
+        stopped_by: Why the trial did not run to the end; empty if it did.
     """
 
     key: str

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Identifies delay, gains and friction of drives and the mounting of an IMU from a recording.
+"""Identifies drive delays, gains and friction, and an IMU's mounting, from a recording.
 
-A drive obeys the law of policy_msgs/JointCommand, with the command of `delay` ago:
+A drive follows the law in policy_msgs/JointCommand, with the command from `delay` ago:
 
     torque = stiffness * (position - q) + damping * (velocity - dq) + effort
              - friction * sign(dq) + offset
 
 For a given delay everything else is linear, and is found by least squares; the delay with the
-smallest residual is the drive's. 95 % intervals are from resampled blocks of one second. They are
+smallest residual is the drive's. 95 % intervals come from resampled blocks of one second. They are
 widened by effects that the blocks do not show: between two samples of a joint any delay explains
 the data equally well, so the delay is uncertain by one sample; and few, similar blocks
 underestimate their own spread.
@@ -93,8 +93,8 @@ def read_motion(
 
     Args:
         path: A rosbag2 recording with joint_states, joint_command and, if it has one, imu/data.
-        contract: States the joints.
-        topics: Topics by input, where they are renamed.
+        contract: Contract that states the joints.
+        topics: Topics, by input, where they are renamed.
     """
     if not is_bag(path):
         raise ToolError(f"{path}: expected a rosbag2 recording, found a different file or folder")
@@ -229,10 +229,10 @@ class IdentifiedDrive:
 
     Attributes:
         joint: Name of the joint.
-        delay_s: From the measurement that a command answers to the resulting torque.
+        delay_s: Time from the measurement that a command answers to the resulting torque.
         stiffness: Effective position gain, N m/rad; `commanded_stiffness` is the commanded one.
         damping: Effective velocity gain, N m s/rad; `commanded_damping` is the commanded one.
-        friction_nm: Torque against the motion that neither gain explains.
+        friction_nm: Torque opposing the motion that neither gain explains.
         residual_nm: Unexplained torque, root mean square.
     """
 

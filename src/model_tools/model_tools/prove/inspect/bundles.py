@@ -66,7 +66,7 @@ _Models = Mapping[tuple[str, str], OnnxModel]
 
 
 def inspect_set(path: Path) -> InspectionReport:
-    """Return members, states and transitions of a set, and problems of its members."""
+    """Return a set's members, states and transitions, and its members' problems."""
     report = InspectionReport(kind="policy set", path=path)
     report.values["set"] = _content(path / SET_FILE)
     try:

@@ -28,8 +28,8 @@ class InspectionReport:
         path: Its path.
         problems: Why the suite refuses it; empty if usable.
         suspicions: Suspicious values that a user should check.
-        values: For programs: numbers and names by stable keys. For a bundle `contract`, the content
-            of its policy.yaml, and `scans`, by topic, with all points; for a set `set`; for other
+        values: For programs: numbers and names by stable keys. A bundle has `contract`, the content
+            of its policy.yaml, and `scans`, by topic, with all points; a set has `set`; for other
             kinds see docs/model_tools.md.
         rows: For people: names and values.
         tables: For people: several values per item, such as joints.

@@ -125,7 +125,7 @@ class Stream:
     """Properties of a topic's messages.
 
     Attributes:
-        times_ns: Their stamps; log times for messages without a stamp.
+        times_ns: Stamps; log times for messages without a stamp.
         lags_ns: Log times minus those times.
         frames: Their frames.
         joints: Lists of joint names in them.

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Quick checks that an environment's observation is the one in the contract.
+"""Quick checks that an environment's observation matches the contract.
 
-Checked are only cheap properties: the last action, the length of gravity, joints within their
+Only cheap properties are checked: the last action, the length of gravity, joints within their
 limits, and values that no healthy run has had. Inputs with past frames are not checked.
 """
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Wraps an environment or policy of the user, whichever API it has."""
+"""Wraps the user's environment or policy, whichever API it has."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def roll_out(
         bundle: Bundle of the model; states how observations become model inputs.
         model: Opened back end; its arrays are overwritten.
         reference: Opened back end of the same function; its arrays are overwritten.
-        steps: Its length is the number of steps; the elements are not read.
+        steps: Iterable whose length is the number of steps; its elements are not read.
         seed: Seed of the environment's first episode; the environment's own choice if None.
     """
     asked = RecordingBackend(reference)
@@ -134,7 +134,7 @@ normalised), and whether an episode begins, to an action [actions]."""
 def in_turn(
     environment: UsersEnvironment, bundle: JointBundle, act: Act, seed: int | None = None
 ) -> Iterator[LoopStep]:
-    """Alternate between observing and acting, without end."""
+    """Alternate between observing and acting, endlessly."""
     contract = bundle.contract
     agreement = ObservationAgreement(contract, environment.name)
     normalisers = {
@@ -195,7 +195,7 @@ class JudgedRollout:
 
     Attributes:
         environment: Name of the environment.
-        model, reference: The acting artifact, and the one to compare with.
+        model, reference: The acting artifact, and the one to compare it with.
         rollout: The recorded rollout.
         difference: Difference of the actions.
         checks: The difference against the limits of the model's artifact.

@@ -37,7 +37,7 @@ class Edge:
     Attributes:
         tick, time_s: Tick, and time since the first tick.
         mode, reason: The new mode and its reason.
-        trip: The guard replaced the policy: it latched a fault, or holds.
+        trip: True if the guard replaced the policy: it latched a fault, or holds.
     """
 
     tick: int
@@ -55,7 +55,7 @@ class RecordedFlight:
         tick: Tick numbers.
         time_s: Time since the first tick.
         mode: Modes, by number.
-        because: Reason of the recording.
+        because: Reason for the recording.
         edges: Changes in order; the first is the initial mode.
         rpy_rad: Roll, pitch and yaw.
         ang_vel_body, lin_acc_body: rad/s and m/s^2.
@@ -103,7 +103,7 @@ class RecordedFlight:
 
     @property
     def trip(self) -> Edge | None:
-        """The fault that triggered the recording, if stated; else the last one, if any.
+        """The fault that triggered the recording, if stated; otherwise the last one, if any.
 
         A latched fault has precedence over a HOLD, which may have been its start.
         """

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Invariants of a control path, checked on each tick of a recording.
 
-They must hold for any policy, sensors and operator. Nothing of the control path runs again:
-`replay` shows that the code computed what it should, this check that the result is allowed. A
-recording whose ticks contradict themselves (such as a target of the policy in STAND) is refused,
-see `RecordedTick.contradiction`.
+They must hold for any policy, sensors and operator. No part of the control path runs again:
+`replay` shows that the code computed what it should, and this check shows that the result is
+allowed. A recording whose ticks contradict themselves (such as a target of the policy in STAND) is
+refused; see `RecordedTick.contradiction`.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class CheckedFlight:
         ticks: Number of checked ticks.
         checked: Number of checks of each invariant, by name.
         violations: First violation of each invariant.
-        counts: Number of violations of each.
+        counts: Number of violations of each invariant.
     """
 
     recording: FlightRecording
@@ -204,7 +204,7 @@ class LiveTick(NamedTuple):
 
     @staticmethod
     def of(number: int, tick: Tick) -> LiveTick:
-        """Copy what is read of a tick."""
+        """Copy the parts of a tick that are read."""
         targets = tick.targets
         return LiveTick(
             number=number,
@@ -222,12 +222,12 @@ class LiveTick(NamedTuple):
 
     @property
     def stamp_ns(self) -> int:
-        """Time of the tick, on the clock that ticks."""
+        """Time of the tick, on the clock that drives the ticks."""
         return self.time_ns
 
     @property
     def rule(self) -> Rule | None:
-        """Rule of the guard that the reason names."""
+        """The guard rule that the reason names."""
         return find_rule(self.reason)
 
 

@@ -42,7 +42,7 @@ class RecordedBackend:
         said: Outputs to continue with, instead of the model's own.
         failure: Why the robot's model failed; empty if it did not.
         built, answered: Inputs from the controller and outputs of the model in the last run.
-        ran: The controller has run it in this tick.
+        ran: True if the controller has run it in this tick.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class RecordedJointPolicy(ReplayedPolicy):
     Its model gets the observation of each tick. History and recurrent state are the policy's own. A
     model whose tensors have the same meaning as the recorded ones continues with the recorded
     outputs, so that no difference grows. A different policy only *follows*: each of its
-    observations, including the last action, comes from the recorded state, whatever it would have
-    commanded; it starts with an empty history.
+    observations, including the last action, comes from the recorded state, no matter what it would
+    have commanded; it starts with an empty history.
     """
 
     state: RecordedRobotState
@@ -135,7 +135,7 @@ class RecordedJointPolicy(ReplayedPolicy):
         self._counted, self._missing_ticks = True, 0
 
     def restored(self, *, whole: bool) -> None:
-        """Wait the ticks that fill the history of a policy that starts with an empty one."""
+        """Wait for the ticks that fill the history of a policy that starts without one."""
         self._counted = whole
         self._missing_ticks = 0 if whole else max(self._frames - 1, int(bool(self._recurrent)))
 

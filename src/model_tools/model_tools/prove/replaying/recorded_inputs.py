@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Mapping between the values of a recording and those of a bundle, and names of the values."""
+"""Mapping between a recording's values and a bundle's, and names for the values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PER_JOINT = ("stand", "safe", "step", "held", "joint_check", "run")
 
 
 class Recorded:
-    """Mapping between the values of a recording and those of a bundle.
+    """Mapping between a recording's values and a bundle's.
 
     Attributes:
         policy: Name of the bundle's policy.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A flight recording: description of the policy, and ticks with the messages of each."""
+"""A flight recording: a description of the policy, and ticks with their messages."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class RecordedTick:
 
     Attributes:
         number, time_ns, stamp_ns, duration_s, mode, reason, begins, blend: See there.
-        next_reason: Reason of the tick after it; empty for the last one.
+        next_reason: Reason in the next tick; empty for the last one.
         ages_ns: Age of each input when sampled; None for one that never arrived.
         measured_ns: Measurement time of the newest message of each input, on the clock of
             `time_ns`; without inputs that never arrived.
@@ -75,10 +75,10 @@ class RecordedTick:
         messages: Messages sampled for this tick, by the name of the input.
         unreadable: Sampled messages that cannot be decoded, as bytes. They had no effect on the
             robot, and have none in a replay.
-        alone: No other tick has the same time; their messages could not be separated.
+        alone: True if no other tick has the same time; their messages could not be separated.
         command: [6, joints], rows as in `JointTargets.block`; None without a command.
-        command_mode: Mode of the command. It differs from the tick's only after an e-stop between
-            the tick and its publication: DAMP then.
+        command_mode: Mode of the command. It differs from the tick's mode only after an e-stop
+            between the tick and its publication; then it is DAMP.
         goes_on_from: State of the controller before the tick, if recorded.
     """
 
@@ -133,12 +133,12 @@ class RecordedTick:
 
     @property
     def rule(self) -> Rule | None:
-        """The guard's rule at the beginning of the reason, as for a latched fault."""
+        """The guard rule at the beginning of the reason, as for a latched fault."""
         return find_rule(self.reason)
 
     @property
     def dropped_by(self) -> str:
-        """The guard's rule because of which the model's answer was dropped; may be empty."""
+        """The guard rule that caused the model's answer to be dropped; may be empty."""
         if not self.outputs:
             return Rule.INFERENCE_ERROR.value
         if not all(
@@ -167,7 +167,7 @@ class Moded(NamedTuple):
 
 
 class CommandLog:
-    """Reads commands along with the ticks, keeping only those of about the same time."""
+    """Reads commands along with the ticks, keeping only those from about the same time."""
 
     def __init__(self, messages: Iterator[tuple[int, Any]]) -> None:
         """Start; `messages` yields log time (ns) and command, in time order."""
@@ -177,7 +177,7 @@ class CommandLog:
         self._kept = deque[tuple[int, int]]()
 
     def at(self, log_ns: int, stamp_ns: int) -> list[Any]:
-        """Return the commands with this stamp, each once.
+        """Return the commands with this stamp; each is returned once.
 
         Args:
             log_ns: Log time of the tick; must not decrease between calls.
@@ -359,7 +359,7 @@ class FlightRecording:
         """Yield the ticks in order.
 
         Args:
-            first: Number of the first one.
+            first: Number of the first tick.
         """
         for tick, after in pairwise(chain(self._ticks(first), [None])):
             assert tick is not None

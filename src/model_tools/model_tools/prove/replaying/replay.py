@@ -81,8 +81,8 @@ class ReplayedFlight:
         bundle: The bundle.
         backend, runs_on: The back end, and its hardware as found when it was opened.
         judgement: How the results were judged.
-        because: Reason of that choice.
-        replayer: Stages, courses and counts; for a chunk policy without outputs of the model.
+        because: Reason for that choice.
+        replayer: Stages, courses and counts; for a chunk policy, without model outputs.
         checks: Limits of outputs and targets, if these judge.
         flight: The recorded flight.
         broken: Limits in force that the recorded contract does not allow, in words.
@@ -157,7 +157,7 @@ def replay(
 
     Args:
         path: Folder or file of the recording.
-        given: A different bundle: folder, or name of an installed one.
+        given: A different bundle: its folder, or the name of an installed one.
         backends: Back ends in order of preference, comma-separated; empty for the recorded one.
         options: Options of back ends, by name.
         from_s: Start, as time since the first tick: the last recorded state of the controller

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Report of a replay: what happened in the flight, and whether it was computed correctly."""
+"""Report on a replay: what happened in the flight, and whether it was computed correctly."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 """The real controller of a policy, driven by recorded ticks instead of a robot.
 
 Messages, ages, requests and the answers of the policy's model come from the recording, each in the
-tick in which it arrived on the robot. All else is computed: state, observation, target, bounds,
-modes and commands.
+tick in which it arrived on the robot. Everything else is computed: state, observation, target,
+bounds, modes and commands.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RecordedClock:
         return self.now_ns
 
     def run_policy(self, *, is_late: bool = True) -> None:
-        """Advance the time by that of a model run; `is_late`: this run was the late one, if any."""
+        """Advance the time by that of a model run; `is_late`: true if this run was the late one."""
         if is_late and self.late_ns is not None:
             self.now_ns = self.late_ns
         if self.press is not None:
@@ -95,7 +95,7 @@ class ReplayedPolicy:
 
     @property
     def known(self) -> bool:
-        """True if its history is as long as if it had run all of these ticks itself."""
+        """True if its history is as long as if it had run all these ticks itself."""
         return True
 
     def begin(self) -> None:
@@ -105,7 +105,7 @@ class ReplayedPolicy:
         """Note that the controller continues from a recorded state.
 
         Args:
-            whole: The policy's own history was restored too; else it is empty.
+            whole: True if the policy's own history was restored too; otherwise it is empty.
         """
 
     def sense(self, tick: RecordedTick) -> None:
@@ -113,7 +113,7 @@ class ReplayedPolicy:
         raise NotImplementedError
 
     def end(self) -> None:
-        """End a tick of the controller, after everything was judged."""
+        """End a controller tick, after everything has been judged."""
 
     def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
         """Return the known fields of the state that are the policy's own.
@@ -141,7 +141,7 @@ class ReplayedRobot:
     """A controller that continues from a recorded state; create a new one to restart.
 
     Attributes:
-        policy, controller: The real ones.
+        policy, controller: The real policy and controller.
         targets: Its last targets.
         refused: Why it refused a request that the robot granted; empty if it did not.
         seen: Inputs with at least one message.
@@ -190,7 +190,7 @@ class ReplayedRobot:
         """Start before a tick, from the state of the robot's controller.
 
         Args:
-            tick: Has the state of that controller.
+            tick: Tick with the state of that controller.
             whole: Also restore the policy's history.
         """
         state = tick.goes_on_from

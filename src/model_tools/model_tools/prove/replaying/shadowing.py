@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a different policy as the shadow of the recorded one, with the figures of a node.
+"""Runs a different policy as the shadow of the recorded one, with the figures that a node computes.
 
 Images are not recorded. A shadow that needs them gets the chunks of the shadow that ran in the
 flight; otherwise its model runs.
@@ -71,9 +71,9 @@ class ShadowedFlight:
         recorded: Figures of the shadow that ran in the flight; None if there was none.
         answers: Its answers, by the number of the tick.
         backend: Its back end; empty if nothing ran again.
-        differences: Differences of its contract from that of the recorded policy.
-        systematic: Share of the distance explained by the observation, by term of the observation
-            and of `all` [joints]; empty if unknown.
+        differences: Differences between its contract and the recorded policy's.
+        systematic: Share of the distance explained by the observation, by observation term and for
+            `all` [joints]; empty if unknown.
     """
 
     bundle: Bundle
@@ -105,7 +105,7 @@ def shadow_flight(
         backends: Its back ends in order of preference.
         options: Options of the back ends.
         mode: Memory of the shadow.
-        member: Member of a set to compare with; empty for that of the flight.
+        member: Member of a set to compare with; empty for the flight's.
     """
     active, name = _shadowed(recording, member)
     if active.kind != bundle.contract.kind:
@@ -435,7 +435,7 @@ def missing_images(recording: FlightRecording, bundle: Bundle) -> str:
 
 
 def shadow_parts(divergence: Divergence) -> list[Part]:
-    """Return the distance of the targets by joint, and a sentence."""
+    """Return the distance between the targets by joint, and a sentence."""
     steps = divergence.in_steps(divergence.max)
     columns = {
         "mean": divergence.mean,

@@ -17,7 +17,7 @@ from policy_core.interfaces import F64, Mode, OnFault, Tensor
 STATE, INPUTS, OUTPUTS, TARGET, COMMAND = "state", "inputs", "outputs", "target", "command"
 GUARD = "guard"
 STAGES = (STATE, INPUTS, OUTPUTS, TARGET, COMMAND, GUARD)
-"""In the order in which a tick passes them."""
+"""Stages, in the order in which a tick passes them."""
 _ENOUGH = 0.5
 """Required share of judged ticks in RUN, among those that a complete recording allows."""
 
@@ -54,11 +54,11 @@ class Departure:
 class ReplayStage:
     """One stage over all ticks.
 
-    A value differs if it is farther from the recorded one than `tolerance`, times the recorded
-    value if that is larger than 1; with 0, it must be equal. NaN equals NaN.
+    A value differs if its distance from the recorded one exceeds `tolerance`, or `tolerance` times
+    the recorded value if that is larger than 1; with 0, it must be equal. NaN equals NaN.
 
     Attributes:
-        judged, not_judged: Ticks whose past is in the recording, and the others.
+        judged, not_judged: Ticks whose past is in the recording, and all others.
         differing: Ticks in which a value differs.
         first, worst: First tick with a difference, and the value with the largest one.
         largest: Largest difference.
@@ -132,7 +132,7 @@ class TickStages:
         expected: Mapping[str, Tensor],
         found: Mapping[str, Tensor],
     ) -> None:
-        """Compare tensors; `called` has those that can be judged, with names of their values."""
+        """Compare tensors; `called` has those that can be judged, with their values' names."""
         if not called:
             self.skip(name)
             return
@@ -195,7 +195,7 @@ class StageCourse:
 
 
 class ReplayCoverage:
-    """Counts the judged ticks in RUN, and those that could not be judged since data is missing.
+    """Counts the judged ticks in RUN, and those that could not be judged because data is missing.
 
     Ticks before the recording's first one do not count as missing.
 

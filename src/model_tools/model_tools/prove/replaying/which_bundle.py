@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the bundle and limits of a recording, and their differences from the present ones."""
+"""Finds a recording's bundle and limits, and their differences from the present ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _FIXED = ("command_ramp_ns", "blend_ns")
 
 
 def recorded_bundle(recording: FlightRecording) -> Bundle:
-    """Return the bundle that a recording names: at its recorded path, else an installed one."""
+    """Return the bundle that a recording names: at its recorded path, or else an installed one."""
     info, found = recording.info, []
     places = [Path(info.bundle)]
     for name in (f"{info.bundle_name}@{info.bundle_version}", info.bundle_name):
@@ -72,7 +72,7 @@ def is_of_set(recording: FlightRecording) -> bool:
 
 
 def recorded_set(recording: FlightRecording, bundle: Bundle) -> HostedContract:
-    """Return the contract of a recorded set, which is complete only with its members."""
+    """Return a recorded set's contract, which is complete only with its members."""
     _require_recorded_text(recording, SET_FILE)
     info = recording.info
     if bundle.sha256 != info.bundle_sha256:
@@ -195,7 +195,8 @@ def recorded_limits(recording: FlightRecording) -> Limits:
 def against_contract(limits: Limits, contract: HostedContract) -> tuple[list[str], list[str]]:
     """Return how recorded limits violate the recorded contract, and how they tighten it.
 
-    A node refuses looser limits: such a recording was not made by a node, or was changed since.
+    A node refuses looser limits: such a recording was not made by a node, or has been changed
+    since.
     """
     known, broken, tightened = limits_in_force(contract, StricterLimits()), [], []
     for field in dataclasses.fields(Limits):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The compiler `bpu`: runs the vendor's tool if installed, else prepares a workspace for it."""
+"""The `bpu` compiler: runs the vendor's tool if installed, or else prepares a workspace for it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class BpuCompiler:
             )
 
     def compile(self, order: CompileOrder) -> Made:
-        """Compile a policy with a single graph, see `compile_all`."""
+        """Compile a policy with a single graph; see `compile_all`."""
         return self.compile_all([order])[0]
 
     def compile_all(self, orders: Sequence[CompileOrder]) -> list[Made]:
@@ -219,7 +219,7 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
         if key != "graphs" and found.get(key) != value
     ]
     if graphs and found.get("graphs") != graphs:
-        differ.append("another model or other samples")
+        differ.append("a different model or different samples")
     if differ:
         raise ToolError(
             f"{folder / RECORD}: expected a workspace of this model, these samples and these "

@@ -36,8 +36,8 @@ class BpuGraph:
         model: ONNX in fp32.
         inputs, outputs: Its tensors, float32, with a first batch axis of one.
         samples: Calibration rows by input, [rows, *shape without the batch axis].
-        files: By input the file name of each sample, optionally with a folder, for a graph of ACT;
-            else numbers.
+        files: By input, the file name of each sample, optionally with a folder, for an ACT graph;
+            otherwise numbers.
         file: Name of the prepared model; NAME.onnx if empty.
     """
 
@@ -89,7 +89,7 @@ class BpuGraph:
         return found.hexdigest()
 
     def shape(self, spec: TensorSpec) -> tuple[int, ...]:
-        """Return the compiler's shape of an input: four axes, except for a graph of ACT.
+        """Return the compiler's shape for an input: four axes, except for an ACT graph.
 
         The vendor's programs on the board give its `states` two axes.
         """

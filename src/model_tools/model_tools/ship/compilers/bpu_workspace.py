@@ -47,7 +47,7 @@ PRECISION, _CALIBRATION = "int16", "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BpuSettings:
-    """Settings of the compiler.
+    """Settings for the compiler.
 
     Attributes:
         march: One of `MARCHES`.
@@ -72,9 +72,9 @@ class BpuSettings:
 def write_workspace(folder: Path, graphs: Sequence[BpuGraph], settings: BpuSettings) -> None:
     """Write everything that the vendor's compiler needs into an empty folder.
 
-    For each graph a folder of its name: the model, settings, a script, and calibration samples by
-    input, named as its files state; above them `build_all.sh`, which writes the results to
-    `bpu_output/`, and `workspace.json`, which records the sources.
+    For each graph there is a folder with its name: the model, settings, a script, and calibration
+    samples by input, named as its files state; above them `build_all.sh`, which writes the results
+    to `bpu_output/`, and `workspace.json`, which records the sources.
     """
     names = [graph.name for graph in graphs]
     if len(set(names)) != len(names) or RESULTS in names or not all(map(_NAME.fullmatch, names)):
@@ -94,7 +94,7 @@ def write_workspace(folder: Path, graphs: Sequence[BpuGraph], settings: BpuSetti
 
 
 def owned(graphs: Sequence[BpuGraph]) -> tuple[str, ...]:
-    """Return patterns of the files of a workspace, including the vendor's compiler output."""
+    """Return patterns for the files in a workspace, including the vendor's compiler output."""
     folders = RESULTS, *(graph.name for graph in graphs)
     return RECORD, BUILD_ALL, BUILD_LOG, *(f"{name}/**" for name in folders)
 

@@ -22,17 +22,17 @@ _log = logging.getLogger("model_tools")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileRequest:
-    """Options of a compilation.
+    """Options for a compilation.
 
     Attributes:
         compiler: Name of a registered compiler.
         bundle: Folder of the bundle with the reference model.
-        precision, target: Supported by the compiler.
+        precision, target: Values that the compiler supports.
         options: Values of the compiler's options, by name.
         rows: Calibration rows in a format of `model_tools.files.row_files.read_rows`; for a chunk
             policy a LeRobot dataset or rosbag2 recording. Unused for a precision without
             calibration.
-        topics: Topics of a recording by input, where they are renamed.
+        topics: The recording's topics, by input, where they are renamed.
         samples: Number of rows to take; None for the usual number.
         output: Folder of the new bundle.
         force: Replace an existing bundle.
@@ -86,7 +86,7 @@ def check(request: CompileRequest, compiler: Compiler) -> None:
 
 
 def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
-    """Return the samples if the precision is calibrated; else log that they are unused."""
+    """Return the samples if the precision is calibrated; otherwise log that they are unused."""
     if compiler.precisions[request.precision]:
         return request.rows
     if request.rows is not None:

@@ -44,7 +44,7 @@ def compile_bundle(request: CompileRequest, progress: Progress = lambda seen, to
     """Compile all reference models of a bundle into a new bundle.
 
     Args:
-        request: Options of the compilation.
+        request: Options for the compilation.
         progress: Called with the number of samples so far.
 
     Returns:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Interface of compilers, and their registry: entry points of the group `model_tools.compilers`."""
+"""Interface of compilers, and their registry: entry points in `model_tools.compilers`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class CompileOrder:
             states included; None for a precision that is not calibrated.
         golden: Input rows to verify the result, [rows, *shape without the batch axis]; None if this
             graph has no golden rows.
-        sample_files: By input the name of each sample, for tools that read files; empty if numbers
+        sample_files: By input, the name of each sample, for tools that read files; empty if numbers
             are enough.
         options: Values of the compiler's options, by name.
         force: Replace existing folders named by options.
@@ -90,8 +90,8 @@ class Made:
         tool: Name and version.
         how: Method, in one sentence.
         integers: Signedness of an int8 ONNX model, `unsigned` or `signed`.
-        file: The written file, if it differs from the order's output: in the same folder, with
-            another suffix.
+        file: The written file, if it differs from the order's output: in the same folder, with a
+            different suffix.
         beside: Files for other back ends made with it, in the same folder.
     """
 
@@ -110,8 +110,8 @@ class Compiler(Protocol):
     Attributes:
         backend: Back end that runs its results.
         suffix: Suffix of its files, such as `.onnx`.
-        precisions: Supported ones, and whether they need calibration samples.
-        targets: Chips or GPUs to choose from; empty if the file runs on any.
+        precisions: Supported precisions, and whether they need calibration samples.
+        targets: Chips or GPUs to choose from; empty if the file runs on any of them.
         former_precisions: Optional: current name of a precision, by its other known names.
         options: Supported options and their meanings.
         also_for: Optional: other back ends that run the files made beside it.

@@ -30,7 +30,7 @@ from policy_core.interfaces import Tensor
 
 _ROWS = 512
 Samples = Mapping[str, GraphSamples]
-"""By the model's key in the contract."""
+"""Calibration samples, by the model's key in the contract."""
 
 
 class ChunkModels:
@@ -79,7 +79,7 @@ class ChunkModels:
         return collect
 
     def golden(self) -> Mapping[str, Tensor] | None:
-        """Return rows to verify a model; None here, since golden rows are of the whole policy."""
+        """Return rows to verify a model; None, since golden rows belong to the whole policy."""
         return None
 
     def copy(self, folder: Path) -> None:

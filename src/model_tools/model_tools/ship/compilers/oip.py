@@ -21,7 +21,7 @@ _TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.2}
 
 
 class OipCompiler:
-    """Makes artifacts for the back end `oip`; serve the model separately."""
+    """Makes artifacts for the `oip` back end; serve the model separately."""
 
     backend, suffix = "oip", ".oip.npz"
     precisions: Mapping[str, bool] = dict.fromkeys(_TOLERANCES, False)

@@ -27,7 +27,7 @@ _FIRST_OPSET_PER_CHANNEL = 13
 
 
 class OnnxCompiler:
-    """Makes models for the back end `onnx`; vendors' compilers also read the Q/DQ models."""
+    """Makes models for the `onnx` back end; vendors' compilers also read the Q/DQ models."""
 
     backend, suffix = "onnx", ".onnx"
     precisions: Mapping[str, bool] = {"fp16": False, "int8": True}

@@ -135,7 +135,7 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[dict[str, 
 
 
 def complaints(lines: list[str]) -> list[str]:
-    """Return the native compiler's errors, each once, except the one that it always prints."""
+    """Return the native compiler's errors, each once, except for the one that it always prints."""
     found = (match[1] for line in lines if (match := _COMPLAINT.search(line)))
     return list(dict.fromkeys(text for text in found if text != _ALWAYS_SAID))
 
@@ -154,7 +154,7 @@ def _lines(log: Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RknnSettings:
-    """Settings of a conversion.
+    """Settings for a conversion.
 
     Attributes:
         target: The toolkit's name of the chip.

@@ -23,7 +23,7 @@ _CHOICES = ("no", "yes")
 
 
 class TensorRtCompiler:
-    """Makes models for the back end `tensorrt`."""
+    """Makes models for the `tensorrt` back end."""
 
     # The suffix differs from that of the back end `onnx`, whose file in the same precision differs.
     backend, suffix = "tensorrt", ".tensorrt.onnx"

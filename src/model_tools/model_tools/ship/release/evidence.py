@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reports of other commands as evidence of a stage, judged by its limits.
+"""Reports from other commands as evidence for a stage, judged by its limits.
 
 | stage | report |
 | --- | --- |
@@ -48,7 +48,7 @@ def read_report(release: Release, stage: StageName, robot: str, file: Path, show
     Args:
         release: Release that the report must be about.
         stage: Stage of the evidence.
-        robot: Robot of the report; a report about several robots names them itself.
+        robot: Robot that the report is about; a report about several robots names them itself.
         file: The report.
         shown: Name of the report in the release.
     """

@@ -36,7 +36,7 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
 
     Args:
         bundle: Its folder as pushed; signing it later changes its digest.
-        baseline: Folder or name of the bundle that robots run before; empty for none.
+        baseline: Folder or name of the bundle that robots ran before; empty for none.
         left_out: Stages to skip.
     """
     loaded = load_bundle(bundle)
@@ -95,8 +95,8 @@ def record(
 
     Args:
         file: File of the release.
-        stage: Stage of the evidence, the current one of the release.
-        reports: Robot and file of each; the newest one of a robot counts.
+        stage: Stage of the evidence; must be the release's current one.
+        reports: Robot and file of each report; the newest one for a robot counts.
         attached: More files, such as recordings, whose SHA-256 is recorded.
         by: Person who records it; the user if empty.
     """
@@ -160,8 +160,8 @@ def verdict(release: Release, stage: StageName | None = None) -> tuple[Health, S
         stage: The stage; the current one if None.
 
     Returns:
-        healthy: it may continue; bad: it must not; not_enough: evidence is missing. And the reasons
-        if it is not healthy, each naming its robot.
+        healthy: it may continue; bad: it must not; not_enough: evidence is missing. Then the
+            reasons if it is not healthy, each naming its robot.
     """
     stage = stage or release.stage
     limits, robots = getattr(release.stages, stage), release.evidence(stage)

@@ -86,7 +86,7 @@ class ReleaseStages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The version that the robots run before, and roll back to."""
+    """The version that the robots ran before, and roll back to."""
 
     version: str = entry("of the bundle", pattern=VERSION)
     sha256: str = entry("of its policy.yaml", pattern=_SHA256)
@@ -103,7 +103,7 @@ class BaselineDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotEvidence:
-    """Evidence of a report about one robot, judged by the limits of the stage."""
+    """Evidence from a report about one robot, judged by the stage's limits."""
 
     health: Health = entry("verdict on the robot")
     reasons: tuple[str, ...] = entry("reasons why it is not healthy", default=())
@@ -175,7 +175,7 @@ class Release:
         return ends[-1] if ends else None
 
     def evidence(self, stage: str) -> dict[str, RobotEvidence]:
-        """Return the newest evidence of a stage, by robot."""
+        """Return the newest evidence for a stage, by robot."""
         found = dict[str, RobotEvidence]()
         for event in self.history:
             if event.event == "recorded" and event.stage == stage:
@@ -183,7 +183,7 @@ class Release:
         return found
 
     def sources(self, stage: str) -> dict[str, list[str]]:
-        """Return the SHA-256 of all reports of a stage by robot, newest last."""
+        """Return the SHA-256 of all reports for a stage by robot, newest last."""
         found = dict[str, list[str]]()
         for event in self.history:
             if event.event == "recorded" and event.stage == stage:
@@ -192,7 +192,7 @@ class Release:
         return found
 
     def files(self, stage: str) -> dict[str, str]:
-        """Return the newest SHA-256 of each file of a stage."""
+        """Return the newest SHA-256 of each file for a stage."""
         found = dict[str, str]()
         for event in self.history:
             if event.stage == stage:
@@ -247,7 +247,7 @@ def add_event(
         event: Type of event.
         stage: Stage of the event.
         by: Responsible person.
-        reason: Reason of the event.
+        reason: Reason for the event.
         robots: Evidence by robot.
         files: SHA-256 of reports and recordings, by file.
         seen: The release on which the decision was based.

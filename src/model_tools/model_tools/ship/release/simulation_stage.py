@@ -35,7 +35,7 @@ def simulate(
     good walk, and compared with the baseline's walk by the contract's closed-loop limits.
 
     Args:
-        release: States the bundle and the length of each walk.
+        release: Release that states the bundle and the length of each walk.
         bundle: Folder of that bundle.
         baseline: Folder or name of the bundle before it; empty: the bundle itself.
         robot: Robot to simulate.

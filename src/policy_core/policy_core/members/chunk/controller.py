@@ -46,7 +46,7 @@ class ChunkRuntime:
     policy: ChunkPolicy
     worker: Worker
     requests: TakeoverRequests
-    """Requests of a person to take over and to hand back."""
+    """A person's requests to take over and to hand back."""
 
     @property
     def frames(self) -> Mapping[str, FrameBuffer]:
@@ -83,14 +83,14 @@ def chunk_controller(
         bundle: Bundle with a valid contract.
         worker: Computes chunks; the runtime closes it.
         limits: Limits in force.
-        clock: As for `Controller`; also the clock of the frames' times.
+        clock: Same as for `Controller`; also the clock of the frames' times.
         settings: Settings of chunk execution.
         state: Receives the measurements, with sizes from `state_sizes`; None creates one.
         expected_s: Assumed inference time, until the first ones are measured.
         make: Factory that takes the arguments of `Controller`.
 
     Raises:
-        PolicyError: The settings do not fit the policy.
+        PolicyError: The settings do not match the policy.
     """
     contract = bundle.contract
     check_settings(settings, contract)
@@ -154,7 +154,7 @@ def make_chunk_policy(
 
 
 def make_queue(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
-    """Return the queue of a mode; the settings match the contract."""
+    """Return the queue for a mode; the settings match the contract."""
     steps = executed_steps(settings, contract)
     if settings.mode == "synchronous":
         return SynchronousQueue(steps)
@@ -188,7 +188,7 @@ def state_sizes(contract: ChunkContract, *, leader: bool = False) -> dict[str, i
 
 
 def chunk_timeouts_ns(contract: ChunkContract, limits: Limits) -> dict[str, int]:
-    """Return by input the age up to which its newest message is valid."""
+    """Return, by input, the age up to which its newest message is valid."""
     timeouts_ns = {JOINTS: limits.state_timeout_ns}
     if outside := contract.environment_state:
         timeouts_ns[outside.topic] = round(outside.timeout_s * 1e9)

@@ -5,7 +5,7 @@
 The graph only computes its outputs; schedules, steps and noise are here, so that every backend
 makes the same chunk from the same noise. Formulas: Lipman et al. 2023 (flow, time 1 is noise, as in
 SmolVLA and pi0), Ho et al. 2020 (DDPM), Song et al. 2021 (DDIM, eta 0). As in `diffusers`, the
-first timestep is below the last one of the training if steps are skipped.
+first timestep is below the last training timestep if steps are skipped.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from policy_core.errors import PolicyError
 from policy_core.interfaces import F32, Backend
 
 Guide = Callable[[F32, F32, float], F32]
-"""Takes the noisy actions x [rows, columns], the velocity from the graph for them, and the time;
-returns the velocity to use.
+"""Takes the noisy actions x [rows, columns], the graph's velocity for them, and the time; returns
+the velocity to use.
 """
 _LARGEST_BETA = 0.999
 _SMALLEST_VARIANCE = 1e-20
@@ -76,7 +76,7 @@ class Denoiser:
             guide: Changes the velocity of each step; for flows only.
 
         Raises:
-            PolicyError: The noise has another shape, or is not finite.
+            PolicyError: The noise has the wrong shape, or is not finite.
             BackendError: The runtime failed.
         """
         if noise.shape != self.noise_shape or not np.isfinite(noise).all():
@@ -172,7 +172,7 @@ def cumulative_alphas(schedule: NoiseSchedule) -> F32:
 
 
 def embedded(time: StepTime, times: tuple[float, ...]) -> F32:
-    """Return the times [steps, size] as inputs of the policy's graph."""
+    """Return the times [steps, size] as inputs to the policy's graph."""
     frequencies = np.geomspace(time.first_frequency, time.last_frequency, time.size // 2)
     # The times as a float32 network receives them.
     rounded = np.array(times, np.float32).astype(np.float64)

@@ -49,7 +49,7 @@ class _CameraInput:
 
 
 class ChunkGraphs:
-    """Runs the camera encoders in turn, the condition graph, then the policy's graph.
+    """Runs the camera encoders in turn, then the condition graph, then the policy's graph.
 
     Attributes:
         denoiser: Denoiser of a chunk; None if one run of the graph returns it.
@@ -119,14 +119,14 @@ class ChunkGraphs:
             guide: Changes its velocities; see `denoising.Guide`.
 
         Raises:
-            PolicyError: The noise has another shape.
+            PolicyError: The noise has the wrong shape.
             BackendError: A runtime failed.
         """
         self.write(observation)
         return self.predict(noise, guide)
 
     def write(self, observation: ChunkObservation) -> None:
-        """Fill every input from an observation; this runs encoders and condition graph.
+        """Fill every input from an observation; this runs the encoders and the condition graph.
 
         Raises:
             BackendError: A runtime failed.
@@ -158,7 +158,7 @@ class ChunkGraphs:
         """Run the policy's graph on its present inputs; return the chunk as `run` does.
 
         Raises:
-            PolicyError: The noise has another shape.
+            PolicyError: The noise has the wrong shape.
             BackendError: The runtime failed.
         """
         if self.denoiser is None:
@@ -240,10 +240,10 @@ class Inference:
         """Resolve names to indices, once.
 
         Args:
-            contract: As for `ChunkGraphs`.
-            backends: As for `ChunkGraphs`.
+            contract: Same as for `ChunkGraphs`.
+            backends: Same as for `ChunkGraphs`.
             settings: Seed of the noise, and guidance by planned steps.
-            denoising_steps: As for `ChunkGraphs`.
+            denoising_steps: Same as for `ChunkGraphs`.
 
         Raises:
             PolicyError: The policy does not support this number of steps.
@@ -271,7 +271,7 @@ class Inference:
     def answer(self, request: Request) -> ChunkAnswer:
         """Return the chunk for a request, as `run` does, and the success probability.
 
-        A classifier that fails gives no probability; the chunk is used nevertheless.
+        A classifier that fails gives no probability; the chunk is still used.
         """
         observation = self._observation(request.sensed)
         chunk = self._chunk(observation, request.planned)

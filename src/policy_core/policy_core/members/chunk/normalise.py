@@ -74,7 +74,7 @@ def image_tables(scaling: Scaling) -> F32:
 
 
 def resized(image: Image, size: tuple[int, int]) -> Image:
-    """Return an image resized to width and height, by area averaging if that is smaller."""
+    """Return an image resized to width and height; shrinking averages areas."""
     height, width = image.shape[:2]
     smaller = size[0] <= width and size[1] <= height
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
@@ -144,8 +144,7 @@ def watched_state(
 ) -> list[tuple[Tensor, InputStatistics]]:
     """Return the input vectors of a chunk policy, with their statistics in training.
 
-    The statistics are those that normalise a vector; a vector that is not normalised has none.
-    Images are ignored.
+    These statistics normalise the vector; one that is not normalised has none. Images are ignored.
     """
     vectors = list[tuple[str, Scaling, list[str]]]()
     if state := contract.state:

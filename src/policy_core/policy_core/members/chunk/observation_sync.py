@@ -34,7 +34,7 @@ _FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
 
 
 class FrameBuffer(Stateful):
-    """Stores the encoded frames of one camera, and detects that they do not change."""
+    """Stores the encoded frames of one camera, and detects when they stop changing."""
 
     STATE = (
         "_recent",
@@ -102,7 +102,7 @@ class FrameBuffer(Stateful):
 
     @property
     def is_frozen(self) -> bool:
-        """True if that has lasted longer than the contract allows."""
+        """True if its frames have repeated for longer than the contract allows."""
         limit_s = self.camera.camera_frozen_s
         return limit_s is not None and self._repeated_s > limit_s and bool(self.problem)
 
@@ -144,7 +144,7 @@ class Snapshot:
 
 
 class ObservationSync(Stateful):
-    """Pairs inputs of the same time; all methods belong to the tick's thread."""
+    """Pairs inputs from the same time; all methods belong to the tick's thread."""
 
     def __init__(
         self, contract: ChunkContract, state: StateVector, inputs: Mapping[str, Input]
@@ -184,7 +184,7 @@ class ObservationSync(Stateful):
 
     @property
     def cameras(self) -> list[str]:
-        """Names of the cameras in reasons, in their order."""
+        """Camera names for use in reasons, in order."""
         return [*self._cameras.values()]
 
     @property

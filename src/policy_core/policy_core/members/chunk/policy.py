@@ -29,7 +29,7 @@ _CHUNKS = 16
 """Limit on finished chunks waiting to be published; far more than arrive between two ticks."""
 
 INFERENCE_ERRORS = (BackendError, RobotError, NoTargetError)
-"""Errors of an inference; the remaining steps are still executed."""
+"""Errors that an inference may raise; the remaining steps are still executed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -157,7 +157,7 @@ class ChunkPolicy(Stateful):
         self.action.restart()
 
     def pause(self, duration_ns: int) -> None:
-        """Skip no steps for a time in which the arm was held."""
+        """Skip no steps for an interval in which the arm was held."""
         self._ticks.pause(duration_ns)
 
     def stand_by(self) -> int:
@@ -169,7 +169,7 @@ class ChunkPolicy(Stateful):
 
     @property
     def chunk_policy(self) -> ChunkPolicy:
-        """Itself, as for a member of a set."""
+        """This policy itself; a set member has the same property."""
         return self
 
     @property

@@ -80,7 +80,7 @@ class SynchronousQueue(ChunkQueue):
         self._queue.clear()
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Add the chunk's first steps, whenever it arrives."""
+        """Add the chunk's first steps, no matter when it arrives."""
         self._queue.extend(chunk[: self._steps])
 
     def wants_chunk(self, tick: int) -> bool:
@@ -88,7 +88,7 @@ class SynchronousQueue(ChunkQueue):
         return not self._queue
 
     def target(self, tick: int) -> F64 | None:
-        """Return the next step, whichever tick it is."""
+        """Return the next step, whatever the tick."""
         return self._queue[0] if self._queue else None
 
     def advance(self, tick: int) -> None:
@@ -301,7 +301,7 @@ class TickCounter(Stateful):
         self._start_ns: int | None = None
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude a time in which no tick passes."""
+        """Exclude an interval in which no tick passes."""
         if self._start_ns is not None:
             self._start_ns += duration_ns
 

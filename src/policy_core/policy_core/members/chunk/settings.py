@@ -20,7 +20,7 @@ class ChunkSettings:
 
     mode: ChunkMode = "asynchronous"
     steps: int | None = None
-    """Most steps of a chunk that are executed; None for the contract's value."""
+    """Largest number of steps that are executed per chunk; None for the contract's value."""
     refill_threshold: float = 0.5
     """asynchronous, rtc: remaining share of the steps below which the next chunk is requested."""
     fade_s: float = 0.2
@@ -52,7 +52,7 @@ class ChunkSettings:
 
 
 def executed_steps(settings: ChunkSettings, contract: ChunkContract) -> int:
-    """Return the most steps of a chunk that are executed.
+    """Return the largest number of steps that are executed per chunk.
 
     Raises:
         PolicyError: A chunk has fewer steps, or the number is invalid.
@@ -92,7 +92,7 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
     """Raise PolicyError unless these settings match this policy.
 
     Raises:
-        PolicyError: With the first mismatch.
+        PolicyError: Gives the first mismatch.
     """
     if settings.mode not in CHUNK_MODES:
         raise PolicyError(
@@ -163,7 +163,7 @@ def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContr
     Args:
         inference_s: Measured time of a chunk.
         steps: Executed steps of a chunk.
-        contract: Has the rate.
+        contract: The contract, for its rate.
 
     Raises:
         PolicyError: Inference takes as long as the steps, so that nothing is left to continue.
@@ -182,7 +182,7 @@ def require_ensemble_speed(inference_s: float, contract: ChunkContract) -> None:
 
     Args:
         inference_s: Measured time of a chunk: decoding and all graphs.
-        contract: Has the rate.
+        contract: The contract, for its rate.
 
     Raises:
         PolicyError: Inference takes longer than a period.

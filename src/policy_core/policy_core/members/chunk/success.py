@@ -18,11 +18,11 @@ DONE = "the success signal reports that the task is done"
 class SuccessWatch:
     """Success state since the run began.
 
-    A missing or late reading, whose chunk's steps have passed, interrupts the signal.
+    A reading that is missing, or so late that its chunk's steps have passed, interrupts the signal.
 
     Attributes:
         done: True once the signal has come, until the next run begins.
-        probability: Newest reading; None without one, and if joints are the source.
+        probability: Newest reading; None if there is none, or if joints are the source.
     """
 
     def __init__(self, contract: ChunkContract) -> None:

@@ -3,7 +3,7 @@
 """Takeover: a person takes over from a chunk policy with a leader arm, and hands back to it.
 
 The person's targets pass the same limits as the policy's: those of `ChunkCommand` and of the guard.
-Neither handover begins with a jump. The arm rests until the leader matches it, at least for as long
+Neither handover begins with a jump. The arm rests until the leader matches it, for at least as long
 as a motorised leader is commanded to rest. Then the target moves from the last command to the
 leader's pose over the handover time. On the way back, the policy begins with a new chunk from a new
 observation, and is blended in over the same time.
@@ -75,7 +75,7 @@ class PersonTakeover(Stateful):
         driver: Source of the targets.
         off_rad: Distance of the leader from the last command in the newest tick of a handover, by
             action [actions]; must fall below the tolerance.
-        begins, change: As in `Policy`.
+        begins, change: See `Policy`.
         policy: Drives until a person takes over.
         leader: The input with the leader's pose.
         joint_names: Joints of the arm and of its leader.
@@ -165,7 +165,7 @@ class PersonTakeover(Stateful):
 
     @property
     def chunk_policy(self) -> ChunkPolicy:
-        """The part that executes chunks, as for a member of a set."""
+        """The part that executes chunks; a set member has the same property."""
         return self.policy
 
     @property
@@ -263,7 +263,7 @@ class PersonTakeover(Stateful):
         self.policy.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude a time in which the arm was held; afterwards a leader must match again."""
+        """Exclude an interval in which the arm was held; afterwards a leader must match again."""
         self.policy.pause(duration_ns)
         if duration_ns > 0 and self.driver is Driver.HANDOVER:
             self._ticks = 0
@@ -396,7 +396,7 @@ def _leader_reach(joints: Joints) -> Joints:
 
 
 class TakeoverRequests:
-    """Requests of a person with a leader arm to a chunk policy.
+    """Requests to a chunk policy from a person with a leader arm.
 
     Attributes:
         person: The takeover; None if no person may take over.
@@ -410,7 +410,7 @@ class TakeoverRequests:
         """Let a person drive, once the leader matches the arm.
 
         Raises:
-            RefusedError: As `PersonTakeover.take_over`, or a tick hangs.
+            RefusedError: Same as `PersonTakeover.take_over`, or a tick hangs.
         """
         person, controller = self._require_person(TAKE_OVER), self._controller
         controller.request(TAKE_OVER, lambda: person.take_over(controller.mode))
@@ -419,13 +419,13 @@ class TakeoverRequests:
         """Let the policy drive again.
 
         Raises:
-            RefusedError: As `PersonTakeover.hand_back`, or a tick hangs.
+            RefusedError: Same as `PersonTakeover.hand_back`, or a tick hangs.
         """
         person, controller = self._require_person(HAND_BACK), self._controller
         controller.request(HAND_BACK, lambda: person.hand_back(controller.mode))
 
     def awaited(self, name: str) -> str:
-        """Return how far the leader, an input, is from the arm while a takeover waits for it."""
+        """While a takeover waits for the leader (an input), return how far it is from the arm."""
         if self.person is None or name != LEADER.name:
             return ""
         return self.person.awaits_leader if self._controller.mode in (Mode.RUN, Mode.HOLD) else ""

@@ -80,7 +80,7 @@ Run = Callable[[Request], ChunkAnswer]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
-    """Result of a request: as `ChunkAnswer`, or an error."""
+    """Result of a request: like `ChunkAnswer`, or an error."""
 
     request: Request
     began_ns: int
@@ -108,7 +108,7 @@ class Worker(Protocol):
         """Begin now or next; a newer request replaces one that has not begun."""
 
     def take(self, now_ns: int) -> Outcome | None:
-        """Return the next available outcome, each once, in the order of the requests."""
+        """Return the next available outcome, in request order; each is returned once."""
 
     def forget(self) -> None:
         """Drop the request that has not begun; one that has begun is finished."""
@@ -139,7 +139,7 @@ class InlineWorker:
         return True
 
     def ask(self, request: Request) -> None:
-        """Compute now, or, if an outcome is waiting to be delivered, after that."""
+        """Compute now, or after an outcome that is waiting to be delivered."""
         if self._outcomes:
             self._pending = request
         else:
@@ -156,7 +156,7 @@ class InlineWorker:
         return outcome
 
     def forget(self) -> None:
-        """Drop what has not begun or not ended yet."""
+        """Drop requests that have not begun or not ended."""
         self._outcomes.clear()
         self._pending = None
 

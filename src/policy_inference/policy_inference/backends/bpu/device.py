@@ -29,7 +29,7 @@ _X5_SENSOR = "/sys/class/hwmon/hwmon0/temp2_input"
 
 
 def read_bpu(machine: Machine) -> Mapping[str, str]:
-    """Return load of the busiest core, clock and temperature; unreadable values are left out."""
+    """Return peak core load, clock and temperature; unreadable values are left out."""
     loads = [machine.number(core / "ratio") for core in machine.glob(CORES)]
     known = [load for load in loads if load is not None]
     found = {"bpu_load_percent": f"{max(known):.0f}"} if known else {}

@@ -74,7 +74,7 @@ _MEANINGS = (
 def meaning(
     text: str, otherwise: str = "compile it for this board, and copy it again if that does not help"
 ) -> str:
-    """Return the remedy for a failure with this vendor message; else `otherwise`."""
+    """Return the remedy for a failure with this vendor message, or else `otherwise`."""
     return next((remedy for pattern, remedy in _MEANINGS if re.search(pattern, text)), otherwise)
 
 

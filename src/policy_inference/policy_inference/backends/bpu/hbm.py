@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`hbm_runtime`: RDK S100 and S600 with `.hbm`, RDK X5 from system 3.5.0 on with `.bin`."""
+"""`hbm_runtime`: RDK S100 and S600 with `.hbm`, RDK X5 (system 3.5.0 or later) with `.bin`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class BpuBackend(BpuRuntime):
     """The runtime releases the GIL, and pads inputs itself.
 
     It infers on a thread of its own, where BPU errors are uncaught exceptions that end the process
-    (as in the vendor's source of 0.1, and its wheel).
+    (seen in the vendor's 0.1 source and in its wheel).
     """
 
     package = HBM_RUNTIME

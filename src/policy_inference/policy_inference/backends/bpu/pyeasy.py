@@ -82,7 +82,7 @@ class PyeasyBackend(BpuRuntime):
             return
         raise BackendError(
             f"{self._file}: expected a release of {PYEASY_DNN} that takes "
-            "featuremaps, found one that casts every input to uint8; update the "
+            "featuremaps, found a release that casts every input to uint8; update the "
             "board's system, or `pip install hobot-dnn-rdkx5`"
         )
 

@@ -67,7 +67,7 @@ class BpuTensor:
     quantisation: Quantisation | None = None
 
     def spec(self, wanted: TensorSpec | None) -> TensorSpec:
-        """Return its specification for the user: `wanted`, if the conversion is known."""
+        """Return its specification for the user, which is `wanted` if the conversion is known."""
         shape, dtype = self.shape, self.dtype
         while len(shape) > 2 and shape[-1] == 1:
             shape = shape[:-1]

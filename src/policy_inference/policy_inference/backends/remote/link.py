@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Common parts of remote models: deadlines, verification at every connect, reconnection.
 
-No run waits for a connection. A run without one fails at once, while a separate thread reconnects
-with increasing pauses; each new connection is verified before a run uses it.
+No run waits for a connection. Without a connection, a run fails at once, while a separate thread
+reconnects with increasing pauses; each new connection is verified before a run uses it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from policy_store.hosts import is_loopback
 
 CONNECT_WITHIN_S, PROOF_WITHIN_S = 3.0, 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-"""Pauses between two attempts to connect."""
+"""Shortest and longest pause between two attempts to connect."""
 MOST_LATE = 5
 """Late answers in a row after which the server counts as hanging."""
 _BUDGET_RUNS, _BUDGET_S = 20, 2.0
@@ -66,7 +66,7 @@ class ServerConnection(ABC):
         """Write the answer to `inputs` into `outputs`.
 
         Raises:
-            LateError: No answer arrived within that time.
+            LateError: No answer arrived within the time limit.
             LostError: The connection ended, or the answer belongs to another request.
             BackendError: The server refused the request, or failed.
         """
@@ -76,12 +76,12 @@ class ServerConnection(ABC):
         """Verify the server with known inputs and outputs; the arrays are overwritten.
 
         Raises:
-            BackendError: The server has another model.
+            BackendError: The server has a different model.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Close it; any thread may call this, and repeatedly."""
+        """Close it; any thread may call this, even repeatedly."""
 
 
 @contextmanager
@@ -111,7 +111,7 @@ class RemoteLink:
         """Connect for the first time, without verification.
 
         Args:
-            where: Name of the server for messages.
+            where: The server's name, for messages.
             connect: Connects.
             prove: Raises BackendError if a connection leads to another model.
 
@@ -134,7 +134,7 @@ class RemoteLink:
         """Verify the first connection, and use it.
 
         Raises:
-            BackendError: The server has another model.
+            BackendError: The server has a different model.
         """
         self._prove(self.first)
         self._use(self.first)
@@ -142,7 +142,7 @@ class RemoteLink:
         self._thread.start()
 
     def ask(self, inputs: Arrays, outputs: Arrays, within_s: float) -> None:
-        """Send a request as `ServerConnection.ask`; fails at once without a connection."""
+        """Send a request like `ServerConnection.ask`, but fail at once without a connection."""
         connection = self._connection
         if connection is None:
             raise LostError(self.problem)
@@ -233,7 +233,7 @@ class RemoteBackend(BackendBase):
     _within_s = PROOF_WITHIN_S
     """Time limit of the next run: the first one is part of opening."""
     where = ""
-    """Name of the server for messages."""
+    """The server's name, for messages."""
 
     @abstractmethod
     def _prepare(self, file: Path) -> None:

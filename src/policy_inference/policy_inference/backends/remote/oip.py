@@ -251,7 +251,7 @@ class _OipConnection(ServerConnection):
         """
         served, classes = self._served, message_classes()
         if not self._call("ServerReady", classes["ServerReadyRequest"](), CONNECT_WITHIN_S).ready:
-            raise BackendError("expected a server that is ready, found one that is not yet")
+            raise BackendError("expected a server that is ready, found one that is not ready yet")
         of_model = {"name": served.model, "version": served.version}
         named = f"model {served.model}" + (f" version {served.version}" if served.version else "")
         try:

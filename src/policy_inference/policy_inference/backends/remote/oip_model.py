@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The artifact of the backend `oip`: the model that a server must have, and rows to verify it.
+"""The artifact for the `oip` backend: the model that a server must have, and rows to verify it.
 
 An npz file: `remote`, the bytes of a JSON mapping, and for each tensor `inputs.NAME` and
 `outputs.NAME` [rows, *shape], computed by the reference model.
@@ -34,8 +34,8 @@ class OipModel:
         model: Its name on the server.
         version: Its version there; empty for the server's choice.
         sha256: Hash of the model file, for servers that report it.
-        tolerance: Largest difference of an output from the rows, relative to the largest value of
-            that output.
+        tolerance: Largest difference between an output and the rows, relative to the largest value
+            of that output.
         endpoint: HOST:PORT if the option is not set; if empty, the option is required.
     """
 
@@ -55,7 +55,7 @@ def write_oip_model(
         file: File to write.
         model: The model that a server must have.
         inputs: Rows by tensor [rows, *shape].
-        outputs: Outputs of the reference, likewise.
+        outputs: Outputs of the reference, in the same form.
 
     Raises:
         OSError: The file cannot be written.
@@ -70,7 +70,7 @@ def write_oip_model(
 
 
 def read_oip_model(file: Path) -> tuple[OipModel, dict[str, Tensor], dict[str, Tensor]]:
-    """Return the model that a server must have, and rows of its inputs and outputs by name.
+    """Return the model that a server must have, and rows for its inputs and outputs, by name.
 
     Raises:
         BackendError: The file is not such an artifact.

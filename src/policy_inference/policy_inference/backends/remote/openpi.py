@@ -51,7 +51,7 @@ _IMAGE_AXES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenpiModel:
-    """The artifact of the backend `openpi`, a YAML file: the server's inputs and identity."""
+    """The artifact for the `openpi` backend, a YAML file: the server's inputs and identity."""
 
     images: dict[str, str] = entry(
         "tensor of a camera's image by the policy's key for it; a dot begins a map in a map",
@@ -215,7 +215,7 @@ class OpenpiBackend(RemoteBackend):
 
         Raises:
             OSError: The connection failed.
-            websockets.exceptions.WebSocketException: The server has another protocol.
+            websockets.exceptions.WebSocketException: The server uses a different protocol.
         """
         from websockets.sync.client import connect
 

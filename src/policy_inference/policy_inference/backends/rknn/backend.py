@@ -37,7 +37,7 @@ _DRIVER = re.compile(r"[Dd]river\b[^\n]*?version:? *([\d.]*\d)")
 
 
 class RknnBackend(BackendBase):
-    """A context of its own on the NPU; float32 in and out, quantised by the runtime."""
+    """An NPU context of its own; float32 in and out, quantised by the runtime."""
 
     name = "rknn"
     simulated_by = "rknn_sim"

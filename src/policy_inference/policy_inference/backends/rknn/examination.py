@@ -216,7 +216,7 @@ DRIVER_FOLDERS = ("/proc/rknpu", "/sys/kernel/debug/rknpu")
 
 
 def read_npu(machine: Machine) -> Mapping[str, str]:
-    """Return load of the busiest core, clock and temperature; unreadable values are left out."""
+    """Return peak core load, clock and temperature; unreadable values are left out."""
     # "NPU load: Core0: 12%, Core1: 0%, Core2: 0%,", or "NPU load: 12%" with one core.
     loads = [int(load) for load in re.findall(r"(\d+)%", driver_text(machine, "load"))]
     found = {"npu_load_percent": str(max(loads))} if loads else {}

@@ -27,7 +27,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ToolkitError(BackendError):
-    """Error of the toolkit.
+    """Error from the toolkit.
 
     Attributes:
         stage: `import`, `config`, `load_onnx`, `build`, `export_rknn`, `init_runtime`, `inference`
@@ -48,11 +48,11 @@ def toolkit_version() -> str:
 def build(folder: Path, recipe: Recipe) -> Any:
     """Build the model in a folder.
 
-    A rule of toolkit 2.5.0 for attention breaks the cross-attention of a decoder; in that case the
+    A toolkit 2.5.0 rule for attention breaks the cross-attention of a decoder; in that case the
     model is built again without the rule.
 
     Returns:
-        The toolkit's object, which the caller releases.
+        The toolkit's object; the caller must release it.
 
     Raises:
         ToolkitError: The toolkit is not installed, or refuses the model.

@@ -115,7 +115,7 @@ _OTHER = ("RKNN Toolkit2 to work", "look at its log")
 
 
 def explain(stage: str, text: str) -> str:
-    """Return expectation, finding and remedy.
+    """Return what was expected, what was found, and the remedy.
 
     Args:
         stage: The toolkit's call that failed.

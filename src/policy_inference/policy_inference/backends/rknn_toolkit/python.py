@@ -14,7 +14,7 @@ VARIABLE = "RKNN_TOOLKIT_PYTHON"
 
 
 def toolkit_python() -> str:
-    """Return the toolkit's Python: from the environment variable, else the default location.
+    """Return the toolkit's Python: from the environment variable, or at the default location.
 
     Raises:
         BackendError: The Python does not exist.

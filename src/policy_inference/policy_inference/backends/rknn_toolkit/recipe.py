@@ -31,11 +31,11 @@ _VERSION, _LONG_AGO = 1, (2000, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Specification of a toolkit build.
+    """Specification for a toolkit build.
 
     Attributes:
         target: Chip, as the toolkit names it.
-        precision: fp16, or one of its quantised types.
+        precision: fp16, or one of the chip's quantised types.
         inputs, outputs: Tensors, in the model's order.
         settings: Settings of `RKNN.config`, besides target and precision.
         hybrid: True if layers that lose too much stay in fp16.
@@ -150,7 +150,7 @@ def write_dataset(folder: Path, rows: Iterable[Sequence[Tensor]]) -> Path:
         rows: For each sample an array per input of the model, without batch axis.
 
     Returns:
-        The list; a line for each sample, whose paths are relative to the list.
+        The list: one line per sample, with paths relative to the list.
     """
     (folder / "calibration").mkdir()
     dataset = folder / DATASET

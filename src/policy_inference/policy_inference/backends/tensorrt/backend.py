@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The backend `tensorrt`."""
+"""The `tensorrt` backend."""
 
 from __future__ import annotations
 

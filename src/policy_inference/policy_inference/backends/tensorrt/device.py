@@ -49,7 +49,7 @@ class GraphError(Exception):
 class Device:
     """The first GPU, one stream on it, and memory; everything is released by `close`.
 
-    Arrays of `host` live as long as they are referenced, so late reads of an output are safe.
+    Arrays from `host` live as long as they are referenced, so late reads of an output are safe.
 
     Attributes:
         gpu: Its name.
@@ -114,12 +114,12 @@ class Device:
         return self._memory[-1]
 
     def upload(self, array: Tensor, address: int) -> Callable[[], None]:
-        """Return a function that enqueues a copy of an array of `host` to the GPU."""
+        """Return a function that enqueues a copy of an array from `host` to the GPU."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         return self._copy(address, array.ctypes.data, array.nbytes, kind)
 
     def download(self, address: int, array: Tensor) -> Callable[[], None]:
-        """Return a function that enqueues a copy from the GPU to an array of `host`."""
+        """Return a function that enqueues a copy from the GPU to an array from `host`."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         return self._copy(array.ctypes.data, address, array.nbytes, kind)
 

@@ -155,8 +155,9 @@ _TOTAL = "VDD_IN"
 def read_gpu(machine: Machine) -> Mapping[str, str]:
     """Return load, clock and temperature of a Jetson's GPU, and the module's power.
 
-    From the files that tegrastats reads (checked against github.com/rbonghi/jetson_stats). The
-    driver of a graphics card has no such files, so on a PC the result is empty.
+    They come from the files that tegrastats reads (checked against
+    github.com/rbonghi/jetson_stats). The driver of a graphics card has no such files, so on a PC
+    the result is empty.
     """
     return {
         **_load(machine),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The package `tensorrt`, and its logger, which holds the reasons of failures."""
+"""The `tensorrt` package, and its logger, which holds the reasons for failures."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class TensorRtLog:
 
 @cache
 def trt_log(trt: Any) -> TensorRtLog:
-    """Return the logger of the process: TensorRT uses the first one for all its objects.
+    """Return this process's logger: TensorRT uses the first one for all its objects.
 
     TensorRT's own plugins are registered with it; without them parser and plans lack some
     operators, such as InstanceNormalization (onnx/onnx-tensorrt#597).

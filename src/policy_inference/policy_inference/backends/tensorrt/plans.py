@@ -35,7 +35,7 @@ OPTIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """The values of OPTIONS, checked."""
+    """The checked values of OPTIONS."""
 
     build: bool
     workspace_mib: int | None
@@ -43,7 +43,7 @@ class EngineOptions:
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> EngineOptions:
-        """Parse the values, each a text.
+        """Parse the values, which are strings.
 
         Raises:
             BackendError: A value is invalid for its option.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The origin and target of a plan: the JSON beside it.
 
-TensorRT cannot tell if a plan will load, and its file format is not documented. So a plan for
+TensorRT cannot tell whether a plan will load, and its file format is not documented. So a plan for
 another version or GPU is refused based on this JSON, before the runtime opens it.
 """
 
@@ -31,7 +31,7 @@ class Fingerprint:
         model_sha256: Hash of the ONNX file.
         precision: fp32, fp16 or int8.
         tensorrt, cuda, driver: Versions.
-        gpu, compute_capability: Of the GPU.
+        gpu, compute_capability: The GPU's name and compute capability.
         flags: Build settings.
     """
 
@@ -108,8 +108,7 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
         here: Version of TensorRT, name and compute capability of the GPU, by field.
 
     Raises:
-        BackendError: The plan was built for another TensorRT or GPU, or its JSON does not name
-            them.
+        BackendError: The plan was built for another TensorRT or GPU, or its JSON names neither.
     """
     rebuild = (
         "compile it again on this machine from the ONNX file, or put the ONNX file into the bundle"
@@ -133,7 +132,7 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
     ]
     if wrong:
         raise BackendError(
-            f"{plan}: expected a plan for this machine, found one that was built "
+            f"{plan}: expected a plan for this machine, found one built "
             f"for {', '.join(wrong)}; {rebuild}"
         )
     if sidecar.fingerprint.precision != precision:

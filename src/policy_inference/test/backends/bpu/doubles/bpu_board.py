@@ -102,7 +102,7 @@ class Model:
         except struct.error:
             raise ValueError("too short") from None
         if magic != b"BPUD" or len(content) != _HEAD.size + head + size:
-            raise ValueError("another kind of file")
+            raise ValueError("a different kind of file")
         described = json.loads(content[_HEAD.size : _HEAD.size + head])
         self.name, self.march = described["name"], described["march"]
         self.inputs = [Tensor(**tensor) for tensor in described["inputs"]]

@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated robot climbs stairs that a height scan shows to its policy, over real topics.
+
+    python -m examples.demos.stairs --bundle my_bundle --output out/my_stairs
+
+The folder gets summary.json, which --json prints, the recorded walk, plots, and a video with the
+points of the scan.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from examples.demos.plots import write_plots
+from examples.demos.runner import (
+    FLIGHTS,
+    DemoOutcome,
+    Processes,
+    add_images,
+    aligned,
+    demo_parser,
+    emptied,
+    progress,
+    run_demo,
+)
+from examples.demos.walk import TRACE, ReportedTiming, Velocity, operate, shown, walked
+from policy_core.bundle.bundle import JointBundle
+from policy_core.bundle.load import load_bundle
+from robot_operator.nodes.client import Operator
+from robot_sim.errors import SimError
+from robot_sim.figures import LITE3, Array
+from robot_sim.ground import Ground
+from robot_sim.metrics import fallen
+from robot_sim.render import write_video
+from robot_sim.rotation import turn, yaw_rad
+from robot_sim.trace import Trace
+
+BUNDLE = "lite3_stairs"
+STEP_M, STEPS = 0.1, 5
+PLAN: Sequence[tuple[str, float, Velocity]] = (
+    ("stand", 2.0, (0.0, 0.0, 0.0)),
+    ("up the stairs", 7.0, (0.5, 0.0, 0.0)),
+    ("stop", 2.0, (0.0, 0.0, 0.0)),
+)
+FILES = ("plots.png", "stairs.mp4")
+_CLIMBED_SHARE = 0.8
+"""Least share of the height of the stairs that the base must rise by."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the demo; its exit status is 1 if the robot did not climb the stairs, or fell."""
+    return run_demo("stairs", _parse(args), (TRACE, *FILES), _demonstrate)
+
+
+def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
+    reported = _perform(given)
+    trace = Trace.load(given.output / TRACE)
+    up = walked(trace, left_run=reported.left_run)
+    climbed_m = float(up.pos_world[:, 2].max() - up.pos_world[0, 2])
+    fell = any(
+        fallen(quat, above, LITE3.fallen_height_m)
+        for quat, above in zip(up.quat_xyzw, _above_ground(up), strict=True)
+    )
+    summary: dict[str, Any] = {
+        "bundle": reported.bundle,
+        "step_m": STEP_M,
+        "climbed_m": round(climbed_m, 3),
+        "distance_m": round(float(np.linalg.norm(up.pos_world[-1] - up.pos_world[0])), 3),
+        "fell": fell,
+        "guard_events": reported.guard_events,
+        "ticks_missed_since_activation": reported.ticks_missed,
+    }
+    return DemoOutcome(
+        summary=summary,
+        table=aligned([(name.replace("_", " "), f"{value}") for name, value in summary.items()]),
+        failure=_failure(reported, climbed_m, fell=fell),
+        draw=lambda: _draw(given, shown(trace)),
+    )
+
+
+def _failure(reported: ReportedTiming, climbed_m: float, *, fell: bool) -> str | None:
+    if reported.left_run:
+        return f"the policy node left RUN by itself ({reported.reason})"
+    if fell:
+        return "the robot fell"
+    least_m = _CLIMBED_SHARE * STEPS * STEP_M
+    if climbed_m < least_m:
+        return f"expected the robot to climb {least_m:g} m or more, found {climbed_m:.2f} m"
+    return None
+
+
+def _perform(given: argparse.Namespace) -> ReportedTiming:
+    """Start the robot, its map, the scan and the policy; climb."""
+    output: Path = given.output
+    with Processes() as nodes:
+        simulation = {
+            "robot": "lite3",
+            "trace_file": str(output / TRACE),
+            "terrain": "stairs",
+            "step_m": STEP_M,
+            "elevation_map": True,
+            "joint_state_rate_hz": 200.0,
+        }
+        nodes.start("sim_node", simulation, output / "sim_node.log")
+        nodes.start("perception_node", {"bundle": given.bundle}, output / "perception_node.log")
+        policy = {
+            "bundle": given.bundle,
+            "flight.folder": str(emptied(output / FLIGHTS).resolve()),
+        }
+        nodes.start("joint_policy_node", policy, output / "joint_policy_node.log")
+        with Operator(watch=nodes.check) as operator:
+            operator.wait_for_robot()
+            return operate(operator, PLAN)
+
+
+def _above_ground(trace: Trace) -> Array:
+    """Return base positions [T, 3], m, with heights over the ground below them."""
+    ground = _ground().height_m(trace.pos_world[:, :2])
+    return trace.pos_world - np.pad(ground[:, None], ((0, 0), (2, 0)))
+
+
+def _ground() -> Ground:
+    return Ground(terrain="stairs", step_m=STEP_M)
+
+
+def _draw(given: argparse.Namespace, trace: Trace) -> None:
+    plots, video = (given.output / name for name in FILES)
+    write_plots(trace, plots)
+    (scan,) = load_bundle(given.bundle, kind=JointBundle).contract.scans.values()
+    points = np.pad(scan.points, ((0, 0), (0, 1)))
+
+    def dots(row: int) -> Array:
+        place = turn(points, yaw_rad(trace.quat_xyzw[row])) + trace.pos_world[row]
+        return np.column_stack([place[:, :2], _ground().height_m(place[:, :2])])
+
+    progress.info("rendering a video; --no-images (make demo IMAGES=no) leaves it out")
+    try:
+        write_video(trace, video, rate_hz=20.0, ground=_ground(), dots=dots)
+    except SimError as error:
+        progress.warning("no images of the robot: %s", error)
+
+
+def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+    parser = demo_parser("stairs", __doc__, backend_options=False)
+    parser.add_argument(
+        "--bundle",
+        default=BUNDLE,
+        help="folder of a bundle, or name of an installed one, of a Lite3 with a height scan "
+        "(default: %(default)s)",
+    )
+    add_images(parser)
+    return parser.parse_args(args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
