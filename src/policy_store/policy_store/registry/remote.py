@@ -177,12 +177,8 @@ def find_bundle(
 ) -> RemoteBundle:
     """Return the requested bundle, which is the expected one and not revoked.
 
-    Args:
-        request: The request.
-        access: Options for access to the registry.
-        model: Folder of the installed versions, where newer statements are stored; None for none.
-        trusted: Keys, one of which must have signed bundle and statements. None: signatures are not
-            checked, and revocations are not read.
+    Newer statements are stored in `model`, the folder of the installed versions; None for none.
+    Without keys, signatures are not checked, and revocations are not read.
     """
     reference, repository = request.reference, RegistryRepository(request.reference, access)
     asked = reference.digest or reference.tag
