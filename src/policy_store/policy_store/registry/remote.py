@@ -211,13 +211,7 @@ def find_bundle(
 def pull_revocations(
     repository: RegistryRepository, model: Path | None, trusted: TrustedKeys | None
 ) -> Mapping[str, str]:
-    """Return the reasons for revocation by version; store the statement if it is a newer one.
-
-    Args:
-        repository: Location of the bundle.
-        model: Folder of the installed versions, where the statement is stored; None for none.
-        trusted: Keys of which one must have signed it; None: the registry is not asked.
-    """
+    """Return the reasons for revocation by version, as `find_bundle` stores and checks them."""
     if trusted is not None:
         found = _accepted(repository, REVOKED_TAG, RevocationStatement, model, trusted)
         if found is not None:
