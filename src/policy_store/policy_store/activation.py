@@ -195,12 +195,8 @@ def way_back(model: Path) -> list[str]:
 def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
     """Put a version into use, after the current one; drop the versions recorded after that.
 
-    A new record replaces a damaged one, which is kept under a different name.
-
-    Args:
-        model: Folder of the bundle.
-        version: An installed version.
-        decide: Decides a trial; as for `switch_link`.
+    A new record replaces a damaged one, which is kept under a different name. `decide` decides a
+    trial, as for `switch_link`.
     """
     current = current_version(model)
     try:
@@ -232,11 +228,9 @@ def settle(model: Path) -> None:
 
 
 def settled(recorded: Sequence[str], current: str | None) -> list[str]:
-    """Return the record without the duplicate of a version.
+    """Return the record without the duplicate of a version; only the last one may be one.
 
-    Args:
-        recorded: Versions; only the last one may be a duplicate.
-        current: The version in use, which shows whether that last activation took place.
+    The version in use shows whether that last activation took place.
     """
     *before, last = recorded or ("",)
     if last not in before:

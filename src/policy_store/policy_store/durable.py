@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
 import secrets
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,14 +17,13 @@ from pathlib import Path
 from typing import IO
 
 from policy_core.errors import BundleError, PolicyError
-from policy_core.safe_files import PREFIX, open_regular, whole_file
+from policy_core.safe_files import PREFIX, lock_within, whole_file
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
 """File modes, set regardless of the umask: the node's user is not the installer's."""
 _BLOCK = 1 << 20
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-LOCK = ".lock"
 
 
 @contextmanager
@@ -37,7 +34,7 @@ def writing(root: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NOT_ALLOWED:
             raise PolicyError(
-                f"{error.filename or root}: expected a place that this user can write to, found: "
+                f"{root}: expected a place that this user can write to, found: "
                 f"{error.strerror}; use sudo, or make this user the owner of the root once (`sudo "
                 f"chown -R USER {root}`)"
             ) from error
@@ -69,14 +66,14 @@ def room_bytes(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def make_folders(folder: Path) -> None:
-    """Make a folder and its missing parents."""
-    if folder.is_dir():
-        return
-    make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    folder.chmod(FOLDER_MODE)
-    sync_folder(folder.parent)
+def make_folders(folder: Path) -> Path:
+    """Make a folder and its missing parents; return it."""
+    if not folder.is_dir():
+        make_folders(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(FOLDER_MODE)
+        sync_folder(folder.parent)
+    return folder
 
 
 def copy_synced(stream: IO[bytes], file: Path) -> str:
@@ -155,52 +152,24 @@ def is_hidden(name: str) -> bool:
 
 @contextmanager
 def locked(model: Path) -> Iterator[None]:
-    """Lock the folder of a bundle against other installers."""
-    handle = _opened(model / LOCK, os.O_RDWR | os.O_CREAT)
+    """Lock the folder of a bundle, or of a pull, against other installers."""
+    handle = os.open(model, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_within(handle, 0.0)
         except BlockingIOError:
-            holder = os.read(handle, 100).decode("utf-8", "replace").strip() or "another process"
             raise PolicyError(
-                f"{model}: expected no other process that changes it, found {holder}; "
-                "wait until it has ended"
+                f"{model}: expected no other process that changes it, found one; wait until it ends"
             ) from None
-        if stat.S_IMODE(os.fstat(handle).st_mode) != FILE_MODE:  # new, under a stricter umask
-            os.fchmod(handle, FILE_MODE)
-        os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()}\n".encode())
         yield
     finally:
         os.close(handle)
 
 
-def is_locked(model: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Return whether an installer is running."""
     try:
-        handle = _opened(model / LOCK, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with locked(folder):
+            return False
+    except PolicyError:
         return True
-    finally:
-        os.close(handle)
-    return False
-
-
-def _opened(lock: Path, flags: int) -> int:
-    """Open the lock file, but never the target of a link: the installer may be root."""
-    try:
-        handle = open_regular(lock, flags | os.O_NOFOLLOW)
-        if os.fstat(handle).st_nlink == 1:
-            return handle
-        os.close(handle)
-    except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.EINVAL, errno.EISDIR):
-            raise
-    raise PolicyError(
-        f"{lock}: expected a lock file of the installers, found a link, a folder or a pipe, which "
-        "no installer creates; remove it"
-    )

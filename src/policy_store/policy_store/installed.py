@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from policy_core.bundle.bundle import Bundle, hosted_file
+from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.contract import NAME
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.set_contract import HostedContract
@@ -20,13 +21,11 @@ from policy_core.bundle.signature import TrustedKeys
 from policy_core.bundle.store import (
     ALGORITHM,
     CURRENT,
-    RECORD_FILE,
-    REMEDY,
     installed_versions,
+    read_record,
     require_recorded,
 )
-from policy_core.bundle.verified import sha256_file
-from policy_core.errors import BundleError, PolicyError, Problem
+from policy_core.errors import BundleError, PolicyError
 from policy_store.durable import is_hidden, is_locked
 
 
@@ -71,27 +70,46 @@ def version_folder(model: Path, version: str) -> Path:
 
 
 def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
-    """Verify all files of an installed version: contract, signature, every hash, the record.
+    """Verify an installed version: contract, signature, record, every hash in the contract.
 
-    If it was installed for some back ends only, exactly their models must be present.
+    If it was installed for some back ends only, their models must be present.
     """
     bundle = load_bundle(folder, trusted, kind=Bundle)
     record = require_recorded(folder, bundle.contract, bundle.sha256)
-    changed = changed_files(bundle, record, hash_files(folder))
-    if changed:
-        raise BundleError(*changed)
     bundle.verify(record.get("backends"))
     return bundle
 
 
-def hash_files(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of all files in an installed version, by name, except for its record."""
-    files = {
-        file.relative_to(folder).as_posix(): file
-        for file in folder.rglob("*")
-        if file.is_symlink() or not file.is_dir()
-    }
-    return {name: sha256_file(file) for name, file in files.items() if name != RECORD_FILE}
+def is_installed(folder: Path, content: bytes, backends: Collection[str] | None) -> bool:
+    """Return whether a version is installed and complete; false if it must be replaced.
+
+    That is a damaged version of this bundle, or one without a readable record, which nothing runs.
+
+    Args:
+        folder: Of the version.
+        content: Its contract.
+        backends: Back ends whose models are required; None for all.
+
+    Raises:
+        PolicyError: It was installed with another contract, or for other back ends.
+    """
+    if not folder.exists():
+        return False
+    try:
+        recorded = read_record(folder).get("policy_hash")
+    except BundleError:
+        return False
+    if recorded != ALGORITHM + hashlib.sha256(content).hexdigest():
+        raise PolicyError(
+            f"{folder}: expected the same contract, since an installed version never changes, "
+            "found another one; give the bundle another version"
+        )
+    try:
+        bundle = check_version(folder, None)
+    except PolicyError:
+        return False
+    bundle.verify(backends)
+    return True
 
 
 def leftovers(model: Path) -> list[Path]:
@@ -106,23 +124,13 @@ def leftovers(model: Path) -> list[Path]:
     )
 
 
-def make_record(
-    bundle: Bundle,
-    files: Mapping[str, str],
-    *,
-    source: str,
-    modified_s: float,
-    backends: Collection[str] | None,
-) -> dict[str, Any]:
+def make_record(bundle: Bundle, source: str, backends: Collection[str] | None) -> dict[str, Any]:
     """Return the record of a bundle that is installed now.
 
     Args:
         bundle: The bundle.
-        files: SHA-256 of each of its files, by name.
         source: Source of the installation.
         backends: Back ends whose models are installed; None for all.
-        modified_s: When its model was last changed, in seconds since 1970; used if the contract has
-            no export date.
     """
     contract = bundle.contract
     calibrated = [
@@ -138,39 +146,14 @@ def make_record(
         "rknn_hash": None,
         **_model_hashes(contract, backends),
         "quant_dataset": calibrated[0].source if calibrated else None,
-        "export_time": _export_time(contract, modified_s),
+        "export_time": _export_time(contract),
         "policy_hash": ALGORITHM + bundle.sha256,
-        "files": {name: ALGORITHM + sha256 for name, sha256 in sorted(files.items())},
         "installed_time": _utc(datetime.now(timezone.utc)),
         "installed_from": source,
         "tool": f"policy_store {metadata.version('policy-store')}",
         "signed_by": bundle.signed_by,
         **({} if backends is None else {"backends": sorted(backends)}),
     }
-
-
-def changed_files(
-    bundle: Bundle, record: Mapping[str, Any], hashes: Mapping[str, str]
-) -> list[Problem]:
-    """Return the differences between the record and the files.
-
-    Args:
-        bundle: The version.
-        record: Its record.
-        hashes: SHA-256 of each file, by name, except for the record's own.
-    """
-    stated = {**record["files"], hosted_file(bundle.contract): record.get("policy_hash")}
-    found = {name: ALGORITHM + sha256 for name, sha256 in hashes.items()}
-    return [
-        Problem(
-            file=str(bundle.path / name),
-            found=found.get(name, "nothing"),
-            remedy=REMEDY,
-            expected=stated.get(name, "nothing, since it was not installed"),
-        )
-        for name in sorted(stated.keys() | found.keys())
-        if stated.get(name) != found.get(name)
-    ]
 
 
 def _model_hashes(
@@ -187,12 +170,10 @@ def _model_hashes(
     return {name: of if len(of) > 1 else next(iter(of.values())) for name, of in hashes.items()}
 
 
-def _export_time(contract: HostedContract, modified_s: float) -> str:
-    """Return ISO 8601 in UTC; a date without a time of day stays a date."""
+def _export_time(contract: HostedContract) -> str | None:
+    """Return ISO 8601 in UTC; a date without a time of day stays a date; None if not stated."""
     stated = contract.provenance.date if contract.provenance else None
-    if stated is None:
-        return _utc(datetime.fromtimestamp(modified_s, timezone.utc))
-    if "T" not in stated:
+    if stated is None or "T" not in stated:
         return stated
     try:
         time = datetime.fromisoformat(stated.replace("Z", "+00:00"))  # Python 3.10 does not know Z

@@ -63,14 +63,7 @@ def verify(
     version: str | None = None,
     trusted: TrustedKeys | None = None,
 ) -> list[Verified]:
-    """Verify one version, all of a bundle, or all that are installed.
-
-    Args:
-        root: Folder of all bundles.
-        name: Name of a bundle; None for all.
-        version: One of its versions, "current" for the one in use; None for all.
-        trusted: Keys, one of which must have signed each.
-    """
+    """Verify one version ("current" is the one in use), all of a bundle, or all of the root."""
     models = models_in(root) if name is None else [model_folder(root, name)]
     if not models:
         raise PolicyError(
@@ -80,23 +73,20 @@ def verify(
     found = list[Verified]()
     for model in models:
         wanted, revoked = _wanted(model, version), dict[str, str]()
+        refused: list[Any] = wanted
         with suppress(PolicyError):  # damage is reported with the bundle
             revoked |= revoked_versions(model)
-        refused = wanted if version else _taken(model)
+            refused = wanted if version else _taken(model)
         for one in wanted:
-            found.append(_version(model / one, trusted, revoked.get(one), refused))
+            found.append(_version(model / one, trusted, revoked.get(one), one in refused))
         found.append(_model(model))
     return found
 
 
 def _taken(model: Path) -> list[str | None]:
-    """Return the versions that nodes take by the bundle's name; empty if that is broken."""
-    taken = list[str | None]()
-    with suppress(PolicyError):
-        taken.append(current_version(model))
-        trial = newest_trial(model)
-        taken += [trial.version] if trial is not None and trial.nodes_take_it else []
-    return taken
+    """Return the versions that nodes take by the bundle's name."""
+    current, trial = current_version(model), newest_trial(model)
+    return [current, trial.version if trial is not None and trial.nodes_take_it else None]
 
 
 def _wanted(model: Path, version: str | None) -> list[str]:
@@ -114,27 +104,17 @@ def _wanted(model: Path, version: str | None) -> list[str]:
 
 
 def _version(
-    folder: Path, trusted: TrustedKeys | None, revoked: str | None, refused: Sequence[str | None]
+    folder: Path, trusted: TrustedKeys | None, revoked: str | None, is_wanted: bool
 ) -> Verified:
-    """Verify a version.
-
-    Args:
-        folder: Folder of the version.
-        trusted: Keys that must have signed it.
-        revoked: Why it is revoked; None if it is not.
-        refused: Versions that must not be revoked, because they were requested or are in use.
-    """
+    """Verify a version; that it is revoked is a problem if it was requested or is in use."""
     notes = list[str]()
     try:
         signed_by, problem = check_version(folder, trusted).signed_by, ""
     except PolicyError as error:
         signed_by, problem = None, str(error)
-    except OSError as error:
-        signed_by = None
-        problem = f"{error.filename}: expected a file that can be read, found: {error.strerror}"
     if revoked is not None:
         text = f"{folder}: this version is revoked: {revoked}"
-        if folder.name in refused:
+        if is_wanted:
             text += (
                 "; put another version into use: "
                 f"`policy_store activate {folder.parent.name} VERSION`"
@@ -224,36 +204,26 @@ def _listed_version(folder: Path, revoked: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def surplus(root: Path, name: str, keep: int) -> tuple[list[Path], list[Path]]:
-    """Return what `prune` would remove: folders of versions, and leftovers of killed installers.
-
-    Args:
-        root: Folder of all installed bundles.
-        name: Name of the bundle.
-        keep: Number of versions to keep, the most recently installed ones; the one in use and the
-            two before it are always kept.
-    """
-    model = model_folder(root, name)
-    return _old_versions(model, keep), [] if is_locked(model) else leftovers(model)
-
-
-def prune(root: Path, name: str, keep: int) -> tuple[list[Path], list[Path]]:
-    """Remove the items of `surplus`, and return them.
+def prune(root: Path, name: str, keep: int, *, force: bool) -> tuple[list[Path], list[Path]]:
+    """Return old versions and leftovers of killed installers; with `force`, remove them.
 
     A version is renamed first, so that it never exists in part. The record is updated last, because
     a full disk has room for it only then; a recorded version that is missing is not used for a
     rollback.
+
+    The `keep` most recently installed versions, the one in use, and the two before it are kept.
     """
     model = model_folder(root, name)
     with writing(root), locked(model):
         versions, left = _old_versions(model, keep), leftovers(model)
-        for leftover in left:
-            remove(leftover)
-        for folder in versions:
-            place = folder.with_name(hidden(folder.name))
-            move_folder(folder, place)
-            remove(place)
-        settle(model)
+        if force:
+            for leftover in left:
+                remove(leftover)
+            for folder in versions:
+                place = folder.with_name(hidden(folder.name))
+                move_folder(folder, place)
+                remove(place)
+            settle(model)
     return versions, left
 
 
@@ -263,10 +233,8 @@ def _old_versions(model: Path, keep: int) -> list[Path]:
     versions = sorted(
         installed_versions(model), key=lambda version: _installed_time(model / version)
     )
-    trial = newest_trial(model)
     kept = {
-        current_version(model),
-        trial.version if trial is not None and trial.nodes_take_it else None,
+        *_taken(model),
         *way_back(model)[:STEPS_BACK],
         *versions[len(versions) - keep :],
     }

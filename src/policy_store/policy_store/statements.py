@@ -14,20 +14,16 @@ makes an expired statement valid again nor a new one invalid.
 
 from __future__ import annotations
 
-import io
 import logging
-from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
 
-from policy_core.bundle.schema import read_bytes
-from policy_core.bundle.signature import TrustedKeys, signature_path
+from policy_core.bundle.signature import TrustedKeys
 from policy_core.bundle.statements import (
     ChannelStatement,
     DowngradeStatement,
     RevocationStatement,
-    Statement,
     kept_statements,
     parse_statement,
     parse_time,
@@ -40,14 +36,7 @@ from policy_store.durable import make_folders, write_text, writing
 STATEMENT_FILE, STATEMENT_SIGNATURE = "statement.yaml", "statement.yaml.sig"
 """Titles of the layers at a registry."""
 _log = logging.getLogger("policy_store")
-
-
 S = TypeVar("S", ChannelStatement, RevocationStatement, DowngradeStatement)
-_SIGN_AGAIN: Mapping[type[Statement], str] = {
-    ChannelStatement: "sign and push the channel",
-    RevocationStatement: "sign and push the revocations",
-    DowngradeStatement: "sign the downgrade",
-}
 
 
 def signed_statement(
@@ -55,31 +44,13 @@ def signed_statement(
 ) -> S:
     """Return a statement after checking that a trusted key has signed it.
 
-    Args:
-        content: Content of the file.
-        signature: Content of the signature file beside it.
-        place: Its name in messages.
-        cls: Required kind of statement.
-        trusted: The keys, one of which must have signed it.
+    `place` is its name in messages, `cls` the required kind.
     """
-    again = f"its author must {_SIGN_AGAIN[cls]} again"
-    trusted.find_signer(Path(place), content, io.BytesIO(signature), again)
+    trusted.find_signer(Path(place), content, signature, "its author must sign it again")
     statement = parse_statement(content, place)
     if not isinstance(statement, cls):
         raise PolicyError(f"{place}: expected a {cls.__name__}, found one of {statement.kind}")
     return statement
-
-
-def read_signed(file: Path, cls: type[S], trusted: TrustedKeys | None, option: str) -> S:
-    """Return a signed statement from a file with its signature beside it, `FILE.sig`."""
-    if trusted is None:
-        raise PolicyError(
-            f"{option}: expected public keys that check the statement, found none; name them with "
-            "--public-key"
-        )
-    return signed_statement(
-        read_bytes(file), read_bytes(signature_path(file)), str(file), cls, trusted
-    )
 
 
 def keep(model: Path, statement: ChannelStatement | RevocationStatement, content: bytes) -> None:
@@ -107,14 +78,7 @@ def require_newer(
     remedy: str = "the registry may be replaying an old statement: ask the signer for the current "
     "serial",
 ) -> None:
-    """Raise an error unless a statement follows the previous one, or is the same.
-
-    Args:
-        new: The statement.
-        before: The previously accepted one; None for none.
-        place: The new statement's name in messages.
-        remedy: Remedy in the error message.
-    """
+    """Raise an error unless a statement follows the previously accepted one, or is the same."""
     if before is None or new.serial > before.serial or new == before:
         return
     found = "different content with" if new.serial == before.serial else "the older"
@@ -127,12 +91,7 @@ def require_newer(
 def require_valid(issued: str, expires: str, model: Path | None, place: str) -> None:
     """Raise an error if a statement has expired; see the module for the handling of wrong clocks.
 
-    Args:
-        issued: Time at which it was written.
-        expires: End of its validity.
-        model: Folder of the installed versions, with the previously accepted statements; None for
-            none.
-        place: Its name in messages.
+    `model` is the folder with the previously accepted statements; None for none.
     """
     clock = datetime.now(timezone.utc)
     if clock < _utc(issued):
@@ -149,21 +108,6 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
             f"{place}: expected a statement that has not expired, found one that expired at "
             f"{expires} (now: {now.isoformat(timespec='seconds')}); if this clock is wrong, set "
             "it; the version in use stays in use, and you can pull a version by its digest"
-        )
-
-
-def require_begun(statement: Statement, place: Path) -> None:
-    """Raise an error if a statement was issued in the future, by the clock of this computer.
-
-    A robot that accepts it would take that time for the present, and treat channels as expired
-    until then.
-    """
-    now = datetime.now(timezone.utc)
-    if _utc(statement.issued) - now > timedelta(days=1):
-        raise PolicyError(
-            f"{place}: expected a statement that was issued by now, "
-            f"{now.isoformat(timespec='seconds')}, found `issued` {statement.issued}; correct it, "
-            "or the clock of this computer"
         )
 
 

@@ -112,12 +112,7 @@ class TrialGates:
 
 
 def not_applicable(contract: HostedContract, limits: StricterLimits) -> dict[str, str]:
-    """Return the gates that cannot be judged on trial, each with the policy's missing property.
-
-    Args:
-        contract: Contract of the policy.
-        limits: Limits of the trial.
-    """
+    """Return the gates that cannot be judged on trial, each with the policy's missing property."""
     tilts = contract.safety.max_tilt_rad is not None or limits.max_tilt_rad is not None
     has = {
         "": True,

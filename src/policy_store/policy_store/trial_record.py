@@ -223,7 +223,7 @@ def append_event(
         lock_within(handle, _LOCKED_WITHIN_S)
         if require is not None:
             require()
-        end = _end_of_lines(handle)
+        end = os.pread(handle, os.fstat(handle).st_size, 0).rfind(b"\n") + 1  # of whole lines
         try:
             os.ftruncate(handle, end)
             while line:
@@ -235,18 +235,6 @@ def append_event(
             raise
     finally:
         os.close(handle)
-
-
-def _end_of_lines(handle: int) -> int:
-    """Return the size of the record without an incomplete last line."""
-    size = os.fstat(handle).st_size
-    block = 1 << 16
-    while size:
-        start = max(0, size - block)
-        if (at := os.pread(handle, size - start, start).rfind(b"\n")) >= 0:
-            return start + at + 1
-        size = start
-    return 0
 
 
 def read_trials(model: Path) -> list[VersionTrial]:

@@ -51,17 +51,8 @@ def begin_trial(
 ) -> VersionTrial:
     """Put an installed version on trial, after verifying it and the version in use.
 
-    An undecided trial of another version ends.
-
-    Args:
-        root: Folder of all installed bundles.
-        name: Name of the bundle.
-        version: The version to try.
-        trial_file: The `trial.yaml`.
-        trusted: Keys, one of which must have signed it.
-        again: Whether a version that failed a trial may be tried again.
-        node_user: User who runs the policy node and must be able to write the record; empty: the
-            owner of the record, or the user who runs this.
+    An undecided trial of another version ends. `node_user` runs the policy node and must be able to
+    write the record; empty: the owner of the record, or the user who runs this.
     """
     model = model_folder(root, name)
     folder = version_folder(model, version)
@@ -107,11 +98,7 @@ def require_accepted(
 ) -> None:
     """Raise PolicyError if a contract differs from the one in use in keys that are not accepted.
 
-    Args:
-        in_use: Bundle that the robot runs.
-        candidate: Bundle that it is to run.
-        accepted: Keys that may differ.
-        where: Place of these keys, for the message.
+    `where` is the place of the accepted keys, for the message.
     """
     found = not_accepted(contract_differences(in_use.contract, candidate.contract), accepted)
     if found:
@@ -139,11 +126,8 @@ def require_good(model: Path, version: str, *, again: bool) -> None:
 def end_trial(model: Path, reason: str, then: str = "") -> None:
     """End an undecided trial; the version in use does not change.
 
-    Args:
-        model: Folder of the bundle.
-        reason: The reason.
-        then: Version that will be in use from now on. A trial of another version ends even if it
-            was kept: `keep` must not restore a version that was replaced on purpose.
+    If `then` is in use from now on, a trial of another version ends even if it was kept: `keep`
+    must not restore a version that was replaced on purpose.
     """
     newest = newest_trial(model)
     if newest is None:
@@ -169,34 +153,23 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
     """Return the newest trial of a bundle as plain values; `state` is "none" without one."""
     model = model_folder(root, name)
     current, trial = current_version(model), newest_trial(model)
-    found: dict[str, Any] = {
-        "name": name,
-        "state": "none",
-        "nodes_take": current,
-        "current": current,
-    }
     if trial is None:
-        return found
+        return {"name": name, "state": "none", "nodes_take": current, "current": current}
+    recorded = (
+        *("version", "version_before", "is_bad", "run_time_s", "gate", "value", "limit"),
+        *("reason", "bundle_sha256", "trial_sha256", "begun_time"),
+    )
     return {
-        **found,
-        "host": socket.gethostname(),  # the rest may be equal for two robots
+        "name": name,
         "state": trial.state.value,
         "nodes_take": trial.version if trial.nodes_take_it else current,
-        "version": trial.version,
-        "version_before": trial.version_before,
-        "is_bad": trial.is_bad,
+        "current": current,
+        "host": socket.gethostname(),  # the rest may be equal for two robots
         "running": trial.runner is not None,
-        "run_time_s": trial.run_time_s,
         "run_time_limit_s": trial.settings.run_time_s,
-        "gate": trial.gate,
-        "value": trial.value,
-        "limit": trial.limit,
-        "reason": trial.reason,
         "counts": dict(trial.counts),
-        "bundle_sha256": trial.bundle_sha256,
-        "trial_sha256": trial.trial_sha256,
-        "begun_time": trial.begun_time,
         "changed_time": trial.time,
+        **{key: getattr(trial, key) for key in recorded},
     }
 
 

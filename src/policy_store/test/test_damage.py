@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from testkit.chunk_bundles import write_chunk_bundle
 from testkit.disks import DyingDisk, working
 from testkit.store import (
     NAME,
@@ -107,33 +106,9 @@ def in_use_by_link(root: Path) -> str:
     return str((root / NAME / "current").readlink())
 
 
-@pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder"])
-def test_lock_that_is_something_else_is_neither_followed_nor_waited_for(
-    root: Path, in_model: Path, tmp_path: Path, kind: str
-) -> None:
-    precious, lock = tmp_path / "precious", in_model / ".lock"
-    precious.write_text("mine")
-    lock.unlink(missing_ok=True)
-    if kind == "link":
-        lock.symlink_to(precious)
-    elif kind == "hard link":
-        lock.hardlink_to(precious)
-    elif kind == "pipe":
-        os.mkfifo(lock)
-    else:
-        lock.mkdir()
-    tool_refused("activate", NAME, "1.0.0", "--root", root)
-    tool_refused("prune", NAME, "--root", root)
-    assert tool("verify", "--root", root) == 1
-    assert any(str(lock) in problem for problem in verify_problems(root))
-    assert precious.read_text() == "mine"
-    assert in_use_by_link(root) == "1.2.0"
-
-
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "model": lambda version: (version / "policy.onnx").write_bytes(b"other bytes"),
     "missing": lambda version: (version / "golden.npz").unlink(),
-    "added": lambda version: (version / "more").touch(),
     "record": lambda version: (version / "model_version.json").write_text("{"),
 }
 
@@ -218,32 +193,6 @@ def test_contract_that_is_larger_than_any_is_not_read(tmp_path: Path) -> None:
         archive.add(bundle, "bundle")
     for source in (bundle, tmp_path / "bundle.tar.gz"):
         tool_refused("install", source, "--root", tmp_path / "models")
-
-
-GRAPH = "BPU_ACTPolicy_VisionEncoder_16x24"
-
-
-def test_a_workspace_of_a_compiler_stays_behind(tmp_path: Path) -> None:
-    bundle, root = write_chunk_bundle(tmp_path / "1.0.0", version="1.0.0"), tmp_path / "models"
-    behind = (
-        f"{GRAPH}/calibration_data_{GRAPH}/laptop_0000000000.npy",
-        f"{GRAPH}/build_{GRAPH}.sh",
-        f"bpu_output/{GRAPH}.hbm",
-        "workspace.json",
-        "build_all.sh",
-        "build.log",
-    )
-    for name in (*behind, "LICENCE"):
-        (bundle / name).parent.mkdir(parents=True, exist_ok=True)
-        (bundle / name).write_text("of a workspace", "utf-8")
-
-    assert tool("install", bundle, "--root", root) == 0
-
-    installed = root / "small_arm/1.0.0"
-    assert not [name for name in behind if (installed / name).exists()]
-    assert (installed / "LICENCE").is_file()
-    assert verify_problems(root) == []
-    assert tool("install", bundle, "--root", root) == 0  # is the same as before
 
 
 def test_versions_are_managed_with_what_a_robot_has(

@@ -50,7 +50,6 @@ def tree(folder: Path) -> dict[str, object]:
         if path.is_symlink()
         else path.is_file() and path.read_bytes()
         for path in folder.rglob("*")
-        if path.name != ".lock"
     }
 
 
@@ -80,10 +79,6 @@ def test_record_says_what_was_installed(tmp_path: Path, make_version: MakeVersio
             "precision: fp32, calibration: {source: walk.npz, sha256: " + "a" * 64 + ", rows: 9}}",
         ),
     )
-    (bundle / "notes").mkdir()
-    (bundle / "notes/licence.txt").write_text("mine")
-    (bundle / ".git").mkdir()
-    (bundle / ".git/config").write_text("not part of it")
     assert tool("install", bundle, "--root", tmp_path) == 0
     record = json.loads((tmp_path / NAME / "2.0.0/model_version.json").read_text())
     model, contract = sha256_file(bundle / "policy.onnx"), sha256_file(bundle / "policy.yaml")
@@ -99,25 +94,13 @@ def test_record_says_what_was_installed(tmp_path: Path, make_version: MakeVersio
         "installed_from": str(bundle),
         "tool": 0,
         "signed_by": None,
-        "files": {
-            "golden.npz": f"sha256:{sha256_file(bundle / 'golden.npz')}",
-            "notes/licence.txt": f"sha256:{sha256_file(bundle / 'notes/licence.txt')}",
-            "policy.onnx": f"sha256:{model}",
-            "policy.yaml": f"sha256:{contract}",
-        },
     }
     assert record["tool"].startswith("policy_store ")
 
 
-def test_time_of_export_is_the_models_where_the_contract_has_none(
-    tmp_path: Path, make_version: MakeVersion
-) -> None:
-    bundle = make_version()
-    os.utime(bundle / "policy.onnx", (1.6e9, 1.6e9))
-    source = pack(bundle, tmp_path / "b.tar.gz")
-    assert tool("install", source, "--root", tmp_path) == 0
-    record = json.loads((tmp_path / NAME / "1.0.0/model_version.json").read_text())
-    assert record["export_time"] == "2020-09-13T12:26:40Z"
+def test_time_of_export_is_not_guessed(tmp_path: Path, make_version: MakeVersion) -> None:
+    assert tool("install", make_version(), "--root", tmp_path) == 0
+    assert read_record(tmp_path / NAME / "1.0.0")["export_time"] is None
 
 
 def test_another_user_can_read_whatever_the_umask(
@@ -156,15 +139,12 @@ def test_archive_is_as_good_as_its_folder(
 
 def test_archive_needs_no_entries_of_its_folders(tmp_path: Path, make_version: MakeVersion) -> None:
     bundle, archive = make_version(), tmp_path / "bundle.tar.gz"
-    (bundle / "notes/en").mkdir(parents=True)
-    (bundle / "notes/en/licence.txt").write_text("mine")
     with tarfile.open(archive, "w:gz") as tar:
         for file in sorted(bundle.rglob("*")):
             if file.is_file():
                 tar.add(file, NAME / file.relative_to(bundle))
     assert tool("install", archive, "--root", tmp_path / "models") == 0
-    installed = tmp_path / "models" / NAME / "1.0.0"
-    assert (installed / "notes/en/licence.txt").read_text() == "mine"
+    assert versions(tmp_path / "models") == ["1.0.0"]
 
 
 def evil_member(
@@ -358,7 +338,6 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "model": alter("policy.onnx"),
     "contract": alter("policy.yaml"),
     "golden rows gone": lambda folder: (folder / "golden.npz").unlink(),
-    "stranger": lambda folder: (folder / "more").touch(),
     "record gone": lambda folder: (folder / "model_version.json").unlink(),
     "record of another": lambda folder: (folder / "model_version.json").write_text("[]"),
     "another's folder": lambda folder: folder.rename(folder.with_name("1.1.1")),
@@ -489,9 +468,7 @@ def test_installing_or_activating_a_version_older_than_the_one_in_use_warns(
             check_wording(caplog.messages[0])
 
 
-def test_second_installer_is_refused_with_who_is_at_work(
-    root: Path, make_version: MakeVersion, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_second_installer_is_refused(root: Path, make_version: MakeVersion) -> None:
     (root / NAME / ".installing.01234567").mkdir()
     with locked(root / NAME):
         for args in (
@@ -501,7 +478,6 @@ def test_second_installer_is_refused_with_who_is_at_work(
             ["prune", NAME, "--force"],
         ):
             tool_refused(*args, "--root", root)
-            assert str(os.getpid()) in caplog.messages[-1]
         assert not [note for one in verify(root) for note in (one.problem, *one.notes) if note]
     assert versions(root) == [*VERSIONS]
 
@@ -517,7 +493,7 @@ def test_full_disk_leaves_what_was_there(store_disk: Path, make_version: MakeVer
     disk = store_disk
     assert tool("install", make_version("1.0.0"), "--activate", "--root", disk) == 0
     large = make_version("2.0.0")
-    (large / "calibration.npz").write_bytes(bytes(100_000))
+    (large / "policy.onnx").write_bytes(bytes(100_000))
     before = tree(disk)
     tool_refused("install", large, "--root", disk)
     assert tree(disk) == before

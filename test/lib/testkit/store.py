@@ -166,7 +166,7 @@ def verify_problems(root: Path) -> list[str]:
 
 def hidden_names(root: Path) -> list[str]:
     """Return what is in the making, or was left."""
-    return sorted(path.name for path in (root / NAME).glob(".*") if path.name != ".lock")
+    return sorted(path.name for path in (root / NAME).glob(".*"))
 
 
 def in_child(does: Callable[[], int]) -> int:

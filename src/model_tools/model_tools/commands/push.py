@@ -25,7 +25,6 @@ from policy_store.commands.arguments import (
     add_public_key,
     add_registry_access,
     byte_progress,
-    read_access,
     read_keys,
 )
 
@@ -52,9 +51,11 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         reference (HOST/NAME:TAG), digest of the manifest (the permanent address), is_signed.
     """
     from model_tools.ship.push import push_bundle, push_statement
+    from policy_store.registry.access import RegistryAccess
     from policy_store.registry.manifest import parse_reference
 
-    reference, access = parse_reference(given.reference), read_access(given)
+    reference = parse_reference(given.reference)
+    access = RegistryAccess(ca=given.ca, insecure_http=given.insecure_http)
     trusted = read_keys(given)
     if given.bundle.is_file():
         tag, digest = push_statement(given.bundle, reference, access, trusted, again=given.again)

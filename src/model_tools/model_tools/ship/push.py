@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from model_tools.errors import ToolError
+from model_tools.ship.sign import require_begun
 from policy_core.bundle.bundle import Bundle, stated_hashes
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import read_bytes
@@ -27,23 +28,23 @@ from policy_store.registry.connection import Content, joined
 from policy_store.registry.manifest import (
     ALGORITHM,
     BUNDLE_TYPE,
-    EMPTY,
     MANIFEST_TYPE,
     STATEMENT_TYPE,
+    TITLE,
     Layer,
     RegistryReference,
     make_digest,
-    make_layer,
-    manifest_bytes,
     version_tag,
 )
-from policy_store.registry.remote import remote_statement, remote_version
+from policy_store.registry.remote import remote_bundle, remote_statement
 from policy_store.statements import (
     STATEMENT_FILE,
     STATEMENT_SIGNATURE,
-    require_begun,
     require_newer,
 )
+
+_EMPTY_TYPE, _EMPTY = "application/vnd.oci.empty.v1+json", b"{}"
+_FILE_TYPE = "application/octet-stream"
 
 
 class PushRepository(RegistryRepository):
@@ -76,8 +77,8 @@ class PushRepository(RegistryRepository):
                 "replace it with --force"
             )
         done, total = 0, sum(layer.size_bytes for layer in layers)
-        empty = make_layer("", EMPTY)
-        for layer, content in ({empty: EMPTY} | dict(layers)).items():
+        empty = make_layer("", _EMPTY)
+        for layer, content in ({empty: _EMPTY} | dict(layers)).items():
             self._retried(partial(self._upload, layer, content))
             done += layer.size_bytes
             progress(done, total)
@@ -103,6 +104,31 @@ class PushRepository(RegistryRepository):
         url = place._replace(query=query).geturl()
         with self._connection.request("PUT", url, (201,), headers=headers, body=content):
             pass
+
+
+def manifest_bytes(artifact_type: str, layers: Sequence[Layer]) -> bytes:
+    """Return a manifest, which depends on nothing else: the same files have the same digest."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "artifactType": artifact_type,
+        "config": {"mediaType": _EMPTY_TYPE, "digest": make_digest(_EMPTY), "size": len(_EMPTY)},
+        "layers": [
+            {
+                "mediaType": _FILE_TYPE,
+                "digest": layer.digest,
+                "size": layer.size_bytes,
+                "annotations": {TITLE: layer.title},
+            }
+            for layer in layers
+        ],
+    }
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def make_layer(title: str, content: bytes) -> Layer:
+    """Return the layer of a file that is in memory."""
+    return Layer(title=title, digest=make_digest(content), size_bytes=len(content))
 
 
 def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
@@ -203,10 +229,9 @@ def push_statement(
         )
     contents = {STATEMENT_FILE: content, STATEMENT_SIGNATURE: read_bytes(signature)}
     if trusted is not None:
-        signed = BytesIO(contents[STATEMENT_SIGNATURE])
-        trusted.find_signer(file, content, signed, _sign_again(file))
+        trusted.find_signer(file, content, contents[STATEMENT_SIGNATURE], _sign_again(file))
     repository = PushRepository(reference, access)
-    before = remote_statement(repository, statement.tag, str(reference))
+    before = remote_statement(repository, statement.tag)
     if before is not None:
         there = parse_statement(before[0], f"{reference}:{statement.tag}")
         if isinstance(there, DowngradeStatement):
@@ -216,7 +241,7 @@ def push_statement(
         if not again:
             _refuse_allowed_again(statement, there, file)
     if isinstance(statement, ChannelStatement):
-        _require_version(statement, repository, reference, trusted, file)
+        _require_version(statement, repository, trusted, file)
     layers: Mapping[Layer, Content] = {make_layer(title, of): of for title, of in contents.items()}
     digest = repository.push(
         STATEMENT_TYPE, layers, statement.tag, lambda done, total: None, force=True
@@ -248,11 +273,10 @@ def _refuse_allowed_again(
 def _require_version(
     channel: ChannelStatement,
     repository: RegistryRepository,
-    reference: RegistryReference,
     trusted: TrustedKeys | None,
     file: Path,
 ) -> None:
-    version = remote_version(repository, reference, channel.digest, trusted)
+    version = remote_bundle(repository, channel.digest, trusted).contract.version
     if version != channel.version:
         raise ToolError(
             f"{file}: expected the version of {channel.digest}, which is {version}, found "

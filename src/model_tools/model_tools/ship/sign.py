@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,8 +19,7 @@ from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.schema import read_bytes
 from policy_core.bundle.signature import TrustedKeys, fingerprint, signature_path
-from policy_core.bundle.statements import Statement, parse_statement
-from policy_store.statements import require_begun
+from policy_core.bundle.statements import Statement, parse_statement, parse_time
 
 
 def sign(
@@ -65,6 +65,23 @@ def sign_statement(
     with new_file(signature_path(file), force=force) as growing:
         growing.write_bytes(base64.b64encode(key.sign(content)) + b"\n")
     return statement, fingerprint(key.public_key())
+
+
+def require_begun(statement: Statement, place: Path) -> None:
+    """Raise an error if a statement was issued in the future, by the clock of this computer.
+
+    A robot that accepts it takes that time for the present, and treats channels as expired until
+    then.
+    """
+    now = datetime.now(timezone.utc)
+    issued = parse_time(statement.issued)
+    assert issued is not None  # `parse_statement` checked it
+    if issued - now > timedelta(days=1):
+        raise ToolError(
+            f"{place}: expected a statement that was issued by now, "
+            f"{now.isoformat(timespec='seconds')}, found `issued` {statement.issued}; correct it, "
+            "or the clock of this computer"
+        )
 
 
 def read_private_key(file: Path, password: Callable[[], bytes]) -> Ed25519PrivateKey:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from policy_core.errors import BundleError, PolicyError, Problem
 from policy_core.safe_files import reading
@@ -53,34 +53,30 @@ class TrustedKeys:
         place = signature_path(file)
         try:
             with reading(place) as stream:
-                return self.find_signer(file, content, stream, remedy)
+                return self.find_signer(file, content, stream.read(_LARGEST_BYTES + 1), remedy)
         except FileNotFoundError:
             found = "nothing"
         except OSError as error:
             found = error.strerror or type(error).__name__
         raise self._no_signature(place, found, remedy)
 
-    def find_signer(
-        self, file: Path, content: bytes, signature_file: IO[bytes] | None, remedy: str = ""
-    ) -> str:
-        """Return the fingerprint of the key that signed a contract, given the signature file.
+    def find_signer(self, file: Path, content: bytes, text: bytes | None, remedy: str = "") -> str:
+        """Return the fingerprint of the key that signed a contract, given its signature.
 
         Args:
-            file: Same as for `signer`; for messages.
-            content: Same as for `signer`.
-            signature_file: The open signature file, or None.
-            remedy: Same as for `signer`.
+            file: As for `signer`; for messages.
+            content: As for `signer`.
+            text: Content of the signature file; None if there is none.
+            remedy: As for `signer`.
 
         Raises:
-            BundleError: Same as `signer`.
-            OSError: The file cannot be read.
+            BundleError: As `signer`.
         """
         from cryptography.exceptions import InvalidSignature
 
         place = signature_path(file)
-        if signature_file is None:
+        if text is None:
             raise self._no_signature(place, "nothing", remedy)
-        text = signature_file.read(_LARGEST_BYTES + 1)
         try:
             if len(text) > _LARGEST_BYTES:
                 raise self._no_signature(place, f"more than {_LARGEST_BYTES} bytes", remedy)

@@ -170,10 +170,8 @@ def read_record(folder: Path) -> dict[str, Any]:
     found = ""
     try:
         record = json.loads(read_at_most(file, _LARGEST_BYTES))
-        if (
-            not isinstance(record["files"], dict)
-            or not isinstance(record["installed_time"], str)
-            or not _are_backends(record.get("backends"))
+        if not isinstance(record["installed_time"], str) or not _are_backends(
+            record.get("backends")
         ):
             found = "a record with values of wrong types"
     except FileNotFoundError:

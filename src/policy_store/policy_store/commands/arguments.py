@@ -12,7 +12,6 @@ from typing import Any
 
 from policy_core.bundle.signature import TrustedKeys
 from policy_core.errors import PolicyError
-from policy_store.registry.access import RegistryAccess
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
@@ -66,14 +65,7 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
 def version_use(
     name: str, version: str, version_before: str | None = None, *, on_trial: bool = False
 ) -> dict[str, Any]:
-    """Return the version that nodes take from now on, for JSON.
-
-    Args:
-        name: Name of the bundle.
-        version: Version that nodes take.
-        version_before: Version that runs again if a trial fails, or ran before a rollback.
-        on_trial: Whether it is on trial, and not in use yet.
-    """
+    """Return the version that nodes take from now on, for JSON; `activate` lists the keys."""
     return {
         "name": name,
         "version": version,
@@ -151,11 +143,6 @@ def add_registry_access(parser: argparse.ArgumentParser) -> None:
         help="allow plain HTTP to other machines, too: downloads are verified, but credentials "
         "are not protected",
     )
-
-
-def read_access(given: argparse.Namespace) -> RegistryAccess:
-    """Return the options for access to the registry."""
-    return RegistryAccess(ca=given.ca, insecure_http=given.insecure_http)
 
 
 def byte_progress(what: str) -> Callable[[int, int | None], None]:

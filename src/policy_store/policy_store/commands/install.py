@@ -34,14 +34,11 @@ from policy_store.commands.arguments import (
 if TYPE_CHECKING:
     from policy_store.install import Installed
 
-_SHOWN = 6
 _log = logging.getLogger("policy_store")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, "folder of a bundle, or an archive of one", type=Path)
-    add_expected(parser)
-    add_backends(parser)
     add_use(parser)
     add_root(parser)
     add_public_key(parser)
@@ -52,22 +49,33 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     Returns:
         name, version, folder, is_new (it was not there before), signed_by (fingerprint, where
-        signatures are asked for), absent (back ends whose models were not asked for), left (files
-        that the signature does not cover), current (version that the bundle's name means; null if
-        none is in use), use (what --activate or --trial did, as of `activate`; null without).
+        signatures are asked for), absent (back ends whose models were not asked for), current
+        (version that the bundle's name means; null if none is in use), use (what --activate or
+        --trial did, as of `activate`; null without).
     """
     from policy_store.install import install
 
     require_use(given)
     root, trusted = read_root(given), read_keys(given)
-    done = install(
-        given.bundle, root, trusted, backends=read_backends(given), expected=given.expect
-    )
+    done = install(given.bundle, root, trusted, backends=given.backend, expected=given.expect)
     return use_installed(given, done, root, trusted)
 
 
 def add_use(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that put an installed version into use."""
+    """Declare what is installed of which bundle, and the options that put it into use."""
+    parser.add_argument(
+        "--expect",
+        default="",
+        metavar="NAME@VERSION",
+        help="the expected bundle; any other is refused before anything is installed",
+    )
+    parser.add_argument(
+        "--backend",
+        type=lambda names: names.split(",") if names else None,
+        metavar="A,B",
+        help="only the models of these back ends, comma-separated; the installed version then "
+        "supports only them (default: all that the bundle has)",
+    )
     parser.add_argument("--activate", action="store_true", help="put the version into use at once")
     add_trial(parser)
 
@@ -81,37 +89,13 @@ def require_use(given: argparse.Namespace) -> None:
         )
 
 
-def add_expected(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--expect",
-        default="",
-        metavar="NAME@VERSION",
-        help="the expected bundle; any other is refused before anything is installed",
-    )
-
-
-def add_backends(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--backend",
-        default="",
-        metavar="A,B",
-        help="only the models of these back ends, comma-separated; the installed version then "
-        "supports only them (default: all that the bundle has)",
-    )
-
-
-def read_backends(given: argparse.Namespace) -> list[str] | None:
-    """Return the given back ends; None for all."""
-    return given.backend.split(",") if given.backend else None
-
-
 def use_installed(
     given: argparse.Namespace, done: Installed, root: Path, trusted: TrustedKeys | None
 ) -> CommandResult[Mapping[str, Any]]:
     """Put an installed version into use according to the options of `add_use`; report both.
 
-    In the document, `absent` lists the back ends whose models were not requested, `left` the files
-    that the signature does not cover, and `use` the result of --activate or --trial.
+    In the document, `absent` lists the back ends whose models were not requested, and `use` the
+    result of --activate or --trial.
     """
     from policy_core.bundle.store import current_version
     from policy_store.activation import warn_of_older, warn_of_revoked
@@ -133,13 +117,6 @@ def use_installed(
             done.damaged,
             contract.name,
         )
-    if done.left:
-        _log.warning(
-            "%s: not installed, since the signature does not cover them: %s%s",
-            given.bundle,
-            ", ".join(done.left[:_SHOWN]),
-            f" and {len(done.left) - _SHOWN} more" if len(done.left) > _SHOWN else "",
-        )
     use, error = None, None
     if given.activate or given.trial:
         try:
@@ -157,7 +134,6 @@ def use_installed(
         "damaged": done.damaged,
         "signed_by": done.bundle.signed_by,
         "absent": done.absent,
-        "left": done.left,
         "current": None if error else current_version(root / contract.name),
         "use": use,
     }

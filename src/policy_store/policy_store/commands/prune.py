@@ -37,11 +37,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         name of the bundle, versions (folders), leftovers (of installers that were killed),
         removed (false without --force).
     """
-    from policy_store.inventory import prune, surplus
+    from policy_store.inventory import prune
 
-    versions, leftovers = (prune if given.force else surplus)(
-        read_root(given), given.name, given.keep
-    )
+    versions, leftovers = prune(read_root(given), given.name, given.keep, force=given.force)
     done = "removed" if given.force else "would be removed (--force)"
     text = [f"{path}: {done}" for path in (*versions, *leftovers)]
     return CommandResult(

@@ -25,18 +25,10 @@ from policy_store.commands.arguments import (
     add_registry_access,
     add_root,
     byte_progress,
-    read_access,
     read_keys,
     read_root,
 )
-from policy_store.commands.install import (
-    add_backends,
-    add_expected,
-    add_use,
-    read_backends,
-    require_use,
-    use_installed,
-)
+from policy_store.commands.install import add_use, require_use, use_installed
 from policy_store.registry.access import RegistryAccess
 
 if TYPE_CHECKING:
@@ -65,13 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, help="folder to create, without --install (default NAME)"
     )
     parser.add_argument("--install", action="store_true", help="install it below --root")
-    add_expected(parser)
     parser.add_argument(
         "--revocations",
         action="store_true",
         help="only update the list of revoked versions below --root; no bundle is pulled",
     )
-    add_backends(parser)
     add_use(parser)
     add_root(parser)
     add_public_key(parser)
@@ -89,11 +79,12 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     from policy_store.registry.pull import pull_to_folder, pull_to_store
     from policy_store.registry.remote import PullRequest
 
-    reference, trusted, access = parse_reference(given.source), read_keys(given), read_access(given)
+    reference, trusted = parse_reference(given.source), read_keys(given)
+    access = RegistryAccess(ca=given.ca, insecure_http=given.insecure_http)
     request = PullRequest(
         reference=reference,
         channel=given.channel,
-        backends=read_backends(given),
+        backends=given.backend,
         allow_downgrade=given.allow_downgrade,
         expected=given.expect,
     )
@@ -132,16 +123,18 @@ def _revocations(
     trusted: TrustedKeys | None,
 ) -> CommandResult[Mapping[str, Any]]:
     from policy_store.activation import warn_of_revoked
-    from policy_store.registry.remote import update_revocations
+    from policy_store.registry.client import RegistryRepository
+    from policy_store.registry.remote import pull_revocations
 
-    asked = (given.channel, given.install, given.output, given.expect, given.activate, given.trial)
-    if trusted is None or any(asked) or given.allow_downgrade is not None:
+    asked = [given.channel, given.install, given.output, given.expect, given.activate, given.trial]
+    asked += [given.allow_downgrade, reference.tag, reference.digest]
+    if trusted is None or any(asked):
         found = "none" if trusted is None else "options for a bundle too"
         raise PolicyError(
             f"--revocations: expected public keys (--public-key), and no bundle, found {found}"
         )
     model = read_root(given) / reference.name
-    revoked = update_revocations(reference, access, model, trusted)
+    revoked = pull_revocations(RegistryRepository(reference, access), model, trusted)
     warn_of_revoked(model)
     text = [f"{reference.name} {version} is revoked: {why}" for version, why in revoked.items()]
     return CommandResult(

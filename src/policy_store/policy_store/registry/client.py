@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,13 +38,15 @@ class RegistryRepository:
 
     def __init__(self, reference: RegistryReference, access: RegistryAccess) -> None:
         """Store its name; nothing is sent yet."""
+        self.reference = reference
         self._at = f"/v2/{reference.repository}"
         self._backoff_s = access.backoff_s
         self._connection = RegistryConnection(reference.host, access, is_secure=reference.is_secure)
 
     def manifest(self, tag_or_digest: str) -> bytes | None:
         """Return the raw bytes of a manifest, with the requested digest; None if absent."""
-        content = self._retried(lambda: self._manifest(tag_or_digest))
+        url, headers = f"manifests/{tag_or_digest}", {"Accept": MANIFEST_TYPE}
+        content = self._body(url, LARGEST_MANIFEST_BYTES, (200, 404), headers)
         if content is not None and ":" in tag_or_digest and make_digest(content) != tag_or_digest:
             raise RegistryError(
                 f"{self._connection.base}{self._at}: expected the manifest {tag_or_digest}, found "
@@ -52,24 +54,23 @@ class RegistryRepository:
             )
         return content
 
-    def _manifest(self, tag_or_digest: str) -> bytes | None:
-        headers = {"Accept": MANIFEST_TYPE}
-        url = f"{self._at}/manifests/{tag_or_digest}"
-        with self._connection.request("GET", url, (200, 404), headers=headers) as answer:
-            return None if answer.status == 404 else answer.body(LARGEST_MANIFEST_BYTES)
-
     def blob(self, layer: Layer) -> bytes:
         """Return the content of a small layer."""
-        url = f"{self._at}/blobs/{layer.digest}"
-
-        def fetch() -> bytes:
-            with self._connection.request("GET", url, (200,)) as answer:
-                return answer.body(layer.size_bytes)
-
-        content = self._retried(fetch)
-        if make_digest(content) != layer.digest:
+        content = self._body(f"blobs/{layer.digest}", layer.size_bytes, (200,), {})
+        if content is None or make_digest(content) != layer.digest:
             raise self._other_content(layer)
         return content
+
+    def _body(
+        self, path: str, limit_bytes: int, expected: tuple[int, ...], headers: Mapping[str, str]
+    ) -> bytes | None:
+        url = f"{self._at}/{path}"
+
+        def fetch() -> bytes | None:
+            with self._connection.request("GET", url, expected, headers=headers) as answer:
+                return None if answer.status == 404 else answer.body(limit_bytes)
+
+        return self._retried(fetch)
 
     def download(self, layer: Layer, part: Path, progress: Progress) -> None:
         """Write a layer to a file; continue with the content that the file already has.

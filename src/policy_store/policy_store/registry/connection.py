@@ -154,11 +154,6 @@ def http_to(url: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
     if not proxy or is_loopback(host) or urllib.request.proxy_bypass(host):
         return urllib3.PoolManager(ssl_context=context)
     place = urllib3.util.parse_url(proxy)
-    if place.scheme not in (None, "http", "https"):
-        raise PolicyError(
-            f"{parts.scheme}_proxy: expected http://HOST:PORT, found a proxy of the kind "
-            f"{place.scheme!r}"
-        )
     login = None
     if place.auth:
         login = urllib3.make_headers(proxy_basic_auth=unquote(place.auth))

@@ -4,23 +4,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 
-from policy_core.bundle.bundle import Bundle, hosted_file
+from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.load import load_bundle
-from policy_core.bundle.signature import TrustedKeys
+from policy_core.bundle.schema import read_bytes
+from policy_core.bundle.signature import TrustedKeys, signature_path
 from policy_core.bundle.statements import DowngradeStatement
 from policy_core.bundle.store import current_version
 from policy_core.errors import PolicyError
 from policy_store.activation import is_older
 from policy_store.durable import (
     FILE_MODE,
-    copy_synced,
     locked,
     make_folders,
     remove,
@@ -28,17 +26,16 @@ from policy_store.durable import (
     sync_folder,
     writing,
 )
-from policy_store.install import Installed, install
-from policy_store.installed import check_version
+from policy_store.install import Installed, absent_backends, install
+from policy_store.installed import is_installed
 from policy_store.registry.access import RegistryAccess
 from policy_store.registry.client import Progress
-from policy_store.registry.manifest import ALGORITHM
+from policy_store.registry.manifest import ALGORITHM, Layer
 from policy_store.registry.remote import PullRequest, RemoteBundle, find_bundle
-from policy_store.statements import read_signed, require_valid
+from policy_store.statements import require_valid, signed_statement
 
 _COPIES = 2
 """Copies of the files during the installation: the pulled files, and the version."""
-_BUNDLE, _PARTS = "bundle", "parts"
 
 
 def pull_to_store(
@@ -63,28 +60,15 @@ def pull_to_store(
     """
     model = root / request.reference.name
     found = find_bundle(request, access, model, trusted)
+    absent = absent_backends(found.contract, request.backends, str(request.reference))
     _refuse_downgrade(request, found, model, trusted)
-    if (there := _installed(request, found, model, trusted)) is not None:
-        return there
-    with writing(root):
-        make_folders(model)
-        with _staging(model / f".pulling.{found.digest[len(ALGORITHM) :][:8]}") as staging:
-            folder = _downloaded(found, staging, progress, copies=_COPIES)
-            origin = dataclasses.replace(request.reference, tag="", digest=found.digest)
-            return install(folder, root, trusted, backends=request.backends, origin=str(origin))
-
-
-def _installed(
-    request: PullRequest, found: RemoteBundle, model: Path, trusted: TrustedKeys | None
-) -> Installed | None:
     folder = model / found.contract.version
-    if not folder.is_dir():
-        return None
-    bundle = check_version(folder, trusted)
-    if bundle.content != found.small[hosted_file(found.contract)]:
-        return None  # `install` will refuse it, and list the differences
-    bundle.verify(request.backends)
-    return Installed(folder=folder, bundle=bundle, is_new=False, absent=found.absent)
+    if is_installed(folder, found.content, request.backends):
+        bundle = load_bundle(folder, trusted, kind=Bundle)
+        return Installed(folder=folder, bundle=bundle, is_new=False, absent=absent)
+    wanted, origin = found.wanted(request.backends), f"{request.reference.place}@{found.digest}"
+    with writing(root), _downloaded(found, wanted, model / ".pulling", progress, _COPIES) as folder:
+        return install(folder, root, trusted, backends=request.backends, origin=origin)
 
 
 def pull_to_folder(
@@ -102,15 +86,13 @@ def pull_to_folder(
     if os.path.lexists(output):
         raise PolicyError(f"{output}: expected nothing there yet; name another --output")
     found = find_bundle(request, access, None, trusted)
-    hidden = f".{output.name}.{found.digest[len(ALGORITHM) :][:8]}"
-    with writing(output.parent):
-        make_folders(output.parent)
-        with _staging(output.with_name(hidden)) as staging:
-            folder = _downloaded(found, staging, progress, copies=1)
-            load_bundle(folder, trusted, kind=Bundle).verify(request.backends)
-            folder.rename(output)
-            sync_folder(output.parent)
-    return found.absent
+    absent = absent_backends(found.contract, request.backends, str(request.reference))
+    wanted, place = found.wanted(request.backends), output.with_name(f".{output.name}")
+    with writing(output.parent), _downloaded(found, wanted, place, progress, copies=1) as folder:
+        load_bundle(folder, trusted, kind=Bundle).verify(request.backends)
+        folder.rename(output)
+        sync_folder(output.parent)
+    return absent
 
 
 def _refuse_downgrade(
@@ -126,7 +108,13 @@ def _refuse_downgrade(
             f"in use, found {version}; go back to an installed version with `policy_store "
             f"rollback`, or pass a signed statement that allows this version with {option} FILE"
         )
-    allowed = read_signed(file, DowngradeStatement, trusted, option)
+    if trusted is None:
+        raise PolicyError(
+            f"{option}: expected public keys that check the statement, found none; name them with "
+            "--public-key"
+        )
+    content, signature = read_bytes(file), read_bytes(signature_path(file))
+    allowed = signed_statement(content, signature, str(file), DowngradeStatement, trusted)
     if (allowed.name, allowed.version, allowed.digest) != (model.name, version, found.digest):
         raise PolicyError(
             f"{file}: expected a statement about {model.name} {version} {found.digest}, found one "
@@ -136,52 +124,41 @@ def _refuse_downgrade(
 
 
 @contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """Yield the folder for one digest; an interrupted pull leaves its files there."""
-    make_folders(folder)
-    with locked(folder):
+def _downloaded(
+    found: RemoteBundle, wanted: Sequence[Layer], place: Path, progress: Progress, copies: int
+) -> Iterator[Path]:
+    """Yield a folder with the wanted files; an interrupted pull leaves it, and the next continues.
+
+    Args:
+        found: The bundle.
+        wanted: Its layers.
+        place: Beginning of the folder's name.
+        progress: As for `pull_to_store`.
+        copies: Copies of the files that will exist.
+    """
+    folder = place.with_name(f"{place.name}.{found.digest[len(ALGORITHM) :][:8]}")
+    with locked(make_folders(folder)):
+        files = {folder / layer.title: layer for layer in wanted}
+        for other in [path for path in folder.rglob("*") if path.is_file() and path not in files]:
+            remove(other)  # of a pull for other back ends
+        total = sum(layer.size_bytes for layer in wanted)
+        there = sum(file.stat().st_size for file in files if file.exists())
+        room = room_bytes(folder)
+        if total * copies - there > room:
+            raise PolicyError(
+                f"{place.parent}: expected {total * copies / 1e6:.1f} MB of free space, found "
+                f"{room / 1e6:.1f} MB; `policy_store prune` removes old versions"
+            )
+        done = 0
+        for file, layer in files.items():
+            make_folders(file.parent)
+            found.repository.download(layer, file, _shifted(progress, done, total))
+            file.chmod(FILE_MODE)
+            done += layer.size_bytes
+            progress(done, total)
+        sync_folder(folder)
         yield folder
         remove(folder)
-
-
-def _downloaded(
-    found: RemoteBundle,
-    staging: Path,
-    progress: Progress,
-    *,
-    copies: int,
-) -> Path:
-    folder, parts = staging / _BUNDLE, staging / _PARTS
-    if folder.exists():  # from a pull that was killed at its end: its files count as parts again
-        remove(folder)
-    make_folders(parts)
-    by_digest = {layer.digest: layer for layer in found.wanted}
-    total = sum(layer.size_bytes for layer in by_digest.values())
-    there = sum(file.stat().st_size for file in parts.iterdir() if file.is_file())
-    room = room_bytes(staging)
-    if total * copies - there > room:
-        raise PolicyError(
-            f"{staging.parent}: expected {total * copies / 1e6:.1f} MB of free space, found "
-            f"{room / 1e6:.1f} MB; `policy_store prune` removes old versions"
-        )
-    done = 0
-    for digest, layer in by_digest.items():
-        found.repository.download(
-            layer, parts / digest[len(ALGORITHM) :], _shifted(progress, done, total)
-        )
-        done += layer.size_bytes
-        progress(done, total)
-    make_folders(folder)
-    for layer in found.wanted:
-        file = folder / layer.title
-        make_folders(file.parent)
-        # One file with two names: no second copy, and still a part if this is interrupted.
-        os.link(parts / layer.digest[len(ALGORITHM) :], file)
-        file.chmod(FILE_MODE)
-    for name, content in found.small.items():
-        copy_synced(BytesIO(content), folder / name)
-    sync_folder(folder)
-    return folder
 
 
 def _shifted(progress: Progress, before: int, total: int) -> Progress:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from examples.demos.fleet.servers import start_registry
-from model_tools.ship.push import bundle_layers
+from model_tools.ship.push import bundle_layers, manifest_bytes
 from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.bundle.signature import TrustedKeys
 from policy_store.install import Installed
@@ -26,7 +26,7 @@ from policy_store.registry.access import (
     USER_VARIABLE,
     RegistryAccess,
 )
-from policy_store.registry.manifest import BUNDLE_TYPE, make_digest, manifest_bytes, parse_reference
+from policy_store.registry.manifest import BUNDLE_TYPE, make_digest, parse_reference
 from policy_store.registry.pull import pull_to_store
 from policy_store.registry.remote import PullRequest
 from testkit.store import NAME, MakeVersion, make_keys, tool

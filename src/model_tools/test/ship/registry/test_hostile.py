@@ -20,7 +20,6 @@ from policy_store.registry.access import RegistryError, UnavailableError
 from policy_store.registry.manifest import (
     BUNDLE_TYPE,
     LARGEST_MANIFEST_BYTES,
-    MOST_LAYERS,
     make_digest,
     parse_manifest,
 )
@@ -205,11 +204,11 @@ def test_download_that_breaks_off_is_continued_where_it_ended(
 def test_part_that_was_damaged_on_the_disk_begins_again(
     left: bytes, evil: HostileRegistry, offered: dict[str, str], pull: Pull, tmp_path: Path
 ) -> None:
-    digest = offered["policy.onnx"]
     manifest = make_digest(evil.contents["1.0.0"]).removeprefix("sha256:")
-    parts = tmp_path / NAME / f".pulling.{manifest[:8]}" / "parts"
-    parts.mkdir(parents=True)
-    (parts / digest.removeprefix("sha256:")).write_bytes(left)
+    folder = tmp_path / NAME / f".pulling.{manifest[:8]}"
+    folder.mkdir(parents=True)
+    (folder / "policy.onnx").write_bytes(left)
+    (folder / "of_another_back_end").write_bytes(left)
     assert pull(f"{evil.place}:1.0.0", root=tmp_path).is_new
 
 
@@ -259,7 +258,6 @@ MANIFESTS = {
     "other schema": document(schemaVersion=1),
     "other type": document(artifactType="application/vnd.docker.image"),
     "layers in a mapping": document(layers={}),
-    "many layers": document(*[layer(f"f{i}") for i in range(MOST_LAYERS + 1)]),
     "layer without a title": document({}),
     "no layer": document(None),
     "digest of another kind": document(layer("a", digest="md5:1")),
@@ -268,10 +266,6 @@ MANIFESTS = {
     "truth as size": document(layer("a", size=True)),
     "fraction as size": document(layer("a", size=1e9)),
     "huge size": document(layer("a", size=1 << 60)),
-    "file twice": document(layer("a"), layer("a")),
-    "two cases": document(layer("Model.onnx"), layer("model.onnx")),
-    "two forms": document(layer("\u00e9"), layer("e\u0301")),
-    "file as folder": document(layer("a"), layer("a/b")),
 }
 
 
@@ -283,37 +277,24 @@ def test_manifests_with_tricks_are_refused(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "title",
-    [
-        "../x",
-        "/etc/passwd",
-        "a/../../x",
-        "a//b",
-        "",
-        ".",
-        "a/.",
-        ".hidden",
-        "a/.git/config",
-        "a\\b",
-        "a\x00b",
-        "a\nb",
-        "x" * 300,
-        "a/" * 40 + "b",
-        "\u202egpj.exe",
-    ],
+    ["../evil", "/tmp/evil", "policy.yaml/evil", ".hidden", "a\\b", "a\x00b", "POLICY.ONNX"],
 )
-def test_titles_that_are_no_paths_inside_the_bundle_are_refused(title: str) -> None:
-    parse_manifest(document(layer("whole")), BUNDLE_TYPE, "here")
-    with pytest.raises(RegistryError):
-        parse_manifest(document(layer(title)), BUNDLE_TYPE, "here")
+def test_titles_that_the_contract_does_not_name_are_not_downloaded(
+    title: str, evil: HostileRegistry, offered: dict[str, str], pull: Pull, tmp_path: Path
+) -> None:
+    manifest = json.loads(evil.contents["1.0.0"])
+    manifest["layers"].insert(0, layer(title, b"malware"))
+    evil.contents["1.0.0"] = json.dumps(manifest).encode()
+    folder = pull(f"{evil.place}:1.0.0", root=tmp_path / "models").folder
+    assert not any(make_digest(b"malware") in path for path, _ in evil.seen)
+    assert {file.name for file in folder.iterdir()} == {"model_version.json", *offered}
 
 
 @pytest.mark.fuzz
 @given(content=changed_bytes(document(layer("policy.yaml"), layer("rknn/policy.rknn"))))
 def test_changed_manifests_are_parsed_or_refused(content: bytes) -> None:
     with suppress(RegistryError), bounded():
-        for title in parse_manifest(content, BUNDLE_TYPE, "here"):
-            assert ".." not in title.split("/")
-            assert not title.startswith("/")
+        parse_manifest(content, BUNDLE_TYPE, "here")
 
 
 def test_manifest_that_is_too_large_is_not_read(
