@@ -49,6 +49,8 @@ def train(
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     environment = Environment(robot, task, robots, seed=seed, threads=threads)
+    if start is not None or task.motion:
+        environment.difficulty = task.started_difficulty  # before the ground is drawn
     runner = new_runner(environment, output, samples=samples)
     actor = runner.alg.actor
     if start is not None:
@@ -58,7 +60,6 @@ def train(
         imitate(actor.mlp, joint_pos, robot.pose_rad, robot.scale_rad)
     if start is not None or task.motion:
         actor.distribution.log_std_param.data.fill_(math.log(USUAL_STD))
-        environment.difficulty = task.started_difficulty
     runner.learn(runner.cfg["algorithm"]["updates"])
     return runner
 
