@@ -112,7 +112,7 @@ def test_example_is_accepted_by_reader_and_schema_and_has_the_documented_names()
     jsonschema.validate(EXAMPLE, mapping_schema())
     names = ("shoulder.pos", "elbow.pos", "gripper.pos", "x.vel", "theta.vel")
     assert mapping.names(STATE) == mapping.names(ACTION) == mapping.command_names == names
-    assert f"`observation.state` is {', '.join(f'`{name}`' for name in names)}" in GUIDE
+    assert f" {', '.join(f'`{name}`' for name in names)}. " in " ".join(GUIDE.split())
 
 
 def test_faults_are_reported_as_the_guide_shows_them() -> None:

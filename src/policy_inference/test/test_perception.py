@@ -260,7 +260,7 @@ class Walk:
         message = grid_map(heights, stamp_ns=now_ns)
         if self.has("the map is in the wrong frame"):
             message.header.frame_id = "map"
-        if self.has("the map is shifted by 0.5 m, and the pose is not"):
+        if self.has("the map is shifted by 0.5 m, but the pose is not"):
             message.info.pose.position = xyz(y=0.5)
         self.source.take_map(message, now_ns)
 
@@ -304,7 +304,7 @@ FAULTS = (
     "the pose jumps repeatedly",
     "another program sends NaN",
     "`perception_node` has a different contract",
-    "the map is shifted by 0.5 m, and the pose is not",
+    "the map is shifted by 0.5 m, but the pose is not",
 )
 
 

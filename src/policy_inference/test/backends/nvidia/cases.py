@@ -35,7 +35,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch, code: str, call: str = "") -> None
 
 _LOST = partial(_failing, code="cudaErrorLaunchFailure")
 _NO_GPU = {"; no GPU is visible": partial(_failing, code="cudaErrorNoDevice")}
-_NO_DRIVER = {"; no CUDA driver is there": partial(_failing, code="cudaErrorInsufficientDriver")}
+_NO_DRIVER = {"; there is no CUDA driver": partial(_failing, code="cudaErrorInsufficientDriver")}
 
 
 def _case(flavour: str, cuda: str) -> BackendCase:
