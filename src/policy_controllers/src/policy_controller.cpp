@@ -127,6 +127,8 @@ void PolicyController::configure() {
   }
   hosted_ = std::make_shared<Hosted>(plan);
   auto& policy = hosted_->policy;
+  // First, so that a configuration that fails does not release it.
+  if (was_pressed_) policy.press_estop("pressed before the controller was configured again");
   const auto rate_hz = get_update_rate();
   if (rate_hz == 0) {
     throw policy_core::PlanError(
@@ -140,7 +142,6 @@ void PolicyController::configure() {
   values_.assign(policy.value_count(), kNan);
   reference_interfaces_.assign(policy.facts().takes_command ? kReferences.size() : 1, kNan);
   returns_errors_ = node->get_parameter("error_on_fault").as_bool();
-  if (was_pressed_) policy.press_estop("pressed before the controller was configured again");
   hosted_->reporter = std::make_unique<StatusReporter>(node, policy, wired.counters);
   listen();
   RCLCPP_INFO(node->get_logger(), "%s %s at %u Hz: %zu joints, %zu command interfaces",
