@@ -47,8 +47,13 @@ Velocity velocity_of(const Twist& twist) {
   return {twist.linear.x, twist.linear.y, twist.angular.z};
 }
 
+/// Not by `rclcpp::Time`, which throws before 1970; that would end the manager.
+std::int64_t ns_of(const builtin_interfaces::msg::Time& stamp) {
+  return stamp.sec * std::int64_t{1'000'000'000} + stamp.nanosec;
+}
+
 policy_core::Time stamp_of(const std_msgs::msg::Header& header) {
-  const auto stamp_ns = rclcpp::Time(header.stamp).nanoseconds();
+  const auto stamp_ns = ns_of(header.stamp);
   return stamp_ns ? policy_core::Time(stamp_ns) : policy_core::Time();
 }
 
@@ -248,9 +253,9 @@ void PolicyController::listen_to_perceived() {
 void PolicyController::listen_to_chunks() {
   const auto hear = [hosted = hosted_, logger = get_node()->get_logger(),
                      clock = get_node()->get_clock()](const ActionChunk& message) {
-    const auto age = clock->now() - rclcpp::Time(message.stamp, clock->get_clock_type());
-    const auto refusal = hosted->policy.hear(Chunk{message.names, message.period_s, message.steps,
-                                                   message.data, age.nanoseconds()});
+    const auto age_ns = clock->now().nanoseconds() - ns_of(message.stamp);
+    const auto refusal = hosted->policy.hear(
+        Chunk{message.names, message.period_s, message.steps, message.data, age_ns});
     if (!refusal.empty()) {
       RCLCPP_WARN_THROTTLE(logger, *clock, 1000, "action_chunk refused: %s", refusal.c_str());
     }
