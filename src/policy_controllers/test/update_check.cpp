@@ -165,7 +165,10 @@ std::string ask(PolicyUpdate& policy, const std::string& what) {
   if (what == "run") return policy.run();
   if (what == "damp") return policy.damp();
   if (what == "reset") return policy.reset();
-  if (what == "estop") return policy.press_estop("pressed by service"), "";
+  if (what == "estop") {
+    policy.press_estop("pressed by service");
+    return policy.mode() == policy_core::Mode::kDamp ? "" : "expected DAMP";
+  }
   return policy.switch_to(what.substr(std::strlen("switch ")));
 }
 

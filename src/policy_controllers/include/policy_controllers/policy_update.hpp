@@ -158,7 +158,10 @@ class PolicyUpdate {
   /// For a chained controller, on the thread of `update`.
   void press_estop() noexcept;
   bool estop_pressed() const noexcept { return controller_.estop_pressed(); }
-  policy_core::Mode mode() const noexcept { return mode_.load(); }
+  /// After a press of the e-stop DAMP, also before the next tick.
+  policy_core::Mode mode() const noexcept {
+    return estop_pressed() ? policy_core::Mode::kDamp : mode_.load();
+  }
 
   // For the status.
   Report report();
