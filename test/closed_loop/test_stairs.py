@@ -43,9 +43,9 @@ class Climb(NamedTuple):
 
 
 def climb(robot: ControlledRobot, seed: int) -> Climb:
-    """Let a robot stand up, and command 0.4 to 0.6 m/s ahead, nearly straight."""
+    """Let a robot stand up, and command 0.5 m/s ahead, nearly straight."""
     drawn = np.random.default_rng(seed)
-    ahead = drawn.uniform(0.4, 0.6), *drawn.uniform(-0.1, 0.1, 2)
+    ahead = drawn.uniform(0.5, 0.5), *drawn.uniform(-0.1, 0.1, 2)
     world = World(ground=STAIRS, friction=drawn.uniform(0.6, 1.1))
 
     def ended(world: WalkingWorld) -> bool:
