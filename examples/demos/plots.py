@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plots of walks and arm episodes: curves over time, a contact sheet, a video."""
 
+from collections.abc import Callable
 from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_figures import SO101
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3, Array, LeggedRobot
+from robot_sim.ground import LEVEL, Ground
 from robot_sim.metrics import velocity_yaw_aligned
 from robot_sim.render import write_contact_sheet, write_video
 from robot_sim.rotation import tilt_rad
@@ -50,7 +52,14 @@ _EPISODES_SHOWN = 10
 _NARROWEST_DEG = 5.0
 
 
-def draw_walk(trace: Trace, folder: Path, robot: LeggedRobot = LITE3) -> None:
+def draw_walk(
+    trace: Trace,
+    folder: Path,
+    robot: LeggedRobot = LITE3,
+    *,
+    ground: Ground = LEVEL,
+    dots: Callable[[int], Array | None] = lambda _: None,
+) -> None:
     """Write plots, a contact sheet and a video.
 
     Without OpenGL it writes the plots only, and the log names the package to install.
@@ -59,8 +68,8 @@ def draw_walk(trace: Trace, folder: Path, robot: LeggedRobot = LITE3) -> None:
     write_plots(trace, plots, robot)
     progress.info("rendering a video; --no-images (make demo IMAGES=no) leaves it out")
     try:
-        write_contact_sheet(trace, contact_sheet, robot)
-        write_video(trace, video, robot=robot, rate_hz=20.0)
+        write_contact_sheet(trace, contact_sheet, robot, ground)
+        write_video(trace, video, robot=robot, rate_hz=20.0, ground=ground, dots=dots)
     except SimError as error:
         progress.warning("no images of the robot: %s", error)
 

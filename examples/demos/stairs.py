@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from examples.demos.plots import write_plots
+from examples.demos.plots import IMAGE_FILES, draw_walk
 from examples.demos.runner import (
     FLIGHTS,
     DemoOutcome,
@@ -24,36 +24,33 @@ from examples.demos.runner import (
     aligned,
     demo_parser,
     emptied,
-    progress,
     run_demo,
 )
 from examples.demos.walk import TRACE, ReportedTiming, Velocity, operate, shown, walked
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from robot_operator.nodes.client import Operator
-from robot_sim.errors import SimError
 from robot_sim.figures import LITE3, Array
 from robot_sim.ground import Ground
 from robot_sim.metrics import fallen
-from robot_sim.render import write_video
 from robot_sim.rotation import turn, yaw_rad
 from robot_sim.trace import Trace
 
 BUNDLE = "lite3_stairs"
 STEP_M, STEPS = 0.1, 5
+GROUND = Ground(terrain="stairs", step_m=STEP_M)
 PLAN: Sequence[tuple[str, float, Velocity]] = (
     ("stand", 2.0, (0.0, 0.0, 0.0)),
     ("up the stairs", 7.0, (0.5, 0.0, 0.0)),
     ("stop", 2.0, (0.0, 0.0, 0.0)),
 )
-FILES = ("plots.png", "stairs.mp4")
 _CLIMBED_SHARE = 0.8
 """Least share of the height of the stairs that the base must rise by."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; its exit status is 1 if the robot did not climb the stairs, or fell."""
-    return run_demo("stairs", _parse(args), (TRACE, *FILES), _demonstrate)
+    return run_demo("stairs", _parse(args), (TRACE, *IMAGE_FILES), _demonstrate)
 
 
 def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
@@ -100,7 +97,7 @@ def _perform(given: argparse.Namespace) -> ReportedTiming:
         simulation = {
             "robot": "lite3",
             "trace_file": str(output / TRACE),
-            "terrain": "stairs",
+            "terrain": GROUND.terrain,
             "step_m": STEP_M,
             "elevation_map": True,
             "joint_state_rate_hz": 200.0,
@@ -119,29 +116,19 @@ def _perform(given: argparse.Namespace) -> ReportedTiming:
 
 def _above_ground(trace: Trace) -> Array:
     """Return base positions [T, 3], m, with heights over the ground below them."""
-    ground = _ground().height_m(trace.pos_world[:, :2])
+    ground = GROUND.height_m(trace.pos_world[:, :2])
     return trace.pos_world - np.pad(ground[:, None], ((0, 0), (2, 0)))
 
 
-def _ground() -> Ground:
-    return Ground(terrain="stairs", step_m=STEP_M)
-
-
 def _draw(given: argparse.Namespace, trace: Trace) -> None:
-    plots, video = (given.output / name for name in FILES)
-    write_plots(trace, plots)
     (scan,) = load_bundle(given.bundle, kind=JointBundle).contract.scans.values()
     points = np.pad(scan.points, ((0, 0), (0, 1)))
 
     def dots(row: int) -> Array:
         place = turn(points, yaw_rad(trace.quat_xyzw[row])) + trace.pos_world[row]
-        return np.column_stack([place[:, :2], _ground().height_m(place[:, :2])])
+        return np.column_stack([place[:, :2], GROUND.height_m(place[:, :2])])
 
-    progress.info("rendering a video; --no-images (make demo IMAGES=no) leaves it out")
-    try:
-        write_video(trace, video, rate_hz=20.0, ground=_ground(), dots=dots)
-    except SimError as error:
-        progress.warning("no images of the robot: %s", error)
+    draw_walk(trace, given.output, ground=GROUND, dots=dots)
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:

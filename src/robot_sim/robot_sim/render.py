@@ -121,12 +121,16 @@ def _following(
         yield caption(camera.image(trace.qpos[row], look_at, dots(row)), _text(trace, row))
 
 
-def write_contact_sheet(trace: Trace, path: Path, robot: LeggedRobot = LITE3) -> None:
+def write_contact_sheet(
+    trace: Trace, path: Path, robot: LeggedRobot = LITE3, ground: Ground = LEVEL
+) -> None:
     """Write one image of 4 x 3 moments, evenly spread over the walk."""
     columns, rows, width, height = 4, 3, 480, 270
     chosen = np.linspace(0, len(trace.time_s) - 1, columns * rows).astype(int)
     sheet = Image.new("RGB", (columns * width, rows * height))
-    with closing(FollowingCamera(robot, width=2 * width, height=2 * height)) as camera:
+    with closing(
+        FollowingCamera(robot, width=2 * width, height=2 * height, ground=ground)
+    ) as camera:
         for index, row in enumerate(chosen):
             frame = camera.image(trace.qpos[row], camera.below(trace.pos_world[row]))
             small = Image.fromarray(caption(frame, _text(trace, int(row)))).resize((width, height))

@@ -14,7 +14,7 @@ from model_tools.files.onnx_model import read_onnx
 from model_tools.files.terms import last_ticks
 from model_tools.make.nominal import HealthyRun, MeasuredRuns
 from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
-from model_tools.simulation.robot import LITE3, PUSH_S, SimulatedRobot, push_from
+from model_tools.simulation.robot import LITE3, PUSH_S, SimulatedRobot, WalkCase, push_from
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.clip import MotionClip
 from policy_core.bundle.contract import JointContract
@@ -31,7 +31,6 @@ from robot_sim.mapper import Mapper
 from robot_sim.metrics import WalkMetrics, measure
 from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed, walk
-from robot_sim.world import WalkingWorld, World
 
 _REMEDY = (
     "nominal figures need a healthy policy: check that the model belongs to this contract and "
@@ -167,9 +166,8 @@ def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot, source: str)
     recorder = RecordingBackend(backend)
     try:
         policy = ControlledPolicy(bundle, recorder, robot=robot, mapper=Mapper(wanted.ground))
-        world: WalkingWorld = robot.world(contract)
-        if wanted.ground != LEVEL:
-            world = World(robot.body, ground=wanted.ground)
+        case = WalkCase(name=contract.name, group="", schedule=[], ground=wanted.ground)
+        world = robot.world(contract, case)
         world.latency_ns = wanted.latency_ns
         trace = walk(
             world,
