@@ -33,7 +33,7 @@ from robot_operator.nodes.client import Operator
 from robot_sim.figures import LITE3, Array
 from robot_sim.ground import Ground
 from robot_sim.metrics import fallen
-from robot_sim.rotation import turn, yaw_rad
+from robot_sim.rotation import place_level
 from robot_sim.trace import Trace
 
 BUNDLE = "lite3_stairs"
@@ -122,10 +122,9 @@ def _above_ground(trace: Trace) -> Array:
 
 def _draw(given: argparse.Namespace, trace: Trace) -> None:
     (scan,) = load_bundle(given.bundle, kind=JointBundle).contract.scans.values()
-    points = np.pad(scan.points, ((0, 0), (0, 1)))
 
     def dots(row: int) -> Array:
-        place = turn(points, yaw_rad(trace.quat_xyzw[row])) + trace.pos_world[row]
+        place = place_level(scan.points, trace.pos_world[row], trace.quat_xyzw[row])
         return np.column_stack([place[:, :2], GROUND.height_m(place[:, :2])])
 
     draw_walk(trace, given.output, ground=GROUND, dots=dots)

@@ -211,9 +211,9 @@ class Disturbances:
     slope_share: float
     slope_rad: float
     tile_share: float
-    tile_m: float
+    tile_m: tuple[float, float]
     stairs_share: float = 0.0
-    stairs_m: float = 0.0
+    stairs_m: tuple[float, float] = (0.0, 0.0)
     late_share: float
     kick_mps: float
     kick_radps: float
@@ -221,9 +221,9 @@ class Disturbances:
     map: MapNoise = MapNoise()
 
     @property
-    def rough(self) -> dict[Terrain, tuple[float, float]]:
-        """Share of the robots that walk on a terrain, and its largest step, m."""
-        every: dict[Terrain, tuple[float, float]] = {
+    def rough(self) -> dict[Terrain, tuple[float, tuple[float, float]]]:
+        """Share of the robots that walk on a terrain; its lowest and highest steps, m."""
+        every: dict[Terrain, tuple[float, tuple[float, float]]] = {
             "tiles": (self.tile_share, self.tile_m),
             "stairs": (self.stairs_share, self.stairs_m),
         }

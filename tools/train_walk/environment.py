@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robot_sim.figures import Array
-from robot_sim.rotation import rotate, rotate_inverse, turn, yaw_rad
+from robot_sim.rotation import place_level, rotate, rotate_inverse, turn, yaw_rad
 from tools.train_walk.definition import LEGS, Task, TrainedRobot
 from tools.train_walk.draws import Bools, Draws, Rows
 from tools.train_walk.layout import (
@@ -147,8 +147,8 @@ class Environment:
         self._robots.randomise(
             self._dynamics,
             steps_m={
-                terrain: largest_m * self.difficulty
-                for terrain, (_, largest_m) in self.task.disturbances.rough.items()
+                terrain: (lowest_m * self.difficulty, highest_m * self.difficulty)
+                for terrain, (_, (lowest_m, highest_m)) in self.task.disturbances.rough.items()
             },
             seed=self._draws.seed(),
         )
@@ -276,8 +276,7 @@ class Environment:
         """Return the true ground, and a map of it with errors [robots, points]."""
         robots, shift = self._robots, self._shift
         assert self.robot.scan is not None
-        points = np.tile(np.pad(self.robot.scan.points, ((0, 0), (0, 1))), (self.count, 1, 1))
-        points = turn(points, yaw_rad(quat_xyzw)[:, None])[..., :2] + robots.qpos[:, None, :2]
+        points = place_level(self.robot.scan.points, robots.qpos[:, :3], quat_xyzw)[..., :2]
         base_z = robots.qpos[:, 2]
         there = observe_ground(self.robot, base_z, robots.ground_m(points))
         shown = robots.ground_m(points + shift[:, None, :2]) + shift[:, 2:]

@@ -153,18 +153,20 @@ class Robots:
         self._trajectory: Array = np.zeros((count, DECIMATION, width))
         self._sensors: Array = np.zeros((count, DECIMATION, self._nominal.nsensordata))
 
-    def randomise(self, dynamics: Dynamics, *, steps_m: Mapping[Terrain, float], seed: int) -> None:
-        """Give every robot its dynamics, and each terrain new steps up to the given height."""
+    def randomise(
+        self, dynamics: Dynamics, *, steps_m: Mapping[Terrain, tuple[float, float]], seed: int
+    ) -> None:
+        """Give every robot its dynamics, and each terrain new steps between the given heights."""
         models = [copy.copy(self._nominal) for _ in range(self._flat)]
         for terrain, patches in self._patches.items():
             grounds = [
                 Ground(
                     terrain=terrain,
-                    step_m=steps_m[terrain] * (number + 1) / self._grounds,
+                    step_m=float(step_m),
                     seed=seed + number,
                     reach_m=patches.period_m / 2.0 + _MARGIN_M,
                 )
-                for number in range(self._grounds)
+                for number, step_m in enumerate(np.linspace(*steps_m[terrain], self._grounds))
             ]
             patches.lay(grounds)
             bases = [training_model(self.robot, ground) for ground in grounds]

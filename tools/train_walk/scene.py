@@ -21,7 +21,7 @@ from model_tools.files.arrays import write_arrays
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.ground import Ground
-from robot_sim.rotation import turn, yaw_rad
+from robot_sim.rotation import place_level
 from tools.train_walk.definition import TrainedRobot, load_trained_robot
 from tools.train_walk.layout import observe_ground
 from tools.train_walk.physics import training_model
@@ -46,8 +46,7 @@ def make_scene(robot: TrainedRobot) -> dict[str, Array]:
     quat_wxyz = np.zeros(4)
     mujoco.mju_euler2Quat(quat_wxyz, np.array(_ROLL_PITCH_YAW), "XYZ")
     quat_xyzw = np.roll(quat_wxyz, -1)
-    points = turn(np.pad(robot.scan.points, ((0, 0), (0, 1))), yaw_rad(quat_xyzw)) + _POSITION
-    hits = points.copy()
+    hits = place_level(robot.scan.points, _POSITION, quat_xyzw)
     for hit in hits:
         begin, met = hit + np.array([0.0, 0.0, _ABOVE_M]), np.zeros(1, np.int32)
         way_m = mujoco.mj_ray(model, data, begin, np.array([0, 0, -1.0]), None, 1, -1, met)

@@ -34,6 +34,7 @@ _TYPE = r"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"
 NAME = r"^[A-Za-z0-9_]+$"
 """Pattern of a robot type and of a camera's name."""
 _STEP = re.compile(r"([a-z0-9_]+)(?:\[(\d+)\])?")
+_RANGE = re.compile(r"(.+)\[(\d{1,6}):(\d{1,6})\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,8 @@ class Channel:
         minItems=1,
     )
     fields: dict[str, str] | None = entry(
-        "fields of the message by the name of the value: {x.vel: twist.linear.x}; in ROS's units",
+        "fields of the message by the name of the value: {x.vel: twist.linear.x}; in ROS's units; "
+        "{scan: 'data[0:187]'} means scan.0 to scan.186",
         default=None,
         minProperties=1,
     )
@@ -77,6 +79,12 @@ class Channel:
         "values of `fields` that LeRobot counts in degrees or degrees/s, ROS in rad or rad/s",
         default=(),
     )
+
+    def __post_init__(self) -> None:
+        """Replace each range by its values."""
+        if self.fields is not None:
+            fields = dict(each for item in self.fields.items() for each in _in_range(*item))
+            object.__setattr__(self, "fields", fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +208,15 @@ class RobotMapping:
         if source.tolerance_s is None:
             return 2 * self.period_ns
         return round(source.tolerance_s * 1e9)
+
+
+def _in_range(name: str, path: str) -> list[tuple[str, str]]:
+    """Return the names and paths that a field stands for."""
+    found = _RANGE.fullmatch(path)
+    places = range(int(found[2]), int(found[3])) if found else ()
+    if found is None or not places:
+        return [(name, path)]
+    return [(f"{name}.{place - places[0]}", f"{found[1]}[{place}]") for place in places]
 
 
 def field_steps(path: str) -> list[tuple[str, int | None]]:

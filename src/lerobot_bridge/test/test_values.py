@@ -55,6 +55,17 @@ def test_velocities_have_sign_and_factor_but_no_zero_and_efforts_stay(
     np.testing.assert_allclose(seen, [expected], atol=1e-12)
 
 
+def test_a_range_stands_for_a_value_of_each_number() -> None:
+    message, source = (
+        array([0.1, 0.2, 0.3, 0.4]),
+        source_of_values(ARRAY, fields={"z": "data[1:4]"}),
+    )
+    reader = SourceReader(rolling_arm(), source)
+
+    assert reader.names == ("z.0", "z.1", "z.2")
+    np.testing.assert_allclose(reader.read(message), [0.2, 0.3, 0.4])
+
+
 def test_fields_are_read_by_their_paths_and_angles_in_degrees_where_asked() -> None:
     message = twist(0.25, np.pi / 2)
     fields = {"theta.vel": "angular.z", "x.vel": "linear.x"}

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ import numpy as np
 from policy_core.bundle.body import AnyContract
 from policy_core.bundle.depth import DepthImage
 from policy_core.bundle.height_scan import HeightScan
-from policy_core.bundle.state_fields import require_pose
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
 from policy_core.observation.depth import F32, DepthHistory, DepthProcessor, ray_factors
@@ -23,7 +21,11 @@ from policy_core.observation.height_scan import ElevationMap, HeightScanner
 from policy_inference.backends.base import BackendBase
 from policy_inference.messages.depth import read_depth
 from policy_inference.messages.elevation import read_elevation, sampled_heights
+from policy_inference.messages.pose import Pose
 from policy_inference.messages.readers import require_past, stamp_ns
+
+FROZEN_AFTER_S = 1.0
+"""Default time after which an unchanged image is no longer trusted: real cameras have noise."""
 
 
 class DepthSource:
@@ -36,6 +38,7 @@ class DepthSource:
         period_ns: int,
         camera_measure: str = "depth",
         encoder: BackendBase | None = None,
+        frozen_after_s: float = FROZEN_AFTER_S,
     ) -> None:
         """Begin without an image.
 
@@ -46,6 +49,8 @@ class DepthSource:
             camera_measure: Meaning of the camera's pixels: depth, as in REP 118, or distance.
             encoder: Opened model that computes the values from the images; None for the pixels
                 themselves.
+            frozen_after_s: Time after which an unchanged image is no longer trusted; 0 for no
+                limit, for a camera without noise.
         """
         self.topic, self.depth = topic, depth
         self.processor = DepthProcessor(depth)
@@ -61,6 +66,8 @@ class DepthSource:
         self.needs_rays = camera_measure != depth.measure
         self._divides = camera_measure == "distance"
         self._rays: tuple[tuple[float, ...], F32] | None = None
+        self._frozen_after_s = frozen_after_s
+        self._content, self._changed_ns = 0, 0
         self._given_ns: int | None = None
         self._began_ns: int | None = None
 
@@ -91,12 +98,14 @@ class DepthSource:
             now_ns: Time on the clock of stamps.
 
         Raises:
-            RobotError: The image is invalid or too old, or too many of its depths are unknown.
+            RobotError: The image is invalid, too old, or the same for too long, or too many of its
+                depths are unknown.
         """
         made_ns = stamp_ns(message) or now_ns
         age_s = (now_ns - made_ns) * 1e-9
         require_past("depth image", age_s)
         self._require_fresh(age_s)
+        self._require_change(zlib.crc32(message.data), made_ns)
         if not self._history.wants(made_ns):
             return
         factors = None
@@ -136,6 +145,16 @@ class DepthSource:
             raise RobotError("expected finite values, found NaN or infinity")
         return self._values, found_ns
 
+    def _require_change(self, content: int, made_ns: int) -> None:
+        if content != self._content or made_ns < self._changed_ns:
+            self._content, self._changed_ns = content, made_ns
+        same_s = (made_ns - self._changed_ns) * 1e-9
+        if self._frozen_after_s and same_s > self._frozen_after_s:
+            raise RobotError(
+                f"depth image: expected a new one within {self._frozen_after_s:g} s, found the "
+                f"same one for {same_s:.2f} s"
+            )
+
     def _require_fresh(self, age_s: float) -> None:
         if age_s > self.depth.max_age_s:
             raise RobotError(
@@ -150,33 +169,6 @@ _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
 """Default distance after which an unchanged map is no longer trusted."""
 _OTHER_CLOCK_S = 1e6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pose:
-    """Pose of the base, on the clock of stamps."""
-
-    stamp_ns: int
-    frame: str
-    position: F64
-    quat_xyzw: F64
-
-
-def read_pose(message: Any) -> Pose:
-    """Return the pose of a nav_msgs/Odometry.
-
-    Raises:
-        RobotError: The numbers are not finite, or the rotation is invalid.
-    """
-    require_pose(message.pose)
-    p, q = message.pose.pose.position, message.pose.pose.orientation
-    quat_xyzw = np.array([q.x, q.y, q.z, q.w])
-    return Pose(
-        stamp_ns=stamp_ns(message) or 0,
-        frame=message.header.frame_id,
-        position=np.array([p.x, p.y, p.z]),
-        quat_xyzw=quat_xyzw / np.linalg.norm(quat_xyzw),
-    )
 
 
 class ScanSource:
@@ -196,7 +188,7 @@ class ScanSource:
         self._frozen_after_m = frozen_after_m
         self._map: ElevationMap | None = None
         self._problem = "no elevation map received"
-        self._frame, self.map_stamp_ns = "", 0
+        self.frame, self.map_stamp_ns = "", 0
         self._content: tuple[int, tuple[float, float]] | None = None
         self._seen_from: F64 | None = None
         self._pose: Pose | None = None
@@ -218,7 +210,7 @@ class ScanSource:
             if self.map_stamp_ns - made_ns < self._scan.map_timeout_s * 1e9:
                 return  # overtaken by a newer one in transit
             self._jumped_ns = None  # its clock was set back
-        self._map, self._frame, self.map_stamp_ns = found, frame, made_ns
+        self._map, self.frame, self.map_stamp_ns = found, frame, made_ns
         content = zlib.crc32(found.heights.tobytes()), found.centre
         if content != self._content:
             self._content, self._seen_from = content, None
@@ -239,10 +231,10 @@ class ScanSource:
             raise RobotError(self._problem)
         age_s = (now_ns - self.map_stamp_ns) * 1e-9
         _require_age("elevation map", age_s, self._scan.map_timeout_s)
-        if pose.frame != self._frame:
+        if pose.frame != self.frame:
             raise RobotError(
                 f"elevation map: expected a map in the frame of the pose, {pose.frame!r}, found "
-                f"{self._frame!r}"
+                f"{self.frame!r}"
             )
         if self._jumped_ns is not None:
             raise RobotError(
@@ -279,7 +271,7 @@ class ScanSource:
 
     def _note_pose(self, pose: Pose) -> None:
         before, self._pose = self._pose, pose
-        if before is None or pose.stamp_ns <= before.stamp_ns:
+        if before is None or before.frame != pose.frame or pose.stamp_ns <= before.stamp_ns:
             return
         gap_s = min((pose.stamp_ns - before.stamp_ns) * 1e-9, _LONGEST_GAP_S)
         way_m = float(np.linalg.norm(pose.position - before.position))

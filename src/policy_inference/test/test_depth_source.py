@@ -5,6 +5,7 @@
 import io
 import struct
 from array import array
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from policy_core.bundle.depth import DepthImage, DepthStack
 from policy_core.errors import RobotError
 from policy_inference.messages.depth import read_depth
 from policy_inference.perception import DepthSource
+from testkit.wording import refusal
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 50 * SECOND_NS
@@ -136,6 +138,21 @@ def test_a_camera_that_has_stopped_is_noticed_and_an_image_is_given_once() -> No
     assert source.see(NOW_NS + 100_000_000) is None
     with pytest.raises(RobotError):
         source.see(NOW_NS + 400_000_000)
+
+
+@pytest.mark.parametrize("frozen_after_s", [1.0, 0.0])
+def test_an_image_that_stays_the_same_is_refused(frozen_after_s: float) -> None:
+    source = DepthSource("perception/front", DEPTH, 20_000_000, frozen_after_s=frozen_after_s)
+
+    def take(later_s: float, kind: str = "<u2") -> None:
+        later_ns = NOW_NS + round(later_s * SECOND_NS)
+        source.take(raw(kind, stamp_ns=later_ns), later_ns)
+
+    for later_s in (0.0, 0.5, 1.0):
+        take(later_s)
+    with refusal(RobotError) if frozen_after_s else nullcontext():
+        take(1.1)
+    take(1.2, "<f4")
 
 
 def test_an_image_waits_for_the_latency_of_the_training() -> None:

@@ -18,8 +18,9 @@ from policy_core.bundle.height_scan import HeightScan
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64, Mode
 from policy_inference.messages.elevation import sampled_heights
+from policy_inference.messages.pose import Pose, read_pose
 from policy_inference.messages.readers import PerceivedReader
-from policy_inference.perception import Pose, ScanSource, read_pose
+from policy_inference.perception import ScanSource
 from testkit.kernel.robots import PERIOD_NS, Robot
 from testkit.wording import check_wording
 

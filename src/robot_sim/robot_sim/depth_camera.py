@@ -7,6 +7,7 @@ The simulated clock switches its faults on and off; they are written like those 
 
 ===============================  =================================================================
 `freeze:depth_camera`            the last image repeats, stamp included
+`stuck:depth_camera`             the last image repeats with fresh stamps
 `drop:depth_camera`              no image is sent
 `covered:depth_camera`           all depths are unknown
 `unknown:depth_camera=share`     this share of the pixels, 0 to 1, has unknown depth
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -39,7 +40,9 @@ _WITH_VALUE = ("unknown", "slow")
 class CameraFault(Fault):
     """A fault of the camera; see above."""
 
-    targets: ClassVar = dict.fromkeys(("freeze", "drop", "covered", *_WITH_VALUE), (STREAM,))
+    targets: ClassVar = dict.fromkeys(
+        ("freeze", "stuck", "drop", "covered", *_WITH_VALUE), (STREAM,)
+    )
     with_value: ClassVar = _WITH_VALUE
 
 
@@ -54,6 +57,7 @@ class DepthCameraFigures:
         pitch_deg: Angle by which its optical axis points down from the base's x axis.
         far_m: Range: larger depths are reported as infinity.
         rate_hz: Images per second.
+        noise_m: Standard deviation of each depth; no two images of a real camera are the same.
     """
 
     size: tuple[int, int] = (60, 106)
@@ -62,6 +66,7 @@ class DepthCameraFigures:
     pitch_deg: float = 30.0
     far_m: float = 5.0
     rate_hz: float = 10.0
+    noise_m: float = 0.001
 
     @property
     def focal_px(self) -> float:
@@ -89,7 +94,7 @@ class DepthCamera:
     """
 
     def __init__(self, figures: DepthCameraFigures, seed: int = 0) -> None:
-        """Compute the rays; `seed` draws the pixels of unknown depth."""
+        """Compute the rays; `seed` draws noise and unknown pixels."""
         height, width = figures.size
         if min(height, width) < 1 or len(figures.position_m) != 3:
             raise SimError(
@@ -126,6 +131,8 @@ class DepthCamera:
             return None
         if self._last is not None and "freeze" in active:
             return self._last
+        if self._last is not None and "stuck" in active:
+            return replace(self._last, time_ns=now_ns)
         self._last = DepthFrame(metres=self._seen(world, active), time_ns=now_ns)
         return self._last
 
@@ -134,6 +141,7 @@ class DepthCamera:
         farthest_m = figures.far_m / float(self._per_m.min())
         distances = world.distances(np.array(figures.position_m), self._rays, farthest_m)
         depth = (distances * self._per_m).astype(np.float32)
+        depth += self._random.normal(0.0, figures.noise_m, depth.size).astype(np.float32)
         depth[depth > figures.far_m] = np.inf
         share = 1.0 if "covered" in active else active.get("unknown", 0.0)
         if share:

@@ -49,3 +49,18 @@ def turn(vec: Array, angle_rad: Array) -> Array:
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
     x, y, z = np.moveaxis(vec, -1, 0)
     return np.stack([cos * x - sin * y, sin * x + cos * y, z], axis=-1)
+
+
+def place_level(points: Array, position: Array, quat_xyzw: Array) -> Array:
+    """Place points around a robot: turned by its heading, but not tilted.
+
+    Args:
+        points: Of the heading's frame [n, 2], m.
+        position: Base [..., 3], world, m.
+        quat_xyzw: Rotation from the base to the world [..., 4].
+
+    Returns:
+        Points at the height of the base [..., n, 3], world, m.
+    """
+    level = np.pad(points, ((0, 0), (0, 1)))
+    return turn(level, yaw_rad(quat_xyzw)[..., None]) + position[..., None, :]

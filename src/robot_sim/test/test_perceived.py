@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_faults_of_the_map_begin_and_end_by_the_clock() -> None:
     assert np.isnan(came[900].elevation.heights).all()
 
 
-FIGURES = DepthCameraFigures(size=(12, 20), position_m=(0.4, 0.0, 0.1))
+FIGURES = DepthCameraFigures(size=(12, 20), position_m=(0.4, 0.0, 0.1), noise_m=0.0)
 
 
 def seen(world: World, figures: DepthCameraFigures = FIGURES, *faults: str) -> DepthFrame:
@@ -144,6 +145,23 @@ def test_images_come_at_their_rate_and_less_often_when_the_camera_is_slow() -> N
             came[world.time_ns // 1_000_000] = frame.time_ns // 1_000_000
         world.step(20_000_000)
     assert came == {0: 0, 100: 100, 200: 200, 300: 300, 400: 400, 600: 600, 1000: 600, 1100: 600}
+
+
+def test_images_differ_by_their_noise_unless_the_camera_is_stuck() -> None:
+    world, camera = World(pose="standing"), DepthCamera(replace(FIGURES, noise_m=0.002))
+    exact, first = seen(world).metres, camera.look(world)
+    world.step(100_000_000)
+    second = camera.look(world)
+    camera.faults = CameraFault.parse_all(["stuck:depth_camera"])
+    world.step(100_000_000)
+    third = camera.look(world)
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    near = np.isfinite(exact)
+    assert np.std(first.metres[near] - exact[near]) == pytest.approx(0.002, rel=0.2)
+    assert (second.metres != first.metres)[near].all()
+    assert (third.time_ns, third.metres is second.metres) == (200_000_000, True)
 
 
 def test_a_camera_without_pixels_is_refused() -> None:

@@ -51,7 +51,7 @@ def made_robots(
     **changed: Array,
 ) -> Robots:
     robots = Robots(ROBOT, count, rough={terrain: rough}, grounds=2, threads=threads)
-    robots.randomise(dynamics(count, **changed), steps_m={terrain: step_m}, seed=1)
+    robots.randomise(dynamics(count, **changed), steps_m={terrain: (step_m / 2.0, step_m)}, seed=1)
     stand(robots)
     return robots
 

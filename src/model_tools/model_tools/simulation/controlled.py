@@ -34,8 +34,9 @@ from policy_core.sets.controller import (
     set_inputs,
 )
 from policy_core.sets.policy import PolicySet
+from policy_inference.messages.pose import Pose
 from policy_inference.messages.readers import JointOrder
-from policy_inference.perception import FROZEN_AFTER_M, Pose, make_scans
+from policy_inference.perception import FROZEN_AFTER_M, make_scans
 from robot_sim.drives import DriveCommand
 from robot_sim.mapper import FRAME, Mapper
 from robot_sim.world import Sensors

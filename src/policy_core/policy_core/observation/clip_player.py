@@ -20,11 +20,17 @@ from policy_core.bundle.clip import MotionClip
 from policy_core.bundle.contract import Anchor, ReferenceMotion
 from policy_core.control_state import Stateful
 from policy_core.interfaces import F64
+from policy_core.observation.quaternion import (
+    Quat,
+    Vector,
+    conjugate,
+    normalized,
+    product,
+    rotated,
+    yaw_rad,
+)
 
-_Vector = tuple[float, float, float]
-_Quat = tuple[float, float, float, float]
-"""x, y, z, w; of unit length unless noted."""
-_ORIGIN: _Vector = (0.0, 0.0, 0.0)
+_ORIGIN: Vector = (0.0, 0.0, 0.0)
 
 
 class ClipPlayer(Stateful):
@@ -105,16 +111,16 @@ class ClipPlayer(Stateful):
         robot_quat, robot_pos = _anchor_of_robot(self._measured, self._chain)
         if not self._is_placed:
             self._place(robot_quat, robot_pos)
-        inverse = _conjugate(robot_quat)
+        inverse = conjugate(robot_quat)
         for is_position, ahead, out in self._anchors:
             frame, cycle = self._frame(ahead)
             placement = self._find_placement(cycle)
             if is_position:
                 there = placement.position(self._clip.anchor_pos[frame].tolist())
-                out[:] = _rotate(inverse, _difference(there, robot_pos))
+                out[:] = rotated(inverse, _difference(there, robot_pos))
             else:
                 there_quat = placement.orientation(self._clip.anchor_quat_xyzw[frame].tolist())
-                out[:] = _two_columns(_product(inverse, there_quat))
+                out[:] = _two_columns(product(inverse, there_quat))
 
     def _frame(self, ahead: int) -> tuple[int, int]:
         """Return the frame this many ticks ahead, and how often the clip has looped before it."""
@@ -130,16 +136,18 @@ class ClipPlayer(Stateful):
             is_over = not self._loops and self._tick + ahead > self._last
             out[:] = 0.0 if is_over and frames is self._clip.joint_vel else frames[frame]
 
-    def _place(self, robot_quat: _Quat, robot_pos: _Vector) -> None:
+    def _place(self, robot_quat: Quat, robot_pos: Vector) -> None:
         """Move the first frame to the robot's pose, once that is known."""
         first_quat, first_pos = self._anchor_pose(0)
         found = _Placement.between(first_quat, first_pos, robot_quat, robot_pos)
         if found.is_finite():
             self._placement, self._is_placed = found, True
 
-    def _anchor_pose(self, frame: int) -> tuple[_Quat, _Vector]:
+    def _anchor_pose(self, frame: int) -> tuple[Quat, Vector]:
         clip = self._clip
-        return _unit(clip.anchor_quat_xyzw[frame].tolist()), tuple(clip.anchor_pos[frame].tolist())
+        return normalized(clip.anchor_quat_xyzw[frame].tolist()), tuple(
+            clip.anchor_pos[frame].tolist()
+        )
 
     def _step_of_cycle(self) -> _Placement:
         """Return the transform from one cycle of the clip to the next, on level ground."""
@@ -205,17 +213,17 @@ class LivePlayer(Stateful):
             return
         measured = self._measured
         robot_quat, robot_pos = _anchor_of_robot(measured, self._chain)
-        quat = _unit(measured["live_anchor_quat_xyzw"].tolist())
+        quat = normalized(measured["live_anchor_quat_xyzw"].tolist())
         pos = measured["live_anchor_pos"].tolist()
         if not self._is_placed:
             self._placement = _Placement.between(quat, pos, robot_quat, robot_pos)
             self._is_placed = self._placement.is_finite()
         placement = self._placement
-        inverse = _conjugate(robot_quat)
+        inverse = conjugate(robot_quat)
         if self._pos is not None:
-            self._pos[:] = _rotate(inverse, _difference(placement.position(pos), robot_pos))
+            self._pos[:] = rotated(inverse, _difference(placement.position(pos), robot_pos))
         if self._ori is not None:
-            self._ori[:] = _two_columns(_product(inverse, placement.orientation(quat)))
+            self._ori[:] = _two_columns(product(inverse, placement.orientation(quat)))
 
 
 class _Placement(Stateful):
@@ -223,30 +231,30 @@ class _Placement(Stateful):
 
     STATE = ("_yaw", "_shift")
 
-    def __init__(self, yaw: float = 0.0, shift: _Vector = _ORIGIN) -> None:
+    def __init__(self, yaw: float = 0.0, shift: Vector = _ORIGIN) -> None:
         self._yaw, self._shift = yaw, shift
 
     @property
-    def _turn(self) -> _Quat:
+    def _turn(self) -> Quat:
         return 0.0, 0.0, math.sin(0.5 * self._yaw), math.cos(0.5 * self._yaw)
 
     @staticmethod
-    def between(quat: _Quat, pos: _Vector, to_quat: _Quat, to_pos: _Vector) -> _Placement:
+    def between(quat: Quat, pos: Vector, to_quat: Quat, to_pos: Vector) -> _Placement:
         """Return the placement that moves one pose to another's position and heading."""
-        turn = _Placement(_yaw(to_quat) - _yaw(quat))
+        turn = _Placement(yaw_rad(to_quat) - yaw_rad(quat))
         return _Placement(turn._yaw, _difference(to_pos, turn.position(pos)))
 
     def after(self, first: _Placement) -> _Placement:
         """Return the placement that applies `first`, then this one."""
         return _Placement(self._yaw + first._yaw, self.position(first._shift))
 
-    def position(self, pos: Sequence[float]) -> _Vector:
+    def position(self, pos: Sequence[float]) -> Vector:
         """Transform a position of the clip."""
-        return _sum(_rotate(self._turn, pos), self._shift)
+        return _sum(rotated(self._turn, pos), self._shift)
 
-    def orientation(self, quat: Sequence[float]) -> _Quat:
+    def orientation(self, quat: Sequence[float]) -> Quat:
         """Transform an orientation of the clip."""
-        return _product(self._turn, quat)
+        return product(self._turn, quat)
 
     def is_finite(self) -> bool:
         """Return true if the placement is known."""
@@ -257,13 +265,13 @@ class _Chain:
     """The kinematic chain from the base to the anchor, with joint indices."""
 
     def __init__(self, anchor: Anchor | None, joint_names: Sequence[str]) -> None:
-        self._links: list[tuple[int | None, _Vector, _Quat, _Vector]] = []
+        self._links: list[tuple[int | None, Vector, Quat, Vector]] = []
         for link in anchor.chain if anchor else ():
             x, y, z = link.position_m
             axis_length = math.sqrt(sum(value * value for value in link.axis))
             u, v, w = (value / axis_length for value in link.axis)
             joint = None if link.joint is None else joint_names.index(link.joint)
-            self._links.append((joint, (x, y, z), _unit(link.quat_xyzw), (u, v, w)))
+            self._links.append((joint, (x, y, z), normalized(link.quat_xyzw), (u, v, w)))
 
     def plan(self) -> list[dict[str, Any]]:
         """Return the links; joint -1 is a fixed link."""
@@ -277,77 +285,36 @@ class _Chain:
             for joint, position, quat, axis in self._links
         ]
 
-    def pose(self, base: _Quat, joint_pos: F64) -> tuple[_Quat, _Vector]:
+    def pose(self, base: Quat, joint_pos: F64) -> tuple[Quat, Vector]:
         """Return the anchor's orientation in the world, and its offset from the base there."""
         quat, offset = base, _ORIGIN
         for joint, position, fixed, (u, v, w) in self._links:
-            offset = _sum(offset, _rotate(quat, position))
-            quat = _product(quat, fixed)
+            offset = _sum(offset, rotated(quat, position))
+            quat = product(quat, fixed)
             if joint is not None:
                 half = 0.5 * float(joint_pos[joint])
                 sine = math.sin(half) if math.isfinite(half) else math.nan
                 cosine = math.cos(half) if math.isfinite(half) else math.nan
-                quat = _product(quat, (u * sine, v * sine, w * sine, cosine))
+                quat = product(quat, (u * sine, v * sine, w * sine, cosine))
         return quat, offset
 
 
-def _anchor_of_robot(measured: Mapping[str, F64], chain: _Chain) -> tuple[_Quat, _Vector]:
+def _anchor_of_robot(measured: Mapping[str, F64], chain: _Chain) -> tuple[Quat, Vector]:
     """Return the measured pose of the robot's anchor; at the origin if no position is measured."""
     base = measured.get("pos_world")
-    quat, offset = chain.pose(_unit(measured["quat_xyzw"].tolist()), measured["joint_pos"])
+    quat, offset = chain.pose(normalized(measured["quat_xyzw"].tolist()), measured["joint_pos"])
     return quat, _ORIGIN if base is None else _sum(base.tolist(), offset)
 
 
-def _unit(quat: Sequence[float]) -> _Quat:
-    """Return the normalised quaternion; NaN for length 0."""
-    x, y, z, w = quat
-    length = math.sqrt(x * x + y * y + z * z + w * w)
-    scale = 1.0 / length if length > 0.0 else math.nan
-    return x * scale, y * scale, z * scale, w * scale
-
-
-def _conjugate(quat: _Quat) -> _Quat:
-    x, y, z, w = quat
-    return -x, -y, -z, w
-
-
-def _product(first: Sequence[float], second: Sequence[float]) -> _Quat:
-    ax, ay, az, aw = first
-    bx, by, bz, bw = second
-    return (
-        aw * bx + ax * bw + ay * bz - az * by,
-        aw * by - ax * bz + ay * bw + az * bx,
-        aw * bz + ax * by - ay * bx + az * bw,
-        aw * bw - ax * bx - ay * by - az * bz,
-    )
-
-
-def _rotate(quat: _Quat, vector: Sequence[float]) -> _Vector:
-    """Return v + 2 q x (q x v + w v)."""
-    x, y, z, w = quat
-    a, b, c = vector
-    p, q, r = y * c - z * b + w * a, z * a - x * c + w * b, x * b - y * a + w * c
-    return (
-        a + 2.0 * (y * r - z * q),
-        b + 2.0 * (z * p - x * r),
-        c + 2.0 * (x * q - y * p),
-    )
-
-
-def _sum(first: Sequence[float], second: Sequence[float]) -> _Vector:
+def _sum(first: Sequence[float], second: Sequence[float]) -> Vector:
     return first[0] + second[0], first[1] + second[1], first[2] + second[2]
 
 
-def _difference(first: Sequence[float], second: Sequence[float]) -> _Vector:
+def _difference(first: Sequence[float], second: Sequence[float]) -> Vector:
     return first[0] - second[0], first[1] - second[1], first[2] - second[2]
 
 
-def _yaw(quat: _Quat) -> float:
-    x, y, z, w = quat
-    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
-
-
-def _two_columns(quat: _Quat) -> tuple[float, ...]:
+def _two_columns(quat: Quat) -> tuple[float, ...]:
     """Return the first two columns of the rotation matrix, row by row."""
     x, y, z, w = quat
     return (

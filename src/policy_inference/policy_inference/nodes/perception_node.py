@@ -6,8 +6,9 @@
 
 Subscribes (best effort, depth 1): for height scans, with `source` grid_map `elevation_map`
 (grid_map_msgs/GridMap) and `odom` (nav_msgs/Odometry), the pose of the base in the frame of the
-map; with points or array `sampled_points` (sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray)
-from another program. For the depth images of a topic TOPIC `TOPIC/image` (sensor_msgs/Image), or
+map, or with `base_frame` `/tf` and `/tf_static` (tf2_msgs/TFMessage) instead; with points or array
+`sampled_points` (sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray) from another program. For
+the depth images of a topic TOPIC `TOPIC/image` (sensor_msgs/Image), or
 `TOPIC/image/compressedDepth` (sensor_msgs/CompressedImage); `TOPIC/camera_info`
 (sensor_msgs/CameraInfo), if camera and policy measure distance differently. Publishes (reliable,
 depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan for each pose, at most
@@ -40,6 +41,7 @@ from policy_core.errors import BackendError, PolicyError, RobotError
 from policy_core.interfaces import F32, F64
 from policy_core.observation.scan_scene import check_scenes
 from policy_inference.backends.registry import OpenedModels, open_models, parse_options
+from policy_inference.messages.pose import Pose, Transforms, read_pose
 from policy_inference.messages.readers import shortened
 from policy_inference.nodes import qos
 from policy_inference.nodes.parameters import Spec, refuse_arguments
@@ -47,10 +49,10 @@ from policy_inference.nodes.process import ServedNode, serve_node
 from policy_inference.nodes.settings import POLICY
 from policy_inference.perception import (
     FROZEN_AFTER_M,
+    FROZEN_AFTER_S,
     DepthSource,
     ScanSource,
     make_scans,
-    read_pose,
 )
 
 BASE = "base_link"
@@ -68,6 +70,13 @@ PARAMETERS = (
         "sampled, as sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray",
     ),
     Spec(
+        name="base_frame",
+        type=str,
+        default="",
+        doc="Frame of the base in tf, such as base_link: its pose in the frame of the map is read "
+        "from tf instead of `odom`",
+    ),
+    Spec(
         name="frozen_after_m",
         type=float,
         default=FROZEN_AFTER_M,
@@ -75,6 +84,15 @@ PARAMETERS = (
         maximum=1000.0,
         doc="Distance after which an unchanged map is refused, m; 0: never, for a map that is "
         "known in advance",
+    ),
+    Spec(
+        name="frozen_after_s",
+        type=float,
+        default=FROZEN_AFTER_S,
+        minimum=0.0,
+        maximum=1000.0,
+        doc="Time after which an unchanged depth image is refused, s; 0: never, for a camera "
+        "without noise",
     ),
     Spec(
         name="depth_transport",
@@ -112,6 +130,7 @@ class PerceptionNode(ServedNode):
         contracts = [one.contract for one in policies]
         self._least_ns = min(contract.period_ns for contract in contracts) // 2
         self._seen_ns: int | None = None
+        self._transforms = Transforms()
         self._encoders: list[OpenedModels] = []
         self._depths = self._open_depths(policies, values)
         self._scans = make_scans(contracts, values["frozen_after_m"])
@@ -136,7 +155,7 @@ class PerceptionNode(ServedNode):
             for topic in self._depths
         }
         if self._scans:
-            self._subscribe_to_ground(values["source"])
+            self._subscribe_to_ground(values["source"], values["base_frame"])
         for source in self._depths.values():
             self._subscribe_to_camera(source, values["depth_transport"])
 
@@ -158,16 +177,28 @@ class PerceptionNode(ServedNode):
                     self._encoders.append(open_models([files], names, options))
                     encoder = self._encoders[-1].first
                 found[topic] = DepthSource(
-                    topic, term.depth, policy.contract.period_ns, values["depth_measure"], encoder
+                    topic,
+                    term.depth,
+                    policy.contract.period_ns,
+                    values["depth_measure"],
+                    encoder,
+                    values["frozen_after_s"],
                 )
         return found
 
-    def _subscribe_to_ground(self, source: str) -> None:
+    def _subscribe_to_ground(self, source: str, base_frame: str) -> None:
         if source == GRID_MAP:
             from grid_map_msgs.msg import GridMap
 
             self.create_subscription(GridMap, "elevation_map", self._on_map, qos.SAMPLE)
-            self.create_subscription(Odometry, "odom", self._on_pose, qos.SAMPLE)
+            if base_frame:
+                from tf2_msgs.msg import TFMessage
+
+                for topic, profile in (("/tf", qos.TRANSFORMS), ("/tf_static", qos.FIXED)):
+                    callback = partial(self._on_transforms, base_frame, profile is qos.FIXED)
+                    self.create_subscription(TFMessage, topic, callback, profile)
+            else:
+                self.create_subscription(Odometry, "odom", self._on_odometry, qos.SAMPLE)
         else:
             kind = PointCloud2 if source == POINTS else Float32MultiArray
             self.create_subscription(kind, "sampled_points", self._on_points, qos.SAMPLE)
@@ -198,21 +229,37 @@ class PerceptionNode(ServedNode):
         for scan in self._scans:
             scan.take_map(message, self._now_ns)
 
-    def _on_pose(self, message: Odometry) -> None:
+    def _on_odometry(self, message: Odometry) -> None:
+        self._take_pose(partial(read_pose, message), message.header.stamp)
+
+    def _on_transforms(self, base_frame: str, static: bool, message: Any) -> None:
+        self._transforms.take(message, static=static)
+        if not static:
+            frame = self._scans[0].frame or base_frame
+            self._take_pose(partial(self._transforms.pose, base_frame, frame))
+
+    def _take_pose(self, read: Callable[[], Pose], stamp: Time | None = None) -> None:
+        now_ns = self._now_ns
         try:
-            pose = read_pose(message)
+            pose = read()
         except RobotError as error:
-            for scan in self._scans:
-                self._refuse(scan.topic, message.header.stamp, error)
+            if self._is_due(now_ns):
+                for scan in self._scans:
+                    self._refuse(scan.topic, stamp or _time(now_ns), error)
             return
-        before_ns, now_ns = self._seen_ns, self._now_ns
         if not pose.stamp_ns:
             pose = replace(pose, stamp_ns=now_ns)
-        if before_ns is not None and 0 <= pose.stamp_ns - before_ns < self._least_ns:
-            return
-        self._seen_ns = pose.stamp_ns
-        for scan in self._scans:
-            self._publish(scan, message.header.stamp, partial(scan.see, pose, now_ns))
+        if self._is_due(pose.stamp_ns):
+            for scan in self._scans:
+                see = partial(scan.see, pose, now_ns)
+                self._publish(scan, stamp or _time(pose.stamp_ns), see)
+
+    def _is_due(self, stamp_ns: int) -> bool:
+        before_ns = self._seen_ns
+        if before_ns is not None and 0 <= stamp_ns - before_ns < self._least_ns:
+            return False
+        self._seen_ns = stamp_ns
+        return True
 
     def _on_points(self, message: Any) -> None:
         header = getattr(message, "header", None)

@@ -71,6 +71,16 @@ DIAGNOSTICS = QoSProfile(
 )
 """The QoS that /diagnostics aggregators expect."""
 
+TRANSFORMS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE
+)
+"""/tf: each message holds other frames."""
+
+FIXED = QoSProfile(
+    depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+"""/tf_static: what publishers sent before the reader existed."""
+
 CHUNKS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE
 )

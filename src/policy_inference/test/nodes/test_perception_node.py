@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import Quaternion
+from geometry_msgs.msg import Quaternion, TransformStamped
 from grid_map_msgs.msg import GridMap, GridMapInfo
 from nav_msgs.msg import Odometry
 from policy_msgs.msg import Perceived
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout
+from tf2_msgs.msg import TFMessage
 
 from policy_core.bundle.load import load_bundle
 from policy_core.bundle.verified import sha256_file
@@ -104,6 +105,43 @@ def test_a_scan_follows_map_and_pose_and_says_why_there_is_none(
     assert [field.name for field in clouds[-1].fields] == ["x", "y", "z", "index", "value"]
     robot.until(lambda: see().problem, "a map that is too old")
     assert len(found[0].data) == 0
+
+
+def test_a_scan_takes_the_pose_from_transforms(
+    node_stage: Stage, perceive: Callable[..., PerceptionNode]
+) -> None:
+    robot, found = node_stage.robot, list[Perceived]()
+    node = perceive(base_frame="base_link")
+    robot.node.create_subscription(Perceived, TOPIC, found.append, QoSProfile(depth=10))
+    maps = robot.node.create_publisher(GridMap, "elevation_map", 1)
+    moving = robot.node.create_publisher(TFMessage, "/tf", 10)
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    fixed = robot.node.create_publisher(TFMessage, "/tf_static", latched)
+
+    def transform(parent: str, child: str, z: float) -> TFMessage:
+        one = TransformStamped(child_frame_id=child)
+        one.header.frame_id, one.header.stamp = parent, node.get_clock().now().to_msg()
+        one.transform.translation.z, one.transform.rotation = z, UPRIGHT
+        return TFMessage(transforms=[one])
+
+    def comes(*, usable: bool) -> bool:
+        moving.publish(transform("odom", "footprint", 0.05))
+        return bool(found and usable is not bool(found[-1].problem))
+
+    robot.until(lambda: comes(usable=False), "no scan without a map")
+    message = elevation_map()
+    message.header.frame_id = "odom"
+
+    def sees(*, usable: bool) -> bool:
+        message.header.stamp = node.get_clock().now().to_msg()
+        maps.publish(message)
+        return comes(usable=usable)
+
+    found.clear()
+    robot.until(lambda: sees(usable=False) and "footprint" not in found[-1].problem, "no base")
+    fixed.publish(transform("footprint", "base_link", 0.3))
+    robot.until(lambda: sees(usable=True), "a scan")
+    np.testing.assert_allclose(found[-1].data, [-0.35, -0.15], atol=1e-6)
 
 
 def test_points_of_another_program_are_passed_on(

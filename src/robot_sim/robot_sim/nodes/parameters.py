@@ -55,6 +55,7 @@ SIM_NODE: Parameters = {
     "elevation_map": (False, "Publish elevation_map (grid_map_msgs/GridMap), as a mapper does"),
     "depth_camera": (False, "Publish depth_camera/image (32FC1) and depth_camera/camera_info"),
     "depth_rate_hz": (10.0, "Rate of the depth camera, Hz"),
+    "depth_noise_m": (0.001, "Standard deviation of the depths, m"),
     "depth_height": (60, "Height of the depth images"),
     "depth_width": (106, "Width of the depth images"),
     "depth_vertical_deg": (58.0, "Vertical field of view of the depth camera, degrees"),

@@ -45,6 +45,7 @@ class PerceptionTopics:
                 position_m=tuple(get("depth_position_m")),
                 pitch_deg=get("depth_pitch_deg"),
                 rate_hz=get("depth_rate_hz"),
+                noise_m=get("depth_noise_m"),
             )
             self._camera = DepthCamera(figures, get("seed"))
             topic = depth_camera.STREAM

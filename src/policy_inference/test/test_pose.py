@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The pose of the base from transforms."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policy_core.errors import RobotError
+from policy_core.interfaces import F64
+from policy_inference.messages.pose import Transforms
+from robot_sim.rotation import rotate
+from testkit.wording import check_wording
+
+QUARTER = (0.0, 0.0, math.sqrt(0.5), math.sqrt(0.5))
+PITCHED = (0.0, math.sin(0.1), 0.0, math.cos(0.1))
+
+
+def transform(
+    parent: str,
+    child: str,
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    quat_xyzw: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0),
+    sec: int = 5,
+) -> Any:
+    x, y, z, w = quat_xyzw
+    return SimpleNamespace(
+        header=SimpleNamespace(frame_id=parent, stamp=SimpleNamespace(sec=sec, nanosec=0)),
+        child_frame_id=child,
+        transform=SimpleNamespace(
+            translation=SimpleNamespace(x=position[0], y=position[1], z=position[2]),
+            rotation=SimpleNamespace(x=x, y=y, z=z, w=w),
+        ),
+    )
+
+
+def message(*transforms: Any) -> Any:
+    return SimpleNamespace(transforms=transforms)
+
+
+def matrix(quat_xyzw: Any) -> F64:
+    return np.array([rotate(np.array(quat_xyzw), axis) for axis in np.eye(3)]).T
+
+
+@pytest.fixture
+def transforms() -> Transforms:
+    """Return a tree like that of a robot that is localised."""
+    found = Transforms()
+    found.take(
+        message(
+            transform("map", "odom", (1.0, 2.0, 0.0), QUARTER, sec=4),
+            transform("/odom", "/base_footprint", (0.5, 0.0, 0.0), PITCHED, sec=5),
+        )
+    )
+    found.take(message(transform("base_footprint", "base_link", (0, 0, 0.3), sec=1)), static=True)
+    return found
+
+
+def test_the_pose_combines_the_chain_and_is_as_old_as_its_oldest_link(
+    transforms: Transforms,
+) -> None:
+    pose = transforms.pose("base_link", "map")
+    assert (pose.frame, pose.stamp_ns) == ("map", 4_000_000_000)
+    in_odom = np.array([0.5, 0.0, 0.0]) + matrix(PITCHED) @ [0.0, 0.0, 0.3]
+    there = np.array([1.0, 2.0, 0.0]) + matrix(QUARTER) @ in_odom
+    np.testing.assert_allclose(pose.position, there, atol=1e-12)
+    expected = matrix(QUARTER) @ matrix(PITCHED)
+    np.testing.assert_allclose(matrix(pose.quat_xyzw), expected, atol=1e-12)
+    assert transforms.pose("base_link", "odom").stamp_ns == 5_000_000_000
+
+
+BROKEN = {
+    "no frame": ("base_link", "world", ()),
+    "no base": ("trunk", "map", ()),
+    "NaN": ("base_link", "map", [transform("map", "odom", (math.nan, 0.0, 0.0))]),
+    "no rotation": ("base_link", "map", [transform("map", "odom", quat_xyzw=(0, 0, 0, 0))]),
+    "a loop": ("base_link", "map", [transform("base_link", "odom")]),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_without_a_chain_there_is_no_pose(transforms: Transforms, case: str) -> None:
+    base, frame, more = BROKEN[case]
+    transforms.take(message(*more))
+    with pytest.raises(RobotError) as raised:
+        transforms.pose(base, frame)
+    check_wording(str(raised.value))
