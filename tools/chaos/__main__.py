@@ -109,7 +109,7 @@ def main() -> int:
         physics=given.physics or given.soak is not None,
     )
     if given.mutants:
-        return try_mutants(given.mutants, given.seeds, options, say)
+        return try_mutants(given.mutants, given.seeds, options, say, given.jobs)
     if given.soak is not None:
         return soak(given.soak, options, say)
     seeds = given.replay or given.seeds

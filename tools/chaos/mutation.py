@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from types import FunctionType, ModuleType
 from typing import Any
@@ -28,7 +28,12 @@ _LIMIT_S = 1800
 
 
 def try_mutants(
-    count: int, seeds: range, options: Options, say: Callable[[str], None], draw: int = 1
+    count: int,
+    seeds: range,
+    options: Options,
+    say: Callable[[str], None],
+    jobs: int = 1,
+    draw: int = 1,
 ) -> int:
     """Run the seeds with one fault after the other, and say how many they find.
 
@@ -37,6 +42,7 @@ def try_mutants(
         seeds: Run until one breaks an invariant, or an error ends the process.
         options: Of the seeds.
         say: Prints a line.
+        jobs: Faults that are tried at a time.
         draw: Seed of the drawing.
     """
     chance, drawn = random.Random(draw), list[Mutant]()
@@ -45,8 +51,7 @@ def try_mutants(
         drawn += chance.sample(every, min(len(every), count // len(_PLACES)))
     chance.shuffle(drawn)  # of a run that is ended early, all places are known
     of, found = Counter(mutant.group for mutant in drawn), Counter[str]()
-    for mutant in drawn:
-        is_found = not _holds_in_child(mutant, seeds, options)
+    for mutant, is_found in _tried(drawn, seeds, options, jobs):
         found[mutant.group] += is_found
         say(f"{'found' if is_found else 'missed'}: {mutant.file}:{mutant.line} {mutant.fault}")
     for group in _PLACES:
@@ -55,19 +60,31 @@ def try_mutants(
     return 0
 
 
-def _holds_in_child(mutant: Mutant, seeds: range, options: Options) -> bool:
-    """Return whether all seeds hold with a fault, in a copy of this process, in time."""
+def _tried(
+    drawn: list[Mutant], seeds: range, options: Options, jobs: int
+) -> Iterator[tuple[Mutant, bool]]:
+    """Yield each fault, and whether the seeds find it."""
+    waiting, running = deque(drawn), dict[int, Mutant]()
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            running[_begin(waiting[0], seeds, options)] = waiting.popleft()
+        child, status = os.wait()
+        yield running.pop(child), status != 0
+
+
+def _begin(mutant: Mutant, seeds: range, options: Options) -> int:
+    """Run the seeds with a fault in a copy of this process, which exits with 0 if they hold."""
     child = os.fork()
-    if child == 0:
-        signal.alarm(_LIMIT_S)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        try:
-            put_in(mutant)
-            holds = all(run_seed(seed, options).broken is None for seed in seeds)
-            os._exit(0 if holds else 1)
-        finally:
-            os._exit(1)
-    return os.waitpid(child, 0)[1] == 0
+    if child:
+        return child
+    signal.alarm(_LIMIT_S)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    try:
+        put_in(mutant)
+        holds = all(run_seed(seed, options).broken is None for seed in seeds)
+        os._exit(0 if holds else 1)
+    finally:
+        os._exit(1)
 
 
 def put_in(mutant: Mutant) -> None:
