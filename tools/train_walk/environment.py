@@ -303,6 +303,8 @@ class Environment:
         handed = draws.handed_over(n, self.difficulty)
         qpos, qvel = draws.poses(handed)
         self._robots.place(rows, qpos, qvel)
+        if share := self.task.disturbances.top_share:
+            self._robots.lift(rows[draws.chosen(n, share)])
         self._actions[:, rows] = self._air_s[rows] = 0.0
         self._targets[:, rows], self._touch[rows] = qpos[:, 7:], True
         self._delay[rows], self._age[rows] = draws.delays(n, self.difficulty), 0
