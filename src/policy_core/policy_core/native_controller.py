@@ -461,7 +461,7 @@ def _owners(tree: Any, name: str) -> tuple[Any, str]:
 
 
 def _shown_ticks(period_ns: int) -> int:
-    """Return how many ticks may wait to be shown: those of a second."""
+    """Return how many ticks may wait to be shown: one second's worth."""
     return max(64, min(1024, 1_000_000_000 // period_ns))
 
 

@@ -227,7 +227,7 @@ def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dic
 
 
 def _are_backends(value: Any) -> bool:
-    """Return true for a list of backends with installed models, or null for all."""
+    """Return true for a list of backends with installed models, or for null (all backends)."""
     return value is None or (isinstance(value, list) and all(isinstance(n, str) for n in value))
 
 

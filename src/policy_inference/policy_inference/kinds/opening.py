@@ -141,7 +141,7 @@ class OpenRequest:
 
     @property
     def limits(self) -> StricterLimits:
-        """Operating limits; for a version on trial the stricter of both."""
+        """Operating limits; for a version on trial, the stricter of its own and these."""
         if self.trial is None:
             return self.stricter_limits
         return self.trial.settings.stricter(self.stricter_limits)

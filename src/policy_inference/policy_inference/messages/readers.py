@@ -79,7 +79,7 @@ class JointOrder:
 
 
 _LONGEST_REASON, _AHEAD_S = 300, 0.1
-"""Characters of a reason in status and log; by how much a stamp may lie ahead: clocks differ."""
+"""Characters of a reason in status and log; how far ahead a stamp may lie, since clocks differ."""
 MADE_BY_ANOTHER = (
     "expected values computed with this policy's contract, found values of another contract; "
     "restart perception_node with this policy's bundle"

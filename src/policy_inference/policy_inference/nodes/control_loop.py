@@ -69,7 +69,7 @@ class Pacer(ABC):
 
     @abstractmethod
     def wait(self) -> DueTick | None:
-        """Block until a tick is due, at most 50 ms; return None if none is due yet."""
+        """Block until a tick is due, for at most 50 ms; return None if none is due yet."""
 
     def clock(self) -> int:
         """Return the time on the clock of `DueTick.now_ns`."""
@@ -158,8 +158,8 @@ class TriggerPacer(Pacer):
 class SimulatedPacer(Pacer):
     """Ticks on /clock only: at the first time at or after each deadline of simulated time.
 
-    Ages and lateness are simulated time too, so that a paused simulator or a slow machine changes
-    nothing.
+    Ages and lateness are in simulated time too, so that a paused simulator or a slow machine
+    changes nothing.
     """
 
     def __init__(self, period_ns: int, clock: Sampled[Clock], arrivals: Arrivals) -> None:

@@ -87,7 +87,7 @@ class NodeRecorder(TickObserver):
             self._node.get_logger().warning(self._problem)
 
     def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[FlightRecorder | None]:
-        """Return a recorder of a policy; it reads files, but none below `flight.folder`."""
+        """Return a recorder for a policy; it reads files, but none below `flight.folder`."""
 
         def load() -> FlightRecorder:
             recorder = self._made_for(policy)

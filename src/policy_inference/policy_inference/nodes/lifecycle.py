@@ -56,7 +56,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
 
     @abstractmethod
     def start(self) -> None:
-        """Start to work."""
+        """Start working."""
 
     @abstractmethod
     def stop(self) -> None:

@@ -156,7 +156,7 @@ class _Forward(logging.Handler):
 def forwarded_to(logger: Logger) -> Iterator[None]:
     """Forward the package's own log to a node's log, for example the progress of a build.
 
-    Only while a node is configured: in a tick, a log that blocks would delay a command.
+    Use it only while a node configures: in a tick, a log that blocks would delay a command.
     """
     handler, level = _Forward(logger), _SOURCE.level
     _SOURCE.addHandler(handler)

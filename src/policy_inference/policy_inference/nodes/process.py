@@ -205,7 +205,7 @@ def _serve(
 ) -> bool:
     """Start and spin until asked to end, and halt; return true if it started.
 
-    An error of a callback also ends it and is raised here.
+    An error in a callback also ends it and is raised here.
     """
     ending = threading.Event()
     # Opening a model may take minutes, and this thread must notice a request to end.

@@ -65,7 +65,7 @@ class TickObserver:
         return None
 
     def observe_failure(self, tick: Tick) -> None:
-        """Observe what a tick that raised an error has left; the fault is already latched."""
+        """Observe the state left by a tick that raised an error; the fault is already latched."""
 
     def diagnostics(self) -> Mapping[str, str]:
         """Return its figures for `/diagnostics`, by key."""

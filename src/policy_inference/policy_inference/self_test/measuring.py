@@ -50,7 +50,7 @@ class Durations:
         return len(self.each_s)
 
     def plus(self, other: Durations) -> Durations:
-        """Return the sum of both for each run; they must have the same length."""
+        """Return the sum of the two for each run; they must have the same length."""
         return Durations((self.each_s + other.each_s) * 1e9)
 
     def percentile_s(self, percent: float) -> float:

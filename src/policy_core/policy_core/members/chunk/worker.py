@@ -23,7 +23,7 @@ class Request:
 
     sensed: Snapshot
     generation: int
-    """Generation of the requesting run; results for another one are ignored."""
+    """Generation of the requesting run; results for any other are ignored."""
     asked_ns: int
     planned: PlannedSteps | None = None
     """Steps that the chunk must continue; None for none."""
