@@ -40,7 +40,7 @@ _log = logging.getLogger("model_tools")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityDifference:
-    """Distance between actions and the reference's."""
+    """Distance between a model's actions and the reference's."""
 
     rows: int
     largest: float

@@ -62,7 +62,7 @@ class GateResult:
 def _shadow_gate(
     about: str, limit: float | None, of: Collection[str] = (EQUAL, ROUNDED, UNKNOWN), **schema: Any
 ) -> Any:
-    """Declare a gate of a shadow; `of` are the relations it is for, `schema` as for `entry`."""
+    """Declare a shadow's gate; `of` are the relations it applies to, `schema` as for `entry`."""
     declared = entry(about, default=limit, **schema)
     metadata = {**declared.metadata, "of": of}
     return dataclasses.field(default=declared.default, metadata=metadata)

@@ -233,7 +233,7 @@ class TrialWriter:
 
     @property
     def left_behind(self) -> bool:
-        """True if its thread hangs in a disk access and could not be stopped; after `close`."""
+        """True if, after `close`, its thread still hangs in a disk access."""
         return self._closed.is_set() and self._thread.is_alive()
 
     def put(self, trial: VersionTrial, event: TrialEvent, **values: object) -> None:

@@ -94,7 +94,7 @@ class TermCoverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StatedAgreement:
-    """Agreement of stated with observed quantities, each array [names].
+    """Agreement between stated and observed quantities, each array [names].
 
     Attributes:
         names: Names of joints or axes.
