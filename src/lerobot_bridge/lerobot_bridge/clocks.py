@@ -17,7 +17,7 @@ from model_tools.files.bags.streams import Extract, newest_times_ns
 from policy_core.interfaces import Times
 
 AGREE_NS = 500_000_000
-"""Largest difference of logging delays between topics that one clock stamps."""
+"""Largest difference in logging delay between topics stamped by one clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,7 +30,7 @@ class TopicTimes:
         count: Number of messages during the episode.
         new: Number of these in `times_ns`, where they are the last ones.
         logged_ns: Log times of the first and the last of them; 0 if there are none.
-        offset_ns: Smallest difference of log time and stamp: on one clock, the shortest delay.
+        offset_ns: Smallest difference between log time and stamp: on one clock, the shortest delay.
         back: Number of stamps in the episode that are earlier than the previous one in the log.
         back_ns: The largest step back.
         back_at_ns: The first stamp that is earlier.

@@ -46,7 +46,7 @@ _LOCKED_WITHIN_S = 2.0
 _FLOCK = "@hhqqi4x"
 """`struct flock` of fcntl(2): type, whence, start, length, process."""
 _PRESENCES = 1 << 62
-"""Start of the bytes that stand for processes: no record is as long."""
+"""Start of the bytes that stand for processes: no record is that long."""
 
 
 class TrialEvent(str, Enum):

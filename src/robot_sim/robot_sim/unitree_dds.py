@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Unitree robot's side of its DDS topics, by Eclipse Cyclone DDS; a robot has an older version.
+"""A Unitree robot's side of its DDS topics, with Eclipse Cyclone DDS (robots use an older version).
 
 This DDS implementation differs from that of our ROS 2 nodes. Programs that use Unitree's SDK
 treat it as a real robot. By default it is visible on this computer only.

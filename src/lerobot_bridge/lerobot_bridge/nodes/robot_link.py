@@ -49,7 +49,7 @@ class RobotLink:
         timeout_s: float,
         hold_s: float = HOLD_S,
     ) -> None:
-        """Join the domain, and wait until all topics have a message, and commands a subscriber.
+        """Join the domain; wait until all topics have a message, and all commands a subscriber.
 
         Args:
             mapping: Defines the topics.

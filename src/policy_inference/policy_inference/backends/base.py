@@ -234,7 +234,7 @@ class BackendBase(ABC):
         return ()
 
     def hides_nan(self) -> bool:
-        """Return true if NaN becomes a number inside, as in integers; then inputs are checked."""
+        """Return true if the runtime hides NaN, as integers do; inputs are then checked."""
         return not self._precision.startswith("fp")
 
     def telemetry(self) -> Mapping[str, str]:

@@ -212,7 +212,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def left_behind(self) -> bool:
-        """True if a run hangs in a model, so that its thread cannot be stopped; after `close`."""
+        """True if, after `close`, a thread cannot be stopped because a run hangs in a model."""
         return any(member.worker.busy for member in self.chunks)
 
     def input_problem(self, name: str) -> str:

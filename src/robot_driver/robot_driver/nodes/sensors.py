@@ -56,7 +56,8 @@ class SensorTopics:
         Args:
             node: Owner of the publishers.
             topics: The topics.
-            parameters: Of the node; `publish` is called `joint_state_rate_hz` times per second.
+            parameters: Parameters of the node; `publish` is called `joint_state_rate_hz` times per
+                second.
 
         Raises:
             RobotError: The rate of a sensor exceeds that of the state it is part of.
