@@ -147,7 +147,7 @@ def make_matrix(rows: Sequence[Row]) -> str:
 
 
 def _others(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
-    """Return the faults of a walking robot that are no part of the matrix, by their outcome."""
+    """Return the faults of a walking robot that are not in the matrix, by their outcome."""
     others: dict[str, list[str]] = {}
     for row in rows:
         if row["group"] in ("robot", "network") and not [*_places(row)]:

@@ -6,7 +6,7 @@
     python -m tools.chaos --replay 17 --shrink
 
 A seed that breaks an invariant prints itself, the time, the invariant and the last 20 events. The
-same seed gives the same events, bit for bit. docs/invariants.md says what is checked.
+same seed gives the same events, bit for bit. docs/invariants.md lists what is checked.
 """
 
 from __future__ import annotations

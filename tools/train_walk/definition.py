@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A training's two files: the robot, and the task that it learns.
+"""The two files of a training run: the robot, and the task that it learns.
 
 The files in `robots` and `tasks` explain each value.
 """

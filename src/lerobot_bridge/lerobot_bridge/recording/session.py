@@ -168,7 +168,7 @@ class RecordingSession:
         return f"episode {number} is discarded; {self._outlook()}"
 
     def next(self, now_ns: int) -> str:
-        """End the episode and keep it; the next one follows its reset. Or end a wait at once."""
+        """Keep and end the episode, so that the next follows after a reset; or end a wait now."""
         self._follow_clock(now_ns)
         if not self._running:
             return self.start(now_ns)

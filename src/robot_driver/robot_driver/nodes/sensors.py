@@ -166,7 +166,7 @@ class ImuTemplate(MessageTemplate):
 
 
 class ContactTemplate(MessageTemplate):
-    """Ground reaction force on each foot, N, as the robot reports it: the vertical one is in z."""
+    """Ground reaction force on each foot, N, as the robot reports it: z is the vertical part."""
 
     def __init__(self, foot_names: Sequence[str]) -> None:
         (block,) = blocks = _marks(3 * len(foot_names))

@@ -81,7 +81,7 @@ _BUSY_S = 0.5
 def frame_problems(
     values: F64, figures: DriveFigures, *, rests: bool
 ) -> Iterator[tuple[str, bool, object]]:
-    """Yield name, whether it holds and what was found, of values [n, 5] for the drives."""
+    """Yield the invariants of values [n, 5] for the drives: name, if it holds, what was found."""
     gains = values[:, [STIFFNESS, DAMPING]]
     finite = bool(np.isfinite(values).all() and (gains >= 0.0).all())
     yield "frame_is_finite", finite, values
