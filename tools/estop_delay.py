@@ -136,7 +136,7 @@ def _prefer(*processes: int) -> None:
 
 @contextmanager
 def _other_programs(count: int) -> Iterator[None]:
-    """Run busy programs meanwhile."""
+    """Run busy programs within the context."""
     programs = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(count)]
     try:
         yield

@@ -58,7 +58,7 @@ class BadStart:
         what: Text for the table.
         says: Words of the refusal.
         emulator, driver: Parameters that cause it.
-        beside: Context that lasts meanwhile; yields further parameters of the driver.
+        beside: Context that lasts for the whole case; yields further parameters of the driver.
         act: Action before control is requested.
     """
 

@@ -148,7 +148,7 @@ class Stack:
         return self.policy
 
     def start_second_policy(self) -> LoggedProcess:
-        """Start a second policy node beside `policy`, on the same topics."""
+        """Start a second policy node alongside `policy`, on the same topics."""
         return self._start(
             "joint_policy_node",
             self._policy_parameters,

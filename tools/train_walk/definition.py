@@ -150,7 +150,7 @@ class Commands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPose:
-    """Pose of the base at a time of a motion, relative to the standing pose."""
+    """Pose of the base at one time in a motion, relative to the standing pose."""
 
     name: str
     at_s: float

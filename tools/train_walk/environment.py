@@ -29,7 +29,7 @@ from tools.train_walk.reward import Motion, following, mean_square_torque, rewar
 
 TOUCH_N = 1.0
 AHEAD_S = (0.15, 0.3)
-"""A swinging foot clears the ground as far ahead as the base goes in these times."""
+"""A swinging foot clears the ground as far ahead as the base travels in these times."""
 RANDOMISE_TICKS = 1200
 """Steps from one draw of all dynamics to the next."""
 

@@ -28,7 +28,7 @@ class TopicTimes:
         topic: Full name.
         times_ns: [messages] increasing; repeated and late messages are left out.
         count: Number of messages during the episode.
-        new: Number of these in `times_ns`, where they are the last ones.
+        new: Number of these in `times_ns`, which they conclude.
         logged_ns: Log times of the first and the last of them; 0 if there are none.
         offset_ns: Smallest difference between log time and stamp: on one clock, the shortest delay.
         back: Number of stamps in the episode that are earlier than the previous one in the log.
@@ -148,8 +148,8 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
 
     Args:
         path: The recording.
-        heard: Its topics. A topic with a single message, maybe an old one, does not reveal its
-            clock.
+        heard: Its topics. A topic with a single message, which may be an old one, does not reveal
+            its clock.
         with_log: Whether the log must be on that clock as well.
     """
     clocks = {**_offsets_ns(heard), **({"the log": 0} if with_log else {})}

@@ -456,7 +456,7 @@ def _native_chunks(
 
 
 def _owners(tree: Any, name: str) -> tuple[Any, str]:
-    """Return the saved state that contains the owner of chunks, and its key there."""
+    """Return the saved state that contains the owner of chunks, and the owner's key in it."""
     return (tree["run"]["policy"]["members"], name) if name else (tree["run"], "policy")
 
 

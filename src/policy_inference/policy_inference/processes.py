@@ -126,7 +126,7 @@ def fast_dds_without_shared_memory(environment: Mapping[str, str]) -> dict[str, 
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for child processes that start meanwhile."""
+    """Set environment variables for child processes that start within the context."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

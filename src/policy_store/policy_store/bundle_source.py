@@ -117,7 +117,7 @@ class _BoundedHeader(tarfile.TarInfo):
 
 
 class BundleFolder:
-    """Files of a folder that its owner may change meanwhile: links are never followed."""
+    """Files of a folder that its owner may change at any time: links are never followed."""
 
     def __init__(self, folder: Path, path: Path) -> None:
         """Open a folder; `path` is its name in messages."""

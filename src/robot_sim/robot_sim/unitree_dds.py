@@ -108,7 +108,8 @@ class WireType(NamedTuple):
 
     Attributes:
         name: The type's name in DDS.
-        size: Number of bytes, without the 4 of the encapsulation. Additional bytes are ignored.
+        size: Number of bytes, not counting the 4 bytes of encapsulation. Additional bytes are
+            ignored.
         text: Whether a string and an unused sequence of bytes follow.
     """
 
@@ -288,7 +289,7 @@ class RobotTopics:
     def velocity(self) -> Array | None:
         """Return the newest velocity command for a policy [3]; None without a new one.
 
-        Like `mode`, it is not a topic of the robot: both are recorded beside the robot's data.
+        Like `mode`, it is not a topic of the robot: both are recorded along with the robot's data.
         """
         messages = self._velocities.take()
         if not messages:

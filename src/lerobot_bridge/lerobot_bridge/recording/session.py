@@ -109,7 +109,7 @@ class RecordingSession:
         number: Number of the running episode, or of the next one.
         waits_for: Why the next episode does not start although it is due; otherwise empty.
         signalled: Whether the policy's bundle has a success signal: an episode that a policy drove
-            for all of its time, and in which the signal did not come, is a failure.
+            throughout, without a success signal, is a failure.
     """
 
     def __init__(

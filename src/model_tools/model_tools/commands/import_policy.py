@@ -126,8 +126,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     Returns:
         bundle (folder), questions (by key, to answer before it loads), nominal (source of the
-        guard's nominal figures; null if none), remarks of the import, suspicions (of `inspect`, for
-        a complete bundle).
+        guard's nominal figures; null if none), remarks from the import, suspicions (from `inspect`,
+        for a complete bundle).
     """
     from model_tools.make.importers.draft import completing
     from model_tools.make.importers.import_bundle import (

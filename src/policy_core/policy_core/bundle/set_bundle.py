@@ -78,7 +78,7 @@ def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> Ho
 
     Raises:
         BundleError: Lists every problem, such as a member outside the folder.
-        Exception: Any error of `read`.
+        Exception: Any error from `read`.
     """
     if file.name != SET_FILE:
         return parse_contract(content, file)

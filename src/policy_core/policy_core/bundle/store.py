@@ -3,7 +3,7 @@
 """Installed bundles: version folders (`ROOT/NAME/VERSION/`), the one in use, and revocations.
 
 Written by `policy_store install`, `activate` and `rollback`. The folder of a version never changes
-after installation; the link `ROOT/NAME/current` is switched between them.
+after installation; the link `ROOT/NAME/current` is switched between versions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Targets that come from the policy: inferred, limited, and blended in after standing."""
+"""Targets from the policy: inferred, limited, and blended in after standing."""
 
 import math
 from collections.abc import Sequence

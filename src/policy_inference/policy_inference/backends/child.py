@@ -65,7 +65,8 @@ class ChildBackend(BackendBase):
                 the pending answer, drops it, and continues.
 
         Raises:
-            BackendError: Any error of the class in the child; or the child does not start, or ends.
+            BackendError: Any error from the class in the child; or the child does not start, or
+                ends.
         """
         self.name, self.warm_up_runs = cls.name, cls.warm_up_runs
         self._cls, self.specs = cls, (tuple(inputs), tuple(outputs))

@@ -40,7 +40,7 @@ from policy_store.trial_record import (
 _MEAN_OVER_S = 5.0
 """Time constant of the exponential mean square of tracking error and torque."""
 _LATENCY_EVERY_TICKS = 50
-"""The percentile of a window takes longer than all other figures together."""
+"""Interval: a window's percentile takes longer than all other figures together."""
 
 
 class TrialJudge:

@@ -303,7 +303,7 @@ class PolicyKind(Protocol[B]):
     def open_proven(
         self, request: OpenRequest, bundle: B, limits: Limits, clock: Callable[[], int]
     ) -> OpenedPolicy[B]:
-        """Open a bundle beside a running policy, and verify its models on their golden rows.
+        """Open a bundle alongside a running policy, and verify its models on their golden rows.
 
         Args:
             request: The request.

@@ -268,7 +268,8 @@ class ControlLoop(Loop):
         Args:
             pacer: Decides when to tick.
             tick: Function of a tick.
-            failed: Called on the control thread with an error of `pacer` or `tick`; must not raise.
+            failed: Called on the control thread with an error from `pacer` or `tick`; must not
+                raise.
         """
         super().__init__()
         self._pacer, self._tick, self._failed = pacer, tick, failed
@@ -436,7 +437,7 @@ class NativeLoop(Loop):
             trigger: One of the topics, whose messages start ticks as for `TriggerPacer`, and a wait
                 set for its messages; None to start ticks at deadlines.
             ticked: Shows the tick in the controller's `latest_tick`; on one Python thread.
-            failed: Called there with an error of `ticked`; must not raise.
+            failed: Called on the same thread with an error from `ticked`; must not raise.
             controller: As for `host`.
             sampler: As for `host`.
         """

@@ -58,7 +58,7 @@ class NodeRecorder(TickObserver):
             topics: Subscription of each input.
             policy: The policy.
             values: Parameters of the node.
-            shadow: Shadow beside the policy, which observes each tick before this recorder.
+            shadow: The policy's shadow, which observes each tick before this recorder.
         """
         self._node, self._topics, self._values = node, topics, values
         self._shadow = shadow

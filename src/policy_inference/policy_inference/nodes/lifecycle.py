@@ -131,7 +131,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         self.tear_down()
 
     def _succeeds(self, act: Callable[[], None]) -> bool:
-        """Log an error of an action; rclpy would turn it into a state without a reason."""
+        """Log an error in an action; rclpy would turn it into a state without a reason."""
         try:
             act()
         except PolicyError as error:

@@ -94,9 +94,9 @@ def run_node(
     Args:
         make: Creates the node.
         args: Arguments of the process; those of the interpreter if None.
-        foreground: Runs on the main thread meanwhile. It receives the node and a socket, and
-            returns to end the process, at the latest when it reads a byte for which `ended_by` is
-            true.
+        foreground: Runs on the main thread while the node runs. It receives the node and a socket,
+            and returns to end the process, at the latest when it reads a byte for which `ended_by`
+            is true.
     """
     if foreground is wait_for_end:  # a full-screen program manages its terminal itself
         unblock_log()

@@ -31,7 +31,7 @@ class Prepared(Generic[T]):
 
     Attributes:
         part: The prepared part, for its observer.
-        start: Starts it; before the policy takes over.
+        start: Starts it; called before the policy takes over.
         abandon: Discards it without a trace, if the policy does not take over.
         problem: Reason why it does not work; empty if it does.
     """

@@ -271,7 +271,7 @@ def _mean(values: list[float]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AtRate:
-    """Runs at the rate that a robot needs, and the readings taken meanwhile.
+    """Runs at the rate that a robot needs, and the readings taken during them.
 
     Attributes:
         runs: The runs.

@@ -24,7 +24,7 @@ DOMAIN_PORTS, PORTS_PER_DOMAIN = range(7410, 7430, 2), 250
 
 @contextmanager
 def private_ros_domain() -> Iterator[None]:
-    """Put nodes that start meanwhile, in this process or its children, into a domain of their own.
+    """Put nodes that start within it, in this process or its children, into a domain of their own.
 
     Only nodes of this host find them.
     """

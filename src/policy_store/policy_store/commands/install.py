@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Install a version of a bundle, verified, beside the installed versions.
+"""Verify a version of a bundle, and install it alongside the installed versions.
 
     policy_store install my_bundle --activate
 

@@ -133,7 +133,7 @@ class Direction:
 
     Attributes:
         words, unit: `forward`, `m/s`.
-        trained: Limit of the training, above 0.
+        trained: Limit in training, above 0.
         reached: Largest command in the rows; 0 without commands.
         share: Share of rows with a command above `PUSHED` times `trained`.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Execution of inference: beside the control loop, or within it in simulated time."""
+"""Execution of inference: in parallel with the control loop, or within it in simulated time."""
 
 from __future__ import annotations
 
