@@ -117,7 +117,7 @@ def read_rows(results: Path) -> list[Row]:
 
 
 def make_page(found: Mapping[str, Sequence[Row]]) -> str:
-    """Return the page for these robots: a matrix, requests of people, and refused starts each."""
+    """Return the page: for each robot a matrix, requests by people, and refused starts."""
     parts = [INTRODUCTION]
     for robot, rows in found.items():
         name = ROBOTS[robot]

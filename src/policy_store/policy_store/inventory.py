@@ -63,7 +63,7 @@ def verify(
     version: str | None = None,
     trusted: TrustedKeys | None = None,
 ) -> list[Verified]:
-    """Verify one version ("current" is the one in use), all of a bundle, or all of the root."""
+    """Verify one version ("current" is the one in use), or all of a bundle, or all of the root."""
     models = models_in(root) if name is None else [model_folder(root, name)]
     if not models:
         raise PolicyError(
