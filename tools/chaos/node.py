@@ -99,7 +99,7 @@ class VirtualNode(LifecycleNode):
         self._values[name] = value
 
     def add_on_set_parameters_callback(self, _: object) -> None:
-        """Do nothing: nobody else sets parameters."""
+        """Do nothing: nothing else sets parameters."""
 
     def get_parameter(self, name: str) -> Any:
         return SimpleNamespace(value=self._values.get(name))

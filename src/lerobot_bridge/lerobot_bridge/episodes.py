@@ -33,7 +33,7 @@ _INTERVENTIONS = (Mark.INTERVENTION_BEGINS, Mark.INTERVENTION_ENDS)
 
 
 def marked_episodes(bag: Bag, whole: Episode) -> FoundEpisodes:
-    """Return the episodes of a recording that were started and stopped, by the stamps of marks.
+    """Return the episodes of a recording, delimited by the stamps of its start and stop marks.
 
     A mark that arrived late (the topic keeps marks for late subscribers) counts by its stamp.
 

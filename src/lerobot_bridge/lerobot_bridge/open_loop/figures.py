@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of predicted against recorded actions: by joint, delay, values out of range."""
+"""Errors of predicted actions against recorded ones: by joint, delay, values out of range."""
 
 from __future__ import annotations
 

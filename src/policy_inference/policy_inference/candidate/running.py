@@ -295,7 +295,7 @@ _RUNS = (Mode.RUN, Mode.HOLD)
 class RunningTrial:
     """Ends the run at the first exceeded gate, or when the trial's time is used up.
 
-    `observe` belongs to the control thread; everything else may be called from another one.
+    `observe` belongs to the control thread; everything else may be called from another thread.
 
     Attributes:
         trial: Present state, including what is not yet on disk.

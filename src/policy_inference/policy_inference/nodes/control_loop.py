@@ -351,7 +351,7 @@ class ControlLoop(Loop):
 
 
 class BetweenTicks:
-    """Works and collects garbage at a rate, each time right after a tick, on its own thread.
+    """Works and collects garbage at a fixed rate, each time right after a tick, on its own thread.
 
     A working Python thread holds the GIL against the control thread. A timer with a period of
     several ticks that fires just before a tick would do so repeatedly.

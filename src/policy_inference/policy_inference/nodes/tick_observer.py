@@ -45,7 +45,7 @@ class Prepared(Generic[T]):
 class TickObserver:
     """Receives every tick; the base class does nothing.
 
-    `observe` and `observe_failure` belong to the control thread, everything else to another one.
+    `observe` and `observe_failure` belong to the control thread, everything else to another thread.
 
     Attributes:
         problem: Present problem; may be empty.
@@ -95,7 +95,7 @@ class TickObserver:
         return nullcontext()
 
     def prepared(self, policy: Any) -> Prepared[Any]:
-        """Return the observer of another policy; off the control thread, may read files."""
+        """Return an observer for another policy; called off the control thread, may read files."""
         return Prepared(part=None)
 
     def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verify a version of a bundle, and install it alongside the installed versions.
+"""Install a version of a bundle alongside the installed versions, after verifying it.
 
     policy_store install my_bundle --activate
 

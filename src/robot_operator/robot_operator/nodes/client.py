@@ -220,7 +220,8 @@ class Operator:
     def wait_for_robot(self, timeout_s: float = 60.0) -> None:
         """Wait until the policy node serves requests and its status reports fresh inputs.
 
-        Opening a policy may take long: an engine is loaded, or its models are on a slow network.
+        Opening a policy may take a long time: an engine is loaded, or its models are on a slow
+            network.
         """
         self.wait_until(
             lambda: self._services.reaches_policy, "the services of the policy node", timeout_s
