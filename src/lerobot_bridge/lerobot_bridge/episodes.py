@@ -39,7 +39,7 @@ def marked_episodes(bag: Bag, whole: Episode) -> FoundEpisodes:
 
     Args:
         bag: The recording.
-        whole: Provides, for each episode, the values that its marks do not set.
+        whole: Provides the values that the marks of an episode do not set.
     """
     full = find_topics(bag, {MARKS: (MARK,)}, {})[MARKS]
     marks = list(bag.messages(full))

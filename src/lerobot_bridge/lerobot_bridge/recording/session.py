@@ -168,7 +168,7 @@ class RecordingSession:
         return f"episode {number} is discarded; {self._outlook()}"
 
     def next(self, now_ns: int) -> str:
-        """Keep and end the episode, so that the next follows after a reset; or end a wait now."""
+        """End and keep the episode, so that the next follows after a reset; or end a wait now."""
         self._follow_clock(now_ns)
         if not self._running:
             return self.start(now_ns)

@@ -221,7 +221,7 @@ class Operator:
         """Wait until the policy node serves requests and its status reports fresh inputs.
 
         Opening a policy may take a long time: an engine is loaded, or its models are on a slow
-            network.
+        network.
         """
         self.wait_until(
             lambda: self._services.reaches_policy, "the services of the policy node", timeout_s

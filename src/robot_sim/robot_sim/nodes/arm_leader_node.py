@@ -8,13 +8,14 @@ that arm with the leader's pose of the same stamp.
 
 Subscribes: `joint_states` (sensor_msgs/JointState) and `environment_state`
 (std_msgs/Float32MultiArray: the cube's position, m) of `arm_sim_node`; with `guided` also
-`leader/joint_command` (policy_msgs/JointCommand) from a policy node. Publishes (reliable, depth 1):
-`leader/joint_states` (sensor_msgs/JointState); with `drive` also `joint_command`
-(policy_msgs/JointCommand), which the arm follows directly. Publishes (reliable, transient local):
-`episode_marks` (policy_msgs/EpisodeMark): start, outcome and end of each demonstration. With
-`follow_marks` it subscribes to them instead: each episode of a recorder is one demonstration that
-starts at home. The service `~/demonstrate` (std_srvs/Trigger) starts a demonstration from home. The
-node moves the cube by calling `arm_sim_node/next_episode` (std_srvs/Trigger).
+`leader/joint_command` (policy_msgs/JointCommand) from a policy node.
+Publishes (reliable, depth 1): `leader/joint_states` (sensor_msgs/JointState); with `drive` also
+`joint_command` (policy_msgs/JointCommand), which the arm follows directly.
+Publishes (reliable, transient local): `episode_marks` (policy_msgs/EpisodeMark): start, outcome and
+end of each demonstration. With `follow_marks` it subscribes to them instead: each episode of a
+recorder is one demonstration that starts at home.
+The service `~/demonstrate` (std_srvs/Trigger) starts a demonstration from home. The node moves the
+cube by calling `arm_sim_node/next_episode` (std_srvs/Trigger).
 """
 
 import time

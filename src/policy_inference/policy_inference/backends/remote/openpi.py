@@ -4,7 +4,7 @@
 
 The client sends images and state, and receives actions. The server handles tokens and
 normalisation, so the contract has no statistics (`identity`). Answers come in order and unnumbered,
-so a late answer could be mistaken for the next one. So the connection is closed after a late
+so a late answer could be mistaken for the next one; therefore the connection is closed after a late
 answer.
 """
 
