@@ -5,10 +5,11 @@
     python -m tools.estop_delay --busy 4 --priority 20 --output out/estop
 
 An emulated Go2 walks under its policy, through the driver, in real processes. `estop` is published
-by a publisher that its subscribers have known for long. Measured is the time from just before that
-until the emulated robot obeys the first LowCmd without stiffness. The busy programs start a second
-before. Everything outside the computer that runs policy and driver, the emulated robot and the
-button, has the highest priority, which the kernel must allow. docs/safety.md has two results.
+by a publisher that its subscribers have known for a long time. The measured time runs from just
+before that until the emulated robot follows the first LowCmd without stiffness. The busy programs
+start a second before. Everything outside the computer that runs policy and driver, the emulated
+robot and the button, has the highest priority, which the kernel must allow. docs/safety.md has two
+results.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
     it is made to walk again; that is not a try.
 
     Args:
-        robot: Under control.
+        robot: The robot, under control.
         tries: Number of tries.
         busy: Number of programs that do nothing but compute.
 
@@ -117,7 +118,7 @@ def _damped_ns(robot: Go2Stack) -> int:
 
 
 def _release(robot: Go2Stack) -> None:
-    """Release both e-stops of a robot, which lies by then."""
+    """Release both e-stops of a robot, which is lying by then."""
     robot.operator.wait(1.0)
     robot.operator.demand("reset")
     released, message = robot.ask_driver("reset")
@@ -135,7 +136,7 @@ def _prefer(*processes: int) -> None:
 
 @contextmanager
 def _other_programs(count: int) -> Iterator[None]:
-    """Run busy programs meanwhile."""
+    """Run busy programs within the context."""
     programs = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(count)]
     try:
         yield

@@ -117,7 +117,7 @@ def read_rows(results: Path) -> list[Row]:
 
 
 def make_page(found: Mapping[str, Sequence[Row]]) -> str:
-    """Return the page for these robots: a matrix, requests of people, and refused starts each."""
+    """Return the page: for each robot a matrix, requests by people, and refused starts."""
     parts = [INTRODUCTION]
     for robot, rows in found.items():
         name = ROBOTS[robot]
@@ -147,7 +147,7 @@ def make_matrix(rows: Sequence[Row]) -> str:
 
 
 def _others(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
-    """Return the faults of a walking robot that are no part of the matrix, by their outcome."""
+    """Return the faults of a walking robot that are not in the matrix, by their outcome."""
     others: dict[str, list[str]] = {}
     for row in rows:
         if row["group"] in ("robot", "network") and not [*_places(row)]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Mutation testing: find changes of the code that guards a robot which no test notices.
+"""Mutation testing: find changes that no test notices in the code that guards a robot.
 
     python -m tools.mutants --count 300 --seed 1 --output out/mutants
 

@@ -14,7 +14,7 @@ from tools.acceptance.cases import long_cases, steady_cases
 
 Outcomes = Sequence[WalkOutcome]
 Cell = Callable[[Outcomes], tuple[str, bool]]
-"""Shows the outcomes of one policy, and whether the gate holds."""
+"""The outcomes of one policy to show, and whether the gate holds."""
 
 
 def gates_table(columns: Mapping[str, Outcomes]) -> str:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver of a Lite3 as it is, but for its process, its sockets and rclpy."""
+"""The real driver of a Lite3, except for its process, its sockets and rclpy."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class SlowLite3(Lite3):
 
 
 class VirtualLink:
-    """Stands where LinkSupervisor does, with the state machine of the link process behind it.
+    """Takes the place of LinkSupervisor, in front of the link process's state machine.
 
     Attributes:
         link: That state machine.
-        follow: What the node hands on; each other request has its method.
+        follow: Receives commands from the node; each other request has its own method.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class VirtualLink:
         return True
 
     def report(self) -> None:
-        """Report as the link process does: now and then, at every change, and each answer."""
+        """Report like the link process: periodically, at every change, and with each answer."""
         link, now_ns = self.link, self._clock.monotonic_ns()
         while True:
             status = link.phase, link.reason
@@ -102,7 +102,7 @@ class ChaosDriver(DriverNode, VirtualNode):
     Attributes:
         link: The state machine.
         gate: Lets commands through while the e-stop is not pressed.
-        waiting: What goes on with requests that await something.
+        waiting: Functions that continue requests that await something.
     """
 
     def __init__(
@@ -116,11 +116,11 @@ class ChaosDriver(DriverNode, VirtualNode):
         """Start the node.
 
         Args:
-            clock: Of its computer.
-            send: Hands what it publishes to the network: topic, message.
-            frames: Hands a datagram to the robot.
-            rate_hz: Of commands and states.
-            wire_watch: Sees what it hears and sends.
+            clock: Clock of its computer.
+            send: Passes what it publishes to the network: topic, message.
+            frames: Passes a datagram to the robot.
+            rate_hz: Rate of commands and states.
+            wire_watch: Watches what it receives and sends.
         """
         self.send, self._clock, self._frames, self._seen = send, clock, frames, wire_watch
         self.waiting = list[Callable[[], bool]]()
@@ -167,14 +167,14 @@ class ChaosDriver(DriverNode, VirtualNode):
         self.send("status", (status, changed))
 
     def hear_robot(self, data: bytes) -> None:
-        """Take a datagram of the robot."""
+        """Take a datagram from the robot."""
         state = self.link.receive(data, HOST, self._clock.monotonic_ns())
         if state is not None:
             self._sensors.publish(state, self._clock.time_ns())
         self.turn()
 
     def hear_command(self, data: bytes) -> None:
-        """Take a JointCommand, as the thread of CommandTopic does."""
+        """Take a JointCommand, like the thread of CommandTopic."""
         try:
             command = self._reader.read(self._decode(data), self._clock.monotonic_ns())
         except RobotError:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy node as it is, with everything below it virtual: rclpy, threads, clocks, the model."""
+"""The real policy node, with everything below it virtual: rclpy, threads, clocks, the model."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _WILD = 60.0
 
 
 class FaultyModel:
-    """A back end that does what its faults say; else a few sines."""
+    """A back end that behaves as its faults say; otherwise it computes a few sines."""
 
     name = "cheap"
 
@@ -75,19 +75,19 @@ class FaultyModel:
         """Run nothing: no fault of the model keeps a node from starting."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     def problem(self) -> str:
         return ""
 
 
 class Scene:
-    """What the host has around it.
+    """The surroundings of the host.
 
     Attributes:
-        clock: Of its computer.
-        model_faults: Those of now.
-        runs: How often the model ran.
+        clock: Clock of its computer.
+        model_faults: The model's present faults.
+        runs: Number of runs of the model.
         press, ticked: Called when the e-stop is pressed while the model runs, and with each tick.
     """
 
@@ -101,7 +101,7 @@ class Scene:
         self.runs = 0
 
     def during_run(self, policy: str) -> list[str]:
-        """Do what happens while a policy's model runs; return the faults that it has."""
+        """Do what happens while a policy's model runs; return the model's faults."""
         self.runs += 1
         faults = list[str]()
         for fault in self.model_faults:
@@ -117,13 +117,13 @@ class Scene:
 
 
 class ChaosKind(JointKind):
-    """Joint policies; a model that fails has no golden rows to be proven with."""
+    """Joint policies without golden rows: a model with faults could not reproduce them."""
 
     def golden_rows(self, bundle: JointBundle) -> Any:
-        """Read none."""
+        """Read nothing."""
 
     def require_enough(self, bundle: JointBundle, rows: Any) -> None:
-        """Take any."""
+        """Accept any rows."""
 
     def open_proven(
         self,
@@ -151,7 +151,7 @@ class _Loop(ControlLoop):
         self._pacer.start()
 
     def turn(self) -> None:
-        """Do what the thread does at a deadline."""
+        """Do what the real thread does at a deadline."""
         try:
             self._run_once()
         except BaseException as error:  # noqa: BLE001  as ControlLoop._run
@@ -159,7 +159,7 @@ class _Loop(ControlLoop):
 
 
 class _NodeReports:
-    """No thread between ticks: what it would publish has no reader."""
+    """Stand-in for the thread between ticks: what that would publish has no reader."""
 
     def __init__(self, *_: object) -> None:
         """Keep nothing."""
@@ -209,7 +209,7 @@ class ChaosNode(PolicyNode, VirtualNode):
     """A policy node of one joint policy, or of a set of them.
 
     Attributes:
-        waiting: What goes on with requests that await something.
+        waiting: Functions that continue requests that await something.
     """
 
     def __init__(
@@ -230,10 +230,10 @@ class ChaosNode(PolicyNode, VirtualNode):
         return self._chaos_kind
 
     def _native_loop(self, values: Mapping[str, Any]) -> None:
-        """Tick in the loop whose thread is replaced."""
+        """Tick in the loop that has no thread."""
 
     def _attach_observers(self, policy: OpenedPolicy[Any], group: Any, values: Any) -> None:
-        """Attach what a set needs; the scene sees each tick."""
+        """Attach the observers that a set needs; the scene sees each tick."""
         if policy.switching is not None:
             self.observer.add(SwitchReports(policy, self.get_logger()))
             serve_switches(self, self._switch, self.report)
@@ -243,7 +243,7 @@ class ChaosNode(PolicyNode, VirtualNode):
         super()._show()
 
     def apply_realtime(self) -> None:
-        """Ask the machine for nothing."""
+        """Do nothing: nothing is requested of the machine."""
 
     def report(self) -> None:
         """Publish nothing: the scenario sends the mode to the operator."""
@@ -267,7 +267,7 @@ class ChaosNode(PolicyNode, VirtualNode):
 
 @contextmanager
 def virtual_host(scene: Scene, bundles: Mapping[str, Bundle]) -> Iterator[None]:
-    """Put the virtual clock, loop, model and bundles where the modules of the node find theirs."""
+    """Put the virtual clock, loop, model and bundles where the node's modules look for theirs."""
 
     def load_asked(kind: Any, request: OpenRequest, sha256: str | None = None) -> Bundle:
         if request.bundle not in bundles:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which faults in the code that guards a robot do the seeds find?"""
+"""Tests which faults in the code that guards a robot the seeds find."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PLACES = {
     "pairing": "policy_core/policy_core/observation/freshness.py",
     "link": "robot_driver/robot_driver/following.py",
 }
-"""Files that are changed, by the group of tools.mutants that they are in."""
+"""Files to change, by their group in tools.mutants."""
 _LIMIT_S = 1800
 
 
@@ -35,15 +35,15 @@ def try_mutants(
     jobs: int = 1,
     draw: int = 1,
 ) -> int:
-    """Run the seeds with one fault after the other, and say how many they find.
+    """Run the seeds with one fault after another, and print how many they find.
 
     Args:
-        count: Of faults, the same number of each place.
-        seeds: Run until one breaks an invariant, or an error ends the process.
-        options: Of the seeds.
+        count: Number of faults, equally many from each place.
+        seeds: Seeds to run until one breaks an invariant, or an error ends the process.
+        options: Options of the seeds.
         say: Prints a line.
-        jobs: Faults that are tried at a time.
-        draw: Seed of the drawing.
+        jobs: Number of faults tried in parallel.
+        draw: Seed of the random choice of faults.
     """
     chance, drawn = random.Random(draw), list[Mutant]()
     for group, place in _PLACES.items():
@@ -88,7 +88,7 @@ def _begin(mutant: Mutant, seeds: range, options: Options) -> int:
 
 
 def put_in(mutant: Mutant) -> None:
-    """Give the functions of a module, which all others have already, the code of a mutant."""
+    """Give the functions of a module, which others have already imported, the code of a mutant."""
     name = mutant.file.partition("/")[2].removesuffix(".py").replace("/", ".")
     there = importlib.import_module(name)
     other = ModuleType(name)
@@ -104,7 +104,7 @@ def put_in(mutant: Mutant) -> None:
 
 
 def _functions(old: Any, new: Any) -> Iterator[tuple[FunctionType, FunctionType]]:
-    """Yield each function of a module or class beside the one that is to replace it."""
+    """Yield each function of a module or class, with the one that is to replace it."""
     for key, value in vars(old).items():
         other = vars(new).get(key)
         if isinstance(value, type) and isinstance(other, type):

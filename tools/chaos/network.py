@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is between the actors: it loses, delays, doubles, reorders, alters, parts."""
+"""The network between the actors: it loses, delays, duplicates, reorders and alters messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _USUAL_NS, _JITTER_NS = 200_000, 100_000
 
 
 class VirtualChannel:
-    """One way from an actor to another; first in, first out, unless messages are reordered."""
+    """One direction between two actors; first in, first out, unless messages are reordered."""
 
     def __init__(
         self,
@@ -28,10 +28,10 @@ class VirtualChannel:
         """Begin empty.
 
         Args:
-            timeline: On which messages arrive.
-            faults: Those of now, of all channels.
+            timeline: Timeline on which messages arrive.
+            faults: Present faults of all channels.
             ends: Both actors, as in `steps.PAIRS`.
-            chance: Decides which messages faults meet.
+            chance: Decides which messages faults affect.
             deliver: Takes each message that arrives.
         """
         self._timeline, self._faults, self._ends = timeline, faults, ends
@@ -64,7 +64,7 @@ class VirtualChannel:
             timeline.at(due_ns, lambda: self._deliver(message))
 
     def _corrupted(self, message: Any) -> Any:
-        """Return a message with other bytes, where it is one on the wire."""
+        """Return a message with some bytes changed, if it is a serialised one."""
         if isinstance(message, tuple) and isinstance(message[-1], bytes):
             return (*message[:-1], self._corrupted(message[-1]))
         if not isinstance(message, bytes):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What rclpy gives a node, without rclpy: the one class below the nodes that is replaced."""
+"""What rclpy gives a node, without rclpy: the only base class of the nodes that is replaced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Heard = Callable[[Any], object]
 
 
 class VirtualPublisher:
-    """Hands what is published to the network."""
+    """Passes what is published to the network."""
 
     def __init__(self, topic: str, send: Callable[[Any], object]) -> None:
         self.topic_name, self._send = topic, send
@@ -27,7 +27,7 @@ class VirtualPublisher:
 
 
 class Mailbox:
-    """The handle of a subscription of depth 1: the newest message is taken once."""
+    """The handle of a subscription of depth 1: the newest message can be taken once."""
 
     pointer = 0
 
@@ -46,9 +46,9 @@ class VirtualNode(LifecycleNode):
     """Keeps publishers, subscriptions and services by name, and starts nothing.
 
     Attributes:
-        send: Hands a message to the network: topic, message.
+        send: Passes a message to the network: topic, message.
         services: Handlers by name.
-        mailboxes: Of subscriptions that are sampled, by topic.
+        mailboxes: Mailboxes of sampled subscriptions, by topic.
         heard: Callbacks of all other subscriptions, by topic.
     """
 
@@ -62,7 +62,7 @@ class VirtualNode(LifecycleNode):
         self.heard = dict[str, list[Heard]]()
 
     def __del__(self) -> None:
-        """Nothing of rclpy's is there to be freed."""
+        """Do nothing: there are no rclpy objects to free."""
 
     @property
     def services(self) -> list[Any]:
@@ -99,7 +99,7 @@ class VirtualNode(LifecycleNode):
         self._values[name] = value
 
     def add_on_set_parameters_callback(self, _: object) -> None:
-        """No parameter is set by others."""
+        """Do nothing: nothing else sets parameters."""
 
     def get_parameter(self, name: str) -> Any:
         return SimpleNamespace(value=self._values.get(name))
@@ -125,16 +125,16 @@ class VirtualNode(LifecycleNode):
         return name, kind
 
     def create_timer(self, *_: object, **__: object) -> None:
-        """What happens now and then, the scenario does."""
+        """Do nothing: the scenario triggers periodic work."""
 
     def destroy_timer(self, _: object) -> None:
-        """Nothing is there."""
+        """Do nothing: there are no timers."""
 
     destroy_service = destroy_subscription = destroy_publisher = destroy_timer
 
 
 class NoLogger:
-    """Says nothing: what matters is among the events."""
+    """Logs nothing: what matters is among the events."""
 
     def _drop(self, *_: object, **__: object) -> bool:
         return True
@@ -143,11 +143,11 @@ class NoLogger:
 
 
 def drive(work: Coroutine[Any, Any, Any], done: Callable[[Any], object]) -> Callable[[], bool]:
-    """Return what goes on with a handler that awaits, and returns whether it still does.
+    """Return a function that continues a handler which awaits; it returns whether that still does.
 
     Args:
         work: The handler.
-        done: Takes its answer, once.
+        done: Called once, with its answer.
     """
 
     def go_on() -> bool:

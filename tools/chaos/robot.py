@@ -19,7 +19,9 @@ from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 
 DRIVER = ("10.0.0.2", 43897)
 _FRICTION, _PULL, _MOST_PULL = 0.5, 4.0, 3.0
-"""Of a joint, N m s/rad; of gravity towards the folded pose, N m/rad and N m."""
+"""Friction of a joint, N m s/rad; pull of gravity towards the folded pose, N m/rad, and its limit,
+N m.
+"""
 _LIMP_DAMPING = 5.0
 _NOISE_RAD = 2e-4
 _HELPED_NS = 3 * NS_PER_S
@@ -28,8 +30,8 @@ _HELPED_NS = 3 * NS_PER_S
 class QuickBody:
     """Joints without mass that follow their drives, instead of a World.
 
-    Nothing falls: whatever is not held sinks into the folded pose. Only what the motion host of a
-    Lite3 uses of a World is there.
+    Nothing falls: whatever is not held sinks into the folded pose. It has only what the motion host
+    of a Lite3 uses from a World.
     """
 
     def __init__(self, rate_hz: int, seed: int) -> None:
@@ -100,10 +102,10 @@ class QuickBody:
 
 
 class VirtualRobot:
-    """A motion host that lives on the timeline, by its own clock.
+    """A motion host on the timeline, with its own clock.
 
     Attributes:
-        host: As robot_sim has it.
+        host: The host from robot_sim.
     """
 
     def __init__(
@@ -128,7 +130,7 @@ class VirtualRobot:
         timeline.every(period_ns + period_ns * drift_ppm // 1_000_000, self._live)
 
     def begin(self, fault: str) -> None:
-        """Let a fault, as robot_sim writes it, be there until `end`."""
+        """Start a fault, written as in robot_sim; it lasts until `end`."""
         self._faults.append(Lite3Fault.parse(fault))
         self._adopt()
 
@@ -159,7 +161,7 @@ class VirtualRobot:
             self._send(data)
 
     def _help_up(self, now_ns: int) -> None:
-        """Put a robot down that has been on its back for a while, as people do."""
+        """Set down a robot that has been on its back for a while, as people do."""
         world: Any = self.host.world
         if getattr(world, "upright", True):
             self._fallen_since_ns = None

@@ -48,22 +48,22 @@ BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 _RATE_HZ, _PHYSICS_RATE_HZ = 50, 250
 _PRESSED_AGAIN_NS, _CONFIRMED_NS = 100_000_000, 200_000_000
 _WITHIN_S = {"load": 3.0, "take_control": 4.0, "release_control": 3.5}
-"""Time for an answer; all others come at once."""
+"""Time limit of slow answers, s; all others come at once."""
 _AT_ONCE_S = 0.5
 _PRESSED = b"\0\1\0\0\1"
-"""A std_msgs/Bool on the wire: true."""
+"""A serialised std_msgs/Bool: true."""
 _OF_SCRIPTS = ("load", "authority", "switch")
-"""Requests without keys."""
+"""Requests that no key makes."""
 _TWIST = struct.Struct("<4s6d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How seeds are run.
+    """Options for running seeds.
 
     Attributes:
-        seconds: Virtual time of each.
-        core: `python` or `native`: what the node ticks in.
+        seconds: Virtual duration of each.
+        core: Core in which the node ticks: `python` or `native`.
         physics: Whether MuJoCo moves the robot.
     """
 
@@ -74,16 +74,16 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedOutcome:
-    """What came of a seed.
+    """Outcome of a seed.
 
     Attributes:
-        seed, steps: What was run.
-        broken: The invariant that did not hold, if one did not.
-        events: The last ones.
-        digest: Of all that happened.
-        checked: How often each invariant was looked at, by name.
+        seed, steps: The seed, and the steps that were run.
+        broken: The broken invariant, if any.
+        events: The last events.
+        digest: Digest of everything that happened.
+        checked: Number of checks of each invariant, by name.
         modes: Time in each mode, s.
-        granted: How often each request was granted.
+        granted: Number of times each request was granted.
     """
 
     seed: int
@@ -98,7 +98,7 @@ class SeedOutcome:
 
 @cache
 def _bundles(name: str) -> dict[str, Bundle]:
-    """Read the bundle once, and make one of other gains of it, which a standing robot refuses."""
+    """Read the bundle once; also make one with different gains, which a standing robot refuses."""
     first: Any = load_bundle(BUNDLES / name, kind=Bundle)
     stand = replace(first.contract.stand, stiffness=first.contract.stand.stiffness * 0.5)
     other = replace(first, contract=replace(first.contract, stand=stand))
@@ -116,10 +116,10 @@ def run_seed(
     """Run a seed.
 
     Args:
-        seed: Of everything that happens by chance.
-        options: How.
-        steps: Instead of those of the seed.
-        look: Called now and then.
+        seed: Seed of everything random.
+        options: Options of the run.
+        steps: Steps to run instead of the seed's.
+        look: Called periodically.
         look_s: Virtual time between two calls.
     """
     steps = draw_steps(seed, options.seconds) if steps is None else steps
@@ -187,7 +187,7 @@ class _Play:
             return VirtualChannel(self._timeline, self._network_faults, ends, chance, deliver)
 
         def to(actor: str, hear: Callable[[Any], object]) -> Callable[[Any], None]:
-            """Return what hears, when its actor is not stalled: until then messages wait."""
+            """Return a receiver whose messages wait while its actor is stalled."""
 
             def deliver(message: Any) -> None:
                 until_ns = self._stalled_until_ns[actor]
@@ -304,7 +304,7 @@ class _Play:
             done(node.handlers[name](Trigger.Request()))
 
     def _asked(self, actor: str, name: str) -> Callable[[Any], None]:
-        """Expect an answer; return what takes it."""
+        """Expect an answer; return the function that takes it."""
         number = self._answers.asked(actor, name, _WITHIN_S.get(name, _AT_ONCE_S))
 
         def answered(response: Any) -> None:
@@ -366,7 +366,7 @@ class _Play:
     # The operator, and the schedule.
 
     def _ask(self, name: str, value: float) -> None:
-        """Send a request to whom it concerns."""
+        """Send a request to the actors that it concerns."""
         timeline = self._timeline
         timeline.note(f"operator: {name} {value:g}" if value else f"operator: {name}")
         request = OperatorRequest(name) if name not in _OF_SCRIPTS else None
@@ -418,7 +418,7 @@ class _Play:
         self._timeline.after(for_ns, self._start_host)
 
     def outcome(self) -> SeedOutcome:
-        """Return what came of it; look first whether the robot has run again."""
+        """Return the outcome, after checking whether the robot has run again."""
         over_s = max([step.at_s + step.for_s for step in self._steps], default=0.0)
         if not self._timeline.ended and over_s <= self._options.seconds - QUIET_S:
             ran_s = self._ran_ns / NS_PER_S
@@ -437,9 +437,9 @@ class _Play:
 
 
 class _Operator:
-    """A person at the keys who wants the robot to walk, and begins again after each fault.
+    """A person at the keyboard who wants the robot to walk, and starts again after each fault.
 
-    The pilot is that of robot_operator; what it asks for, and its velocity, are sent.
+    The pilot is robot_operator's; its requests and its velocity are sent.
     """
 
     def __init__(
@@ -464,7 +464,7 @@ class _Operator:
         self._phase = phase
 
     def _go_on(self) -> None:
-        """Ask for the next thing on the way to RUN, then wait for a while."""
+        """Make the next request on the way to RUN, then wait for a while."""
         mode, phase = self._mode, self._phase
         wanted = ""
         if phase is DriverPhase.LISTENING:
@@ -482,7 +482,7 @@ class _Operator:
         self._timeline.after(round(self._chance.uniform(0.2, 0.8) * NS_PER_S), self._go_on)
 
     def ask(self, step: ChaosStep) -> None:
-        """Press the keys of a request; those without keys are sent as a script sends them."""
+        """Press the keys of a request; requests without keys are sent like a script's."""
         if step.target in _OF_SCRIPTS:
             self._send(step.target, step.value)
             return

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is done to a robot, and when: requests of its operator, and faults of everything."""
+"""What is done to a robot, and when: requests from its operator, and faults of everything."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from random import Random
 
 PAIRS = ("robot-driver", "driver-host", "operator-host", "operator-driver")
-"""Actors with something between them."""
+"""Pairs of actors with a network between them."""
 QUIET_S = 15.0
-"""Time at the end without faults and other requests, in which the robot is to run again."""
+"""Time at the end without faults and other requests, within which the robot must run again."""
 _NETWORK = {
     "loss": (0.02, 0.9),
     "delay": (0.002, 0.4),
@@ -21,7 +21,7 @@ _NETWORK = {
     "partition": (0.0, 0.0),
     "slow": (0.02, 0.3),
 }
-"""Faults between two actors, and the range of their values: shares, or times in s."""
+"""Faults between two actors, and the ranges of their values: shares, or times in s."""
 _ROBOT = (
     "drop:joint_states",
     "drop:imu",
@@ -44,14 +44,14 @@ _ROBOT = (
 )
 """Faults of the robot and its motion host, as robot_sim names them."""
 _MODEL = ("error", "nan", "infinite", "wild", "slow", "estop")
-"""What a model does instead of answering well; `estop`: the e-stop is pressed while it runs."""
+"""What a model does instead of answering properly; `estop`: the e-stop is pressed while it runs."""
 _ASKED = ("take_control", "release_control", "stand", "run", "damp", "reset", "estop", "load")
 STATES = ("walk", "crouch", "swim")
-"""States that `switch` asks a set for, by its value; the last does not exist."""
+"""States that `switch` requests, by its value; the last one does not exist."""
 FALLS_BACK = "lite3_crouch"
 """Policy of the set whose state has a fallback."""
 LOADS = ("same", "limits", "missing")
-"""Bundles that `load` is asked for, by its value."""
+"""Bundles that `load` requests, by its value."""
 _DIAL = ("more_authority", "less_authority", "authority")
 _KEYS = ("up", "down", "left", "right", "comma", "full_stop", "space")
 _LASTS_S = (0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0)
@@ -63,11 +63,11 @@ class ChaosStep:
     """A request or a fault.
 
     Attributes:
-        at_s: When it begins.
-        kind: `ask`, `drive`, or that of a fault.
-        target: Of what, or what is asked for.
-        for_s: How long a fault lasts.
-        value: A share, a time in s, or what the kind says.
+        at_s: Time at which it begins.
+        kind: `ask`, `drive`, or the kind of a fault.
+        target: What the fault affects, or what is requested.
+        for_s: Duration of a fault.
+        value: A share, a time in s, or as the kind defines it.
     """
 
     at_s: float
@@ -83,14 +83,14 @@ class ChaosStep:
 
 
 def runs_set(seed: int) -> bool:
-    """Return whether the node of a seed runs a set, and not one policy."""
+    """Return whether a seed's node runs a set rather than a single policy."""
     return seed % 4 == 1
 
 
 def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
-    """Return the faults of a seed and the requests beside those of its operator, in their order.
+    """Return a seed's faults, and its requests besides those of its operator, in order.
 
-    The operator goes on by itself: takes control, stands up, runs, and begins again after a fault.
+    The operator acts by itself: it takes control, stands up, runs, and starts again after a fault.
     """
     chance, steps = Random(f"steps {seed}"), list[ChaosStep]()
     begin_s = chance.choice([0.0, 4.5])
@@ -154,7 +154,7 @@ def _draw_model_fault(chance: Random, at_s: float, for_s: float, policy: str = "
 def shrunk(
     steps: Sequence[ChaosStep], still_breaks: Callable[[Sequence[ChaosStep]], bool]
 ) -> tuple[ChaosStep, ...]:
-    """Return the steps of a shorter schedule that still breaks, of which none can be left out.
+    """Return the steps of a shorter schedule that still breaks, none of which can be left out.
 
     Args:
         steps: Those that break an invariant.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual time: what happens next, what happened last, and the clocks of computers."""
+"""Virtual time: what happens next, what happened last, and the clocks of the computers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _EVENTS_KEPT = 20
 
 
 class VirtualTimeline:
-    """Does everything in the order of virtual time, on one thread.
+    """Does everything in order of virtual time, on one thread.
 
     Attributes:
-        now_ns: Time since the beginning.
-        events: The last ones, as texts.
-        ended: Whether nothing more is done.
+        now_ns: Time since the start.
+        events: The last events, as texts.
+        ended: Whether it has stopped acting.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class VirtualTimeline:
         self.ended = False
 
     def at(self, time_ns: int, act: Callable[[], object]) -> None:
-        """Act at a time, or now if that is past; after what is due then already."""
+        """Act at a time, or now if that has passed; after everything already due then."""
         heappush(self._due, (max(time_ns, self.now_ns), next(self._numbers), act))
 
     def after(self, duration_ns: int, act: Callable[[], object]) -> None:
@@ -62,12 +62,12 @@ class VirtualTimeline:
         self._hash.update(event.encode())
 
     def weigh(self, data: bytes) -> None:
-        """Make bytes that are no event part of the digest."""
+        """Include bytes that are not an event in the digest."""
         self._hash.update(data)
 
     @property
     def digest(self) -> str:
-        """Of all that has happened, 32 hex digits."""
+        """Digest of everything that has happened, 32 hex digits."""
         return self._hash.hexdigest()
 
 
@@ -75,14 +75,14 @@ _BOOTED_NS, _EPOCH_NS = 1_000 * NS_PER_S, 1_790_000_000 * NS_PER_S
 
 
 class VirtualClock(SimpleNamespace):
-    """The clocks of one computer; stands where its modules have `time`.
+    """The clocks of one computer; replaces `time` in its modules.
 
     Attributes:
         busy_ns: How far the computation at hand is ahead of the timeline.
     """
 
     def __init__(self, timeline: VirtualTimeline, drift_ppm: int) -> None:
-        """Begin; the clocks go faster than the timeline by so many millionths."""
+        """Start; the clocks run faster than the timeline by `drift_ppm`."""
         super().__init__()
         self._timeline, self._ppm = timeline, drift_ppm
         self._wall_ns, self.busy_ns = _EPOCH_NS, 0
@@ -95,10 +95,10 @@ class VirtualClock(SimpleNamespace):
         return self.monotonic_ns() + self._wall_ns
 
     def set(self, by_ns: int) -> None:
-        """Set the clock of the day forth, or back."""
+        """Set the wall clock forward, or back."""
         self._wall_ns += by_ns
 
     def when(self, steady_ns: int) -> int:
-        """Return when on the timeline the steady clock shows a time, or has just shown it."""
+        """Return the timeline's time when the steady clock shows, or has just shown, this time."""
         passed_ns = steady_ns - _BOOTED_NS
         return -(-passed_ns * 1_000_000 // (1_000_000 + self._ppm))

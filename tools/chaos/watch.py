@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The invariants, checked while things happen: what must hold whatever the seed does."""
+"""The invariants, checked along the way: they must hold whatever the seed does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from robot_driver.interfaces import MODE_DAMP, STIFFNESS
 from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 
 _HEAD, _SEQUENCE_AT = struct.Struct("<Q8xB"), 12
-"""Of a JointCommand on the wire: stamp, sequence and valid_for of 8 bytes each, mode."""
+"""Head of a serialised JointCommand: stamp, sequence and valid_for of 8 bytes each, mode."""
 _ROUNDING_RAD = 1e-6
 _LONGEST_SILENCE_NS = 100_000_000
 
@@ -43,16 +43,16 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "runs_again": "Within 15 s after all faults have ended, the robot runs again.",
     "tilted_is_a_fault": "Motion ends when the robot tilts beyond its limit.",
 }
-"""What is checked here alone, by name."""
+"""Statements that are checked only here, by name."""
 
 
 class Broken(NamedTuple):
     """An invariant that did not hold.
 
     Attributes:
-        name: Of the invariant.
+        name: Name of the invariant.
         time_s: Virtual time.
-        found: What was found, in words.
+        found: Finding, in words.
     """
 
     name: str
@@ -61,11 +61,11 @@ class Broken(NamedTuple):
 
 
 class ChaosWatch:
-    """Looks at the ticks of the host, at frames of the driver and at answers.
+    """Checks the host's ticks, the driver's frames, and answers.
 
     Attributes:
-        broken: The first invariant that did not hold; None while all do.
-        checked: How often each invariant was looked at, by name.
+        broken: The first broken invariant; None while all hold.
+        checked: Number of checks of each invariant, by name.
     """
 
     def __init__(self, timeline: VirtualTimeline) -> None:
@@ -82,7 +82,7 @@ class ChaosWatch:
 
 
 class HostWatch:
-    """Holds what one process of the policy node commands, and its ticks."""
+    """Checks the commands and ticks of one process of the policy node."""
 
     def __init__(self, watch: ChaosWatch, policy: OpenedPolicy[Any]) -> None:
         self._watch = watch
@@ -90,7 +90,9 @@ class HostWatch:
         self._sequence, self._number = -1, 0
         self._pressed = False
         self._loads, self._changes = 0, list[str]()
-        """Loads without an answer yet; bundles that came into use, and no granted load's."""
+        """Number of loads not yet answered; bundles that came into use, except those of granted
+        loads.
+        """
         self._follow(policy)
 
     def _follow(self, policy: OpenedPolicy[Any]) -> None:
@@ -99,7 +101,7 @@ class HostWatch:
         self._switched: SetReport | None = None
         self._ran = False
         self._wanted = ""
-        """State of the newest granted switch, until it is entered or given up."""
+        """State of the newest granted switch, until it is entered or abandoned."""
         self._gravity = state.slices.get("gravity_body")
         self._least_upright = _ROUNDING_RAD - np.cos(policy.limits.max_tilt_rad or np.pi)
         joints = contract.joints.on_robot()
@@ -123,7 +125,7 @@ class HostWatch:
         self._pressed = False
 
     def load_asked(self, bundle: str) -> Callable[[OpenedPolicy[Any], bool], None]:
-        """Note a load; return what takes the policy in use at its answer, and whether granted."""
+        """Note a load; return the function for its answer: policy in use, and whether granted."""
         before, self._loads = len(self._changes), self._loads + 1
 
         def answered(policy: OpenedPolicy[Any], granted: bool) -> None:
@@ -172,7 +174,7 @@ class HostWatch:
         self._watch.require("switches_are_in_order", in_order, f"{before}, {report}")
 
     def published(self, data: bytes) -> None:
-        """Look at a command, on the wire."""
+        """Check a serialised command."""
         sequence, mode = _HEAD.unpack_from(data, _SEQUENCE_AT)
         row = 8 * (1 + self._joints)
         block = np.ndarray(
@@ -185,7 +187,7 @@ class HostWatch:
             self._watch.require("estop_is_final", is_safe, f"a command of mode {mode}")
 
     def ticked(self, tick: Tick, policy: OpenedPolicy[Any]) -> None:
-        """Look at a tick, right after its command."""
+        """Check a tick, right after its command."""
         self._see(policy)
         self._number += 1
         if tick.mode is not Mode.DAMP and self._gravity is not None:
@@ -198,7 +200,7 @@ class HostWatch:
 
 
 class VirtualDriverWatch:
-    """Holds what the driver sends to the robot; a `LinkWatch` sees its state machine."""
+    """Checks what the driver sends to the robot; a `LinkWatch` sees its state machine."""
 
     def __init__(self, watch: ChaosWatch) -> None:
         self.require, self.checked = watch.require, watch.checked
@@ -212,7 +214,7 @@ class VirtualDriverWatch:
         self._pressed = False
 
     def sent(self, data: bytes, now_ns: int) -> None:
-        """Look at a datagram to the robot."""
+        """Check a datagram to the robot."""
         request = wire.read_request(data)
         if request is not None:
             if request in (wire.TAKE_CONTROL, wire.GIVE_BACK):
@@ -228,7 +230,7 @@ class VirtualDriverWatch:
         self.require("estop_is_not_followed", rests or not self._pressed, "")
 
     def is_alive(self, now_ns: int) -> None:
-        """Look whether a robot under control gets frames; the driver is not stalled."""
+        """Check that a robot under control gets frames, while the driver is not stalled."""
         if self._has_control:
             silent_ns = now_ns - self._sent_ns
             within = silent_ns <= _LONGEST_SILENCE_NS
@@ -236,7 +238,7 @@ class VirtualDriverWatch:
 
 
 class AnswerWatch:
-    """Holds that each request is answered once, in time."""
+    """Checks that each request is answered once, in time."""
 
     def __init__(self, watch: ChaosWatch, timeline: VirtualTimeline) -> None:
         self._watch, self._timeline = watch, timeline
@@ -255,11 +257,11 @@ class AnswerWatch:
         self._watch.require("answered_once", found is not None, f"request {number}")
 
     def forget(self, actor: str) -> None:
-        """Expect no answer of a process that was killed."""
+        """Expect no answer from a process that was killed."""
         self._open = {n: each for n, each in self._open.items() if each[0] != actor}
 
     def wait(self, actor: str, duration_ns: int) -> None:
-        """Expect answers of a process that is stalled so much later."""
+        """Expect answers from a stalled process later by the time of the stall."""
         self._open = {
             n: (who, name, due_ns + (duration_ns if who == actor else 0))
             for n, (who, name, due_ns) in self._open.items()

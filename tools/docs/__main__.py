@@ -4,7 +4,7 @@
 
     python -m tools.docs    # needs .venv-docs; `make docs` makes it
 
-Pages are copied beside those generated from the code, then Sphinx converts them to HTML. Every
+Pages are copied next to those generated from the code, then Sphinx converts them to HTML. Every
 warning is an error: a broken link, a page that is not in the index. Old names of pages redirect to
 the new ones (docs/redirects.txt). No network is used.
 """

@@ -9,7 +9,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 autodoc_member_order = "bysource"
 napoleon_use_ivar = True
 myst_heading_anchors = 6
-# diagrams in text and fictional shells have no lexer
+# text diagrams and fictional shells have no lexer
 suppress_warnings = ["misc.highlighting_failure"]
 html_theme = "furo"
 html_title = "policy_inference"

@@ -32,7 +32,7 @@ class Case:
 
     Attributes:
         group: Part of the table.
-        what: For the table.
+        what: Text for the table.
         act: Starts the fault; returns its time, ns on the system's clock.
         walks_on: Whether the robot should continue walking; otherwise it should be damped.
         taken_over: Whether another controller then drives the robot, so that the driver only has to
@@ -58,7 +58,7 @@ class BadStart:
         what: Text for the table.
         says: Words of the refusal.
         emulator, driver: Parameters that cause it.
-        beside: Context that lasts meanwhile; yields further parameters of the driver.
+        beside: Context that lasts for the whole case; yields further parameters of the driver.
         act: Action before control is requested.
     """
 

@@ -62,7 +62,7 @@ class Go2Stack(Stack):
         self.wait_until(taken, f"the faults {expected}")
 
     def turn_by_hand(self) -> None:
-        """Plan the turn of the robot, beside the initial faults, and wait for its end."""
+        """Plan the turn of the robot, besides the initial faults, and wait for its end."""
         self.fail("turned:host", *self._first_faults)
         self.operator.wait(2.5)
 

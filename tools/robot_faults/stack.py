@@ -41,7 +41,7 @@ class Event:
     """An event of the emulated host, `robot_sim.robot_host.HostEvent`.
 
     Attributes:
-        time_s: On the emulated robot's clock.
+        time_s: Time on the emulated robot's clock.
         unix_ns: The same time on the system's clock.
         event, who: The event, and its cause.
     """
@@ -79,9 +79,9 @@ class Stack:
         """Start everything; nothing moves yet.
 
         Args:
-            folder: For logs, the trace and the events.
-            emulator: Parameters beside those that let driver and emulator find each other.
-            driver: The same.
+            folder: Folder for logs, the trace and the events.
+            emulator: Parameters besides those that let driver and emulator find each other.
+            driver: The same for the driver.
             policy: Parameters of the policy node.
             priority: `realtime.priority` of driver and policy node.
         """
@@ -148,7 +148,7 @@ class Stack:
         return self.policy
 
     def start_second_policy(self) -> LoggedProcess:
-        """Start a second policy node beside `policy`, on the same topics."""
+        """Start a second policy node alongside `policy`, on the same topics."""
         return self._start(
             "joint_policy_node",
             self._policy_parameters,

@@ -32,7 +32,7 @@ class Ending:
     Attributes:
         group, what: Those of the case.
         ended: Reports of driver, policy and host.
-        damped_ms: From the start of the fault to damped drives; None if the robot walks on.
+        damped_ms: Time from the start of the fault to damped drives; None if the robot walks on.
         as_wanted: Whether the outcome is the expected one.
     """
 

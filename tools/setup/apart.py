@@ -40,11 +40,11 @@ def require_python(
 
 
 def make_apart(venv: Path, mark: str, python: str, lock: Path) -> list[str]:
-    """Make an environment with PyTorch and a lock, replacing an older one of this command.
+    """Make an environment with PyTorch and a lock, replacing one made earlier by this command.
 
     Args:
         venv: Its folder.
-        mark: Name of the file that marks an environment of this command.
+        mark: Name of the file that marks an environment made by this command.
         python: Version of this Python, `3.11`.
         lock: Its packages.
 

@@ -100,7 +100,7 @@ def install_locks(pip: list[str], python: str, *locks: Path) -> None:
     """Install the packages of locks, and first the build tools for packages without a wheel.
 
     Args:
-        pip: As `install_into` returns it.
+        pip: Command that `install_into` returns.
         python: Version, `3.11`.
         locks: Their paths.
     """

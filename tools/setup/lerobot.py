@@ -36,7 +36,7 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
 
     Args:
         venv: Its folder.
-        version: Of this Python.
+        version: Version of this Python.
         ros: ROS 2 of `make setup`; a sourced one needs no installation.
     """
     python = require_python(

@@ -30,7 +30,7 @@ def ensure_toolkit(venv: Path, version: tuple[int, int]) -> None:
 
     Args:
         venv: Its folder.
-        version: Of this Python.
+        version: Version of this Python.
     """
     python = require_python(
         version, PYTHONS, "RKNN Toolkit2", "make setup-rknn RKNN_PYTHON=python3.12"

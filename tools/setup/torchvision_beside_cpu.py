@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes torchvision importable with a PyTorch that it was not built for; for `.venv-lerobot`.
 
-Its operators do not load there, and its import fails when it describes two of them. LeRobot's ACT
-uses no operator from it, only the ResNet; LeRobot's datasets use its video reader, which is Python.
+Its operators do not load in that case, and its import fails when it describes two of them.
+LeRobot's ACT uses no operator from it, only the ResNet; LeRobot's datasets use its video reader,
+which is Python.
 """
 
 from __future__ import annotations

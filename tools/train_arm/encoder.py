@@ -52,8 +52,8 @@ def train_encoder(scenes: int, steps: int, seed: int) -> tuple[NarrowResNet, lis
     """Train an encoder on random scenes.
 
     Returns:
-        The encoder, and rows of its curve: step, and by camera the median error on scenes outside
-        the training, m.
+        The encoder, and rows of its curve: step, and by camera the median error on scenes not seen
+        in training, m.
     """
     pool, unseen = random_scenes(scenes, seed), random_scenes(1000, seed + 1)
     _log.info("encoder: %d scenes rendered", scenes)

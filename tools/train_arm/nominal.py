@@ -4,7 +4,7 @@
 
     python -m tools.train_arm.nominal --bundle config/bundles/so101_reach out/demo-act/trace.npz
 
-The bundle of the traces must not have had a `nominal`, which clips.
+The bundle that made the traces must not have had a `nominal`, since that clips.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def healthy(traces: Iterable[ArmTrace]) -> Iterator[tuple[F64, F64]]:
 
 
 def write_nominal(bundle: Path, files: Sequence[Path]) -> int:
-    """Write it; return the number of episodes it is based on."""
+    """Write the `nominal`; return the number of episodes that it is based on."""
     contract = load_bundle(bundle, kind=ChunkBundle).contract
     episodes = list(healthy(map(ArmTrace.load, files)))
     nominal = asked_for(

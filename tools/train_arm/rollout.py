@@ -36,13 +36,13 @@ class RolloutOutcome:
 
 
 class Runner:
-    """A checkpoint run like in LeRobot: processors, network, queue."""
+    """A checkpoint, run as in LeRobot: processors, network, queue."""
 
     def __init__(self, kind: Kind, folder: Path) -> None:
         """Load a checkpoint.
 
         Args:
-            kind: Of the policy.
+            kind: Kind of the policy.
             folder: The checkpoint.
         """
         self._policy: Any
@@ -100,7 +100,7 @@ class Runner:
 
         Args:
             observation: The last result of `see`.
-            noise: Of `noise_shape`.
+            noise: Noise of shape `noise_shape`.
         """
         with torch.inference_mode():
             if self._sampler is None:

@@ -40,7 +40,7 @@ def random_scenes(count: int, seed: int, *, begin: float = 0.0) -> Scenes:
 
     Args:
         count: Number of scenes.
-        seed: Of the draw.
+        seed: Seed of the draw.
         begin: Minimum share of its way that the arm has covered.
     """
     random, model = np.random.default_rng(seed), ArmWorld().model

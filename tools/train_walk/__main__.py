@@ -45,7 +45,7 @@ def train(
     threads: int,
     start: Path | None = None,
 ) -> OnPolicyRunner:
-    """Train a policy; write checkpoints and curves to `output` meanwhile."""
+    """Train a policy; write checkpoints and curves to `output` along the way."""
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     environment = Environment(robot, task, robots, seed=seed, threads=threads)

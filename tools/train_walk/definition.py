@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A training's two files: the robot, and the task that it learns.
+"""The two files of a training run: the robot, and the task that it learns.
 
 The files in `robots` and `tasks` explain each value.
 """
@@ -150,7 +150,7 @@ class Commands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPose:
-    """Pose of the base at a time of a motion, relative to the standing pose."""
+    """Pose of the base at one time in a motion, relative to the standing pose."""
 
     name: str
     at_s: float

@@ -29,7 +29,7 @@ from tools.train_walk.reward import Motion, following, mean_square_torque, rewar
 
 TOUCH_N = 1.0
 AHEAD_S = (0.15, 0.3)
-"""A swinging foot clears the ground as far ahead as the base goes in these times."""
+"""A swinging foot clears the ground as far ahead as the base travels in these times."""
 RANDOMISE_TICKS = 1200
 """Steps from one draw of all dynamics to the next."""
 
@@ -41,7 +41,7 @@ class Step:
     Attributes:
         obs: Next observation of the policy [robots, obs_size].
         critic_obs: Next observation of the critic [robots, critic_size].
-        reward: Of the period [robots].
+        reward: Reward of the period [robots].
         terminated: Robots that fell, and were reset.
         truncated: Robots whose time was over, or whose terrain changed, and were reset.
     """
@@ -57,7 +57,7 @@ def delayed(targets: Array, delay: Rows) -> Array:
     """Return the targets that reach the drives at each physics step of a period.
 
     Args:
-        targets: Of this period and of previous ones, newest first [periods, robots, 12].
+        targets: Targets of this period and of previous ones, newest first [periods, robots, 12].
         delay: Latency of each robot in physics steps [robots], less than all the periods.
 
     Returns:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Exports a training's checkpoint as a bundle, made by `model_tools` under the contract."""
+"""Exports a training run's checkpoint as a bundle, made by `model_tools` under the contract."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tools.train_walk.reference import make_reference
 
 MODEL_FILE, BUNDLE_FOLDER = "policy.onnx", "bundle"
 CLIP_FILE = "motion.npz"
-"""Files of a finished training."""
+"""Files of a finished training run."""
 _NEW = {"version": "0.0.0", "description": "Trained, and not accepted yet."}
 OPSET = 17
 CLIMB = Walk(
@@ -43,17 +43,17 @@ CLIMB = Walk(
     latency_ns=10_000_000,
     ground=Ground(terrain="stairs", step_m=0.1),
 )
-"""Measured as well for a policy with a height scan."""
+"""Also measured for a policy with a height scan."""
 LICENCE = "Apache-2.0"
 
 
 def find_checkpoint(run: Path) -> Path:
-    """Return the last checkpoint in the folder of a training."""
+    """Return the last checkpoint in the folder of a training run."""
     return max(run.glob("model_*.pt"), key=lambda file: int(file.stem.partition("_")[2]))
 
 
 def export(run: Path, layout: Layout = COMMAND) -> None:
-    """Write the actor of a training's checkpoint as ONNX, `obs` [1, size] -> `action` [1, 12]."""
+    """Write the actor of a run's checkpoint as ONNX, `obs` [1, size] -> `action` [1, 12]."""
     network = ExportConfig(
         obs_dim=layout.obs_size, act_dim=ACTION_SIZE, hidden_sizes=HIDDEN, activation="elu"
     )
@@ -68,12 +68,12 @@ def export(run: Path, layout: Layout = COMMAND) -> None:
 
 
 def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> JointBundle:
-    """Make the folder `bundle` in a training's folder, from its `policy.onnx` and checkpoint.
+    """Make the folder `bundle` in a run's folder, from its `policy.onnx` and checkpoint.
 
     Args:
         robot: The trained robot.
         task: Its task.
-        run: Folder of the training.
+        run: Folder of the training run.
         source: Origin of the policy, for its provenance.
     """
     model = run / MODEL_FILE

@@ -100,7 +100,7 @@ def observe_ground(robot: TrainedRobot, base_z: Array, ground_z: Array) -> Array
     Args:
         robot: Its contract defines the values.
         base_z: Height of the bases [robots], m.
-        ground_z: Of the ground at the points of the scan [robots, points], m.
+        ground_z: Height of the ground at the points of the scan [robots, points], m.
     """
     assert robot.scan is not None
     assert robot.scan_term is not None

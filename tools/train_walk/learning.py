@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Adapts the environment to rsl_rl's runner, and schedules rsl_rl's PPO during a training."""
+"""Adapts the environment to rsl_rl's runner, and schedules rsl_rl's PPO during a training run."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class CalmingPPO(PPO):
     """PPO with small last updates; its final actor is their mean."""
 
     def __init__(self, *args: Any, updates: int, **kwargs: Any) -> None:
-        """Take rsl_rl's arguments, and the number of updates of the whole training."""
+        """Take rsl_rl's arguments, and the number of updates in the whole training run."""
         super().__init__(*args, **kwargs)
         self._updates, self._done = updates, 0
         self._average = AveragedModel(
@@ -122,11 +122,11 @@ class CalmingPPO(PPO):
 
 
 def new_runner(environment: Environment, folder: Path | None, *, samples: int) -> OnPolicyRunner:
-    """Return rsl_rl's runner of a training with at least `samples` policy steps.
+    """Return rsl_rl's runner for a training run with at least `samples` policy steps.
 
     Args:
         environment: The robots.
-        folder: For checkpoints and TensorBoard curves; None for neither.
+        folder: Folder for checkpoints and TensorBoard curves; None for neither.
         samples: Policy steps, over all robots.
     """
     network = {"class_name": "MLPModel", "hidden_dims": HIDDEN, "activation": "elu"}
@@ -190,7 +190,7 @@ def mirror_action(action: Tensor) -> Tensor:
 
 
 def start_from(alg: PPO, checkpoint: Path) -> None:
-    """Load actor and critic of another training, which may lack the observation of the ground.
+    """Load actor and critic from another training run, which may lack the ground observation.
 
     The last inputs, which it lacks, start without effect.
     """
@@ -209,7 +209,7 @@ def start_from(alg: PPO, checkpoint: Path) -> None:
 
 
 def _weights(content: dict[str, Any], part: str) -> dict[str, Tensor]:
-    """Return the layers of one network: of rsl_rl 4 and later, or both in one as before."""
+    """Return the layers of one network, from rsl_rl 4 or later, or from an earlier joint one."""
     if (own := f"{part}_state_dict") in content:
         content, part = content[own], "mlp"
     return {

@@ -4,7 +4,7 @@
 
     python -m tools.train_walk.scene --robot lite3_stairs --output scan_scene.npz
 
-Rays of the physics find the ground, not the formula that the training uses.
+The ground is found by the physics engine's rays, not by the formula used in training.
 """
 
 from __future__ import annotations

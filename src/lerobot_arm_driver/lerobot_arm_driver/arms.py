@@ -49,11 +49,11 @@ class Arm:
     """An arm, or two of them.
 
     Attributes:
-        title: For people.
+        title: Name for people.
         robot_type: LeRobot's `--robot.type` of a single one.
         module: Module in which LeRobot registers that type.
         range_rad: Lowest and highest position by joint, in the order of the servos' numbers.
-        stall_nm, fastest_rad_s: Of each servo.
+        stall_nm, fastest_rad_s: Stall torque and top speed of each servo.
         servo: Family of all servos.
         sides: Prefixes of the joints; none for a single arm.
     """
@@ -151,12 +151,12 @@ ARMS: Final[Mapping[str, Arm]] = {
         for name, arm in _SINGLE.items()
     },
 }
-"""By the parameter `robot`."""
+"""Arms by the value of the `robot` parameter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSettings(DriverSettings):
-    """Settings in addition to those of every driver; the node's parameters of these names.
+    """Settings in addition to those of every driver; the node's parameters have the same names.
 
     Attributes:
         robot: One of ARMS.

@@ -28,12 +28,12 @@ class ArmState(NamedTuple):
     """State of an arm, or two, at one time; arrays are [n], in the order of `Arm.joint_names`.
 
     Attributes:
-        tick: Of the steady clock of the process that reads the bus, ms, modulo 2**32.
+        tick: Steady clock of the process that reads the bus, ms, modulo 2**32.
         configured: Whether the servos have been configured since the bus was opened, and not made
             limp since; a limp leader counts as not configured.
         joint_pos: rad.
-        joint_vel: From differences of positions, rad/s.
-        joint_effort: From the servos' own estimate of their load, N m; 0 if they have none.
+        joint_vel: Velocities from differences of positions, rad/s.
+        joint_effort: Torques from the servos' own estimate of their load, N m; 0 if they have none.
         temperature_c: Degrees Celsius; NaN before it was read.
         voltage_v: V; NaN before it was read.
         status: Error bits, as the servos report them.

@@ -107,7 +107,7 @@ class ServoArm(RobotInterface[ArmState]):
         return None
 
     def take(self) -> list[bytes]:
-        """Return no frames: servos that hold obey any sender of goals."""
+        """Return no frames: servos that hold accept goals from any sender."""
         return []
 
     def give_back(self) -> list[bytes]:

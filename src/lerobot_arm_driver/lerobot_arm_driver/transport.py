@@ -126,7 +126,7 @@ class ArmTransport(RobotTransport):
         """Start the thread, which connects to the servos.
 
         Args:
-            settings: Of the driver.
+            settings: Settings of the driver.
             reserved: Ports that stay reserved as long as this process lives.
         """
         self.counts = {"bus_failed": 0}

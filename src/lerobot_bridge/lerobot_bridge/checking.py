@@ -87,7 +87,7 @@ def check_episode(
     Args:
         mapping: Mapping that defines what is read.
         episode: The episode.
-        topics: The recording's topics by the mapping's, where the names differ.
+        topics: The recording's topic for each of the mapping's, if the names differ.
         split: Whether an episode with gaps becomes several.
         pixels: Whether images are decoded; otherwise only their messages are examined.
     """

@@ -17,7 +17,7 @@ from model_tools.files.bags.streams import Extract, newest_times_ns
 from policy_core.interfaces import Times
 
 AGREE_NS = 500_000_000
-"""Largest difference of logging delays between topics that one clock stamps."""
+"""Largest difference in logging delay between topics stamped by one clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,9 +28,9 @@ class TopicTimes:
         topic: Full name.
         times_ns: [messages] increasing; repeated and late messages are left out.
         count: Number of messages during the episode.
-        new: Number of these in `times_ns`, where they are the last ones.
+        new: Number of these in `times_ns`; they are its last entries.
         logged_ns: Log times of the first and the last of them; 0 if there are none.
-        offset_ns: Smallest difference of log time and stamp: on one clock, the shortest delay.
+        offset_ns: Smallest difference between log time and stamp: on one clock, the shortest delay.
         back: Number of stamps in the episode that are earlier than the previous one in the log.
         back_ns: The largest step back.
         back_at_ns: The first stamp that is earlier.
@@ -148,8 +148,8 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
 
     Args:
         path: The recording.
-        heard: Its topics. A topic with a single message, maybe an old one, does not reveal its
-            clock.
+        heard: Its topics. A topic with a single message, which may be an old one, does not reveal
+            its clock.
         with_log: Whether the log must be on that clock as well.
     """
     clocks = {**_offsets_ns(heard), **({"the log": 0} if with_log else {})}

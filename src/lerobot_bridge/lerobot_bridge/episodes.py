@@ -33,13 +33,13 @@ _INTERVENTIONS = (Mark.INTERVENTION_BEGINS, Mark.INTERVENTION_ENDS)
 
 
 def marked_episodes(bag: Bag, whole: Episode) -> FoundEpisodes:
-    """Return the episodes of a recording that were started and stopped, by the stamps of marks.
+    """Return the episodes of a recording, delimited by the stamps of its start and stop marks.
 
     A mark that arrived late (the topic keeps marks for late subscribers) counts by its stamp.
 
     Args:
         bag: The recording.
-        whole: Values for each episode that its marks do not set.
+        whole: Provides the values that the marks of an episode do not set.
     """
     full = find_topics(bag, {MARKS: (MARK,)}, {})[MARKS]
     marks = list(bag.messages(full))

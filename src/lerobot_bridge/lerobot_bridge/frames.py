@@ -62,7 +62,7 @@ class EpisodeFrames:
         Args:
             mapping: Defines the content of a frame.
             episode: The episode to read.
-            topics: The recording's topics by the mapping's, where the names differ.
+            topics: The recording's topic for each of the mapping's, if the names differ.
         """
         self.episode, self._mapping = episode, mapping
         if episode.problem:

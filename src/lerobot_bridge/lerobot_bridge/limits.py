@@ -89,7 +89,7 @@ class ActionLimits:
 
 
 class _Bound(NamedTuple):
-    """ActionLimits of a value in LeRobot's units; infinite where there are none."""
+    """Limits of a value in LeRobot's units; infinite if there are none."""
 
     low: float
     high: float

@@ -86,7 +86,7 @@ class Ros2Robot(Robot):
 
     @property
     def is_calibrated(self) -> bool:
-        """Always: ROS 2 robots publish rad, m and s, which their drivers calibrate."""
+        """Always true: ROS 2 robots publish rad, m and s, and their drivers calibrate them."""
         return True
 
     def calibrate(self) -> None:

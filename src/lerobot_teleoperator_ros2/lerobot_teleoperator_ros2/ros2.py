@@ -62,7 +62,7 @@ class Ros2Teleoperator(Teleoperator):
 
     @property
     def is_calibrated(self) -> bool:
-        """Always: ROS 2 publishes rad, m and s, which drivers calibrate."""
+        """Always true: ROS 2 topics carry rad, m and s, and drivers calibrate them."""
         return True
 
     def calibrate(self) -> None:

@@ -52,7 +52,7 @@ LEVEL_RAD: Final = 0.35
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lite3Settings(DriverSettings):
-    """Settings in addition to those of every driver; the node's parameters of these names.
+    """Settings in addition to those of every driver; the node's parameters have the same names.
 
     Attributes:
         host_address, host_port: Address of the motion host; frames from elsewhere are ignored.

@@ -53,7 +53,7 @@ class Lite3Reception(StateReception[Lite3State]):
     authentication: a program that sends from the host's address and port, with the next tick and
     plausible joints, is accepted.
 
-    `missed` counts ticks that never arrived, `contact_not_finite` received frames whose contact
+    `missed` counts ticks that never arrived, and `contact_not_finite` received frames whose contact
     forces are not finite. `restarted` is true after the tick has fallen.
 
     Attributes:

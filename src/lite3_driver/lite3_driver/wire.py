@@ -87,7 +87,7 @@ class Lite3State(NamedTuple):
         ang_vel: Angular velocity, body frame [3], in the unit in which the host sends it.
         lin_acc: Acceleration, body frame [3], m/s^2; about +9.81 along z at rest.
         joint_pos, joint_vel, joint_effort: [12], rad, rad/s, N m, in the order of JOINT_NAMES.
-        temperature_c: Of the joints' drives [12], degrees Celsius; may be non-finite.
+        temperature_c: Temperatures of the joints' drives [12], degrees Celsius; may be non-finite.
         contact_force: [4, 3], N, in the order of FOOT_NAMES; may be non-finite.
     """
 
@@ -109,7 +109,7 @@ def request(code: int) -> bytes:
 
 
 def command(joints: npt.ArrayLike) -> bytes:
-    """Return a command frame for values [12, 5], columns as COMMAND_FIELDS."""
+    """Return a command frame for values [12, 5], columns as in COMMAND_FIELDS."""
     values = np.asarray(joints, dtype="<f4").reshape(len(JOINT_NAMES), len(COMMAND_FIELDS))
     size = COMMAND_BYTES - _HEADER.size
     return _HEADER.pack(COMMAND, size, _PAYLOAD) + values.tobytes()
@@ -188,7 +188,7 @@ def read_request(data: bytes) -> int | None:
 
 
 def read_command(data: bytes) -> F32 | None:
-    """Return the values [12, 5] of a command frame, columns as COMMAND_FIELDS; otherwise None."""
+    """Return the values [12, 5] of a command frame, columns as in COMMAND_FIELDS; else None."""
     if len(data) != COMMAND_BYTES:
         return None
     code, size, kind = _HEADER.unpack_from(data)

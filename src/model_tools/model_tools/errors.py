@@ -8,7 +8,7 @@ from policy_core.errors import PolicyError
 
 
 class ToolError(PolicyError):
-    """Input that a tool cannot use; states where, expected, found and the remedy."""
+    """Input that a tool cannot use; states place, expected and found values, and the remedy."""
 
 
 class VerdictError(ToolError):

@@ -43,7 +43,7 @@ class BundleError(PolicyError):
     """A bundle cannot be used; `problems` holds every problem, in file order."""
 
     def __init__(self, *problems: Problem) -> None:
-        """Join the problems to a message, one line each, up to `MOST_LINES`."""
+        """Join the problems into a message, one line each, up to `MOST_LINES`."""
         self.problems = problems
         lines = [str(problem) for problem in problems[:MOST_LINES]]
         if len(problems) > MOST_LINES:

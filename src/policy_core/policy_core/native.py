@@ -81,7 +81,7 @@ class Words:
 
         Args:
             controller: The Python controller.
-            plan: With the texts of `native_words`.
+            plan: The plan, with the texts from `native_words`.
         """
         from policy_core_native import Words as NativeWords
 

@@ -198,7 +198,7 @@ class NativeFrames(FrameBuffer):
             del self._images[each]
 
     def image(self, number: int) -> Frame | None:
-        """Return the frame with a number; None if it was never here."""
+        """Return the frame with this number; None if it was never added."""
         return self._images.get(number)
 
     @property

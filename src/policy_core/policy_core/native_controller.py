@@ -456,12 +456,12 @@ def _native_chunks(
 
 
 def _owners(tree: Any, name: str) -> tuple[Any, str]:
-    """Return the saved state that contains the owner of chunks, and its key there."""
+    """Return the saved state that contains the owner of chunks, and the owner's key in it."""
     return (tree["run"]["policy"]["members"], name) if name else (tree["run"], "policy")
 
 
 def _shown_ticks(period_ns: int) -> int:
-    """Return how many ticks may wait to be shown: those of a second."""
+    """Return how many ticks may wait to be shown: one second's worth."""
     return max(64, min(1024, 1_000_000_000 // period_ns))
 
 

@@ -194,7 +194,7 @@ ARGUMENTS = [
 
 
 def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict discovery of a simulated robot to this computer; protect the nodes if asked to."""
+    """Restrict discovery of a simulated robot to this computer; protect the nodes if requested."""
     robot, keystore = (LaunchConfiguration(name).perform(context) for name in ("robot", "security"))
     variables = {
         **discovery_variables(robot, context.environment),

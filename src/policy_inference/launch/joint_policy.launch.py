@@ -197,7 +197,7 @@ POSE = "perception/odom"
 
 
 def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict discovery of a simulated robot to this computer; protect the nodes if asked to."""
+    """Restrict discovery of a simulated robot to this computer; protect the nodes if requested."""
     robot, keystore = (LaunchConfiguration(name).perform(context) for name in ("robot", "security"))
     variables = {
         **discovery_variables(robot, context.environment),
@@ -248,12 +248,12 @@ def sensing(context: LaunchContext) -> list[SetLaunchConfiguration | Node]:
 
 
 def texts(names: Sequence[str]) -> dict[str, ParameterValue]:
-    """Return parameters that are arguments of the same name."""
+    """Return parameters that take the values of the arguments with the same names."""
     return {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in names}
 
 
 def given(**values: list[str]) -> IfCondition:
-    """Return the condition that each of these arguments has one of its values."""
+    """Return a condition that holds if each of these arguments has one of its values."""
     words: list[object] = []
     for name, wanted in values.items():
         words += ["'", LaunchConfiguration(name), f"' in {wanted} and "]

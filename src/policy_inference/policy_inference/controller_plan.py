@@ -178,7 +178,7 @@ def _host(bundle: Any, controller: Controller, library: Path) -> dict[str, Any]:
 
 
 def _gains(bundle: Bundle, controller: Controller) -> F64:
-    """Return stiffness and damping [2, joints] that are equal in every mode; else NaN."""
+    """Return stiffness and damping [2, joints]; NaN where they are not equal in every mode."""
     stand, policy = bundle.contract.stand, controller.policy
     always = np.array([stand.stiffness, stand.damping])
     states = getattr(policy, "states", {}).values()

@@ -164,7 +164,7 @@ class DepthSource:
 
 
 _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
-"""No robot moves or turns faster: such a pose was corrected, and the map follows later."""
+"""No robot moves or turns faster: a pose that does was corrected, and the map follows later."""
 _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
 """Default distance after which an unchanged map is no longer trusted."""

@@ -99,11 +99,11 @@ def fast_dds_without_shared_memory(environment: Mapping[str, str]) -> dict[str, 
     """Return the variables that limit Fast DDS to UDP, unless the user has configured it.
 
     With shared memory, the first message to a new process may wait 0.33 s for its port, and every
-    `publish` of this process waits with it (eProsima/Fast-DDS#6535). For the range LOCALHOST,
-    `rmw_fastrtps` always adds shared memory, so a profile with the same reach replaces that range.
+    `publish` of this process waits with it (eProsima/Fast-DDS#6535). With discovery range
+    LOCALHOST, `rmw_fastrtps` always adds shared memory, so a loopback-only profile is used instead.
 
     Args:
-        environment: Environment variables, before the first node of this process is created.
+        environment: Environment variables, read before this process creates its first node.
     """
     rmw = environment.get("RMW_IMPLEMENTATION") or DEFAULT_RMW
     if not rmw.startswith("rmw_fastrtps") or any(environment.get(name) for name in _FAST_DDS):
@@ -126,7 +126,7 @@ def fast_dds_without_shared_memory(environment: Mapping[str, str]) -> dict[str, 
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for child processes that start meanwhile."""
+    """Set environment variables for child processes that start within the context."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -45,7 +45,7 @@ class StatusField:
         name: Field of the message, or key in `/diagnostics` if no message has it.
         doc: Meaning, one line.
         unit: Empty for none.
-        shown: Format in `/diagnostics`; None to omit it there.
+        shown: Format in `/diagnostics`; None to leave it out.
         key: Key in `/diagnostics`, after the group's, if it differs from the name.
         kind: Kind of metric.
         metric: Name without the prefix `policy_inference_` and the suffix `_total`; of a LABEL its

@@ -79,7 +79,7 @@ def activate(
 def _compare_with_current(model: Path, bundle: Bundle, accepted: Collection[str]) -> None:
     """Raise PolicyError if a version that was never in use differs from the one that is.
 
-    A damaged version in use can be replaced nevertheless.
+    A damaged version in use can still be replaced.
     """
     current, before = current_version(model), list[str]()
     with suppress(PolicyError):  # `move_on` moves a damaged record aside

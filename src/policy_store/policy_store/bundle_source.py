@@ -25,7 +25,7 @@ from policy_core.errors import PolicyError
 from policy_core.safe_files import open_regular
 
 MOST_FILES, DEEPEST = 10_000, 16
-"""Most files and folders of an archive, and most folders in each other."""
+"""Most files and folders of an archive, and deepest nesting of folders."""
 _LARGEST_HEADER_BYTES = 1 << 13
 """Maximum size of a name or a comment in an archive: tarfile reads the whole into memory."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -117,7 +117,7 @@ class _BoundedHeader(tarfile.TarInfo):
 
 
 class BundleFolder:
-    """Files of a folder that its owner may change meanwhile: links are never followed."""
+    """Files of a folder that its owner may change at any time: links are never followed."""
 
     def __init__(self, folder: Path, path: Path) -> None:
         """Open a folder; `path` is its name in messages."""
@@ -133,8 +133,8 @@ class BundleFolder:
         """Open a file for reading, by its name inside the bundle.
 
         Raises:
-            FileNotFoundError: There is none.
-            PolicyError: It is none, or cannot be read.
+            FileNotFoundError: There is no such file.
+            PolicyError: It is not a regular file, or cannot be read.
         """
         handle, *folders = self._root, *PurePosixPath(name).parts[:-1]
         try:

@@ -83,10 +83,10 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
 def is_installed(folder: Path, content: bytes, backends: Collection[str] | None) -> bool:
     """Return whether a version is installed and complete; false if it must be replaced.
 
-    That is a damaged version of this bundle, or one without a readable record, which nothing runs.
+    A version must be replaced if it is damaged, or has no readable record, so that nothing runs it.
 
     Args:
-        folder: Of the version.
+        folder: Folder of the version.
         content: Its contract.
         backends: Back ends whose models are required; None for all.
 

@@ -63,7 +63,7 @@ def verify(
     version: str | None = None,
     trusted: TrustedKeys | None = None,
 ) -> list[Verified]:
-    """Verify one version ("current" is the one in use), all of a bundle, or all of the root."""
+    """Verify one version ("current" is the one in use), or all of a bundle, or all of the root."""
     models = models_in(root) if name is None else [model_folder(root, name)]
     if not models:
         raise PolicyError(
@@ -106,7 +106,7 @@ def _wanted(model: Path, version: str | None) -> list[str]:
 def _version(
     folder: Path, trusted: TrustedKeys | None, revoked: str | None, is_wanted: bool
 ) -> Verified:
-    """Verify a version; that it is revoked is a problem if it was requested or is in use."""
+    """Verify a version; a revoked one is a problem only if it was requested or is in use."""
     notes = list[str]()
     try:
         signed_by, problem = check_version(folder, trusted).signed_by, ""

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 GROUP = "policy_store.commands"
-"""Entry points: modules with `COMMANDS` and `main`."""
+"""Entry-point group of modules with `COMMANDS` and `main`."""
 
 
 class PolicyCommand:

@@ -3,8 +3,8 @@
 """Acceptance of signed statements about a bundle, and their order.
 
 A statement is a YAML file with its signature beside it (`FILE.sig`), made by `model_tools sign`
-with the key of the bundles. A statement cannot pass for a contract or the reverse: their keys in
-YAML differ.
+with the key of the bundles. A statement cannot pass for a contract, or vice versa: their YAML keys
+differ.
 
 **Order** is by `serial`: a robot keeps the newest statement of each kind, and refuses a lower
 serial, or different content with the same serial. **Time** is the robot's clock, but never earlier

@@ -38,8 +38,8 @@ def _trial_gate(
 
     Args:
         about: Description of the quantity.
-        limit: Default limit; `after_s` likewise.
-        after_s: As in `TrialGate`.
+        limit: Default limit.
+        after_s: Default of `TrialGate.after_s`.
         needs: Requirement for judging it on a policy.
         clock: Whether it measures the machine, and so is not judged under simulated time.
     """

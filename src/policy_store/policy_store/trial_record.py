@@ -46,7 +46,7 @@ _LOCKED_WITHIN_S = 2.0
 _FLOCK = "@hhqqi4x"
 """`struct flock` of fcntl(2): type, whence, start, length, process."""
 _PRESENCES = 1 << 62
-"""Start of the bytes that stand for processes: no record is as long."""
+"""Start of the bytes that stand for processes: no record is that long."""
 
 
 class TrialEvent(str, Enum):
@@ -90,7 +90,7 @@ _TRANSITIONS: Mapping[TrialEvent, tuple[tuple[TrialState, ...], TrialState]] = {
     TrialEvent.ENDED: ((*_UNDECIDED, TrialState.KEPT), TrialState.ENDED),
 }
 """States in which an event changes the state, and the following state. In any other state it is
-late, e.g. from a node whose trial was ended meanwhile, and changes nothing.
+late, e.g. from a node whose trial has since been ended, and changes nothing.
 """
 
 
@@ -214,7 +214,8 @@ def append_event(
         file: The record; never the target of a link, because the installer may be root.
         trial: The trial's number.
         event: The event.
-        require: Raises an OSError if the event may not happen; no other process appends meanwhile.
+        require: Raises an OSError if the event may not happen; no other process appends while it
+            runs.
         values: Further values of the line, for JSON.
     """
     line = json.dumps(new_line(trial, event, **values), allow_nan=False).encode() + b"\n"
@@ -354,7 +355,7 @@ def show_presence(file: Path, runner: str = THIS_PROCESS) -> int:
     Only users who may write the record can hold one.
 
     Returns:
-        The descriptor; it must stay open meanwhile.
+        The descriptor, which must stay open as long as the runner exists.
     """
     handle = open_regular(file, os.O_RDWR | os.O_NOFOLLOW)
     try:

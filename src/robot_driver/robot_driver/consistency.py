@@ -68,7 +68,7 @@ class SenseConsistency:
         """Start without any state.
 
         Args:
-            figures: Of the robot.
+            figures: Figures of the robot.
             torques: Whether the reported torques are reliable.
         """
         self._names, self._demand_nm = figures.joint_names, figures.demand_nm

@@ -37,7 +37,7 @@ class CommandAcknowledgement:
         """Start before any command.
 
         Args:
-            figures: Of the robot.
+            figures: Figures of the robot.
             torque_nm: As `DriverSettings.obeyed_torque_nm`.
             host: As `RobotInterface.host`.
         """

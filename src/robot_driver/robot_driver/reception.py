@@ -118,7 +118,7 @@ class StateBounds:
         """Take a robot's data.
 
         Args:
-            figures: Of the robot.
+            figures: Figures of the robot.
             vectors: Name and largest magnitude of each further vector along x, y and z, in the
                 unit in which it is sent.
         """

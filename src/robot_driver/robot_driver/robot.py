@@ -118,7 +118,7 @@ class RobotInterface(ABC, Generic[StateT]):
         """Start before any data from the robot.
 
         Args:
-            settings: Of `settings_type`.
+            settings: An object of `settings_type`.
         """
         self.settings = settings
 

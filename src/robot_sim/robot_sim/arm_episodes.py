@@ -82,10 +82,10 @@ class Episodes:
     """Judges episodes on one thread; another thread may request the next one."""
 
     def __init__(self, seed: int, longest_ns: int) -> None:
-        """Wait for the first.
+        """Wait for the first episode.
 
         Args:
-            seed: Of the first; each next one has the number after.
+            seed: Seed of the first episode; each later one has the next number.
             longest_ns: Time in which an episode has to succeed.
         """
         self.results: list[Result] = []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a robot's host in real time, between its faults and its network; logs events and a trace."""
+"""Runs a robot's host in real time, with faults and a network; logs events and a trace."""
 
 import json
 import math

@@ -342,7 +342,7 @@ class FaultPlan:
 
 
 def _find_stream(fault: Fault) -> str:
-    """Return the stream that a fault spoils; another word for a fault of the body."""
+    """Return the stream that a fault affects; for a fault of the body, a word that is no stream."""
     if fault.kind in ("stuck", "swapped"):
         return "joint_states"
     return fault.target.split(".")[0]

@@ -90,7 +90,7 @@ class Foot:
     Attributes:
         name: LEG_foot.
         body: The body that it is fixed to.
-        pos: Its position there, m.
+        pos: Its position in that body's frame, m.
         radius_m: Radius of each sphere.
         mass_kg: Mass of all spheres; 0 if the body's mass includes them.
         spheres: Centres of several spheres, m; a single one lies at `pos`.

@@ -229,7 +229,7 @@ class Lite3FaultPlan(HostFaultPlan[bytes, tuple[bytes, Address]]):
         return frame
 
     def foreign(self, frame: bytes, now_ns: int) -> bytes | None:
-        """Return a foreign sender's false frame beside this state frame, with a newer tick."""
+        """Return a foreign sender's false frame to go with this state frame, with a newer tick."""
         if not any(fault.kind == "foreign" for fault in self.active(now_ns)):
             return None
         return _false_frame(frame, _FOREIGN_AHEAD)

@@ -123,7 +123,7 @@ def velocity_yaw_aligned(trace: Trace) -> Array:
 def fallen(
     quat_xyzw: Array, pos_world: Array, fallen_height_m: float = LITE3.fallen_height_m
 ) -> npt.NDArray[np.bool_]:
-    """Return, for each row [...] of [..., 4] and [..., 3], whether the robot is down.
+    """Return whether the robot is down [...], for orientations [..., 4] and positions [..., 3].
 
     For level ground only; `World.fallen` takes slopes into account.
     """

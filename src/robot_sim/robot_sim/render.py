@@ -74,7 +74,7 @@ class FollowingCamera:
         )
 
     def below(self, place: Array) -> Array:
-        """Return the point [3] of the ground at the vertical through a point [3], m, world."""
+        """Return the point [3] of the ground on the vertical through a point [3], m, world."""
         return np.array([*place[:2], self._ground.height_m(place[:2])])
 
 

@@ -25,7 +25,7 @@ _FOREVER_NS = 10**6 * NS_PER_S
 _SORTS_REPORTED = 32
 """Maximum number of `ignored` events, to limit floods."""
 _TEMPERATURE_C = 30.0
-"""Damping of the drives, always."""
+"""Temperature of the drives, constant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class RobotHost:
             world: The robot; only this host may command it.
             ignores: Kinds of inputs that are ignored.
             watchdog_s: Silence after which `_on_silence` is called; 0: never.
-            plan: Without faults.
+            plan: Initial plan, without faults.
         """
         self.world, self.plan = world, plan
         self.on_event: Callable[[HostEvent], object] = lambda event: None

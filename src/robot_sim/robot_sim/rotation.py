@@ -55,7 +55,7 @@ def place_level(points: Array, position: Array, quat_xyzw: Array) -> Array:
     """Place points around a robot: turned by its heading, but not tilted.
 
     Args:
-        points: Of the heading's frame [n, 2], m.
+        points: Points in the heading's frame [n, 2], m.
         position: Base [..., 3], world, m.
         quat_xyzw: Rotation from the base to the world [..., 4].
 

@@ -199,7 +199,7 @@ class ServoBus:
     ) -> Iterator[ServoReply]:
         """Yield the single packet that all servos assemble together, of protocol 2.0.
 
-        Each adds its error, its id, its values and, except for the last, the CRC up to there.
+        Each adds its error, its id, its values and, except for the last, the CRC so far.
         """
         if not all(number in hearing for number in numbers):
             return

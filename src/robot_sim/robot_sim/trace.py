@@ -19,7 +19,7 @@ StoredT = TypeVar("StoredT", bound="StoredArrays")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredArrays:
-    """Arrays that a file of numpy (`.npz`) keeps under their names."""
+    """Arrays that a NumPy file (`.npz`) stores by name."""
 
     def save(self, path: Path) -> None:
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Unitree robot's side of its DDS topics, by Eclipse Cyclone DDS; a robot has an older version.
+"""A Unitree robot's side of its DDS topics, with Eclipse Cyclone DDS (robots use an older version).
 
 This DDS implementation differs from that of our ROS 2 nodes. Programs that use Unitree's SDK
 treat it as a real robot. By default it is visible on this computer only.
@@ -108,7 +108,8 @@ class WireType(NamedTuple):
 
     Attributes:
         name: The type's name in DDS.
-        size: Number of bytes, without the 4 of the encapsulation. Additional bytes are ignored.
+        size: Number of bytes, not counting the 4 bytes of encapsulation. Additional bytes are
+            ignored.
         text: Whether a string and an unused sequence of bytes follow.
     """
 
@@ -288,7 +289,7 @@ class RobotTopics:
     def velocity(self) -> Array | None:
         """Return the newest velocity command for a policy [3]; None without a new one.
 
-        Like `mode`, it is not a topic of the robot: both are recorded beside the robot's data.
+        Like `mode`, it is not a topic of the robot: both are recorded along with the robot's data.
         """
         messages = self._velocities.take()
         if not messages:

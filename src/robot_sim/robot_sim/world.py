@@ -219,7 +219,7 @@ class World(WalkingWorld):
         mujoco.mj_forward(self.model, self._data)
 
     def _place(self, start: StartPose, place_m: Array, heading_rad: float) -> None:
-        """Put the base on the ground at the vertical through a point [3], and set the legs."""
+        """Put the base on the ground on the vertical through a point [3], and set the legs."""
         normal, heading, quat_wxyz = self._ground.normal, np.zeros(4), np.zeros(4)
         mujoco.mju_axisAngle2Quat(heading, np.array([0.0, 0.0, 1.0]), heading_rad)
         mujoco.mju_mulQuat(quat_wxyz, heading, np.array(start.quat_wxyz))

@@ -17,7 +17,7 @@ from robot_driver.interfaces import MODE_DAMP, DriveFigures, DriverSettings
 from unitree_driver.wire import F64, GO, HG, MessageFamily
 
 ON, STRONG = 1, 10
-"""Modes of a motor that obeys commands; the strong motors of the H1 have their own."""
+"""Modes of a motor that follows commands; the strong motors of the H1 have their own."""
 
 
 class _Motor(NamedTuple):
@@ -35,7 +35,7 @@ class LyingPose:
     """Pose of a robot that lies on the ground, and the gains to lower it; arrays are [n].
 
     Attributes:
-        position: Of a lying robot, rad.
+        position: Joint positions of a lying robot, rad.
         lowest_rad, highest_rad: Bounds within which it counts as lying.
         stiffness, damping: Gains that lower it, N m/rad and N m s/rad.
     """
@@ -49,15 +49,16 @@ class LyingPose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitreeSettings(DriverSettings):
-    """Settings in addition to those of every driver; the node's parameters of these names.
+    """Settings in addition to those of every driver; the node's parameters have the same names.
 
     Attributes:
         domain_id: DDS domain of the robot, independent of the node's.
         network_interface: Interface to the robot; empty: the environment's.
-        remote_required: Whether control requires that a key of the wireless remote was seen.
+        remote_required: Whether control requires that a button press from the wireless remote was
+            received.
         hung: Whether a person confirms that the humanoid hangs: its joints become limp.
         restore_mode: Whether the robot's own controller is selected again after control.
-        lowcmd_publishers: Number of command publishers of a released robot itself.
+        lowcmd_publishers: Number of command publishers that a released robot itself has.
         release_timeout_s: Time for the robot to lie down and to be released.
     """
 
@@ -76,16 +77,16 @@ class UnitreeFigures:
     """A kind of robot.
 
     Attributes:
-        name: For people.
-        family: Of its messages.
+        name: Name for people.
+        family: Family of its messages.
         slots: Motor of each joint.
-        modes: Of the motors of the joints, when they obey.
-        figures: Of the drives.
+        modes: Mode of each joint's motor in which it follows commands.
+        figures: Figures of the drives.
         machines: Accepted values of `mode_machine` with their meaning; may be empty.
         waist: Joint between the IMU in the torso and the pelvis; empty if the IMU is in the body
             that `imu/data` describes.
         lying: Pose on the ground; None for a robot that hangs when control is taken.
-        defaults: Of the settings.
+        defaults: Defaults of the settings.
     """
 
     name: str

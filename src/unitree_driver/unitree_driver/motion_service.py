@@ -21,7 +21,7 @@ from unitree_driver.wire import (
 CHECK_MODE, SELECT_MODE, RELEASE_MODE = 1001, 1002, 1003
 """Requests to `motion_switcher`."""
 STAND_DOWN: Final = 1005
-"""ServiceRequest to `sport`: lie down."""
+"""Request to `sport`: lie down."""
 _AGAIN_S = 1.0
 """Time after which an unanswered request is sent again (answers take 21 to 48 ms)."""
 _RELEASE_AGAIN_S = 2.0

@@ -63,11 +63,12 @@ class UnitreeState(NamedTuple):
         rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
         ang_vel, lin_acc: Body frame [3], rad/s and m/s^2; about +9.81 along z at rest.
         joint_pos, joint_vel, joint_effort: [n], rad, rad/s, N m.
-        temperature_c: Of the motors [n], degrees Celsius: the higher one of casing and winding.
+        temperature_c: Temperatures of the motors [n], degrees Celsius: the higher of casing and
+            winding.
         motor_errors: Bits of the motors [n]; 0 if the messages have none.
         machine: `mode_machine`, which commands must repeat; 0 if the messages have none.
         remote: The wireless remote.
-        battery: Of the robot; None if a separate message has it.
+        battery: Battery of the robot; None if a separate message has it.
     """
 
     tick: int
@@ -296,7 +297,7 @@ def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddi
 def _motor_problem(
     numbers: npt.NDArray[np.float32], temperature: npt.NDArray[Any], model: UnitreeFigures
 ) -> str:
-    """Return which motors report that should not, or the reverse."""
+    """Return which motors report although they should not, or do not although they should."""
     reports = numbers.any(axis=1) | temperature.reshape(len(numbers), -1).any(axis=1)
     expected = np.zeros(len(numbers), bool)
     expected[list(model.slots)] = True

@@ -34,7 +34,7 @@ _NO_STANDBY = "the standby process, which damps if the link process dies, is not
 
 
 class UnitreeRobot(RobotInterface[UnitreeState]):
-    """A robot that its own controller must release on request, and that then obeys any LowCmd.
+    """A robot that its own controller must release on request, and that then follows any LowCmd.
 
     Attributes:
         model: Kind of robot.

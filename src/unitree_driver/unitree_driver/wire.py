@@ -124,7 +124,7 @@ class MessageLayout:
 
     Attributes:
         type_name: Type of the message in ROS.
-        record: In the layout of C; the last field is `crc`.
+        record: Record in the layout of C; the last field is `crc`.
         wire_bytes: Size including the 4 bytes of encapsulation.
     """
 

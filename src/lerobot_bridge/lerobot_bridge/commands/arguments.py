@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # imports in `run`: modules are loaded only by the command th
     from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
 
 SHORTEST_S = 0.1
-"""Length of an episode: two frames at 20 Hz."""
+"""Shortest length of an episode: two frames at 20 Hz."""
 ALL = "all"
 _PART = re.compile(r"(\d+)(?:-(\d+))?")
 

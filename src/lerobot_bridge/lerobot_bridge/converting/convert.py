@@ -57,7 +57,7 @@ class ConversionSettings:
     Attributes:
         repo_id: Name of the dataset: user/name.
         codec: Codec of the videos; None: a PNG for each image.
-        topics: The recordings' topics by the mapping's, where the names differ.
+        topics: The recordings' topic for each of the mapping's, if the names differ.
         split: Whether parts of an episode between gaps become episodes.
         processes: Number of processes that work at the same time.
         force: Whether an existing dataset may be replaced.

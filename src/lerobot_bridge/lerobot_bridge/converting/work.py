@@ -36,7 +36,7 @@ def make_parts(
     Args:
         mapping: Mapping that defines its features.
         episode: The episode.
-        topics: The recording's topics by the mapping's, where the names differ.
+        topics: The recording's topic for each of the mapping's, if the names differ.
         split: Whether its parts between gaps become episodes; otherwise a gap refuses it.
         form: Form of the dataset, the same for all episodes.
         folder: Folder for its parts.
@@ -89,7 +89,10 @@ def join(
     description: str,
     on_progress: Callable[[float], None],
 ) -> None:
-    """Join parts, datasets of one episode, each with its number of frames."""
+    """Join parts into one dataset.
+
+    Each part is a dataset with one episode, given with its number of frames.
+    """
     from lerobot_bridge.writing.check import check_dataset
     from lerobot_bridge.writing.join import join_parts
 

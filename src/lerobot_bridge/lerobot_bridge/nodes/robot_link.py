@@ -28,7 +28,7 @@ from policy_core.errors import RobotError
 from policy_inference.nodes.sampling import Arrivals, SampleGroup
 
 _LOOK_NS = 50_000_000
-"""Interval of the search for publishers, and of commands while no action comes."""
+"""Interval of the search for publishers, and of commands while no action arrives."""
 _REMEDY = (
     "start the publisher, or correct the mapping; `ros2 topic list -t` lists the topics of the "
     "domain (ROS_DOMAIN_ID)"
@@ -49,7 +49,7 @@ class RobotLink:
         timeout_s: float,
         hold_s: float = HOLD_S,
     ) -> None:
-        """Join the domain, and wait until all topics have a message, and commands a subscriber.
+        """Join the domain; wait until all topics have a message, and all commands a subscriber.
 
         Args:
             mapping: Defines the topics.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of predicted against recorded actions: by joint, delay, values out of range."""
+"""Errors of predicted actions against recorded ones: by joint, delay, values out of range."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOVES_RAD = 0.05
 _BEYOND = 0.05
 """Share of a joint's range by which a value may leave it: calibrations differ slightly."""
 _LITTLE = 0.1
-"""Values below this share of those in the training have other units: 1 rad is 57 degrees."""
+"""Values below this share of those in training have different units: 1 rad is 57 degrees."""
 _ASKED = "is the dataset in the units of the policy?"
 
 
@@ -83,7 +83,7 @@ class PredictionErrors:
         by_step: Mean absolute error of each step of a chunk [steps], over all joints that move, in
             standard deviations of the recorded actions; NaN for steps without a frame.
         strange: A line for each joint with values beyond its limits, and one for values that are
-            all far smaller than in the training: the units may be wrong.
+            all far smaller than in training: the units may be wrong.
     """
 
     joints: tuple[JointErrors, ...]

@@ -53,13 +53,13 @@ class Recorder:
         """Begin idle.
 
         Args:
-            course: Of the session.
+            course: Settings of the session's course.
             sidecar: Task, tags and rate of each episode.
             min_free_mb: Space to leave free on the disk.
-            folder: Of the session.
-            disk: Writes it.
+            folder: Folder of the session.
+            disk: Writes the episodes.
             watches: The recorded topics, by full name.
-            policy: Of an evaluation.
+            policy: Policy of an evaluation, if it is one.
             on_mark: Called with each mark.
         """
         self.watches = watches

@@ -109,7 +109,7 @@ class RecordingSession:
         number: Number of the running episode, or of the next one.
         waits_for: Why the next episode does not start although it is due; otherwise empty.
         signalled: Whether the policy's bundle has a success signal: an episode that a policy drove
-            for all of its time, and in which the signal did not come, is a failure.
+            throughout, without a success signal, is a failure.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class RecordingSession:
         return f"episode {number} is discarded; {self._outlook()}"
 
     def next(self, now_ns: int) -> str:
-        """End the episode and keep it; the next one follows its reset. Or end a wait at once."""
+        """End and keep the episode, so that the next follows after a reset; or end a wait now."""
         self._follow_clock(now_ns)
         if not self._running:
             return self.start(now_ns)

@@ -44,7 +44,7 @@ def join_parts(
         parts: Datasets of one episode each, with the same features.
         output: Folder of the dataset; it must not exist.
         repo_id: Name of the dataset: user/name.
-        tags: Tags beside those of LeRobot.
+        tags: Tags besides those of LeRobot.
         description: Text for the card.
         on_progress: Called after each part, with the number of parts.
     """

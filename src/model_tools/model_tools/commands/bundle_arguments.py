@@ -136,7 +136,7 @@ def read_robot(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
 def output_folder(
     given: argparse.Namespace, marker: str, *owned: str
 ) -> AbstractContextManager[Path | None]:
-    """Return the temporary folder of `--output`, so that errors come before the work.
+    """Return the temporary folder of `--output`, so that errors occur before the work starts.
 
     The arguments are those of `new_folder`; without `--output` the context yields None.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Complete a contract and its model to a bundle with golden rows and nominal figures.
+r"""Complete a contract and its model into a bundle with golden rows and nominal figures.
 
     model_tools complete my_contract --model policy.onnx --simulate --output my_bundle
 
@@ -43,8 +43,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     Returns:
         bundle (folder), questions (by key, to answer before it loads), nominal (source of the
-        guard's nominal figures; null without), remarks of the import, suspicions (of `inspect`, for
-        a complete bundle).
+        guard's nominal figures; null if none), remarks from the import, suspicions (from `inspect`,
+        for a complete bundle).
     """
     from model_tools.make.complete import make_bundle
 

@@ -9,7 +9,7 @@ Formats are recognised by content: Isaac Lab's IO descriptor and env.yaml, unitr
 rl_sar's config.yaml, LEAPP, and metadata inside an ONNX. Answer a TODO with --set, or in the
 policy.yaml followed by `model_tools complete`; until then the loader refuses the bundle, and the
 exit status is 1. A bundle without TODOs gets golden rows and, with --simulate, --rollout or --bag,
-the nominal figures of the guard.
+the guard's nominal figures.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     Returns:
         bundle (folder), questions (by key, to answer before it loads), nominal (source of the
-        guard's nominal figures; null without), remarks of the import, suspicions (of `inspect`, for
-        a complete bundle).
+        guard's nominal figures; null if none), remarks from the import, suspicions (from `inspect`,
+        for a complete bundle).
     """
     from model_tools.make.importers.draft import completing
     from model_tools.make.importers.import_bundle import (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a motion-tracking policy's clip: with names, cut, at the policy's rate.
+"""Make a motion-tracking policy's clip: named, cut, resampled to the policy's rate.
 
     model_tools motion walk.csv --fps 30 --rate-hz 50 --bodies pelvis --robot g1
         --anchor torso_link --output motion.npz

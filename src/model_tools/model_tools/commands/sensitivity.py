@@ -10,7 +10,7 @@ success rate reaches the plan's `required_success` (default 0.9) with the lower 
 The output folder gets trials.jsonl, sensitivity.json and sensitivity.html. --record keeps the
 result in the bundle; `install` then refuses a contract with a larger `estimation.error_mps`. The
 exit status is 1 if a trial has no result, if the policy does not survive the error in its contract,
-or if it fails without error.
+or if it fails even without an error.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
 The signature, policy.yaml.sig, covers policy.yaml, which contains the hashes of all files of the
 bundle; for a set, set.yaml.sig covers set.yaml, which contains the hashes of its members. The
 command asks for the password of an encrypted key, or reads it from POLICY_INFERENCE_KEY_PASSWORD. A
-file is a statement (channel, revocations, downgrade); its signature is FILE.sig.
+file is signed as a statement (channel, revocations, downgrade); its signature is FILE.sig.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def open_source(
     Args:
         contract: Contract that states the policy's inputs.
         path: Folder of the dataset or of the recording, or the recording's only file.
-        topics: The recording's topics, by input, where they are renamed.
+        topics: The recording's topics, by input, if they are renamed.
     """
     if (path / INFO).is_file() or not is_bag(path):
         if topics:

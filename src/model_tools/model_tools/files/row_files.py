@@ -59,7 +59,7 @@ def read_rows(path: Path, bundle: JointBundle, topics: Mapping[str, str] | None 
             the sensed state (`model_tools.files.arrays.sensed`), `time` [rows], s, and `episode`
             [rows].
         bundle: Bundle that states names and shapes; its `onnx` artifact is replayed.
-        topics: The recording's topics, by input, where they are renamed.
+        topics: The recording's topics, by input, if they are renamed.
     """
     if is_bag(path):
         return _replayed(BagSource(bundle, path, topics), bundle.contract.model)
@@ -164,9 +164,9 @@ class BagSource:
         """Find the inputs of the bundle's policy in the recording, and its ticks.
 
         Args:
-            bundle: Its artifact `onnx` is replayed.
+            bundle: Its `onnx` artifact is replayed.
             path: Folder of the recording, or its only file.
-            topics: Topics, by input, where they are renamed.
+            topics: Topics, by input, if they are renamed.
             from_s: Start of the rows, since the first tick. A policy with memory is replayed from
                 the beginning, so the rows are the same as in a full replay.
             to_s: End of the rows.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Completes a contract and its reference model to a whole bundle."""
+"""Completes a contract and its reference model into a whole bundle."""
 
 from __future__ import annotations
 

@@ -32,15 +32,16 @@ from policy_inference.kinds.joint import JointKind
 
 TOLERANCE, RECORDED_TOLERANCE = 1e-5, 1e-4
 RANDOM_ROWS, SPREADS = 200, (2.0, 50.0)
-"""Multiples of the training's standard deviation: somewhat beyond its data, and far beyond, where a
-program clamps or branches."""
+"""Multiples of the standard deviation in training: somewhat beyond its data, and far beyond, where
+a program clamps or branches.
+"""
 _ACTIONS = ("actions", "action")
 _log = logging.getLogger("model_tools")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityDifference:
-    """Distance between actions and the reference's."""
+    """Distance between a model's actions and the reference's."""
 
     rows: int
     largest: float

@@ -117,7 +117,7 @@ def motions(
 ) -> tuple[Walk, ...]:
     """Return the runs from which `nominal` is measured for a clip, each over the whole clip.
 
-    Robots described by figures are pushed meanwhile; a model's world has no pushes.
+    Robots described by figures are pushed during the run; a model's world has no pushes.
     """
     contract, pushed = bundle.contract, robot.model is None
     stand_s = contract.stand.duration_s + sum(via.duration_s for via in contract.stand.via)

@@ -73,8 +73,8 @@ class LiveSource:
         """Prepare; subscribe to nothing yet.
 
         Args:
-            bundle: Its artifact `onnx` is replayed.
-            topics: Topics, by input, where they are renamed.
+            bundle: Its `onnx` artifact is replayed.
+            topics: Topics, by input, if they are renamed.
             duration_s: Time from the first row to the last, on the clock of the stamps.
             patience_s: Time after which an input counts as missing, wall-clock time.
             left_s: Time without any publisher of sensor data that ends the rows, wall-clock time.

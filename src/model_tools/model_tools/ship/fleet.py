@@ -35,7 +35,9 @@ _SEEN = f'last_over_time({_PREFIX}_info{{robot!=""}}[1d])'
 """Robots that reported within the last day are expected to report now."""
 _WITHIN_S, _AT_ONCE = 10.0, 16
 _LARGEST_BYTES, _LARGEST_OF_ROBOT_BYTES = 32 << 20, 4 << 20
-"""Limit of an answer of Prometheus, and of a robot's metrics, which have 50 kB and parse slowly."""
+"""Size limits of an answer from Prometheus, and of a robot's metrics, which take 50 kB and parse
+slowly.
+"""
 _LONGEST_LINE = 1 << 13
 """Longest line of metrics: the parser's time grows with the square of the length."""
 _LONGEST = 600

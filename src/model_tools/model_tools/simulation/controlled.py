@@ -233,7 +233,7 @@ class ControlledSet(ControlledRobot):
         self.requests = SetRequests(bundle.contract, self.controller, self.policy_set)
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
-        """Tick as `ControlledRobot`, and continue the way back."""
+        """Tick like `ControlledRobot`, and continue the way back."""
         drive = super().__call__(sensors, command)
         self.requests.tick(self._now_ns)
         return drive

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated robot, and the walks on which a policy is tested.
 
-Errors are |mean velocity after 2 s of a command - command| in the yaw-aligned base frame, for
-several commands, their mean.
+Errors are |mean velocity after 2 s of a command - command| in the yaw-aligned base frame, averaged
+over the commands if there are several.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nominal:
-    """Behaviour of a healthy rollout; the guard allows at most this, times a margin."""
+    """Behaviour of a healthy rollout; the guard allows at most this times a margin."""
 
     source: str = entry("rollout that was measured")
     ticks: int = entry("number of policy ticks measured", minimum=1)

@@ -26,7 +26,7 @@ _LONGEST_FAULT = 300
 """Longest error message, which may quote the text."""
 _BRACKETS_INSIDE = re.compile(r"expected ',' or '[\]}]', but got '(\[|\{|<scalar>)'")
 """PyYAML's error after `{F` in `{F[LR]_hip: 1}`, and after `{[LR]`."""
-# Errors that PyYAML raises beside its own: for a value that its tag cannot construct, an escape
+# Errors that PyYAML raises besides its own: for a value that its tag cannot construct, an escape
 # beyond Unicode, or a version with thousands of digits.
 _CANNOT_MAKE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _PREFIX = "tag:yaml.org,2002:"

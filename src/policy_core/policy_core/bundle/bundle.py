@@ -71,7 +71,7 @@ class ModelFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bundle:
-    """A folder with a valid contract, of a policy or a set, and the files that it names."""
+    """A folder with a valid contract (of a policy or a set) and the files that it names."""
 
     path: Path
     contract: HostedContract
@@ -106,8 +106,8 @@ class Bundle:
         An ONNX model must contain all its weights, since the hash covers one file only.
 
         Args:
-            backends: Backends whose models are present; None for all. A bundle with the models for
-                these backends is then complete.
+            backends: Backends whose models must be present; None for all. A bundle that has the
+                models for these backends is then complete.
 
         Raises:
             BundleError: Lists every file that is missing or has a wrong hash, and every ONNX model

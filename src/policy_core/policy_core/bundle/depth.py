@@ -53,8 +53,8 @@ class GaussianBlur:
 class DepthImage:
     """A depth image: the conversion from camera pixels to the policy's values.
 
-    Unknown depths are replaced first, before anything interpolates across them. Then come the steps
-    in their order, then the scaling.
+    Unknown depths are replaced first, before anything interpolates across them. The steps follow in
+    their order, then the scaling.
     """
 
     camera_size: tuple[int, ...] = entry(

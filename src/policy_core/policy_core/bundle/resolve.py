@@ -145,7 +145,7 @@ def per_joint(value: PerJointYaml, names: Sequence[str]) -> F64:
     """Return one float64 per name.
 
     The keys of a map are names, or patterns (`name_pattern`) that must match a whole name. A name
-    takes the value of the key equal to it, else of the only pattern that matches it; a key that
+    takes the value of the key equal to it, or else of the only pattern that matches it; a key that
     applies to no name is an error.
 
     Raises:
@@ -168,7 +168,7 @@ def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     entry that matches nothing is returned unchanged, for the caller to report.
 
     Raises:
-        ValueError: An entry is neither a name nor a pattern; as `per_joint`.
+        ValueError: An entry is neither a name nor a pattern; arguments as in `per_joint`.
     """
     found = list[str]()
     for entry in entries:
@@ -184,7 +184,7 @@ def robot_names(names: Sequence[str], renamed: Mapping[str, str]) -> tuple[str, 
     name.
 
     Raises:
-        ValueError: Several patterns match a name; as `per_joint`.
+        ValueError: Several patterns match a name; arguments as in `per_joint`.
     """
     patterns = _patterns(renamed, names)
     found = list[str]()
@@ -216,7 +216,7 @@ def _patterns(keys: Collection[str], names: Sequence[str]) -> dict[str, re.Patte
 
 
 def name_pattern(text: str) -> re.Pattern[str]:
-    """Return the compiled pattern of names; use `fullmatch` with a name.
+    """Return the compiled name pattern, to be matched with `fullmatch`.
 
     A malicious pattern may take minutes, so a node that holds a robot first reads contracts in
     another process.
@@ -244,7 +244,7 @@ def _pattern(key: str) -> re.Pattern[str]:
 def _only_match(
     name: str, patterns: Mapping[str, re.Pattern[str]], *, or_none: bool = False
 ) -> str:
-    """Return the only key that matches a name, or, if `or_none`, an empty one."""
+    """Return the only key that matches a name; with `or_none`, an empty one if none matches."""
     keys = [key for key, pattern in patterns.items() if pattern.fullmatch(name)]
     if or_none and not keys:
         return ""

@@ -170,7 +170,7 @@ class _SetResolver:
     def _every(self, name: str, rate_hz: float) -> Fraction:
         """Return the length of a member's period in set ticks.
 
-        It must be a whole number if the member's memory is one period apart.
+        It must be a whole number if the contract of the member `counts_ticks`.
         """
         contract = self._contracts[name]
         every = rate_hz / contract.rate_hz

@@ -68,17 +68,17 @@ class SetBundle(Bundle):
 
 
 def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> HostedContract:
-    """Check the content of a `policy.yaml`, or of a `set.yaml` with its members in its folder.
+    """Check a `policy.yaml`, or a `set.yaml` together with the members in its folder.
 
     Args:
         content: Content of the file.
-        file: Path of the file, for messages; its name distinguishes a set.
+        file: Path of the file, for messages; a set is recognised by its file name.
         read: Returns the bytes of a file in the same folder, by name; called for member contracts
             only.
 
     Raises:
         BundleError: Lists every problem, such as a member outside the folder.
-        Exception: Any error of `read`.
+        Exception: Any error from `read`.
     """
     if file.name != SET_FILE:
         return parse_contract(content, file)

@@ -288,7 +288,7 @@ class SetContract:
 
     @property
     def perceived(self) -> Mapping[str, str]:
-        """Labels of what its members perceive, by topic: members that share one state the same."""
+        """Label of each perceived topic; members that share a topic state the same label."""
         labels = dict[str, str]()
         for member in self.members.values():
             labels |= member.contract.perceived

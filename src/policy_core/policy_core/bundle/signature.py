@@ -70,7 +70,7 @@ class TrustedKeys:
             remedy: As for `signer`.
 
         Raises:
-            BundleError: As `signer`.
+            BundleError: Same as `signer`.
         """
         from cryptography.exceptions import InvalidSignature
 

@@ -82,7 +82,7 @@ class StateField:
 
     @property
     def recorded_as(self) -> dict[str, tuple[int, ...] | None]:
-        """Names of the field in rollouts, with the index of each value there; None per joint."""
+        """Names of the field in rollouts, with the index of each value there; None if per joint."""
         if self.read is None:
             return {}
         order = None if self.size == "joints" else tuple(range(self.size))

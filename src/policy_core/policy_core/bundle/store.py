@@ -3,7 +3,7 @@
 """Installed bundles: version folders (`ROOT/NAME/VERSION/`), the one in use, and revocations.
 
 Written by `policy_store install`, `activate` and `rollback`. The folder of a version never changes
-after installation; the link `ROOT/NAME/current` is switched between them.
+after installation; the link `ROOT/NAME/current` is switched between versions.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dic
 
 
 def _are_backends(value: Any) -> bool:
-    """Return true for a list of backends with installed models, or null for all."""
+    """Return true for a list of backends with installed models, or for null (all backends)."""
     return value is None or (isinstance(value, list) and all(isinstance(n, str) for n in value))
 
 

@@ -226,7 +226,7 @@ class _JointValidator(BodyValidator):
             )
 
     def _encoder(self, key: str, encoder: Graph, depth: DepthImage) -> None:
-        """Check that an encoder takes the images and makes one vector of them."""
+        """Check that an encoder takes the images and turns them into one vector."""
         for name, tensors in (("inputs", encoder.inputs), ("outputs", encoder.outputs)):
             self.expect(len(tensors) == 1, f"{key}.{name}", "one tensor", listed(tensors))
             for tensor, found in tensors.items():
@@ -302,7 +302,7 @@ class _JointValidator(BodyValidator):
             )
 
     def motion(self, motion: ReferenceMotion | None) -> None:
-        """Check that terms of a reference motion have one, with an anchor on this robot."""
+        """Check that terms of a reference motion have one, and that its anchor is on this robot."""
         shown = [term for term in self.contract.terms if term.term in TERMS and is_of_motion(term)]
         if motion is None:
             for term in shown[:1]:

@@ -69,7 +69,7 @@ class _ChunkValidator(BodyValidator):
         self._policies = [name for name in contract.graphs if name not in others]
 
     def unguarded(self) -> None:
-        """Check that the contract has no limits that a chunk policy lacks the inputs for."""
+        """Check that the contract sets no limit on inputs that a chunk policy does not have."""
         tilt_rad = self.contract.safety.max_tilt_rad
         self.expect(
             tilt_rad is None,
@@ -295,7 +295,7 @@ class _ChunkValidator(BodyValidator):
             yield "environment_state", (1, contract.environment_state.size)
 
     def tensors(self) -> None:
-        """Check that each tensor of the policy's graph has one source or use of its size."""
+        """Check that each tensor of the policy's graph has one source or use, of the same size."""
         contract = self.contract
         if len(self._policies) != 1:
             self.reader.problem(
@@ -349,7 +349,7 @@ class _ChunkValidator(BodyValidator):
                 )
 
     def _filled(self, name: str, sources: Sequence[tuple[str, tuple[int, ...] | None]]) -> None:
-        """Check that each input of a graph has one source, of its shape if that is known."""
+        """Check that each input of a graph has one source, with the same shape if that is known."""
         inputs, key = self.contract.graphs[name].inputs, f"graphs.{name}.inputs"
         wanted = dict(sources)
         self.unique(key, [tensor for tensor, _ in sources])

@@ -26,7 +26,7 @@ AUTHORITY = "authority"
 
 
 class Rest(IntEnum):
-    """The rest of a joint's command when the share is below 1; numbers as in SetAuthority.srv."""
+    """Source of a joint's command beyond the policy's share; numbers as in SetAuthority.srv."""
 
     STAND = 0
     """Stand pose and stand gains."""
@@ -156,7 +156,7 @@ class Authority(Stateful):
             request: The request.
             joints: Indices of its joints; see `select_joints`.
             pose: Commanded position [joints], rad, which FREEZE holds.
-            at_once: True to apply it without blending, since the policy does not run.
+            at_once: True to apply it without blending, since the policy is not running.
         """
         at_rest = self._at_rest()
         changes = joints

@@ -43,7 +43,7 @@ class ControllerStatus:
     reason: str
     latched: bool
     authority: float
-    """Share of the policy [0 to 1], the lowest of all joints."""
+    """The policy's share [0 to 1], the lowest of all joints."""
     counters: dict[str, int]
 
 
@@ -505,7 +505,7 @@ class Controller(Stateful):
             self._granted_since.append(("damp", now_ns))
 
     def stop(self, reason: str) -> None:
-        """Enter DAMP after the last tick; starts no command that was not being sent before.
+        """Enter DAMP after the last tick; if no command was being sent, none is sent.
 
         Raises:
             RefusedError: A tick hangs; `estop` never waits.

@@ -20,7 +20,7 @@ from policy_core.guard.joint_check import JointCheck, joint_turns, nearest_turn
 from policy_core.interfaces import F64, JointTargets, OnFault
 
 _FOLLOWED_RAD = 0.05
-"""Within this distance of its command a joint follows it: a servo arm sags about as much under
+"""A joint this near to its command counts as following it: a servo arm sags about as much under
 load.
 """
 
@@ -80,7 +80,7 @@ class Stand(Stateful):
         self._began_ns += duration_ns
 
     def update(self, now_ns: int) -> bool:
-        """Write the targets of this time; return whether the motion has ended."""
+        """Write the targets for this time; return whether the motion has ended."""
         passed_ns = max(0, now_ns - self._began_ns)
         part = min(bisect_right(self._ends_ns, passed_ns), len(self._ends_ns) - 1)
         began_ns = self._ends_ns[part - 1] if part else 0
@@ -282,7 +282,7 @@ class SafeTargets(Stateful):
         self.known = True
 
     def _go_on(self, gap_ns: int) -> None:
-        """Move the targets towards the held pose, by the time that has passed."""
+        """Move the targets towards the held pose, as far as the elapsed time allows."""
         position = self.targets.position
         stride = self._speed * min(max(gap_ns, 0), self._period_ns)
         position += np.clip(self._goal - position, -stride, stride)

@@ -15,7 +15,7 @@ from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector, tilt_rad
 
 LIMIT_SLACK_RAD = 0.1
-"""A leg resting on its mechanical stop measures slightly beyond it."""
+"""A leg resting on its mechanical stop may measure slightly beyond the limit."""
 
 
 class MotionPrechecks(Stateful):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Targets that come from the policy: inferred, limited, and blended in after standing."""
+"""Targets from the policy: inferred, limited, and blended in after standing."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from policy_core.observation.state import StateVector
 
 
 class Run(Stateful):
-    """Runs the policy; `targets` are those of the last `update`, the details are in the tick."""
+    """Runs the policy; `targets` are those of the last `update`, and the tick has the details."""
 
     STATE = ("_policy", "_bounds", "_began_ns", "clipped_ticks", "targets", "authority")
     PLAN = ("_policy", "_bounds", "targets", "authority")

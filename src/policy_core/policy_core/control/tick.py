@@ -139,7 +139,7 @@ class EndStep(Enum):
 
 
 class RunVerdict(NamedTuple):
-    """Request of an observer to end a run; `Controller.end_run` executes it.
+    """Request from an observer to end a run; `Controller.end_run` executes it.
 
     Attributes:
         step: The step to take after this tick.

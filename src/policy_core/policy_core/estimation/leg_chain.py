@@ -24,7 +24,7 @@ def cross(a: Vector, b: Vector) -> Vector:
 
 
 class LegChain:
-    """A leg's kinematic chain, in numbers instead of arrays, so that C++ rounds the same way.
+    """A leg's kinematic chain, in scalars instead of arrays, so that C++ rounds the same way.
 
     A point p of the last link moves at `turn` x p - `moment`, seen from the base.
 
@@ -32,7 +32,7 @@ class LegChain:
         points: Positions of the points, m.
         radii: Radius of the foot about each point, m.
         turn: Angular velocity of the last link, rad/s.
-        moment: Sum over the joints of their rate about their axis, x their position, m/s.
+        moment: Sum over the joints of angular velocity x position, m/s.
     """
 
     def __init__(self, leg: Leg, joint_names: Sequence[str]) -> None:

@@ -58,8 +58,8 @@ _ADAPTS_S = 0.2
 class VelocityEstimator:
     """Estimates the base velocity, sample by sample; it has no clock of its own.
 
-    It computes with numbers instead of arrays, since NumPy sums arrays in an order of its own. So
-    the native core's `VelocityEstimator` equals it bit for bit.
+    It computes with scalars instead of arrays, since NumPy sums arrays in an order of its own. So
+    it matches the native core's `VelocityEstimator` bit for bit.
 
     Attributes:
         lin_vel_body: Velocity of the base [3], m/s, body frame.
@@ -151,7 +151,7 @@ class VelocityEstimator:
         self._bias_variance += step_s * _BIAS_DRIFT**2
 
     def _correct(self, step_s: float, up: Vector, turn: Vector) -> None:
-        """Correct velocity and bias by the mean that the foot points show, weighted by stance."""
+        """Correct velocity and bias by the stance-weighted mean over the foot points."""
         x, y, z = self._imu_vel
         # Velocity of the IMU due to base rotation.
         i, j, k = cross(turn, self._imu_m)

@@ -53,7 +53,7 @@ def joint_turns(joints: Joints) -> F64:
 
 
 def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
-    """Return positions [joints], rad, on the turn nearest to others; `turns`: `joint_turns`."""
+    """Return positions [joints], rad, on the turn nearest to `to`; `turns` from `joint_turns`."""
     return position - turns * np.rint((position - to) / _TURN_RAD)
 
 

@@ -206,7 +206,7 @@ class ActionDecoder(RawAction, Command):
     def invert_command(self, command: F64, into: F64) -> None:
         """Write the raw output [actions] that would have produced this command [joints].
 
-        A value without effect, because its scale is 0, is 0.
+        A value that has no effect because its scale is 0 becomes 0.
         """
         np.subtract(command, self._offset, self._inverse)
         np.multiply(self._inverse, self._per_scale, self._inverse)

@@ -118,8 +118,8 @@ def _frame_values(
 
 
 _FACTOR = 3.0
-"""Allowed ratio to the standard deviations in training, in the median: a robot that stands still
-matches nearly every explanation, so a corrected input must move about as much as in training.
+"""Allowed median ratio to the standard deviations in training: a robot that stands still matches
+nearly every explanation, so a corrected input must move about as much as in training.
 """
 _TERMS = 4
 """Number of terms that are shown with their values."""
@@ -188,7 +188,7 @@ class DistributionCheck:
         return text if distance < math.log(_FACTOR) else ""
 
     def _distance(self, inputs: F64) -> float:
-        """Return how much more or less the values move than in training, in the median."""
+        """Return the median |log| of how much more the values move than in training."""
         known = self._healthy.std > 0
         ratio = inputs[:, known].std(axis=0) / self._healthy.std[known]
         return float(np.median(np.abs(np.log(np.maximum(ratio, 1e-9))))) if known.any() else 0.0
@@ -256,7 +256,7 @@ class DistributionWatch:
         self.restart()
 
     def restart(self) -> None:
-        """Reset the counts; for each activation and each RUN."""
+        """Reset the counts; called for each activation and each RUN."""
         self._outside = deque[frozenset[str]](maxlen=_REPORTS)
 
     def look(self) -> None:

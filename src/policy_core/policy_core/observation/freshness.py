@@ -35,7 +35,7 @@ class Input(Stateful):
     At the start of a stream, only the header counts if the clocks are synchronised.
 
     A repeated or earlier stamp is not new. But if the message after an earlier one continues from
-    that rather than from the newest, the sender's clock was set back, and its stream starts over.
+    it rather than from the newest, the sender's clock was set back, and its stream starts over.
     This is accepted at most once a second, so that old messages sent in a loop do not count as new.
     """
 
@@ -65,8 +65,8 @@ class Input(Stateful):
         Args:
             name: Topic of the input.
             timeout_ns: Age beyond which it is stale; None for never.
-            stops_all: True if the whole robot is held when it is stale; else the policy that reads
-                it handles that.
+            stops_all: True if the whole robot is held when it is stale; otherwise the policy that
+                reads it handles that.
         """
         self.name, self.is_perceived = name, is_perceived(name)
         self.timeout_ns, self.stops_all = timeout_ns, stops_all

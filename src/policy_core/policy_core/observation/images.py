@@ -248,8 +248,8 @@ def _decode_compressed(frame: Frame) -> Image:
 def _without_end(data: bytes) -> bytes:
     """Return a JPEG of one scan without its end marker, with the same image.
 
-    At that marker libjpeg fills missing parts, for example after lost packets of a camera, and
-    reports it only on stderr. Without the marker it waits for more data, and OpenCV (4.11, 5.0)
+    At that marker libjpeg fills missing parts, for example after a camera's packets were lost, and
+    reports this only on stderr. Without the marker it waits for more data, and OpenCV (4.11, 5.0)
     returns no image. (With several scans, as in a progressive JPEG, it would wait in any case.)
     """
     if data.count(bytes((0xFF, _JPEG_SCAN))) > 1:

@@ -84,7 +84,7 @@ class RecentMessages(Stateful):
         return self._entries[-1][1]
 
     def nearest(self, time_ns: int) -> tuple[int, Any]:
-        """Return time and message nearest to a time (the later of two); there must be one."""
+        """Return time and message nearest to a time (the later in a tie); there must be one."""
         found: tuple[int, Any] = min(
             reversed(self._entries), key=lambda entry: abs(entry[0] - time_ns)
         )

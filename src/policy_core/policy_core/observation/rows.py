@@ -90,7 +90,7 @@ class ObservationBuilder(Stateful):
 class _History(Stateful):
     """The latest frames: a ring buffer stored twice, so that they are contiguous.
 
-    The oldest is `length - 1` slots before the newest, at any position, so one index reads them.
+    The oldest is always `length - 1` slots before the newest, so one index reads them all.
     """
 
     STATE = ("_newest", "_empty")

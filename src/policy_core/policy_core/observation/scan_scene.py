@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verification of a height scan's contract against a scan recorded in training.
 
-The training places the robot beside a step, with roll, pitch and yaw, and saves four arrays (.npz):
+Training code places the robot beside a step, with roll, pitch and yaw, and saves four arrays
+(.npz):
 
 `hits` [points, 3]       where each ray met the ground, world frame, m; not finite if it met none
 `position` [3]           of the base, world frame, m
@@ -83,7 +84,7 @@ def check_scenes(bundle: AnyBundle) -> None:
 def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str, str, str, str]:
     """Return which array of the scene is wrong, what is expected, what was found and the remedy.
 
-    No array where it is the contract; nothing where the scene fits.
+    Names no array if the contract is wrong; all are empty if the scene fits.
     """
     assert term.scan is not None
     heights = scene.hits[np.isfinite(scene.hits).all(axis=1), 2]
@@ -217,7 +218,7 @@ def _with(section: T, name: str, value: str) -> T:
 
 
 def _choices(section: type[Any], name: str) -> list[str]:
-    """Return the values that a contract may have there."""
+    """Return the values that a contract may have under this key."""
     kind = get_type_hints(section)[name]
     literals = [kind] if get_origin(kind) is Literal else get_args(kind)
     return [choice for each in literals for choice in get_args(each)]

@@ -215,7 +215,7 @@ class RobotState(StateVector):
     """
 
     def __init__(self, contract: JointContract, *, orientation: bool = False) -> None:
-        """Lay out the fields that the contract's terms need, `orientation` where it is guarded."""
+        """Lay out the fields that the contract's terms need; `orientation` is for the guard."""
         super().__init__(dict(_needed(contract, orientation)), contract.perceived)
         command = self.get("velocity_command")
         self.phases = {

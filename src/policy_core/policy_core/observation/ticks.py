@@ -134,7 +134,7 @@ class Ticks:
     def times_ns(self, arrivals: Iterable[Arrival]) -> Iterator[int]:
         """Yield the times of the ticks, with the messages up to each time in `newest`.
 
-        From the first tick with every input to the last message.
+        They run from the first tick with every input to the last message.
         """
         time_ns = 0
         for arrival in arrivals:

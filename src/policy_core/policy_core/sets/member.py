@@ -75,7 +75,7 @@ class MemberPolicy(Stateful, ABC):
         command: Its last targets [its joints], in the units of their kinds.
         has_answered: True if it has a response that is not committed.
         watches: True if its memory changes in ticks in which others command.
-        phases: Phases of the gait, each the sines then the cosines of all feet.
+        phases: Phases of the gait, each with the sines, then the cosines, of all feet.
         phase_names: Their fields in `state`.
         resets: Number of clean starts. From this and the next two, a guest can reconstruct what a
             tick meant for this member.

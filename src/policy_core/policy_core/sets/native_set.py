@@ -25,7 +25,7 @@ class NativeSet:
         self.ask, self.go_back = policy.ask, policy.go_back
 
     def stop(self) -> None:
-        """Cancel requests and blend, since the robot leaves RUN."""
+        """Cancel requests and any blend, since the robot leaves RUN."""
         self._native.stop_set()
 
     def take_refusals(self) -> None:

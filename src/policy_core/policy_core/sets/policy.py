@@ -125,7 +125,7 @@ class PolicySet(Stateful):
         """
         self._clock, self._asked = clock, asked
         self._infer_ns = self._left_ns = 0
-        """Inference time of all members in the last tick, and of those that a blend leaves."""
+        """Inference time of all members in the last tick, and of those that leave in a blend."""
         self.members, self._members = members, [*members.values()]
         self._watching = [member for member in self._members if member.watches]
         self._flat, self._stand, self._rate_hz = targets.flat, targets.stand, contract.rate_hz
@@ -265,7 +265,7 @@ class PolicySet(Stateful):
         self._returning, self._request = True, None
 
     def stop(self) -> None:
-        """Cancel requests and blend, since the robot leaves RUN."""
+        """Cancel requests and any blend, since the robot leaves RUN."""
         self._request, self._returning = None, False
         self._settle()
 

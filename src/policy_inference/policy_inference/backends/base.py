@@ -88,8 +88,8 @@ class BackendBase(ABC):
             target: Chip or GPU that the file was compiled for.
             options: Values by name, among `options` of the class.
             place: Creates the array of a tensor, inputs first; `_array` if absent.
-            content: A copy of that file with verified hash, to open instead; it must exist only
-                until this returns. The file itself if absent.
+            content: A copy of that file with a verified hash, to open instead; it is needed only
+                until this returns. If absent, the file itself is opened.
             deadline_s: Time after which an answer is useless; for backends that wait for others.
 
         Raises:
@@ -234,7 +234,7 @@ class BackendBase(ABC):
         return ()
 
     def hides_nan(self) -> bool:
-        """Return true if NaN becomes a number inside, as in integers; then inputs are checked."""
+        """Return true if the runtime hides NaN, as integers do; inputs are then checked."""
         return not self._precision.startswith("fp")
 
     def telemetry(self) -> Mapping[str, str]:
@@ -263,7 +263,7 @@ class BackendBase(ABC):
         self._run()
 
     def warm_up(self) -> None:
-        """Run on the present inputs until run times are steady; for hosts with a rate.
+        """Run on the present inputs until run times are steady; for hosts that run at a rate.
 
         This takes `warm_up_runs` runs, or as many as fit into `WARM_UP_S`; if that takes long, the
         log says so first.

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A backend in a process of its own, over shared memory.
 
-For runtimes that hold the GIL while they run, that end the process if a run fails, or that need
-another Python. The child opens the model with the same class, on shared arrays; a run costs two
-bytes through pipes. A child that dies or hangs is an error of the run, not of this process; a run
-waits for an answer, but always with a time limit.
+It is for runtimes that hold the GIL while they run, that end the process if a run fails, or that
+need another Python. The child opens the model with the same class, on shared arrays; a run costs
+two bytes through pipes. A child that dies or hangs is an error of the run, not of this process; a
+run waits for an answer, but always with a time limit.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ChildBackend(BackendBase):
         content: Path | None = None,
         run_timeout_s: float = ANSWER_WITHIN_S,
     ) -> None:
-        """Start the child and let it open the model; arguments as those of `BackendBase`.
+        """Start the child and let it open the model; arguments as for `BackendBase`.
 
         Args:
             cls: Class of the backend that the child opens.
@@ -65,7 +65,8 @@ class ChildBackend(BackendBase):
                 the pending answer, drops it, and continues.
 
         Raises:
-            BackendError: Any error of the class in the child; or the child does not start, or ends.
+            BackendError: Any error from the class in the child; or the child does not start, or
+                ends.
         """
         self.name, self.warm_up_runs = cls.name, cls.warm_up_runs
         self._cls, self.specs = cls, (tuple(inputs), tuple(outputs))
@@ -223,7 +224,7 @@ class ChildBackend(BackendBase):
 
 
 def main(output: int, order: Mapping[str, Any]) -> None:
-    """Open the ordered model, and run it at each signal; end when the pipe closes."""
+    """Open the requested model, and run it at each signal; end when the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     details = Path.cwd() / _DETAILS
     memory, read_fd, write_fd = order["fds"]

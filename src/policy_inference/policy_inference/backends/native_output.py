@@ -24,7 +24,7 @@ _log = logging.getLogger("policy_inference")
 def capture_native_output(name: str) -> Iterator[Callable[[], str]]:
     """Capture stdout and stderr of the process; yield the text so far, log it at the end.
 
-    This includes output of other threads. One thread at a time may capture, others wait. Use it
+    This includes output of other threads. One thread at a time may capture; others wait. Use it
     while a model is opened, not while a robot moves. A child process whose output already goes to a
     file keeps writing there, so that its last output is kept.
 

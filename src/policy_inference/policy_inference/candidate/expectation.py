@@ -96,7 +96,7 @@ def _reported(bundle: AnyBundle, one: Mapping[str, Any]) -> ExpectedDistance:
 def _expected(
     ours: Mapping[str, ExpectedDistance], theirs: Mapping[str, ExpectedDistance]
 ) -> ExpectedDistance | None:
-    """Return the distance of two models via a third one with known distances to both."""
+    """Return the distance between two models via a third one with known distances to both."""
     common = [(ours[sha256], theirs[sha256]) for sha256 in ours if sha256 in theirs]
     if not common:
         return None

@@ -7,7 +7,7 @@ Each field is a row: the figure, its default limit, and the candidates that it a
 of a release has the same fields. The gates for a version on trial are in `policy_store.trial_file`.
 
 Distance alone does not distinguish good from bad: rounding to 8 bits moves the targets of the
-walking policy by 0.018 steps, a scale that is wrong by 10 % moves them by 0.011. The expected
+walking policy by 0.018 steps, and a scale that is wrong by 10 % moves them by 0.011. The expected
 distance (`expectation`) and its kind do: rounding is noise, a wrong scale is a function of the
 observation.
 """
@@ -62,7 +62,7 @@ class GateResult:
 def _shadow_gate(
     about: str, limit: float | None, of: Collection[str] = (EQUAL, ROUNDED, UNKNOWN), **schema: Any
 ) -> Any:
-    """Declare a gate of a shadow; `of` are the relations it is for, `schema` as for `entry`."""
+    """Declare a shadow's gate; `of` are the relations it applies to, `schema` as for `entry`."""
     declared = entry(about, default=limit, **schema)
     metadata = {**declared.metadata, "of": of}
     return dataclasses.field(default=declared.default, metadata=metadata)

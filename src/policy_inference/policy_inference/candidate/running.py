@@ -40,7 +40,7 @@ from policy_store.trial_record import (
 _MEAN_OVER_S = 5.0
 """Time constant of the exponential mean square of tracking error and torque."""
 _LATENCY_EVERY_TICKS = 50
-"""The percentile of a window takes longer than all other figures together."""
+"""Interval: a window's percentile takes longer than all other figures together."""
 
 
 class TrialJudge:
@@ -233,7 +233,7 @@ class TrialWriter:
 
     @property
     def left_behind(self) -> bool:
-        """True if its thread hangs in a disk access and could not be stopped; after `close`."""
+        """True if, after `close`, its thread still hangs in a disk access."""
         return self._closed.is_set() and self._thread.is_alive()
 
     def put(self, trial: VersionTrial, event: TrialEvent, **values: object) -> None:
@@ -295,7 +295,7 @@ _RUNS = (Mode.RUN, Mode.HOLD)
 class RunningTrial:
     """Ends the run at the first exceeded gate, or when the trial's time is used up.
 
-    `observe` belongs to the control thread; everything else may be called from another one.
+    `observe` belongs to the control thread; everything else may be called from another thread.
 
     Attributes:
         trial: Present state, including what is not yet on disk.

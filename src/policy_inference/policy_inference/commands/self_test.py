@@ -8,7 +8,7 @@
 
 The examination opens no device and starts no ROS. With a bundle and one back end, the test then
 runs the golden rows, times the model without a pause and at the policy's rate, compares all figures
-with limits, and writes one JSON file to send back. The exit status is 0 if all limits hold; of an
+with limits, and writes one JSON file to send back. The exit status is 0 if all limits hold; for an
 examination alone, if at least one of the back ends can run. No robot moves.
 """
 

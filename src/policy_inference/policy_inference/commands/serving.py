@@ -136,7 +136,7 @@ def _serve_open_inference(given: argparse.Namespace, notifier: Notifier) -> int:
 def _monitored(
     given: argparse.Namespace, model: ServedModel, notifier: Notifier
 ) -> Iterator[Monitor]:
-    """Yield the monitor of the loop; metrics are served meanwhile, if requested."""
+    """Yield the monitor of the loop; metrics are served while the context is open, if requested."""
     monitor = Monitor(model, notifier)
     with ExitStack() as opened:
         opened.callback(monitor.close)

@@ -424,7 +424,7 @@ class FlightOptions:
 class FlightRecorder:
     """Keeps the last ticks; writes them when a guard rule trips, and on request.
 
-    `observe` and `watch` belong to the control thread, everything else to another one. Only a
+    `observe` and `watch` belong to the control thread, everything else to another thread. Only a
     thread of its own accesses the disk, between `start` and `stop`, so others never hang with it.
 
     Attributes:

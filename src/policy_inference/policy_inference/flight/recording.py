@@ -289,7 +289,7 @@ class Recording:
     def finish(self) -> Path:
         """End the recording and move it to its place; return that place.
 
-        If something was created there meanwhile, a number is appended to the name.
+        If something was created at that place in the meantime, a number is appended to the name.
         """
         try:
             self._bag.finish()

@@ -244,7 +244,7 @@ class Ring:
         Args:
             tick: The tick of this ring's controller.
             wire: Messages that arrived, the most important first.
-            shadow: Responses of a shadow policy that arrived.
+            shadow: Responses that arrived from a shadow policy.
         """
         slot, number, now_ns, targets = self._slot, self.end, tick.now_ns, tick.targets
         self._moments[slot] = None

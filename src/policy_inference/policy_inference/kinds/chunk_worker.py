@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that runs a chunk policy's graphs, beside the ticks."""
+"""The thread that runs a chunk policy's graphs, in parallel with the ticks."""
 
 from __future__ import annotations
 

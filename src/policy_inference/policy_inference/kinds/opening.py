@@ -141,7 +141,7 @@ class OpenRequest:
 
     @property
     def limits(self) -> StricterLimits:
-        """Operating limits; for a version on trial the stricter of both."""
+        """Operating limits; for a version on trial, the stricter of its own and these."""
         if self.trial is None:
             return self.stricter_limits
         return self.trial.settings.stricter(self.stricter_limits)
@@ -212,7 +212,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def left_behind(self) -> bool:
-        """True if a run hangs in a model, so that its thread cannot be stopped; after `close`."""
+        """True if, after `close`, a thread cannot be stopped because a run hangs in a model."""
         return any(member.worker.busy for member in self.chunks)
 
     def input_problem(self, name: str) -> str:
@@ -303,7 +303,7 @@ class PolicyKind(Protocol[B]):
     def open_proven(
         self, request: OpenRequest, bundle: B, limits: Limits, clock: Callable[[], int]
     ) -> OpenedPolicy[B]:
-        """Open a bundle beside a running policy, and verify its models on their golden rows.
+        """Open a bundle alongside a running policy, and verify its models on their golden rows.
 
         Args:
             request: The request.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scheduling of threads: cores, real-time priority, locked memory.
 
-A refusal of the kernel becomes a warning with reason and remedy; the caller continues anyway. Each
+A refusal by the kernel becomes a warning with reason and remedy; the caller continues anyway. Each
 warning begins with `option`, which names the user's setting.
 """
 
@@ -86,7 +86,7 @@ def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list
 def set_realtime_priority(
     priority: int, option: str, threads: Iterable[int] = THIS_THREAD
 ) -> list[str]:
-    """Give these threads real-time priority (SCHED_FIFO), not inherited by others.
+    """Give these threads real-time priority (SCHED_FIFO), which threads they start do not inherit.
 
     Args:
         priority: 1 to 99; 0 for normal scheduling.

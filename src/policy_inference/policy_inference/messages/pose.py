@@ -56,7 +56,7 @@ class _Link:
 class Transforms:
     """The newest transform to each frame from its parent, as on the topics tf and tf_static.
 
-    Without a history: a pose combines the newest transforms, and counts as old as the oldest of
+    It keeps no history: a pose combines the newest transforms, and counts as old as the oldest of
     them.
     """
 

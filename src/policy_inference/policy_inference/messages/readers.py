@@ -79,7 +79,7 @@ class JointOrder:
 
 
 _LONGEST_REASON, _AHEAD_S = 300, 0.1
-"""Characters of a reason in status and log; by how much a stamp may lie ahead: clocks differ."""
+"""Characters of a reason in status and log; how far ahead a stamp may lie, since clocks differ."""
 MADE_BY_ANOTHER = (
     "expected values computed with this policy's contract, found values of another contract; "
     "restart perception_node with this policy's bundle"
@@ -249,7 +249,7 @@ class PerceivedReader(VectorReader):
         self._label = state.perceived.get(topic, "")
 
     def read(self, message: Any) -> None:
-        """Write all values; one that is made by another contract, or says why, is refused."""
+        """Write all values; refuse those made by another contract, and messages with a problem."""
         label = message.header.frame_id
         if label.startswith(PERCEIVED_LABEL) and label != self._label:
             raise RobotError(MADE_BY_ANOTHER)

@@ -69,7 +69,7 @@ class Pacer(ABC):
 
     @abstractmethod
     def wait(self) -> DueTick | None:
-        """Block until a tick is due, at most 50 ms; return None if none is due yet."""
+        """Block until a tick is due, for at most 50 ms; return None if none is due yet."""
 
     def clock(self) -> int:
         """Return the time on the clock of `DueTick.now_ns`."""
@@ -158,8 +158,8 @@ class TriggerPacer(Pacer):
 class SimulatedPacer(Pacer):
     """Ticks on /clock only: at the first time at or after each deadline of simulated time.
 
-    Ages and lateness are simulated time too, so that a paused simulator or a slow machine changes
-    nothing.
+    Ages and lateness are in simulated time too, so that a paused simulator or a slow machine
+    changes nothing.
     """
 
     def __init__(self, period_ns: int, clock: Sampled[Clock], arrivals: Arrivals) -> None:
@@ -268,7 +268,8 @@ class ControlLoop(Loop):
         Args:
             pacer: Decides when to tick.
             tick: Function of a tick.
-            failed: Called on the control thread with an error of `pacer` or `tick`; must not raise.
+            failed: Called on the control thread with an error from `pacer` or `tick`; must not
+                raise.
         """
         super().__init__()
         self._pacer, self._tick, self._failed = pacer, tick, failed
@@ -350,7 +351,7 @@ class ControlLoop(Loop):
 
 
 class BetweenTicks:
-    """Works and collects garbage at a rate, each time right after a tick, on its own thread.
+    """Works and collects garbage at a fixed rate, each time right after a tick, on its own thread.
 
     A working Python thread holds the GIL against the control thread. A timer with a period of
     several ticks that fires just before a tick would do so repeatedly.
@@ -436,7 +437,7 @@ class NativeLoop(Loop):
             trigger: One of the topics, whose messages start ticks as for `TriggerPacer`, and a wait
                 set for its messages; None to start ticks at deadlines.
             ticked: Shows the tick in the controller's `latest_tick`; on one Python thread.
-            failed: Called there with an error of `ticked`; must not raise.
+            failed: Called on the same thread with an error from `ticked`; must not raise.
             controller: As for `host`.
             sampler: As for `host`.
         """

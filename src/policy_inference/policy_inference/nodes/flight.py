@@ -58,7 +58,7 @@ class NodeRecorder(TickObserver):
             topics: Subscription of each input.
             policy: The policy.
             values: Parameters of the node.
-            shadow: Shadow beside the policy, which observes each tick before this recorder.
+            shadow: The policy's shadow, which observes each tick before this recorder.
         """
         self._node, self._topics, self._values = node, topics, values
         self._shadow = shadow
@@ -87,7 +87,7 @@ class NodeRecorder(TickObserver):
             self._node.get_logger().warning(self._problem)
 
     def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[FlightRecorder | None]:
-        """Return a recorder of a policy; it reads files, but none below `flight.folder`."""
+        """Return a recorder for a policy; it reads files, but none below `flight.folder`."""
 
         def load() -> FlightRecorder:
             recorder = self._made_for(policy)

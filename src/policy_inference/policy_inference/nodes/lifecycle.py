@@ -56,7 +56,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
 
     @abstractmethod
     def start(self) -> None:
-        """Start to work."""
+        """Start working."""
 
     @abstractmethod
     def stop(self) -> None:
@@ -131,7 +131,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         self.tear_down()
 
     def _succeeds(self, act: Callable[[], None]) -> bool:
-        """Log an error of an action; rclpy would turn it into a state without a reason."""
+        """Log an error in an action; rclpy would turn it into a state without a reason."""
         try:
             act()
         except PolicyError as error:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opens the requested policy of a node, with its progress in the node's log, and serves `~/load`.
 
-`~/load` opens another policy beside the executor, and lets it take over between two ticks.
+`~/load` opens another policy outside the executor, and lets it take over between two ticks.
 
 Serves: `~/load` (policy_msgs/LoadBundle).
 """
@@ -156,7 +156,7 @@ class _Forward(logging.Handler):
 def forwarded_to(logger: Logger) -> Iterator[None]:
     """Forward the package's own log to a node's log, for example the progress of a build.
 
-    Only while a node is configured: in a tick, a log that blocks would delay a command.
+    Use it only while a node configures: in a tick, a log that blocks would delay a command.
     """
     handler, level = _Forward(logger), _SOURCE.level
     _SOURCE.addHandler(handler)
@@ -179,7 +179,7 @@ class LoadService:
     def __init__(self, node: PolicyNode) -> None:
         """Create the service, which exists as long as the node.
 
-        It is never destroyed before it has answered, and a second request is answered meanwhile.
+        It is never destroyed before it has answered, and answers a second request in the meantime.
         """
         self._node = node
         self._thread: threading.Thread | None = None

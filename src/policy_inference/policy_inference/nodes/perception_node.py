@@ -4,11 +4,11 @@
 
     perception_node --ros-args -p bundle:=go2_stairs -r elevation_map:=/elevation_map_raw
 
-Subscribes (best effort, depth 1): for height scans, with `source` grid_map `elevation_map`
-(grid_map_msgs/GridMap) and `odom` (nav_msgs/Odometry), the pose of the base in the frame of the
-map, or with `base_frame` `/tf` and `/tf_static` (tf2_msgs/TFMessage) instead; with points or array
+Subscribes (best effort, depth 1): for height scans, if `source` is grid_map, `elevation_map`
+(grid_map_msgs/GridMap) and the pose of the base in the map's frame: `odom` (nav_msgs/Odometry), or
+with `base_frame` `/tf` and `/tf_static` (tf2_msgs/TFMessage); if it is points or array,
 `sampled_points` (sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray) from another program. For
-the depth images of a topic TOPIC `TOPIC/image` (sensor_msgs/Image), or
+the depth images on a topic TOPIC, `TOPIC/image` (sensor_msgs/Image), or
 `TOPIC/image/compressedDepth` (sensor_msgs/CompressedImage); `TOPIC/camera_info`
 (sensor_msgs/CameraInfo), if camera and policy measure distance differently. Publishes (reliable,
 depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan for each pose, at most

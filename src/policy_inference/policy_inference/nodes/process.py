@@ -94,9 +94,9 @@ def run_node(
     Args:
         make: Creates the node.
         args: Arguments of the process; those of the interpreter if None.
-        foreground: Runs on the main thread meanwhile. It receives the node and a socket, and
-            returns to end the process, at the latest when it reads a byte for which `ended_by` is
-            true.
+        foreground: Runs on the main thread while the node runs. It receives the node and a socket,
+            and returns to end the process, at the latest when it reads a byte for which `ended_by`
+            is true.
     """
     if foreground is wait_for_end:  # a full-screen program manages its terminal itself
         unblock_log()
@@ -205,7 +205,7 @@ def _serve(
 ) -> bool:
     """Start and spin until asked to end, and halt; return true if it started.
 
-    An error of a callback also ends it and is raised here.
+    An error in a callback also ends it and is raised here.
     """
     ending = threading.Event()
     # Opening a model may take minutes, and this thread must notice a request to end.

@@ -48,7 +48,7 @@ block the server.
 
 
 class NoEvents:
-    """Event callbacks for a reader or publisher whose QoS may not match others: no warnings.
+    """Event callbacks without warnings, for a reader or publisher whose QoS may not match others.
 
     Replaces rclpy's SubscriptionEventCallbacks and PublisherEventCallbacks, which moved between
     distributions.

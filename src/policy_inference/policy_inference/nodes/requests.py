@@ -37,7 +37,7 @@ class ServiceAndTopic:
             node: Owner of both.
             service: Type, name, and the function that executes a request between two ticks; it
                 returns the answer, or raises RefusedError.
-            topic: The same of the topic; its function gets the `data` of the message, and returns
+            topic: The same for the topic; its function gets the `data` of the message, and returns
                 false if that changes nothing.
             report: Publishes the status.
         """

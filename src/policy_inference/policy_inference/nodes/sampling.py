@@ -27,7 +27,7 @@ M = TypeVar("M")
 class Sampled(Generic[M]):
     """A subscription of depth 1 whose newest message is taken on demand.
 
-    The taken object has the used attributes of the message, see `messages.wire`.
+    The taken object has those attributes of the message that are used; see `messages.wire`.
 
     Attributes:
         topic, resolved_topic: The name as given, and the full name.

@@ -65,7 +65,7 @@ class Health:
             latency: Durations of the ticks.
             observed: Watch of the observation, if there are statistics to compare with.
             revocation: Watch of the running version.
-            logger: Logs the begin and end of problems.
+            logger: Logs the beginning and end of problems.
         """
         self._latency, self._logger, self._observed = latency, logger, observed
         self._revocation, self.revoked = revocation, ""

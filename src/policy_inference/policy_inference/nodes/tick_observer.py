@@ -31,7 +31,7 @@ class Prepared(Generic[T]):
 
     Attributes:
         part: The prepared part, for its observer.
-        start: Starts it; before the policy takes over.
+        start: Starts it; called before the policy takes over.
         abandon: Discards it without a trace, if the policy does not take over.
         problem: Reason why it does not work; empty if it does.
     """
@@ -45,7 +45,7 @@ class Prepared(Generic[T]):
 class TickObserver:
     """Receives every tick; the base class does nothing.
 
-    `observe` and `observe_failure` belong to the control thread, everything else to another one.
+    `observe` and `observe_failure` belong to the control thread, everything else to another thread.
 
     Attributes:
         problem: Present problem; may be empty.
@@ -65,7 +65,7 @@ class TickObserver:
         return None
 
     def observe_failure(self, tick: Tick) -> None:
-        """Observe what a tick that raised an error has left; the fault is already latched."""
+        """Observe the state left by a tick that raised an error; the fault is already latched."""
 
     def diagnostics(self) -> Mapping[str, str]:
         """Return its figures for `/diagnostics`, by key."""
@@ -95,7 +95,7 @@ class TickObserver:
         return nullcontext()
 
     def prepared(self, policy: Any) -> Prepared[Any]:
-        """Return the observer of another policy; off the control thread, may read files."""
+        """Return an observer for another policy; called off the control thread, may read files."""
         return Prepared(part=None)
 
     def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:

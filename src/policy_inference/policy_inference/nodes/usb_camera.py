@@ -301,7 +301,7 @@ PARAMETERS = (
     Spec(name="frame_id", type=str, default="camera", doc="Frame in the messages' headers"),
 )
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
-"""Waiting times before a lost camera is searched again; doubled each time."""
+"""Waiting times before a lost camera is searched for again; doubled each time."""
 _LEAVE_WITHIN_S = 1.0
 
 

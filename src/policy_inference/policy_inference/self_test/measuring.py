@@ -50,7 +50,7 @@ class Durations:
         return len(self.each_s)
 
     def plus(self, other: Durations) -> Durations:
-        """Return the sum of both for each run; they must have the same length."""
+        """Return the sum of the two for each run; they must have the same length."""
         return Durations((self.each_s + other.each_s) * 1e9)
 
     def percentile_s(self, percent: float) -> float:
@@ -271,7 +271,7 @@ def _mean(values: list[float]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AtRate:
-    """Runs at the rate that a robot needs, and the readings taken meanwhile.
+    """Runs at the rate that a robot needs, and the readings taken during them.
 
     Attributes:
         runs: The runs.

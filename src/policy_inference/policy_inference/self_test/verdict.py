@@ -111,7 +111,7 @@ def judged(
 
 
 def _enough(kind: MemberKind[B], bundle: B, found: Parity) -> Sequence[Check]:
-    """Return no check; raises the error of `require_enough`."""
+    """Return no check, but raise the error from `require_enough`."""
     kind.require_enough(bundle, found.rows)
     return ()
 

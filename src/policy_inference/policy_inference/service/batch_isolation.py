@@ -31,7 +31,7 @@ def require_isolation(
     rows: int,
     golden: Mapping[str, Tensor],
 ) -> None:
-    """Raise unless each robot of a batch gets the same answer as alone, beside very different ones.
+    """Raise unless each robot in a batch of very different ones gets the same answer as alone.
 
     A dynamic axis need not be the batch: a model may also compute with it, for example by
     quantising its input with the largest value over it.

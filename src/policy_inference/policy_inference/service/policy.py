@@ -26,7 +26,7 @@ Write = Callable[[F32, Tensor], bool]
 """Writes values [size] into a row of the model's input, without allocating.
 
 It returns true if the values are valid: no NaN, infinity or impossible norm, before or after
-scaling, checked with one product each; also before scaling, since bounds would hide it.
+scaling, checked with one product each; before scaling too, since bounds would hide such a value.
 """
 
 

@@ -168,7 +168,7 @@ class ServedModel:
         """Return a session for a client.
 
         Args:
-            hello: Request of the client.
+            hello: Request from the client.
             observation: Array of its connection [rows, obs_dim].
             answer: Array of its connection [rows, answer_dim].
         """

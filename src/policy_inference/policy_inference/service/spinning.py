@@ -36,7 +36,7 @@ class Spinning:
             self.expected[connection.memory] = connection, now_ns + self._spin_ns
 
     def forget(self, memory: ServiceMemory | None) -> None:
-        """Stop expecting a request there, since the memory is about to be closed."""
+        """Stop expecting a request in this memory, since it is about to be closed."""
         if memory is not None:
             self.expected.pop(memory, None)
 

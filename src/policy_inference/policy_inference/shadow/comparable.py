@@ -139,7 +139,7 @@ _KIND_DIFFERENCES: Mapping[str, Callable[[Any, Mapping[str, int], Any], Iterator
     "joint": _of_joints,
     "chunk": _of_chunks,
 }
-"""Further differences, by the kind of both policies."""
+"""Further differences, by the kind of the two policies."""
 
 
 def _as_active(expected: str) -> str:

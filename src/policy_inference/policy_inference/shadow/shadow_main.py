@@ -45,7 +45,7 @@ Answer = Callable[[int, bool], tuple[ShadowAnswer, str]]
 
 
 def main(output: int, order: Mapping[str, Any]) -> None:
-    """Open and verify the ordered policy, then answer ticks until the other end is closed."""
+    """Open and verify the requested policy, then answer ticks until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when to stop
     _yield_to_the_node()
     about = Path.cwd() / ABOUT
@@ -160,7 +160,7 @@ def _answers(
 def _yield_to_the_node() -> None:
     """Give up all priority, and be the first victim if memory runs out; also for child processes.
 
-    The robot's user may set any priority, for the node.
+    The robot's user may set any priority for the node.
     """
     for limit in (resource.RLIMIT_RTPRIO, resource.RLIMIT_NICE):
         resource.setrlimit(limit, (0, 0))

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transfer of ticks to a shadow's process, and of its answers back.
 
-Both are in slots of memory shared by the two processes. A slot is written by the control thread,
-then by the shadow, then it is free again; an eventfd in each direction counts. The control thread
-never waits: not for a slot, since it gives up a tick without a free one, and not in the kernel,
-which holds only a spinlock for an eventfd's counter. For a pipe the kernel holds a mutex, and a
-shadow that owns it may be descheduled for a long time.
+Both use slots of memory shared by the two processes. A slot is written by the control thread, then
+by the shadow, and is then free again; an eventfd in each direction counts. The control thread never
+waits: not for a slot, since it gives up a tick without a free one, and not in the kernel, which
+holds only a spinlock for an eventfd's counter. For a pipe the kernel holds a mutex, and a shadow
+that owns it may be descheduled for a long time.
 
 The shadow of a chunk policy has a second memory, for observations and chunks; the counters show for
 which ticks the observations (given ticks) and the chunks (answered ticks) are available.

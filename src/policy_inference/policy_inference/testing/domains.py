@@ -16,7 +16,7 @@ import pytest
 # Above this, a domain's ports overlap with Linux's ephemeral ports.
 LAST_SAFE_DOMAIN_ID = 101
 # Starting at the process id spreads processes, also consecutive ones, so that few need a second
-# try; counting on keeps a test away from remains of the previous one in its domain.
+# try; counting up keeps a test away from remains of the previous one in its domain.
 DOMAIN_IDS = (1 + number % LAST_SAFE_DOMAIN_ID for number in itertools.count(37 * os.getpid()))
 # Ports of the first participants of a domain, as DDS counts them.
 DOMAIN_PORTS, PORTS_PER_DOMAIN = range(7410, 7430, 2), 250
@@ -24,7 +24,7 @@ DOMAIN_PORTS, PORTS_PER_DOMAIN = range(7410, 7430, 2), 250
 
 @contextmanager
 def private_ros_domain() -> Iterator[None]:
-    """Put nodes that start meanwhile, in this process or its children, into a domain of their own.
+    """Put nodes that start within it, in this process or its children, into a domain of their own.
 
     Only nodes of this host find them.
     """

@@ -42,7 +42,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     Returns:
         name of the bundle, version that nodes take, on_trial (it is not in use yet), version_before
-        (that runs again if a trial fails, or ran before a rollback; otherwise null).
+        (the one that runs again if a trial fails, or ran before a rollback; otherwise null).
     """
     name, version = read_name_and_version(given)
     if version is None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Install a version of a bundle, verified, beside the installed versions.
+"""Install a version of a bundle alongside the installed versions, after verifying it.
 
     policy_store install my_bundle --activate
 
@@ -48,10 +48,10 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Install.
 
     Returns:
-        name, version, folder, is_new (it was not there before), signed_by (fingerprint, where
-        signatures are asked for), absent (back ends whose models were not asked for), current
+        name, version, folder, is_new (it was not there before), signed_by (fingerprint, if
+        signatures are required), absent (back ends whose models were not requested), current
         (version that the bundle's name means; null if none is in use), use (what --activate or
-        --trial did, as of `activate`; null without).
+        --trial did, as for `activate`; null without either).
     """
     from policy_store.install import install
 
@@ -62,7 +62,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def add_use(parser: argparse.ArgumentParser) -> None:
-    """Declare what is installed of which bundle, and the options that put it into use."""
+    """Declare which parts of a bundle are installed, and the options that put it into use."""
     parser.add_argument(
         "--expect",
         default="",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""List installed bundles: versions, which is in use or on trial, to which `rollback` goes back.
+"""List installed bundles: versions, the one in use or on trial, and `rollback`'s target.
 
     policy_store list --json
 

@@ -72,8 +72,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Pull.
 
     Returns:
-        with --install as `install`; with --revocations name of the bundle and revoked (the reason,
-        by version); otherwise folder and absent (back ends whose models were not asked for).
+        with --install as for `install`; with --revocations name of the bundle and revoked (the
+        reason, by version); otherwise folder and absent (back ends whose models were not
+        requested).
     """
     from policy_store.registry.manifest import parse_reference
     from policy_store.registry.pull import pull_to_folder, pull_to_store

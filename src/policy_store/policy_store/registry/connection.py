@@ -49,7 +49,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _UNAVAILABLE = (408, 425, 429)
 _PORTS = {"http": 80, "https": 443}
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
-"""OpenSSL's error codes (3.0 and newer) for the answer of a server that speaks plain HTTP."""
+"""OpenSSL's error codes (3.0 and newer) for the answer from a server that speaks plain HTTP."""
 T = TypeVar("T")
 Content = bytes | Path
 """Body of a request: in memory, or a file."""
@@ -180,7 +180,7 @@ class RegistryConnection:
         """Set up access to a registry, without connecting.
 
         Args:
-            host: With its port, unless that is the default.
+            host: Host, with its port unless that is the default.
             access: Options for access.
             is_secure: Whether it has TLS, although it is on the loopback interface.
         """

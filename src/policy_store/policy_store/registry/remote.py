@@ -135,7 +135,7 @@ def remote_bundle(
     Args:
         repository: Its location.
         asked: Tag or digest.
-        trusted: Keys of which one must have signed it; None checks no signature.
+        trusted: Keys, one of which must have signed it; None checks no signature.
     """
     reference = repository.reference
     manifest = repository.manifest(asked)

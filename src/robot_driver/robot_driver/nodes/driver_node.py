@@ -239,7 +239,7 @@ class DriverNode(LifecycleBase):
     async def _request(
         self, name: str, act: Callable[[], bool], _: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """Answer when the request has ended or failed; serve other requests meanwhile."""
+        """Answer when the request has ended or failed; serve other requests in the meantime."""
         answer = self._refusal(name)
         if answer is None:
             with self.owing_answer():

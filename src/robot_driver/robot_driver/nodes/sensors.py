@@ -56,7 +56,8 @@ class SensorTopics:
         Args:
             node: Owner of the publishers.
             topics: The topics.
-            parameters: Of the node; `publish` is called `joint_state_rate_hz` times per second.
+            parameters: Parameters of the node; `publish` is called `joint_state_rate_hz` times per
+                second.
 
         Raises:
             RobotError: The rate of a sensor exceeds that of the state it is part of.
@@ -165,7 +166,7 @@ class ImuTemplate(MessageTemplate):
 
 
 class ContactTemplate(MessageTemplate):
-    """Ground reaction force on each foot, N, as the robot reports it: the vertical one is in z."""
+    """Ground reaction force on each foot, N, as the robot reports it: z is the vertical part."""
 
     def __init__(self, foot_names: Sequence[str]) -> None:
         (block,) = blocks = _marks(3 * len(foot_names))

@@ -40,8 +40,8 @@ class Heard(NamedTuple):
 
     Attributes:
         what: TAKEN, COMMANDED, GIVEN_BACK or OTHER, such as a request to prepare.
-        values: Of a command [n, 5], rows in the order of `RobotDouble.joint_names`, columns as
-            COMMAND_FIELDS; columns that the robot's wire does not have are 0.
+        values: Values of a command [n, 5], rows in the order of `RobotDouble.joint_names`, columns
+            as in COMMAND_FIELDS; columns that the robot's wire does not have are 0.
         rests: Whether the command brings the robot to rest.
         at_s: Receipt, on the steady clock.
     """
@@ -82,10 +82,11 @@ class RobotDouble(ABC):
     whose mistakes would cancel out.
 
     Attributes:
-        joint_names: Of all joints, by their index on the wire.
+        joint_names: Names of all joints, by their index on the wire.
         pose: Positions of the joints [n], rad, at which control may be taken; in the order of
             `joint_names`.
-        rest_mode: Of JointCommand: MODE_DAMP, or MODE_HOLD_MEASURED for a robot that would fall.
+        rest_mode: Mode of JointCommand: MODE_DAMP, or MODE_HOLD_MEASURED for a robot that would
+            fall.
         heard: Received frames, in order.
         sent_ns: Times when it sent its states, on the system's clock, by their `moved_s`.
         silent: Its state is not sent while this is set.

@@ -37,7 +37,7 @@ def differences(
     Args:
         quantity: Such as "velocity".
         unit: Unit in which it is expected.
-        names: Of the joints or axes [n].
+        names: Names of the joints or axes [n].
         found: Found values [k, n] at k moments.
         expected: Expected values [k, n].
         tolerance: Largest difference of numbers that count as equal, or a thousandth of them.

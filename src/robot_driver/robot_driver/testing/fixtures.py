@@ -25,7 +25,7 @@ class DriverFixtures:
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
     def _own_ros_domain(cls) -> Iterator[None]:
-        """Use a ROS domain that no other test on this host uses meanwhile."""
+        """Use a ROS domain that no other test on this host uses at the same time."""
         with private_ros_domain():
             yield
 

@@ -3,7 +3,8 @@
 """Invariants of every driver, whatever its robot and its senders do; checked while tests run.
 
 `LinkWatch` sees each step of a driver's state machine, on its own clock. `HeardWatch` sees what the
-robot's double hears of a driver in processes of its own, and what was sent to that.
+robot's double hears from a driver that runs in processes of its own, and what was sent to that
+driver.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "counts_never_fall": "No counter of a driver's status falls while the driver runs.",
     "driver_answers": "A running driver answers each request.",
 }
-"""What must hold, by name."""
+"""Statements about a driver, by name."""
 PRESSED = "the e-stop was pressed"
-"""In obstacles of a driver's status."""
+"""Part of a driver's obstacles after its e-stop was pressed."""
 _AFTER = {
     DriverPhase.LISTENING: {DriverPhase.TAKING},
     DriverPhase.TAKING: {DriverPhase.LISTENING, DriverPhase.DAMPING, DriverPhase.RELEASING},
@@ -74,13 +75,13 @@ _AFTER = {
 }
 _ROUNDING, _ROUNDING_NM = 1e-6, 1e-3
 _BUSY_S = 0.5
-"""So late may a busy machine hear, or send, what is sent."""
+"""Longest delay with which a busy machine receives or sends."""
 
 
 def frame_problems(
     values: F64, figures: DriveFigures, *, rests: bool
 ) -> Iterator[tuple[str, bool, object]]:
-    """Yield name, whether it holds and what was found, of values [n, 5] for the drives."""
+    """Yield the invariants of values [n, 5] for the drives: name, if it holds, what was found."""
     gains = values[:, [STIFFNESS, DAMPING]]
     finite = bool(np.isfinite(values).all() and (gains >= 0.0).all())
     yield "frame_is_finite", finite, values
@@ -95,10 +96,10 @@ def frame_problems(
 
 
 class LinkWatch:
-    """Looks at a `Link` after each step.
+    """Checks a `Link` after each step.
 
     Attributes:
-        checked: How often each invariant was looked at, by name.
+        checked: Number of checks of each invariant, by name.
     """
 
     def __init__(self, robot: RobotInterface[Any]) -> None:
@@ -111,14 +112,14 @@ class LinkWatch:
         self.checked: Counter[str] = Counter()
 
     def commanded(self, command: WireCommand) -> None:
-        """Take a command that came."""
+        """Note a received command."""
         if command_problem(command, self._figures):
             return
         self._newest = command
         self._rested |= command.mode == self._figures.rest_mode
 
     def encoded(self, values: F64) -> None:
-        """Take values [n, 5] of a frame."""
+        """Note the values [n, 5] of a frame."""
         self._frames.append(values.copy())
 
     def see(self, link: Link[Any], now_ns: int) -> Iterator[tuple[str, str]]:
@@ -195,7 +196,7 @@ class LinkWatch:
 
 
 class HeardWatch:
-    """Looks at what a robot's double has heard, and at the statuses of its driver."""
+    """Checks what a robot's double has heard, and the statuses of its driver."""
 
     checked: ClassVar[Counter[str]] = Counter()
 
@@ -203,11 +204,13 @@ class HeardWatch:
         """Begin with a robot that has heard nothing.
 
         Args:
-            figures: Returns those of its drives, in the order of its joints.
+            figures: Returns the figures of its drives, in the order of its joints.
         """
         self._figures = figures
         self._sent: deque[tuple[float, JointCommand | None]] = deque()
-        """What is not older than the newest frame, with its time; None: control is asked for."""
+        """Commands no older than the newest frame, with their times; None for a request for
+        control.
+        """
         self._place, self._asked_s, self._given_back_s = 0, np.inf, -np.inf
         self._rested, self._valid_until_s = False, -np.inf
         self._counts: dict[str, dict[str, int]] = {}
@@ -215,7 +218,7 @@ class HeardWatch:
         """Stamp of the first status with the e-stop pressed, by driver; inf while it is not."""
 
     def sent(self, command: JointCommand | None) -> None:
-        """Note a command that is about to be sent; None: control is asked for."""
+        """Note a command that is about to be sent; None for a request for control."""
         self._sent.append((time.monotonic(), command))
 
     def see(
@@ -224,9 +227,9 @@ class HeardWatch:
         """Yield the invariants that frames and statuses violate, and what was found.
 
         Args:
-            heard: All frames so far; those of the last call are left out.
+            heard: All frames so far; those seen in earlier calls are skipped.
             driver: Name of the driver of these statuses.
-            statuses: Since the last call.
+            statuses: Its statuses since the last call.
         """
         frames, self._place = heard[self._place :], len(heard)
         found = chain(

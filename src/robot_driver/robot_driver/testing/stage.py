@@ -71,7 +71,7 @@ class DriverProcess:
 
     Attributes:
         robot: Double behind the driver.
-        process: Of the driver's node.
+        process: Process of the driver's node.
         statuses: All status messages that it has published.
     """
 
@@ -94,7 +94,7 @@ class DriverProcess:
         self._sequence = self._seen = 0
         self._answers: list[tuple[str, Any]] = []
         self.watch = stage.watch(robot, lambda: self.figures)
-        """What is known of the robot's frames, by whichever driver."""
+        """Watch of the robot's frames, from whichever driver."""
         # send it again: an answer is lost while DDS has matched only one direction
         self._clients = {
             request: stage.node.create_client(kind, f"{place}/{request}")
@@ -389,11 +389,11 @@ class Stage:
         self._watches: dict[RobotDouble, HeardWatch] = {}
 
     def watch(self, robot: RobotDouble, figures: Callable[[], DriveFigures]) -> HeardWatch:
-        """Return what looks at a robot's frames; the same for each driver of it."""
+        """Return the watch of a robot's frames; the same for each of its drivers."""
         return self._watches.setdefault(robot, HeardWatch(figures))
 
     def require_invariants(self) -> None:
-        """Raise AssertionError where a driver has violated one since the last call."""
+        """Raise AssertionError if a driver has violated an invariant since the last call."""
         found = [f"{each.name}: {one}" for each in self._drivers for one in each.violations()]
         assert not found, f"see docs/invariants.md: {found[:5]}"
 
@@ -406,9 +406,9 @@ class Stage:
         """Start a driver, for a new robot unless a started one is given.
 
         Args:
-            robot: Behind the driver.
-            name: Of its namespace.
-            parameters: Of the driver; they replace those of the case.
+            robot: Robot behind the driver.
+            name: Name of its namespace.
+            parameters: Parameters of the driver; they replace those of the case.
         """
         if robot is None:
             robot = self._case.robot()

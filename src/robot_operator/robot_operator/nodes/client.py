@@ -40,7 +40,7 @@ _CHUNK = "policy_msgs/msg/ActionChunk"
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOADED_WITHIN_S = 600.0
 _CONTROL_WITHIN_S = 90.0
-"""Longest time for which a driver folds the legs is 60 s."""
+"""A driver folds the legs for at most 60 s."""
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
 _MOTION_TIMEOUT_S = 20.0
 _LOOK_AROUND_S = 0.1
@@ -59,7 +59,7 @@ class Operator:
     belong to one thread; messages arrive on another.
 
     Attributes:
-        node: For further entities; their callbacks call `notify`.
+        node: Node for further entities, whose callbacks call `notify`.
         clock: Clock of `now_ns`: `/clock` with `use_sim_time`, otherwise the steady one.
         changed: Held while `wait_until` checks its condition.
     """
@@ -220,7 +220,8 @@ class Operator:
     def wait_for_robot(self, timeout_s: float = 60.0) -> None:
         """Wait until the policy node serves requests and its status reports fresh inputs.
 
-        Opening a policy may take long: an engine is loaded, or its models are on a slow network.
+        Opening a policy may take a long time: an engine is loaded, or its models are on a slow
+        network.
         """
         self.wait_until(
             lambda: self._services.reaches_policy, "the services of the policy node", timeout_s
@@ -349,7 +350,7 @@ class Operator:
         self._cmd_vel.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
 
     def _asked(self, name: str) -> list[tuple[str, bool, str]]:
-        """Send a request to all nodes that grant it; return who, whether it agreed, and its answer.
+        """Send a request to all nodes that grant it; return, for each, name, agreement and answer.
 
         The driver also gets the request if the policy node hangs; the error is raised afterwards.
         """

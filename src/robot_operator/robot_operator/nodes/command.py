@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `robot_operator` command: asks a policy node for modes, recordings or a new policy; drives.
+"""The `robot_operator` command: requests modes, recordings and policies; drives the robot.
 
 Without an action, it runs the operator's node, with its screen, in this terminal.
 """

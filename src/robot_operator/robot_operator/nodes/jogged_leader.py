@@ -4,7 +4,7 @@
 
 It has the pose of the arm until a person takes over (`robot_operator take_over`). From then on the
 velocity command moves it: turn moves the first joint of a group, forward the second and sideways
-the third, with rad/s for m/s. A joystick button selects the next three joints.
+the third, in rad/s instead of m/s. A joystick button selects the next three joints.
 
 Subscribes (depth 1): `joint_states` (sensor_msgs/JointState) of the arm, `cmd_vel`
 (geometry_msgs/Twist) of `operator_node`, `joy` (sensor_msgs/Joy), `leader/joint_command`

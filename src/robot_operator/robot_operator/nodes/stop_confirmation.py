@@ -32,8 +32,8 @@ _MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
 class StopConfirmation:
     """Sends each node that appears `estop` or `damp`, and watches its status.
 
-    If a node is named, only to that one and those of the other kind in its namespace; otherwise to
-    all.
+    If a node is named, only that node and those of the other kind in its namespace get it;
+    otherwise all do.
     """
 
     def __init__(self, node: Node, given: argparse.Namespace, button: EstopButton) -> None:

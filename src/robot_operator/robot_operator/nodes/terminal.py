@@ -95,7 +95,7 @@ def _guard(
 
 @contextmanager
 def _logs_kept_back() -> Iterator[None]:
-    """Hold log output back from the terminal meanwhile, and write it there afterwards.
+    """Hold log output back from the terminal until the end, then write it there.
 
     ROS's logger writes to the file descriptor of standard error, and so does textual through
     `sys.__stderr__`, which therefore gets its own descriptor.

@@ -48,7 +48,7 @@ class OperatorResult:
     Attributes:
         action: The requested action.
         policy_node, driver: Full names of the nodes that got the request; null for none.
-        answer: In words; empty if the statuses show it.
+        answer: Answer in words; empty if the statuses show it.
         policy: Newest policy_msgs/PolicyStatus with `mode` by its name; null without one.
         robot: Newest policy_msgs/RobotStatus with `state` by its name; null without one.
         obeyed: Whether each node has stopped, by node name; for estop and damp.
@@ -213,7 +213,7 @@ def next_step(
 
 
 def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
-    """Return the requests that make a driver follow commands that does not follow them now."""
+    """Return the requests after which a driver that follows no commands will follow them."""
     if driver.state in (RobotStatus.TAKING, RobotStatus.RELEASING):
         return "wait until that has ended"
     asked, _ = next_step(policy, driver)
@@ -226,7 +226,7 @@ def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
 
 
 def _find_next(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
-    """Return the same while the driver follows none; `damped`: the policy requests it."""
+    """Do as `next_step` while the driver follows none; `damped`: the policy requests damping."""
     if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
         return OperatorRequest.DAMP, []
     if driver.state == RobotStatus.LISTENING:

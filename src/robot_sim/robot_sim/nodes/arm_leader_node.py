@@ -7,8 +7,8 @@ It keeps pace with the arm that it leads, in lockstep and in real time: it answe
 that arm with the leader's pose of the same stamp.
 
 Subscribes: `joint_states` (sensor_msgs/JointState) and `environment_state`
-(std_msgs/Float32MultiArray: the cube's position, m) of `arm_sim_node`; with `guided`
-`leader/joint_command` (policy_msgs/JointCommand) of a policy node.
+(std_msgs/Float32MultiArray: the cube's position, m) of `arm_sim_node`; with `guided` also
+`leader/joint_command` (policy_msgs/JointCommand) from a policy node.
 Publishes (reliable, depth 1): `leader/joint_states` (sensor_msgs/JointState); with `drive` also
 `joint_command` (policy_msgs/JointCommand), which the arm follows directly.
 Publishes (reliable, transient local): `episode_marks` (policy_msgs/EpisodeMark): start, outcome and

@@ -258,7 +258,7 @@ def run_node(
     Args:
         name: Name of the command.
         make: Creates the node.
-        parameters: For `--help`.
+        parameters: Parameters to list in `--help`.
         doc: Description of the command, for `--help`.
         args: Arguments; those of the process if None.
     """

@@ -79,7 +79,8 @@ def interface_environment(name: str, folder: Path) -> dict[str, str]:
     """Return the environment variables that limit a process to one network interface.
 
     Args:
-        name: Of the interface, such as `eth0`; `lo` for a robot that is emulated on this machine.
+        name: Name of the interface, such as `eth0`; `lo` for a robot that is emulated on this
+            machine.
         folder: Folder for a Fast DDS file, because Fast DDS cannot read XML from the environment.
     """
     address, is_loopback = find_address(name), name == "lo"
@@ -245,7 +246,7 @@ def stand_by(model_name: str, settings: UnitreeSettings, node: socket.socket) ->
 
     Args:
         model_name: Name of one of MODELS.
-        settings: As those of the link process.
+        settings: Same as for the link process.
         node: Socket whose other end is a NodeTransport.
     """
     model = next(model for model in MODELS if model.name == model_name)

@@ -209,7 +209,7 @@ class Bag:
 
 @contextmanager
 def _errors_named(path: Path) -> Iterator[None]:
-    """Convert the errors of reading a recording to ToolError."""
+    """Convert errors in reading a recording to ToolError."""
     try:
         yield
     except (OSError, ToolError):

@@ -64,7 +64,7 @@ class ChunkBagSource:
             contract: Contract that states the policy's inputs.
             path: Folder of the recording, or its only file.
             topics: Topics by input (`CAMERA/image_raw`, `joint_states` and that of the environment
-                state), where they are renamed.
+                state), if they are renamed.
         """
         self.name, self._contract, self._bag = path.name, contract, Bag(path)
         self._cameras = {name: _camera_input(self._bag, name, topics) for name in contract.cameras}

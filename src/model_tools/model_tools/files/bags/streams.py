@@ -61,7 +61,7 @@ def in_time(
         bag: The recording.
         topics: Topics by name of the input.
         period_ns: Time between two ticks.
-        first_ns: A tick, from which the others are multiples of the period away.
+        first_ns: Time of a tick; the others are multiples of the period away.
         extract: Part of the recording to read; all of it if None.
         filters: By input, which of the newest messages count; for other inputs, all.
     """

@@ -87,7 +87,7 @@ def read_each(file: Path, column: str, rows: Sequence[int]) -> Iterator[Any]:
 
 
 def numbers(array: pa.Array, shape: Sequence[int]) -> Tensor | None:
-    """Return a column as numpy array [rows, *shape]; None if it does not have this shape."""
+    """Return a column as a NumPy array [rows, *shape]; None if it does not have this shape."""
     count, values = len(array), array
     while pa.types.is_nested(values.type) and not pa.types.is_struct(values.type):
         values = values.flatten()

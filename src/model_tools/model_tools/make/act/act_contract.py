@@ -231,7 +231,8 @@ def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
     """Return the mean pose of the training data within the limits, rad; the middle if unknown.
 
     Raises:
-        ToolError: The mean is farther beyond a limit than the limits are apart: other units.
+        ToolError: The mean is farther beyond a limit than the limits are apart, so its units
+            differ.
     """
     low = np.array([joint.position_min for joint in robot.joints.values()])
     high = np.array([joint.position_max for joint in robot.joints.values()])

@@ -160,7 +160,7 @@ class ReferenceGraphs:
         }
 
     def normalised(self, rows: Rows) -> F64:
-        """Return the normalised chunks [rows, steps, actions] of golden observations."""
+        """Return the normalised chunks [rows, steps, actions] for golden observations."""
         given = GoldenRows(source="golden rows", inputs=dict(rows), outputs={})
         played = play_chunks(self._contract, self._graphs, given)
         return played[NORMALISED_CHUNK].astype(np.float64)
@@ -224,7 +224,7 @@ def require_same(
 
     Args:
         normalised: Chunks in float32.
-        expected: Outputs of the training code.
+        expected: Outputs from the training code.
         contract: Contract of the policy.
         source: Source of the expected chunks, for messages.
         exact: See `golden_tolerance`.

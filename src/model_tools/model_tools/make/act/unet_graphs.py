@@ -284,7 +284,7 @@ def _numbered(layer: str) -> Callable[[str], str]:
 def _antialiased(old: int, new: int) -> F32:
     """Return the matrix [new, old] of a linear resize with antialias along one axis.
 
-    Its triangle filter spans two new pixels, at least two old pixels, as in torchvision.
+    Its triangle filter spans two new pixels, but at least two old ones, as in torchvision.
     """
     scale = old / new
     half = max(scale, 1.0)
@@ -318,7 +318,7 @@ def _step(graph: GraphBuilder, config: UnetConfig, weights: Weights) -> onnx.Mod
 
 
 def _observation(graph: GraphBuilder, config: UnetConfig) -> tuple[Value, int]:
-    """Return the observations [1, width], per step state, cameras, environment; and the width."""
+    """Return the observations [1, width] (per step: state, cameras, environment) and the width."""
     steps = config.denoising.observations
     several = (steps,) if steps > 1 else ()
     sizes = {STATES: config.state.shape[0]} if config.state else {}

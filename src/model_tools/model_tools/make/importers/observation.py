@@ -222,8 +222,8 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
 def _scale_without_wheels(draft: Draft, term: SourceTerm) -> list[float] | dict[str, str]:
     """Return the scale of each joint, 0 for joints that the action commands by velocity.
 
-    robot_lab zeros the values at the wheels' indices in the simulator's order, in whatever order
-    the term is. If other joints have those indices, or if the order is unknown, ask the user.
+    robot_lab zeros the values at the wheels' indices in the simulator's order, whatever the term's
+    order. If other joints have those indices, or if the order is unknown, ask the user.
     """
     names, wheels = draft.find("joints.names"), driven_by_velocity(draft)
     joints = list(term.joints or names)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX metadata: comma-separated lists (rsl_rl and relatives) or JSON (holosoma).
 
-They name the observation terms, but not the measured quantities, scales or the rate.
+They name the observation terms, but not the measured quantities, the scales or the rate.
 """
 
 from __future__ import annotations

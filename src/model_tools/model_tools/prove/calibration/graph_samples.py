@@ -193,7 +193,7 @@ class _EncodedCamera:
 
 
 class _DenoisingSamples:
-    """Inputs of the denoising step's graph beside the observation, along the denoising of a chunk.
+    """Inputs of the denoising step's graph besides the observation, over the denoising of a chunk.
 
     Successive samples use successive steps, so all steps from noise to actions have the same
     number.

@@ -94,7 +94,7 @@ class TermCoverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StatedAgreement:
-    """Agreement of stated with observed quantities, each array [names].
+    """Agreement between stated and observed quantities, each array [names].
 
     Attributes:
         names: Names of joints or axes.
@@ -133,7 +133,7 @@ class Direction:
 
     Attributes:
         words, unit: `forward`, `m/s`.
-        trained: Limit of the training, above 0.
+        trained: Limit in training, above 0.
         reached: Largest command in the rows; 0 without commands.
         share: Share of rows with a command above `PUSHED` times `trained`.
     """

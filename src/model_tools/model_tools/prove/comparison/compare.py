@@ -76,7 +76,7 @@ def compare(
         places: Rows besides the golden ones of the first bundle: files and recordings; for chunk
             policies, LeRobot datasets and recordings.
         walk_s: Length of each walk, s; None for no closed loop.
-        topics: Topics in recordings, by input, where they are renamed.
+        topics: Topics in recordings, by input, if they are renamed.
         robot: Robot that walks.
     """
     reference = candidates[0].bundle

@@ -61,7 +61,7 @@ class TaskPool(Protocol[T, Out]):
 
 
 class LocalPool(Generic[T, R]):
-    """Processes of this machine, each with one task at a time; they end with this process."""
+    """Processes on this machine, each with one task at a time; they end with this process."""
 
     def __init__(
         self,

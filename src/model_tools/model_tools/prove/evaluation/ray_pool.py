@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trials on a Ray cluster whose nodes have the suite; the bundles are sent to them.
+"""Trials on a Ray cluster whose nodes have the suite installed; the bundles are sent to them.
 
-Trials of a node that dies start again on another one.
+Trials on a node that dies are started again on another one.
 """
 
 from __future__ import annotations

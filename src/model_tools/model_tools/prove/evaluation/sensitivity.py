@@ -26,14 +26,14 @@ _TRACKING = ("error_vx", "error_vy", "error_wz")
 
 
 def usual_plan(bundle: AnyBundle) -> Plan:
-    """Return walks with mixed commands, by the robot_sim robot that has the policy's joints."""
+    """Return walks with mixed commands, for the robot_sim robot that has the policy's joints."""
     joints = set(bundle.contract.joints.on_robot())
     robots = (name for name in robot_names() if joints <= set(load_robot(name).joint_names))
     return Plan(robot=next(robots, "lite3"), seeds=_SEEDS, duration_s=_DURATION_S)
 
 
 def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
-    """Return a plan that tries every error, and no error.
+    """Return a plan that tries every error, and also no error.
 
     Raises:
         ToolError: The plan has several back ends, its robot does not walk, or it has so few walks

@@ -94,7 +94,7 @@ def read_motion(
     Args:
         path: A rosbag2 recording with joint_states, joint_command and, if it has one, imu/data.
         contract: Contract that states the joints.
-        topics: Topics, by input, where they are renamed.
+        topics: Topics, by input, if they are renamed.
     """
     if not is_bag(path):
         raise ToolError(f"{path}: expected a rosbag2 recording, found a different file or folder")

@@ -239,7 +239,7 @@ def _suspect_joint_policy(
 
 
 def _suspect_walking(safety: Safety, report: InspectionReport) -> None:
-    """Note what no robot on legs survives."""
+    """Note what no legged robot survives."""
     if safety.on_fault == OnFault.HOLD_MEASURED.value:
         report.suspect(
             "safety.on_fault: expected damp for a policy that walks, found hold_measured: a robot "
@@ -253,7 +253,7 @@ def _suspect_walking(safety: Safety, report: InspectionReport) -> None:
 
 
 def _prove_perception(contract: JointContract, path: Path, report: InspectionReport) -> None:
-    """Say by what the contract of each scan and depth image is proven; note scans without proof."""
+    """State what proves the contract of each scan and depth image; note scans without proof."""
     for name, observation in contract.observations.items():
         for i, term in enumerate(observation.terms):
             proof, key = f"proof of {term.topic}", f"observations.{name}.terms[{i}]"

@@ -55,7 +55,7 @@ def load_function(name: str) -> Callable[..., object]:
 
 @contextmanager
 def calling(where: str) -> Iterator[None]:
-    """Convert errors of the user's code to one line; log the traceback for debugging.
+    """Convert errors in the user's code to one line; log the traceback for debugging.
 
     Args:
         where: Prefix of the line: `module:function`, and the call that follows.

@@ -89,7 +89,7 @@ _AFTER = {
     Mode.READY: {Mode.READY},
     Mode.RUN: {Mode.RUN},
 }
-"""Possible next modes of a tick, beside HOLD and DAMP."""
+"""Possible modes of the next tick, besides HOLD and DAMP."""
 _REQUESTED = {"stand": Mode.STAND, "run": Mode.RUN, "damp": Mode.DAMP, "reset": Mode.DAMP}
 _SENSORS = (JOINT_STATES.name, IMU.name, ODOMETRY.name)
 _ROUNDING_NS, _ROUNDING = 1_000, 1e-9
@@ -166,14 +166,14 @@ def check_flight(path: Path) -> CheckedFlight:
 
 
 class _ShadowWatch:
-    """Looks at what a shadow made of ticks."""
+    """Checks a shadow's answers to ticks."""
 
     def __init__(self, recording: FlightRecording, checked: Counter[str]) -> None:
         self._answers, self._checked = recording.shadow_answers(), checked
         self._next, self._seen = next(self._answers, None), -1
 
     def see(self, tick: RecordedTick) -> Iterator[tuple[str, str]]:
-        """Yield what answers violate that came by the end of a tick."""
+        """Yield the violations by answers that arrived by the end of a tick."""
         while self._next is not None and self._next.tick <= tick.number:
             answer, self._next = self._next, next(self._answers, None)
             self._checked["shadow_answers_once"] += 1
@@ -251,10 +251,10 @@ class FlightWatch:
         """Convert the contract's bounds to the order of the joints.
 
         Args:
-            contract: Of what runs.
-            limits: In force.
-            joint_names: In the order of targets and commands.
-            fields: Of `RecordedTick.state`, and where they are there.
+            contract: Contract of the policy or set that runs.
+            limits: Limits in force.
+            joint_names: Joint names, in the order of targets and commands.
+            fields: Slice of each field in `RecordedTick.state`.
         """
         names = contract.joints.on_robot()
         order = [names.index(name) for name in joint_names]

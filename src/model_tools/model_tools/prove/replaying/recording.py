@@ -59,7 +59,8 @@ class RecordedTick:
     """A tick of the policy; see policy_msgs/PolicyTick.
 
     Attributes:
-        number, time_ns, stamp_ns, duration_s, mode, reason, begins, blend: See there.
+        number, time_ns, stamp_ns, duration_s, mode, reason, begins, blend: See
+            policy_msgs/PolicyTick.
         next_reason: Reason in the next tick; empty for the last one.
         ages_ns: Age of each input when sampled; None for one that never arrived.
         measured_ns: Measurement time of the newest message of each input, on the clock of

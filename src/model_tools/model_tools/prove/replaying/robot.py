@@ -109,7 +109,7 @@ class ReplayedPolicy:
         """
 
     def sense(self, tick: RecordedTick) -> None:
-        """Take the inputs sampled beside the state, and prepare the model's answers."""
+        """Take the inputs sampled besides the state, and prepare the model's answers."""
         raise NotImplementedError
 
     def end(self) -> None:

@@ -46,7 +46,7 @@ class ChunkModels:
         self.owned = (*BUNDLE_FILES, *(f"{name}/*" for name in bundle.contract.graphs))
 
     def name(self, key: str) -> str:
-        """Return the compiler's name of the model with this key in the contract."""
+        """Return the compiler's name for the model with this key in the contract."""
         return key.removeprefix("graphs.")
 
     def place(self, key: str, model: Path) -> Path:

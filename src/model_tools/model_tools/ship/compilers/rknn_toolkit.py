@@ -158,7 +158,7 @@ class RknnSettings:
 
     Attributes:
         target: The toolkit's name of the chip.
-        config: Arguments of `RKNN.config`, beside target and precision.
+        config: Arguments of `RKNN.config`, besides target and precision.
         hybrid: Keep layers that lose too much accuracy in fp16.
         analyse: Compute the error of each layer.
     """

@@ -76,8 +76,8 @@ def chunk_controller(
     """Return the controller of a chunk policy, and its parts.
 
     The controller's inputs are `joint_states`, the topic of an environment state, and
-    `camera_input` of each camera; their owner accepts or rejects messages there, and adds what
-    `observation.images.frame_of` makes of an image to `frames`.
+    `camera_input` of each camera; their owner accepts or rejects messages there, and adds the
+    result of `observation.images.frame_of` for each image to `frames`.
 
     Args:
         bundle: Bundle with a valid contract.

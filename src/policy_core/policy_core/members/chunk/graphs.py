@@ -26,8 +26,8 @@ from policy_core.observation.images import Image, decode
 class ChunkObservation:
     """Observation of a chunk policy at one time.
 
-    `images` are uint8 [height, width, 3] in RGB by the camera's name in the contract; `state`
-    [joints of the state] and `environment` are in the policy's own units; None if unused.
+    `images` are uint8 [height, width, 3] in RGB, by camera name in the contract; `state` [joints of
+    the state] and `environment` are in the policy's own units; None if unused.
     """
 
     images: Mapping[str, Image]
@@ -203,7 +203,7 @@ class SuccessClassifier:
         (self._output,) = backend.outputs.values()
 
     def probability(self, observation: ChunkObservation) -> float:
-        """Return the probability that the task is done, in the newest observation.
+        """Return the probability that the task is done, judged by the newest observation.
 
         Raises:
             BackendError: The runtime failed.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Synchronised observations: a frame of each camera, and the state at the same time."""
+"""Synchronised observations: a frame from each camera, and the state at the same time."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from policy_core.observation.state import StateVector
 JOINTS = "joint_states"
 """The input with the measured positions."""
 _COMPARED = 1000
-"""Bytes of a frame that are compared with the previous frame; all would take a millisecond. The
-noise of a real camera changes most of them from frame to frame.
+"""Bytes of a frame that are compared with the previous frame; comparing all would take a
+millisecond. The noise of a real camera changes most of them from frame to frame.
 """
 _FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
 """This many equal frames, while a joint moves this far, do not come from a working camera."""

@@ -161,7 +161,7 @@ class ChunkPolicy(Stateful):
         self._ticks.pause(duration_ns)
 
     def stand_by(self) -> int:
-        """Observe in a tick that a person controls, and drop arriving chunks; return its time."""
+        """Observe in a person's tick, and drop arriving chunks; return the time of the tick."""
         self._now_ns = self._clock()
         self.sync.record_state(self._now_ns)
         self._collect()

@@ -70,7 +70,7 @@ def ensemble_coefficient(settings: ChunkSettings, contract: ChunkContract) -> fl
     """Return the coefficient of temporal ensembling.
 
     Raises:
-        PolicyError: Neither the settings nor the contract have one, or it is out of bounds.
+        PolicyError: Neither the settings nor the contract has one, or it is out of bounds.
     """
     for coefficient in (settings.ensemble_coeff, contract.chunk.ensemble_coeff):
         if coefficient is None:
@@ -166,7 +166,7 @@ def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContr
         contract: The contract, for its rate.
 
     Raises:
-        PolicyError: Inference takes as long as the steps, so that nothing is left to continue.
+        PolicyError: Inference takes as long as the steps last, so that nothing is left to continue.
     """
     if inference_s * contract.rate_hz >= steps:
         raise PolicyError(

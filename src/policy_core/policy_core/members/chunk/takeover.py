@@ -73,8 +73,8 @@ class PersonTakeover(Stateful):
 
     Attributes:
         driver: Source of the targets.
-        off_rad: Distance of the leader from the last command in the newest tick of a handover, by
-            action [actions]; must fall below the tolerance.
+        off_rad: Leader position minus last command, per action [actions], as of the newest handover
+            tick; must fall below the tolerance.
         begins, change: See `Policy`.
         policy: Drives until a person takes over.
         leader: The input with the leader's pose.
@@ -211,7 +211,8 @@ class PersonTakeover(Stateful):
     def leader_pose(self, now_ns: int) -> F64 | None:
         """Return the leader's pose [joints], rad; None if it is unknown or impossible.
 
-        Otherwise a motorised leader that reports degrees would be sent beyond its joint range.
+        Without this check, a motorised leader that reports degrees would be sent beyond its joint
+        range.
         """
         reach, pose = self._reach, self._leader_pos
         within = (reach.position_min <= pose) & (pose <= reach.position_max)
@@ -386,7 +387,7 @@ class PersonTakeover(Stateful):
 
 
 def _leader_reach(joints: Joints) -> Joints:
-    """Return the limits of the leader: a hand is faster than the arm, and reaches further."""
+    """Return the leader's limits: a hand is faster than the arm, and reaches further."""
     return replace(
         joints,
         position_min=joints.position_min - _BEYOND_ARM_RAD,

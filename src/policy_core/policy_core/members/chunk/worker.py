@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Execution of inference: beside the control loop, or within it in simulated time."""
+"""Execution of inference: in parallel with the control loop, or within it in simulated time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Request:
 
     sensed: Snapshot
     generation: int
-    """Generation of the requesting run; results for another one are ignored."""
+    """Generation of the requesting run; results for any other are ignored."""
     asked_ns: int
     planned: PlannedSteps | None = None
     """Steps that the chunk must continue; None for none."""

@@ -106,7 +106,7 @@ class BpuRuntime(BackendBase):
 
     @contextmanager
     def _failures(self, what: str) -> Iterator[None]:
-        """Convert what the runtime raises and prints to one error."""
+        """Convert what the runtime raises and prints into one error."""
         with capture_native_output("bpu") as said:
             try:
                 yield

@@ -160,7 +160,7 @@ class OutputCopy:
         np.multiply(self._ours, scale, out=self._ours, casting="same_kind")
 
     def _with_axes(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Return the array in the described shape; it may differ by axes of size one only."""
+        """Return the array in the described shape; it may differ only by axes of size one."""
         shape = self._shapes[0]
         alike = [n for n in array.shape if n != 1] == [n for n in shape if n != 1]
         if not alike or array.dtype != self._dtype:

@@ -18,7 +18,7 @@ _MOST_MEMBERS = 4096
 """Limit on lists and maps of an answer, and on the values in each; arrays are bytes, and count as
 one map.
 
-An empty list is one byte on the way and 64 in memory, made while no other thread runs.
+An empty list is one byte on the wire and 64 in memory, made while no other thread runs.
 """
 
 

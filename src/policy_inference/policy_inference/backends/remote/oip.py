@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models behind the Open Inference Protocol: Triton, KServe, OpenVINO Model Server, our service.
 
-It uses grpcio rather than tritonclient, a layer on top with its own copy of the messages and
-version limits on both, which adds nothing needed here.
+It uses grpcio rather than tritonclient, which adds nothing needed here: it is a layer on top, with
+its own copy of the messages and version limits on both.
 """
 
 from __future__ import annotations

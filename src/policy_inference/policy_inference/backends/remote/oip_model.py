@@ -32,7 +32,7 @@ class OipModel:
 
     Attributes:
         model: Its name on the server.
-        version: Its version there; empty for the server's choice.
+        version: Its version on the server; empty for the server's choice.
         sha256: Hash of the model file, for servers that report it.
         tolerance: Largest difference between an output and the rows, relative to the largest value
             of that output.

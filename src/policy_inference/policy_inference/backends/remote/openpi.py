@@ -3,9 +3,9 @@
 """Chunk policies behind the websocket protocol of openpi's servers.
 
 The client sends images and state, and receives actions. The server handles tokens and
-normalisation, so the contract has no statistics (`identity`). Answers come in order and without
-numbers: after a late answer, the next one could be mistaken for it. So the connection is then
-closed.
+normalisation, so the contract has no statistics (`identity`). Answers come in order and unnumbered,
+so a late answer could be mistaken for the next one; therefore the connection is closed after a late
+answer.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class PaddedSquare:
     """
 
     def __init__(self, height: int, width: int, size: int) -> None:
-        """Set the size of the images, and that of the result, pixels.
+        """Set the sizes of the images and of the result, in pixels.
 
         Raises:
             ImportError: Pillow is not installed.

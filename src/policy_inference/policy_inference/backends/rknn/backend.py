@@ -235,7 +235,7 @@ def _tensors(described: RknnFile) -> tuple[list[TensorSpec], list[TensorSpec]]:
 
 
 def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
-    """Return type and shape without axes of 1: some runtimes give every tensor four axes."""
+    """Return type and shape without axes of size 1: some runtimes give every tensor four axes."""
     return array.dtype, tuple(size for size in array.shape if size != 1)
 
 

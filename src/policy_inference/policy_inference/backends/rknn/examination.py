@@ -32,7 +32,7 @@ PACKAGE = "rknn-toolkit-lite2"
 _COMPATIBLE = "/proc/device-tree/compatible"
 # The runtime recommends newer ones than this: airockchip/rknn-toolkit2#16.
 _OLDEST_DRIVER = (0, 8, 8)
-# /usr/lib, where the package looks first, and the places of the dynamic linker.
+# /usr/lib, where the package looks first, and where the dynamic linker looks.
 _LIBRARY_PLACES = (
     "/usr/lib",
     "/usr/lib/aarch64-linux-gnu",

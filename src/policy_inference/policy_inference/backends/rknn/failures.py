@@ -117,7 +117,7 @@ def explain(stage: str, returned: object, said: str) -> str:
     Args:
         stage: The call that failed.
         returned: Its return value or exception.
-        said: Text that was logged and printed meanwhile.
+        said: Text that was logged and printed during the call.
     """
     lines = [line for line in said.splitlines() if line and not _HARMLESS.search(line)]
     words = "\n".join([*lines, repr(returned)])

@@ -99,7 +99,7 @@ def read_sidecar(plan: Path) -> PlanSidecar:
 
 
 def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[str, str]) -> None:
-    """Raise BackendError unless a plan, a bundle's own artifact, was built for this machine.
+    """Raise BackendError unless a plan shipped in a bundle was built for this machine.
 
     Args:
         plan: The plan, with its JSON beside it.
@@ -108,7 +108,8 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
         here: Version of TensorRT, name and compute capability of the GPU, by field.
 
     Raises:
-        BackendError: The plan was built for another TensorRT or GPU, or its JSON names neither.
+        BackendError: The plan was built for another TensorRT version or GPU, or its JSON names
+            neither.
     """
     rebuild = (
         "compile it again on this machine from the ONNX file, or put the ONNX file into the bundle"
