@@ -62,5 +62,8 @@ def place_level(points: Array, position: Array, quat_xyzw: Array) -> Array:
     Returns:
         Points at the height of the base [..., n, 3], world, m.
     """
-    level = np.pad(points, ((0, 0), (0, 1)))
-    return turn(level, yaw_rad(quat_xyzw)[..., None]) + position[..., None, :]
+    angle_rad = yaw_rad(quat_xyzw)[..., None]
+    level = np.broadcast_to(
+        np.pad(points, ((0, 0), (0, 1))), (*angle_rad.shape[:-1], len(points), 3)
+    )
+    return turn(level, angle_rad) + position[..., None, :]

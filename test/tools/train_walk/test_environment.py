@@ -147,6 +147,16 @@ def test_a_robot_is_shown_the_velocity_of_its_base_last() -> None:
     assert (places[-3:], signs[-3:]) == ([45, 46, 47], [1.0, -1.0, 1.0])
 
 
+def test_a_robot_is_shown_the_ground_around_it_last() -> None:
+    trained_robot = load_trained_robot("lite3_stairs")
+    made = environment(trained_robot, task=load_task("stairs"))
+    step = made.step(STILL)
+    assert trained_robot.scan is not None
+    ground = step.obs[:, -len(trained_robot.scan.points) :]
+    assert np.isfinite(ground).all()
+    np.testing.assert_allclose(ground, step.critic_obs[:, -ground.shape[1] :], atol=1e-9)
+
+
 def test_on_stairs_most_commands_lead_ahead() -> None:
     robot, stairs = load_trained_robot("lite3_stairs"), load_task("stairs")
     commands = Draws(robot, stairs, COUNT, seed=1).commands(1000, 1.0)
