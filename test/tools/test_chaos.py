@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from policy_core.errors import RefusedError
+from policy_core.guard.command import CommandFader
 from policy_core.sets.policy import PolicySet
-from policy_inference.kinds.opening import NATIVE
 from robot_driver.following import Follower
 from robot_driver.interfaces import WireCommand
 from testkit.watching import checked
 from tools.chaos.host import ChaosNode
-from tools.chaos.scenario import Options, SeedOutcome, run_seed
+from tools.chaos.scenario import BOTH, Options, SeedOutcome, run_seed
 from tools.chaos.steps import ChaosStep, draw_steps, shrunk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,8 +39,23 @@ def test_same_seed_gives_the_same_events(outcome: SeedOutcome) -> None:
     assert run_seed(4, SHORT).digest != outcome.digest
 
 
+IN_BOTH = replace(SHORT, core=BOTH)
+
+
 def test_native_core_gives_the_same_events(outcome: SeedOutcome) -> None:
-    assert run_seed(3, replace(SHORT, core=NATIVE)).digest == outcome.digest
+    both = run_seed(3, IN_BOTH)
+    checked.update(both.checked)
+    assert (both.broken, both.digest) == (None, outcome.digest)
+
+
+@pytest.mark.violates("cores_agree")
+def test_core_that_does_something_else_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CommandFader, "set", lambda self, velocity, born_ns: True)
+    drive = ChaosStep(at_s=8.0, kind="drive", target="up", for_s=1.0)
+    broken = run_seed(3, replace(IN_BOTH, seconds=10.0), [drive]).broken
+    assert broken is not None
+    assert broken.name == "cores_agree"
+    assert broken.time_s >= 8.0
 
 
 def test_robot_runs_again_after_an_estop() -> None:

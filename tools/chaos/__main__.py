@@ -24,7 +24,7 @@ from multiprocessing import get_context
 from policy_inference.kinds.opening import NATIVE, PYTHON
 from tools.arguments import positive_count
 from tools.chaos.mutation import try_mutants
-from tools.chaos.scenario import Options, SeedOutcome, run_seed
+from tools.chaos.scenario import BOTH, Options, SeedOutcome, run_seed
 from tools.chaos.soak import soak
 from tools.chaos.steps import ChaosStep, draw_steps, shrunk
 
@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("--replay", type=_seeds, metavar="SEED", help="one seed, with its steps")
     parser.add_argument("--seconds", type=float, default=60.0, help="virtual time of a seed")
     parser.add_argument("--shrink", action="store_true", help="leave out what is not needed")
-    parser.add_argument("--core", choices=(PYTHON, NATIVE), default=PYTHON)
+    parser.add_argument("--core", choices=(PYTHON, NATIVE, BOTH), default=PYTHON)
     parser.add_argument("--physics", action="store_true", help="MuJoCo moves the robot")
     parser.add_argument("--jobs", type=positive_count, default=1, help="processes")
     parser.add_argument("--mutants", type=positive_count, metavar="COUNT")

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.load import load_bundle
 from policy_core.control.tick import Tick
 from policy_core.interfaces import Mode
-from policy_inference.kinds.opening import PYTHON
+from policy_inference.kinds.opening import NATIVE, PYTHON
 from robot_driver.interfaces import DriverPhase
 from robot_operator.nodes.settings import PARAMETERS as OPERATOR_PARAMETERS
 from robot_operator.nodes.settings import pilot_settings
@@ -44,6 +45,8 @@ from tools.chaos.steps import (
 from tools.chaos.timeline import NS_PER_S, VirtualClock, VirtualTimeline
 from tools.chaos.watch import AnswerWatch, Broken, ChaosWatch, HostWatch, VirtualDriverWatch
 
+BOTH = "both"
+"""Each seed runs in both cores, which must do the same."""
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 _RATE_HZ, _PHYSICS_RATE_HZ = 50, 250
 _PRESSED_AGAIN_NS, _CONFIRMED_NS = 100_000_000, 200_000_000
@@ -55,6 +58,7 @@ _PRESSED = b"\0\1\0\0\1"
 _OF_SCRIPTS = ("load", "authority", "switch")
 """Requests that no key makes."""
 _TWIST = struct.Struct("<4s6d")
+_COMPARED_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +67,7 @@ class Options:
 
     Attributes:
         seconds: Virtual duration of each.
-        core: Core in which the node ticks: `python` or `native`.
+        core: Core in which the node ticks: `python`, `native` or `both`.
         physics: Whether MuJoCo moves the robot.
     """
 
@@ -122,6 +126,8 @@ def run_seed(
         look: Called periodically.
         look_s: Virtual time between two calls.
     """
+    if options.core == BOTH:
+        return _run_in_both(seed, options, steps)
     steps = draw_steps(seed, options.seconds) if steps is None else steps
     timeline = VirtualTimeline()
     chance = Random(f"clocks {seed}")
@@ -133,6 +139,32 @@ def run_seed(
         timeline.every(round(look_s * NS_PER_S), lambda: look(timeline))
         timeline.run(round(options.seconds * NS_PER_S))
         return play.outcome()
+
+
+def _run_in_both(seed: int, options: Options, steps: Sequence[ChaosStep] | None) -> SeedOutcome:
+    digests: dict[str, list[str]] = {PYTHON: [], NATIVE: []}
+    python, native = (
+        run_seed(
+            seed,
+            replace(options, core=core),
+            steps,
+            look=partial(_note_digest, seen),
+            look_s=_COMPARED_S,
+        )
+        for core, seen in digests.items()
+    )
+    broken, same = python.broken or native.broken, python.digest == native.digest
+    if broken is None and not same:
+        pairs = zip(*digests.values(), strict=True)
+        equal = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        broken = Broken("cores_agree", equal * _COMPARED_S, "not the same at this time")
+    checked = Counter(python.checked) + Counter(native.checked)
+    checked["cores_agree"] += len(digests[PYTHON])
+    return replace(python, broken=broken, checked=checked)
+
+
+def _note_digest(seen: list[str], timeline: VirtualTimeline) -> None:
+    seen.append(timeline.digest)
 
 
 class _Play:

@@ -42,6 +42,7 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "its contract says, and at no other time.",
     "runs_again": "Within 15 s after all faults have ended, the robot runs again.",
     "tilted_is_a_fault": "Motion ends when the robot tilts beyond its limit.",
+    "cores_agree": "With `--core both`, the Python and the native core do the same, bit for bit.",
 }
 """Statements that are checked only here, by name."""
 
