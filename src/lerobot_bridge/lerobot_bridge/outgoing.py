@@ -258,7 +258,9 @@ def _set_field(message: Any, steps: Sequence[tuple[str, int | None]], value: flo
         elif index == len(old):
             _set_numbers(message, name, np.append(np.asarray(old, np.float64), value))
         else:
-            raise RobotError(f"field {path}: expected values for all elements before it as well")
+            raise RobotError(
+                f"field {path}: expected values for all elements before it, found {len(old)}"
+            )
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise RobotError(
             f"field {path}: expected a number in the message, found none ({error})"

@@ -178,7 +178,11 @@ def _error(pair: tuple[Predicted, PredictionErrors]) -> float:
 
 def _sentences(found: Replayed) -> list[str]:
     lag, fps = found.all.lag, found.bundle.contract.rate_hz
-    said = [f"{len(found.episodes)} episodes, {found.frames} frames, a chunk every {found.every}"]
+    count = len(found.episodes)
+    said = [
+        f"{count} episode{'' if count == 1 else 's'}, {found.frames} frames, a chunk every "
+        f"{found.every}"
+    ]
     if found.left_out:
         said[0] += f"; left out: {found.left_out} frames in which a person drove"
     if lag is None:
