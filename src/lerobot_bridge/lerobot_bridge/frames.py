@@ -307,7 +307,7 @@ class EpisodeFrames:
         why = "; ".join(
             [
                 *(
-                    f"{self._topics[each.name]} is missing or too old in {each.frames}"
+                    f"{self._topics[each.name]} is missing or too old in {each.frames} frames"
                     for each in self.left_out
                 ),
                 *self._why_apart(),

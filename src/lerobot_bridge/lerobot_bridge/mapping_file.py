@@ -279,7 +279,8 @@ class _MappingValidator:
             if types.setdefault(channel.topic.lstrip("/"), channel.type) != channel.type:
                 self._problem(
                     f"{key}.type",
-                    f"{types[channel.topic.lstrip('/')]}, as where {channel.topic} is first used",
+                    f"{types[channel.topic.lstrip('/')]}, as in the first use of the topic "
+                    f"{channel.topic}",
                     channel.type,
                 )
         for name, camera in self._mapping.cameras.items():

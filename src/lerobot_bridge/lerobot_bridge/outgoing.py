@@ -208,7 +208,9 @@ def _joint_command(
     def write(message: Any, columns: _Columns) -> None:
         rows = {"velocity": zero, "effort": zero, **gains, **columns}
         if not np.isfinite(rows.get("position", np.nan)).all():
-            raise RobotError("expected a position for each joint of a JointCommand")
+            raise RobotError(
+                "expected a position for each joint of a JointCommand, found some without"
+            )
         for field, row in rows.items():
             _set_numbers(message, field, row)
         message.names, message.sequence = list(names), next(sequence)

@@ -202,8 +202,8 @@ def _sentences(found: Replayed) -> list[str]:
     if lag is not None and lag.error >= lag.error_of_mean:
         said.append(
             "the predicted actions do not follow the recorded ones: the mean of these would have "
-            f"an error of {_number(lag.error_of_mean)}; are cameras swapped, or is the dataset of "
-            "another task or robot?"
+            f"an error of {_number(lag.error_of_mean)}; are cameras swapped, or is the dataset "
+            "for another task or robot?"
         )
     if any(math.isnan(one.correlation) for one in found.all.joints):
         said.append(_UNMEASURED)

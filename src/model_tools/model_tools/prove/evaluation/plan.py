@@ -271,7 +271,7 @@ def _check(plan: Plan, given: Any, reader: Reader) -> None:
             reader.problem(
                 f"factors.{name}",
                 f"one of the factors of {plan.robot}: {', '.join(plan.factor_names)}",
-                Found("a factor of other robots"),
+                Found("a factor for other robots"),
             )
     if plan.reaches:
         if plan.estimator:
@@ -296,7 +296,7 @@ def _check(plan: Plan, given: Any, reader: Reader) -> None:
     if len(plan) > MOST_TRIALS:
         reader.problem(
             "seeds",
-            f"at most {MOST_TRIALS} trials, seeds x combinations of the factors",
+            f"at most {MOST_TRIALS} trials (seeds x combinations of the factors)",
             Found(f"{len(plan)}"),
         )
 
@@ -323,7 +323,7 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
     if plan.trial_s < _SHORTEST_WALK_S:
         reader.problem(
             "duration_s",
-            f"at least {_SHORTEST_WALK_S:g} s, of which a robot has 2 s to follow a command",
+            f"at least {_SHORTEST_WALK_S:g} s, so that a robot has 2 s to follow a command",
             plan.trial_s,
         )
     try:
