@@ -69,8 +69,9 @@ def _problems(found: RowCoverage) -> Iterator[str]:
     yield from moved_wrongly(found.motion)
     if found.different < FEWEST:
         yield (
-            f"{found.different} different rows out of {found.rows} (at least {FEWEST} are needed, "
-            "1000 to 4000 are usual): record the running policy for several minutes"
+            f"{found.different} different row{'' if found.different == 1 else 's'} out of "
+            f"{found.rows} (at least {FEWEST} are needed, 1000 to 4000 are usual): record the "
+            "running policy for several minutes"
         )
     constant = [term for term in found.terms if _is_lost(term)]
     velocities = all(term.field != "joint_vel" for term in constant)

@@ -329,7 +329,7 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
     try:
         body = SimulatedRobot(figures=plan.robot).body
     except SimError as error:
-        reader.problem("robot", "a robot of robot_sim", Found(str(error)))
+        reader.problem("robot", "a robot of robot_sim", Found(f"none ({error})"))
         return
     least_kg = -body.base.mass_kg / 2.0
     if _least(plan.factors.payload_kg) < least_kg:
@@ -345,7 +345,9 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
                 FaultPlan([fault], joint_names=body.joint_names)
             except SimError as error:
                 where = f"factors.faults[{place}][{number}]"
-                reader.problem(where, "a fault of the simulated robot", Found(str(error)))
+                reader.problem(
+                    where, "a fault of the simulated robot", Found(f"an invalid one ({error})")
+                )
 
 
 def parse_fault(text: str) -> Fault:

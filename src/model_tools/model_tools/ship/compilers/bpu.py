@@ -113,7 +113,7 @@ def _settings(order: CompileOrder) -> BpuSettings:
         ("jobs", jobs, tuple(map(str, range(1, 65)))),
     ):
         if value not in offered:
-            listed = "1 to 64" if name == "jobs" else ", ".join(offered)
+            listed = "1 to 64" if name == "jobs" else f"one of {', '.join(offered)}"
             raise ToolError(
                 f"bpu: option {name}: expected {listed} for {order.target}, found {value!r}"
             )
