@@ -51,8 +51,8 @@ def read_figures(path: Path) -> list[WalkOutcome]:
         return [_outcome(row) for row in json.loads(path.read_text("utf-8"))["outcomes"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PolicyError(
-            f"{path}: expected the figures of an acceptance, found {error!r}; "
-            "write them with --record"
+            f"{path}: expected acceptance figures, found none that can be read ({error!r}); write "
+            "them with --record"
         ) from error
 
 

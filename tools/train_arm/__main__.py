@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         "--encoder-of",
         type=Path,
         metavar="BUNDLE",
-        help="take the image encoder of a bundle of this training, instead of training one",
+        help="take the image encoder from a bundle of this training, instead of training one",
     )
     parser.add_argument(
         "--seed", type=seed, default=1, help="seed of everything random (default 1)"

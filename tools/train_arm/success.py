@@ -59,7 +59,7 @@ def classifier(bundle: ChunkBundle, models: OpenedModels, scenes: int, first: in
     """
     name = bundle.contract.cameras[CAMERA].encoder
     if name is None:
-        raise ToolError(f"{bundle.path}: expected an encoder of the camera {CAMERA}, found none")
+        raise ToolError(f"{bundle.path}: expected an encoder for the camera {CAMERA}, found none")
     drawn, unseen = (
         random_scenes(count, number, begin=_BEGIN)
         for count, number in ((scenes, first), (500, first + 1))

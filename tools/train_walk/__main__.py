@@ -152,8 +152,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--start",
         type=Path,
-        help="checkpoint of another training to start from, instead of from scratch: for a robot "
-        "whose way of walking is similar",
+        help="checkpoint of another training run to start from, instead of from scratch: for a "
+        "robot whose way of walking is similar",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     return parser

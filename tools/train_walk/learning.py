@@ -203,9 +203,7 @@ def start_from(alg: PPO, checkpoint: Path) -> None:
             model.mlp.load_state_dict(weights)
     except (KeyError, OSError, RuntimeError, UnpicklingError) as error:
         reason = str(error).splitlines()[0]
-        raise SimError(
-            f"{checkpoint}: expected the checkpoint of a training, found: {reason}"
-        ) from error
+        raise SimError(f"{checkpoint}: expected a training checkpoint, found: {reason}") from error
 
 
 def _weights(content: dict[str, Any], part: str) -> dict[str, Tensor]:

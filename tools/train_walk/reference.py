@@ -108,7 +108,9 @@ def _between(robot: TrainedRobot, keys: Sequence[KeyPose]) -> Reference:
     joint_pos = _joints(robot, forward, up, pitch)
     lower, upper = robot.body.range_rad.T
     if not ((lower <= joint_pos) & (joint_pos <= upper)).all():
-        raise SimError("motion: expected key poses that the robot reaches, found others")
+        raise SimError(
+            "motion: expected key poses that the robot reaches, found some that it does not"
+        )
     return Reference(
         joint_pos=joint_pos,
         joint_vel=np.gradient(joint_pos, POLICY_DT_S, axis=0),

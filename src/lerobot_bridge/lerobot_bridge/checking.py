@@ -154,7 +154,7 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
     if frames.apart:
         yield (
             f"{frames.apart} frames are left out: the cameras' images are further apart than "
-            f"{mapping.pairing.tolerance_s:g} s, pairing.tolerance_s in the mapping"
+            f"{mapping.pairing.tolerance_s:g} s (pairing.tolerance_s in the mapping)"
         )
     yield from skewed_clocks(list(heard), _SKEWED * mapping.period_ns, mapping.period_ns)
     for name, each in frames.topic_times.items():
@@ -164,13 +164,13 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
             drops = frames.inputs[name].source.resample == "drop"
             yield (
                 f"{each.topic} has {1 / period_s:.1f} messages per second for "
-                f"{mapping.rate_hz} frames: "
+                f"{mapping.rate_hz} frames per second: "
                 f"{'frames without one are left out' if drops else 'values repeat'}"
             )
         if each.new < _NEW * each.count:
             yield (
-                f"{each.topic} has {each.count} messages of {each.new} different "
-                "stamps: those of a stamp that was there already are left out"
+                f"{each.topic} has {each.count} messages with {each.new} different "
+                "stamps: repeats of a stamp are left out"
             )
 
 
@@ -179,8 +179,8 @@ def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
     for name, ranges in frames.ranges.items():
         for each in ranges.outside:
             yield (
-                f"{name}: {each.name} is outside of {each.low:.4g} to {each.high:.4g} in "
-                f"{each.messages} messages, up to {each.worst:.4g}"
+                f"{name}: {each.name} is outside {each.low:.4g} to {each.high:.4g} in "
+                f"{each.messages} messages, at worst {each.worst:.4g}"
             )
     still = [name for name, motion in frames.motions.items() if motion.is_still]
     if still:

@@ -120,7 +120,7 @@ def read_topic_times(
     missing = [topics[name] for name, each in heard.items() if each is None]
     if missing:
         raise ToolError(
-            f"{bag.path}: expected messages of {', '.join(missing)} during the episode, found none"
+            f"{bag.path}: expected messages on {', '.join(missing)} during the episode, found none"
         )
     return {name: each for name, each in heard.items() if each is not None}
 
@@ -135,10 +135,10 @@ def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
     wrong = {each.topic: each for each in heard if each.back}
     return [
         f"{path}: {each.topic} at {each.back_at_ns * 1e-9:.3f} s: expected increasing stamps, "
-        f"found {each.back} of {each.count} earlier than the stamp of the previous message, by up "
-        f"to {each.back_ns * 1e-9:.3f} s: most likely two publishers are on the topic (`ros2 "
-        "topic info --verbose` names them), as two robots of one ROS_DOMAIN_ID are; record one "
-        "of them, or, where only its clock was set, write `stamp: received` in the mapping"
+        f"found {each.back} of {each.count} earlier than the previous message's, by up to "
+        f"{each.back_ns * 1e-9:.3f} s: most likely two publishers are on the topic (`ros2 topic "
+        "info --verbose` names them), such as two robots with one ROS_DOMAIN_ID; record one of "
+        "them, or, if only a clock was set, write `stamp: received` in the mapping"
         for each in wrong.values()
     ]
 
@@ -182,10 +182,11 @@ def skewed_clocks(heard: Sequence[TopicTimes], longest_ns: int, period_ns: int) 
         if abs(apart_ns) > longest_ns:
             yield (
                 f"{topic} has stamps {abs(apart_ns) * 1e-9:.3f} s "
-                f"{'behind' if apart_ns > 0 else 'ahead of'} those of {right}, "
-                f"{abs(apart_ns) / period_ns:.1f} frames, judged by their arrival: unless that is "
-                "a transport delay, frames combine data of different times; synchronise the "
-                f"clocks (NTP, PTP), or write `stamp: received` for {topic}"
+                f"({abs(apart_ns) / period_ns:.1f} frames) "
+                f"{'behind' if apart_ns > 0 else 'ahead of'} those of {right}, judging by their "
+                "arrival: unless that is a transport delay, frames combine data from different "
+                "times; synchronise the clocks (NTP, PTP), or write `stamp: received` for "
+                f"{topic}"
             )
 
 

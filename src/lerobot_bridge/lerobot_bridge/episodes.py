@@ -57,7 +57,8 @@ def marked_episodes(bag: Bag, whole: Episode) -> FoundEpisodes:
         why = "; ".join(f"{each.name}: {each.why}" for each in reader.found.skipped)
         raise ToolError(
             f"{bag.path}: expected an episode between START and STOP on {full}, found "
-            f"none among {len(marks)} marks{': ' if why else ''}{why}"
+            f"none among {len(marks)} mark{'' if len(marks) == 1 else 's'}"
+            f"{': ' if why else ''}{why}"
         )
     return reader.found
 
@@ -79,8 +80,8 @@ def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, A
     )
     if abs(delay_ns) > AGREE_NS:
         _log.warning(
-            "%s: expected stamps on the clock of the recording, found them %.3f s %s it; "
-            "the times of the recording are used",
+            "%s: expected stamps on the recording's clock, found them %.3f s %s it; the "
+            "recording's times are used",
             place,
             abs(delay_ns) * 1e-9,
             "behind" if delay_ns > 0 else "ahead of",
@@ -291,8 +292,8 @@ def _cut(bag: Bag, whole: Episode, length_s: float) -> FoundEpisodes:
     if bag.duration_ns > _MOST * length_ns:
         raise ToolError(
             f"{bag.path}: expected at most {_MOST} episodes of {length_s:g} s, found a "
-            f"recording of {bag.duration_ns * 1e-9:.0f} s; if it is shorter than that, "
-            "the clock was set forward in it: cut the recording there"
+            f"recording of {bag.duration_ns * 1e-9:.0f} s; if it is really shorter, the "
+            "clock was set forward during it: cut the recording there"
         )
     for number, begin_ns in enumerate(range(bag.start_ns, end_ns, length_ns)):
         span = Span(begin_ns, min(begin_ns + length_ns, end_ns))

@@ -69,7 +69,7 @@ class EpisodeFrames:
             raise ToolError(episode.problem)
         if episode.problems:
             raise ToolError(
-                f"{episode.name}: expected a recording without problems, found in its "
+                f"{episode.name}: expected a recording without problems, found some in its "
                 f"{SIDECAR}: {'; '.join(episode.problems)}; record it again, or delete "
                 "`problems` there to use it as it is"
             )
@@ -120,6 +120,7 @@ class EpisodeFrames:
         if len(self.parts) == 1:
             return
         begin, end = int(self.parts[0][-1]), int(self.parts[1][0])
+        most, count = self._mapping.max_gap_frames, len(self.parts) - 1
         missing = "; ".join(
             [
                 *(
@@ -131,9 +132,9 @@ class EpisodeFrames:
             ]
         )
         raise ToolError(
-            f"{self.episode.name}: expected frames without gaps of more than "
-            f"{self._mapping.max_gap_frames}, found {len(self.parts) - 1}, the first "
-            f"{(end - begin) * 1e-9:.3f} s long at {begin * 1e-9:.3f} s, since messages were "
+            f"{self.episode.name}: expected gaps of at most {most} frame"
+            f"{'' if most == 1 else 's'}, found {count} longer one{'' if count == 1 else 's'}, the "
+            f"first {(end - begin) * 1e-9:.3f} s long at {begin * 1e-9:.3f} s; messages were "
             f"missing: {missing}; use --gaps split to make an episode of each part, or raise "
             "tolerance_s or max_gap_frames in the mapping to close the gaps"
         )
@@ -275,8 +276,8 @@ class EpisodeFrames:
                 f"{self.unreadable[0]}"
             )
         raise ToolError(
-            f"{self.episode.name}: expected at most {100 * MOST_CLOSED_UP:g} % of the frames "
-            f"missing, since missing frames make the motion faster, found {self.closed_up} of "
+            f"{self.episode.name}: expected at most {100 * MOST_CLOSED_UP:g} % of the frames to be "
+            f"missing (missing frames make the motion faster), found {self.closed_up} of "
             f"{self._moments}: {'; '.join(why)}"
         )
 
@@ -289,7 +290,7 @@ class EpisodeFrames:
         )
         return (
             f"{heard.topic} has {heard.rate_hz:.1f} messages per second for "
-            f"{self._mapping.rate_hz} frames, and none that counts in {missing.frames}: use a "
+            f"{self._mapping.rate_hz} frames, and {missing.frames} frames lack one: use a "
             f"lower rate_hz in the mapping, or for this topic {remedy}"
         )
 
@@ -297,15 +298,16 @@ class EpisodeFrames:
         """Yield the explanation for images of different times."""
         if self.apart:
             yield (
-                "the cameras' images are further apart than pairing.tolerance_s, "
-                f"{self._mapping.pairing.tolerance_s:g} s, in {self.apart}"
+                "the cameras' images are further apart than pairing.tolerance_s "
+                f"({self._mapping.pairing.tolerance_s:g} s) in {self.apart} "
+                "frames"
             )
 
     def _too_short(self, count: int) -> ToolError:
         why = "; ".join(
             [
                 *(
-                    f"{self._topics[each.name]} is missing or too old in {each.frames}"
+                    f"{self._topics[each.name]} is missing or too old in {each.frames} frames"
                     for each in self.left_out
                 ),
                 *self._why_apart(),
@@ -313,6 +315,6 @@ class EpisodeFrames:
         )
         return ToolError(
             f"{self.episode.name}: expected {FEWEST} frames in a row with a message "
-            f"of each source and camera, found {count}: "
-            f"{why or 'it is shorter than that'}"
+            f"from each source and camera, found {count}: "
+            f"{why or 'the recording is too short'}"
         )

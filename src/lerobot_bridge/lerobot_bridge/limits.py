@@ -44,7 +44,7 @@ class ActionLimits:
             if math.isfinite(bound.step) and name not in measured:
                 raise RobotError(
                     f"joints.{name.removesuffix('.pos')}.max_relative_target: "
-                    f"expected {name} in {STATE}, to measure from, found "
+                    f"expected {name} in {STATE}, from which steps are measured, found "
                     f"{', '.join(measured) or 'nothing'}"
                 )
 
@@ -72,13 +72,13 @@ class ActionLimits:
         unknown = [name for name in action if name not in self.names]
         if missing or unknown:
             found = [
-                f"{what}: {', '.join(names)}"
-                for what, names in (("missing", missing), ("unknown", unknown))
+                f"{what} {', '.join(names)}"
+                for what, names in (("none for", missing), ("unknown", unknown))
                 if names
             ]
             raise RobotError(
                 f"action: expected a value for each of {', '.join(self.names)}, found "
-                f"{'; '.join(found)}"
+                f"{' and '.join(found)}"
             )
         for name in self.names:
             if not math.isfinite(action[name]):

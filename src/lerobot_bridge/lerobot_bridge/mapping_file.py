@@ -111,7 +111,7 @@ class _MappingValidator:
             if each.stamp != "received":
                 self._problem(
                     f"{key}.stamp",
-                    "received, since by pairing.rule newest messages count when they arrive",
+                    "received, since with pairing.rule newest, messages count when they arrive",
                     each.stamp,
                 )
 
@@ -130,16 +130,14 @@ class _MappingValidator:
     def _feature(self, feature: str, sources: Sequence[Source]) -> None:
         key = f"vectors.{feature}"
         if not re.fullmatch(_FEATURE, feature) or feature.startswith(IMAGES):
-            self._problem(
-                key, "action, or observation. and a name; images belong to cameras", feature
-            )
+            self._problem(key, "action or observation.NAME (images belong under cameras)", feature)
         if not sources:
             self._problem(key, "at least one source", Found("an empty list"))
         for i, source in enumerate(sources):
             self._channel(f"{key}[{i}]", source)
             if source.quantity != "position" and source.fields is not None:
                 self._problem(
-                    f"{key}[{i}].quantity", "no quantity, which the fields define", source.quantity
+                    f"{key}[{i}].quantity", "no quantity (the fields define it)", source.quantity
                 )
             if source.quantity != "position" and source.type not in (JOINT_STATE, JOINT_COMMAND):
                 self._problem(
@@ -171,7 +169,11 @@ class _MappingValidator:
         for joint in channel.joints or ():
             if joint not in mapping.joints:
                 self._problem(
-                    f"{key}.joints", f"one of {', '.join(mapping.joints) or 'no joints'}", joint
+                    f"{key}.joints",
+                    f"one of {', '.join(mapping.joints)}"
+                    if mapping.joints
+                    else "a joint that is listed under `joints` in the mapping",
+                    joint,
                 )
         of_joints = {
             f"{joint}.{suffix}" for joint in mapping.joints for suffix in SUFFIXES.values()
@@ -184,13 +186,13 @@ class _MappingValidator:
             if name in of_joints:
                 self._problem(
                     f"{key}.fields.{name}",
-                    "a name other than that of a joint's value, "
-                    "since fields have no unit and no limits",
+                    "a name that is not that of a joint's value (fields have no unit and no "
+                    "limits)",
                     name,
                 )
         for name in channel.degrees:
             if name not in (channel.fields or {}):
-                self._problem(f"{key}.degrees", "values of `fields`; joints have a unit", name)
+                self._problem(f"{key}.degrees", "values of `fields` (joints have a unit)", name)
         if channel.fields is None:
             if channel.type not in (*NAMED, *ARRAYS):
                 self._problem(
@@ -207,7 +209,7 @@ class _MappingValidator:
             elif channel.type in ARRAYS and channel.joints is None:
                 self._problem(
                     f"{key}.joints",
-                    "the joints in the order of the array, which names none",
+                    "the joints in array order (the array has no names)",
                     Found("nothing"),
                 )
         self._once(f"{key}.joints", [mapping.ros_name(joint) for joint in self._known(channel)])
@@ -246,7 +248,7 @@ class _MappingValidator:
             if set(names) != set(action):
                 self._problem(
                     "command",
-                    f"the values of the action, {', '.join(action)}",
+                    f"the values of the action ({', '.join(action)})",
                     Found(", ".join(names)),
                 )
 
@@ -255,16 +257,18 @@ class _MappingValidator:
         for name, (low, high) in channel.limits.items():
             where = f"{key}.limits.{name}"
             if name not in fields:
-                self._problem(where, "a value of `fields`; joints have limits of their own", name)
+                self._problem(where, "a value of `fields` (joints have their own limits)", name)
             elif low >= high:
                 self._problem(where, "the lowest value and a higher one", Found([low, high]))
             elif stops and not low <= 0 <= high:
-                self._problem(where, "limits about 0, with which it stops", Found([low, high]))
+                self._problem(
+                    where, "limits that include 0, which stops the robot", Found([low, high])
+                )
         for name in fields if stops else ():
             if name not in channel.limits:
                 self._problem(
                     f"{key}.limits.{name}",
-                    "the lowest and highest value that is sent, since nothing else limits a Twist",
+                    "the lowest and highest value to send (nothing else limits a Twist)",
                     Found("nothing"),
                 )
 
@@ -275,8 +279,8 @@ class _MappingValidator:
             if types.setdefault(channel.topic.lstrip("/"), channel.type) != channel.type:
                 self._problem(
                     f"{key}.type",
-                    f"{types[channel.topic.lstrip('/')]}, as at the "
-                    f"first use of the topic {channel.topic}",
+                    f"{types[channel.topic.lstrip('/')]}, as in the first use of the topic "
+                    f"{channel.topic}",
                     channel.type,
                 )
         for name, camera in self._mapping.cameras.items():

@@ -208,7 +208,9 @@ def _joint_command(
     def write(message: Any, columns: _Columns) -> None:
         rows = {"velocity": zero, "effort": zero, **gains, **columns}
         if not np.isfinite(rows.get("position", np.nan)).all():
-            raise RobotError("expected a position for each joint of a JointCommand")
+            raise RobotError(
+                "expected a position for each joint of a JointCommand, found some without"
+            )
         for field, row in rows.items():
             _set_numbers(message, field, row)
         message.names, message.sequence = list(names), next(sequence)
@@ -258,7 +260,9 @@ def _set_field(message: Any, steps: Sequence[tuple[str, int | None]], value: flo
         elif index == len(old):
             _set_numbers(message, name, np.append(np.asarray(old, np.float64), value))
         else:
-            raise RobotError(f"field {path}: expected values for all elements before it as well")
+            raise RobotError(
+                f"field {path}: expected values for all elements before it, found {len(old)}"
+            )
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise RobotError(
             f"field {path}: expected a number in the message, found none ({error})"

@@ -88,8 +88,8 @@ class Ranges:
             raise RobotError(
                 f"{self._names[i]}: expected a position between {self._low[i]:.4g} and "
                 f"{self._high[i]:.4g} in LeRobot's units, found {values[i]:.4g}: most likely the "
-                "topic does not use rad as ROS does, or the mapping's range or limits of the "
-                "joint are wrong"
+                "topic's values are not in rad, as usual in ROS, or the joint's range or limits in "
+                "the mapping are wrong"
             )
         out = far > _MARGIN
         self._outside += out
@@ -232,9 +232,9 @@ class _Joints:
             # The time of arrival at the controller defines which point is the action at a time.
             if len(message.points) != 1:
                 raise RobotError(
-                    "expected a trajectory of one point, which is the action at that time, found "
-                    f"{len(message.points)} points; record the targets of the joints instead, "
-                    "such as the controller's reference"
+                    "expected a trajectory of one point (the action at that time), found "
+                    f"{len(message.points)} points; record the joints' targets instead, such as "
+                    "the controller's reference"
                 )
             return message.joint_names, np.asarray(message.points[0].positions, np.float64)
         names = message.name if hasattr(message, "name") else message.names
@@ -248,10 +248,9 @@ def _getter(path: str) -> Callable[[Any], float]:
         value = message
         for name, index in parts:
             if not hasattr(value, name):
-                raise RobotError(
-                    f"expected a number in the field {path}, found no {name} among "
-                    f"the fields {', '.join(_field_names(value)) or 'of a number'}"
-                )
+                names = ", ".join(_field_names(value))
+                among = f"no {name} among the fields {names}" if names else "a value without fields"
+                raise RobotError(f"expected a number in the field {path}, found {among}")
             value = getattr(value, name)
             if index is not None:
                 value = _item(path, name, value, index)
@@ -261,7 +260,7 @@ def _getter(path: str) -> Callable[[Any], float]:
             inner = ", ".join(_field_names(value))
             raise RobotError(
                 f"expected a number in the field {path}, found "
-                f"{f'one with the fields {inner}' if inner else 'none'}"
+                f"{f'a message with the fields {inner}' if inner else 'none'}"
             ) from None
 
     return get

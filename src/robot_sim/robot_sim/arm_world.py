@@ -69,7 +69,7 @@ class ArmWorld(DrivenWorld):
         limit = self.model.vis.global_.offheight, self.model.vis.global_.offwidth
         if not (0 < image_size[0] <= limit[0] and 0 < image_size[1] <= limit[1]):
             raise SimError(
-                f"image_size: expected height and width of 1 to {limit[0]} and "
+                f"image_size: expected a height of 1 to {limit[0]} and a width of 1 to "
                 f"{limit[1]}, got {image_size[0]} and {image_size[1]}"
             )
         self.image_size = image_size

@@ -254,8 +254,8 @@ class FaultPlan:
                 _require_joints(fault, joint_names)
             if fault.kind == "order" and len(joint_names) % _LEG_JOINTS:
                 raise SimError(
-                    f"fault order: expected legs of {_LEG_JOINTS} joints, found {len(joint_names)} "
-                    "joints"
+                    f"fault order: expected legs with {_LEG_JOINTS} joints, found "
+                    f"{len(joint_names)} joints"
                 )
         self._rng = np.random.default_rng(seed)
         self._last: dict[str, Sensors] = {}

@@ -222,7 +222,7 @@ class LeggedRobot:
                     f"bodies[{number}].inertia: expected 3 or 6 numbers, found {len(body.inertia)}"
                 )
         if not self.joint_names or not self.feet:
-            raise SimError("expected joints and feet, found a robot without")
+            raise SimError("expected joints and feet, found a robot without them")
 
     @property
     def base(self) -> BodyFigures:
@@ -287,8 +287,8 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
     known = robot_names(kind)
     if not file.is_file() or (file.parent.parent == ROBOTS and file.parent.name not in known):
         raise SimError(
-            f"{robot}: expected {', '.join(known)}, or the folder of such a robot with {FILE}, "
-            f"found {_instead(file)}"
+            f"{robot}: expected {', '.join(known)}, or a robot's folder with {FILE}, found "
+            f"{_instead(file)}"
         )
     return read_figures(kind, file)
 

@@ -111,7 +111,7 @@ class MotionHost(RobotHost):
         elif request == wire.GIVE_BACK and source == self.controller:
             self._damp("control_given_back", _text(source))
         elif request == wire.GIVE_BACK:
-            self._ignore("not_in_control", "a request to give control back", _text(source))
+            self._ignore("not_in_control", "a hand-back request", _text(source))
         else:
             what = f"{len(data)} bytes {data[:_HEAD].hex(' ')}"
             self._ignore(_invalid_kind(data), what, _text(source))

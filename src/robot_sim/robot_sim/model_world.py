@@ -203,8 +203,8 @@ def _compiled(spec: _Spec, file: Path) -> mujoco.MjModel:
     except ValueError as error:
         text = " ".join(str(error).split())
         remedy = (
-            "; put the meshes of its collision shapes where the model looks for them, as "
-            "STL or OBJ, or take shapes without meshes"
+            "; put the meshes of its collision shapes where the model looks for them, as STL or "
+            "OBJ, or use shapes without meshes"
             if "file" in text.lower()
             else ""
         )

@@ -72,5 +72,6 @@ def _require_display() -> None:
     if not opened:
         why = "; ".join(str(one.message) for one in said) or "no reason from GLFW"
         raise SimError(
-            f"viewer: expected a display, found none ({why}); set DISPLAY, or start without viewer"
+            f"viewer: expected a display, found none ({why}); set DISPLAY, or start without the "
+            "viewer"
         )

@@ -65,7 +65,7 @@ def walk(
     recorder, start_ns, plan = TraceRecorder(), world.time_ns, faults or FaultPlan()
     if plan.faults and not isinstance(world, World):
         raise SimError(
-            f"faults: expected none for a robot of a model file, found {len(plan.faults)}"
+            f"faults: expected none for a robot from a model file, found {len(plan.faults)}"
         )
     for _ in range(round(duration_s * rate_hz)):
         sensors = world.sense()
@@ -90,7 +90,10 @@ def _step(world: WalkingWorld, period_ns: int, watch: Callable[[Sensors], object
         return
     steps, rest_ns = divmod(period_ns, WATCHED_EACH_NS)
     if rest_ns:
-        raise SimError(f"rate_hz: expected ticks of a multiple of 2 ms, got {period_ns / 1e6:g} ms")
+        raise SimError(
+            f"rate_hz: expected a tick period that is a multiple of 2 ms, got {period_ns / 1e6:g} "
+            "ms"
+        )
     for _ in range(steps):
         world.step(WATCHED_EACH_NS)
         watch(world.sense())

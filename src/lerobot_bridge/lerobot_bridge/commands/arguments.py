@@ -45,8 +45,8 @@ def read_mapping(given: argparse.Namespace) -> RobotMapping:
     if len(found) != 1:
         several = ", ".join(map(str, found.values()))
         raise ToolError(
-            f"--mapping: expected a file or a name, found none, and {MAPPING} of "
-            f"{'several sessions with different mappings: ' + several if found else 'no session'}"
+            f"--mapping: expected a file or a name, found none, and "
+            f"{f'sessions with different mappings: {several}' if found else f'no {MAPPING}'}"
         )
     file: Path = next(iter(found.values()))
     return load_mapping(file)
@@ -107,7 +107,7 @@ def _numbers(text: str) -> Sequence[range] | None:
     numbers = [range(int(part[1]), int(part[2] or part[1]) + 1) for part in parts if part]
     if len(numbers) < len(parts) or not all(numbers):
         raise argparse.ArgumentTypeError(
-            f"expected numbers or ranges by comma, such as 0,2,5-8, or {ALL}, found {text!r}"
+            f"expected comma-separated numbers or ranges (0,2,5-8), or {ALL}, found {text!r}"
         )
     return numbers
 

@@ -68,8 +68,8 @@ def run_apart(
         for (name, _), result in done:
             if isinstance(result, NotDone):
                 raise ToolError(
-                    f"{name}: expected a result, found: {result.reason}; its output is in {log}; "
-                    "if memory runs out, use a smaller --processes"
+                    f"{name}: expected a result, found none: {result.reason}; its output is in "
+                    f"{log}; if memory runs out, use a smaller --processes"
                 )
             if isinstance(result, OSError):
                 raise result

@@ -158,9 +158,9 @@ class _CommandTopic:
         others = self._node.count_publishers(name) - 1
         if others > 0:
             return (
-                f"{name}: expected this process alone to send commands, found {others} more, "
-                "whose commands would compete for the robot; stop them (one that was killed is "
-                "counted for about 20 s)"
+                f"{name}: expected only this process to send commands, found {others} other "
+                f"publisher{'s' if others > 1 else ''} that would compete for the robot; stop "
+                f"{'them' if others > 1 else 'it'} (a killed one is still counted for about 20 s)"
             )
         return ""
 

@@ -93,16 +93,18 @@ class LiveTopic(ABC):
             return ""
         _, _, state = self._input.describe(now_ns).partition(": ")
         state, _, _ = state.partition(", limit")  # the expected message includes the limit
+        if self._input.age_ns(now_ns) is not None:
+            state = f"one {state}"
         others = sorted(set(self._published()) - set(self._types))
         of = f" of {', '.join(others)}" if others else ""
         return (
-            f"{self._name}: expected {self._expected()}, found {state}, {count} "
-            f"publisher{'' if count == 1 else 's'}{of}"
+            f"{self._name}: expected {self._expected()}, found {state} ({count} "
+            f"publisher{'' if count == 1 else 's'}{of})"
         )
 
     def _expected(self) -> str:
         limit_ns = self._input.timeout_ns
-        age = "" if limit_ns is None else f" of the last {limit_ns * 1e-6:.0f} ms"
+        age = "" if limit_ns is None else f" from the last {limit_ns * 1e-6:.0f} ms"
         return f"a {' or '.join(self._types)}{age}"
 
     def _published(self) -> list[str]:

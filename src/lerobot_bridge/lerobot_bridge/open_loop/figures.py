@@ -23,7 +23,7 @@ _BEYOND = 0.05
 """Share of a joint's range by which a value may leave it: calibrations differ slightly."""
 _LITTLE = 0.1
 """Values below this share of those in training have different units: 1 rad is 57 degrees."""
-_ASKED = "is the dataset in the units of the policy?"
+_ASKED = "is the dataset in the policy's units?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,8 +226,9 @@ def _of_other_units(
     for i, joint in enumerate(one.joints):
         if least[i] < low[i] - margin[i] or most[i] > high[i] + margin[i]:
             yield (
-                f"{what}: {joint}: expected {low[i]:.4g} to {high[i]:.4g}, its limits in "
-                f"{contract.units[joint].unit}, found {least[i]:.4g} to {most[i]:.4g}; {_ASKED}"
+                f"{what}: {joint}: expected values within its limits, {low[i]:.4g} to "
+                f"{high[i]:.4g} ({contract.units[joint].unit}), found {least[i]:.4g} to "
+                f"{most[i]:.4g}; {_ASKED}"
             )
     usual, largest = _usual(one.normalisation), np.abs(values).max(axis=0)
     if usual is not None and (largest < _LITTLE * usual).all():

@@ -71,8 +71,8 @@ class OpenLoop:
         contract = source.contract
         if not 1 <= every <= contract.chunk.size:
             raise ToolError(
-                f"--every: expected 1 to {contract.chunk.size} frames, as many as a "
-                f"chunk of {contract.name} has steps, found {every}"
+                f"--every: expected 1 to {contract.chunk.size} frames, the number of steps in a "
+                f"chunk of {contract.name}, found {every}"
             )
         self._source, self._every = source, every
         self._noise = drawn_noise(contract, 1).get(GOLDEN_NOISE)
@@ -128,17 +128,17 @@ def _check_names(source: DatasetSource, feature: DatasetFeature, joints: Sequenc
     contract = source.contract
     if feature.shape != (len(joints),):
         raise ToolError(
-            f"{where}: expected {len(joints)} values, {', '.join(joints)}, as "
-            f"{contract.name} has, found {list(feature.shape)}: "
-            f"{', '.join(found) or 'without names'}"
+            f"{where}: expected the {len(joints)} values of {contract.name} "
+            f"({', '.join(joints)}), found shape {list(feature.shape)} "
+            f"({', '.join(found) or 'without names'})"
         )
     plain = {name.removesuffix(".pos") for name in found}
     if plain == set(joints):
         return
     if plain & set(joints):
         raise ToolError(
-            f"{where}: expected the joints {', '.join(joints)}, as {contract.name} "
-            f"has, found {', '.join(found)}; name the training dataset"
+            f"{where}: expected the joints of {contract.name} ({', '.join(joints)}), found "
+            f"{', '.join(found)}; name the training dataset"
         )
     pairs = ", ".join(
         f"{name} is {joint}"

@@ -178,7 +178,11 @@ def _error(pair: tuple[Predicted, PredictionErrors]) -> float:
 
 def _sentences(found: Replayed) -> list[str]:
     lag, fps = found.all.lag, found.bundle.contract.rate_hz
-    said = [f"{len(found.episodes)} episodes, {found.frames} frames, a chunk every {found.every}"]
+    count = len(found.episodes)
+    said = [
+        f"{count} episode{'' if count == 1 else 's'}, {found.frames} frames, a chunk every "
+        f"{found.every}"
+    ]
     if found.left_out:
         said[0] += f"; left out: {found.left_out} frames in which a person drove"
     if lag is None:
@@ -198,8 +202,8 @@ def _sentences(found: Replayed) -> list[str]:
     if lag is not None and lag.error >= lag.error_of_mean:
         said.append(
             "the predicted actions do not follow the recorded ones: the mean of these would have "
-            f"an error of {_number(lag.error_of_mean)}; are cameras swapped, or is the dataset of "
-            "another task or robot?"
+            f"an error of {_number(lag.error_of_mean)}; are cameras swapped, or is the dataset "
+            "for another task or robot?"
         )
     if any(math.isnan(one.correlation) for one in found.all.joints):
         said.append(_UNMEASURED)

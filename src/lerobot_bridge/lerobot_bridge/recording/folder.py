@@ -62,7 +62,7 @@ class SessionFolder:
         except BlockingIOError:
             raise PolicyError(
                 f"{self.path}: expected a session that no recorder uses, found one "
-                "that another recorder has open; end that recorder, or name "
+                "that another recorder has open; stop that recorder, or name "
                 "another output"
             ) from None
         file = self.path / MAPPING
@@ -70,7 +70,7 @@ class SessionFolder:
             if load_mapping(file) != mapping:
                 raise PolicyError(
                     f"{file}: expected the mapping of this session, found a "
-                    "different one; name another output, or use that file as mapping"
+                    "different one; name another output, or use that file as the mapping"
                 )
             return
         if foreign := sorted(entry.name for entry in self.path.iterdir()):

@@ -208,7 +208,7 @@ class Recorder:
             return ""
         return (
             f"{self._folder.path}: expected {need_mb:.0f} MB of free space, found "
-            f"{free_mb:.0f}; move episodes away, or name another output"
+            f"{free_mb:.0f} MB; move episodes away, or name another output"
         )
 
     def begin(self, number: int, now_ns: int) -> None:
@@ -263,8 +263,8 @@ class Recorder:
         for name, count in self.not_received.items():
             yield News(
                 f"{name}: {count} messages were sent but did not arrive; send images "
-                "compressed, record on the machine of the publisher, or increase its "
-                "QoS depth",
+                "compressed, record on the publisher's machine, or increase its QoS "
+                "depth",
                 failed=True,
             )
 

@@ -166,8 +166,8 @@ class Watch:
         if not self.publishers:
             kinds = f" of {' or '.join(wanted.types)}" if wanted.types else ""
             return (
-                f"{self.name}: expected a publisher{kinds}, found none; start it, or find "
-                "its name with `ros2 topic list`"
+                f"{self.name}: expected a publisher{kinds}, found none; start one, or find "
+                "the topic's name with `ros2 topic list`"
             )
         if not wanted.types:
             return ""
@@ -179,7 +179,7 @@ class Watch:
         if wanted.timeout_s is not None and age_s > wanted.timeout_s:
             return (
                 f"{self.name}: expected a message within the last {wanted.timeout_s:g} s, found "
-                f"that the newest is {age_s:.1f} s old"
+                f"the newest {age_s:.1f} s old"
             )
         return ""
 
@@ -199,8 +199,8 @@ class Watch:
             return ""
         return (
             f"{self.name}: expected one publisher, found {len(self.publishers)} "
-            f"({', '.join(self.publishers)}), whose messages alternate; stop all but one (one "
-            "that was killed disappears after some seconds)"
+            f"({', '.join(self.publishers)}), whose messages alternate; stop all but one (a "
+            "killed one disappears after a few seconds)"
         )
 
     def rate_hz(self, now_ns: int) -> float:

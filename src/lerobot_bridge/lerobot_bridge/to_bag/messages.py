@@ -45,7 +45,7 @@ def make_typestore(mapping: RobotMapping) -> Typestore:
     for name in used:
         if name not in types.types:
             raise ToolError(
-                f"expected message types of ROS 2 or {_OURS.rstrip('/')}, found {name} "
+                f"expected message types from ROS 2 or {_OURS.rstrip('/')}, found {name} "
                 "in the mapping; remove its source"
             )
     return types

@@ -127,8 +127,8 @@ def _find_places(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[i
     info = dataset.info
     if info.fps != mapping.rate_hz:
         raise ToolError(
-            f"{info.file}: expected {mapping.rate_hz} frames per second, as rate_hz of "
-            f"the mapping, found {info.fps:g}"
+            f"{info.file}: expected {mapping.rate_hz} frames per second (the mapping's "
+            f"rate_hz), found {info.fps:g}"
         )
     for name, camera in mapping.cameras.items():
         height, width = dataset.feature(IMAGES + name, camera=True).shape[:2]
@@ -158,8 +158,7 @@ def _find_indices(dataset: Dataset, feature: str, names: tuple[str, ...]) -> lis
     wanted = [name.removesuffix(_OF_A_POSITION) for name in names]
     if one.shape != (len(names),) or sorted(plain) != sorted(wanted):
         raise ToolError(
-            f"{dataset.info.file}: {feature}: expected the values {', '.join(names)}, "
-            f"as in the mapping, found {list(one.shape)}: "
-            f"{', '.join(one.names) or 'without names'}"
+            f"{dataset.info.file}: {feature}: expected the mapping's values ({', '.join(names)}), "
+            f"found shape {list(one.shape)} ({', '.join(one.names) or 'without names'})"
         )
     return [plain.index(name) for name in wanted]

@@ -43,8 +43,8 @@ def check_dataset(path: Path, lengths: Sequence[int]) -> None:
         for name, values in zip(_ROWS, expected, strict=True):
             if np.abs(rows[name].ravel() - values).max() > TOLERANCE_S:
                 raise ToolError(
-                    f"{episode.data}: episode {episode.index}: expected {name} "
-                    f"{values[0]:g} to {values[-1]:g} in even steps, found other values"
+                    f"{episode.data}: episode {episode.index}: expected {name} {values[0]:g} to "
+                    f"{values[-1]:g} in even steps, found values that do not fit"
                 )
         for camera, (file, begin_s) in episode.videos.items():
             if file not in times_s:

@@ -146,7 +146,7 @@ class _WaitingEncoder:
             while len(frames.queue) >= frames.maxsize:
                 if not encoder.is_alive():
                     raise OSError(
-                        f"{key}: expected an encoder that writes its video, found "
-                        "that it has ended; is the disk full?"
+                        f"{key}: expected an encoder that writes its video, found one that has "
+                        "ended; is the disk full?"
                     )
                 frames.not_full.wait(_LOOK_S)

@@ -170,7 +170,7 @@ def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult
     sources = [*given.bag, *given.rows, *([given.dataset] if given.dataset else [])]
     if len(sources) != 1:
         raise ToolError(
-            "expected one --dataset, --rows or --bag for the calibration of a chunk policy, found "
+            "expected one --dataset, --rows or --bag to calibrate a chunk policy, found "
             f"{len(sources)}"
         )
     source = open_source(bundle.contract, sources[0], dict(given.topic))
@@ -254,15 +254,17 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[M
 
 def _check(given: argparse.Namespace, selection: Selection) -> None:
     if given.env is None and given.policy is not None:
-        raise ToolError("--policy: expected an environment to act in, --env, found none")
+        raise ToolError("--policy: expected --env, an environment to act in, found none")
     if not (given.bag or given.live or given.rows or given.env):
         raise ToolError("expected a source of rows, found none of --bag, --live, --rows, --env")
     if given.topic and not (given.bag or given.live):
-        raise ToolError("--topic: expected a recording, --bag, or --live, found neither")
+        raise ToolError("--topic: expected a recording (--bag) or --live, found neither")
     if given.duration is not None and not given.live:
         raise ToolError("--duration: expected --live, found none")
     if given.duration is not None and not given.duration > 0:
-        raise ToolError(f"--duration: expected a number above 0, s, found {given.duration:g}")
+        raise ToolError(
+            f"--duration: expected a number of seconds above 0, found {given.duration:g}"
+        )
     if given.env is not None and (selection.samples is None or not selection.whole):
         raise ToolError(
             "--env: expected --samples with a number and no --from or --to, since an environment "

@@ -122,7 +122,7 @@ def run_trials(given: argparse.Namespace, plan: Plan, bundles: Sequence[AnyBundl
             found = evaluate(plan, policies, store, pool, shown)
     if others := store.rows.keys() - {task.key for task in found.tasks}:
         _log.warning(
-            "%d results in %s are of other policies or plans; the report leaves them out",
+            "%d results in %s belong to other policies or plans; the report leaves them out",
             len(others),
             given.output,
         )

@@ -64,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         "--robot",
         default="so101",
         metavar="NAME",
-        help=f"{', '.join(KNOWN)} (default so101), or a YAML file with the joints in the order of "
-        "training; a policy with twice as many joints has two arms, left first",
+        help=f"{', '.join(KNOWN)} (default so101), or a YAML file with the joints in training "
+        "order; a policy with twice as many joints has two arms, left first",
     )
     parser.add_argument(
         "--joint-prefix", default="", metavar="TEXT", help="prefix of the joint names"

@@ -139,7 +139,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     source = given.source or given.model
     if source is None:
-        raise ToolError("expected a file of the training, or --model policy.onnx, found neither")
+        raise ToolError(
+            "expected a file from the training run, or --model policy.onnx, found neither"
+        )
     answers = [
         f"{key}={_quoted(value)}"
         for flag, key in _SHORT.items()
@@ -173,8 +175,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         else "with --set"
     )
     outcome = (
-        f"{len(todos)} questions are open, so the bundle does not load; answer them {again}, "
-        f"or in its policy.yaml, and then {completing(given.output)}"
+        f"{len(todos)} question{'s are' if len(todos) > 1 else ' is'} open, so the bundle does "
+        f"not load; answer {'them' if len(todos) > 1 else 'it'} {again}, or in its policy.yaml, "
+        f"and then run {completing(given.output)}"
         if todos
         else "the contract is valid, and golden rows agree with the model"
     )

@@ -178,7 +178,7 @@ def _rollback(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     release = roll_back_release(given.file, given.reason, given.by)
     before = release.baseline.version if release.baseline else "none; stop the robots"
     text = (
-        f"{release.name} {release.version} is rolled back; version before: {before}; on each "
+        f"{release.name} {release.version} is rolled back; previous version: {before}; on each "
         f"robot: `policy_store rollback {release.name}`"
     )
     return _result(given.file, release, text)
@@ -198,7 +198,10 @@ def _judged(file: Path, release: Release) -> CommandResult[Mapping[str, Any]]:
     for stage, (found, _) in verdicts.items():
         robots = release.evidence(stage)
         words = found.replace("_", " ")
-        text.append(f"  {stage}: {words if robots else 'no evidence'} ({len(robots)} reports)")
+        text.append(
+            f"  {stage}: {words if robots else 'no evidence'} ({len(robots)} "
+            f"report{'' if len(robots) == 1 else 's'})"
+        )
         for name, one in sorted(robots.items()):
             figures = ", ".join(f"{what} {value:.4g}" for what, value in one.figures.items())
             health = one.health.replace("_", " ")
@@ -256,7 +259,7 @@ VERBS: dict[str, Verb] = {
         _status,
     ),
     "release record": ReleaseVerb(
-        "Add evidence of the current stage: reports and their SHA-256.\n\n"
+        "Add evidence for the current stage: reports and their SHA-256.\n\n"
         "    model_tools release record FILE simulation --bundle my_bundle\n"
         "    model_tools release record FILE shadow --evidence r1=replay.json",
         _add_record,

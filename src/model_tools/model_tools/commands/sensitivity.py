@@ -31,7 +31,7 @@ JSON_FILE, HTML_FILE = "sensitivity.json", "sensitivity.html"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, "folder of the bundle, or name of an installed one", type=Path)
     parser.add_argument(
-        "--plan", type=Path, metavar="YAML", help="plan of the walks, as of `evaluate`"
+        "--plan", type=Path, metavar="YAML", help="plan of the walks, as for `evaluate`"
     )
     parser.add_argument(
         "--errors",
@@ -84,7 +84,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     error: PolicyError | OSError | None = None
     if given.record and figures["not_done"]:
         error = ToolError(
-            f"{given.output}: expected a result of every trial, found none of "
+            f"{given.output}: expected a result for every trial, found none for "
             f"{figures['not_done']}; nothing was recorded"
         )
     elif given.record:

@@ -66,22 +66,25 @@ def read_arrays(file: Path) -> dict[str, Tensor]:
     """Read the arrays of an `.npz` by name, or the array of an `.npy` as `obs`."""
     if file.is_dir():
         raise ToolError(
-            f"{file}: expected a recorded rollout (.npz, .npy) or a rosbag2 recording, "
-            "found a folder without files of one"
+            f"{file}: expected a recorded rollout (.npz, .npy) or a rosbag2 recording, found a "
+            "folder that holds neither"
         )
     with file.open("rb") as stream:
         try:
             if not stream.read(len(_NPY_MAGIC)).startswith((_ZIP_MAGIC, _NPY_MAGIC)):
                 raise ValueError("a different kind of file")
             stream.seek(0)
-            found = np.load(stream)
-            if isinstance(found, np.ndarray):
-                return {OBSERVATION: found}
-            if problem := arrays_problem(found.zip):
+            read = np.load(stream)
+            if isinstance(read, np.ndarray):
+                return {OBSERVATION: read}
+            if problem := arrays_problem(read.zip):
                 raise ValueError(problem)
-            return {name: require_array(name, found[name]) for name in found.files}
+            return {name: require_array(name, read[name]) for name in read.files}
         except _BROKEN as error:
-            raise ToolError(f"{file}: expected numpy arrays (.npz, .npy), found {error}") from error
+            found = str(error)
+            if "allow_pickle" in found:
+                found = f"arrays that cannot be read ({found})"
+            raise ToolError(f"{file}: expected numpy arrays (.npz, .npy), found {found}") from error
 
 
 def write_arrays(file: Path, arrays: Mapping[str, Tensor]) -> None:
@@ -198,7 +201,8 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> Tensor:
     if entry["dtype"] not in _TYPES:
         raise ToolError(
             f"{path}: {name}: expected a tensor of a type that numpy has, or bfloat16, found "
-            f"{entry['dtype']}; a quantised file has others: take the one that the training saved"
+            f"{entry['dtype']}; a quantised file has others: take the one saved by the training "
+            "run"
         )
     return np.frombuffer(entry["data"], _TYPES[entry["dtype"]]).reshape(entry["shape"])
 
@@ -210,4 +214,4 @@ def _widened(tensor: Mapping[str, Any]) -> Tensor:
 
 
 def _wrong(path: Path, error: Exception) -> ToolError:
-    return ToolError(f"{path}: expected a complete safetensors file, found {error}")
+    return ToolError(f"{path}: expected a complete safetensors file, found a broken one ({error})")

@@ -179,8 +179,8 @@ def keep_report(
     there = model_sha256(loaded.contract, backend)
     if there != sha256:
         raise ToolError(
-            f"{models[0]}: expected the model that the report is about, sha256 "
-            f"{sha256}, found {there}; the bundle was changed meanwhile; start again"
+            f"{models[0]}: expected the model that the report is about, sha256 {sha256}, found "
+            f"{there}; the bundle was changed in the meantime; start again"
         )
     reports = loaded.contract.reports
     file, contract = bundle / REPORT_FOLDER / name, bundle / CONTRACT_FILE

@@ -19,7 +19,7 @@ PLAN_SUFFIX = ".polplan"
 """Suffix of a native core's plan; TensorRT also calls its engines .plan."""
 _MAGIC = {RKNN_MAGIC: ".rknn", b"\x93NUMPY": ".npy", PLAN_MAGIC[:-1]: PLAN_SUFFIX}
 _STAND_INS = {
-    b"version https://git-lfs": "a pointer of Git LFS; run git lfs pull",
+    b"version https://git-lfs": "a Git LFS pointer; run git lfs pull",
     b"<!doctype html": "a web page; download the file itself",
     b"<html": "a web page; download the file itself",
 }
@@ -92,7 +92,7 @@ def refuse_checkpoint(path: Path, file: IO[bytes]) -> None:
     if is_program(found):
         kind, trust = "a TorchScript program", ["--trust-code"]
     elif is_data(found) or file.read(len(_PICKLE_MAGIC)) == _PICKLE_MAGIC:
-        kind, trust = "a checkpoint of PyTorch", []
+        kind, trust = "a PyTorch checkpoint", []
     else:
         return
     command = shlex.join(
@@ -108,6 +108,6 @@ def refuse_checkpoint(path: Path, file: IO[bytes]) -> None:
         ]
     )
     raise ToolError(
-        f"{path}: expected an ONNX model, found {kind}; convert it, with the "
-        f"sizes of its layers in network.yaml: {command}"
+        f"{path}: expected an ONNX model, found {kind}; convert it, with its layer sizes in "
+        f"network.yaml: {command}"
     )

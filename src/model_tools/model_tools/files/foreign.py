@@ -141,7 +141,10 @@ class Node:
         """Return a list of finite numbers, `count` of them if given."""
         values = [element.number() for element in self.elements()]
         if count is not None and len(values) != count:
-            raise ToolError(f"{self.file}: {self.key}: expected {count} {of}, found {len(values)}")
+            raise ToolError(
+                f"{self.file}: {self.key}: expected {count} "
+                f"{of if count != 1 else of.removesuffix('s')}, found {len(values)}"
+            )
         return values
 
     def wrong(self, expected: str) -> ToolError:
@@ -158,7 +161,7 @@ def load_foreign_yaml(path: Path) -> object:
     try:
         text = read_at_most(path, LARGEST_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ToolError(f"{path}: expected YAML, found bytes that are no text") from error
+        raise ToolError(f"{path}: expected YAML, found bytes that are not UTF-8 text") from error
     return parse_foreign_yaml(text, str(path))
 
 
@@ -219,4 +222,4 @@ def read_json(path: Path) -> Node:
     try:
         return Node(path.name, json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:
-        raise ToolError(f"{path}: expected JSON, found {error}") from error
+        raise ToolError(f"{path}: expected JSON, found something else ({error})") from error

@@ -63,16 +63,16 @@ class DatasetSource:
         info = self.dataset.info
         if abs(info.fps / contract.rate_hz - 1.0) > _SAME_RATE:
             raise ToolError(
-                f"{info.file}: expected {contract.rate_hz:g} frames per second, as "
-                f"rate_hz of {contract.name}, found {info.fps:g}"
+                f"{info.file}: expected {contract.rate_hz:g} frames per second (rate_hz of "
+                f"{contract.name}), found {info.fps:g}"
             )
         for name, camera in contract.cameras.items():
             self._check_camera(name, camera)
         made_by = recorded_pairing(path)
         if made_by is not None and made_by.rule != contract.pairing.rule:
             _log.warning(
-                "%s: frames were made by the rule %s, but %s has the pairing.rule %s: on the "
-                "robot it sees different pairs of images and positions",
+                "%s: frames were paired by the rule %s, but the pairing.rule of %s is %s: on the "
+                "robot, the policy sees different pairs of images and positions",
                 path,
                 made_by.rule,
                 contract.name,
@@ -128,9 +128,9 @@ class DatasetSource:
         if found != wanted and not camera.resize:
             raise ToolError(
                 f"{self.dataset.info.file}: {camera.feature}: expected images of {wanted[1]} x "
-                f"{wanted[0]} pixels, as the camera {name} of {self.contract.name}, found "
-                f"{found[1]} x {found[0]}; use the training dataset, or set `resize: true` "
-                "in the contract (export act --resize)"
+                f"{wanted[0]} pixels (camera {name} of {self.contract.name}), found {found[1]} x "
+                f"{found[0]}; use the training dataset, or set `resize: true` in the contract "
+                "(export act --resize)"
             )
 
     def _found_vectors(self) -> Iterator[tuple[str, tuple[str, list[int]]]]:
@@ -148,9 +148,9 @@ class DatasetSource:
         feature = self.dataset.feature(name)
         if feature.shape != (size,):
             raise ToolError(
-                f"{self.dataset.info.file}: {name}: expected {size} values, as "
-                f"{self.contract.name} sees, found {list(feature.shape)}: "
-                f"{', '.join(feature.names) or 'without names'}"
+                f"{self.dataset.info.file}: {name}: expected the {size} values that "
+                f"{self.contract.name} sees, found shape {list(feature.shape)} "
+                f"({', '.join(feature.names) or 'without names'})"
             )
         return feature
 

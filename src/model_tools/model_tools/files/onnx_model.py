@@ -156,7 +156,10 @@ class OnnxModel:
         try:
             return numpy_helper.to_array(tensor)
         except (KeyError, TypeError, ValueError) as error:
-            raise _damaged(self.path, f"the weights {tensor.name}: {error}") from error
+            raise _damaged(
+                self.path,
+                f"weights {tensor.name} that cannot be read ({type(error).__name__}: {error})",
+            ) from error
 
 
 def read_onnx(path: Path) -> OnnxModel:
@@ -213,11 +216,11 @@ def _tensor(path: Path, info: Any) -> ModelTensor:
     try:
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
     except KeyError as error:
-        raise _damaged(path, f"{info.name}, which is no tensor of numbers") from error
+        raise _damaged(path, f"{info.name}, which is not a numeric tensor") from error
     return ModelTensor(shape=tuple(axes), dtype=dtype)
 
 
 def _damaged(path: Path, found: str) -> ToolError:
     return ToolError(
-        f"{path}: expected a complete ONNX model of tensors, found {found}; copy or export it again"
+        f"{path}: expected a complete ONNX model, found {found}; copy or export it again"
     )

@@ -192,7 +192,7 @@ class BagSource:
         if not ticks.present:
             raise ToolError(
                 f"{path}: expected a tick with all inputs of the policy, found none: "
-                f"{late or skipped or 'it is shorter than a period'}"
+                f"{late or skipped or 'the recording is shorter than one period'}"
             )
         if ticks.dropped:
             _log.warning(

@@ -162,10 +162,10 @@ def check_observations(rows: Rows, bundle: JointBundle) -> Rows:
         count = int((beyond > 0).any(axis=1).sum())
         raise ToolError(
             f"{rows.source}: {name}[{column}] ({value_name(bundle.contract, name, column)}): "
-            f"expected {expected[row, column]:.4g}, computed by the contract from the recorded "
-            "state, "
-            f"found {rows.inputs[name].reshape(len(rows), -1)[row, column]:.4g} in row {row}; "
-            f"{count} of {len(rows)} rows differ: the contract does not describe this observation"
+            f"expected {expected[row, column]:.4g} (computed with the contract from the recorded "
+            f"state), found {rows.inputs[name].reshape(len(rows), -1)[row, column]:.4g} in row "
+            f"{row}; {count} of {len(rows)} rows differ: the contract does not describe this "
+            "observation"
         )
     return rows
 

@@ -125,7 +125,7 @@ def _read_answered(file: Path) -> None:
             "\n".join(
                 [
                     f"{file}: expected no open questions, found {len(questions)}; answer them in "
-                    "the file, or with --set or --answers of the import",
+                    "the file, or with --set or --answers in the import",
                     *(f"TODO {key}: {question}" for key, question in questions.items()),
                     *map(str, other_problems(error.problems, questions)),
                 ]
@@ -193,9 +193,9 @@ def _refuse_double_normalisation(bundle: JointBundle) -> None:
     _, file = bundle.artifact(REFERENCE)
     if bundle.statistics and (inside := baked_normaliser(read_onnx(file))):
         raise ToolError(
-            f"{CONTRACT_FILE}: expected one normalisation, found two: {inside} in the "
-            f"model, and statistics of {', '.join(bundle.statistics)} in the contract; "
-            "remove `normalisation` from it"
+            f"{CONTRACT_FILE}: expected one normalisation, found two: {inside} in the model and "
+            f"statistics of {', '.join(bundle.statistics)} in the contract; remove "
+            "`normalisation` from it"
         )
 
 

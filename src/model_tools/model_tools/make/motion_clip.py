@@ -76,7 +76,7 @@ def _read_npz(file: Path, joints: Sequence[str], bodies: Sequence[str]) -> dict[
         names = _stated(file, key, found.get(key), np.array(given) if given else None)
         size = found["joint_pos" if key == "joint_names" else "body_pos_w"].shape[1:2]
         if size != (len(names),):
-            raise ToolError(f"{file}: expected {key} of {size[0]} values, found {len(names)}")
+            raise ToolError(f"{file}: expected {size[0]} values in {key}, found {len(names)}")
         found[key] = np.array([str(name) for name in names])
     if not has_bodies:
         found = {key: array for key, array in found.items() if key not in BODY_ARRAYS}
@@ -114,7 +114,7 @@ def _read_csv(file: Path, joints: Sequence[str], bodies: Sequence[str]) -> dict[
     if wrong is not None or not all(map(_are_numbers, lines)):
         raise ToolError(
             f"{file}: expected {len(_POSE) + len(names)} numbers per line (the pose of the base "
-            f"and {len(names)} joints), found a line with another count"
+            f"and {len(names)} joint{'' if len(names) == 1 else 's'}), found a line without them"
         )
     if len(bodies) > 1:
         raise ToolError(f"--bodies: expected the base of {file.name} alone, found {len(bodies)}")

@@ -100,7 +100,7 @@ def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
         for name, value in zip(contract.joints.names, largest, strict=True)
         if value
     )
-    found = f"that limits of joints cut targets in {share:.2%} of the ticks: {joints}"
+    found = f"that joint limits cut targets in {share:.2%} of the ticks: {joints}"
     if share > LARGEST_SHARE:
         raise ToolError(
             f"{contract.name}: expected a guard that does not alter a healthy robot's commands, "
@@ -191,9 +191,9 @@ def recorded_runs(
     rows = read_rows(file, bundle, topics)
     if not {"joint_pos", "joint_vel"} <= set(rows.sensed):
         raise ToolError(
-            f"{file}: expected the measured joints, joint_pos and joint_vel [rows, "
-            f"{len(bundle.contract.joints.names)}], since the commanded torque depends on them, "
-            "found none; record them, or give a bag"
+            f"{file}: expected the measured joint_pos and joint_vel [rows, "
+            f"{len(bundle.contract.joints.names)}], on which the commanded torque depends, found "
+            "none; record them, or give a bag"
         )
     whole, ends = replayed_rows(bundle, rows), [0, *rows.breaks, len(rows)]
     _require_a_run(rows, bundle.contract.rate_hz)

@@ -24,8 +24,8 @@ def refuse_custom_operators(model: onnx.ModelProto) -> None:
     )
     if custom:
         raise ToolError(
-            f"model: expected operators of ONNX, found {', '.join(custom)}, which "
-            "other runtimes do not have; replace them in the network"
+            f"model: expected standard ONNX operators, found {', '.join(custom)}, which other "
+            "runtimes do not have; replace them in the network"
         )
 
 

@@ -55,8 +55,8 @@ _COMMANDS = (
 )
 _MIXED_EACH_S, _MIXED_S, _MIXED_SEED = 4.0, 120.0, 1
 _WALKS = (
-    f"then commands on every axis that jump every {_EACH_S:g} s, with 0 and with 20 ms of latency, "
-    f"and {_MIXED_S:g} s of mixed commands that jump every {_MIXED_EACH_S:g} s, with 10 ms"
+    f"then step commands on every axis (a new one every {_EACH_S:g} s) at 0 and 20 ms latency, "
+    f"and {_MIXED_S:g} s of mixed commands (a new one every {_MIXED_EACH_S:g} s) at 10 ms"
 )
 _BEFORE_S, _AFTER_S = 0.5, 1.5
 """Longest time until RUN, and time after a motion."""
@@ -70,8 +70,8 @@ _MOTION_RUNS = (
 )
 """Latency, and where and when during the motion the robot is pushed."""
 _MOTIONS = (
-    "then the whole motion, with 0 and with 20 ms of latency, and three times with 10 ms and a "
-    f"push of {_MOTION_PUSH_N:g} N for {PUSH_S:g} s"
+    "then the whole motion at 0 and 20 ms latency, and three times at 10 ms with a push of "
+    f"{_MOTION_PUSH_N:g} N for {PUSH_S:g} s"
 )
 _LARGEST_ERROR_MPS, _LARGEST_ERROR_SHARE = 0.25, 0.68
 """Largest velocity error, and as a share of the error of a robot that stands still (0.37 m/s for a

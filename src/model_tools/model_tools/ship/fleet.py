@@ -158,7 +158,10 @@ def read_robots(metrics_urls: Mapping[str, str]) -> FleetReading:
             samples[robot] = [*_parsed(text)]
         except _OTHER_SHAPE as error:  # the parser raises many
             samples[robot] = []
-            problem = f"{metrics_urls[robot]}: expected metrics, found other text ({error!r:.200})"
+            problem = (
+                f"{metrics_urls[robot]}: expected metrics, found text that cannot be parsed "
+                f"({error!r:.200})"
+            )
         remarks[robot] = [Remark(UNKNOWN, problem)] if problem else []
     return FleetReading(samples=samples, remarks=remarks, judges=False)
 
@@ -358,7 +361,7 @@ def _api(url: str, path: str) -> Any:
     try:
         answer = json.loads(_fetch(place, _LARGEST_BYTES))
     except (ValueError, RecursionError) as error:
-        raise NoAnswerError(f"{url}: expected an answer of Prometheus, found: {error}") from error
+        raise NoAnswerError(f"{url}: expected an answer from Prometheus, found: {error}") from error
     if isinstance(answer, dict) and answer.get("status") == "error":
         raise NoAnswerError(f"{url}: Prometheus refuses: {answer.get('error')}")
     return answer["data"]
@@ -394,7 +397,9 @@ def _parsed(text: str) -> Iterator[Sample]:
 
 def _fetch(url: str, largest_bytes: int) -> bytes:
     if not url.startswith(("http://", "https://")):
-        raise NoAnswerError(f"{url}: expected a URL such as http://robot:9090, found no http://")
+        raise NoAnswerError(
+            f"{url}: expected a URL such as http://robot:9090, found neither http:// nor https://"
+        )
 
     def get() -> bytes:
         with exchange("GET", url, timeout_s=_WITHIN_S) as answer:
@@ -407,6 +412,6 @@ def _fetch(url: str, largest_bytes: int) -> bytes:
     try:
         return within(_WITHIN_S, get)
     except TimeoutError as error:
-        raise NoAnswerError(f"{url}: expected an answer, found {error}") from error
+        raise NoAnswerError(f"{url}: expected an answer, found none: {error}") from error
     except PolicyError as error:
         raise NoAnswerError(str(error)) from error

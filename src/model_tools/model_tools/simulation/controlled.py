@@ -244,7 +244,7 @@ def joint_members(bundle: SetBundle) -> dict[str, JointBundle]:
     found = bundle.select_members(JointBundle)
     if others := [name for name in bundle.members if name not in found]:
         raise ToolError(
-            f"{bundle.file}: expected joint policies alone, found {others[0]}, a chunk policy; the "
+            f"{bundle.file}: expected only joint policies, found {others[0]}, a chunk policy; the "
             "set runs in policy_set_node, and cannot be simulated without it"
         )
     return found

@@ -74,8 +74,8 @@ class Bag:
             raise ToolError(f"{path}: expected a recording, found nothing")
         if path.is_dir() and not (path / METADATA).is_file():
             raise ToolError(
-                f"{path}: expected a recording, a folder with {METADATA} and its .mcap or .db3 "
-                f"files, found no {METADATA}; `ros2 bag reindex {path}` writes it"
+                f"{path}: expected a recording (a folder with {METADATA} and its .mcap or .db3 "
+                f"files), found no {METADATA}; `ros2 bag reindex {path}` writes it"
             )
         _require_harmless(path)
         self.path = path
@@ -132,9 +132,9 @@ class Bag:
         kind = self.topics[topic].type
         if kind not in self._types.fielddefs:
             raise ToolError(
-                f"{self.path}: {topic}: expected a definition of {kind} in the "
-                "recording, found none, as in those of Humble and before in sqlite3; "
-                "`ros2 bag convert` to mcap, where the type is installed, writes it"
+                f"{self.path}: {topic}: expected a definition of {kind} in the recording, found "
+                "none, as in sqlite3 recordings from Humble and earlier; `ros2 bag convert` to "
+                "mcap, where the type is installed, writes it"
             )
         _, fields = self._types.fielddefs[kind]
         return fields
@@ -225,7 +225,7 @@ def _require_harmless(path: Path) -> None:
         read_at_most(path / METADATA, _LARGEST_METADATA_BYTES)
     for file in path.iterdir() if path.is_dir() else [path]:
         if not file.is_file() and not file.is_dir():  # opening a pipe blocks forever
-            raise _broken(file, "no regular file")
+            raise _broken(file, "not a regular file")
 
 
 def _broken(path: Path, found: str) -> ToolError:

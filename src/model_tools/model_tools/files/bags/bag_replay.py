@@ -106,7 +106,7 @@ def perceived_filters(heard: HeardMessages) -> dict[str, PerceivedFilter]:
 def skipped_messages(heard: HeardMessages, filters: Mapping[str, PerceivedFilter]) -> str:
     """Return how many messages had no values, by topic, for topics that had such messages."""
     return ", ".join(
-        f"{each.skipped} messages of {heard.topics[name]} have no values"
+        f"{each.skipped} messages on {heard.topics[name]} have no values"
         for name, each in filters.items()
         if each.skipped
     )
@@ -200,9 +200,8 @@ class Replay:
             raise self._heard.problem(
                 "the model",
                 now_ns,
-                "expected finite outputs, found NaN or infinity; "
-                "most likely the recording is not of this policy, or the observation differs from "
-                "training",
+                "expected finite outputs, found NaN or infinity; most likely the recording is "
+                "from a different policy, or the observation differs from training",
             )
 
     def _take(self, arrival: Arrival) -> None:
@@ -213,7 +212,11 @@ class Replay:
                 self._readers[name].read(message)
                 return
         except (RobotError, struct.error, ValueError) as error:
-            text = error if isinstance(error, RobotError) else f"expected a whole message ({error})"
+            text = (
+                error
+                if isinstance(error, RobotError)
+                else f"expected a complete message, found a broken one ({error})"
+            )
             raise self._heard.problem(self._heard.topics[name], time_ns, text) from error
         # Non-finite commands are ignored, as on the robot.
         self._command.set(read_velocity(message), time_ns)

@@ -182,7 +182,7 @@ class IndexedFile:
             chunk, at = self._data(place), entries[:, 1].astype(np.intp)
             content: npt.NDArray[np.uint8] = np.frombuffer(chunk, np.uint8)
             if not (content[at] == _MESSAGE).all():
-                raise ReaderError("the index of a chunk leads to other things than messages")
+                raise ReaderError("the index of a chunk points to something other than messages")
             yield Block(
                 log_ns=entries[:, 0].astype(np.int64),
                 data=_Data(chunk, content, at),

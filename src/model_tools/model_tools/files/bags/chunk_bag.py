@@ -166,7 +166,7 @@ class ChunkBagSource:
         if not together.any():
             raise ToolError(
                 f"{self._bag.path}: expected a tick with all inputs of the policy, found none: "
-                f"{late or 'it is shorter than a period'}"
+                f"{late or 'the recording is shorter than one period'}"
             )
         if late:
             _log.warning(

@@ -207,7 +207,7 @@ class _Clock:
             raise self._bag.problem(
                 self._topic,
                 time_ns,
-                f"expected stamps and log times of one clock, since {', '.join(self._by_log)} is "
-                f"ordered by log time, found a log time of {log_ns * 1e-9:.3f} s; record with the "
-                "clock of the stamps (--use-sim-time in a simulation)",
+                f"expected stamps and log times from one clock, since {', '.join(self._by_log)} "
+                f"is ordered by log time, found a log time of {log_ns * 1e-9:.3f} s; record with "
+                "the stamps' clock (--use-sim-time in a simulation)",
             )

@@ -98,7 +98,7 @@ def _refuse_several_robots(bag: Bag, named: Mapping[str, str]) -> None:
     if len({topic.removesuffix(name) for name, topic in named.items()}) > 1:
         name, topic = next(iter(named.items()))
         raise ToolError(
-            f"{bag.path}: expected the inputs of the policy in one namespace, as of one robot, "
+            f"{bag.path}: expected the inputs of the policy in one namespace, that of one robot, "
             f"found {', '.join(named.values())}; choose the topics of one robot, such as --topic "
             f"{name}={topic}"
         )
@@ -210,11 +210,11 @@ class OneRobot:
             raise self._bag.problem(
                 self._topic,
                 int(times[places[0]]),
-                "expected the messages of one robot in their "
-                f"order, found positions that jump by {np.median(far):.2g} rad from message to "
-                f"message, {np.median(farther):.1f} times what their velocities predict: two "
-                "publishers are on the topic, or the clock was reset during the recording; record "
-                "one robot, or cut that out of the recording",
+                "expected the messages of one robot in order, found positions that jump by "
+                f"{np.median(far):.2g} rad from message to message, {np.median(farther):.1f} "
+                "times what their velocities predict: two publishers are on the topic, or the "
+                "clock was reset during the recording; record one robot, or cut that part out of "
+                "the recording",
             )
 
     def _read(self, block: Block, place: int) -> F64:

@@ -27,7 +27,7 @@ PROCESSORS = {True: "policy_preprocessor.json", False: "policy_postprocessor.jso
 """By direction; True stands for inputs."""
 _BUFFERS = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 RUN_WITH_LEROBOT = (
-    "LeRobot itself runs it on a ROS 2 robot: `lerobot-rollout --robot.type=ros2 "
+    "let LeRobot itself run it on a ROS 2 robot: `lerobot-rollout --robot.type=ros2 "
     "--policy.path=FOLDER` (docs/lerobot.md)"
 )
 NORMALISERS = {True: "normalizer_processor", False: "unnormalizer_processor"}
@@ -110,8 +110,8 @@ def read_config(folder: Path) -> Config:
     file = folder / CONFIG_FILE
     if not file.is_file():
         raise ToolError(
-            f"{folder}: expected a checkpoint of LeRobot with {CONFIG_FILE}, found none; "
-            "LeRobot's training writes it to checkpoints/STEP/pretrained_model"
+            f"{folder}: expected a LeRobot checkpoint with {CONFIG_FILE}, found none; LeRobot's "
+            "training writes it to checkpoints/STEP/pretrained_model"
         )
     root = read_json(file)
     if root.get("input_shapes") is not None:

@@ -178,7 +178,7 @@ class Dataset:
             return content
         path = entry.get("path") if isinstance(entry, dict) else entry
         if not isinstance(path, str):
-            raise TypeError("expected bytes or path of an image, found neither")
+            raise TypeError("expected an image's bytes or path, found neither")
         return read_at_most(self.path / inside(path), _LARGEST_IMAGE_BYTES)
 
 
@@ -225,7 +225,7 @@ def _check_entry(path: Path, entry: Mapping[str, Any]) -> None:
     """Check indices, times and task names of an entry in the list of episodes."""
     for key, value in entry.items():
         if key == "tasks":
-            expected = "a list of texts"
+            expected = "a list of strings"
             fits = isinstance(value, list) and all(isinstance(task, str) for task in value)
         elif key.endswith("timestamp"):
             expected = "a finite time from 0 s"

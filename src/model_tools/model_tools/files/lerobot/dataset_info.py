@@ -79,7 +79,7 @@ def conversion_command(folder: Path, version: str) -> str:
     if version != CONVERTIBLE:
         return (
             f"convert it to {CONVERTIBLE} with LeRobot 0.3 or older, then to v3.0 with "
-            f"{_CONVERTER} of LeRobot 0.4"
+            f"{_CONVERTER} from LeRobot 0.4"
         )
     place = folder.resolve()
     since_0_6, in_0_4 = (
@@ -97,7 +97,7 @@ def conversion_command(folder: Path, version: str) -> str:
     )
     return (
         "run `make setup-lerobot`, then convert it in place (the old dataset is kept as "
-        f"{place.name}_old) with LeRobot 0.6: {since_0_6}, with LeRobot 0.4: {in_0_4}"
+        f"{place.name}_old) with LeRobot 0.6: {since_0_6}, or with LeRobot 0.4: {in_0_4}"
     )
 
 

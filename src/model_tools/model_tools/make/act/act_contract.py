@@ -242,9 +242,9 @@ def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
     if beyond.any():
         joint = int(beyond.argmax())
         raise ToolError(
-            "--units: expected the units of the training data, in which the mean pose is near "
-            f"the joints' limits, found {list(robot.joints)[joint]} at {pose[joint]:.3g} rad, "
-            f"limits {low[joint]:.3g} to {high[joint]:.3g}"
+            "--units: expected units in which the training data's mean pose is near the joints' "
+            f"limits, found {list(robot.joints)[joint]} at {pose[joint]:.3g} rad (limits "
+            f"{low[joint]:.3g} to {high[joint]:.3g})"
         )
     # Round towards the middle, to stay within the limits.
     lowest, highest = np.ceil(low * 1e4) / 1e4, np.floor(high * 1e4) / 1e4

@@ -123,7 +123,7 @@ def _robot(request: ActRequest) -> ActRobot:
         )
     if config.state is not None and config.state.shape[0] != size:
         raise ToolError(
-            f"{config.file}: expected a state and an action of the same joints, found "
+            f"{config.file}: expected a state and an action for the same joints, found "
             f"{config.state.shape[0]} and {size} values"
         )
     return of_size(read_arm(request.robot), size, request.prefix)
@@ -217,7 +217,7 @@ def _suspicions(checkpoint: LerobotCheckpoint, robot: ActRobot, units: str) -> t
         *_still(config, statistics, robot),
         *_units(statistics, robot, units),
         *(
-            f"{feature.name}: not exported, the policy does not look at it"
+            f"{feature.name}: not exported: the policy does not use it"
             for feature in config.ignored
         ),
         *(
@@ -285,6 +285,5 @@ def _units(statistics: PolicyStatistics, robot: ActRobot, units: str) -> Iterato
             )
         elif units != "radians" and most < np.pi:
             yield (
-                f"{name}: no joint reaches more than {most:.3g} in the data; should it be --units "
-                "radians?"
+                f"{name}: no joint exceeds {most:.3g} in the data; should it be --units radians?"
             )

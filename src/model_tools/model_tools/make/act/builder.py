@@ -201,9 +201,8 @@ class Weights:
         if left:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             raise ToolError(
-                f"{self._file}: expected the tensors of the network in config.json, "
-                f"found also {', '.join(left[:3])}{more}; the two files do not "
-                "belong together"
+                f"{self._file}: expected only the tensors of the network in config.json, found "
+                f"also {', '.join(left[:3])}{more}; the two files do not belong together"
             )
 
 

@@ -134,7 +134,7 @@ class LerobotCheckpoint:
         """Return the graphs by name, the policy's last."""
         if how == "one" and self.config.denoising is not None:
             raise ToolError(
-                "--graphs: expected two for this policy, whose encoders run once for a chunk and "
+                "--graphs: expected two for this policy, whose encoders run once per chunk and "
                 "whose other graph runs in each denoising step, found one"
             )
         weights = Weights(self.folder / WEIGHTS_FILE, self.tensors, self.architecture.prefix)
@@ -187,10 +187,10 @@ def _find_architecture(config: Config, policy: str | None) -> Architecture:
             "serve it with openpi (docs/remote_models.md), or " if kind.text() in _SERVED else ""
         )
         raise ToolError(
-            f"{kind.file}: type: expected {', '.join(others)} or {last}, the policies of LeRobot "
-            f"that are exported, found {kind.text()}; {served}{RUN_WITH_LEROBOT}, with the "
-            "packages that LeRobot asks for of that policy; or, where ONNX graphs answer images "
-            "and state with one chunk of joint targets, or with a denoising step of it, write a "
+            f"{kind.file}: type: expected {', '.join(others)} or {last} (the LeRobot policies "
+            f"that can be exported), found {kind.text()}; {served}{RUN_WITH_LEROBOT}, with the "
+            "packages that LeRobot needs for that policy; or, if ONNX graphs turn images and "
+            "state into a chunk of joint targets, or into a denoising step of one, write a "
             "policy.yaml for them (docs/bundle.md, chunk policies)"
         )
     return ARCHITECTURES[kind.text()]

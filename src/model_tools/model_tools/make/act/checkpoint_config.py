@@ -156,8 +156,8 @@ def _cameras(
             )
         if max(feature.shape) > LARGEST_SIDE:
             raise ToolError(
-                f"{file}: {feature.name}: expected images of at most {LARGEST_SIDE} "
-                f"pixels a side, found {list(feature.shape)}"
+                f"{file}: {feature.name}: expected images of at most {LARGEST_SIDE} pixels per "
+                f"side, found {list(feature.shape)}"
             )
         source = observed.get(feature.name, feature.name)
         name = plain_name(source)

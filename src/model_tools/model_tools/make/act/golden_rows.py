@@ -244,9 +244,9 @@ def require_same(
     limit = golden_tolerance(difference.largest, normalised, exact)
     if not difference.largest <= limit:
         raise ToolError(
-            f"{source}: {GOLDEN_CHUNK}: expected the policy's outputs in training, found a "
-            f"difference of {difference.largest:.2g} (normalised; limit "
-            f"{limit:.2g}) in row {difference.row}; are images RGB, cameras under "
-            "their own names, and the state in the policy's units?"
+            f"{source}: {GOLDEN_CHUNK}: expected the same outputs as in training, found a "
+            f"difference of {difference.largest:.2g} (normalised; limit {limit:.2g}) in row "
+            f"{difference.row}; are images RGB, cameras under their own names, and the state in "
+            "the policy's units?"
         )
     return difference.largest

@@ -71,7 +71,7 @@ def check_act_config(config: Config) -> ActConfig:
 def _network(root: Node) -> dict[str, Any]:
     chunk, steps = root["chunk_size"], root["n_action_steps"]
     if steps.whole() > chunk.whole():
-        raise steps.wrong(f"at most chunk_size, {chunk.value}")
+        raise steps.wrong(f"at most chunk_size ({chunk.value})")
     backbone, activation = root["vision_backbone"], root["feedforward_activation"]
     if backbone.text() not in RESNETS:
         raise backbone.wrong(f"one of {', '.join(RESNETS)}")
@@ -84,12 +84,12 @@ def _network(root: Node) -> dict[str, Any]:
         )
     dim, heads = count(root["dim_model"]), count(root["n_heads"])
     if dim % heads or dim % 4:
-        raise root["dim_model"].wrong(f"a multiple of n_heads, {heads}, and of 4")
+        raise root["dim_model"].wrong(f"a multiple of n_heads ({heads}) and of 4")
     coeff = root.get("temporal_ensemble_coeff")
     if coeff is not None and steps.whole() != 1:
         raise steps.wrong(
-            "1 with temporal_ensemble_coeff, which averages a chunk of every step, as LeRobot "
-            "requires it; or temporal_ensemble_coeff null"
+            "1 with temporal_ensemble_coeff, which averages the chunks of all steps (LeRobot "
+            "requires it), or temporal_ensemble_coeff: null"
         )
     return {
         "chunk_size": count(chunk),

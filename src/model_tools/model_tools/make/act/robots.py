@@ -67,8 +67,8 @@ def read_arm(name_or_file: str) -> ActRobot:
     file = ROBOTS / f"{name_or_file}.yaml" if name_or_file in KNOWN else Path(name_or_file)
     if not file.is_file():
         raise ToolError(
-            f"--robot: expected one of {', '.join(KNOWN)}, or a YAML file, found "
-            f"{name_or_file!r}, which is neither"
+            f"--robot: expected one of {', '.join(KNOWN)} or a YAML file, found {name_or_file!r}, "
+            "which is neither"
         )
     reader = Reader(str(file))
     robot: ActRobot | None = reader.section(ActRobot, load_yaml(file))
@@ -84,9 +84,9 @@ def of_size(robot: ActRobot, size: int, prefix: str = "") -> ActRobot:
     sides = [""] if size == count else list(_SIDES) if size == 2 * count else []
     if not sides:
         raise ToolError(
-            f"--robot: expected {size} joints, as many as the policy, or half as many for two "
-            f"arms, found {count} ({', '.join(robot.joints)}); name a file with "
-            "the joints in the order of training"
+            f"--robot: expected {size} joints, as in the policy, or half as many for two arms, "
+            f"found {count} ({', '.join(robot.joints)}); name a file with the joints in training "
+            "order"
         )
     return dataclasses.replace(
         robot,

@@ -132,7 +132,7 @@ def read_smolvla_config(config: Config, language: Language) -> SmolvlaConfig:
     # With its folder, since the checkpoint has a file of the same name.
     vlm = dataclasses.replace(read_json(vlm_folder / _CONFIG), file=str(vlm_folder / _CONFIG))
     if vlm["model_type"].text() != "smolvlm":
-        raise vlm["model_type"].wrong("smolvlm, the vision-language model of SmolVLA")
+        raise vlm["model_type"].wrong("smolvlm, SmolVLA's vision-language model")
     text = _text_sizes(root, vlm)
     expert, words = _expert_sizes(root, text), count(vlm["text_config"]["vocab_size"])
     checked = SmolvlaConfig(
@@ -179,7 +179,7 @@ def _require_usual(root: Node, features: dict[str, Any]) -> None:
         if flag(root, name):
             raise root[name].wrong("false, the only value that can be exported")
     if flag(root, "use_peft"):
-        raise root["use_peft"].wrong("false: merge the adapter with peft's merge_and_unload")
+        raise root["use_peft"].wrong("false (merge the adapter with peft's merge_and_unload)")
     if features["state"] is None:
         raise root["input_features"].wrong("observation.state, which the network needs")
     if not features["cameras"]:
@@ -187,7 +187,7 @@ def _require_usual(root: Node, features: dict[str, Any]) -> None:
     if root["n_obs_steps"].whole() != 1:
         raise root["n_obs_steps"].wrong("1, since SmolVLA uses one observation")
     if root["n_action_steps"].whole() > root["chunk_size"].whole():
-        raise root["n_action_steps"].wrong(f"at most chunk_size, {root['chunk_size'].value}")
+        raise root["n_action_steps"].wrong(f"at most chunk_size ({root['chunk_size'].value})")
 
 
 def _require_fit(root: Node, config: SmolvlaConfig) -> None:
@@ -245,7 +245,7 @@ def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int,
         from tokenizers import Tokenizer
     except ImportError as error:
         raise ToolError(
-            "tokenizers: expected this package, which makes tokens of --prompt, found none; "
+            "tokenizers: expected this package, which turns --prompt into tokens, found none; "
             "`pip install tokenizers` where model_tools runs"
         ) from error
     file, prompt = vlm / _TOKENIZER, _prompt(language)
@@ -269,8 +269,8 @@ def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int,
         )
     if max(tokens) >= words:
         raise ToolError(
-            f"{file}: expected tokens below vocab_size of {_CONFIG}, {words}, found {max(tokens)}; "
-            "the two files are of different models"
+            f"{file}: expected tokens below {words} (vocab_size of {_CONFIG}), found "
+            f"{max(tokens)}; the two files belong to different models"
         )
     return tokens
 
@@ -345,13 +345,13 @@ def _expert_sizes(root: Node, text: LlamaSizes) -> LlamaSizes:
     layers = root["num_expert_layers"].whole()
     if layers > 0 and layers != text.layers:
         raise root["num_expert_layers"].wrong(
-            f"as many as num_vlm_layers, {text.layers}, the only number that can be exported"
+            f"num_vlm_layers ({text.layers}), the only number that can be exported"
         )
     multiplier = root["expert_width_multiplier"]
     width = math.floor(min(text.width * multiplier.positive(), _WIDEST + 1))
     if not 4 <= width <= _WIDEST or width % 2:
         raise multiplier.wrong(
-            f"a factor by which {text.width} becomes an even width of at most {_WIDEST}"
+            f"a factor that turns {text.width} into an even width of at most {_WIDEST}"
         )
     return LlamaSizes(
         width=width,

@@ -90,7 +90,7 @@ def check_unet_config(config: Config) -> UnetConfig:
     size = horizon - observations + 1
     steps = root["n_action_steps"]
     if not 1 <= steps.whole() <= size:
-        raise steps.wrong(f"1 to horizon - n_obs_steps + 1, {size}")
+        raise steps.wrong(f"1 to horizon - n_obs_steps + 1 ({size})")
     checked = UnetConfig(
         **features,
         denoising=_denoising(root, observations),
@@ -108,7 +108,7 @@ def check_unet_config(config: Config) -> UnetConfig:
     if checked.crop is not None and checked.sizes:
         height, width = checked.resize or checked.sizes[0]
         if checked.crop[0] > height or checked.crop[1] > width:
-            raise root["crop_shape"].wrong(f"at most the image, {height} x {width}")
+            raise root["crop_shape"].wrong(f"at most the image size, {height} x {width}")
     return checked
 
 
@@ -129,7 +129,7 @@ def _denoising(root: Node, observations: int) -> Denoising:
             raise root["noise_scheduler_type"].wrong("DDPM or DDIM")
     steps = timesteps if given is None else count(given, LARGEST_STEPS)
     if steps > timesteps and given is not None:
-        raise given.wrong(f"at most num_train_timesteps, {timesteps}")
+        raise given.wrong(f"at most num_train_timesteps ({timesteps})")
     return Denoising(
         method=method,  # type: ignore[arg-type]  # one of the three
         steps=steps,

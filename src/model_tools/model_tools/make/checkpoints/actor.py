@@ -127,10 +127,9 @@ def refuse_other_layers(
         if not has_matrix and not is_statistics and role(module) not in (Role.CRITIC, Role.SPREAD):
             shown = ", ".join(f"{name} {list(value.shape)}" for name, value in inside.items())
             raise ToolError(
-                f"{module}: expected linear and recurrent layers in the actor, found "
-                f"{shown}, as of a LayerNorm or BatchNorm, which the configuration "
-                "cannot describe; save the policy as a TorchScript program, and export "
-                "that as it stands (--trust-code)"
+                f"{module}: expected linear and recurrent layers in the actor, found {shown}, as "
+                "in a LayerNorm or BatchNorm, which the configuration cannot describe; save the "
+                "policy as a TorchScript program, and export that as it stands (--trust-code)"
             )
 
 

@@ -142,9 +142,8 @@ def rebuild(checkpoint: TorchCheckpoint, config: ExportConfig) -> Actor:
     error = _difference(checkpoint.program, actor.policy(config), config.obs_dim)
     if not error <= TOLERANCE:
         raise ToolError(
-            "TorchScript: expected the program that the configuration describes, found "
-            f"outputs that differ by {error:.3g} of their size; check activation, rnn "
-            "and normaliser"
+            "TorchScript: expected the program that the configuration describes, found outputs "
+            f"with a relative difference of {error:.3g}; check activation, rnn and normaliser"
         )
     return actor
 
@@ -200,7 +199,7 @@ def _action(program: Any, obs: Tensor) -> Tensor:
     except RuntimeError as error:
         reason = (str(error).strip().splitlines() or ["an error"])[-1]
         raise ToolError(
-            f"TorchScript: expected a program of one observation [1, {obs.shape[1]}], "
+            f"TorchScript: expected a program that takes one observation [1, {obs.shape[1]}], "
             f"found one that fails with it: {reason}"
         ) from error
 

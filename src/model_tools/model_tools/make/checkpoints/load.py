@@ -106,7 +106,7 @@ def _load_program(path: Path, content: bytes, trust_code: bool) -> Any:
 def _load_data(path: Path, content: bytes) -> Any:
     if not content.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
         raise ToolError(
-            f"{path}: expected a checkpoint of torch.save, found a file that is neither a zip "
+            f"{path}: expected a torch.save checkpoint, found a file that is neither a zip "
             "archive nor a pickle"
         )
     try:
@@ -120,8 +120,8 @@ def _load_data(path: Path, content: bytes) -> Any:
 def _refusal(path: Path, content: bytes) -> str:
     if not content.startswith(ZIP_MAGIC):
         return (
-            f"{path}: expected a checkpoint of torch.save, found a pickle that needs more "
-            "than weights; save the state_dict of the policy with torch.save"
+            f"{path}: expected a torch.save checkpoint, found a pickle that needs more than "
+            "weights; save the state_dict of the policy with torch.save"
         )
     with torch.serialization.safe_globals(NUMPY_SCALARS):
         needed = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
@@ -146,7 +146,7 @@ def _laid_out(path: Path, content: object) -> tuple[str, Mapping[str, Tensor]]:
     known = ", ".join(layouts)
     found = ", ".join(map(str, list(keys)[:10])) or type(content).__name__
     raise ToolError(
-        f"{path}: expected a checkpoint of {known}, found {found}; save the "
+        f"{path}: expected a checkpoint in one of the layouts {known}, found {found}; save the "
         "state_dict of the policy with torch.save"
     )
 

@@ -100,8 +100,8 @@ def find_statistics(
     ]
     if len(found) > 1:
         raise ToolError(
-            f"normaliser: expected one of the actor, found {', '.join(map(str, found))}"
-            "; name those to leave out in `ignore`"
+            "normaliser: expected only the actor's running statistics, found "
+            f"{', '.join(map(str, found))}; name those to leave out in `ignore`"
         )
     if found and len(found[0].mean) != config.obs_dim:
         raise ToolError(

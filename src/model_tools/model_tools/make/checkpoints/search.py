@@ -54,7 +54,8 @@ def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[
     ]
     prefix = _choose(
         [(prefix, [prefix]) for prefix in fitting],
-        f"rnn: expected {config.rnn.type}, {config.rnn.num_layers} layers, weight_ih_l0 "
+        f"rnn: expected {config.rnn.type}, {config.rnn.num_layers} "
+        f"layer{'' if config.rnn.num_layers == 1 else 's'}, weight_ih_l0 "
         f"{list(wanted['weight_ih_l0'])}",
         _recurrent_ones(tensors),
     )

@@ -101,8 +101,7 @@ def _own_code(own: Sequence[CustomAction], others: Sequence[dict[str, Any]]) -> 
     also = f"; the other actions are {flow_text(list(others))}" if others else ""
     return (
         "meaning of the output's values, in order, as [{joints: [...], kind: position, scale: "
-        "0.25, offset: default_position}, ...]; the training uses an action with its own code, "
-        f"{found}{also}"
+        f"0.25, offset: default_position}}, ...]; the training uses a custom action, {found}{also}"
     )
 
 

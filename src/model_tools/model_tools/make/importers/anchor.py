@@ -123,7 +123,8 @@ def _model(robot: Path) -> Any:
     except ValueError as error:
         text = " ".join(str(error).split())
         raise ToolError(
-            f"{robot}: expected a URDF or MJCF file that MuJoCo loads, found {text}"
+            f"{robot}: expected a URDF or MJCF file that MuJoCo loads, found one that it refuses: "
+            f"{text}"
         ) from error
 
 

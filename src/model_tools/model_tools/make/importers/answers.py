@@ -93,9 +93,8 @@ def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> No
         return
     if path == ("joints", "names"):
         raise ToolError(
-            f"{key}: expected the order that {draft.source} states, since its other values per "
-            "joint use that order, found a different order; use --joints only for a source "
-            "without names"
+            f"{key}: expected the order in {draft.source}, which its other values per joint "
+            "follow, found a different one; use --joints only for a source without names"
         )
     if isinstance(stated, (int, float, str)) or path[0] == "velocity_command":
         draft.remark(f"{key} is {value}, as answered, where {draft.source} says {stated}")
@@ -136,7 +135,7 @@ def _extended(draft: Draft, path: Path, match: re.Match[str], key: str) -> Itera
     count = len(values) if isinstance(values, list) else 0
     chosen = range(count) if match[1] == "*" else [int(match[1])]
     if not count or max(chosen) >= count:
-        raise ToolError(f"{key}: expected a place in a list of {count}, found [{match[1]}]")
+        raise ToolError(f"{key}: expected an index into a list of {count}, found [{match[1]}]")
     yield from ((*path, i) for i in chosen)
 
 
@@ -214,14 +213,14 @@ def note_oddities(draft: Draft) -> None:
     for key in ("default_position", "stiffness", "damping"):
         if key in values and (pairs := unlike_pairs(names, values[key].tolist())):
             draft.remark(
-                f"left and right differ in joints.{key}: {_some(pairs)}: see that the "
-                "joints are in the policy's order"
+                f"left and right differ in joints.{key}: {_some(pairs)}: check that the joints "
+                "are in the policy's order"
             )
     for joints, scale in _scales(draft):
         if pairs := unlike_pairs(joints, scale.tolist()):
             draft.remark(
-                f"left and right differ in the scale of the action: {_some(pairs)}: see "
-                "that the joints are in the policy's order"
+                f"left and right differ in the scale of the action: {_some(pairs)}: check that "
+                "the joints are in the policy's order"
             )
     if len(values.keys() & _POSE) == len(_POSE):
         pose, low, high = (values[key] for key in _POSE)
@@ -232,9 +231,9 @@ def note_oddities(draft: Draft) -> None:
         ]
         if beyond:
             draft.remark(
-                f"joints.default_position lies outside of the joints' limits: "
-                f"{_some(beyond)}: check that the joints are in the policy's order and that it is "
-                "the same robot; keep the robot's own limits"
+                f"joints.default_position lies outside the joints' limits: {_some(beyond)}: check "
+                "that the joints are in the policy's order and that it is the same robot; keep "
+                "the robot's own limits"
             )
 
 

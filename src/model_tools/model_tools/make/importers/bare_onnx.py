@@ -27,8 +27,8 @@ def read(source: TrainingSource, given: Given) -> Draft:
     tensors = put_model(draft)
     count = _width(draft, tensors.action)
     draft.remark(
-        f"{source.path.name} states its tensors only. A file of the training, such as env.yaml or "
-        "deploy.yaml, answers most questions: model_tools import FILE --model "
+        f"{source.path.name} states only its tensors. A file from the training run, such as "
+        "env.yaml or deploy.yaml, answers most questions: model_tools import FILE --model "
         f"{source.path.name}"
     )
     names = given.joints.in_simulator_order() if given.joints else None
@@ -42,7 +42,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
         )
     elif count not in (None, len(names)):
         raise ToolError(
-            f"--joints: expected {count} joints, for the values of {tensors.action}, found "
+            f"--joints: expected {count} joints, one per value of {tensors.action}, found "
             f"{len(names)}: {', '.join(names)}; list those of the policy, in its order"
         )
     else:

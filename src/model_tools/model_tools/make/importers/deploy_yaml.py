@@ -66,8 +66,8 @@ def read(source: TrainingSource, given: Given) -> Draft:
     if given.joints is not None:
         in_sdk_order = [name for _, name in sorted(zip(places, on_robot, strict=True))]
         draft.remark(
-            f"the joints in policy order are {', '.join(on_robot)}: {origin}; then those "
-            f"in the order of the SDK are {', '.join(in_sdk_order)}: check both"
+            f"the joints in policy order are {', '.join(on_robot)}: {origin}; then the SDK's "
+            f"order is {', '.join(in_sdk_order)}: check both"
         )
     _put_joints(draft, root, places)
     tensors = put_model(draft)

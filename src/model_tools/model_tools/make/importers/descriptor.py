@@ -106,9 +106,9 @@ def _put_limits(draft: Draft, robot: Node, count: int) -> None:
         draft.put("joints.position_max", [high for _, high in rows], limits.key)
         if any(max(abs(low), abs(high)) > _A_TURN for low, high in rows):
             draft.remark(
-                f"{limits.key} lets joints turn more than once, as where the simulation "
-                "had no limits; give those of the robot with --set, as "
-                "joints.position_min and joints.position_max"
+                f"{limits.key} lets joints turn more than once, as if the simulation had no "
+                "limits; give the robot's limits with --set, as joints.position_min and "
+                "joints.position_max"
             )
     for key, name in (("velocity_limit", "vel"), ("effort_limit", "effort")):
         if limit := robot.get(f"default_joint_{name}_limits"):
@@ -181,7 +181,7 @@ def _check_offsets(draft: Draft, term: Node, function: str) -> None:
     """Refuse velocities and positions that are not relative to the default position."""
     velocities = term.get("joint_vel_offsets")
     if velocities and any(velocities.numbers()):
-        raise velocities.wrong("default velocities of 0, the only ones that the contract has")
+        raise velocities.wrong("default velocities of 0, the only ones that the contract supports")
     positions = term.get("joint_pos_offsets")
     if positions and function == "joint_pos_rel":
         default = dict(

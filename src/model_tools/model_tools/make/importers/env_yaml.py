@@ -75,8 +75,8 @@ _VELOCITY_COMMANDS = (
 _ENDLESS_M = 1e6
 """Isaac Lab's default `max_distance` of rays."""
 _MISS = (
-    "value of a ray that reaches nothing, before clip and scale of the term; the training has "
-    "minus infinity and no clip"
+    "value of a ray that hits nothing, before clip and scale of the term; the training has minus "
+    "infinity and no clip"
 )
 _FEWEST_SORTED = 4
 _COMMANDS = ("generated_commands", "velocity_commands")
@@ -91,7 +91,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
     model, root = find_model(source, given), source.root
     if root["sim"].get("mujoco"):
         raise ToolError(
-            f"{source.path.name}: expected a configuration of Isaac Lab, found one of mjlab "
+            f"{source.path.name}: expected an Isaac Lab configuration, found one from mjlab "
             "(sim.mujoco); import the .onnx that mjlab exports, whose metadata name the joints"
         )
     draft = Draft(source.path.name, model)
@@ -128,8 +128,8 @@ def _joint_names(actions: Sequence[Node], given: Given) -> list[str]:
         names = given.joints.in_simulator_order()
         if robot := short_name(names):
             raise ToolError(
-                "--joints: expected the joints' names in the simulator's order, or a URDF or MJCF "
-                f"file, found {robot!r}, which stands for joints in deploy.yaml only"
+                "--joints: expected the joints' names in the simulator's order, or a URDF or "
+                f"MJCF file, found {robot!r}, which stands for joints only in deploy.yaml"
             )
         return names
     stated = [found for action in actions if (found := action.get("joint_names"))]
@@ -147,7 +147,7 @@ def _joint_names(actions: Sequence[Node], given: Given) -> list[str]:
 def _put_default(draft: Draft, state: Node, names: Sequence[str]) -> None:
     velocities = state.get("joint_vel")
     if velocities and any(resolve_values(velocities, names).values()):
-        raise velocities.wrong("default velocities of 0, the only ones that the contract has")
+        raise velocities.wrong("default velocities of 0, the only ones that the contract supports")
     positions = state["joint_pos"]
     values = resolve_values(positions, names)
     draft.put(
@@ -309,9 +309,9 @@ def _refuse_sorted(root: Node, group: Node) -> None:
         if len(names) < _FEWEST_SORTED or names != sorted(names):
             return
     raise ToolError(
-        f"{root.file}: expected keys in the order of the training, which is also that of the "
-        "observation, found alphabetical order, as YAML tools write it; use the file that the "
-        "training wrote"
+        f"{root.file}: expected keys in the training's order, which is also the observation's, "
+        "found alphabetical order, as YAML tools write it; use the file that the training run "
+        "wrote"
     )
 
 

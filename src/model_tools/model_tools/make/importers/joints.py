@@ -51,8 +51,8 @@ class GivenJoints:
         """Return the names in listed order if the format requires it; `of` names that order."""
         if self.order != LISTED and (self.order is not None or self.origin):
             raise ToolError(
-                f"--joints {self.origin}: expected joints in the order of {of}, found the order "
-                f"of a file; list the names, or pass --joint-order {LISTED} if the file's order is "
+                f"--joints {self.origin}: expected joints in the order of {of}, found a file's "
+                f"order; list the names, or pass --joint-order {LISTED} if the file's order is "
                 "right"
             )
         return self.names
@@ -75,7 +75,7 @@ class GivenJoints:
         if self.order is None and self.breadth_first not in (None, self.names):
             raise ToolError(
                 f"--joints {self.origin}: expected joints in the simulator's order, found a file "
-                f"with two: say --joint-order {BREADTH_FIRST} for the one that Isaac Lab gives "
+                f"with two: use --joint-order {BREADTH_FIRST} for the one that Isaac Lab gives "
                 f"them ({', '.join(self.breadth_first or ())}), or --joint-order {LISTED} for the "
                 f"file's, as MuJoCo has it ({', '.join(self.names)})"
             )
@@ -175,11 +175,10 @@ def _key_of_each(
     for key in keys:
         if not any(key in found for found in matches.values()):
             raise ToolError(
-                f"{node.file}: {node.key}: expected patterns that match a joint, found "
-                f"{key!r}, which matches none of {', '.join(names)}; "
-                "give the training's names of the joints as a list with --joints, in the "
-                "simulator's order; if the robot's file has other names, --set "
-                "'joints.robot_names={training: robot, ...}' states them"
+                f"{node.file}: {node.key}: expected patterns that match a joint, found {key!r}, "
+                f"which matches none of {', '.join(names)}; give the training's joint names with "
+                "--joints, as a list in the simulator's order; if the robot's file has other "
+                "names, --set 'joints.robot_names={training: robot, ...}' states them"
             )
     for name, found in matches.items():
         if len(found) > 1:

@@ -133,8 +133,8 @@ def _target(
     if others:
         draft.block(
             "action",
-            f"the model also commands {', '.join(others)}, and the contract has "
-            f"one output, here {targets[0]}",
+            f"the model also commands {', '.join(others)}, but the contract has only one output "
+            f"(here {targets[0]})",
         )
     return targets[0], joints, TARGETS[kinds[targets[0]]], gains
 
@@ -173,14 +173,14 @@ def _articulation(source: TrainingSource, names: Sequence[str]) -> Node | None:
 def _put_gain(draft: Draft, gain: str, output: str, joints: Sequence[str]) -> None:
     """Write a gain that the model outputs; a constant sets both bounds."""
     key = f"action.gains.{gain}"
-    draft.put(f"{key}.output", output, "put out by the model")
+    draft.put(f"{key}.output", output, "output by the model")
     values = draft.model.constant(output)
     if values is None or values.size != len(joints):
         for end, bound in (("min", "lowest"), ("max", "highest")):
-            draft.ask(f"{key}.{end}", f"{bound} {gain} that the drives may get from the model")
+            draft.ask(f"{key}.{end}", f"{bound} {gain} that the model may send to the drives")
         return
     bounds = values.reshape(-1).tolist()
-    draft.put(f"{key}.min", bounds, "the model puts out these at all times")
+    draft.put(f"{key}.min", bounds, "the model outputs these at all times")
     draft.put(f"{key}.max", bounds)
 
 
@@ -277,7 +277,7 @@ def _commands(draft: Draft, tensor: Node) -> list[dict[str, Any]]:
     others = names[len(_VELOCITY) :] or [f"value_{i + 1}" for i in range(count)]
     if not names:
         draft.remark(
-            f"the input {tensor['name'].text()} does not name its values: they are taken for vx, "
+            f"the input {tensor['name'].text()} does not name its values: they are taken as vx, "
             f"vy, the yaw rate, and {count} more"
         )
     question = (
@@ -304,7 +304,7 @@ def _vector(draft: Draft, tensor: Node, kind: str) -> dict[str, Any]:
     if parts := _parts(terms, order):
         return {"term": known[0], "parts": parts}
     if not order:
-        return {"term": todo(f"{' or '.join(known)}, by the order of its values")}
+        return {"term": todo(f"{' or '.join(known)}, depending on the order of its values")}
     return _external(
         draft, tensor, f"in the order {', '.join(order)}, which is not that of {' or '.join(known)}"
     )

@@ -63,8 +63,8 @@ _UNCLEAR = {
     **dict.fromkeys(
         ("height_scan", "height_scanner"),
         "height_scan if {name} is the height of the ground at points around the robot (you must "
-        "then also state its scan; docs/perception.md lists what trainings mean by it); otherwise "
-        "external, with topic and size",
+        "then also state its scan; docs/perception.md lists what training environments mean by "
+        "it); otherwise external, with topic and size",
     ),
     "sin_phase": "phase with parts: [sin] if {name} is the sine of a gait phase (add offsets and "
     "standing if it has them); otherwise external, with topic and size",
@@ -105,7 +105,7 @@ class SourceTerm:
 def _parts_of_motion(term: SourceTerm) -> list[SourceTerm]:
     if term.history > 1 or (term.scale is not None and len(set(term.scale)) > 1):
         raise ToolError(
-            f"{term.name}: expected a motion command of one frame and one scale, found several: "
+            f"{term.name}: expected a motion command of one frame and one scale, found several; "
             "write the contract by hand"
         )
     return [
@@ -232,10 +232,11 @@ def _scale_without_wheels(draft: Draft, term: SourceTerm) -> list[float] | dict[
     if term.scale is None or not still or not in_place:
         return todo(
             f"scale of {term.name}, one for each of {', '.join(joints)}: 0 where the training has "
-            f"zeros, which are at the places that the wheels have in the simulator's order"
+            "zeros, at the wheels' places in the simulator's order"
         )
     draft.remark(
-        f"the positions of the wheels {', '.join(still)} are 0 in {term.name}, by their scale"
+        f"the positions of the wheels {', '.join(still)} are 0 in {term.name}, because of their "
+        "scale"
     )
     scale = list(term.scale) * (len(joints) if len(term.scale) == 1 else 1)
     return [0.0 if joint in wheels else each for joint, each in zip(joints, scale, strict=True)]
@@ -251,8 +252,8 @@ def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
         entry["term"] = todo(_UNCLEAR[term.function].format(name=term.name))
     elif entry["term"] == "external":
         draft.remark(
-            f"the observation term {term.name} ({term.function}) is none of the "
-            f"contract's: its values are expected on the topic {entry['topic']}"
+            f"the observation term {term.name} ({term.function}) is not one of the contract's: "
+            f"its values are expected on the topic {entry['topic']}"
         )
 
 
@@ -314,7 +315,7 @@ def _fit(
         )
         remedy = f"; {if_short}" if if_short and known < width else ""
         raise ToolError(
-            f"{draft.source}: observations: expected terms of {width} values for the "
+            f"{draft.source}: observations: expected terms with {width} values in total for the "
             f"model's input {name}, found {known}: {found}{remedy}"
         )
 

@@ -87,8 +87,8 @@ def require_same_joints(draft: Draft) -> None:
     stated, names = _list(_first(root, "names")), draft.find("joints.names")
     if stated.texts() != names:
         raise ToolError(
-            f"{draft.source}: expected the joints of {model.path.name}, whose "
-            f"{stated.key} are {', '.join(stated.texts())}, found {', '.join(names)}"
+            f"{draft.source}: expected the joints of {model.path.name} ({stated.key}: "
+            f"{', '.join(stated.texts())}), found {', '.join(names)}"
         )
 
 
@@ -159,8 +159,8 @@ def ask_action(
         draft.put(
             (*key, "scale"),
             todo(
-                "factor of the training on the model's output, one "
-                f"number or one for each joint{about}"
+                "the training's factor for the model's output, one number or one for each "
+                f"joint{about}"
             ),
         )
     draft.put((*key, "offset"), todo(f"target at output 0: default_position, or numbers{about}"))
@@ -209,10 +209,9 @@ def ask_terms(draft: Draft, name: str, width: int | None) -> None:
     draft.put(
         ("observations", name, "terms"),
         todo(
-            f"the terms that fill {values}, in order, "
-            "as [{term: base_ang_vel, scale: 0.25}, ...], "
-            f"each one of {', '.join(TERMS)}; order and history beside them, where they differ "
-            "from the contract's defaults"
+            f"the terms that fill {values}, in order, as [{{term: base_ang_vel, scale: 0.25}}, "
+            f"...], each one of {', '.join(TERMS)}; plus order and history where they differ from "
+            "the contract's defaults"
         ),
     )
 

@@ -124,14 +124,12 @@ def _names(draft: Draft, source: TrainingSource, root: Node, given: Given) -> li
         given.refuse_joints(source, "joint_names")
         on_robot = stated.texts()
     elif given.joints is not None:
-        on_robot = given.joints.in_listed_order(
-            "joint_mapping, which are indices of the robot's motors"
-        )
+        on_robot = given.joints.in_listed_order("joint_mapping (indices of the robot's motors)")
     else:
         raise ToolError(
-            f"{source.path}: expected {_BASE} of the robot in a folder above, which has "
-            "joint_names, found none; copy it there, or give the joints in the robot's order "
-            "with --joints"
+            f"{source.path}: expected the robot's {_BASE}, which has joint_names, in a folder "
+            "above, found none; copy it there, or give the joints in the robot's order with "
+            "--joints"
         )
     places = root["joint_mapping"].elements()
     names = [on_robot[_place(place, on_robot)] for place in places]
@@ -201,7 +199,7 @@ def _put_observation(
     newest_first = places == list(range(len(places)))
     if not newest_first and places[::-1] != list(range(len(places))):
         raise root["observations_history"].wrong(
-            "every frame once, with the newest, 0, first or last"
+            "every frame once, with the newest (0) first or last"
         )
     priority = root.get("observations_history_priority")
     if priority is not None and priority.text() not in ("time", "term"):

@@ -84,7 +84,9 @@ def _parsed(content: bytes, origin: str) -> ET.Element:
     try:
         return ET.fromstring(content)
     except ET.ParseError as error:
-        raise ToolError(f"{origin}: expected a URDF or MJCF file, found {error}") from error
+        raise ToolError(
+            f"{origin}: expected a URDF or MJCF file, found invalid XML ({error})"
+        ) from error
 
 
 def _some(joints: dict[str, JointFigures], origin: str) -> dict[str, JointFigures]:
@@ -152,7 +154,8 @@ def _urdf_figures(origin: str, joint: ET.Element, above: Mapping[str, ET.Element
         return JointFigures(parent=parent, **figures)
     except ValueError as error:
         raise ToolError(
-            f"{origin}: joint {joint.get('name')}: expected numbers as limits, found {error}"
+            f"{origin}: joint {joint.get('name')}: expected numeric limits, found another value "
+            f"({error})"
         ) from error
 
 
@@ -164,7 +167,7 @@ def _mjcf(path: Path) -> dict[str, JointFigures]:
         model = bare_model(mujoco.MjSpec.from_file(str(path)))
     except ValueError as error:
         raise ToolError(
-            f"{path}: expected an MJCF file that MuJoCo loads, found {error}"
+            f"{path}: expected an MJCF file that MuJoCo loads, found one that it refuses: {error}"
         ) from error
     return {
         model.joint(i).name: _mjcf_figures(model, i)

@@ -70,7 +70,7 @@ SDK_JOINTS: dict[str, list[str]] = {
 From the motor numbers in unitree's SDK and examples; a G1 with 23 joints leaves some out.
 """
 _NAMES = "joint_names"
-_BY_NAME = f"--joints with one of {', '.join(SDK_JOINTS)}"
+_BY_NAME = f"--joints with one of Unitree's robots ({', '.join(SDK_JOINTS)})"
 
 
 def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str]:
@@ -85,9 +85,9 @@ def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str
         if stated := root.get(_NAMES):
             return _counted(root, stated.texts(), len(places)), _NAMES
         raise ToolError(
-            f"{root.file}: expected the names of its {len(places)} joints, which this "
-            f"format leaves out; give {_BY_NAME} of unitree's robots, with the robot's "
-            "URDF or MJCF file, or with names in policy order"
+            f"{root.file}: expected the names of its {len(places)} joints, which this format "
+            f"leaves out; give {_BY_NAME}, with the robot's URDF or MJCF file, or with names in "
+            "policy order"
         )
     robot = _find_robot(given, places)
     if robot is not None:
@@ -129,7 +129,7 @@ def motors(root: Node) -> list[int]:
     ids = root["joint_ids_map"]
     places = [element.whole() for element in ids.elements()]
     if len(set(places)) != len(places) or min(places, default=-1) < 0:
-        raise ids.wrong("different indices of SDK joints")
+        raise ids.wrong("distinct indices of SDK joints")
     return places
 
 
@@ -183,8 +183,8 @@ def _of_motors(root: Node, names: Sequence[str], places: Sequence[int], origin: 
     missing = [place for place in places if place >= len(names) or not names[place]]
     if missing:
         raise ToolError(
-            f"{root.file}: joint_ids_map: expected indices of the joints of {origin}, which has "
-            f"{len(names)}, found {', '.join(map(str, missing))}"
+            f"{root.file}: joint_ids_map: expected indices of the {len(names)} joints of "
+            f"{origin}, found {', '.join(map(str, missing))}"
         )
     return [names[place] for place in places]
 
@@ -221,8 +221,8 @@ def _undecided(root: Node, given: GivenJoints, orders: Mapping[str, Sequence[str
     )
     return ToolError(
         f"{root.file}: expected the joints in policy order, which neither this file nor "
-        f"{given.origin} states; list them in policy order (see the training), give {_BY_NAME} of "
-        f"unitree's robots, or state the order in the file:{shown}"
+        f"{given.origin} states; list them in policy order (see the training), give {_BY_NAME}, "
+        f"or state the order in the file:{shown}"
     )
 
 

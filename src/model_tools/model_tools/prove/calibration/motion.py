@@ -172,14 +172,13 @@ def moved_wrongly(found: RowMotion) -> Iterator[str]:
             which = listed(np.array(found.joints.names)[moving], SHOWN)
             if _is_reversed(correlation, ratio):
                 yield (
-                    "joint velocities have the opposite sign of the changes of position "
+                    "joint velocities have the opposite sign to the changes in position "
                     f"({which}; correlation {correlation:.2f}): check the signs in the driver"
                 )
             elif _is_scaled(correlation, ratio) and not _rate(found):
                 yield (
-                    f"joint velocities are {ratio:.2g} x the changes of position "
-                    f"({which}): wrong units or scales, or velocities of the motors before the "
-                    "gears"
+                    f"joint velocities are {ratio:.2g} x the changes in position ({which}): wrong "
+                    "units or scales, or motor velocities before the gears"
                 )
     if found.body is not None:
         for place in np.flatnonzero(_moving(found.body, _MOVES_RAD_S)):
@@ -187,13 +186,13 @@ def moved_wrongly(found: RowMotion) -> Iterator[str]:
             ratio = float(found.body.ratio[place])
             if _is_reversed(correlation, ratio):
                 yield (
-                    f"the angular velocity about {axis} has the opposite sign of the change of "
-                    f"orientation (correlation {correlation:.2f}): the IMU's gyroscope and "
-                    "its orientation are in different frames"
+                    f"the angular velocity about {axis} has the opposite sign to the change in "
+                    f"orientation (correlation {correlation:.2f}): the IMU's gyroscope and its "
+                    "orientation are in different frames"
                 )
             elif _is_scaled(correlation, ratio) and not _rate(found):
                 yield (
-                    f"the angular velocity about {axis} is {ratio:.2g} x the change of "
+                    f"the angular velocity about {axis} is {ratio:.2g} x the change in "
                     "orientation: wrong units or scales"
                 )
 
@@ -211,8 +210,8 @@ def moved_elsewhere(found: RowMotion) -> Iterator[str]:
     if rate := _rate(found):
         yield (
             f"joints and body both move {rate:.2g} x as far from row to row as in a tick of the "
-            "policy: the rows were logged at a different rate, which is harmless here; targets of "
-            "joints are not judged"
+            "policy: the rows were logged at a different rate, which is harmless here; joint "
+            "targets are not judged"
         )
         return
     targets = found.targets
@@ -229,9 +228,8 @@ def moved_elsewhere(found: RowMotion) -> Iterator[str]:
         ]
         yield (
             f"the joints do not follow the targets of this policy (correlation {mean:.2f} on "
-            f"average, {listed(worst, SHOWN)}): check names and signs of joints, such as swapped "
-            "left and right; or a different controller was running, or its commands were not "
-            "recorded"
+            f"average, {listed(worst, SHOWN)}): check joint names and signs, such as swapped left "
+            "and right; or a different controller was running, or its commands were not recorded"
         )
 
 

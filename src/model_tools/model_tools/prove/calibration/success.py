@@ -189,7 +189,7 @@ def calibrate_success(
             )
     if version == bundle.contract.version:
         raise ToolError(
-            f"--version: expected a different version than that of {bundle.path}, found {version}"
+            f"--version: expected a version other than that of {bundle.path}, found {version}"
         )
     with new_folder(output, marker=CONTRACT_FILE, kept=bundle.path) as made:
         copy_folder(bundle.path, made)
@@ -221,7 +221,7 @@ def _begun(contract: ChunkContract, source: SuccessSource, made: Path) -> Succes
     if for_s is None and former is not None:
         for_s = former.for_s
     if for_s is None:
-        raise ToolError("--for: expected a duration, s, found nothing")
+        raise ToolError("--for: expected a duration in s, found nothing")
     then: Literal["end", "flag"] = source.then or (former.then if former else "flag")
     if source.classifier is not None:
         _add_graph(contract, source.classifier, made)

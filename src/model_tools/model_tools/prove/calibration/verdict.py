@@ -69,8 +69,9 @@ def _problems(found: RowCoverage) -> Iterator[str]:
     yield from moved_wrongly(found.motion)
     if found.different < FEWEST:
         yield (
-            f"{found.different} different rows of {found.rows}, at least {FEWEST} are needed "
-            "and 1000 to 4000 usual: record the running policy for minutes"
+            f"{found.different} different row{'' if found.different == 1 else 's'} out of "
+            f"{found.rows} (at least {FEWEST} are needed, 1000 to 4000 are usual): record the "
+            "running policy for several minutes"
         )
     constant = [term for term in found.terms if _is_lost(term)]
     velocities = all(term.field != "joint_vel" for term in constant)
@@ -106,7 +107,7 @@ def _problems(found: RowCoverage) -> Iterator[str]:
 def _warnings(found: RowCoverage) -> Iterator[str]:
     if FEWEST <= found.different < _USUAL:
         yield (
-            f"{found.different} different rows: compile takes {_USUAL} from twice as many, and "
+            f"{found.different} different rows: compile picks {_USUAL} from twice as many, and "
             "1000 to 4000 are usual: record more"
         )
     repeated = 1.0 - found.different / found.rows
@@ -119,34 +120,35 @@ def _warnings(found: RowCoverage) -> Iterator[str]:
         )
     if never := [way for way in found.directions if _is_missing(way)]:
         yield (
-            f"the rows never move {', '.join(way.words for way in never)}: the policy was trained "
-            "for that; record it too"
+            f"the rows lack these directions: {', '.join(way.words for way in never)}; the policy "
+            "was trained for them: record them too"
         )
     yield from filter(None, map(_gap, found.directions))
     if found.commands is not None and found.commands < _FEW_COMMANDS:
         yield (
-            f"{found.commands} different velocity commands: record more of them, with --every if "
+            f"only {found.commands} different velocity "
+            f"command{'' if found.commands == 1 else 's'}: record more of them, with --every if "
             "the episodes of an environment are long"
         )
     for term in found.terms:
         if term.constant and term.field != "velocity_command" and not _is_lost(term):
-            yield f"{term.name} never changes in {listed(term.constant, SHOWN)}"
+            yield f"{term.name} never changes for {listed(term.constant, SHOWN)}"
         if term.field in _SPANNED and term.span is not None and 0.0 < term.span < _HALFWAY:
             yield (
-                f"{term.name} spans {term.span:.0%} of its range in a healthy run: values beyond "
-                "will be clipped; record livelier motion"
+                f"{term.name} spans only {term.span:.0%} of its range in a healthy run: values "
+                "beyond that will be clipped; record livelier motion"
             )
         if term.shifted and term.field in _PLACED and (found.far or 0.0) < _UNHEALTHY:
             worst = sorted(term.shifted.items(), key=lambda item: -item[1])
-            off = [f"{name} by {value:.1f} deviations" for name, value in worst]
+            off = [f"{name} by {value:.1f} standard deviations" for name, value in worst]
             yield (
-                f"{term.name} is shifted against a healthy run: {listed(off, SHOWN)}; check the "
-                "order and signs of joints, and the mounting of the IMU"
+                f"{term.name} is shifted from a healthy run: {listed(off, SHOWN)}; check the "
+                "joints' order and signs, and the IMU's mounting"
             )
     yield from moved_elsewhere(found.motion)
     if found.turning_rad_s is not None and found.turning_rad_s < _FIXED_RAD_S:
         yield (
-            f"joints move, but the body turns by {found.turning_rad_s:.2g} rad/s only: is the "
+            f"joints move, but the body turns at only {found.turning_rad_s:.2g} rad/s: is the "
             "robot on a stand? Record it on the floor"
         )
     for share, what in (
@@ -179,13 +181,13 @@ def _is_missing(found: Direction) -> bool:
 
 
 def _gap(found: Direction) -> str:
-    trained = f"the policy was trained to {found.trained:g} {found.unit}"
+    trained = f"the policy was trained up to {found.trained:g} {found.unit}"
     if _is_missing(found):
         return ""
     if found.reached < _HALFWAY * found.trained:
-        return f"{found.words} only to {found.reached:.2g} {found.unit}: {trained}"
+        return f"{found.words} only up to {found.reached:.2g} {found.unit}: {trained}"
     if found.share < _SELDOM:
-        return f"{found.words} in {found.share:.1%} of the rows only: {trained}; record more"
+        return f"{found.words} in only {found.share:.1%} of the rows: {trained}; record more"
     return ""
 
 

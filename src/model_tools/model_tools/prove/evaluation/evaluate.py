@@ -100,8 +100,8 @@ def evaluated_policies(
         found += [_evaluated(bundle, each, options) for each in dict.fromkeys(plan.backends)]
     if len({(one.sha256, one.backend) for one in found}) < len(found):
         raise ToolError(
-            "expected policies that differ, found a bundle that is named twice; a comparison with "
-            "itself proves nothing"
+            "expected different policies, found a bundle named twice; a comparison with itself "
+            "proves nothing"
         )
     if len({one.label for one in found}) == len(found):
         return found

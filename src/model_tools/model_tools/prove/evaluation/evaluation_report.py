@@ -99,8 +99,8 @@ def evaluation_report(
         parts=[
             results_table(found),
             *_sentences(found),
-            "Intervals are of 95 %: Wilson's for rates, bootstrapped for means. Policies are "
-            "compared under the same conditions and seeds.",
+            "95 % intervals: Wilson's for rates, bootstrapped for means. Policies are compared "
+            "under the same conditions and seeds.",
             *_differences(summary["differences"]),
             *_factors(found, summary["policies"]),
             *_estimates(found),

@@ -271,7 +271,7 @@ def _check(plan: Plan, given: Any, reader: Reader) -> None:
             reader.problem(
                 f"factors.{name}",
                 f"one of the factors of {plan.robot}: {', '.join(plan.factor_names)}",
-                Found("a factor of other robots"),
+                Found("a factor for other robots"),
             )
     if plan.reaches:
         if plan.estimator:
@@ -296,7 +296,7 @@ def _check(plan: Plan, given: Any, reader: Reader) -> None:
     if len(plan) > MOST_TRIALS:
         reader.problem(
             "seeds",
-            f"at most {MOST_TRIALS} trials, seeds x combinations of the factors",
+            f"at most {MOST_TRIALS} trials (seeds x combinations of the factors)",
             Found(f"{len(plan)}"),
         )
 
@@ -323,13 +323,13 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
     if plan.trial_s < _SHORTEST_WALK_S:
         reader.problem(
             "duration_s",
-            f"at least {_SHORTEST_WALK_S:g} s, of which a robot has 2 s to follow a command",
+            f"at least {_SHORTEST_WALK_S:g} s, so that a robot has 2 s to follow a command",
             plan.trial_s,
         )
     try:
         body = SimulatedRobot(figures=plan.robot).body
     except SimError as error:
-        reader.problem("robot", "a robot of robot_sim", Found(str(error)))
+        reader.problem("robot", "a robot of robot_sim", Found(f"none ({error})"))
         return
     least_kg = -body.base.mass_kg / 2.0
     if _least(plan.factors.payload_kg) < least_kg:
@@ -345,7 +345,9 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
                 FaultPlan([fault], joint_names=body.joint_names)
             except SimError as error:
                 where = f"factors.faults[{place}][{number}]"
-                reader.problem(where, "a fault of the simulated robot", Found(str(error)))
+                reader.problem(
+                    where, "a fault of the simulated robot", Found(f"an invalid one ({error})")
+                )
 
 
 def parse_fault(text: str) -> Fault:

@@ -101,8 +101,8 @@ class RayPool:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ToolError(
                 f"--ray {self._address}: expected a Ray cluster, found: "
-                f"{' '.join(str(error).split())[:300]}; is it started, and of the same version "
-                "of Ray and Python?"
+                f"{' '.join(str(error).split())[:300]}; is it running, with the same versions of "
+                "Ray and Python?"
             ) from error
         try:
             processors = int(ray.cluster_resources().get("CPU", 0))
@@ -150,7 +150,7 @@ def _imported() -> Any:
         import ray
     except ImportError as error:
         raise ToolError(
-            f"--ray: expected the package ray, found: {error}; install it with `pip install ray`, "
-            "or leave --ray out to use the processors of this machine"
+            f"--ray: expected the package ray, found none ({error}); install it with `pip install "
+            "ray`, or leave out --ray to use this machine's processors"
         ) from error
     return ray

@@ -53,7 +53,7 @@ def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
     if (highest := highest_shown(walks)) < required:
         raise ToolError(
             f"plan: expected enough walks to show a success rate of {required:g}, found {walks} "
-            f"with each error; if all succeed, they show {highest:.3g}; set more `seeds`"
+            f"with each error; if all succeed, they show {highest:.3g}; increase `seeds`"
         )
     return tried
 
@@ -166,7 +166,7 @@ def sensitivity_report(figures: dict[str, Any]) -> Report:
             else f"survived error: {survived:g} m/s",
             *([] if stated is None else [f"error in the contract: {stated:g} m/s"]),
             "Errors are the root mean square of the length of what was added to base_lin_vel. "
-            "Intervals are Wilson's, of 95 %.",
+            "Intervals are 95 % (Wilson).",
             Plot(
                 charts=[
                     Chart(

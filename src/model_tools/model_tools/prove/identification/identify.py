@@ -97,7 +97,9 @@ def read_motion(
         topics: Topics, by input, if they are renamed.
     """
     if not is_bag(path):
-        raise ToolError(f"{path}: expected a rosbag2 recording, found a different file or folder")
+        raise ToolError(
+            f"{path}: expected a rosbag2 recording, found another kind of file or folder"
+        )
     bag = Bag(path)
     found = find_topics(bag, _TYPES, topics or {}, optional=(IMU.name,))
     names = contract.joints.on_robot()

@@ -177,7 +177,7 @@ def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) ->
     for name, sha256 in stated.items():
         file = path / name
         if not file.is_file():
-            report.refuse(f"{name} is not there")
+            report.refuse(f"{name} is missing")
         elif sha256_file(file) != sha256:
             report.refuse(f"{name} has a different hash than in the contract")
     if not report.problems:
@@ -188,7 +188,7 @@ def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) ->
     if (path / _STATISTICS).is_file() and _STATISTICS not in stated:
         report.suspect(
             f"{_STATISTICS} is there, but the contract does not use it: either the model "
-            "normalises inside, or nothing does"
+            "normalises its inputs itself, or nothing does"
         )
 
 
@@ -209,12 +209,12 @@ def _suspect_precision(
     stated = _SAME_PRECISION.get(artifact.precision, artifact.precision)
     if stated != model.precision:
         report.suspect(
-            f"artifact {backend}: the contract says {artifact.precision}, "
-            f"{artifact.file} holds {model.precision} weights"
+            f"artifact {backend}: the contract says {artifact.precision}, but {artifact.file} "
+            f"holds {model.precision} weights"
         )
     if artifact.integers not in (None, model.integers):
         report.suspect(
-            f"artifact {backend}: the contract says {artifact.integers} integers, "
+            f"artifact {backend}: the contract says {artifact.integers} integers, but "
             f"{artifact.file} holds {model.integers or 'none'}"
         )
 
@@ -247,8 +247,9 @@ def _suspect_walking(safety: Safety, report: InspectionReport) -> None:
         )
     if safety.max_tilt_rad is not None and safety.max_tilt_rad > _LARGEST_TILT_RAD:
         report.suspect(
-            f"safety.max_tilt_rad: expected at most {_LARGEST_TILT_RAD:g} for a policy that walks, "
-            f"found {safety.max_tilt_rad:g}: a robot that lies on its side still runs"
+            f"safety.max_tilt_rad: expected at most {_LARGEST_TILT_RAD:g} for a policy that "
+            f"walks, found {safety.max_tilt_rad:g}: the policy still runs when the robot lies on "
+            "its side"
         )
 
 
@@ -263,7 +264,7 @@ def _prove_perception(contract: JointContract, path: Path, report: InspectionRep
                 report.row(proof, "none: it has no `scene`")
                 report.suspect(
                     f"{key}: expected a `scene`, found none, so nothing proves the contract of "
-                    f"{term.topic}: record a scan of the training, and give it to `import --scene`"
+                    f"{term.topic}: record a scan in training, and give it to `import --scene`"
                 )
             elif term.scene is not None:
                 report.row(proof, term.scene.file)
@@ -296,9 +297,9 @@ def _suspect_action(contract: JointContract, found: BakedAction, report: Inspect
         )
     if not found.is_shifted and not offset.any() and default.any():
         report.suspect(
-            f"never shifted: {found.where}, 0 added, and action.offset 0 in the "
-            "contract: targets are around 0 rad and not around the default pose, right "
-            "only if the training adds no offset"
+            f"never shifted: {found.where}, 0 added, and action.offset 0 in the contract: targets "
+            "are around 0 rad, not around the default pose, which is right only if the training "
+            "adds no offset"
         )
 
 
@@ -335,7 +336,8 @@ def _describe_draft(path: Path, problems: Sequence[Problem], report: InspectionR
         report.row(f"TODO {key}", question)
     if questions:
         report.refuse(
-            f"{len(questions)} questions are open; answer them in {CONTRACT_FILE}, and then "
+            f"{len(questions)} question{'s are' if len(questions) > 1 else ' is'} open; answer "
+            f"{'them' if len(questions) > 1 else 'it'} in {CONTRACT_FILE}, and then run "
             f"{completing(path)}"
         )
     for problem in other_problems(problems, questions):
@@ -378,7 +380,7 @@ def _verdict(content: Node, contract: AnyContract, backend: str) -> tuple[str, b
         stated = 0.0 if estimation is None else estimation.error_mps
         failed = survived is None or survived.number() < stated
         most = "no error" if survived is None else f"errors up to {survived.number():g} m/s"
-        words = f"survives {most} of base_lin_vel"
+        words = f"survives {most} in base_lin_vel"
         words += f"; the contract states {stated:g} m/s" if stated else ""
     else:
         return "a report of an unknown kind", False
@@ -435,7 +437,7 @@ def _of_statistics(contract: ChunkContract) -> Iterator[str]:
         ]
         if still:
             yield (
-                f"{what}: standard deviation 0 at {', '.join(still)}: it never changed in the "
+                f"{what}: standard deviation 0 for {', '.join(still)}: it never changed in the "
                 "data, so any deviation becomes huge or vanishes"
             )
 
@@ -465,7 +467,7 @@ def _of_cameras(contract: ChunkContract) -> Iterator[str]:
             yield (
                 f"cameras {one} and {other}: equal size and statistics, so no check shows whether "
                 "they are swapped if the policy treats all cameras alike, as ACT does; look at "
-                "an image of each topic"
+                "an image from each topic"
             )
 
 
@@ -490,8 +492,8 @@ def _of_units(
                 )
         elif not limits[0][joint] <= middle_rad[i] <= limits[1][joint]:
             yield (
-                f"{what} {joint}: the middle of its values is {middle_rad[i]:.3g} rad in {unit}, "
-                "outside the joint's limits: is the unit, zero or sign wrong?"
+                f"{what} {joint}: the middle of its values (in {unit}) is {middle_rad[i]:.3g} "
+                "rad, outside the joint's limits: is the unit, zero or sign wrong?"
             )
         small &= unit != "degrees" or max(abs(low[i]), abs(high[i])) < _SMALL
     if small and any(contract.units[joint].unit == "degrees" for joint in vector.joints):

@@ -66,8 +66,8 @@ def inspect_onnx(path: Path) -> InspectionReport:
         elif found.network.startswith(_LAYERS):
             report.row(
                 "scale, offset",
-                f"none shows behind {found.network}, which gives "
-                f"{found.output}; what was folded into its weights would not",
+                f"none is visible after {found.network}, which gives {found.output}; one that was "
+                "folded into its weights would not be",
             )
     return report
 
@@ -130,7 +130,7 @@ def inspect_rknn(path: Path) -> InspectionReport:
     )
     if model.format_version != _KNOWN_RKNN_FORMAT:
         report.suspect(
-            f"format version {model.format_version}; only {_KNOWN_RKNN_FORMAT} was tried"
+            f"format version {model.format_version}; only {_KNOWN_RKNN_FORMAT} has been tried"
         )
     if not model.inputs or not model.outputs:
         report.suspect("it names no inputs or no outputs")

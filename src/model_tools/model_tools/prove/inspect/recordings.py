@@ -86,7 +86,9 @@ def _describe(name: str, stream: Stream, stated: int, report: InspectionReport) 
     for problem, times in stream.problems.items():
         report.suspect(f"{name}: {problem} in {times} of {count} messages")
     if len(stream.joints) > 1:
-        report.suspect(f"{name}: {len(stream.joints)} lists of joints, as from several publishers")
+        report.suspect(
+            f"{name}: {len(stream.joints)} different joint lists, as from several publishers"
+        )
     gaps_s = np.diff(np.array(stream.times_ns, np.float64)) * 1e-9
     if len(gaps_s):
         # Half the time of two usual intervals, so that bursts do not matter.
@@ -95,7 +97,7 @@ def _describe(name: str, stream: Stream, stated: int, report: InspectionReport) 
             after_s = stream.times_ns[int(gaps_s.argmax())] * 1e-9
             report.suspect(
                 f"{name}: no message for {gaps_s.max():.3f} s after {_time(after_s)}, where "
-                f"{usual_s:.3f} s are usual"
+                f"{usual_s:.3f} s is usual"
             )
         share = (gaps_s < usual_s / 2).mean()
         if len(gaps_s) >= _ENOUGH and share > _FEW_IN_BURSTS:
@@ -147,7 +149,7 @@ def _read_stream(bag: Bag, topic: str) -> Stream:
         if stamp is None and hasattr(message, "header"):
             stream.problems["no stamp"] += 1
         if stream.times_ns and time_ns < stream.times_ns[-1]:
-            stream.problems["a stamp before the last one"] += 1
+            stream.problems["a stamp earlier than the previous one"] += 1
         stream.times_ns.append(time_ns)
         stream.lags_ns.append(log_ns - time_ns)
         stream.problems.update(set(check(message)))

@@ -47,7 +47,7 @@ def load_function(name: str) -> Callable[..., object]:
         function = getattr(importlib.import_module(module), attribute, None)
     if not callable(function):
         raise ToolError(
-            f"{name}: expected a function {attribute} in {module}, found "
+            f"{name}: expected a function named {attribute} in {module}, found "
             f"{'none' if function is None else type(function).__name__}"
         )
     return function  # type: ignore[no-any-return]  # its signature is checked by the call
@@ -127,7 +127,7 @@ def _vector(value: object, size: int, where: str) -> F64:
     if array.size != size:
         batch = array.ndim > 1 and array.size == size * len(array)
         raise ToolError(
-            f"{where}: expected {size} values, as the model's input, found "
+            f"{where}: expected {size} values, like the model's input, found "
             f"{described(array)}{_ONE_ROBOT if batch else ''}"
         )
     return array.reshape(-1)

@@ -278,7 +278,7 @@ def rollout_facts(judged: JudgedRollout) -> Facts:
             "--reference names a different bundle"
         )
     lengths, returns = np.bincount(rollout.episode), rollout.returns
-    last = "" if rollout.ended[-1] else ", the last not ended"
+    last = "" if rollout.ended[-1] else ", the last one unfinished"
     whole = returns[: rollout.ended.sum()]
     mean = f"; mean of those that ended {whole.mean():.4g}" if len(whole) else ""
     return Facts(

@@ -106,7 +106,7 @@ def require_tensors(
     for found, ours in ((tick.inputs, inputs), (tick.outputs or outputs, outputs)):
         if not fit(found, ours):
             raise ToolError(
-                f"{policy}: tick {tick.number}: expected tensors of the model, {_shapes(ours)}, "
+                f"{policy}: tick {tick.number}: expected the model's tensors ({_shapes(ours)}), "
                 f"found {_shapes(found)}"
             )
 

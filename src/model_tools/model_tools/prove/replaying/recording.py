@@ -394,7 +394,7 @@ class FlightRecording:
             for message, stamp in zip(group.ticks, stamps, strict=True):
                 if message.tick <= before:
                     raise ToolError(
-                        f"{self.path}: expected ticks in their order, found {message.tick} after "
+                        f"{self.path}: expected ticks in order, found {message.tick} after "
                         f"{before}; the recording's clock jumped back there"
                     )
                 before, command = message.tick, next(sent[stamp])
@@ -438,7 +438,9 @@ class FlightRecording:
             *([("target", len(info.joints))] if len(message.target) else []),
         ):
             if (count := len(getattr(message, name))) != whole:
-                raise self._problem(message, f"{whole} values of {name}", str(count))
+                raise self._problem(
+                    message, f"{whole} value{'' if whole == 1 else 's'} of {name}", str(count)
+                )
         ages = [round(age_s * 1e9) if math.isfinite(age_s) else None for age_s in message.ages_s]
         tick = RecordedTick(
             number=int(message.tick),
@@ -548,13 +550,13 @@ class FlightRecording:
         topics = [name for name, topic in self._bag.topics.items() if topic.type == kind]
         if not topics:
             raise ToolError(
-                f"{self.path}: expected a recording of the flight recorder, with {kind}, "
-                f"found {', '.join(sorted(self._bag.topics)) or 'no topic'}; a node writes "
-                "one after a fault or when asked (~/record)"
+                f"{self.path}: expected a flight recording with {kind}, found "
+                f"{', '.join(sorted(self._bag.topics)) or 'no topic'}; a node writes one after a "
+                "fault or when asked (~/record)"
             )
         if len(topics) > 1:
             raise ToolError(
-                f"{self.path}: expected one topic of {kind}, as of one policy, found "
+                f"{self.path}: expected one topic of {kind}, that of one policy, found "
                 f"{', '.join(topics)}"
             )
         return topics[0]

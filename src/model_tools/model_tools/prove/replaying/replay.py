@@ -348,8 +348,8 @@ def _judgement(
     recorded, ours = (one.model.artifacts.get(backend.name) for one in (contract, bundle.contract))
     if backend.name == info.backend and recorded and ours and recorded.sha256 != ours.sha256:
         if not _may_be_of_one_model(recorded, ours):
-            return Judgement.WHAT_IF, "the same contract with other weights"
-        others.append("the model is a different file of the same function")
+            return Judgement.WHAT_IF, "the same contract with different weights"
+        others.append("the model is a different file with the same function")
     if others:
         return Judgement.LIMITS, "; ".join(others)
     return Judgement.EXACT, "the same machine, back end and model"

@@ -114,8 +114,8 @@ def compared(found: ReplayedFlight) -> str:
     of_run = (STATE, INPUTS, OUTPUTS, TARGET)
     policy = [f"{name} {stages[name].judged}" for name in of_run if name in stages]
     text = (
-        f"compared, of {coverage.ticks} ticks: {', '.join(others)}; with {coverage.run} of "
-        f"them in RUN: {', '.join(policy)}"
+        f"compared, out of {coverage.ticks} ticks, {coverage.run} of them in RUN: "
+        f"{', '.join(others + policy)}"
     )
     if coverage.lost:
         text += f"; {coverage.lost} ticks are missing"

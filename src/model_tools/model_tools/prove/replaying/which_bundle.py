@@ -55,11 +55,11 @@ def recorded_bundle(recording: FlightRecording) -> Bundle:
         hashes = [sha256_file(file) for file in files]
         if info.bundle_sha256 in hashes:
             return load_bundle(place, kind=Bundle)
-        found.append(f"{place}: {', '.join(hashes) or 'no bundle'}")
+        found.append(f"{', '.join(hashes) or 'no bundle'} in {place}")
     raise ToolError(
-        f"{recording.path}: expected the bundle that ran, {info.policy}, whose contract has the "
-        f"sha256 {info.bundle_sha256}, found {'; '.join(found)}; pass it with --bundle, or pass a "
-        "different bundle to see what would have differed"
+        f"{recording.path}: expected the bundle that ran, {info.policy} (sha256 "
+        f"{info.bundle_sha256} of its contract), found {'; '.join(found)}; pass it with --bundle, "
+        "or pass a different bundle to see what would have differed"
     )
 
 
@@ -92,7 +92,8 @@ def recorded_contract(recording: FlightRecording) -> AnyContract:
         return parse_contract(info.contract.encode("utf-8"), where)
     except BundleError as error:
         raise ToolError(
-            f"{where}: expected the policy.yaml that ran, found: {str(error).replace(where, '')}"
+            f"{where}: expected the policy.yaml that ran, found: "
+            f"{str(error).replace(f'{where}: ', '')}"
         ) from error
 
 

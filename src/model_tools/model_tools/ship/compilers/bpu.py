@@ -113,9 +113,9 @@ def _settings(order: CompileOrder) -> BpuSettings:
         ("jobs", jobs, tuple(map(str, range(1, 65)))),
     ):
         if value not in offered:
-            listed = "1 to 64" if name == "jobs" else ", ".join(offered)
+            listed = "1 to 64" if name == "jobs" else f"one of {', '.join(offered)}"
             raise ToolError(
-                f"bpu: option {name}: expected one of {listed} for {order.target}, found {value!r}"
+                f"bpu: option {name}: expected {listed} for {order.target}, found {value!r}"
             )
     if {"workspace", "compiled"} <= given.keys():
         raise ToolError("bpu: expected one of the options workspace and compiled, found both")
@@ -153,8 +153,8 @@ def _build(folder: Path, tool: str, *, kept: bool) -> None:
         said = log.read_text("utf-8", "replace").strip().splitlines()[-_LAST_LINES:]
         more = f"see {folder}" if kept else "--option workspace=FOLDER keeps its files"
         raise ToolError(
-            f"bpu: expected {tool} to compile the model, found that it failed with status "
-            f"{status}; {more}; its output:\n" + "\n".join(said)
+            f"bpu: expected {tool} to compile the model, found exit status {status}; {more}; its "
+            "output:\n" + "\n".join(said)
         )
 
 
@@ -183,7 +183,7 @@ def _require_compiled(folder: Path, order: CompileOrder, settings: BpuSettings) 
         )
     if content[:_BEGINNING].isascii() and b"\0" not in content[:_BEGINNING]:
         raise ToolError(
-            f"{made}: expected a compiled model, found a text; copy the file that "
+            f"{made}: expected a compiled model, found a text file; copy the one that "
             f"{settings.toolchain.tool} made"
         )
     return made
@@ -209,8 +209,8 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
         found = dict(json.loads((folder / RECORD).read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ToolError(
-            f"{folder}: expected a workspace with {RECORD}, found: {error}; make one "
-            "with --option workspace=FOLDER"
+            f"{folder}: expected a workspace with {RECORD}, found none that can be read "
+            f"({error}); make one with --option workspace=FOLDER"
         ) from error
     graphs = wanted["graphs"]
     differ = [
@@ -222,7 +222,7 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
         differ.append("a different model or different samples")
     if differ:
         raise ToolError(
-            f"{folder / RECORD}: expected a workspace of this model, these samples and these "
+            f"{folder / RECORD}: expected a workspace for this model, these samples and these "
             f"options, found {', '.join(differ)}; use the same bundle, --dataset or --rows, "
             "--samples and options as for this workspace, or make a new one with --option "
             "workspace=FOLDER"

@@ -79,8 +79,8 @@ def write_workspace(folder: Path, graphs: Sequence[BpuGraph], settings: BpuSetti
     names = [graph.name for graph in graphs]
     if len(set(names)) != len(names) or RESULTS in names or not all(map(_NAME.fullmatch, names)):
         raise ToolError(
-            "expected graphs with different names of letters, digits, '_', '-' and "
-            f"'.', other than {RESULTS}, found {', '.join(names)}"
+            "expected distinct graph names of letters, digits, '_', '-' and '.', other than "
+            f"{RESULTS}, found {', '.join(map(repr, names))}"
         )
     for graph in graphs:
         graph.check()
@@ -227,7 +227,7 @@ def prepare_workspace(
         The number of samples.
     """
     if march not in MARCHES:
-        raise ToolError(f"expected a type among {', '.join(MARCHES)}, found {march!r}")
+        raise ToolError(f"expected one of {', '.join(MARCHES)}, found {march!r}")
     if jobs < 1:
         raise ToolError(f"expected at least 1 job of the compiler, found {jobs}")
     bundle = load_bundle(bundle_folder, kind=ChunkBundle)

@@ -195,9 +195,9 @@ def _check_proof(order: CompileOrder, result: Mapping[str, Any]) -> None:
     wrong = {name: error for name, error in result["errors"].items() if error > most}
     if wrong:
         raise ToolError(
-            f"{order.model}: expected outputs of the simulator that differ by at most {most:.0%} "
-            f"in {order.precision}, found "
-            + ", ".join(f"{error:.0%} of {name}" for name, error in wrong.items())
+            f"{order.model}: expected the simulator's outputs to differ from the model's by at "
+            f"most {most:.0%} ({order.precision}), found "
+            + ", ".join(f"{error:.0%} for {name}" for name, error in wrong.items())
             + "; try --option optimization_level=0 or another precision, and report this model: the"
             " toolkit compiles it wrongly"
         )

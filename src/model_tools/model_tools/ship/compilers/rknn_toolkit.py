@@ -79,7 +79,7 @@ OPTIONS: Mapping[str, str] = {
 }
 _HYBRID = "keep the worst layers in fp16 (--option hybrid=yes; accuracy_analysis=yes names them)"
 REMEDIES: Mapping[str, str] = {
-    "w8a8": f"{MORE_SAMPLES}; {_HYBRID}; or compile w16a16i_dfp or fp16, where the chip has it",
+    "w8a8": f"{MORE_SAMPLES}; {_HYBRID}; or compile w16a16i_dfp or fp16, where supported",
     "w16a16i_dfp": f"{MORE_SAMPLES}; {_HYBRID}; or compile fp16, where the chip has it",
 }
 _CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -126,8 +126,8 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[dict[str, 
             else "make its environment again with `make setup-rknn`"
         )
         raise ToolError(
-            f"{model}: expected RKNN Toolkit2 to succeed, found that it ended with status "
-            f"{status}; {remedy}; its last output: " + " | ".join(lines[-_LAST_LINES:])
+            f"{model}: expected RKNN Toolkit2 to succeed, found exit status {status}; {remedy}; "
+            "its last output: " + " | ".join(lines[-_LAST_LINES:])
         )
     if "stage" in result:
         raise ToolError(f"{model}: {explain(result['stage'], result['text'])}")
@@ -175,8 +175,8 @@ def rknn_settings(precision: str, target: str, options: Mapping[str, str]) -> Rk
     offered = list_precisions(chip)
     if precision not in offered:
         raise ToolError(
-            f"rknn: expected a precision that {target} has ({', '.join(offered)}), "
-            f"found {precision}"
+            f"rknn: expected a precision that {target} supports ({', '.join(offered)}), found "
+            f"{precision}"
         )
     for name, value in options.items():
         if not PRECISIONS[precision] and name not in _FOR_FLOAT:

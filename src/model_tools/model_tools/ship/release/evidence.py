@@ -69,7 +69,7 @@ def _simulation(release: Release, report: Node, robot: str, shown: str) -> Judge
     lacking = [] if checks else ["nothing was checked"]
     compared, baseline = report.get("baseline_sha256"), release.baseline
     if baseline is not None and (compared is None or compared.text() != baseline.sha256):
-        lacking.append(f"not compared with {baseline.version}, the version before")
+        lacking.append(f"not compared with {baseline.version}, the baseline")
     figures = {"checks": float(len(checks)), "failed": float(len(failed))}
     return {robot: _evidence(failed, lacking, shown, figures)}
 
@@ -79,7 +79,7 @@ def _shadow(release: Release, report: Node, robot: str, shown: str) -> Judged:
     _require_bundle(release, shadow["bundle_sha256"])
     flown = report["bundle_sha256"]
     if baseline is not None and flown.text() != baseline.sha256:
-        raise flown.wrong(f"a recording of {baseline.version} ({baseline.sha256}), the baseline")
+        raise flown.wrong(f"a recording of the baseline, {baseline.version} ({baseline.sha256})")
     found = shadow["divergence"]
     joints = found["joints"].texts()
     if len(set(joints)) != len(joints):
@@ -211,8 +211,8 @@ def _production(release: Release, report: Node, robot: str, shown: str) -> Judge
         # robot of this kind that was given a policy of another name.
         if runs and release.name not in (one.split("@")[0] for one in runs.split(", ")):
             raise state["policy"].wrong(
-                f"robots of {release.name}; if {name} is of another kind, ask only those of this "
-                "one: `model_tools fleet status --inventory FILE --limit GROUP`"
+                f"robots of {release.name}; if {name} is another kind of robot, ask only those of "
+                "this kind: `model_tools fleet status --inventory FILE --limit GROUP`"
             )
         if release.sha256 not in state["sha256"].text().split(", "):
             runs = runs or "no policy that is known"
@@ -224,7 +224,7 @@ def _production(release: Release, report: Node, robot: str, shown: str) -> Judge
             bad = texts if health == "bad" else []
             found[name] = _evidence(bad, [] if bad else texts, shown, figures)
     if not found:
-        raise report["robots"].wrong("robots; an empty answer is no health")
+        raise report["robots"].wrong("at least one robot")
     return found
 
 

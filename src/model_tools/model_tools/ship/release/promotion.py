@@ -57,9 +57,9 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
         ours, theirs = (sorted(one.joints.on_robot()) for one in (contract, old.contract))
         if ours != theirs:
             raise ToolError(
-                f"{bundle}: expected the joints of the version before, {', '.join(theirs)}, found "
-                f"{', '.join(ours)}; a release is for the robots that run its baseline: name "
-                "another --baseline"
+                f"{bundle}: expected the same joints as the baseline ({', '.join(theirs)}), found "
+                f"({', '.join(ours)}); a release can only go to robots that run its baseline: "
+                "choose another --baseline"
             )
         before = Baseline(version=old.contract.version, sha256=old.sha256)
         found = contract_differences(old.contract, contract)
@@ -104,8 +104,8 @@ def record(
     _require_open(release, file)
     if stage != release.stage:
         raise ToolError(
-            f"{file}: expected evidence of the current stage, {release.stage}, found evidence of "
-            f"{stage}"
+            f"{file}: expected evidence for the current stage, {release.stage}, found evidence "
+            f"for {stage}"
         )
     robots: Judged = {}
     sources = release.sources(stage)
@@ -147,7 +147,7 @@ def _refuse_replayed(
         of = sources.get(name, ())
         if sha256 in of[:-1] and sha256 != of[-1]:
             raise ToolError(
-                f"{report}: expected a new report of {name}, found one that was already recorded "
+                f"{report}: expected a new report about {name}, found one that was recorded "
                 "before the newest"
             )
 
@@ -268,7 +268,7 @@ def _name(path: Path, release_file: Path) -> str:
     folder, path = release_file.resolve().parent, path.resolve()
     if not path.is_relative_to(folder):
         raise ToolError(
-            f"{path}: expected evidence in the folder of the release or below it, {folder}, where "
+            f"{path}: expected evidence in the release's folder or below it ({folder}), so that "
             "both are kept together; copy it there"
         )
     return path.relative_to(folder).as_posix()
