@@ -98,7 +98,7 @@ def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> 
     for name, array in rows.items():
         if name.startswith(cameras):
             if array.dtype != np.uint8:
-                reader.problem(name, "an image in uint8", found_array(array))
+                reader.problem(name, "uint8 images", found_array(array))
         else:
             check_array(array, array.shape, reader, name, np.floating)
     reader.require_none()
@@ -135,7 +135,7 @@ def unpacked_arrays(
                 else:
                     found = f"arrays of {size} bytes, more than the limit of {limit_bytes}"
         except Exception as error:  # noqa: BLE001  # those of numpy and zipfile share no base
-            found = str(error) or type(error).__name__
+            found = f"arrays that cannot be read ({str(error) or type(error).__name__})"
     raise BundleError(Problem(file=str(file), expected="numpy arrays (.npz)", found=found))
 
 

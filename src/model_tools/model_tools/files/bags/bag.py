@@ -225,7 +225,7 @@ def _require_harmless(path: Path) -> None:
         read_at_most(path / METADATA, _LARGEST_METADATA_BYTES)
     for file in path.iterdir() if path.is_dir() else [path]:
         if not file.is_file() and not file.is_dir():  # opening a pipe blocks forever
-            raise _broken(file, "no regular file")
+            raise _broken(file, "not a regular file")
 
 
 def _broken(path: Path, found: str) -> ToolError:
