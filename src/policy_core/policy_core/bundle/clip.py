@@ -139,7 +139,9 @@ def _places(
         reader.problem(key, "each name once", Found(f"{', '.join(doubled)} several times"))
     if missing:
         reader.problem(
-            key, f"a clip for this robot, with {', '.join(missing)}", Found(f"only {', '.join(names)}")
+            key,
+            f"a clip for this robot, with {', '.join(missing)}",
+            Found(f"only {', '.join(names)}"),
         )
     if doubled or missing:
         return None

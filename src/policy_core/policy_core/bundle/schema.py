@@ -73,7 +73,9 @@ def read_bytes(path: Path) -> bytes:
         raise BundleError(Problem(file=str(path), expected="a file", found="nothing")) from None
     except OSError as error:
         found = f"an unreadable one ({error.strerror or type(error).__name__})"
-        raise BundleError(Problem(file=str(path), expected="a readable file", found=found)) from error
+        raise BundleError(
+            Problem(file=str(path), expected="a readable file", found=found)
+        ) from error
 
 
 def parse_yaml(content: bytes, path: object) -> object:

@@ -93,7 +93,7 @@ class TrustedKeys:
         raise BundleError(
             Problem(
                 file=str(place),
-                expected=f"a signature of this {file.name} by a key of {self.source} ({known})",
+                expected=f"a signature of this {file.name} by a key in {self.source} ({known})",
                 found="an invalid signature",
                 remedy="the file was altered or another key signed it: "
                 + (
@@ -108,7 +108,7 @@ class TrustedKeys:
         return BundleError(
             Problem(
                 file=str(place),
-                expected=f"a signature in base64, since public keys are configured ({self.source})",
+                expected=f"a base64 signature, since public keys are configured ({self.source})",
                 found=found,
                 remedy=remedy or "have the bundle signed (`model_tools sign`)",
             )

@@ -215,7 +215,9 @@ class _JointValidator(BodyValidator):
 
     def _commanded(self, key: str, values: Sequence[CommandedValue], size: int | None) -> None:
         """Check that each value of a vector has a name and a default within its limits."""
-        self.expect(len(values) == size, key, f"as many values as the size, {size}", Found(f"{len(values)}"))
+        self.expect(
+            len(values) == size, key, f"as many values as the size, {size}", Found(f"{len(values)}")
+        )
         self.unique(key, [value.name for value in values])
         for i, value in enumerate(values):
             self.expect(
@@ -248,7 +250,10 @@ class _JointValidator(BodyValidator):
         model = self.contract.model
         if name == self.contract.action.output:
             self.reader.problem(
-                key, "an output other than the action", name, "the term last_action repeats the action"
+                key,
+                "an output other than the action",
+                name,
+                "the term last_action repeats the action",
             )
         elif name not in model.outputs:
             self.reader.problem(key, f"one of the model's outputs ({listed(model.outputs)})", name)

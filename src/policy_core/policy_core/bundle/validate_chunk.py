@@ -132,7 +132,9 @@ class _ChunkValidator(BodyValidator):
                 self.reader.problem(f"{key}.{field}", f"nothing for {scaling.mode}", list(values))
         if scaling.mode == "min_max" and scaling.min and scaling.max:
             for name, low, high in zip(names, scaling.min, scaling.max, strict=False):
-                self.expect(low <= high, f"{key}.min of {name}", f"at most the max of {high:g}", low)
+                self.expect(
+                    low <= high, f"{key}.min of {name}", f"at most the max of {high:g}", low
+                )
 
     def camera(self, name: str, camera: Camera) -> None:
         """Check name, statistics and encoder of a camera."""
@@ -194,9 +196,7 @@ class _ChunkValidator(BodyValidator):
         if is_flow != (schedule is None):
             self.reader.problem(
                 "denoising.schedule",
-                "nothing for flow"
-                if is_flow
-                else f"the training noise for {denoising.method}",
+                "nothing for flow" if is_flow else f"the training noise for {denoising.method}",
                 Found("nothing" if schedule is None else "one"),
             )
         elif schedule is not None:
@@ -276,10 +276,14 @@ class _ChunkValidator(BodyValidator):
         key, seen = f"graphs.{signal.graph}", dict(self._classified())
         for tensor, found in graph.inputs.items():
             if tensor in seen:
-                self._shape(f"{key}.inputs.{tensor}", found.shape, seen[tensor], "the shape of its source")
+                self._shape(
+                    f"{key}.inputs.{tensor}", found.shape, seen[tensor], "the shape of its source"
+                )
             else:
                 self.reader.problem(
-                    f"{key}.inputs.{tensor}", f"one of {listed(seen)}", Found("an input of another name")
+                    f"{key}.inputs.{tensor}",
+                    f"one of {listed(seen)}",
+                    Found("an input of another name"),
                 )
         sizes = [math.prod(found.shape) for found in graph.outputs.values()]
         expect(sizes == [1], f"{key}.outputs", "one output with one value, a probability", sizes)

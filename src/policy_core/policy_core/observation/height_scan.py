@@ -143,7 +143,7 @@ class HeightScanner:
         most = 0.0 if scan.invalid == "fault" else scan.max_invalid_ratio
         if self.invalid > most * heights.size + _ROUNDED:
             raise RobotError(
-                f"expected at most {most:.3g} of the points without a known height of the ground, "
+                f"expected the ground height to be unknown at no more than {most:.3g} of the points, "
                 f"found {self.invalid} of {heights.size}"
             )
         if self.invalid == heights.size and scan.invalid != "value":

@@ -47,7 +47,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
         raise _problem(
             file,
             f"a report about the model {about.sha256[:12]}",
-            "one about another",
+            "one about a different model",
             f"{remedy}, with --force",
         )
     remedy += ", with --force"
@@ -58,7 +58,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
         raise _problem(
             file,
             "walks compared with those of a floating-point model",
-            f"a comparison with a model in {reference}",
+            f"a comparison with an {reference} model",
             remedy,
         )
     try:

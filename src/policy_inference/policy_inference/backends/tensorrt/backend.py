@@ -97,7 +97,7 @@ class TensorRtBackend(BackendBase):
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise self._failure(
-                "create_execution_context returned none: memory is full; end other programs, or "
+                "create_execution_context returned none: memory is full; stop other programs, or "
                 "set a smaller workspace_mib"
             )
         uploads, downloads = self._addressed(device)
