@@ -203,7 +203,7 @@ class ChildBackend(BackendBase):
         # The child closes its pipes before it has ended, and a run does not wait for the end.
         what = "ended" if status is None else f"ended with status {status}"
         return (
-            f"{self.name}: the process of the runtime {what}"
+            f"{self.name}: the runtime process {what}"
             + (f" during {during}" if during else "")
             + self._last_words(within_s)
         )

@@ -65,7 +65,7 @@ class OnnxBackend(BackendBase):
         return [
             Finding.warning(
                 "int8",
-                f"{artifact.file}: integers of {artifact.integers or 'unstated'} sign on a processor "
+                f"{artifact.file}: {artifact.integers or 'possibly signed'} integers on a processor "
                 "without VNNI, where their sums saturate; they are made unsigned when it is "
                 "opened here, but other programs compute something else",
                 "compile it again with `model_tools compile onnx --precision int8`, which makes "

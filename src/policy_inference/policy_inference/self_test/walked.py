@@ -58,7 +58,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
         raise _problem(
             file,
             "walks compared with those of a floating-point model",
-            f"a comparison with an {reference} model",
+            f"a comparison with a model in {reference}",
             remedy,
         )
     try:

@@ -73,9 +73,9 @@ class Device:
             ) from error
         except (ImportError, OSError) as error:
             raise BackendError(
-                f"tensorrt: cuda-python is installed but does not load: {error}; without "
-                "libcuda.so there is no driver (in a container: run it with the NVIDIA runtime), "
-                "for another library install the package of the driver's CUDA version"
+                f"tensorrt: cuda-python is installed but does not load: {error}; if "
+                "libcuda.so is missing, there is no driver (in a container: run it with the NVIDIA "
+                "runtime); for another library, install the package for the driver's CUDA version"
             ) from error
         self._cuda: Any = runtime
         self._ok = runtime.cudaError_t.cudaSuccess
