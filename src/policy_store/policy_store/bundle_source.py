@@ -75,8 +75,8 @@ def _unpacked(path: Path, private: Path, room: int) -> Path:
                 if not _is_plain(member):
                     raise PolicyError(
                         f"{path}: {member.name!r}: expected a file or a folder inside the bundle, "
-                        f"at most {DEEPEST} folders deep, found an entry that is not, such as a link; "
-                        "make the archive again with `tar -chzf` from the bundle's folder"
+                        f"at most {DEEPEST} folders deep, found an entry that is not, such as a "
+                        "link; make the archive again with `tar -chzf` from the bundle's folder"
                     )
                 size += member.size
                 require_room(path, size, room)

@@ -217,6 +217,6 @@ def _require_survived(policy: AnyBundle) -> None:
                 f"according to {key}, found {estimation.error_mps:g} m/s"
             )
             raise PolicyError(
-                f"{policy.file}: estimation.error_mps: expected {wanted}; measure the estimator's error on your robot, and "
-                "train the policy with that error"
+                f"{policy.file}: estimation.error_mps: expected {wanted}; measure the "
+                "estimator's error on your robot, and train the policy with that error"
             )

@@ -297,8 +297,8 @@ def command_problem(command: WireCommand, figures: DriveFigures) -> str:
     if outside.any():
         joint = int(outside.argmax())
         return (
-            f"{figures.joint_names[joint]} is commanded to {position[joint]:.2f} rad, outside its range "
-            f"{figures.lowest_rad[joint]:.2f}..{figures.highest_rad[joint]:.2f}"
+            f"{figures.joint_names[joint]} is commanded to {position[joint]:.2f} rad, outside its "
+            f"range {figures.lowest_rad[joint]:.2f}..{figures.highest_rad[joint]:.2f}"
         )
     return ""
 

@@ -237,8 +237,8 @@ class _SetResolver:
                 "on_fault",
                 "the fault behaviour, since that of the members differs",
                 Found(f"nothing ({said})"),
-                "state it if the parts of the robot differ, otherwise correct the policy.yaml that is "
-                "wrong",
+                "state it if the parts of the robot differ, otherwise correct the policy.yaml that "
+                "is wrong",
             )
 
     def _same(self, name: str, what: str, expected: float, as_in: str, found: float) -> None:

@@ -69,8 +69,8 @@ class BodyValidator:
             name, key = self.names[i], f"stand.stiffness of {self.names[i]}"
             if name not in free:
                 why = (
-                    "only joints that the action drives by velocity or effort can do without a stand "
-                    "pose"
+                    "only joints that the action drives by velocity or effort can do without a "
+                    "stand pose"
                 )
             elif holds:
                 why = "on_fault: hold_measured holds the joint with it"

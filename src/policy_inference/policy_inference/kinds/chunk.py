@@ -400,8 +400,8 @@ def within_budget(
     if budget_s < one_s:
         raise PolicyError(
             f"time_budget_s: expected at least {one_s:.3f} s, the time that a chunk with "
-            f"one denoising step takes on this machine, found {budget_s:g} s; allow more, or use a faster "
-            "back end"
+            f"one denoising step takes on this machine, found {budget_s:g} s; allow "
+            "more, or use a faster back end"
         )
     _log.warning(
         "%s: %d of %d denoising steps fit the time budget of %.3f s: a step takes %.1f ms, all "

@@ -226,8 +226,8 @@ class _OipConnection(ServerConnection):
                     worst, where = wrong, f"{name} in row {number}"
         if not worst <= self._served.tolerance:
             raise BackendError(
-                f"model {self._served.model}: expected answers within {self._served.tolerance:g} of "
-                f"the reference, relative to its largest value, found {worst:.3g} for {where}:"
+                f"model {self._served.model}: expected answers within {self._served.tolerance:g} "
+                f"of the reference, relative to its largest value, found {worst:.3g} for {where}:"
                 " another model is served under this name; serve the right one, or compile the "
                 "bundle again"
             )
