@@ -146,8 +146,8 @@ class Reader:
             raw, where = value.get(name, _MISSING), _join(key, name)
             if raw is _MISSING:
                 if not _has_default(field):
-                    doc = field.metadata.get("doc", "")
-                    self.problem(where, f"a value ({doc})" if doc else "a value", Found("nothing"))
+                    wanted = _wanted(hints[name], field.metadata.get("doc", ""))
+                    self.problem(where, wanted, Found("nothing"))
             else:
                 values[name] = self.value(hints[name], raw, where, field.metadata)
         return cls(**values) if len(self.problems) == before else None
@@ -225,6 +225,13 @@ class Reader:
 def one_of(words: Sequence[str]) -> str:
     """Return the allowed values as the expected value of a problem."""
     return f"one of {', '.join(words)}" if len(words) > 1 else words[0]
+
+
+def _wanted(kind: Any, doc: str) -> str:
+    """Return the expected value of a missing key."""
+    if get_origin(kind) is Literal:
+        return one_of([*map(str, get_args(kind))])
+    return f"a value ({doc})" if doc else "a value"
 
 
 class Found(str):
