@@ -275,7 +275,7 @@ class _MappingValidator:
             if types.setdefault(channel.topic.lstrip("/"), channel.type) != channel.type:
                 self._problem(
                     f"{key}.type",
-                    f"{types[channel.topic.lstrip('/')]}, as at the "
+                    f"{types[channel.topic.lstrip('/')]}, as in the "
                     f"first use of the topic {channel.topic}",
                     channel.type,
                 )

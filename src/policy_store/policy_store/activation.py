@@ -115,8 +115,8 @@ def warn_of_revoked(model: Path, installed: str = "") -> None:
     reason = revoked.get(current or "")
     if reason is not None:
         _log.warning(
-            "%s %s, which is in use, is revoked: %s; nodes refuse it when they start: put another "
-            "version into use with `policy_store activate %s VERSION`",
+            "%s %s, which is in use, is revoked: %s; nodes refuse it when they start: activate "
+            "another version with `policy_store activate %s VERSION`",
             model.name,
             current,
             reason,

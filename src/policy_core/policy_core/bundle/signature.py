@@ -82,7 +82,7 @@ class TrustedKeys:
                 raise self._no_signature(place, f"more than {_LARGEST_BYTES} bytes", remedy)
             signature = base64.b64decode(b"".join(text.split()), validate=True)
         except binascii.Error:
-            raise self._no_signature(place, "other text", remedy) from None
+            raise self._no_signature(place, "text that is not base64", remedy) from None
         for fingerprint, key in self.keys.items():
             try:
                 key.verify(signature, content)
