@@ -83,7 +83,11 @@ def read_rows(
     for name, one in shapes.items():
         array, shape = arrays.get(name), (rows, *one)
         if array is None or not rows or array.shape != shape:
-            reader.problem(name, f"an array {[rows or 'rows', *one]}", found_array(array))
+            reader.problem(
+                name,
+                f"an array [{', '.join(map(str, (rows or 'rows', *one)))}]",
+                found_array(array),
+            )
     reader.require_none()
     return {name: arrays[name] for name in shapes}
 

@@ -245,7 +245,7 @@ class _SetResolver:
         self._reader.expect(
             found == expected,
             f"members.{name}.bundle",
-            f"{what} {expected:g}, as in member {as_in}",
+            f"{what} to be {expected:g}, as in member {as_in}",
             Found(f"{found:g}"),
             "the members of a set are for one robot: correct the policy.yaml that is wrong",
         )
