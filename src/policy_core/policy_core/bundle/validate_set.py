@@ -66,7 +66,7 @@ class _SetValidator:
                 self._states[name].stand,
                 f"states.{name}.stand",
                 "true, since RUN begins in this state, with the robot standing",
-                False,
+                Found("false"),
             )
 
     def state(self, name: str, state: SetState) -> None:

@@ -107,7 +107,7 @@ class ChildBackend(BackendBase):
                 + self._last_words()
             )
         if answer != OK:
-            raise self._failure(answer, f"opening {self.file}", ENDED_WITHIN_S)
+            raise self._failure(answer, f"the opening of {self.file}", ENDED_WITHIN_S)
         found = json.loads((self._process.folder / _DETAILS).read_text("utf-8"))
         return *self.specs, found | {"process": f"child {self.pid}"}
 

@@ -121,7 +121,7 @@ class TensorRtBackend(BackendBase):
                 raise BackendError(
                     f"{self.file}: output {name}: expected {list(array.shape)} as "
                     f"in policy.yaml, found {list(found)}; export the model with "
-                    "these sizes"
+                    "the expected sizes"
                 )
         for name, address in places.items():
             self._require(self._context.set_tensor_address(name, address), f"the address of {name}")
