@@ -139,7 +139,9 @@ def unpacked_arrays(
                 else:
                     found = f"arrays of {size} bytes, more than the limit of {limit_bytes}"
         except Exception as error:  # noqa: BLE001  # those of numpy and zipfile share no base
-            found = f"arrays that cannot be read ({str(error) or type(error).__name__})"
+            found = str(error) or type(error).__name__
+            if "allow_pickle" in found:
+                found = "arrays of Python objects"
     raise BundleError(Problem(file=str(file), expected="numpy arrays (.npz)", found=found))
 
 
