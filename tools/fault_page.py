@@ -200,7 +200,7 @@ def _refusal(row: Row) -> str:
     """Return the first clause of a refusal, with its code."""
     said = re.sub(r"^status \d+: \[\w+\]: ", "", row["ended"])
     rejected = _REJECTED.search(said)
-    first = re.split(r"; |: (?!expected)", re.sub(r"[\d.]+:\d{4,5}", "the host", said))[0]
+    first = re.split(r"; |: (?!expected)", re.sub(r"[\d.]+:\d{4,5}", "this PC", said))[0]
     return f"{first} ({rejected['code']})" if rejected else first
 
 

@@ -129,5 +129,5 @@ class ServoArm(RobotInterface[ArmState]):
                 if bits >> bit & 1
             ]
             if meanings:
-                faults.append(f"the servo of {name} reports {', '.join(meanings)}")
+                faults.append(f"the servo of {name} reports an error: {', '.join(meanings)}")
         return faults

@@ -108,7 +108,7 @@ class Lite3Reception(StateReception[Lite3State]):
                 f"only codes {codes}: another firmware, which this driver does not know"
             )
         place = f"{settings.interface_address}:{settings.state_port}"
-        return f"no state received from {settings.host_address} to {place}: " + (
+        return f"no state received from {settings.host_address} on {place}: " + (
             self.rejection
             or "enter this machine's address and this port in the host's network.toml "
             "(docs/lite3.md)"

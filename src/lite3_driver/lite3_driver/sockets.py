@@ -201,7 +201,7 @@ def _bind_text(error: OSError, address: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"state_port: expected a free UDP port, found {port} in use at {address}: another "
-            "driver or the vendor's client receives the robot's state there; end it"
+            "driver or the vendor's client receives the robot's state there; stop it"
         )
     if error.errno == errno.EADDRNOTAVAIL:
         return (

@@ -186,7 +186,7 @@ std::string read_model(const std::string& file) {
   const Descriptor opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat found {};
   if (!opened || ::fstat(opened.get(), &found) != 0) cannot_read(file, std::strerror(errno));
-  if (!S_ISREG(found.st_mode)) cannot_read(file, "no regular file");
+  if (!S_ISREG(found.st_mode)) cannot_read(file, "not a regular file");
   if (static_cast<std::uint64_t>(found.st_size) > largest_bytes) {
     cannot_read(file, "more than 2 GiB");
   }

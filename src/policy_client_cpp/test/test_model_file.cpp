@@ -81,7 +81,7 @@ TEST_CASE("only a regular file is read, and no pipe is waited for") {
   REQUIRE(::mkfifo(folder.file("pipe").c_str(), 0600) == 0);
   for (const std::string& file : {folder.file("pipe"), std::string("/dev/zero"), folder.file("")}) {
     CAPTURE(file);
-    CHECK(reading(file) == file + ": expected a model, found: no regular file");
+    CHECK(reading(file) == file + ": expected a model, found: not a regular file");
   }
   const std::string missing = folder.file("missing");
   CHECK(reading(missing) == missing + ": expected a model, found: No such file or directory");

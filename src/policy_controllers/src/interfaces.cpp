@@ -63,7 +63,7 @@ void check_kept(const Facts& facts, const char* what, const Numbers& contract,
   const auto joints = facts.joints.size();
   for (std::size_t i = 0; i < joints; ++i) {
     if (!std::isnan(contract[i])) continue;
-    throw PlanError("gain_interfaces: expected those of stiffness and damping, since the " +
+    throw PlanError("gain_interfaces: expected names for stiffness and damping, since the " +
                     std::string(what) + " of " + facts.joints[i] +
                     " changes between the modes of the contract; found none");
   }

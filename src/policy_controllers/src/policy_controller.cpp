@@ -208,7 +208,7 @@ void PolicyController::serve_switches() {
                                               std::shared_ptr<SwitchState::Response> response) {
     response->message = ask(request->state);
     response->success = response->message.empty();
-    if (response->success) response->message = request->state + " is asked for";
+    if (response->success) response->message = request->state + " has been requested";
     hosted->reporter->report();
   };
   services_.push_back(compat::serve<SwitchState>(*get_node(), "~/switch", handle));

@@ -106,7 +106,7 @@ PolicyUpdate::PolicyUpdate(const std::string& plan, policy_core::ReadClock clock
       durations_(4096),
       doubt_text_(words_.new_number()),
       quaternion_text_(words_.number_of(
-          "expected an orientation, found none (the length of the quaternion is not 1)")),
+          "expected an orientation, found none (the quaternion's length is not 1)")),
       velocity_text_(words_.number_of("expected finite numbers, found NaN or infinity")),
       chained_text_(words_.number_of("pressed by a chained controller")),
       damp_text_(words_.number_of("requested by service")),
@@ -501,7 +501,7 @@ void PolicyUpdate::hear(std::size_t place, const std::string& label,
 }
 
 std::string PolicyUpdate::hear(const Chunk& chunk) {
-  if (!chunks_) return "expected no chunk, since the plan is not of a chunk policy; found one";
+  if (!chunks_) return "expected no chunk, since the plan is not for a chunk policy; found one";
   auto& into = *chunks_;
   const auto joined = [](const auto&... parts) {
     std::ostringstream text;
@@ -532,8 +532,8 @@ std::string PolicyUpdate::hear(const Chunk& chunk) {
   const double lasts_s = static_cast<double>(chunk.steps) * period_s;
   const double age_s = policy_core::seconds(chunk.age_ns);
   if (age_s < 0.0 || age_s >= lasts_s) {
-    return joined("stamp: expected less than ", lasts_s, " s ago, when the last step is over; found ",
-                  age_s, " s; synchronise the clocks if that is not its age");
+    return joined("stamp: expected an age of 0 to ", lasts_s, " s, the duration of the steps; found ",
+                  age_s, " s; synchronise the clocks if that is wrong");
   }
   const std::lock_guard lock(hearing_);
   into.rows.count = chunk.steps;
@@ -602,7 +602,7 @@ std::string PolicyUpdate::reset() {
 std::string PolicyUpdate::switch_to(const std::string& state) {
   return request([&]() -> std::string {
     auto* set = controller_.policy_set();
-    if (!set) return "switch refused: the plan is of a policy alone, expected a set";
+    if (!set) return "switch refused: the plan is for a single policy, expected a set";
     const auto mode = controller_.mode();
     if (mode != Mode::kRun) {
       return std::string("switch refused: the mode is ") + policy_core::Words::mode(mode) +

@@ -17,7 +17,7 @@ using policy_core::Numbers;
 using policy_core::Part;
 using policy_core::PlanError;
 
-constexpr const char* kRemedy = "; make the plan again of the bundle that is installed";
+constexpr const char* kRemedy = "; make the plan again from the bundle that is installed";
 
 /// A tensor of a model and its content in each row.
 struct Rows {

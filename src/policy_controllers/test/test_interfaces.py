@@ -111,7 +111,10 @@ def test_drives_that_keep_their_gains_take_what_is_commanded(stiff_plan: Path) -
     [
         ([GAINS], "imu_name: expected the name of the sensor with orientation"),
         ([IMU, ("gain_interfaces", "kp")], "gain_interfaces: expected the names of stiffness and"),
-        ([IMU], "gain_interfaces: expected those of stiffness and damping, since the stiffness of"),
+        (
+            [IMU],
+            "gain_interfaces: expected names for stiffness and damping, since the stiffness of",
+        ),
         ([IMU, GAINS, ("command_interfaces", "torque")], "found torque"),
         ([IMU, GAINS, ("command_interfaces", "effort")], "command_interfaces: expected position"),
     ],

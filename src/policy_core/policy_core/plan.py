@@ -65,7 +65,9 @@ def read_plan(
         return BundleError(Problem(file=str(file), expected=expected, found=found, remedy=remedy))
 
     if (magic := content[: len(MAGIC)]) != MAGIC:
-        raise problem(f"a plan of version {MAGIC[-1:].decode()}", repr(magic))
+        raise problem(
+            f"a plan of version {MAGIC[-1:].decode()}", f"a file that begins with {magic!r}"
+        )
     if struct.pack("<I", zlib.crc32(content[:-_CRC_BYTES])) != content[-_CRC_BYTES:]:
         raise problem("a plan with its checksum", "a damaged one")
     place = len(MAGIC)
@@ -81,7 +83,7 @@ def read_plan(
 
     found_sha256, values = take(_SHA256_BYTES), dict[str, PlanValue]()
     if sha256 not in (None, found_sha256):
-        raise problem(f"a plan of the bundle {sha256.hex()}", f"one of {found_sha256.hex()}")
+        raise problem(f"a plan for the bundle {sha256.hex()}", f"one for {found_sha256.hex()}")
     (values_left,) = struct.unpack("<I", take(4))
     for _ in range(values_left):
         name, type_code, (count,) = text(), take(1), struct.unpack("<Q", take(8))

@@ -37,7 +37,7 @@ def arrays_problem(archive: zipfile.ZipFile) -> str:
     if len(members) > MOST_MEMBERS:
         return f"{len(members)} members, more than {MOST_MEMBERS}"
     if not {member.compress_type for member in members} <= BOUNDED_COMPRESSIONS:
-        return "a compression that numpy does not write"
+        return "a compression method that numpy does not use"
     return ""
 
 
@@ -60,7 +60,7 @@ def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, dir_fd: int | No
     os.close(handle)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    raise OSError(errno.EINVAL, "no regular file", str(path))
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def reading(path: Path) -> IO[bytes]:

@@ -12,7 +12,7 @@ from string import Formatter
 
 STARTED, RESET = "started", "reset"
 STANDING, STANDING_UP, RUNS = "standing", "standing up", "the policy runs"
-MODEL_OUTPUT, POLICY_TARGET = "output of the model", "target of the policy"
+MODEL_OUTPUT, POLICY_TARGET = "model output", "policy target"
 FIRST_AWAITED = "waiting for the first chunk"
 """Reason for a HOLD at the start of RUN that is not a problem."""
 DAMP_ASKED = "asked for"
@@ -26,7 +26,7 @@ PRESSED_TOO = "{why}; estop: {estop}"
 
 # Joint samples.
 BEYOND = "{joint} at {a:.3g} {unit}, expected within [{b:.3g}, {c:.3g}]"
-UNCONFIRMED = "{count} of {needed} samples that agree"
+UNCONFIRMED = "{count} of {needed} consistent samples so far"
 JUMP = "{joint} at {a:.3g} rad, {b:.3g} just before: it cannot move that fast"
 
 # Inputs.
@@ -46,7 +46,7 @@ WRONG_MODE = "the mode is {mode}, expected READY; ask for stand first"
 FAR_OFF = "too far from the stand pose: {joints}"
 BAD_SHARE = "expected a share from 0 to 1, found {found}"
 MAY_NOT_DISABLE = "on_fault is hold_measured: without stiffness the robot falls; use FREEZE"
-NO_SUCH_JOINT = "joints: expected names or patterns of {names}; found {found}"
+NO_SUCH_JOINT = "joints: expected names or patterns that match {names}; found {found}"
 NOTHING_TO_FREEZE = "FREEZE: nothing is commanded in DAMP; ask for stand first"
 HELD_ELSEWHERE = (
     "{joint} is measured at {a:.2f} rad and held at {b:.2f} rad; ask for damp to hold what is "
@@ -63,7 +63,7 @@ SILENT, SILENT_ASKED = (
 # Sets.
 MEMBER_LATE, MEMBER_NOT_FINITE = (
     "inference came too late",
-    "an output of the model is not finite",
+    "a model output is not finite",
 )
 """Reasons why a set leaves a member."""
 WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
@@ -74,7 +74,7 @@ OF_MEMBER = "{member}: {why}"
 SWITCH = "switch to {to}: {problems}"
 GIVEN_UP = "{refusal}; {state} continues"
 INSTEAD = "switch to {to}: {other} was requested instead"
-SAME_STATE = "switch refused: the state is {to} already"
+SAME_STATE = "switch refused: the state is already {to}"
 NO_TRANSITION = "switch refused: expected a state that {state} leads to ({known}), found {found}"
 SWITCH_REFUSED = "switch to {to} refused: {problems}"
 STILL_BLENDING = "the switch to {state} has not ended"
@@ -83,7 +83,7 @@ OFF_POSE = "{joint} is off {pose} by {a:.2f} rad, limit {limit:.2f} rad"
 FIRST_TARGET = "the first target"
 TOO_FAST = "{joint} moves at {a:.2f} rad/s, limit {limit:.2f} rad/s"
 TOO_TILTED = "tilt {a:.2f} rad, limit {limit:g} rad"
-TURNS_TOO_FAST = "angular velocity of the body {a:.2f} rad/s, limit {limit:g} rad/s"
+TURNS_TOO_FAST = "body angular velocity {a:.2f} rad/s, limit {limit:g} rad/s"
 COMMANDED = "commanded {axis} {a:.2f}, limit {limit:g}"
 AXES = ("vx", "vy", "yaw rate")
 OUT_OF_PHASE = "gait phase {a:.2f}, expected {begin:g} to {end:g}"
@@ -91,8 +91,8 @@ OUT_OF_PHASE = "gait phase {a:.2f}, expected {begin:g} to {end:g}"
 # Chunk policies and takeovers.
 NO_STEP_LEFT = "no step is left, and the next chunk has not arrived: inference takes {a:.0f} ms"
 SLOW = (
-    "inference takes {a:.0f} ms: when the chunk arrived, all {count} of its steps that would be "
-    "executed were in the past"
+    "inference takes {a:.0f} ms: when the chunk arrived, all {count} steps to execute were already "
+    "in the past"
 )
 OF_CAMERA = "{camera}: {why}"
 NO_FRAME = "{camera}: no frame"

@@ -14,7 +14,7 @@ const policy_core_tensor* find(const policy_core_tensor* tensors, std::size_t co
     return name == each.name;
   });
   if (found == tensors + count) {
-    throw PlanError("model: expected the tensor " + name + ", found no such one");
+    throw PlanError("model: expected the tensor " + name + ", found none of this name");
   }
   if (size != kAnySize && found->count != size) {
     throw PlanError("model: " + name + ": expected " + std::to_string(size) + " values, found " +
@@ -249,7 +249,7 @@ JointPolicy::JointPolicy(const Part& plan, RobotState& state, const policy_core_
   for (const auto& pair : plan.list("recurrent")) {
     auto input = Tensor::input(runner, pair.text("input"), kAnySize);
     auto output = Tensor::output(runner, pair.text("output"), input.size());
-    if (input.raw().dtype != output.raw().dtype) throw PlanError("model: state of two types");
+    if (input.raw().dtype != output.raw().dtype) throw PlanError("model: a state with two types");
     const auto size = static_cast<std::int64_t>(input.size());
     recurrent_.push_back({input, output,
                           pair.has("initial") ? pair.numbers("initial", size)

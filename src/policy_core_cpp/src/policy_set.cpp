@@ -57,7 +57,7 @@ const policy_core_runner& model_of(const Models& models, const std::string& name
   for (const auto& [each, runner] : models) {
     if (each == name) return *runner;
   }
-  throw PlanError("plan: expected a model named '" + name + "' (empty: of a single policy)");
+  throw PlanError("plan: expected a model named '" + name + "' (empty: that of a single policy)");
 }
 
 Member::Member(const Part& plan, RobotState& sensed, Numbers& targets, std::size_t joints)
@@ -297,7 +297,7 @@ void CommandingState::check_transitions() {
   const auto check = [&](std::int64_t to) {
     if (to < 0 || transition(to)) return;
     throw PlanError("plan: states: " + name + ": expected a transition to state " +
-                    std::to_string(to) + ", to which it goes on, found none");
+                    std::to_string(to) + ", which follows it, found none");
   };
   check(way_back);
   check(ends_to);

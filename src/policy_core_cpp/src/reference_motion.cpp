@@ -89,7 +89,7 @@ Anchor::Anchor(const Part& plan, const Fields& fields)
   for (const auto& link : plan.list("chain")) {
     const auto joint = link.integer("joint");
     if (joint >= static_cast<std::int64_t>(joint_pos_.size)) {
-      throw PlanError("plan: a link of a joint that is not there");
+      throw PlanError("plan: a link with a joint that does not exist");
     }
     links_.push_back({joint, array_of<Vector3>(link.numbers("position", 3).data()),
                       array_of<Quaternion>(link.numbers("quat_xyzw", 4).data()),

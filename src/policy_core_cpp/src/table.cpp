@@ -104,8 +104,8 @@ Table Table::open(const std::string& path) {
 Table Table::open(const std::string& path, const std::string& digest) {
   auto table = open(path);
   if (table.digest() != digest) {
-    throw PlanError(path + ": expected a plan of the bundle " + digest + ", found one of " +
-                    table.digest() + "; make it again of this bundle");
+    throw PlanError(path + ": expected a plan for the bundle " + digest + ", found one for " +
+                    table.digest() + "; make it again from this bundle");
   }
   return table;
 }

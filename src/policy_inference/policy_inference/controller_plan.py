@@ -135,7 +135,7 @@ def executing_controller(
 def _require_joint_policies(bundle: Bundle) -> None:
     for policy in list_policies(bundle):
         if policy.contract.kind != "joint" or not policy.models:
-            found = f"a policy of the kind {policy.contract.kind}"
+            found = f"a policy of kind {policy.contract.kind}"
             raise _problem(policy, "a joint policy with a model", found)
 
 

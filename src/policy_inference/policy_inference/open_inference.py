@@ -176,7 +176,7 @@ class WireTensors:
         found = dict(self._found(tensors, raw, into))
         if found.keys() != self._known.keys():
             raise PolicyError(
-                f"expected the tensors {', '.join(self._known)}, found {', '.join(found)}"
+                f"expected the tensors {', '.join(self._known)}, found {', '.join(found) or 'none'}"
             )
         for name, values in found.items():
             np.copyto(into[name], values)
@@ -193,7 +193,7 @@ class WireTensors:
             known = self._known.get(one.name)
             if known is None or one.name in names:
                 raise PolicyError(
-                    f"expected the tensors {', '.join(self._known)}, each once, found {one.name!r}"
+                    f"expected each tensor once ({', '.join(self._known)}), found {one.name!r}"
                 )
             names.add(one.name)
             datatype, shape = known

@@ -45,8 +45,8 @@ def listen_tcp(
     except OSError as error:
         listening.close()
         raise PolicyError(
-            f"{option} {_written(host, port)}: expected an address and a port that "
-            f"are free, found: {error.strerror}{_HINTS.get(error.errno or 0, '')}"
+            f"{option} {_written(host, port)}: expected a free address and port, "
+            f"found: {error.strerror}{_HINTS.get(error.errno or 0, '')}"
         ) from error
     return _written(*listening.getsockname()[:2]), listening, is_beyond
 

@@ -233,7 +233,7 @@ class ScanSource:
         _require_age("elevation map", age_s, self._scan.map_timeout_s)
         if pose.frame != self.frame:
             raise RobotError(
-                f"elevation map: expected a map in the frame of the pose, {pose.frame!r}, found "
+                f"elevation map: expected a map in the pose's frame, {pose.frame!r}, found "
                 f"{self.frame!r}"
             )
         if self._jumped_ns is not None:
@@ -292,8 +292,8 @@ class ScanSource:
 def _require_age(what: str, age_s: float, timeout_s: float) -> None:
     if abs(age_s) > _OTHER_CLOCK_S:
         raise RobotError(
-            f"{what}: expected a stamp of this node's clock, found one {age_s:.0f} s old; set "
-            "use_sim_time equally in all nodes"
+            f"{what}: expected a stamp from this node's clock, found one {age_s:.0f} s old; "
+            "set use_sim_time to the same value in all nodes"
         )
     require_past(what, age_s)
     if age_s > timeout_s:

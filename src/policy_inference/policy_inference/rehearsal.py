@@ -53,12 +53,12 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
     found = (
         f"none of it after {LIMIT_S:g} s"
         if status is None
-        else f"more than {cpu_s} s of computing"
+        else f"one that takes more than {cpu_s} s of CPU time"
         if status in _TOO_LONG
         else f"a process that ended with status {status}: {said[-300:]}"
     )
     raise RefusedError(
-        f"{bundle}: expected a bundle that is read within {cpu_s} s and "
+        f"{bundle}: expected a bundle that can be read within {cpu_s} s and "
         f"{LARGEST_BYTES >> 30} GiB, found {found}; the running policy stays"
     )
 

@@ -99,7 +99,7 @@ def warn_of_older(model: Path, version: str) -> None:
     current = current_version(model)
     if current is not None and is_older(version, current):
         _log.warning(
-            "%s %s is older than %s, which is in use; it lacks what was fixed since then",
+            "%s %s is older than %s, which is in use; it lacks the fixes made since",
             model.name,
             version,
             current,
@@ -115,8 +115,8 @@ def warn_of_revoked(model: Path, installed: str = "") -> None:
     reason = revoked.get(current or "")
     if reason is not None:
         _log.warning(
-            "%s %s, which is in use, is revoked: %s; nodes refuse it when they start: put another "
-            "version into use with `policy_store activate %s VERSION`",
+            "%s %s, which is in use, is revoked: %s; nodes refuse it when they start: activate "
+            "another version with `policy_store activate %s VERSION`",
             model.name,
             current,
             reason,
@@ -246,16 +246,22 @@ def recorded_in(model: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(model, getattr(error, "strerror", None) or "other bytes") from error
+        raise _damaged(model, _unreadable(error)) from error
     invalid = next((one for one in found if not re.fullmatch(VERSION, one)), None)
     if invalid is not None:
-        raise _damaged(model, repr(invalid[:40]))
+        raise _damaged(model, f" {invalid[:40]!r}")
     return found
+
+
+def _unreadable(error: OSError | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return " bytes that are not UTF-8 text"
+    return f": {error.strerror}"
 
 
 def _damaged(model: Path, found: str) -> PolicyError:
     return PolicyError(
-        f"{model / FILE}: expected the versions that were in use, one per line, found {found}; "
+        f"{model / FILE}: expected the previously active versions, one per line, found{found}; "
         f"rollback is impossible: choose a version with `policy_store activate {model.name} "
         "VERSION`, which renames this file"
     )

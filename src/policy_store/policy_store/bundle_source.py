@@ -50,7 +50,7 @@ def opened(path: Path, room: int) -> Iterator[BundleFolder]:
         return
     if not path.is_file():
         raise PolicyError(
-            f"{path}: expected the folder of a bundle or an archive of it, found "
+            f"{path}: expected a bundle folder or an archive of one, found "
             f"{'something else' if path.exists() else 'nothing'}"
         )
     with tempfile.TemporaryDirectory(prefix="policy_store_") as private:
@@ -75,8 +75,8 @@ def _unpacked(path: Path, private: Path, room: int) -> Path:
                 if not _is_plain(member):
                     raise PolicyError(
                         f"{path}: {member.name!r}: expected a file or a folder inside the bundle, "
-                        f"at most {DEEPEST} folders deep, found something else, such as a link; "
-                        "make the archive again with `tar -chzf` from the bundle's folder"
+                        f"at most {DEEPEST} folders deep, found an entry that is not, such as a "
+                        "link; make the archive again with `tar -chzf` from the bundle's folder"
                     )
                 size += member.size
                 require_room(path, size, room)
@@ -87,8 +87,8 @@ def _unpacked(path: Path, private: Path, room: int) -> Path:
                         shutil.copyfileobj(content, copy)
     except _BROKEN as error:
         raise PolicyError(
-            f"{path}: expected a complete archive (tar, compressed or not) or the folder of a "
-            "bundle, found an archive that cannot be read; copy it again"
+            f"{path}: expected a complete archive (tar, compressed or not) or a bundle folder, "
+            "found an archive that cannot be read; copy it again"
         ) from error
     inside = [one for one in private.iterdir() if not one.name.startswith(".")]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else private
@@ -147,10 +147,10 @@ class BundleFolder:
         except FileNotFoundError:
             raise
         except OSError as error:
-            found = "a link" if error.errno == errno.ELOOP else error.strerror
+            found = " a link" if error.errno == errno.ELOOP else f": {error.strerror}"
             raise PolicyError(
-                f"{self.path / name}: expected a file of the bundle that can be read, found "
-                f"{found}; copy the bundle with `cp -rL`, which replaces links by files, and "
+                f"{self.path / name}: expected a bundle file that can be read, found"
+                f"{found}; copy the bundle with `cp -rL`, which replaces links with files, and "
                 "install the copy"
             ) from error
         return os.fdopen(file, "rb")
@@ -174,7 +174,7 @@ class BundleFolder:
         found = {name: content for name in HOSTED_FILES if (content := self.read(name)) is not None}
         if len(found) != 1:
             raise PolicyError(
-                f"{self.path}: expected a bundle, which has a {' or a '.join(HOSTED_FILES)}, found "
+                f"{self.path}: expected a bundle, with a {' or a '.join(HOSTED_FILES)}, found "
                 f"{'both' if found else 'none'}"
             )
         ((name, content),) = found.items()
@@ -185,7 +185,7 @@ def require_room(path: Path, size: int, room: int) -> None:
     """Raise PolicyError if files are larger than the free space, both in bytes."""
     if size > room:
         raise PolicyError(
-            f"{path}: expected a bundle of at most the free space, {room / 1e6:.1f} "
+            f"{path}: expected a bundle that fits into the free space, {room / 1e6:.1f} "
             f"MB, found one of {size / 1e6:.1f} MB or more; `policy_store prune` "
             "removes old versions"
         )

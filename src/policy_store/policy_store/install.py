@@ -204,16 +204,19 @@ def _require_survived(policy: AnyBundle) -> None:
         if report.get("model_sha256") != model_sha256(policy.contract, backend):
             raise PolicyError(
                 f"{policy.file}: reports.{key}: expected a report about the model in the bundle, "
-                "found a report about another model; measure again with `model_tools sensitivity "
+                "found one about a different model; measure again with `model_tools sensitivity "
                 "--record`"
             )
         stated = report.get("survived_error_mps", math.nan)
         survived = float(stated) if type(stated) in (int, float) else math.nan
         if not estimation.error_mps <= survived < math.inf:
-            shown = "none" if math.isnan(survived) else f"{survived:g} m/s"
+            wanted = (
+                f"{key} to state an error that the policy survives on {backend}, found none"
+                if math.isnan(survived)
+                else f"at most {survived:g} m/s, the error that the policy survives on {backend} "
+                f"according to {key}, found {estimation.error_mps:g} m/s"
+            )
             raise PolicyError(
-                f"{policy.file}: estimation.error_mps: expected at most {shown}, the error that "
-                f"the policy survives on {backend} according to {key}, found "
-                f"{estimation.error_mps:g} m/s; measure the estimator's error on your robot, and "
-                "train the policy with that error"
+                f"{policy.file}: estimation.error_mps: expected {wanted}; measure the "
+                "estimator's error on your robot, and train the policy with that error"
             )

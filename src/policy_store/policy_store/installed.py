@@ -102,7 +102,7 @@ def is_installed(folder: Path, content: bytes, backends: Collection[str] | None)
     if recorded != ALGORITHM + hashlib.sha256(content).hexdigest():
         raise PolicyError(
             f"{folder}: expected the same contract, since an installed version never changes, "
-            "found another one; give the bundle another version"
+            "found a different one; give the bundle a new version"
         )
     try:
         bundle = check_version(folder, None)

@@ -116,8 +116,7 @@ def _version(
         text = f"{folder}: this version is revoked: {revoked}"
         if is_wanted:
             text += (
-                "; put another version into use: "
-                f"`policy_store activate {folder.parent.name} VERSION`"
+                f"; activate another version: `policy_store activate {folder.parent.name} VERSION`"
             )
             problem = "\n".join(filter(None, [problem, text]))
         else:

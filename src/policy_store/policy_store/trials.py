@@ -69,7 +69,7 @@ def begin_trial(
             )
         if current == version:
             raise PolicyError(
-                f"{model}: expected another version than the one in use, found {version}; a "
+                f"{model}: expected a version other than the one in use, found {version}; a "
                 "failed trial returns to the version in use"
             )
         refuse_revoked(model, version)

@@ -126,7 +126,7 @@ class YawRateCheck:
                 if waived
                 else [
                     "the unit of the angular velocity has not been checked: turn the robot by 90 "
-                    "degrees within some seconds with the vendor's remote, or set "
+                    "degrees within a few seconds with the vendor's remote, or set "
                     "angular_velocity_checked if this robot has passed the check before"
                 ]
             )

@@ -188,10 +188,10 @@ class SenseConsistency:
         texts = {
             "velocity": f"the velocity of {names[joint]} does not match the change of its "
             "position: check the encoder, and the sign and unit of the velocity",
-            "turn": f"the angular velocity about {'xyz'[axis]} does not match the turning of the "
+            "turn": f"the angular velocity about {'xyz'[axis]} does not match the change of the "
             "attitude: check the gyroscope's sign, axes and unit",
-            "bias": "the mean angular velocity differs from the turning of the attitude by more "
-            f"than {BIAS_LIMIT_RAD_S} rad/s",
+            "bias": "the mean angular velocity differs from the rate of change of the attitude by "
+            f"more than {BIAS_LIMIT_RAD_S} rad/s",
             "gravity": "the mean acceleration does not match gravity in the measured attitude: "
             "check the accelerometer's sign, axes and unit, and the attitude",
             "torque": f"the torques of {' and '.join(untrue)} do not match their commands and "

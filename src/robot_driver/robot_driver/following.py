@@ -70,7 +70,7 @@ class CommandAcknowledgement:
             if self._ignored_ns >= _IGNORED_NS:
                 return (
                     f"{self._host} does not obey: for {_IGNORED_NS / NS_PER_S} s every joint that "
-                    f"was commanded to more than {self._figures.demand_nm} N m gave less than "
+                    f"was commanded to give more than {self._figures.demand_nm} N m gave less than "
                     f"{_LEAST_SHARE:.0%} of that, or braked joints gave more than "
                     f"{self._figures.foreign_nm} N m too much (set obeyed_torque_nm to 0.0 if the "
                     "reported torques cannot be trusted)"
@@ -229,8 +229,8 @@ class Follower:
         worst = int(error.argmax())
         if error[worst] > self._max_start_error_rad:
             return (
-                f"the first command with this stiffness puts {names[worst]} "
-                f"{error[worst]:.2f} rad from its position, expected at most "
+                f"the first command with this stiffness is for a position of {names[worst]} "
+                f"{error[worst]:.2f} rad from the measured one, expected at most "
                 f"{self._max_start_error_rad} (max_start_error_rad)"
             )
         torque = np.where(self._stiffness >= _CARRIES, 0.0, np.abs(damping * velocity + effort))
@@ -297,8 +297,8 @@ def command_problem(command: WireCommand, figures: DriveFigures) -> str:
     if outside.any():
         joint = int(outside.argmax())
         return (
-            f"{figures.joint_names[joint]} is sent to {position[joint]:.2f} rad, outside its range "
-            f"{figures.lowest_rad[joint]:.2f}..{figures.highest_rad[joint]:.2f}"
+            f"{figures.joint_names[joint]} is commanded to {position[joint]:.2f} rad, outside its "
+            f"range {figures.lowest_rad[joint]:.2f}..{figures.highest_rad[joint]:.2f}"
         )
     return ""
 

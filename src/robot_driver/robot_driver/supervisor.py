@@ -165,7 +165,7 @@ class LinkSupervisor(Generic[StateT]):
         while not heard and time.monotonic() < until_s:
             if ends():
                 raise DriverError(
-                    "the process was stopped during its start; nothing was sent to the robot"
+                    "the process was stopped during startup; nothing was sent to the robot"
                 )
             heard = self._heard_within(_START_SLICE_S)
         data = self._channel.recv(channel.LARGEST_BYTES, socket.MSG_PEEK) if heard else b""

@@ -91,7 +91,7 @@ class JoystickLayout:
         if not lacking:
             return ""
         return (
-            f"the joystick has {axes} axes and {buttons} buttons, expected also "
+            f"the joystick has {axes} axes and {buttons} buttons, also expected "
             f"{', '.join(lacking)}; set the parameters axis_* and button_*"
         )
 

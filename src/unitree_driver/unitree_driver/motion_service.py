@@ -119,9 +119,9 @@ class MotionService:
     def problem(self) -> str:
         """Return why the robot is not free; empty if it is."""
         if self.active is None:
-            why = self.error or f"{self.unanswered} requests have no answer"
+            why = self.error or f"{self.unanswered} requests unanswered"
             return (
-                "the robot's service motion_switcher does not tell which controller is active "
+                "the robot's motion_switcher service does not say which controller is active "
                 f"({why}); old firmware has no such service: docs/unitree.md"
             )
         if self.active:

@@ -148,7 +148,7 @@ class UnitreeReception(StateReception[UnitreeState]):
 
     def silence(self, now_ns: int) -> str:
         since = f" for {self.age_s(now_ns):.1f} s" if self.state is not None else ""
-        begin = f"no state of a {self._model.name} received on {_LOWSTATE}{since}: "
+        begin = f"no state of {a_robot(self._model)} received on {_LOWSTATE}{since}: "
         if self.rejection:
             return begin + self.rejection
         expected = self._model.family.state.type_name
@@ -159,7 +159,7 @@ class UnitreeReception(StateReception[UnitreeState]):
                 "kind of robot, which has a driver of its own"
             )
         return (
-            f"{begin}check the cable, the address of this machine, network_interface, domain_id "
+            f"{begin}check the cable, this machine's address, network_interface, domain_id "
             "and the firewall (docs/unitree.md)"
         )
 
@@ -265,20 +265,20 @@ def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddi
     numbers = np.stack([motors[name] for name in ("q", "dq", "tau_est")], axis=1)
     vectors = [imu[name] for name in ("quaternion", "rpy", "gyroscope", "accelerometer")]
     if not (np.isfinite(numbers).all() and np.isfinite(np.concatenate(vectors)).all()):
-        return StateOddity.NOT_FINITE, "a number of a motor or of the IMU is not finite"
+        return StateOddity.NOT_FINITE, "a motor or IMU value is not finite"
     quat_xyzw, rpy = imu["quaternion"][_XYZW], imu["rpy"]
     length = math.hypot(*quat_xyzw.tolist())
     if abs(length - 1.0) > _UNIT:
         return (
             StateOddity.QUATERNION,
-            f"its quaternion has the length {length:.3g}, expected 1",
+            f"its quaternion has length {length:.3g}, expected 1",
         )
     of_quat = rpy_from_quat(quat_xyzw)
     differ = np.abs((rpy - of_quat + np.pi) % (2.0 * np.pi) - np.pi)
     if abs(of_quat[1]) < _STEEPEST_RAD and differ.max() > _ANGLE_RAD:
         return (
             StateOddity.ANGLES,
-            f"its roll, pitch and yaw {rpy.round(2).tolist()} are not those of its quaternion, "
+            f"its roll, pitch and yaw {rpy.round(2).tolist()} do not match its quaternion, "
             f"{of_quat.round(2).tolist()} rad",
         )
     problem = _motor_problem(numbers, motors["temperature"], model)
@@ -304,15 +304,24 @@ def _motor_problem(
     if (reports == expected).all():
         return ""
     silent, odd = np.flatnonzero(expected & ~reports), np.flatnonzero(reports & ~expected)
+    name = a_robot(model)
     found = [
-        f"motors {_numbers(which)} {what}"
-        for which, what in ((silent, "report nothing"), (odd, f"do not exist on a {model.name}"))
+        f"motor{'s' * (len(which) > 1)} {_numbers(which)} {what[len(which) > 1]}"
+        for which, what in (
+            (silent, ("reports nothing", "report nothing")),
+            (odd, (f"does not exist on {name}", f"do not exist on {name}")),
+        )
         if len(which)
     ]
     return (
         f"{int(reports.sum())} of {len(numbers)} motors report, expected the {len(model.slots)} of "
-        f"a {model.name}: {'; '.join(found)}"
+        f"{name}: {'; '.join(found)}"
     )
+
+
+def a_robot(model: UnitreeFigures) -> str:
+    """Return the kind of robot with its article: `a Go2`, `an H1`."""
+    return f"{'an' if model.name.startswith('H') else 'a'} {model.name}"
 
 
 def _numbers(which: Sequence[int] | npt.NDArray[np.intp]) -> str:

@@ -103,8 +103,9 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
             found.append(f"{'+'.join(STOP_KEYS)} of the wireless remote is held")
         if settings.remote_required and not self._remote_seen:
             found.append(
-                "no key of the wireless remote has been seen: press one, since "
-                f"{'+'.join(STOP_KEYS)} is the e-stop (remote_required)"
+                "no button press received from the wireless remote, whose "
+                f"{'+'.join(STOP_KEYS)} is the e-stop: press any button to show that it works "
+                "(remote_required)"
             )
         if self.model.lying is None and not settings.hung:
             found.append(
@@ -240,7 +241,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         if not named and not too_many:
             return []
         more = [f"{len(named) - _SHOWN} more"] if len(named) > _SHOWN else []
-        more += [f"{too_many} that are no ROS nodes"] if too_many else []
+        more += [f"{too_many} outside ROS nodes"] if too_many else []
         found = [*named[:_SHOWN], *more]
         return [
             f"another publisher on {wire.TOPIC_NAMES[RobotTopic.LOWCMD]} ({', '.join(found)}): "

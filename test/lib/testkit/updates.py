@@ -40,7 +40,7 @@ from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.controller_plan import executing_controller
 from policy_inference.messages.readers import PerceivedReader
 
-QUATERNION = "expected an orientation, found none (the length of the quaternion is not 1)"
+QUATERNION = "expected an orientation, found none (the quaternion's length is not 1)"
 NOT_FINITE = "expected finite numbers, found NaN or infinity"
 NO_VELOCITY = (math.nan, math.nan, math.nan)
 _FOLLOWED = 16

@@ -83,7 +83,11 @@ def read_rows(
     for name, one in shapes.items():
         array, shape = arrays.get(name), (rows, *one)
         if array is None or not rows or array.shape != shape:
-            reader.problem(name, f"an array {[rows or 'rows', *one]}", found_array(array))
+            reader.problem(
+                name,
+                f"an array [{', '.join(map(str, (rows or 'rows', *one)))}]",
+                found_array(array),
+            )
     reader.require_none()
     return {name: arrays[name] for name in shapes}
 
@@ -98,7 +102,7 @@ def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> 
     for name, array in rows.items():
         if name.startswith(cameras):
             if array.dtype != np.uint8:
-                reader.problem(name, "an image in uint8", found_array(array))
+                reader.problem(name, "uint8 images", found_array(array))
         else:
             check_array(array, array.shape, reader, name, np.floating)
     reader.require_none()
@@ -136,6 +140,8 @@ def unpacked_arrays(
                     found = f"arrays of {size} bytes, more than the limit of {limit_bytes}"
         except Exception as error:  # noqa: BLE001  # those of numpy and zipfile share no base
             found = str(error) or type(error).__name__
+            if "allow_pickle" in found:
+                found = "arrays of Python objects"
     raise BundleError(Problem(file=str(file), expected="numpy arrays (.npz)", found=found))
 
 

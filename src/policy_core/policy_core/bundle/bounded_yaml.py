@@ -65,7 +65,7 @@ class StrictLoader(yaml.SafeLoader):
             return None
         if isinstance(event, yaml.AliasEvent):
             if node not in self._sizes:
-                raise _error("an anchor that holds itself", event)
+                raise _error("an anchor that contains itself", event)
             self._count(self._sizes[node], event)
         else:
             self._sizes[node] = self._values - before
@@ -74,7 +74,7 @@ class StrictLoader(yaml.SafeLoader):
     def _count(self, values: int, event: yaml.Event) -> None:
         self._values += values
         if self._values > MOST_VALUES:
-            raise _error(f"more than {MOST_VALUES} values, aliases expanded", event)
+            raise _error(f"more than {MOST_VALUES} values after alias expansion", event)
         if self._depth > DEEPEST:
             raise _error(f"more than {DEEPEST} levels of nesting", event)
 
@@ -93,7 +93,7 @@ class StrictLoader(yaml.SafeLoader):
         """
         text = str(super().construct_scalar(node))
         if self.NON_PRINTABLE.search(text):
-            raise _error("an escape of an invalid character", node)
+            raise _error("an escape sequence for an invalid character", node)
         return text
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -126,7 +126,7 @@ class StrictLoader(yaml.SafeLoader):
     def _number(self, node: yaml.ScalarNode) -> str:
         text = str(self.construct_scalar(node))
         if len(text) > LONGEST_NUMBER:
-            raise _error(f"a number of more than {LONGEST_NUMBER} characters", node)
+            raise _error(f"a number longer than {LONGEST_NUMBER} characters", node)
         return text.lower()
 
 
@@ -159,10 +159,10 @@ def _place_and_problem(error: Exception) -> str:
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     if mark is None:
         return str(error)
-    problem = str(getattr(error, "problem", "")).removeprefix("found ")
+    problem = str(getattr(error, "problem", "")).removeprefix("but ").removeprefix("found ")
     if _BRACKETS_INSIDE.fullmatch(problem):
-        problem += "; inside of {} and [], quote text that has brackets: {'F[LR]_hip': 1}"
-    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+        problem += "; inside {} or [], quote text that has brackets: {'F[LR]_hip': 1}"
+    return f"an error in line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 # PyYAML follows YAML 1.1: 1e-3 is text because it has no decimal point, 010 is eight, and 1:30 is

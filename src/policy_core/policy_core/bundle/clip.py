@@ -126,9 +126,9 @@ def _places(
         what = {"joint_names": "joints", "body_names": "bodies"}[key]
         reader.problem(
             key,
-            f"the names of the {what}, in their order",
+            f"the names of the {what} in order",
             found_array(array),
-            f"the order of {what} differs between tools; {_CONVERT}",
+            f"their order differs between tools; {_CONVERT}",
         )
         return None
     names = [str(name) for name in array]
@@ -139,7 +139,9 @@ def _places(
         reader.problem(key, "each name once", Found(f"{', '.join(doubled)} several times"))
     if missing:
         reader.problem(
-            key, f"a clip of this robot, with {', '.join(missing)}", Found(", ".join(names))
+            key,
+            f"a clip for this robot, with {', '.join(missing)}",
+            Found(f"only {', '.join(names)}"),
         )
     if doubled or missing:
         return None
@@ -162,7 +164,7 @@ def _unit(quat_wxyz: F64, reader: Reader) -> F64:
     if wrong.size:
         reader.problem(
             "body_quat_w",
-            "unit quaternions w, x, y, z",
+            "unit quaternions (w, x, y, z)",
             Found(f"one of length {length[wrong[0]]:.3g} in frame {wrong[0]}"),
         )
         return quat_wxyz
@@ -175,8 +177,8 @@ def _check_start(first: F64, contract: JointContract, reader: Reader) -> None:
     for i in np.flatnonzero(np.abs(first - stand.position) > stand.tolerance):
         reader.problem(
             f"joint_pos[0] of {contract.joints.names[i]}",
-            f"at most {stand.tolerance[i]:g} rad from stand.position {stand.position[i]:g}, where "
-            "the motion begins",
+            f"the motion to begin at most {stand.tolerance[i]:g} rad from stand.position, "
+            f"{stand.position[i]:g}",
             round(first[i].item(), 4),
-            "set stand.position to the first frame, or cut the clip",
+            "set stand.position to the first frame, or trim the clip",
         )

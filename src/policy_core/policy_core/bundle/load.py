@@ -143,7 +143,7 @@ def trusted_keys(given: str = "") -> TrustedKeys | None:
     common = {name: key for name, key in sets[0].items() if all(name in keys for keys in sets)}
     if not common:
         raise PolicyError(
-            f"public key: expected one that is in {' and in '.join(places)}, since "
+            f"public key: expected one that is in both {' and '.join(places)}, since "
             "both are configured, found none"
         )
     return TrustedKeys(common, " and ".join(places))

@@ -157,7 +157,8 @@ def per_joint(value: PerJointYaml, names: Sequence[str]) -> F64:
     if isinstance(value, (int, float)):
         return np.full(len(names), float(value))
     if len(value) != len(names):
-        raise ValueError(f"{len(names)} values ({_brief(names)})", f"{len(value)}")
+        plural = "s" * (len(names) != 1)
+        raise ValueError(f"{len(names)} value{plural} ({_brief(names)})", f"{len(value)}")
     return np.array(value, dtype=np.float64)
 
 

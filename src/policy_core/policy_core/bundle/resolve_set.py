@@ -150,9 +150,9 @@ class _SetResolver:
         self._reader.expect(
             not contract.sets_gains,
             f"members.{name}",
-            "a policy with the gains of its joints",
+            "a policy with the fixed gains of its joints",
             Found("action.gains"),
-            "a policy whose model puts out gains runs alone",
+            "a policy whose model outputs gains can only run alone",
         )
         return MemberContract(
             contract=contract,
@@ -179,7 +179,7 @@ class _SetResolver:
         self._reader.expect(
             not contract.counts_ticks,
             f"members.{name}.bundle",
-            f"a rate that divides the fastest of the set, {rate_hz:g} Hz",
+            f"a divisor of the set's fastest rate, {rate_hz:g} Hz",
             Found(f"{contract.rate_hz:g} Hz"),
             "export the policy for another rate",
         )
@@ -232,22 +232,22 @@ class _SetResolver:
         if stated is not None and stated not in known:
             self._reader.problem("on_fault", f"the value of a member ({listed(known)})", stated)
         elif stated is None and len(known) > 1:
-            said = ", ".join(f"{on_fault} of {name}" for name, on_fault in members.items())
+            said = ", ".join(f"{on_fault} in {name}" for name, on_fault in members.items())
             self._reader.problem(
                 "on_fault",
-                "the fault behaviour, since the members differ",
+                "the fault behaviour, since that of the members differs",
                 Found(f"nothing ({said})"),
-                "state it, for a robot whose parts differ; else correct the policy.yaml that is "
-                "wrong",
+                "state it if the parts of the robot differ, otherwise correct the policy.yaml that "
+                "is wrong",
             )
 
     def _same(self, name: str, what: str, expected: float, as_in: str, found: float) -> None:
         self._reader.expect(
             found == expected,
             f"members.{name}.bundle",
-            f"{what} {expected:g}, as in member {as_in}",
+            f"{what} to be {expected:g}, as in member {as_in}",
             Found(f"{found:g}"),
-            "members of a set are made for one robot: correct the policy.yaml that is wrong",
+            "the members of a set are for one robot: correct the policy.yaml that is wrong",
         )
 
     def _value(self, name: str, joint: str, field: str) -> float:
@@ -263,7 +263,7 @@ class _SetResolver:
                 self._reader.expect(
                     kind is expected,
                     f"members.{name}.bundle",
-                    f"{joint} commanded by {expected.value}, as in member {first}",
+                    f"{joint} to be commanded by {expected.value}, as in member {first}",
                     Found(f"by {kind.value}"),
                 )
         return {
@@ -293,7 +293,7 @@ class _SetResolver:
                 taken[joint] = member
         for joint in held:
             if joint not in self._names or joint in taken:
-                by = f", commanded by {taken[joint]}" if joint in taken else ""
+                by = f", which member {taken[joint]} commands" if joint in taken else ""
                 self._reader.problem(
                     f"{key}.held", "joints that no member commands", Found(f"{joint}{by}")
                 )
@@ -306,14 +306,14 @@ class _SetResolver:
             self._reader.problem(
                 f"{key}.members",
                 "a member for each joint of the set",
-                Found(f"none for {', '.join(missing)} (of {', '.join(owners)})"),
+                Found(f"none for {', '.join(missing)} (which {', '.join(owners)} can command)"),
                 "list the joints that stay in the stand pose in `held`",
             )
         ending = map(ends_by_itself, map(self._contracts.__getitem__, state.members))
         if state.ends is not None and state.ends.after_s is None and not any(ending):
             self._reader.problem(
                 f"{key}.ends.after_s",
-                "the time in s after which the state ends",
+                "the time (in s) after which the state ends",
                 Found(
                     f"nothing, and no member ({listed(state.members)}) tracks a motion that ends"
                 ),
@@ -336,13 +336,13 @@ class _SetResolver:
             or any(tracks_clip(self._contracts[member]) for member in entering),
             f"{key}.pose",
             f"a member of {to} that tracks a clip",
-            Found(listed(entering)),
+            Found(f"only {listed(entering)}"),
         )
         terms = [term for name in leaving for term in self._contracts[name].terms]
         self._reader.expect(
             when.gait_phase is None or any(term.period_s for term in terms),
             f"{key}.gait_phase",
-            "a member with the term phase, which commands before the switch",
+            "a member with the term phase that commands before the switch",
             listed(leaving),
         )
         self._reader.expect(
@@ -386,7 +386,7 @@ class _SetResolver:
         self._reader.expect(
             len(with_via) <= 1,
             f"states.{self._stated.initial}.members",
-            "at most one member whose stand motion passes poses (stand.via)",
+            "at most one member whose stand motion passes through poses (stand.via)",
             listed(with_via),
         )
         via = []

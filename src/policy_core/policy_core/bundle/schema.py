@@ -72,8 +72,10 @@ def read_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise BundleError(Problem(file=str(path), expected="a file", found="nothing")) from None
     except OSError as error:
-        found = error.strerror or type(error).__name__
-        raise BundleError(Problem(file=str(path), expected="a file", found=found)) from error
+        found = f"an unreadable one ({error.strerror or type(error).__name__})"
+        raise BundleError(
+            Problem(file=str(path), expected="a readable file", found=found)
+        ) from error
 
 
 def parse_yaml(content: bytes, path: object) -> object:
@@ -144,7 +146,8 @@ class Reader:
             raw, where = value.get(name, _MISSING), _join(key, name)
             if raw is _MISSING:
                 if not _has_default(field):
-                    self.problem(where, field.metadata.get("doc", "a value"), Found("nothing"))
+                    wanted = _wanted(hints[name], field.metadata.get("doc", ""))
+                    self.problem(where, wanted, Found("nothing"))
             else:
                 values[name] = self.value(hints[name], raw, where, field.metadata)
         return cls(**values) if len(self.problems) == before else None
@@ -161,7 +164,7 @@ class Reader:
         if origin is Literal:
             if value in args and type(value) in {type(arg) for arg in args}:
                 return value
-            return self.problem(key, f"one of {', '.join(map(str, args))}", value)
+            return self.problem(key, one_of([*map(str, args)]), value)
         if origin is tuple:
             return self._list(args[0], value, key, rules)
         if origin is dict:
@@ -215,8 +218,20 @@ class Reader:
         if value in (words := rules["schema"].get("words", ())):
             return value
         if isinstance(value, str) and words:
-            return self.problem(key, f"one of {', '.join(words)}", value)
+            return self.problem(key, one_of(words), value)
         return self._scalar(float, value, key, rules)
+
+
+def one_of(words: Sequence[str]) -> str:
+    """Return the allowed values as the expected value of a problem."""
+    return f"one of {', '.join(words)}" if len(words) > 1 else words[0]
+
+
+def _wanted(kind: Any, doc: str) -> str:
+    """Return the expected value of a missing key."""
+    if get_origin(kind) is Literal:
+        return one_of([*map(str, get_args(kind))])
+    return f"a value ({doc})" if doc else "a value"
 
 
 class Found(str):
@@ -242,7 +257,7 @@ def expect_paired(is_needed: bool, value: object, key: str, where: str, problem:
         problem: Called with key, expected value and found value.
     """
     if is_needed and value is None:
-        problem(key, f"a value, for {where}", Found("nothing"))
+        problem(key, f"a value for {where}", Found("nothing"))
     elif not is_needed and value is not None:
         problem(key, f"nothing, since it applies only to {where}", value)
 

@@ -82,7 +82,7 @@ class TrustedKeys:
                 raise self._no_signature(place, f"more than {_LARGEST_BYTES} bytes", remedy)
             signature = base64.b64decode(b"".join(text.split()), validate=True)
         except binascii.Error:
-            raise self._no_signature(place, "other text", remedy) from None
+            raise self._no_signature(place, "text that is not base64", remedy) from None
         for fingerprint, key in self.keys.items():
             try:
                 key.verify(signature, content)
@@ -93,7 +93,7 @@ class TrustedKeys:
         raise BundleError(
             Problem(
                 file=str(place),
-                expected=f"a signature of this {file.name} by a key of {self.source} ({known})",
+                expected=f"a signature of this {file.name} by a key in {self.source} ({known})",
                 found="an invalid signature",
                 remedy="the file was altered or another key signed it: "
                 + (
@@ -108,7 +108,7 @@ class TrustedKeys:
         return BundleError(
             Problem(
                 file=str(place),
-                expected=f"a signature in base64, since public keys are configured ({self.source})",
+                expected=f"a base64 signature, since public keys are configured ({self.source})",
                 found=found,
                 remedy=remedy or "have the bundle signed (`model_tools sign`)",
             )

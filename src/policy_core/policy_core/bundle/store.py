@@ -30,7 +30,7 @@ TRIALS_FILE = "trials.jsonl"
 """File name of a bundle's trial record, in `ROOT/NAME`."""
 RECORD_FILE = "model_version.json"
 """Record that `policy_store install` writes into a version's folder; every version needs one."""
-REMEDY = "install the same bundle again, which replaces it, or activate another version"
+REMEDY = "install the same bundle again to replace it, or activate another version"
 ALGORITHM = "sha256:"
 """Prefix of a hash."""
 _LARGEST_BYTES = 1 << 24
@@ -89,7 +89,7 @@ def current_version(model: Path) -> str | None:
     target = str(link.readlink()) if link.is_symlink() else ""
     # Relative, so that it is also valid when a robot's disk is mounted on a PC.
     if target not in installed_versions(model):
-        found = f"a link to {target}" if target else "something else"
+        found = f"a link to {target}" if target else "something that is not a link"
         raise PolicyError(
             f"{link}: expected a link to one of the versions beside it "
             f"({', '.join(installed_versions(model)) or 'none'}), found {found}; remove it "
@@ -115,7 +115,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
     """
     if not re.fullmatch(NAME, name):
         raise PolicyError(
-            f"bundle: expected the name of an installed bundle, text that matches {NAME}, found "
+            f"bundle: expected the name of an installed bundle (text that matches {NAME}), found "
             f"{name!r}; `policy_store list` shows them"
         )
     model = store_root() / name
@@ -135,8 +135,8 @@ def installed_folder(name: str, version: str = "") -> Path | None:
     # Never fall back to another bundle of that name: a robot that lost its link must not move.
     if not version and there and current is None:
         raise PolicyError(
-            f"{model / CURRENT}: expected a link to the version in use, one of "
-            f"{', '.join(there)}, found nothing; choose one with `policy_store "
+            f"{model / CURRENT}: expected a link to the version in use (installed: "
+            f"{', '.join(there)}), found nothing; choose one with `policy_store "
             f"activate {name} {there[-1]}`"
         )
     chosen = version or current
@@ -173,18 +173,18 @@ def read_record(folder: Path) -> dict[str, Any]:
         if not isinstance(record["installed_time"], str) or not _are_backends(
             record.get("backends")
         ):
-            found = "a record with values of wrong types"
+            found = "values of wrong types"
     except FileNotFoundError:
         found = "nothing"
     except OSError as error:
         found = error.strerror or str(error)
     except (ValueError, TypeError, KeyError, RecursionError):
-        found = "invalid content"
+        found = "no valid record"
     if found:
         raise BundleError(
             Problem(
                 file=str(file),
-                expected="the record of its installation",
+                expected="its installation record",
                 found=found,
                 remedy=REMEDY,
             )
@@ -252,7 +252,7 @@ def find_revocation(bundle: Bundle) -> str:
         reason = revoked_versions(folder.parent).get(version)
         if reason is not None:
             return (
-                f"{folder}: this version is revoked: {reason}; put another version into use with "
+                f"{folder}: this version is revoked: {reason}; activate another version with "
                 f"`policy_store activate {name} VERSION`"
             )
     return ""

@@ -104,7 +104,7 @@ class _JointValidator(BodyValidator):
                 self.expect(
                     into == out,
                     f"state[{i}]",
-                    "an input and an output of equal shape and type",
+                    "an input and an output of the same shape and type",
                     Found(f"{pair.input} {_text(into)} and {pair.output} {_text(out)}"),
                 )
 
@@ -210,12 +210,14 @@ class _JointValidator(BodyValidator):
             f"{key}.history_length",
             "nothing",
             term.history_length,
-            "only the layout per_term has lengths of its own",
+            "only the per_term layout has a length per term",
         )
 
     def _commanded(self, key: str, values: Sequence[CommandedValue], size: int | None) -> None:
         """Check that each value of a vector has a name and a default within its limits."""
-        self.expect(len(values) == size, key, f"size values, {size}", Found(f"{len(values)}"))
+        self.expect(
+            len(values) == size, key, f"as many values as the size, {size}", Found(f"{len(values)}")
+        )
         self.unique(key, [value.name for value in values])
         for i, value in enumerate(values):
             self.expect(
@@ -240,7 +242,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 math.prod(found.shape) == depth.count,
                 f"{key}.inputs.{tensor}.shape",
-                f"{depth.count} values, those of all images of the stack",
+                f"{depth.count} values, those of all images in the stack",
                 list(found.shape),
             )
 
@@ -248,7 +250,10 @@ class _JointValidator(BodyValidator):
         model = self.contract.model
         if name == self.contract.action.output:
             self.reader.problem(
-                key, "an output beside the action", name, "the term last_action repeats the action"
+                key,
+                "an output other than the action",
+                name,
+                "the term last_action repeats the action",
             )
         elif name not in model.outputs:
             self.reader.problem(key, f"one of the model's outputs ({listed(model.outputs)})", name)
@@ -263,22 +268,22 @@ class _JointValidator(BodyValidator):
                 self.expect(
                     term.topic not in _TOPICS_OF_ROBOTS,
                     f"{key}.topic",
-                    "a topic of its own, since this one carries the robot's own messages",
-                    term.topic,
+                    "a topic of its own",
+                    Found(f"{term.topic!r}, which carries the robot's own messages"),
                 )
                 if term.topic:
                     first = sizes.setdefault(term.topic, term.size)
                     self.expect(
                         first == term.size,
                         f"{key}.size",
-                        f"{first}, as at the first use of the topic {term.topic}",
+                        f"{first}, as in the first use of the topic {term.topic}",
                         term.size,
                     )
                     here = (term.scan, term.depth, term.encoder, term.commanded)
                     self.expect(
                         perceived.setdefault(term.topic, here) == here,
                         key,
-                        f"the same content of the topic {term.topic} as at its first use",
+                        f"the same content on the topic {term.topic} as in its first use",
                         Found("different content"),
                     )
 
@@ -289,7 +294,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 not any(term.term == "velocity_command" or term.standing for term in terms),
                 "velocity_command",
-                "the range of commands in training, since a term reads them",
+                "the command range used in training, since a term reads the command",
                 Found("nothing"),
             )
             return
@@ -297,7 +302,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 low <= 0.0 <= high,
                 "velocity_command",
-                f"min <= 0 <= max for {axis}, since zero commands a stop",
+                f"min <= 0 <= max for {axis}, since zero means stop",
                 [low, high],
             )
 
@@ -307,14 +312,14 @@ class _JointValidator(BodyValidator):
         if motion is None:
             for term in shown[:1]:
                 self.reader.problem(
-                    "motion", f"the reference motion of the term {term.term}", Found("nothing")
+                    "motion", f"the reference motion for the term {term.term}", Found("nothing")
                 )
             return
         if not shown:
             self.reader.problem(
                 "motion",
-                "a term that reads the motion, such as motion_joint_pos, or no section `motion`",
-                Found("none"),
+                "a term that reads the motion, such as motion_joint_pos, or no `motion` section",
+                Found("no such term"),
             )
             return
         self._source_of_motion(motion, shown)
@@ -344,7 +349,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 estimation is None,
                 "estimation",
-                "a term base_lin_vel with source: estimator, or no such section",
+                "a base_lin_vel term with source: estimator, or no `estimation` section",
                 Found("no such term"),
             )
             return
@@ -352,13 +357,13 @@ class _JointValidator(BodyValidator):
             self.expect(
                 term.source is not None,
                 key,
-                "base_lin_vel with source: estimator, since another term has it; the estimator "
-                "gives no position, and replaces the odometry",
-                term.term,
+                "base_lin_vel with source: estimator, as in another term",
+                Found(f"{term.term} from the odometry"),
+                "the estimator replaces the odometry, and gives no position",
             )
         if estimation is None:
             self.reader.problem(
-                "estimation", "legs and IMU, since base_lin_vel is estimated", Found("nothing")
+                "estimation", "legs and an IMU, since base_lin_vel is estimated", Found("nothing")
             )
             return
         self._legs(estimation)
@@ -381,7 +386,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 motion.at_end is not None,
                 "motion.at_end",
-                "hold or loop, for a clip",
+                "hold or loop for a clip",
                 Found("nothing"),
             )
         else:
@@ -394,7 +399,7 @@ class _JointValidator(BodyValidator):
         for term in shown:
             self.expect(
                 motion.live is None or not term.ahead,
-                f"observations: ahead of {term.term}",
+                f"observations: `ahead` of {term.term}",
                 "0, since only the newest frame of a live motion is known",
                 term.ahead,
             )
@@ -453,11 +458,11 @@ class _JointValidator(BodyValidator):
                 self.expect(
                     found == size,
                     f"{where}.{key}",
-                    f"{size} values, as the model's input",
+                    f"{size} values, like the model's input",
                     Found(f"{found}"),
                 )
             for i, (low, high) in enumerate(zip(statistics.min, statistics.max, strict=False)):
-                self.expect(low <= high, f"{where}.min[{i}]", f"at most the max {high:g}", low)
+                self.expect(low <= high, f"{where}.min[{i}]", f"at most the max of {high:g}", low)
 
     def files(self) -> None:
         """Check that no path leaves the bundle and that each report belongs to an artifact."""

@@ -30,7 +30,7 @@ class BodyValidator:
         for i in np.flatnonzero(joints.position_min >= joints.position_max):
             self.reader.problem(
                 f"joints.position_min of {self.names[i]}",
-                f"less than the maximum {joints.position_max[i]:g} rad",
+                f"less than the maximum of {joints.position_max[i]:g} rad",
                 joints.position_min[i].item(),
             )
         self.inside("joints.default_position", joints.default_position)
@@ -69,13 +69,14 @@ class BodyValidator:
             name, key = self.names[i], f"stand.stiffness of {self.names[i]}"
             if name not in free:
                 why = (
-                    "only joints that the action drives by velocity or effort stand without a pose"
+                    "only joints that the action drives by velocity or effort can do without a "
+                    "stand pose"
                 )
             elif holds:
                 why = "on_fault: hold_measured holds the joint with it"
             elif damping[i] == 0.0:
                 key = f"stand.damping of {name}"
-                why = "with a stand.stiffness of 0 nothing else brakes the joint"
+                why = "with a stand.stiffness of 0, nothing else brakes the joint"
             else:
                 continue
             self.reader.problem(key, "a number > 0", 0.0, why)
@@ -123,7 +124,7 @@ class BodyValidator:
     def known(self, key: str, names: Iterable[str]) -> None:
         """Check that all names are joints, each listed once."""
         for name in names:
-            self.expect(name in self.names, key, "names of joints.names", name)
+            self.expect(name in self.names, key, "names from joints.names", name)
         self.unique(key, list(names))
 
     def unique(self, key: str, names: Sequence[str]) -> None:

@@ -93,8 +93,8 @@ class _ChunkValidator(BodyValidator):
         for joint in sorted(used - contract.units.keys()):
             self.reader.problem(
                 "units",
-                f"the unit of {joint}, which the checkpoint does not contain",
-                listed(contract.units),
+                f"a unit for {joint}, since the checkpoint does not contain it",
+                Found(f"units for {listed(contract.units)}"),
             )
         for joint, unit in contract.units.items():
             check_unit(f"units.{joint}", unit, self.reader)
@@ -132,7 +132,9 @@ class _ChunkValidator(BodyValidator):
                 self.reader.problem(f"{key}.{field}", f"nothing for {scaling.mode}", list(values))
         if scaling.mode == "min_max" and scaling.min and scaling.max:
             for name, low, high in zip(names, scaling.min, scaling.max, strict=False):
-                self.expect(low <= high, f"{key}.min of {name}", f"at most the max {high:g}", low)
+                self.expect(
+                    low <= high, f"{key}.min of {name}", f"at most the max of {high:g}", low
+                )
 
     def camera(self, name: str, camera: Camera) -> None:
         """Check name, statistics and encoder of a camera."""
@@ -140,7 +142,7 @@ class _ChunkValidator(BodyValidator):
         self.expect(
             re.fullmatch(_TOPIC_PART, name) is not None,
             key,
-            "a name that a topic can have, letters, digits and _",
+            "a name valid in a topic: a letter, then letters, digits or _",
             name,
         )
         self._scaling(f"{key}.normalisation", camera.normalisation, ("red", "green", "blue"))
@@ -156,7 +158,7 @@ class _ChunkValidator(BodyValidator):
         elif (len(graph.inputs), len(graph.outputs)) != (1, 1):
             self.reader.problem(
                 f"graphs.{camera.encoder}",
-                "one input and one output, for an encoder",
+                "one input and one output for an encoder",
                 Found(f"{len(graph.inputs)} and {len(graph.outputs)}"),
             )
         else:
@@ -166,7 +168,7 @@ class _ChunkValidator(BodyValidator):
                 f"graphs.{camera.encoder}.inputs.{tensor}",
                 found.shape,
                 image,
-                f"as the image of {name}",
+                f"the shape of the image from {name}",
             )
 
     def chunk(self) -> None:
@@ -181,7 +183,7 @@ class _ChunkValidator(BodyValidator):
         self.expect(
             bool(self.contract.cameras) or self.contract.environment_state is not None,
             "cameras",
-            "a camera, or an environment_state",
+            "a camera or an environment_state",
             Found("neither"),
         )
 
@@ -194,16 +196,14 @@ class _ChunkValidator(BodyValidator):
         if is_flow != (schedule is None):
             self.reader.problem(
                 "denoising.schedule",
-                "nothing for flow"
-                if is_flow
-                else f"the noise of the training, for {denoising.method}",
+                "nothing for flow" if is_flow else f"the training noise for {denoising.method}",
                 Found("nothing" if schedule is None else "one"),
             )
         elif schedule is not None:
             expect(
                 denoising.steps <= schedule.timesteps,
                 "denoising.steps",
-                f"at most the {schedule.timesteps} timesteps of the training",
+                f"at most the {schedule.timesteps} training timesteps",
                 denoising.steps,
             )
         joints = len(self.contract.action.joints)
@@ -262,7 +262,7 @@ class _ChunkValidator(BodyValidator):
             expect(
                 len(ends) == 2 and ends[0] < ends[1],
                 f"success.joints.{joint}",
-                "[lowest, highest], rad",
+                "[lowest, highest] in rad",
                 list(ends),
             )
         if signal.graph is None:
@@ -276,13 +276,17 @@ class _ChunkValidator(BodyValidator):
         key, seen = f"graphs.{signal.graph}", dict(self._classified())
         for tensor, found in graph.inputs.items():
             if tensor in seen:
-                self._shape(f"{key}.inputs.{tensor}", found.shape, seen[tensor], "as its source")
+                self._shape(
+                    f"{key}.inputs.{tensor}", found.shape, seen[tensor], "the shape of its source"
+                )
             else:
                 self.reader.problem(
-                    f"{key}.inputs.{tensor}", f"one of {listed(seen)}", Found("another input")
+                    f"{key}.inputs.{tensor}",
+                    f"one of {listed(seen)}",
+                    Found("an input of another name"),
                 )
         sizes = [math.prod(found.shape) for found in graph.outputs.values()]
-        expect(sizes == [1], f"{key}.outputs", "one output of one value, a probability", sizes)
+        expect(sizes == [1], f"{key}.outputs", "one output with one value, a probability", sizes)
 
     def _classified(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield name and shape of each input that a success classifier may have."""
@@ -300,9 +304,7 @@ class _ChunkValidator(BodyValidator):
         if len(self._policies) != 1:
             self.reader.problem(
                 "graphs",
-                "one graph that is not an encoder"
-                + (", nor the condition" if self._condition else "")
-                + (", nor the success classifier" if contract.classifier else ""),
+                f"one graph that is {self._others()}",
                 listed(self._policies),
             )
             return
@@ -327,7 +329,7 @@ class _ChunkValidator(BodyValidator):
                 f"{key}.outputs.{action.tensor}",
                 output.shape,
                 (1, contract.rows, contract.columns),
-                "as a chunk of actions",
+                "the shape of a chunk",
             )
         as_they_are = {
             camera.tensor
@@ -348,6 +350,13 @@ class _ChunkValidator(BodyValidator):
                     else "",
                 )
 
+    def _others(self) -> str:
+        """Return what the policy's graph is not."""
+        kinds = ["an encoder"]
+        kinds += ["the condition"] * (self._condition is not None)
+        kinds += ["the success classifier"] * (self.contract.classifier is not None)
+        return f"not {kinds[0]}" if len(kinds) == 1 else f"neither {' nor '.join(kinds)}"
+
     def _filled(self, name: str, sources: Sequence[tuple[str, tuple[int, ...] | None]]) -> None:
         """Check that each input of a graph has one source, with the same shape if that is known."""
         inputs, key = self.contract.graphs[name].inputs, f"graphs.{name}.inputs"
@@ -362,7 +371,7 @@ class _ChunkValidator(BodyValidator):
             if found is None:
                 self.reader.problem(key, f"the input {tensor}", listed(inputs))
             elif shape is not None:
-                self._shape(f"{key}.{tensor}", found.shape, shape, "as its source")
+                self._shape(f"{key}.{tensor}", found.shape, shape, "the shape of its source")
 
     def _stepped(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield tensor and shape of each input that a denoising step fills."""

@@ -52,7 +52,10 @@ class _SetValidator:
         used = {member for state in self._states.values() for member in state.members}
         for name in self._stated.members:
             self._expect(
-                name in used, f"members.{name}", "a state in which it commands", Found("none")
+                name in used,
+                f"members.{name}",
+                "at least one state in which it commands",
+                Found("none"),
             )
 
     def initial(self) -> None:
@@ -62,8 +65,8 @@ class _SetValidator:
             self._expect(
                 self._states[name].stand,
                 f"states.{name}.stand",
-                "true, since RUN begins in this state, from standing",
-                False,
+                "true, since RUN begins in this state, with the robot standing",
+                Found("false"),
             )
 
     def state(self, name: str, state: SetState) -> None:

@@ -672,6 +672,6 @@ class Controller(Stateful):
 
 def _refused_load(found: Sequence[str]) -> RefusedError:
     return RefusedError(
-        f"load refused: the robot stands, and with the new policy "
+        f"load refused: the robot is standing, and with the new policy: "
         f"{'; '.join(found)}; ask for damp first"
     )

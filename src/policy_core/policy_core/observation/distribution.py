@@ -197,23 +197,23 @@ class DistributionCheck:
         """Yield possible mistakes, and the model input with each one corrected."""
         healthy = self._healthy
         if self._normalises:
-            yield "observations that were normalised before, and so are normalised twice", given
+            yield "observations that were normalised twice", given
             yield (
-                "observations that are not normalised",
+                "observations that were not normalised",
                 self._normalised(self._normalised(given)),
             )
         if (healthy.scale != 1.0).any():
             yield (
-                "values in SI units, without the scales of the terms",
+                "unscaled SI values (the terms' scales were not applied)",
                 self._normalised(given * healthy.scale),
             )
             yield (
-                "values to which the scales of the terms are applied twice",
+                "values scaled twice",
                 self._normalised(given / healthy.scale),
             )
         if healthy.subtracted.any():
             yield (
-                "joint positions from which the default position is not subtracted",
+                "joint positions without the default position subtracted",
                 self._normalised(given - healthy.subtracted),
             )
         if healthy.blocks:
@@ -223,7 +223,7 @@ class DistributionCheck:
                 ordered = given.copy()
                 for block in healthy.blocks:
                     ordered[:, block[order]] = given[:, block]
-                yield "joints in another order", self._normalised(ordered)
+                yield "joints in the wrong order", self._normalised(ordered)
 
 
 def watched_inputs(
@@ -278,6 +278,6 @@ class DistributionWatch:
         """Problems, a sentence for each term."""
         return [
             f"observation term {term} is outside what the policy was trained on in {count} of "
-            f"{len(self._outside)} reports: normalisation, order or units"
+            f"{len(self._outside)} reports: check normalisation, order and units"
             for term, count in self.outside.items()
         ]

@@ -180,7 +180,7 @@ def _compressed(message: Any) -> Frame:
             height, width = size_of(data)
             return Frame(encoding=encoding, height=height, width=width, step=0, data=data)
     raise RobotError(
-        f"expected a JPEG or a PNG, found {len(data)} bytes of something else "
+        f"expected a JPEG or a PNG, found {len(data)} bytes that are neither "
         f"(format {message.format!r})"
     )
 
@@ -225,7 +225,7 @@ def _png_size(data: memoryview) -> tuple[int, int]:
 
 def _truncated(kind: str, data: memoryview) -> RobotError:
     return RobotError(
-        f"expected a whole {kind}, found one that is truncated after {len(data)} bytes"
+        f"expected a complete {kind}, found one that is truncated after {len(data)} bytes"
     )
 
 

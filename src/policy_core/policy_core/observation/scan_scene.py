@@ -91,9 +91,9 @@ def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str
     if not heights.size or np.ptp(heights) < _FLATTEST_M:
         return (
             "hits",
-            f"a scene with ground at heights of {_FLATTEST_M:g} m or more apart",
-            "flat ground, which does not distinguish contracts",
-            "record it again beside a step",
+            f"ground heights that differ by at least {_FLATTEST_M:g} m",
+            "flat ground, which cannot tell contracts apart",
+            "record the scene again beside a step",
         )
     found = _misfit(term, observation, scene)
     if found:
@@ -103,7 +103,7 @@ def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str
             return "quat_xyzw", "x, y, z, w", found, "move w to the end"
         changes = _changes(term, observation, scene)
         remedy = f"the scene fits with {' or with '.join(changes)}" if changes else ""
-        return "", "the scan of the training, as in `scene`", found, remedy
+        return "", "the training scan in `scene`", found, remedy
     others = _fitting(_alternatives(term.scan), term, observation, scene)
     if others:
         return (
@@ -175,7 +175,7 @@ def _misfit(term: Term, observation: Observation, scene: ScanScene) -> str:
     off_m = scanner.take_hits(scene.hits, scene.position, scene.quat_xyzw)
     if (wrong := off_m > _TOLERANCE_M).any():
         i = int(wrong.argmax())
-        return f"point {i} of the scene {off_m[i]:.3f} m from its ray"
+        return f"a scene whose point {i} is {off_m[i]:.3f} m from its ray"
     try:
         scanner.see()
     except RobotError as error:
@@ -186,8 +186,8 @@ def _misfit(term: Term, observation: Observation, scene: ScanScene) -> str:
     if wrong.any():
         i = int(wrong.argmax())
         return (
-            f"value {i}: {scene.values[i]:.4g} in the scene, {values[i]:.4g} computed with the "
-            "contract"
+            f"that value {i} is {scene.values[i]:.4g} in the scene, and {values[i]:.4g} as "
+            "computed with the contract"
         )
     return ""
 

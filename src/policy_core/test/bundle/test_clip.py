@@ -136,7 +136,7 @@ LIVE: Edits = {"live": {"timeout_s": 0.1}, "anchor": {"body": "torso", "chain": 
         ("motion.at_end", {"motion.at_end": MISSING}),
         ("motion.at_end", {"motion": {**LIVE, "at_end": "loop"}}),
         (
-            "observations: ahead of motion_joint_pos",
+            "observations: `ahead` of motion_joint_pos",
             {"motion": LIVE, "observations.obs.terms.0.ahead": 2},
         ),
     ],

@@ -351,7 +351,7 @@ def _check_tensors(
         if not _fits(spec, actual):
             raise BackendError(
                 f"{file}: {kind} {spec.name}: expected {spec} as in policy.yaml, "
-                f"found {actual}; export the model with these sizes"
+                f"found {actual}; export the model with the expected sizes"
             )
 
 

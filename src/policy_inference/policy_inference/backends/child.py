@@ -108,7 +108,7 @@ class ChildBackend(BackendBase):
                 + self._last_words()
             )
         if answer != OK:
-            raise self._failure(answer, f"opening {self.file}", ENDED_WITHIN_S)
+            raise self._failure(answer, f"the opening of {self.file}", ENDED_WITHIN_S)
         found = json.loads((self._process.folder / _DETAILS).read_text("utf-8"))
         return *self.specs, found | {"process": f"child {self.pid}"}
 
@@ -204,7 +204,7 @@ class ChildBackend(BackendBase):
         # The child closes its pipes before it has ended, and a run does not wait for the end.
         what = "ended" if status is None else f"ended with status {status}"
         return (
-            f"{self.name}: the process of the runtime {what}"
+            f"{self.name}: the runtime process {what}"
             + (f" during {during}" if during else "")
             + self._last_words(within_s)
         )

@@ -65,11 +65,11 @@ class OnnxBackend(BackendBase):
         return [
             Finding.warning(
                 "int8",
-                f"{artifact.file}: {artifact.integers or 'unstated'} integers on a processor "
-                "without VNNI, where their sums saturate; they are made unsigned while it is "
-                "opened here, other programs compute something else",
+                f"{artifact.file}: {artifact.integers or 'possibly signed'} integers on a "
+                "processor without VNNI, where their sums saturate; they are made unsigned when "
+                "it is opened here, but other programs compute something else",
                 "compile it again with `model_tools compile onnx --precision int8`, which makes "
-                "unsigned ones, exact on every processor",
+                "unsigned ones that are exact on every processor",
             )
         ]
 

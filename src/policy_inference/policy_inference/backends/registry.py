@@ -157,7 +157,7 @@ def open_models(
     if others:
         raise BackendError(
             f"expected options only for the back ends to open ({', '.join(names)}), found options "
-            f"of {others}"
+            f"for {others}"
         )
     _check_options(known, options)
     for name in names:

@@ -208,7 +208,7 @@ _AGAIN_AFTER_S = 1.0
 _LEAVE_WITHIN_S = 1.0
 _REMEDY = (
     "let the node's user write it (`policy_store activate ... --trial ... --node-user USER`), and "
-    "make room on the disk"
+    "free disk space"
 )
 
 

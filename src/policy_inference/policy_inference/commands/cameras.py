@@ -26,7 +26,7 @@ def list_cameras(texts: Iterable[str], contract: ChunkContract) -> dict[str, str
         name, _, device = text.partition("=")
         if not device or name not in contract.cameras or name in found or device in found.values():
             raise PolicyError(
-                f"cameras: expected NAME=DEVICE with a name of the contract's "
+                f"cameras: expected NAME=DEVICE with a name from the contract "
                 f"({', '.join(contract.cameras) or 'it has none'}), each name and "
                 f"each device once, found {', '.join(given)}"
             )

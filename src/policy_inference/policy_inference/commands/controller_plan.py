@@ -78,6 +78,6 @@ def _limit(text: str) -> tuple[str, float]:
         name = ""
     if name not in _LIMITS:
         raise PolicyError(
-            f"--limit: expected NAME=NUMBER with a NAME of {', '.join(_LIMITS)}, found {text!r}"
+            f"--limit: expected NAME=NUMBER with NAME one of {', '.join(_LIMITS)}, found {text!r}"
         )
     return name, number

@@ -52,7 +52,9 @@ def _refuse_existing(path: Path, force: bool) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     if not is_file:
-        raise PolicyError(f"{path}: expected a file to write, found something else; name another")
+        raise PolicyError(
+            f"{path}: expected a file to write, found something that is not a file; name another"
+        )
     if not force:
         raise PolicyError(
             f"{path}: expected a file that is not there yet, found one; name "

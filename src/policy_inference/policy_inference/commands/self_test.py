@@ -70,7 +70,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     options, asked = parse_options(given.backend_option), (given.backend or "").split(",")
     if others := ", ".join(sorted(set(options) - set(asked))):
         raise BackendError(
-            f"--backend-option: expected options of {given.backend}, found options of {others}"
+            f"--backend-option: expected options for {given.backend}, found options for {others}"
         )
     runs = bool(given.bundle and given.backend and len(asked) == 1 and given.seconds)
     output = given.output

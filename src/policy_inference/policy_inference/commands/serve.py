@@ -208,11 +208,11 @@ def _contradiction(given: argparse.Namespace) -> str:
         ),
         (
             given.open_inference and (given.batch != 1 or given.obs_stats),
-            "--open-inference: expected neither --batch nor --obs-stats: clients fill tensors",
+            "--open-inference: expected neither --batch nor --obs-stats: clients fill the tensors",
         ),
         (
             (given.tls_cert is None) != (given.tls_key is None),
-            "--tls-cert and --tls-key belong together",
+            "--tls-cert and --tls-key must be given together",
         ),
         (given.tls_client_ca and not given.tls_cert, "--tls-client-ca needs --tls-cert"),
         (

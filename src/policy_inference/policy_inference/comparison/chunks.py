@@ -339,7 +339,7 @@ def swapped_check(
     proof = (
         f"swapping them changes chunks by {change:.2g}"
         if change > _VISIBLE
-        else f"swapping them changes chunks by {change:.2g} only, so this proves nothing"
+        else f"swapping them changes chunks by only {change:.2g}, so this proves nothing"
     )
     return Check(
         what=f"largest error, against that with {one} and {other} swapped",

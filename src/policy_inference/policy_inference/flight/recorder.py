@@ -77,12 +77,12 @@ class RecordingFolder:
         if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
             return (
                 f"{folder}: expected a folder that this user may write to, found "
-                "one of another user; set flight.folder"
+                "one that belongs to another user; set flight.folder"
             )
         if free_mb < self._min_free_mb:
             return (
                 f"{folder}: expected {self._min_free_mb:g} MB of free space, found "
-                f"{free_mb:.0f}; move recordings away, or set flight.folder or "
+                f"{free_mb:.0f} MB; move recordings elsewhere, or set flight.folder or "
                 "flight.min_free_mb"
             )
         return ""
@@ -342,7 +342,7 @@ class RecordingWriter:
 
     def _written(self, recording: Recording, lost: int, text: str) -> None:
         self.last, self.failed, self.dropped = recording.place, "", self.dropped + lost
-        missing = f", {lost} were lost" if lost else ""
+        missing = f", {lost} lost" if lost else ""
         self._news.append(
             (bool(lost), f"{recording.ticks} ticks recorded{missing}: {recording.place} ({text})")
         )

@@ -377,7 +377,7 @@ def require_patience(inference_s: float, limits: Limits) -> None:
         raise PolicyError(
             f"safety.damp_after_s: expected longer than the {inference_s:.3f} s that a chunk "
             f"takes on this machine, found {patience_s:g} s: waiting for the first chunk would be "
-            "a fault; raise it in the contract, or take a faster back end"
+            "a fault; raise it in the contract, or use a faster back end"
         )
 
 
@@ -399,9 +399,9 @@ def within_budget(
     steps = min(most, 1 + int((budget_s - one_s) / max(step_s, 1e-9)))
     if budget_s < one_s:
         raise PolicyError(
-            f"time_budget_s: expected at least {one_s:.3f} s, the time of a chunk with one "
-            f"denoising step on this machine, found {budget_s:g} s; allow more, or take a faster "
-            "back end"
+            f"time_budget_s: expected at least {one_s:.3f} s, the time that a chunk with "
+            f"one denoising step takes on this machine, found {budget_s:g} s; allow "
+            "more, or use a faster back end"
         )
     _log.warning(
         "%s: %d of %d denoising steps fit the time budget of %.3f s: a step takes %.1f ms, all "

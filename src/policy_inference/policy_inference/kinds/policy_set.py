@@ -97,9 +97,9 @@ class SetKind:
                 Problem(
                     file=str(bundle.file),
                     key="members",
-                    expected="at least one member with a model, since status and recordings "
+                    expected="at least one member with a model, since the status and recordings "
                     "name its back end",
-                    found=f"none with a model: {', '.join(bundle.members)}",
+                    found=f"only members without one: {', '.join(bundle.members)}",
                     remedy="add a policy that has a model",
                 )
             )

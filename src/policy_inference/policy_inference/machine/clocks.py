@@ -105,7 +105,7 @@ def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[F
         f"{clock.governor or 'not known'}"
     )
     if clock.highest_allowed_mhz < clock.highest_mhz:
-        found += f", held below {clock.highest_allowed_mhz:.0f} MHz"
+        found += f", capped at {clock.highest_allowed_mhz:.0f} MHz"
     if clock.is_held_high:
         return [Finding(name=f"{device} clock", found=found)]
     return [

@@ -83,7 +83,7 @@ def security_variables(keystore: str) -> dict[str, str]:
         return {}
     if not (Path(keystore) / "enclaves").is_dir():
         raise PolicyError(
-            f"security: expected a keystore of `ros2 security`, with a folder enclaves, found "
+            f"security: expected a keystore made by `ros2 security`, with a folder enclaves, found "
             f"{keystore}; make one as in docs/hardening.md"
         )
     return {
@@ -117,7 +117,7 @@ def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.a
         if separator and name not in known:
             meant = did_you_mean(name, known) or f"; the arguments are {', '.join(sorted(known))}"
             raise PolicyError(
-                f"{name}: expected an argument of the launch file, found none of this name{meant}"
+                f"{name}: expected an argument of the launch file, found none with this name{meant}"
             )
 
 
@@ -126,9 +126,9 @@ def require_joystick_package(environment: Mapping[str, str]) -> None:
     if not _is_installed("joy", environment):
         distribution = environment.get("ROS_DISTRO") or "$ROS_DISTRO"
         raise PolicyError(
-            "operator:=joystick: expected the package joy, found none in this shell; install it "
+            "operator:=joystick: expected the joy package, which is not in this shell; install it "
             f"(sudo apt install ros-{distribution}-joy) and source ROS 2 again, or pass "
-            "joy_node:=false where another node publishes `joy`"
+            "joy_node:=false if another node publishes `joy`"
         )
 
 

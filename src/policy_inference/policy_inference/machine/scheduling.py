@@ -71,7 +71,7 @@ def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list
         return [
             f"{option} {named}: {_reason(error)}: runs on "
             f"{','.join(map(str, sorted(os.sched_getaffinity(thread))))}; "
-            "this machine has no such cores, or cgroup or container forbid them: give more "
+            "this machine has no such cores, or the cgroup or container forbids them: allow more "
             "(systemd: AllowedCPUs=, docker: --cpuset-cpus)"
         ]
     if left_out:

@@ -80,7 +80,7 @@ preemptions.
 Trip points: 85 degrees on RK3588 (Linux, rk3588-base.dtsi), 95 on RDK S100 (rdk_s_doc).
 """
 UNKNOWN = (
-    "the device reports no cause; likely a clock governor that saves power, or another program "
+    "the device reports no cause; likely a power-saving clock governor, or another program "
     "on the same processor or accelerator"
 )
 

@@ -56,17 +56,17 @@ def read_elevation(message: Any, layer: str) -> ElevationMap:
     centre, turn = info.pose.position, info.pose.orientation
     stated = (info.resolution, info.length_x, info.length_y, centre.x, centre.y)
     if not all(map(math.isfinite, (*stated, turn.x, turn.y, turn.z))):
-        raise RobotError("expected a finite place and size of the map, found NaN or infinity")
+        raise RobotError("expected a finite map position and size, found NaN or infinity")
     if not heights.size or not info.resolution >= _SMALLEST_CELL_M:
         raise RobotError(
-            f"expected {rows} x {columns} cells and a resolution of at least {_SMALLEST_CELL_M:g} "
-            f"m, found {data.size} cells and {info.resolution:g}"
+            f"expected {rows} x {columns} cells, each at least {_SMALLEST_CELL_M:g} m wide, found "
+            f"data for {data.size}, width {info.resolution:g} m"
         )
     expected = info.length_x / info.resolution, info.length_y / info.resolution
     if abs(expected[0] - rows) > 0.5 or abs(expected[1] - columns) > 0.5:
         raise RobotError(
-            f"expected {expected[0]:g} x {expected[1]:g} cells, the lengths of the map divided by "
-            f"its resolution, found {rows} x {columns}"
+            f"expected {expected[0]:g} x {expected[1]:g} cells, the map's lengths divided by its "
+            f"resolution, found {rows} x {columns}"
         )
     if max(abs(turn.x), abs(turn.y), abs(turn.z)) > _SMALLEST_TURN:
         raise RobotError("expected a map without rotation in its frame, found a rotated one")

@@ -105,5 +105,5 @@ class Transforms:
             if link.stamp_ns is not None:
                 stamps.append(link.stamp_ns)
         raise RobotError(
-            f"tf: expected transforms from {frame!r} to {base!r}, found none into {at!r}"
+            f"tf: expected transforms from {frame!r} to {base!r}, found none that leads to {at!r}"
         )

@@ -74,7 +74,7 @@ class JointOrder:
         if missing:
             found.append(f"the message has {', '.join(names) or 'none'}")
         if found:
-            raise RobotError("expected each joint once, found " + "; ".join(found))
+            raise RobotError("expected each joint once; " + "; ".join(found))
         return np.array([list(names).index(name) for name in self.names], dtype=np.intp)
 
 

@@ -89,7 +89,7 @@ def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
         return request
     if trial.runner == THIS_PROCESS:
         raise RefusedError(
-            f"{trial.file}: expected the end of the last run of {trial}, found its beginning only; "
+            f"{trial.file}: expected the end of the last run of {trial}, found only its beginning; "
             "ask again when the record has been written"
         )
     if trial.state is TrialState.FAILED:

@@ -100,7 +100,7 @@ class ChunkOutput:
         """
         if contract.kind != "chunk":
             raise PolicyError(
-                f"output {CHUNKS!r} is for chunk policies, but the bundle is of the kind "
+                f"output {CHUNKS!r} is for chunk policies, but the bundle is of kind "
                 f"{contract.kind}; use the output 'joint_command'"
             )
         self.publisher: Publisher = node.create_publisher(ActionChunk, CHUNKS, qos.CHUNKS)

@@ -301,7 +301,7 @@ class StatusReporter:
     def problems(self) -> list[str]:
         """Return the reasons to refuse motion that come from ticks, backend and publishers."""
         problems = [
-            f"{name}: {count} publishers, expected 1; at depth 1 more starve each other"
+            f"{name}: {count} publishers, expected 1; at depth 1, several starve each other"
             for name, sampled in self._topics.items()
             if self._is_needed(name) and (count := sampled.publishers()) != 1
         ]
@@ -437,7 +437,7 @@ class StatusReporter:
             if name == COMMAND:
                 logger.warning(f"{text}: the newest message wins")
             else:
-                logger.error(f"{text}: stop all but one, they starve each other")
+                logger.error(f"{text}: stop all but one; they starve each other")
 
     def _warn_of_clocks(self) -> None:
         """Log each step of a clock once, though several inputs may have detected it."""

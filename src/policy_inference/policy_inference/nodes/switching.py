@@ -32,7 +32,7 @@ def serve_switches(
 
     def switch(request: SwitchState.Request) -> str:
         ask(request.state)
-        return f"{request.state} is asked for"
+        return f"{request.state} has been requested"
 
     def hear(state: str) -> bool:
         ask(state)

@@ -151,8 +151,9 @@ class NodeTrial(TickObserver):
             return [f"{trial} {what} ({trial.reason}); the version in use is loaded first; {why}"]
         if run and trial.state is TrialState.PASSED:
             return [
-                f"the trial of {trial} has ended, no gate failed; `policy_store trial keep "
-                f"{trial.name}` keeps the version, `policy_store trial end {trial.name}` goes back"
+                f"the trial of {trial} has ended, and no gate failed; `policy_store trial keep "
+                f"{trial.name}` keeps the version, `policy_store trial end {trial.name}` "
+                "goes back to the one before"
             ]
         if run and trial.runner not in (None, THIS_PROCESS):
             return [f"another process runs {trial} (process {trial.runner.split()[1]})"]

@@ -152,7 +152,7 @@ class UsbCapture:
                     f"{BANDWIDTH}"
                 )
             raise CameraError(
-                f"{path}: expected images, found none since the last one; is the camera plugged in?"
+                f"{path}: expected another image, received none; is the camera still plugged in?"
             )
         return None
 

@@ -124,15 +124,15 @@ class VelocitySource:
         if not (np.isfinite(self._pos).all() and np.isfinite(self._vel).all()):
             raise RobotError("expected finite numbers, found NaN or infinity")
         if self._imu is None or now_ns - self._imu_ns > LONGEST_APART_S * 1e9:
-            raise RobotError("expected an IMU message as recent as that of the joints, found none")
+            raise RobotError("expected an IMU message as recent as the joint message, found none")
         at_ns = stamp_ns(message) or now_ns
         step_s, self._joints_ns = (at_ns - self._joints_ns) / 1e9, at_ns
         self.estimator.update(step_s, self._pos, self._vel, *self._imu)
         std = math.sqrt(self.estimator.variance)
         if not std <= LARGEST_STD_MPS:  # nor NaN, after values that overflow
             raise RobotError(
-                f"expected a velocity that is known to {LARGEST_STD_MPS:g} m/s, found a standard "
-                f"deviation of {std:.2g} m/s; no foot stands"
+                f"expected a velocity known to within {LARGEST_STD_MPS:g} m/s, found a standard "
+                f"deviation of {std:.2g} m/s; no foot is on the ground"
             )
         velocity: F64 = self.estimator.lin_vel_body
         if not (speed := math.hypot(*velocity.tolist())) <= LARGEST_MPS:

@@ -140,7 +140,7 @@ def _examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None)
             )
             remedy = (
                 "with the published file, `model_tools complete BUNDLE --model FILE --output "
-                "OTHER` makes a whole bundle"
+                "OTHER` makes a complete bundle"
                 if published
                 else "copy the bundle again"
             )

@@ -63,7 +63,7 @@ def require_isolation(
             if not np.allclose(together, by_itself, rtol=0.0, atol=_TOLERANCE * largest):
                 difference = np.abs(together - by_itself).max()
                 raise BackendError(
-                    f"{several.file}: expected each of {rows} robots of a batch to get the same "
+                    f"{several.file}: expected each of {rows} robots in a batch to get the same "
                     f"answer as alone, found an answer in row {row} that differs by "
                     f"{difference:g}: the model mixes the rows of a batch; {REMEDY}"
                 )

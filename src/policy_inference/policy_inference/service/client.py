@@ -104,8 +104,8 @@ class PolicyClient:
         rows = np.atleast_2d(np.asarray(observation, "<f4"))
         if rows.shape[1:] != (self.welcome.obs_dim,) or len(rows) > self.welcome.rows:
             raise ValueError(
-                f"observation: expected at most {self.welcome.rows} rows of "
-                f"{self.welcome.obs_dim} values, found shape {list(rows.shape)}"
+                f"observation: expected an array of shape [rows, {self.welcome.obs_dim}] with "
+                f"rows <= {self.welcome.rows}, found shape {list(rows.shape)}"
             )
         self._sequence += 1
         self._through.send(
@@ -189,7 +189,8 @@ class _Shared:
     def __init__(self, stream: _FrameStream, welcome: Welcome) -> None:
         if len(stream.files) != 1:
             raise ServiceError(
-                Code.BAD_FRAME, f"expected a file with the WELCOME, found {len(stream.files)}"
+                Code.BAD_FRAME,
+                f"expected one descriptor with the WELCOME, found {len(stream.files)}",
             )
         self._stream, self._memory = stream, ClientMemory(stream.files[0], welcome)
 

@@ -57,7 +57,7 @@ def read_certificate(
         context.load_cert_chain(certificate, key, password=lambda: b"")
     except (ssl.SSLError, ValueError) as error:
         raise PolicyError(
-            f"{key}: expected the key of {certificate}, PEM without a passphrase, "
+            f"{key}: expected the key of {certificate} in PEM without a passphrase, "
             f"found: {_words(error)}"
         ) from None
     try:
@@ -65,7 +65,7 @@ def read_certificate(
             context.load_verify_locations(client_ca)
     except ssl.SSLError as error:
         raise PolicyError(
-            f"{client_ca}: expected certificates, PEM, found: {_words(error)}"
+            f"{client_ca}: expected certificates in PEM, found: {_words(error)}"
         ) from None
     return found
 
@@ -75,8 +75,8 @@ def _read_private(file: Path) -> bytes:
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & stat.S_IRWXO:
         raise PolicyError(
-            f"{file}: expected a file that others than owner and group cannot read "
-            f"or change, found mode {mode:04o}; chmod o= {file}"
+            f"{file}: expected a file that only its owner and group can read or "
+            f"change, found mode {mode:04o}; run `chmod o= {file}`"
         )
     return content
 

@@ -111,7 +111,7 @@ def default_socket(environment: Mapping[str, str]) -> Path:
         except OSError as error:
             raise PolicyError(
                 f"{folder}: expected a folder for {SOCKET_NAME}, found: "
-                f"{error.strerror}; name a path: --framed-socket"
+                f"{error.strerror}; name a path with --framed-socket"
             ) from error
         return folder / SOCKET_NAME
     if os.access(_RUN, os.W_OK | os.X_OK):

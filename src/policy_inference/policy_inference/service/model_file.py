@@ -19,7 +19,7 @@ from policy_inference.service.observing import watched_with
 from policy_inference.service.policy import ModelInput, ServedPolicy
 
 _FLOATS = ("float32", "float16")
-_BUNDLE = "make a bundle of the model (`model_tools import`)"
+_BUNDLE = "make a bundle from the model (`model_tools import`)"
 
 
 def read_model_file(

@@ -163,7 +163,7 @@ def _require_action_alone(bundle: JointBundle) -> None:
             expected="terms that a client of the service can fill",
             found=term.term,
             remedy="a client gets only the action; run this policy with joint_policy_node, or make "
-            "the output a pair of `state`",
+            "the output part of a `state` pair",
         )
         for name, observation in bundle.contract.observations.items()
         for i, term in enumerate(observation.terms)
@@ -180,12 +180,12 @@ def _require_action_alone(bundle: JointBundle) -> None:
         for key, expected, has in (
             (
                 "action.gains",
-                "gains of the contract, since a client gets only the action",
+                "gains from the contract, since a client gets only the action",
                 bundle.contract.sets_gains,
             ),
             (
                 "initial_state",
-                "states that begin with zeros, as those of each client do",
+                "states that begin at zero, as each client's do",
                 bundle.contract.initial_state is not None,
             ),
         )

@@ -242,7 +242,7 @@ class ServedModel:
                 return self._not_finite(
                     Code.OBSERVATION_NOT_FINITE,
                     row,
-                    f"observation of {one.name}: {one.wrong(part)}",
+                    f"observation {one.name}: {one.wrong(part)}",
                 )
         if self._has_state:
             for robot, lane in session.seats:

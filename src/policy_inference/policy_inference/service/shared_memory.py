@@ -177,8 +177,8 @@ class ServiceMemory(_End):
         if ahead not in (0, 1):
             raise ServiceError(
                 Code.BAD_FRAME,
-                f"shared memory: expected {self.count} requests or "
-                f"one more, found {self.count + ahead}",
+                f"shared memory: expected a request count of {self.count} or "
+                f"{self.count + 1}, found {self.count + ahead}",
             )
         if not ahead or self.reply_pending:
             # Once is no error: the client may send while the service goes to sleep.

@@ -34,7 +34,7 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
     size = len(os.fsencode(path))
     if size > LONGEST_PATH_BYTES:
         raise PolicyError(
-            f"{path}: expected a path of a socket, at most {LONGEST_PATH_BYTES} bytes, found {size}"
+            f"{path}: expected a socket path of at most {LONGEST_PATH_BYTES} bytes, found {size}"
         )
     listening = socket.socket(socket.AF_UNIX)
     try:
@@ -69,7 +69,7 @@ def _make_room(path: Path) -> None:
     if not stat.S_ISSOCK(found.st_mode):
         raise PolicyError(
             f"{path}: expected a free path or a socket that no process uses any more, found a "
-            "file that is not a socket, which is kept"
+            "file that is not a socket; it is kept"
         )
     with socket.socket(socket.AF_UNIX) as asking:
         asking.setblocking(False)

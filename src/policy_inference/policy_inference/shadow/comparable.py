@@ -69,7 +69,7 @@ def _of_joints(
     theirs, ours = _kinds(active), _kinds(contract)
     for joint, kind in theirs.items():
         if ours[joint] != kind:
-            yield "action.terms", _as_active(f"{joint} by {kind}"), f"by {ours[joint]}"
+            yield "action.terms", _as_active(f"{joint} commanded by {kind}"), f"by {ours[joint]}"
     state = RobotState(contract)
     for name in state.sensed:
         if sizes.get(name) != state[name].size:

@@ -174,8 +174,8 @@ def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
     members = policy.bundle.members
     if name not in (members or [""]):
         raise RefusedError(
-            "shadow_member: expected a member to compare the shadow with: "
-            f"{', '.join(members) or 'none in a single policy'}; found {name or 'none'}"
+            "shadow_member: expected a member to compare the shadow with "
+            f"({', '.join(members) or 'none in a single policy'}), found {name or 'none'}"
         )
     if policy.switching is not None:
         # A set with a shadow runs in Python, see `OpenRequest.of`.

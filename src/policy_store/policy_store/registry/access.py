@@ -65,7 +65,7 @@ def credentials(host: str) -> tuple[str, str] | None:
         ) from error
     except (ValueError, AttributeError, TypeError, binascii.Error, RecursionError) as error:
         raise PolicyError(
-            f"{file}: expected Docker's configuration with `auths`, found other content; "
+            f"{file}: expected Docker's configuration with `auths`, found invalid content; "
             f"`docker login {host}` writes it"
         ) from error
     name, colon, password = text.partition(":")

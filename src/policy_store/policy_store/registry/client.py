@@ -134,7 +134,7 @@ class RegistryRepository:
     def _other_content(self, layer: Layer) -> RegistryError:
         return RegistryError(
             f"{self._connection.base}{self._at}: {layer.title}: expected content with "
-            f"{layer.digest}, found other content; the registry is damaged or hostile"
+            f"{layer.digest}, found different content; the registry is damaged or hostile"
         )
 
 

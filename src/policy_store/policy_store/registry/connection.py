@@ -289,7 +289,7 @@ class RegistryConnection:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             token = None
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
-            raise RegistryError(f"{realm}: expected a token in JSON, found other content")
+            raise RegistryError(f"{realm}: expected a token in JSON, found none")
         return token
 
 

@@ -58,9 +58,10 @@ def differences(
         row = int(np.abs(found - expected)[:, worst].argmax())
         shown = ", ".join(names[column] for column in columns[:_SHOWN])
         more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
+        at = f"at {names[worst]}, " if len(columns) > 1 else ""
         sentences.append(
-            f"{quantity} of {shown}{more} {text}; of {names[worst]}: expected "
-            f"{expected[row, worst]:.4g} {unit}, found {found[row, worst]:.4g}"
+            f"{quantity} of {shown}{more} {text}: {at}expected {expected[row, worst]:.4g} {unit}, "
+            f"found {found[row, worst]:.4g}"
         )
     return sentences
 

@@ -49,8 +49,8 @@ def what_was_heard(robot: RobotDouble, followed_pose: F64) -> str:
     """
     counts = Counter(frame.what for frame in robot.heard)
     lines = [
-        "the robot heard "
-        + (", ".join(f"{n} times {what}" for what, n in counts.items()) or "nothing")
+        "the robot received "
+        + (", ".join(f"{n} x {what}" for what, n in counts.items()) or "nothing")
     ]
     commands = [frame for frame in robot.heard if frame.values is not None]
     moving = [frame for frame in commands if not frame.rests]
@@ -58,7 +58,7 @@ def what_was_heard(robot: RobotDouble, followed_pose: F64) -> str:
         assert frame.values is not None
         lines.append(
             f"its newest command{'' if moving else ', which brings it to rest'} "
-            f"({', '.join(COMMAND_FIELDS)}; the position that moves it as the tests do):"
+            f"({', '.join(COMMAND_FIELDS)}; the position with which the tests move it):"
         )
         rows = zip(robot.joint_names, frame.values, followed_pose, strict=True)
         for name, values, position in rows:

@@ -157,8 +157,8 @@ def require_sole_publisher(node: Node, topic: str) -> None:
         others = other_publishers(node, topic)
     if others:
         raise OperatorError(
-            f"{topic}: expected {node.get_fully_qualified_name()} as the only publisher, found "
-            f"also {', '.join(others)}; stop it first"
+            f"{topic}: expected {node.get_fully_qualified_name()} as the only publisher, also "
+            f"found {', '.join(others)}; stop it first"
         )
 
 
@@ -175,7 +175,7 @@ def _required(kind: str, name: str | None, timeout_s: float) -> str:
     if name is None:
         raise OperatorError(
             f"operator: expected a {kind} within {timeout_s:g} s, found none; "
-            "does it run, in this ROS_DOMAIN_ID?"
+            "is it running, in this ROS_DOMAIN_ID?"
         )
     return name
 

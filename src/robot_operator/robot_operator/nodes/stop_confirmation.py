@@ -73,7 +73,7 @@ class StopConfirmation:
         obeyed = ", ".join(name for name, has in self.obeyed.items() if has) or "none"
         where = f"published on {', '.join(self._button.topics)}; " if self._estop else ""
         unknown = ", ".join(self._without_robot())
-        unless = f"; the subscriber of the commands of {unknown} is not known" if unknown else ""
+        unless = f"; the subscriber to the commands of {unknown} is not known" if unknown else ""
         if alone := ", ".join(self._without_policy()):
             unless += f"; no policy node was found beside {alone}"
         return f"{self._action}: {where}obeyed by {obeyed}{unless}"
@@ -104,7 +104,7 @@ class StopConfirmation:
         if not self._kinds and not self._named:
             raise OperatorError(
                 f"{self._action}: expected a policy node or a driver within "
-                f"{timeout_s:g} s, found none; does it run, in this "
+                f"{timeout_s:g} s, found none; is one running, in this "
                 "ROS_DOMAIN_ID? Press the hardware e-stop"
             )
         raise OperatorError(

@@ -117,7 +117,7 @@ def describe_state(found: SetStatus) -> str:
     if found.fallbacks:
         words[-1] += f", fallbacks: {found.fallbacks}"
     if found.asked:
-        words.append(f"; {found.asked} is asked for")
+        words.append(f"; {found.asked} has been requested")
     if found.refused:
         words.append(f"; {found.refused}")
     return " ".join(words).replace(" ;", ";")

@@ -137,7 +137,7 @@ class Robot:
     ) -> SwitchState.Response:
         self.asked.append(f"switch {request.state}")
         response.success = not self.refusal
-        response.message = self.refusal or f"{request.state} is asked for"
+        response.message = self.refusal or f"{request.state} has been requested"
         if response.success:
             self.policy.policy_set[0].state = request.state
         return response

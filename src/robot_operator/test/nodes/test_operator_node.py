@@ -122,7 +122,8 @@ def test_button_asks_a_policy_set_for_its_next_state(operator: Make, met_robot: 
         met_robot.is_asked(f"switch {state}")
         met_robot.holds(DEADMAN)
         met_robot.until(
-            lambda: f"{met_robot.policy.policy_set[0].state} is asked for" in news(node), state
+            lambda: f"{met_robot.policy.policy_set[0].state} has been requested" in news(node),
+            state,
         )
     met_robot.refusal = "the switch to walk has not ended"
     met_robot.holds(DEADMAN, SWITCH)

@@ -223,7 +223,7 @@ def policy_that_runs_on(world: World) -> None:
     ("there", "words", "status", "said"),
     [
         (policy_and_driver, "damp --timeout 30", 0, "/joint_policy_node"),
-        (policy_that_runs_on, "damp --timeout 3", 1, "yet"),
+        (policy_that_runs_on, "damp --timeout 3", 1, "waiting"),
         pytest.param(deaf_driver, "estop --timeout 3", 1, "hardware", marks=pytest.mark.slow),
         pytest.param(
             World.resting_driver, "damp --timeout 30", 0, "/some_driver", marks=pytest.mark.slow

@@ -82,7 +82,7 @@ class Denoiser:
         if noise.shape != self.noise_shape or not np.isfinite(noise).all():
             raise PolicyError(
                 f"noise: expected finite values {list(self.noise_shape)}, found "
-                f"{'others' if noise.shape == self.noise_shape else list(noise.shape)}"
+                f"{'NaN or infinity' if noise.shape == self.noise_shape else list(noise.shape)}"
             )
         x: F32 = noise[0].astype(np.float32)
         for step, time in enumerate(self.times):
@@ -152,7 +152,7 @@ def _make_method(denoising: Denoising, steps: int) -> FlowMethod | DiffusionMeth
         return FlowMethod(steps)
     if not 1 <= steps <= schedule.timesteps:
         raise PolicyError(
-            f"denoising steps: expected 1 to {schedule.timesteps}, the timesteps of the training, "
+            f"denoising steps: expected 1 to {schedule.timesteps}, the training timesteps, "
             f"found {steps}"
         )
     return DiffusionMethod(schedule, steps, adds_noise=denoising.method == "ddpm")

@@ -26,8 +26,8 @@ _DRIVE = (
 )
 _POLICY = (
     "its targets oscillate, so the policy causes it: too little training, units or "
-    "statistics of other data than it was trained on, cameras exchanged, or chunks that "
-    "begin away from the end of the previous one (a longer fade, or the mode ensemble)"
+    "statistics that are not those of its training data, swapped cameras, or chunks that "
+    "do not begin where the previous one ended (try a longer fade, or the mode ensemble)"
 )
 
 

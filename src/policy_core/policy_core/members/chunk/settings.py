@@ -60,8 +60,8 @@ def executed_steps(settings: ChunkSettings, contract: ChunkContract) -> int:
     steps = contract.chunk.steps if settings.steps is None else settings.steps
     if not 1 <= steps <= contract.chunk.size:
         raise PolicyError(
-            f"steps to execute: expected 1 to {contract.chunk.size}, the steps of a "
-            f"chunk of {contract.name}, found {steps}"
+            f"steps to execute: expected 1 to {contract.chunk.size}, the chunk size of "
+            f"{contract.name}, found {steps}"
         )
     return steps
 
@@ -82,9 +82,9 @@ def ensemble_coefficient(settings: ChunkSettings, contract: ChunkContract) -> fl
             )
         return coefficient
     raise PolicyError(
-        f"mode ensemble: expected a coefficient, found none in chunk.ensemble_coeff "
-        f"of the policy.yaml of {contract.name}; set it there (the paper's is "
-        "0.01), or choose another mode"
+        f"mode ensemble: expected a coefficient, found no chunk.ensemble_coeff in the "
+        f"policy.yaml of {contract.name}; set it there (the paper's is 0.01), or choose "
+        "another mode"
     )
 
 
@@ -106,7 +106,7 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
     if settings.time_budget_s is not None and contract.denoising is None:
         raise PolicyError(
             f"time_budget_s: expected a policy that makes chunks in denoising steps, found "
-            f"{contract.name}, whose chunk is one run of its graph; leave it out"
+            f"{contract.name}, which makes a chunk in one run of its graph; leave the budget out"
         )
     if not 0.0 <= settings.refill_threshold <= 1.0:
         raise PolicyError(
@@ -136,8 +136,9 @@ def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:
         )
     if contract.observation_steps > 1:
         raise PolicyError(
-            f"mode rtc: expected a policy of one observation, found {contract.observation_steps} "
-            f"in {contract.name}, whose first steps lie in the past; choose the mode asynchronous"
+            f"mode rtc: expected a policy with one observation, found {contract.name} with "
+            f"{contract.observation_steps}, whose first steps lie in the past; choose the mode "
+            "asynchronous"
         )
     if settings.prefix_schedule not in PREFIX_SCHEDULES:
         raise PolicyError(
@@ -147,7 +148,7 @@ def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:
     horizon = settings.execution_horizon
     if horizon is not None and not 1 <= horizon <= contract.chunk.size:
         raise PolicyError(
-            f"execution_horizon: expected 1 to {contract.chunk.size}, the steps of a chunk of "
+            f"execution_horizon: expected 1 to {contract.chunk.size}, the chunk size of "
             f"{contract.name}, found {horizon}"
         )
     if not settings.max_guidance_weight > 0.0:
@@ -172,7 +173,7 @@ def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContr
         raise PolicyError(
             f"mode rtc: expected inference within the {steps} steps of a chunk, "
             f"{steps / contract.rate_hz:.2f} s, found {inference_s:.2f} s; execute more steps "
-            "(n_action_steps), make fewer denoising steps (time_budget_s), or take a faster back "
+            "(n_action_steps), make fewer denoising steps (time_budget_s), or use a faster back "
             "end"
         )
 

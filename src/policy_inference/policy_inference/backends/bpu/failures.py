@@ -8,17 +8,17 @@ import re
 
 INSTALL = (
     "install the runtime of the board's own system: `hobot-dnn` (apt) on RDK S100 and S600, "
-    "`hobot-spdev` (apt) on RDK X5 from system 3.5.0 on, `hobot-dnn-rdkx5` (pip) on an RDK X5 "
+    "`hobot-spdev` (apt) on an RDK X5 with system 3.5.0 or newer, `hobot-dnn-rdkx5` (pip) on one "
     "with an older system, whose image contains hobot_dnn"
 )
 MARCHES = "RDK X5: bayes-e, RDK Ultra: bayes, S100: nash-e, S100P: nash-m, S600: nash-p"
-_NO_MEMORY = "the memory of the BPU is used up: close other models and programs that use it"
+_NO_MEMORY = "the BPU has run out of memory: close other models and programs that use it"
 
 # The first match applies.
 _MEANINGS = (
     (
         r"Incompatible Platform",
-        "it was compiled for another BPU than that of this board; "
+        "it was compiled for a different BPU than that of this board; "
         f"compile it again with its --target ({MARCHES})",
     ),
     (
@@ -45,8 +45,8 @@ _MEANINGS = (
     ),
     (
         r"Only \.hbm supported",
-        "this is the hbm_runtime of RDK S100 and S600, which PyPI has too; on an X5 uninstall it "
-        "(pip uninstall hbm_runtime) and use that of the board's system, or option "
+        "this is the hbm_runtime for RDK S100 and S600, which is also on PyPI; on an X5, uninstall "
+        "it (pip uninstall hbm_runtime) and use that of the board's system, or the option "
         "runtime=pyeasy_dnn",
     ),
     (

@@ -79,7 +79,8 @@ class BpuBackend(BpuRuntime):
         try:
             vendor_module(HBM_RUNTIME)
         except BackendError as error:
-            _log.info("bpu: %s runs %s, since %s", PYEASY_DNN, file, str(error))
+            why = str(error).removeprefix("bpu: ")
+            _log.info("bpu: %s runs %s: %s", PYEASY_DNN, file, why)
             return PyeasyBackend
         return cls
 

@@ -24,7 +24,7 @@ HBM_RUNTIME, PYEASY_DNN = "hbm_runtime", "pyeasy_dnn"
 FAMILIES = {".hbm": "nash", ".bin": "bayes"}
 _NUMBERS = {"core": 3, "priority": 255}
 """Numeric options, with the largest value of each."""
-_LOOK = "look at what the runtime printed, and at `dmesg`"
+_LOOK = "check the output of the runtime, and `dmesg`"
 
 
 class BpuRuntime(BackendBase):
@@ -124,8 +124,8 @@ class BpuRuntime(BackendBase):
         if given is None and len(models) == 1:
             return 0
         raise BackendError(
-            f"{self._file}: expected option model to name one of "
-            f"{', '.join(models) or 'none'}, found {given or 'nothing'}"
+            f"{self._file}: expected the option model to name a model in the file "
+            f"({', '.join(models) or 'none'}), found {given or 'nothing'}"
         )
 
     @abstractmethod

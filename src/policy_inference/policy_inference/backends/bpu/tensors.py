@@ -39,8 +39,8 @@ class Quantisation:
         sizes = [1] * len(shape)
         if not -len(shape) <= self.axis < len(shape) or shape[self.axis] != self.scale.size:
             raise BackendError(
-                f"bpu: expected a scale for each of {list(shape)} along axis "
-                f"{self.axis}, found {self.scale.size}; update the runtime"
+                f"bpu: expected a scale per index of axis {self.axis} of {list(shape)}, "
+                f"found {self.scale.size}; update the runtime"
             )
         sizes[self.axis] = shape[self.axis]
         return self.scale.reshape(sizes), self.zero_point.reshape(sizes)

@@ -313,7 +313,7 @@ class RemoteBackend(BackendBase):
             lambda: link.ask(self.inputs, self.outputs, PROOF_WITHIN_S), _BUDGET_RUNS, _BUDGET_S
         )
         usual_s = median(took_s)
-        text = f"{usual_s * 1e3:.3g} ms, slowest of {len(took_s)} {max(took_s) * 1e3:.3g} ms"
+        text = f"{usual_s * 1e3:.3g} ms (slowest of {len(took_s)}: {max(took_s) * 1e3:.3g} ms)"
         if usual_s >= self._deadline_s:
             raise BackendError(
                 f"{self.name}: {self.where}: expected answers within the deadline of "
@@ -355,13 +355,13 @@ class RemoteBackend(BackendBase):
             return read_at_most(Path(file), _LARGEST_SECRET_BYTES)
         except (OSError, PolicyError) as error:
             raise BackendError(
-                f"{self.name}: {option}: expected a file that can be read, found {error}"
+                f"{self.name}: {option}: expected a file that can be read, found: {error}"
             ) from error
 
     def _require_private(self, host: str, *, is_encrypted: bool, option: str) -> None:
         """Raise if a secret would be sent unencrypted to another machine."""
         if not is_encrypted and self._given.get(option) and not is_loopback(host):
             raise BackendError(
-                f"{self.name}: {option}: expected TLS to {host}, since others could read the "
-                "secret in transit, found none"
+                f"{self.name}: {option}: expected TLS to {host}, since anyone could otherwise read "
+                "the secret in transit, found none"
             )

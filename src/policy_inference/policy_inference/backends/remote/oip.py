@@ -75,9 +75,11 @@ class OipBackend(RemoteBackend):
         if (found := given.get("tls", "no")) not in ("yes", "no"):
             raise BackendError(f"{cls.name}: tls: expected yes or no, found {found!r}")
         if given.get("tls") != "yes" and {"ca_file", "cert_file", "key_file"} & given.keys():
-            raise BackendError(f"{cls.name}: ca_file, cert_file, key_file: expected tls=yes")
+            raise BackendError(
+                f"{cls.name}: ca_file, cert_file, key_file: expected tls=yes with them"
+            )
         if ("cert_file" in given) != ("key_file" in given):
-            raise BackendError(f"{cls.name}: expected cert_file and key_file, or neither")
+            raise BackendError(f"{cls.name}: expected both cert_file and key_file, or neither")
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> list[Finding]:
@@ -224,8 +226,8 @@ class _OipConnection(ServerConnection):
                     worst, where = wrong, f"{name} in row {number}"
         if not worst <= self._served.tolerance:
             raise BackendError(
-                f"model {self._served.model}: expected the answers of the reference within "
-                f"{self._served.tolerance:g} of their largest value, found {worst:.3g} for {where}:"
+                f"model {self._served.model}: expected answers within {self._served.tolerance:g} "
+                f"of the reference, relative to its largest value, found {worst:.3g} for {where}:"
                 " another model is served under this name; serve the right one, or compile the "
                 "bundle again"
             )

@@ -181,7 +181,7 @@ class OpenpiBackend(RemoteBackend):
             )
         except ssl.SSLError as error:
             raise BackendError(
-                f"{self.name}: ca_file: expected certificates, PEM, found: {error.reason}"
+                f"{self.name}: ca_file: expected certificates in PEM, found: {error.reason}"
             ) from error
 
     def _check_tensors(self, served: OpenpiModel) -> None:
@@ -198,7 +198,7 @@ class OpenpiBackend(RemoteBackend):
             if (spec.name in served.images.values()) != is_image:
                 raise BackendError(
                     f"{self.file}: expected images uint8[1, 3, height, width], and vectors "
-                    f"of another type, found {spec}"
+                    f"of any type but uint8, found {spec}"
                 )
 
     def _connect(self, lose: Callable[[ServerConnection], None]) -> ServerConnection:

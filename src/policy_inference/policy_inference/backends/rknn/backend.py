@@ -189,7 +189,8 @@ class RknnBackend(BackendBase):
             listed = ", ".join(f"{array.dtype}{list(array.shape)}" for array in found)
             raise BackendError(
                 f"{self._file}: expected float32 outputs with the sizes in the file, found "
-                f"{listed}; update librknnrt.so and rknn-toolkit-lite2 to one version"
+                f"{listed or 'none'}; update librknnrt.so and rknn-toolkit-lite2 to the same "
+                "version"
             )
 
     def _run(self) -> None:

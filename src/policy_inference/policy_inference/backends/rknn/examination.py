@@ -197,7 +197,7 @@ def _package(library: bytes | None) -> Finding:
     found = version or "present, without a version"
     if version and theirs and parse_version(version)[:2] != theirs[:2]:
         return Finding.warning(
-            PACKAGE, f"{found}, and {LIBRARY} {_text(theirs)}", "bring both to one version"
+            PACKAGE, f"{found}, and {LIBRARY} {_text(theirs)}", "update both to the same version"
         )
     return Finding(name=PACKAGE, found=found)
 

@@ -123,12 +123,12 @@ def explain(stage: str, returned: object, said: str) -> str:
     words = "\n".join([*lines, repr(returned)])
     cause, remedy = next(
         ((cause, remedy) for pattern, cause, remedy in _KNOWN if re.search(pattern, words)),
-        ("", "look at what the runtime printed, and at `dmesg`"),
+        ("", "check the output of the runtime, and `dmesg`"),
     )
     last = " | ".join([line for line in lines if not _NOISE.match(line)][-4:])
     found = f"{cause}: " if cause else ""
     printed = f", and it said: {last}" if last else ""
-    return f"{found}{stage} gave {returned!r}{printed}; {remedy}"
+    return f"{found}{stage} returned {returned!r}{printed}; {remedy}"
 
 
 def board_chips(compatible: Path) -> tuple[str, ...]:

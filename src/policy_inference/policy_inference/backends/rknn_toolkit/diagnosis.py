@@ -125,7 +125,7 @@ def explain(stage: str, text: str) -> str:
         ((expected, remedy) for pattern, expected, remedy in _KNOWN if re.search(pattern, text)),
         _BY_STAGE.get(stage, _OTHER),
     )
-    return f"expected {expected}, found in {stage}: {_cause(text)}; {remedy}"
+    return f"expected {expected}, found an error in {stage}: {_cause(text)}; {remedy}"
 
 
 def _cause(text: str) -> str:

@@ -106,7 +106,7 @@ def _require_known_operators(source: Path, model: Any) -> None:
     )
     if foreign:
         raise BackendError(
-            f"{source}: expected operators of ONNX alone, found "
+            f"{source}: expected only ONNX operators, found "
             f"{', '.join(foreign)}, which the toolkit does not know; export the "
             "model without custom operators"
         )
@@ -134,7 +134,7 @@ def _fix(source: Path, value: Any, shape: tuple[int, ...]) -> None:
     if len(found) != len(shape) or any(f not in (-1, s) for f, s in zip(found, shape, strict=True)):
         raise BackendError(
             f"{source}: {value.name}: expected sizes {list(shape)}, found "
-            f"{list(found)}; export the model with these sizes, batch 1"
+            f"{list(found)}; export the model with the expected sizes, batch 1"
         )
     for axis, size in zip(axes, shape, strict=True):
         axis.dim_value = size

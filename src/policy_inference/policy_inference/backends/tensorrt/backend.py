@@ -97,7 +97,7 @@ class TensorRtBackend(BackendBase):
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise self._failure(
-                "create_execution_context returned none: memory is full; end other programs, or "
+                "create_execution_context returned none: memory is full; stop other programs, or "
                 "set a smaller workspace_mib"
             )
         uploads, downloads = self._addressed(device)
@@ -121,7 +121,7 @@ class TensorRtBackend(BackendBase):
                 raise BackendError(
                     f"{self.file}: output {name}: expected {list(array.shape)} as "
                     f"in policy.yaml, found {list(found)}; export the model with "
-                    "these sizes"
+                    "the expected sizes"
                 )
         for name, address in places.items():
             self._require(self._context.set_tensor_address(name, address), f"the address of {name}")
@@ -161,7 +161,7 @@ class TensorRtBackend(BackendBase):
             if self._engine_options.cuda_graph == "yes":
                 raise BackendError(
                     f"tensorrt: option cuda_graph: expected a model whose run can "
-                    f"be recorded, found: {error}; set it to auto"
+                    f"be captured, found: {error}; set it to auto"
                 ) from error
             # The text alone: a handler that keeps records would keep the engine with the error.
             _log.info("runs without a CUDA graph: %s", str(error))
@@ -202,7 +202,7 @@ def _loaded(trt: Any, said: TensorRtLog, plan: bytes, file: Path) -> tuple[Any, 
     if engine is None:
         raise BackendError(
             f"{file}: expected a plan that TensorRT {trt.__version__} loads on this "
-            f"GPU, found none{said.reasons()}; delete the plan, and build it "
+            f"GPU, found one that it rejects{said.reasons()}; delete the plan, and build it "
             "here from the ONNX file"
         )
     return runtime, engine

@@ -117,7 +117,7 @@ def _sizes(file: Path, network: Any, inputs: Sequence[TensorSpec]) -> dict[str, 
             continue
         if spec is None or len(spec.shape) != len(shape):
             raise BackendError(
-                f"{file}: input {tensor.name}: expected a size for its open "
+                f"{file}: input {tensor.name}: expected a size for its dynamic "
                 f"axes {list(shape)} in policy.yaml, found {spec or 'none'}"
             )
         found[tensor.name] = spec.shape

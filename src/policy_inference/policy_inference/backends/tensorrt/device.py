@@ -29,10 +29,10 @@ _REMEDIES = {
     "cuda-python 12, JetPack 7: cuda-python 13)",
     "cudaErrorNoDevice": "no GPU is visible; check CUDA_VISIBLE_DEVICES, and in a container that "
     "it runs with the NVIDIA runtime",
-    "cudaErrorMemoryAllocation": "memory is full; end other programs (on a Jetson CPU and GPU "
+    "cudaErrorMemoryAllocation": "memory is full; stop other programs (on a Jetson CPU and GPU "
     "share it), or set a smaller workspace_mib",
-    "cudaErrorStreamCaptureUnsupported": "the model does something that cannot be recorded",
-    "cudaErrorStreamCaptureInvalidated": "the model does something that cannot be recorded",
+    "cudaErrorStreamCaptureUnsupported": "the model does something that cannot be captured",
+    "cudaErrorStreamCaptureInvalidated": "the model does something that cannot be captured",
 }
 _LOST = (
     "after most such errors the process cannot use the GPU any more; restart it, and see `dmesg` "
@@ -73,9 +73,9 @@ class Device:
             ) from error
         except (ImportError, OSError) as error:
             raise BackendError(
-                f"tensorrt: cuda-python is installed but does not load: {error}; without "
-                "libcuda.so there is no driver (in a container: run it with the NVIDIA runtime), "
-                "for another library install the package of the driver's CUDA version"
+                f"tensorrt: cuda-python is installed but does not load: {error}; if "
+                "libcuda.so is missing, there is no driver (in a container: run it with the NVIDIA "
+                "runtime); for another library, install the package for the driver's CUDA version"
             ) from error
         self._cuda: Any = runtime
         self._ok = runtime.cudaError_t.cudaSuccess

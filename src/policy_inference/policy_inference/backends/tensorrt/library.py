@@ -34,8 +34,8 @@ def load_tensorrt() -> Any:
         raise BackendError(f"tensorrt: {error}; {INSTALL}") from error
     except (ImportError, OSError) as error:
         raise BackendError(
-            f"tensorrt: the Python package is there, its libraries are not: {error}; install those "
-            "of the same version (on a Jetson `sudo apt install tensorrt`), or name their "
+            f"tensorrt: the Python package is installed, but not its libraries: {error}; install "
+            "those of the same version (on a Jetson `sudo apt install tensorrt`), or name their "
             "folder in LD_LIBRARY_PATH"
         ) from error
     return tensorrt
