@@ -144,6 +144,23 @@ def test_driver_that_follows_expired_commands_is_found_and_its_schedule_shrunk(
     assert shrunk(steps, breaks) == (KILLED,)
 
 
+@pytest.mark.violates("velocity_in_range")
+def test_command_outside_the_range_of_the_policy_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    steer = ChaosStep(at_s=8.0, kind="steer", for_s=0.5, value=3.0)
+    outcome = run_seed(3, replace(SHORT, seconds=9.0), [steer])
+    checked.update(outcome.checked)
+    assert outcome.broken is None, outcome.events
+    made = CommandFader.__init__
+
+    def make(self: CommandFader, out: Any, trained: Any, *args: Any) -> None:
+        made(self, out, None, *args)
+
+    monkeypatch.setattr(CommandFader, "__init__", make)
+    broken = run_seed(3, replace(SHORT, seconds=9.0), [steer]).broken
+    assert broken is not None
+    assert broken.name == "velocity_in_range"
+
+
 def test_policy_that_is_killed_leaves_a_robot_that_damps() -> None:
     outcome = run_seed(3, SHORT, [KILLED])
     assert outcome.broken is None, outcome.events

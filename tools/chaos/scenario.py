@@ -416,6 +416,8 @@ class _Play:
         for_ns = round(step.for_s * NS_PER_S)
         if step.kind == "drive":
             self._operator.drive(step.target, for_ns)
+        elif step.kind == "steer":
+            self._operator.steer(step.value, for_ns)
         elif step.kind == "clock":
             # Until it is synchronised with the others again.
             clock, by_ns = self._clocks[step.target], round(step.value * NS_PER_S)
@@ -531,6 +533,14 @@ class _Operator:
         for at_ns in range(0, for_ns, _PRESSED_AGAIN_NS):
             self._timeline.after(at_ns, lambda: self._press(key))
 
+    def steer(self, speed: float, for_ns: int) -> None:
+        """Command a speed on all axes, as a script does, which knows no limits."""
+        for at_ns in range(0, for_ns, _PRESSED_AGAIN_NS):
+            self._timeline.after(at_ns, lambda: self._command(speed, speed, speed))
+
+    def _command(self, vx: float, vy: float, wz: float) -> None:
+        self._steer(("cmd_vel", _TWIST.pack(b"\0\1\0\0", vx, vy, 0.0, 0.0, 0.0, wz)))
+
     def _press(self, key: str) -> None:
         for request in self._pilot.press(key, self._timeline.now_ns):
             if request in OF_DIAL:
@@ -543,4 +553,4 @@ class _Operator:
         running = self._mode in (Mode.RUN, Mode.HOLD)
         vx, vy, wz = self._pilot.step(self._timeline.now_ns, driving=running)
         if running:
-            self._steer(("cmd_vel", _TWIST.pack(b"\0\1\0\0", vx, vy, 0.0, 0.0, 0.0, wz)))
+            self._command(vx, vy, wz)

@@ -54,6 +54,8 @@ LOADS = ("same", "limits", "missing")
 """Bundles that `load` requests, by its value."""
 _DIAL = ("more_authority", "less_authority", "authority")
 _KEYS = ("up", "down", "left", "right", "comma", "full_stop", "space")
+_SPEEDS = (-1e9, -3.0, 0.7, 3.0, float("nan"))
+"""Commands of a script on all axes, m/s and rad/s."""
 _LASTS_S = (0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0)
 _COMPUTERS = ("host", "driver")
 
@@ -64,7 +66,7 @@ class ChaosStep:
 
     Attributes:
         at_s: Time at which it begins.
-        kind: `ask`, `drive`, or the kind of a fault.
+        kind: `ask`, `drive`, `steer`, or the kind of a fault.
         target: What the fault affects, or what is requested.
         for_s: Duration of a fault.
         value: A share, a time in s, or as the kind defines it.
@@ -102,6 +104,9 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
     for _ in range(round(0.1 * seconds)):
         at_s, key = round(chance.uniform(0.0, seconds), 3), chance.choice(_KEYS)
         steps.append(ChaosStep(at_s=at_s, kind="drive", target=key, for_s=1.0))
+    for _ in range(round(0.05 * seconds)):
+        at_s, value = round(chance.uniform(0.0, seconds), 3), chance.choice(_SPEEDS)
+        steps.append(ChaosStep(at_s=at_s, kind="steer", for_s=1.0, value=value))
     if runs_set(seed):
         for _ in range(round(0.5 * seconds)):
             at_s, state = round(chance.uniform(begin_s, seconds), 3), chance.randrange(len(STATES))

@@ -42,9 +42,14 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "its contract says, and at no other time.",
     "runs_again": "Within 15 s after all faults have ended, the robot runs again.",
     "tilted_is_a_fault": "Motion ends when the robot tilts beyond its limit.",
+    "velocity_in_range": "The policy sees no velocity command outside the contract's range.",
     "cores_agree": "With `--core both`, the Python and the native core do the same, bit for bit.",
 }
 """Statements that are checked only here, by name."""
+
+
+def _is_between(value: float, low: float, high: float) -> bool:
+    return min(low, 0.0) <= value <= max(high, 0.0)  # a command fades to zero
 
 
 class Broken(NamedTuple):
@@ -104,6 +109,7 @@ class HostWatch:
         self._wanted = ""
         """State of the newest granted switch, until it is entered or abandoned."""
         self._gravity = state.slices.get("gravity_body")
+        self._shown, self._range = state.slices.get("velocity_command"), contract.velocity_command
         self._least_upright = _ROUNDING_RAD - np.cos(policy.limits.max_tilt_rad or np.pi)
         joints = contract.joints.on_robot()
         self._flight = FlightWatch(contract, policy.limits, joints, state.slices)
@@ -194,6 +200,10 @@ class HostWatch:
         if tick.mode is not Mode.DAMP and self._gravity is not None:
             is_upright = tick.state.flat[self._gravity][2] <= self._least_upright
             self._watch.require("tilted_is_a_fault", is_upright, tick.mode.name)
+        if self._shown is not None and self._range is not None:
+            shown = tick.state.flat[self._shown]
+            within = all(map(_is_between, shown, self._range.min, self._range.max))
+            self._watch.require("velocity_in_range", within, shown)
         if policy.switching is not None:
             self._look_at_switches(policy.switching.report, policy.bundle.contract, tick.mode)
         for name, found in self._flight.see(LiveTick.of(self._number, tick)):
