@@ -214,8 +214,6 @@ class Disturbances:
     tile_m: tuple[float, float]
     stairs_share: float = 0.0
     stairs_m: tuple[float, float] = (0.0, 0.0)
-    top_share: float = 0.0
-    """Of the robots on stairs, those that start at the top."""
     late_share: float
     kick_mps: float
     kick_radps: float

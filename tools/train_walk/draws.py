@@ -142,10 +142,6 @@ class Draws:
         """Draw which robots start like one that has just stood up [n]; the others are thrown."""
         return self._random.random(n) < self._task.handed_over.share * difficulty
 
-    def chosen(self, n: int, share: float) -> Bools:
-        """Draw a share of robots [n]."""
-        return self._random.random(n) < share
-
     def poses(self, handed: Bools) -> tuple[Array, Array]:
         """Draw the start of robots: positions [n, 19] and velocities [n, 18]."""
         n, random, robot = len(handed), self._random, self._robot

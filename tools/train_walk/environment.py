@@ -28,8 +28,8 @@ from tools.train_walk.reference import make_reference
 from tools.train_walk.reward import Motion, following, mean_square_torque, reward_terms
 
 TOUCH_N = 1.0
-CLEARED_S = (-0.15, 0.15, 0.3)
-"""A swinging foot clears the ground ahead and behind, as far as the base travels in these times."""
+AHEAD_S = (0.15, 0.3)
+"""A swinging foot clears the ground as far ahead as the base travels in these times."""
 RANDOMISE_TICKS = 1200
 """Steps from one draw of all dynamics to the next."""
 
@@ -160,7 +160,7 @@ class Environment:
         feet, foot_vel = robots.foot_pos_world, robots.foot_vel_world
         ground = robots.ground_m(feet[..., :2])
         going = turn(self._command * [1.0, 1.0, 0.0], yaw_rad(quat))[:, None, :2]
-        around = [robots.ground_m(feet[..., :2] + going * time_s) for time_s in CLEARED_S]
+        ahead = [robots.ground_m(feet[..., :2] + going * time_s) for time_s in AHEAD_S]
         touch = np.asarray((robots.foot_force_n > TOUCH_N).any(axis=1))
         landed, air_s = touch & ~self._touch, self._air_s
         self._air_s, self._touch = np.where(touch, 0.0, air_s + POLICY_DT_S), touch
@@ -191,7 +191,7 @@ class Environment:
             touch=touch,
             landed=landed,
             air_s=np.where(landed, air_s, self._air_s),
-            foot_height_m=feet[..., 2] - np.max([ground, *around], axis=0),
+            foot_height_m=feet[..., 2] - np.max([ground, *ahead], axis=0),
             foot_speed=np.linalg.norm(foot_vel[..., :2], axis=2),
         )
 
@@ -303,8 +303,6 @@ class Environment:
         handed = draws.handed_over(n, self.difficulty)
         qpos, qvel = draws.poses(handed)
         self._robots.place(rows, qpos, qvel)
-        if share := self.task.disturbances.top_share:
-            self._robots.lift(rows[draws.chosen(n, share)])
         self._actions[:, rows] = self._air_s[rows] = 0.0
         self._targets[:, rows], self._touch[rows] = qpos[:, 7:], True
         self._delay[rows], self._age[rows] = draws.delays(n, self.difficulty), 0

@@ -228,14 +228,6 @@ class Robots:
         self._state[rows] = 0.0
         self.qpos[rows], self.qvel[rows] = qpos, qvel
 
-    def lift(self, rows: npt.NDArray[np.int_]) -> None:
-        """Move those robots that stand at the foot of stairs to the top."""
-        if (stairs := self._patches.get("stairs")) is None:
-            return
-        rows = rows[(rows >= stairs.rows.start) & (rows < stairs.rows.stop)]
-        self.qpos[rows, :2] += stairs.period_m / 2.0
-        self.qpos[rows, 2] += self.ground_m(self.qpos[:, None, :2])[rows, 0]
-
     def wrap(self) -> None:
         """Move robots that have left their period of tiles back by that period."""
         for patches in self._patches.values():

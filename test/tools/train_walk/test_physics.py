@@ -115,14 +115,6 @@ def test_tiles_carry_robots_and_are_where_the_heights_say(terrain: Terrain) -> N
     assert upward_n == pytest.approx(weight_n, rel=0.3)
 
 
-def test_robots_start_at_the_top_of_stairs_where_asked() -> None:
-    robots = made_robots(terrain="stairs", rough=2, step_m=0.1)
-    robots.lift(np.array([0, 3]))
-    hold(robots, 25)
-    heights = robots.foot_pos_world[..., 2].mean(axis=1)
-    np.testing.assert_allclose(heights - heights[0], [0.0, 0.0, 0.0, 0.5], atol=0.02)
-
-
 BOW = load_task("bow")
 
 
