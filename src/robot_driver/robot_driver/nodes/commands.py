@@ -69,8 +69,8 @@ class CommandReader:
         joint_names = self._joint_names
         if others := sorted(set(names) - set(joint_names)):
             raise RobotError(
-                f"{TOPIC}.names: expected the joints of this robot "
-                f"({', '.join(joint_names)}), also found {', '.join(others)}; start a policy "
+                f"{TOPIC}.names: expected only the joints of this robot "
+                f"({', '.join(joint_names)}), found also {', '.join(others)}; start a policy "
                 "whose bundle is for this robot"
             )
         places = np.zeros(len(joint_names))
