@@ -41,7 +41,7 @@ STEP_M, STEPS = 0.1, 5
 GROUND = Ground(terrain="stairs", step_m=STEP_M)
 PLAN: Sequence[tuple[str, float, Velocity]] = (
     ("stand", 2.0, (0.0, 0.0, 0.0)),
-    ("up the stairs", 7.0, (0.5, 0.0, 0.0)),
+    ("up the stairs", 5.0, (0.5, 0.0, 0.0)),
     ("stop", 2.0, (0.0, 0.0, 0.0)),
 )
 _CLIMBED_SHARE = 0.8
