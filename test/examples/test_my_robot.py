@@ -44,8 +44,8 @@ MUTANTS = {
         },
         STATES,
         (
-            "position of FR_HipX_joint is that of FL_HipX_joint;",
-            "position of FL_HipX_joint is that of FR_HipX_joint;",
+            "position of FR_HipX_joint is that of FL_HipX_joint:",
+            "position of FL_HipX_joint is that of FR_HipX_joint:",
         ),
     ),
     "an offset added twice": Mutant(
