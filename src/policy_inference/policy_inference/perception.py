@@ -105,7 +105,8 @@ class DepthSource:
         age_s = (now_ns - made_ns) * 1e-9
         require_past("depth image", age_s)
         self._require_fresh(age_s)
-        self._require_change(zlib.crc32(message.data), made_ns)
+        if self._frozen_after_s:
+            self._require_change(zlib.crc32(message.data), made_ns)
         if not self._history.wants(made_ns):
             return
         factors = None
@@ -149,7 +150,7 @@ class DepthSource:
         if content != self._content or made_ns < self._changed_ns:
             self._content, self._changed_ns = content, made_ns
         same_s = (made_ns - self._changed_ns) * 1e-9
-        if self._frozen_after_s and same_s > self._frozen_after_s:
+        if same_s > self._frozen_after_s:
             raise RobotError(
                 f"depth image: expected a new one within {self._frozen_after_s:g} s, found the "
                 f"same one for {same_s:.2f} s"

@@ -94,7 +94,7 @@ class Transforms:
                     stamp_ns=min(stamps, default=0),
                     frame=frame,
                     position=np.array(position),
-                    quat_xyzw=np.array(normalized(quat)),
+                    quat_xyzw=np.array(quat),
                 )
             link = self._links.get(at)
             if link is None:
