@@ -108,6 +108,8 @@ GROUPS = {
         tests=("src/robot_driver/test", "src/lite3_driver/test", "src/unitree_driver/test"),
     ),
 }
+_LARGE = 1000
+"""Constants from this one on are doubled; of the others 1 is added."""
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -174,7 +176,8 @@ def _faults_at(parent: ast.AST, field: str, node: ast.AST) -> Iterator[tuple[ast
             setattr(parent, field, node)
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         kept = node.value
-        node.value = not kept if isinstance(kept, bool) else kept + 1
+        more = 2 * kept if abs(kept) >= _LARGE else kept + 1
+        node.value = not kept if isinstance(kept, bool) else more
         yield node, f"{kept} -> {node.value}"
         node.value = kept
     elif isinstance(node, ast.If | ast.IfExp | ast.While):

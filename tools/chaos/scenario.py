@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,15 +16,17 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+from policy_msgs.msg import JointCommand
 from policy_msgs.srv import LoadBundle, SetAuthority, SwitchState
 from std_srvs.srv import Trigger
 
+from lite3_driver.wire import JOINT_NAMES
 from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.load import load_bundle
 from policy_core.control.tick import Tick
 from policy_core.interfaces import Mode
 from policy_inference.kinds.opening import NATIVE, PYTHON
-from robot_driver.interfaces import DriverPhase
+from robot_driver.interfaces import MODE_DAMP, DriverPhase
 from robot_operator.nodes.settings import PARAMETERS as OPERATOR_PARAMETERS
 from robot_operator.nodes.settings import pilot_settings
 from robot_operator.pilot import ASKING, CONFIRM, Pilot
@@ -43,7 +46,14 @@ from tools.chaos.steps import (
     runs_set,
 )
 from tools.chaos.timeline import NS_PER_S, VirtualClock, VirtualTimeline
-from tools.chaos.watch import AnswerWatch, Broken, ChaosWatch, HostWatch, VirtualDriverWatch
+from tools.chaos.watch import (
+    AnswerWatch,
+    Broken,
+    ChaosWatch,
+    HostWatch,
+    VirtualDriverWatch,
+    command_rows,
+)
 
 BOTH = "both"
 """Each seed runs in both cores, which must do the same."""
@@ -57,6 +67,8 @@ _PRESSED = b"\0\1\0\0\1"
 """A serialised std_msgs/Bool: true."""
 _OF_SCRIPTS = ("load", "authority", "switch")
 """Requests that no key makes."""
+_SEQUENCE_AT, _VALID_AT, _MODE_AT = 12, 20, 28
+"""Places in a serialised JointCommand."""
 _TWIST = struct.Struct("<4s6d")
 _COMPARED_S = 0.1
 
@@ -167,6 +179,43 @@ def _note_digest(seen: list[str], timeline: VirtualTimeline) -> None:
     seen.append(timeline.digest)
 
 
+def rogue_command(data: bytes, kind: str) -> bytes:
+    """Return a second sender's serialised JointCommand, after one of the policy node.
+
+    Args:
+        data: The newest command of the node.
+        kind: One of `steps.ROGUES`: `far`, `back`: the sequence of another sender; the others go on
+            with the node's, and change one thing.
+    """
+    command = bytearray(data)
+    skipped = {"far": 1_000_000, "back": -20}.get(kind, 1)
+    (sequence,) = struct.unpack_from("<Q", command, _SEQUENCE_AT)
+    struct.pack_into("<Q", command, _SEQUENCE_AT, max(0, sequence + skipped))
+    position, velocity, effort, stiffness, damping, limit = command_rows(command, len(JOINT_NAMES))
+    if kind in ("start", "push"):
+        command[_MODE_AT] = JointCommand.MODE_RUN
+        stiffness[0], damping[0] = (40.0, 1.0) if kind == "start" else (0.0, 1.0)
+        position[0] += 0.6
+        effort[0] = 0.0 if kind == "start" else 20.0
+    elif kind in ("expired", "forever"):
+        struct.pack_into("<iI", command, _VALID_AT, 2 * (kind == "forever"), 0)
+    elif kind == "stiff_damp":
+        command[_MODE_AT], stiffness[:] = MODE_DAMP, 20.0
+    elif kind == "negative":
+        damping[-1] = -1.0
+    elif kind == "gains":
+        stiffness[1], damping[1] = 1e4, 1e3
+    elif kind == "effort":
+        effort[2] = 1e3
+    elif kind == "nan":
+        velocity[0] = math.nan
+    elif kind == "limit":
+        limit[0] = -1.0
+    elif kind == "position":
+        position[4], stiffness[4] = 3.0, 20.0
+    return bytes(command)
+
+
 class _Play:
     """All actors of a seed."""
 
@@ -188,6 +237,7 @@ class _Play:
         self._reason, self._ran_ns = "", -1
         self._stalled_until_ns = {"host": 0, "driver": 0}
         self._network_faults = list[ChaosStep]()
+        self._command = b""
         scene.ticked, scene.press = self._on_tick, self._press_host
         rate_hz = _PHYSICS_RATE_HZ if options.physics else _RATE_HZ
         self._driver = ChaosDriver(
@@ -274,6 +324,7 @@ class _Play:
 
     def _publish_of_host(self, topic: str, message: Any) -> None:
         if topic == "joint_command":
+            self._command = message
             self._timeline.weigh(message)
             self._of_host.published(message)
             self._commands.send(message)
@@ -418,6 +469,9 @@ class _Play:
             self._operator.drive(step.target, for_ns)
         elif step.kind == "steer":
             self._operator.steer(step.value, for_ns)
+        elif step.kind == "rogue":
+            if self._command:
+                self._commands.send(rogue_command(self._command, step.target))
         elif step.kind == "clock":
             # Until it is synchronised with the others again.
             clock, by_ns = self._clocks[step.target], round(step.value * NS_PER_S)

@@ -56,6 +56,23 @@ _DIAL = ("more_authority", "less_authority", "authority")
 _KEYS = ("up", "down", "left", "right", "comma", "full_stop", "space")
 _SPEEDS = (-1e9, -3.0, 0.7, 3.0, float("nan"))
 """Commands of a script on all axes, m/s and rad/s."""
+ROGUES = (
+    "copy",
+    "far",
+    "back",
+    "position",
+    "start",
+    "push",
+    "negative",
+    "gains",
+    "effort",
+    "nan",
+    "limit",
+    "expired",
+    "forever",
+    "stiff_damp",
+)
+"""Commands of a second sender of joint_command, see `scenario.rogue_command`."""
 _LASTS_S = (0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0)
 _COMPUTERS = ("host", "driver")
 
@@ -66,7 +83,7 @@ class ChaosStep:
 
     Attributes:
         at_s: Time at which it begins.
-        kind: `ask`, `drive`, `steer`, or the kind of a fault.
+        kind: `ask`, `drive`, `steer`, `rogue`, or the kind of a fault.
         target: What the fault affects, or what is requested.
         for_s: Duration of a fault.
         value: A share, a time in s, or as the kind defines it.
@@ -114,6 +131,9 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
         for _ in range(round(chance.choice([0.0, 0.1]) * seconds)):
             at_s, for_s = round(chance.uniform(begin_s, seconds), 3), chance.choice(_LASTS_S)
             steps.append(_draw_model_fault(chance, at_s, for_s, f"{FALLS_BACK}:"))
+    for _ in range(round(chance.choice([0.0, 0.05, 0.2]) * seconds)):
+        at_s, target = round(chance.uniform(begin_s, seconds), 3), chance.choice(ROGUES)
+        steps.append(ChaosStep(at_s=at_s, kind="rogue", target=target))
     return tuple(sorted(steps, key=lambda step: step.at_s))
 
 

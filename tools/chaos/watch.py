@@ -15,7 +15,7 @@ from lite3_driver import wire
 from model_tools.prove.replaying.invariants import FlightWatch, LiveTick
 from policy_core.bundle.set_contract import SetContract
 from policy_core.control.tick import Tick
-from policy_core.interfaces import Mode
+from policy_core.interfaces import F64, Mode
 from policy_core.sets.policy import SetReport
 from policy_core.words import WHY
 from policy_inference.kinds.opening import OpenedPolicy
@@ -85,6 +85,12 @@ class ChaosWatch:
             self.broken = Broken(name, self._timeline.now_ns / NS_PER_S, str(found))
             self._timeline.note(f"BROKEN {name}: {found}")
             self._timeline.ended = True
+
+
+def command_rows(data: bytes | bytearray, joints: int) -> F64:
+    """Return the arrays of a serialised JointCommand [6, joints]; a bytearray's can be changed."""
+    row = 8 * (1 + joints)  # each array is its count and its numbers
+    return np.ndarray((6, joints), "<f8", data, len(data) - 6 * row + 8, (row, 8))
 
 
 class HostWatch:
@@ -183,10 +189,7 @@ class HostWatch:
     def published(self, data: bytes) -> None:
         """Check a serialised command."""
         sequence, mode = _HEAD.unpack_from(data, _SEQUENCE_AT)
-        row = 8 * (1 + self._joints)
-        block = np.ndarray(
-            (6, self._joints), "<f8", data, len(data) - 6 * row + 8, (row, 8)
-        )  # each array is its count and its numbers
+        block = command_rows(data, self._joints)
         before, self._sequence = self._sequence, sequence
         self._watch.require("sequence_rises", sequence == before + 1, f"{before}, {sequence}")
         if self._pressed:

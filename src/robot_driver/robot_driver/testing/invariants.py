@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from robot_driver.following import command_problem, law_torque
+from robot_driver.following import command_problem
 from robot_driver.interfaces import (
     DAMPING,
+    EFFORT,
     F64,
     MODE_DAMP,
     NS_PER_S,
     POSITION,
     STIFFNESS,
+    VELOCITY,
     DriveFigures,
     DriverPhase,
+    DriveState,
     WireCommand,
 )
 from robot_driver.robot import RobotInterface
@@ -58,6 +61,8 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "the robot's limits.",
     "torque_in_limits": "In FOLLOWING, no frame demands more torque, at the last measured state, "
     "than the effort limit of the command or of the drive.",
+    "starts_at_the_robot": "A joint without stiffness gets its first one only for a position "
+    "within `max_start_error_rad` of the measured one, and until then at most `first_torque_nm`.",
     "rest_in_damping": "In DAMPING, each frame brings the robot to rest.",
     "rest_lasts": "Before control is given back, the driver brings the robot to rest for `rest_s`.",
     "counts_never_fall": "No counter of a driver's status falls while the driver runs.",
@@ -74,6 +79,8 @@ _AFTER = {
     DriverPhase.RELEASING: {DriverPhase.LISTENING},
 }
 _ROUNDING, _ROUNDING_NM = 1e-6, 1e-3
+_MOVED_RAD = 0.1
+"""Largest motion of a joint between a command and its frame."""
 _BUSY_S = 0.5
 """Longest delay with which a busy machine receives or sends."""
 
@@ -95,6 +102,15 @@ def frame_problems(
     yield "frame_in_figures", within, values
 
 
+def _law_torque(values: F64, state: DriveState) -> F64:
+    """Return the drives' torques [n], N m; not the driver's own function, which is what is judged.
+
+    See policy_msgs/JointCommand.
+    """
+    error = values[:, [POSITION, VELOCITY]] - np.stack([state.joint_pos, state.joint_vel], axis=1)
+    return np.asarray((values[:, [STIFFNESS, DAMPING]] * error).sum(axis=1) + values[:, EFFORT])
+
+
 class LinkWatch:
     """Checks a `Link` after each step.
 
@@ -109,6 +125,7 @@ class LinkWatch:
         self._newest: WireCommand | None = None
         self._rested = False
         self._frames: list[F64] = []
+        self._stiffness = np.zeros(len(robot.figures.joint_names))
         self.checked: Counter[str] = Counter()
 
     def commanded(self, command: WireCommand) -> None:
@@ -140,6 +157,7 @@ class LinkWatch:
             yield name, not frames, phase.name
         if phase is not DriverPhase.FOLLOWING:
             self._rested &= phase is DriverPhase.DAMPING
+            self._stiffness = np.zeros_like(self._stiffness)
         for values in frames:
             follows = phase is DriverPhase.FOLLOWING
             yield from frame_problems(values, self._figures, rests=not follows)
@@ -184,9 +202,19 @@ class LinkWatch:
         same = (values[:, POSITION] == command.values[:, POSITION]) | resting
         yield "newest_is_followed", bool(same.all()), values[:, POSITION]
         limit = np.minimum(command.effort_limit, self._figures.largest_torque_nm)
-        excess = np.abs(law_torque(values, state)) - limit
+        excess = np.abs(_law_torque(values, state)) - limit
         within = bool((excess <= _ROUNDING_NM)[~resting].all())
         yield "torque_in_limits", within, f"{excess.max():.3f} N m more"
+        limp = (self._stiffness == 0.0) & ~resting
+        begins = limp & (values[:, STIFFNESS] > 0.0)
+        error = np.abs(values[:, POSITION] - state.joint_pos)[begins].max(initial=0.0)
+        push = np.abs(values[:, DAMPING] * values[:, VELOCITY] + values[:, EFFORT])[limp]
+        is_soft = (
+            error <= self._robot.settings.max_start_error_rad + _MOVED_RAD
+            and push.max(initial=0.0) <= self._figures.first_torque_nm + _ROUNDING_NM
+        )
+        yield "starts_at_the_robot", is_soft, f"{error:.3f} rad, {push} N m"
+        self._stiffness = values[:, STIFFNESS]
 
     def _is_rest(self, values: F64) -> bool:
         if self._figures.rest_mode == MODE_DAMP:
