@@ -240,7 +240,7 @@ class VectorReader:
 
 
 class PerceivedReader(VectorReader):
-    """policy_msgs/Perceived: a height scan, or the encoder output for a depth image."""
+    """policy_msgs/Perceived: a height scan, or the values of camera images."""
 
     message, kind = "policy_msgs/msg/Perceived", "perceived"
 

@@ -19,7 +19,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import Trigger
 
-from policy_inference.messages.depth import read_depth
+from policy_inference.messages.camera import read_depth
 from policy_inference.messages.elevation import read_elevation
 from robot_sim.arm_figures import SO101
 from robot_sim.errors import SimError
