@@ -17,6 +17,7 @@ from testkit.wording import check_wording
 
 QUARTER = (0.0, 0.0, math.sqrt(0.5), math.sqrt(0.5))
 PITCHED = (0.0, math.sin(0.1), 0.0, math.cos(0.1))
+NOW_NS = 6_000_000_000
 
 
 def transform(
@@ -26,6 +27,7 @@ def transform(
     quat_xyzw: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0),
     sec: int = 5,
 ) -> Any:
+    """Return a TransformStamped; second 0: without a stamp."""
     x, y, z, w = quat_xyzw
     return SimpleNamespace(
         header=SimpleNamespace(frame_id=parent, stamp=SimpleNamespace(sec=sec, nanosec=0)),
@@ -53,9 +55,11 @@ def transforms() -> Transforms:
         message(
             transform("map", "odom", (1.0, 2.0, 0.0), QUARTER, sec=4),
             transform("/odom", "/base_footprint", (0.5, 0.0, 0.0), PITCHED, sec=5),
-        )
+        ),
+        NOW_NS,
     )
-    found.take(message(transform("base_footprint", "base_link", (0, 0, 0.3), sec=1)), static=True)
+    fixed = transform("base_footprint", "base_link", (0, 0, 0.3), sec=1)
+    found.take(message(fixed), NOW_NS, static=True)
     return found
 
 
@@ -77,6 +81,14 @@ BROKEN = {
     "no base": ("trunk", "map", ()),
     "NaN": ("base_link", "map", [transform("map", "odom", (math.nan, 0.0, 0.0))]),
     "no rotation": ("base_link", "map", [transform("map", "odom", quat_xyzw=(0, 0, 0, 0))]),
+    "a rotation that overflows": (
+        *("base_link", "map"),
+        [transform("map", "odom", quat_xyzw=(0, 0, 0, 1e200))],
+    ),
+    "places that overflow together": (
+        *("base_link", "map"),
+        [transform(*pair, (1e308, 0, 0)) for pair in (("map", "odom"), ("odom", "base_footprint"))],
+    ),
     "a loop": ("base_link", "map", [transform("base_link", "odom")]),
 }
 
@@ -84,7 +96,29 @@ BROKEN = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_without_a_chain_there_is_no_pose(transforms: Transforms, case: str) -> None:
     base, frame, more = BROKEN[case]
-    transforms.take(message(*more))
+    transforms.take(message(*more), NOW_NS)
     with pytest.raises(RobotError) as raised:
         transforms.pose(base, frame)
     check_wording(str(raised.value))
+
+
+def test_a_transform_without_a_stamp_is_as_old_as_its_arrival(transforms: Transforms) -> None:
+    transforms.take(message(transform("map", "odom", sec=0)), NOW_NS)
+    assert transforms.pose("base_link", "map").stamp_ns == 5_000_000_000
+    transforms.take(message(transform("odom", "base_footprint", sec=0)), NOW_NS + 1)
+    assert transforms.pose("base_link", "map").stamp_ns == NOW_NS
+
+
+def test_a_slash_before_a_frame_does_not_count(transforms: Transforms) -> None:
+    assert transforms.pose("/base_link", "/map").frame == "/map"
+
+
+def test_endless_new_frames_are_not_stored_and_known_ones_still_change(
+    transforms: Transforms,
+) -> None:
+    for i in range(10_000):
+        transforms.take(message(transform("odom", f"object_{i}")), NOW_NS)
+    with pytest.raises(RobotError):
+        transforms.pose("object_9999", "odom")
+    transforms.take(message(transform("map", "odom", sec=5)), NOW_NS)
+    assert transforms.pose("base_link", "map").stamp_ns == 5_000_000_000
