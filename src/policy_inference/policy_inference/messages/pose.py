@@ -14,7 +14,7 @@ from policy_core.bundle.state_fields import require_pose
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
 from policy_core.observation.quaternion import Quat, Vector, normalized, product, rotated
-from policy_inference.messages.readers import stamp_ns
+from policy_inference.messages.readers import require_age, stamp_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +72,17 @@ class Transforms:
             if child in self._links or len(self._links) < _MOST_FRAMES:
                 self._links[child] = each, None if static else stamp_ns(each) or now_ns
 
-    def pose(self, base: str, frame: str) -> Pose:
+    def pose(self, base: str, frame: str, now_ns: int, timeout_s: float) -> Pose:
         """Return the pose of the frame `base` in `frame`.
 
+        Args:
+            base: Frame of the base.
+            frame: Frame of the map.
+            now_ns: Time on the clock of stamps.
+            timeout_s: Largest age of a transform; some localisation sets stamps ahead of the clock.
+
         Raises:
-            RobotError: No chain of transforms connects them, or one of these is invalid.
+            RobotError: No chain of transforms connects them, or one of these is invalid or too old.
         """
         position: Vector = (0.0, 0.0, 0.0)
         quat: Quat = (0.0, 0.0, 0.0, 1.0)
@@ -102,9 +108,10 @@ class Transforms:
                     f"tf: expected a finite position and a rotation of length 1 for {at!r}, found "
                     f"{p.x:g}, {p.y:g}, {p.z:g} and {q.x:g}, {q.y:g}, {q.z:g}, {q.w:g}"
                 )
-            at = link.header.frame_id.lstrip("/")
             if made_ns is not None:
+                require_age(f"tf: {at}", max(0.0, (now_ns - made_ns) * 1e-9), timeout_s)
                 stamps.append(made_ns)
+            at = link.header.frame_id.lstrip("/")
         raise RobotError(
             f"tf: expected transforms from {frame!r} to {base!r}, found none that leads to {at!r}"
         )

@@ -133,6 +133,9 @@ class PerceptionNode(ServedNode):
         self._least_ns = min(contract.period_ns for contract in contracts) // 2
         self._seen_ns: int | None = None
         self._transforms = Transforms()
+        self._pose_timeout_s = max(
+            (scan.pose_timeout_s for each in contracts for scan in each.scans.values()), default=0.0
+        )
         self._encoders: list[OpenedModels] = []
         self._depths = self._open_depths(policies, values)
         self._scans = make_scans(contracts, values["frozen_after_m"])
@@ -246,7 +249,8 @@ class PerceptionNode(ServedNode):
             self._warn("/tf_static" if static else "/tf", error)
         if not static:
             frame = self._scans[0].frame or base_frame
-            self._take_pose(partial(self._transforms.pose, base_frame, frame))
+            limits = self._now_ns, self._pose_timeout_s
+            self._take_pose(partial(self._transforms.pose, base_frame, frame, *limits))
 
     def _take_pose(self, read: Callable[[], Pose], stamp: Time | None = None) -> None:
         now_ns = self._now_ns
