@@ -240,9 +240,7 @@ class PerceptionNode(ServedNode):
     def _on_odometry(self, message: Odometry) -> None:
         self._take_pose(partial(read_pose, message), message.header.stamp)
 
-    def _on_transforms(
-        self, decode: Decode, base_frame: str, static: bool, data: bytes
-    ) -> None:
+    def _on_transforms(self, decode: Decode, base_frame: str, static: bool, data: bytes) -> None:
         try:
             self._transforms.take(decode(data), self._now_ns, static=static)
         except RobotError as error:
