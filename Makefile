@@ -160,7 +160,7 @@ train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a L
 	@$(IN_LEROBOT) -m tools.train_arm --kind $(KIND) --seed $(SEED) --output "$(ARM_OUTPUT)"
 
 demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2|g1|go2_emulator TASK=walk|stairs BUNDLE=dir BACKEND=name SECONDS=n LOCKSTEP=yes IMAGES=no)
-	@$(IN_WORKSPACE) python -m examples.demos.$(if $(filter stairs,$(TASK)),stairs $(DEMO_STAIRS_ARGS),walk $(DEMO_ARGS))
+	@$(IN_WORKSPACE) python -m examples.demos.$(TASK) $(if $(filter stairs,$(TASK)),$(DEMO_STAIRS_ARGS),$(DEMO_ARGS))
 
 demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name BACKEND_OPTION=... MODE=asynchronous EPISODES=n)
 	@$(IN_WORKSPACE) python -m examples.demos.act $(DEMO_ACT_ARGS)

@@ -28,7 +28,7 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.messages.camera import read_colour, read_depth
 from policy_inference.messages.elevation import read_elevation, sampled_heights
 from policy_inference.messages.pose import Pose
-from policy_inference.messages.readers import require_past, stamp_ns
+from policy_inference.messages.readers import require_age, require_past, stamp_ns
 
 FROZEN_AFTER_S = 1.0
 """Default time after which an unchanged image is no longer trusted: real cameras have noise."""
@@ -181,7 +181,6 @@ _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
 _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
 """Default distance after which an unchanged map is no longer trusted."""
-_OTHER_CLOCK_S = 1e6
 
 
 class ScanSource:
@@ -237,13 +236,13 @@ class ScanSource:
             RobotError: There is no map, it or the pose is too old, the map has not changed for too
                 long, the pose has jumped or is in the wrong frame, or too few points are known.
         """
-        _require_age("pose", (now_ns - pose.stamp_ns) * 1e-9, self._scan.pose_timeout_s)
+        require_age("pose", (now_ns - pose.stamp_ns) * 1e-9, self._scan.pose_timeout_s)
         self._note_pose(pose)
         elevation = self._map
         if elevation is None:
             raise RobotError(self._problem)
         age_s = (now_ns - self.map_stamp_ns) * 1e-9
-        _require_age("elevation map", age_s, self._scan.map_timeout_s)
+        require_age("elevation map", age_s, self._scan.map_timeout_s)
         if pose.frame != self.frame:
             raise RobotError(
                 f"elevation map: expected a map in the pose's frame, {pose.frame!r}, found "
@@ -300,17 +299,6 @@ class ScanSource:
         if self._seen_from is None:
             self._seen_from = pose.position
         return math.dist(self._seen_from, pose.position)
-
-
-def _require_age(what: str, age_s: float, timeout_s: float) -> None:
-    if abs(age_s) > _OTHER_CLOCK_S:
-        raise RobotError(
-            f"{what}: expected a stamp from this node's clock, found one {age_s:.0f} s old; "
-            "set use_sim_time to the same value in all nodes"
-        )
-    require_past(what, age_s)
-    if age_s > timeout_s:
-        raise RobotError(f"{what}: expected an age of at most {timeout_s:g} s, found {age_s:.2f} s")
 
 
 def make_scans(contracts: Sequence[AnyContract], frozen_after_m: float) -> list[ScanSource]:

@@ -47,9 +47,11 @@ from policy_core.observation.scan_scene import check_scenes
 from policy_inference.backends.registry import OpenedModels, open_models, parse_options
 from policy_inference.messages.pose import Pose, Transforms, read_pose
 from policy_inference.messages.readers import shortened
+from policy_inference.messages.wire import Decode
 from policy_inference.nodes import qos
 from policy_inference.nodes.parameters import Spec, refuse_arguments
 from policy_inference.nodes.process import ServedNode, serve_node
+from policy_inference.nodes.sampling import decoder_for
 from policy_inference.nodes.settings import POLICY
 from policy_inference.perception import (
     FROZEN_AFTER_M,
@@ -137,6 +139,9 @@ class PerceptionNode(ServedNode):
         self._least_ns = min(contract.period_ns for contract in contracts) // 2
         self._seen_ns: int | None = None
         self._transforms = Transforms()
+        self._pose_timeout_s = max(
+            (scan.pose_timeout_s for each in contracts for scan in each.scans.values()), default=0.0
+        )
         self._encoders: list[OpenedModels] = []
         self._cameras = self._open_cameras(policies, values)
         self._scans = make_scans(contracts, values["frozen_after_m"])
@@ -200,9 +205,12 @@ class PerceptionNode(ServedNode):
             if base_frame:
                 from tf2_msgs.msg import TFMessage
 
+                decode = decoder_for(TFMessage)
                 for topic, profile in (("/tf", qos.TRANSFORMS), ("/tf_static", qos.FIXED)):
-                    callback = partial(self._on_transforms, base_frame, profile is qos.FIXED)
-                    self.create_subscription(TFMessage, topic, callback, profile)
+                    callback = partial(
+                        self._on_transforms, decode, base_frame, profile is qos.FIXED
+                    )
+                    self.create_subscription(TFMessage, topic, callback, profile, raw=True)
             else:
                 self.create_subscription(Odometry, "odom", self._on_odometry, qos.SAMPLE)
         else:
@@ -239,11 +247,15 @@ class PerceptionNode(ServedNode):
     def _on_odometry(self, message: Odometry) -> None:
         self._take_pose(partial(read_pose, message), message.header.stamp)
 
-    def _on_transforms(self, base_frame: str, static: bool, message: Any) -> None:
-        self._transforms.take(message, static=static)
+    def _on_transforms(self, decode: Decode, base_frame: str, static: bool, data: bytes) -> None:
+        try:
+            self._transforms.take(decode(data), self._now_ns, static=static)
+        except RobotError as error:
+            self._warn("/tf_static" if static else "/tf", error)
         if not static:
             frame = self._scans[0].frame or base_frame
-            self._take_pose(partial(self._transforms.pose, base_frame, frame))
+            limits = self._now_ns, self._pose_timeout_s
+            self._take_pose(partial(self._transforms.pose, base_frame, frame, *limits))
 
     def _take_pose(self, read: Callable[[], Pose], stamp: Time | None = None) -> None:
         now_ns = self._now_ns

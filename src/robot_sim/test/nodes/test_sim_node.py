@@ -183,6 +183,23 @@ class TestFaults:
         sim_stage.ticks(2, first=1)
         assert sim_stage.imus == []
 
+    def test_a_fault_that_is_refused_leaves_the_mapper_as_it_was(self, sim_stage: Stage) -> None:
+        maps = list[GridMap]()
+        node = sim_stage.make(lockstep=True, elevation_map=True)
+        sim_stage.listener.create_subscription(GridMap, "elevation_map", maps.append, 10)
+        sim_stage.until(lambda: node.count_subscribers("elevation_map"), "a listener")
+        sim_stage.begin()
+        sim_stage.ticks(1)
+        assert sim_stage.set("faults", ["drop:elevation_map", "melt:imu"])
+        maps.clear()
+        sim_stage.ticks(10, first=1)
+        sim_stage.until(lambda: maps, "maps")
+
+    def test_a_fault_of_a_camera_that_is_off_is_refused(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True)
+        sim_stage.ticks(1)
+        check_wording(sim_stage.set("faults", ["covered:depth_camera"]))
+
 
 class TestRealTime:
     @pytest.mark.parametrize(
