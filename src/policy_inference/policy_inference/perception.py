@@ -77,7 +77,7 @@ class ImageSource:
         self._frozen_after_s = frozen_after_s
         self._content, self._changed_ns = 0, 0
         self._given_ns: int | None = None
-        self._began_ns: int | None = None
+        self._heard_ns: int | None = None
 
     def take_camera(self, message: Any) -> None:
         """Set the camera's sensor_msgs/CameraInfo.
@@ -109,6 +109,7 @@ class ImageSource:
             RobotError: The image is invalid, too old, or the same for too long, or too many of its
                 depths are unknown.
         """
+        self._heard_ns = now_ns
         made_ns = stamp_ns(message) or now_ns
         age_s = (now_ns - made_ns) * 1e-9
         require_past("camera image", age_s)
@@ -142,11 +143,10 @@ class ImageSource:
                 training, or the encoder's values are not finite.
             BackendError: The encoder failed.
         """
-        self._began_ns = self._began_ns or now_ns
+        self._heard_ns = self._heard_ns or now_ns
         found_ns = self._history.ready_ns(now_ns)
         if found_ns is None or found_ns == self._given_ns:
-            newest_ns = self._history.newest_ns
-            self._require_fresh((now_ns - (newest_ns or self._began_ns)) * 1e-9)
+            self._require_fresh((now_ns - self._heard_ns) * 1e-9)
             return None
         self._given_ns = found_ns
         self._require_fresh((now_ns - found_ns) * 1e-9)
@@ -172,7 +172,7 @@ class ImageSource:
         if age_s > self.image.max_age_s:
             raise RobotError(
                 f"camera image: expected one of at most {self.image.max_age_s:g} s, found none "
-                f"since {age_s:.2f} s"
+                f"for {age_s:.2f} s"
             )
 
 

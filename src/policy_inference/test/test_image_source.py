@@ -140,6 +140,20 @@ def test_a_camera_that_has_stopped_is_noticed_and_an_image_is_given_once() -> No
         source.see(NOW_NS + 400_000_000)
 
 
+def test_images_that_are_refused_are_not_called_missing() -> None:
+    source = ImageSource("perception/front", DEPTH, 20_000_000)
+    for later_ns in range(0, SECOND_NS, 100_000_000):
+        with pytest.raises(RobotError):
+            source.take(raw(height=4, stamp_ns=NOW_NS + later_ns), NOW_NS + later_ns)
+        assert source.see(NOW_NS + later_ns) is None
+
+
+def test_an_image_ahead_of_the_clock_is_given_at_once() -> None:
+    source = ImageSource("perception/front", DEPTH, 20_000_000)
+    source.take(raw(stamp_ns=NOW_NS + 20_000_000), NOW_NS)
+    assert source.see(NOW_NS) is not None
+
+
 @pytest.mark.parametrize("frozen_after_s", [1.0, 0.0])
 def test_an_image_that_stays_the_same_is_refused(frozen_after_s: float) -> None:
     source = ImageSource("perception/front", DEPTH, 20_000_000, frozen_after_s=frozen_after_s)

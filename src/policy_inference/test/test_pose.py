@@ -80,6 +80,18 @@ def test_the_pose_combines_the_chain_and_is_as_old_as_its_oldest_link(
     assert pose_in(transforms, "odom").stamp_ns == 5_000_000_000
 
 
+def test_frames_that_share_an_ancestor_are_connected(transforms: Transforms) -> None:
+    camera = (0.1, 0.2, 0.3)
+    transforms.take(message(transform("odom", "camera", camera, QUARTER, sec=6)), NOW_NS)
+    pose = pose_in(transforms, "camera")
+    assert pose.stamp_ns == 5_000_000_000  # map is not between them
+    in_odom = np.array([0.5, 0.0, 0.0]) + matrix(PITCHED) @ [0.0, 0.0, 0.3]
+    expected = matrix(QUARTER).T @ (in_odom - camera)
+    np.testing.assert_allclose(pose.position, expected, atol=1e-12)
+    turned = matrix(QUARTER).T @ matrix(PITCHED)
+    np.testing.assert_allclose(matrix(pose.quat_xyzw), turned, atol=1e-12)
+
+
 BROKEN = {
     "no frame": ("base_link", "world", ()),
     "no base": ("trunk", "map", ()),

@@ -335,10 +335,11 @@ class ImageHistory:
         """Return the stamp of the newest image that is as old as in training, or None.
 
         Args:
-            now_ns: Time on the clock of stamps.
+            now_ns: Time on the clock of stamps; an image ahead of it, as in a simulation whose
+                clock moves in steps, counts as new.
         """
         stamps_ns = self._stamps_ns[: self._count]
-        old = stamps_ns[stamps_ns <= now_ns - self._latency_ns]
+        old = stamps_ns[stamps_ns <= max(now_ns, self.newest_ns or 0) - self._latency_ns]
         return int(old.max()) if old.size else None
 
     def write(self, newest_ns: int, out: npt.NDArray[np.floating]) -> None:

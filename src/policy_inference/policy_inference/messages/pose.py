@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,14 @@ import numpy as np
 from policy_core.bundle.state_fields import require_pose
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
-from policy_core.observation.quaternion import Quat, Vector, normalized, product, rotated
+from policy_core.observation.quaternion import (
+    Quat,
+    Vector,
+    conjugate,
+    normalized,
+    product,
+    rotated,
+)
 from policy_inference.messages.readers import require_age, stamp_ns
 
 
@@ -82,21 +90,47 @@ class Transforms:
             timeout_s: Largest age of a transform; some localisation sets stamps ahead of the clock.
 
         Raises:
-            RobotError: No chain of transforms connects them, or one of these is invalid or too old.
+            RobotError: No transforms connect them, or one is invalid, too old, or part of a loop.
         """
+        at, top = base.lstrip("/"), frame.lstrip("/")
+        ways = self._way(at), self._way(top)
+        shared = next((name for name in ways[0] if name in ways[1]), None)
+        if shared is None:
+            raise RobotError(
+                f"tf: expected transforms from {frame!r} to {base!r}, found none that leads to "
+                f"{ways[0][-1]!r}"
+            )
+        stamps = list[int]()
+        limits = now_ns, timeout_s, stamps
+        (position, quat), (origin, turn) = (
+            self._inside(way[: way.index(shared)], *limits) for way in ways
+        )
+        back = conjugate(turn)
+        offset = [one - other for one, other in zip(position, origin, strict=True)]
+        return Pose(
+            stamp_ns=min(stamps, default=0),
+            frame=frame,
+            position=np.array(rotated(back, offset)),
+            quat_xyzw=np.array(product(back, quat)),
+        )
+
+    def _way(self, frame: str) -> list[str]:
+        """Return a frame and its ancestors."""
+        way = [frame]
+        while (link := self._links.get(way[-1])) is not None:
+            parent = link[0].header.frame_id.lstrip("/")
+            if parent in way:
+                raise RobotError(f"tf: expected a tree of frames, found a loop through {parent!r}")
+            way.append(parent)
+        return way
+
+    def _inside(
+        self, way: Sequence[str], now_ns: int, timeout_s: float, stamps: list[int]
+    ) -> tuple[Vector, Quat]:
+        """Return the pose of the first frame in the parent of the last; add stamps."""
         position: Vector = (0.0, 0.0, 0.0)
         quat: Quat = (0.0, 0.0, 0.0, 1.0)
-        stamps, at, top = list[int](), base.lstrip("/"), frame.lstrip("/")
-        for _ in range(len(self._links) + 1):  # a loop of transforms must end
-            if at == top:
-                return Pose(
-                    stamp_ns=min(stamps, default=0),
-                    frame=frame,
-                    position=np.array(position),
-                    quat_xyzw=np.array(quat),
-                )
-            if at not in self._links:
-                break
+        for at in way:
             link, made_ns = self._links[at]
             p, q = link.transform.translation, link.transform.rotation
             turn = normalized([q.x, q.y, q.z, q.w])
@@ -111,7 +145,4 @@ class Transforms:
             if made_ns is not None:
                 require_age(f"tf: {at}", max(0.0, (now_ns - made_ns) * 1e-9), timeout_s)
                 stamps.append(made_ns)
-            at = link.header.frame_id.lstrip("/")
-        raise RobotError(
-            f"tf: expected transforms from {frame!r} to {base!r}, found none that leads to {at!r}"
-        )
+        return position, quat

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Perception for a bundle's policies: heights from an elevation map, depth and colour images.
 
-    perception_node --ros-args -p bundle:=go2_stairs -r elevation_map:=/elevation_map_raw
+    perception_node --ros-args -p bundle:=lite3_stairs -r elevation_map:=/elevation_map_raw
 
 Subscribes (best effort, depth 1): for height scans, if `source` is grid_map, `elevation_map`
 (grid_map_msgs/GridMap) and the pose of the base in the map's frame: `odom` (nav_msgs/Odometry), or
@@ -65,6 +65,7 @@ BASE = "base_link"
 GRID_MAP, POINTS, ARRAY = "grid_map", "points", "array"
 RAW, COMPRESSED = "raw", "compressed"
 _ENCODINGS = {"rgb": "rgb8", "bgr": "bgr8", "grey": "mono8"}
+_SILENT_S = 1.0
 _POLICY = ("bundle", "public_key", "backend", "backend_options")
 PARAMETERS = (
     *(spec for spec in POLICY if spec.name in _POLICY),
@@ -138,6 +139,7 @@ class PerceptionNode(ServedNode):
         contracts = [one.contract for one in policies]
         self._least_ns = min(contract.period_ns for contract in contracts) // 2
         self._seen_ns: int | None = None
+        self._heard_ns = self._now_ns
         self._transforms = Transforms()
         self._pose_timeout_s = max(
             (scan.pose_timeout_s for each in contracts for scan in each.scans.values()), default=0.0
@@ -216,6 +218,9 @@ class PerceptionNode(ServedNode):
         else:
             kind = PointCloud2 if source == POINTS else Float32MultiArray
             self.create_subscription(kind, "sampled_points", self._on_points, qos.SAMPLE)
+        heard = ("tf" if base_frame else "odom") if source == GRID_MAP else "sampled_points"
+        silence = partial(self._notice_silence, heard)
+        self.create_timer(_SILENT_S, silence, clock=self.get_clock())
 
     def _subscribe_to_camera(self, source: ImageSource, transport: str) -> None:
         kind, image = Image, f"{source.topic}/image"
@@ -257,8 +262,16 @@ class PerceptionNode(ServedNode):
             limits = self._now_ns, self._pose_timeout_s
             self._take_pose(partial(self._transforms.pose, base_frame, frame, *limits))
 
+    def _notice_silence(self, topic: str) -> None:
+        """Say why there are no scans: each message starts one."""
+        silent_s = (self._now_ns - self._heard_ns) * 1e-9
+        if silent_s >= _SILENT_S:
+            error = RobotError(f"{topic}: expected a message, found none for {silent_s:.1f} s")
+            for scan in self._scans:
+                self._refuse(scan.topic, _time(self._now_ns), error)
+
     def _take_pose(self, read: Callable[[], Pose], stamp: Time | None = None) -> None:
-        now_ns = self._now_ns
+        now_ns = self._heard_ns = self._now_ns
         try:
             pose = read()
         except RobotError as error:
@@ -281,6 +294,7 @@ class PerceptionNode(ServedNode):
         return True
 
     def _on_points(self, message: Any) -> None:
+        self._heard_ns = self._now_ns
         header = getattr(message, "header", None)
         stamp = Time() if header is None else header.stamp
         for scan in self._scans:
