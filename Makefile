@@ -22,10 +22,9 @@ unexport PYTHONDONTWRITEBYTECODE
 IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
 # The workspace without .venv: packages of LeRobot's own versions, and of ours from install/.
 IN_LEROBOT := . install/setup.bash && OMP_WAIT_POLICY=PASSIVE .venv-lerobot/bin/python
-DEMO_ARGS := --robot $(ROBOT) $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
+DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(foreach option,$(BACKEND_OPTION),--backend-option "$(option)") \
   $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter yes,$(LOCKSTEP)),--lockstep) $(if $(filter no,$(IMAGES)),--no-images) --output out/demo
-DEMO_STAIRS_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(filter no,$(IMAGES)),--no-images) --output out/demo
 DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(foreach option,$(BACKEND_OPTION),--backend-option "$(option)") \
   $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
@@ -160,7 +159,7 @@ train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a L
 	@$(IN_LEROBOT) -m tools.train_arm --kind $(KIND) --seed $(SEED) --output "$(ARM_OUTPUT)"
 
 demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2|g1|go2_emulator TASK=walk|stairs BUNDLE=dir BACKEND=name SECONDS=n LOCKSTEP=yes IMAGES=no)
-	@$(IN_WORKSPACE) python -m examples.demos.$(if $(filter stairs,$(TASK)),stairs $(DEMO_STAIRS_ARGS),walk $(DEMO_ARGS))
+	@$(IN_WORKSPACE) python -m examples.demos.$(TASK) $(if $(filter-out stairs-lite3,$(TASK)-$(ROBOT)),--robot $(ROBOT)) $(DEMO_ARGS)
 
 demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name BACKEND_OPTION=... MODE=asynchronous EPISODES=n)
 	@$(IN_WORKSPACE) python -m examples.demos.act $(DEMO_ACT_ARGS)

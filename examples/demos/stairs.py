@@ -10,7 +10,6 @@ points of the scan.
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +43,8 @@ PLAN: Sequence[tuple[str, float, Velocity]] = (
     ("up the stairs", 5.0, (0.5, 0.0, 0.0)),
     ("stop", 2.0, (0.0, 0.0, 0.0)),
 )
+_LOCKSTEP_SPEED = 0.5
+"""Share of real time: the scan, for which simulated time does not wait, must keep up."""
 _CLIMBED_SHARE = 0.8
 """Least share of the height of the stairs that the base must rise by."""
 
@@ -92,7 +93,7 @@ def _failure(reported: ReportedTiming, climbed_m: float, *, fell: bool) -> str |
 
 def _perform(given: argparse.Namespace) -> ReportedTiming:
     """Start the robot, its map, the scan and the policy; climb."""
-    output: Path = given.output
+    output, lockstep = given.output, given.lockstep
     with Processes() as nodes:
         simulation = {
             "robot": "lite3",
@@ -101,15 +102,20 @@ def _perform(given: argparse.Namespace) -> ReportedTiming:
             "step_m": STEP_M,
             "elevation_map": True,
             "joint_state_rate_hz": 200.0,
+            **({"lockstep": True, "lockstep_speed": _LOCKSTEP_SPEED} if lockstep else {}),
         }
         nodes.start("sim_node", simulation, output / "sim_node.log")
-        nodes.start("perception_node", {"bundle": given.bundle}, output / "perception_node.log")
+        perception = {"bundle": given.bundle, "use_sim_time": lockstep}
+        nodes.start("perception_node", perception, output / "perception_node.log")
         policy = {
             "bundle": given.bundle,
+            "backend": given.backend,
+            "backend_options": ",".join(given.backend_option),
+            "use_sim_time": lockstep,
             "flight.folder": str(emptied(output / FLIGHTS).resolve()),
         }
         nodes.start("joint_policy_node", policy, output / "joint_policy_node.log")
-        with Operator(watch=nodes.check) as operator:
+        with Operator(use_sim_time=lockstep, watch=nodes.check) as operator:
             operator.wait_for_robot()
             return operate(operator, PLAN)
 
@@ -131,12 +137,17 @@ def _draw(given: argparse.Namespace, trace: Trace) -> None:
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
-    parser = demo_parser("stairs", __doc__, backend_options=False)
+    parser = demo_parser("stairs", __doc__, backend_options=True)
     parser.add_argument(
         "--bundle",
         default=BUNDLE,
         help="folder of a bundle, or name of an installed one, of a Lite3 with a height scan "
         "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--lockstep",
+        action="store_true",
+        help="let simulated time, at half speed, wait for each command",
     )
     add_images(parser)
     return parser.parse_args(args)

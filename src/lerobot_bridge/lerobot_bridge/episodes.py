@@ -24,7 +24,7 @@ from lerobot_bridge.recording.folder import UNFINISHED
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, is_bag
 from model_tools.files.bags.topics import find_topics
-from policy_core.errors import BundleError
+from policy_core.errors import BundleError, plural
 
 MARKS = "episode_marks"
 """Topic of the marks, in any namespace."""
@@ -57,7 +57,7 @@ def marked_episodes(bag: Bag, whole: Episode) -> FoundEpisodes:
         why = "; ".join(f"{each.name}: {each.why}" for each in reader.found.skipped)
         raise ToolError(
             f"{bag.path}: expected an episode between START and STOP on {full}, found "
-            f"none among {len(marks)} mark{'' if len(marks) == 1 else 's'}"
+            f"none among {plural(len(marks), 'mark')}"
             f"{': ' if why else ''}{why}"
         )
     return reader.found

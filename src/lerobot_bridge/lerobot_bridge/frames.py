@@ -23,6 +23,7 @@ from lerobot_bridge.values import MotionRange, Ranges
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, refuse_set_back
 from model_tools.files.bags.streams import Extract, in_time
+from policy_core.errors import plural
 from policy_core.interfaces import Times
 from policy_core.observation.pairing import Arrival, ObservationAssembler, observations
 
@@ -132,10 +133,10 @@ class EpisodeFrames:
             ]
         )
         raise ToolError(
-            f"{self.episode.name}: expected gaps of at most {most} frame"
-            f"{'' if most == 1 else 's'}, found {count} longer one{'' if count == 1 else 's'}, the "
-            f"first {(end - begin) * 1e-9:.3f} s long at {begin * 1e-9:.3f} s; messages were "
-            f"missing: {missing}; use --gaps split to make an episode of each part, or raise "
+            f"{self.episode.name}: expected gaps of at most {plural(most, 'frame')}, "
+            f"found {plural(count, 'longer one')}, the first "
+            f"{(end - begin) * 1e-9:.3f} s long at {begin * 1e-9:.3f} s; messages were missing: "
+            f"{missing}; use --gaps split to make an episode of each part, or raise "
             "tolerance_s or max_gap_frames in the mapping to close the gaps"
         )
 

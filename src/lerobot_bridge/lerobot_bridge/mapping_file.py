@@ -9,6 +9,7 @@ mapping.names("observation.state")       # ("shoulder_pan.pos", ..., "gripper.po
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -304,6 +305,6 @@ class _MappingValidator:
         return len(self._known(channel)) == len(self._mapping.select_joints(channel))
 
     def _once(self, key: str, names: Sequence[Any]) -> None:
-        doubled = sorted({name for name in names if list(names).count(name) > 1})
+        doubled = sorted(name for name, count in Counter(names).items() if count > 1)
         if doubled:
             self._problem(key, "each name once", Found(f"{', '.join(doubled)} twice"))

@@ -200,6 +200,8 @@ class _Fields:
         self._units = ToLeRobot(mapping, source)
 
     def read(self, message: Any) -> F64:
+        if problem := getattr(message, "problem", ""):  # policy_msgs/Perceived
+            raise RobotError(f"expected values, found none: {problem}")
         return self._units.of_ros(np.array([get(message) for get in self._getters]))
 
 

@@ -3,6 +3,7 @@
 """Messages of every type into LeRobot's values, from recordings and from ROS 2."""
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,12 @@ def test_trajectory_of_another_number_of_points_is_refused(points: int) -> None:
     """The first of several is most often where the arm is already."""
     with refusal(RobotError):
         values_read(_trajectory(*[RAD] * points), kind=TRAJECTORY)
+
+
+def test_scan_without_values_says_why() -> None:
+    message = SimpleNamespace(data=[], problem="no elevation map received")
+    with refusal(RobotError):
+        values_read(message, kind="policy_msgs/msg/Perceived", fields={"scan": "data[0]"})
 
 
 def test_field_that_is_not_finite_is_named() -> None:

@@ -16,7 +16,7 @@ from policy_core.observation.rows import ObservationBuilder
 from policy_core.observation.state import RobotState
 from testkit.kernel.contracts import DEFAULT, bundle_of, clip_of, contract_of, observed, quat_xyzw
 from testkit.kernel.robots import ScriptedBackend
-from testkit.wire_messages import DEPTH, SCAN
+from testkit.wire_messages import COLOUR, DEPTH, SCAN
 
 JOINT_POS = np.array([0.25, -0.75, 1.25])
 JOINT_VEL = np.array([4.0, -2.0, 0.5])
@@ -35,6 +35,7 @@ SENSED: Mapping[str, npt.ArrayLike] = {
     "external:arm/load": (9.0,),
     "external:perception/ground": (0.1, -0.2),
     "external:perception/front": [0.1 * i for i in range(12)],
+    "external:perception/side": [0.2 * i for i in range(6)],
 }
 
 
@@ -83,6 +84,7 @@ VALUES: list[tuple[dict[str, object], Sequence[float]]] = [
     ({"term": "external", "topic": "height_scan", "size": 4}, [1.0, 2.0, 3.0, 4.0]),
     ({"term": "height_scan", "topic": "perception/ground", "scan": SCAN}, [0.1, -0.2]),
     ({"term": "depth", "topic": "perception/front", "depth": DEPTH}, [0.1 * i for i in range(12)]),
+    ({"term": "image", "topic": "perception/side", "image": COLOUR}, [0.2 * i for i in range(6)]),
     ({"term": "last_output", "output": "speed"}, [0.0, 0.0]),
     ({"term": "phase", "period_s": 0.8}, [0.0, 1.0]),
     ({"term": "tick"}, [0.0]),

@@ -375,7 +375,7 @@ class VectorReader final : public MessageReader {
   Values<float> found_;
 };
 
-/// policy_msgs/Perceived: a height scan, or the encoder output for a depth image.
+/// policy_msgs/Perceived: a height scan, or the values of camera images.
 class PerceivedReader final : public MessageReader {
  public:
   PerceivedReader(const Part& plan, Controller& controller, std::int64_t problem)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Perception for a policy from streams of maps and poses, or of depth images; needs no ROS."""
+"""Perception for a policy from streams of maps and poses, or of images; needs no ROS."""
 
 from __future__ import annotations
 
@@ -12,29 +12,35 @@ from typing import Any
 import numpy as np
 
 from policy_core.bundle.body import AnyContract
-from policy_core.bundle.depth import DepthImage
+from policy_core.bundle.camera_image import AnyImage, DepthImage
 from policy_core.bundle.height_scan import HeightScan
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
-from policy_core.observation.depth import F32, DepthHistory, DepthProcessor, ray_factors
+from policy_core.observation.camera_image import (
+    F32,
+    ColourProcessor,
+    DepthProcessor,
+    ImageHistory,
+    ray_factors,
+)
 from policy_core.observation.height_scan import ElevationMap, HeightScanner
 from policy_inference.backends.base import BackendBase
-from policy_inference.messages.depth import read_depth
+from policy_inference.messages.camera import read_colour, read_depth
 from policy_inference.messages.elevation import read_elevation, sampled_heights
 from policy_inference.messages.pose import Pose
-from policy_inference.messages.readers import require_past, stamp_ns
+from policy_inference.messages.readers import require_age, require_past, stamp_ns
 
 FROZEN_AFTER_S = 1.0
 """Default time after which an unchanged image is no longer trusted: real cameras have noise."""
 
 
-class DepthSource:
-    """The depth images on one topic of a contract: converts camera images to values."""
+class ImageSource:
+    """The images on one topic of a contract: converts camera images to values."""
 
     def __init__(
         self,
         topic: str,
-        depth: DepthImage,
+        image: AnyImage,
         period_ns: int,
         camera_measure: str = "depth",
         encoder: BackendBase | None = None,
@@ -44,32 +50,34 @@ class DepthSource:
 
         Args:
             topic: Topic of the values.
-            depth: Section of the contract.
+            image: Section of the contract.
             period_ns: Period of the policy.
-            camera_measure: Meaning of the camera's pixels: depth, as in REP 118, or distance.
+            camera_measure: Meaning of a depth camera's pixels: depth, as in REP 118, or distance.
             encoder: Opened model that computes the values from the images; None for the pixels
                 themselves.
             frozen_after_s: Time after which an unchanged image is no longer trusted; 0 for no
                 limit, for a camera without noise.
         """
-        self.topic, self.depth = topic, depth
-        self.processor = DepthProcessor(depth)
-        self._history = DepthHistory(depth, period_ns)
+        self.topic, self.image = topic, image
+        self.processor = (
+            DepthProcessor(image) if isinstance(image, DepthImage) else ColourProcessor(image)
+        )
+        self._history = ImageHistory(image, period_ns)
         self._encoder = encoder
-        rows = len(depth.stack.offsets)
-        self._values: F64 = np.zeros(depth.count)
+        rows = len(image.stack.offsets)
+        self._values: F64 = np.zeros(image.count)
         self._into: Any = self._values.reshape(rows, -1)
         if encoder is not None:
             (self._input,), (self._output,) = encoder.inputs.values(), encoder.outputs.values()
             self._into = self._input.reshape(rows, -1)
             self._values = np.zeros(self._output.size)
-        self.needs_rays = camera_measure != depth.measure
+        self.needs_rays = isinstance(image, DepthImage) and camera_measure != image.measure
         self._divides = camera_measure == "distance"
         self._rays: tuple[tuple[float, ...], F32] | None = None
         self._frozen_after_s = frozen_after_s
         self._content, self._changed_ns = 0, 0
         self._given_ns: int | None = None
-        self._began_ns: int | None = None
+        self._heard_ns: int | None = None
 
     def take_camera(self, message: Any) -> None:
         """Set the camera's sensor_msgs/CameraInfo.
@@ -78,7 +86,7 @@ class DepthSource:
             RobotError: Its size is wrong, or it is invalid; the previous one is then discarded too.
         """
         before, self._rays = self._rays, None
-        height, width = self.depth.camera_size
+        height, width = self.image.camera_size
         if (message.height, message.width) != (height, width):
             raise RobotError(
                 f"camera_info: expected {width} x {height} pixels, the contract's camera_size, "
@@ -101,9 +109,10 @@ class DepthSource:
             RobotError: The image is invalid, too old, or the same for too long, or too many of its
                 depths are unknown.
         """
+        self._heard_ns = now_ns
         made_ns = stamp_ns(message) or now_ns
         age_s = (now_ns - made_ns) * 1e-9
-        require_past("depth image", age_s)
+        require_past("camera image", age_s)
         self._require_fresh(age_s)
         if self._frozen_after_s:
             self._require_change(zlib.crc32(message.data), made_ns)
@@ -114,7 +123,11 @@ class DepthSource:
             if self._rays is None:
                 raise RobotError("expected a camera_info that can be used, found none so far")
             factors = self._rays[1]
-        self.processor.see(read_depth(message, self.depth.camera_size), factors)
+        size = self.image.camera_size
+        if isinstance(self.processor, DepthProcessor):
+            self.processor.see(read_depth(message, size), factors)
+        else:
+            self.processor.see(read_colour(message, size))
         self._history.add(self.processor.image, made_ns)
 
     def see(self, now_ns: int) -> tuple[F64, int] | None:
@@ -130,11 +143,10 @@ class DepthSource:
                 training, or the encoder's values are not finite.
             BackendError: The encoder failed.
         """
-        self._began_ns = self._began_ns or now_ns
+        self._heard_ns = self._heard_ns or now_ns
         found_ns = self._history.ready_ns(now_ns)
         if found_ns is None or found_ns == self._given_ns:
-            newest_ns = self._history.newest_ns
-            self._require_fresh((now_ns - (newest_ns or self._began_ns)) * 1e-9)
+            self._require_fresh((now_ns - self._heard_ns) * 1e-9)
             return None
         self._given_ns = found_ns
         self._require_fresh((now_ns - found_ns) * 1e-9)
@@ -152,15 +164,15 @@ class DepthSource:
         same_s = (made_ns - self._changed_ns) * 1e-9
         if same_s > self._frozen_after_s:
             raise RobotError(
-                f"depth image: expected a new one within {self._frozen_after_s:g} s, found the "
+                f"camera image: expected a new one within {self._frozen_after_s:g} s, found the "
                 f"same one for {same_s:.2f} s"
             )
 
     def _require_fresh(self, age_s: float) -> None:
-        if age_s > self.depth.max_age_s:
+        if age_s > self.image.max_age_s:
             raise RobotError(
-                f"depth image: expected one of at most {self.depth.max_age_s:g} s, found none "
-                f"since {age_s:.2f} s"
+                f"camera image: expected one of at most {self.image.max_age_s:g} s, found none "
+                f"for {age_s:.2f} s"
             )
 
 
@@ -169,7 +181,6 @@ _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
 _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
 """Default distance after which an unchanged map is no longer trusted."""
-_OTHER_CLOCK_S = 1e6
 
 
 class ScanSource:
@@ -225,13 +236,13 @@ class ScanSource:
             RobotError: There is no map, it or the pose is too old, the map has not changed for too
                 long, the pose has jumped or is in the wrong frame, or too few points are known.
         """
-        _require_age("pose", (now_ns - pose.stamp_ns) * 1e-9, self._scan.pose_timeout_s)
+        require_age("pose", (now_ns - pose.stamp_ns) * 1e-9, self._scan.pose_timeout_s)
         self._note_pose(pose)
         elevation = self._map
         if elevation is None:
             raise RobotError(self._problem)
         age_s = (now_ns - self.map_stamp_ns) * 1e-9
-        _require_age("elevation map", age_s, self._scan.map_timeout_s)
+        require_age("elevation map", age_s, self._scan.map_timeout_s)
         if pose.frame != self.frame:
             raise RobotError(
                 f"elevation map: expected a map in the pose's frame, {pose.frame!r}, found "
@@ -288,17 +299,6 @@ class ScanSource:
         if self._seen_from is None:
             self._seen_from = pose.position
         return math.dist(self._seen_from, pose.position)
-
-
-def _require_age(what: str, age_s: float, timeout_s: float) -> None:
-    if abs(age_s) > _OTHER_CLOCK_S:
-        raise RobotError(
-            f"{what}: expected a stamp from this node's clock, found one {age_s:.0f} s old; "
-            "set use_sim_time to the same value in all nodes"
-        )
-    require_past(what, age_s)
-    if age_s > timeout_s:
-        raise RobotError(f"{what}: expected an age of at most {timeout_s:g} s, found {age_s:.2f} s")
 
 
 def make_scans(contracts: Sequence[AnyContract], frozen_after_m: float) -> list[ScanSource]:

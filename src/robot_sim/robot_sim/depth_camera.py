@@ -101,6 +101,11 @@ class DepthCamera:
                 f"{STREAM}: expected at least one pixel and a position of three numbers, found "
                 f"{height} x {width} and {list(figures.position_m)}"
             )
+        if not 0.0 < figures.vertical_deg < 180.0:
+            raise SimError(
+                f"{STREAM}: expected a field of view between 0 and 180 degrees, found "
+                f"{figures.vertical_deg:g}"
+            )
         self.figures = figures
         self.faults: Sequence[CameraFault] = ()
         self._random = np.random.default_rng(seed)

@@ -164,6 +164,15 @@ def test_images_differ_by_their_noise_unless_the_camera_is_stuck() -> None:
     assert (third.time_ns, third.metres is second.metres) == (200_000_000, True)
 
 
-def test_a_camera_without_pixels_is_refused() -> None:
+@pytest.mark.parametrize(
+    "figures",
+    [
+        DepthCameraFigures(size=(0, 10)),
+        DepthCameraFigures(vertical_deg=0.0),
+        DepthCameraFigures(vertical_deg=180.0),
+    ],
+    ids=["pixels", "narrow", "wide"],
+)
+def test_a_camera_that_sees_nothing_is_refused(figures: DepthCameraFigures) -> None:
     with refusal(SimError):
-        DepthCamera(DepthCameraFigures(size=(0, 10)))
+        DepthCamera(figures)

@@ -56,6 +56,21 @@ DEPTH = {
     "on_stale": "fault",
 }
 """Two depth images of six pixels."""
+COLOUR = {
+    "camera_size": [1, 2],
+    "size": [1, 2],
+    "steps": [],
+    "channels": "rgb",
+    "layout": "channels_first",
+    "scaled_to": [0.0, 1.0],
+    "centre": "none",
+    "stack": {"offsets": [0], "unit": "frames", "fill": "repeat"},
+    "rate_hz": 20.0,
+    "latency_s": 0.0,
+    "max_age_s": 0.5,
+    "on_stale": "fault",
+}
+"""A colour image of two pixels."""
 ALL_INPUTS: Mapping[str, object] = {
     "observations": {
         "obs": {

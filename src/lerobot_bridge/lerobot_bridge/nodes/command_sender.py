@@ -15,6 +15,7 @@ from rclpy.node import Node
 
 from lerobot_bridge.mapping import JOINT_COMMAND, TWISTS, Channel, RobotMapping
 from lerobot_bridge.outgoing import Outgoing
+from policy_core.errors import plural
 from policy_core.interfaces import FAULT_MODES, OnFault
 from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import message_class
@@ -158,8 +159,8 @@ class _CommandTopic:
         others = self._node.count_publishers(name) - 1
         if others > 0:
             return (
-                f"{name}: expected only this process to send commands, found {others} other "
-                f"publisher{'s' if others > 1 else ''} that would compete for the robot; stop "
+                f"{name}: expected only this process to send commands, found "
+                f"{plural(others, 'other publisher')} that would compete for the robot; stop "
                 f"{'them' if others > 1 else 'it'} (a killed one is still counted for about 20 s)"
             )
         return ""

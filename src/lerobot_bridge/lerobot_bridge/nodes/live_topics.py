@@ -13,7 +13,7 @@ from rclpy.node import Node
 
 from lerobot_bridge.mapping import CameraSource, RobotMapping, Source
 from lerobot_bridge.values import SourceReader, read_image
-from policy_core.errors import RobotError
+from policy_core.errors import RobotError, plural
 from policy_core.observation.freshness import Input
 from policy_inference.messages.readers import stamp_ns
 from policy_inference.nodes.rclpy_gaps import full_name
@@ -98,8 +98,8 @@ class LiveTopic(ABC):
         others = sorted(set(self._published()) - set(self._types))
         of = f" of {', '.join(others)}" if others else ""
         return (
-            f"{self._name}: expected {self._expected()}, found {state} ({count} "
-            f"publisher{'' if count == 1 else 's'}{of})"
+            f"{self._name}: expected {self._expected()}, found {state} "
+            f"({plural(count, 'publisher')}{of})"
         )
 
     def _expected(self) -> str:

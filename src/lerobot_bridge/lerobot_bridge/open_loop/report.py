@@ -16,6 +16,7 @@ from lerobot_bridge.open_loop.figures import PredictionErrors
 from lerobot_bridge.open_loop.predict import Predicted
 from policy_core.bundle.chunk_bundle import ChunkBundle
 from policy_core.bundle.contract import Artifact
+from policy_core.errors import plural
 from policy_store.report import (
     Chart,
     Facts,
@@ -179,10 +180,7 @@ def _error(pair: tuple[Predicted, PredictionErrors]) -> float:
 def _sentences(found: Replayed) -> list[str]:
     lag, fps = found.all.lag, found.bundle.contract.rate_hz
     count = len(found.episodes)
-    said = [
-        f"{count} episode{'' if count == 1 else 's'}, {found.frames} frames, a chunk every "
-        f"{found.every}"
-    ]
+    said = [f"{plural(count, 'episode')}, {found.frames} frames, a chunk every {found.every}"]
     if found.left_out:
         said[0] += f"; left out: {found.left_out} frames in which a person drove"
     if lag is None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_tools.commands.bundle_arguments import add_robot, read_robot
+from policy_core.errors import plural
 from policy_store.command_line import CommandResult, Verb, add_bundle
 
 if TYPE_CHECKING:
@@ -199,8 +200,7 @@ def _judged(file: Path, release: Release) -> CommandResult[Mapping[str, Any]]:
         robots = release.evidence(stage)
         words = found.replace("_", " ")
         text.append(
-            f"  {stage}: {words if robots else 'no evidence'} ({len(robots)} "
-            f"report{'' if len(robots) == 1 else 's'})"
+            f"  {stage}: {words if robots else 'no evidence'} ({plural(len(robots), 'report')})"
         )
         for name, one in sorted(robots.items()):
             figures = ", ".join(f"{what} {value:.4g}" for what, value in one.figures.items())

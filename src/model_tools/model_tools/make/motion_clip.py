@@ -15,6 +15,7 @@ from model_tools.errors import ToolError
 from model_tools.files.arrays import read_arrays
 from model_tools.make.importers.anchor import body_poses, find_base
 from policy_core.bundle.clip import BODY_ARRAYS, JOINT_ARRAYS
+from policy_core.errors import plural
 from policy_core.interfaces import Tensor
 
 _POSE = ("x", "y", "z", "qx", "qy", "qz", "qw")
@@ -114,7 +115,7 @@ def _read_csv(file: Path, joints: Sequence[str], bodies: Sequence[str]) -> dict[
     if wrong is not None or not all(map(_are_numbers, lines)):
         raise ToolError(
             f"{file}: expected {len(_POSE) + len(names)} numbers per line (the pose of the base "
-            f"and {len(names)} joint{'' if len(names) == 1 else 's'}), found a line without them"
+            f"and {plural(len(names), 'joint')}), found a line without them"
         )
     if len(bodies) > 1:
         raise ToolError(f"--bodies: expected the base of {file.name} alone, found {len(bodies)}")

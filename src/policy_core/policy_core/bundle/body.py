@@ -317,8 +317,8 @@ class AnyContract(Body):
         return {}
 
     @property
-    def depths(self) -> Mapping[str, Term]:
-        """Depth image terms by topic."""
+    def images(self) -> Mapping[str, Term]:
+        """Terms with a camera image, by topic."""
         return {}
 
     @property
@@ -328,7 +328,7 @@ class AnyContract(Body):
 
     @property
     def encoders(self) -> Mapping[str, Graph]:
-        """Models that encode its depth images, by contract key; they run in another process."""
+        """Models that encode its camera images, by contract key; they run in another process."""
         return {}
 
     @property

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_core.bundle.body import AnyContract, ComparisonLimits, Nominal, perceived_label
-from policy_core.bundle.depth import DepthImage
+from policy_core.bundle.camera_image import AnyImage, ColourImage, DepthImage
 from policy_core.bundle.height_scan import HeightScan
 from policy_core.bundle.schema import PerJoint, entry
 from policy_core.interfaces import Kind, TensorSpec
@@ -206,8 +206,12 @@ class Term:
     depth: DepthImage | None = entry(
         "a depth image: its size, what is done to it, and what its values mean", default=None
     )
+    image: ColourImage | None = entry(
+        "a colour or grey image: its size, what is done to it, and what its values mean",
+        default=None,
+    )
     encoder: "Graph | None" = entry(
-        "model that makes a vector of the depth images of the stack; absent where the policy takes "
+        "model that makes a vector of the images of the stack; absent where the policy takes "
         "their pixels",
         default=None,
     )
@@ -234,6 +238,11 @@ class Term:
         default=None,
         minimum=1,
     )
+
+    @property
+    def camera_image(self) -> AnyImage | None:
+        """Its depth or colour image."""
+        return self.depth or self.image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -668,22 +677,23 @@ class JointContract(AnyContract):
         }
 
     @property
-    def depths(self) -> Mapping[str, Term]:
-        """Terms with a depth image, by topic."""
+    def images(self) -> Mapping[str, Term]:
+        """Terms with a camera image, by topic."""
         return {
             term.topic: term
             for term in self.terms
-            if term.topic is not None and term.depth is not None
+            if term.topic is not None and term.camera_image is not None
         }
 
     @property
     def perceived(self) -> Mapping[str, str]:
-        """Labels of its height scans, and of its depth images with their encoders."""
+        """Labels of its height scans, and of its camera images with their encoders."""
         labels = {topic: perceived_label(scan) for topic, scan in self.scans.items()}
-        for topic, term in self.depths.items():
-            is_in_ticks = term.depth is not None and term.depth.stack.unit == "ticks"
+        for topic, term in self.images.items():
+            image = term.camera_image
+            is_in_ticks = image is not None and image.stack.unit == "ticks"
             period_ns = self.period_ns if is_in_ticks else None
-            labels[topic] = perceived_label(term.depth, term.encoder, period_ns)
+            labels[topic] = perceived_label(image, term.encoder, period_ns)
         return labels
 
     @property

@@ -25,6 +25,7 @@ from policy_core.bundle.contract import (
 )
 from policy_core.bundle.schema import PerJoint, PerJointYaml, Reader
 from policy_core.bundle.terms import TERMS, term_names
+from policy_core.errors import plural
 from policy_core.interfaces import F64
 
 C = TypeVar("C", bound=AnyContract)
@@ -157,8 +158,7 @@ def per_joint(value: PerJointYaml, names: Sequence[str]) -> F64:
     if isinstance(value, (int, float)):
         return np.full(len(names), float(value))
     if len(value) != len(names):
-        plural = "s" * (len(names) != 1)
-        raise ValueError(f"{len(names)} value{plural} ({_brief(names)})", f"{len(value)}")
+        raise ValueError(f"{plural(len(names), 'value')} ({_brief(names)})", f"{len(value)}")
     return np.array(value, dtype=np.float64)
 
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from policy_core.bundle.camera_image import AnyImage
 from policy_core.bundle.contract import Graph, JointContract, Term
-from policy_core.bundle.depth import DepthImage
 from policy_core.bundle.state_fields import STATE_FIELDS, StateField
 
-Size = Literal["joints", "actions", "external", "scan", "depth", "phase", "output"] | int
+Size = Literal["joints", "actions", "external", "scan", "camera", "phase", "output"] | int
 PERCEPTION = "perception/"
 """Prefix of the topics of perceived vectors (policy_msgs/Perceived); see `is_perceived`."""
 OWN_FIELDS = (
@@ -110,9 +110,15 @@ TERMS: dict[str, TermSpec] = {
     ),
     "depth": TermSpec(
         field="external",
-        size="depth",
+        size="camera",
         doc="Pixels of the images of `depth`, row by row, or what `encoder` makes of them; from "
         "the topic `topic`",
+    ),
+    "image": TermSpec(
+        field="external",
+        size="camera",
+        doc="Pixels of the colour images of `image`, or what `encoder` makes of them; from the "
+        "topic `topic`",
     ),
 }
 
@@ -153,15 +159,16 @@ def _size(term: Term, spec: TermSpec, contract: JointContract) -> int:
         return math.prod(tensor.shape) if tensor else 0
     if spec.size == "scan":
         return 0 if term.scan is None else term.scan.count
-    if spec.size == "depth":
-        return 0 if term.depth is None else perceived_size(term.depth, term.encoder)
+    if spec.size == "camera":
+        image = term.camera_image
+        return 0 if image is None else perceived_size(image, term.encoder)
     return term.size or 0 if spec.size == "external" else int(spec.size)
 
 
-def perceived_size(depth: DepthImage, encoder: Graph | None) -> int:
-    """Return the number of values that a policy receives from a depth image."""
+def perceived_size(image: AnyImage, encoder: Graph | None) -> int:
+    """Return the number of values that a policy receives from a camera's images."""
     if encoder is None:
-        return depth.count
+        return image.count
     return sum(math.prod(tensor.shape) for tensor in encoder.outputs.values())
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from policy_core.bundle.body import Nominal
+from policy_core.bundle.camera_image import AnyImage, check_image
 from policy_core.bundle.contract import (
     MOST_VALUES,
     Action,
@@ -25,7 +26,6 @@ from policy_core.bundle.contract import (
     Term,
     VelocityCommand,
 )
-from policy_core.bundle.depth import DepthImage, check_depth
 from policy_core.bundle.height_scan import check_scan
 from policy_core.bundle.schema import Found, Reader
 from policy_core.bundle.state_fields import STATE_TOPICS
@@ -156,8 +156,9 @@ class _JointValidator(BodyValidator):
             "commanded": spec.size == "external",
             "scan": spec.size == "scan",
             "scene": spec.size == "scan",
-            "depth": spec.size == "depth",
-            "encoder": spec.size == "depth",
+            "depth": term.term == "depth",
+            "image": term.term == "image",
+            "encoder": spec.size == "camera",
             "output": spec.size == "output",
             "ahead": is_of_motion(term),
             "period_s": spec.size == "phase",
@@ -165,7 +166,7 @@ class _JointValidator(BodyValidator):
             "standing": spec.size == "phase",
             "parts": bool(spec.parts),
         }
-        required = ("topic", "size", "scan", "depth", "output", "period_s")
+        required = ("topic", "size", "scan", "depth", "image", "output", "period_s")
         for option, belongs in options.items():
             where, given = f"{key}.{option}", getattr(term, option) is not None
             self.expect(
@@ -185,14 +186,15 @@ class _JointValidator(BodyValidator):
             self._commanded(f"{key}.commanded", term.commanded, term.size)
         if term.scan is not None and spec.size == "scan":
             check_scan(term.scan, f"{key}.scan", self.reader.problem)
-        if term.depth is not None and spec.size == "depth":
+        image = term.camera_image
+        if image is not None and spec.size == "camera":
             period_s = 1.0 / self.contract.rate_hz
-            check_depth(term.depth, f"{key}.depth", period_s, self.reader.problem)
+            check_image(image, f"{key}.{term.term}", period_s, self.reader.problem)
             if term.encoder is not None:
-                self._encoder(f"{key}.encoder", term.encoder, term.depth)
+                self._encoder(f"{key}.encoder", term.encoder, image)
         if term.topic is not None:
             self.expect(
-                is_perceived(term.topic) == (spec.size in ("scan", "depth")),
+                is_perceived(term.topic) == (spec.size in ("scan", "camera")),
                 f"{key}.topic",
                 f"a topic that begins with {PERCEPTION} for perception, and only for that",
                 term.topic,
@@ -227,7 +229,7 @@ class _JointValidator(BodyValidator):
                 value.default,
             )
 
-    def _encoder(self, key: str, encoder: Graph, depth: DepthImage) -> None:
+    def _encoder(self, key: str, encoder: Graph, image: AnyImage) -> None:
         """Check that an encoder takes the images and turns them into one vector."""
         for name, tensors in (("inputs", encoder.inputs), ("outputs", encoder.outputs)):
             self.expect(len(tensors) == 1, f"{key}.{name}", "one tensor", listed(tensors))
@@ -240,9 +242,9 @@ class _JointValidator(BodyValidator):
                 )
         for tensor, found in encoder.inputs.items():
             self.expect(
-                math.prod(found.shape) == depth.count,
+                math.prod(found.shape) == image.count,
                 f"{key}.inputs.{tensor}.shape",
-                f"{depth.count} values, those of all images in the stack",
+                f"{image.count} values, those of all images in the stack",
                 list(found.shape),
             )
 
@@ -279,7 +281,7 @@ class _JointValidator(BodyValidator):
                         f"{first}, as in the first use of the topic {term.topic}",
                         term.size,
                     )
-                    here = (term.scan, term.depth, term.encoder, term.commanded)
+                    here = (term.scan, term.camera_image, term.encoder, term.commanded)
                     self.expect(
                         perceived.setdefault(term.topic, here) == here,
                         key,

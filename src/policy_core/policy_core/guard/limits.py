@@ -107,8 +107,8 @@ def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
         timeout_s = term.timeout_s
         if term.scan:
             timeout_s = term.scan.pose_timeout_s
-        elif term.depth:
-            timeout_s = term.depth.timeout_s
+        elif term.camera_image:
+            timeout_s = term.camera_image.timeout_s
         if term.topic and term.commanded:
             timeouts_ns[term.topic] = None  # fades instead
         elif term.topic and timeout_s:

@@ -23,7 +23,7 @@ def sensing_nodes(bundle: str, public_key: str = "") -> frozenset[str]:
     found = load_bundle(bundle, trusted_keys(public_key), kind=Bundle)
     contracts = [one.contract for one in list_policies(found)]
     needed = {
-        PERCEPTION_NODE: any(contract.scans or contract.depths for contract in contracts),
+        PERCEPTION_NODE: any(contract.scans or contract.images for contract in contracts),
         ESTIMATOR_NODE: any(contract.estimation for contract in contracts),
     }
     return frozenset(name for name, is_needed in needed.items() if is_needed)

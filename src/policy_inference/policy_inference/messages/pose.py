@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,15 @@ import numpy as np
 from policy_core.bundle.state_fields import require_pose
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
-from policy_core.observation.quaternion import Quat, Vector, normalized, product, rotated
-from policy_inference.messages.readers import stamp_ns
+from policy_core.observation.quaternion import (
+    Quat,
+    Vector,
+    conjugate,
+    normalized,
+    product,
+    rotated,
+)
+from policy_inference.messages.readers import require_age, stamp_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +51,10 @@ def read_pose(message: Any) -> Pose:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """Pose of a frame in its parent; `stamp_ns` is None if it never changes."""
-
-    parent: str
-    stamp_ns: int | None
-    position: Vector
-    quat: Quat
+_MOST_FRAMES = 10_000
+"""Frames that are stored; some programs name a new one for each object that they see."""
+_LENGTH_TOLERANCE = 0.1
+"""Largest difference of a rotation's length from 1, as for odometry."""
 
 
 class Transforms:
@@ -61,49 +65,84 @@ class Transforms:
     """
 
     def __init__(self) -> None:
-        self._links = dict[str, _Link]()
+        self._links = dict[str, tuple[Any, int | None]]()
 
-    def take(self, message: Any, *, static: bool = False) -> None:
-        """Store the transforms of a tf2_msgs/TFMessage; a broken one removes its frame."""
+    def take(self, message: Any, now_ns: int, *, static: bool = False) -> None:
+        """Store the transforms of a tf2_msgs/TFMessage.
+
+        Args:
+            message: The message.
+            now_ns: Time on the clock of stamps, for transforms without a stamp.
+            static: True if they do not age.
+        """
         for each in message.transforms:
-            p, q = each.transform.translation, each.transform.rotation
-            link = _Link(
-                parent=each.header.frame_id.lstrip("/"),
-                stamp_ns=None if static else stamp_ns(each) or 0,
-                position=(p.x, p.y, p.z),
-                quat=normalized([q.x, q.y, q.z, q.w]),
-            )
             child = each.child_frame_id.lstrip("/")
-            if all(map(math.isfinite, (*link.position, *link.quat))):
-                self._links[child] = link
-            else:
-                self._links.pop(child, None)
+            if child in self._links or len(self._links) < _MOST_FRAMES:
+                self._links[child] = each, None if static else stamp_ns(each) or now_ns
 
-    def pose(self, base: str, frame: str) -> Pose:
+    def pose(self, base: str, frame: str, now_ns: int, timeout_s: float) -> Pose:
         """Return the pose of the frame `base` in `frame`.
 
+        Args:
+            base: Frame of the base.
+            frame: Frame of the map.
+            now_ns: Time on the clock of stamps.
+            timeout_s: Largest age of a transform; some localisation sets stamps ahead of the clock.
+
         Raises:
-            RobotError: No chain of transforms connects them.
+            RobotError: No transforms connect them, or one is invalid, too old, or part of a loop.
         """
+        at, top = base.lstrip("/"), frame.lstrip("/")
+        ways = self._way(at), self._way(top)
+        shared = next((name for name in ways[0] if name in ways[1]), None)
+        if shared is None:
+            raise RobotError(
+                f"tf: expected transforms from {frame!r} to {base!r}, found none that leads to "
+                f"{ways[0][-1]!r}"
+            )
+        stamps = list[int]()
+        limits = now_ns, timeout_s, stamps
+        (position, quat), (origin, turn) = (
+            self._inside(way[: way.index(shared)], *limits) for way in ways
+        )
+        back = conjugate(turn)
+        offset = [one - other for one, other in zip(position, origin, strict=True)]
+        return Pose(
+            stamp_ns=min(stamps, default=0),
+            frame=frame,
+            position=np.array(rotated(back, offset)),
+            quat_xyzw=np.array(product(back, quat)),
+        )
+
+    def _way(self, frame: str) -> list[str]:
+        """Return a frame and its ancestors."""
+        way = [frame]
+        while (link := self._links.get(way[-1])) is not None:
+            parent = link[0].header.frame_id.lstrip("/")
+            if parent in way:
+                raise RobotError(f"tf: expected a tree of frames, found a loop through {parent!r}")
+            way.append(parent)
+        return way
+
+    def _inside(
+        self, way: Sequence[str], now_ns: int, timeout_s: float, stamps: list[int]
+    ) -> tuple[Vector, Quat]:
+        """Return the pose of the first frame in the parent of the last; add stamps."""
         position: Vector = (0.0, 0.0, 0.0)
         quat: Quat = (0.0, 0.0, 0.0, 1.0)
-        stamps, at = list[int](), base
-        for _ in range(len(self._links) + 1):  # a loop of transforms must end
-            if at == frame:
-                return Pose(
-                    stamp_ns=min(stamps, default=0),
-                    frame=frame,
-                    position=np.array(position),
-                    quat_xyzw=np.array(quat),
+        for at in way:
+            link, made_ns = self._links[at]
+            p, q = link.transform.translation, link.transform.rotation
+            turn = normalized([q.x, q.y, q.z, q.w])
+            x, y, z = rotated(turn, position)
+            position, quat = (x + p.x, y + p.y, z + p.z), product(turn, quat)
+            length = math.hypot(q.x, q.y, q.z, q.w)
+            if not (abs(length - 1.0) < _LENGTH_TOLERANCE and all(map(math.isfinite, position))):
+                raise RobotError(
+                    f"tf: expected a finite position and a rotation of length 1 for {at!r}, found "
+                    f"{p.x:g}, {p.y:g}, {p.z:g} and {q.x:g}, {q.y:g}, {q.z:g}, {q.w:g}"
                 )
-            link = self._links.get(at)
-            if link is None:
-                break
-            x, y, z = rotated(link.quat, position)
-            position = x + link.position[0], y + link.position[1], z + link.position[2]
-            quat, at = product(link.quat, quat), link.parent
-            if link.stamp_ns is not None:
-                stamps.append(link.stamp_ns)
-        raise RobotError(
-            f"tf: expected transforms from {frame!r} to {base!r}, found none that leads to {at!r}"
-        )
+            if made_ns is not None:
+                require_age(f"tf: {at}", max(0.0, (now_ns - made_ns) * 1e-9), timeout_s)
+                stamps.append(made_ns)
+        return position, quat

@@ -78,8 +78,10 @@ class JointOrder:
         return np.array([list(names).index(name) for name in self.names], dtype=np.intp)
 
 
-_LONGEST_REASON, _AHEAD_S = 300, 0.1
-"""Characters of a reason in status and log; how far ahead a stamp may lie, since clocks differ."""
+_LONGEST_REASON, _AHEAD_S, _OTHER_CLOCK_S = 300, 0.1, 1e6
+"""Characters of a reason in status and log; how far ahead a stamp may lie, since clocks differ; age
+of one that is from a different clock.
+"""
 MADE_BY_ANOTHER = (
     "expected values computed with this policy's contract, found values of another contract; "
     "restart perception_node with this policy's bundle"
@@ -240,7 +242,7 @@ class VectorReader:
 
 
 class PerceivedReader(VectorReader):
-    """policy_msgs/Perceived: a height scan, or the encoder output for a depth image."""
+    """policy_msgs/Perceived: a height scan, or the values of camera images."""
 
     message, kind = "policy_msgs/msg/Perceived", "perceived"
 
@@ -286,6 +288,18 @@ def require_past(what: str, age_s: float) -> None:
             f"{what}: expected a stamp in the past, found one {-age_s:.2f} s ahead; synchronise "
             "the clocks"
         )
+
+
+def require_age(what: str, age_s: float, timeout_s: float) -> None:
+    """Raise RobotError if a stamp is too old, ahead of the clock, or from a different clock."""
+    if abs(age_s) > _OTHER_CLOCK_S:
+        raise RobotError(
+            f"{what}: expected a stamp from this node's clock, found one {age_s:.0f} s old; "
+            "set use_sim_time to the same value in all nodes"
+        )
+    require_past(what, age_s)
+    if age_s > timeout_s:
+        raise RobotError(f"{what}: expected an age of at most {timeout_s:g} s, found {age_s:.2f} s")
 
 
 def message_types(name: str) -> tuple[str, ...]:

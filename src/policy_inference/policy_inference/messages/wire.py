@@ -204,6 +204,8 @@ _STAMP, _BIG_ENDIAN_STAMP = struct.Struct("<iI"), struct.Struct(">iI")
 _SIZE, _BYTE, _STEP = struct.Struct("<2I"), struct.Struct("<B"), struct.Struct("<I")
 _IMU = struct.Struct("<5d64x3d")
 """Orientation, the first entry of its covariance, the others, angular velocity."""
+TRANSFORMS = "tf2_msgs/msg/TFMessage"
+_TRANSFORM = struct.Struct("<7d")
 
 
 class Stamp(NamedTuple):
@@ -295,6 +297,34 @@ class WireCompressedImage(WireMessage):
 
     format: str
     data: memoryview
+
+
+class WireHeader(NamedTuple):
+    """As in std_msgs/Header."""
+
+    stamp: Stamp
+    frame_id: str
+
+
+class WireTransform(NamedTuple):
+    """As in geometry_msgs/Transform."""
+
+    translation: Vector
+    rotation: Rotation
+
+
+class WireTransformStamped(NamedTuple):
+    """As in geometry_msgs/TransformStamped."""
+
+    header: WireHeader
+    child_frame_id: str
+    transform: WireTransform
+
+
+class WireTransforms(NamedTuple):
+    """tf2_msgs/TFMessage."""
+
+    transforms: list[WireTransformStamped]
 
 
 def make_decoder(message: str, otherwise: Decode) -> Decode | None:
@@ -410,10 +440,30 @@ class CompressedImageDecoder(_Decoder):
         return WireCompressedImage(data, kind, read_bytes(data, at))
 
 
+class TransformsDecoder(_Decoder):
+    """Reads tf2_msgs/TFMessage: 6 us per transform, with rclpy 40 us."""
+
+    def read(self, data: bytes) -> WireTransforms:
+        count, at = _read_count(data, START)
+        found = list[WireTransformStamped]()
+        for _ in range(count):
+            at = aligned(at, 4)
+            stamp = Stamp(*_STAMP.unpack_from(data, at))
+            frame, at = read_string(data, at + _STAMP.size)
+            child, at = read_string(data, at)
+            at = aligned(at, _DOUBLE)
+            x, y, z, *turn = _TRANSFORM.unpack_from(data, at)
+            at += _TRANSFORM.size
+            moved = WireTransform(Vector(x, y, z), Rotation(*turn))
+            found.append(WireTransformStamped(WireHeader(stamp, frame), child, moved))
+        return WireTransforms(found)
+
+
 _DECODERS: dict[str, Callable[[Decode], Decode]] = {
     IMU.types[0]: ImuDecoder,
     JOINT_STATES.types[0]: JointStateDecoder,
     JOINT_COMMAND: JointCommandDecoder,
     IMAGE: ImageDecoder,
     COMPRESSED_IMAGE: CompressedImageDecoder,
+    TRANSFORMS: TransformsDecoder,
 }

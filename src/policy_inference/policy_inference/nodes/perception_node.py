@@ -1,21 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Perception for a bundle's policies: ground heights from an elevation map, depth images.
+"""Perception for a bundle's policies: heights from an elevation map, depth and colour images.
 
-    perception_node --ros-args -p bundle:=go2_stairs -r elevation_map:=/elevation_map_raw
+    perception_node --ros-args -p bundle:=lite3_stairs -r elevation_map:=/elevation_map_raw
 
 Subscribes (best effort, depth 1): for height scans, if `source` is grid_map, `elevation_map`
 (grid_map_msgs/GridMap) and the pose of the base in the map's frame: `odom` (nav_msgs/Odometry), or
 with `base_frame` `/tf` and `/tf_static` (tf2_msgs/TFMessage); if it is points or array,
 `sampled_points` (sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray) from another program. For
-the depth images on a topic TOPIC, `TOPIC/image` (sensor_msgs/Image), or
-`TOPIC/image/compressedDepth` (sensor_msgs/CompressedImage); `TOPIC/camera_info`
-(sensor_msgs/CameraInfo), if camera and policy measure distance differently. Publishes (reliable,
-depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan for each pose, at most
-twice in a period of the policy, and the values of each depth image. If one fails, its message gives
-the reason. For inspection, if there is a subscriber: `TOPIC/points` (sensor_msgs/PointCloud2), the
-ground at the points of a scan with their index and value, in the frame base_link; `TOPIC/seen`
-(sensor_msgs/Image, 32FC1), a depth image as the policy sees it.
+the images on a topic TOPIC, `TOPIC/image` (sensor_msgs/Image), or with `image_transport`
+`TOPIC/image/compressedDepth` or `TOPIC/image/compressed` (sensor_msgs/CompressedImage);
+`TOPIC/camera_info` (sensor_msgs/CameraInfo), if camera and policy measure distance differently.
+Publishes (reliable, depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan
+for each pose, at most twice in a period of the policy, and the values of each image. If one fails,
+its message gives the reason. For inspection, if there is a subscriber: `TOPIC/points`
+(sensor_msgs/PointCloud2), the ground at the points of a scan with their index and value, in the
+frame base_link; `TOPIC/seen` (sensor_msgs/Image), an image as the policy sees it: depth as 32FC1,
+colour before its scaling.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import Odometry
 from policy_msgs.msg import Perceived
@@ -36,28 +38,34 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, Poi
 from std_msgs.msg import Float32MultiArray, Header
 
 from policy_core.bundle.bundle import AnyBundle, Bundle, ModelFiles, list_policies
+from policy_core.bundle.camera_image import DepthImage
 from policy_core.bundle.load import load_bundle, trusted_keys
 from policy_core.errors import BackendError, PolicyError, RobotError
-from policy_core.interfaces import F32, F64
+from policy_core.interfaces import F64
+from policy_core.observation.camera_image import ColourProcessor, DepthProcessor
 from policy_core.observation.scan_scene import check_scenes
 from policy_inference.backends.registry import OpenedModels, open_models, parse_options
 from policy_inference.messages.pose import Pose, Transforms, read_pose
 from policy_inference.messages.readers import shortened
+from policy_inference.messages.wire import Decode
 from policy_inference.nodes import qos
 from policy_inference.nodes.parameters import Spec, refuse_arguments
 from policy_inference.nodes.process import ServedNode, serve_node
+from policy_inference.nodes.sampling import decoder_for
 from policy_inference.nodes.settings import POLICY
 from policy_inference.perception import (
     FROZEN_AFTER_M,
     FROZEN_AFTER_S,
-    DepthSource,
+    ImageSource,
     ScanSource,
     make_scans,
 )
 
 BASE = "base_link"
 GRID_MAP, POINTS, ARRAY = "grid_map", "points", "array"
-RAW, COMPRESSED = "raw", "compressedDepth"
+RAW, COMPRESSED = "raw", "compressed"
+_ENCODINGS = {"rgb": "rgb8", "bgr": "bgr8", "grey": "mono8"}
+_SILENT_S = 1.0
 _POLICY = ("bundle", "public_key", "backend", "backend_options")
 PARAMETERS = (
     *(spec for spec in POLICY if spec.name in _POLICY),
@@ -91,22 +99,23 @@ PARAMETERS = (
         default=FROZEN_AFTER_S,
         minimum=0.0,
         maximum=1000.0,
-        doc="Time after which an unchanged depth image is refused, s; 0: never, for a camera "
-        "without noise",
+        doc="Time after which an unchanged image is refused, s; 0: never, for a camera without "
+        "noise",
     ),
     Spec(
-        name="depth_transport",
+        name="image_transport",
         type=str,
         default=RAW,
         choices=(RAW, COMPRESSED),
-        doc="Transport of the depth images: raw, or compressedDepth in PNG",
+        doc="Transport of the images: raw: TOPIC/image; compressed: TOPIC/image/compressedDepth "
+        "in PNG for depth, TOPIC/image/compressed for colour",
     ),
     Spec(
         name="depth_measure",
         type=str,
         default="depth",
         choices=("depth", "distance"),
-        doc="Meaning of the camera's pixels: depth along the optical axis, as REP 118 says, or "
+        doc="Meaning of a depth camera's pixels: depth along the optical axis, as REP 118 says, or "
         "distance along the ray",
     ),
 )
@@ -130,13 +139,17 @@ class PerceptionNode(ServedNode):
         contracts = [one.contract for one in policies]
         self._least_ns = min(contract.period_ns for contract in contracts) // 2
         self._seen_ns: int | None = None
+        self._heard_ns = self._now_ns
         self._transforms = Transforms()
+        self._pose_timeout_s = max(
+            (scan.pose_timeout_s for each in contracts for scan in each.scans.values()), default=0.0
+        )
         self._encoders: list[OpenedModels] = []
-        self._depths = self._open_depths(policies, values)
+        self._cameras = self._open_cameras(policies, values)
         self._scans = make_scans(contracts, values["frozen_after_m"])
-        if not (self._scans or self._depths):
+        if not (self._scans or self._cameras):
             raise PolicyError(
-                f"bundle: expected a policy with a term height_scan or depth, found none in "
+                f"bundle: expected a policy with a term height_scan, depth or image, found none in "
                 f"{values['bundle']}"
             )
         self._labels = {
@@ -144,7 +157,7 @@ class PerceptionNode(ServedNode):
         }
         self._publishers_of = {
             topic: self.create_publisher(Perceived, topic, qos.COMMAND)
-            for topic in (*(scan.topic for scan in self._scans), *self._depths)
+            for topic in (*(scan.topic for scan in self._scans), *self._cameras)
         }
         self._points = {
             scan.topic: self.create_publisher(PointCloud2, f"{scan.topic}/points", qos.COMMAND)
@@ -152,22 +165,22 @@ class PerceptionNode(ServedNode):
         }
         self._images = {
             topic: self.create_publisher(Image, f"{topic}/seen", qos.COMMAND)
-            for topic in self._depths
+            for topic in self._cameras
         }
         if self._scans:
             self._subscribe_to_ground(values["source"], values["base_frame"])
-        for source in self._depths.values():
-            self._subscribe_to_camera(source, values["depth_transport"])
+        for source in self._cameras.values():
+            self._subscribe_to_camera(source, values["image_transport"])
 
-    def _open_depths(
+    def _open_cameras(
         self, policies: Sequence[AnyBundle], values: Mapping[str, Any]
-    ) -> dict[str, DepthSource]:
+    ) -> dict[str, ImageSource]:
         names = [name.strip() for name in values["backend"].split(",")]
         options = parse_options(filter(None, values["backend_options"].split(",")))
-        found = dict[str, DepthSource]()
+        found = dict[str, ImageSource]()
         for policy in policies:
-            for topic, term in policy.contract.depths.items():
-                if topic in found or term.depth is None:
+            for topic, term in policy.contract.images.items():
+                if topic in found or term.camera_image is None:
                     continue
                 encoder = None
                 if term.encoder is not None:
@@ -176,9 +189,9 @@ class PerceptionNode(ServedNode):
                     )
                     self._encoders.append(open_models([files], names, options))
                     encoder = self._encoders[-1].first
-                found[topic] = DepthSource(
+                found[topic] = ImageSource(
                     topic,
-                    term.depth,
+                    term.camera_image,
                     policy.contract.period_ns,
                     values["depth_measure"],
                     encoder,
@@ -194,19 +207,26 @@ class PerceptionNode(ServedNode):
             if base_frame:
                 from tf2_msgs.msg import TFMessage
 
+                decode = decoder_for(TFMessage)
                 for topic, profile in (("/tf", qos.TRANSFORMS), ("/tf_static", qos.FIXED)):
-                    callback = partial(self._on_transforms, base_frame, profile is qos.FIXED)
-                    self.create_subscription(TFMessage, topic, callback, profile)
+                    callback = partial(
+                        self._on_transforms, decode, base_frame, profile is qos.FIXED
+                    )
+                    self.create_subscription(TFMessage, topic, callback, profile, raw=True)
             else:
                 self.create_subscription(Odometry, "odom", self._on_odometry, qos.SAMPLE)
         else:
             kind = PointCloud2 if source == POINTS else Float32MultiArray
             self.create_subscription(kind, "sampled_points", self._on_points, qos.SAMPLE)
+        heard = ("tf" if base_frame else "odom") if source == GRID_MAP else "sampled_points"
+        silence = partial(self._notice_silence, heard)
+        self.create_timer(_SILENT_S, silence, clock=self.get_clock())
 
-    def _subscribe_to_camera(self, source: DepthSource, transport: str) -> None:
+    def _subscribe_to_camera(self, source: ImageSource, transport: str) -> None:
         kind, image = Image, f"{source.topic}/image"
         if transport == COMPRESSED:
-            kind, image = CompressedImage, f"{image}/{COMPRESSED}"
+            is_depth = isinstance(source.image, DepthImage)
+            kind, image = CompressedImage, f"{image}/compressed{'Depth' if is_depth else ''}"
         self.create_subscription(kind, image, partial(self._on_image, source), qos.SAMPLE)
         if source.needs_rays:
             self.create_subscription(
@@ -216,9 +236,9 @@ class PerceptionNode(ServedNode):
                 qos.SAMPLE,
             )
         # Images wait until they are as old as in training, and missing ones are noticed.
-        depth = source.depth
-        waits_s = 0.25 / depth.rate_hz if depth.latency_s else depth.max_age_s
-        self.create_timer(waits_s, partial(self._publish_depth, source), clock=self.get_clock())
+        wanted = source.image
+        waits_s = 0.25 / wanted.rate_hz if wanted.latency_s else wanted.max_age_s
+        self.create_timer(waits_s, partial(self._publish_image, source), clock=self.get_clock())
 
     @property
     def _now_ns(self) -> int:
@@ -232,14 +252,26 @@ class PerceptionNode(ServedNode):
     def _on_odometry(self, message: Odometry) -> None:
         self._take_pose(partial(read_pose, message), message.header.stamp)
 
-    def _on_transforms(self, base_frame: str, static: bool, message: Any) -> None:
-        self._transforms.take(message, static=static)
+    def _on_transforms(self, decode: Decode, base_frame: str, static: bool, data: bytes) -> None:
+        try:
+            self._transforms.take(decode(data), self._now_ns, static=static)
+        except RobotError as error:
+            self._warn("/tf_static" if static else "/tf", error)
         if not static:
             frame = self._scans[0].frame or base_frame
-            self._take_pose(partial(self._transforms.pose, base_frame, frame))
+            limits = self._now_ns, self._pose_timeout_s
+            self._take_pose(partial(self._transforms.pose, base_frame, frame, *limits))
+
+    def _notice_silence(self, topic: str) -> None:
+        """Say why there are no scans: each message starts one."""
+        silent_s = (self._now_ns - self._heard_ns) * 1e-9
+        if silent_s >= _SILENT_S:
+            error = RobotError(f"{topic}: expected a message, found none for {silent_s:.1f} s")
+            for scan in self._scans:
+                self._refuse(scan.topic, _time(self._now_ns), error)
 
     def _take_pose(self, read: Callable[[], Pose], stamp: Time | None = None) -> None:
-        now_ns = self._now_ns
+        now_ns = self._heard_ns = self._now_ns
         try:
             pose = read()
         except RobotError as error:
@@ -262,26 +294,27 @@ class PerceptionNode(ServedNode):
         return True
 
     def _on_points(self, message: Any) -> None:
+        self._heard_ns = self._now_ns
         header = getattr(message, "header", None)
         stamp = Time() if header is None else header.stamp
         for scan in self._scans:
             self._publish(scan, stamp, partial(scan.take_points, message))
 
-    def _on_image(self, source: DepthSource, message: Any) -> None:
+    def _on_image(self, source: ImageSource, message: Any) -> None:
         try:
             source.take(message, self._now_ns)
         except RobotError as error:
             self._refuse(source.topic, message.header.stamp, error)
         else:
-            self._publish_depth(source)
+            self._publish_image(source)
 
-    def _on_camera_info(self, source: DepthSource, message: CameraInfo) -> None:
+    def _on_camera_info(self, source: ImageSource, message: CameraInfo) -> None:
         try:
             source.take_camera(message)
         except RobotError as error:
             self._refuse(source.topic, message.header.stamp, error)
 
-    def _publish_depth(self, source: DepthSource) -> None:
+    def _publish_image(self, source: ImageSource) -> None:
         now_ns = self._now_ns
         try:
             seen = source.see(now_ns)
@@ -298,7 +331,7 @@ class PerceptionNode(ServedNode):
                 )
             )
             if self._images[source.topic].get_subscription_count():
-                self._images[source.topic].publish(_image(source.processor.image, _time(stamp_ns)))
+                self._images[source.topic].publish(_image(source.processor, _time(stamp_ns)))
 
     def _header(self, topic: str, stamp: Time) -> Header:
         return Header(stamp=stamp, frame_id=self._labels[topic])
@@ -354,15 +387,21 @@ def _cloud(ground: F64, values: F64, stamp: Time) -> PointCloud2:
     )
 
 
-def _image(image: F32, stamp: Time) -> Image:
-    height, width = image.shape
+def _image(processor: DepthProcessor | ColourProcessor, stamp: Time) -> Image:
+    """Return an image as the policy sees it; the colours before their scaling."""
+    if isinstance(processor, DepthProcessor):
+        pixels: npt.NDArray[Any] = processor.image
+        encoding = "32FC1"
+    else:
+        pixels, encoding = processor.levels(), _ENCODINGS[processor.colour.channels]
+    height, width = pixels.shape[:2]
     return Image(
         header=Header(stamp=stamp),
         height=height,
         width=width,
-        encoding="32FC1",
-        step=image.itemsize * width,
-        data=array("B", image.tobytes()),
+        encoding=encoding,
+        step=pixels.nbytes // height,
+        data=array("B", pixels.tobytes()),
     )
 
 

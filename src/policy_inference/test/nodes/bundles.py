@@ -13,7 +13,7 @@ import yaml
 
 from policy_inference.testing.models import save_linear, weights
 from testkit.edits import MISSING, Edits, with_edits
-from testkit.wire_messages import DEPTH, SCAN
+from testkit.wire_messages import COLOUR, DEPTH, SCAN
 
 CONTRACT: Mapping[str, Any] = yaml.safe_load("""
 schema_version: 1
@@ -53,8 +53,9 @@ LEGS = [
 ]
 SEES_GROUND: Mapping[str, Any] = {"term": "height_scan", "topic": "perception/ground", "scan": SCAN}
 SEES_DEPTH: Mapping[str, Any] = {"term": "depth", "topic": "perception/front", "depth": DEPTH}
+SEES_COLOUR: Mapping[str, Any] = {"term": "image", "topic": "perception/front", "image": COLOUR}
 ESTIMATES: Mapping[str, Any] = {"term": "base_lin_vel", "source": "estimator"}
-_SIZES = {"height_scan": 2, "depth": 12}
+_SIZES = {"height_scan": 2, "depth": 12, "image": 6}
 """Numbers of values of the terms above, where they are not three."""
 
 

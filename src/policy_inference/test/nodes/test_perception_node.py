@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Over topics: height scans of a map and a pose, or sampled already; depth images of a camera."""
+"""Over topics: height scans of a map and a pose, or sampled already; images of a camera."""
 
 from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from geometry_msgs.msg import Quaternion, TransformStamped
@@ -15,7 +16,7 @@ from nav_msgs.msg import Odometry
 from policy_msgs.msg import Perceived
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout
 from tf2_msgs.msg import TFMessage
 
@@ -24,7 +25,7 @@ from policy_core.bundle.verified import sha256_file
 from policy_inference.nodes.perception_node import PerceptionNode
 from policy_inference.testing.models import save_linear, weights
 
-from .bundles import SEES_DEPTH, SEES_GROUND, write_sensing_bundle
+from .bundles import SEES_COLOUR, SEES_DEPTH, SEES_GROUND, write_sensing_bundle
 from .harness import Stage
 
 TOPIC, FRONT = "perception/ground", "perception/front"
@@ -241,3 +242,34 @@ def test_an_encoder_makes_the_values_of_a_distance_image(
     image[0, 0] = 1.0
     expected = np.tile(image.ravel(), 2) @ weights(12, 2)
     np.testing.assert_allclose(found[-1].data, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+def test_a_colour_image_becomes_values(
+    transport: str, node_stage: Stage, tmp_path: Path, perceive: Callable[..., PerceptionNode]
+) -> None:
+    bundle = write_sensing_bundle(tmp_path / "sees", SEES_COLOUR)
+    robot, found, seen = node_stage.robot, list[Perceived](), list[Image]()
+    node = perceive(bundle=str(bundle), image_transport=transport)
+    robot.node.create_subscription(Perceived, FRONT, found.append, QoSProfile(depth=10))
+    robot.node.create_subscription(Image, f"{FRONT}/seen", seen.append, QoSProfile(depth=10))
+    pixels = np.array([[(0, 51, 102), (153, 204, 255)]], np.uint8)
+    if transport == "raw":
+        data = array("B", pixels.tobytes())
+        message = Image(height=1, width=2, encoding="rgb8", step=6, data=data)
+        images = robot.node.create_publisher(Image, f"{FRONT}/image", 1)
+    else:
+        _, png = cv2.imencode(".png", pixels[..., ::-1])
+        message = CompressedImage(format="png", data=array("B", png.tobytes()))
+        images = robot.node.create_publisher(CompressedImage, f"{FRONT}/image/compressed", 1)
+
+    def comes() -> bool:
+        message.header.stamp = node.get_clock().now().to_msg()
+        images.publish(message)
+        return bool(found and seen)
+
+    robot.until(comes, "values, and an image to look at")
+    assert found[-1].header.frame_id == load_bundle(bundle).contract.perceived[FRONT]
+    np.testing.assert_allclose(found[-1].data, [0.0, 0.6, 0.2, 0.8, 0.4, 1.0], atol=1e-6)
+    assert (seen[-1].encoding, seen[-1].height, seen[-1].width) == ("rgb8", 1, 2)
+    assert bytes(seen[-1].data) == pixels.tobytes()

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Duration, Time
-from geometry_msgs.msg import Quaternion, Vector3
+from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from policy_msgs.msg import JointCommand
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image, Imu, JointState
 from std_msgs.msg import Header, Int32
+from tf2_msgs.msg import TFMessage
 
 from policy_core.bundle.state_fields import STATE_FIELDS, StateField
 from policy_core.errors import RobotError
@@ -134,6 +135,29 @@ def image_of(frame: str, encoding: str) -> Image:
     return Image(header=header_of(frame), encoding=encoding, data=array("B", range(18)), **size)
 
 
+def transforms_between(*pairs: tuple[str, str]) -> TFMessage:
+    return TFMessage(
+        transforms=[
+            TransformStamped(
+                header=header_of(parent),
+                child_frame_id=child,
+                transform=Transform(
+                    translation=Vector3(x=i + 0.5, y=-1.0, z=2.0),
+                    rotation=Quaternion(x=0.1, y=0.2, z=0.3, w=0.4),
+                ),
+            )
+            for i, (parent, child) in enumerate(pairs)
+        ]
+    )
+
+
+def test_transforms_are_read_as_rclpy_reads_them() -> None:
+    decode = decoder_for(TFMessage)
+    assert_alike(decode, transforms_between())
+    for pair in itertools.product(FRAMES, FRAMES):
+        assert_alike(decode, transforms_between(pair, ("odom", "base"), pair))
+
+
 def test_image_is_no_copy() -> None:
     wire = serialize_message(image_of("", "rgb8"))
     assert decoder_for(Image)(wire).data.obj is wire
@@ -158,6 +182,7 @@ INTACT = {
     "Imu": Imu(header=header_of("imu_link"), orientation=Quaternion(w=1.0)),
     "Image": image_of("camera", "rgb8"),
     "CompressedImage": CompressedImage(header=header_of("camera"), format="png"),
+    "TFMessage": transforms_between(("map", "odom"), ("odom", "base_link")),
 }
 
 _READ: dict[str, Callable[[Any], object]] = {
@@ -176,6 +201,14 @@ _READ: dict[str, Callable[[Any], object]] = {
         (stamp_ns(it), it.height, it.width, it.encoding, it.is_bigendian, it.step, bytes(it.data))
     ),
     "CompressedImage": lambda it: (stamp_ns(it), it.format, bytes(it.data)),
+    "TFMessage": lambda it: [
+        (
+            (stamp_ns(each), each.header.frame_id, each.child_frame_id),
+            [getattr(each.transform.translation, axis) for axis in "xyz"],
+            [getattr(each.transform.rotation, axis) for axis in "xyzw"],
+        )
+        for each in it.transforms
+    ],
 }
 
 

@@ -3,7 +3,7 @@
 """Publishes a simulated robot's view of the ground: elevation map and depth camera."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from grid_map_msgs.msg import GridMap
 from rclpy.node import Node
@@ -11,6 +11,8 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from robot_sim import depth_camera, mapper
 from robot_sim.depth_camera import CameraFault, DepthCamera, DepthCameraFigures
+from robot_sim.errors import SimError
+from robot_sim.faults import Fault
 from robot_sim.ground import Ground
 from robot_sim.mapper import MapFault, Mapper
 from robot_sim.nodes.messages import (
@@ -21,6 +23,8 @@ from robot_sim.nodes.messages import (
 )
 from robot_sim.nodes.robot_node import NEWEST
 from robot_sim.world import Sensors, World
+
+Plan = TypeVar("Plan")
 
 
 class PerceptionTopics:
@@ -52,18 +56,37 @@ class PerceptionTopics:
             self._images = node.create_publisher(Image, f"{topic}/image", NEWEST)
             self._infos = node.create_publisher(CameraInfo, f"{topic}/camera_info", NEWEST)
 
-    def plan(self, texts: Sequence[str], now_ns: int) -> list[str]:
-        """Plan the faults of map and camera; return the remaining ones, of the robot itself."""
-        rest = list(texts)
+    def plan(
+        self, texts: Sequence[str], now_ns: int, of_robot: Callable[[list[str]], Plan]
+    ) -> Plan:
+        """Plan faults, all of them or none.
+
+        Args:
+            texts: The faults.
+            now_ns: Simulated time.
+            of_robot: Plans those that are not of map or camera.
+
+        Returns:
+            What `of_robot` returns.
+        """
+        rest, planned = list(texts), list[tuple[Any, Sequence[Fault]]]()
         for eye, kind, stream in (
             (self._mapper, MapFault, mapper.STREAM),
             (self._camera, CameraFault, depth_camera.STREAM),
         ):
+            own = [text for text in rest if f":{stream}" in text]
+            if own and eye is None:
+                raise SimError(
+                    f"fault {own[0]}: expected {stream} to be published, found it off; set the "
+                    f"parameter {stream} to true"
+                )
+            planned.append((eye, kind.parse_all(own, now_ns=now_ns)))
+            rest = [text for text in rest if text not in own]
+        plan = of_robot(rest)
+        for eye, faults in planned:
             if eye is not None:
-                own = [text for text in rest if f":{stream}" in text]
-                eye.faults = kind.parse_all(own, now_ns=now_ns)
-                rest = [text for text in rest if text not in own]
-        return rest
+                eye.faults = faults
+        return plan
 
     def publish(self, world: World, truth: Sensors, offset_ns: int) -> None:
         """Publish the messages that are due.

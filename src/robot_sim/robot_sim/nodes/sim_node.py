@@ -21,6 +21,7 @@ steps to t_k+1. Time stands still until the first command. If a later command do
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from nav_msgs.msg import Odometry
@@ -182,8 +183,8 @@ class SimNode(RobotNode):
 
     def _planned(self, texts: Sequence[str], now_ns: int) -> FaultPlan:
         names, seed = self.world.joint_names, self._get("seed")
-        own = self._perception.plan(texts, now_ns)
-        return FaultPlan.parse(own, seed=seed, now_ns=now_ns, joint_names=names)
+        parse = partial(FaultPlan.parse, seed=seed, now_ns=now_ns, joint_names=names)
+        return self._perception.plan(texts, now_ns, parse)
 
     def _change_faults(self, texts: Sequence[str]) -> None:
         self._plan = self._planned(texts, self.world.time_ns)

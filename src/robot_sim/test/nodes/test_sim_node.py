@@ -19,7 +19,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import Trigger
 
-from policy_inference.messages.depth import read_depth
+from policy_inference.messages.camera import read_depth
 from policy_inference.messages.elevation import read_elevation
 from robot_sim.arm_figures import SO101
 from robot_sim.errors import SimError
@@ -182,6 +182,23 @@ class TestFaults:
         check_wording(sim_stage.set("faults", ["melt:imu"]))
         sim_stage.ticks(2, first=1)
         assert sim_stage.imus == []
+
+    def test_a_fault_that_is_refused_leaves_the_mapper_as_it_was(self, sim_stage: Stage) -> None:
+        maps = list[GridMap]()
+        node = sim_stage.make(lockstep=True, elevation_map=True)
+        sim_stage.listener.create_subscription(GridMap, "elevation_map", maps.append, 10)
+        sim_stage.until(lambda: node.count_subscribers("elevation_map"), "a listener")
+        sim_stage.begin()
+        sim_stage.ticks(1)
+        assert sim_stage.set("faults", ["drop:elevation_map", "melt:imu"])
+        maps.clear()
+        sim_stage.ticks(10, first=1)
+        sim_stage.until(lambda: maps, "maps")
+
+    def test_a_fault_of_a_camera_that_is_off_is_refused(self, sim_stage: Stage) -> None:
+        sim_stage.run(lockstep=True)
+        sim_stage.ticks(1)
+        check_wording(sim_stage.set("faults", ["covered:depth_camera"]))
 
 
 class TestRealTime:

@@ -17,6 +17,7 @@ from torch import Tensor
 from model_tools.errors import ToolError
 from model_tools.make.checkpoints import networks
 from model_tools.make.checkpoints.network_config import ExportConfig
+from policy_core.errors import plural
 
 T = TypeVar("T")
 Shape = tuple[int, ...]
@@ -54,8 +55,7 @@ def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[
     ]
     prefix = _choose(
         [(prefix, [prefix]) for prefix in fitting],
-        f"rnn: expected {config.rnn.type}, {config.rnn.num_layers} "
-        f"layer{'' if config.rnn.num_layers == 1 else 's'}, weight_ih_l0 "
+        f"rnn: expected {config.rnn.type}, {plural(config.rnn.num_layers, 'layer')}, weight_ih_l0 "
         f"{list(wanted['weight_ih_l0'])}",
         _recurrent_ones(tensors),
     )

@@ -17,6 +17,7 @@ from model_tools.prove.calibration.measure import (
 )
 from model_tools.prove.calibration.motion import SHOWN, moved_elsewhere, moved_wrongly
 from policy_core.bundle.state_fields import COMMAND, STATE_FIELDS, topic_fields
+from policy_core.errors import plural
 
 _USUAL = 512
 """The default number of rows that `compile` takes."""
@@ -69,9 +70,9 @@ def _problems(found: RowCoverage) -> Iterator[str]:
     yield from moved_wrongly(found.motion)
     if found.different < FEWEST:
         yield (
-            f"{found.different} different row{'' if found.different == 1 else 's'} out of "
-            f"{found.rows} (at least {FEWEST} are needed, 1000 to 4000 are usual): record the "
-            "running policy for several minutes"
+            f"{plural(found.different, 'different row')} out of {found.rows} (at least "
+            f"{FEWEST} are needed, 1000 to 4000 are usual): record the running policy for "
+            "several minutes"
         )
     constant = [term for term in found.terms if _is_lost(term)]
     velocities = all(term.field != "joint_vel" for term in constant)
@@ -126,9 +127,8 @@ def _warnings(found: RowCoverage) -> Iterator[str]:
     yield from filter(None, map(_gap, found.directions))
     if found.commands is not None and found.commands < _FEW_COMMANDS:
         yield (
-            f"only {found.commands} different velocity "
-            f"command{'' if found.commands == 1 else 's'}: record more of them, with --every if "
-            "the episodes of an environment are long"
+            f"only {plural(found.commands, 'different velocity command')}: record more "
+            "of them, with --every if the episodes of an environment are long"
         )
     for term in found.terms:
         if term.constant and term.field != "velocity_command" and not _is_lost(term):

@@ -254,12 +254,12 @@ def _suspect_walking(safety: Safety, report: InspectionReport) -> None:
 
 
 def _prove_perception(contract: JointContract, path: Path, report: InspectionReport) -> None:
-    """State what proves the contract of each scan and depth image; note scans without proof."""
+    """State what proves the contract of each scan and camera image; note scans without proof."""
     for name, observation in contract.observations.items():
         for i, term in enumerate(observation.terms):
             proof, key = f"proof of {term.topic}", f"observations.{name}.terms[{i}]"
-            if term.depth is not None:
-                report.row(proof, "none: depth has no `scene`; compare each key with the training")
+            if term.camera_image is not None:
+                report.row(proof, "none: images have no `scene`; compare each key with training")
             elif term.scan is not None and term.scene is None:
                 report.row(proof, "none: it has no `scene`")
                 report.suspect(

@@ -19,6 +19,7 @@ from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.topics import is_named
 from policy_core.bundle.state_fields import STATE_TOPICS
 from policy_core.control_state import ControlState
+from policy_core.errors import plural
 from policy_core.guard.bounds import Rule
 from policy_core.interfaces import F64, FAULT_MODES, Mode, OnFault, Tensor
 from policy_inference.flight.recording import INFERENCE, SHADOW, STATE
@@ -438,9 +439,7 @@ class FlightRecording:
             *([("target", len(info.joints))] if len(message.target) else []),
         ):
             if (count := len(getattr(message, name))) != whole:
-                raise self._problem(
-                    message, f"{whole} value{'' if whole == 1 else 's'} of {name}", str(count)
-                )
+                raise self._problem(message, f"{plural(whole, 'value')} of {name}", str(count))
         ages = [round(age_s * 1e9) if math.isfinite(age_s) else None for age_s in message.ages_s]
         tick = RecordedTick(
             number=int(message.tick),

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from policy_core.bundle.depth import DepthImage, DepthStack, GaussianBlur, check_depth
+from policy_core.bundle.camera_image import DepthImage, GaussianBlur, ImageStack, check_image
 from policy_core.bundle.schema import Reader
 from policy_core.errors import RobotError
-from policy_core.observation.depth import F32, DepthHistory, DepthProcessor, ray_factors
+from policy_core.observation.camera_image import F32, DepthProcessor, ImageHistory, ray_factors
 
-NEWEST = DepthStack(offsets=(0,), unit="frames", fill="repeat")
+NEWEST = ImageStack(offsets=(0,), unit="frames", fill="repeat")
 PARKOUR = DepthImage(
     camera_size=(60, 106),
     size=(58, 87),
@@ -50,7 +50,7 @@ DODGE = replace(
     clip_m=(0.1, 5.0),
     resize=None,
     scaled_to=(0.0, 1.0),
-    stack=DepthStack(offsets=(0, 3, 8, 18), unit="ticks", fill="repeat"),
+    stack=ImageStack(offsets=(0, 3, 8, 18), unit="ticks", fill="repeat"),
     rate_hz=50.0,
     on_stale="hold",
     hold_s=0.3,
@@ -113,7 +113,7 @@ def seen(depth: DepthImage, raw: Any = None, factor: F32 | None = None) -> F32:
 
 def problems(depth: DepthImage, period_s: float = 0.02) -> list[str]:
     reader = Reader("policy.yaml")
-    check_depth(depth, "depth", period_s, reader.problem)
+    check_image(depth, "depth", period_s, reader.problem)
     return [problem.key for problem in reader.problems]
 
 
@@ -222,7 +222,7 @@ def test_distance_along_the_ray_grows_from_the_centre() -> None:
 
 def stacked(depth: DepthImage, stamps_ms: list[int], period_ns: int = 20_000_000) -> list[float]:
     """Return the value of each image of the stack, which is its number, from 1 on."""
-    history = DepthHistory(depth, period_ns)
+    history = ImageHistory(depth, period_ns)
     newest_ns, number = 0, 0
     for stamp_ms in stamps_ms:
         if history.wants(stamp_ms * 1_000_000):
@@ -274,7 +274,7 @@ def test_a_camera_that_is_too_slow_for_the_stack_is_refused() -> None:
 
 
 def test_an_image_waits_until_it_is_as_old_as_in_training() -> None:
-    history = DepthHistory(replace(PARKOUR, latency_s=0.08), 20_000_000)
+    history = ImageHistory(replace(PARKOUR, latency_s=0.08), 20_000_000)
     history.add(np.zeros((58, 87), np.float32), 1_000_000_000)
     assert history.ready_ns(1_079_000_000) is None
     assert history.ready_ns(1_080_000_000) == 1_000_000_000
@@ -291,7 +291,7 @@ def test_an_image_waits_until_it_is_as_old_as_in_training() -> None:
         (PARKOUR, {"clip_m": (1.0, 1.0)}, ["depth.clip_m"]),
         (
             PARKOUR,
-            {"stack": DepthStack(offsets=(0, 20_000), unit="frames", fill="repeat")},
+            {"stack": ImageStack(offsets=(0, 20_000), unit="frames", fill="repeat")},
             ["depth.stack.offsets"],
         ),
         (DODGE, {"hold_s": None}, ["depth.hold_s"]),

@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Depth images: converted to the policy's values, and stacked by their stamps."""
+"""Camera images: converted to the policy's values, and stacked by their stamps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from policy_core.bundle.depth import DepthImage
+from policy_core.bundle.camera_image import CameraImage, ColourImage, DepthImage
 from policy_core.errors import RobotError
 from policy_core.interfaces import F64
 
@@ -23,31 +24,103 @@ _STEEPEST = 20.0
 """Tangent of the largest angle between a ray and the optical axis: 87 degrees."""
 
 
-class DepthProcessor:
-    """Converts a camera's image to the policy's, with all memory preallocated.
+class _ImageProcessor:
+    """Steps between a camera's pixels and the policy's, with all memory preallocated.
 
     Attributes:
-        image: The policy's image [height, width], scaled as in the contract; float32.
-        invalid: Number of unknown depths in the last image, after a crop if that is the first step.
+        image: One image of the policy, in the contract's shape and scaling; float32.
+        invalid: Number of unknown values in the last image.
     """
 
-    def __init__(self, depth: DepthImage) -> None:
-        """Prepare the steps; the image has passed `check_depth`."""
-        self._depth = depth
-        height, width = depth.camera_size
+    image: F32
+    invalid = 0
+
+    def __init__(self, image: CameraImage, steps: Sequence[str], *channels: int) -> None:
+        """Prepare the steps; the image has passed `check_image`."""
+        self._contract = image
+        height, width = image.camera_size
         self._part = slice(None), slice(None)
-        steps = list(depth.steps)
-        if steps[:1] == ["crop"]:  # cropped pixels do not count
-            assert depth.crop_px is not None
-            top, bottom, left, right = depth.crop_px
+        if steps[:1] == ("crop",):  # first, so that the rest handles fewer pixels
+            assert image.crop_px is not None
+            top, bottom, left, right = image.crop_px
             self._part = slice(top, height - bottom), slice(left, width - right)
             height, width = height - top - bottom, width - left - right
             steps = steps[1:]
-        shape = height, width
-        self._metres: F32 = np.zeros(shape, np.float32)
-        self._known, self._far = np.zeros((2, *shape), np.bool_)
+        self._pixels: F32 = np.zeros((*channels, height, width), np.float32)
         self._stages: list[Callable[[], object]] = []
-        self.image, self.invalid = self._lay_out(steps), height * width
+        self._last = self._lay_out(steps)
+
+    def _run(self) -> None:
+        for stage in self._stages:
+            stage()
+
+    def _lay_out(self, steps: Sequence[str]) -> F32:
+        """Plan the stages; return the image that the last one writes."""
+        image = self._pixels
+        weights: tuple[F64, F64] | None = None
+        for step in [*steps, "end"]:
+            if step in ("crop", "resize", "blur"):
+                shape = image.shape[-2:] if weights is None else tuple(map(len, weights))
+                rows, columns = self._weights(step, shape)
+                weights = (
+                    (rows, columns)
+                    if weights is None
+                    else (rows @ weights[0], columns @ weights[1])
+                )
+                continue
+            if weights is not None:
+                image = self._linear(image, *weights)
+                weights = None
+            self._plan(step, image)
+        return image
+
+    def _plan(self, step: str, image: F32) -> None:
+        """Append the stage of a step that leaves the size as it is, or of the end."""
+        raise NotImplementedError
+
+    def _weights(self, step: str, shape: Sequence[int]) -> tuple[F64, F64]:
+        """Return the weights of a step along rows and along columns [after, before]."""
+        image = self._contract
+        if step == "crop":
+            assert image.crop_px is not None
+            top, bottom, left, right = image.crop_px
+            return np.eye(shape[0])[top : shape[0] - bottom], np.eye(shape[1])[
+                left : shape[1] - right
+            ]
+        if step == "blur":
+            assert image.blur is not None
+            kernel = image.blur.kernel_px, image.blur.sigma_px
+            return blur_weights(shape[0], *kernel), blur_weights(shape[1], *kernel)
+        assert image.resize is not None
+        height, width = image.resize_to or image.size
+        return (
+            resize_weights(shape[0], height, image.resize),
+            resize_weights(shape[1], width, image.resize),
+        )
+
+    def _linear(self, image: F32, rows: F64, columns: F64) -> F32:
+        by_rows = np.ascontiguousarray(rows, np.float32)
+        by_columns = np.ascontiguousarray(columns.T, np.float32)
+        between: F32 = np.zeros((*image.shape[:-2], len(rows), image.shape[-1]), np.float32)
+        out: F32 = np.zeros((*image.shape[:-2], len(rows), len(columns)), np.float32)
+
+        def stage() -> None:
+            np.matmul(by_rows, image, between)
+            np.matmul(between, by_columns, out)
+
+        self._stages.append(stage)
+        return out
+
+
+class DepthProcessor(_ImageProcessor):
+    """Converts a camera's depth image to the policy's."""
+
+    def __init__(self, depth: DepthImage) -> None:
+        """Prepare the steps; the image has passed `check_image`."""
+        self._depth = depth
+        super().__init__(depth, depth.steps)
+        self.image = self._last
+        self._known, self._far = np.zeros((2, *self._pixels.shape), np.bool_)
 
     def see(self, raw: npt.NDArray[np.uint16] | F32, factor: F32 | None = None) -> None:
         """Write `image`.
@@ -62,7 +135,7 @@ class DepthProcessor:
         Raises:
             RobotError: More depths are unknown than the contract allows, or all of them.
         """
-        depth, metres = self._depth, self._metres
+        depth, metres = self._depth, self._pixels
         raw = raw[self._part]
         if raw.dtype.kind == "u":
             np.divide(raw, _MM_PER_M, out=metres, dtype=np.float32)
@@ -88,71 +161,18 @@ class DepthProcessor:
         if self.invalid:
             np.logical_not(self._known, self._known)
             np.copyto(metres, np.float32(depth.invalid_m), where=self._known)
-        for stage in self._stages:
-            stage()
+        self._run()
 
-    def _lay_out(self, steps: Sequence[str]) -> F32:
-        """Plan the stages; return the image that the last one writes."""
-        depth, image = self._depth, self._metres
-        weights: tuple[F64, F64] | None = None
-        for step in [*steps, "end"]:
-            if step in ("crop", "resize", "blur"):
-                shape = image.shape if weights is None else (len(weights[0]), len(weights[1]))
-                rows, columns = self._weights(step, (shape[0], shape[1]))
-                weights = (
-                    (rows, columns)
-                    if weights is None
-                    else (rows @ weights[0], columns @ weights[1])
-                )
-                continue
-            if weights is not None:
-                image = self._linear(image, *weights)
-                weights = None
-            if step == "clip":
-                assert depth.clip_m is not None
-                self._clip(image, *depth.clip_m)
-            elif step == "blank":
-                self._blank(image)
-        if depth.values == "scaled":
-            self._scale(image)
-        return image
-
-    def _weights(self, step: str, shape: tuple[int, int]) -> tuple[F64, F64]:
-        """Return the weights of a step along rows and along columns [after, before]."""
+    def _plan(self, step: str, image: F32) -> None:
         depth = self._depth
-        if step == "crop":
-            assert depth.crop_px is not None
-            top, bottom, left, right = depth.crop_px
-            return np.eye(shape[0])[top : shape[0] - bottom], np.eye(shape[1])[
-                left : shape[1] - right
-            ]
-        if step == "blur":
-            assert depth.blur is not None
-            kernel = depth.blur.kernel_px, depth.blur.sigma_px
-            return blur_weights(shape[0], *kernel), blur_weights(shape[1], *kernel)
-        assert depth.resize is not None
-        height, width = depth.resize_to or depth.size
-        return (
-            resize_weights(shape[0], height, depth.resize),
-            resize_weights(shape[1], width, depth.resize),
-        )
-
-    def _linear(self, image: F32, rows: F64, columns: F64) -> F32:
-        by_rows = np.ascontiguousarray(rows, np.float32)
-        by_columns = np.ascontiguousarray(columns.T, np.float32)
-        between: F32 = np.zeros((len(rows), image.shape[1]), np.float32)
-        out: F32 = np.zeros((len(rows), len(columns)), np.float32)
-
-        def stage() -> None:
-            np.matmul(by_rows, image, between)
-            np.matmul(between, by_columns, out)
-
-        self._stages.append(stage)
-        return out
-
-    def _clip(self, image: F32, near: float, far: float) -> None:
-        low, high = np.float32(near), np.float32(far)
-        self._stages.append(lambda: np.clip(image, low, high, image))
+        if step == "clip":
+            assert depth.clip_m is not None
+            low, high = map(np.float32, depth.clip_m)
+            self._stages.append(lambda: np.clip(image, low, high, image))
+        elif step == "blank":
+            self._blank(image)
+        elif depth.values == "scaled":
+            self._scale(image)
 
     def _blank(self, image: F32) -> None:
         assert self._depth.blank_px is not None
@@ -189,7 +209,61 @@ class DepthProcessor:
         self._stages.append(stage)
 
 
-class DepthHistory:
+class ColourProcessor(_ImageProcessor):
+    """Converts a camera's colour image to the policy's."""
+
+    def __init__(self, colour: ColourImage) -> None:
+        """Prepare the steps; the image has passed `check_image`."""
+        self.colour = colour
+        super().__init__(colour, colour.steps, colour.depth)
+        self._values = np.zeros_like(self._last)
+        self.image = self._values
+        if colour.layout == "channels_last":
+            self.image = self._values.transpose(1, 2, 0)
+        self._order = [2, 1, 0] if colour.channels == "bgr" else [0, 1, 2]
+        low, high = colour.scaled_to
+        self._gain, self._low = np.float32((high - low) / 255.0), np.float32(low)
+        self._mean, self._std = (
+            None if numbers is None else np.asarray(numbers, np.float32)[:, None, None]
+            for numbers in (colour.mean, colour.std)
+        )
+        self._means: F32 = np.zeros((len(self._values), 1, 1), np.float32)
+
+    def see(self, raw: npt.NDArray[np.uint8]) -> None:
+        """Write `image`, from an image in the camera's size [height, width, 3] in RGB."""
+        raw = raw[self._part]
+        if self.colour.channels == "grey":
+            self._pixels[0] = cv2.cvtColor(raw, cv2.COLOR_RGB2GRAY)
+        else:
+            for plane, channel in zip(self._pixels, self._order, strict=True):
+                plane[...] = raw[:, :, channel]
+        self._run()
+        values = self._values
+        np.multiply(self._last, self._gain, values)
+        np.add(values, self._low, values)
+        if self.colour.centre == "image":
+            np.subtract(values, values.mean((1, 2), keepdims=True, out=self._means), values)
+        if self._mean is not None:
+            np.subtract(values, self._mean, values)
+        if self._std is not None:
+            np.divide(values, self._std, values)
+
+    def levels(self) -> npt.NDArray[np.uint8]:
+        """Return the last image before its scaling [height, width, channels], from 0 to 255."""
+        rounded = np.clip(np.rint(self._last), 0.0, 255.0).astype(np.uint8)
+        return np.ascontiguousarray(rounded.transpose(1, 2, 0))
+
+    def _plan(self, step: str, image: F32) -> None:
+        if step == "round":
+
+            def stage() -> None:
+                np.rint(image, image)
+                np.clip(image, 0.0, 255.0, image)
+
+            self._stages.append(stage)
+
+
+class ImageHistory:
     """The latest images by stamp, from which the policy's stack is taken.
 
     Stack positions are times, so a lost or late image does not shift the others.
@@ -203,24 +277,24 @@ class DepthHistory:
     average.
     """
 
-    def __init__(self, depth: DepthImage, period_ns: int) -> None:
+    def __init__(self, image: CameraImage, period_ns: int) -> None:
         """Begin without an image.
 
         Args:
-            depth: Section of the contract.
+            image: Section of the contract.
             period_ns: Period of the policy.
         """
-        stack = depth.stack
-        self._period_ns = round(1e9 / depth.rate_hz)
+        stack = image.stack
+        self._period_ns = round(1e9 / image.rate_hz)
         self._step_ns = self._period_ns if stack.unit == "frames" else period_ns
         self._offsets_ns = [offset * self._step_ns for offset in stack.offsets]
-        self._latency_ns = round(depth.latency_s * 1e9)
-        self._longest_gap_ns = round(depth.timeout_s * 1e9)
+        self._latency_ns = round(image.latency_s * 1e9)
+        self._longest_gap_ns = round(image.timeout_s * 1e9)
         self._fills_zero = stack.fill == "zero"
         span_ns = max(self._offsets_ns) + self._latency_ns
         # Images may be up to a quarter of a period early, and each needs its own slot.
         places = 3 + math.ceil(span_ns / (self._period_ns * (1.0 - _EARLY)))
-        self._images: F32 = np.zeros((places, math.prod(depth.size)), np.float32)
+        self._images: F32 = np.zeros((places, math.prod(image.shape)), np.float32)
         self._stamps_ns = np.zeros(places, np.int64)
         self._distance = np.zeros(places, np.int64)
         self.clear()
@@ -248,7 +322,7 @@ class DepthHistory:
         return stamp_ns > newest_ns and stamp_ns >= self._due_ns - _EARLY * self._period_ns
 
     def add(self, image: F32, stamp_ns: int) -> None:
-        """Store a copy of an image [height, width] that `wants` accepted."""
+        """Store a copy of an image, in the contract's shape, that `wants` accepted."""
         place = self._count % len(self._images)
         self._images[place] = image.reshape(-1)
         self._stamps_ns[place] = stamp_ns
@@ -261,10 +335,11 @@ class DepthHistory:
         """Return the stamp of the newest image that is as old as in training, or None.
 
         Args:
-            now_ns: Time on the clock of stamps.
+            now_ns: Time on the clock of stamps; an image ahead of it, as in a simulation whose
+                clock moves in steps, counts as new.
         """
         stamps_ns = self._stamps_ns[: self._count]
-        old = stamps_ns[stamps_ns <= now_ns - self._latency_ns]
+        old = stamps_ns[stamps_ns <= max(now_ns, self.newest_ns or 0) - self._latency_ns]
         return int(old.max()) if old.size else None
 
     def write(self, newest_ns: int, out: npt.NDArray[np.floating]) -> None:
@@ -272,7 +347,7 @@ class DepthHistory:
 
         Args:
             newest_ns: Stamp of the image at offset 0.
-            out: [offsets, height * width].
+            out: [offsets, values of an image].
 
         Raises:
             RobotError: The camera is too slow for the image spacing in training.
@@ -283,8 +358,8 @@ class DepthHistory:
             apart_s = float(recent_ns[-1] - recent_ns[0]) * 1e-9 / (self._RECENT - 1)
             if apart_s > self._SLOWEST * self._period_ns * 1e-9:
                 raise RobotError(
-                    f"depth images: expected {1e9 / self._period_ns:g} per second, as in training, "
-                    f"found {1.0 / apart_s:.2g}"
+                    f"camera images: expected {1e9 / self._period_ns:g} per second, as in "
+                    f"training, found {1.0 / apart_s:.2g}"
                 )
         distance = self._distance[: len(stamps_ns)]
         oldest_ns = int(stamps_ns.min())

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from policy_core.bundle.depth import DepthImage, DepthStack
+from policy_core.bundle.camera_image import DepthImage, ImageStack
 from policy_core.errors import RobotError
-from policy_inference.messages.depth import read_depth
-from policy_inference.perception import DepthSource
+from policy_inference.messages.camera import read_depth
+from policy_inference.perception import ImageSource
 from testkit.wording import refusal
 
 SECOND_NS = 1_000_000_000
@@ -33,7 +33,7 @@ DEPTH = DepthImage(
     max_invalid_ratio=0.5,
     steps=(),
     values="metres",
-    stack=DepthStack(offsets=(0,), unit="frames", fill="repeat"),
+    stack=ImageStack(offsets=(0,), unit="frames", fill="repeat"),
     rate_hz=10.0,
     latency_s=0.0,
     max_age_s=0.3,
@@ -79,7 +79,7 @@ def flipped(data: bytes) -> bytes:
 
 
 def seen(message: Any, depth: DepthImage = DEPTH) -> Any:
-    source = DepthSource("perception/front", depth, 20_000_000)
+    source = ImageSource("perception/front", depth, 20_000_000)
     source.take(message, NOW_NS)
     found = source.see(NOW_NS)
     assert found is not None
@@ -129,7 +129,7 @@ def test_an_image_that_is_too_old_or_of_the_future_is_refused(age_ms: int) -> No
 
 
 def test_a_camera_that_has_stopped_is_noticed_and_an_image_is_given_once() -> None:
-    source = DepthSource("perception/front", DEPTH, 20_000_000)
+    source = ImageSource("perception/front", DEPTH, 20_000_000)
     assert source.see(NOW_NS) is None
     with pytest.raises(RobotError):
         source.see(NOW_NS + 400_000_000)
@@ -140,9 +140,23 @@ def test_a_camera_that_has_stopped_is_noticed_and_an_image_is_given_once() -> No
         source.see(NOW_NS + 400_000_000)
 
 
+def test_images_that_are_refused_are_not_called_missing() -> None:
+    source = ImageSource("perception/front", DEPTH, 20_000_000)
+    for later_ns in range(0, SECOND_NS, 100_000_000):
+        with pytest.raises(RobotError):
+            source.take(raw(height=4, stamp_ns=NOW_NS + later_ns), NOW_NS + later_ns)
+        assert source.see(NOW_NS + later_ns) is None
+
+
+def test_an_image_ahead_of_the_clock_is_given_at_once() -> None:
+    source = ImageSource("perception/front", DEPTH, 20_000_000)
+    source.take(raw(stamp_ns=NOW_NS + 20_000_000), NOW_NS)
+    assert source.see(NOW_NS) is not None
+
+
 @pytest.mark.parametrize("frozen_after_s", [1.0, 0.0])
 def test_an_image_that_stays_the_same_is_refused(frozen_after_s: float) -> None:
-    source = DepthSource("perception/front", DEPTH, 20_000_000, frozen_after_s=frozen_after_s)
+    source = ImageSource("perception/front", DEPTH, 20_000_000, frozen_after_s=frozen_after_s)
 
     def take(later_s: float, kind: str = "<u2") -> None:
         later_ns = NOW_NS + round(later_s * SECOND_NS)
@@ -156,7 +170,7 @@ def test_an_image_that_stays_the_same_is_refused(frozen_after_s: float) -> None:
 
 
 def test_an_image_waits_for_the_latency_of_the_training() -> None:
-    source = DepthSource("perception/front", replace(DEPTH, latency_s=0.1), 20_000_000)
+    source = ImageSource("perception/front", replace(DEPTH, latency_s=0.1), 20_000_000)
     source.take(raw(), NOW_NS)
     assert source.see(NOW_NS + 99_000_000) is None
     assert source.see(NOW_NS + 100_000_000) is not None
@@ -169,7 +183,7 @@ def camera_info(**change: Any) -> Any:
 
 @pytest.mark.parametrize(("camera", "policy"), [("depth", "distance"), ("distance", "depth")])
 def test_depth_and_distance_become_each_other_by_the_intrinsics(camera: str, policy: Any) -> None:
-    source = DepthSource(
+    source = ImageSource(
         "perception/front", replace(DEPTH, measure=policy), 20_000_000, camera_measure=camera
     )
     with pytest.raises(RobotError):
@@ -188,7 +202,7 @@ def test_depth_and_distance_become_each_other_by_the_intrinsics(camera: str, pol
 @pytest.mark.parametrize("change", [{"width": 8}, {"k": [0.0] * 9}])
 def test_after_a_camera_that_is_another_no_image_counts(change: dict[str, Any]) -> None:
     depth = replace(DEPTH, measure="distance")
-    source = DepthSource("perception/front", depth, 20_000_000)
+    source = ImageSource("perception/front", depth, 20_000_000)
     source.take_camera(camera_info())
     with pytest.raises(RobotError):
         source.take_camera(camera_info(**change))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Depth images from messages; no ROS package is needed."""
+"""Depth and colour images from messages; no ROS package is needed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_core.errors import RobotError
+from policy_core.observation.images import Image, decode, read_frame
 
 RAW_DEPTH = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 _KINDS = {"16UC1": "u2", "32FC1": "f4"}
@@ -37,6 +38,28 @@ def read_depth(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
         RobotError: The encoding or the size differs, or data is missing.
     """
     return _compressed(message, size) if hasattr(message, "format") else _raw(message, size)
+
+
+class _AnySize:
+    """Size of a frame whose size is checked later."""
+
+    height = width = 0
+    resize = True
+
+
+def read_colour(message: Any, size: tuple[int, ...]) -> Image:
+    """Return a colour image [height, width, 3] in RGB; a view of the message if it is rgb8.
+
+    Args:
+        message: sensor_msgs/Image or CompressedImage; see `policy_core.observation.images`.
+        size: Height and width in the contract.
+
+    Raises:
+        RobotError: The encoding or the size differs, or data is missing or damaged.
+    """
+    frame = read_frame(message, _AnySize())
+    _require_size((frame.height, frame.width), size)
+    return decode(frame)
 
 
 def _raw(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:

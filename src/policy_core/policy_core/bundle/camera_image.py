@@ -1,0 +1,355 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The camera images of a joint policy: their size, processing, and the meaning of their values.
+
+Settings that differ between training setups have no default: an image that is cropped elsewhere,
+scaled differently or a frame late still looks right, and the robot walks into what it shows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from policy_core.bundle.schema import Check, Found, entry, expect_paired
+
+MOST_FRAMES = 64
+"""Largest number of images in a stack."""
+LARGEST_IMAGE = 4096
+"""Height and width of a camera's image, pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageStack:
+    """Selection of the images that the policy sees at once, one after another in its vector."""
+
+    offsets: tuple[int, ...] = entry(
+        "age of each image in the order of the vector, in steps; 0: the newest. [0, 1] has the "
+        "newest first, [1, 0] last; [1] alone is an image that is one step late",
+        minItems=1,
+        maxItems=MOST_FRAMES,
+        minimum=0,
+        maximum=255,
+    )
+    unit: Literal["frames", "ticks"] = entry(
+        "what a step is: frames, a period of the camera; ticks, a period of the policy"
+    )
+    fill: Literal["repeat", "zero"] = entry(
+        "what stands for images before the first: the first image, or zeros, as in `history`"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianBlur:
+    """Gaussian blur; the border is reflected without its last pixel, as in OpenCV."""
+
+    kernel_px: int = entry("odd number of weights along each axis", minimum=1, maximum=31)
+    sigma_px: float = entry("standard deviation of the weights, pixels", exclusiveMinimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraImage:
+    """What a depth image and a colour image have in common; the steps follow in their order."""
+
+    camera_size: tuple[int, ...] = entry(
+        "height and width of the camera's image, pixels",
+        length=2,
+        minimum=1,
+        maximum=LARGEST_IMAGE,
+    )
+    size: tuple[int, ...] = entry(
+        "height and width of the image that the policy sees, pixels",
+        length=2,
+        minimum=1,
+        maximum=LARGEST_IMAGE,
+    )
+    crop_px: tuple[int, ...] | None = entry(
+        "crop: pixels that are cut off at the top, bottom, left and right",
+        default=None,
+        length=4,
+        minimum=0,
+        maximum=LARGEST_IMAGE,
+    )
+    resize: (
+        Literal[
+            "nearest",
+            "nearest_centre",
+            "area",
+            "bilinear",
+            "bicubic",
+            "bilinear_antialias",
+            "bicubic_antialias",
+        ]
+        | None
+    ) = entry(
+        "resize: how. nearest, bilinear, bicubic: as OpenCV, and torch without antialias; area: as "
+        "OpenCV; nearest_centre: as Pillow, and torch's nearest-exact; ..._antialias: as Pillow, "
+        "and torch with antialias",
+        default=None,
+    )
+    resize_to: tuple[int, ...] | None = entry(
+        "resize: height and width of what it makes, pixels; `size` if absent",
+        default=None,
+        length=2,
+        minimum=1,
+        maximum=LARGEST_IMAGE,
+    )
+    blur: GaussianBlur | None = entry("blur: the weights", default=None)
+    stack: ImageStack = entry("images that the policy sees at once")
+    rate_hz: float = entry(
+        "images per second in training; a faster camera's are thinned out",
+        minimum=0.1,
+        maximum=1000,
+    )
+    latency_s: float = entry(
+        "age of the newest image in training when the policy gets it, s: a younger one waits",
+        minimum=0,
+        maximum=5,
+    )
+    max_age_s: float = entry(
+        "age of the newest image, by its own stamp, beyond which it is stale, s",
+        exclusiveMinimum=0,
+        maximum=60,
+    )
+    on_stale: Literal["fault", "hold"] = entry(
+        "fault: a stale image holds the robot at once; hold: the last values count for `hold_s` "
+        "more"
+    )
+    hold_s: float | None = entry(
+        "hold: longest time for which the values of a stale image count, s",
+        default=None,
+        exclusiveMinimum=0,
+        maximum=60,
+    )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one image in the vector."""
+        return tuple(self.size)
+
+    @property
+    def count(self) -> int:
+        """Number of values in all images of the stack."""
+        return math.prod(self.shape) * len(self.stack.offsets)
+
+    @property
+    def timeout_s(self) -> float:
+        """Age beyond which the policy no longer acts on the values, s."""
+        return self.max_age_s + (self.hold_s or 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthImage(CameraImage):
+    """A depth image: the conversion from camera pixels to the policy's values.
+
+    Unknown depths are replaced first, before anything interpolates across them. The scaling comes
+    last.
+    """
+
+    steps: tuple[Literal["crop", "clip", "resize", "blur", "blank"], ...] = entry(
+        "what is done to the image, in the order of the training, each at most once"
+    )
+    measure: Literal["depth", "distance"] = entry(
+        "depth along the optical axis (REP 118), or distance along the ray of each pixel"
+    )
+    invalid_m: float = entry(
+        "what stands for a depth that is not known, m: 0 in 16UC1; NaN, -infinity and numbers of 0 "
+        "or less in 32FC1; those below `invalid_below_m`"
+    )
+    invalid_below_m: float | None = entry(
+        "nearer than this a depth counts as not known, m", default=None, exclusiveMinimum=0
+    )
+    too_far_m: float = entry("what stands for +infinity in 32FC1: nothing in reach, m")
+    max_invalid_ratio: float = entry(
+        "largest share of pixels whose depth is not known, after a crop that comes first",
+        minimum=0,
+        maximum=1,
+    )
+    clip_m: tuple[float, ...] | None = entry(
+        "clip: nearest and farthest depth, m", default=None, length=2, minimum=0, maximum=1000
+    )
+    blank_px: tuple[int, ...] | None = entry(
+        "blank: pixels at the top, bottom, left and right that get the value `blank_m`",
+        default=None,
+        length=4,
+        minimum=0,
+        maximum=LARGEST_IMAGE,
+    )
+    blank_m: float | None = entry("blank: the value, m", default=None)
+    values: Literal["metres", "scaled"] = entry(
+        "metres: depths as they are; scaled: linear, so that `clip_m` becomes `scaled_to`"
+    )
+    scaled_to: tuple[float, ...] | None = entry(
+        "scaled: the values of the nearest and the farthest depth: [0, 1], or [-0.5, 0.5]",
+        default=None,
+        length=2,
+        minimum=-1000,
+        maximum=1000,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColourImage(CameraImage):
+    """A colour or grey image: the conversion from 8-bit pixels to the policy's values.
+
+    Levels are scaled after the steps, so that 0 and 255 become the two values of `scaled_to`; then
+    `centre` and `mean` are subtracted and the result is divided by `std`.
+    """
+
+    steps: tuple[Literal["crop", "resize", "blur", "round"], ...] = entry(
+        "what is done to the image, in the order of the training, each at most once; round: levels "
+        "become whole numbers from 0 to 255, as in 8-bit images of OpenCV, Pillow and torchvision"
+    )
+    channels: Literal["rgb", "bgr", "grey"] = entry("channels in their order")
+    layout: Literal["channels_first", "channels_last"] = entry(
+        "channels_first: all pixels of the first channel, then those of the next; channels_last: "
+        "all channels of the first pixel, then those of the next"
+    )
+    scaled_to: tuple[float, ...] = entry(
+        "values of the levels 0 and 255: [0, 1], [-1, 1] or [0, 255]",
+        length=2,
+        minimum=-1000,
+        maximum=1000,
+    )
+    centre: Literal["none", "image"] = entry(
+        "image: the mean of each channel in this image is subtracted, as Isaac Lab does"
+    )
+    mean: tuple[float, ...] | None = entry(
+        "subtracted from each channel, as scaled; nothing if absent", default=None
+    )
+    std: tuple[float, ...] | None = entry(
+        "divides each channel; nothing if absent", default=None, exclusiveMinimum=0
+    )
+
+    @property
+    def depth(self) -> int:
+        """Number of channels."""
+        return 1 if self.channels == "grey" else len(self.channels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one image in the vector."""
+        height, width = self.size
+        if self.layout == "channels_first":
+            return self.depth, height, width
+        return height, width, self.depth
+
+
+AnyImage = DepthImage | ColourImage
+"""Section of a term that shows a camera's images."""
+
+_SMALLEST_SPAN_M, _MOST_PIXELS = 0.001, 1 << 26
+_OPTIONS = {
+    "crop": ("crop_px",),
+    "clip": ("clip_m",),
+    "resize": ("resize",),
+    "blur": ("blur",),
+    "blank": ("blank_px", "blank_m"),
+}
+"""Options of each step."""
+
+
+def check_image(image: AnyImage, key: str, period_s: float, problem: Check) -> None:
+    """Report contradictions in a depth or colour image.
+
+    Args:
+        image: The section as it was read.
+        key: Key of the section.
+        period_s: Period of the policy, s.
+        problem: Called with key, expected value and found value.
+    """
+    if len(set(image.steps)) < len(image.steps):
+        problem(f"{key}.steps", "each step once", list(image.steps))
+        return
+    for step, names in _OPTIONS.items():
+        for name in names:
+            value = getattr(image, name, None)
+            expect_paired(step in image.steps, value, f"{key}.{name}", step, problem)
+    if "resize" not in image.steps and image.resize_to is not None:
+        expect_paired(False, image.resize_to, f"{key}.resize_to", "resize", problem)
+    expect_paired(
+        image.on_stale == "hold", image.hold_s, f"{key}.hold_s", "on_stale: hold", problem
+    )
+    if isinstance(image, DepthImage):
+        _check_depths(image, key, problem)
+    if isinstance(image, ColourImage):
+        _check_levels(image, key, problem)
+    if image.blur is not None and image.blur.kernel_px % 2 == 0:
+        problem(f"{key}.blur.kernel_px", "an odd number", image.blur.kernel_px)
+    _check_sizes(image, key, problem)
+    youngest_s = image.latency_s + 1.0 / image.rate_hz
+    if image.max_age_s < youngest_s - 1e-9:
+        problem(
+            f"{key}.max_age_s",
+            f"{youngest_s:.3g} or more: latency_s, and the time until the next image",
+            image.max_age_s,
+        )
+    step_s = period_s if image.stack.unit == "ticks" else 1.0 / image.rate_hz
+    images = (max(image.stack.offsets) * step_s + image.latency_s) * image.rate_hz
+    if images * math.prod(image.shape) > _MOST_PIXELS:
+        problem(
+            f"{key}.stack.offsets",
+            f"images of at most {_MOST_PIXELS} values in all between the first and the last",
+            Found(f"{images:.0f} images of {math.prod(image.shape)} values"),
+        )
+    is_slower = image.rate_hz * period_s < 1.0 - 1e-9
+    if is_slower and image.stack.unit == "ticks" and any(image.stack.offsets):
+        problem(
+            f"{key}.stack.unit",
+            f"frames, since {image.rate_hz:g} images per second are fewer than the policy's ticks",
+            image.stack.unit,
+        )
+
+
+def _check_depths(depth: DepthImage, key: str, problem: Check) -> None:
+    """Check that a depth image states what its scaling needs."""
+    expect_paired(depth.values == "scaled", depth.scaled_to, f"{key}.scaled_to", "scaled", problem)
+    if depth.clip_m is not None and not depth.clip_m[1] - depth.clip_m[0] >= _SMALLEST_SPAN_M:
+        problem(
+            f"{key}.clip_m", f"nearest < farthest by {_SMALLEST_SPAN_M:g} m", list(depth.clip_m)
+        )
+    if depth.values == "scaled" and depth.clip_m is None:
+        problem(f"{key}.clip_m", "nearest and farthest depth, which are scaled", Found("nothing"))
+
+
+def _check_levels(colour: ColourImage, key: str, problem: Check) -> None:
+    """Check that a colour image is scaled to a range, with one number per channel."""
+    if colour.scaled_to[0] == colour.scaled_to[1]:
+        problem(f"{key}.scaled_to", "two different values", list(colour.scaled_to))
+    for name in ("mean", "std"):
+        numbers = getattr(colour, name)
+        if numbers is not None and len(numbers) != colour.depth:
+            problem(f"{key}.{name}", f"{colour.depth} numbers, one per channel", list(numbers))
+
+
+def _check_sizes(image: AnyImage, key: str, problem: Check) -> None:
+    """Check that the steps lead from the camera's size to the policy's."""
+    height, width = image.camera_size
+    for step in image.steps:
+        if step == "resize":
+            before = height, width
+            height, width = image.resize_to or image.size
+            if image.resize == "area" and (height > before[0] or width > before[1]):
+                problem(
+                    f"{key}.resize", f"bilinear, to enlarge from {before[0]} x {before[1]}", "area"
+                )
+        elif step in ("crop", "blank"):
+            cut = getattr(image, f"{step}_px") or (0, 0, 0, 0)
+            left = height - cut[0] - cut[1], width - cut[2] - cut[3]
+            if min(left) < 1:
+                problem(
+                    f"{key}.{step}_px", f"less than the {height} x {width} pixels there", list(cut)
+                )
+                return
+            if step == "crop":
+                height, width = left
+        elif step == "blur" and image.blur and image.blur.kernel_px >= 2 * min(height, width):
+            problem(
+                f"{key}.blur.kernel_px",
+                f"less than twice the {height} x {width} pixels there",
+                image.blur.kernel_px,
+            )
+            return
+    if (height, width) != image.size:
+        problem(f"{key}.size", f"{[height, width]}, what the steps make", list(image.size))
