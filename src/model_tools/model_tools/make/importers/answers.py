@@ -179,6 +179,10 @@ def ask_what_follows(draft: Draft) -> None:
             draft.ask((*path, "size"), "number of values")
         if term["term"] == "height_scan":
             _ask_scan(draft, path)
+        if term["term"] in ("depth", "image"):
+            for key, default in (("topic", f"{PERCEPTION}camera"), (term["term"], {})):
+                if draft.find((*path, key)) is None:
+                    draft.put((*path, key), default)
 
 
 def _ask_scan(draft: Draft, path: Path) -> None:

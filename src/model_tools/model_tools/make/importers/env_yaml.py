@@ -78,6 +78,12 @@ _MISS = (
     "value of a ray that hits nothing, before clip and scale of the term; the training has minus "
     "infinity and no clip"
 )
+_DEPTHS = {
+    "depth": "depth",
+    "distance_to_image_plane": "depth",
+    "distance_to_camera": "distance",
+}
+"""Isaac Lab's depth data types, and what they measure."""
 _FEWEST_SORTED = 4
 _COMMANDS = ("generated_commands", "velocity_commands")
 
@@ -334,6 +340,7 @@ def _term(
         period_s=period_s,
         reads=reads,
         scan=_scan(root, term) if function == "height_scan" else None,
+        image=_image(draft, root, term) if function == "image" else None,
     )
 
 
@@ -380,6 +387,42 @@ def _scan(root: Node, term: Node) -> dict[str, Any] | None:
             "replacement for a point that the robot's map does not know: value (with "
             "invalid_value), nearest, mean or fault; the training knew all"
         ),
+    }
+
+
+def _image(draft: Draft, root: Node, term: Node) -> tuple[str, dict[str, Any]] | None:
+    """Return the kind of term and its section for a camera's image; None for other data."""
+    params = term["params"]
+    config = params.get("sensor_cfg")
+    camera = root["scene"].get(config["name"].text()) if config else None
+    kind = params.get("data_type")
+    name = kind.text() if kind else "rgb"
+    if camera is None or name not in ("rgb", *_DEPTHS):
+        return None
+    # Isaac Lab converts to depth by itself on request, and normalises if nothing is stated.
+    is_orthogonal = params.flag("convert_perspective_to_orthogonal")
+    is_normalised = params.get("normalize") is None or params.flag("normalize")
+    period_s = camera.get("update_period")
+    rate_hz = 1.0 / period_s.number() if period_s and period_s.number() else draft.find("rate_hz")
+    size = [int(camera[side].number()) for side in ("height", "width")]
+    section: dict[str, Any] = {
+        "camera_size": size,
+        "size": size,
+        "steps": [],
+        "stack": {"offsets": [0], "unit": "frames", "fill": "repeat"},
+        "rate_hz": rate_hz,
+    }
+    if name == "rgb":
+        return "image", section | {
+            "channels": "rgb",
+            "layout": "channels_last",
+            "scaled_to": [0.0, 1.0] if is_normalised else [0.0, 255.0],
+            "centre": "image" if is_normalised else "none",
+        }
+    return "depth", section | {
+        "measure": "depth" if is_orthogonal else _DEPTHS[name],
+        **({"invalid_m": 0.0, "too_far_m": 0.0} if is_normalised else {}),
+        "values": "metres",
     }
 
 

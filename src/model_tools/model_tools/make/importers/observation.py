@@ -66,6 +66,8 @@ _UNCLEAR = {
         "then also state its scan; docs/perception.md lists what training environments mean by "
         "it); otherwise external, with topic and size",
     ),
+    "image": "depth or image if {name} shows a camera's images (you must then also state its "
+    "section, see docs/perception.md); otherwise external, with topic and size",
     "sin_phase": "phase with parts: [sin] if {name} is the sine of a gait phase (add offsets and "
     "standing if it has them); otherwise external, with topic and size",
     "cos_phase": "phase with parts: [cos] if {name} is the cosine of a gait phase (add offsets and "
@@ -98,6 +100,8 @@ class SourceTerm:
     topic: str = ""
     scan: Mapping[str, Any] | None = None
     """The contract's section of a height scan; None if the source does not state it."""
+    image: tuple[str, Mapping[str, Any]] | None = None
+    """`depth` or `image`, and its section, without the keys that the source does not state."""
     doubt: str = ""
     """Question about the term's identity, if the source leaves it open."""
 
@@ -184,7 +188,11 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
     # A function `phase` with a period is a gait phase.
     is_phase = term.function == "phase" and term.period_s
     kind = "phase" if is_phase else "height_scan" if term.scan else find_term(term.function)
+    if term.image is not None:
+        kind, section = term.image
     entry: dict[str, Any] = {"term": kind}
+    if term.image is not None:
+        entry |= {"topic": f"{PERCEPTION}{term.name}", kind: dict(section)}
     if term.scan:
         entry |= {"topic": f"{PERCEPTION}{term.name}", "scan": dict(term.scan)}
     if kind == "external":
@@ -340,6 +348,8 @@ def _size(draft: Draft, term: SourceTerm, entry: Mapping[str, Any]) -> int | Non
         count = len(spec.parts)
     elif size == "scan":
         count = ScanGrid(**entry["scan"]["grid"]).count
+    elif size == "camera":
+        count = math.prod(entry[entry["term"]]["size"]) * (3 if entry["term"] == "image" else 1)
     else:
         count = entry["size"] if size == "external" else size
     return None if isinstance(count, dict) and TODO in count else int(count) * term.history

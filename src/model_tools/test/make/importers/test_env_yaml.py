@@ -250,6 +250,58 @@ def test_a_height_scan_is_what_its_ray_caster_says_and_the_rest_is_asked_for(
     }
 
 
+CAMERA = """
+  camera:
+    class_type: isaaclab.sensors.camera.tiled_camera:TiledCamera
+    update_period: 0.1
+    height: 4
+    width: 6
+"""
+IMAGE = """    front:
+      func: isaaclab.envs.mdp.observations:image
+      params: {sensor_cfg: {name: camera}, data_type: rgb, normalize: true}
+      clip: null
+      scale: null
+      history_length: 0
+"""
+
+
+def test_a_colour_image_is_what_its_camera_says_and_the_rest_is_asked_for(
+    request_for: MakeRequest,
+) -> None:
+    text = scanned((SCANNER, CAMERA), (SCAN, IMAGE))
+    draft = make_draft(request_for(text, ENV_WIDTH + 72, joints=JOINTS))
+    term = draft.find("observations.obs.terms")[-1]
+    assert (term["term"], term["topic"]) == ("image", "perception/front")
+    stated = {key: value for key, value in term["image"].items() if not isinstance(value, dict)}
+    assert stated == {
+        "camera_size": [4, 6],
+        "size": [4, 6],
+        "steps": [],
+        "rate_hz": 10.0,
+        "channels": "rgb",
+        "layout": "channels_last",
+        "scaled_to": [0.0, 1.0],
+        "centre": "image",
+    }
+    asked = {key.rpartition(".")[2] for key in draft.todos() if ".image." in key}
+    assert asked == {"latency_s", "max_age_s", "on_stale"}
+
+
+def test_a_depth_image_is_what_its_camera_says_and_the_rest_is_asked_for(
+    request_for: MakeRequest,
+) -> None:
+    depth = IMAGE.replace("rgb", "distance_to_camera")
+    text = scanned((SCANNER, CAMERA), (SCAN, depth))
+    draft = make_draft(request_for(text, ENV_WIDTH + 24, joints=JOINTS))
+    term = draft.find("observations.obs.terms")[-1]
+    depth_m = term["depth"]
+    assert (term["term"], depth_m["measure"], depth_m["values"]) == ("depth", "distance", "metres")
+    assert (depth_m["invalid_m"], depth_m["too_far_m"]) == (0.0, 0.0)
+    asked = {key.rpartition(".")[2] for key in draft.todos() if ".depth." in key}
+    assert asked == {"latency_s", "max_age_s", "on_stale", "max_invalid_ratio"}
+
+
 def test_a_scan_of_the_training_becomes_the_scene_of_the_term(
     request_for: MakeRequest, tmp_path: Path
 ) -> None:
