@@ -113,7 +113,7 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
     """
     chance, steps = Random(f"steps {seed}"), list[ChaosStep]()
     begin_s = chance.choice([0.0, 4.5])
-    seconds -= min(QUIET_S, 0.5 * seconds)
+    seconds -= min(QUIET_S + max(_LASTS_S), 0.5 * seconds)  # so that all of them have ended
     for _ in range(round(chance.choice([0.0, 0.1, 0.3, 0.6]) * seconds)):
         steps.append(_draw_fault(chance, chance.uniform(begin_s, seconds)))
     for _ in range(round(chance.choice([0.0, 0.1, 0.3]) * seconds)):
