@@ -87,10 +87,10 @@ class MotionHost(RobotHost):
             angular_velocity_unit: Unit of the IMU's angular velocity in state frames.
         """
         if not watchdog_s > 0.0:
-            raise SimError(f"watchdog_s: expected a time > 0, got {watchdog_s}")
+            raise SimError(f"watchdog_s: expected a time > 0, found {watchdog_s}")
         if angular_velocity_unit not in ("rad/s", "deg/s"):
             raise SimError(
-                f"angular_velocity_unit: expected rad/s or deg/s, got '{angular_velocity_unit}'"
+                f"angular_velocity_unit: expected rad/s or deg/s, found '{angular_velocity_unit}'"
             )
         super().__init__(world, ignores=IGNORED, watchdog_s=watchdog_s, plan=Lite3FaultPlan())
         self.controller: Address | None = None

@@ -340,7 +340,7 @@ class _Topics:
         self._wait_set.wait(handles, int(rest_s * 1e9))
 
     def missing(self) -> str:
-        """Return which inputs have no messages, and the present topics; empty if all have some."""
+        """Return which inputs have no messages, and the current topics; empty if all have some."""
         names = self._ordering.missing
         if not names:
             return ""

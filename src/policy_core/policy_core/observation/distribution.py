@@ -260,7 +260,7 @@ class DistributionWatch:
         self._outside = deque[frozenset[str]](maxlen=_REPORTS)
 
     def look(self) -> None:
-        """Judge the present observation in the model's inputs; call it in RUN only."""
+        """Judge the current observation in the model's inputs; call it in RUN only."""
         outside = set[str]()
         for values, healthy in self._watched:
             # Another thread may be writing: a mixture of two ticks is good enough here.

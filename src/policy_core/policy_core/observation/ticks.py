@@ -112,7 +112,7 @@ class Ticks:
 
     Attributes:
         newest: Messages of each input since the previous tick; the consumer removes them.
-        begins: True if the present tick follows a gap or is the first.
+        begins: True if the current tick follows a gap or is the first.
         dropped: Number of ticks skipped so far.
         stale: Number of them at which each input was too old.
     """

@@ -35,7 +35,7 @@ class SetReport(NamedTuple):
         state: Commanding state.
         is_blending: True if the switch to it has not ended.
         asked: Requested state that is not yet entered; empty for none.
-        refused: Why the last request was refused, or why the present one waits; may be empty.
+        refused: Why the last request was refused, or why the current one waits; may be empty.
         switches, fallbacks: Number of each since the set was opened.
         last: The last switch: from, to, reason; empty if there was none.
         step_ratio: Largest step of a joint's target in the last switch, relative to the largest
@@ -213,7 +213,7 @@ class PolicySet(Stateful):
 
     @property
     def report(self) -> SetReport:
-        """Present status of the set."""
+        """Current status of the set."""
         request = self._request
         return SetReport(
             state=self._state.name,
@@ -239,7 +239,7 @@ class PolicySet(Stateful):
         """Request a switch, which the next tick begins if its conditions hold.
 
         Raises:
-            RefusedError: It is the present state, no transition leads to it, or its conditions do
+            RefusedError: It is the current state, no transition leads to it, or its conditions do
                 not hold and it does not wait for them.
         """
         state = self._state

@@ -263,7 +263,7 @@ class BackendBase(ABC):
         self._run()
 
     def warm_up(self) -> None:
-        """Run on the present inputs until run times are steady; for hosts that run at a rate.
+        """Run on the current inputs until run times are steady; for hosts that run at a rate.
 
         This takes `warm_up_runs` runs, or as many as fit into `WARM_UP_S`; if that takes long, the
         log says so first.

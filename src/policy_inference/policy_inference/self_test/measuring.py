@@ -254,7 +254,7 @@ def read_usage(pid: int) -> Usage | None:
     try:
         process = psutil.Process(pid)
         times, switches = process.cpu_times(), process.num_ctx_switches()
-        # psutil reports the present memory; the peak is in /proc only.
+        # psutil reports the current memory; the peak is in /proc only.
         peak = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8"))
     except (psutil.Error, OSError):
         return None

@@ -142,7 +142,7 @@ def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
     values = ParameterTable(node, specs(parameters), lambda: False).read()
     for name, value in values.items():
         if name.endswith("_file") and not (folder := Path(value).parent).is_dir():
-            raise SimError(f"{name}: expected a file in a folder that exists, got {folder}")
+            raise SimError(f"{name}: expected a file in a folder that exists, found {folder}")
     return values.__getitem__
 
 

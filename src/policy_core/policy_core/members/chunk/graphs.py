@@ -155,7 +155,7 @@ class ChunkGraphs:
                 tensors[number][...] = normaliser.apply(values)
 
     def predict(self, noise: F32 | None = None, guide: Guide | None = None) -> F64:
-        """Run the policy's graph on its present inputs; return the chunk as `run` does.
+        """Run the policy's graph on its current inputs; return the chunk as `run` does.
 
         Raises:
             PolicyError: The noise has the wrong shape.

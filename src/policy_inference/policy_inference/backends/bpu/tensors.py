@@ -119,7 +119,7 @@ class InputCopy:
             )
 
     def update(self) -> None:
-        """Copy the present content of our array, which is finite."""
+        """Copy the current content of our array, which is finite."""
         if self._same:
             return
         if self._quantised is None:
