@@ -76,7 +76,7 @@ def signals_interrupt() -> Iterator[list[int]]:
 def stopped_by_signals(stop: Callable[[], None], within_s: float = HANGS_AFTER_S) -> Iterator[None]:
     """Call `stop` on one of INTERRUPTING, in another thread; the block should end soon after.
 
-    The process ends with status 1 if the block takes longer, or a second signal arrives.
+    The process exits with status 1 if the block takes longer, or a second signal arrives.
 
     Args:
         stop: Function that asks the block to end.

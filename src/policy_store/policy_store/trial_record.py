@@ -351,7 +351,7 @@ def begin_run(trial: VersionTrial) -> None:
 def show_presence(file: Path, runner: str = THIS_PROCESS) -> int:
     """Show that a runner exists: lock the byte in the record that stands for it.
 
-    The kernel releases the lock when the process ends for any reason, even in another container.
+    The kernel releases the lock when the process exits for any reason, even in another container.
     Only users who may write the record can hold one.
 
     Returns:

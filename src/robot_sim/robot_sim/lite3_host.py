@@ -14,7 +14,7 @@ observed for this module. These rules come from a careful reading of the sources
 - After GIVE_BACK or a watchdog timeout the drives damp, and nothing moves until FOLD.
 - A datagram that is invalid, or comes from a sender without control, is ignored and counted.
 
-Its faults are those of `robot_sim.host_faults`, and:
+Its faults are those in `robot_sim.host_faults`, and:
 
 ==========================  ======================================================================
 `length:state`              frames lack their last byte

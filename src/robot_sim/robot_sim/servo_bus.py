@@ -103,7 +103,8 @@ class ServoBus:
         for fault in planned:
             if fault.target not in names:
                 raise SimError(
-                    f"fault {fault.kind}: expected one of {', '.join(names)}, found '{fault.target}'"
+                    f"fault {fault.kind}: expected one of {', '.join(names)}, found "
+                    f"'{fault.target}'"
                 )
         with self.lock:
             self._faults = planned

@@ -16,7 +16,7 @@ other users; where nothing is known, the host is as strict as a robot could be.
   timeout.
 - The services of a controller that is not running do not answer.
 
-Its faults are those of `robot_sim.host_faults`, and:
+Its faults are those in `robot_sim.host_faults`, and:
 
 ==========================  ======================================================================
 `crc:state`                 LowState has a wrong CRC

@@ -56,7 +56,7 @@ class Viewer:
         self._window.sync()
 
     def close(self) -> None:
-        """Close the window; call this before the process ends."""
+        """Close the window; call this before the process exits."""
         self._window.close()
         for thread in self._threads:
             thread.join()

@@ -91,8 +91,8 @@ def _step(world: WalkingWorld, period_ns: int, watch: Callable[[Sensors], object
     steps, rest_ns = divmod(period_ns, WATCHED_EACH_NS)
     if rest_ns:
         raise SimError(
-            f"rate_hz: expected a tick period that is a multiple of 2 ms, found {period_ns / 1e6:g} "
-            "ms"
+            f"rate_hz: expected a tick period that is a multiple of 2 ms, found "
+            f"{period_ns / 1e6:g} ms"
         )
     for _ in range(steps):
         world.step(WATCHED_EACH_NS)

@@ -206,7 +206,7 @@ class EpisodeRecorder(ServedNode):
         """Reason why it cannot continue; empty while it can."""
         if self._listening.works and self._disk.works:
             return ""
-        return "a thread that takes or writes messages has ended; the node ends as well"
+        return "a thread that takes or writes messages has ended; the node exits"
 
     def close(self) -> None:
         """Keep an episode that is being recorded, write all waiting messages, and end."""

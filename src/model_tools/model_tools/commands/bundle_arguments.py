@@ -138,7 +138,7 @@ def output_folder(
 ) -> AbstractContextManager[Path | None]:
     """Return the temporary folder of `--output`, so that errors occur before the work starts.
 
-    The arguments are those of `new_folder`; without `--output` the context yields None.
+    Arguments as for `new_folder`; without `--output` the context yields None.
     """
     from model_tools.files.outputs import new_folder
 

@@ -105,7 +105,7 @@ def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
         raise ToolError(
             f"{contract.name}: expected a guard that does not alter a healthy robot's commands, "
             f"found {found}; check that the order of joints.names and the scale and offset of the "
-            "action are those of the training, and that this policy made the run; keep the "
+            "action match those used in training, and that this policy made the run; keep the "
             "robot's own limits"
         )
     _log.warning(

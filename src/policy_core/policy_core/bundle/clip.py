@@ -177,8 +177,8 @@ def _check_start(first: F64, contract: JointContract, reader: Reader) -> None:
     for i in np.flatnonzero(np.abs(first - stand.position) > stand.tolerance):
         reader.problem(
             f"joint_pos[0] of {contract.joints.names[i]}",
-            f"the motion to begin at most {stand.tolerance[i]:g} rad from stand.position, "
-            f"{stand.position[i]:g}",
+            f"the motion to begin at most {stand.tolerance[i]:g} rad from stand.position "
+            f"({stand.position[i]:g})",
             round(first[i].item(), 4),
             "set stand.position to the first frame, or trim the clip",
         )

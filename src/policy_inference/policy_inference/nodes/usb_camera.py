@@ -339,7 +339,7 @@ class UsbCamera(ServedNode):
     def problem(self) -> str:
         """Message that its thread has ended: no camera error causes that, but Python can."""
         alive = self._thread.is_alive()
-        return "" if alive else "the thread that reads the camera has ended; so does the node"
+        return "" if alive else "the thread that reads the camera has ended; the node exits"
 
     def _serve(self) -> None:
         wait_s, logged = _FIRST_WAIT_S, ""

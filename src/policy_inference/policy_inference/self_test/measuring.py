@@ -98,8 +98,8 @@ class Durations:
 class Ran(NamedTuple):
     """One run of a policy.
 
-    `graphs_ns` is the time of each graph by name, if there are several; for an encoder, the sum
-    over all cameras. `is_finite` is true if no output was NaN or infinite.
+    `graphs_ns` is the inference time by graph, if there are several; for an encoder, the sum over
+    all cameras. `is_finite` is true if no output was NaN or infinite.
     """
 
     preprocessing_ns: int

@@ -64,7 +64,7 @@ class GraphService:
         self.inputs, self.outputs = map(WireTensors, self.backend.specs)
 
     def answers_within(self, time_s: float) -> bool:
-        """Wait up to `time_s` for the current inference to finish; return whether the model is free."""
+        """Wait up to this long for the current inference; return whether the model is free."""
         if not self.lock.acquire(timeout=time_s):
             return False
         self.lock.release()

@@ -100,6 +100,6 @@ def _bind(listening: socket.socket, path: Path, group: str) -> None:
     except (LookupError, PermissionError) as error:
         path.unlink()
         raise PolicyError(
-            f"--socket-group: expected a group of this machine that this user is in, found "
+            "--socket-group: expected an existing group that this user belongs to, found "
             f"{group!r}: {error}"
         ) from None

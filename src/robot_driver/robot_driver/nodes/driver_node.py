@@ -92,7 +92,7 @@ COMMON_PARAMETERS = (
 _STOPS = "the node stops"
 _HANGS = (
     "the process that talks to the robot hangs and takes no requests: press the hardware "
-    "e-stop; unless it continues, the driver ends within a few seconds"
+    "e-stop; unless it continues, the driver exits within a few seconds"
 )
 _DAMPED = {
     DriverPhase.LISTENING: "nothing is sent to the robot: control was not taken",

@@ -34,7 +34,7 @@ In healthy walks the correlation is 0.96 to 1 and the ratio 0.7 to 1.2; where tw
 
 
 def is_named(topic: str, name: str) -> bool:
-    """Return whether a full topic name is that of an input, in any namespace or in none."""
+    """Return whether a full topic name is an input's name, in any namespace or in none."""
     return f"/{topic.lstrip('/')}".endswith(f"/{name}")
 
 
