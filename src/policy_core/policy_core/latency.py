@@ -124,7 +124,7 @@ class TickSlowness:
 
         Args:
             durations_s: Duration of each tick.
-            mode: Mode after the last of them. A batch counts only if the robot was in RUN before
+            mode: Mode after the last of these ticks. A batch counts only if the robot was in RUN before
                 and after it, since the model runs only in RUN.
         """
         runs = mode is Mode.RUN

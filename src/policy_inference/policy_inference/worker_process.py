@@ -7,7 +7,7 @@
 
 runs a module or a command. LIFELINE is the number of the read end of a pipe whose other end the
 parent process holds. When the parent ends, for whatever reason, the worker gets SIGIO, which ends
-it at once. A worker that must finish something handles SIGIO: a node exits as after SIGTERM, and the
+it at once. A worker that must finish something handles SIGIO: a node ends as after SIGTERM, and the
 link process of a driver returns control of the robot.
 """
 

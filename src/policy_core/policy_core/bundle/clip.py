@@ -47,7 +47,7 @@ class MotionClip:
 
 
 def read_clip(folder: Path, contract: JointContract) -> MotionClip | None:
-    """Return the clip of a contract's reference motion; None if it has no clip.
+    """Return the clip of a contract's reference motion; None if the motion has no clip.
 
     Raises:
         BundleError: Lists every problem: the file is missing, has a wrong hash or no names; the

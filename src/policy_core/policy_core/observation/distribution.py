@@ -239,9 +239,9 @@ def watched_inputs(
 
 
 _REPORTS = 125
-"""Number of latest reports that are considered."""
+"""Number of most recent reports that are considered."""
 _OUTSIDE = round(OUTSIDE_SHARE * _REPORTS)
-"""Number of them that must be out of range, even if there are fewer reports so far."""
+"""Number of reports that must be out of range, even if there are fewer than `_REPORTS` so far."""
 
 
 class DistributionWatch:

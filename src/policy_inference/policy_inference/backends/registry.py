@@ -311,7 +311,7 @@ def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, met
 
     Args:
         group: Name of the group.
-        kind: Name of one of them in messages.
+        kind: What messages call one entry point.
         error: Type of error to raise.
     """
     found: dict[str, metadata.EntryPoint] = {}

@@ -86,9 +86,9 @@ def run_node(
 
     rclpy's own signal handlers are disabled: after them no message can be published, and a robot
     node's last message is the most important. With the parameter `autostart` the node configures
-    and activates itself. The process exits with status 2 if that fails, if ROS refuses the arguments
-    or a parameter's type or range, or if a callback raises a PolicyError, after which the node
-    cannot continue. If asked to end while it configures, it does not wait for a slow model to open,
+    and activates itself. The process exits with status 2 if that fails, if ROS refuses the
+    arguments or a parameter's type or range, or if a callback raises a PolicyError, after which the
+    node cannot continue. If asked to end while it configures, it does not wait for a slow model to open,
     since no command has been sent yet.
 
     Args:
@@ -203,9 +203,9 @@ def _serve(
     asking: socket.socket,
     foreground: Callable[[N, socket.socket], None],
 ) -> bool:
-    """Start and spin until asked to end, and halt; return true if it started.
+    """Start the node and spin until asked to end, then halt; return true if the node started.
 
-    An error in a callback also ends it and is raised here.
+    An error in a callback also ends it, and is raised here.
     """
     ending = threading.Event()
     # Opening a model may take minutes, and this thread must notice a request to end.

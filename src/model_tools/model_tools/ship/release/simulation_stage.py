@@ -31,7 +31,7 @@ def simulate(
 ) -> None:
     """Walk the simulated robot with a bundle, and write the results.
 
-    The walks are the same as in `model_tools compare --closed-loop`: each is judged by the limits of a
+    The walks are as in `model_tools compare --closed-loop`: each is judged by the limits of a
     good walk, and compared with the baseline's walk by the contract's closed-loop limits.
 
     Args:

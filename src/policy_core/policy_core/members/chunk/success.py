@@ -86,5 +86,5 @@ class SuccessWatch:
 
 
 def success_watch(contract: ChunkContract) -> SuccessWatch | None:
-    """Return the watch of a policy's success signal; None if it has none."""
+    """Return the watch on a policy's success signal; None if the policy has no such signal."""
     return None if contract.success is None else SuccessWatch(contract)
