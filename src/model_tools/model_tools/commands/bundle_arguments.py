@@ -127,7 +127,7 @@ def read_robot(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
     model = given.robot_model
     has_figures = model is not None and figures_file(model).is_file()
     if given.robot_imu and (model is None or has_figures):
-        raise ToolError("--robot-imu: expected --robot-model, which has it, found none")
+        raise ToolError("--robot-imu: expected --robot-model with that IMU, found none")
     if has_figures:
         return SimulatedRobot(figures=str(model))
     return SimulatedRobot(model=model, imu=given.robot_imu)

@@ -221,7 +221,7 @@ def _require_a_run(rows: Rows, rate_hz: float) -> None:
         )
     if len(rows) < SHORTEST_S * rate_hz:
         raise ToolError(
-            f"{rows.source}: expected {SHORTEST_S:g} s or more of a healthy robot, "
+            f"{rows.source}: expected {SHORTEST_S:g} s or more from a healthy robot, "
             f"found {len(rows) / rate_hz:.1f} s; record it with commands on every axis"
         )
 

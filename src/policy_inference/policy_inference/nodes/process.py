@@ -88,8 +88,8 @@ def run_node(
     node's last message is the most important. With the parameter `autostart` the node configures
     and activates itself. The process exits with status 2 if that fails, if ROS refuses the
     arguments or a parameter's type or range, or if a callback raises a PolicyError, after which the
-    node cannot continue. If asked to end while it configures, it does not wait for a slow model to open,
-    since no command has been sent yet.
+    node cannot continue. If asked to end while it configures, it does not wait for a slow model to
+    open, since no command has been sent yet.
 
     Args:
         make: Creates the node.

@@ -177,7 +177,7 @@ class UsbCapture:
 
 
 def whole_jpeg(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | None:
-    """Return a camera's JPEG without the bytes after its end marker; None if the JPEG is incomplete."""
+    """Return a camera's JPEG without the bytes after its end marker; None if it is incomplete."""
     flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
     content = flat.tobytes()
     end = content.rfind(_JPEG_END)

@@ -107,7 +107,7 @@ def _problems(found: RowCoverage) -> Iterator[str]:
 def _warnings(found: RowCoverage) -> Iterator[str]:
     if FEWEST <= found.different < _USUAL:
         yield (
-            f"{found.different} different rows: compile picks {_USUAL} from twice as many, and "
+            f"{found.different} different rows, but compile picks {_USUAL} from twice as many, and "
             "1000 to 4000 are usual: record more"
         )
     repeated = 1.0 - found.different / found.rows

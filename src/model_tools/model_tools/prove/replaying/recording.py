@@ -116,14 +116,14 @@ class RecordedTick:
         An answer that was late or failed has no target, and the mode is HOLD or DAMP.
         """
         if self.mode is Mode.RUN and self.target is None:
-            return "a target of the policy in RUN", "none"
+            return "a target from the policy in RUN", "none"
         if self.target is not None and self.mode not in (Mode.RUN, Mode.DAMP):
-            return f"no target of the policy in {self.mode.name}", "one"
+            return f"no target from the policy in {self.mode.name}", "one"
         of_model = not self.policy_ns  # answers of a chunk policy arrive in ticks of their own
         if of_model and self.target is not None and not self.outputs:
-            return "outputs of the model, since there is a target", "nothing"
+            return "model outputs, since there is a target", "nothing"
         if self.outputs and not self.inputs:
-            return "inputs of the model, since it has outputs", "nothing"
+            return "model inputs, since there are outputs", "nothing"
         if self.command_mode not in (None, self.mode, Mode.DAMP):
             return f"a command of {self.mode.name}", f"one of {self.command_mode.name}"
         return None

@@ -45,8 +45,8 @@ def simulate(
     stage = release.stages.simulation
     if stage is None or loaded.sha256 != release.sha256:
         raise ToolError(
-            f"{bundle}: expected {release.name} {release.version} ({release.sha256}), with a stage "
-            f"in simulation, found {loaded.contract.version} ({loaded.sha256})"
+            f"{bundle}: expected {release.name} {release.version} ({release.sha256}) in a release "
+            f"with a simulation stage, found {loaded.contract.version} ({loaded.sha256})"
         )
     loaded.verify()
     walk_s = stage.walk_s

@@ -86,7 +86,7 @@ class BpuTensor:
         return array.reshape(array.shape + ones).transpose(axes)
 
     def _axes(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the source of each axis in `shape`, padded with ones; None if no order of axes fits."""
+        """Return the source of each axis in `shape`, padded with ones; None if no order fits."""
         whole = shape + (1,) * (len(self.shape) - len(shape))
         orders = [tuple(range(len(whole)))]
         if len(whole) == 4 and (self.layout == "NHWC" or len(shape) in (2, 4)):
