@@ -30,7 +30,7 @@ class Ending:
     """Outcome of a case.
 
     Attributes:
-        group, what: Those of the case.
+        group, what: The case's.
         ended: Reports of driver, policy and host.
         damped_ms: Time from the start of the fault to damped drives; None if the robot walks on.
         as_wanted: Whether the outcome is the expected one.

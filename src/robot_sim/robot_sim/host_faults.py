@@ -106,7 +106,7 @@ class HostFaultPlan(Generic[StateT, CommandT]):
 
     Attributes:
         faults: All of them.
-        robot: Those of the robot's body and sensors.
+        robot: Faults of the robot's body and sensors.
         state, command: The directions of the network.
     """
 

@@ -264,7 +264,7 @@ class _InputListener:
         self._number = number
 
     def decoder(self) -> Decode:
-        """Return the function that decodes the messages; call after the first one."""
+        """Return the function that decodes the messages; call it after the first message."""
         assert self._message is not None
         return decoder_for(self._message)
 

@@ -33,7 +33,7 @@ class SetReport(NamedTuple):
 
     Attributes:
         state: Commanding state.
-        is_blending: True if the switch to it has not ended.
+        is_blending: True if the switch to it is not complete.
         asked: Requested state that is not yet entered; empty for none.
         refused: Why the last request was refused, or why the current one waits; may be empty.
         switches, fallbacks: Number of each since the set was opened.
@@ -433,7 +433,7 @@ class PolicySet(Stateful):
                 member.drop_answer()
 
     def _settle(self) -> None:
-        """Switch gains and healthy values to those of the state in the next tick."""
+        """Finish any blend; the next tick uses the state's own gains and healthy values."""
         self._blend_ticks = self._blended_ticks = 0
         self._settled = False
 

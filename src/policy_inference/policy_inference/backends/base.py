@@ -242,7 +242,7 @@ class BackendBase(ABC):
         return self.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return why runs fail now; empty if they can succeed. Permanent, unless `is_remote`."""
+        """Return why runs fail now (permanently unless `is_remote`); empty if they can succeed."""
         return ""
 
     def run(self) -> None:

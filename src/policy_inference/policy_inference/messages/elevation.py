@@ -23,7 +23,7 @@ _FLOAT32 = 7
 def read_elevation(message: Any, layer: str) -> ElevationMap:
     """Return a layer of a map; it shares the message's memory.
 
-    The layout is that of grid_map: the first cell is at the largest x and y, a row has one x, and
+    The layout is grid_map's: the first cell is at the largest x and y, a row has one x, and
     the start indices locate the first cell in memory, which is a ring buffer.
 
     Args:
@@ -31,7 +31,7 @@ def read_elevation(message: Any, layer: str) -> ElevationMap:
         layer: Name of the layer with the heights, m.
 
     Raises:
-        RobotError: The layer is missing, its size differs from that of the map, or the map is
+        RobotError: The layer is missing, its size differs from the map's, or the map is
             rotated.
     """
     layers = list(message.layers)

@@ -218,7 +218,7 @@ class DriverNode(LifecycleBase):
         self.get_logger().info(f"listening on {robot.place}")
 
     def _apply_priority(self) -> None:
-        """Run all threads of the node right after the link process, until `stop`.
+        """Give all threads of the node the next lower priority than the link process, until `stop`.
 
         They publish the robot's state and forward commands: a policy stops if its inputs are late.
         """

@@ -402,7 +402,7 @@ class FlightRecording:
                     yield self._tick(message, group, command)
 
     def _groups(self) -> Iterator[_Group]:
-        """Yield messages with the same log time, which is that of the tick."""
+        """Yield messages with the same log time, the tick's."""
         group = _Group()
         decoders = {topic: self._bag.decoder(topic, whole=True) for topic in self.names}
         for log_ns, topic, message in self._bag.all_messages(

@@ -45,7 +45,7 @@ class SuccessWatch:
         self._newest_ns: int | None = None
 
     def observe(self, tick: Tick, reading: SuccessReading | None) -> RunVerdict | None:
-        """Observe a tick; return the verdict to end the run, None if it continues.
+        """Observe a tick; return the verdict that ends the run, or None if the run continues.
 
         Args:
             tick: The tick.
