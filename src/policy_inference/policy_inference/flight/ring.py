@@ -88,10 +88,10 @@ class Moment:
     """The parts of a tick that are not fixed-size arrays; created for each tick, then unchanged.
 
     Fields with the same name as in `Tick` have its values. `number` counts all ticks of a ring,
-    `tick` those since its last `restart`. `ages_ns`, `measured_ns` and `repeats` belong to the inputs, as
-    in `Input`. `asked` and `answered`: true if the model ran, and did not fail. `command_mode`
-    is the command's mode, or the tick's if none was sent. `policy_ns` is the time at which a
-    chunk policy, or a set with one, was asked for a target; otherwise 0. `results` are the
+    `tick` those since its last `restart`. `ages_ns`, `measured_ns` and `repeats` belong to the
+    inputs, as in `Input`. `asked` and `answered`: true if the model ran, and did not fail.
+    `command_mode` is the command's mode, or the tick's if none was sent. `policy_ns` is the time at
+    which a chunk policy, or a set with one, was asked for a target; otherwise 0. `results` are the
     inferences that arrived, `shadow` the responses of a shadow policy. `authority` is empty while
     the policy has the full share. Times in ns.
     """

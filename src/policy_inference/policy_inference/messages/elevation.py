@@ -60,7 +60,7 @@ def read_elevation(message: Any, layer: str) -> ElevationMap:
     if not heights.size or not info.resolution >= _SMALLEST_CELL_M:
         raise RobotError(
             f"expected {rows} x {columns} cells, each at least {_SMALLEST_CELL_M:g} m wide, found "
-            f"data for {data.size}, width {info.resolution:g} m"
+            f"data for {data.size} cell{'s' * (data.size != 1)}, width {info.resolution:g} m"
         )
     expected = info.length_x / info.resolution, info.length_y / info.resolution
     if abs(expected[0] - rows) > 0.5 or abs(expected[1] - columns) > 0.5:

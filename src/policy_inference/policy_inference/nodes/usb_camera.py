@@ -210,8 +210,8 @@ def _why_not_opened(path: Path) -> str:
             "the group video (sudo usermod -aG video $USER), and log in again"
         )
     return (
-        f"{path}: expected a camera, found a device that does not open: another program has "
-        "it, or it sends no images (a camera may have several devices; usb_camera --list "
+        f"{path}: expected a camera, found a device that does not open: another program is "
+        "using it, or it sends no images (a camera may have several devices; usb_camera --list "
         "shows which is which)"
     )
 

@@ -89,7 +89,7 @@ COMMON_PARAMETERS = (
     ),
 )
 """Parameters common to all drivers; other fields of `DriverSettings` depend on the robot."""
-_STOPS = "the node stops"
+_STOPS = "the node is stopping"
 _HANGS = (
     "the process that talks to the robot hangs and takes no requests: press the hardware "
     "e-stop; unless it continues, the driver exits within a few seconds"
