@@ -146,7 +146,7 @@ ARGUMENTS = [
         "leader_calibration_dir",
         default_value="",
         description="Folder of the leader's calibration, such as "
-        "~/.cache/huggingface/lerobot/calibration/teleoperators/so_leader; empty: that of robots",
+        "~/.cache/huggingface/lerobot/calibration/teleoperators/so_leader; empty: that for robots",
     ),
     DeclareLaunchArgument(
         "cameras",

@@ -89,7 +89,7 @@ PARAMETERS = (
         name="extra_topics",
         type=str,
         default="",
-        doc="Topics to record beside those of the mapping: tf_static,wrench",
+        doc="Topics to record besides the mapping's, such as tf_static,wrench",
     ),
     Spec(
         name="policy_node",

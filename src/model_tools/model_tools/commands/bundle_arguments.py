@@ -25,7 +25,7 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
         "--simulate",
         action="store_true",
         help="measure nominal figures in walks of the simulated robot, a Lite3 "
-        "or that of --robot-model",
+        "or the one from --robot-model",
     )
     sources.add_argument(
         "--rollout",

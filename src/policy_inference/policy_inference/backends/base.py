@@ -196,7 +196,7 @@ class BackendBase(ABC):
             BackendError: The file is not a model, or this backend cannot read its tensors.
         """
         raise BackendError(
-            f"{file}: expected a file whose tensors can be read, found one of "
+            f"{file}: expected a file whose tensors can be read, found one for "
             f"{cls.name}, which does not contain them; make a bundle from it, which "
             "states them (`model_tools import`)"
         )

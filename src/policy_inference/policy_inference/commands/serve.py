@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--socket-group",
         default="",
         metavar="GROUP",
-        help="group whose members may connect to the Unix sockets (default: that of this process)",
+        help="group whose members may connect to the Unix sockets (default: this process's group)",
     )
     places.add_argument(
         "--clients",

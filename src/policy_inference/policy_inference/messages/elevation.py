@@ -113,5 +113,5 @@ def sampled_heights(message: Any, count: int) -> F64:
         z = np.ascontiguousarray(rows).reshape(-1, step)[:, offsets[0] : offsets[0] + 4].copy()
         heights = z.view(">f4" if message.is_bigendian else "<f4").ravel().astype(np.float64)
     if heights.size != count:
-        raise RobotError(f"expected {count} points, those of the contract, found {heights.size}")
+        raise RobotError(f"expected {count} points, as in the contract, found {heights.size}")
     return heights

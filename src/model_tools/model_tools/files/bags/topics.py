@@ -98,7 +98,7 @@ def _refuse_several_robots(bag: Bag, named: Mapping[str, str]) -> None:
     if len({topic.removesuffix(name) for name, topic in named.items()}) > 1:
         name, topic = next(iter(named.items()))
         raise ToolError(
-            f"{bag.path}: expected the inputs of the policy in one namespace, that of one robot, "
+            f"{bag.path}: expected the policy's inputs in one namespace (from one robot), "
             f"found {', '.join(named.values())}; choose the topics of one robot, such as --topic "
             f"{name}={topic}"
         )

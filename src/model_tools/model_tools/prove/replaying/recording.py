@@ -556,7 +556,7 @@ class FlightRecording:
             )
         if len(topics) > 1:
             raise ToolError(
-                f"{self.path}: expected one topic of {kind}, that of one policy, found "
+                f"{self.path}: expected one topic with {kind} (from one policy), found "
                 f"{', '.join(topics)}"
             )
         return topics[0]

@@ -67,7 +67,7 @@ class ChunkGraphs:
         Args:
             contract: Contract of the bundle.
             backends: An opened backend for each graph, by `graphs.NAME`; owned by the caller.
-            denoising_steps: Steps per chunk; those of the contract if None.
+            denoising_steps: Steps per chunk; the contract's if None.
 
         Raises:
             PolicyError: The policy does not support this number of steps.

@@ -41,7 +41,7 @@ _MEANINGS = (
     ),
     (
         r"Python version mismatch",
-        "this package is for another Python; run with that of the board's system",
+        "this package is for another Python; run with the one from the board's system",
     ),
     (
         r"Only \.hbm supported",
