@@ -148,7 +148,7 @@ class EpisodeRecorder(ServedNode):
         """Read the parameters and open the session.
 
         Args:
-            overrides: Parameters that replace those of the process.
+            overrides: Parameters that replace the process's.
         """
         super().__init__("episode_recorder", PARAMETERS, overrides)
         values = self.values

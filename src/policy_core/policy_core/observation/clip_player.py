@@ -6,7 +6,7 @@ The frames come from a clip, or the newest frame comes from a topic. At the firs
 motion is translated and rotated about the vertical so that the anchor of its first frame coincides
 with the robot's anchor in position and heading. Roll and pitch remain those of the motion.
 BeyondMimic's deployment (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does the
-same, and the terms are those of its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
+same, and the terms are as in its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
 """
 
 from __future__ import annotations

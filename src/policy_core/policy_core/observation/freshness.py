@@ -29,7 +29,7 @@ class Input(Stateful):
 
     - the delay relative to the least delayed message in the stream, on our steady clock;
     - if the sender's clock is synchronised with ours, the age of the header: between 50 ms in the
-      future and 500 ms, on our present clock or on that of the last synchronisation.
+      future and 500 ms, on our current clock or the one at the last synchronisation.
 
     So a step of either clock does not make a live stream old, while a growing transport delay does.
     At the start of a stream, only the header counts if the clocks are synchronised.

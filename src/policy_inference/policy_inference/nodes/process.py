@@ -93,7 +93,7 @@ def run_node(
 
     Args:
         make: Creates the node.
-        args: Arguments of the process; those of the interpreter if None.
+        args: Arguments of the process; the interpreter's if None.
         foreground: Runs on the main thread while the node runs. It receives the node and a socket,
             and returns to end the process, at the latest when it reads a byte for which `ended_by`
             is true.
@@ -170,7 +170,7 @@ def serve_node(command: str, make: Callable[[], ServedNode], args: Sequence[str]
     Args:
         command: Name of the log before there is a node.
         make: Creates the node; raises PolicyError if it cannot work.
-        args: Arguments of the process; those of the interpreter if None.
+        args: Arguments of the process; the interpreter's if None.
     """
     unblock_log()
     ended = threading.Event()

@@ -78,7 +78,7 @@ class Counts:
         rows: Robots per inference.
         errors: Errors by name.
         slow: True while inferences are slow.
-        connected: Clients at present, by protocol.
+        connected: Currently connected clients, by protocol.
         accepted: Clients so far, by protocol.
     """
 
