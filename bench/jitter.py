@@ -90,7 +90,7 @@ def _off_us(times_ns: Sequence[int], numbers: Sequence[int]) -> Summary:
 
     Args:
         times_ns: Start times of turns.
-        numbers: Of the turns, since some may have been missed.
+        numbers: Numbers of these turns, since some may have been missed.
     """
     number, time_ns = np.array(numbers[: len(times_ns)], np.int64), np.array(times_ns, np.int64)
     in_a_row = np.diff(number) == 1

@@ -29,7 +29,7 @@ class VirtualChannel:
 
         Args:
             timeline: Timeline on which messages arrive.
-            faults: Present faults of all channels.
+            faults: Current faults of all channels.
             ends: Both actors, as in `steps.PAIRS`.
             chance: Decides which messages faults affect.
             deliver: Takes each message that arrives.

@@ -30,7 +30,7 @@ class Ending:
     """Outcome of a case.
 
     Attributes:
-        group, what: Those of the case.
+        group, what: The case's.
         ended: Reports of driver, policy and host.
         damped_ms: Time from the start of the fault to damped drives; None if the robot walks on.
         as_wanted: Whether the outcome is the expected one.
@@ -131,13 +131,13 @@ def _said(robot: Stack, began_ns: int) -> list[str]:
     """Return the reports of the driver, the policy node and the host."""
     said = []
     if robot.emulator.status is not None:
-        said.append(f"emulator ended with status {robot.emulator.status}")
+        said.append(f"emulator exited with status {robot.emulator.status}")
     if robot.driver.status is not None:
-        said.append(f"driver ended with status {robot.driver.status}")
+        said.append(f"driver exited with status {robot.driver.status}")
     elif robot.driver_status is not None:
         said.append(f"driver {robot.phase}: {robot.driver_status.reason}")
     if robot.policy.status is not None:
-        said.append(f"policy node ended with status {robot.policy.status}")
+        said.append(f"policy node exited with status {robot.policy.status}")
     else:
         said.append(f"policy {robot.operator.mode}: {robot.operator.status.reason}")
     seen = dict.fromkeys(event.event for event in robot.events_since(began_ns))

@@ -118,7 +118,7 @@ def train(
 
 
 def _loss(policy: DiffusionPolicy, kind: Kind, batch: dict[str, Any]) -> Tensor:
-    """Return LeRobot's loss of a Diffusion Policy, or that of a flow."""
+    """Return LeRobot's loss for a Diffusion Policy or a flow policy."""
     model, batch = policy.diffusion, dict(batch)
     if kind == "diffusion":
         del batch[CUBE]

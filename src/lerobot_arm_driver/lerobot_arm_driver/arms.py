@@ -164,7 +164,7 @@ class ArmSettings(DriverSettings):
         calibration_id: LeRobot's `--robot.id`: its calibration file is ID.json, for two arms
             ID_left.json and ID_right.json.
         calibration_dir: Folder of the calibration files; empty: LeRobot's default.
-        lerobot_python: Python of LeRobot's environment; empty: that of the node.
+        lerobot_python: Python of LeRobot's environment; empty: the node's.
         way_out: HOLD or TORQUE_OFF.
         max_relative_target_rad: Largest distance of a goal from the joint's position; goals further
             away are clipped.

@@ -77,7 +77,7 @@ def pack_goal(values: F64, *, leader: bool) -> bytes:
 
 
 def read_goal(data: bytes) -> F64 | None:
-    """Return the goals [n], rad; None if it is a frame of a different kind.
+    """Return the goals [n] in a frame, rad; None if the frame is of a different kind.
 
     NaN is for joints that hold, LIMP for limp ones.
     """

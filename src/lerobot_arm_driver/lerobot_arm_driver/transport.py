@@ -207,7 +207,7 @@ class ArmTransport(RobotTransport):
                     self._act(self._asked.get(timeout=left_s))
 
     def _act(self, first: bytes | F64 | None = None, *, goals: bool = True) -> None:
-        """Execute the requests in order; of the goals only the newest, if any."""
+        """Execute the requests in order, but only the newest goal, if any."""
         asked = [] if first is None else [first]
         while not self._asked.empty():
             asked.append(self._asked.get())

@@ -185,8 +185,8 @@ def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
     still = [name for name, motion in frames.motions.items() if motion.is_still]
     if still:
         yield (
-            f"{' and '.join(still)} do{'' if len(still) > 1 else 'es'} not move: each value "
-            f"stays within {STILL:g} in all frames"
+            f"{' and '.join(still)} never change{'' if len(still) > 1 else 's'}: each value varies "
+            f"by at most {STILL:g} over all frames"
         )
     if frames.unreadable:
         yield (

@@ -29,7 +29,7 @@ class TopicTimes:
         times_ns: [messages] increasing; repeated and late messages are left out.
         count: Number of messages during the episode.
         new: Number of these in `times_ns`; they are its last entries.
-        logged_ns: Log times of the first and the last of them; 0 if there are none.
+        logged_ns: Log times of the first and the last message; 0 if there are none.
         offset_ns: Smallest difference between log time and stamp: on one clock, the shortest delay.
         back: Number of stamps in the episode that are earlier than the previous one in the log.
         back_ns: The largest step back.

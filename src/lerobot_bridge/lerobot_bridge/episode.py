@@ -21,7 +21,7 @@ SIDECAR = "episode.json"
 
 
 class Mark(IntEnum):
-    """Kinds of marks of an episode; the numbers are those of policy_msgs/EpisodeMark."""
+    """Kinds of marks of an episode; the numbers are the same as in policy_msgs/EpisodeMark."""
 
     START = 0
     STOP = 1

@@ -198,7 +198,7 @@ class EpisodeFrames:
 
     @property
     def _paired_cameras(self) -> list[str]:
-        """Cameras whose images belong to the time of the frame, and are not held from before."""
+        """Cameras whose images are from the frame's time, not held from an earlier one."""
         return [
             name
             for name, each in self.inputs.items()

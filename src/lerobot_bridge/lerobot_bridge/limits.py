@@ -18,7 +18,7 @@ from policy_core.errors import RobotError
 class Sent(NamedTuple):
     """The values that are sent for an action, in LeRobot's units.
 
-    `clipped` names the values that differ from those of the action.
+    `clipped` names the values that differ from the action's.
     """
 
     values: dict[str, float]

@@ -187,8 +187,7 @@ class _MappingValidator:
             if name in of_joints:
                 self._problem(
                     f"{key}.fields.{name}",
-                    "a name that is not that of a joint's value (fields have no unit and no "
-                    "limits)",
+                    "a name that no joint value has (fields have no unit and no limits)",
                     name,
                 )
         for name in channel.degrees:

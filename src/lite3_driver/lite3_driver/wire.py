@@ -28,7 +28,7 @@ JOINT_NAMES = tuple(
     f"{leg}_{part}_joint" for leg in ("FL", "FR", "HL", "HR") for part in ("HipX", "HipY", "Knee")
 )
 FOOT_NAMES = ("FL_foot", "FR_foot", "HL_foot", "HR_foot")
-"""Order of joints and feet on the wire. Angles are those of the URDF: no sign, no offset."""
+"""Order of joints and feet on the wire. Angles are as in the URDF: no sign, no offset."""
 
 _HEADER = struct.Struct("<III")
 _VALUE, _PAYLOAD = 0, 1

@@ -115,7 +115,7 @@ class Lockstep:
             self.step()
 
     def tell(self, state: Lite3State, source: tuple[str, int] = (HOST, PORT)) -> Lite3State | None:
-        """Let the host send a frame, with the tick of the present time."""
+        """Let the host send a frame, with the tick of the current time."""
         frame = wire.write_state(state._replace(tick=self.now_ms, imu_stamp_ms=self.now_ms))
         return self.link.receive(frame, source, self.now_ns)
 

@@ -127,7 +127,7 @@ ANSWERS: dict[str, Callable[[Request], bytes]] = {
     "garbage_answer": lambda request: os.urandom(400),
     "twice": lambda request: action(request) * 2,
     "half": lambda request: action(request)[:43],
-    "ending": lambda request: error(12, b"the service ends"),
+    "ending": lambda request: error(12, b"the service is stopping"),
     "bad_frame": lambda request: error(1),
     "failed": lambda request: error(11, b"out of memory", sequence=request.sequence),
     "unasked_error": lambda request: error(11, sequence=request.sequence + 5),
@@ -343,7 +343,7 @@ def answer_shared(
             header, rows, lambda size: bytes(shared[AREA + HEADER.size : AREA + HEADER.size + size])
         )
         if behaviour == "memory_ending":
-            connection.sendall(error(12, b"the service ends"))
+            connection.sendall(error(12, b"the service is stopping"))
             return
         if behaviour == "memory_gone":
             return

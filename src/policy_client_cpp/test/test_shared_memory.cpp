@@ -111,7 +111,7 @@ TEST_CASE("what a service says before it ends is heard beside the memory") {
   std::vector<float> action(2);
   CHECK(source->tick(observation.data(), 0, action.data()).status == Status::disconnected);
   INFO(source->message());
-  CHECK(std::string(source->message()).find("ENDING: the service ends") != std::string::npos);
+  CHECK(std::string(source->message()).find("ENDING: the service is stopping") != std::string::npos);
 }
 
 TEST_CASE("a client that only spins notices that the service is gone") {

@@ -44,7 +44,7 @@ void SimLink::greet() {
   std::string names(kLongestText, '\0');
   const auto size = take(&greeting, sizeof greeting, names.data(), names.size());
   if (size < sizeof greeting || std::memcmp(greeting.magic, kMagic, sizeof greeting.magic) != 0) {
-    fail("a greeting of robot_sim.sim_server", std::to_string(size) + " bytes that are not one");
+    fail("a greeting from robot_sim.sim_server", std::to_string(size) + " bytes that are not one");
   }
   if (greeting.version != kVersion) {
     fail("version " + std::to_string(kVersion) + " of its messages",

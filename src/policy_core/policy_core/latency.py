@@ -124,8 +124,8 @@ class TickSlowness:
 
         Args:
             durations_s: Duration of each tick.
-            mode: Mode after the last of them. A batch counts only if the robot was in RUN before
-                and after it, since the model runs only in RUN.
+            mode: Mode after the last tick. A batch counts only if the robot was in RUN before and
+                after it, since the model runs only in RUN.
         """
         runs = mode is Mode.RUN
         if runs and self._ran:

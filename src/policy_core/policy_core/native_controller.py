@@ -186,7 +186,7 @@ class NativeController(Controller):
         self.joint_check = NativeJointCheck(body, limits.state_timeout_ns, clock, native, words)
         self._sent, self._fault = (JointTargets(len(body.joints.names)) for _ in range(2))
         self.policy_set: NativeSet | None = None
-        """The running set in its present state; None for a single policy."""
+        """The running set in its current state; None for a single policy."""
         if hasattr(policy, "states"):
             from policy_core.sets.native_set import NativeSet
 
@@ -237,7 +237,7 @@ class NativeController(Controller):
 
     @property
     def mode(self) -> Mode:
-        """Present mode."""
+        """Current mode."""
         if self._is_copied or self._native is None:
             return self._mode
         return _MODES[int(self._native.mode)]

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A chunk policy such as ACT on an arm: policy node, cameras, driver, emulated or simulated arm.
 
-The launch ends when the policy node, the driver or the emulated or simulated arm ends; without a
+The launch ends when the policy node, the driver or the emulated or simulated arm exits; without a
 camera the policy holds. For two arms with one policy each, launch it twice, with two namespaces.
 """
 
@@ -146,7 +146,7 @@ ARGUMENTS = [
         "leader_calibration_dir",
         default_value="",
         description="Folder of the leader's calibration, such as "
-        "~/.cache/huggingface/lerobot/calibration/teleoperators/so_leader; empty: that of robots",
+        "~/.cache/huggingface/lerobot/calibration/teleoperators/so_leader; empty: that for robots",
     ),
     DeclareLaunchArgument(
         "cameras",
@@ -327,7 +327,7 @@ def node(package: str, name: str, namespace: object, **more: object) -> Node:
 
 
 def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) -> Node:
-    """Return the driver of an arm; the policy continues if a leader's driver ends."""
+    """Return the driver of an arm; the policy continues if a leader's driver exits."""
     return node(
         "lerobot_arm_driver",
         "lerobot_arm_driver",
@@ -336,7 +336,7 @@ def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) 
             {name: ParameterValue(value, value_type=str) for name, value in parameters.items()},
             {"leader": leader},
         ],
-        on_exit=None if leader else Shutdown(reason="the driver ended"),
+        on_exit=None if leader else Shutdown(reason="the driver exited"),
     )
 
 
@@ -362,7 +362,7 @@ def policy(context: LaunchContext) -> list[Node]:
                     **({"takeover": True} if takeover == "true" or port else {}),
                 }
             ],
-            on_exit=Shutdown(reason="the policy node ended"),
+            on_exit=Shutdown(reason="the policy node exited"),
         )
     ]
 

@@ -3,8 +3,8 @@
 """A joint policy, or a set of them, on a robot: its node, the robot, and its teleoperation.
 
 The launch files for single robots include this one and differ in their defaults. The launch ends
-when one of its nodes ends, except the operator's: without an operator the robot stands, because the
-policy fades a velocity command that is not repeated. For two robots, launch it twice, with two
+when any node but the operator's exits: without an operator the robot stands, because the policy
+fades a velocity command that is not repeated. For two robots, launch it twice, with two
 namespaces.
 """
 
@@ -263,7 +263,7 @@ def given(**values: list[str]) -> IfCondition:
 def node(package: str, name: str, file: str, *, ends: str = "", **more: object) -> Node:
     """Return a node with its executable's name, with the parameter file from argument `file`.
 
-    If `ends` gives a reason, the launch ends when the node ends.
+    If `ends` gives a reason, the launch ends when the node exits.
     """
     return Node(
         package=package,
@@ -370,7 +370,7 @@ def generate_launch_description() -> LaunchDescription:
                 condition=given(robot=["go2_emulator"]),
             ),
             *(
-                node(*driver, ends="the driver ended", condition=given(robot=[robot]), **more)
+                node(*driver, ends="the driver exited", condition=given(robot=[robot]), **more)
                 for robot, driver, more in (
                     ("lite3", lite3, {}),
                     ("lite3_emulator", lite3, {"parameters": [EMULATED_LITE3]}),
@@ -383,7 +383,7 @@ def generate_launch_description() -> LaunchDescription:
                 "policy_inference",
                 "joint_policy_node",
                 "params_file",
-                ends="the policy node ended",
+                ends="the policy node exited",
                 condition=given(policy_node=["joint_policy_node"]),
                 parameters=[{**shared, "use_sim_time": use_sim_time}],
             ),
@@ -391,7 +391,7 @@ def generate_launch_description() -> LaunchDescription:
                 "policy_inference",
                 "policy_set_node",
                 "params_file",
-                ends="the policy node ended",
+                ends="the policy node exited",
                 condition=given(policy_node=["policy_set_node"]),
                 parameters=[{**shared, **member, "use_sim_time": use_sim_time}],
             ),

@@ -66,7 +66,7 @@ def control(context: LaunchContext) -> list[Node]:
     hardware = f'python={sys.executable} "faults={faults}"'
     urdf = Command(f"{sys.executable} -m robot_sim.urdf {robot} --ros2-control {hardware}")
     description = {"robot_description": ParameterValue(urdf, value_type=str)}
-    ends = Shutdown(reason="the controller manager has ended")
+    ends = Shutdown(reason="the controller manager has exited")
     return [
         Node(
             package="robot_state_publisher",

@@ -55,7 +55,7 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
         if status is None
         else f"one that takes more than {cpu_s} s of CPU time"
         if status in _TOO_LONG
-        else f"a process that ended with status {status}: {said[-300:]}"
+        else f"a process that exited with status {status}: {said[-300:]}"
     )
     raise RefusedError(
         f"{bundle}: expected a bundle that can be read within {cpu_s} s and "

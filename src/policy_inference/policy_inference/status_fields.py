@@ -27,7 +27,7 @@ class MetricKind(Enum):
     COUNTS = "counts"
     """One counter per entry of a list of messages with a `count`."""
     STATE = "state"
-    """One sample per state, labelled with the name of the field; 1 for the present one."""
+    """One sample per state, labelled with the field's name; 1 for the current state."""
     LABEL = "label"
     """A label of the group's `info`."""
 

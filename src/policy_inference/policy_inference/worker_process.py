@@ -75,7 +75,7 @@ class WorkerProcess:
             packages: See `interpreter`; already imported here.
             fds: File descriptors that it inherits, under the same numbers.
             folder: Its working folder.
-            environment: Variables in addition to those of this process.
+            environment: Variables in addition to this process's.
             output: File for its output; None for the streams of this process.
             own_session: False leaves it in the session of this process.
         """

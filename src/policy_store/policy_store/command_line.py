@@ -264,7 +264,7 @@ def run_command(
         description: Purpose of the command.
         verbs: Verbs by name, which may be a group and a verb: `release new`. A group's help lists
             its verbs.
-        args: Its arguments; those of the process if None.
+        args: Its arguments; the process's if None.
 
     Returns:
         The exit status of the verb or of its result; after an error, the error's own; after one of

@@ -159,7 +159,7 @@ def locked(model: Path) -> Iterator[None]:
             lock_within(handle, 0.0)
         except BlockingIOError:
             raise PolicyError(
-                f"{model}: expected no other process that changes it, found one; wait until it ends"
+                f"{model}: expected no other process changing it, found one; wait until it exits"
             ) from None
         yield
     finally:

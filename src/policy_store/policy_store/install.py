@@ -149,7 +149,7 @@ def absent_backends(
             raise PolicyError(
                 f"{place}: expected back ends that {key} has an artifact for "
                 f"({', '.join(model.artifacts)}), found {', '.join(lacking)}; tensorrt and "
-                "rknn_sim can build theirs from that of onnx"
+                "rknn_sim can build theirs from the onnx artifact"
             )
     return [name for name in known if name not in backends]
 

@@ -76,7 +76,7 @@ def signals_interrupt() -> Iterator[list[int]]:
 def stopped_by_signals(stop: Callable[[], None], within_s: float = HANGS_AFTER_S) -> Iterator[None]:
     """Call `stop` on one of INTERRUPTING, in another thread; the block should end soon after.
 
-    The process ends with status 1 if the block takes longer, or a second signal arrives.
+    The process exits with status 1 if the block takes longer, or a second signal arrives.
 
     Args:
         stop: Function that asks the block to end.
@@ -128,7 +128,7 @@ def _end_what_hangs(came: Sequence[int], signals: socket.socket) -> None:
         if byte[0] not in INTERRUPTING:
             continue
         if first and not came:
-            _log.error("ends without tidying up: the runtime does not return")
+            _log.error("exits without cleaning up: the runtime does not return")
             end_now(SIGNALLED + first)
         first = byte[0]
         signals.settimeout(HANGS_AFTER_S)
@@ -144,8 +144,8 @@ def _stop_in_time(stop: Callable[[], None], within_s: float, signals: socket.soc
             return  # the block has ended
         why = "asked twice"
     except TimeoutError:
-        why = f"{within_s:g} s after it was asked to end, the model still computes"
-    _log.error("ends without answering its clients: %s", why)
+        why = f"{within_s:g} s after it was asked to exit, the model is still computing"
+    _log.error("exits without answering its clients: %s", why)
     end_now(1)
 
 

@@ -49,7 +49,9 @@ def signed_statement(
     trusted.find_signer(Path(place), content, signature, "its author must sign it again")
     statement = parse_statement(content, place)
     if not isinstance(statement, cls):
-        raise PolicyError(f"{place}: expected a {cls.__name__}, found one of {statement.kind}")
+        raise PolicyError(
+            f"{place}: expected a {cls.__name__}, found a statement of kind {statement.kind}"
+        )
     return statement
 
 

@@ -17,7 +17,7 @@ from policy_core.errors import BundleError, PolicyError
 from policy_core.guard.limits import StricterLimits, limits_in_force
 
 _TILT = "with safety.max_tilt_rad"
-_VELOCITIES = "that measures joint velocities, of kind joint"
+_VELOCITIES = "of kind joint that measures joint velocities"
 _POSITIONS = "that commands positions"
 
 
@@ -198,7 +198,7 @@ def _checked(
             reader.problem(
                 f"gates.{name}",
                 f"a policy {why}",
-                Found(f"{contract.name}, which is not one"),
+                Found(f"{contract.name}, which is not such a policy"),
             )
     return dataclasses.replace(
         settings, gates=dataclasses.replace(settings.gates, **dict.fromkeys(absent))

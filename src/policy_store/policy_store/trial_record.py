@@ -300,7 +300,7 @@ def newest_trial(model: Path) -> VersionTrial | None:
 
 
 def bad_trial(model: Path, version: str) -> VersionTrial | None:
-    """Return the trial for which a version is marked bad; None if it is not."""
+    """Return the trial that marked a version bad; None if the version is not marked."""
     tried = [trial for trial in read_trials(model) if trial.version == version]
     return tried[-1] if tried and tried[-1].is_bad else None
 
@@ -351,7 +351,7 @@ def begin_run(trial: VersionTrial) -> None:
 def show_presence(file: Path, runner: str = THIS_PROCESS) -> int:
     """Show that a runner exists: lock the byte in the record that stands for it.
 
-    The kernel releases the lock when the process ends for any reason, even in another container.
+    The kernel releases the lock when the process exits for any reason, even in another container.
     Only users who may write the record can hold one.
 
     Returns:

@@ -180,7 +180,7 @@ def trial_words(model: Path) -> dict[str, str]:
 
 def found_words(trial: VersionTrial | None) -> str:
     """Return version and state of a trial for a message."""
-    return "no trial" if trial is None else f"{trial.version}: {_words(trial)}"
+    return "no trial" if trial is None else f"{trial.version} ({_words(trial)})"
 
 
 def _words(trial: VersionTrial) -> str:

@@ -222,7 +222,7 @@ class Link(Generic[StateT]):
         if self.phase is not DriverPhase.DAMPING:
             return self._reason
         if not self._acknowledgement.known:
-            return f"it is found out whether {self._robot.host} obeys"
+            return f"checking whether {self._robot.host} obeys"
         latch, mode = self._follower.latch, rest_mode_name(self._figures)
         later = f"; {self._later_fault}" if self._later_fault else ""
         return f"{latch}{later}; waiting for a command in {mode}"

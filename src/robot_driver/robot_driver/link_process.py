@@ -72,7 +72,7 @@ class LinkLoop:
         self._report_ns = 0
 
     def run(self) -> None:
-        """Run until the node has ended and control has been given back."""
+        """Run until the node has exited and control has been given back."""
         link, watched = self._link, self._transport.watched()
         self._report(time.monotonic_ns())
         while not (self._node_ended and link.phase is DriverPhase.LISTENING):
@@ -118,7 +118,7 @@ class LinkLoop:
         now_ns = time.monotonic_ns()
         if not data:
             self._node_ended = True
-            self._link.release("the driver's node has ended", now_ns)
+            self._link.release("the driver node has exited", now_ns)
             return
         request = channel.read_request(data)
         if isinstance(request, WireCommand):

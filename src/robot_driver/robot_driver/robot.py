@@ -98,7 +98,7 @@ class RobotInterface(ABC, Generic[StateT]):
         figures: Figures of the drives; set on the class, or on its object if settings choose among
             robots.
         python: Interpreter of the link process, for a robot whose library has its own environment,
-            which must also contain numpy; empty: that of the node.
+            which must also contain numpy; empty: the node's.
         settings_type: Type of `settings`.
         settings: The node's parameters.
         reception: The newest state.

@@ -196,7 +196,7 @@ class LinkSupervisor(Generic[StateT]):
         reason = (
             "the process that talks to the robot hung, and was killed"
             if self._hung
-            else f"the process that talks to the robot has ended by itself ({end})"
+            else f"the process that talks to the robot has exited by itself ({end})"
         )
         if self._report is not None and self._controls:
             self._on_report(

@@ -117,7 +117,7 @@ class Joystick:
         Args:
             layout: Its axes and buttons.
             timeout_ns: Time after its last message at which it counts as lost.
-            unchanged_ns: Time of an unchanged deflection after which it counts as frozen: the
+            unchanged_ns: Time without a change in deflection after which it counts as frozen: the
                 receiver of a joystick that is out of range repeats the last values.
         """
         self._layout, self._timeout_ns, self._unchanged_ns = layout, timeout_ns, unchanged_ns

@@ -165,7 +165,7 @@ def solve(model: mujoco.MjModel, tip_world: Array, *, start_rad: Array) -> Array
     found = np.array(data.qpos[:JOINTS])
     if np.linalg.norm(miss) > 1e-3:
         raise SimError(
-            f"reach: expected a point within the arm's reach, got {tip_world.round(3)}, which is "
+            f"reach: expected a point within the arm's reach, found {tip_world.round(3)}, which is "
             f"{1e3 * float(np.linalg.norm(miss)):.0f} mm out of reach"
         )
     return found

@@ -45,7 +45,7 @@ class ArmServos:
             seed: Draws the mounting angles of the horns, and so the calibration.
         """
         if family not in FAMILIES:
-            raise SimError(f"servos: expected one of {', '.join(FAMILIES)}, got '{family}'")
+            raise SimError(f"servos: expected one of {', '.join(FAMILIES)}, found '{family}'")
         random = np.random.default_rng(seed)
         self._horns = MIDDLE + random.integers(-_MOST_OFFSET, _MOST_OFFSET, JOINTS)
         low, high = SO101.lower_rad, SO101.upper_rad

@@ -70,7 +70,7 @@ class ArmWorld(DrivenWorld):
         if not (0 < image_size[0] <= limit[0] and 0 < image_size[1] <= limit[1]):
             raise SimError(
                 f"image_size: expected a height of 1 to {limit[0]} and a width of 1 to "
-                f"{limit[1]}, got {image_size[0]} and {image_size[1]}"
+                f"{limit[1]}, found {image_size[0]} and {image_size[1]}"
             )
         self.image_size = image_size
         self._views = {name: fixed_view(self.model, name) for name in CAMERAS}
@@ -125,7 +125,7 @@ class ArmWorld(DrivenWorld):
             Image [height, width, 3], uint8, RGB.
         """
         if camera not in self._views:
-            raise SimError(f"camera: expected one of {', '.join(CAMERAS)}, got '{camera}'")
+            raise SimError(f"camera: expected one of {', '.join(CAMERAS)}, found '{camera}'")
         if self._offscreen is None:
             self._offscreen = Offscreen(self.model, shadows=False)
         height, width = size or self.image_size

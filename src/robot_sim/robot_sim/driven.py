@@ -77,13 +77,13 @@ class DrivenWorld:
     @latency_ns.setter
     def latency_ns(self, value: int) -> None:
         if not 0 <= value <= MAX_LATENCY_NS:
-            raise SimError(f"latency_ns: expected 0 to {MAX_LATENCY_NS}, got {value}")
+            raise SimError(f"latency_ns: expected 0 to {MAX_LATENCY_NS}, found {value}")
         self._drives.latency_ns = value
 
     def scale_gains(self, *, stiffness: float, damping: float) -> None:
         """Multiply the gains of all commands by these factors."""
         if min(stiffness, damping) < 0.0:
-            raise SimError(f"gains: expected factors >= 0, got {stiffness:g} and {damping:g}")
+            raise SimError(f"gains: expected factors >= 0, found {stiffness:g} and {damping:g}")
         self._drives.stiffness_scale, self._drives.damping_scale = stiffness, damping
 
     @property
@@ -108,7 +108,7 @@ class DrivenWorld:
         if count < 1 or abs(count * NS_PER_S - duration_ns * self.steps_per_s) > self.steps_per_s:
             raise SimError(
                 f"{name}: expected a period that is a multiple of {1e3 / self.steps_per_s:.4g} ms, "
-                f"got {duration_ns / 1e6:.6g} ms"
+                f"found {duration_ns / 1e6:.6g} ms"
             )
         return count
 

@@ -121,7 +121,7 @@ class Drives:
             _check_field(name, getattr(command, name), len(self.joint_names))
         if command.valid_for_ns <= 0:
             raise SimError(
-                f"command.valid_for_ns: expected a positive time, got {command.valid_for_ns}"
+                f"command.valid_for_ns: expected a positive time, found {command.valid_for_ns}"
             )
         self._on_the_way.append((now_ns + self.latency_ns, command, order))
 
@@ -207,8 +207,8 @@ def _check_field(name: str, values: Array, count: int) -> None:
     """Raise unless `values` is a finite [count] array, and not negative where required."""
     expected = (count,)
     if np.shape(values) != expected:
-        raise SimError(f"command.{name}: expected shape {expected}, got {np.shape(values)}")
+        raise SimError(f"command.{name}: expected shape {expected}, found {np.shape(values)}")
     if not np.isfinite(values).all():
-        raise SimError(f"command.{name}: expected finite values, got {np.asarray(values)}")
+        raise SimError(f"command.{name}: expected finite values, found {np.asarray(values)}")
     if name in _NOT_NEGATIVE and np.min(values) < 0.0:
-        raise SimError(f"command.{name}: expected no negative value, got {np.min(values)}")
+        raise SimError(f"command.{name}: expected no negative value, found {np.min(values)}")

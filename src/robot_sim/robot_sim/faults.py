@@ -120,7 +120,7 @@ class Fault:
         limited = (self.kind, self.target) == ("latency", "command")
         if limited and self.value * NS_PER_S > MAX_LATENCY_NS:
             limit_s = MAX_LATENCY_NS / NS_PER_S
-            raise SimError(f"fault latency: expected at most {limit_s} s, got {self.value}")
+            raise SimError(f"fault latency: expected at most {limit_s} s, found {self.value}")
 
     @classmethod
     def parse(cls: type[AnyFault], text: str) -> AnyFault:
@@ -128,13 +128,13 @@ class Fault:
         match = _TEXT.fullmatch(text.strip())
         if match is None:
             raise SimError(
-                f"fault: expected kind:target[@start_s][+duration_s][=value], got '{text}'; "
+                f"fault: expected kind:target[@start_s][+duration_s][=value], found '{text}'; "
                 f"known kinds: {', '.join(cls.targets)}"
             )
         kind, value = match["kind"], match["value"]
         if kind in cls.targets and (value is not None) != (kind in cls.with_value):
             expected = "a value, as in '=0.1'" if kind in cls.with_value else "no value"
-            raise SimError(f"fault {kind}: expected {expected}, got '{text}'")
+            raise SimError(f"fault {kind}: expected {expected}, found '{text}'")
         return cls(
             kind=kind,
             target=match["target"],
@@ -354,7 +354,7 @@ def _require_joints(fault: Fault, joint_names: Sequence[str]) -> None:
         _require(fault, joint_names)
     elif len(pair := fault.target.split(".")) != 2 or not {*pair} <= {*joint_names}:
         raise SimError(
-            f"fault swapped: expected two joints, as in {'.'.join(joint_names[:2])}, got "
+            f"fault swapped: expected two joints, as in {'.'.join(joint_names[:2])}, found "
             f"'{fault.target}'; known: {', '.join(joint_names)}"
         )
 

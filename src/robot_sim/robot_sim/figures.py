@@ -260,7 +260,7 @@ class LeggedRobot:
 
     def start(self, pose: str) -> StartPose:
         if pose not in get_args(Pose):
-            raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, got '{pose}'")
+            raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, found '{pose}'")
         found: StartPose = getattr(self.poses, pose)
         return found
 

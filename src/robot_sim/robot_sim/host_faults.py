@@ -53,7 +53,7 @@ class HostFault(Fault):
         Fault.__post_init__(self)
         limit = {"delay": _MAX_DELAY_S, **dict.fromkeys(_SHARES, 1.0)}.get(self.kind)
         if limit is not None and self.value > limit:
-            raise SimError(f"fault {self.kind}: expected at most {limit:g}, got {self.value:g}")
+            raise SimError(f"fault {self.kind}: expected at most {limit:g}, found {self.value:g}")
 
 
 class Impaired(Generic[T]):
@@ -106,7 +106,7 @@ class HostFaultPlan(Generic[StateT, CommandT]):
 
     Attributes:
         faults: All of them.
-        robot: Those of the robot's body and sensors.
+        robot: Faults of the robot's body and sensors.
         state, command: The directions of the network.
     """
 

@@ -14,7 +14,7 @@ observed for this module. These rules come from a careful reading of the sources
 - After GIVE_BACK or a watchdog timeout the drives damp, and nothing moves until FOLD.
 - A datagram that is invalid, or comes from a sender without control, is ignored and counted.
 
-Its faults are those of `robot_sim.host_faults`, and:
+Its faults are those in `robot_sim.host_faults`, and:
 
 ==========================  ======================================================================
 `length:state`              frames lack their last byte
@@ -87,10 +87,10 @@ class MotionHost(RobotHost):
             angular_velocity_unit: Unit of the IMU's angular velocity in state frames.
         """
         if not watchdog_s > 0.0:
-            raise SimError(f"watchdog_s: expected a time > 0, got {watchdog_s}")
+            raise SimError(f"watchdog_s: expected a time > 0, found {watchdog_s}")
         if angular_velocity_unit not in ("rad/s", "deg/s"):
             raise SimError(
-                f"angular_velocity_unit: expected rad/s or deg/s, got '{angular_velocity_unit}'"
+                f"angular_velocity_unit: expected rad/s or deg/s, found '{angular_velocity_unit}'"
             )
         super().__init__(world, ignores=IGNORED, watchdog_s=watchdog_s, plan=Lite3FaultPlan())
         self.controller: Address | None = None

@@ -80,7 +80,7 @@ class RobotHost:
         self._watchdog_ns = round(watchdog_s * NS_PER_S)
         self._on, self._started_ns = True, world.time_ns
         self._heard_ns: int | None = None
-        """Newest command of the controller under watch; None without one."""
+        """Newest command from the controller under watch; None if there is none."""
         self._following = False
         self._motion: _Motion | None = None
         self._temperature_c = np.full(len(world.joint_names), _TEMPERATURE_C)

@@ -70,7 +70,7 @@ class ServoFault(Fault):
         Fault.__post_init__(self)
         if self.kind == "late" and self.value > _LONGEST_LATE_S:
             raise SimError(
-                f"fault late: expected at most {_LONGEST_LATE_S:g} s, got {self.value:g}"
+                f"fault late: expected at most {_LONGEST_LATE_S:g} s, found {self.value:g}"
             )
 
 
@@ -103,7 +103,8 @@ class ServoBus:
         for fault in planned:
             if fault.target not in names:
                 raise SimError(
-                    f"fault {fault.kind}: expected one of {', '.join(names)}, got '{fault.target}'"
+                    f"fault {fault.kind}: expected one of {', '.join(names)}, found "
+                    f"'{fault.target}'"
                 )
         with self.lock:
             self._faults = planned
@@ -339,6 +340,6 @@ def _lead(link: Path, name: str) -> None:
         link.symlink_to(name)
     except OSError as error:
         raise SimError(
-            f"port: expected a path where a link to the servo bus can be made, got {link} "
+            f"port: expected a path where a link to the servo bus can be made, found {link} "
             f"({error.strerror}); choose another one"
         ) from None

@@ -12,8 +12,8 @@ Dynamixel, protocol 2.0 (ROBOTIS e-Manual)::
     FF FF FD 00  id  length  instruction       parameters...  CRC-16    length: parameters + 3
     FF FF FD 00  id  length  55         error  parameters...  CRC-16    length: parameters + 4
 
-In protocol 2.0, length and CRC have two bytes, the low one first. The CRC is that of the polynomial
-8005, over all bytes before it. FF FF FD among instruction and parameters is followed by another FD.
+In protocol 2.0, length and CRC have two bytes, the low one first. The CRC has the polynomial 8005
+and covers all bytes before it. FF FF FD among instruction and parameters is followed by another FD.
 """
 
 from abc import ABC, abstractmethod

@@ -107,7 +107,7 @@ class SimServer:
         """
         world, expected = self._world, 8 * (1 + len(_COMMAND) * len(self._world.joint_names))
         if len(request) not in (8, expected):
-            raise SimError(f"request: expected 8 or {expected} bytes, got {len(request)}")
+            raise SimError(f"request: expected 8 or {expected} bytes, found {len(request)}")
         steps = world.whole_steps(int.from_bytes(request[:8], sys.byteorder, signed=True))
         self._faults.look()
         if len(request) == 8:

@@ -252,7 +252,7 @@ class RobotTopics:
         except DDSException as error:
             raise SimError(
                 f"interface, domain: expected a network interface of this machine and a DDS "
-                f"domain, got '{interface}' and {domain}: {error}"
+                f"domain, found '{interface}' and {domain}: {error}"
             ) from None
         family = model.family
         sent = {LOW_STATE: "LowState"}

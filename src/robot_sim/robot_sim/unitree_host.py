@@ -16,7 +16,7 @@ other users; where nothing is known, the host is as strict as a robot could be.
   timeout.
 - The services of a controller that is not running do not answer.
 
-Its faults are those of `robot_sim.host_faults`, and:
+Its faults are those in `robot_sim.host_faults`, and:
 
 ==========================  ======================================================================
 `crc:state`                 LowState has a wrong CRC
@@ -134,11 +134,11 @@ class UnitreeHost(RobotHost):
             watchdog_s: Time without commands after which the drives damp; 0: never.
         """
         if robot not in MODELS:
-            raise SimError(f"robot: expected one of {', '.join(MODELS)}, got '{robot}'")
+            raise SimError(f"robot: expected one of {', '.join(MODELS)}, found '{robot}'")
         if mode not in MODES:
-            raise SimError(f"mode: expected one of {', '.join(MODES)}, got '{mode}'")
+            raise SimError(f"mode: expected one of {', '.join(MODES)}, found '{mode}'")
         if watchdog_s < 0.0:
-            raise SimError(f"watchdog_s: expected a time >= 0, got {watchdog_s}")
+            raise SimError(f"watchdog_s: expected a time >= 0, found {watchdog_s}")
         self.model, self.figures = MODELS[robot], load_robot(robot)
         world = World(self.figures, friction=friction, seed=seed, pose=pose)
         names = world.joint_names

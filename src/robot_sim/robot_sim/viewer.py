@@ -46,7 +46,7 @@ class Viewer:
         return bool(self._window.is_running())
 
     def show(self) -> None:
-        """Show the world's present pose, at most 30 times per second of the steady clock."""
+        """Show the world's current pose, at most 30 times per second of the steady clock."""
         now_s = time.monotonic()
         if now_s < self._next_s or not self.is_open:
             return
@@ -56,7 +56,7 @@ class Viewer:
         self._window.sync()
 
     def close(self) -> None:
-        """Close the window; call this before the process ends."""
+        """Close the window; call this before the process exits."""
         self._window.close()
         for thread in self._threads:
             thread.join()

@@ -61,7 +61,7 @@ def walk(
     """
     times_s = [time_s for time_s, _ in schedule]
     if times_s != sorted(times_s):
-        raise SimError(f"schedule: expected ascending times, got {times_s}")
+        raise SimError(f"schedule: expected ascending times, found {times_s}")
     recorder, start_ns, plan = TraceRecorder(), world.time_ns, faults or FaultPlan()
     if plan.faults and not isinstance(world, World):
         raise SimError(
@@ -91,8 +91,8 @@ def _step(world: WalkingWorld, period_ns: int, watch: Callable[[Sensors], object
     steps, rest_ns = divmod(period_ns, WATCHED_EACH_NS)
     if rest_ns:
         raise SimError(
-            f"rate_hz: expected a tick period that is a multiple of 2 ms, got {period_ns / 1e6:g} "
-            "ms"
+            f"rate_hz: expected a tick period that is a multiple of 2 ms, found "
+            f"{period_ns / 1e6:g} ms"
         )
     for _ in range(steps):
         world.step(WATCHED_EACH_NS)

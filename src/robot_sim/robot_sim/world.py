@@ -142,10 +142,10 @@ class World(WalkingWorld):
         """
         for name, value in (("friction", friction), ("joint_friction_nm", joint_friction_nm)):
             if value < 0.0:
-                raise SimError(f"{name}: expected a number >= 0, got {value}")
+                raise SimError(f"{name}: expected a number >= 0, found {value}")
         least_kg = -robot.base.mass_kg / 2.0
         if payload_kg < least_kg:
-            raise SimError(f"payload_kg: expected at least {least_kg:.1f}, got {payload_kg}")
+            raise SimError(f"payload_kg: expected at least {least_kg:.1f}, found {payload_kg}")
         self._ground, self._robot = ground, robot
         super().__init__(self._build_model(robot, friction, ground))
         self.foot_names = robot.foot_names

@@ -63,7 +63,7 @@ class MotionService:
         """Return the next requests towards a free robot, or an empty list.
 
         Args:
-            now_s: Present time.
+            now_s: Current time.
             lies: Whether the robot lies, if it has to.
             lies_down: Whether its controller can make it lie down.
         """

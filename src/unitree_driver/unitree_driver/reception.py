@@ -55,7 +55,7 @@ class BatteryCharge(NamedTuple):
 
 
 class UnitreeState(NamedTuple):
-    """A LowState. Arrays are float64; the order of joints is that of the model.
+    """A LowState. Arrays are float64; the joints are in the model's order.
 
     Attributes:
         tick: Counter of the robot, taken as ms, modulo 2**32.

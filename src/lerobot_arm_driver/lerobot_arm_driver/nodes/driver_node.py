@@ -68,7 +68,7 @@ PARAMETERS = (
         name="lerobot_python",
         type=str,
         default=_DEFAULT.lerobot_python,
-        doc="Python of LeRobot's environment; empty: that of this node",
+        doc="Python of LeRobot's environment; empty: this node's own",
     ),
     Spec(
         name="way_out",

@@ -29,7 +29,7 @@ def add_mapping(parser: argparse.ArgumentParser) -> None:
         "--mapping",
         metavar="FILE|NAME",
         help="file that maps topics to features, or the name of one that is included "
-        "(default: that of the recorded session)",
+        "(default: the recorded session's)",
     )
 
 

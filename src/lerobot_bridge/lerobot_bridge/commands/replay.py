@@ -52,7 +52,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Replay.
 
     Returns:
-        Errors, correlation and delay of all episodes, and of each.
+        The errors, correlation and delay over all episodes, and of each episode.
     """
     from lerobot_bridge.open_loop.report import open_loop_report
     from model_tools.files.outputs import new_file

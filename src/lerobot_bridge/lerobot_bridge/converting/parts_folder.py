@@ -78,7 +78,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ToolError(
-                f"{folder}: expected no other command that converts into the same "
+                f"{folder}: expected no other command converting into the same "
                 "folder, found one; wait for it, or name another --output"
             ) from None
         try:

@@ -91,13 +91,13 @@ class CommandSender:
         if troubles:
             self._holds = False
             _log.warning(
-                "the last action is no longer repeated, the arm damps until the next one:\n%s",
+                "the last action is no longer repeated; the arm damps until the next one:\n%s",
                 "\n".join(troubles),
             )
         elif idle_ns > self._hold_s * 1e9:
             self._holds = False
             _log.warning(
-                "no action for hold_s, %g s: the arm damps until the next one", self._hold_s
+                "no action for %g s (hold_s): the arm damps until the next one", self._hold_s
             )
             self._publish_last(repeated, measured)
         else:

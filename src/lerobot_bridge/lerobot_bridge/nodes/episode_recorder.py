@@ -89,7 +89,7 @@ PARAMETERS = (
         name="extra_topics",
         type=str,
         default="",
-        doc="Topics to record beside those of the mapping: tf_static,wrench",
+        doc="Topics to record besides the mapping's, such as tf_static,wrench",
     ),
     Spec(
         name="policy_node",
@@ -148,7 +148,7 @@ class EpisodeRecorder(ServedNode):
         """Read the parameters and open the session.
 
         Args:
-            overrides: Parameters that replace those of the process.
+            overrides: Parameters that replace the process's.
         """
         super().__init__("episode_recorder", PARAMETERS, overrides)
         values = self.values
@@ -206,7 +206,7 @@ class EpisodeRecorder(ServedNode):
         """Reason why it cannot continue; empty while it can."""
         if self._listening.works and self._disk.works:
             return ""
-        return "a thread that takes or writes messages has ended; the node ends as well"
+        return "a thread that takes or writes messages has ended; the node exits"
 
     def close(self) -> None:
         """Keep an episode that is being recorded, write all waiting messages, and end."""

@@ -60,7 +60,7 @@ class OpenLoop:
         *,
         interventions: bool = False,
     ) -> None:
-        """Check that the dataset's actions are those of the policy.
+        """Check that the dataset's actions match the policy's.
 
         Args:
             source: The dataset, checked for the policy.

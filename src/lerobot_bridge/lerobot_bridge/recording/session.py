@@ -115,7 +115,7 @@ class RecordingSession:
     def __init__(
         self, course: Course, host: SessionHost, *, number: int = 0, done: int = 0
     ) -> None:
-        """Start idle; `number` belongs to the next episode, `done` counts the existing ones."""
+        """Start idle; `number` is the next episode's, `done` counts the existing ones."""
         self.course, self._host = course, host
         self.state, self.number, self.done = State.IDLE, number, done
         self.writing = set[int]()

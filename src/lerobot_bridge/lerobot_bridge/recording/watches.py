@@ -265,7 +265,7 @@ class PolicyWatch:
         if self.lost:
             return (
                 f"{self._node}: expected its status several times a second, found the newest "
-                f"{self._age_ns * 1e-9:.1f} s old; has it ended?"
+                f"{self._age_ns * 1e-9:.1f} s old; has it exited?"
             )
         if not self.drives:
             return (

@@ -25,7 +25,7 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
         "--simulate",
         action="store_true",
         help="measure nominal figures in walks of the simulated robot, a Lite3 "
-        "or that of --robot-model",
+        "or the one from --robot-model",
     )
     sources.add_argument(
         "--rollout",
@@ -127,7 +127,7 @@ def read_robot(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
     model = given.robot_model
     has_figures = model is not None and figures_file(model).is_file()
     if given.robot_imu and (model is None or has_figures):
-        raise ToolError("--robot-imu: expected --robot-model, which has it, found none")
+        raise ToolError("--robot-imu: expected --robot-model with that IMU, found none")
     if has_figures:
         return SimulatedRobot(figures=str(model))
     return SimulatedRobot(model=model, imu=given.robot_imu)
@@ -138,7 +138,7 @@ def output_folder(
 ) -> AbstractContextManager[Path | None]:
     """Return the temporary folder of `--output`, so that errors occur before the work starts.
 
-    The arguments are those of `new_folder`; without `--output` the context yields None.
+    Arguments as for `new_folder`; without `--output` the context yields None.
     """
     from model_tools.files.outputs import new_folder
 

@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         "--fps",
         type=float,
         metavar="HZ",
-        help="steps per second, as in the data; default: that of --dataset or the checkpoint, "
+        help="steps per second, as in the data; default: from --dataset or the checkpoint, "
         f"else {USUAL_FPS:g}, with a note",
     )
     parser.add_argument(

@@ -5,7 +5,7 @@
     model_tools pin my_set
     model_tools pin my_set --output out/my_set
 
-Each member's sha256 in set.yaml becomes that of its bundle's present policy.yaml; comments and
+Each member's sha256 in set.yaml becomes the hash of its bundle's current policy.yaml; comments and
 order are kept. A set loads only with exactly these members, so run this after a member has changed,
 then sign the set again. --output writes the set with all its members into a new folder, to sign,
 install and push as one version.

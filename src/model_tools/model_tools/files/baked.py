@@ -80,8 +80,8 @@ class BakedAction:
     def advice(self) -> str:
         """The description, and its consequence for a contract."""
         outside = (
-            "the contract's scale and offset are those that the training applies outside the "
-            "model, 1 and 0 if none"
+            "the contract's scale and offset must match what the training applies outside the "
+            "model (1 and 0 if nothing)"
         )
         return "; ".join(filter(None, [self.read, outside, self.feedback_advice]))
 

@@ -196,7 +196,7 @@ def _scratch(path: Path) -> Iterator[Path]:
         if error.errno not in _NO_ROOM:
             raise
         raise ToolError(
-            f"{path}: expected free space for it, found: {error.strerror}; free some, "
+            f"{path}: expected enough free disk space, found: {error.strerror}; free some, "
             "or name another --output"
         ) from error
     finally:

@@ -45,7 +45,7 @@ from policy_inference.comparison.rows import Rows
 _RECORDED_ACTIONS = ("actions", "action")
 _SENSED = ("joint_pos", "joint_vel")
 _LATE = 0.3
-"""Largest deviation of a row's time from the period, as a share of it."""
+"""Largest deviation of a row's time from the period, as a share of the period."""
 _log = logging.getLogger("model_tools")
 
 

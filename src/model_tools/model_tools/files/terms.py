@@ -96,7 +96,7 @@ def value_name(contract: JointContract, input_name: str, column: int) -> str:
             place = column - found.where.start - age * step
             if 0 <= place < size:
                 return _named(found, place) + _aged(age, length)
-    raise ValueError(f"{input_name}: expected a column of it, found {column}")
+    raise ValueError(f"{input_name}: expected a column of this input, found {column}")
 
 
 def _named(found: TermColumns, place: int) -> str:

@@ -226,8 +226,8 @@ def _check_given(golden: Path, bundle: JointBundle) -> None:
     )
     if different < FEWEST_GOLDEN:
         raise ToolError(
-            f"{golden}: expected at least {FEWEST_GOLDEN} different golden rows, since fewer "
-            f"prove nothing, found {different}"
+            f"{golden}: expected at least {FEWEST_GOLDEN} different golden rows (fewer "
+            f"prove nothing), found {different}"
         )
 
 

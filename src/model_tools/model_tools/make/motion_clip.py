@@ -144,7 +144,10 @@ def _check_frames(file: Path, moving: Mapping[str, Tensor]) -> None:
     counts = {key: len(array) for key, array in moving.items()}
     if min(counts.values()) < _FEWEST_FRAMES or len({*counts.values()}) > 1:
         listed = ", ".join(f"{key} {count}" for key, count in counts.items())
-        raise ToolError(f"{file}: expected at least {_FEWEST_FRAMES} frames, found {listed}")
+        raise ToolError(
+            f"{file}: expected at least {_FEWEST_FRAMES} frames, as many in each array, found "
+            f"{listed}"
+        )
     for key, array in moving.items():
         wrong = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
         if wrong.any():

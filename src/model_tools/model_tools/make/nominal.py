@@ -105,7 +105,7 @@ def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
         raise ToolError(
             f"{contract.name}: expected a guard that does not alter a healthy robot's commands, "
             f"found {found}; check that the order of joints.names and the scale and offset of the "
-            "action are those of the training, and that this policy made the run; keep the "
+            "action match those used in training, and that this policy made the run; keep the "
             "robot's own limits"
         )
     _log.warning(
@@ -221,7 +221,7 @@ def _require_a_run(rows: Rows, rate_hz: float) -> None:
         )
     if len(rows) < SHORTEST_S * rate_hz:
         raise ToolError(
-            f"{rows.source}: expected {SHORTEST_S:g} s or more of a healthy robot, "
+            f"{rows.source}: expected {SHORTEST_S:g} s or more from a healthy robot, "
             f"found {len(rows) / rate_hz:.1f} s; record it with commands on every axis"
         )
 

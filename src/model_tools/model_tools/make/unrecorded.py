@@ -33,9 +33,9 @@ from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed, walk
 
 _REMEDY = (
-    "nominal figures need a healthy policy: check that the model belongs to this contract and "
-    "robot, that scales, joint order and gains are those of the training, and that commands are "
-    "within velocity_command"
+    "nominal figures must be measured with a policy that works: check that the model belongs to "
+    "this contract and robot, that scales, joint order and gains match those used in training, and "
+    "that commands are within velocity_command"
 )
 _EACH_S = 6.0
 _COMMANDS = (
@@ -236,8 +236,8 @@ def _require_following(name: str, error: float, largest: float, unit: str, still
     """Raise unless the mean error is at most `largest`; `still` is the error of a robot at rest."""
     if still and error > largest:
         raise VerdictError(
-            f"{name}: expected a robot that follows its commands with a mean error of at most "
-            f"{largest:.2g} {unit}, found {error:.2f}; {_REMEDY}"
+            f"{name}: expected a mean tracking error of at most {largest:.2g} {unit}, found "
+            f"{error:.2f}; {_REMEDY}"
         )
 
 

@@ -264,7 +264,7 @@ class _InputListener:
         self._number = number
 
     def decoder(self) -> Decode:
-        """Return the function that decodes the messages; call after the first one."""
+        """Return the function that decodes the messages; call it after the first message."""
         assert self._message is not None
         return decoder_for(self._message)
 
@@ -340,7 +340,7 @@ class _Topics:
         self._wait_set.wait(handles, int(rest_s * 1e9))
 
     def missing(self) -> str:
-        """Return which inputs have no messages, and the present topics; empty if all have some."""
+        """Return which inputs have no messages, and the current topics; empty if all have some."""
         names = self._ordering.missing
         if not names:
             return ""

@@ -150,7 +150,7 @@ def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
 
 
 def bundle_digest(bundle: Bundle) -> str:
-    """Return the digest that a registry has, or will have, for a bundle in its present state."""
+    """Return the digest that a registry has, or will have, for a bundle in its current state."""
     return make_digest(manifest_bytes(BUNDLE_TYPE, list(bundle_layers(bundle))))
 
 

@@ -70,8 +70,8 @@ def sign_statement(
 def require_begun(statement: Statement, place: Path) -> None:
     """Raise an error if a statement was issued in the future, by the clock of this computer.
 
-    A robot that accepts it takes that time for the present, and treats channels as expired until
-    then.
+    A robot that accepts it takes that time as the current time, and treats channels as expired
+    until then.
     """
     now = datetime.now(timezone.utc)
     issued = parse_time(statement.issued)

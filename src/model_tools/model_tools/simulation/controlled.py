@@ -266,7 +266,7 @@ class SeenGround:
         self.topics = {source.topic for source in self._sources}
 
     def look(self, sensors: Sensors) -> None:
-        """Take the map that is due, and scan it from the present pose."""
+        """Take the map that is due, and scan it from the current pose."""
         if not self._sources:
             return
         now_ns, made = sensors.time_ns, self._mapper.look(sensors)

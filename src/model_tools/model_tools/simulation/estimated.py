@@ -155,7 +155,7 @@ class VelocityError:
 def watched_by_contract(
     contract: AnyContract | None, errors: SensorErrors = NO_ERRORS
 ) -> EstimatedVelocity | None:
-    """Return a contract's estimator; None if it has no estimation."""
+    """Return a contract's estimator; None if the contract has no section `estimation`."""
     if contract is None or contract.estimation is None:
         return None
     joints = contract.joints

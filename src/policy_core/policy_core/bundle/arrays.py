@@ -122,7 +122,7 @@ def unpacked_arrays(
     Raises:
         BundleError: The file is not npz, or its arrays are larger.
     """
-    found = "not a zip archive"
+    found = "a file that is not a zip archive"
     if zipfile.is_zipfile(io.BytesIO(content)):
         try:
             with np.load(io.BytesIO(content)) as data:

@@ -47,7 +47,7 @@ class MotionClip:
 
 
 def read_clip(folder: Path, contract: JointContract) -> MotionClip | None:
-    """Return the clip of a contract's reference motion; None if it has no clip.
+    """Return the clip of a contract's reference motion; None if the motion has no clip.
 
     Raises:
         BundleError: Lists every problem: the file is missing, has a wrong hash or no names; the
@@ -177,8 +177,8 @@ def _check_start(first: F64, contract: JointContract, reader: Reader) -> None:
     for i in np.flatnonzero(np.abs(first - stand.position) > stand.tolerance):
         reader.problem(
             f"joint_pos[0] of {contract.joints.names[i]}",
-            f"the motion to begin at most {stand.tolerance[i]:g} rad from stand.position, "
-            f"{stand.position[i]:g}",
+            f"the motion to begin at most {stand.tolerance[i]:g} rad from stand.position "
+            f"({stand.position[i]:g})",
             round(first[i].item(), 4),
             "set stand.position to the first frame, or trim the clip",
         )

@@ -288,7 +288,7 @@ def shipped_names() -> list[str]:
 def _shipped() -> Path | None:
     """Return the folder of the shipped bundles, in the first prefix that contains it.
 
-    The last prefix is that of this Python, where pip installs a wheel's data.
+    The last prefix is this Python's, where pip installs a wheel's data.
     """
     prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if prefix]
     prefixes.append(sysconfig.get_path("data"))

@@ -444,7 +444,7 @@ class _SetResolver:
         )
 
     def _narrower_range(self, contract: AnyContract) -> VelocityCommand | None:
-        """Return a member's range; None if it equals that of the set."""
+        """Return a member's range; None if it equals the set's."""
         own = contract.velocity_command
         return None if own == self._velocity_command() else own
 

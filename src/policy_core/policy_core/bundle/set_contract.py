@@ -231,7 +231,7 @@ class MemberContract:
 class SetContract:
     """The contract of a policy set, resolved: a body for the guard, members, states.
 
-    Joints are those of all members, with the robot's names. Their limits are equal in all members;
+    Joints are all members' joints, with the robot's names. Their limits are equal in all members;
     gains, stand pose and damping come from the member that commands the joint in the initial state,
     otherwise from the first member that has the joint. Time-outs, tilt and margin are the strictest
     of all members.

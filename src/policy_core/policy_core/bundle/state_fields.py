@@ -103,7 +103,7 @@ def require_orientation(message: Any) -> None:
     if not is_known or (not _NORM_RANGE[0] < norm < _NORM_RANGE[1] and math.isfinite(norm)):
         raise RobotError(
             f"expected an orientation, found none (the quaternion is {q.x:g}, {q.y:g}, {q.z:g}, "
-            f"{q.w:g}); the IMU's driver must fuse one"
+            f"{q.w:g}); the IMU's driver must provide one"
         )
 
 

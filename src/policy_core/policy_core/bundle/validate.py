@@ -255,7 +255,7 @@ class _JointValidator(BodyValidator):
                 key,
                 "an output other than the action",
                 name,
-                "the term last_action repeats the action",
+                "to observe the previous action, use the term last_action",
             )
         elif name not in model.outputs:
             self.reader.problem(key, f"one of the model's outputs ({listed(model.outputs)})", name)

@@ -222,7 +222,7 @@ class _ChunkValidator(BodyValidator):
         expect(
             denoising.time.size % 2 == 0,
             "denoising.time.size",
-            "an even number: sines and cosines",
+            "an even number (half sines, half cosines)",
             denoising.time.size,
         )
         expect(

@@ -200,7 +200,7 @@ class Authority(Stateful):
         np.copyto(targets.position, rest[0], where=unposed & (self.share < 1.0))
 
     def _at_rest(self) -> F64:
-        """Return the present rest targets, laid out as `JointTargets.block`."""
+        """Return the current rest targets, laid out as `JointTargets.block`."""
         goal = np.where(self._rest == Rest.DISABLE, self._limp, self._standing)
         np.copyto(goal[0], self._frozen, where=self._rest == Rest.FREEZE)
         mixed: F64 = self._turn * goal + (1.0 - self._turn) * self._before

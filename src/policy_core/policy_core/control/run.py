@@ -19,7 +19,7 @@ from policy_core.observation.state import StateVector
 
 
 class Run(Stateful):
-    """Runs the policy; `targets` are those of the last `update`, and the tick has the details."""
+    """Runs the policy; `targets` come from the last `update`, and the tick has the details."""
 
     STATE = ("_policy", "_bounds", "_began_ns", "clipped_ticks", "targets", "authority")
     PLAN = ("_policy", "_bounds", "targets", "authority")

@@ -58,7 +58,7 @@ class LegChain:
     def update(self, joint_pos: Sequence[float], joint_vel: Sequence[float]) -> None:
         """Compute all attributes for these joint positions (rad) and velocities (rad/s)."""
         points = self._tips
-        # From the foot to the base: all vectors are in the frame of the present link.
+        # From the foot to the base: all vectors are in the frame of the current link.
         u = v = w = p = q = r = 0.0
         for place, (ax, ay, az), (ox, oy, oz), constant, sine, cosine in self._joints:
             angle, rate = joint_pos[place], joint_vel[place]

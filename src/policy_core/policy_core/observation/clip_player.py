@@ -6,7 +6,7 @@ The frames come from a clip, or the newest frame comes from a topic. At the firs
 motion is translated and rotated about the vertical so that the anchor of its first frame coincides
 with the robot's anchor in position and heading. Roll and pitch remain those of the motion.
 BeyondMimic's deployment (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does the
-same, and the terms are those of its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
+same, and the terms are as in its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class ClipPlayer(Stateful):
         self._write_joints()
 
     def write(self) -> None:
-        """Write the anchor terms for the present measurements."""
+        """Write the anchor terms for the current measurements."""
         if not self._anchors:
             return
         robot_quat, robot_pos = _anchor_of_robot(self._measured, self._chain)
@@ -156,7 +156,7 @@ class ClipPlayer(Stateful):
         return _Placement.between(first_quat, first_pos, last_quat, (x, y, first_pos[2]))
 
     def _find_placement(self, cycle: int) -> _Placement:
-        """Return the placement of the present or a later cycle."""
+        """Return the placement of the current or a later cycle."""
         present = self._tick // (self._last + 1) if self._loops else 0
         while self._cycle < present:
             self._placement = self._placement.after(self._cycle_step)
@@ -206,7 +206,7 @@ class LivePlayer(Stateful):
         """Do nothing: the newest frame is used."""
 
     def write(self) -> None:
-        """Write the newest frame, relative to the present measurements."""
+        """Write the newest frame, relative to the current measurements."""
         for newest, out in self._joints:
             out[:] = newest
         if self._pos is None and self._ori is None:

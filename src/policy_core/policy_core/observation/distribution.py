@@ -239,9 +239,9 @@ def watched_inputs(
 
 
 _REPORTS = 125
-"""Number of latest reports that are considered."""
+"""Number of most recent reports that are considered."""
 _OUTSIDE = round(OUTSIDE_SHARE * _REPORTS)
-"""Number of them that must be out of range, even if there are fewer reports so far."""
+"""Number of reports that must be out of range, even if there are fewer than `_REPORTS` so far."""
 
 
 class DistributionWatch:
@@ -260,7 +260,7 @@ class DistributionWatch:
         self._outside = deque[frozenset[str]](maxlen=_REPORTS)
 
     def look(self) -> None:
-        """Judge the present observation in the model's inputs; call it in RUN only."""
+        """Judge the current observation in the model's inputs; call it in RUN only."""
         outside = set[str]()
         for values, healthy in self._watched:
             # Another thread may be writing: a mixture of two ticks is good enough here.

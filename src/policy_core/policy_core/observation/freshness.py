@@ -29,7 +29,7 @@ class Input(Stateful):
 
     - the delay relative to the least delayed message in the stream, on our steady clock;
     - if the sender's clock is synchronised with ours, the age of the header: between 50 ms in the
-      future and 500 ms, on our present clock or on that of the last synchronisation.
+      future and 500 ms, on our current clock or the one at the last synchronisation.
 
     So a step of either clock does not make a live stream old, while a growing transport delay does.
     At the start of a stream, only the header counts if the clocks are synchronised.
@@ -89,7 +89,7 @@ class Input(Stateful):
         self._earlier: tuple[int, int] | None = None
         """Stamp and arrival of a message whose stamp is earlier than the newest."""
         self._restarts = False
-        """True if the present message belongs to a stream that starts over."""
+        """True if the current message belongs to a stream that starts over."""
         self._restarted_ns: int | None = None
         self._refused, self._refused_stamps = 0, ""
         """Number of messages since the newest that were not new, and the stamp problem of the last.
@@ -170,7 +170,7 @@ class Input(Stateful):
         return max(0, min(late_ns, header_ns) if agrees else late_ns)
 
     def _header_age_ns(self, steady_age_ns: int, wall_ns: int) -> int:
-        """Return the age of a header on our clock as last synchronised, else on the present one."""
+        """Return the age of a header on our clock as last synchronised, else on the current one."""
         if self._wall_ns is not None:
             age_ns = steady_age_ns + self._wall_ns
             if _SOONEST_NS <= age_ns <= _LATEST_NS:

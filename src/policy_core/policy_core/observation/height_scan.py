@@ -143,8 +143,8 @@ class HeightScanner:
         most = 0.0 if scan.invalid == "fault" else scan.max_invalid_ratio
         if self.invalid > most * heights.size + _ROUNDED:
             raise RobotError(
-                f"expected the ground height to be unknown at no more than {most:.3g} of the "
-                f"points, found {self.invalid} of {heights.size}"
+                f"expected at most {100 * most:.3g}% of the points to have an unknown ground "
+                f"height, found {self.invalid} of {heights.size}"
             )
         if self.invalid == heights.size and scan.invalid != "value":
             raise RobotError("expected the height of the ground, found it at none of the points")

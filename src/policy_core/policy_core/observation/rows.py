@@ -74,7 +74,7 @@ class ObservationBuilder(Stateful):
             self._history.advance()
 
     def write(self) -> None:
-        """Write the observation of the present state into `out`; the past does not change."""
+        """Write the observation of the current state into `out`; the past does not change."""
         frame = self._frame
         # mode="clip" avoids the copy that the bounds check of take(out=) needs.
         self._flat.take(self._index, None, frame, "clip")

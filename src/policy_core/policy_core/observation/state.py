@@ -85,7 +85,7 @@ class Phase(Stateful):
         self.write()
 
     def advance(self) -> None:
-        """Advance to the next tick, unless the present command stops the clock."""
+        """Advance to the next tick, unless the current command stops the clock."""
         clock = self._standing.clock if self._standing and self._stands() else "runs"
         if clock == "runs":
             self._tick += 1
@@ -94,7 +94,7 @@ class Phase(Stateful):
         self.write()
 
     def write(self) -> None:
-        """Write the phase of this tick, for the present command."""
+        """Write the phase of this tick, for the current command."""
         phase = self._standing.phase if self._standing and self._stands() else None
         if phase == "zero":
             self._out[:] = 0.0
@@ -380,7 +380,7 @@ class SensedCopy:
         ]
 
     def take(self) -> None:
-        """Copy the present values of the source."""
+        """Copy the current values of the source."""
         for index, part in self._parts:
             self._source.take(index, None, part, "clip")
 

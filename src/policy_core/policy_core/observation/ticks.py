@@ -112,9 +112,9 @@ class Ticks:
 
     Attributes:
         newest: Messages of each input since the previous tick; the consumer removes them.
-        begins: True if the present tick follows a gap or is the first.
+        begins: True if the current tick follows a gap or is the first.
         dropped: Number of ticks skipped so far.
-        stale: Number of them at which each input was too old.
+        stale: Number of skipped ticks at which each input was too old.
     """
 
     def __init__(self, period_ns: int, timeouts_ns: Mapping[str, int | None]) -> None:

@@ -167,7 +167,7 @@ class ChunkMember(MemberPolicy):
         return finite
 
     def first_target(self) -> F64:
-        """Return its present command: speed limits keep the first step near it."""
+        """Return its current command: speed limits keep the first step near it."""
         return self.command
 
     def commit(self) -> tuple[str, ...]:

@@ -63,8 +63,7 @@ class SensedState(StateVector):
 def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dict[str, Input]:
     """Return the inputs of all members, by topic.
 
-    A silent camera stops only the member that observes it; the same applies to a live motion and to
-    perception.
+    If a camera, a live motion or perception falls silent, only the members that observe it stop.
     """
     timeouts_ns = dict[str, int | None]()
     for member in contract.members.values():

@@ -193,7 +193,7 @@ class MemberPolicy(Stateful, ABC):
 
     @abstractmethod
     def infer(self) -> bool:
-        """Compute the response to the present state; return true if it is finite.
+        """Compute the response to the current state; return true if it is finite.
 
         Raises:
             BackendError: The runtime failed.

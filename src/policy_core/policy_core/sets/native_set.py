@@ -49,7 +49,7 @@ class NativeSet:
 
     @property
     def report(self) -> SetReport:
-        """Present status of the set."""
+        """Current status of the set."""
         state, is_blending, asked, refused, switches, fallbacks, last, step_ratio = (
             self._native.set_report()
         )

@@ -33,9 +33,9 @@ class SetReport(NamedTuple):
 
     Attributes:
         state: Commanding state.
-        is_blending: True if the switch to it has not ended.
+        is_blending: True if the switch to it is not complete.
         asked: Requested state that is not yet entered; empty for none.
-        refused: Why the last request was refused, or why the present one waits; may be empty.
+        refused: Why the last request was refused, or why the current one waits; may be empty.
         switches, fallbacks: Number of each since the set was opened.
         last: The last switch: from, to, reason; empty if there was none.
         step_ratio: Largest step of a joint's target in the last switch, relative to the largest
@@ -213,7 +213,7 @@ class PolicySet(Stateful):
 
     @property
     def report(self) -> SetReport:
-        """Present status of the set."""
+        """Current status of the set."""
         request = self._request
         return SetReport(
             state=self._state.name,
@@ -239,7 +239,7 @@ class PolicySet(Stateful):
         """Request a switch, which the next tick begins if its conditions hold.
 
         Raises:
-            RefusedError: It is the present state, no transition leads to it, or its conditions do
+            RefusedError: It is the current state, no transition leads to it, or its conditions do
                 not hold and it does not wait for them.
         """
         state = self._state
@@ -433,7 +433,7 @@ class PolicySet(Stateful):
                 member.drop_answer()
 
     def _settle(self) -> None:
-        """Switch gains and healthy values to those of the state in the next tick."""
+        """Finish any blend; the next tick uses the state's own gains and healthy values."""
         self._blend_ticks = self._blended_ticks = 0
         self._settled = False
 

@@ -30,10 +30,10 @@ class CommandingState:
         sources: Index in `JoinedTargets.flat` of the target of each joint.
         rows: Gains and healthy values of each joint, as in `Command`.
         held: Indices in the set of joints that are held in the stand pose.
-        held_bounds: Target limits of each of them per tick, rad: lowest and highest step.
+        held_bounds: Target limits of each held joint per tick, rad: lowest and highest step.
         checks: Entry conditions, by target state of the transition.
-        blend_ticks: Duration of its blend, by that state.
-        waiting_ticks: Longest wait for its conditions, by that state.
+        blend_ticks: Duration of the blend, by target state.
+        waiting_ticks: Longest wait for the conditions, by target state.
         fallback_blend_ticks: Duration of the blend to the fallback.
     """
 

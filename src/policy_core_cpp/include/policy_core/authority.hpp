@@ -21,7 +21,7 @@ class Authority {
 
   /// True if the robot may have joints without stiffness.
   bool may_disable() const noexcept { return may_disable_; }
-  /// Applies a request to these joints; `pose`: the present command. `at_once`: no blending, since
+  /// Applies a request to these joints; `pose`: the current command. `at_once`: no blending, since
   /// the policy does not run.
   void set(double share, Rest rest, const std::vector<bool>& joints, const Numbers& pose,
            bool at_once) noexcept;

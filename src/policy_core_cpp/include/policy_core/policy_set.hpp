@@ -129,7 +129,7 @@ class ChunkMember : public Member {
   void follow(const Numbers& command) noexcept override;
   void pause(std::int64_t duration_ns) noexcept override;
   Policy::Answer infer(std::int64_t now_ns) noexcept override;
-  /// Its present command: speed limits keep the first step near it.
+  /// Its current command: speed limits keep the first step near it.
   Span first_target() noexcept override { return command_; }
   Rules commit() noexcept override;
   ChunkMember* as_chunk() noexcept override { return this; }

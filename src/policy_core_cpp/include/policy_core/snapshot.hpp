@@ -131,7 +131,7 @@ class Snapshot {
 
  private:
   bool counts() const noexcept { return !bytes_->data; }
-  /// A number of present values, of which there may be up to `capacity`.
+  /// A number of current values, of which there may be up to `capacity`.
   std::size_t counted(std::size_t& count, std::size_t capacity) {
     value("", count);
     return counts() ? capacity : count;

@@ -196,7 +196,7 @@ class BackendBase(ABC):
             BackendError: The file is not a model, or this backend cannot read its tensors.
         """
         raise BackendError(
-            f"{file}: expected a file whose tensors can be read, found one of "
+            f"{file}: expected a file whose tensors can be read, found one for "
             f"{cls.name}, which does not contain them; make a bundle from it, which "
             "states them (`model_tools import`)"
         )
@@ -242,7 +242,7 @@ class BackendBase(ABC):
         return self.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return why runs fail now; empty if they can succeed. Permanent, unless `is_remote`."""
+        """Return why runs fail now (permanently unless `is_remote`); empty if they can succeed."""
         return ""
 
     def run(self) -> None:
@@ -263,7 +263,7 @@ class BackendBase(ABC):
         self._run()
 
     def warm_up(self) -> None:
-        """Run on the present inputs until run times are steady; for hosts that run at a rate.
+        """Run on the current inputs until run times are steady; for hosts that run at a rate.
 
         This takes `warm_up_runs` runs, or as many as fit into `WARM_UP_S`; if that takes long, the
         log says so first.

@@ -108,7 +108,7 @@ class ChildBackend(BackendBase):
                 + self._last_words()
             )
         if answer != OK:
-            raise self._failure(answer, f"the opening of {self.file}", ENDED_WITHIN_S)
+            raise self._failure(answer, f"while opening {self.file}", ENDED_WITHIN_S)
         found = json.loads((self._process.folder / _DETAILS).read_text("utf-8"))
         return *self.specs, found | {"process": f"child {self.pid}"}
 
@@ -162,7 +162,7 @@ class ChildBackend(BackendBase):
         return self._cls.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return a message with its last output if the process has ended; otherwise empty."""
+        """Return a message with its last output if the process has exited; otherwise empty."""
         if self._process is None or self._process.status is None:
             return ""
         return self._ended(within_s=_SAID_WITHIN_S)
@@ -174,13 +174,13 @@ class ChildBackend(BackendBase):
         try:
             self._bell.ring(OK)
         except BrokenPipeError:
-            raise self._failure(b"", "a run") from None
+            raise self._failure(b"", "during a run") from None
         answer = self._wait("a run")
         if answer != OK:
-            raise self._failure(answer, "a run")
+            raise self._failure(answer, "during a run")
 
     def _wait(self, what: str) -> bytes:
-        """Return the answer to the last request; empty if the child has ended."""
+        """Return the answer to the last request; empty if the child has exited."""
         assert self._bell is not None
         answer = self._bell.wait(self._run_timeout_s)
         self._reply_pending = answer is None
@@ -191,21 +191,21 @@ class ChildBackend(BackendBase):
             )
         return answer
 
-    def _failure(self, answer: bytes, during: str, within_s: float = 0.0) -> BackendError:
+    def _failure(self, answer: bytes, when: str, within_s: float = 0.0) -> BackendError:
         if answer == FAILED:
             return BackendError(self._arrays.text)
-        return BackendError(self._ended(during, within_s))
+        return BackendError(self._ended(when, within_s))
 
-    def _ended(self, during: str = "", within_s: float = 0.0) -> str:
+    def _ended(self, when: str = "", within_s: float = 0.0) -> str:
         """Return how the child ended, if that is known within the time limit."""
         assert self._process is not None
         self._process.ends_within(within_s)
         status = self._process.status
-        # The child closes its pipes before it has ended, and a run does not wait for the end.
-        what = "ended" if status is None else f"ended with status {status}"
+        # The child closes its pipes before it has exited, and a run does not wait for the end.
+        what = "exited" if status is None else f"exited with status {status}"
         return (
             f"{self.name}: the runtime process {what}"
-            + (f" during {during}" if during else "")
+            + (f" {when}" if when else "")
             + self._last_words(within_s)
         )
 

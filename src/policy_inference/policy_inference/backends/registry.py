@@ -121,7 +121,7 @@ def open_backend(
 ) -> tuple[BackendBase, tuple[str, ...]]:
     """Open a joint policy's model with the first working backend of the list.
 
-    Arguments and errors are those of `open_models`.
+    Arguments and errors as for `open_models`.
 
     Returns:
         The backend, and the reason why each earlier one in the list did not open.
@@ -203,8 +203,7 @@ def find_artifacts(
 ) -> dict[str, tuple[Artifact, Path]]:
     """Return the verified file that a class opens for each model: its artifact, or a build source.
 
-    The keys are those of the models in the contract. For a build source, the precision is that of
-    the result.
+    The keys are the contract's model keys. For a build source, the precision is the result's.
 
     Raises:
         BackendError: The bundle has no file for it.
@@ -312,7 +311,7 @@ def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, met
 
     Args:
         group: Name of the group.
-        kind: Name of one of them in messages.
+        kind: What messages call one entry point.
         error: Type of error to raise.
     """
     found: dict[str, metadata.EntryPoint] = {}

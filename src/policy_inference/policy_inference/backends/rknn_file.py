@@ -90,7 +90,7 @@ def read_rknn(path: Path) -> RknnFile:
         ValueError,
     ) as error:
         raise BackendError(
-            f"{path}: expected a description like those of RKNN Toolkit2 2.5, found one of format "
+            f"{path}: expected a description as in RKNN Toolkit2 2.5, found one in format "
             f"version {version}; convert the model again with a newer toolkit"
         ) from error
 

@@ -145,8 +145,8 @@ class ShadowFigures:
 
     Attributes:
         joints: Joint names of the robot.
-        max: Largest distance between the targets, rad (rad/s, N·m).
-        rms: Root mean square of it.
+        max: Largest distance between the two policies' targets, rad (rad/s, N·m).
+        rms: Root mean square of this distance.
         rms_steps: The same in healthy steps.
         moves: Root mean square of the active target about its mean, rad (rad/s, N·m).
         gain, correlation: See `Divergence`; NaN if a target does not move.

@@ -298,7 +298,7 @@ class RunningTrial:
     `observe` belongs to the control thread; everything else may be called from another thread.
 
     Attributes:
-        trial: Present state, including what is not yet on disk.
+        trial: Current state, including what is not yet on disk.
         judge: Its figures.
         writer: Writer of its record.
     """
@@ -378,7 +378,7 @@ class RunningTrial:
         return verdict
 
     def refresh(self) -> VersionTrial:
-        """Return the trial from its record, unless the present state is newer."""
+        """Return the trial from its record, unless the current state is newer."""
         if self.writer.is_idle and self._broken is None:
             trial = self.trial
             found = (one for one in read_trials(trial.file.parent) if one.trial == trial.trial)
@@ -434,7 +434,7 @@ class RunEnding:
         self._began_ns: int | None = None
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Return the present step to end the run; control thread, after one of its ticks."""
+        """Return the current step to end the run; control thread, after one of its ticks."""
         takes_command = tick.state.get("velocity_command") is not None
         if self._began_ns is None:
             self._began_ns = tick.now_ns

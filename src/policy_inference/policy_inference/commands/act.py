@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fps",
         type=float,
-        help="the policy's rate, Hz; it must be that of the contract",
+        help="the policy's rate, Hz; it must equal the contract's",
     )
     parser.add_argument(
         "--n-action-steps",

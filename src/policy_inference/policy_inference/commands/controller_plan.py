@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--library",
         type=Path,
         metavar="FILE",
-        help="ONNX Runtime's shared library (default: that of the installed package onnxruntime)",
+        help="ONNX Runtime's shared library (default: the one in the onnxruntime package)",
     )
 
 

@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--socket-group",
         default="",
         metavar="GROUP",
-        help="group whose members may connect to the Unix sockets (default: that of this process)",
+        help="group whose members may connect to the Unix sockets (default: this process's group)",
     )
     places.add_argument(
         "--clients",
@@ -112,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_file,
         metavar="FILE",
         help="token that clients of --open-inference must send; only owner and group may be "
-        "able to read the file; credential:NAME is that of systemd's LoadCredential=NAME:...",
+        "able to read the file; credential:NAME means systemd's LoadCredential=NAME:...",
     )
     places.add_argument(
         "--tls-cert",
@@ -200,11 +200,11 @@ def _contradiction(given: argparse.Namespace) -> str:
         ),
         (
             given.bundle and given.obs_stats,
-            "--obs-stats: the bundle says how observations are normalised",
+            "--obs-stats: the bundle specifies how observations are normalised",
         ),
         (
             given.bundle and (given.obs_dim or given.act_dim),
-            "--obs-dim and --act-dim: the bundle says them",
+            "--obs-dim and --act-dim: the bundle specifies them",
         ),
         (
             given.open_inference and (given.batch != 1 or given.obs_stats),

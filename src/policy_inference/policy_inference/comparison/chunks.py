@@ -337,9 +337,9 @@ def swapped_check(
     errors = [float(np.abs(chunks - expected).max()) for chunks in (as_is, swapped)]
     change = float(np.abs(swapped - as_is).max())
     proof = (
-        f"swapping them changes chunks by {change:.2g}"
+        f"swapping the two cameras changes chunks by {change:.2g}"
         if change > _VISIBLE
-        else f"swapping them changes chunks by only {change:.2g}, so this proves nothing"
+        else f"swapping the two cameras changes chunks by only {change:.2g}, so this proves nothing"
     )
     return Check(
         what=f"largest error, against that with {one} and {other} swapped",

@@ -571,7 +571,7 @@ class FlightRecorder:
         return place
 
     def begin_run(self, who: str = "by hand") -> Path:
-        """Record everything from now on, the present ring first; return the future place.
+        """Record everything from now on, the current ring first; return the future place.
 
         Args:
             who: Requester, for a log.

@@ -49,7 +49,7 @@ class TickMessages:
     """Creates the messages of one recording's ticks, in their order."""
 
     def __init__(self, types: Typestore, flight: Flight) -> None:
-        """Begin a recording: the first tick has its reason, the others only if it changes."""
+        """Begin a recording: the first tick states the reason, later ticks only a new one."""
         self._types, self._flight = types, flight
         contract = flight.bundle.contract
         self._joints = list(contract.joints.on_robot())

@@ -65,7 +65,7 @@ class ShadowOutcome(IntEnum):
 class ShadowAnswer(NamedTuple):
     """Response of a shadow policy to a tick of the active one.
 
-    `tick` is that of its `Moment`. `rules` are the guard rules that would have acted. `target` is
+    `tick` is its `Moment`'s. `rules` are the guard rules that would have acted. `target` is
     the shadow's target and `active_target` the active policy's, before the guard's limits [joints
     of the active contract]; None unless the tick was compared. `beyond_limits` is true if `target`
     exceeds a joint limit of the active contract. `inferences` of a chunk policy's shadow respond to
@@ -87,11 +87,11 @@ class ShadowAnswer(NamedTuple):
 class Moment:
     """The parts of a tick that are not fixed-size arrays; created for each tick, then unchanged.
 
-    Fields named like those of `Tick` have its values. `number` counts all ticks of a ring, `tick`
-    those since its last `restart`. `ages_ns`, `measured_ns` and `repeats` are those of the inputs,
-    as in `Input`. `asked` and `answered`: true if the model ran, and did not fail. `command_mode`
-    is that of the command, or of the tick if none was sent. `policy_ns` is the time at which a
-    chunk policy, or a set with one, was asked for a target; otherwise 0. `results` are the
+    Fields with the same name as in `Tick` have its values. `number` counts all ticks of a ring,
+    `tick` those since its last `restart`. `ages_ns`, `measured_ns` and `repeats` belong to the
+    inputs, as in `Input`. `asked` and `answered`: true if the model ran, and did not fail.
+    `command_mode` is the command's mode, or the tick's if none was sent. `policy_ns` is the time at
+    which a chunk policy, or a set with one, was asked for a target; otherwise 0. `results` are the
     inferences that arrived, `shadow` the responses of a shadow policy. `authority` is empty while
     the policy has the full share. Times in ns.
     """

@@ -17,7 +17,7 @@ from policy_inference.flight.worker_tap import WorkerTap
 class SetTap(PolicyTap, Stateful):
     """A policy set that forwards everything, and records each tick into a ring.
 
-    The arrays are those of all members, by MEMBER.TENSOR; if a member does not run in a tick, they
+    The arrays cover all members, by MEMBER.TENSOR; if a member does not run in a tick, its arrays
     are from an earlier one.
     """
 

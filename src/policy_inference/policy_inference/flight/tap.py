@@ -68,8 +68,8 @@ class Tap(PolicyTap):
 class NativeTap(PolicyTap):
     """Records the ticks of a policy that runs in C++ into a ring.
 
-    The arrays are those of all models, for members of a set by MEMBER.TENSOR; if a member does not
-    run in a tick, they are from an earlier one.
+    The arrays cover all models, for members of a set by MEMBER.TENSOR; if a member does not run in
+    a tick, its arrays are from an earlier one.
     """
 
     def __init__(self, controller: NativeController, workers: Sequence[WorkerTap] = ()) -> None:

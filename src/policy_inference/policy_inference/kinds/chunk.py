@@ -281,7 +281,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         clock: Callable[[], int],
         member: str = "",
     ) -> OpenedInference:
-        """Open the graphs of a bundle, and measure the time of a chunk.
+        """Open the graphs of a bundle, and measure how long a chunk takes.
 
         Arguments as for `open`; `member` is the name of the policy in a set.
         """
@@ -384,7 +384,7 @@ def require_patience(inference_s: float, limits: Limits) -> None:
 def within_budget(
     contract: ChunkContract, models: Mapping[str, Backend], settings: ChunkSettings
 ) -> tuple[Inference, float]:
-    """Return inference that meets the time budget, and the time of a chunk, s.
+    """Return inference that meets the time budget, and its duration per chunk, s.
 
     If the contract's denoising steps take longer, fewer steps are used, and the log says so.
     """
@@ -418,7 +418,7 @@ def within_budget(
 
 
 def measured_s(inference: Inference, contract: ChunkContract) -> float:
-    """Return the time of a chunk, s, on black images, after warming up the graphs."""
+    """Return how long a chunk takes, s, on black images, after warming up the graphs."""
     frames = {
         name: Frame(
             encoding="rgb8",

@@ -15,7 +15,7 @@ class DeviceClock:
     """The clock of a device under the kernel's devfreq.
 
     Attributes:
-        frequency_mhz: Present frequency.
+        frequency_mhz: Current frequency.
         highest_mhz: Highest frequency of the device.
         lowest_allowed_mhz, highest_allowed_mhz: Range of the governor.
         governor: Name of the governor.

@@ -44,7 +44,7 @@ def parse_cpus(text: str) -> tuple[int, ...]:
 
 
 def list_threads(process: int) -> tuple[int, ...]:
-    """Return the present threads of a process; empty if it has ended."""
+    """Return the current threads of a process; empty if it has ended."""
     with suppress(OSError):
         return tuple(int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir())
     return ()

@@ -23,7 +23,7 @@ _FLOAT32 = 7
 def read_elevation(message: Any, layer: str) -> ElevationMap:
     """Return a layer of a map; it shares the message's memory.
 
-    The layout is that of grid_map: the first cell is at the largest x and y, a row has one x, and
+    The layout is grid_map's: the first cell is at the largest x and y, a row has one x, and
     the start indices locate the first cell in memory, which is a ring buffer.
 
     Args:
@@ -31,7 +31,7 @@ def read_elevation(message: Any, layer: str) -> ElevationMap:
         layer: Name of the layer with the heights, m.
 
     Raises:
-        RobotError: The layer is missing, its size differs from that of the map, or the map is
+        RobotError: The layer is missing, its size differs from the map's, or the map is
             rotated.
     """
     layers = list(message.layers)
@@ -60,7 +60,7 @@ def read_elevation(message: Any, layer: str) -> ElevationMap:
     if not heights.size or not info.resolution >= _SMALLEST_CELL_M:
         raise RobotError(
             f"expected {rows} x {columns} cells, each at least {_SMALLEST_CELL_M:g} m wide, found "
-            f"data for {data.size}, width {info.resolution:g} m"
+            f"data for {data.size} cell{'s' * (data.size != 1)}, width {info.resolution:g} m"
         )
     expected = info.length_x / info.resolution, info.length_y / info.resolution
     if abs(expected[0] - rows) > 0.5 or abs(expected[1] - columns) > 0.5:
@@ -113,5 +113,5 @@ def sampled_heights(message: Any, count: int) -> F64:
         z = np.ascontiguousarray(rows).reshape(-1, step)[:, offsets[0] : offsets[0] + 4].copy()
         heights = z.view(">f4" if message.is_bigendian else "<f4").ravel().astype(np.float64)
     if heights.size != count:
-        raise RobotError(f"expected {count} points, those of the contract, found {heights.size}")
+        raise RobotError(f"expected {count} points, as in the contract, found {heights.size}")
     return heights

@@ -168,7 +168,7 @@ def forwarded_to(logger: Logger) -> Iterator[None]:
         _SOURCE.setLevel(level)
 
 
-STOPS = "the node stops"
+STOPS = "the node is stopping"
 _CLOSED_WITHIN_S = 1.0
 Found = tuple[OpenedPolicy[Any], Prepared[Any]]
 

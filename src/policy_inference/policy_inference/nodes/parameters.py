@@ -96,7 +96,7 @@ def refuse_arguments(
         command: Name of the command.
         about: Description of the command.
         specs: Its parameters.
-        args: Its arguments; those of the process if None.
+        args: Its arguments; the process's if None.
     """
     try:
         given = remove_ros_args([command, *args] if args is not None else sys.argv)

@@ -86,14 +86,14 @@ def run_node(
 
     rclpy's own signal handlers are disabled: after them no message can be published, and a robot
     node's last message is the most important. With the parameter `autostart` the node configures
-    and activates itself. The process ends with status 2 if that fails, if ROS refuses the arguments
-    or a parameter's type or range, or if a callback raises a PolicyError, after which the node
-    cannot continue. If asked to end while it configures, it does not wait for a slow model to open,
-    since no command has been sent yet.
+    and activates itself. The process exits with status 2 if that fails, if ROS refuses the
+    arguments or a parameter's type or range, or if a callback raises a PolicyError, after which the
+    node cannot continue. If asked to end while it configures, it does not wait for a slow model to
+    open, since no command has been sent yet.
 
     Args:
         make: Creates the node.
-        args: Arguments of the process; those of the interpreter if None.
+        args: Arguments of the process; the interpreter's if None.
         foreground: Runs on the main thread while the node runs. It receives the node and a socket,
             and returns to end the process, at the latest when it reads a byte for which `ended_by`
             is true.
@@ -170,7 +170,7 @@ def serve_node(command: str, make: Callable[[], ServedNode], args: Sequence[str]
     Args:
         command: Name of the log before there is a node.
         make: Creates the node; raises PolicyError if it cannot work.
-        args: Arguments of the process; those of the interpreter if None.
+        args: Arguments of the process; the interpreter's if None.
     """
     unblock_log()
     ended = threading.Event()
@@ -203,9 +203,9 @@ def _serve(
     asking: socket.socket,
     foreground: Callable[[N, socket.socket], None],
 ) -> bool:
-    """Start and spin until asked to end, and halt; return true if it started.
+    """Start the node and spin until asked to end, then halt; return true if the node started.
 
-    An error in a callback also ends it and is raised here.
+    An error in a callback also ends it, and is raised here.
     """
     ending = threading.Event()
     # Opening a model may take minutes, and this thread must notice a request to end.
@@ -227,7 +227,7 @@ def _serve(
     while wait([spinning], _OPENED_WITHIN_S).not_done:
         if node.configuring:
             node.get_logger().warning(
-                "the process was stopped while the node was being configured: it ends at once"
+                "the process was stopped while the node was being configured: it exits at once"
             )
             end_now(0)  # the opening thread cannot be stopped otherwise
         if time.monotonic() > ends_s:

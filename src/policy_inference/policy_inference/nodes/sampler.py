@@ -120,7 +120,7 @@ class Sampler:
         """
         sampled, state = self._topics[name], self._controller.state
         if not data:  # the native core does not keep a message that is far too long
-            return f"{name}: a message that is too long to be one of this input"
+            return f"{name}: a message that is too long for this input"
         try:
             message = sampled.decode(data)
             if name == COMMAND:

@@ -43,7 +43,7 @@ class Health:
 
     Attributes:
         telemetry: Telemetry of machine and device, with the unit in the key.
-        problems: Present problems, a sentence each.
+        problems: Current problems, a sentence each.
         drifted: Observation terms that differ from training.
         revoked: Message that the version has been revoked; empty if it has not.
     """

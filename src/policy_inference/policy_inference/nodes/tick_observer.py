@@ -48,7 +48,7 @@ class TickObserver:
     `observe` and `observe_failure` belong to the control thread, everything else to another thread.
 
     Attributes:
-        problem: Present problem; may be empty.
+        problem: Current problem; may be empty.
         left_behind: True if one of its own threads cannot be stopped.
     """
 

@@ -153,7 +153,7 @@ class NodeTrial(TickObserver):
             return [
                 f"the trial of {trial} has ended, and no gate failed; `policy_store trial keep "
                 f"{trial.name}` keeps the version, `policy_store trial end {trial.name}` "
-                "goes back to the one before"
+                "goes back to the previous version"
             ]
         if run and trial.runner not in (None, THIS_PROCESS):
             return [f"another process runs {trial} (process {trial.runner.split()[1]})"]

@@ -177,7 +177,7 @@ class UsbCapture:
 
 
 def whole_jpeg(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | None:
-    """Return a camera's JPEG without the bytes after its end; None if it has no end."""
+    """Return a camera's JPEG without the bytes after its end marker; None if it is incomplete."""
     flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
     content = flat.tobytes()
     end = content.rfind(_JPEG_END)
@@ -210,8 +210,8 @@ def _why_not_opened(path: Path) -> str:
             "the group video (sudo usermod -aG video $USER), and log in again"
         )
     return (
-        f"{path}: expected a camera, found a device that does not open: another program has "
-        "it, or it sends no images (a camera may have several devices; usb_camera --list "
+        f"{path}: expected a camera, found a device that does not open: another program is "
+        "using it, or it sends no images (a camera may have several devices; usb_camera --list "
         "shows which is which)"
     )
 
@@ -339,7 +339,7 @@ class UsbCamera(ServedNode):
     def problem(self) -> str:
         """Message that its thread has ended: no camera error causes that, but Python can."""
         alive = self._thread.is_alive()
-        return "" if alive else "the thread that reads the camera has ended; so does the node"
+        return "" if alive else "the thread that reads the camera has ended; the node exits"
 
     def _serve(self) -> None:
         wait_s, logged = _FIRST_WAIT_S, ""

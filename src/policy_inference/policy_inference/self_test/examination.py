@@ -204,7 +204,7 @@ def _names(asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPo
 
 
 def _compiler(name: str) -> str:
-    """Return the compiler of a backend's models; for a simulator that of its device."""
+    """Return the compiler of a backend's models; for a simulator, its device's compiler."""
     return next(
         (
             entry.name

@@ -98,8 +98,8 @@ class Durations:
 class Ran(NamedTuple):
     """One run of a policy.
 
-    `graphs_ns` is the time of each graph by name, if there are several; for an encoder, the sum
-    over all cameras. `is_finite` is true if no output was NaN or infinite.
+    `graphs_ns` is the inference time by graph, if there are several; for an encoder, the sum over
+    all cameras. `is_finite` is true if no output was NaN or infinite.
     """
 
     preprocessing_ns: int
@@ -254,7 +254,7 @@ def read_usage(pid: int) -> Usage | None:
     try:
         process = psutil.Process(pid)
         times, switches = process.cpu_times(), process.num_ctx_switches()
-        # psutil reports the present memory; the peak is in /proc only.
+        # psutil reports the current memory; the peak is in /proc only.
         peak = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8"))
     except (psutil.Error, OSError):
         return None

@@ -57,7 +57,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
     if judged_by_walking(reference):
         raise _problem(
             file,
-            "walks compared with those of a floating-point model",
+            "walks compared with a floating-point model's",
             f"a comparison with a model in {reference}",
             remedy,
         )

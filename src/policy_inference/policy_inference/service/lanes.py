@@ -78,7 +78,7 @@ class Lane:
     def target(self) -> tuple[F64, tuple[str, ...]]:
         """Return the command [joints] for the action, and the rules that changed it.
 
-        The command is that of `ActionDecoder`, clipped to the joint limits.
+        The command comes from `ActionDecoder`, clipped to the joint limits.
         """
         assert self._decoder is not None  # a session that asks for it is refused
         command = self._decoder.decode()

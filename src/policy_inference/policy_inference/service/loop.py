@@ -127,7 +127,7 @@ class ServiceLoop:
 
     def close(self) -> None:
         """Announce the end of the service to framed clients, and close everything."""
-        ending = ServiceError(Code.ENDING, "the service ends")
+        ending = ServiceError(Code.ENDING, "the service is stopping")
         for connection in [*self._connections.values()]:
             self._end(connection, ending)
         for listener in self._listeners:

@@ -49,7 +49,7 @@ class Observer:
         """A request was answered; the duration counts from the start of the pass that read it."""
 
     def passed(self, now_ns: int) -> None:
-        """A pass of the loop is over, all answers are sent; called at least once per second."""
+        """A pass of the loop is over and all answers are sent; called at least once per second."""
 
 
 class Histogram:
@@ -78,7 +78,7 @@ class Counts:
         rows: Robots per inference.
         errors: Errors by name.
         slow: True while inferences are slow.
-        connected: Clients at present, by protocol.
+        connected: Currently connected clients, by protocol.
         accepted: Clients so far, by protocol.
     """
 

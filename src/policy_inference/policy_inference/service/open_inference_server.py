@@ -64,7 +64,7 @@ class GraphService:
         self.inputs, self.outputs = map(WireTensors, self.backend.specs)
 
     def answers_within(self, time_s: float) -> bool:
-        """Return true if there is no run, or if the present one ends within this time."""
+        """Wait up to this long for the current inference; return whether the model is free."""
         if not self.lock.acquire(timeout=time_s):
             return False
         self.lock.release()

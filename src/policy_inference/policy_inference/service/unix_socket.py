@@ -79,8 +79,8 @@ def _make_room(path: Path) -> None:
         path.unlink()
     elif answer in (errno.EACCES, errno.EPERM):
         raise PolicyError(
-            f"{path}: expected a socket of this user, found one of user "
-            f"{found.st_uid}, to which this one may not connect"
+            f"{path}: expected this user's socket, found one owned by user "
+            f"{found.st_uid}, to which this user may not connect"
         )
     elif answer != errno.ENOENT:
         raise PolicyError(
@@ -100,6 +100,6 @@ def _bind(listening: socket.socket, path: Path, group: str) -> None:
     except (LookupError, PermissionError) as error:
         path.unlink()
         raise PolicyError(
-            f"--socket-group: expected a group of this machine that this user is in, found "
+            "--socket-group: expected an existing group that this user belongs to, found "
             f"{group!r}: {error}"
         ) from None

@@ -20,7 +20,7 @@ _ROUNDING = 1e-10
 class Divergence:
     """Statistics over a shadow policy's answers.
 
-    Node, tools and tests use this class. The same answers in the same order of ticks give
+    The node, the tools and the tests use this class. The same answers in the same order give
     bit-identical figures.
 
     Attributes:
@@ -28,8 +28,8 @@ class Divergence:
         counts: Ticks by outcome.
         rules: Number of times that each guard rule would have acted.
         beyond_limits: Ticks in which a target exceeded a joint limit of the active policy.
-        max: Largest distance between the targets [joints], rad, rad/s or N·m; 0 before the first
-            tick.
+        max: Largest distance between the two policies' targets [joints], rad, rad/s or N·m; 0
+            before the first tick.
         duration_max_s: Longest tick of the shadow, s.
     """
 

@@ -29,7 +29,7 @@ class JointShadow:
     active policy's. In a HOLD there are no requests, and nothing changes. A skipped tick is
     observed, so history, phase and number of ticks continue, but there is no answer; a failed one
     counts as skipped. After a lost tick, a followed shadow is skipped until its history is complete
-    again; a free one continues with its present history.
+    again; a free one continues with its current history.
     """
 
     def __init__(

@@ -217,7 +217,7 @@ class ShadowProcess:
 
     def _ended(self, what: str) -> str:
         said = self._process.said(_LAST_WORDS_S)[-300:]
-        text = f"{what}: its process ended with status {self._process.status}"
+        text = f"{what}: its process exited with status {self._process.status}"
         return f"{text}; it said: {said}" if said else text
 
     def close(self) -> None:

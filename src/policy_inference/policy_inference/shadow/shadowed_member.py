@@ -119,7 +119,7 @@ class ShadowedMember:
     def question(self, tick: Tick) -> ShadowQuestion | None:
         """Return the data for a tick; call it for each tick in order; None for nothing.
 
-        All arrays are those of the policy.
+        All arrays are the policy's own.
         """
         if self._chunks is not None:
             self._take_chunks(self._chunks, tick.mode)

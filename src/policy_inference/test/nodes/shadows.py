@@ -20,7 +20,7 @@ FIELDS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limi
 FAULTS = {
     "nan": "",
     "slow": "",
-    "segfault": "shadow: its process ended with status -11",
+    "segfault": "shadow: its process exited with status -11",
     "SIGSTOP": "",
     # What no runtime should do. Where this gives a problem, what it hits is chance: the node gives
     # up, or gets no answers any more.

@@ -135,7 +135,7 @@ def add_registry_access(parser: argparse.ArgumentParser) -> None:
         "--ca",
         type=Path,
         metavar="PEM",
-        help="certificate authorities of the registry, in addition to those of the system",
+        help="certificate authorities of the registry, in addition to the system's",
     )
     parser.add_argument(
         "--insecure-http",

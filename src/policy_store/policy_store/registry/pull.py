@@ -80,7 +80,7 @@ def pull_to_folder(
 ) -> Sequence[str]:
     """Pull a bundle into a new folder; return the back ends whose models were not requested.
 
-    Arguments and errors are those of `pull_to_store`; the version in use is not compared.
+    Arguments and errors as for `pull_to_store`; the version in use is not compared.
     """
     output = output.resolve()
     if os.path.lexists(output):

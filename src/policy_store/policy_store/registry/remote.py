@@ -257,7 +257,9 @@ def _accepted(
     reference, place = repository.reference, f"{repository.reference.place}:{tag}"
     statement = signed_statement(*remote, place, cls, trusted)
     if statement.name != reference.name:
-        raise RegistryError(f"{place}: expected one of {reference.name}, found {statement.name}")
+        raise RegistryError(
+            f"{place}: expected a statement on {reference.name}, found {statement.name}"
+        )
     if model is not None:
         require_newer(statement, kept(model, tag), place)
     return statement, remote[0]

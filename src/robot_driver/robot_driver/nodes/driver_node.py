@@ -89,10 +89,10 @@ COMMON_PARAMETERS = (
     ),
 )
 """Parameters common to all drivers; other fields of `DriverSettings` depend on the robot."""
-_STOPS = "the node stops"
+_STOPS = "the node is stopping"
 _HANGS = (
     "the process that talks to the robot hangs and takes no requests: press the hardware "
-    "e-stop; unless it continues, the driver ends within a few seconds"
+    "e-stop; unless it continues, the driver exits within a few seconds"
 )
 _DAMPED = {
     DriverPhase.LISTENING: "nothing is sent to the robot: control was not taken",
@@ -218,7 +218,7 @@ class DriverNode(LifecycleBase):
         self.get_logger().info(f"listening on {robot.place}")
 
     def _apply_priority(self) -> None:
-        """Run all threads of the node right after the link process, until `stop`.
+        """Give all threads of the node the next lower priority than the link process, until `stop`.
 
         They publish the robot's state and forward commands: a policy stops if its inputs are late.
         """

@@ -73,7 +73,7 @@ class TopicTransport(RobotTransport):
             published: The commands, and other topics to send.
             linked: Whether this is the link process, which also listens.
             driver_pid: Process of the driver's node; by default this one, or its parent if linked.
-            domain_id: DDS domain of the robot; by default that of the environment.
+            domain_id: DDS domain of the robot; by default the one set in the environment.
 
         Raises:
             DriverError: ROS refuses it, for example because of an invalid topic name.

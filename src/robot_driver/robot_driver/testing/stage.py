@@ -408,7 +408,7 @@ class Stage:
         Args:
             robot: Robot behind the driver.
             name: Name of its namespace.
-            parameters: Parameters of the driver; they replace those of the case.
+            parameters: Parameters of the driver; they replace the case's.
         """
         if robot is None:
             robot = self._case.robot()

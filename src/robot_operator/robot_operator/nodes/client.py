@@ -177,7 +177,7 @@ class Operator:
     @property
     def status(self) -> PolicyStatus:
         if self._status is None:
-            raise OperatorError("operator: expected a status of the policy node, none has come yet")
+            raise OperatorError("operator: expected a status from the policy node, found none yet")
         return self._status
 
     @property

@@ -223,7 +223,7 @@ class OperatorNode(LifecycleBase):
     def _turn_dial(self, request: OperatorRequest) -> None:
         """Step the policy's share of the command, starting from a recent request, if any."""
         if self._seen.policy is None:
-            self.news.refuse(f"{request.value}: refused: no status of the policy node has come")
+            self.news.refuse(f"{request.value}: refused: no status from the policy node yet")
             return
         asked, asked_ns = self._dial
         is_recent = time.monotonic_ns() - asked_ns < _DIAL_NS

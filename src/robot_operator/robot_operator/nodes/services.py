@@ -71,7 +71,7 @@ class RobotServices:
             self.tell_estop(pressed=request is OperatorRequest.ESTOP)
 
     def tell_estop(self, *, pressed: bool) -> None:
-        """Publish the state of the e-stop on `estop`, for present and later subscribers."""
+        """Publish the state of the e-stop on `estop`, for current and later subscribers."""
         self._estop.publish(Bool(data=pressed))
 
     def is_heard_by(self, name: str) -> bool:

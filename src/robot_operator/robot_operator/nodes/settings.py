@@ -82,7 +82,7 @@ PARAMETERS = (
     _positive(
         "joy_unchanged_s",
         10.0,
-        "Time of an unchanged deflection after which a joystick counts as frozen and drives no "
+        "Time without a change in deflection after which a joystick counts as frozen and drives no "
         "longer, s",
         3600.0,
     ),

@@ -20,7 +20,7 @@ from robot_operator.requests import OperatorError, OperatorRequest
 
 _TURN_S = 0.02
 _OTHERS_WITHIN_S = 1.0
-"""Time after the newest node was found in which more may appear."""
+"""Time after the newest node was found within which more may appear."""
 _ROBOTS_WITHIN_S = 4.0
 """The same while the subscriber of a policy node's commands, or the sender of a driver's commands,
 is unknown: a busy machine may need this long to discover it.

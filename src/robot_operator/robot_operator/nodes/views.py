@@ -142,7 +142,7 @@ def _next(seen: Seen) -> str:
     if seen.driver is None and seen.unfollowed:
         return seen.unfollowed
     if seen.policy is not None and not seen.served:
-        return "wait: the services of the policy node are not there yet"
+        return "wait: the policy node's services are not available yet"
     request, against = next_step(seen.policy, seen.driver)
     if request is None:
         return "; ".join(against) or "drive"

@@ -226,7 +226,7 @@ def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
 
 
 def _find_next(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
-    """Do as `next_step` while the driver follows none; `damped`: the policy requests damping."""
+    """As `next_step`, while the driver follows nothing; `damped`: the policy requests damping."""
     if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
         return OperatorRequest.DAMP, []
     if driver.state == RobotStatus.LISTENING:

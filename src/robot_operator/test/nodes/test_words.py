@@ -37,7 +37,7 @@ def test_status_shows_how_far_the_shadow_diverges_and_what_it_missed() -> None:
 
 def test_status_shows_why_the_shadow_does_not_run() -> None:
     status = policy_status()
-    status.shadow = [ShadowStatus(**SHADOW, problem="its process ended")]
+    status.shadow = [ShadowStatus(**SHADOW, problem="its process exited")]
     check_wording(dict(policy_lines(status))["shadow"])
 
 

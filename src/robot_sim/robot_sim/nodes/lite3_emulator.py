@@ -180,7 +180,7 @@ def _bound(name: str, address: Address) -> socket.socket:
     except (OSError, OverflowError) as error:
         made.close()
         raise SimError(
-            f"{name}: expected a free UDP port on an address of this machine, got "
+            f"{name}: expected a free UDP port on an address of this machine, found "
             f"{address[0]}:{address[1]} ({error}); end the program that uses it, or choose "
             "another port"
         ) from None

@@ -50,7 +50,7 @@ class JointStateWriter:
         """
         if sorted(order) != sorted(joint_names):
             raise SimError(
-                f"joint_order: expected each of {', '.join(joint_names)} once, got "
+                f"joint_order: expected each of {', '.join(joint_names)} once, found "
                 f"{', '.join(order)}"
             )
         self._index = np.array([list(joint_names).index(name) for name in order])

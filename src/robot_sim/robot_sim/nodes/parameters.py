@@ -19,8 +19,8 @@ Parameters = Mapping[str, tuple[Any, str]]
 
 _LATENCY_TRACE_END: Parameters = {
     "latency_s": (0.0, "Time that a command takes to reach the drives, up to 0.04 s"),
-    "trace_file": ("", "File to write the trace to when the node ends (.npz); empty: none"),
-    "duration_s": (0.0, "Simulated time after which the node ends, s; 0: never"),
+    "trace_file": ("", "File to write the trace to when the node exits (.npz); empty: none"),
+    "duration_s": (0.0, "Simulated time after which the node exits, s; 0: never"),
 }
 _EVERY_ROBOT: Parameters = {
     "lockstep": (False, "Wait for the command of each tick and publish /clock"),
@@ -142,7 +142,7 @@ def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
     values = ParameterTable(node, specs(parameters), lambda: False).read()
     for name, value in values.items():
         if name.endswith("_file") and not (folder := Path(value).parent).is_dir():
-            raise SimError(f"{name}: expected a file in a folder that exists, got {folder}")
+            raise SimError(f"{name}: expected a file in a folder that exists, found {folder}")
     return values.__getitem__
 
 

@@ -260,7 +260,7 @@ def run_node(
         make: Creates the node.
         parameters: Parameters to list in `--help`.
         doc: Description of the command, for `--help`.
-        args: Arguments; those of the process if None.
+        args: Arguments; the process's if None.
     """
     try:
         refuse_arguments(name, doc, specs(parameters), args)

@@ -38,7 +38,7 @@ class So101Emulator(ArmSimNode):
         super().__init__("so101_emulator", SO101_EMULATOR)
         if self._get("lockstep"):
             raise SimError(
-                "lockstep: expected false, got true; simulated servos do not support lockstep"
+                "lockstep: expected false, found true; simulated servos do not support lockstep"
             )
         folder = Path(self._get("folder") or "~/.ros/so101_emulator").expanduser()
         self._servos = ArmServos(self._get("servos"), seed=self._get("arm"))

@@ -117,7 +117,7 @@ class Replay:
 
     The newest message of each input counts, by header stamp, or by log time if it has none;
     messages without values count as not received (`PerceivedFilter`). `last_action`, history and
-    recurrent state are those of the policy itself. Ticks at which an input is older than its
+    recurrent state come from the policy itself. Ticks at which an input is older than its
     time-out are left out, and the policy starts clean after them.
 
     Attributes:

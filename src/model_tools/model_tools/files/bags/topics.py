@@ -34,7 +34,7 @@ In healthy walks the correlation is 0.96 to 1 and the ratio 0.7 to 1.2; where tw
 
 
 def is_named(topic: str, name: str) -> bool:
-    """Return whether a full topic name is that of an input, in any namespace or in none."""
+    """Return whether a full topic name is an input's name, in any namespace or in none."""
     return f"/{topic.lstrip('/')}".endswith(f"/{name}")
 
 
@@ -98,7 +98,7 @@ def _refuse_several_robots(bag: Bag, named: Mapping[str, str]) -> None:
     if len({topic.removesuffix(name) for name, topic in named.items()}) > 1:
         name, topic = next(iter(named.items()))
         raise ToolError(
-            f"{bag.path}: expected the inputs of the policy in one namespace, that of one robot, "
+            f"{bag.path}: expected the policy's inputs in one namespace (from one robot), "
             f"found {', '.join(named.values())}; choose the topics of one robot, such as --topic "
             f"{name}={topic}"
         )

@@ -84,7 +84,7 @@ def read_statistics(
     if beside and buffers:
         raise ToolError(
             f"{weights}: expected statistics in one place, found some inside the "
-            f"weights and {' and '.join(beside)}; keep those of the training"
+            f"weights and {' and '.join(beside)}; keep those used in training"
         )
     if not beside and not buffers:
         raise ToolError(

@@ -70,7 +70,7 @@ def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
 
 
 def are_drawn(contract: ChunkContract, rows: Mapping[str, Tensor]) -> bool:
-    """Return whether the images are those of `drawn_rows`."""
+    """Return whether the images are the ones from `drawn_rows`."""
     images = {
         name: array
         for name, array in drawn_rows(contract).items()

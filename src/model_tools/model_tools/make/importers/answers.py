@@ -252,7 +252,7 @@ def _scales(draft: Draft) -> Iterator[tuple[list[str], F64]]:
 
 
 def _each(value: Any, names: Any) -> F64 | None:
-    """Return the value for each name; None if it is open or wrong, which the loader reports."""
+    """Return the value for each name; None if one is open or wrong, which the loader reports."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
     try:

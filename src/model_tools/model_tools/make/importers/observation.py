@@ -109,7 +109,7 @@ class SourceTerm:
 def _parts_of_motion(term: SourceTerm) -> list[SourceTerm]:
     if term.history > 1 or (term.scale is not None and len(set(term.scale)) > 1):
         raise ToolError(
-            f"{term.name}: expected a motion command of one frame and one scale, found several; "
+            f"{term.name}: expected a motion command with one frame and one scale, found several; "
             "write the contract by hand"
         )
     return [

@@ -154,8 +154,8 @@ def _urdf_figures(origin: str, joint: ET.Element, above: Mapping[str, ET.Element
         return JointFigures(parent=parent, **figures)
     except ValueError as error:
         raise ToolError(
-            f"{origin}: joint {joint.get('name')}: expected numeric limits, found another value "
-            f"({error})"
+            f"{origin}: joint {joint.get('name')}: expected numeric limits, found text that is "
+            f"not a number ({error})"
         ) from error
 
 

@@ -251,7 +251,7 @@ class Selection:
 
     Attributes:
         samples: Rows to draw; None for all.
-        every: Take only ticks whose number is a multiple of it.
+        every: Only ticks whose number is a multiple of this are taken.
         from_s, to_s: Time range since the first tick; None for no end.
         seed: Seed of the sampling: the same seed and source give the same rows.
     """

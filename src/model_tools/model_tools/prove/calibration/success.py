@@ -189,7 +189,7 @@ def calibrate_success(
             )
     if version == bundle.contract.version:
         raise ToolError(
-            f"--version: expected a version other than that of {bundle.path}, found {version}"
+            f"--version: expected a version other than {bundle.path}'s, found {version}"
         )
     with new_folder(output, marker=CONTRACT_FILE, kept=bundle.path) as made:
         copy_folder(bundle.path, made)

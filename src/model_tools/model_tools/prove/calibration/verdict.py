@@ -32,7 +32,7 @@ _ALWAYS_VARY = {"last_action", *STATE_FIELDS} - {row.name for row in topic_field
 """Fields that vary in any motion; the command may be constant."""
 _PLACED = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body")
 _SPANNED = ("joint_pos", "last_action")
-"""Without velocities, whose healthy range is that of rare jolts."""
+"""Without velocities, whose healthy range is set by rare jolts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +108,12 @@ def _problems(found: RowCoverage) -> Iterator[str]:
 def _warnings(found: RowCoverage) -> Iterator[str]:
     if FEWEST <= found.different < _USUAL:
         yield (
-            f"{found.different} different rows: compile picks {_USUAL} from twice as many, and "
+            f"{found.different} different rows, but compile picks {_USUAL} from twice as many, and "
             "1000 to 4000 are usual: record more"
         )
     repeated = 1.0 - found.different / found.rows
     if repeated >= _REPEATED:
-        yield f"{repeated:.0%} of the rows repeat others: they add nothing"
+        yield f"{repeated:.0%} of the rows are duplicates, which add nothing"
     if found.still is not None and _MOSTLY_STILL <= found.still < _ONLY_STILL:
         yield (
             f"stands still in {found.still:.0%} of the rows: cut that part with --from and --to, "

@@ -197,7 +197,7 @@ class RecordedChunkPolicy(ReplayedPolicy):
         ):
             if [*needed] != [*found]:
                 raise ToolError(
-                    f"{bundle.path}: {what}: expected those of the recording "
+                    f"{bundle.path}: {what}: expected the same as in the recording "
                     f"({', '.join(found)}), found {', '.join(needed)}"
                 )
         self.requests = {

@@ -117,14 +117,14 @@ class RecordedTick:
         An answer that was late or failed has no target, and the mode is HOLD or DAMP.
         """
         if self.mode is Mode.RUN and self.target is None:
-            return "a target of the policy in RUN", "none"
+            return "a target from the policy in RUN", "none"
         if self.target is not None and self.mode not in (Mode.RUN, Mode.DAMP):
-            return f"no target of the policy in {self.mode.name}", "one"
+            return f"no target from the policy in {self.mode.name}", "one"
         of_model = not self.policy_ns  # answers of a chunk policy arrive in ticks of their own
         if of_model and self.target is not None and not self.outputs:
-            return "outputs of the model, since there is a target", "nothing"
+            return "model outputs, since there is a target", "nothing"
         if self.outputs and not self.inputs:
-            return "inputs of the model, since it has outputs", "nothing"
+            return "model inputs, since there are outputs", "nothing"
         if self.command_mode not in (None, self.mode, Mode.DAMP):
             return f"a command of {self.mode.name}", f"one of {self.command_mode.name}"
         return None
@@ -403,7 +403,7 @@ class FlightRecording:
                     yield self._tick(message, group, command)
 
     def _groups(self) -> Iterator[_Group]:
-        """Yield messages with the same log time, which is that of the tick."""
+        """Yield messages with the same log time, the tick's."""
         group = _Group()
         decoders = {topic: self._bag.decoder(topic, whole=True) for topic in self.names}
         for log_ns, topic, message in self._bag.all_messages(
@@ -555,7 +555,7 @@ class FlightRecording:
             )
         if len(topics) > 1:
             raise ToolError(
-                f"{self.path}: expected one topic of {kind}, that of one policy, found "
+                f"{self.path}: expected one topic with {kind} (from one policy), found "
                 f"{', '.join(topics)}"
             )
         return topics[0]

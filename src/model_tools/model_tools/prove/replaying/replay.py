@@ -331,7 +331,7 @@ _AGAIN: Mapping[str, Callable[[_AgainOn, Any], _Again]] = {
     "chunk": _chunks_again,
     "set": _set_again,
 }
-"""By the kind of the recorded contract, which is that of the bundle."""
+"""By the kind of the recorded contract, which is the bundle's kind too."""
 
 
 def _runs_on(backend: Backend) -> str:

@@ -72,7 +72,7 @@ def replay_report(found: ReplayedFlight, shadow: ShadowedFlight | None = None) -
         title=f"{info.policy}: {_headline(found)}",
         values=plain(_values(found), 9)
         | ({} if shadow is None else {"shadow": shadow_figures(shadow)}),
-        digits=17,  # the figures of a shadow are those of a node, to compare exactly
+        digits=17,  # a shadow's figures can then be compared exactly with a node's
         parts=[
             _flown(found),
             overview(flight),

@@ -83,7 +83,7 @@ class ReplayedPolicy:
         controller: The real controller.
         state: State of the controller.
         outside: Inputs of the controller whose messages are not recorded.
-        actions: Joints of the last action in the state; empty if it is not part of it.
+        actions: Joints of the last action in the state; empty if the state has no last action.
         requests: Functions of requests that only this kind of policy has, by name.
     """
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds a recording's bundle and limits, and their differences from the present ones."""
+"""Finds a recording's bundle and limits, and their differences from the current ones."""
 
 from __future__ import annotations
 

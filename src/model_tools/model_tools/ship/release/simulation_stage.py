@@ -31,7 +31,7 @@ def simulate(
 ) -> None:
     """Walk the simulated robot with a bundle, and write the results.
 
-    The walks are those of `model_tools compare --closed-loop`: each is judged by the limits of a
+    The walks are as in `model_tools compare --closed-loop`: each is judged by the limits of a
     good walk, and compared with the baseline's walk by the contract's closed-loop limits.
 
     Args:
@@ -45,8 +45,8 @@ def simulate(
     stage = release.stages.simulation
     if stage is None or loaded.sha256 != release.sha256:
         raise ToolError(
-            f"{bundle}: expected {release.name} {release.version} ({release.sha256}), with a stage "
-            f"in simulation, found {loaded.contract.version} ({loaded.sha256})"
+            f"{bundle}: expected {release.name} {release.version} ({release.sha256}) in a release "
+            f"with a simulation stage, found {loaded.contract.version} ({loaded.sha256})"
         )
     loaded.verify()
     walk_s = stage.walk_s

@@ -162,7 +162,7 @@ def test_rows_that_repeat_each_other_are_counted_once(judge_rows: Judged) -> Non
     check_wording(refused.problems[0])
     assert (many.rows, many.different) == (400, 200)
     assert noted.problems == ()
-    check_wording(*lines_with(noted.warnings, "repeat"))
+    check_wording(*lines_with(noted.warnings, "duplicates"))
 
 
 ROWS, LEFT_RIGHT = 400, np.r_[3:6, 0:3, 9:12, 6:9]

@@ -141,7 +141,7 @@ def make_chunk_policy(
     settings: ChunkSettings,
     expected_s: float,
 ) -> ChunkPolicy:
-    """Return a chunk policy; arguments as for `chunk_controller`."""
+    """Return the policy of a contract; `inputs` are by topic, the rest as in `chunk_controller`."""
     return ChunkPolicy(
         contract,
         make_queue(settings, contract),

@@ -40,7 +40,7 @@ class Denoiser:
         Args:
             contract: Has `denoising`.
             policy: Its opened graph; remains owned by the caller.
-            steps: Denoising steps of a chunk; those of the contract if None.
+            steps: Denoising steps per chunk; the contract's if None.
 
         Raises:
             PolicyError: The policy does not support this number of steps.

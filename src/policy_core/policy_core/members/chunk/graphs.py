@@ -67,7 +67,7 @@ class ChunkGraphs:
         Args:
             contract: Contract of the bundle.
             backends: An opened backend for each graph, by `graphs.NAME`; owned by the caller.
-            denoising_steps: Steps per chunk; those of the contract if None.
+            denoising_steps: Steps per chunk; the contract's if None.
 
         Raises:
             PolicyError: The policy does not support this number of steps.
@@ -155,7 +155,7 @@ class ChunkGraphs:
                 tensors[number][...] = normaliser.apply(values)
 
     def predict(self, noise: F32 | None = None, guide: Guide | None = None) -> F64:
-        """Run the policy's graph on its present inputs; return the chunk as `run` does.
+        """Run the policy's graph on its current inputs; return the chunk as `run` does.
 
         Raises:
             PolicyError: The noise has the wrong shape.

@@ -26,7 +26,7 @@ _DRIVE = (
 )
 _POLICY = (
     "its targets oscillate, so the policy causes it: too little training, units or "
-    "statistics that are not those of its training data, swapped cameras, or chunks that "
+    "statistics that differ from its training data, swapped cameras, or chunks that "
     "do not begin where the previous one ended (try a longer fade, or the mode ensemble)"
 )
 

@@ -111,7 +111,7 @@ class _Plan(ChunkQueue):
 
         Args:
             steps: Steps of a chunk that may be executed.
-            refill_threshold: Remaining share of them below which the next chunk is requested.
+            refill_threshold: Share of these steps; with fewer left, the next chunk is requested.
         """
         self._steps, self._refill_below = steps, float(refill_threshold * steps)
         self.reset()
@@ -158,7 +158,7 @@ class AsynchronousQueue(_Plan):
 
         Args:
             steps: Steps of a chunk that may be executed.
-            refill_threshold: Remaining share of them below which the next chunk is requested.
+            refill_threshold: Share of these steps; with fewer left, the next chunk is requested.
             fade: Ticks of a fade.
             grippers: Columns of a chunk that are neither faded nor shifted.
             realign: True to shift a chunk so that it begins at the last target.

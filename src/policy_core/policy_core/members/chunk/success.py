@@ -45,7 +45,7 @@ class SuccessWatch:
         self._newest_ns: int | None = None
 
     def observe(self, tick: Tick, reading: SuccessReading | None) -> RunVerdict | None:
-        """Observe a tick; return the verdict to end the run, None if it continues.
+        """Observe a tick; return the verdict that ends the run, or None if the run continues.
 
         Args:
             tick: The tick.
@@ -86,5 +86,5 @@ class SuccessWatch:
 
 
 def success_watch(contract: ChunkContract) -> SuccessWatch | None:
-    """Return the watch of a policy's success signal; None if it has none."""
+    """Return the watch on a policy's success signal; None if the policy has no such signal."""
     return None if contract.success is None else SuccessWatch(contract)

@@ -18,7 +18,7 @@ _NO_MEMORY = "the BPU has run out of memory: close other models and programs tha
 _MEANINGS = (
     (
         r"Incompatible Platform",
-        "it was compiled for a different BPU than that of this board; "
+        "it was compiled for a different BPU than this board's; "
         f"compile it again with its --target ({MARCHES})",
     ),
     (
@@ -41,12 +41,12 @@ _MEANINGS = (
     ),
     (
         r"Python version mismatch",
-        "this package is for another Python; run with that of the board's system",
+        "this package is for another Python; run with the one from the board's system",
     ),
     (
         r"Only \.hbm supported",
         "this is the hbm_runtime for RDK S100 and S600, which is also on PyPI; on an X5, uninstall "
-        "it (pip uninstall hbm_runtime) and use that of the board's system, or the option "
+        "it (pip uninstall hbm_runtime) and use the one from the board's system, or the option "
         "runtime=pyeasy_dnn",
     ),
     (
@@ -65,7 +65,7 @@ _MEANINGS = (
     ),
     (
         r"Data type mismatch|Mismatch in tensor dimension|Invalid data size|Too many inputs",
-        "the runtime expects other tensors than it reported; compile the model again with the "
+        "the runtime expects different tensors than it reported; compile the model again with the "
         "compiler of this runtime's release",
     ),
 )

@@ -86,7 +86,7 @@ class BpuTensor:
         return array.reshape(array.shape + ones).transpose(axes)
 
     def _axes(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the source of each axis in `shape`, padded with ones; None if they differ."""
+        """Return the source of each axis in `shape`, padded with ones; None if no order fits."""
         whole = shape + (1,) * (len(self.shape) - len(shape))
         orders = [tuple(range(len(whole)))]
         if len(whole) == 4 and (self.layout == "NHWC" or len(shape) in (2, 4)):
@@ -119,7 +119,7 @@ class InputCopy:
             )
 
     def update(self) -> None:
-        """Copy the present content of our array, which is finite."""
+        """Copy the current content of our array, which is finite."""
         if self._same:
             return
         if self._quantised is None:

@@ -63,7 +63,7 @@ class OipBackend(RemoteBackend):
         "token_file": "file with a token, which is sent with each request",
         "token_header": "header that the token goes into; `authorization: Bearer TOKEN` if absent",
         "tls": "yes or no (default)",
-        "ca_file": "certificates that must have signed the server's, PEM; those of gRPC if absent",
+        "ca_file": "certificates that must have signed the server's, PEM; gRPC's own if absent",
         "cert_file": "certificate of this client, PEM",
         "key_file": "its key, PEM",
     }
@@ -314,7 +314,9 @@ class _OipConnection(ServerConnection):
             ("version", self._version, answer.model_version),
         ):
             if expected and found and found != expected:
-                raise LostError(f"expected an answer of {what} {expected}, found one of {found}")
+                raise LostError(
+                    f"expected an answer from {what} {expected}, found one from {found}"
+                )
         self._version = self._version or answer.model_version
         if POLICY_SHA256 in answer.parameters:
             self._check_hash(answer.parameters[POLICY_SHA256].string_param)

@@ -114,7 +114,7 @@ class OpenpiBackend(RemoteBackend):
         "prompt": "the task in words, instead of the bundle's",
         "key_file": "file with the API key, which a proxy before the server checks",
         "ca_file": "certificates that must have signed the server's (wss), PEM",
-        "unproven": "yes: take whatever policy is served, where the bundle states no metadata",
+        "unproven": "yes: accept any policy that is served, if the bundle states no metadata",
     }
 
     @classmethod

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from policy_core.bundle.contract import Artifact
+from policy_core.bundle.schema import one_of
 from policy_core.errors import BackendError
 from policy_core.interfaces import Tensor, TensorSpec
 from policy_inference.backends.base import BackendBase
@@ -120,7 +121,7 @@ class RknnBackend(BackendBase):
         offered = _CORES.get(targets[0], ("auto",)) if targets else ("auto",)
         if wanted not in offered:
             raise BackendError(
-                f"rknn: core_mask: expected one of {', '.join(offered)} for "
+                f"rknn: core_mask: expected {one_of(offered)} for "
                 f"{', '.join(targets)}, found {wanted!r}"
             )
         try:

@@ -147,7 +147,7 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
             LIBRARY,
             "not in /usr/lib",
             _in_container(machine)
-            or f"sudo cp {LIBRARY} /usr/lib/, the one of RKNN Toolkit2 for this board",
+            or f"sudo cp {LIBRARY} /usr/lib/, the one from RKNN Toolkit2 for this board",
         )
     content = _content(file)
     if content is None:
@@ -169,7 +169,7 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
         return Finding.error(
             LIBRARY,
             f"{found}, and a model made by {tool}",
-            f"sudo cp {LIBRARY} /usr/lib/, the one of RKNN Toolkit2 "
+            f"sudo cp {LIBRARY} /usr/lib/, the one from RKNN Toolkit2 "
             f"{_text(made_with)}; or compile the bundle with version {found}",
         )
     return Finding(name=LIBRARY, found=found)

@@ -30,7 +30,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     (
         r"download the librknnrt\.so|librknnrt\.so.*(?:No such file|cannot open|not found)",
         "no librknnrt.so",
-        "copy the one of RKNN Toolkit2 2.5 for this board to /usr/lib",
+        "copy the one from RKNN Toolkit2 2.5 for this board to /usr/lib",
     ),
     (
         r"librknnrt\.so.*(?:wrong ELF class|cannot open shared)",

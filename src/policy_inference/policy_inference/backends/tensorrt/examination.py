@@ -130,13 +130,13 @@ def _engine(artifact: Artifact) -> Finding:
     """Report if opening the model will have to build an engine."""
     if Path(artifact.file).suffix in PLAN_SUFFIXES:
         gpu = artifact.target or "the GPU that it was built on"
-        return Finding(name="engine", found=f"the bundle's own plan, for {gpu} only")
+        return Finding(name="engine", found=f"the bundle's own plan, only for {gpu}")
     folder, here = cache_folder(), installed_version(*_TENSORRT)
     built = PlanCache(folder).of_model(artifact.sha256, artifact.precision)
     listed = ", ".join(f"TensorRT {plan.tensorrt} on {plan.gpu}" for plan in built)
     if any(here in (None, plan.tensorrt) for plan in built):
         return Finding(name="engine", found=f"{artifact.precision}, in the cache: {listed}")
-    found = f"built for {listed} only" if built else f"none in {folder} for {artifact.precision}"
+    found = f"built only for {listed}" if built else f"none in {folder} for {artifact.precision}"
     return Finding.warning(
         "engine",
         found,
