@@ -35,7 +35,7 @@ FROZEN_AFTER_S = 1.0
 
 
 class ImageSource:
-    """The images on one topic of a contract: converts camera images to values."""
+    """Converts camera images to the values on one topic of a contract."""
 
     def __init__(
         self,
@@ -184,7 +184,7 @@ FROZEN_AFTER_M = 0.5
 
 
 class ScanSource:
-    """One of a contract's height scans: converts maps, or points sampled elsewhere, to values."""
+    """Converts elevation maps, or points sampled elsewhere, to the values of a height scan."""
 
     def __init__(self, topic: str, scan: HeightScan, frozen_after_m: float) -> None:
         """Begin without a map.
