@@ -69,7 +69,8 @@ def _tried(
     waiting, running = deque(drawn), dict[int, Mutant]()
     while waiting or running:
         while waiting and len(running) < jobs:
-            running[_begin(waiting[0], seeds, options)] = waiting.popleft()
+            mutant = waiting.popleft()
+            running[_begin(mutant, seeds, options)] = mutant
         child, status = os.wait()
         yield running.pop(child), status != 0
 
