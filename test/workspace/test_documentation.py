@@ -137,6 +137,10 @@ def test_fields_are_those_of_the_message_with_their_units(group: StatusGroup) ->
             assert f"[{each.unit}]" in described[each.name], each.name
 
 
+def test_texts_of_metrics_are_plain_for_prometheus() -> None:
+    assert "](" not in metrics_table()
+
+
 @pytest.mark.parametrize(
     "file", ["deploy/prometheus/policy_inference.rules.yml", "deploy/grafana/policy_inference.json"]
 )

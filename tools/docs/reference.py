@@ -215,7 +215,7 @@ def _messages() -> Iterator[str]:
 
 def _metrics() -> Iterator[str]:
     yield "All names begin with `policy_inference_` ([metrics](../fleet.md#metrics)).\n"
-    yield metrics_table().replace("](", "](../")
+    yield metrics_table()
 
 
 def _schemas() -> Iterator[str]:

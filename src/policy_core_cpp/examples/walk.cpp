@@ -39,13 +39,15 @@ int main(int count, char** arguments) try {
     const auto now_ns = sensors.time_ns;
     const auto problem =
         controller.joint_check().judge({sensors.joint_pos, 12}, {sensors.joint_vel, 12}, now_ns);
-    for (std::size_t i = 0; i < controller.input_count(); ++i) {
-      auto& input = controller.input(i);
-      const bool is_believed = problem.code == JointCheck::Problem::Code::kNone;
-      if (input.is_new(now_ns, now_ns) && is_believed) input.accept(now_ns, now_ns, now_ns);
+    // The controller does not check the joints again: what is written here is what it acts on.
+    if (problem.code == JointCheck::Problem::Code::kNone) {
+      for (std::size_t i = 0; i < controller.input_count(); ++i) {
+        auto& input = controller.input(i);
+        if (input.is_new(now_ns, now_ns)) input.accept(now_ns, now_ns, now_ns);
+      }
+      std::copy_n(sensors.joint_pos, position.size, position.begin());
+      std::copy_n(sensors.joint_vel, velocity.size, velocity.begin());
     }
-    std::copy_n(sensors.joint_pos, position.size, position.begin());
-    std::copy_n(sensors.joint_vel, velocity.size, velocity.begin());
     std::copy_n(sensors.quat_xyzw, quat.size, quat.begin());
     std::copy_n(sensors.ang_vel_body, gyro.size, gyro.begin());
     controller.command().set(sensors.velocity_command, now_ns);

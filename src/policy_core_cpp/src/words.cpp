@@ -103,6 +103,10 @@ std::map<std::int64_t, std::vector<std::string>> by_code(const Part& plan) {
 }  // namespace
 
 Words::Words(const Table& table) {
+  if (!Part(table).has_part("words")) {
+    throw PlanError("plan: words: expected its texts, found none; make the plan with "
+                    "`policy_inference controller-plan`");
+  }
   const auto plan = Part(table).at("words");
   for (const auto* name : kCommon) common_[name] = plan.at("common").text(name);
   rules_ = plan.texts("rules");

@@ -192,7 +192,7 @@ SHADOW = StatusGroup(
     ),
     "ShadowStatus",
     "shadow.",
-    ("shadow", "1 while a [shadow policy](candidates.md) runs"),
+    ("shadow", "1 while a shadow policy runs"),
 )
 
 TRIAL = StatusGroup(
@@ -216,7 +216,7 @@ TRIAL = StatusGroup(
     ),
     "TrialStatus",
     "trial.",
-    ("trial", "1 for the newest [trial](candidates.md) of the bundle"),
+    ("trial", "1 for the newest trial of the bundle"),
 )
 
 SET = StatusGroup(
@@ -224,7 +224,7 @@ SET = StatusGroup(
         _state(
             "set_state",
             "state",
-            "1 for the state of the [policy set](sets.md) that commands, 0 for the others",
+            "1 for the state of the policy set that commands, 0 for the others",
             shown="",
         ),
         StatusField("states", "All states of the set"),

@@ -20,6 +20,7 @@ from testkit.kernel.chunk_twins import (
     random_chunk_policy,
 )
 from testkit.kernel.twins import RandomRobot, Twins, random_contract, random_set
+from testkit.wording import refusal
 
 native = pytest.importorskip("policy_core_native", reason="the native core is not built")
 TICKS = 400
@@ -75,6 +76,13 @@ def test_a_controller_holds_each_array_of_a_model_once() -> None:
         plan, {"": (model.inputs, model.outputs, model.number)}, twins.clock
     )
     assert sys.getrefcount(array) == before + 1
+
+
+def test_a_plan_without_texts_has_no_words() -> None:
+    twins = Twins(native, random_contract(random.Random(1)), 1)
+    native.Words(plan_bytes(native_plan(twins.python), bytes(32)))
+    with refusal(native.PlanError):
+        native.Words(plan_bytes(twins.python.plan(), bytes(32)))
 
 
 @pytest.mark.acceptance

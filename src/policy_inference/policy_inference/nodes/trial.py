@@ -166,11 +166,18 @@ class NodeTrial(TickObserver):
         return None if self._running is None else self._running.observe(tick)
 
     def log(self) -> None:
-        """Check the temperature, and whether another version must run; call it between ticks."""
+        """Check the temperature, and whether another version must run; call it between ticks.
+
+        A passed trial is read again until a person has kept or ended it. The robot rests, since RUN
+        is refused, and the control thread no longer changes the trial.
+        """
         running = self._running
         if running is None:
             return
         running.judge.temperature_c = _highest_c(*self._temperatures_c())
+        if running.trial.state is TrialState.PASSED:
+            with suppress(PolicyError):  # the next request states it
+                running.refresh()
         if running.trial.state is TrialState.FAILED and not self._back_problem:
             self._go_back(running)
 

@@ -154,6 +154,7 @@ def test_time_that_is_used_up_ends_the_run_and_leaves_the_robot_standing(
     partner.refusal("run")
     assert partner.ask("stand").success
     trial_on_record(two_versions).append(TrialEvent.KEPT)
+    partner.until(lambda: reported_trial(partner).state == "kept", "the robot at rest reports it")
     partner.until(lambda: partner.tick().mode == Mode.READY, "READY")
     partner.request("run")
     assert events_on_record(two_versions) == ["begun", "run_began", "run_ended", "passed", "kept"]
