@@ -40,16 +40,16 @@ INPUT, INPUT_PROBLEM = "{name}: {age}", "{name}: {age} ({problems})"
 
 # Refused requests.
 REQUEST_REFUSED = "{wanted} refused: {problems}"
-LATCHED_FAULT = "latched fault ({why}); ask for reset first"
-PRESSED = "e-stop ({why}); ask for reset first"
-WRONG_MODE = "the mode is {mode}, expected READY; ask for stand first"
+LATCHED_FAULT = "latched fault ({why}); request reset first"
+PRESSED = "e-stop ({why}); request reset first"
+WRONG_MODE = "the mode is {mode}, expected READY; request stand first"
 FAR_OFF = "too far from the stand pose: {joints}"
 BAD_SHARE = "expected a share from 0 to 1, found {found}"
 MAY_NOT_DISABLE = "on_fault is hold_measured: without stiffness the robot falls; use FREEZE"
 NO_SUCH_JOINT = "joints: expected names or patterns that match {names}; found {found}"
-NOTHING_TO_FREEZE = "FREEZE: nothing is commanded in DAMP; ask for stand first"
+NOTHING_TO_FREEZE = "FREEZE: nothing is commanded in DAMP; request stand first"
 HELD_ELSEWHERE = (
-    "{joint} is measured at {a:.2f} rad and held at {b:.2f} rad; ask for damp to hold what is "
+    "{joint} is measured at {a:.2f} rad and held at {b:.2f} rad; request damp to hold what is "
     "measured"
 )
 NO_POSE = "nothing is commanded, and there is no pose to hold: {problems}"

@@ -106,7 +106,10 @@ class Episodes:
         return self._asked
 
     def cube_to_move(self, now_ns: int) -> int | None:
-        """Return the seed of a new episode, once; the current episode counts as failed."""
+        """Return the seed of a newly requested episode once, otherwise None.
+
+        An episode that is still running counts as failed.
+        """
         if self._asked == self._seed:
             return None
         if self._judge is not None:

@@ -65,7 +65,7 @@ def parts_name(
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make and lock a folder of parts against a second command; remove it if it stays empty."""
+    """Make a folder of parts and lock it against a second command; remove it if it stays empty."""
     file = folder / LOCK
     if folder.exists() and not file.is_file():
         raise ToolError(

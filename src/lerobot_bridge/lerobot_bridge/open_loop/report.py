@@ -193,7 +193,7 @@ def _sentences(found: Replayed) -> list[str]:
     else:
         when = "later" if lag.frames > 0 else "earlier"
         said.append(
-            f"predicted actions fit best those recorded {abs(lag.frames)} frames {when} "
+            f"predicted actions best match those recorded {abs(lag.frames)} frames {when} "
             f"({abs(lag.frames) / fps:.3g} s): mean error {_number(lag.error)} instead of "
             f"{_number(lag.error_unshifted)} standard deviations of the actions"
         )

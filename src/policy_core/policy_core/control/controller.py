@@ -280,7 +280,7 @@ class Controller(Stateful):
         """
         if self.mode in (Mode.RUN, Mode.HOLD):
             raise RefusedError(
-                f"load refused: the mode is {self.mode.name}; ask for damp or stand first"
+                f"load refused: the mode is {self.mode.name}; request damp or stand first"
             )
 
     def require_stand_like(self, wanted: Stand) -> None:
@@ -673,5 +673,5 @@ class Controller(Stateful):
 def _refused_load(found: Sequence[str]) -> RefusedError:
     return RefusedError(
         f"load refused: the robot is standing, and with the new policy: "
-        f"{'; '.join(found)}; ask for damp first"
+        f"{'; '.join(found)}; request damp first"
     )

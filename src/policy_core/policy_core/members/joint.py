@@ -173,7 +173,7 @@ class ActionDecoder(RawAction, Command):
         self._offset[joints] = term.offset
 
     def read(self) -> bool:
-        """Copy the outputs to `raw` and the gains; return true if all of them are finite."""
+        """Copy the action to `raw`, and read the gains; return true if all values are finite."""
         finite = super().read()
         return finite and (self._gain_outputs is None or self._gain_outputs.read())
 

@@ -184,7 +184,7 @@ class SetRequests:
         self._controller.request(f"{SWITCH} {to}", ask)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; if the state must be left first, go back to one that may stand up.
+        """Stand up; if the current state does not allow it, first return to one that does.
 
         Args:
             problems: Further reasons to refuse, from the caller.

@@ -384,9 +384,9 @@ def require_patience(inference_s: float, limits: Limits) -> None:
 def within_budget(
     contract: ChunkContract, models: Mapping[str, Backend], settings: ChunkSettings
 ) -> tuple[Inference, float]:
-    """Return inference that meets the time budget, and its duration per chunk, s.
+    """Return an `Inference` that meets the time budget, and its duration per chunk, s.
 
-    If the contract's denoising steps take longer, fewer steps are used, and the log says so.
+    If the contract's number of denoising steps takes longer, fewer are used, and the log says so.
     """
     inference = Inference(contract, models, settings)
     takes_s, budget_s = measured_s(inference, contract), settings.time_budget_s

@@ -69,7 +69,7 @@ def _make_room(path: Path) -> None:
     if not stat.S_ISSOCK(found.st_mode):
         raise PolicyError(
             f"{path}: expected a free path or a socket that no process uses any more, found a "
-            "file that is not a socket; it is kept"
+            "file that is not a socket; it was left in place"
         )
     with socket.socket(socket.AF_UNIX) as asking:
         asking.setblocking(False)

@@ -180,8 +180,9 @@ def read_skrl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
     """Return the tensors of skrl's `agent_<step>.pt` or `best_agent.pt`, named after their modules.
 
     Models that skrl builds from a description hold `net_container.<i>`, and `policy_layer` and
-    `value_layer` if policy and value share a network. The `observation_preprocessor` module scales
-    observations; up to version 2, which reused that name, it is `state_preprocessor`.
+    `value_layer` if policy and value share a network. The module `observation_preprocessor` scales
+    observations. Before version 2 it was called `state_preprocessor`, a name that version 2 uses
+    for something else.
     """
     if not isinstance(content.get(_POLICY), Mapping):
         return None

@@ -55,7 +55,7 @@ INVARIANTS: Mapping[str, str] = {
     "within its limits; in STAND it may exceed them by 0.1 rad.",
     "effort_in_limits": "The effort limit in a command is the one in force.",
     "gains_not_negative": "No stiffness or damping is negative.",
-    "hold_repeats": "HOLD repeats the last command before it.",
+    "hold_repeats": "HOLD repeats the last command sent before HOLD began.",
     "step_in_bounds": "A joint whose steps are limited moves no further per tick than its "
     "velocity limit allows.",
     "target_in_limits": "The policy's position target is within the joint's limits.",
