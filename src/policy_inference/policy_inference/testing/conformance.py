@@ -51,7 +51,7 @@ class ChildConformance(ConformanceFixtures):
         assert backend.problem() == ""
         os.kill(child_pid(backend), signal.SIGKILL)
 
-        with pytest.raises(BackendError, match=f"^{case.name}: .* ended"):
+        with pytest.raises(BackendError, match=f"^{case.name}: .* exited"):
             backend.run()  # whether it has already ended or is about to
         has_ended(child_pid(backend))
         with pytest.raises(BackendError, match=f"^{case.name}: .* status -9"):
