@@ -223,7 +223,7 @@ class ColourImage(CameraImage):
     )
 
     @property
-    def depth(self) -> int:
+    def channel_count(self) -> int:
         """Number of channels."""
         return 1 if self.channels == "grey" else len(self.channels)
 
@@ -232,8 +232,8 @@ class ColourImage(CameraImage):
         """Shape of one image in the vector."""
         height, width = self.size
         if self.layout == "channels_first":
-            return self.depth, height, width
-        return height, width, self.depth
+            return self.channel_count, height, width
+        return height, width, self.channel_count
 
 
 AnyImage = DepthImage | ColourImage
@@ -318,9 +318,9 @@ def _check_levels(colour: ColourImage, key: str, problem: Check) -> None:
     if colour.scaled_to[0] == colour.scaled_to[1]:
         problem(f"{key}.scaled_to", "two different values", list(colour.scaled_to))
     for name in ("mean", "std"):
-        numbers = getattr(colour, name)
-        if numbers is not None and len(numbers) != colour.depth:
-            problem(f"{key}.{name}", f"{colour.depth} numbers, one per channel", list(numbers))
+        numbers, count = getattr(colour, name), colour.channel_count
+        if numbers is not None and len(numbers) != count:
+            problem(f"{key}.{name}", f"{count} numbers, one per channel", list(numbers))
 
 
 def _check_sizes(image: AnyImage, key: str, problem: Check) -> None:

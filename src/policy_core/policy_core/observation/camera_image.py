@@ -40,7 +40,7 @@ class _ImageProcessor:
         self._contract = image
         height, width = image.camera_size
         self._part = slice(None), slice(None)
-        if steps[:1] == ("crop",):  # first, so that the rest handles fewer pixels
+        if steps[:1] == ("crop",):  # cropped pixels neither take time nor count
             assert image.crop_px is not None
             top, bottom, left, right = image.crop_px
             self._part = slice(top, height - bottom), slice(left, width - right)
@@ -215,7 +215,7 @@ class ColourProcessor(_ImageProcessor):
     def __init__(self, colour: ColourImage) -> None:
         """Prepare the steps; the image has passed `check_image`."""
         self.colour = colour
-        super().__init__(colour, colour.steps, colour.depth)
+        super().__init__(colour, colour.steps, colour.channel_count)
         self._values = np.zeros_like(self._last)
         self.image = self._values
         if colour.layout == "channels_last":

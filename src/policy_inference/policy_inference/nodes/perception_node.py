@@ -226,7 +226,7 @@ class PerceptionNode(ServedNode):
         kind, image = Image, f"{source.topic}/image"
         if transport == COMPRESSED:
             is_depth = isinstance(source.image, DepthImage)
-            kind, image = CompressedImage, f"{image}/compressed{'Depth' if is_depth else ''}"
+            kind, image = CompressedImage, f"{image}/{COMPRESSED}{'Depth' if is_depth else ''}"
         self.create_subscription(kind, image, partial(self._on_image, source), qos.SAMPLE)
         if source.needs_rays:
             self.create_subscription(

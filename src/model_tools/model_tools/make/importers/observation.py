@@ -188,11 +188,10 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
     # A function `phase` with a period is a gait phase.
     is_phase = term.function == "phase" and term.period_s
     kind = "phase" if is_phase else "height_scan" if term.scan else find_term(term.function)
-    if term.image is not None:
-        kind, section = term.image
     entry: dict[str, Any] = {"term": kind}
-    if term.image is not None:
-        entry |= {"topic": f"{PERCEPTION}{term.name}", kind: dict(section)}
+    if term.image:
+        kind, section = term.image
+        entry = {"term": kind, "topic": f"{PERCEPTION}{term.name}", kind: dict(section)}
     if term.scan:
         entry |= {"topic": f"{PERCEPTION}{term.name}", "scan": dict(term.scan)}
     if kind == "external":
