@@ -1,12 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Identify a robot from a recording: delays, drive gains and friction, inputs, IMU.
+"""Identify a robot from a recording: delays, drive gains and friction, inputs, IMU, odometry.
 
     model_tools identify RECORDING --bundle my_bundle --output out/identified
 
 The recording is a rosbag2 of the running policy, with joint_states (with effort), joint_command
-and, if available, imu/data; 60 s of walking with different commands are best. The output folder
-gets identified.json, and factors.yaml for a plan of `evaluate`.
+and, if available, imu/data; 60 s of walking with different commands are best. With the pose of a
+body on the robot from motion capture (--topic motion_capture=TOPIC), it also measures the error of
+the base velocity in odom. The output folder gets identified.json, and factors.yaml for a plan of
+`evaluate`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from policy_store.command_line import CommandResult, add_bundle
 from policy_store.report import Table
 
 if TYPE_CHECKING:
-    from model_tools.prove.identification.identify import Estimate, Identified
+    from model_tools.prove.identification.identify import Identified
+    from model_tools.prove.identification.motion_capture import CaptureComparison
+    from model_tools.prove.identification.resampling import Estimate
 
 FIGURES, FACTORS = "identified.json", "factors.yaml"
 
@@ -39,8 +43,8 @@ def run(given: argparse.Namespace) -> CommandResult[Identified]:
         factors_text,
         figures_text,
         identify,
-        read_motion,
     )
+    from model_tools.prove.identification.recorded_motion import read_motion
     from policy_core.bundle.bundle import JointBundle
     from policy_core.bundle.load import bundle_folder, load_bundle
 
@@ -95,7 +99,27 @@ def _tables(found: Identified) -> list[Table]:
             ("mean tilt of the body", *map(_shown, found.imu.tilt), None),
         )
         tables.append(Table(header=("IMU, degrees", "about x", "about y", "about z"), rows=rows))
+    if (velocity := found.velocity) is not None:
+        tables += _velocity_tables(velocity)
     return tables
+
+
+def _velocity_tables(found: CaptureComparison) -> list[Table]:
+    error = (_shown(found.rmse_mps), _shown(found.p95_mps), *map(_shown, found.bias_mps))
+    body = (1e3 * found.late_s, *found.body_m, *found.body_deg)
+    return [
+        Table(
+            header=("odom, m/s", "RMSE", "95th percentile", "mean x", "mean y", "mean z", "NEES"),
+            rows=[(f"error in {found.compared_s:.0f} s", *error, found.nees)],
+        ),
+        Table(
+            header=(
+                *("motion capture", "late by, ms", "x, m", "y, m", "z, m"),
+                *("roll, degrees", "pitch", "yaw"),
+            ),
+            rows=[("body on the base", *body)],
+        ),
+    ]
 
 
 def _shown(found: Estimate, scale: float = 1.0) -> str:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Identifies drive delays, gains and friction, and an IMU's mounting, from a recording.
+"""Identifies drive delays, gains and friction from a recording.
 
 A drive follows the law in policy_msgs/JointCommand, with the command from `delay` ago:
 
@@ -18,188 +18,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 
 from model_tools.errors import ToolError
-from model_tools.files.bags.bag import Bag, is_bag
-from model_tools.files.bags.topics import find_topics
-from model_tools.prove.replaying.recording import COMMAND_ROWS
-from policy_core.bundle.contract import JointContract
-from policy_core.bundle.state_fields import IMU, JOINT_STATES
-from policy_core.errors import RobotError
-from policy_core.interfaces import F64, Index, Mode, Times
-from policy_inference.messages.readers import JointOrder, stamp_ns
-from policy_inference.messages.wire import JOINT_COMMAND
+from model_tools.prove.identification.imu_mounting import ImuMounting, identify_mounting
+from model_tools.prove.identification.motion_capture import CaptureComparison, compare_capture
+from model_tools.prove.identification.recorded_motion import InputTiming, RecordedMotion
+from model_tools.prove.identification.resampling import (
+    BLOCK_S,
+    FEWEST_BLOCKS,
+    SEED,
+    Estimate,
+    estimate_from,
+)
+from policy_core.interfaces import F64
 from policy_store.report import plain
-from robot_sim.rotation import rotate_inverse
-
-COMMANDS = "joint_command"
-_TYPES = {JOINT_STATES.name: JOINT_STATES.types, COMMANDS: (JOINT_COMMAND,), IMU.name: IMU.types}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class InputTiming:
-    """Times of an input's messages.
-
-    Attributes:
-        name: Name of the input.
-        measured_ns: Their stamps [messages]; log times if they have none.
-        logged_ns: Their log times [messages].
-    """
-
-    name: str
-    measured_ns: Times
-    logged_ns: Times
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RecordedMotion:
-    """A recording in the joint order of the contract; times in s since the first message.
-
-    Attributes:
-        joints: The robot's joint names [joints].
-        command_s: Measurement time of the state that a command answers [commands].
-        running: True while the policy ran [commands].
-        commands: Position, velocity, effort, stiffness, damping and effort limit [commands, 6,
-            joints], see `JointTargets.block`.
-        state_s: Measurement times of the joints [states].
-        state: Position, velocity and effort [states, 3, joints].
-        imu_s: Measurement times of the IMU [measurements].
-        imu: Orientation x y z w, angular velocity, acceleration [measurements, 10].
-        timings: Timing of every input.
-    """
-
-    joints: tuple[str, ...]
-    command_s: F64
-    running: np.ndarray[Any, np.dtype[np.bool_]]
-    commands: F64
-    state_s: F64
-    state: F64
-    imu_s: F64
-    imu: F64
-    timings: tuple[InputTiming, ...]
-
-
-def read_motion(
-    path: Path, contract: JointContract, topics: Mapping[str, str] | None = None
-) -> RecordedMotion:
-    """Read a recording.
-
-    Args:
-        path: A rosbag2 recording with joint_states, joint_command and, if it has one, imu/data.
-        contract: Contract that states the joints.
-        topics: Topics, by input, if they are renamed.
-    """
-    if not is_bag(path):
-        raise ToolError(
-            f"{path}: expected a rosbag2 recording, found another kind of file or folder"
-        )
-    bag = Bag(path)
-    found = find_topics(bag, _TYPES, topics or {}, optional=(IMU.name,))
-    names = contract.joints.on_robot()
-    rows = _Rows(path, names)
-    inputs = {topic: name for name, topic in found.items()}
-    for log_ns, topic, message in bag.all_messages(list(inputs)):
-        rows.add(inputs[topic], log_ns, message)
-    return rows.motion()
-
-
-class _Rows:
-    """Collects the values of messages."""
-
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self._path, self._names = path, tuple(names)
-        self._order = {name: JointOrder(names) for name in (JOINT_STATES.name, COMMANDS)}
-        self._times: dict[str, list[tuple[int, int]]] = {name: [] for name in _TYPES}
-        self._values: dict[str, list[F64]] = {name: [] for name in _TYPES}
-        self._running = list[bool]()
-
-    def add(self, name: str, log_ns: int, message: Any) -> None:
-        read = {JOINT_STATES.name: self._joints, COMMANDS: self._command, IMU.name: _imu}[name]
-        try:
-            values = read(message)
-        except RobotError as error:
-            raise ToolError(f"{self._path}: {name} at {log_ns * 1e-9:.3f} s: {error}") from error
-        stamp = getattr(message, "stamp", None)
-        own_ns = stamp_ns(message) if stamp is None else stamp.sec * 1_000_000_000 + stamp.nanosec
-        self._times[name].append((own_ns or log_ns, log_ns))
-        self._values[name].append(values)
-
-    def motion(self) -> RecordedMotion:
-        times = {
-            name: np.array(each, np.int64).reshape(-1, 2) for name, each in self._times.items()
-        }
-        first_ns = min(int(each[:, 0].min()) for each in times.values() if len(each))
-        order = {name: np.argsort(each[:, 0], kind="stable") for name, each in times.items()}
-
-        def seconds(name: str) -> F64:
-            found: F64 = (times[name][order[name], 0] - first_ns) * 1e-9
-            return found
-
-        def values(name: str, *shape: int) -> F64:
-            each = self._values[name]
-            return np.array(each)[order[name]] if each else np.zeros((0, *shape))
-
-        joints = len(self._names)
-        return RecordedMotion(
-            joints=self._names,
-            command_s=seconds(COMMANDS),
-            running=np.array(self._running, bool)[order[COMMANDS]],
-            commands=values(COMMANDS, 6, joints),
-            state_s=seconds(JOINT_STATES.name),
-            state=values(JOINT_STATES.name, 3, joints),
-            imu_s=seconds(IMU.name),
-            imu=values(IMU.name, 10),
-            timings=tuple(
-                InputTiming(name=name, measured_ns=each[:, 0], logged_ns=each[:, 1])
-                for name, each in times.items()
-                if len(each)
-            ),
-        )
-
-    def _joints(self, message: Any) -> F64:
-        if not len(message.effort):
-            raise RobotError(
-                "expected torques (effort) of the joints, which show the arrival of a command, "
-                "found none"
-            )
-        return self._taken(JOINT_STATES.name, message.name, message, COMMAND_ROWS[:3])
-
-    def _command(self, message: Any) -> F64:
-        self._running.append(message.mode == Mode.RUN)
-        return self._taken(COMMANDS, message.names, message, COMMAND_ROWS)
-
-    def _taken(self, name: str, names: list[str], message: Any, fields: Sequence[str]) -> F64:
-        found: F64 = np.empty((len(fields), len(self._names)))
-        for row, field in zip(found, fields, strict=True):
-            self._order[name].take(names, np.asarray(getattr(message, field), float), row)
-        return found
-
-
-def _imu(message: Any) -> F64:
-    turned, rate, acceleration = (
-        message.orientation,
-        message.angular_velocity,
-        message.linear_acceleration,
-    )
-    return np.array(
-        [
-            *(getattr(turned, axis) for axis in "xyzw"),
-            *(getattr(rate, axis) for axis in "xyz"),
-            *(getattr(acceleration, axis) for axis in "xyz"),
-        ]
-    )
-
 
 _LONGEST_S, _COARSE_S, _FINE_S = 0.080, 0.002, 0.00025
-_BLOCK_S, _RESAMPLES, _SEED = 1.0, 400, 0
-_FEWEST_BLOCKS = 5
+_RESAMPLES = 400
 _SATURATED = 0.98
 """Share of the torque limit above which a torque is clipped, and reveals nothing about the
 gains."""
@@ -212,17 +52,6 @@ _DIGITS = 5
 """Significant digits of figures in files."""
 _MOST_LATENCY_MS, _NARROWEST = 40.0, 1e-3
 """Limits of `evaluate`."""
-_GRAVITY = 9.81
-_TAIL = (2.5, 97.5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,35 +97,26 @@ class InputRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImuMounting:
-    """Rotations of the parts of an IMU, degrees about x, y and z.
-
-    Attributes:
-        gyroscope: From the frame of the angular velocity to that of the orientation.
-        accelerometer: From the frame of the acceleration to that of the orientation, about x and y;
-            rotation about the vertical is not observable.
-        tilt: Tilt of the mean orientation, about x and y: mounting and posture.
-    """
-
-    gyroscope: tuple[Estimate, Estimate, Estimate]
-    accelerometer: tuple[Estimate, Estimate]
-    tilt: tuple[Estimate, Estimate]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Identified:
     """All results from a recording."""
 
     drives: tuple[IdentifiedDrive, ...]
     rates: tuple[InputRate, ...]
     imu: ImuMounting | None
+    velocity: CaptureComparison | None
 
 
 def identify(motion: RecordedMotion) -> Identified:
+    """Identify a robot.
+
+    Raises:
+        ToolError: The recording is too short, or lacks what a result needs.
+    """
     return Identified(
         drives=_drives(motion),
         rates=tuple(_rate(timing) for timing in motion.timings),
-        imu=_mounting(motion) if len(motion.imu_s) > 2 * _FEWEST_BLOCKS else None,
+        imu=identify_mounting(motion) if len(motion.imu_s) > 2 * FEWEST_BLOCKS else None,
+        velocity=compare_capture(motion) if len(motion.capture_s) else None,
     )
 
 
@@ -343,11 +163,11 @@ class _DriveRows:
         rows = (motion.state_s > ran_s[0] + _LONGEST_S) & (motion.state_s < ran_s[-1])
         self._rows = np.flatnonzero(rows)
         self.time_s = motion.state_s[self._rows]
-        blocks = ((self.time_s - self.time_s[:1]) / _BLOCK_S).astype(np.int64)
+        blocks = ((self.time_s - self.time_s[:1]) / BLOCK_S).astype(np.int64)
         self._ends = np.flatnonzero(np.diff(blocks)) + 1
-        if len(self._ends) + 1 < _FEWEST_BLOCKS:
+        if len(self._ends) + 1 < FEWEST_BLOCKS:
             raise ToolError(
-                f"joint_states: expected {_FEWEST_BLOCKS * _BLOCK_S:g} s or more in which the "
+                f"joint_states: expected {FEWEST_BLOCKS * BLOCK_S:g} s or more in which the "
                 f"policy runs, found {len(self._ends) + 1} s; 60 s of walking with different "
                 "commands are best"
             )
@@ -409,7 +229,7 @@ def _drive(
         raise ToolError(
             f"{joint}: expected a joint that moves below its torque limit, found one that does not"
         )
-    random = np.random.default_rng(_SEED)
+    random = np.random.default_rng(SEED)
     draws = random.integers(0, len(moments), (_RESAMPLES, len(moments)))
     delays, gains = list[float](), list[F64]()
     for draw in draws:
@@ -421,18 +241,18 @@ def _drive(
     stiffness, damping = commanded
 
     def estimate(column: int, scale: float) -> Estimate:
-        found = _estimate(scale * values[int(place), column], scale * gains_of[:, column])
+        found = estimate_from(scale * values[int(place), column], scale * gains_of[:, column])
         return _widened(found, len(moments), _LEFT_OUT * abs(scale * values[int(place), column]))
 
     return IdentifiedDrive(
         joint=joint,
-        delay_s=_estimate(_at(delays_s, place), np.array(delays), step=sample_s + _FINE_S),
+        delay_s=estimate_from(_at(delays_s, place), np.array(delays), step=sample_s + _FINE_S),
         stiffness=estimate(0, float(stiffness)),
         commanded_stiffness=float(stiffness),
         damping=estimate(1, float(damping)),
         commanded_damping=float(damping),
         friction_nm=_widened(
-            _estimate(values[int(place), 2], gains_of[:, 2]), len(moments), _LEFT_OUT_NM
+            estimate_from(values[int(place), 2], gains_of[:, 2]), len(moments), _LEFT_OUT_NM
         ),
         residual_nm=float(np.sqrt(max(0.0, residuals[int(place)]) / count)),
     )
@@ -465,13 +285,6 @@ def _at(delays_s: F64, place: float) -> float:
     return float(np.interp(place, np.arange(len(delays_s)), delays_s))
 
 
-def _estimate(value: float, resampled: F64, step: float = 0.0) -> Estimate:
-    low, high = np.percentile(resampled, _TAIL)
-    return Estimate(
-        value=float(value), low=float(min(low, value) - step), high=float(max(high, value) + step)
-    )
-
-
 def _widened(found: Estimate, blocks: int, left_out: float) -> Estimate:
     """Return an interval widened for the small number of blocks, and for effects the law omits.
 
@@ -498,89 +311,3 @@ def _rate(timing: InputTiming) -> InputRate:
         longest_s=float(between_s.max()),
         age_s=float(np.median(timing.logged_ns - timing.measured_ns)) * 1e-9,
     )
-
-
-def _mounting(motion: RecordedMotion) -> ImuMounting:
-    quat, rate, acceleration = motion.imu[:, :4], motion.imu[:, 4:7], motion.imu[:, 7:]
-    step_s = np.diff(motion.imu_s)
-    good = (step_s > 0.0) & (step_s < 5.0 * np.median(step_s))
-    turned = _rotation_between(quat[:-1], quat[1:])[good] / step_s[good, np.newaxis]
-    measured = ((rate[:-1] + rate[1:]) / 2.0)[good]
-    up = rotate_inverse(quat, np.array([0.0, 0.0, _GRAVITY]))
-    blocks = np.array_split(np.arange(len(turned)), _blocks(motion.imu_s))
-    of_rows = np.array_split(np.arange(len(quat)), _blocks(motion.imu_s))
-
-    def gyroscope(rows: Index) -> F64:
-        return _angles_deg(_kabsch(measured[rows], turned[rows]))
-
-    def accelerometer(rows: Index) -> F64:
-        return _lean_deg(acceleration[rows].mean(axis=0)) - _lean_deg(up[rows].mean(axis=0))
-
-    def tilt(rows: Index) -> F64:
-        return _lean_deg(up[rows].mean(axis=0))
-
-    first = _resampled(gyroscope, blocks)
-    second, third = _resampled(accelerometer, of_rows), _resampled(tilt, of_rows)
-    return ImuMounting(
-        gyroscope=(first[0], first[1], first[2]),
-        accelerometer=(second[0], second[1]),
-        tilt=(third[0], third[1]),
-    )
-
-
-def _blocks(time_s: F64) -> int:
-    return max(_FEWEST_BLOCKS, int((time_s[-1] - time_s[0]) / _BLOCK_S))
-
-
-def _resampled(statistic: Callable[[Index], F64], blocks: Sequence[Index]) -> list[Estimate]:
-    random = np.random.default_rng(_SEED)
-    draws = random.integers(0, len(blocks), (_RESAMPLES // 2, len(blocks)))
-    values = statistic(np.concatenate(blocks))
-    found = np.stack([statistic(np.concatenate([blocks[i] for i in draw])) for draw in draws])
-    return [_estimate(value, found[:, i]) for i, value in enumerate(values)]
-
-
-def _rotation_between(before: F64, after: F64) -> F64:
-    """Return the rotation vectors [n, 3] from one orientation to the next, in the first's frame."""
-    x, y, z, w = (before * [-1.0, -1.0, -1.0, 1.0]).T
-    a, b, c, d = after.T
-    vector = np.stack(
-        [
-            w * a + x * d + y * c - z * b,
-            w * b - x * c + y * d + z * a,
-            w * c + x * b - y * a + z * d,
-        ],
-        axis=1,
-    )
-    scalar = w * d - x * a - y * b - z * c
-    vector *= np.where(scalar < 0.0, -1.0, 1.0)[:, np.newaxis]
-    length = np.linalg.norm(vector, axis=1)
-    angle = 2.0 * np.arctan2(length, np.abs(scalar))
-    found: F64 = vector * (angle / np.maximum(length, 1e-12))[:, np.newaxis]
-    return found
-
-
-def _kabsch(source: F64, target: F64) -> F64:
-    """Return the rotation [3, 3] that maps vectors to others with the least mean square error."""
-    left, _, right = np.linalg.svd(target.T @ source)
-    flip = np.diag([1.0, 1.0, float(np.linalg.det(left) * np.linalg.det(right))])
-    found: F64 = left @ flip @ right
-    return found
-
-
-def _angles_deg(rotation: F64) -> F64:
-    """Return a small rotation as angles about x, y and z."""
-    vector = [
-        rotation[2, 1] - rotation[1, 2],
-        rotation[0, 2] - rotation[2, 0],
-        rotation[1, 0] - rotation[0, 1],
-    ]
-    sine = np.linalg.norm(vector) / 2.0
-    angle = np.arctan2(sine, (np.trace(rotation) - 1.0) / 2.0)
-    found: F64 = np.degrees(np.array(vector) / 2.0 * (angle / max(sine, 1e-12)))
-    return found
-
-
-def _lean_deg(up: F64) -> F64:
-    x, y, z = up
-    return np.degrees([np.arctan2(y, z), np.arctan2(-x, np.hypot(y, z))])

@@ -4,7 +4,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,22 @@ import yaml
 from model_tools.cli import main
 from model_tools.errors import ToolError
 from model_tools.prove.evaluation.plan import load_plan
-from model_tools.prove.identification.identify import Identified, identify, read_motion
+from model_tools.prove.identification.identify import Identified, identify
+from model_tools.prove.identification.motion_capture import compare_capture
+from model_tools.prove.identification.recorded_motion import read_motion
 from model_tools.simulation.controlled import ControlledPolicy
-from model_tools.simulation.robot import mixed
+from model_tools.simulation.estimated import EstimatedVelocity, SensorErrors, watched_by_figures
+from model_tools.simulation.robot import LITE3, mixed
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
 from policy_inference.backends.registry import open_backend
 from policy_inference.bag_file import BagFile
 from policy_inference.flight.message_types import message_types
-from policy_inference.flight.sensors import IMU, JOINT_STATES, SensorMessages
+from policy_inference.flight.sensors import IMU, JOINT_STATES, ODOMETRY, SensorMessages
 from policy_inference.messages.wire import JOINT_COMMAND
 from robot_sim.drives import DriveCommand
+from robot_sim.rotation import rotate
 from robot_sim.world import NS_PER_S, Sensors, World
 from testkit.wording import refusal
 
@@ -58,8 +62,17 @@ class Robot:
     turned_deg: float = 0.0
 
 
-def record_walk(folder: Path, bundle: JointBundle, robot: Robot, duration_s: float) -> Path:
-    """Walk with jumping commands, and record joints at 500 Hz, the IMU at 250 Hz, and commands."""
+def record_walk(
+    folder: Path,
+    bundle: JointBundle,
+    robot: Robot,
+    duration_s: float,
+    also: Callable[[BagFile, Sensors], None] = lambda bag, sensed: None,
+) -> Path:
+    """Walk with jumping commands, and record joints at 500 Hz, the IMU at 250 Hz, and commands.
+
+    `also` records more, at 500 Hz.
+    """
     types = message_types()
     messages, bag = SensorMessages(types), BagFile(folder, types)
     backend, _ = open_backend(bundle, ["onnx"])
@@ -92,6 +105,7 @@ def record_walk(folder: Path, bundle: JointBundle, robot: Robot, duration_s: flo
             bag.write("/joint_states", JOINT_STATES.type, stamp_ns, said)
             if step % IMU_STEPS == 0:
                 bag.write("/imu/data", IMU.type, stamp_ns, _imu(messages, sensed, robot))
+            also(bag, sensed)
             world.step(JOINT_PERIOD_NS)
     backend.close()
     bag.finish()
@@ -209,3 +223,96 @@ def test_too_short_a_recording_and_another_file_are_refused(
     (tmp_path / "file").touch()
     with refusal(ToolError):
         read_motion(tmp_path / "file", walk_bundle.contract)
+
+
+POSE = "geometry_msgs/msg/PoseStamped"
+CAPTURE_NS, LATE_NS, OTHER_CLOCK_NS = 10_000_000, 12_000_000, 3_000_000_000_000
+BODY_M, BODY_DEG = (0.05, -0.03, 0.12), (4.0, -3.0, 130.0)
+
+
+class Laboratory:
+    """Records what the estimator says, and what motion capture sees of a body on the robot.
+
+    The cameras' computer has its own clock, and its messages arrive late; the body is turned, has
+    0.2 mm of noise, and is out of sight for a moment.
+    """
+
+    def __init__(self, estimated: EstimatedVelocity | None, *, other: bool = False) -> None:
+        self._estimated, self._other = estimated, other
+        self._random = np.random.default_rng(5)
+        self._types = message_types()
+        self._messages = SensorMessages(self._types)
+
+    def __call__(self, bag: BagFile, sensed: Sensors) -> None:
+        now_ns = sensed.time_ns
+        if self._estimated is not None:
+            self._estimated.watch(sensed)
+            velocity = self._estimated.estimator.lin_vel_body
+            still = np.array([0.0, 0.0, 0.0, 1.0])
+            said = self._messages.odometry(now_ns, np.zeros(3), still, velocity, np.zeros(3))
+            bag.write("/odom", ODOMETRY.type, now_ns, said)
+        hidden = 5 * NS_PER_S < now_ns < 5.4 * NS_PER_S
+        if now_ns % CAPTURE_NS or hidden:
+            return
+        make = self._types.types
+        position = sensed.pos_world + rotate(sensed.quat_xyzw, np.array(BODY_M))
+        position += self._random.normal(0.0, 0.0002, 3)
+        quat = _product(sensed.quat_xyzw, _from_angles(np.radians(BODY_DEG)))
+        if self._other:  # somebody carries it through the room
+            quat = _from_angles(0.3 * np.sin(now_ns / NS_PER_S * np.array([2.0, 1.5, 1.0])))
+        sec, nanosec = divmod(now_ns - OTHER_CLOCK_NS, NS_PER_S)
+        stamp = make["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
+        pose = make["geometry_msgs/msg/Pose"](
+            position=make["geometry_msgs/msg/Point"](*position.tolist()),
+            orientation=make["geometry_msgs/msg/Quaternion"](*quat.tolist()),
+        )
+        header = make["std_msgs/msg/Header"](stamp=stamp, frame_id="room")
+        said = bytes(self._types.serialize_cdr(make[POSE](header=header, pose=pose), POSE))
+        bag.write("/cameras/lite3/pose", POSE, now_ns + LATE_NS, said)
+
+
+def _product(first: F64, second: F64) -> F64:
+    """Return the rotation of `second`, in the frame of `first`."""
+    u, w, v, c = first[:3], first[3], second[:3], second[3]
+    return np.array([*(w * v + c * u + np.cross(u, v)), w * c - u @ v])
+
+
+def _from_angles(roll_pitch_yaw: F64) -> F64:
+    axes = np.eye(3)[::-1]  # yaw first
+    found = np.array([0.0, 0.0, 0.0, 1.0])
+    for axis, angle in zip(axes, roll_pitch_yaw[::-1], strict=True):
+        half = np.array([*(np.sin(angle / 2.0) * axis), np.cos(angle / 2.0)])
+        found = _product(found, half)
+    return found
+
+
+TOPIC = {"motion_capture": "/cameras/lite3/pose"}
+
+
+def test_the_estimated_velocity_is_compared_with_motion_capture(
+    walk_bundle: JointBundle, tmp_path: Path
+) -> None:
+    estimated = watched_by_figures(LITE3.body, SensorErrors(scale=1.0, seed=2))
+    room = Laboratory(estimated)
+    recording = record_walk(tmp_path / "walk", walk_bundle, Robot(), 12.0, room)
+    found = identify(read_motion(recording, walk_bundle.contract, TOPIC)).velocity
+    assert found is not None
+    truth = estimated.error(3.0)
+    assert found.late_s == pytest.approx(LATE_NS * 1e-9, abs=0.001)
+    assert found.body_m == pytest.approx(BODY_M, abs=0.02)
+    assert found.body_deg == pytest.approx(BODY_DEG, abs=0.5)
+    # The noise of the positions adds 0.02 m/s, in quadrature.
+    assert found.rmse_mps.value == pytest.approx(np.hypot(truth.rmse_mps, 0.02), abs=0.005)
+    assert found.p95_mps.value == pytest.approx(np.hypot(truth.p95_mps, 0.03), abs=0.01)
+    assert 8.5 < found.compared_s < 9.0  # of 9.5 s in RUN, without what was out of sight
+
+
+def test_motion_capture_without_an_estimate_or_of_another_body_is_refused(
+    walk_bundle: JointBundle, tmp_path: Path
+) -> None:
+    estimated = watched_by_figures(LITE3.body)
+    rooms = {"alone": Laboratory(None), "other": Laboratory(estimated, other=True)}
+    for name, room in rooms.items():
+        recording = record_walk(tmp_path / name, walk_bundle, Robot(), 8.0, room)
+        with refusal(ToolError):
+            compare_capture(read_motion(recording, walk_bundle.contract, TOPIC))

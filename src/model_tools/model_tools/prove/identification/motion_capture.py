@@ -1,0 +1,239 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compares the estimated base velocity with motion capture.
+
+Motion capture tracks a body on the robot whose place, orientation and clock are unknown. Clock and
+orientation are those with which the body turns like the gyroscope; the place is the one that best
+explains, by least squares, the difference between both velocities while the robot turns. None of
+them can hide an error of the estimate that is constant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.prove.identification.imu_mounting import find_rotation, rotation_vectors
+from model_tools.prove.identification.recorded_motion import RecordedMotion
+from model_tools.prove.identification.resampling import (
+    BLOCK_S,
+    FEWEST_BLOCKS,
+    Estimate,
+    block_count,
+    resampled,
+)
+from policy_core.interfaces import F64, Index
+from robot_sim.rotation import rotate_inverse
+
+_WINDOW_S = 0.06
+"""Length of the local cubic fits that give velocities from positions."""
+_LONGEST_GAP = 3.0
+"""Longest gap in the motion capture, in periods, to interpolate over."""
+_LATEST_S, _COARSE_S, _FINE_S = 0.5, 0.004, 0.00025
+_ALIKE = 0.8
+"""Least correlation between the angular velocities of the body and the gyroscope."""
+_SECOND_AXIS = 0.01
+"""Least share of rotation about a second axis, without which the orientation is unknown."""
+_ESTIMATE_GAP_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureComparison:
+    """Error of the estimated base velocity, in the base frame, while the policy ran.
+
+    Attributes:
+        rmse_mps: Root mean square of the error's length.
+        p95_mps: 95th percentile of that length.
+        bias_mps: Mean error along x, y and z.
+        nees: Normalised estimation error squared, per axis: 1 if the estimator's variance is right,
+            more if it is overconfident; NaN if it states none.
+        late_s: Age of the motion capture when recorded, minus that of the IMU.
+        body_m: Place of the tracked body in the base, x, y and z.
+        body_deg: Its roll, pitch and yaw in the base.
+        compared_s: Duration of the comparison.
+    """
+
+    rmse_mps: Estimate
+    p95_mps: Estimate
+    bias_mps: tuple[Estimate, Estimate, Estimate]
+    nees: float
+    late_s: float
+    body_m: tuple[float, float, float]
+    body_deg: tuple[float, float, float]
+    compared_s: float
+
+
+def compare_capture(motion: RecordedMotion) -> CaptureComparison:
+    """Compare `odom` with the motion capture.
+
+    Raises:
+        ToolError: The recording has no `odom` or no IMU, the motion capture is too short, or the
+            body does not turn as the gyroscope says.
+    """
+    missing = [
+        name
+        for name, times_s in (("odom", motion.estimate_s), ("imu/data", motion.imu_s))
+        if len(times_s) < 2
+    ]
+    if missing:
+        raise ToolError(
+            f"motion_capture: expected {' and '.join(missing)} in the same recording, to compare "
+            "with, found none; record them too"
+        )
+    body = _track(motion)
+    late_s, turn = _align(motion, body)
+    at_s = body.time_s - late_s
+    rate = _mean_rate(motion, at_s, body.step_s)
+    moved = body.velocity @ turn.T
+    estimate = np.stack([np.interp(at_s, motion.estimate_s, one) for one in motion.estimate.T], 1)
+    use = body.known & _ran(motion, at_s) & _is_within(motion.estimate_s, at_s, _ESTIMATE_GAP_S)
+    if (found_s := float(use.sum() * body.step_s)) < FEWEST_BLOCKS * BLOCK_S:
+        raise ToolError(
+            f"motion_capture: expected {FEWEST_BLOCKS * BLOCK_S:g} s or more in which the policy "
+            f"runs and both odom and the motion capture come, found {found_s:.1f} s; 60 s of "
+            "walking are best"
+        )
+    rate, moved, estimate, at_s = rate[use], moved[use], estimate[use], at_s[use]
+    place = _find_place(rate, moved - estimate[:, :3])
+    error = estimate[:, :3] - (moved - np.cross(rate, place))
+    square = np.square(error).sum(axis=1)
+
+    def figures(rows: Index) -> F64:
+        tail = np.percentile(np.sqrt(square[rows]), 95.0)
+        return np.array([np.sqrt(square[rows].mean()), tail, *error[rows].mean(axis=0)])
+
+    rmse, p95, *bias = resampled(figures, np.array_split(np.arange(len(error)), block_count(at_s)))
+    variance = estimate[:, 3:]
+    states = bool((variance > 0.0).all())
+    yaw, pitch = np.arctan2(turn[1, 0], turn[0, 0]), -np.arcsin(np.clip(turn[2, 0], -1.0, 1.0))
+    roll = np.arctan2(turn[2, 1], turn[2, 2])
+    return CaptureComparison(
+        rmse_mps=rmse,
+        p95_mps=p95,
+        bias_mps=(bias[0], bias[1], bias[2]),
+        nees=float((np.square(error) / variance).mean()) if states else float("nan"),
+        late_s=late_s,
+        body_m=(float(place[0]), float(place[1]), float(place[2])),
+        body_deg=(float(np.degrees(roll)), float(np.degrees(pitch)), float(np.degrees(yaw))),
+        compared_s=found_s,
+    )
+
+
+class _Track(NamedTuple):
+    """The tracked body at equal steps of time: velocity and angular velocity in its own frame."""
+
+    time_s: F64
+    step_s: float
+    velocity: F64
+    rate: F64
+    known: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+def _track(motion: RecordedMotion) -> _Track:
+    time_s, pose = motion.capture_s, motion.capture
+    # A body out of sight has NaN, zeros, or the last pose again.
+    seen = np.isfinite(pose).all(axis=1) & (np.linalg.norm(pose[:, 3:], axis=1) > 0.5)
+    seen &= np.concatenate([[True], (np.diff(pose, axis=0) != 0.0).any(axis=1)])
+    seen &= np.concatenate([[True], np.diff(time_s) > 0.0])
+    time_s, pose = time_s[seen], pose[seen]
+    step_s = float(np.median(np.diff(time_s))) if len(time_s) > 1 else np.inf
+    if not len(time_s) or time_s[-1] - time_s[0] < max(FEWEST_BLOCKS * BLOCK_S, 20.0 * step_s):
+        raise ToolError(
+            f"motion_capture: expected {FEWEST_BLOCKS * BLOCK_S:g} s or more of changing poses, "
+            f"found {len(time_s)} different ones; was the body out of sight?"
+        )
+    grid_s = np.arange(time_s[0], time_s[-1], step_s)
+    quat = pose[:, 3:] / np.linalg.norm(pose[:, 3:], axis=1, keepdims=True)
+    flips = np.cumprod(np.where((quat[1:] * quat[:-1]).sum(axis=1) < 0.0, -1.0, 1.0))
+    quat[1:] *= flips[:, np.newaxis]
+    position = np.stack([np.interp(grid_s, time_s, axis) for axis in pose[:, :3].T], 1)
+    turned = np.stack([np.interp(grid_s, time_s, axis) for axis in quat.T], 1)
+    turned /= np.linalg.norm(turned, axis=1, keepdims=True)
+    half = max(2, round(_WINDOW_S / step_s / 2.0))
+    value, slope = np.linalg.pinv(np.vander(np.arange(-half, half + 1.0), 4, increasing=True))[:2]
+    rate = np.zeros_like(position)
+    rate[1:-1] = rotation_vectors(turned[:-2], turned[2:]) / (2.0 * step_s)
+    world = _filtered(position, slope / step_s)
+    gaps = ~_is_within(time_s, grid_s, _LONGEST_GAP * step_s)
+    gaps[[0, -1]] = True
+    known = np.convolve(gaps, np.ones(2 * half + 3), "same") < 0.5
+    known[: half + 1] = known[-half - 1 :] = False
+    return _Track(grid_s, step_s, rotate_inverse(turned, world), _filtered(rate, value), known)
+
+
+def _filtered(values: F64, weights: F64) -> F64:
+    """Weigh each value and its neighbours."""
+    return np.stack([np.convolve(axis, weights[::-1], "same") for axis in values.T], 1)
+
+
+def _align(motion: RecordedMotion, body: _Track) -> tuple[float, F64]:
+    """Return by how much the capture is late, and the rotation [3, 3] from the body to the base."""
+    spread = np.linalg.svd(body.rate[body.known], compute_uv=False) ** 2
+    if len(spread) < 3 or spread[1] < _SECOND_AXIS * spread.sum():
+        raise ToolError(
+            "motion_capture: expected a body that turns about at least two axes, which shows its "
+            "orientation, found one that does not; record 60 s of walking with turns"
+        )
+    score = 0.0
+    late_s = middle_s = 0.0
+    turn = np.eye(3)
+    for reach_s, step_s in ((_LATEST_S, _COARSE_S), (2.0 * _COARSE_S, _FINE_S)):
+        for each_s in np.arange(middle_s - reach_s, middle_s + reach_s, step_s).tolist():
+            at_s = body.time_s - each_s
+            use = body.known & _is_within(motion.imu_s, at_s, _ESTIMATE_GAP_S)
+            rate, seen = _mean_rate(motion, at_s, body.step_s)[use], body.rate[use]
+            if len(seen) < len(body.time_s) // 2:
+                continue
+            found = find_rotation(seen, rate)
+            length = np.sqrt(np.square(rate).sum() * np.square(seen).sum())
+            alike = float((rate * (seen @ found.T)).sum() / length)
+            if alike > score:
+                score, late_s, turn = alike, each_s, found
+        middle_s = late_s
+    if score < _ALIKE:
+        raise ToolError(
+            "motion_capture: expected a body that turns as imu/data says, found a correlation of "
+            f"{score:.2f} at best (expected {_ALIKE:g}), within {_LATEST_S:g} s; is the body on "
+            "this robot?"
+        )
+    return late_s, turn
+
+
+def _mean_rate(motion: RecordedMotion, at_s: F64, step_s: float) -> F64:
+    """Return the gyroscope's mean angular velocity within a step of each time."""
+    gyro = motion.imu[:, 4:7]
+    steps = np.diff(motion.imu_s)[:, np.newaxis]
+    angle = np.concatenate([np.zeros((1, 3)), np.cumsum(steps * (gyro[1:] + gyro[:-1]) / 2.0, 0)])
+    ends = (
+        np.stack([np.interp(at_s + side * step_s, motion.imu_s, axis) for axis in angle.T], 1)
+        for side in (1.0, -1.0)
+    )
+    after, before = ends
+    return np.asarray((after - before) / (2.0 * step_s))
+
+
+def _find_place(rate: F64, difference: F64) -> F64:
+    """Return the place [3] of a body that moves by `difference` relative to the base."""
+    x, y, z = rate.T
+    none = np.zeros_like(x)
+    rows = np.stack([none, -z, y, z, none, -x, -y, x, none], 1).reshape(-1, 3)
+    # A constant part belongs to the estimate's error, not to the place.
+    constant = np.tile(np.eye(3), (len(rate), 1))
+    solution = np.linalg.lstsq(np.hstack([rows, constant]), difference.reshape(-1), rcond=None)[0]
+    return np.asarray(solution[:3])
+
+
+def _ran(motion: RecordedMotion, at_s: F64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    newest = np.searchsorted(motion.command_s, at_s, side="right") - 1
+    return np.asarray((newest >= 0) & motion.running[np.maximum(newest, 0)])
+
+
+def _is_within(time_s: F64, at_s: F64, gap_s: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return which times lie between two samples at most `gap_s` apart."""
+    after = np.searchsorted(time_s, at_s, side="left")
+    inside = (after > 0) & (after < len(time_s))
+    after = np.clip(after, 1, len(time_s) - 1)
+    return np.asarray(inside & (time_s[after] - time_s[after - 1] <= gap_s))
