@@ -15,7 +15,10 @@ import pytest
 
 from policy_core.errors import RefusedError
 from policy_core.guard.command import CommandFader
+from policy_core.guard.limits import Limits
 from policy_core.sets.policy import PolicySet
+from policy_inference.nodes import loading
+from robot_driver import following
 from robot_driver.following import Follower
 from robot_driver.interfaces import WireCommand
 from testkit.watching import checked
@@ -159,6 +162,42 @@ def test_command_outside_the_range_of_the_policy_is_found(monkeypatch: pytest.Mo
     broken = run_seed(3, replace(SHORT, seconds=9.0), [steer]).broken
     assert broken is not None
     assert broken.name == "velocity_in_range"
+
+
+@pytest.mark.violates("limits_not_looser")
+def test_longer_timeout_than_that_of_the_contract_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = loading.limits_in_force
+
+    def loosened(*args: Any) -> Limits:
+        limits = made(*args)
+        return replace(limits, state_timeout_ns=2 * limits.state_timeout_ns)
+
+    monkeypatch.setattr(loading, "limits_in_force", loosened)
+    broken = run_seed(3, SHORT, []).broken
+    assert broken is not None
+    assert broken.name == "limits_not_looser"
+
+
+@pytest.mark.violates("checked_before_following")
+def test_driver_that_does_not_check_whether_its_robot_obeys_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(following, "_FIRST_S", 0.1)
+    broken = run_seed(3, SHORT, []).broken
+    assert broken is not None
+    assert broken.name == "checked_before_following"
+
+
+@pytest.mark.violates("no_joint_is_limp")
+def test_driver_that_lets_a_joint_go_limp_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    limp = ChaosStep(at_s=8.0, kind="rogue", target="limp")
+    outcome = run_seed(3, replace(SHORT, seconds=9.0), [limp])
+    checked.update(outcome.checked)
+    assert outcome.broken is None, outcome.events
+    monkeypatch.setattr(following, "_LEAST_GAINS", 0.0)
+    broken = run_seed(3, replace(SHORT, seconds=9.0), [limp]).broken
+    assert broken is not None
+    assert broken.name == "no_joint_is_limp"
 
 
 def test_policy_that_is_killed_leaves_a_robot_that_damps() -> None:

@@ -16,6 +16,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from policy_msgs.msg import JointCommand
 from policy_msgs.srv import LoadBundle, SetAuthority, SwitchState
 from std_srvs.srv import Trigger
@@ -40,6 +41,7 @@ from tools.chaos.steps import (
     LOADS,
     PAIRS,
     QUIET_S,
+    RESTS,
     STATES,
     ChaosStep,
     draw_steps,
@@ -65,7 +67,7 @@ _WITHIN_S = {"load": 3.0, "take_control": 4.0, "release_control": 3.5}
 _AT_ONCE_S = 0.5
 _PRESSED = b"\0\1\0\0\1"
 """A serialised std_msgs/Bool: true."""
-_OF_SCRIPTS = ("load", "authority", "switch")
+_OF_SCRIPTS = ("load", "authority", "switch", *RESTS)
 """Requests that no key makes."""
 _SEQUENCE_AT, _VALID_AT, _MODE_AT = 12, 20, 28
 """Places in a serialised JointCommand."""
@@ -112,10 +114,38 @@ class SeedOutcome:
     granted: Mapping[str, int]
 
 
+def _mixed_kinds(contract: Any) -> Any:
+    """Return a contract with one joint commanded by effort, and one by velocity."""
+    (term,) = contract.action.terms
+    cut = {"position": [*range(9), 11], "effort": [9], "velocity": [10]}
+    terms = tuple(
+        replace(
+            term,
+            joints=tuple(term.joints[at] for at in places),
+            kind=kind,
+            scale=np.broadcast_to(term.scale, 12)[places] if kind == "position" else 1.0,
+            offset=np.broadcast_to(term.offset, 12)[places] if kind == "position" else 0.0,
+        )
+        for kind, places in cut.items()
+    )
+    return replace(contract, action=replace(contract.action, terms=terms), nominal=None)
+
+
+def _weak(contract: Any) -> Any:
+    """Return a contract with a joint that gives little torque."""
+    joints = contract.joints
+    limit = np.where(np.arange(len(joints.names)) == 0, 0.5, joints.effort_limit)
+    return replace(contract, joints=replace(joints, effort_limit=limit))
+
+
+_VARIANTS: Sequence[Callable[[Any], Any]] = (lambda contract: contract, _mixed_kinds, _weak)
+
+
 @cache
-def _bundles(name: str) -> dict[str, Bundle]:
+def _bundles(name: str, variant: int = 0) -> dict[str, Bundle]:
     """Read the bundle once; also make one with different gains, which a standing robot refuses."""
     first: Any = load_bundle(BUNDLES / name, kind=Bundle)
+    first = replace(first, contract=_VARIANTS[variant](first.contract))
     stand = replace(first.contract.stand, stiffness=first.contract.stand.stiffness * 0.5)
     other = replace(first, contract=replace(first.contract, stand=stand))
     return {"first": first, "same": first, "limits": other}
@@ -146,7 +176,8 @@ def run_seed(
     drifts = {name: chance.randrange(-100, 100) for name in ("host", "driver")}
     clocks = {name: VirtualClock(timeline, drift) for name, drift in drifts.items()}
     scene = Scene(timeline, clocks["host"], Random(f"scene {seed}"), options.core)
-    with virtual_host(scene, _bundles("lite3_gaits" if runs_set(seed) else "lite3_walk")):
+    bundle = ("lite3_gaits",) if runs_set(seed) else ("lite3_walk", seed % len(_VARIANTS))
+    with virtual_host(scene, _bundles(*bundle)):
         play = _Play(seed, options, steps, scene, clocks)
         timeline.every(round(look_s * NS_PER_S), lambda: look(timeline))
         timeline.run(round(options.seconds * NS_PER_S))
@@ -177,6 +208,17 @@ def _run_in_both(seed: int, options: Options, steps: Sequence[ChaosStep] | None)
 
 def _note_digest(seen: list[str], timeline: VirtualTimeline) -> None:
     seen.append(timeline.digest)
+
+
+def _shown(tick: Tick) -> bytes:
+    """Return what a tick shows to others, for the digest."""
+    ages = [each.age_ns(tick.now_ns) for each in tick.inputs.values()]
+    flags = tick.asked, tick.begins, tick.taken, tick.clipped_ticks
+    trip = tick.trip and (tick.trip.rule.value, tick.trip.reason, tick.trip.latched)
+    return (
+        f"{tick.mode} {tick.reason} {trip} {tick.granted} {flags} {tick.blend} {ages}".encode()
+        + (tick.authority.tobytes() + tick.target.tobytes())
+    )
 
 
 def rogue_command(data: bytes, kind: str) -> bytes:
@@ -213,6 +255,12 @@ def rogue_command(data: bytes, kind: str) -> bytes:
         limit[0] = -1.0
     elif kind == "position":
         position[4], stiffness[4] = 3.0, 20.0
+    elif kind == "weak":
+        position[1] += 0.01
+        limit[1] = 0.5
+    elif kind == "limp":
+        command[_MODE_AT] = JointCommand.MODE_RUN
+        velocity[2] = effort[2] = stiffness[2] = damping[2] = 0.0
     return bytes(command)
 
 
@@ -333,6 +381,7 @@ class _Play:
         node = self._node
         assert node is not None
         self._ticks_in[tick.mode.name] += 1
+        self._timeline.weigh(_shown(tick))
         if tick.mode is Mode.RUN:
             self._ran_ns = self._timeline.now_ns
         if tick.reason != self._reason:
@@ -379,8 +428,9 @@ class _Play:
             if response.success:
                 self._of_host.switch_granted(STATES[int(value)])
             done(response)
-        elif name == "authority":
-            done(node.handlers["set_authority"](SetAuthority.Request(authority=value)))
+        elif name == "authority" or name in RESTS:
+            part = {} if name == "authority" else {"joints": ["FL_*"], "rest": RESTS[name]}
+            done(node.handlers["set_authority"](SetAuthority.Request(authority=value, **part)))
         else:
             if name == "estop":
                 self._of_host.pressed()

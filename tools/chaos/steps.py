@@ -34,6 +34,8 @@ _ROBOT = (
     "zero:imu.orientation",
     "bias:imu.angular_velocity=0.6",
     "noise:joint_states.position=0.05",
+    "bias:joint_states.position=0.4",
+    "occupied:host",
     "stuck:FL_Knee_joint",
     "restart:host",
     "silent:state",
@@ -52,7 +54,9 @@ FALLS_BACK = "lite3_crouch"
 """Policy of the set whose state has a fallback."""
 LOADS = ("same", "limits", "missing")
 """Bundles that `load` requests, by its value."""
-_DIAL = ("more_authority", "less_authority", "authority")
+RESTS = {"stand_leg": 0, "freeze_leg": 1, "disable_leg": 2}
+"""Requests that set the authority over one leg, and what the rest of its command is."""
+_DIAL = ("more_authority", "less_authority", "authority", *RESTS)
 _KEYS = ("up", "down", "left", "right", "comma", "full_stop", "space")
 _SPEEDS = (-1e9, -3.0, 0.7, 3.0, float("nan"))
 """Commands of a script on all axes, m/s and rad/s."""
@@ -71,6 +75,8 @@ ROGUES = (
     "expired",
     "forever",
     "stiff_damp",
+    "weak",
+    "limp",
 )
 """Commands of a second sender of joint_command, see `scenario.rogue_command`."""
 _LASTS_S = (0.02, 0.05, 0.1, 0.15, 0.3, 0.6, 2.0)
@@ -139,10 +145,10 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
 
 def _draw_request(chance: Random, at_s: float) -> ChaosStep:
     at_s, what = round(at_s, 3), chance.random()
-    if what < 0.2:
+    if what < 0.35:
         share = chance.choice([0.0, 0.3, 1.0, 1.7, float("nan")])
         return ChaosStep(at_s=at_s, kind="ask", target=chance.choice(_DIAL), value=share)
-    if what < 0.4:
+    if what < 0.5:
         return ChaosStep(at_s=at_s, kind="ask", target="load", value=chance.randrange(len(LOADS)))
     return ChaosStep(at_s=at_s, kind="ask", target=chance.choice(_ASKED))
 

@@ -42,6 +42,7 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "its contract says, and at no other time.",
     "runs_again": "Within 15 s after all faults have ended, the robot runs again.",
     "tilted_is_a_fault": "Motion ends when the robot tilts beyond its limit.",
+    "limits_not_looser": "No limit in force is looser than the contract's.",
     "velocity_in_range": "The policy sees no velocity command outside the contract's range.",
     "cores_agree": "With `--core both`, the Python and the native core do the same, bit for bit.",
 }
@@ -117,6 +118,17 @@ class HostWatch:
         self._gravity = state.slices.get("gravity_body")
         self._shown, self._range = state.slices.get("velocity_command"), contract.velocity_command
         self._least_upright = _ROUNDING_RAD - np.cos(policy.limits.max_tilt_rad or np.pi)
+        safety, limits = contract.safety, policy.limits
+        stated = {
+            "state_timeout_ns": safety.state_timeout_s or 2.0 / contract.rate_hz,
+            "damp_after_ns": safety.damp_after_s,
+            "command_timeout_ns": safety.command_timeout_s,
+            "command_ramp_ns": safety.command_ramp_s,
+        }
+        looser = [name for name, most in stated.items() if getattr(limits, name) > most * NS_PER_S]
+        if limits.margin > safety.margin or limits.effort_scale > 1.0:
+            looser.append("margin")
+        self._watch.require("limits_not_looser", not looser, looser)
         joints = contract.joints.on_robot()
         self._flight = FlightWatch(contract, policy.limits, joints, state.slices)
         self._flight.checked = self._watch.checked

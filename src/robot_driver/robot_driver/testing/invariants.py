@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from robot_driver.following import command_problem
 from robot_driver.interfaces import (
     DAMPING,
     EFFORT,
@@ -63,6 +62,10 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "than the effort limit of the command or of the drive.",
     "starts_at_the_robot": "A joint without stiffness gets its first one only for a position "
     "within `max_start_error_rad` of the measured one, and until then at most `first_torque_nm`.",
+    "checked_before_following": "With `obeyed_torque_nm`, the drives brake for 0.5 s after control "
+    "was taken, before a command is followed.",
+    "no_joint_is_limp": "In FOLLOWING, no joint is without stiffness and damping, except in a "
+    "robot that may be limp.",
     "rest_in_damping": "In DAMPING, each frame brings the robot to rest.",
     "rest_lasts": "Before control is given back, the driver brings the robot to rest for `rest_s`.",
     "counts_never_fall": "No counter of a driver's status falls while the driver runs.",
@@ -81,6 +84,9 @@ _AFTER = {
 _ROUNDING, _ROUNDING_NM = 1e-6, 1e-3
 _MOVED_RAD = 0.1
 """Largest motion of a joint between a command and its frame."""
+_BRAKES_S, _CARRYING = 0.5, 0.1
+_LARGEST, _LONGEST_NS, _MOST_EFFORT = float(np.finfo(np.float32).max), NS_PER_S, 3.0
+"""Bounds of a command: its values, its `valid_for`, and its effort in multiples of a drive's."""
 _BUSY_S = 0.5
 """Longest delay with which a busy machine receives or sends."""
 
@@ -111,6 +117,26 @@ def _law_torque(values: F64, state: DriveState) -> F64:
     return np.asarray((values[:, [STIFFNESS, DAMPING]] * error).sum(axis=1) + values[:, EFFORT])
 
 
+def _is_valid(command: WireCommand, figures: DriveFigures) -> bool:
+    """Return whether a driver must accept a command; again not with its own function."""
+    values, limit = command.values, command.effort_limit
+    gains = values[:, [STIFFNESS, DAMPING]]
+    excess = np.maximum(
+        values[:, POSITION] - figures.highest_rad, figures.lowest_rad - values[:, POSITION]
+    )
+    pushes = values[:, [VELOCITY, EFFORT, STIFFNESS]].any()
+    return bool(
+        (np.abs(values) <= _LARGEST).all()
+        and (np.isfinite(limit) & (limit >= 0.0)).all()
+        and 0 < command.valid_for_ns <= _LONGEST_NS
+        and not (command.mode == MODE_DAMP and pushes)
+        and (gains >= 0.0).all()
+        and (gains <= [figures.largest_stiffness, figures.largest_damping]).all()
+        and (np.abs(values[:, EFFORT]) <= _MOST_EFFORT * figures.largest_torque_nm).all()
+        and not ((excess > figures.position_margin_rad) & (gains[:, 0] > 0.0)).any()
+    )
+
+
 class LinkWatch:
     """Checks a `Link` after each step.
 
@@ -121,7 +147,8 @@ class LinkWatch:
     def __init__(self, robot: RobotInterface[Any]) -> None:
         """Begin with a link that listens."""
         self._robot, self._figures = robot, robot.figures
-        self._phase, self._since_ns, self._last_ns = DriverPhase.LISTENING, 0, 0
+        self._phase = DriverPhase.LISTENING
+        self._since_ns = self._last_ns = self._taken_ns = 0
         self._newest: WireCommand | None = None
         self._rested = False
         self._frames: list[F64] = []
@@ -130,7 +157,7 @@ class LinkWatch:
 
     def commanded(self, command: WireCommand) -> None:
         """Note a received command."""
-        if command_problem(command, self._figures):
+        if not _is_valid(command, self._figures):
             return
         self._newest = command
         self._rested |= command.mode == self._figures.rest_mode
@@ -180,6 +207,11 @@ class LinkWatch:
         if (before, phase) == (DriverPhase.RELEASING, DriverPhase.LISTENING):
             lasted_s = (now_ns - self._since_ns) / NS_PER_S
             yield "rest_lasts", lasted_s >= self._figures.rest_s, f"{lasted_s:.3f} s"
+        if before is DriverPhase.TAKING:
+            self._taken_ns = now_ns
+        if phase is DriverPhase.FOLLOWING and self._robot.settings.obeyed_torque_nm > 0.0:
+            braked_s = (now_ns - self._taken_ns) / NS_PER_S
+            yield "checked_before_following", braked_s >= _BRAKES_S, f"{braked_s:.3f} s"
         self._since_ns = self._last_ns  # it was asked for after the last step
         if before is DriverPhase.FOLLOWING:
             self._rested = False
@@ -205,6 +237,8 @@ class LinkWatch:
         excess = np.abs(_law_torque(values, state)) - limit
         within = bool((excess <= _ROUNDING_NM)[~resting].all())
         yield "torque_in_limits", within, f"{excess.max():.3f} N m more"
+        carries = (values[:, [STIFFNESS, DAMPING]].sum(axis=1) >= _CARRYING) | resting
+        yield "no_joint_is_limp", self._figures.may_be_limp or bool(carries.all()), values
         limp = (self._stiffness == 0.0) & ~resting
         begins = limp & (values[:, STIFFNESS] > 0.0)
         error = np.abs(values[:, POSITION] - state.joint_pos)[begins].max(initial=0.0)
