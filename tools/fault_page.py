@@ -32,12 +32,16 @@ time. Every entry was measured (`test/faults/every_fault.py`), but an emulator i
 """
 ROBOTS = {"lite3": "Lite3", "go2": "Go2"}
 TYPES = {
-    "off": ("drop", "silent", "deaf", "off", "motor_off", "killed", "gone"),
-    "stuck": ("freeze", "stuck", "tick", "hangs"),
-    "garbage": ("nan", "crc", "length", "firmware", "not_unit", "xyzw"),
-    "wrong": ("order", "zero", "bias", "reverse", "motors", "noise", "foreign", "forged", "second"),
-    "delayed": ("latency", "delay"),
-    "intermittent": ("loss", "reorder", "duplicate", "restart", "again"),
+    "off": ("drop", "silent", "deaf", "off", "motor_off", "restart", "killed", "gone"),
+    "stuck": ("freeze", "hold", "stuck", "tick", "repeat", "hangs"),
+    "garbage": ("nan", "crc", "length", "firmware", "not_unit", "xyzw", "garbage"),
+    "wrong": (
+        *("order", "swapped", "zero", "bias", "reverse", "motors", "noise"),
+        *("foreign", "forged", "second"),
+    ),
+    "slow": ("slow",),
+    "delayed": ("latency", "delay", "late"),
+    "intermittent": ("loss", "reorder", "duplicate", "again"),
 }
 """Columns, and the kinds of faults in them. A fault that ends by itself is intermittent."""
 COMPONENTS = {
@@ -68,6 +72,20 @@ PROCESSES = {
     "driver: both killed at once": "killed:both",
     "driver: its node hangs (SIGSTOP)": "hangs:driver",
     "driver: the process of the socket hangs": "hangs:link",
+    "driver: both hang": "hangs:both",
+    "policy node hangs": "hangs:policy",
+    **{
+        f"{name}: {what}": fault.format(target)
+        for name, target in (
+            ("driver's node", "driver"),
+            ("driver's link", "link"),
+            ("policy node", "policy"),
+        )
+        for what, fault in (
+            ("stopped for 0.5 s (SIGSTOP)", "hangs:{}+0.5"),
+            ("runs half of the time", "slow:{}"),
+        )
+    },
     "driver: Ctrl-C": "gone:driver",
     "driver: SIGTERM": "gone:driver",
     "policy node killed": "killed:policy",

@@ -10,7 +10,7 @@ this file only by its name. `tools/fault_page.py` makes the pages in docs from t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import pytest
 from tools.robot_faults import go2, lite3
 from tools.robot_faults.cases import BadStart, Case
 from tools.robot_faults.stack import Stack
-from tools.robot_faults.trial import try_bad_start, try_case
+from tools.robot_faults.trial import KeptRobot, try_bad_start, try_case
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.real_time, pytest.mark.ros]
 
@@ -35,6 +35,14 @@ def of_robots(part: str) -> list[object]:
     ]
 
 
+@pytest.fixture(scope="module")
+def kept() -> Iterator[KeptRobot]:
+    """The robot of the case before, if it still walks."""
+    robot = KeptRobot()
+    yield robot
+    robot.take(Stack)
+
+
 # A machine that does something else for a moment is no fault of the robot's.
 in_three_tries = pytest.mark.flaky(reruns=2, only_rerun=["OperatorError", "SimError"])
 
@@ -42,11 +50,15 @@ in_three_tries = pytest.mark.flaky(reruns=2, only_rerun=["OperatorError", "SimEr
 @in_three_tries
 @pytest.mark.parametrize(("stack", "case"), of_robots("cases"))
 def test_a_robot_that_walks_is_damped_or_walks_on(
-    stack: type[Stack], case: Case, tmp_path: Path, record_property: Callable[[str, object], None]
+    stack: type[Stack],
+    case: Case,
+    tmp_path: Path,
+    kept: KeptRobot,
+    record_property: Callable[[str, object], None],
 ) -> None:
     record_property("group", case.group)
     record_property("what", case.what)
-    ending = try_case(stack, case, tmp_path)
+    ending = try_case(stack, case, tmp_path, kept)
     for name, value in asdict(ending).items():
         record_property(name, value)
     assert ending.as_wanted, ending.ended
@@ -58,10 +70,12 @@ def test_control_is_refused(
     stack: type[Stack],
     start: BadStart,
     tmp_path: Path,
+    kept: KeptRobot,
     record_property: Callable[[str, object], None],
 ) -> None:
     record_property("group", "start")
     record_property("what", start.what)
+    kept.take(Stack)  # ends it
     ending = try_bad_start(stack, start, tmp_path)
     for name, value in asdict(ending).items():
         record_property(name, value)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,6 +23,12 @@ _UNREAD = ("contact.force",)
 """Fields that may be NaN: neither driver nor policy reads them."""
 _NOISE = (0.01, 0.2, 0.5, 0.01, 0.05, 0.5, 5.0)
 """Noise of their fields, each in its unit."""
+_LATE_S, _SLOW_S = 0.03, 3.0
+_WAYS = ("state", "command")
+_OF_THE_LINK = (
+    "deaf:command",
+    *(f"{kind}:{way}" for kind in ("repeat", "garbage") for way in _WAYS),
+)
 Act = Callable[[Stack], int]
 
 
@@ -34,7 +40,8 @@ class Case:
         group: Part of the table.
         what: Text for the table.
         act: Starts the fault; returns its time, ns on the system's clock.
-        walks_on: Whether the robot should continue walking; otherwise it should be damped.
+        walks_on: Whether the robot should continue walking; otherwise it should be damped. None:
+            either, as its physics decide.
         taken_over: Whether another controller then drives the robot, so that the driver only has to
             give up control.
     """
@@ -42,7 +49,7 @@ class Case:
     group: str
     what: str
     act: Act
-    walks_on: bool = False
+    walks_on: bool | None = False
     taken_over: bool = False
 
 
@@ -99,10 +106,18 @@ def of_the_robot(*legs: str) -> list[Case]:
         "latency:command=0.02",
         *(f"push:{side}+0.1=100" for side in ("front", "rear", "left", "right")),
     ]
+    either = [
+        *(f"{kind}:{stream}={_LATE_S}" for stream in _STREAMS for kind in ("slow", "late")),
+        *(f"drop:{stream}+0.03" for stream in ("imu", "contact")),
+        *(f"hold:{field}" for field in fields),
+        f"swapped:{legs[1]}.{legs[2]}",
+        f"motor_off:{legs[1]}+0.1",
+    ]
     return [
         *(planned("robot", text) for text in damped),
         planned("robot", *(f"motor_off:{joint}" for joint in legs)),
         *(planned("robot", text, walks_on=True) for text in walked),
+        *(planned("robot", text, walks_on=None) for text in either),
     ]
 
 
@@ -130,7 +145,8 @@ def of_a_lost_link() -> list[Case]:
     """Return cases without any arriving data, permanently or for a while."""
     down = ("silent:state", "deaf:command")
     return [
-        planned("network", "silent:state"),
+        *(planned("network", text) for text in ("silent:state", "restart:host", *_OF_THE_LINK)),
+        *(planned("network", f"slow:{way}={_LATE_S}", walks_on=None) for way in _WAYS),
         planned("network", "restart:host+0.5"),
         *(
             planned("network", *(f"{text}+{for_s:g}" for text in down), walks_on=for_s < 0.04)
@@ -142,7 +158,7 @@ def of_a_lost_link() -> list[Case]:
 def of_processes() -> list[Case]:
     """Return cases of processes that end or hang."""
 
-    def add(what: str, act: Act, *, walks_on: bool = False) -> Case:
+    def add(what: str, act: Act, *, walks_on: bool | None = False) -> Case:
         return Case(group="processes", what=what, act=act, walks_on=walks_on)
 
     return [
@@ -160,6 +176,19 @@ def of_processes() -> list[Case]:
             "driver: the process of the socket hangs",
             lambda robot: robot.signal(signal.SIGSTOP, robot.link_pid()),
         ),
+        *(
+            add(f"{name}: {what}", partial(_halt, pid, stops_s, runs_s), walks_on=None)
+            for name, pid in _PIDS.items()
+            for what, stops_s, runs_s in (
+                ("stopped for 0.5 s (SIGSTOP)", 0.5, 0.0),
+                ("runs half of the time", 0.01, 0.01),
+            )
+        ),
+        add(
+            "driver: both hang",
+            lambda robot: robot.signal(signal.SIGSTOP, robot.link_pid(), robot.driver.pid),
+        ),
+        add("policy node hangs", lambda robot: robot.signal(signal.SIGSTOP, robot.policy.pid)),
         add("driver: Ctrl-C", lambda robot: _group(robot, "driver", signal.SIGINT)),
         add("driver: SIGTERM", lambda robot: _group(robot, "driver", signal.SIGTERM)),
         add("policy node killed", lambda robot: robot.kill(robot.policy.pid)),
@@ -168,6 +197,26 @@ def of_processes() -> list[Case]:
         add("a second policy node, which damps", _start_second_policy, walks_on=True),
         add("policy node and driver killed and started again", _restart_both),
     ]
+
+
+_PIDS: Mapping[str, Callable[[Stack], int]] = {
+    "driver's node": lambda robot: robot.driver.pid,
+    "driver's link": lambda robot: robot.link_pid(),
+    "policy node": lambda robot: robot.policy.pid,
+}
+
+
+def _halt(pid: Callable[[Stack], int], stops_s: float, runs_s: float, robot: Stack) -> int:
+    """Stop a process for a while: once, or again and again if it runs in between."""
+    number = pid(robot)
+    began_ns = time.time_ns()
+    with suppress(ProcessLookupError):  # the driver ends a link that hangs
+        for _ in range(round(_SLOW_S / (stops_s + runs_s)) if runs_s else 1):
+            robot.signal(signal.SIGSTOP, number)
+            time.sleep(stops_s)
+            robot.signal(signal.SIGCONT, number)
+            time.sleep(runs_s)
+    return began_ns
 
 
 def of_people() -> list[Case]:
@@ -185,7 +234,7 @@ def of_people() -> list[Case]:
     ]
 
 
-def planned(group: str, *faults: str, walks_on: bool = False, taken_over: bool = False) -> Case:
+def planned(group: str, *faults: str, walks_on: bool | None = False, taken_over: bool = False) -> Case:
     """Return the case of emulator faults, named as in its table."""
     return Case(
         group=group,
