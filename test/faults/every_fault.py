@@ -11,19 +11,30 @@ this file only by its name. `tools/fault_page.py` makes the pages in docs from t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tools.robot_faults import go2, lite3
+from tools.robot_faults import arm, g1, go2, lite3
 from tools.robot_faults.cases import BadStart, Case
 from tools.robot_faults.stack import Stack
 from tools.robot_faults.trial import KeptRobot, try_bad_start, try_case
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.real_time, pytest.mark.ros]
 
-ROBOTS = {"lite3": (lite3, lite3.Lite3Stack), "go2": (go2, go2.Go2Stack)}
+ROBOTS: dict[str, tuple[Any, type[Stack]]] = {
+    "lite3": (lite3, lite3.Lite3Stack),
+    "go2": (go2, go2.Go2Stack),
+    "g1": (g1, g1.G1Stack),
+    "arm": (arm, arm.ArmStack),
+}
+with suppress(ModuleNotFoundError):  # its workspace is not sourced
+    from tools.robot_faults import my_robot
+
+    ROBOTS["my_robot"] = my_robot, my_robot.MyRobotStack
 
 
 def of_robots(part: str) -> list[object]:

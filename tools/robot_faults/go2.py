@@ -31,6 +31,7 @@ class Go2Stack(Stack):
     """All processes of a Go2."""
 
     driver_command, bundle = "go2_driver", "go2_walk"
+    robot = "go2"
 
     def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         self._fault_file = self._folder / "faults.txt"
@@ -38,7 +39,7 @@ class Go2Stack(Stack):
         self._first_faults: Sequence[str] = given.pop("faults", ())
         self._fault_file.write_text("\n".join(self._first_faults), "utf-8")
         words = ["unitree_emulator", "--interface", _INTERFACE]
-        for name, value in {"robot": "go2", "fault_file": self._fault_file, **given}.items():
+        for name, value in {"robot": self.robot, "fault_file": self._fault_file, **given}.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
         self.emulator = self._nodes.add(LoggedProcess(words, self._log("unitree_emulator")))
         return {
@@ -74,10 +75,10 @@ class Go2Stack(Stack):
         return pids[0]
 
 
-def cases() -> list[Case]:
+def cases(*legs: str) -> list[Case]:
     """Return all fault cases of a walking robot, in the order of the table."""
     return [
-        *of_the_robot("FL_thigh_joint", "FL_calf_joint", "FR_calf_joint"),
+        *of_the_robot(*(legs or ("FL_thigh_joint", "FL_calf_joint", "FR_calf_joint"))),
         *(planned("robot", text) for text in ("motors:state=6", "not_unit:imu", "xyzw:imu")),
         planned("robot", "press:L2", "press:B"),
         *(

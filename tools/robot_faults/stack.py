@@ -63,8 +63,9 @@ class Stack:
 
     driver_command: ClassVar[str]
     """Name of the driver's command and node."""
-    bundle: ClassVar[str]
+    bundle: str
     """The policy."""
+    policy_command: ClassVar[str] = "joint_policy_node"
     emulator: LoggedProcess
 
     def __init__(
@@ -100,7 +101,11 @@ class Stack:
             }
             self.driver, self.policy = self.start_driver(), self.start_policy()
             self.operator = opened.enter_context(
-                Operator(answer_timeout_s=_ANSWER_S, watch=self._nodes.check)
+                Operator(
+                    policy_node=self.policy_command,
+                    answer_timeout_s=_ANSWER_S,
+                    watch=self._nodes.check,
+                )
             )
             self._listen()
             self._opened = opened.pop_all()
@@ -144,13 +149,13 @@ class Stack:
 
     def start_policy(self) -> LoggedProcess:
         """Start a policy node as `policy`."""
-        self.policy = self._start("joint_policy_node", self._policy_parameters)
+        self.policy = self._start(self.policy_command, self._policy_parameters)
         return self.policy
 
     def start_second_policy(self) -> LoggedProcess:
         """Start a second policy node alongside `policy`, on the same topics."""
         return self._start(
-            "joint_policy_node",
+            self.policy_command,
             self._policy_parameters,
             remappings={"__node": "second_policy_node"},
         )
