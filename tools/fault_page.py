@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write docs/faults.md from the results of `test/faults/every_fault.py`.
 
-for robot in lite3 go2; do
-  python -m pytest -n 0 -m acceptance -k $robot --junitxml out/$robot.xml test/faults/every_fault.py
+for robot in lite3 go2 g1 my_robot arm; do
+  python -m pytest -n 0 -m acceptance -k $robot: --junitxml out/$robot.xml test/faults/every_fault.py
 done
-python -m tools.fault_page out/lite3.xml out/go2.xml docs/faults.md
+python -m tools.fault_page out/*.xml docs/faults.md
+
+A file's name begins with the robot's. Entries of the page for which there is no result stay, so
+that a run of some cases (`-k`) suffices after a change; delete the page to drop them all.
 """
 
 from __future__ import annotations
@@ -18,19 +21,28 @@ from pathlib import Path
 
 INTRODUCTION = """# Fault matrix
 
-This page shows what happens when a part fails while an emulated robot walks at 0.5 m/s in real
-time. Every entry was measured (`test/faults/every_fault.py`), but an emulator is not a real robot
-([lite3.md](lite3.md#what-is-not-verified), [unitree.md](unitree.md#what-is-not-verified)).
+This page shows what happens when a part fails while an emulated robot moves in real time: a Lite3,
+Go2 or my_robot walks at 0.5 m/s, a G1 squats and sways (the suite has no G1 policy that walks), an
+arm reaches for a cube. Every entry was measured (`test/faults/every_fault.py`), but an emulator is
+not a real robot ([lite3.md](lite3.md#what-is-not-verified),
+[unitree.md](unitree.md#what-is-not-verified)).
 
-- *walks on*: the robot keeps walking.
+- *goes on*: the robot keeps walking, squatting or reaching.
 - A rule of the [guard](safety.md#the-guards-rules), such as `held_too_long`: the policy damps;
   brackets contain the driver's reason for rejecting data.
 - *driver*: the driver damps by itself.
 - Times (in ms) run from the start of the fault until the robot's drives only damp. The Lite3's host
-  has a 1 s watchdog; the Go2 has none, so its last command stays in effect.
-- Bold: the robot is not brought to rest. Empty: not tried.
+  has a 1 s watchdog, as has my_robot; the Go2 and the G1 have none, so their last command stays in
+  effect. The arm's commands expire.
+- Limits: a driver damps when the state is 100 ms old. A policy for legs holds its last target when
+  data is 40 ms old, and damps 100 ms later. The arm's policy allows 500 ms and damps 1 s later;
+  until then it holds the measured pose.
+- Bold: the robot is not brought to rest. Empty: not tried. A dash: this fault has no meaning of its
+  own. One field of a message cannot be missing, slow or late without the rest. A whole sensor's
+  garbage or wrong values are listed by field. A process shows the robot no garbage other than that
+  of its link.
 """
-ROBOTS = {"lite3": "Lite3", "go2": "Go2"}
+ROBOTS = {"lite3": "Lite3", "go2": "Go2", "g1": "G1", "my_robot": "my_robot", "arm": "SO-101 arm"}
 TYPES = {
     "off": ("drop", "silent", "deaf", "off", "motor_off", "restart", "killed", "gone"),
     "stuck": ("freeze", "hold", "stuck", "tick", "repeat", "hangs"),
@@ -56,6 +68,7 @@ COMPONENTS = {
     "imu.linear_acceleration": "accelerometer",
     "contact": "foot contacts",
     "contact.force": "foot forces",
+    "camera": "cameras",
     "remote": "remote control",
     "state": "link from the robot",
     "command": "link to the robot",
@@ -66,6 +79,30 @@ COMPONENTS = {
     "policy": "policy node",
 }
 """Rows, by the target of a fault."""
+ALIASES = {
+    "state.angle_deg": "joint_states.position",
+    "state.speed_deg_s": "joint_states.velocity",
+    "state.torque_nm": "joint_states.effort",
+    "state.orientation_wxyz": "imu.orientation",
+    "state.gyro_deg_s": "imu.angular_velocity",
+    "state.acceleration_g": "imu.linear_acceleration",
+    "command.angle_deg": "command",
+    "command.position": "command",
+    **dict.fromkeys(("front", "front.data", "wrist", "wrist.data"), "camera"),
+}
+"""Rows of targets in the messages of my_robot and the arm."""
+_OF_NODES = ("garbage", "wrong", "delayed")
+NO_MEANING = {
+    **{part: ("off", "slow", "delayed") for part in COMPONENTS if "." in part},
+    **dict.fromkeys(("joint_states", "imu", "contact"), ("garbage", "wrong")),
+    "joint": ("garbage", "slow", "delayed"),
+    "remote": tuple(TYPES)[1:],
+    "command": ("wrong",),
+    "host": tuple(TYPES)[1:-1],
+    **dict.fromkeys(("driver", "link", "policy"), _OF_NODES),
+    "both": ("slow", *_OF_NODES),
+}
+"""Types of faults that a component cannot have, or that another row shows."""
 PROCESSES = {
     "driver: its node killed (SIGKILL)": "killed:driver",
     "driver: the process of the socket killed": "killed:link",
@@ -96,23 +133,29 @@ PROCESSES = {
 }
 """Faults of processes, named like those of an emulator."""
 COMMUNICATION = {
-    "repetition": ("duplicate",),
-    "loss": ("loss", "silent", "deaf"),
-    "delay": ("delay", "latency"),
-    "insertion": ("forged",),
+    "repetition": ("duplicate", "repeat"),
+    "loss": ("loss", "silent", "deaf", "drop:state", "drop:command"),
+    "delay": ("delay", "latency", "late"),
+    "insertion": ("forged", "second"),
     "masquerade": ("foreign", "second"),
     "incorrect addressing": ("a different DDS domain", "an interface address that this machine"),
-    "incorrect sequence": ("reorder", "tick"),
-    "corruption": ("crc", "length", "firmware"),
-    "asymmetric information": ("drop:joint_states", "drop:imu", "drop:contact"),
-    "information that reaches only some receivers": ("silent:state", "deaf:command"),
+    "incorrect sequence": ("reorder", "tick", "repeat", "freeze:state", "freeze:command"),
+    "corruption": ("crc", "length", "firmware", "garbage", "nan"),
+    "asymmetric information": (
+        *("drop:joint_states", "drop:imu", "drop:contact", "drop:front", "drop:wrist"),
+    ),
+    "information that reaches only some receivers": (
+        *("silent:state", "deaf:command", "drop:state", "drop:command"),
+    ),
     "blocked access": ("hangs", "another program has the port"),
 }
 """The communication faults in AUTOSAR E2E, and the cases that cause them."""
-WALKS_ON = "walks on"
+GOES_ON, WALKS_ON = "goes on", "walks on"
 _KIND = re.compile(r"`?(?P<kind>\w+):(?P<target>[\w.]+)(?:\+(?P<for_s>[\d.]+))?(?:=[\w.]+)?`?")
 _RULE = re.compile(r"policy DAMP: (?P<rule>\w+)")
 _REJECTED = re.compile(r"counts as (?P<code>`\w+`)")
+Earlier = Mapping[str, Mapping[str, Mapping[str, str]]]
+"""Cells of a page, by heading, first cell of the row, and head of the column."""
 Row = Mapping[str, str]
 """`group` and `what` of a fault, with `ended`, `as_wanted` and `damped_ms` (a number or "None")."""
 
@@ -124,44 +167,89 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("results", type=Path, nargs="+", help="files of pytest's --junitxml")
     parser.add_argument("page", type=Path, help="file to write")
     given = parser.parse_args(args)
-    found = {results.stem: read_rows(results) for results in given.results}
-    given.page.write_text(make_page(found), "utf-8")
+    earlier = read_page(given.page.read_text("utf-8")) if given.page.is_file() else {}
+    given.page.write_text(make_page(read_results(given.results), earlier), "utf-8")
+
+
+def read_results(files: Iterable[Path]) -> dict[str, list[Row]]:
+    """Return the records of each robot; of a case that ran repeatedly, the last one."""
+    found: dict[str, dict[tuple[str, str], Row]] = {robot: {} for robot in ROBOTS}
+    for file in files:
+        rows = found[next(robot for robot in ROBOTS if file.stem.startswith(robot))]
+        rows.update({(row["group"], row["what"]): row for row in read_rows(file)})
+    return {robot: [*rows.values()] for robot, rows in found.items()}
 
 
 def read_rows(results: Path) -> list[Row]:
-    """Return the record of each test, in order."""
+    """Return the record of each test that came to an end, in order."""
     tests = ElementTree.parse(results).iter("testcase")
-    return [{one.attrib["name"]: one.attrib["value"] for one in t.iter("property")} for t in tests]
+    rows = [{one.attrib["name"]: one.attrib["value"] for one in t.iter("property")} for t in tests]
+    return [row for row in rows if "ended" in row]
 
 
-def make_page(found: Mapping[str, Sequence[Row]]) -> str:
+def read_page(text: str) -> Earlier:
+    """Return the cells of a page's tables."""
+    cells: dict[str, dict[str, dict[str, str]]] = {}
+    heading, head = "", [""]
+    for line in text.splitlines():
+        if line.startswith("#"):
+            heading = line.strip("# ")
+        elif line.startswith("| "):
+            row = line[2:-2].split(" | ")
+            if line.startswith("| ---"):
+                continue
+            if row[0] in _HEADS:
+                head = row
+            else:
+                name = f"{heading}: others" if head[0] == _HEADS[1] else heading
+                cells.setdefault(name, {})[row[0]] = dict(zip(head[1:], row[1:], strict=True))
+    return cells
+
+
+_HEADS = (
+    *("part", "other faults", "request", "before control is taken"),
+    "fault (AUTOSAR E2E)",
+)
+
+
+def make_page(found: Mapping[str, Sequence[Row]], earlier: Earlier | None = None) -> str:
     """Return the page: for each robot a matrix, requests by people, and refused starts."""
-    parts = [INTRODUCTION]
+    parts, earlier = [INTRODUCTION], earlier or {}
     for robot, rows in found.items():
         name = ROBOTS[robot]
-        parts += [f"## {name}\n", make_matrix(rows), ""]
-        others = [[", ".join(what), end] for end, what in _others(rows).items()]
-        parts += [_table(["other faults", "end"], others), ""]
-        people = [[r["what"], _outcomes([r])] for r in rows if r["group"] == "people"]
-        parts += [f"### {name}: requests\n", _table(["request", "end"], people)]
-        starts = [[r["what"], _refusal(r)] for r in rows if r["group"] == "start"]
-        parts += [f"\n### {name}: control is refused\n"]
-        parts += [_table(["before control is taken", "message"], starts), ""]
-    parts += ["## Communication faults\n", _communication(found), ""]
+        parts += [f"## {name}\n", make_matrix(rows, earlier.get(name, {})), ""]
+        others = {", ".join(what): end for end, what in _others(rows).items()}
+        people = {r["what"]: _outcomes([r]) for r in rows if r["group"] == "people"}
+        starts = {r["what"]: _refusal(r) for r in rows if r["group"] == "start"}
+        for heading, head, table in (
+            (f"{name}: others", ["other faults", "end"], others),
+            (f"{name}: requests", ["request", "end"], people),
+            (f"{name}: control is refused", ["before control is taken", "message"], starts),
+        ):
+            kept = {what: cells[head[1]] for what, cells in earlier.get(heading, {}).items()}
+            lines = {**kept, **table}
+            title = [] if head[0] == _HEADS[1] else [f"### {heading}\n"]
+            parts += [*title, _table(head, [*lines.items()]), ""] if lines else []
+    kept_faults = earlier.get("Communication faults", {})
+    parts += ["## Communication faults\n", _communication(found, kept_faults), ""]
     return "\n".join(parts)
 
 
-def make_matrix(rows: Sequence[Row]) -> str:
+def make_matrix(rows: Sequence[Row], earlier: Mapping[str, Mapping[str, str]]) -> str:
     """Return a Markdown table of components and types of faults."""
     cells: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         for place in _places(row):
             cells.setdefault(place, []).append(row)
-    lines = [
-        [component, *(_outcomes(cells.get((target, column), ())) for column in TYPES)]
-        for target, component in COMPONENTS.items()
-    ]
-    return _table(["part", *TYPES], [line for line in lines if any(line[1:])])
+    lines = []
+    for target, component in COMPONENTS.items():
+        kept = earlier.get(component, {})
+        line = [_outcomes(cells.get((target, t), ())) or kept.get(t, "") for t in TYPES]
+        no_meaning = NO_MEANING.get(target, ())
+        if any(line):
+            dashed = zip(line, TYPES, strict=True)
+            lines.append([component, *(c or "–" * (t in no_meaning) for c, t in dashed)])
+    return _table(["part", *TYPES], lines)
 
 
 def _others(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
@@ -179,7 +267,7 @@ def _places(row: Row) -> Iterable[tuple[str, str]]:
         kind, target, for_s = found.group("kind", "target", "for_s")
         column = next((name for name, kinds in TYPES.items() if kind in kinds), None)
         if column is not None:
-            target = target if target in COMPONENTS else "joint"
+            target = ALIASES.get(target, target if target in COMPONENTS else "joint")
             yield target, "intermittent" if for_s and kind != "forged" else column
 
 
@@ -199,7 +287,7 @@ def _outcome_of_all(outcome: str, rows: Sequence[Row]) -> str:
         [
             outcome,
             *([f"({', '.join(codes)})"] if codes else []),
-            *([f"{' to '.join(ends)} ms"] if ends and outcome != WALKS_ON else []),
+            *([f"{' to '.join(ends)} ms"] if ends and outcome != GOES_ON else []),
         ]
     )
 
@@ -209,7 +297,7 @@ def _outcome(row: Row) -> str:
     if row["as_wanted"] != "True":
         return "**never damped**" if row["damped_ms"] == "None" else f"**{row['ended']}**"
     if row["ended"].startswith(WALKS_ON):
-        return WALKS_ON
+        return GOES_ON
     rule = _RULE.search(row["ended"])
     return f"`{rule['rule']}`" if rule and rule["rule"] != "driver" else "driver"
 
@@ -222,11 +310,14 @@ def _refusal(row: Row) -> str:
     return f"{first} ({rejected['code']})" if rejected else first
 
 
-def _communication(found: Mapping[str, Sequence[Row]]) -> str:
+def _communication(
+    found: Mapping[str, Sequence[Row]], earlier: Mapping[str, Mapping[str, str]]
+) -> str:
+    """Return the table of these faults; an entry of the page stays, as results may be partial."""
     lines = []
     for fault, cases in COMMUNICATION.items():
         cells = []
-        for rows in found.values():
+        for robot, rows in found.items():
             chosen = [
                 row
                 for row in rows
@@ -235,7 +326,8 @@ def _communication(found: Mapping[str, Sequence[Row]]) -> str:
             ]
             refused = any(row["group"] == "start" for row in chosen)
             outcomes = _outcomes([row for row in chosen if row["group"] != "start"])
-            cells.append("; ".join(filter(None, [outcomes, "refused" if refused else ""])))
+            new = "; ".join(filter(None, [outcomes, "refused" if refused else ""]))
+            cells.append(earlier.get(fault, {}).get(ROBOTS[robot]) or new)
         lines.append([fault, *cells])
     return _table(["fault (AUTOSAR E2E)", *(ROBOTS[robot] for robot in found)], lines)
 

@@ -21,7 +21,11 @@ def _set_stamp(new: Any, old: Any) -> None:
 
 _CAMERAS = ("front", "wrist")
 _TOPICS = {"joint_states": JointState, **{f"{name}/image_raw": Image for name in _CAMERAS}}
-_AT_REST = (JointCommand.MODE_DAMP, JointCommand.MODE_TORQUE_OFF)
+_AT_REST = (
+    JointCommand.MODE_DAMP,
+    JointCommand.MODE_TORQUE_OFF,
+    JointCommand.MODE_HOLD_MEASURED,
+)
 
 
 class ArmStack(RelayedStack):
