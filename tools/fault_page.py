@@ -35,8 +35,8 @@ not a real robot ([lite3.md](lite3.md#what-is-not-verified),
   has a 1 s watchdog, as has my_robot; the Go2 and the G1 have none, so their last command stays in
   effect. The arm's commands expire.
 - Limits: a driver damps when the state is 100 ms old. A policy for legs holds its last target when
-  data is 40 ms old, and damps 100 ms later. The arm's policy allows 500 ms and damps 1 s later;
-  until then it holds the measured pose.
+  data is 40 ms old, and damps 100 ms later. The arm's policy allows 500 ms, holds its last target
+  for 1 s, and then the measured pose, which counts as rest; the arm has no driver.
 - Bold: the robot is not brought to rest. Empty: not tried. A dash: this fault has no meaning of its
   own. One field of a message cannot be missing, slow or late without the rest. A whole sensor's
   garbage or wrong values are listed by field. A process shows the robot no garbage other than that

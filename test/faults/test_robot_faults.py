@@ -13,25 +13,30 @@ from typing import Any
 
 import pytest
 
-from robot_sim.faults import TARGETS
-from robot_sim.host_faults import HostFault
+from robot_sim.faults import TARGETS, Fault
 from robot_sim.lite3_host import Lite3Fault
 from robot_sim.unitree_state import UnitreeFault
 from testkit.wording import check_wording
-from tools.fault_page import PROCESSES
-from tools.robot_faults import go2, lite3
+from tools.fault_page import PROCESSES, make_page, read_page
+from tools.robot_faults import arm, g1, go2, lite3
 from tools.robot_faults.cases import Case
+from tools.robot_faults.relay import RelayFault
 from tools.robot_faults.trial import Ending, try_case
 
 pytestmark = pytest.mark.ros
 
-ROBOTS = {"lite3": (lite3, Lite3Fault), "go2": (go2, UnitreeFault)}
+ROBOTS: dict[str, tuple[Any, type[Fault]]] = {
+    "lite3": (lite3, Lite3Fault),
+    "go2": (go2, UnitreeFault),
+    "g1": (g1, UnitreeFault),
+    "arm": (arm, RelayFault),
+}
 # `mode_machine` is in the messages of a G1; to turn or to hold a robot is no fault.
 UNTRIED = {"machine", "turned", "hung"}
 
 
 @pytest.fixture(params=ROBOTS)
-def faulty_robot(request: pytest.FixtureRequest) -> tuple[Any, type[HostFault]]:
+def faulty_robot(request: pytest.FixtureRequest) -> tuple[Any, type[Fault]]:
     """The module of a robot, and its faults."""
     return ROBOTS[request.param]
 
@@ -66,8 +71,22 @@ def test_names_are_unique_and_have_a_place_on_the_page(faulty_robot: tuple[Any, 
     module, _ = faulty_robot
     names = [case.what for case in module.cases()] + [start.what for start in module.bad_starts()]
     assert len(set(names)) == len(names)
-    assert {case.group for case in module.cases()} == {"robot", "network", "processes", "people"}
-    assert {case.what for case in module.cases() if case.group == "processes"} == PROCESSES.keys()
+    assert {case.group for case in module.cases()} <= {"robot", "network", "processes", "people"}
+    assert {case.what for case in module.cases() if case.group == "processes"} <= PROCESSES.keys()
+
+
+def test_page_keeps_what_has_no_new_result_and_dashes_what_has_no_meaning() -> None:
+    def row(what: str, ended: str, damped_ms: str) -> dict[str, str]:
+        outcome = {"ended": ended, "damped_ms": damped_ms, "as_wanted": "True"}
+        return {"group": "robot", "what": what, **outcome}
+
+    first = make_page({"go2": [row("`drop:imu`", "policy DAMP: held_too_long: imu", "99.0")]})
+    page = make_page({"go2": [row("`slow:imu=0.03`", "walks on", "None")]}, read_page(first))
+    cells = read_page(page)["Go2"]["IMU"]
+    assert cells["off"] == "`held_too_long` 99 ms"
+    assert cells["slow"] == "goes on"
+    assert cells["wrong"] == "–"
+    assert not cells["stuck"]
 
 
 def test_emulator_that_ends_is_named_and_not_as_it_should(tmp_path: Path) -> None:

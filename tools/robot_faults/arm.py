@@ -61,6 +61,7 @@ class ArmStack(RelayedStack):
         self.operator.wait_for_robot()
         self.operator.stand_up()
         self.operator.wait(for_s)
+        self.require_walking()
 
     def is_rest(self, command: Any) -> bool:
         return command.mode in _AT_REST

@@ -21,7 +21,23 @@ from tools.robot_faults.cases import BadStart, Case
 from tools.robot_faults.go2 import Go2Stack
 
 _LEG = ("hip", "knee", "ankle", "waist")
-_PERIOD_S = 2.0
+_CONTRACT = """
+schema_version: 1
+kind: joint
+name: g1_squat
+version: 1.0.0
+rate_hz: 50
+stand: {duration_s: 1.0}
+damp: {damping: 3.0}
+observations: {obs: {terms: [{term: phase, period_s: 2.0}, {term: base_ang_vel},
+  {term: projected_gravity}, {term: joint_pos_rel}, {term: joint_vel}, {term: velocity_command}]}}
+action: {output: actions, terms: [{kind: position, scale: 1.0, offset: default_position}]}
+velocity_command: {min: [-1.0, -1.0, -1.0], max: [1.0, 1.0, 1.0]}
+model: {inputs: {obs: {}}, outputs: {actions: {}},
+  artifacts: {onnx: {file: policy.onnx, precision: fp32}}}
+safety: {on_fault: damp, max_tilt_rad: 1.0}
+provenance: {source: tools.robot_faults.g1, licence: Apache-2.0}
+"""
 _OF_A_GO2 = ("a G1 instead of a Go2", "only 6 of 12 motors report")
 _SQUAT = {"hip_pitch": -0.05, "knee": 0.1, "ankle_pitch": -0.05}
 _SWAY = {"hip_roll": 0.03, "ankle_roll": -0.03}
@@ -48,6 +64,7 @@ class G1Stack(Go2Stack):
         super().walk(vx_mps, for_s)
         self.set_faults()
         self.operator.wait(for_s)
+        self.require_walking()
 
 
 def cases() -> list[Case]:
@@ -75,14 +92,7 @@ def write_squat(folder: Path) -> Path:
     """Write the bundle of a policy that squats and sways, whatever it observes."""
     robot = load_robot("g1")
     names, standing = list(robot.joint_names), robot.standing_rad.tolist()
-    limits = robot.joints
     stiffness = [300.0 if any(part in name for part in _LEG) else 60.0 for name in names]
-    damping = [0.03 * each for each in stiffness]
-    terms = [
-        {"term": "phase", "period_s": _PERIOD_S},
-        *({"term": name} for name in ("base_ang_vel", "projected_gravity")),
-        *({"term": name} for name in ("joint_pos_rel", "joint_vel", "velocity_command")),
-    ]
     size = 2 + 6 + 2 * len(names) + 3
     weights, offset = np.zeros((size, len(names)), np.float32), np.zeros(len(names), np.float32)
     for side in ("left", "right"):
@@ -106,50 +116,22 @@ def write_squat(folder: Path) -> Path:
         {"actions": (1, len(names))},
         constants={"w": weights, "b": offset},
     )
-    contract = {
-        "schema_version": 1,
-        "kind": "joint",
-        "name": "g1_squat",
-        "version": "1.0.0",
-        "rate_hz": 50,
-        "joints": {
-            "names": names,
-            "default_position": standing,
-            "position_min": [each.lower for each in limits],
-            "position_max": [each.upper for each in limits],
-            "velocity_limit": [each.speed_radps for each in limits],
-            "effort_limit": [each.effort_nm for each in limits],
-            "stiffness": stiffness,
-            "damping": damping,
-        },
-        "stand": {
-            "position": standing,
-            "stiffness": stiffness,
-            "damping": damping,
-            "duration_s": 1.0,
-        },
-        "damp": {"damping": 3.0},
-        "observations": {"obs": {"terms": terms}},
-        "action": {
-            "output": "actions",
-            "terms": [
-                {"joints": names, "kind": "position", "scale": 1.0, "offset": "default_position"}
-            ],
-        },
-        "velocity_command": {"min": [-1.0] * 3, "max": [1.0] * 3},
-        "model": {
-            "inputs": {"obs": {"shape": [1, size]}},
-            "outputs": {"actions": {"shape": [1, len(names)]}},
-            "artifacts": {
-                "onnx": {
-                    "file": model.name,
-                    "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
-                    "precision": "fp32",
-                }
-            },
-        },
-        "safety": {"on_fault": "damp", "max_tilt_rad": 1.0},
-        "provenance": {"source": "tools.robot_faults.g1", "licence": "Apache-2.0"},
+    contract = yaml.safe_load(_CONTRACT)
+    held = {"stiffness": stiffness, "damping": [0.03 * each for each in stiffness]}
+    contract["stand"] |= {"position": standing, **held}
+    contract["joints"] = {
+        "names": names,
+        "default_position": standing,
+        "position_min": [joint.lower for joint in robot.joints],
+        "position_max": [joint.upper for joint in robot.joints],
+        "velocity_limit": [joint.speed_radps for joint in robot.joints],
+        "effort_limit": [joint.effort_nm for joint in robot.joints],
+        **held,
     }
+    contract["action"]["terms"][0]["joints"] = names
+    contract["model"]["inputs"]["obs"]["shape"] = [1, size]
+    contract["model"]["outputs"]["actions"]["shape"] = [1, len(names)]
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    contract["model"]["artifacts"]["onnx"]["sha256"] = digest
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
     return folder

@@ -206,6 +206,10 @@ class Stack:
         self.operator.stand_up()
         self.operator.move(vx_mps)
         self.operator.wait(for_s)
+        self.require_walking()
+
+    def require_walking(self) -> None:
+        """Raise OperatorError unless the robot follows the policy."""
         newest = self.events()[-1].event
         if newest != "following":
             raise OperatorError(
