@@ -279,7 +279,7 @@ def _restart_both(robot: Stack) -> int:
 
 def _press(robot: Stack) -> int:
     button = robot.operator.node.create_publisher(Bool, "estop", 1)
-    robot.wait_until(lambda: button.get_subscription_count() >= 2, "who listens to estop")
+    robot.wait_until(lambda: button.get_subscription_count() >= robot.estop_listeners, "who listens to estop")
     now_ns = time.time_ns()
     button.publish(Bool(data=True))
     return now_ns

@@ -66,6 +66,8 @@ class Stack:
     bundle: str
     """The policy."""
     policy_command: ClassVar[str] = "joint_policy_node"
+    estop_listeners: ClassVar[int] = 2
+    """Policy node and driver."""
     emulator: LoggedProcess
 
     def __init__(
