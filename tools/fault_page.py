@@ -7,8 +7,9 @@ for robot in lite3 go2 g1 my_robot arm; do
 done
 python -m tools.fault_page out/*.xml docs/faults.md
 
-A file's name begins with the robot's. Entries of the page for which there is no result stay, so
-that a run of some cases (`-k`) suffices after a change; delete the page to drop them all.
+A file's name begins with the robot's. Entries that the page already has stay, and results fill the
+empty cells, so a run of some cases (`-k`) suffices after new ones are added. To measure anew, delete
+the entries or the page.
 """
 
 from __future__ import annotations
@@ -153,6 +154,7 @@ COMMUNICATION = {
 }
 """The communication faults in AUTOSAR E2E, and the cases that cause them."""
 GOES_ON, WALKS_ON = "goes on", "walks on"
+_DASH = "–"
 _STALLED = "the machine is too busy"
 _KIND = re.compile(r"`?(?P<kind>\w+):(?P<target>[\w.]+)(?:\+(?P<for_s>[\d.]+))?(?:=[\w.]+)?`?")
 _RULE = re.compile(r"policy DAMP: (?P<rule>\w+)")
@@ -243,7 +245,7 @@ def make_page(found: Mapping[str, Sequence[Row]], earlier: Earlier | None = None
             (f"{name}: control is refused", ["before control is taken", "message"], starts),
         ):
             kept = {what: cells[head[1]] for what, cells in earlier.get(heading, {}).items()}
-            lines = {**kept, **table}
+            lines = {**table, **kept}
             title = [] if head[0] == _HEADS[1] else [f"### {heading}\n"]
             parts += [*title, _table(head, [*lines.items()]), ""] if lines else []
     kept_faults = earlier.get("Communication faults", {})
@@ -260,12 +262,16 @@ def make_matrix(rows: Sequence[Row], earlier: Mapping[str, Mapping[str, str]]) -
     lines = []
     for target, component in COMPONENTS.items():
         kept = earlier.get(component, {})
-        line = [_outcomes(cells.get((target, t), ())) or kept.get(t, "") for t in TYPES]
+        line = [_kept(kept, t) or _outcomes(cells.get((target, t), ())) for t in TYPES]
         no_meaning = NO_MEANING.get(target, ())
         if any(line):
             dashed = zip(line, TYPES, strict=True)
-            lines.append([component, *(c or "–" * (t in no_meaning) for c, t in dashed)])
+            lines.append([component, *(c or _DASH * (t in no_meaning) for c, t in dashed)])
     return _table(["part", *TYPES], lines)
+
+
+def _kept(cells: Mapping[str, str], column: str) -> str:
+    return cells.get(column, "").replace(_DASH, "")
 
 
 def _others(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:

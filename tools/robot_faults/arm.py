@@ -36,12 +36,12 @@ class ArmStack(RelayedStack):
     policy_command, estop_listeners = "act_policy_node", 1
     streams: ClassVar = {
         **{
-            topic.split("/")[0]: Stream(kind=kind, source=f"sim/{topic}", sink=topic, stamp=_set_stamp)
+            topic.split("/")[0]: Stream(
+                kind=kind, source=f"sim/{topic}", sink=topic, stamp=_set_stamp
+            )
             for topic, kind in _TOPICS.items()
         },
-        COMMAND: Stream(
-            kind=JointCommand, source="joint_command", sink="sim/joint_command"
-        ),
+        COMMAND: Stream(kind=JointCommand, source="joint_command", sink="sim/joint_command"),
     }
     phase = "FOLLOWING"  # type: ignore[assignment]  # as long as commands come
 

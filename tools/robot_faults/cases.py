@@ -234,7 +234,9 @@ def of_people() -> list[Case]:
     ]
 
 
-def planned(group: str, *faults: str, walks_on: bool | None = False, taken_over: bool = False) -> Case:
+def planned(
+    group: str, *faults: str, walks_on: bool | None = False, taken_over: bool = False
+) -> Case:
     """Return the case of emulator faults, named as in its table."""
     return Case(
         group=group,
@@ -279,7 +281,9 @@ def _restart_both(robot: Stack) -> int:
 
 def _press(robot: Stack) -> int:
     button = robot.operator.node.create_publisher(Bool, "estop", 1)
-    robot.wait_until(lambda: button.get_subscription_count() >= robot.estop_listeners, "who listens to estop")
+    robot.wait_until(
+        lambda: button.get_subscription_count() >= robot.estop_listeners, "who listens to estop"
+    )
     now_ns = time.time_ns()
     button.publish(Bool(data=True))
     return now_ns

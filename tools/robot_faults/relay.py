@@ -162,4 +162,3 @@ class RelayedStack(Stack):
             is_array = isinstance(old, array)
             setattr(message, field, array(old.typecode, values.tobytes()) if is_array else values)
         return message
-
