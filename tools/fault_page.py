@@ -8,8 +8,8 @@ done
 python -m tools.fault_page out/*.xml docs/faults.md
 
 A file's name begins with the robot's. Entries that the page already has stay, and results fill the
-empty cells, so a run of some cases (`-k`) suffices after new ones are added. To measure anew, delete
-the entries or the page.
+empty cells, so a run of some cases (`-k`) suffices after new ones are added. To measure again,
+delete the entries or the page.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ not a real robot ([lite3.md](lite3.md#what-is-not-verified),
   data is 40 ms old, and damps 100 ms later. The arm's policy allows 500 ms, holds its last target
   for 1 s, and then the measured pose, which counts as rest.
 - Bold: the robot is not brought to rest. *moved again*: without a driver that waits for MODE_DAMP,
-  the arm follows a policy node that stalled and goes on. Empty: not tried. A dash: this fault has no meaning of its
-  own. One field of a message cannot be missing, slow or late without the rest. A whole sensor's
+  the arm follows a policy node that stalled and goes on. Empty: not tried.
+- A dash: this fault has no meaning of its own. One field of a message cannot be missing, slow or late without the rest. A whole sensor's
   garbage or wrong values are listed by field. A process shows the robot no garbage other than that
   of its link.
 """

@@ -43,7 +43,7 @@ class ArmStack(RelayedStack):
         },
         COMMAND: Stream(kind=JointCommand, source="joint_command", sink="sim/joint_command"),
     }
-    phase = "FOLLOWING"  # type: ignore[assignment]  # as long as commands come
+    phase = "FOLLOWING"
 
     def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         topics = {topic: f"sim/{topic}" for topic in (*_TOPICS, "joint_command")}
@@ -68,7 +68,7 @@ class ArmStack(RelayedStack):
         return command.mode in _AT_REST
 
     def valid_ns(self, command: Any) -> int:
-        return command.valid_for.sec * 1_000_000_000 + command.valid_for.nanosec
+        return int(command.valid_for.sec * 1_000_000_000 + command.valid_for.nanosec)
 
 
 def cases() -> list[Case]:

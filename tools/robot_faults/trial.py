@@ -47,7 +47,7 @@ class Ending:
 
 
 class KeptRobot:
-    """A robot that walks on after a case: the next case starts with it, which saves half a minute."""
+    """A robot that walks on after a case: the next case starts with it."""
 
     def __init__(self) -> None:
         self._robot: Stack | None = None
