@@ -3,7 +3,8 @@
 """Write docs/faults.md from the results of `test/faults/every_fault.py`.
 
 for robot in lite3 go2 g1 my_robot arm; do
-  python -m pytest -n 0 -m acceptance -k $robot: --junitxml out/$robot.xml test/faults/every_fault.py
+  python -m pytest -n 0 -m acceptance -k $robot: --junitxml out/$robot.xml \\
+    test/faults/every_fault.py
 done
 python -m tools.fault_page out/*.xml docs/faults.md
 
@@ -41,9 +42,9 @@ not a real robot ([lite3.md](lite3.md#what-is-not-verified),
   for 1 s, and then the measured pose, which counts as rest.
 - Bold: the robot is not brought to rest. *moved again*: without a driver that waits for MODE_DAMP,
   the arm follows a policy node that stalled and goes on. Empty: not tried.
-- A dash: this fault has no meaning of its own. One field of a message cannot be missing, slow or late without the rest. A whole sensor's
-  garbage or wrong values are listed by field. A process shows the robot no garbage other than that
-  of its link.
+- A dash: this fault has no meaning of its own. One field of a message cannot be missing, slow or
+  late without the rest. A whole sensor's garbage or wrong values are listed by field. A process
+  shows the robot no garbage other than that of its link.
 """
 ROBOTS = {"lite3": "Lite3", "go2": "Go2", "g1": "G1", "my_robot": "my_robot", "arm": "SO-101 arm"}
 TYPES = {
