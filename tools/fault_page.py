@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write docs/faults.md from the results of `test/faults/every_fault.py`.
+r"""Write docs/faults.md from the results of `test/faults/every_fault.py`.
 
 for robot in lite3 go2 g1 my_robot arm; do
   python -m pytest -n 0 -m acceptance -k $robot: --junitxml out/$robot.xml \\
