@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import random
@@ -11,9 +12,14 @@ import signal
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+from coverage import Coverage
+
+from policy_inference.kinds.opening import PYTHON
 from tools.chaos.scenario import Options, run_seed
 from tools.mutants import Mutant, mutants
 
@@ -40,7 +46,7 @@ def try_mutants(
     """Run the seeds with one fault after another, and print how many they find.
 
     Args:
-        count: Number of faults, equally many from each place.
+        count: Number of faults, equally many from each place, in lines that the seeds execute.
         seeds: Seeds to run until one breaks an invariant, or an error ends the process.
         options: Options of the seeds.
         say: Prints a line.
@@ -48,9 +54,15 @@ def try_mutants(
         draw: Seed of the random choice of faults.
     """
     chance, drawn = random.Random(draw), list[Mutant]()
-    for group, place in _PLACES.items():
-        every = [one for one in mutants(group, [place]) if one.fault not in _STRICTNESS]
-        drawn += chance.sample(every, min(len(every), count // len(_PLACES)))
+    every = {group: [*mutants(group, [place])] for group, place in _PLACES.items()}
+    unreached = _unreached({one.file for some in every.values() for one in some}, seeds, options)
+    for some in every.values():
+        fit = [
+            one
+            for one in some
+            if one.fault not in _STRICTNESS and one.line not in unreached[one.file]
+        ]
+        drawn += chance.sample(fit, min(len(fit), count // len(_PLACES)))
     chance.shuffle(drawn)  # of a run that is ended early, all places are known
     of, found = Counter(mutant.group for mutant in drawn), Counter[str]()
     for mutant, is_found in _tried(drawn, seeds, options, jobs):
@@ -60,6 +72,34 @@ def try_mutants(
         say(f"{group}: {found[group]} of {of[group]} found")
     say(f"{found.total()} of {len(drawn)} found")
     return 0
+
+
+def _unreached(files: set[str], seeds: range, options: Options) -> dict[str, set[int]]:
+    """Return the lines in functions of each file that the seeds do not execute."""
+    modules = {file: importlib.import_module(_module_name(file)) for file in files}
+    places = {file: os.path.realpath(str(module.__file__)) for file, module in modules.items()}
+    seen = Coverage(data_file=None, include=[*places.values()])
+    with seen.collect():
+        for seed in seeds:
+            run_seed(seed, replace(options, core=PYTHON))
+    found = dict[str, set[int]]()
+    for file, place in places.items():
+        executed = seen.get_data().lines(place) or ()
+        tree = ast.parse(Path(place).read_text("utf-8"))
+        functions = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)]
+        found[file] = {
+            line
+            for one in functions
+            for statement in ast.walk(one)
+            if isinstance(statement, ast.stmt) and statement is not one
+            if statement.lineno not in executed
+            for line in range(statement.lineno, (statement.end_lineno or 0) + 1)
+        }
+    return found
+
+
+def _module_name(file: str) -> str:
+    return file.partition("/")[2].removesuffix(".py").replace("/", ".")
 
 
 def _tried(
@@ -92,7 +132,7 @@ def _begin(mutant: Mutant, seeds: range, options: Options) -> int:
 
 def put_in(mutant: Mutant) -> None:
     """Give the functions of a module, which others have already imported, the code of a mutant."""
-    name = mutant.file.partition("/")[2].removesuffix(".py").replace("/", ".")
+    name = _module_name(mutant.file)
     there = importlib.import_module(name)
     other = ModuleType(name)
     other.__file__ = there.__file__
