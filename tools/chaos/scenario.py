@@ -230,7 +230,7 @@ def rogue_command(data: bytes, kind: str) -> bytes:
             with the node's, and change one thing.
     """
     command = bytearray(data)
-    skipped = {"far": 1_000_000, "back": -20}.get(kind, 1)
+    skipped = {"far": 101, "back": -20}.get(kind, 1)
     (sequence,) = struct.unpack_from("<Q", command, _SEQUENCE_AT)
     struct.pack_into("<Q", command, _SEQUENCE_AT, max(0, sequence + skipped))
     position, velocity, effort, stiffness, damping, limit = command_rows(command, len(JOINT_NAMES))
@@ -240,7 +240,9 @@ def rogue_command(data: bytes, kind: str) -> bytes:
         position[0] += 0.6
         effort[0] = 0.0 if kind == "start" else 20.0
     elif kind in ("expired", "forever"):
-        struct.pack_into("<iI", command, _VALID_AT, 2 * (kind == "forever"), 0)
+        struct.pack_into(
+            "<iI", command, _VALID_AT, *((1, 500_000_000) if kind == "forever" else (0, 0))
+        )
     elif kind == "stiff_damp":
         command[_MODE_AT], stiffness[:] = MODE_DAMP, 20.0
     elif kind == "negative":
@@ -248,7 +250,7 @@ def rogue_command(data: bytes, kind: str) -> bytes:
     elif kind == "gains":
         stiffness[1], damping[1] = 1e4, 1e3
     elif kind == "effort":
-        effort[2] = 1e3
+        effort[2] = 120.0
     elif kind == "nan":
         velocity[0] = math.nan
     elif kind == "limit":

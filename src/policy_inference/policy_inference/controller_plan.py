@@ -145,8 +145,8 @@ def _problem(bundle: Bundle, expected: str, found: str) -> BundleError:
             file=str(bundle.path / CONTRACT_FILE),
             expected=expected,
             found=found,
-            remedy="run it in its node, and let a controller follow the node's commands "
-            "(docs/outputs.md)",
+            remedy="run it in its node, with a driver (docs/bring_your_robot.md) or, with on_fault "
+            "hold_measured, through another controller (docs/outputs.md)",
         )
     )
 

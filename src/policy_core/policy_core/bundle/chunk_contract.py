@@ -112,7 +112,7 @@ class Camera:
 class JointVector:
     """Joint positions that the policy observes."""
 
-    feature: str = entry("name of the feature in training: observation.state")
+    feature: str = entry("name of the feature in training: observation.state or action")
     tensor: str = entry("tensor of the policy's graph")
     joints: tuple[str, ...] = entry("joints in the order of the vector", minItems=1)
     normalisation: Scaling = entry("statistics, in the policy's units")
