@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests which faults in the code that guards a robot the seeds find."""
+"""Tests which faults in the code that guards a robot the seeds find.
+
+Faults of the Python core must break an invariant or, with `--core both`, make it differ from the
+native core; faults of the driver, which has one implementation, must break an invariant.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import random
 import signal
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -19,8 +23,8 @@ from typing import Any
 
 from coverage import Coverage
 
-from policy_inference.kinds.opening import PYTHON
-from tools.chaos.scenario import Options, run_seed
+from policy_inference.kinds.opening import NATIVE, PYTHON
+from tools.chaos.scenario import BOTH, Options, run_seed, run_with_digests
 from tools.mutants import Mutant, mutants
 
 _PLACES = {
@@ -30,6 +34,8 @@ _PLACES = {
     "link": "robot_driver/robot_driver/following.py",
 }
 """Files to change, by their group in tools.mutants."""
+_ALONE = "link"
+"""Group whose code has no second implementation."""
 _LIMIT_S = 1800
 _STRICTNESS = ("Lt -> LtE", "LtE -> Lt", "Gt -> GtE", "GtE -> Gt")
 """Faults that only a value exactly at its limit shows, which unit tests have and seeds do not."""
@@ -65,7 +71,11 @@ def try_mutants(
         drawn += chance.sample(fit, min(len(fit), count // len(_PLACES)))
     chance.shuffle(drawn)  # of a run that is ended early, all places are known
     of, found = Counter(mutant.group for mutant in drawn), Counter[str]()
-    for mutant, is_found in _tried(drawn, seeds, options, jobs):
+    native = replace(options, core=NATIVE)
+    expected = {
+        seed: run_with_digests(seed, native)[1] if options.core == BOTH else [] for seed in seeds
+    }
+    for mutant, is_found in _tried(drawn, expected, options, jobs):
         found[mutant.group] += is_found
         say(f"{'found' if is_found else 'missed'}: {mutant.file}:{mutant.line} {mutant.fault}")
     for group in _PLACES:
@@ -103,19 +113,19 @@ def _module_name(file: str) -> str:
 
 
 def _tried(
-    drawn: list[Mutant], seeds: range, options: Options, jobs: int
+    drawn: list[Mutant], expected: Mapping[int, list[str]], options: Options, jobs: int
 ) -> Iterator[tuple[Mutant, bool]]:
     """Yield each fault, and whether the seeds find it."""
     waiting, running = deque(drawn), dict[int, Mutant]()
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.popleft()
-            running[_begin(mutant, seeds, options)] = mutant
+            running[_begin(mutant, expected, options)] = mutant
         child, status = os.wait()
         yield running.pop(child), status != 0
 
 
-def _begin(mutant: Mutant, seeds: range, options: Options) -> int:
+def _begin(mutant: Mutant, expected: Mapping[int, list[str]], options: Options) -> int:
     """Run the seeds with a fault in a copy of this process, which exits with 0 if they hold."""
     child = os.fork()
     if child:
@@ -124,8 +134,13 @@ def _begin(mutant: Mutant, seeds: range, options: Options) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         put_in(mutant)
-        holds = all(run_seed(seed, options).broken is None for seed in seeds)
-        os._exit(0 if holds else 1)
+        python = replace(options, core=PYTHON)
+        for seed, digests in expected.items():
+            outcome, seen = run_with_digests(seed, python)
+            differs = digests and mutant.group != _ALONE and seen != digests
+            if outcome.broken is not None or differs:
+                os._exit(1)
+        os._exit(0)
     finally:
         os._exit(1)
 

@@ -184,30 +184,33 @@ def run_seed(
         return play.outcome()
 
 
+def run_with_digests(
+    seed: int, options: Options, steps: Sequence[ChaosStep] | None = None
+) -> tuple[SeedOutcome, list[str]]:
+    """Run a seed; return its outcome, and the digests at equal steps of time."""
+    digests = list[str]()
+    outcome = run_seed(
+        seed,
+        options,
+        steps,
+        look=lambda timeline: digests.append(timeline.digest),
+        look_s=_COMPARED_S,
+    )
+    return outcome, digests
+
+
 def _run_in_both(seed: int, options: Options, steps: Sequence[ChaosStep] | None) -> SeedOutcome:
-    digests: dict[str, list[str]] = {PYTHON: [], NATIVE: []}
-    python, native = (
-        run_seed(
-            seed,
-            replace(options, core=core),
-            steps,
-            look=partial(_note_digest, seen),
-            look_s=_COMPARED_S,
-        )
-        for core, seen in digests.items()
+    (python, seen), (native, expected) = (
+        run_with_digests(seed, replace(options, core=core), steps) for core in (PYTHON, NATIVE)
     )
     broken, same = python.broken or native.broken, python.digest == native.digest
     if broken is None and not same:
-        pairs = zip(*digests.values(), strict=True)
+        pairs = zip(seen, expected, strict=True)
         equal = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         broken = Broken("cores_agree", equal * _COMPARED_S, "not the same at this time")
     checked = Counter(python.checked) + Counter(native.checked)
-    checked["cores_agree"] += len(digests[PYTHON])
+    checked["cores_agree"] += len(seen)
     return replace(python, broken=broken, checked=checked)
-
-
-def _note_digest(seen: list[str], timeline: VirtualTimeline) -> None:
-    seen.append(timeline.digest)
 
 
 def _shown(tick: Tick) -> bytes:
