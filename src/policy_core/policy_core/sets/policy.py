@@ -261,8 +261,7 @@ class PolicySet(Stateful):
         self._returning, self._refused = False, ""
 
     def go_back(self) -> None:
-        """Go to a state from which the robot may stand up; every switch waits for its conditions.
-        """
+        """Go to a state from which the robot may stand up; switches wait for their conditions."""
         self._returning, self._request = True, None
 
     def stop(self) -> None:
