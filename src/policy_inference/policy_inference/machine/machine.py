@@ -93,8 +93,7 @@ class Machine:
         return found[1] if found else None
 
     def cpu_flags(self) -> frozenset[str]:
-        """Return the processor features as named by Linux on x86, such as `avx2`; empty elsewhere.
-        """
+        """Return the processor features as Linux names them on x86, such as `avx2`; else none."""
         lines = (self.text("/proc/cpuinfo") or "").splitlines()
         flags = next((line for line in lines if line.startswith("flags")), "")
         return frozenset(flags.partition(":")[2].split())

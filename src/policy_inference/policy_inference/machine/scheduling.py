@@ -190,8 +190,7 @@ class RealTime:
         return refused
 
     def granted(self, refused: Sequence[str]) -> list[str]:
-        """Return the requested settings with their values, except the ones that `apply` was refused.
-        """
+        """Return the requested settings with their values, except those refused in `apply`."""
         asked = {
             "realtime.priority": str(self.priority or ""),
             "realtime.cpus": ",".join(map(str, self.cpus)),

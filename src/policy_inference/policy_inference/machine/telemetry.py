@@ -52,8 +52,7 @@ class Host:
         self._times: Any = None
 
     def read(self) -> Mapping[str, str]:
-        """Return the load since the last call, memory and temperature, with the unit in each key.
-        """
+        """Return load since the last call, memory and temperature, with the unit in each key."""
         import psutil  # only now: a node's start does not wait for it
 
         # psutil.cpu_percent counts since the last call in this thread, also by other code.

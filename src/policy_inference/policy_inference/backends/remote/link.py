@@ -281,8 +281,7 @@ class RemoteBackend(BackendBase):
             raise BackendError(f"{self.name}: {self.where}: {error}") from error
 
     def _proven(self, connection: ServerConnection) -> None:
-        """Raise an error unless a connection leads to the file's model and the contract's tensors.
-        """
+        """Raise an error unless a connection leads to the file's model and contract tensors."""
         inputs, outputs = self.specs
         for what, ours, theirs in (
             ("inputs", self._link_first.inputs, connection.inputs),
