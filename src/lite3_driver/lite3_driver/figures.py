@@ -58,7 +58,7 @@ class Lite3Settings(DriverSettings):
         host_address, host_port: Address of the motion host; frames from elsewhere are ignored.
         interface_address, state_port: Address at which its state is received.
         angular_velocity_unit: Unit of the host's angular velocities: `rad/s` or `deg/s`.
-        angular_velocity_checked: Whether that unit was confirmed on this robot, so that it need
+        angular_velocity_checked: True if that unit was confirmed on this robot, so that it need
             not be turned before control is taken.
         fold_s: Time that the robot takes to fold its legs.
     """

@@ -488,7 +488,7 @@ class NativeInput(Input):
             self._native.reset_input(self._place)
 
     def is_new(self, stamp_ns: int | None, now_ns: int) -> bool:
-        """Return true if a message is new; see `Input.is_new`."""
+        """Return True if a message is new; see `Input.is_new`."""
         return bool(self._native.is_new(self._place, stamp_ns, now_ns))
 
     def accept(self, now_ns: int, stamp_ns: int | None = None, ros_now_ns: int = 0) -> None:
@@ -510,7 +510,7 @@ class NativeInput(Input):
         return age_ns
 
     def is_stale(self, now_ns: int) -> bool:
-        """Return true if the input is too old to act on."""
+        """Return True if the input is too old to act on."""
         return bool(self._native.is_stale(self._place, now_ns))
 
     def describe(self, now_ns: int) -> str:

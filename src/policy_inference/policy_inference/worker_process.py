@@ -47,7 +47,7 @@ _log = logging.getLogger("policy_inference")
 
 
 class WorkerProcess:
-    """A module or a command in a process of its own, which ends with this process.
+    """A module or a command in its own process, which ends with this process.
 
     It has a session of its own, so that a Ctrl-C, or a closing terminal, affects only this process.
     At the end, call `end` or `stop`, even if it has ended by itself.
@@ -111,7 +111,7 @@ class WorkerProcess:
         return self._process.poll()
 
     def ends_within(self, time_s: float | None) -> bool:
-        """Return true if it ends within this time; None waits without a limit."""
+        """Return True if it ends within this time; None waits without a limit."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(time_s)
         return self.status is not None
@@ -169,7 +169,7 @@ class PrivateWorker(WorkerProcess):
     The folder is its working folder, since Python searches it first for modules and a
     world-writable one would be unsafe; it also holds its temporary files. Output goes to a file,
     which `capture_native_output` also reads, and after `talk_through` to a pipe, of which only the
-    end is kept, since runs may print for ever.
+    end is kept, since runs may print forever.
 
     It stays in the session of this process: if the kernel shares the processor between sessions
     (autogroup), SCHED_IDLE and `nice` apply only within one. Its module ignores SIGINT.

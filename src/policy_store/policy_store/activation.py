@@ -61,7 +61,7 @@ def activate(
         name: Name of the bundle.
         version: An installed version.
         trusted: Keys, one of which must have signed it.
-        again: Whether a version that failed a trial is allowed.
+        again: True if a version that failed a trial is allowed.
         accepted: Contract keys whose values may differ from those in use.
     """
     model = model_folder(root, name)

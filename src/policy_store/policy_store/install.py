@@ -51,7 +51,7 @@ class Installed:
     Attributes:
         folder: Folder of the version.
         bundle: The verified bundle.
-        is_new: Whether it was not installed before, or was damaged.
+        is_new: True if it was not installed before, or was damaged.
         damaged: The damaged files of this version that it replaces; None if there were none.
         absent: Back ends whose models were not requested.
     """

@@ -115,7 +115,7 @@ class Chart:
         series: In drawing order.
         x_label: Label of the x axis, with the unit.
         names: Names of the values on the axis, such as joints; empty for numbers.
-        is_log: Whether the value axis is logarithmic.
+        is_log: True if the value axis is logarithmic.
         spans: Start, end, name and tone of shaded areas.
         marks: Positions of vertical lines that mark events.
     """

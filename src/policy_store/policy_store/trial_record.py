@@ -126,8 +126,8 @@ class VersionTrial(TrialLine):
         settings: Settings of the trial.
         state: Its state.
         runner: The process in which the policy runs; None between runs.
-        is_bad: Whether the version is marked bad.
-        is_recorded: Whether a line in the record states this; if not, it follows from an
+        is_bad: True if the version is marked bad.
+        is_recorded: True if a line in the record states this; if not, it follows from an
             interrupted RUN.
         begun_time: Time of the first line; `time` is the last line's.
     """

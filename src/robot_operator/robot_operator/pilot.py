@@ -64,7 +64,7 @@ class JoystickLayout:
     axis_vy: int
     axis_wz: int
     inverted: tuple[bool, bool, bool]
-    """Whether vx, vy, wz have the opposite sign of their axis."""
+    """True if vx, vy, wz have the opposite sign of their axis."""
     deadband: float
     """Dead band: share of an axis, in 0..1, that counts as zero."""
     button_deadman: int
@@ -359,7 +359,7 @@ class PilotSettings:
     joy_timeout_s: float
     joy_unchanged_s: float
     estop_if_lost: bool
-    """Whether the loss of the joystick is an e-stop, not only zero velocity."""
+    """True if the loss of the joystick is an e-stop, not only zero velocity."""
     key_timeout_s: float
     key_share: float
 
@@ -412,7 +412,7 @@ class Pilot:
 
         Args:
             now_ns: Steady clock, not before the last step's.
-            driving: Whether the robot follows velocities at all; if not, the velocity is zero at
+            driving: True if the robot follows velocities at all; if not, the velocity is zero at
                 once and still zero when the robot follows again; the sticks must be seen centred
                 before they drive.
         """

@@ -25,7 +25,7 @@ class ArmTrace(StoredArrays):
         mode: Mode of the latest command [T], a number of policy_msgs/JointCommand, or NaN.
         episode: Episode that a row belongs to [T], from 0; -1 between episodes.
         seed: Seed of each episode [E].
-        succeeded: Whether it succeeded [E].
+        succeeded: True if it succeeded [E].
         closest_m: Smallest distance between tip and goal [E].
         took_s: How long it lasted [E].
     """
@@ -122,7 +122,7 @@ class Episodes:
 
         Args:
             sensed: The world.
-            running: Whether the policy moves the arm.
+            running: True if the policy moves the arm.
 
         Returns:
             The result, if an episode has just ended.

@@ -39,7 +39,7 @@ class ReachJudge:
     """Detects when the tip has stayed within `REACHED_M` of the cube's top for `STAY_NS`.
 
     Attributes:
-        succeeded: Whether it has, since the judge was made.
+        succeeded: True if it has, since the judge was made.
         closest_m: Smallest distance so far.
     """
 

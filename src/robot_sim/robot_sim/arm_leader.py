@@ -25,7 +25,7 @@ class Leader:
     """Leads an arm to a cube, given the joint positions and the position of the cube.
 
     Attributes:
-        demonstrating: Whether it reaches for the cube.
+        demonstrating: True if it reaches for the cube.
     """
 
     def __init__(self) -> None:

@@ -54,10 +54,10 @@ class UnitreeSettings(DriverSettings):
     Attributes:
         domain_id: DDS domain of the robot, independent of the node's.
         network_interface: Interface to the robot; empty: the environment's.
-        remote_required: Whether control requires that a button press from the wireless remote was
+        remote_required: True if control requires that a button press from the wireless remote was
             received.
-        hung: Whether a person confirms that the humanoid hangs: its joints become limp.
-        restore_mode: Whether the robot's own controller is selected again after control.
+        hung: True if a person confirms that the humanoid hangs: its joints become limp.
+        restore_mode: True if the robot's own controller is selected again after control.
         lowcmd_publishers: Number of command publishers that a released robot itself has.
         release_timeout_s: Time for the robot to lie down and to be released.
     """

@@ -64,8 +64,8 @@ class MotionService:
 
         Args:
             now_s: Current time.
-            lies: Whether the robot lies, if it has to.
-            lies_down: Whether its controller can make it lie down.
+            lies: True if the robot lies, if it has to.
+            lies_down: True if its controller can make it lie down.
         """
         if self._pending is not None and now_s - self._sent_s < _AGAIN_S:
             return []

@@ -93,7 +93,7 @@ class PublisherNews(NamedTuple):
         commanders: Names of the other nodes that publish commands; "" for each publisher that is
             not a ROS node.
         state_types: Types with which the topic of the state is published.
-        standby: Whether the process exists that damps the robot if the link process dies.
+        standby: True if the process exists that damps the robot if the link process dies.
     """
 
     commanders: tuple[str, ...]

@@ -65,7 +65,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         self._commands = _Commands(self.model)
         self._remote_seen = self._stop_held = False
         self._taking = False
-        """Whether control was requested and has not been given back yet."""
+        """True if control was requested and has not been given back yet."""
 
     @property
     def place(self) -> str:

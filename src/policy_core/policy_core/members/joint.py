@@ -50,7 +50,7 @@ class RawAction(Stateful):
         self._clips = bool(np.isfinite([self._low, self._high]).any())
 
     def read(self) -> bool:
-        """Copy the output to `raw`; return true if all of it is finite."""
+        """Copy the output to `raw`; return True if all of it is finite."""
         self.raw[...] = self._source_tensor
         return math.isfinite(self.raw.dot(self.raw))
 
@@ -100,12 +100,12 @@ class GainOutputs(Stateful):
         self._low, self._high = np.array(bounds).reshape(-1, 2).T.copy()
 
     def read(self) -> bool:
-        """Copy the outputs to `raw`; return true if all of them are finite."""
+        """Copy the outputs to `raw`; return True if all of them are finite."""
         np.concatenate(self._tensors, out=self.raw)
         return math.isfinite(self.raw.dot(self.raw))
 
     def fill(self) -> bool:
-        """Write the gains to the command; return true if a bound changed one."""
+        """Write the gains to the command; return True if a bound changed one."""
         given = self.raw[self._source]
         bounded = np.clip(given, self._low, self._high)
         self.gains.reshape(-1)[self.places] = bounded
@@ -173,7 +173,7 @@ class ActionDecoder(RawAction, Command):
         self._offset[joints] = term.offset
 
     def read(self) -> bool:
-        """Copy the action to `raw`, and read the gains; return true if all values are finite."""
+        """Copy the action to `raw`, and read the gains; return True if all values are finite."""
         finite = super().read()
         return finite and (self._gain_outputs is None or self._gain_outputs.read())
 
@@ -291,7 +291,7 @@ class JointPolicy(Stateful):
         self._next()
 
     def infer(self) -> bool:
-        """Write the observations and run the model; return true if its output is finite.
+        """Write the observations and run the model; return True if its output is finite.
 
         Raises:
             BackendError: The runtime failed.
@@ -355,7 +355,7 @@ class RecurrentState(Stateful):
             into[...] = np.reshape(saved[name], into.shape)  # the native core has no shapes
 
     def is_finite(self) -> bool:
-        """Return true if the outputs of this tick are finite."""
+        """Return True if the outputs of this tick are finite."""
         return all(np.isfinite(out).all() for _, out in self.pairs)
 
     def advance(self) -> None:
@@ -380,7 +380,7 @@ class LastOutputs:
         """State field and output array of each such output; may be empty."""
 
     def is_finite(self) -> bool:
-        """Return true if the outputs of this tick are finite."""
+        """Return True if the outputs of this tick are finite."""
         return all(np.isfinite(out).all() for _, out in self.pairs)
 
     def advance(self) -> None:

@@ -306,7 +306,7 @@ class ImageHistory:
         self._due_ns = 0
 
     def wants(self, stamp_ns: int) -> bool:
-        """Return true if the image with this stamp belongs in the stack.
+        """Return True if the image with this stamp belongs in the stack.
 
         A faster camera sends more images than needed. An image that is earlier than the newest by
         more than the usual reordering, or that follows a gap, begins a new stack.

@@ -257,7 +257,7 @@ class _Placement(Stateful):
         return product(self._turn, quat)
 
     def is_finite(self) -> bool:
-        """Return true if the placement is known."""
+        """Return True if the placement is known."""
         return all(map(math.isfinite, (self._yaw, *self._shift)))
 
 

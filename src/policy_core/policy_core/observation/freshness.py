@@ -126,7 +126,7 @@ class Input(Stateful):
         return False
 
     def _goes_on_from(self, earlier_ns: int, came_ns: int, stamp_ns: int, now_ns: int) -> bool:
-        """Return true if a stamp continues from an earlier one, as after a clock was set back."""
+        """Return True if a stamp continues from an earlier one, as after a clock was set back."""
         if self._restarted_ns is not None and now_ns - self._restarted_ns < _RESTART_AGAIN_NS:
             return False
         after_newest_ns = (self._stamp_ns or 0) + now_ns - self._came_ns
@@ -204,7 +204,7 @@ class Input(Stateful):
         return None if self._born_ns is None else now_ns - self._born_ns
 
     def is_stale(self, now_ns: int) -> bool:
-        """Return true if the input is too old to act on."""
+        """Return True if the input is too old to act on."""
         if self.timeout_ns is None:
             return False
         return self._born_ns is None or now_ns - self._born_ns > self.timeout_ns

@@ -199,7 +199,7 @@ class StateVector(Stateful):
         return unknown
 
     def is_finite(self) -> bool:
-        """Return true if every field is finite; one product finds a NaN faster than isfinite."""
+        """Return True if every field is finite; one product finds a NaN faster than isfinite."""
         return math.isfinite(self.flat.dot(self.flat))
 
     def not_finite(self) -> list[str]:

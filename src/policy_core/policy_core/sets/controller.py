@@ -220,7 +220,7 @@ class SetRequests:
             self._policy.stop()
 
     def _is_silent(self, now_ns: int) -> bool:
-        """Return true if no velocity command has arrived for too long, or since RUN began."""
+        """Return True if no velocity command has arrived for too long, or since RUN began."""
         if self._silence_ns is None:
             return False
         age_ns = self._controller.inputs[COMMAND].age_ns(now_ns)

@@ -106,7 +106,7 @@ class JointMember(MemberPolicy):
         self._policy.action.invert_command(self._commanded, self._last_action)
 
     def infer(self) -> bool:
-        """Compute the response to the current state; return true if it is finite.
+        """Compute the response to the current state; return True if it is finite.
 
         Raises:
             BackendError: The runtime failed.

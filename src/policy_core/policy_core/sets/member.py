@@ -194,7 +194,7 @@ class MemberPolicy(Stateful, ABC):
 
     @abstractmethod
     def infer(self) -> bool:
-        """Compute the response to the current state; return true if it is finite.
+        """Compute the response to the current state; return True if it is finite.
 
         Raises:
             BackendError: The runtime failed.

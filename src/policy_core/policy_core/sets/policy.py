@@ -497,7 +497,7 @@ class PolicySet(Stateful):
             self._fall_back(str(failed or words.MEMBER_NOT_FINITE))
 
     def _infer_all(self) -> bool:
-        """Run the members that are due; return true if all required responses are finite.
+        """Run the members that are due; return True if all required responses are finite.
 
         Raises:
             BackendError: The runtime of one of the state's members failed.

@@ -73,7 +73,7 @@ class Machine:
         return os.path.lexists(self.path(path))
 
     def may_use(self, file: Path) -> bool:
-        """Return true if this user may open a device file for reading and writing."""
+        """Return True if this user may open a device file for reading and writing."""
         return os.access(file, os.R_OK | os.W_OK)
 
     def text(self, path: str | Path) -> str | None:
@@ -113,7 +113,7 @@ def number_in(text: str) -> float | None:
 
 
 def module_found(name: str) -> bool:
-    """Return true if the files of a top-level module exist; it is not imported."""
+    """Return True if the files of a top-level module exist; it is not imported."""
     return sys.modules.get(name) is not None or importlib.util.find_spec(name) is not None
 
 

@@ -133,7 +133,7 @@ def require_joystick_package(environment: Mapping[str, str]) -> None:
 
 
 def _is_installed(package: str, environment: Mapping[str, str]) -> bool:
-    """Return true if the ament index has this package."""
+    """Return True if the ament index has this package."""
     folders = [Path(p) for p in environment.get("AMENT_PREFIX_PATH", "").split(":") if p]
     return any(
         (folder / "share/ament_index/resource_index/packages" / package).exists()

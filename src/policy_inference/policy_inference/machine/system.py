@@ -72,7 +72,7 @@ def describe_system(machine: Machine) -> dict[str, str | None]:
 
 
 def in_container(machine: Machine) -> bool:
-    """Return true in a Docker or Podman container."""
+    """Return True in a Docker or Podman container."""
     return any(map(machine.exists, _CONTAINERS))
 
 

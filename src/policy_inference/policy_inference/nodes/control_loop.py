@@ -232,7 +232,7 @@ class Loop:
 
     @property
     def late_s(self) -> float:
-        """Return the largest recent start delay of a tick (in s), minus the previous tick's duration.
+        """Return the largest recent start delay of a tick (in s), less the last tick's duration.
 
         This is the time for which the machine kept the control thread waiting.
         """

@@ -163,8 +163,7 @@ class NodeRecorder(TickObserver):
     def adopt(
         self, policy: OpenedPolicy[Any], prepared: Prepared[FlightRecorder | None]
     ) -> Callable[[], None]:
-        """Record a different policy from now on; return a function that ends the previous recording.
-        """
+        """Record a different policy from now on; return a function to end the old recording."""
         before = self._recorder
         self._recorder, self._problem = prepared.part, prepared.problem
         self._sampled = self._sampled_by(policy)

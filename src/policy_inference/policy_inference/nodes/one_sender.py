@@ -101,8 +101,7 @@ class OneSender:
         self._other_ns, self.ignored = -_LONGEST_NS, 0
 
     def problem(self) -> str:
-        """Return a message if commands are being ignored, else ""; may be called from any thread.
-        """
+        """Return a message if commands are being ignored, else ""; from any thread."""
         if time.monotonic_ns() - self._other_ns >= _LONGEST_NS:
             return ""
         return (

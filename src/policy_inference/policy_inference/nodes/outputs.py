@@ -124,8 +124,7 @@ def open_output(
 
 
 def require_expressible(kind: str, contract: HostedContract) -> None:
-    """Raise PolicyError unless the message type can carry all commands, including fault commands.
-    """
+    """Raise PolicyError unless the message type can carry all commands and fault commands."""
     if kind == "joint_command":
         return
     on_fault = contract.safety.on_fault

@@ -413,8 +413,7 @@ class PolicyNode(LifecycleBase):
     def switch_to(
         self, opened: OpenedPolicy[Any], prepared: Prepared[Any]
     ) -> Sequence[Callable[[], object]]:
-        """Let a different policy take over between ticks; return functions to close the previous one.
-        """
+        """Let a different policy take over between ticks; return functions to close the old one."""
         before, sampler = self.policy, self._make_sampler(opened)
         prepared.start()
         try:
@@ -438,8 +437,7 @@ class PolicyNode(LifecycleBase):
         loop.host(controller, sampler)
 
     def switched(self, request: OpenRequest) -> Callable[[], object]:
-        """Report on the new policy from now on; return a function that ends the previous reports.
-        """
+        """Report on the new policy from now on; return a function to end the old reports."""
         end_report = self.reporter.adopt(self.policy)
         self.table.adopt(bundle=request.bundle, backend=",".join(request.backends))
         self._tell(self.policy)
@@ -623,7 +621,6 @@ class PolicyNode(LifecycleBase):
 
     @property
     def left_behind(self) -> bool:
-        """True if a thread cannot be stopped because it runs, opens or closes a model, or writes.
-        """
+        """True if a thread cannot be stopped: it runs, opens or closes a model, or writes."""
         hangs = self._closed is not None and self._closed.left_behind
         return hangs or self._hangs or self._load_service.left_behind

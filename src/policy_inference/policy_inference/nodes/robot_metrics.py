@@ -232,8 +232,7 @@ _STATUS_TYPES = {
     "policy_msgs/msg/RobotStatus": RobotStatus,
 }
 _MOST_NODES = 16
-"""Maximum number of nodes; any program may publish a status, so extra nodes are logged and omitted.
-"""
+"""Maximum number of nodes; any program may publish a status, so others are only logged."""
 _LOOKED_EVERY_S = 1.0
 
 

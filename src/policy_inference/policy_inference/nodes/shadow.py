@@ -149,8 +149,7 @@ class NodeShadow(TickObserver):
         return self._divergence
 
     def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[_Shadow]:
-        """Return a shadow for a different policy, or why it has none; the policy takes over anyway.
-        """
+        """Return a different policy's shadow, or why it has none; the policy takes over anyway."""
         shadowed = self._shadowed
         try:
             shadowed = shadowed_member(policy, self._values.get("shadow_member", ""))

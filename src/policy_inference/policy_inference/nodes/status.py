@@ -250,7 +250,7 @@ class StatusReporter:
         )
 
     def adopt(self, policy: OpenedPolicy[Any]) -> Callable[[], None]:
-        """Report on a different policy from now on; return a function that ends the previous reports.
+        """Report on a different policy from now on; return a function to end the old reports.
 
         That function may take a moment, if a driver hangs.
         """
@@ -423,7 +423,7 @@ class StatusReporter:
         return found
 
     def _is_needed(self, name: str) -> bool:
-        """Return true if the policy needs an input; a command or a leader may be silent."""
+        """Return True if the policy needs an input; a command or a leader may be silent."""
         return self._policy.controller.inputs[name].timeout_ns is not None
 
     def _warn(self, name: str, publishers: int) -> None:

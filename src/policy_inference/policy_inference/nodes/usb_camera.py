@@ -94,8 +94,7 @@ class UsbCapture:
     """An opened camera."""
 
     def __init__(self, request: CameraRequest) -> None:
-        """Open the camera and request its settings, with MJPG first so two cameras fit on one bus.
-        """
+        """Open the camera and request its settings; MJPG first, to fit two cameras on a bus."""
         self._request = request
         # By number if possible: not all builds of OpenCV open Video4Linux by name.
         number = device_number(request.path)
@@ -338,8 +337,7 @@ class UsbCamera(ServedNode):
 
     @property
     def problem(self) -> str:
-        """Message that the camera's thread has ended; no camera error causes that, but Python can.
-        """
+        """Message that the camera's thread has ended; no camera error does that, but Python can."""
         alive = self._thread.is_alive()
         return "" if alive else "the thread that reads the camera has ended; the node exits"
 

@@ -46,7 +46,7 @@ class Examination:
     results: Mapping[str, Sequence[str]]
 
     def __bool__(self) -> bool:
-        """Return true if at least one backend can run."""
+        """Return True if at least one backend can run."""
         return bool(self.results[CAN_RUN])
 
     def document(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class SelfTestVerdict:
     left_out: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Return true if all limits hold and nothing is missing."""
+        """Return True if all limits hold and nothing is missing."""
         return all(self.checks) and not self.missing
 
 

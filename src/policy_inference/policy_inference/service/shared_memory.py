@@ -6,7 +6,7 @@ docs/service_protocol.md has the layout. The service does not trust its content:
 sealed, so that it cannot shrink under its reader, and a request is copied before it is read.
 
 A byte over the connection wakes a sleeping end. A pipe or an eventfd would be one open file shared
-by both ends: the other end could change its flags and locks, and a write could wait for ever.
+by both ends: the other end could change its flags and locks, and a write could wait forever.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _End:
     fence between the two, at both ends, makes the frame complete. An end that goes to sleep raises
     its flag, then reads the counter once more; an end that sends a request or an answer increments
     the counter, then reads the flag. With a fence between the two, at least one end sees the
-    other's write, so that no end sleeps for ever. This also holds for a spinning end, which only
+    other's write, so that no end sleeps forever. This also holds for a spinning end, which only
     reads repeatedly.
     """
 
@@ -111,7 +111,7 @@ class _End:
         into[:] = self._bytes[begin : begin + len(into)]
 
     def _write(self, frame: bytes | bytearray | memoryview) -> bool:
-        """Write a frame; return true if the other end must be woken."""
+        """Write a frame; return True if the other end must be woken."""
         begin = self._own.frame
         self._bytes[begin : begin + len(frame)] = frame
         self._fence()
@@ -161,7 +161,7 @@ class ServiceMemory(_End):
             self.file = -1
 
     def has_request(self) -> bool:
-        """Return true if there is a request to `take`."""
+        """Return True if there is a request to `take`."""
         return self._counters[self._other.counter] != self.count and not self.reply_pending
 
     def take(self, into: memoryview) -> bool:
@@ -193,7 +193,7 @@ class ServiceMemory(_End):
         return True
 
     def answer(self, frame: bytes | bytearray | memoryview) -> bool:
-        """Write the answer; return true if the client sleeps and must be woken."""
+        """Write the answer; return True if the client sleeps and must be woken."""
         self.reply_pending = False
         return self._write(frame)
 
@@ -227,11 +227,11 @@ class ClientMemory(_End):
         self._flags[client.sleeps] = 1
 
     def request(self, frame: bytes) -> bool:
-        """Write a request; return true if the service sleeps and must be woken."""
+        """Write a request; return True if the service sleeps and must be woken."""
         return self._write(frame)
 
     def answered(self) -> bool:
-        """Return true if the answer to the latest request has arrived."""
+        """Return True if the answer to the latest request has arrived."""
         return self._counters[self._other.counter] == self.count
 
     def take(self) -> bytes:

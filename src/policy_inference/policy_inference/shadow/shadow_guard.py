@@ -55,5 +55,5 @@ class ShadowGuard:
         return tuple(rule.value for rule in acted)
 
     def is_beyond_limits(self, target: F64) -> bool:
-        """Return true if a target [joints of the active contract] exceeds a joint limit."""
+        """Return True if a target [joints of the active contract] exceeds a joint limit."""
         return bool(((target < self._low) | (target > self._high)).any())

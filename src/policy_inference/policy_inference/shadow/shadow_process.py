@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A shadow policy in a process of its own, which cannot affect the control thread.
+"""A shadow policy in its own process, which cannot affect the control thread.
 
 It opens the bundle like a policy to be loaded, verifies it on its golden rows, and then runs only
 when no other process needs the core (SCHED_IDLE): see `shadow_main`.

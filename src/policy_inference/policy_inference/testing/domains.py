@@ -54,7 +54,7 @@ def claimed_domain_id() -> Iterator[int]:
 
 
 def has_participants(domain_id: int) -> bool:
-    """Return true if DDS participants of this host use a domain: each has a port of its own."""
+    """Return True if DDS participants of this host use a domain: each has a port of its own."""
     for port in DOMAIN_PORTS:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:

@@ -18,7 +18,7 @@ _SETTLED_WITHIN_S = 5.0
 
 
 def child_pid(backend: BackendBase) -> int:
-    """Return the id of the process that the runtime of a `ChildBackend` runs in."""
+    """Return the ID of the process that the runtime of a `ChildBackend` runs in."""
     return int(backend.details["process"].removeprefix("child "))
 
 

@@ -35,7 +35,7 @@ class RegistryAccess:
 
     Attributes:
         ca: PEM file with certificate authorities, in addition to the system's.
-        insecure_http: Whether plain HTTP is allowed to hosts beyond the loopback interface.
+        insecure_http: True if plain HTTP is allowed to hosts beyond the loopback interface.
         timeout_s: Longest wait for a connection and for each read and write, s.
         backoff_s: Wait before the second attempt, s; doubled before each further one.
     """

@@ -182,7 +182,7 @@ class RegistryConnection:
         Args:
             host: Host, with its port unless that is the default.
             access: Options for access.
-            is_secure: Whether it uses TLS even on the loopback interface.
+            is_secure: True if it uses TLS even on the loopback interface.
         """
         local = is_loopback(urlsplit(f"//{host}").hostname or "")
         self._is_plain = not is_secure and (local or access.insecure_http)

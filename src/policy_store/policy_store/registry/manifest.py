@@ -39,7 +39,7 @@ class RegistryReference:
         repository: Name at the registry; its last part is the bundle's name.
         tag: Tag of a version or statement; empty if a digest is given, or nothing.
         digest: Digest of the manifest, `sha256:` and 64 hex digits; empty if a tag is given.
-        is_secure: Whether TLS is required where plain HTTP is the default: on the loopback
+        is_secure: True if TLS is required where plain HTTP is the default: on the loopback
             interface.
     """
 

@@ -80,8 +80,8 @@ class Operator:
             policy_node: Full name of the node that runs the policy; None: requests go to the driver
                 only. `cmd_vel` and `estop` are in its namespace.
             driver_node: Full name of the robot's driver, if requests go to it, too.
-            drives: Whether to publish `cmd_vel`, which one node at a time may do.
-            use_sim_time: Whether velocities and waits follow `/clock`.
+            drives: True if to publish `cmd_vel`, which one node at a time may do.
+            use_sim_time: True if velocities and waits follow `/clock`.
             answer_timeout_s: Longest wait for a service, an answer or the first status.
             watch: Called often during each wait; an exception from it ends the wait.
         """

@@ -56,7 +56,7 @@ class FoundNodes:
         subscribers: Nodes that subscribe to these.
         robots: Subscribers that are drivers or look like simulators: they publish `joint_states`
             and have neither a RobotStatus nor a `take_control` service.
-        other_output: Whether the policy node publishes a different kind of command instead.
+        other_output: True if the policy node publishes a different kind of command instead.
     """
 
     policies: tuple[str, ...] = ()

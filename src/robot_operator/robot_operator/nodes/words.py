@@ -51,7 +51,7 @@ class OperatorResult:
         answer: Answer in words; empty if the statuses show it.
         policy: Newest policy_msgs/PolicyStatus with `mode` by its name; null without one.
         robot: Newest policy_msgs/RobotStatus with `state` by its name; null without one.
-        obeyed: Whether each node has stopped, by node name; for estop and damp.
+        obeyed: True if each node has stopped, by node name; for estop and damp.
     """
 
     action: str

@@ -26,7 +26,7 @@ from policy_core.observation.pairing import Arrival, newest_at_ticks
 _CLOCKS_AGREE_NS = 1_000_000_000
 Look = Callable[[str, Block, Times, Times], None]
 HasValues = Callable[[bytes], bool]
-"""Whether a message has values to take; one without values counts as not received."""
+"""True if a message has values to take; one without values counts as not received."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,7 @@ class SynchronousQueue(ChunkQueue):
         self._queue.extend(chunk[: self._steps])
 
     def wants_chunk(self, tick: int) -> bool:
-        """Return true if the queue is empty."""
+        """Return True if the queue is empty."""
         return not self._queue
 
     def target(self, tick: int) -> F64 | None:
@@ -122,7 +122,7 @@ class _Plan(ChunkQueue):
         self._first_tick = 0
 
     def wants_chunk(self, tick: int) -> bool:
-        """Return true if the remaining share is below the threshold."""
+        """Return True if the remaining share is below the threshold."""
         left = self.left(tick)
         return left == 0 or left < self._refill_below
 
