@@ -71,7 +71,6 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 1 for errors and violated limits, 3 if another machine must finish the
         work, 130 after SIGINT and 143 after SIGTERM.
-    
     """
     return run_command("model_tools", __doc__, COMMANDS, args)
 

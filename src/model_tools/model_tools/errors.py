@@ -8,8 +8,7 @@ from policy_core.errors import PolicyError
 
 
 class ToolError(PolicyError):
-    """Input that a tool cannot use; gives the location, expected and found values, and the remedy.
-    """
+    """Input that a tool cannot use; gives the location, what was expected, and the remedy."""
 
 
 class VerdictError(ToolError):
