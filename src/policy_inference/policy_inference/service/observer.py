@@ -71,15 +71,15 @@ class Histogram:
 
 
 class Counts:
-    """Written by the loop's thread only, read by any; each number is consistent by itself.
+    """Loop counts: written by the loop's thread only, read by any; each number is consistent.
 
     Attributes:
         latency_ns: Latency from the last byte of a request to its answer, by protocol.
         rows: Robots per inference.
         errors: Errors by name.
         slow: True while inferences are slow.
-        connected: Currently connected clients, by protocol.
-        accepted: Clients so far, by protocol.
+        connected: Clients now connected, by protocol.
+        accepted: Clients accepted so far, by protocol.
     """
 
     def __init__(self, protocols: tuple[str, ...]) -> None:
