@@ -84,8 +84,7 @@ class TickSlots:
         os.eventfd_write(self._answered, 1)
 
     def answered(self, timeout_s: float = 0.0) -> int:
-        """Return the number of additional slots with an answer; wait for the first up to a limit.
-        """
+        """Return the number of other slots with an answer; wait for the first up to a limit."""
         return _count(self._answered, timeout_s)
 
     def write(self, slot: int, answer: ShadowAnswer) -> None:
