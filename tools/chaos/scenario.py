@@ -82,7 +82,7 @@ class Options:
     Attributes:
         seconds: Virtual duration of each.
         core: Core in which the node ticks: `python`, `native` or `both`.
-        physics: Whether MuJoCo moves the robot.
+        physics: True if MuJoCo moves the robot.
     """
 
     seconds: float = 60.0
