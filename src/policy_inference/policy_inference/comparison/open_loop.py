@@ -139,11 +139,11 @@ def _measured(
 def judge(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Check, ...]:
     """Check a difference on a source's rows against the stated limits."""
     row, name = found.worst
-    worst = f"{source}: worst in {name}, row {row}"
+    worst = f"{source}: largest in {name}, row {row}"
     most = found.names[int(np.argmax(found.rmse_each))]
     checks = (
-        ("mean absolute error", found.mae, limits.mae, f"{worst}; most in {most}"),
-        ("RMSE", found.rmse, limits.rmse, f"{worst}; most in {most}"),
+        ("mean absolute error", found.mae, limits.mae, f"{worst}; largest RMSE in {most}"),
+        ("RMSE", found.rmse, limits.rmse, f"{worst}; largest RMSE in {most}"),
         ("largest error", found.max_abs, limits.max_abs, worst),
     )
     judged = [
