@@ -231,6 +231,11 @@ class Link(Generic[StateT]):
         return f"{latch}{later}; waiting for a command in {mode}"
 
     @property
+    def newest(self) -> WireCommand | None:
+        """The newest command that was not refused."""
+        return self._follower.newest
+
+    @property
     def answers_wait(self) -> bool:
         return bool(self._answers)
 

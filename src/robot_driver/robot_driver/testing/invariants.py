@@ -194,6 +194,7 @@ class LinkWatch:
             elif follows:
                 yield from self._followed(values)
         if phase is DriverPhase.FOLLOWING:
+            yield "newest_is_followed", link.newest is self._newest, "an invalid or older one"
             yield from self._following(now_ns)
         self._phase, self._last_ns = phase, now_ns
 
