@@ -71,7 +71,7 @@ def test_a_file_with_very_many_faults_gets_a_message_of_the_first(parsed: dict[s
     error = read_any_contract(yaml.dump({**parsed, **odd}, Dumper=yaml.CSafeDumper).encode())
     assert error is not None
     assert len(error.problems) == len(odd)
-    assert str(error).splitlines()[MOST_LINES:] == [f"and {3_000 - MOST_LINES} more"]
+    assert str(error).splitlines()[MOST_LINES:] == [f"and {len(odd) - MOST_LINES} more"]
 
 
 def read_any_contract(content: bytes) -> BundleError | None:
