@@ -95,7 +95,7 @@ def compare_capture(motion: RecordedMotion) -> CaptureComparison:
     body = _track(motion)
     late_s, turn = _align(motion, body)
     at_s = body.time_s - late_s
-    rate = _mean_rate(motion, at_s, body.step_s)
+    rate = _mean_rate(motion, _turned(motion), at_s, body.step_s)
     moved = body.velocity @ turn.T
     estimate = np.stack([np.interp(at_s, motion.estimate_s, one) for one in motion.estimate.T], 1)
     use = body.known & _ran(motion, at_s) & _is_within(motion.estimate_s, at_s, _ESTIMATE_GAP_S)
@@ -213,6 +213,7 @@ def _align(motion: RecordedMotion, body: _Track) -> tuple[float, F64]:
             f"orientation, found {len(known)} samples of one that does not; record 60 s of walking "
             "with turns"
         )
+    angle = _turned(motion)
     score, longest_s = 0.0, 0.0
     late_s = middle_s = 0.0
     turn = np.eye(3)
@@ -223,7 +224,7 @@ def _align(motion: RecordedMotion, body: _Track) -> tuple[float, F64]:
             longest_s = max(longest_s, float(use.sum() * body.step_s))
             if use.sum() * body.step_s < FEWEST_BLOCKS * BLOCK_S:
                 continue
-            rate, seen = _mean_rate(motion, at_s, body.step_s)[use], body.rate[use]
+            rate, seen = _mean_rate(motion, angle, at_s, body.step_s)[use], body.rate[use]
             found = find_rotation(seen, rate)
             length = np.sqrt(np.square(rate).sum() * np.square(seen).sum())
             alike = float((rate * (seen @ found.T)).sum() / length)
@@ -240,11 +241,18 @@ def _align(motion: RecordedMotion, body: _Track) -> tuple[float, F64]:
     return late_s, turn
 
 
-def _mean_rate(motion: RecordedMotion, at_s: F64, step_s: float) -> F64:
-    """Return the gyroscope's mean angular velocity within a step of each time."""
+def _turned(motion: RecordedMotion) -> F64:
+    """Return the integral of the gyroscope [measurements, 3]."""
     gyro = motion.imu[:, 4:7]
     steps = np.diff(motion.imu_s)[:, np.newaxis]
-    angle = np.concatenate([np.zeros((1, 3)), np.cumsum(steps * (gyro[1:] + gyro[:-1]) / 2.0, 0)])
+    return np.concatenate([np.zeros((1, 3)), np.cumsum(steps * (gyro[1:] + gyro[:-1]) / 2.0, 0)])
+
+
+def _mean_rate(motion: RecordedMotion, angle: F64, at_s: F64, step_s: float) -> F64:
+    """Return the gyroscope's mean angular velocity within a step of each time.
+
+    `angle` is its integral.
+    """
     ends = (
         np.stack([np.interp(at_s + side * step_s, motion.imu_s, axis) for axis in angle.T], 1)
         for side in (1.0, -1.0)
