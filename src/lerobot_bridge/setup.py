@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installs lerobot_bridge; colcon runs it."""
+"""Install lerobot_bridge; run by colcon."""
 
 from pathlib import Path
 

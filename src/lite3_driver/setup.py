@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installs lite3_driver; colcon runs it."""
+"""Install lite3_driver; run by colcon."""
 
 from pathlib import Path
 

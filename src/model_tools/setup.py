@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installs model_tools; colcon runs it."""
+"""Install model_tools; run by colcon."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installs policy_inference; colcon runs it."""
+"""Install policy_inference; run by colcon."""
 
 from pathlib import Path
 

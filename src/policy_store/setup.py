@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installs policy_store; colcon runs it."""
+"""Install policy_store; run by colcon."""
 
 from setuptools import find_packages, setup
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installs robot_driver; colcon runs it."""
+"""Install robot_driver; run by colcon."""
 
 from setuptools import find_packages, setup
 

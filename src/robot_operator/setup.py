@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installs robot_operator; colcon runs it."""
+"""Install robot_operator; run by colcon."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installs robot_sim; colcon runs it."""
+"""Install robot_sim; run by colcon."""
 
 from pathlib import Path
 

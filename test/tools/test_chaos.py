@@ -15,7 +15,7 @@ import pytest
 
 from policy_core.errors import RefusedError
 from policy_core.guard.command import CommandFader
-from policy_core.guard.limits import Limits
+from policy_core.guard.limits import Limits, limits_in_force
 from policy_core.sets.policy import PolicySet
 from policy_inference.nodes import loading
 from robot_driver import following
@@ -166,10 +166,8 @@ def test_command_outside_the_range_of_the_policy_is_found(monkeypatch: pytest.Mo
 
 @pytest.mark.violates("limits_not_looser")
 def test_longer_timeout_than_that_of_the_contract_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = loading.limits_in_force
-
     def loosened(*args: Any) -> Limits:
-        limits = made(*args)
+        limits = limits_in_force(*args)
         return replace(limits, state_timeout_ns=2 * limits.state_timeout_ns)
 
     monkeypatch.setattr(loading, "limits_in_force", loosened)

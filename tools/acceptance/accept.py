@@ -85,7 +85,7 @@ def record(bundle: Path, outcomes: Sequence[WalkOutcome]) -> None:
 
 
 def _try(folder: Path, recordings: Path, robot: SimulatedRobot, case: WalkCase) -> WalkOutcome:
-    """Try one case, in a process of its own."""
+    """Try one case, in its own process."""
     bundle = load_bundle(folder, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     try:

@@ -19,7 +19,7 @@ Cell = Callable[[Outcomes], tuple[str, bool]]
 
 def gates_table(columns: Mapping[str, Outcomes]) -> str:
     """Return the gates as a Markdown table, with one column per policy; failures are bold."""
-    head = ["gate (robot_sim, lockstep)", "wanted", *columns]
+    head = ["gate (robot_sim, lockstep)", "limit", *columns]
     lines = [_line(head), _line(["---"] * len(head))]
     for name, wanted, cell in _rows():
         cells = [cell(outcomes) for outcomes in columns.values()]

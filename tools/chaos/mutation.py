@@ -1,20 +1,30 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests which faults in the code that guards a robot the seeds find."""
+"""Tests which faults in the code that guards a robot the seeds find.
+
+Faults of the Python core must break an invariant or, with `--core both`, make it differ from the
+native core; faults of the driver, which has one implementation, must break an invariant.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import random
 import signal
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from tools.chaos.scenario import Options, run_seed
+from coverage import Coverage
+
+from policy_inference.kinds.opening import NATIVE, PYTHON
+from tools.chaos.scenario import BOTH, Options, run_seed, run_with_digests
 from tools.mutants import Mutant, mutants
 
 _PLACES = {
@@ -24,6 +34,8 @@ _PLACES = {
     "link": "robot_driver/robot_driver/following.py",
 }
 """Files to change, by their group in tools.mutants."""
+_ALONE = "link"
+"""Group whose code has no second implementation."""
 _LIMIT_S = 1800
 _STRICTNESS = ("Lt -> LtE", "LtE -> Lt", "Gt -> GtE", "GtE -> Gt")
 """Faults that only a value exactly at its limit shows, which unit tests have and seeds do not."""
@@ -40,7 +52,7 @@ def try_mutants(
     """Run the seeds with one fault after another, and print how many they find.
 
     Args:
-        count: Number of faults, equally many from each place.
+        count: Number of faults, equally many from each place, in lines that the seeds execute.
         seeds: Seeds to run until one breaks an invariant, or an error ends the process.
         options: Options of the seeds.
         say: Prints a line.
@@ -48,12 +60,22 @@ def try_mutants(
         draw: Seed of the random choice of faults.
     """
     chance, drawn = random.Random(draw), list[Mutant]()
-    for group, place in _PLACES.items():
-        every = [one for one in mutants(group, [place]) if one.fault not in _STRICTNESS]
-        drawn += chance.sample(every, min(len(every), count // len(_PLACES)))
+    every = {group: [*mutants(group, [place])] for group, place in _PLACES.items()}
+    unreached = _unreached({one.file for some in every.values() for one in some}, seeds, options)
+    for some in every.values():
+        fit = [
+            one
+            for one in some
+            if one.fault not in _STRICTNESS and one.line not in unreached[one.file]
+        ]
+        drawn += chance.sample(fit, min(len(fit), count // len(_PLACES)))
     chance.shuffle(drawn)  # of a run that is ended early, all places are known
     of, found = Counter(mutant.group for mutant in drawn), Counter[str]()
-    for mutant, is_found in _tried(drawn, seeds, options, jobs):
+    native = replace(options, core=NATIVE)
+    expected = {
+        seed: run_with_digests(seed, native)[1] if options.core == BOTH else [] for seed in seeds
+    }
+    for mutant, is_found in _tried(drawn, expected, options, jobs):
         found[mutant.group] += is_found
         say(f"{'found' if is_found else 'missed'}: {mutant.file}:{mutant.line} {mutant.fault}")
     for group in _PLACES:
@@ -62,20 +84,48 @@ def try_mutants(
     return 0
 
 
+def _unreached(files: set[str], seeds: range, options: Options) -> dict[str, set[int]]:
+    """Return the lines in functions of each file that the seeds do not execute."""
+    modules = {file: importlib.import_module(_module_name(file)) for file in files}
+    places = {file: os.path.realpath(str(module.__file__)) for file, module in modules.items()}
+    seen = Coverage(data_file=None, include=[*places.values()])
+    with seen.collect():
+        for seed in seeds:
+            run_seed(seed, replace(options, core=PYTHON))
+    found = dict[str, set[int]]()
+    for file, place in places.items():
+        executed = seen.get_data().lines(place) or ()
+        tree = ast.parse(Path(place).read_text("utf-8"))
+        functions = [one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)]
+        found[file] = {
+            line
+            for one in functions
+            for statement in ast.walk(one)
+            if isinstance(statement, ast.stmt) and statement is not one
+            if statement.lineno not in executed
+            for line in range(statement.lineno, (statement.end_lineno or 0) + 1)
+        }
+    return found
+
+
+def _module_name(file: str) -> str:
+    return file.partition("/")[2].removesuffix(".py").replace("/", ".")
+
+
 def _tried(
-    drawn: list[Mutant], seeds: range, options: Options, jobs: int
+    drawn: list[Mutant], expected: Mapping[int, list[str]], options: Options, jobs: int
 ) -> Iterator[tuple[Mutant, bool]]:
     """Yield each fault, and whether the seeds find it."""
     waiting, running = deque(drawn), dict[int, Mutant]()
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.popleft()
-            running[_begin(mutant, seeds, options)] = mutant
+            running[_begin(mutant, expected, options)] = mutant
         child, status = os.wait()
         yield running.pop(child), status != 0
 
 
-def _begin(mutant: Mutant, seeds: range, options: Options) -> int:
+def _begin(mutant: Mutant, expected: Mapping[int, list[str]], options: Options) -> int:
     """Run the seeds with a fault in a copy of this process, which exits with 0 if they hold."""
     child = os.fork()
     if child:
@@ -84,15 +134,20 @@ def _begin(mutant: Mutant, seeds: range, options: Options) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         put_in(mutant)
-        holds = all(run_seed(seed, options).broken is None for seed in seeds)
-        os._exit(0 if holds else 1)
+        python = replace(options, core=PYTHON)
+        for seed, digests in expected.items():
+            outcome, seen = run_with_digests(seed, python)
+            differs = digests and mutant.group != _ALONE and seen != digests
+            if outcome.broken is not None or differs:
+                os._exit(1)
+        os._exit(0)
     finally:
         os._exit(1)
 
 
 def put_in(mutant: Mutant) -> None:
     """Give the functions of a module, which others have already imported, the code of a mutant."""
-    name = mutant.file.partition("/")[2].removesuffix(".py").replace("/", ".")
+    name = _module_name(mutant.file)
     there = importlib.import_module(name)
     other = ModuleType(name)
     other.__file__ = there.__file__

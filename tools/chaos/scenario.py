@@ -82,7 +82,7 @@ class Options:
     Attributes:
         seconds: Virtual duration of each.
         core: Core in which the node ticks: `python`, `native` or `both`.
-        physics: Whether MuJoCo moves the robot.
+        physics: True if MuJoCo moves the robot.
     """
 
     seconds: float = 60.0
@@ -184,30 +184,33 @@ def run_seed(
         return play.outcome()
 
 
+def run_with_digests(
+    seed: int, options: Options, steps: Sequence[ChaosStep] | None = None
+) -> tuple[SeedOutcome, list[str]]:
+    """Run a seed; return its outcome, and the digests at equal steps of time."""
+    digests = list[str]()
+    outcome = run_seed(
+        seed,
+        options,
+        steps,
+        look=lambda timeline: digests.append(timeline.digest),
+        look_s=_COMPARED_S,
+    )
+    return outcome, digests
+
+
 def _run_in_both(seed: int, options: Options, steps: Sequence[ChaosStep] | None) -> SeedOutcome:
-    digests: dict[str, list[str]] = {PYTHON: [], NATIVE: []}
-    python, native = (
-        run_seed(
-            seed,
-            replace(options, core=core),
-            steps,
-            look=partial(_note_digest, seen),
-            look_s=_COMPARED_S,
-        )
-        for core, seen in digests.items()
+    (python, seen), (native, expected) = (
+        run_with_digests(seed, replace(options, core=core), steps) for core in (PYTHON, NATIVE)
     )
     broken, same = python.broken or native.broken, python.digest == native.digest
     if broken is None and not same:
-        pairs = zip(*digests.values(), strict=True)
+        pairs = zip(seen, expected, strict=True)
         equal = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         broken = Broken("cores_agree", equal * _COMPARED_S, "not the same at this time")
     checked = Counter(python.checked) + Counter(native.checked)
-    checked["cores_agree"] += len(digests[PYTHON])
+    checked["cores_agree"] += len(seen)
     return replace(python, broken=broken, checked=checked)
-
-
-def _note_digest(seen: list[str], timeline: VirtualTimeline) -> None:
-    seen.append(timeline.digest)
 
 
 def _shown(tick: Tick) -> bytes:
@@ -230,7 +233,7 @@ def rogue_command(data: bytes, kind: str) -> bytes:
             with the node's, and change one thing.
     """
     command = bytearray(data)
-    skipped = {"far": 1_000_000, "back": -20}.get(kind, 1)
+    skipped = {"far": 101, "back": -20}.get(kind, 1)
     (sequence,) = struct.unpack_from("<Q", command, _SEQUENCE_AT)
     struct.pack_into("<Q", command, _SEQUENCE_AT, max(0, sequence + skipped))
     position, velocity, effort, stiffness, damping, limit = command_rows(command, len(JOINT_NAMES))
@@ -240,7 +243,9 @@ def rogue_command(data: bytes, kind: str) -> bytes:
         position[0] += 0.6
         effort[0] = 0.0 if kind == "start" else 20.0
     elif kind in ("expired", "forever"):
-        struct.pack_into("<iI", command, _VALID_AT, 2 * (kind == "forever"), 0)
+        struct.pack_into(
+            "<iI", command, _VALID_AT, *((1, 500_000_000) if kind == "forever" else (0, 0))
+        )
     elif kind == "stiff_damp":
         command[_MODE_AT], stiffness[:] = MODE_DAMP, 20.0
     elif kind == "negative":
@@ -248,7 +253,7 @@ def rogue_command(data: bytes, kind: str) -> bytes:
     elif kind == "gains":
         stiffness[1], damping[1] = 1e4, 1e3
     elif kind == "effort":
-        effort[2] = 1e3
+        effort[2] = 120.0
     elif kind == "nan":
         velocity[0] = math.nan
     elif kind == "limit":

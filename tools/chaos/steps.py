@@ -35,6 +35,7 @@ _ROBOT = (
     "bias:imu.angular_velocity=0.6",
     "noise:joint_states.position=0.05",
     "bias:joint_states.position=0.4",
+    "bias:joint_states.velocity=60.0",
     "occupied:host",
     "stuck:FL_Knee_joint",
     "restart:host",

@@ -21,7 +21,7 @@ class VirtualTimeline:
     Attributes:
         now_ns: Time since the start.
         events: The last events, as texts.
-        ended: Whether it has stopped acting.
+        ended: True if it has stopped acting.
     """
 
     def __init__(self) -> None:

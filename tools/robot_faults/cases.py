@@ -40,9 +40,9 @@ class Case:
         group: Part of the table.
         what: Text for the table.
         act: Starts the fault; returns its time, ns on the system's clock.
-        walks_on: Whether the robot should continue walking; otherwise it should be damped. None:
+        walks_on: True if the robot should continue walking; otherwise it should be damped. None:
             either, as its physics decide.
-        taken_over: Whether another controller then drives the robot, so that the driver only has to
+        taken_over: True if another controller then drives the robot, so that the driver only has to
             give up control.
     """
 

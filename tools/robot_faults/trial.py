@@ -36,7 +36,7 @@ class Ending:
         group, what: The case's.
         ended: Reports of driver, policy and host.
         damped_ms: Time from the start of the fault to damped drives; None if the robot walks on.
-        as_wanted: Whether the outcome is the expected one.
+        as_wanted: True if the outcome is the expected one.
     """
 
     group: str

@@ -45,8 +45,8 @@ class Lock:
         what: Description.
         requirements: Names of requirements files.
         alone: Name of a requirements file whose packages come without their dependencies.
-        beside_ros: Whether the constraints of a sourced ROS 2 apply.
-        with_torch: Whether it includes PyTorch, instead of relying on a separate installation.
+        beside_ros: True if the constraints of a sourced ROS 2 apply.
+        with_torch: True if it includes PyTorch, instead of relying on a separate installation.
         pythons: One file for each.
         machines: Architectures.
     """

@@ -44,7 +44,7 @@ class Frames:
             rows: Number of actions in a chunk.
             observations: Number of successive observations of a policy, the newest last. The first
                 action belongs to the oldest of them, as in LeRobot.
-            bounded: Whether actions are scaled to -1 ... 1, instead of mean 0 and deviation 1.
+            bounded: True if actions are scaled to -1 ... 1, instead of mean 0 and deviation 1.
         """
         self._rows, self._bounded = rows, bounded
         vectors: dict[str, list[np.ndarray]] = {STATE: [], ACTION: [], CUBE: []}

@@ -40,8 +40,8 @@ class Motion:
         torque_squared: Mean square of the torque of each joint in the period [robots, 12], (N m)^2.
         target: Joint position targets of the latest action [robots, 12], rad.
         action, action_before, action_two_before: Outputs of the policy [robots, 12].
-        touch: Whether each foot touched the ground [robots, 4].
-        landed: Whether it has just landed after a swing [robots, 4].
+        touch: True if each foot touched the ground [robots, 4].
+        landed: True if it has just landed after a swing [robots, 4].
         air_s: Time in the air; for `landed` feet, before landing [robots, 4].
         foot_height_m: Feet over the highest ground below them and just ahead of them [robots, 4].
         foot_speed: Horizontal speed of the feet [robots, 4], m/s.

@@ -168,7 +168,7 @@ class ArmSettings(DriverSettings):
         way_out: HOLD or TORQUE_OFF.
         max_relative_target_rad: Largest distance of a goal from the joint's position; goals further
             away are clipped.
-        leader: Whether a hand moves it: joints without stiffness and damping are then limp.
+        leader: True if a hand moves it: joints without stiffness and damping are then limp.
         servo_p, servo_i, servo_d: Gains of the servos' own position loop; -1: LeRobot's.
     """
 

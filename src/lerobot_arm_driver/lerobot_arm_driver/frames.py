@@ -29,7 +29,7 @@ class ArmState(NamedTuple):
 
     Attributes:
         tick: Steady clock of the process that reads the bus, ms, modulo 2**32.
-        configured: Whether the servos have been configured since the bus was opened, and not made
+        configured: True if the servos have been configured since the bus was opened, and not made
             limp since; a limp leader counts as not configured.
         joint_pos: rad.
         joint_vel: Velocities from differences of positions, rad/s.
@@ -37,7 +37,7 @@ class ArmState(NamedTuple):
         temperature_c: Degrees Celsius; NaN before it was read.
         voltage_v: V; NaN before it was read.
         status: Error bits, as the servos report them.
-        holds: Whether a servo has torque; if not, it is limp.
+        holds: True if a servo has torque; if not, it is limp.
     """
 
     tick: int

@@ -88,8 +88,8 @@ def check_episode(
         mapping: Mapping that defines what is read.
         episode: The episode.
         topics: The recording's topic for each of the mapping's, if the names differ.
-        split: Whether an episode with gaps becomes several.
-        pixels: Whether images are decoded; otherwise only their messages are examined.
+        split: True if an episode with gaps becomes several.
+        pixels: True if images are decoded; otherwise only their messages are examined.
     """
     found = EpisodeCheck(name=episode.name)
     try:

@@ -150,7 +150,7 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
         path: The recording.
         heard: Its topics. A topic with a single message, which may be an old one, does not reveal
             its clock.
-        with_log: Whether the log must be on that clock as well.
+        with_log: True if the log must be on that clock as well.
     """
     clocks = {**_offsets_ns(heard), **({"the log": 0} if with_log else {})}
     if not clocks:

@@ -38,7 +38,7 @@ def dataset_features(
 
     Args:
         mapping: Mapping that defines the features.
-        videos: Whether images become videos; otherwise, one file each.
+        videos: True if images become videos; otherwise, one file each.
         judged: SUCCESS, INTERVENTION, both or neither.
     """
     vectors = {

@@ -48,7 +48,7 @@ class Episode:
         span: Its log times; None: the whole recording.
         task: The task of the robot.
         tags: Words to search for.
-        success: Whether the task was fulfilled; None if not judged.
+        success: True if the task was fulfilled; None if not judged.
         interventions: Time spans in which a person drove instead of the policy; None: no policy
             ran, or interventions were not recorded.
         number: Number of the episode within its recording, from 0.
@@ -79,7 +79,7 @@ class DatasetFrame:
         time_ns: Its time, by the stamps of the recording.
         vectors: Values by feature, in LeRobot's units.
         images: By camera, uint8 [height, width, 3] in RGB; valid until the next frame.
-        intervention: Whether a person drove instead of the policy.
+        intervention: True if a person drove instead of the policy.
     """
 
     time_ns: int

@@ -148,7 +148,7 @@ class EpisodeFrames:
 
         Args:
             part: Index in `parts`.
-            pixels: Whether images are decoded; otherwise they are only checked, and frames have
+            pixels: True if images are decoded; otherwise they are only checked, and frames have
                 none.
         """
         self._refuse_closed_up()

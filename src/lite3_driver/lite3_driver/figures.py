@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data of the robot, in the order of the wire, and the settings of its driver."""
+"""Data of the robot, in wire order, and the settings of its driver."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -47,7 +47,7 @@ FOLDED_HIGHEST_RAD: Final = _each_leg(
     0.6, -0.8, float(FIGURES.highest_rad[2]) + FIGURES.position_margin_rad
 )
 LEVEL_RAD: Final = 0.35
-"""Largest tilt of a lying robot."""
+"""Maximum tilt of a robot lying down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +56,11 @@ class Lite3Settings(DriverSettings):
 
     Attributes:
         host_address, host_port: Address of the motion host; frames from elsewhere are ignored.
-        interface_address, state_port: Address at which its state is received.
+        interface_address, state_port: Address at which the host's state is received.
         angular_velocity_unit: Unit of the host's angular velocities: `rad/s` or `deg/s`.
-        angular_velocity_checked: Whether that unit was confirmed on this robot, so that it need
+        angular_velocity_checked: True if that unit was confirmed on this robot, so the robot need
             not be turned before control is taken.
-        fold_s: Time that the robot takes to fold its legs.
+        fold_s: Time the robot takes to fold its legs.
     """
 
     host_address: str = "192.168.1.120"

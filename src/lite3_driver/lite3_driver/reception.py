@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Validates datagrams as the robot's state, and counts the others."""
+"""Validate datagrams as the robot's state, and count the others."""
 
 import numpy as np
 
@@ -29,8 +29,8 @@ _BOUNDS = StateBounds(
 )
 _AHEAD_SHARE = 0.5
 """Fraction of `state_timeout_s` by which a tick may be ahead of the elapsed time. A frame with a
-wrong tick within it makes the host's own frames old for that long, which ends before they would
-count as lost.
+wrong tick within this limit makes the host's own frames look old for at most that long, which ends
+before they would count as lost.
 """
 _CODES_KEPT = 8
 
@@ -43,18 +43,18 @@ def in_si(state: Lite3State, settings: Lite3Settings) -> Lite3State:
 
 
 class Lite3Reception(StateReception[Lite3State]):
-    """Accepts only frames of the configured host that are newer than the previous one.
+    """Accepts only frames from the configured host that are newer than the previous frame.
 
     Frames from another port are ignored as long as frames arrive from the first one. Ticks must
     rise (modulo 2**32), by no more than the elapsed time plus half of `state_timeout_s`. After
     `state_timeout_s` without frames, any port and any tick are accepted, because the host may have
-    been restarted. A frame is rejected if neither the stamp nor the noise of its IMU changes, if no
-    robot could send it, or if its joints are too far from those of the previous frame. UDP has no
+    been restarted. A frame is rejected if neither its IMU stamp nor its IMU noise changes, if no
+    robot could send it, or if its joints are too far from the previous frame's. UDP has no
     authentication: a program that sends from the host's address and port, with the next tick and
     plausible joints, is accepted.
 
     `missed` counts ticks that never arrived, and `contact_not_finite` received frames whose contact
-    forces are not finite. `restarted` is true after the tick has fallen.
+    forces are not finite. `restarted` is True after the tick has gone back.
 
     Attributes:
         other_codes: Codes of datagrams from the host that are not states: the first few distinct

@@ -24,7 +24,7 @@ from robot_driver.robot import RobotInterface
 
 
 class Lite3(RobotInterface[Lite3State]):
-    """Interface of the motion host: requests get no answer, and the legs fold before control."""
+    """Interface to the motion host: requests get no answer, and the legs fold before control."""
 
     name = "Lite3"
     host = "the motion host"
@@ -96,11 +96,11 @@ class Lite3(RobotInterface[Lite3State]):
         return [wire.request(wire.FOLD)]
 
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
-        """Return None once `fold_s` has passed: the host does not report folded legs."""
+        """Return None once `fold_s` has passed, since the host does not report folded legs."""
         return None if elapsed_s >= self.settings.fold_s else []
 
     def take(self) -> list[bytes]:
-        """Return the request for control, twice, as the vendor's client sends it."""
+        """Return the request for control, twice, as in the vendor's client."""
         return [wire.request(wire.TAKE_CONTROL)] * 2
 
     def give_back(self) -> list[bytes]:
@@ -109,7 +109,7 @@ class Lite3(RobotInterface[Lite3State]):
 
 
 def _pose_problems(state: Lite3State) -> list[str]:
-    """Return why the robot does not lie folded, as sentences."""
+    """Return why the robot is not lying folded, as sentences."""
     problems = [
         f"the robot is not lying folded: {JOINT_NAMES[joint]} is at {angle:.2f} rad, expected "
         f"{low:.2f}..{high:.2f}"

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The two UDP sockets of a client of the motion host, and the meaning of their errors.
+"""The two UDP sockets of a motion host client, and the meaning of their errors.
 
-One receives at the port to which the host sends its state. The other sends from its own port, as
+One receives on the port to which the host sends its state. The other sends from its own port, as
 the vendor's client does; anything that the host may answer there is ignored.
 """
 
@@ -18,25 +18,25 @@ from robot_driver.interfaces import DriverError
 from robot_driver.robot import Datagram, RobotTransport
 
 _IP_RECVERR = 11
-"""Linux's linux/in.h: report a refusal by the host's machine as an error of the sending socket."""
+"""From linux/in.h: report a refusal by the host's machine as an error on the sending socket."""
 _ERROR = struct.Struct("=I")
 _LARGEST_DATAGRAM_BYTES = 4096
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _LOOKS_AGAIN_S = 0.05
 _AFTER_REST_S = 1.0
-"""Extra time beyond the time of rest for which a killed driver's process may hold the port."""
+"""Time, beyond the time at rest, for which a killed driver's process may hold the port."""
 _AT_ONCE = 8
 _SO_RXQ_OVFL = 40
-"""Linux's asm-generic/socket.h; the module `socket` does not name it."""
+"""From asm-generic/socket.h; the `socket` module does not define it."""
 _DROPPED = struct.Struct("=I")
 
 
 class _InUseError(DriverError):
-    """Another program uses the port."""
+    """Error for a port that another program uses."""
 
 
 class UdpTransport(RobotTransport):
-    """Both sockets of a client. Only the link process holds the port, so its end frees it."""
+    """A client's two sockets. Only the link process holds the port, so its exit frees the port."""
 
     def __init__(
         self, settings: Lite3Settings, receiver: socket.socket, sender: socket.socket
@@ -68,11 +68,11 @@ class UdpTransport(RobotTransport):
         return self._receiver.fileno(), self._sender.fileno()
 
     def watched(self) -> Sequence[int]:
-        """Return both sockets: the sending one reports refusals by the host's machine."""
+        """Return both sockets; the sending one reports refusals by the host's machine."""
         return self.descriptors
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return some of the received datagrams, and count those that the kernel dropped."""
+        """Return some of the received datagrams, and count those dropped by the kernel."""
         if self._receiver.fileno() in ready:
             yield from self._received()
         if self._sender.fileno() in ready:
@@ -173,7 +173,7 @@ def _taken_refusal(sender: socket.socket) -> OSError | None:
 
 
 def _error_text(error: OSError, settings: Lite3Settings) -> str:
-    """Return the meaning of an error of the sending socket."""
+    """Return the meaning of an error on the sending socket."""
     place = f"{settings.host_address}:{settings.host_port}"
     if error.errno == errno.ECONNREFUSED:
         return f"nothing listens on {place}: is the host's motion program running?"

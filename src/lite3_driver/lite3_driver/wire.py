@@ -6,8 +6,8 @@ All numbers are little-endian. A datagram is a header of 12 bytes (code u32; val
 type u8, 0 = the value alone, 1 = a payload of `size` bytes follows; an unused counter u24) and its
 payload. There is no checksum, no sequence number, and no answer to any datagram.
 
-Source: measured with the vendor's SDK client (DeepRoboticsLab/Lite3_MotionSDK b30a3ec), meanings
-from its headers and README; docs/lite3.md lists what has not been measured on a robot.
+Source: measurements with the vendor's SDK client (DeepRoboticsLab/Lite3_MotionSDK b30a3ec), with
+meanings from its headers and README; docs/lite3.md lists what has not been measured on a robot.
 """
 
 import struct
@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 HOST_PORT, STATE_PORT = 43893, 43897
-"""UDP ports: of the motion host, and the default to which it sends its state."""
+"""UDP ports: the motion host's, and the default port to which it sends its state."""
 FOLD, TAKE_CONTROL, GIVE_BACK = 0x31010C05, 0x0114, 0x0113
-"""Requests without payload: fold the legs; take control; give control back to the host."""
+"""Requests without a payload: fold the legs; take control; give control back to the host."""
 COMMAND, STATE = 0x0111, 0x0906
-"""Codes of the frames with payload: joint commands to the host, the robot's state from it."""
+"""Codes of frames with a payload: joint commands to the host, and robot state from it."""
 
 JOINT_NAMES = tuple(
     f"{leg}_{part}_joint" for leg in ("FL", "FR", "HL", "HR") for part in ("HipX", "HipY", "Knee")
@@ -57,7 +57,7 @@ _STATE = np.dtype(
     ]
 )
 TICKS, TICKS_PER_S = 1 << 32, 1000
-"""The host's tick: its modulus and its rate."""
+"""The host's tick: modulus, and rate."""
 COMMAND_BYTES = _HEADER.size + len(JOINT_NAMES) * _JOINT_COMMAND.itemsize
 STATE_BYTES = _STATE.itemsize
 IMU_BYTES = slice(16, 56)
@@ -68,7 +68,7 @@ F64 = npt.NDArray[np.float64]
 
 
 class Oddity(str, Enum):
-    """Reason why a datagram is not a state."""
+    """Reason why a datagram is not a state frame."""
 
     LENGTH = "wrong_length"
     CODE = "other_code"
@@ -81,14 +81,15 @@ class Lite3State(NamedTuple):
     """A state frame. Arrays are float64, C-contiguous; only angles are converted, to rad.
 
     Attributes:
-        tick: Counter of the host, in ms, modulo 2**32.
-        imu_stamp_ms: Time stamp of the IMU, ms.
+        tick: The host's counter, in ms, modulo 2**32.
+        imu_stamp_ms: IMU time stamp, ms.
         rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
         ang_vel: Angular velocity, body frame [3], in the unit in which the host sends it.
         lin_acc: Acceleration, body frame [3], m/s^2; about +9.81 along z at rest.
-        joint_pos, joint_vel, joint_effort: [12], rad, rad/s, N m, in the order of JOINT_NAMES.
-        temperature_c: Temperatures of the joints' drives [12], degrees Celsius; may be non-finite.
-        contact_force: [4, 3], N, in the order of FOOT_NAMES; may be non-finite.
+        joint_pos, joint_vel, joint_effort: Joint states [12], rad, rad/s, N m, in the order of
+            JOINT_NAMES.
+        temperature_c: Drive temperatures [12], degrees Celsius; may be non-finite.
+        contact_force: Contact forces [4, 3], N, in the order of FOOT_NAMES; may be non-finite.
     """
 
     tick: int
@@ -188,7 +189,7 @@ def read_request(data: bytes) -> int | None:
 
 
 def read_command(data: bytes) -> F32 | None:
-    """Return the values [12, 5] of a command frame, columns as in COMMAND_FIELDS; else None."""
+    """Return a command frame's values [12, 5] (columns as in COMMAND_FIELDS), or None."""
     if len(data) != COMMAND_BYTES:
         return None
     code, size, kind = _HEADER.unpack_from(data)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The state of a control path as one value: saved between two ticks, restored into another path.
+"""State of a control path as one value: saved between ticks, and restorable to another path.
 
-Each part of the control path names the attributes that make up its state. All others follow from
-the contract, or are written in each tick before they are read.
+Each part of the control path lists the attributes that make up its state. All others follow from
+the contract or are written in every tick before they are read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 Tree = Mapping[str, Any]
-"""By name: an array, a number, a text, None, a sequence of these, or another tree."""
+"""Map from name to an array, a number, a string, None, a sequence of these, or another tree."""
 _Array = npt.NDArray[Any]
 _ARRAY = "array"
 
@@ -28,34 +28,34 @@ _ARRAY = "array"
 class Stateful:
     """A part of the control path with memory between ticks.
 
-    A state attribute may be an array, a number, a text, an enum, None, a `Stateful` part, or a
+    A state attribute may be an array, a number, a string, an enum, None, a `Stateful` part, or a
     sequence or mapping of these.
     """
 
     __slots__ = ()
     STATE: ClassVar[tuple[str, ...]] = ()
-    """Attributes that are replaced when a state is restored."""
+    """Attributes that restoring a state replaces."""
     STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ()
-    """Arrays of a fixed shape that other parts reference; they keep their address."""
+    """Fixed-shape arrays that other parts reference; they keep their address."""
     PLAN: ClassVar[tuple[str, ...]] = ()
-    """Attributes that follow from contract and limits and that the native core reads."""
+    """Attributes that follow from the contract and the limits, and that the native core reads."""
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of the state; names without their leading underscore."""
+        """Return a copy of the state, with names stripped of their leading underscore."""
         return self._saved((*self.STATE, *self.STATE_IN_PLACE))
 
     def _saved(self, names: Sequence[str]) -> dict[str, Any]:
         return {name.lstrip("_"): _copied(getattr(self, name)) for name in names}
 
     def plan(self) -> dict[str, Any]:
-        """Return this part's configuration for the native core; names as in `saved`, no None."""
+        """Return this part's configuration for the native core; same names as `saved`, no None."""
         return {name.lstrip("_"): _planned(getattr(self, name)) for name in self.PLAN}
 
     def restore(self, saved: Tree) -> None:
         """Restore a state saved by a part with the same contract.
 
         Raises:
-            KeyError, TypeError, ValueError: The state belongs to a part with another structure.
+            KeyError, TypeError, ValueError: The state belongs to a part with a different structure.
         """
         self._restore(self.STATE, saved)
         for name in self.STATE_IN_PLACE:
@@ -99,7 +99,7 @@ def _planned(value: Any) -> Any:
 
 
 def _restored(before: Any, saved: Any) -> Any:
-    """Return a saved value in the form of the value that it replaces."""
+    """Return a saved value in the same form as the value that it replaces."""
     if isinstance(before, Stateful):
         before.restore(saved)
         return before
@@ -125,7 +125,7 @@ def _key(key: Any) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ControlState:
-    """The full state of a controller, its motions, its inputs and its policy.
+    """Full state of a controller, its motions, its inputs and its policy.
 
     Attributes:
         tree: The saved state of each part.
@@ -151,7 +151,7 @@ class ControlState:
 
     @staticmethod
     def decoded(text: str, arrays: Sequence[_Array]) -> ControlState:
-        """Return the state that was encoded.
+        """Decode an encoded state.
 
         Raises:
             ValueError: The text is not JSON, or refers to a missing array.

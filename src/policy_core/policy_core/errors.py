@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The errors of the suite that a user can see."""
+"""Errors raised by this suite that a user can see."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_LINES = 200
-"""Most lines in a `BundleError` message."""
+"""Maximum number of lines in a `BundleError` message."""
 _LONGEST = 600
-"""Longest part of a problem, in characters: a malicious file can have names of a million."""
+"""Maximum length of one part of a problem; a malicious file can have names of any length."""
 
 
 class PolicyError(Exception):
-    """Base of every error with a cause outside this code: a file, a device, a robot."""
+    """Base of all errors with a cause outside this code: a file, a device, a robot."""
 
     exit_status = 4
-    """Exit status of a command that ends with this error. Other statuses: 0 for done, 1 for a
-    verdict, 2 for wrong arguments.
-    """
+    """Exit status of a command that ends with this error. Others: 0 done, 1 verdict, 2 usage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One problem of a bundle: place, expected value, found value, remedy."""
+    """One problem in a bundle: location, expected value, found value, remedy."""
 
     file: str
     key: str = ""
@@ -40,7 +38,7 @@ class Problem:
 
 
 class BundleError(PolicyError):
-    """A bundle cannot be used; `problems` holds every problem, in file order."""
+    """A bundle that cannot be used; `problems` lists every problem, in file order."""
 
     def __init__(self, *problems: Problem) -> None:
         """Join the problems into a message, one line each, up to `MOST_LINES`."""
@@ -56,7 +54,7 @@ class BundleError(PolicyError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a suggestion as the end of a message; empty if no known word is close."""
+    """Return a spelling suggestion to append to a message; "" if no known word is close."""
     from difflib import get_close_matches  # only an error needs it
 
     names = sorted(known)
@@ -66,15 +64,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return a count with its noun: 1 row, 2 rows."""
+    """Return a count with its noun, such as 1 row or 2 rows."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def printable(text: str) -> str:
     """Return untrusted text in a form that is safe to print on a terminal.
 
-    Line breaks stay; other characters that cannot be printed, such as terminal control characters,
-    become escapes.
+    Line breaks are kept; other nonprintable characters, such as terminal control characters, become
+    escapes.
     """
     if text.isprintable():
         return text
@@ -93,20 +91,20 @@ def shown(text: str) -> str:
 
 
 class BackendError(PolicyError):
-    """A backend is unknown, cannot be opened, or failed while running."""
+    """A backend that is unknown, cannot be opened, or failed while running."""
 
 
 class LateRunError(BackendError):
-    """A model run exceeded its time limit."""
+    """A model run that exceeded its time limit."""
 
 
 class NoTargetError(PolicyError):
-    """A policy has no target for this tick, but may have one again later."""
+    """A policy without a target for this tick; later ticks may have one again."""
 
 
 class RobotError(PolicyError):
-    """The robot's messages do not match the contract: missing joints, wrong sizes, no velocity."""
+    """Robot messages that do not match the contract: missing joints, wrong sizes, no velocity."""
 
 
 class RefusedError(PolicyError):
-    """The robot's state does not allow the requested change of mode."""
+    """A requested mode change that the robot's state does not allow."""

@@ -31,16 +31,16 @@ class TensorSpec:
     dtype: str = "float32"
 
     def __str__(self) -> str:
-        """Return e.g. ``obs float32[1, 45]``."""
+        """Return text such as ``obs float32[1, 45]``."""
         return f"{self.name} {self.dtype}{list(self.shape)}"
 
     def empty(self) -> Tensor:
-        """Return a new zeroed array of this shape and dtype."""
+        """Return a new array of zeros with this shape and dtype."""
         return np.zeros(self.shape, self.dtype)
 
 
 def row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of a tensor in a file of rows: without the batch axis if it is 1."""
+    """Return a tensor's shape in a file of rows: without the batch axis if that is 1."""
     return shape[1:] if shape[0] == 1 else shape
 
 
@@ -55,7 +55,7 @@ class Backend(Protocol):
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
     details: Mapping[str, str]
-    """Runtime version, device and precision, found when opening."""
+    """Runtime version, device and precision, determined on opening."""
 
     def run(self) -> None:
         """Compute `outputs` from `inputs`.
@@ -69,7 +69,7 @@ class Backend(Protocol):
 
 
 class Mode(IntEnum):
-    """Mode of the controller; numbers as in policy_msgs/JointCommand."""
+    """Controller mode; numbers match policy_msgs/JointCommand."""
 
     DAMP = 0
     STAND = 1
@@ -79,7 +79,7 @@ class Mode(IntEnum):
 
 
 class OnFault(str, Enum):
-    """Command that replaces a policy's targets when there is no safe target."""
+    """Command that replaces the policy's targets when there is no safe target."""
 
     DAMP = "damp"
     HOLD_MEASURED = "hold_measured"
@@ -87,18 +87,18 @@ class OnFault(str, Enum):
 
 
 FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
-"""Mode in policy_msgs/JointCommand that stands for Mode.DAMP, by fault behaviour."""
+"""policy_msgs/JointCommand mode that represents Mode.DAMP, by fault behaviour."""
 
 
 class ShadowMode(str, Enum):
-    """Memory of a shadow policy; see docs/candidates.md.
+    """Memory that a shadow policy uses; see docs/candidates.md.
 
-    FOLLOWED: the commands that were really sent. The guard's step and a realigned chunk begin at
-    the active policy's command; the last action of a joint policy, also in its history, is the
-    active policy's target in the shadow's own scale. Recurrent state, observed outputs and queued
-    chunks are the shadow's own, since another model's have no meaning for it.
+    FOLLOWED: based on the commands that were actually sent. The guard's step and a realigned chunk
+    begin at the active policy's command; a joint policy's last action, including in its history, is
+    the active policy's target in the shadow's scale. Recurrent state, observed outputs and queued
+    chunks are the shadow's own, since another model's would be meaningless to it.
 
-    FREE: all memory is its own.
+    FREE: all memory is the shadow's own.
     """
 
     FOLLOWED = "followed"
@@ -114,12 +114,12 @@ class Kind(str, Enum):
 
 
 class JointTargets(Stateful):
-    """Targets of one tick for the drive law, arrays [joints] float64 in contract order.
+    """Targets for the drive law in one tick: float64 arrays [joints] in contract order.
 
     torque = clip(stiffness (position - q) + damping (velocity - dq) + effort, ±effort_limit). All
-    arrays are rows of `block` [6, joints]; their owner overwrites them in each tick. `blended` are
-    the rows that blends change: all but the effort limit, which is the contract's. `mode` is the
-    controller mode of these targets.
+    arrays are rows of `block` [6, joints]; their owner overwrites them in every tick. `blended`
+    holds the rows that blending changes: all except the effort limit, which comes from the
+    contract. `mode` is the controller mode of these targets.
     """
 
     __slots__ = (
@@ -151,17 +151,17 @@ class JointTargets(Stateful):
 
 
 class Command(Stateful):
-    """A policy's command in one tick: a value per joint, of its kind, in contract order.
+    """A policy's command in one tick: one value per joint, of its kind, in contract order.
 
     Attributes:
         kinds: Kind of each joint's value.
         command: Target of each joint [joints], in the unit of its kind; the guard changes it in
             place.
-        gains: Stiffness and damping [2, joints] for the kinds.
-        healthy: Largest torque demand and step of a healthy run [2, joints], N·m and in the unit of
-            the kinds; inf if unknown.
+        gains: Stiffness and damping [2, joints], as the kinds require.
+        healthy: Largest torque demand (N·m) and step (in the unit of the kind) during a healthy run
+            [2, joints]; inf if unknown.
         is_rescaled: True if the last `commit` changed `gains` or `healthy`.
-        clipped: Guard rules of the policy's own limits that changed the command.
+        clipped: Guard rules for the policy's own limits that changed the command.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("is_rescaled", "clipped")
@@ -175,7 +175,7 @@ class Command(Stateful):
             kinds: Kind of each joint's value.
             stiffness: Position gain [joints], N·m/rad.
             damping: Position or velocity gain [joints], N·m·s/rad.
-            healthy: As the attribute; copied.
+            healthy: See the attribute; copied.
         """
         self.kinds = tuple(kinds)
         kind = np.array([kind.value for kind in kinds])
@@ -196,24 +196,24 @@ class Command(Stateful):
         self.command: F64 = self._rows[0] if self._is_kind is None else np.zeros(len(kinds))
 
     def plan(self) -> dict[str, Any]:
-        """Return the initial values, and the kinds by number."""
+        """Return the initial values, and the kinds as numbers."""
         order = [Kind.POSITION, Kind.VELOCITY, Kind.EFFORT]
         return {**super().plan(), "kinds": [order.index(kind) for kind in self.kinds]}
 
     @property
     def steady_gains(self) -> F64:
-        """`gains` [2, joints], NaN if each `commit` may change them."""
+        """`gains` [2, joints]; NaN if each `commit` may change them."""
         return self.gains
 
     def fill(self, targets: JointTargets) -> None:
-        """Write the command, and the gains for its kinds, into the targets."""
+        """Write the command, and the gains for its kinds, to the targets."""
         if self._is_kind is not None:
             np.multiply(self._is_kind, self.command, out=self._rows[:3])
         targets.blended[:] = self._rows
 
 
 class Policy(Protocol):
-    """The policy that the control path runs in each tick of RUN, on the control thread only."""
+    """Policy that the control path runs in each RUN tick, on the control thread only."""
 
     @property
     def action(self) -> Command:
@@ -225,16 +225,16 @@ class Policy(Protocol):
 
     @property
     def change(self) -> str:
-        """Change of the commanding members since the last `commit`, in words; empty for none."""
+        """Change of commanding members since the last `commit`, in words; "" if none."""
 
     def reset(self) -> None:
         """Clear all memory, as for a new run."""
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval in which the last targets were held."""
+        """Exclude an interval during which the last targets were held."""
 
     def infer(self) -> bool:
-        """Compute the response to the observation; return true if it is finite.
+        """Compute the response to the observation; return True if it is finite.
 
         Raises:
             BackendError: The runtime failed.
@@ -242,10 +242,10 @@ class Policy(Protocol):
         """
 
     def commit(self) -> F64:
-        """Apply the response as this tick's, and return the command [joints]."""
+        """Make the response take effect in this tick, and return the command [joints]."""
 
     def saved(self) -> Tree:
         """Return a copy of all memory."""
 
     def restore(self, saved: Tree) -> None:
-        """Restore what a policy with the same contract has saved."""
+        """Restore memory saved by a policy with the same contract."""

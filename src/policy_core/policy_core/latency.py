@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tick durations over a window, and detection of a policy that became slow."""
+"""Tick durations over a window, and detection of a policy that has become slow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from policy_core.interfaces import F64, Mode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Percentiles of a window, in s; each is one of its durations, or 0 if there are none."""
+    """Percentiles over a window, in s; each is one of its durations, or 0 if there are none."""
 
     p50_s: float
     p99_s: float
@@ -22,7 +22,7 @@ class Latency:
 
 
 class LatencyWindow:
-    """The latest durations; one thread adds, another may summarise."""
+    """Window of the latest durations; one thread adds, another may summarise."""
 
     def __init__(self, size: int = 1000) -> None:
         """Keep the latest `size` durations."""
@@ -40,7 +40,7 @@ class LatencyWindow:
         return self._count
 
     def since(self, count: int) -> F64:
-        """Return the kept durations that were added after the first `count`, oldest first, s."""
+        """Return the kept durations added after the first `count`, in s, oldest first."""
         now = self._count
         places = np.arange(max(count, now - self._durations_s.size), now)
         return self._durations_s[places % self._durations_s.size]
@@ -58,22 +58,22 @@ class LatencyWindow:
 
 
 _FACTOR, _RECOVERED_FACTOR = 2.0, 1.5
-"""Slow above the first factor times the reference median; no longer slow below the second."""
+"""Slow if above the first factor times the reference median; recovered if below the second."""
 _SMALL_SHARE, _FULL_SHARE = 0.2, 0.8
-"""Below the first share of the period nothing is slow; above the second everything is."""
+"""Below the first share of the period, never slow; above the second, always slow."""
 _FIRST_WINDOWS = 3
-"""The fastest of these windows is the reference; the very first ones may include a warm-up."""
+"""Number of initial windows; the fastest is the reference, since early ones may include warm-up."""
 
 
 class MedianDrift:
-    """Compares window medians with those of the first windows.
+    """Compares window medians with the medians of the first windows.
 
-    A window becomes slow when its median is above twice that of the fastest of the first three
-    windows, unless it is small; or above `full_s` in any case. It stays slow until the median is
-    below 1.5 times the reference, or small.
+    A window is slow if its median exceeds twice the reference (the fastest median of the first
+    three windows) and `small_s`, or if it exceeds `full_s`. Later windows stay slow until the
+    median is below 1.5 times the reference, or small.
 
     Attributes:
-        first_s: The fastest of the first medians, s.
+        first_s: Fastest of the first medians, s.
         slow: True if the latest window was slow.
     """
 
@@ -81,15 +81,15 @@ class MedianDrift:
         """Start without a reference.
 
         Args:
-            small_s: Up to this nothing is slow, s.
-            full_s: Above this everything is slow, s.
+            small_s: Medians up to this are never slow, s.
+            full_s: Medians above this are always slow, s.
         """
         self._small_s, self._full_s = small_s, full_s
         self._firsts: list[float] = []
         self.first_s, self.slow = math.inf, False
 
     def add(self, median_s: float) -> None:
-        """Judge a window by its median, s."""
+        """Judge a window by its median, in s."""
         if len(self._firsts) < _FIRST_WINDOWS:
             self._firsts.append(median_s)
         self.first_s = min(self._firsts)
@@ -99,10 +99,10 @@ class MedianDrift:
 
 
 class TickSlowness:
-    """Compares the ticks of each second in RUN with the first seconds since activation.
+    """Compares ticks from each second in RUN with those from the first seconds after activation.
 
-    A second consists of ticks in RUN, not necessarily consecutive. Up to 20 % of the period is not
-    slow, beyond 80 % is slow; in between `MedianDrift` decides.
+    A second consists of RUN ticks, which need not be consecutive. Up to 20 % of the period is not
+    slow, more than 80 % is slow, and `MedianDrift` decides in between.
     """
 
     def __init__(self, period_s: float) -> None:
@@ -112,7 +112,7 @@ class TickSlowness:
         self.restart()
 
     def restart(self) -> None:
-        """Discard all durations; called for each activation."""
+        """Discard all durations; called on each activation."""
         self._drift = MedianDrift(_SMALL_SHARE * self._period_s, _FULL_SHARE * self._period_s)
         self._durations_s: list[F64] = []
         self._ran = False

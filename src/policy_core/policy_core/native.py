@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conversion of the native core's numbers to the words and names of the Python core."""
+"""Converts the native core's numbers to the words and names of the Python core."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NOT_REFUSED, _REFUSED_IN_WORDS = 0, 10
 
 
 class Reason(NamedTuple):
-    """`Reason` in guard.hpp, which documents its fields; `number` is its `count`."""
+    """`Reason` from guard.hpp, where its fields are documented; `number` is its `count`."""
 
     code: int
     text: int = 0
@@ -58,26 +58,27 @@ class Reason(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """Conversion of a tagged value to the form of `ControlState.tree`, and back."""
+    """Conversion between a tagged value and its form in `ControlState.tree`."""
 
     ours: Callable[[Any], Any]
     theirs: Callable[[Any], Any]
 
 
 class Words:
-    """Converts the numbers of one native controller to words, and back.
+    """Converts one native controller's numbers to words and back.
 
     Attributes:
-        text: Returns the words for a number that the host has assigned to a request or a message.
+        text: Returns the words for a number that the host assigned to a request or a message.
         set_text: Sets the words for a number from `new_number`.
-        number_of: Returns the number for words, assigned on first use; from any thread.
-        new_number: Returns a number without words.
-        joint_problem: Returns why a joint sample is implausible, "" if it is trusted.
-        clock_step: Describes a clock step, "" for none.
+        number_of: Returns the number for words, assigned on first use; may be called from any
+            thread.
+        new_number: Returns a new number that has no words yet.
+        joint_problem: Returns why a joint sample is implausible, or "" if it is trusted.
+        clock_step: Describes a clock step, or returns "" if there was none.
     """
 
     def __init__(self, controller: Controller, plan: bytes) -> None:
-        """Take the names from the Python controller of the plan.
+        """Take the names from the Python controller that the plan was made from.
 
         Args:
             controller: The Python controller.
@@ -104,7 +105,7 @@ class Words:
         return str(self._native.reason(found))
 
     def last_switch(self, found: tuple[Any, ...]) -> tuple[str, ...]:
-        """Return the last switch of a set: from, to, reason."""
+        """Return a set's last switch: from, to, reason."""
         said = Reason(*found)
         return self._states[said.begin], self._states[said.end], str(self._native.why(said))
 
@@ -121,7 +122,7 @@ class Words:
 
         Args:
             tree: The tree; words become numbers.
-            saved: The native core's present saved state, which gives the form.
+            saved: The native core's current saved state, which defines the form.
         """
         return {name: self._number(tree[name], before) for name, before in saved.items()}
 
@@ -144,7 +145,7 @@ class Words:
         return value
 
     def _tags(self, states: Sequence[str], drivers: Sequence[str]) -> dict[str, _Form]:
-        """Return the form of each tag, with the names of a set's states and of the drivers."""
+        """Return the form for each tag, given the names of a set's states and of the drivers."""
 
         def said(text: str) -> Reason:
             return Reason(ReasonCode.TEXT, self.number_of(text))

@@ -24,13 +24,13 @@ ExchangeEvent = IntEnum("ExchangeEvent", "ASKED AWAITED FORGOTTEN", start=0)
 
 
 class NativeChunks:
-    """Connects a chunk policy in a native core with its worker, within the ticks.
+    """Connects a chunk policy in the native core to its worker, within the ticks.
 
-    The worker is called at the same points as by `ChunkPolicy`. After each tick the Python policy
+    The worker is called at the same points as in `ChunkPolicy`. After each tick, the Python policy
     holds the values that observers read.
 
     Attributes:
-        raised: Internal error of an inference, which the tick raises again, or None.
+        raised: Internal error from an inference, re-raised by the tick, or None.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class NativeChunks:
         """Connect the parts.
 
         Args:
-            name: Name of the member of a set; empty for a single policy.
+            name: Name of the set member; empty for a single policy.
             owner: The member, the takeover around the policy, or the policy itself.
-            policy: Has a worker, which the native core uses from now on.
+            policy: Policy whose worker the native core uses from now on.
             native: The native controller.
-            words: Words of the native controller.
+            words: Words for the native controller.
         """
         self.raised: BaseException | None = None
         self._name, self._owner, self._policy = name, owner, policy
@@ -61,7 +61,7 @@ class NativeChunks:
         native.on_event(name, self._notice)
 
     def complete(self, saved: Tree) -> Tree:
-        """Add the state that only the native core has to the owner's state, between two ticks."""
+        """Add the state that only the native core has to the owner's state; call between ticks."""
         if self._owner is self._policy:
             return {**self._rest, **saved}
         return {**saved, "policy": {**self._rest, **saved["policy"]}}
@@ -71,7 +71,7 @@ class NativeChunks:
 
         Args:
             saved: The saved state.
-            form: The owner's present saved state in the native core, which gives the form.
+            form: The owner's current saved state in the native core, which defines the form.
         """
         if self._owner is not self._policy:
             saved, form = saved["policy"], form["policy"]
@@ -175,14 +175,14 @@ class NativeChunks:
 
 
 class NativeFrames(FrameBuffer):
-    """Frames of one camera of a policy in a native core, which refers to them by number."""
+    """One camera's frames for a policy in the native core, which refers to them by number."""
 
     def __init__(self, buffer: FrameBuffer, member: str, place: int, native: Any) -> None:
         """Take over a camera's buffer.
 
         Args:
             buffer: The buffer.
-            member: Member of a set that owns the camera; empty for a single policy.
+            member: Set member that owns the camera; empty for a single policy.
             place: Index of the camera in the policy.
             native: The native controller.
         """
@@ -203,39 +203,39 @@ class NativeFrames(FrameBuffer):
 
     @property
     def repeats(self) -> int:  # type: ignore[override]
-        """Number of consecutive frames before the newest with the same bytes."""
+        """Number of consecutive frames before the newest that have the same bytes."""
         return int(self._native.frame_report(*self._place)[0]) - 1
 
     @property
     def content(self) -> bytes:
-        """Bytes that count as a repetition of the newest frame."""
+        """Bytes by which a repetition of the newest frame is recognised."""
         return bytes(self._native.frame_content(*self._place))
 
     @property
     def problem(self) -> str:
-        """Reason not to trust its frames; see `FrameBuffer.problem`."""
+        """Reason not to trust the frames; see `FrameBuffer.problem`."""
         equal, moved_rad, is_repeating, _ = self._native.frame_report(*self._place)
         return FROZEN_CAMERA.format(count=equal, a=moved_rad) if is_repeating else ""
 
     @property
     def is_frozen(self) -> bool:
-        """True if its frames have repeated for longer than the contract allows."""
+        """True if the frames have repeated for longer than the contract allows."""
         return bool(self._native.frame_report(*self._place)[-1])
 
     def clear(self) -> None:
-        """Discard all frames, after a clock reset; a request may still use them."""
+        """Discard all frames after a clock reset; a pending request may still use them."""
         self._native.clear_frames(*self._place)
 
     def saved(self) -> dict[str, Any]:
-        """Return an empty state: the native core holds it."""
+        """Return an empty state, since the native core holds it."""
         return {}
 
     def restore(self, saved: Tree) -> None:
-        """Do nothing: the native core restores it."""
+        """Do nothing, since the native core restores it."""
 
 
 class _NativeWorker:
-    """Stand-in for the worker in the Python policy, since the native core calls the real one."""
+    """Stand-in for the Python policy's worker, since the native core calls the real one."""
 
     busy, alive = False, True
 
@@ -243,7 +243,7 @@ class _NativeWorker:
         self._name, self._native = name, native
 
     def ask(self, request: Request) -> None:
-        """Do nothing: the native core asks."""
+        """Do nothing, since the native core makes the requests."""
 
     def take(self, now_ns: int) -> Outcome | None:
         return None
@@ -253,7 +253,7 @@ class _NativeWorker:
         self._native.reset_chunks(self._name)
 
     def close(self) -> None:
-        """Do nothing: the host closes the real worker."""
+        """Do nothing, since the host closes the real worker."""
 
 
 class _NativeQueue(Stateful):
@@ -261,7 +261,7 @@ class _NativeQueue(Stateful):
         self._name, self._native = name, native
 
     def reset(self) -> None:
-        """Do nothing: the native core does."""
+        """Do nothing, since the native core resets itself."""
 
     def left(self, tick: int) -> int:
         return int(self._native.chunks_left(self._name))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The native core behind the Python controller: ticks in C++, requests and words in Python."""
+"""Python controller around the native core: ticks in C++, requests and words in Python."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ _STATUS_LOCK_S = 0.02
 
 
 class _Model:
-    """Runs a backend for the native core, which identifies an error by the number of its words."""
+    """Runs a backend for the native core, which identifies errors by the number of their words."""
 
     def __init__(self, backend: Backend, number_of: Callable[[str], int]) -> None:
         self._backend, self._number_of = backend, number_of
         self.raised: BaseException | None = None
-        """An error that is not a BackendError; the tick raises it again."""
+        """Error other than BackendError, which the tick re-raises."""
         self.seen = tuple(
             {name: np.zeros_like(array) for name, array in arrays.items()}
             for arrays in (backend.inputs, backend.outputs)
         )
-        """Copies of inputs and outputs in the displayed tick."""
+        """Copies of the inputs and outputs in the displayed tick."""
 
     def native(self) -> Any:
         """The model object for the native core."""
@@ -76,7 +76,7 @@ class _Model:
 
 
 class TickRecord(NamedTuple):
-    """A tick of the native core, without its arrays; see `Record` in host.hpp."""
+    """A native core tick without its arrays; see `Record` in host.hpp."""
 
     number: int
     now_ns: int
@@ -106,11 +106,11 @@ class TickRecord(NamedTuple):
 
 
 class NativeController(Controller):
-    """A controller that ticks in C++, with bit-identical results to `Controller`.
+    """A controller that ticks in C++, with results bit-identical to `Controller`.
 
-    The native core holds the state that a tick changes. The part that requests read is copied from
-    it before each request and back afterwards, between two ticks, without a chunk policy's own
-    memory. State fields are shared memory. `latest_tick` shows ticks as copies, so that ticking may
+    The native core holds the state that a tick changes. The part that requests read, except a chunk
+    policy's own memory, is copied from it before each request and back afterwards, between two
+    ticks. State fields are shared memory. `latest_tick` shows copies of ticks, so ticking may
     continue meanwhile.
     """
 
@@ -147,17 +147,17 @@ class NativeController(Controller):
         models: Mapping[str, Backend],
         sha256: bytes,
     ) -> None:
-        """Connect the parts, as `Controller` does, and open its plan.
+        """Connect the parts, as `Controller` does, and open the controller's plan.
 
         Args:
-            body: Same as for `Controller`, as are the following.
+            body: Same as for `Controller`, like the next arguments.
             policy: The policy for RUN.
             state: Measured state.
             inputs: Ages, by topic.
             command: Velocity command.
             limits: Limits in force.
-            clock: The clock of `now_ns`.
-            models: Opened model of each member of a set, by its name; of a single policy by "".
+            clock: The clock that `now_ns` comes from.
+            models: Opened models by set member name; for a single policy, the name is "".
             sha256: Hash of the bundle [32].
 
         Raises:
@@ -193,14 +193,14 @@ class NativeController(Controller):
             self.policy_set = NativeSet(cast("PolicySet", policy), native, words)
         self._chunks = _native_chunks(policy, live, native, words)
         self.asked: Callable[[bool], None] | None = None
-        """Called with each tick that asked the policy: true if it answered."""
+        """Called on each tick that asked the policy; the argument is True if it answered."""
         self.runs_ahead = False
         """True if ticks continue while one of them is displayed."""
         self._shown = StateVector(
             {name: place.stop - place.start for name, place in state.slices.items()}
         )
         self.seen_state: F64 = np.zeros_like(state.flat)
-        """State fields as the policy saw them in the displayed tick."""
+        """State fields as seen by the policy in the displayed tick."""
         self._shown_inputs = {
             name: Input(name, each.timeout_ns, stops_all=each.stops_all)
             for name, each in live.items()
@@ -209,8 +209,7 @@ class NativeController(Controller):
             self._shown, self._shown_inputs, self.latest_tick.target.copy(), self._state_of_tick
         )
         self._granted = deque[tuple[int, tuple[tuple[str, int], ...], str]]()
-        """For granted requests: the first tick after each, and the reason of the mode since then.
-        """
+        """First tick after each granted request, with the mode's reason from then on."""
         self._edges = self._trips = 0
         self._snapshot_bytes: bytes | None = None
         seen = [each.seen for each in self._models.values()]
@@ -227,12 +226,12 @@ class NativeController(Controller):
 
     @property
     def native(self) -> Any:
-        """The controller of policy_core_native, for a loop."""
+        """The policy_core_native controller, for a loop."""
         return self._native
 
     @property
     def seen(self) -> Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
-        """Inputs and outputs of each model in the displayed tick; they keep their address."""
+        """Inputs and outputs of each model in the displayed tick; the arrays keep their address."""
         return {name: (each.seen[0], each.seen[1]) for name, each in self._models.items()}
 
     @property
@@ -257,7 +256,7 @@ class NativeController(Controller):
             raise PolicyError(RESTART) from error
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
-        """Return the targets of this tick; see `Controller.tick`."""
+        """Return the targets for this tick; see `Controller.tick`."""
         with self._locked():
             self._native.advance(now_ns, next_deadline_ns)
         self.show_next()
@@ -303,7 +302,7 @@ class NativeController(Controller):
         return record
 
     def _note(self, record: TickRecord) -> None:
-        """Convert mode changes and the rule that tripped last to words."""
+        """Convert mode changes and the last tripped rule to words."""
         assert record.reason is not None
         self.latest_tick.reason = self.words.reason(record.reason)
         if record.edges != self._edges:
@@ -374,7 +373,7 @@ class NativeController(Controller):
             chunks.restore(found[key], like[key])
 
     def control_state(self) -> ControlState:
-        """Return a copy of the full state of the control path; see `Controller`."""
+        """Return a copy of the control path's full state; see `Controller`."""
         with self._locked():
             return ControlState(tree=self.saved())
 
@@ -387,7 +386,7 @@ class NativeController(Controller):
         return ControlState(tree=self.words.tree(self._native.tree_of(self._snapshot_bytes)))
 
     def take_over(self, before: Controller) -> None:
-        """Continue from another controller; see `Controller.take_over`."""
+        """Continue from a different controller; see `Controller.take_over`."""
         self._is_copied = True
         try:
             super().take_over(before)
@@ -412,7 +411,7 @@ class NativeController(Controller):
             self._native.forget_press(pressed)
 
     def reject_command(self) -> None:
-        """Count a velocity command that is ignored because it is not finite."""
+        """Count a velocity command that was ignored because it is not finite."""
         self._native.reject_command()
 
     def safe_targets(self) -> JointTargets | None:
@@ -441,7 +440,7 @@ class NativeController(Controller):
 def _native_chunks(
     policy: Any, inputs: Mapping[str, Input], native: Any, words: Words
 ) -> dict[str, NativeChunks]:
-    """Return the chunk connection of each member; the name of a single policy is empty."""
+    """Return the chunk connection for each member; a single policy's name is empty."""
     owners = policy.members if hasattr(policy, "members") else {"": policy}
     found: dict[str, NativeChunks] = {}
     for name, owner in owners.items():
@@ -466,7 +465,7 @@ def _shown_ticks(period_ns: int) -> int:
 
 
 class NativeInput(Input):
-    """An input whose ages are kept in a native core, once it has joined one."""
+    """An input whose age is kept in a native core once the input has joined one."""
 
     _native: Any = None
     _repeats = 0
@@ -474,14 +473,14 @@ class NativeInput(Input):
     _step_words = ""
 
     def __init__(self, entry: Input) -> None:
-        """Copy name and time-out of another input."""
+        """Copy the name and time-out of another input."""
         super().__init__(entry.name, entry.timeout_ns, stops_all=entry.stops_all)
 
     def join(self, native: Any, place: int, words: Words) -> None:
         """Become input number `place` of a native controller."""
         self._place, self._words, self._native = place, words, native
         self.number = words.new_number()
-        """Number under which the native core reports the problem of the last message."""
+        """Number under which the native core reports the last message's problem."""
 
     def reset(self) -> None:
         self._repeats = 0
@@ -489,7 +488,7 @@ class NativeInput(Input):
             self._native.reset_input(self._place)
 
     def is_new(self, stamp_ns: int | None, now_ns: int) -> bool:
-        """Return true if a message is new; see `Input.is_new`."""
+        """Return True if a message is new; see `Input.is_new`."""
         return bool(self._native.is_new(self._place, stamp_ns, now_ns))
 
     def accept(self, now_ns: int, stamp_ns: int | None = None, ros_now_ns: int = 0) -> None:
@@ -502,7 +501,7 @@ class NativeInput(Input):
         self._native.reject(self._place, self.number)
 
     def say(self, problem: str) -> None:
-        """Set the problem of a message that the native core has refused."""
+        """Set the problem of a message that the native core has rejected."""
         self._words.set_text(self.number, problem)
 
     def age_ns(self, now_ns: int) -> int | None:
@@ -511,7 +510,7 @@ class NativeInput(Input):
         return age_ns
 
     def is_stale(self, now_ns: int) -> bool:
-        """Return true if the input is too old to act on."""
+        """Return True if the input is too old to act on."""
         return bool(self._native.is_stale(self._place, now_ns))
 
     def describe(self, now_ns: int) -> str:
@@ -523,7 +522,7 @@ class NativeInput(Input):
 
     @property
     def problem(self) -> str:
-        """Problem of the last message; may be empty."""
+        """Problem with the last message; may be empty."""
         return self._words.text(int(self._native.input_report(self._place)[0]))
 
     @problem.setter
@@ -539,7 +538,7 @@ class NativeInput(Input):
 
     @property
     def clock_step(self) -> str:  # type: ignore[override]
-        """The latest step of a clock, in words; a new object for each."""
+        """Latest clock step, in words; a new object for each step."""
         *_, whose, step_ns = self._native.input_report(self._place)
         if (whose, step_ns) != self._step:
             self._step = whose, step_ns
@@ -548,7 +547,7 @@ class NativeInput(Input):
 
     @property
     def repeats(self) -> int:
-        """Number of consecutive earlier messages of a camera with the same image."""
+        """Number of consecutive earlier messages from a camera with the same image."""
         return self._repeats
 
     @repeats.setter
@@ -568,10 +567,10 @@ class NativeInput(Input):
 
 
 class NativeCommand(CommandFader):
-    """The velocity command in a native core."""
+    """Velocity command held in a native core."""
 
     def __init__(self, command: CommandFader, native: Any, words: Words) -> None:
-        """Use this native controller, with the bounds of another command."""
+        """Use this native controller, with another command's bounds."""
         self._low, self._high = command._low, command._high
         self._native, self._words = native, words
 
@@ -580,12 +579,12 @@ class NativeCommand(CommandFader):
         return bool(self._native.set_command(*velocity, born_ns))
 
     def narrow(self, within: VelocityCommand) -> None:
-        """Clip commands to this range as well."""
+        """Also clip commands to this range."""
         super().narrow(within)
         self._native.narrow_command(self._low, self._high)
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
-        """Write the commands of this tick; see `CommandFader.update`."""
+        """Write the commands for this tick; see `CommandFader.update`."""
         acted = self._native.update_command(now_ns)
         return tuple(rule for place, rule in enumerate(_RULES) if acted >> place & 1)
 
@@ -602,13 +601,13 @@ class NativeCommand(CommandFader):
         return self._words.tree(self._native.saved_command())
 
     def restore(self, saved: Tree) -> None:
-        """Continue with another policy's command, clipped to this policy's trained range."""
+        """Continue with a different policy's command, clipped to this policy's trained range."""
         numbers = self._words.numbers(saved, self._native.saved_command())
         self._native.restore_command(numbers)
 
 
 class NativeJointCheck(JointCheck):
-    """The plausibility check of joint samples in a native core."""
+    """Plausibility check on joint samples in a native core."""
 
     _native: Any = None
 
@@ -620,14 +619,14 @@ class NativeJointCheck(JointCheck):
         self._native, self._words = native, words
 
     def forget(self) -> None:
-        """Trust no pose until it is confirmed."""
+        """Stop trusting any pose until one is confirmed."""
         if self._native is None:
             super().forget()
         else:
             self._native.forget_joints()
 
     def believe(self, position: F64, now_ns: int) -> None:
-        """Trust this pose [joints], rad, as of now."""
+        """Trust this pose [joints] (in rad) as of now."""
         self._native.believe_joints(position, now_ns)
 
     def problem(self, position: F64, velocity: F64 | None) -> str:
@@ -637,7 +636,7 @@ class NativeJointCheck(JointCheck):
 
     @property
     def doubted(self) -> F64 | None:
-        """The newest sample [joints], rad, if it is in range but not trusted yet."""
+        """Newest sample [joints] (in rad) if it is in range but not yet trusted."""
         doubted: F64 | None = self._native.doubted()
         return doubted
 
@@ -658,7 +657,7 @@ class NativeJointCheck(JointCheck):
 
     @lost.setter
     def lost(self, lost: bool) -> None:
-        """Set it before the check has joined a native core."""
+        """Set the value before the check has joined a native core."""
 
     @property
     def replaced(self) -> int:
@@ -667,7 +666,7 @@ class NativeJointCheck(JointCheck):
 
     @replaced.setter
     def replaced(self, replaced: int) -> None:
-        """Set it before the check has joined a native core."""
+        """Set the value before the check has joined a native core."""
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of the state."""

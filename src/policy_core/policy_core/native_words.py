@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One controller's texts, by their numbers in the native core."""
+"""One controller's texts, keyed by their numbers in the native core."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PLAIN = {
     ReasonCode.PERSON_HANDS_BACK: words.HANDS_BACK,
     ReasonCode.POLICY_DRIVES: words.POLICY_DRIVES,
 }
-"""Texts of reasons without parameters."""
+"""Texts for reasons without parameters."""
 
 _COMMON = (
     "LATCHED RECOVERED PRESSED_TOO AGE AGE_LIMIT NO_MESSAGE REFUSED_STAMPS INPUT INPUT_PROBLEM "
@@ -50,13 +50,13 @@ _COMMON = (
     "OF_MEMBER MEMBER_HELD DROPPED_OUT SWITCH GIVEN_UP INSTEAD SAME_STATE NO_TRANSITION "
     "SWITCH_REFUSED STILL_BLENDING CLOCK_STEP"
 )
-"""Texts that C++ completes itself; their names are those in `words`."""
+"""Names in `words` of the texts that C++ itself completes."""
 
 Texts = dict[str, Any]
 
 
 def native_plan(controller: Any) -> Texts:
-    """Return the plan of a `Controller` with its texts for `Words` in words.hpp."""
+    """Return a `Controller`'s plan, with its texts for `Words` in words.hpp."""
     common = {name.lower(): getattr(words, name) for name in _COMMON.split()}
     lists = {
         "why": [*words.WHY],
@@ -70,9 +70,9 @@ def native_plan(controller: Any) -> Texts:
 
 
 def _make_texts(controller: Any) -> Texts:
-    """Return the texts of a controller's reasons, refusals and joints.
+    """Return the texts for a controller's reasons, refusals and joints.
 
-    They contain placeholders for the numbers of a `Reason` (a, b, c, count), and for `why`, `rules`
+    They contain placeholders for the numbers in a `Reason` (a, b, c, count), and for `why`, `rules`
     and other composed texts.
     """
     joints, limits, policy = controller.joint_check.names, controller.limits, controller.policy

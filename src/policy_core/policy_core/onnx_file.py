@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that an ONNX file contains all its weights: its hash covers nothing outside it.
+"""Check that an ONNX file contains all its weights, since its hash does not cover external files.
 
-Runtimes look for weights in external files wherever the model says, relative to the working
-directory. Protobuf has many encodings of the same message, so a search for bytes cannot find such
-references reliably. Therefore this module walks the wire format, and skips weights without a copy.
+Runtimes look for external weights wherever the model says, relative to the working directory.
+Protobuf has many encodings of the same message, so a search for bytes cannot find such references
+reliably. Therefore this module walks the wire format, and skips weights without a copy.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import NamedTuple
 from policy_core.errors import BackendError, Problem
 
 LARGEST_BYTES = (1 << 31) - 1
-"""Largest protobuf message."""
+"""Maximum size of a protobuf message."""
 MOST_FIELDS = 2_000_000
-"""Limit on the fields of all walked messages, about a second; weights are one field each."""
+"""Maximum number of fields walked, about a second; each weight array is one field."""
 DEEPEST = 100
-"""Deepest nesting, which is also protobuf's own limit."""
+"""Maximum nesting depth, which is also protobuf's own limit."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -66,7 +66,7 @@ _MESSAGES = dict(
     )
 )
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
-"""Fields of a tensor: the location of external values, and whether they are external."""
+"""Tensor fields: the location of external values, and whether they are external."""
 
 
 def require_whole(file: Path, model: bytes) -> None:
@@ -84,7 +84,7 @@ def require_whole(file: Path, model: bytes) -> None:
 
 
 def find_model_problem(file: Path, model: bytes) -> Problem | None:
-    """Return the problem with an incomplete model (see `require_whole`); None if it is complete."""
+    """Return the problem with an incomplete model (see `require_whole`), or None."""
     try:
         whole = _is_whole(model)
     except (ValueError, IndexError) as error:
@@ -119,7 +119,7 @@ def _found(error: Exception) -> str:
 
 
 def _is_whole(model: bytes) -> bool:
-    """Walk all messages that may contain tensors; return true if no tensor is external."""
+    """Walk all messages that may contain tensors; return True if no tensor is external."""
     open_parts, fields = [(_MESSAGES["Model"], 0, len(model), 1)], 0
     while open_parts:
         message, at, end, depth = open_parts.pop()
@@ -150,7 +150,7 @@ def _is_whole(model: bytes) -> bool:
 
 
 def _skip(model: bytes, at: int, wire: int) -> tuple[int, int, int]:
-    """Return start and end of a field's content, and its value if it is an integer.
+    """Return the start and end of a field's content, and its value if it is an integer.
 
     For other types the value is 1, which is safe wherever a number is expected.
     """

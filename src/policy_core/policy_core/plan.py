@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan: all controller data that the native core needs, as named arrays in one binary.
+"""The plan: all controller data that the native core needs, as named arrays in one binary file.
 
 A plan is made from a controller, whose parts have resolved the contract's names and patterns into
 arrays. Layout, little-endian: the magic, the SHA-256 of the bundle (32 bytes), the number of values
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from policy_core.errors import BundleError, Problem
 
 MAGIC = b"POLPLAN2"
-"""The last byte is the version; no other version is read."""
+"""Magic bytes; the last one is the version, and no other version is accepted."""
 _SHA256_BYTES, _CRC_BYTES = 32, 4
 _NUMBERS = {b"d": "<f8", b"q": "<i8"}
 
@@ -31,10 +31,10 @@ PlanValue = npt.NDArray[np.float64] | npt.NDArray[np.int64] | tuple[str, ...]
 
 
 def plan_bytes(plan: Mapping[str, Any], sha256: bytes) -> bytes:
-    """Return the plan of a controller.
+    """Return a controller's plan as bytes.
 
     Args:
-        plan: What `Controller.plan` returns.
+        plan: Result of `Controller.plan`.
         sha256: Hash of the bundle's `policy.yaml` [32].
     """
     values = [*_flat("", plan)]
@@ -53,7 +53,7 @@ def read_plan(
 
     Args:
         content: Content of the plan file.
-        file: Its name, for errors.
+        file: File name, for messages.
         sha256: Required hash of the `policy.yaml` (`set.yaml`) [32]; None accepts any.
 
     Raises:

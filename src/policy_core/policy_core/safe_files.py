@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Safe reads of untrusted paths, atomic file writes, and file locks.
+"""Safe reads from untrusted paths, atomic file writes, and file locks.
 
-Only regular files of limited size are read: a pipe could block its reader for ever, and a device
-has no end.
+Only regular files of limited size are read: a pipe could block its reader forever, and a device has
+no end.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import IO
 
 BOUNDED_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-"""Compressions of zip archives from numpy and this suite. zipfile unpacks other compressions in one
-step, whatever size the member states: 750 bytes of bzip2 become 400 MB.
+"""Compression methods used in zip archives by NumPy and this suite. zipfile unpacks other methods
+in one step, whatever size the member declares: 750 bytes of bzip2 become 400 MB.
 """
 _LOOK_AGAIN_S = 0.01
 PREFIX = ".policy_inference."
-"""Prefix of an incomplete file; the final name may be as long as the file system allows."""
+"""Prefix of an incomplete file; the final name may use the file system's full length."""
 MOST_MEMBERS = 4096
-"""Most members in an archive of arrays: to read one, numpy searches all of them."""
+"""Maximum number of members in an array archive; to read one, NumPy searches all of them."""
 
 
 def arrays_problem(archive: zipfile.ZipFile) -> str:
@@ -42,7 +42,7 @@ def arrays_problem(archive: zipfile.ZipFile) -> str:
 
 
 def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, dir_fd: int | None = None) -> int:
-    """Open a regular file only; return its descriptor.
+    """Open a file, which must be a regular one; return its descriptor.
 
     Args:
         path: The file.
@@ -95,7 +95,7 @@ def whole_file(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
 
     Args:
         path: The final file; an existing one is replaced.
-        mode: Its permissions.
+        mode: Permissions of the final file.
 
     Raises:
         OSError: The file cannot be written.
@@ -118,8 +118,8 @@ def lock_within(handle: int, timeout_s: float) -> None:
     """Lock an open file or folder exclusively; closing it releases the lock.
 
     Args:
-        handle: Its descriptor.
-        timeout_s: Longest wait for another process that holds the lock.
+        handle: Descriptor of the open file or folder.
+        timeout_s: Maximum wait for another process that holds the lock.
 
     Raises:
         BlockingIOError: Another process holds it for longer.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of the control path: each text once, with placeholders for names and numbers.
+"""Control path messages: each text once, with placeholders for names and numbers.
 
 Python fills the placeholders with `str.format`. The native core identifies a reason by a number;
 the plan contains its texts with the known values filled in (`filled`), and C++ fills in the rest.
@@ -65,7 +65,7 @@ MEMBER_LATE, MEMBER_NOT_FINITE = (
     "inference came too late",
     "a model output is not finite",
 )
-"""Reasons why a set leaves a member."""
+"""Reasons why a set stops using a member."""
 WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
 """A set's reasons to switch when nothing has failed."""
 FAILED = "{state} failed: {why}"
@@ -79,7 +79,7 @@ NO_TRANSITION = "switch refused: expected a state that {state} leads to ({known}
 SWITCH_REFUSED = "switch to {to} refused: {problems}"
 STILL_BLENDING = "the switch to {state} has not ended"
 TOO_SOON = "{ticks} ticks in the state, at least {needed} needed"
-OFF_POSE = "{joint} is off {pose} by {a:.2f} rad, limit {limit:.2f} rad"
+OFF_POSE = "{joint} is {a:.2f} rad from {pose}, limit {limit:.2f} rad"
 FIRST_TARGET = "the first target"
 TOO_FAST = "{joint} moves at {a:.2f} rad/s, limit {limit:.2f} rad/s"
 TOO_TILTED = "tilt {a:.2f} rad, limit {limit:g} rad"
@@ -119,7 +119,7 @@ WAS_HELD = "the arm was held, and rests until the leader matches again"
 
 
 def filled(text: str, **known: object) -> str:
-    """Return a text with some placeholders filled and the others kept."""
+    """Return a text with some placeholders filled in and the others kept."""
     parts = list[str]()
     for literal, name, form, _ in Formatter().parse(text):
         parts.append(_escaped(literal))

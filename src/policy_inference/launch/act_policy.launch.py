@@ -45,7 +45,7 @@ ARMS = ["so100", "so101", "koch", "bi_so100", "bi_so101", "bi_koch"]
 LEADER = ("leader_port", "leader_calibration_id", "leader_calibration_dir")
 IN_THIS_COMPUTER = ["so101_emulator", "sim"]
 DRIVERS = ("port", "right_port", "calibration_id", "lerobot_python")
-"""Arguments that are passed to the driver as parameters, if given."""
+"""Arguments passed to the driver as parameters, if given."""
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -194,7 +194,7 @@ ARGUMENTS = [
 
 
 def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict discovery of a simulated robot to this computer; protect the nodes if requested."""
+    """Restrict a simulated robot's discovery to this computer; protect the nodes if requested."""
     robot, keystore = (LaunchConfiguration(name).perform(context) for name in ("robot", "security"))
     variables = {
         **discovery_variables(robot, context.environment),
@@ -215,7 +215,7 @@ def find_bundle(context: LaunchContext) -> str:
 
 
 def cameras(context: LaunchContext) -> list[Node]:
-    """Return a node for each USB camera, with the size in the contract."""
+    """Return a node for each USB camera, with the contract's image size."""
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in ("cameras", "image_transport", "namespace")
@@ -235,7 +235,7 @@ def cameras(context: LaunchContext) -> list[Node]:
 
 
 def arm(context: LaunchContext) -> list[Node]:
-    """Return the driver, the emulated or simulated arm, or both; images as in the contract."""
+    """Return the driver, the emulated or simulated arm, or both, with the contract's image size."""
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in ("robot", "viewer", "image_transport", "namespace", "use_sim_time", *DRIVERS)
@@ -275,7 +275,7 @@ def arm(context: LaunchContext) -> list[Node]:
 
 
 def leader(context: LaunchContext) -> list[Node]:
-    """Return the driver of a leader arm, if its port was given."""
+    """Return the driver for a leader arm, if its port was given."""
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in ("robot", "namespace", "lerobot_python", *LEADER)
@@ -306,7 +306,7 @@ def leader(context: LaunchContext) -> list[Node]:
 
 
 def node(package: str, name: str, namespace: object, **more: object) -> Node:
-    """Return a node with its executable's name."""
+    """Return a node named after its executable."""
     return Node(
         package=package,
         executable=name,
@@ -327,7 +327,7 @@ def node(package: str, name: str, namespace: object, **more: object) -> Node:
 
 
 def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) -> Node:
-    """Return the driver of an arm; the policy continues if a leader's driver exits."""
+    """Return an arm's driver; the policy continues if a leader's driver exits."""
     return node(
         "lerobot_arm_driver",
         "lerobot_arm_driver",
@@ -341,7 +341,7 @@ def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) 
 
 
 def policy(context: LaunchContext) -> list[Node]:
-    """Return the policy node; its mode comes from the parameter file unless it is given."""
+    """Return the policy node; its mode comes from the parameter file unless given."""
     texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     mode = LaunchConfiguration("mode").perform(context)
@@ -368,7 +368,7 @@ def policy(context: LaunchContext) -> list[Node]:
 
 
 def metrics(context: LaunchContext) -> list[Node]:
-    """Return the node that serves the metrics, if their port was given."""
+    """Return the node that serves metrics, if their port was given."""
     port = LaunchConfiguration("metrics_port").perform(context)
     if not port:
         return []
@@ -383,7 +383,7 @@ def metrics(context: LaunchContext) -> list[Node]:
 
 
 def require_arguments(context: LaunchContext) -> None:
-    """Raise PolicyError for an unknown argument or a wrong port, before anything is started."""
+    """Raise PolicyError for an unknown argument or a wrong port, before anything starts."""
     require_known_arguments([one.name for one in ARGUMENTS])
     if port := LaunchConfiguration("metrics_port").perform(context):
         require_port(port)

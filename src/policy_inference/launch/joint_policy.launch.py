@@ -178,13 +178,13 @@ EMULATED_UNITREE = {
     ),
     "remote_required": False,
 }
-"""Address of an emulated robot, for its driver; the parameter file is for the real one."""
+"""Address of an emulated robot for its driver; the parameter file is for the real robot."""
 OPERATED = (
     (["lite3", "lite3_emulator", "sim", "none"], []),
     (["go2", "go2_emulator"], [{"driver_node": "go2_driver"}]),
     (["g1"], [{"driver_node": "g1_driver"}]),
 )
-"""Values of `robot`, with the operator's parameters for each: the driver's name."""
+"""Values of `robot`, each group with its operator parameters: the driver's name."""
 TEXTS = (
     "bundle",
     "public_key",
@@ -193,11 +193,11 @@ TEXTS = (
 )
 SHADOW = ("shadow_bundle", "shadow_backend")
 POSE = "perception/odom"
-"""Base pose for height scans if the estimator publishes `odom`, which then has no pose."""
+"""Base pose topic for height scans if the estimator publishes `odom`, which then has no pose."""
 
 
 def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict discovery of a simulated robot to this computer; protect the nodes if requested."""
+    """Restrict a simulated robot's discovery to this computer; protect the nodes if requested."""
     robot, keystore = (LaunchConfiguration(name).perform(context) for name in ("robot", "security"))
     variables = {
         **discovery_variables(robot, context.environment),
@@ -207,7 +207,7 @@ def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
 
 
 def require_arguments(context: LaunchContext) -> None:
-    """Raise PolicyError for an argument that has no effect, before anything is started."""
+    """Raise PolicyError for an argument that has no effect, before anything starts."""
     require_known_arguments([one.name for one in ARGUMENTS])
     port, operator, joy_node, robot, viewer = (
         LaunchConfiguration(name).perform(context)
@@ -222,7 +222,7 @@ def require_arguments(context: LaunchContext) -> None:
 
 
 def sensing(context: LaunchContext) -> list[SetLaunchConfiguration | Node]:
-    """Return the nodes that the contract needs; set `pose`, the topic with the base's pose."""
+    """Return the nodes that the contract needs; set `pose`, the topic with the base pose."""
     bundle, public_key, wanted = (
         LaunchConfiguration(name).perform(context)
         for name in ("bundle", "public_key", "sensing_nodes")
@@ -261,7 +261,7 @@ def given(**values: list[str]) -> IfCondition:
 
 
 def node(package: str, name: str, file: str, *, ends: str = "", **more: object) -> Node:
-    """Return a node with its executable's name, with the parameter file from argument `file`.
+    """Return a node named after its executable, with the parameter file from argument `file`.
 
     If `ends` gives a reason, the launch ends when the node exits.
     """

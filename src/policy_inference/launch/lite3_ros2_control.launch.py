@@ -53,7 +53,7 @@ ARGUMENTS = [
 
 
 def control(context: LaunchContext) -> list[Node]:
-    """Make the plan of the bundle; return the manager, its hardware and the controller."""
+    """Write the bundle's plan; return the manager, its hardware and the controller."""
     bundle, robot, faults, file = (
         LaunchConfiguration(name).perform(context)
         for name in ("bundle", "robot", "faults", "params_file")
@@ -93,12 +93,12 @@ def control(context: LaunchContext) -> list[Node]:
 
 
 def require_arguments(_: LaunchContext) -> None:
-    """Raise PolicyError for an unknown argument, before anything is started."""
+    """Raise PolicyError for an unknown argument, before anything starts."""
     require_known_arguments([one.name for one in ARGUMENTS])
 
 
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict discovery to this computer for a simulated robot, unless the user has chosen."""
+    """Restrict a simulated robot's discovery to this computer, unless the user has chosen."""
     return [
         SetEnvironmentVariable(*one)
         for one in discovery_variables("sim", context.environment).items()

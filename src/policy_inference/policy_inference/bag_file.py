@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A rosbag2 folder with one file, written message by message."""
+"""A rosbag2 folder with a single file, written message by message."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class BagFile:
 
         Args:
             folder: The new folder, which must not exist.
-            types: Has the type of each message to be written.
-            storage: Kind of the file.
+            types: Typestore with the types of all messages to be written.
+            storage: Storage format of the file.
             compressed: True to compress chunks of messages, or single messages in sqlite3, which
                 has no chunks.
         """
@@ -50,7 +50,7 @@ class BagFile:
         Args:
             topic: Full name of the topic.
             kind: Type of the message.
-            log_ns: Time in the log.
+            log_ns: Log time.
             data: The serialised message (CDR).
         """
         connection = self._connections.get(topic)
@@ -65,13 +65,13 @@ class BagFile:
         sync(*self.folder.iterdir(), self.folder)
 
     def abort(self) -> None:
-        """Close the file as it is; the caller, who created the folder, removes it."""
+        """Close the file as is; the caller, who created the folder, removes it."""
         with suppress(OSError):  # on a full disk the rest of its buffer is lost
             self._writer.abort()
 
 
 def sync(*paths: Path) -> None:
-    """Sync files and folders to disk: robots are switched off, not shut down."""
+    """Sync files and folders to disk, since robots are switched off rather than shut down."""
     for path in paths:
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan of a controller that runs without Python: native core, texts, and host.
+"""The plan for a controller that runs without Python: native core, texts, and host.
 
-It is a plan like those in `policy_core.plan`, with two more parts. `words` are the texts that
-`policy_core::Words` completes; `host` is what a host of the controller needs: names, joints, the
-sources of the state fields, and the models with rows to verify them.
+It is a plan as in `policy_core.plan`, with two additional parts: `words` contains the texts that
+`policy_core::Words` completes; `host` contains everything that the controller's host needs: names,
+joints, the sources of the state fields, and the models with rows to verify them.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _SOURCES = {
     "ang_vel_body": "angular_velocity",
     "velocity_command": "command",
 }
-"""Source of a field in a controller: interfaces of the joints, of the IMU, or its references."""
+"""Source of each field in a controller: joint interfaces, IMU interfaces, or references."""
 _KINDS = ("position", "velocity", "effort")
 _TOPICS = (JOINT_STATES.name, IMU.name, VELOCITY_COMMAND.name)
 
 
 class ModelArrays:
-    """The inputs and outputs of an unopened model."""
+    """Inputs and outputs of a model that is not opened."""
 
     name = "none"
 
@@ -69,7 +69,7 @@ class ModelArrays:
 def unopened_controller(
     bundle: Any, limits: Limits, runners: Mapping[str, Any] | None = None
 ) -> Controller:
-    """Return the controller of a bundle with unopened models, at time 0.
+    """Return a bundle's controller with unopened models, at time 0.
 
     Args:
         bundle: A joint policy, or a set.
@@ -93,7 +93,7 @@ def unopened_controller(
 
 
 def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> bytes:
-    """Return the plan of a bundle for a controller in C++.
+    """Return a bundle's plan for a controller in C++.
 
     Args:
         bundle: A joint policy, a set of joint policies, or a chunk policy, whose chunks another
@@ -102,8 +102,9 @@ def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> byt
         stricter: Operating limits.
 
     Raises:
-        BundleError: A controller cannot run it: it is a set with a chunk policy, its models are not
-            available as ONNX, or it needs an input that no ros2_control interface provides.
+        BundleError: A controller cannot run the bundle because it is a set with a chunk policy, its
+            models are not available as ONNX, or it needs an input that no ros2_control interface
+            provides.
     """
     limits = limits_in_force(bundle.contract, stricter)
     if bundle.contract.kind == "chunk":
@@ -119,13 +120,13 @@ def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> byt
 def executing_controller(
     bundle: ChunkBundle, limits: Limits, worker: Worker, clock: Callable[[], int] = lambda: 0
 ) -> Controller:
-    """Return the controller of a chunk policy without access to its chunks' observations.
+    """Return a chunk policy's controller, which has no access to its chunks' observations.
 
     Args:
         bundle: The policy.
         limits: Limits in force.
         worker: Provides the chunks.
-        clock: As for `Controller`.
+        clock: Same as for `Controller`.
     """
     contract = replace(bundle.contract, cameras={}, environment_state=None, denoising=None)
     blind = replace(bundle, contract=contract)
@@ -145,8 +146,8 @@ def _problem(bundle: Bundle, expected: str, found: str) -> BundleError:
             file=str(bundle.path / CONTRACT_FILE),
             expected=expected,
             found=found,
-            remedy="run it in its node, and let a controller follow the node's commands "
-            "(docs/outputs.md)",
+            remedy="run it in its node, with a driver (docs/bring_your_robot.md) or, with on_fault "
+            "hold_measured, through another controller (docs/outputs.md)",
         )
     )
 

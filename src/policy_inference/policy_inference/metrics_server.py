@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics for Prometheus over HTTP, and the families shared by service and robot."""
+"""Metrics for Prometheus over HTTP, and the metric families shared by the service and the robot."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ from policy_inference.peers import listen_tcp
 
 PREFIX = "policy_inference"
 _WITHIN_S = 1.0
-"""A scraper that is silent for this long is disconnected; a working one asks within milliseconds.
-"""
+"""Time after which a silent scraper is disconnected; a working one asks within milliseconds."""
 _MOST_LABELS, _LONGEST_LABEL = 256, 200
-"""Most samples of a family, and longest label, which limits the cost of a scrape."""
+"""Maximum samples per family, and maximum label length, which limit the cost of a scrape."""
 TELEMETRY = {
     "_temperature_c": ("temperature_celsius", "Temperature of a device", "device", 1.0),
     "_load_percent": ("load_ratio", "Load of a device, 1 is all of it", "device", 0.01),
@@ -34,18 +33,18 @@ TELEMETRY = {
     "_frequency_highest_mhz": ("frequency_highest_hertz", "Its highest clock", "device", 1e6),
     "_available_mib": ("available_bytes", "Free for use", "device", 2.0**20),
 }
-"""Metric, help, label and factor to the base unit, by the unit at the end of a key."""
+"""Metric, help, label and factor to the base unit, by the unit suffix of a key."""
 
 
 class Collector(Protocol):
     """Creates metrics on request."""
 
     def collect(self) -> Iterable[Metric]:
-        """Return all metrics; called on the server's thread, so it must not wait."""
+        """Return all metrics; called on the server's thread, so this must not wait."""
 
 
 class Families:
-    """Metrics under construction: one family for the samples of several sources, bounded."""
+    """Metrics under construction: one bounded family for the samples from several sources."""
 
     def __init__(self, **labels: str) -> None:
         """Begin.
@@ -59,11 +58,11 @@ class Families:
         return iter(self._made.values())
 
     def gauge(self, name: str, text: str, value: float, /, **labels: str) -> None:
-        """Add a sample of a value that rises and falls."""
+        """Add a sample of a value that can rise and fall."""
         self._add(GaugeMetricFamily, name, text, value, labels)
 
     def counter(self, name: str, text: str, value: float, /, **labels: str) -> None:
-        """Add a sample of a count; the name is without `_total`."""
+        """Add a sample of a count, named without `_total`."""
         self._add(CounterMetricFamily, name, text, value, labels)
 
     def info(self, name: str, text: str, words: Mapping[str, str], /, **labels: str) -> None:
@@ -75,7 +74,8 @@ class Families:
         """Add telemetry in base units; other units stay in the name.
 
         Args:
-            values: As reported by a backend, with the unit in the key; non-numbers are left out.
+            values: Values as reported by a backend, with the unit in each key; non-numbers are
+                omitted.
             labels: Labels of these samples.
         """
         for key, text in values.items():
@@ -111,16 +111,16 @@ class MetricsServer:
     """Answers scrapers over HTTP until `close`, with the server of prometheus_client.
 
     Attributes:
-        port: Port that it listens on.
+        port: Port on which the server listens.
         is_beyond: True if other machines can reach the port.
     """
 
     def __init__(self, option: str, place: tuple[str, int], metrics: Collector) -> None:
-        """Listen, and answer each scraper on a thread of its own.
+        """Listen, and answer each scraper on its own thread.
 
         Args:
-            option: The option that enables it, for messages.
-            place: Host and port; port 0 takes a free one.
+            option: The option that enables the server, for messages.
+            place: Host and port; port 0 selects a free one.
             metrics: The metrics.
         """
         registry = CollectorRegistry(auto_describe=False)
@@ -149,4 +149,4 @@ class _Scrape(WSGIRequestHandler):
     timeout = _WITHIN_S
 
     def log_message(self, format: str, *args: object) -> None:  # http.server's name
-        """Log nothing per request."""
+        """Log nothing for individual requests."""

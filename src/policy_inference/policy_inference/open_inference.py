@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Open Inference Protocol, version 2, over gRPC: its messages, and the tensors in them.
 
-https://github.com/kserve/open-inference-protocol. The classes are created on first use with the
-installed protobuf, because generated modules work with only some of its versions.
+https://github.com/kserve/open-inference-protocol. The message classes are created on first use with
+the installed protobuf, because generated modules work only with some protobuf versions.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _TYPED = {
     "INT32": "int_contents",
     "UINT8": "uint_contents",
 }
-"""Fields with the values of an answer without raw bytes."""
+"""Fields that hold the values of an answer without raw bytes."""
 _PROTOCOL = """
 ServerLiveRequest:
 ServerLiveResponse: bool live = 1
@@ -80,10 +80,10 @@ ModelParameter: string string_value = 1
 ModelConfig: string name = 1; map ModelParameter parameters = 14
 ModelConfigResponse: ModelConfig config = 1
 """
-"""The protocol, and the used part of Triton's extensions. A map has string keys."""
+"""The protocol, and the part of Triton's extensions in use. Maps have string keys."""
 _FIELD = re.compile(r"(?:(repeated|map) )?(\w+) (\w+) = (\d+)")
 _LARGEST_OVERHEAD = 1 << 16
-"""Bytes of a message besides the contents of its tensors."""
+"""Maximum bytes in a message besides its tensor contents."""
 
 
 @cache
@@ -138,7 +138,7 @@ def message_bytes(specs: Sequence[TensorSpec]) -> int:
 
 
 def described(tensors: Sequence[Any]) -> list[TensorSpec]:
-    """Return the tensors in a server's metadata; -1 for a dynamic axis."""
+    """Return the tensors described in a server's metadata; -1 for a dynamic axis."""
     specs = list[TensorSpec]()
     for one in tensors:
         if one.datatype not in _DTYPES:
@@ -152,14 +152,14 @@ def described(tensors: Sequence[Any]) -> list[TensorSpec]:
 
 
 class WireTensors:
-    """The tensors of one side of a model, in messages; the constant parts are created once."""
+    """Tensors on one side of a model, in messages; constant parts are created once."""
 
     def __init__(self, specs: Sequence[TensorSpec]) -> None:
         """Store tensors with fixed axes; open axes (-1) are allowed if they are only described."""
         self._known = {one.name: (DATATYPES[one.dtype], [*one.shape]) for one in specs}
 
     def describe(self, tensors: Any, names: Container[str] | None = None) -> None:
-        """Add the descriptions of the tensors (all, or those named) to a repeated field."""
+        """Add descriptions of the tensors (all, or only the named ones) to a repeated field."""
         for name, (datatype, shape) in self._known.items():
             if names is None or name in names:
                 tensors.add(name=name, datatype=datatype, shape=shape)

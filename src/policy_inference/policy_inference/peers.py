@@ -12,7 +12,7 @@ from policy_core.errors import PolicyError
 from policy_store.hosts import is_loopback
 
 BACKLOG = 128
-"""Connections that wait to be accepted."""
+"""Maximum number of connections waiting to be accepted."""
 
 
 def listen_tcp(
@@ -21,8 +21,8 @@ def listen_tcp(
     """Listen; return the address, the socket, and whether other machines can reach it.
 
     Args:
-        option: The option that enables it, for messages.
-        place: Host and port; port 0 takes a free one.
+        option: The option that enables the listener, for messages.
+        place: Host and port; port 0 selects a free one.
         needs_secret: True to allow only this machine.
         remedy: Remedy for an address that others can reach.
     """
@@ -52,7 +52,7 @@ def listen_tcp(
 
 
 class Waker:
-    """Wakes, from other threads, a thread that waits for sockets and monitors `fileno`."""
+    """Wakes a thread that waits for sockets and monitors `fileno`; used from other threads."""
 
     def __init__(self) -> None:
         self._asked, self._asking = socket.socketpair()
@@ -68,7 +68,7 @@ class Waker:
             self._asking.send(b"\0")
 
     def awake(self) -> None:
-        """Acknowledge in the thread, so that it can be woken again."""
+        """Acknowledge a wake-up in the thread, so that it can be woken again."""
         with contextlib.suppress(BlockingIOError):
             self._asked.recv(4096)
 

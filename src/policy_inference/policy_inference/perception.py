@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Perception for a policy from streams of maps and poses, or of images; needs no ROS."""
+"""Perception for a policy from streams of maps and poses, or of images, without ROS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from policy_inference.messages.pose import Pose
 from policy_inference.messages.readers import require_age, require_past, stamp_ns
 
 FROZEN_AFTER_S = 1.0
-"""Default time after which an unchanged image is no longer trusted: real cameras have noise."""
+"""Default time after which an unchanged image is no longer trusted; real cameras have noise."""
 
 
 class ImageSource:
@@ -50,8 +50,8 @@ class ImageSource:
 
         Args:
             topic: Topic of the values.
-            image: Section of the contract.
-            period_ns: Period of the policy.
+            image: The contract section.
+            period_ns: The policy's period.
             camera_measure: Meaning of a depth camera's pixels: depth, as in REP 118, or distance.
             encoder: Opened model that computes the values from the images; None for the pixels
                 themselves.
@@ -83,7 +83,8 @@ class ImageSource:
         """Set the camera's sensor_msgs/CameraInfo.
 
         Raises:
-            RobotError: Its size is wrong, or it is invalid; the previous one is then discarded too.
+            RobotError: The message has the wrong size or is invalid; the previous one is then
+                discarded too.
         """
         before, self._rays = self._rays, None
         height, width = self.image.camera_size
@@ -103,11 +104,11 @@ class ImageSource:
 
         Args:
             message: sensor_msgs/Image or CompressedImage.
-            now_ns: Time on the clock of stamps.
+            now_ns: Time on the clock used for stamps.
 
         Raises:
-            RobotError: The image is invalid, too old, or the same for too long, or too many of its
-                depths are unknown.
+            RobotError: The image is invalid, is too old, has not changed for too long, or has too
+                many unknown depths.
         """
         self._heard_ns = now_ns
         made_ns = stamp_ns(message) or now_ns
@@ -131,15 +132,15 @@ class ImageSource:
         self._history.add(self.processor.image, made_ns)
 
     def see(self, now_ns: int) -> tuple[F64, int] | None:
-        """Return values and the stamp of the newest image in them; None if unchanged.
+        """Return the values and the stamp of their newest image; None if unchanged.
 
         The next call overwrites them.
 
         Args:
-            now_ns: Time on the clock of stamps.
+            now_ns: Time on the clock used for stamps.
 
         Raises:
-            RobotError: No image has arrived for too long, images are further apart than in
+            RobotError: No image has arrived for too long, images are farther apart than in
                 training, or the encoder's values are not finite.
             BackendError: The encoder failed.
         """
@@ -177,7 +178,7 @@ class ImageSource:
 
 
 _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
-"""No robot moves or turns faster: a pose that does was corrected, and the map follows later."""
+"""Robots do not move or turn faster than this: such a jump is a correction that the map follows."""
 _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
 """Default distance after which an unchanged map is no longer trusted."""
@@ -191,9 +192,9 @@ class ScanSource:
 
         Args:
             topic: Topic of the values.
-            scan: Section of the contract.
-            frozen_after_m: Distance of the robot after which an unchanged map is no longer trusted;
-                0 for no limit, for a map that is known in advance.
+            scan: The contract section.
+            frozen_after_m: Distance that the robot may move before an unchanged map is no longer
+                trusted; 0 for no limit, for a map that is known in advance.
         """
         self.topic, self._scan = topic, scan
         self.scanner = HeightScanner(scan)
@@ -217,7 +218,7 @@ class ScanSource:
         self.take(found, message.header.frame_id, made_ns)
 
     def take(self, found: ElevationMap, frame: str, made_ns: int) -> None:
-        """Store a map in a frame, created at a time on the clock of stamps."""
+        """Store a map in a frame, created at a time on the clock used for stamps."""
         if made_ns < self.map_stamp_ns:
             if self.map_stamp_ns - made_ns < self._scan.map_timeout_s * 1e9:
                 return  # overtaken by a newer one in transit
@@ -233,8 +234,8 @@ class ScanSource:
         """Return the values at a pose; the next call overwrites them.
 
         Raises:
-            RobotError: There is no map, it or the pose is too old, the map has not changed for too
-                long, the pose has jumped or is in the wrong frame, or too few points are known.
+            RobotError: There is no map, the map or the pose is too old, the map has not changed for
+                too long, the pose has jumped or is in the wrong frame, or too few points are known.
         """
         require_age("pose", (now_ns - pose.stamp_ns) * 1e-9, self._scan.pose_timeout_s)
         self._note_pose(pose)
@@ -263,7 +264,7 @@ class ScanSource:
         return self.scanner.values
 
     def ground(self) -> F64 | None:
-        """Return the ground points of the last scan [points, 3], base frame, m.
+        """Return the ground points from the last scan [points, 3] in the base frame, m.
 
         None if another program has sampled them.
         """
@@ -272,10 +273,10 @@ class ScanSource:
         return self.scanner.ground(self._pose.position, self._pose.quat_xyzw)
 
     def take_points(self, message: Any) -> F64:
-        """Return the values of points sampled by another program.
+        """Return the values of points that another program has sampled.
 
         Raises:
-            RobotError: They do not match the contract, or too few are known.
+            RobotError: The points do not match the contract, or too few are known.
         """
         self.scanner.heights[:] = sampled_heights(message, self.scanner.heights.size)
         self.scanner.see()
@@ -302,6 +303,6 @@ class ScanSource:
 
 
 def make_scans(contracts: Sequence[AnyContract], frozen_after_m: float) -> list[ScanSource]:
-    """Return a source for each height scan of contracts, one per topic."""
+    """Return a source for each height scan in the contracts, one per topic."""
     scans = {topic: scan for contract in contracts for topic, scan in contract.scans.items()}
     return [ScanSource(topic, scan, frozen_after_m) for topic, scan in scans.items()]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Helpers for processes: private folders, a log that never blocks, environments."""
+"""Process helpers: private folders, a log that never blocks, environments."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _FAST_DDS = (
     "FASTDDS_DEFAULT_PROFILES_FILE",
     "FASTDDS_BUILTIN_TRANSPORTS",
 )
-"""Variables by which a user configures Fast DDS."""
+"""Environment variables with which a user configures Fast DDS."""
 _PROFILES = Path(__file__).parent / "machine"
 _MOST_BYTES = 1 << 20
-"""Most bytes that wait in a pipe for a stopped reader."""
+"""Maximum bytes waiting in a pipe for a stopped reader."""
 
 _folders: set[tempfile.TemporaryDirectory[str]] = set()
 
@@ -32,7 +32,7 @@ _folders: set[tempfile.TemporaryDirectory[str]] = set()
 class PrivateFolder:
     """A temporary folder that only this user can enter, and that its process removes.
 
-    It is removed by `remove`, at the end of a `with` block, or at the end of the process.
+    It is removed by `remove`, at the end of a `with` block, or when the process ends.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ before_end_now(remove_folders)
 
 
 def unblock_log() -> None:
-    """Make writes to stderr never wait for a reader: output that does not fit is lost.
+    """Make stderr writes never wait for a reader; output that does not fit is lost.
 
     A write to a full pipe, or to a terminal behind a stalled connection, waits. rclpy and native
     libraries write like this while they hold the GIL, so the control thread would wait as well.
@@ -126,7 +126,7 @@ def fast_dds_without_shared_memory(environment: Mapping[str, str]) -> dict[str, 
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for child processes that start within the context."""
+    """Set environment variables for child processes started within the context."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a bundle in a limited process before a process that controls a robot reads it.
+"""Read a bundle in a limited process before a process that controls a robot reads it.
 
-That process always ends, whatever the files contain. Reading the same bytes again then takes no
-more time and memory than in the limited process.
+The limited process always ends, whatever the files contain. Reading the same bytes again then takes
+no more time and memory than it did.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from policy_core.errors import PolicyError, RefusedError
 from policy_inference.worker_process import PrivateWorker
 
 CPU_S, LARGEST_BYTES, LIMIT_S = 10, 4 << 30, 60.0
-"""Processor time and address space of the process, and the longest wait for it, s."""
+"""Limits for that process: processor time (s), address space (bytes), and maximum wait (s)."""
 _NICE = 10
 _REFUSED = 3
 _TOO_LONG = (-signal.SIGXCPU, -signal.SIGKILL)
@@ -31,12 +31,12 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
     """Read a bundle and its golden rows in a process with limits.
 
     Args:
-        bundle: Folder, or name of an installed one.
-        public_key: As for `trusted_keys`.
+        bundle: Bundle folder, or the name of an installed bundle.
+        public_key: Same as for `trusted_keys`.
         cpu_s: Limit on the processor time of the process, s.
 
     Returns:
-        SHA-256 of the contract that was read, 64 hex digits: the one to read now.
+        SHA-256 of the contract that was read, as 64 hex digits; pass it on when reading the bundle.
     """
     given = [str(cpu_s), str(Path.cwd()), bundle, public_key]
     child = PrivateWorker(__name__, given)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The status fields of a robot, each defined once: name, unit, meaning, kind.
+"""A robot's status fields, each defined once: name, unit, meaning, kind.
 
 `~/status`, `/diagnostics`, the metrics for Prometheus and their table in the documentation
 (`make docs`) are views of this table; a test compares it with the messages.
@@ -19,7 +19,7 @@ from policy_inference.machine.machine import number_in
 
 
 class MetricKind(Enum):
-    """Prometheus representation of a field."""
+    """How a field is represented in Prometheus."""
 
     NONE = "none"
     GAUGE = "gauge"
@@ -33,29 +33,29 @@ class MetricKind(Enum):
 
     @property
     def is_counter(self) -> bool:
-        """True if its metric only rises, and ends in `_total`."""
+        """True if the metric only rises, and its name ends in `_total`."""
         return self in (MetricKind.COUNTER, MetricKind.COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
 class StatusField:
-    """One field.
+    """Definition of one status field.
 
     Attributes:
         name: Field of the message, or key in `/diagnostics` if no message has it.
         doc: Meaning, one line.
-        unit: Empty for none.
-        shown: Format in `/diagnostics`; None to leave it out.
+        unit: Unit; empty for none.
+        shown: Format in `/diagnostics`; None to omit the field.
         key: Key in `/diagnostics`, after the group's, if it differs from the name.
         kind: Kind of metric.
-        metric: Name without the prefix `policy_inference_` and the suffix `_total`; of a LABEL its
-            name.
+        metric: Metric name without the prefix `policy_inference_` and the suffix `_total`; for a
+            LABEL, the label name.
         labels: Labels with a fixed value.
         labels_from: Field with the value of a label, by label; for COUNTS a field of an entry. If
             both fields are lists, each entry becomes a sample.
         states: Names of a STATE, by number if the value is one; empty if the message lists
             `states`.
-        number: Converts the value of the field to the metric's; None for no sample.
+        number: Converts the field's value to the metric's; returns None for no sample.
         part: Fields of each entry, if the value is a list of messages.
     """
 
@@ -75,7 +75,7 @@ class StatusField:
 
 @dataclass(frozen=True, slots=True)
 class StatusGroup:
-    """The fields of one message.
+    """The fields in one message.
 
     Attributes:
         fields: Fields in the order of the message.

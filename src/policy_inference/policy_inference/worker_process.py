@@ -39,7 +39,7 @@ from policy_store.signals import INTERRUPTING
 LEAVE_TIMEOUT_S = 2.0
 """Time limit for each step of ending a worker: by itself, after SIGTERM, after SIGKILL."""
 _STOP_TIMEOUT_S = 15.0
-"""Longer than a policy node takes to leave its robot safe."""
+"""Time limit for stopping; longer than a policy node takes to leave its robot safe."""
 _SAID_BYTES = 4096
 _MODULE = "-m"
 _SUITE = ("policy_core", "policy_inference")
@@ -47,10 +47,10 @@ _log = logging.getLogger("policy_inference")
 
 
 class WorkerProcess:
-    """A module or a command in a process of its own, which ends with this process.
+    """A module or command in its own process, which ends together with this process.
 
-    It has a session of its own, so that a Ctrl-C, or a closing terminal, affects only this process.
-    At the end, call `end` or `stop`, even if it has ended by itself.
+    It has its own session, so Ctrl-C or a closing terminal affects only this process. At the end,
+    call `end` or `stop`, even if the worker has ended on its own.
     """
 
     def __init__(
@@ -65,19 +65,19 @@ class WorkerProcess:
         output: IO[bytes] | None = None,
         own_session: bool = True,
     ) -> None:
-        """Start it.
+        """Start the worker.
 
         Args:
             words: Command and arguments; or `-m`, a module and its arguments. A module finds the
                 packages that this process finds.
-            interpreter: The Python that runs a module. If it differs from that of this process, it
+            interpreter: The Python that runs a module. If it is not this process's interpreter, it
                 finds only policy_core, this package, the module's own package and `packages`.
             packages: See `interpreter`; already imported here.
-            fds: File descriptors that it inherits, under the same numbers.
-            folder: Its working folder.
+            fds: File descriptors that the worker inherits, under the same numbers.
+            folder: The worker's working folder.
             environment: Variables in addition to this process's.
-            output: File for its output; None for the streams of this process.
-            own_session: False leaves it in the session of this process.
+            output: File for its output; None for this process's streams.
+            own_session: False to leave it in this process's session.
         """
         if words[0] != _MODULE and shutil.which(words[0]) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
@@ -107,19 +107,19 @@ class WorkerProcess:
 
     @property
     def status(self) -> int | None:
-        """Exit status, None while it runs; negative if a signal ended it."""
+        """Exit status, or None while the worker runs; negative if a signal ended it."""
         return self._process.poll()
 
     def ends_within(self, time_s: float | None) -> bool:
-        """Return true if it ends within this time; None waits without a limit."""
+        """Return True if the worker ends within this time; None waits without a limit."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(time_s)
         return self.status is not None
 
     def run_to_end(self) -> int:
-        """Wait for its end without a limit; return its exit status.
+        """Wait for the worker to end, without a limit; return its exit status.
 
-        An exception kills it, with all processes of its own session.
+        An exception kills it, with all processes in its own session.
         """
         try:
             self.ends_within(None)
@@ -129,12 +129,12 @@ class WorkerProcess:
         return self.status or 0
 
     def ask_to_end(self) -> None:
-        """Send SIGTERM to it, but not to its children."""
+        """Send SIGTERM to the worker, but not to its children."""
         # Not SIGINT, which makes a just-started Python print a traceback.
         self._process.terminate()
 
     def kill(self) -> None:
-        """Kill it, with all processes of its own session; call `end` afterwards."""
+        """Kill the worker and all processes in its own session; call `end` afterwards."""
         if self._own_session and self.status is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -146,10 +146,10 @@ class WorkerProcess:
         self.end(patience_s)
 
     def end(self, patience_s: float | None = None) -> None:
-        """Wait for its end, then request it, then force it; a process that survives is left behind.
+        """Wait for the worker to end, then request it, then force it; a survivor is left behind.
 
         Args:
-            patience_s: Time to end by itself (default LEAVE_TIMEOUT_S), s.
+            patience_s: Time to end on its own (default LEAVE_TIMEOUT_S), s.
         """
         if not self.ends_within(LEAVE_TIMEOUT_S if patience_s is None else patience_s):
             for push in (self.ask_to_end, self.kill):
@@ -164,12 +164,12 @@ class WorkerProcess:
 
 
 class PrivateWorker(WorkerProcess):
-    """A module with a private folder, whose last output is kept.
+    """A worker that runs a module with a private folder, and whose last output is kept.
 
     The folder is its working folder, since Python searches it first for modules and a
     world-writable one would be unsafe; it also holds its temporary files. Output goes to a file,
     which `capture_native_output` also reads, and after `talk_through` to a pipe, of which only the
-    end is kept, since runs may print for ever.
+    end is kept, since runs may print forever.
 
     It stays in the session of this process: if the kernel shares the processor between sessions
     (autogroup), SCHED_IDLE and `nice` apply only within one. Its module ignores SIGINT.
@@ -183,13 +183,13 @@ class PrivateWorker(WorkerProcess):
         interpreter: str = sys.executable,
         fds: Sequence[int] = (),
     ) -> None:
-        """Start it.
+        """Start the worker.
 
         Args:
             module: The module that it runs.
             arguments: Arguments of the module, after the number of a pipe for `talk_through`.
-            interpreter: As for WorkerProcess.
-            fds: As for WorkerProcess.
+            interpreter: Same as for WorkerProcess.
+            fds: Same as for WorkerProcess.
         """
         with ExitStack() as undo:
             self._folder = undo.enter_context(PrivateFolder())
@@ -220,9 +220,9 @@ class PrivateWorker(WorkerProcess):
         return self._folder.path
 
     def said(self, within_s: float = 0.0) -> str:
-        """Return its last output, safe to print on a terminal: at most 4 KiB.
+        """Return the worker's last output (at most 4 KiB), made safe to print on a terminal.
 
-        For a process that has ended, wait up to a time limit for all of it.
+        For a process that has ended, wait up to the time limit for its complete output.
         """
         if self.status is not None:
             self._reader.join(within_s)
@@ -256,7 +256,7 @@ G = TypeVar("G", bound="ProcessGroup[Any]")
 
 
 class ProcessGroup(Generic[W]):
-    """Workers in a `with` block that stops all of them, the last one first.
+    """Workers in a `with` block that stops all of them, last one first.
 
     Attributes:
         running: Workers that were added and not yet stopped.
@@ -274,7 +274,7 @@ class ProcessGroup(Generic[W]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop all; a second Ctrl-C does not interrupt that."""
+        """Stop all workers; a second Ctrl-C does not interrupt this."""
         before = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTING}
         try:
             self.stop()
@@ -287,7 +287,7 @@ class ProcessGroup(Generic[W]):
         return worker
 
     def wait(self) -> int:
-        """Wait for the first of them to end; return its exit status."""
+        """Wait for the first worker to end; return its exit status."""
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         statuses = [
             worker.status for worker in self.running if ended is None or worker.pid == ended.si_pid
@@ -300,7 +300,7 @@ class ProcessGroup(Generic[W]):
 
 
 def end_with_parent(lifeline: int) -> None:
-    """Let the kernel send SIGIO to this process when the last holder of a pipe's other end is gone.
+    """Have the kernel send SIGIO to this process once the other end of a pipe is closed.
 
     By default SIGIO ends a process without any Python code, so it works while a runtime holds the
     GIL. (The parent-death signal of prctl(2) comes when the *thread* that started the child ends.)

@@ -3,5 +3,5 @@
 """Bundle versions on a robot: install, activate, roll back, verify, prune, pull, trials.
 
 This package contains everything that runs as root on a robot. `policy_core.bundle.store` defines
-the layout of the folders.
+the folder layout.
 """

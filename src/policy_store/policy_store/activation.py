@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Choose the version that runs, and go back to the previous one.
+"""Choose the version that runs, and go back to the previous version.
 
 The activation record is a file that lists versions in order of activation, one per line. The lines
-before the version in use are the way back, no matter when an activation was interrupted. A version
-that is activated again is listed twice until the next change: `settled` resolves that by the
-version in use.
+before the version in use are the way back, even if an activation was interrupted. A version that is
+activated again is listed twice until the next change; `settled` uses the version in use to resolve
+that.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ def activate(
     """Put an installed version into use after verifying it; return its folder.
 
     An undecided trial of any version ends. The contract is not compared if the version was in use
-    before: it was accepted then.
+    before, since it was accepted then.
 
     Args:
         root: Folder of all installed bundles.
         name: Name of the bundle.
         version: An installed version.
-        trusted: Keys, one of which must have signed it.
-        again: Whether a version that failed a trial is allowed.
-        accepted: Contract keys whose values may differ from those in use.
+        trusted: Keys, one of which must have signed the version.
+        again: True to allow a version that failed a trial.
+        accepted: Contract keys whose values may differ from the version in use.
     """
     model = model_folder(root, name)
     folder = version_folder(model, version)
@@ -77,7 +77,7 @@ def activate(
 
 
 def _compare_with_current(model: Path, bundle: Bundle, accepted: Collection[str]) -> None:
-    """Raise PolicyError if a version that was never in use differs from the one that is.
+    """Raise PolicyError if a version never in use before differs from the one in use.
 
     A damaged version in use can still be replaced.
     """
@@ -95,7 +95,7 @@ def _compare_with_current(model: Path, bundle: Bundle, accepted: Collection[str]
 
 
 def warn_of_older(model: Path, version: str) -> None:
-    """Warn if a version is older than the one in use: signatures do not expire."""
+    """Warn if a version is older than the one in use, since signatures do not expire."""
     current = current_version(model)
     if current is not None and is_older(version, current):
         _log.warning(
@@ -132,11 +132,11 @@ def is_older(version: str, than: str) -> bool:
 def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:
     """Put the version before the current one into use after verifying it.
 
-    If a version is on trial, the version before it is the one in use, and the trial ends. Versions
-    that are revoked or failed a trial are skipped.
+    If a version is on trial, the version to go back to is the one in use, and the trial ends.
+    Versions that were revoked or failed a trial are skipped.
 
     Returns:
-        The version that nodes took before, and the folder of the one that they take now.
+        The version that nodes used until now, and the folder of the one that they use from now on.
     """
     model = model_folder(root, name)
     with writing(root), locked(model):
@@ -183,7 +183,7 @@ def keep_trial(root: Path, name: str, trusted: TrustedKeys | None = None) -> Pat
 
 
 def way_back(model: Path) -> list[str]:
-    """Return the installed versions before the one in use, the nearest first."""
+    """Return the installed versions before the one in use, nearest first."""
     current, there = current_version(model), installed_versions(model)
     if current is None:
         return []
@@ -220,7 +220,7 @@ def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
 
 
 def settle(model: Path) -> None:
-    """Write the record with each version once, leaving out versions that are not installed."""
+    """Write the record with each version listed once, omitting versions that are not installed."""
     before, there = recorded_in(model), installed_versions(model)
     after = [one for one in settled(before, current_version(model)) if one in there]
     if after != before:
@@ -228,7 +228,7 @@ def settle(model: Path) -> None:
 
 
 def settled(recorded: Sequence[str], current: str | None) -> list[str]:
-    """Return the record without the duplicate of a version; only the last one may be one.
+    """Return the record without a duplicate version; only the last entry may be a duplicate.
 
     The version in use shows whether that last activation took place.
     """

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Source of an installation: a bundle's folder, or an archive of one, which is unpacked first.
+"""Source of an installation: a bundle folder, or an archive of one, which is unpacked first.
 
-The installing user may have more rights than the author of the bundle, so sources are untrusted.
+The installing user may have more rights than the bundle's author, so sources are untrusted.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from policy_core.errors import PolicyError
 from policy_core.safe_files import open_regular
 
 MOST_FILES, DEEPEST = 10_000, 16
-"""Most files and folders of an archive, and deepest nesting of folders."""
+"""Maximum number of files and folders in an archive, and maximum folder depth."""
 _LARGEST_HEADER_BYTES = 1 << 13
-"""Maximum size of a name or a comment in an archive: tarfile reads the whole into memory."""
+"""Maximum size of a name or comment in an archive; tarfile reads the whole into memory."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Nested headers are parsed recursively, and their numbers may be invalid.
 _BROKEN = (
@@ -42,7 +42,7 @@ def opened(path: Path, room: int) -> Iterator[BundleFolder]:
 
     Args:
         path: The folder, or the archive.
-        room: Space for its files, bytes.
+        room: Space available for the files, bytes.
     """
     if path.is_dir():
         with closing(BundleFolder(path, path)) as folder:
@@ -60,7 +60,7 @@ def opened(path: Path, room: int) -> Iterator[BundleFolder]:
 
 
 def _unpacked(path: Path, private: Path, room: int) -> Path:
-    """Unpack an archive; return the bundle's folder, which is `private` or the only one in it.
+    """Unpack an archive; return the bundle folder, which is `private` or its only subfolder.
 
     `tarfile.data_filter` is not used, because the Python 3.11 of Debian 12 lacks it.
     """
@@ -95,7 +95,7 @@ def _unpacked(path: Path, private: Path, room: int) -> Path:
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:
-    """Return whether this is a folder, or a file with its content, inside the bundle."""
+    """Return whether this is a folder, or a file with its own content, inside the bundle."""
     name = PurePosixPath(member.name)
     return (
         (member.isdir() or (member.isreg() and not member.issparse()))
@@ -117,7 +117,7 @@ class _BoundedHeader(tarfile.TarInfo):
 
 
 class BundleFolder:
-    """Files of a folder that its owner may change at any time: links are never followed."""
+    """Files in a folder that its owner may change at any time; links are never followed."""
 
     def __init__(self, folder: Path, path: Path) -> None:
         """Open a folder; `path` is its name in messages."""
@@ -133,8 +133,8 @@ class BundleFolder:
         """Open a file for reading, by its name inside the bundle.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            PolicyError: It is not a regular file, or cannot be read.
+            FileNotFoundError: The file does not exist.
+            PolicyError: The file is not a regular file, or cannot be read.
         """
         handle, *folders = self._root, *PurePosixPath(name).parts[:-1]
         try:

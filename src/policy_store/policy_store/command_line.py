@@ -30,11 +30,11 @@ BUNDLE = "bundle"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CommandResult(Generic[DocumentT_co]):
-    """Result of a command. `show_result` prints it, as text or as JSON.
+    """A command's result. `show_result` prints it, as text or as JSON.
 
     Attributes:
-        document: For programs: a dataclass or a mapping, with JSON types, paths and enums.
-        text: The same for people: lines, and other parts of a report.
+        document: Result for programs: a dataclass or a mapping, with JSON types, paths and enums.
+        text: Result for people: lines, and other report parts.
         status: Exit status of the command.
         error: A failure after the result was available. It is logged after the result, and the
             command exits with its status.
@@ -54,22 +54,23 @@ class Verb(Protocol):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments of the verb.
 
-        A verb that runs until it is stopped sets the default `until_stopped` and has no result.
+        A verb that runs until stopped sets the parser default `until_stopped` and has no result.
         """
 
     def run(self, given: argparse.Namespace) -> CommandResult[Any] | int:
         """Run the verb; return its result, or the exit status if it was stopped.
 
-        Meanwhile all output to standard output, even from a library, goes to standard error.
+        While it runs, everything written to standard output, even by a library, goes to standard
+        error.
         """
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Argument parser for a command of the suite.
+    """Argument parser for a command in the suite.
 
     Options cannot be abbreviated, because an abbreviation can change its meaning when an option is
-    added. An unknown option is reported before a missing one, because it is often a misspelling of
-    it.
+    added. An unknown option is reported before a missing one, since it is often a misspelling of
+    the missing one.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -130,7 +131,7 @@ class CommandParser(argparse.ArgumentParser):
     def _no_place_for_a_named_bundle(self, words: Sequence[str]) -> Iterator[None]:
         """Parse without the positional bundle if `--bundle` is given.
 
-        The positional argument would be missing, or take the word of another argument.
+        Otherwise, the positional argument would be missing, or would take another argument's word.
         """
         options = words[: words.index("--")] if "--" in words else words
         declared = list(self._actions)
@@ -151,7 +152,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def number_within(least: int, most: int) -> Callable[[str], int]:
-    """Return a parser for an argument that is a whole number from `least` to `most`."""
+    """Return a parser for a whole-number argument from `least` to `most`."""
 
     def read(text: str) -> int:
         with suppress(ValueError):
@@ -163,7 +164,7 @@ def number_within(least: int, most: int) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
-    """Parse a time argument (in s); refuse NaN, which compares with no other time."""
+    """Parse a time argument (in s); reject NaN, which compares with no other time."""
     with suppress(ValueError):
         if 0.0 <= (value := float(text)) < math.inf:
             return value
@@ -199,7 +200,7 @@ def add_bundle(
     type: Callable[[str], Any] = str,
     **options: Any,
 ) -> None:
-    """Declare a command's bundle: positional, or `--bundle`."""
+    """Declare a command's bundle argument: positional, or `--bundle`."""
     parser.add_argument(BUNDLE, help=help, type=type, **options)
     parser.add_argument(
         "--bundle",
@@ -217,8 +218,8 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def show(text: str, to: TextIO | None = None) -> None:
     """Write a text and a line end, to standard output or another stream.
 
-    Characters that the terminal's encoding lacks and control characters are escaped: a text may
-    contain untrusted names.
+    Control characters, and characters missing from the terminal's encoding, are escaped, since a
+    text may contain untrusted names.
     """
     stream = to or sys.stdout
     encoding = stream.encoding or "utf-8"
@@ -264,7 +265,7 @@ def run_command(
         description: Purpose of the command.
         verbs: Verbs by name, which may be a group and a verb: `release new`. A group's help lists
             its verbs.
-        args: Its arguments; the process's if None.
+        args: The command's arguments; None for the process's.
 
     Returns:
         The exit status of the verb or of its result; after an error, the error's own; after one of
@@ -307,7 +308,7 @@ def node_command(module: str, function: str = "main") -> Callable[[], None]:
     """Return the entry point of a node's command.
 
     Importing ROS and a model's runtime takes a second or more, during which Ctrl-C would print a
-    long traceback. At that point nothing has been commanded, so the process just exits. Later the
+    long traceback. At that point nothing has been commanded, so the process just exits. Later, the
     node has its own handlers.
 
     Args:
@@ -330,7 +331,7 @@ def node_command(module: str, function: str = "main") -> Callable[[], None]:
 
 
 class _PrintableFormatter(logging.Formatter):
-    """Escapes control characters in messages: names of files and their content are untrusted."""
+    """Escapes control characters in messages, since file names and contents are untrusted."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))

@@ -20,7 +20,7 @@ from policy_core.errors import BundleError, PolicyError
 from policy_core.safe_files import PREFIX, lock_within, whole_file
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
-"""File modes, set regardless of the umask: the node's user is not the installer's."""
+"""File modes, set regardless of the umask, since the node's user is not the installer's."""
 _BLOCK = 1 << 20
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -103,8 +103,8 @@ def switch_link(link: Path, target: str, decide: Callable[[], object]) -> None:
     Args:
         link: The link, which may exist already.
         target: New target, relative to the link.
-        decide: Records the switch elsewhere, after the space for it has been reserved: so on a full
-            disk, either both happen or neither does.
+        decide: Records the switch elsewhere, once space for it has been reserved, so that on a full
+            disk either both happen or neither does.
     """
     growing = link.with_name(hidden(link.name))
     try:
@@ -118,13 +118,13 @@ def switch_link(link: Path, target: str, decide: Callable[[], object]) -> None:
 
 
 def move_folder(folder: Path, place: Path) -> None:
-    """Rename a folder or a file on its file system; the new name must not exist."""
+    """Rename a folder or file within its file system; the new name must not exist."""
     folder.rename(place)
     sync_folder(place.parent)
 
 
 def remove(leftover: Path) -> None:
-    """Remove a file, a link or a folder with its content."""
+    """Remove a file, a link, or a folder with its contents."""
     if leftover.is_dir() and not leftover.is_symlink():
         shutil.rmtree(leftover)
     else:
@@ -132,7 +132,7 @@ def remove(leftover: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the entries of a folder to the disk."""
+    """Flush a folder's entries to disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -146,7 +146,7 @@ def hidden(name: str) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a name is one from `hidden`; other hidden files belong to other programs."""
+    """Return whether a name came from `hidden`; other hidden files belong to other programs."""
     return name.startswith(PREFIX) or bool(re.fullmatch(r"\..+\.[0-9a-f]{8}", name))
 
 

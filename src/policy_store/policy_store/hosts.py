@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recognises hosts that are this machine; opens no socket, since nodes use it too."""
+"""Recognise hosts that are this machine, without opening a socket, since nodes use this too."""
 
 from __future__ import annotations
 

@@ -51,8 +51,9 @@ class Installed:
     Attributes:
         folder: Folder of the version.
         bundle: The verified bundle.
-        is_new: Whether it was not installed before, or was damaged.
-        damaged: The damaged files of this version that it replaces; None if there were none.
+        is_new: True if the version was not installed before, or was damaged.
+        damaged: Folder with this version's damaged files, which were replaced; None if there were
+            none.
         absent: Back ends whose models were not requested.
     """
 
@@ -83,11 +84,11 @@ def install(
     Args:
         path: The folder, or the archive.
         root: Folder of all installed bundles; created if missing.
-        trusted: Keys, one of which must have signed it; None needs no signature.
-        backends: Back ends whose models are installed; None for all. The version is complete for
-            them and never gets others.
+        trusted: Keys, one of which must have signed the bundle; None requires no signature.
+        backends: Back ends whose models are installed; None for all. The version is then complete
+            for these back ends, and no others can be added.
         expected: Required NAME@VERSION; empty for any.
-        origin: Source to record, if it is not `path`.
+        origin: Source to record, if other than `path`.
     """
     room = room_bytes(root)
     with opened(path, room) as source:
@@ -131,7 +132,7 @@ def install(
 
 
 def require_expected(contract: HostedContract, expected: str, place: Path | str) -> None:
-    """Raise PolicyError if a bundle is not the expected NAME@VERSION; empty for any."""
+    """Raise PolicyError if a bundle is not the expected NAME@VERSION ("" accepts any)."""
     found = f"{contract.name}@{contract.version}"
     if expected not in ("", found):
         raise PolicyError(f"{place}: expected {expected}, found {found}; nothing was installed")
@@ -178,7 +179,7 @@ def _growing(model: Path, path: Path) -> Iterator[Path]:
 
 
 def _copy(source: BundleFolder, growing: Path, names: Iterable[str], room: int) -> None:
-    """Copy files; `Bundle.verify` reports those that are missing."""
+    """Copy files; `Bundle.verify` reports any that are missing."""
     size, folders = 0, {growing}
     for name in names:
         file = growing / name
@@ -193,7 +194,7 @@ def _copy(source: BundleFolder, growing: Path, names: Iterable[str], room: int) 
 
 
 def _require_survived(policy: AnyBundle) -> None:
-    """Raise if a report says that the policy does not survive its estimator's stated error."""
+    """Raise an error if a report says that the policy does not survive its estimator's error."""
     estimation = policy.contract.estimation
     if estimation is None:
         return

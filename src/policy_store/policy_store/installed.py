@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The installed bundles: their folders, their records, and checks of their integrity."""
+"""Installed bundles: their folders, their records, and checks on their integrity."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from policy_store.durable import is_hidden, is_locked
 def models_in(root: Path) -> list[Path]:
     """Return the folders of all bundles installed below a root, in order.
 
-    This includes a bundle of which only the `current` link is left.
+    This includes bundles of which only the `current` link is left.
     """
     if not root.is_dir():
         return []
@@ -81,17 +81,17 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
 
 
 def is_installed(folder: Path, content: bytes, backends: Collection[str] | None) -> bool:
-    """Return whether a version is installed and complete; false if it must be replaced.
+    """Return whether a version is installed and complete; False if it must be replaced.
 
     A version must be replaced if it is damaged, or has no readable record, so that nothing runs it.
 
     Args:
         folder: Folder of the version.
-        content: Its contract.
+        content: Content of its contract.
         backends: Back ends whose models are required; None for all.
 
     Raises:
-        PolicyError: It was installed with another contract, or for other back ends.
+        PolicyError: The version was installed with a different contract, or for other back ends.
     """
     if not folder.exists():
         return False
@@ -115,7 +115,7 @@ def is_installed(folder: Path, content: bytes, backends: Collection[str] | None)
 def leftovers(model: Path) -> list[Path]:
     """Return the leftovers of killed installers, and the temporary files of a running one.
 
-    Files of a running pull are not included: it locks its own folder, because it may take hours.
+    Files from a running pull are not included: it locks its own folder, because it may take hours.
     """
     return sorted(
         entry
@@ -159,7 +159,7 @@ def make_record(bundle: Bundle, source: str, backends: Collection[str] | None) -
 def _model_hashes(
     contract: HostedContract, backends: Collection[str] | None
 ) -> dict[str, str | dict[str, str]]:
-    """Return the hash of the model for each back end; for several graphs, by their names."""
+    """Return the hash of each back end's model; if there are several graphs, by graph name."""
     hashes = dict[str, dict[str, str]]()
     for key, model in contract.models.items():
         for backend, entry in model.artifacts.items():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The installed bundles: listed as plain values, verified again, and pruned."""
+"""Installed bundles: listed as plain values, verified again, and pruned."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STEPS_BACK = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """Result of verifying a version, or the folder of all versions of a bundle.
+    """Result of verifying a version, or the folder that holds all versions of a bundle.
 
     Attributes:
         folder: The verified folder.
@@ -63,7 +63,7 @@ def verify(
     version: str | None = None,
     trusted: TrustedKeys | None = None,
 ) -> list[Verified]:
-    """Verify one version ("current" is the one in use), or all of a bundle, or all of the root."""
+    """Verify one version ("current": the one in use), all versions of a bundle, or all bundles."""
     models = models_in(root) if name is None else [model_folder(root, name)]
     if not models:
         raise PolicyError(
@@ -84,7 +84,7 @@ def verify(
 
 
 def _taken(model: Path) -> list[str | None]:
-    """Return the versions that nodes take by the bundle's name."""
+    """Return the versions that nodes use when given the bundle's name."""
     current, trial = current_version(model), newest_trial(model)
     return [current, trial.version if trial is not None and trial.nodes_take_it else None]
 
@@ -207,8 +207,8 @@ def prune(root: Path, name: str, keep: int, *, force: bool) -> tuple[list[Path],
     """Return old versions and leftovers of killed installers; with `force`, remove them.
 
     A version is renamed first, so that it never exists in part. The record is updated last, because
-    a full disk has room for it only then; a recorded version that is missing is not used for a
-    rollback.
+    only then does a full disk have room for it; a recorded version that is missing is not used for
+    a rollback.
 
     The `keep` most recently installed versions, the one in use, and the two before it are kept.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The result of a tool as one value: numbers for programs; facts, tables and plots for people.
+"""A tool's result as one value: numbers for programs; facts, tables and plots for people.
 
 A tool reports its results. Renderers define layout and number formats: `document` for JSON,
 `report_terminal` for a terminal, `model_tools.files.report_page` for an HTML page.
@@ -44,12 +44,12 @@ class Verdict:
 
 
 Cell = str | float | Verdict | None
-"""A number is shown with four digits; None and NaN as a dash."""
+"""Table cell; numbers are shown with four digits, None and NaN as a dash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line after a coloured word, such as a problem."""
+    """A line with a coloured word first, such as a problem."""
 
     verdict: Verdict
     text: str
@@ -60,9 +60,9 @@ class Facts:
     """Names and values about one thing: a card on a page.
 
     Attributes:
-        title: The thing.
+        title: Name of the thing.
         rows: Names and values, in order.
-        verdict: The judgement, if there is one.
+        verdict: The verdict, if there is one.
     """
 
     title: str
@@ -90,11 +90,12 @@ class Series:
 
     Attributes:
         label: Label in the legend; empty for none.
-        y: [points]; for a `violin`, counts [names, bins] from `low` to `high`.
-        x: [points], or None if the chart has names.
+        y: Values [points]; for a `violin`, counts [names, bins] from `low` to `high`.
+        x: Positions [points], or None if the chart has names.
         kind: Style. A `range` goes from `low` to `high`.
-        low, high: Ends of an interval about each value [points].
-        tone: None for its own colour; PLAIN is grey, for expected values, BAD for a limit.
+        low, high: Ends of an interval around each value [points].
+        tone: Tone of the colour; None for the series' own colour, PLAIN (grey) for expected values,
+            BAD for a limit.
     """
 
     label: str = ""
@@ -108,14 +109,14 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chart:
-    """Series over a common axis.
+    """Series over a shared axis.
 
     Attributes:
         title: Title, with the unit of the values.
         series: In drawing order.
         x_label: Label of the x axis, with the unit.
         names: Names of the values on the axis, such as joints; empty for numbers.
-        is_log: Whether the value axis is logarithmic.
+        is_log: True if the value axis is logarithmic.
         spans: Start, end, name and tone of shaded areas.
         marks: Positions of vertical lines that mark events.
     """
@@ -161,7 +162,7 @@ Part = str | Note | Facts | Table | Plot | Media | Section
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Report:
-    """Result of a tool.
+    """A tool's result.
 
     Attributes:
         title: Title of the page.
@@ -177,7 +178,7 @@ class Report:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The values in the types of JSON; values that could not be measured are null."""
+        """The values as JSON types; values that could not be measured are null."""
         document: dict[str, Any] = plain(self.values, self.digits)
         return document
 
@@ -188,7 +189,7 @@ class Report:
 
 
 def plain(value: Any, digits: int = 17) -> Any:
-    """Return a value in the types of JSON, with rounded numbers; NaN becomes null: not measured."""
+    """Return a value as JSON types, with rounded numbers; NaN (not measured) becomes null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         return {field.name: plain(getattr(value, field.name), digits) for field in fields}
@@ -208,7 +209,7 @@ def plain(value: Any, digits: int = 17) -> Any:
 
 
 def cell_text(cell: Cell) -> str:
-    """Return the text of a cell for people."""
+    """Return a cell's text for people."""
     if isinstance(cell, Verdict):
         return cell.text
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shows the parts of a report on a terminal, drawn by rich."""
+"""Show report parts on a terminal, drawn by rich."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from policy_store.report import (
 from policy_store.report import cell_text as shown
 
 _WIDTH = 200
-"""Width of a table in a file or a pipe, so that a log has whole lines."""
+"""Width of a table in a file or pipe, so that a log has complete lines."""
 _STYLES = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.WARN: "yellow", Tone.BAD: "bold red"}
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ends a process on signals, even if its threads hang."""
+"""End a process on signals, even if its threads hang."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from functools import partial
 from typing import NoReturn
 
 INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""Signals that interrupt a command: Ctrl-C, `kill`, a terminal that closes, Ctrl-\\."""
+"""Signals that interrupt a command: Ctrl-C, `kill`, a closing terminal, Ctrl-backslash."""
 HANGS_AFTER_S = 5.0
-"""After this time a signal ends the process even if a runtime hangs; a second signal does so at
+"""Time after which a signal ends the process even if a runtime hangs; a second signal ends it at
 once.
 """
 SIGNALLED = 128
@@ -35,7 +35,7 @@ def unblock_signals() -> None:
 
 
 def end_now(status: int) -> NoReturn:
-    """End the process even if some of its threads hang, after the functions of `before_end_now`."""
+    """End the process even if threads hang, after calling the functions from `before_end_now`."""
     for act in _last_acts:
         act()
     os._exit(status)
@@ -74,7 +74,7 @@ def signals_interrupt() -> Iterator[list[int]]:
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None], within_s: float = HANGS_AFTER_S) -> Iterator[None]:
-    """Call `stop` on one of INTERRUPTING, in another thread; the block should end soon after.
+    """Call `stop` on one of INTERRUPTING, on another thread; the block should end soon after.
 
     The process exits with status 1 if the block takes longer, or a second signal arrives.
 
@@ -93,7 +93,7 @@ def stopped_by_signals(stop: Callable[[], None], within_s: float = HANGS_AFTER_S
 def _signals_watched(watch: Callable[[socket.socket], None]) -> Iterator[None]:
     """Let a thread receive each signal at once, even those that the parent process blocked.
 
-    A Python signal handler runs in the main thread, and waits there for a call into a runtime to
+    A Python signal handler runs on the main thread, where it waits for a call into a runtime to
     return, which may never happen. The interpreter's write to a descriptor does not wait.
 
     Args:

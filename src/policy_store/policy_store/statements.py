@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Acceptance of signed statements about a bundle, and their order.
 
-A statement is a YAML file with its signature beside it (`FILE.sig`), made by `model_tools sign`
-with the key of the bundles. A statement cannot pass for a contract, or vice versa: their YAML keys
-differ.
+A statement is a YAML file with its signature next to it (`FILE.sig`), made by `model_tools sign`
+with the same key as the bundles. A statement cannot pass for a contract, or vice versa: their YAML
+keys differ.
 
 **Order** is by `serial`: a robot keeps the newest statement of each kind, and refuses a lower
 serial, or different content with the same serial. **Time** is the robot's clock, but never earlier
-than `issued` of any accepted statement: a clock that is behind (no battery, no network yet) neither
-makes an expired statement valid again nor a new one invalid.
+than the `issued` time of any accepted statement: a clock that is behind (no battery, no network
+yet) neither makes an expired statement valid again nor a new one invalid.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from policy_core.errors import PolicyError
 from policy_store.durable import make_folders, write_text, writing
 
 STATEMENT_FILE, STATEMENT_SIGNATURE = "statement.yaml", "statement.yaml.sig"
-"""Titles of the layers at a registry."""
+"""Titles of a statement's layers in a registry."""
 _log = logging.getLogger("policy_store")
 S = TypeVar("S", ChannelStatement, RevocationStatement, DowngradeStatement)
 
@@ -44,7 +44,7 @@ def signed_statement(
 ) -> S:
     """Return a statement after checking that a trusted key has signed it.
 
-    `place` is its name in messages, `cls` the required kind.
+    `place` is the statement's name in messages, `cls` the required kind.
     """
     trusted.find_signer(Path(place), content, signature, "its author must sign it again")
     statement = parse_statement(content, place)
@@ -91,7 +91,7 @@ def require_newer(
 
 
 def require_valid(issued: str, expires: str, model: Path | None, place: str) -> None:
-    """Raise an error if a statement has expired; see the module for the handling of wrong clocks.
+    """Raise an error if a statement has expired; the module docstring covers wrong clocks.
 
     `model` is the folder with the previously accepted statements; None for none.
     """

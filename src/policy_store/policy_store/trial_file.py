@@ -41,7 +41,7 @@ def _trial_gate(
         limit: Default limit.
         after_s: Default of `TrialGate.after_s`.
         needs: Requirement for judging it on a policy.
-        clock: Whether it measures the machine, and so is not judged under simulated time.
+        clock: True if it measures the machine, and so is not judged under simulated time.
     """
     declared = entry(about, default=TrialGate(limit=limit, after_s=after_s))
     metadata = {**declared.metadata, "needs": needs, "clock": clock}
@@ -100,7 +100,7 @@ class TrialGates:
         """Return the judged gates, by quantity.
 
         Args:
-            simulated_time: Whether ticks follow simulated time: durations and missed ticks are then
+            simulated_time: True if ticks follow simulated time: durations and missed ticks are then
                 those of the simulation's machine, and are not judged.
         """
         return {

@@ -4,9 +4,8 @@
 
 Lines are only ever appended, by one process at a time, each synced to the disk before anything
 depends on it. The `current` link stays on the previous version until a trial is kept, so nothing
-has to be undone when a trial fails, no matter when the power is cut. If the record contains the
-start of a RUN without its end, and its process no longer exists, the trial was interrupted: it has
-failed.
+has to be undone when a trial fails, even if the power is cut. If the record contains the start of a
+RUN without its end, and its process no longer exists, the trial was interrupted: it has failed.
 
 It is not a database: the node's user owns this one file and may not create others beside it. SQLite
 needs a journal or a log beside the file, even for reading after a power cut, and syncs four times
@@ -38,13 +37,13 @@ from policy_store.trial_file import TrialSettings
 
 CUT = "the power was cut, or the node was killed, while the policy ran"
 THIS_PROCESS = f"{secrets.token_hex(16)} {os.getpid()}"
-"""Name of this process as a runner, for people."""
+"""Name of this process as a runner, for display."""
 _LARGEST_BYTES = 1 << 24
 _LEAST_ROOM_BYTES = 1 << 20
-"""Below this free space the record accepts no new trial and no RUN, to leave room for its end."""
+"""Free space below which the record accepts no new trial and no RUN, to leave room for its end."""
 _LOCKED_WITHIN_S = 2.0
 _FLOCK = "@hhqqi4x"
-"""`struct flock` of fcntl(2): type, whence, start, length, process."""
+"""Format of `struct flock` from fcntl(2): type, whence, start, length, process."""
 _PRESENCES = 1 << 62
 """Start of the bytes that stand for processes: no record is that long."""
 
@@ -63,22 +62,22 @@ class TrialEvent(str, Enum):
     ROLLED_BACK = "rolled_back"
     """The previous version runs again on the node."""
     ALLOWED = "allowed"
-    """A newer order removes the mark of a failed version."""
+    """A newer order has cleared the mark on a failed version."""
 
 
 class TrialState(str, Enum):
     """State of a trial."""
 
     OPEN = "open"
-    """The version runs, within its gates and its time."""
+    """The version runs, within its gates and its time limit."""
     PASSED = "passed"
-    """The time is over and no gate failed; RUN is refused until the version is kept."""
+    """The time is up and no gate failed; RUN is refused until the version is kept."""
     FAILED = "failed"
     """A gate failed, or the power was cut during RUN; the version is marked bad."""
     KEPT = "kept"
     """The version is in use."""
     ENDED = "ended"
-    """Ended by a person or by the activation of another version, even after it was kept."""
+    """Ended by a person, or because another version was activated, even after it was kept."""
 
 
 _UNDECIDED = (TrialState.OPEN, TrialState.PASSED)
@@ -89,14 +88,14 @@ _TRANSITIONS: Mapping[TrialEvent, tuple[tuple[TrialState, ...], TrialState]] = {
     TrialEvent.KEPT: ((TrialState.PASSED, TrialState.KEPT), TrialState.KEPT),
     TrialEvent.ENDED: ((*_UNDECIDED, TrialState.KEPT), TrialState.ENDED),
 }
-"""States in which an event changes the state, and the following state. In any other state it is
-late, e.g. from a node whose trial has since been ended, and changes nothing.
+"""States in which an event changes the state, and the following state. In any other state the event
+is late, e.g. from a node whose trial has since been ended, and changes nothing.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialLine:
-    """A line of the record; further keys are ignored."""
+    """A line of the record; additional keys are ignored."""
 
     trial: int = entry("number of the trial in the record, from 1")
     event: str = entry("a `TrialEvent`")
@@ -126,8 +125,8 @@ class VersionTrial(TrialLine):
         settings: Settings of the trial.
         state: Its state.
         runner: The process in which the policy runs; None between runs.
-        is_bad: Whether the version is marked bad.
-        is_recorded: Whether a line in the record states this; if not, it follows from an
+        is_bad: True if the version is marked bad.
+        is_recorded: True if a line in the record states the state; if False, it follows from an
             interrupted RUN.
         begun_time: Time of the first line; `time` is the last line's.
     """
@@ -146,12 +145,12 @@ class VersionTrial(TrialLine):
 
     @property
     def run_time_s(self) -> float:
-        """RUN time so far, at the end of the last RUN."""
+        """RUN time so far, as of the end of the last RUN."""
         return self.counts.get("run_time_s", 0.0)
 
     @property
     def nodes_take_it(self) -> bool:
-        """True if nodes take this version for the bundle's name."""
+        """True if nodes use this version when given the bundle's name."""
         return self.state in _UNDECIDED
 
     def __str__(self) -> str:
@@ -281,7 +280,7 @@ def _begun(line: TrialLine, file: Path) -> VersionTrial:
 
 
 def put_on_record(model: Path, settings: TrialSettings, **values: str) -> VersionTrial:
-    """Append the start of a trial to the record of the bundle in `ROOT/NAME`; return the trial.
+    """Append a trial's start to the record of the bundle in `ROOT/NAME`; return the trial.
 
     Args:
         model: Folder that has a record.
@@ -327,7 +326,7 @@ def trial_of_bundle(bundle: str) -> VersionTrial | None:
 
 
 def require_room(place: Path) -> None:
-    """Raise an OSError if the disk of a record has too little space for the lines of a trial."""
+    """Raise an OSError if a record's disk has too little space for the lines of a trial."""
     disk = os.statvfs(place)
     if disk.f_bavail * disk.f_frsize < _LEAST_ROOM_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))

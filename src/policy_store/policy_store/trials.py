@@ -3,7 +3,7 @@
 """Put an installed version on trial, keep it, or end its trial; the robot's node judges it.
 
 The version in use stays in use until the trial is kept: `current` never points to a version on
-trial, so that nothing has to be undone, no matter what happens.
+trial, so nothing has to be undone, whatever happens.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def require_accepted(
 ) -> None:
     """Raise PolicyError if a contract differs from the one in use in keys that are not accepted.
 
-    `where` is the place of the accepted keys, for the message.
+    `where` says where the accepted keys come from, for the message.
     """
     found = not_accepted(contract_differences(in_use.contract, candidate.contract), accepted)
     if found:
@@ -150,7 +150,7 @@ def end_undecided(root: Path, name: str, trusted: TrustedKeys | None = None) -> 
 
 
 def trial_status(root: Path, name: str) -> dict[str, Any]:
-    """Return the newest trial of a bundle as plain values; `state` is "none" without one."""
+    """Return the newest trial of a bundle as plain values; `state` is "none" if there is none."""
     model = model_folder(root, name)
     current, trial = current_version(model), newest_trial(model)
     if trial is None:

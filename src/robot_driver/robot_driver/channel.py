@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages between the node and the link process, one datagram each."""
+"""Messages between the node and the link process, one per datagram."""
 
 import json
 import struct
@@ -26,23 +26,23 @@ _FIELDS = len(COMMAND_FIELDS)
 
 
 class TakeRequest(NamedTuple):
-    """Take control; `obstacles` are the node's own reasons to refuse."""
+    """Request to take control; `obstacles` are the node's own reasons to refuse."""
 
     obstacles: tuple[str, ...]
 
 
 class ReleaseRequest(NamedTuple):
-    """Give control back."""
+    """Request to give control back."""
 
 
 class DampRequest(NamedTuple):
-    """Bring the robot to rest; follow nothing until a command in the rest mode arrives."""
+    """Request to bring the robot to rest until a command in the rest mode arrives."""
 
     reason: str
 
 
 class StateFrame(NamedTuple):
-    """A valid state frame, and its receipt (ns, the system's clock)."""
+    """A valid state frame, and its receipt time (ns, system clock)."""
 
     data: bytes
     receipt_ns: int

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Start checks that several kinds of robot share; a robot's interface picks the ones it needs."""
+"""Start checks shared by several robot kinds; each robot's interface picks the ones it needs."""
 
 from collections import deque
 
@@ -9,7 +9,7 @@ import numpy as np
 from robot_driver.interfaces import F64, NS_PER_S, DriveFigures
 
 TICKS, TICKS_PER_S = 1 << 32, 1000
-"""A robot's tick: its modulus and its rate."""
+"""A robot's tick: modulus, and rate."""
 _STILL_RAD_S = 0.3
 _STILL_GYRO_RAD_S = 0.2
 _STILL_S = 0.5
@@ -23,7 +23,7 @@ _DEGREES = 180.0 / np.pi
 
 
 def range_problems(joint_pos: F64, figures: DriveFigures) -> list[str]:
-    """Return the joints [n] that are outside their range, as sentences."""
+    """Return the joints [n] that are outside their ranges, as sentences."""
     margin = figures.position_margin_rad
     found = outside(joint_pos, figures.lowest_rad - margin, figures.highest_rad + margin)
     return [
@@ -34,19 +34,19 @@ def range_problems(joint_pos: F64, figures: DriveFigures) -> list[str]:
 
 
 def outside(values: F64, low: F64, high: F64) -> list[tuple[int, float, float, float]]:
-    """For each value [n] outside its bounds, return index, value and both bounds."""
+    """Return index, value and both bounds for each value [n] outside its bounds."""
     found = np.flatnonzero((values < low) | (values > high))
     return [(int(i), float(values[i]), float(low[i]), float(high[i])) for i in found]
 
 
 class Stillness:
-    """Measures how long neither the joints nor the body have moved."""
+    """Measures how long neither the joints nor the body has moved."""
 
     def __init__(self) -> None:
         self._since_ns: int | None = None
 
     def see(self, joint_vel: F64, ang_vel: F64, now_ns: int) -> None:
-        """Update with a state: velocities of joints [n] and body [3], rad/s."""
+        """Update with a state: joint velocities [n] and body angular velocity [3], rad/s."""
         moves = np.abs(joint_vel).max() > _STILL_RAD_S or np.abs(ang_vel).max() > _STILL_GYRO_RAD_S
         if moves:
             self._since_ns = None
@@ -69,11 +69,11 @@ class YawRateCheck:
 
     Over any second in which yaw changes by more than 5 degrees, the integral of the yaw rate
     (Euler's kinematic equation for rotations about z, y, x) must equal that change: a wrong unit is
-    a factor of 57.3. The time is the robot's tick in ms, so that frames that arrive late in a burst
-    do not look like a fast turn.
+    a factor of 57.3. Time is the robot's tick in ms, so frames that arrive late in a burst do not
+    look like a fast turn.
 
     Attributes:
-        ratio: Integral over change in the newest such second, ideally 1; None before.
+        ratio: Integral divided by change over the newest such second, ideally 1; None before that.
     """
 
     def __init__(self) -> None:

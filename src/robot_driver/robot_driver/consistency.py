@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that the sensors of a legged robot agree with each other and with its commands.
+"""Checks that a legged robot's sensors agree with each other and with its commands.
 
-Each value alone may come from a healthy robot: a velocity of 0, a rate that is 0.5 rad/s too high,
-the angle of another leg's joint. Their combination cannot.
+Each value on its own could come from a healthy robot: a velocity of 0, a rate that is 0.5 rad/s too
+high, the angle of a joint on another leg. Their combination cannot.
 """
 
 from math import cos, sin
@@ -16,51 +16,51 @@ from robot_driver.interfaces import F64, POSITION, STIFFNESS, DriveFigures, Driv
 
 MISMATCH_LIMIT = 0.5
 """Limit for two signals a and b that should be equal: the mean of (a - b)^2 as a share of the mean
-of a^2 + b^2. It is 1 if one of them is always 0, and 2 if it has the wrong sign.
+of a^2 + b^2. This share is 1 if one signal is always 0, and 2 if it has the wrong sign.
 """
 BIAS_LIMIT_RAD_S = 0.25
-"""Limit on the mean difference between the angular velocity and the rotation of the attitude."""
+"""Limit on the mean difference between angular velocity and attitude rotation."""
 GRAVITY_LIMIT_M_S2 = 6.0
-"""Limit on the distance between the mean acceleration, in the world frame, and gravity's
-reaction.
+"""Limit on the distance between the mean acceleration in the world frame and the reaction to
+gravity.
 """
 STILL_LIMIT = 0.5
-"""Limit on the change in the torque that the position error demands while the joint stands still,
-in multiples of `DriveFigures.demand_nm`.
+"""Limit on the change in the torque demanded by the position error while the joint stands still, in
+multiples of `DriveFigures.demand_nm`.
 """
 WARNING_SHARE = 0.75
 """Share of a limit above which a rule warns."""
 
 _BLOCK_S = 0.04
 _LONGEST_STEP_S = 0.05
-"""Longer gaps between two states are skipped."""
+"""Maximum gap between two states; longer gaps are skipped."""
 _WINDOW_S, _SLOW_WINDOW_S = 1.0, 2.0
 _REACTION_M_S2 = np.array([0.0, 0.0, 9.81])
 _WAY_FLOOR_RAD, _TURN_FLOOR_RAD = 0.05, 0.06
-"""Noise floor of a robot that hardly moves, in a block: root of the mean of a^2 + b^2.
-For torques it is `DriveFigures.demand_nm`.
+"""Noise floor, within a block, for a robot that hardly moves: root of the mean of a^2 + b^2. For
+torques, it is `DriveFigures.demand_nm`.
 """
 _MOST_RAD = 0.12
-"""Both displacements of a block are scaled down to at most this: one jump is no lasting fault."""
+"""Both displacements in a block are scaled down to this, since one jump is no lasting fault."""
 _STILL_RAD, _STILL_S = 1e-4, 0.2
 """A joint that moves by less than this in each block, for this long, stands still. Encoder noise is
-larger; at the end of a swing a joint does so for a block or two only.
+larger; at the end of a swing, a joint moves this little only for a block or two.
 """
 _MOVED_RAD = 1e-3
 _STOP_RAD = 0.1
 """A joint this close to the end of its range may rest on its stop."""
 _JOINTS = 2
-"""Minimum number of joints that disagree with their torques: a single one may be a failed drive."""
+"""Minimum number of joints that disagree with their torques; a single one may be a failed drive."""
 
 
 class SenseConsistency:
     """Compares positions, velocities, attitude, angular velocity, acceleration and commands.
 
-    Time is the robot's tick. Windows fade exponentially, so that impacts and noise hardly count.
+    Time is the robot's tick. Windows fade exponentially, so impacts and noise hardly count.
 
     Attributes:
         shares: Latest value of each rule, as a share of its limit.
-        problem: The rules beyond their limits, in words; otherwise empty.
+        problem: The rules beyond their limits, in words; empty if there are none.
         warning: The rules beyond `WARNING_SHARE` of their limits, in words.
     """
 
@@ -69,7 +69,7 @@ class SenseConsistency:
 
         Args:
             figures: Figures of the robot.
-            torques: Whether the reported torques are reliable.
+            torques: True if the reported torques are reliable.
         """
         self._names, self._demand_nm = figures.joint_names, figures.demand_nm
         self._largest_nm, self._torques = figures.largest_torque_nm, torques
@@ -94,7 +94,7 @@ class SenseConsistency:
         self._still_s, self._low, self._high = np.zeros((3, joints))
 
     def sent(self, values: F64 | None) -> None:
-        """Set the values [n, 5] that the drives now follow, see COMMAND_FIELDS; None if unknown."""
+        """Set the values [n, 5] that the drives now follow (COMMAND_FIELDS); None if unknown."""
         self._command = values
 
     def notes(self) -> dict[str, str | float]:
@@ -107,7 +107,7 @@ class SenseConsistency:
             state: State of the joints.
             rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
             ang_vel: Angular velocity in the body frame [3], rad/s.
-            lin_acc: Acceleration in the body frame [3], m/s^2, with gravity's reaction.
+            lin_acc: Acceleration in the body frame [3], m/s^2, including the reaction to gravity.
         """
         tick, torques = state.tick, self._nothing
         if self._torques and self._command is not None:
@@ -164,7 +164,7 @@ class SenseConsistency:
             self._explain(mismatch, changed_nm)
 
     def _asked_of_the_still(self, joint_pos: F64, moved: F64, passed_s: float) -> F64:
-        """Return the change of each joint's demanded torque while it stood still."""
+        """Return the change in each joint's demanded torque while the joint stood still."""
         values = self._command
         if values is None:
             self._still_s[:], self._moved[:] = 0.0, False
@@ -180,7 +180,7 @@ class SenseConsistency:
         return np.where(self._still_s >= _STILL_S, stiffness * (self._high - self._low), 0.0)
 
     def _explain(self, mismatch: F64, changed_nm: F64) -> None:
-        """Describe the rules that are beyond a limit, or near it."""
+        """Describe the rules that are beyond or near a limit."""
         joints = self._joints
         rest, names = joints + 3, self._names
         joint, axis = mismatch[:joints].argmax(), mismatch[joints:rest].argmax()
@@ -221,7 +221,7 @@ def _axes(rpy: F64) -> F64:
 
 
 def _turn(before: F64, axes: F64) -> F64:
-    """Return the rotation from one attitude to the next in the body frame [3], rad, if small."""
+    """Return the (small) rotation between two attitudes in the body frame [3], rad."""
     _, (_, _, yz), _ = rows = (before.T @ axes).tolist()
     (_, xy, xz), (yx, _, _), (zx, zy, _) = rows
     return np.array([0.5 * (zy - yz), 0.5 * (xz - zx), 0.5 * (yx - xy)])

@@ -21,16 +21,16 @@ from robot_driver.interfaces import (
 _FIRST_S, _FIRST_FOR_S = 0.5, 0.1
 _IGNORED_NS = 300_000_000
 _LEAST_SHARE = 0.5
-"""Legs that follow exert all of it; braked legs that sink may exert less."""
+"""Share of the commanded torque: legs that follow exert all of it; braked legs may exert less."""
 _JOINTS = 2
-"""Minimum number of joints that ignore their command: a single one may be a failed drive."""
+"""Minimum number of joints that ignore their command; a single one may be a failed drive."""
 
 
 class CommandAcknowledgement:
     """Compares the measured torques with the commanded ones.
 
     Attributes:
-        known: Whether the robot is known to have responded since control was taken.
+        known: True if the robot is known to have responded since control was taken.
     """
 
     def __init__(self, figures: DriveFigures, torque_nm: float, host: str) -> None:
@@ -38,8 +38,8 @@ class CommandAcknowledgement:
 
         Args:
             figures: Figures of the robot.
-            torque_nm: As `DriverSettings.obeyed_torque_nm`.
-            host: As `RobotInterface.host`.
+            torque_nm: See `DriverSettings.obeyed_torque_nm`.
+            host: See `RobotInterface.host`.
         """
         self.known = False
         self._figures, self._torque_nm, self._host = figures, torque_nm, host
@@ -48,11 +48,11 @@ class CommandAcknowledgement:
         self._ignored_ns = 0
 
     def begin(self, now_ns: int) -> None:
-        """Start when control is taken and the drives should brake."""
+        """Start monitoring when control is taken and the drives should brake."""
         self.known, self._taken_ns = False, now_ns
 
     def see(self, state: DriveState, sent: F64 | None, now_ns: int) -> None:
-        """Update with a state and the values [n, 5] that were sent last."""
+        """Update with a state and the values [n, 5] sent last."""
         self._seen_ns = now_ns
         if np.abs(state.joint_effort).max() >= self._torque_nm:
             self._strained_ns = now_ns
@@ -63,7 +63,7 @@ class CommandAcknowledgement:
         self._ignored_ns = 0 if self._ignored_since_ns is None else now_ns - self._ignored_since_ns
 
     def problem(self, now_ns: int) -> str:
-        """Return why another controller drives the robot, or an empty string; sets `known`."""
+        """Return why another controller must be driving the robot, or ""; sets `known`."""
         if self._torque_nm <= 0.0:
             self.known = True
         elif self.known:
@@ -97,37 +97,38 @@ class CommandAcknowledgement:
 
 
 LONGEST_VALID_NS = NS_PER_S
-"""Longest validity: a dead policy drives the robot for no longer than this, and then counts as
-silent.
+"""Maximum command validity: a dead policy drives the robot for no longer than this, and then counts
+as silent.
 """
 _MOST_LOST = 100
-"""A larger step of the sequence, or a step back, means a new sender: no network loses so many."""
+"""Sequence step beyond which (or backward) a sender counts as new; no network loses so many."""
 _LARGEST_RATE_HZ = 1000
-"""Highest command rate: while the e-stop blocks commands, their sender still counts them."""
+"""Maximum command rate; while the e-stop blocks commands, their sender still counts them."""
 _GROWS = 4.0
-"""Stiffness that grows by this factor is checked like the first stiffness of a joint."""
+"""Factor of stiffness growth that is checked like a joint's first stiffness."""
 _CARRIES = 1.0
-"""Stiffness, N m/rad, below which a joint counts as having none."""
+"""Stiffness (N m/rad) below which a joint counts as having none."""
 _MOST_EFFORT = 3.0
-"""Largest feed-forward torque, as a multiple of the joint's rated torque."""
+"""Maximum feed-forward torque, as a multiple of the joint's rated torque."""
 _LEAST_GAINS = 0.1
-"""Sum of stiffness and damping, N m per rad and per rad/s: below it a joint carries no load."""
+"""Sum of stiffness (N m/rad) and damping (N m s/rad) below which a joint carries no load."""
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 class Follower:
     """Keeps the newest command for as long as it is valid.
 
-    Any end of following - expiry, a different sender, a request to damp - is latched: nothing is
-    followed until a command in MODE_DAMP arrives. So a policy that was cut off while it ran does
-    not drive the robot again until its operator has gone through its modes. A robot that holds its
-    pose instead of damping has a different rest mode (`DriveFigures.rest_mode`).
+    Whenever following ends (by expiry, a different sender, or a request to damp), the end is
+    latched: nothing is followed until a command in MODE_DAMP arrives. A policy that was cut off
+    while running therefore does not drive the robot again until its operator has gone through its
+    modes. A robot that holds its pose instead of damping has a different rest mode
+    (`DriveFigures.rest_mode`).
 
     Attributes:
-        latch: Why nothing is followed; None while `command` is followed.
+        latch: Reason why nothing is followed; None while `command` is followed.
         newest: Latest valid command, followed or not.
         counts: Counters of commands.
-        refusal: Why the last refused command was refused.
+        refusal: Reason why the last refused command was refused.
     """
 
     def __init__(self, figures: DriveFigures, max_start_error_rad: float) -> None:
@@ -139,7 +140,7 @@ class Follower:
         self.counts = {"command_received": 0, "command_refused": 0}
         self.refusal = ""
         self._unfit_ns: int | None = None
-        """Receipt of the newest command, if it was invalid."""
+        """Receipt time of the newest command, if the command was invalid."""
         self._stiffness = np.zeros(len(self._figures.joint_names))
 
     def notice(self, command: WireCommand) -> bool:
@@ -209,7 +210,7 @@ class Follower:
         return newest
 
     def sender_problem(self, now_ns: int) -> str:
-        """Return why no command from the current sender can be followed, or an empty string."""
+        """Return why no command from the current sender can be followed, or ""."""
         if self._unfit_ns is None or now_ns - self._unfit_ns >= LONGEST_VALID_NS:
             return ""
         return refused(self.refusal)
@@ -219,7 +220,7 @@ class Follower:
         self.refusal = problem
 
     def _start_problem(self, command: WireCommand, state: DriveState | None) -> str:
-        """Judge a command for joints that had no stiffness, or far less, until now."""
+        """Judge a command for joints that had no stiffness, or much less, until now."""
         if state is None:
             return "a command came before any state of the robot"
         names, first_torque_nm = self._figures.joint_names, self._figures.first_torque_nm
@@ -253,7 +254,7 @@ def rest_mode_name(figures: DriveFigures) -> str:
 
 
 def _most_skipped(before: WireCommand, command: WireCommand) -> int:
-    """Return how far a sequence may advance: after a silence, by all commands sent meanwhile."""
+    """Return how far a sequence may advance; after a silence, by all commands sent meanwhile."""
     silent_ns = command.received_ns - before.received_ns
     if silent_ns < before.valid_for_ns:
         return _MOST_LOST
@@ -261,7 +262,7 @@ def _most_skipped(before: WireCommand, command: WireCommand) -> int:
 
 
 def command_problem(command: WireCommand, figures: DriveFigures) -> str:
-    """Return why a robot must refuse a whole command; empty if it is valid."""
+    """Return why a robot must refuse a whole command; "" if it is valid."""
     values, limit = command.values, command.effort_limit
     if not (np.abs(values).max() <= _LARGEST and np.isfinite(limit).all()):
         return "a value is not finite, or does not fit into the wire's float32"
@@ -304,7 +305,7 @@ def command_problem(command: WireCommand, figures: DriveFigures) -> str:
 
 
 def law_torque(values: F64, state: DriveState) -> F64:
-    """Return the torques of the drives' control law at a state, for frame values [n, 5]: [n], N m.
+    """Return the drives' control law torques [n], N m, at a state, for frame values [n, 5].
 
     See policy_msgs/JointCommand.
     """
@@ -317,14 +318,14 @@ def law_torque(values: F64, state: DriveState) -> F64:
 def drive_values(
     command: WireCommand, state: DriveState, largest_torque_nm: F64, rest: F64 | None
 ) -> F64:
-    """Return the values to send to the drives for a command: [n, 5], columns as in COMMAND_FIELDS.
+    """Return the values [n, 5] to send to the drives for a command; columns as in COMMAND_FIELDS.
 
     The wire has no field for `effort_limit`. If the control law would exceed it at the newest
-    measured state, stiffness, damping and effort are scaled down in proportion, so that the law
-    just reaches the limit: this never adds to the policy's command, no matter how wrong the state
-    is. A joint that is left with hardly any stiffness and damping gets its row of `rest`, the
-    values [n, 5] that bring the robot to rest, because a limp robot falls. `rest` is None for a
-    robot that may be limp.
+    measured state, stiffness, damping and effort are scaled down in proportion so that the law just
+    reaches the limit; this never adds to the policy's command, however wrong the state is. A joint
+    that is left with hardly any stiffness and damping gets its row of `rest`, the values [n, 5]
+    that bring the robot to rest, because a limp robot falls. `rest` is None for a robot that may be
+    limp.
     """
     values = command.values.copy()
     torque = np.abs(law_torque(values, state))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plain values exchanged by a robot's interface, the link process and the driver's node."""
+"""Plain values exchanged between a robot's interface, the link process and the driver's node."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,14 +18,14 @@ NS_PER_S: Final = 1_000_000_000
 MODE_DAMP, MODE_HOLD_MEASURED = 0, 5
 """Modes of policy_msgs/JointCommand."""
 TAKE, RELEASE = "take_control", "release_control"
-"""Requests that are answered when they are complete."""
+"""Requests that are answered once they are complete."""
 COMMAND_FIELDS: Final = ("position", "velocity", "effort", "stiffness", "damping")
 """Columns of a command's values: rad, rad/s, N m, N m/rad, N m s/rad."""
 POSITION, VELOCITY, EFFORT, STIFFNESS, DAMPING = range(len(COMMAND_FIELDS))
 
 
 class DriverError(PolicyError):
-    """The robot's interface cannot be used, or its process has been lost."""
+    """Error for a robot interface that cannot be used, or whose process has been lost."""
 
 
 class DriverPhase(IntEnum):
@@ -42,9 +42,9 @@ class DriveState(Protocol):
     """The part of a robot's state that this package reads; a robot's own state may hold more.
 
     Attributes:
-        tick: Counter of the robot, ms, modulo 2**32.
-        joint_pos, joint_vel, joint_effort: [n], rad, rad/s, N m, in the order of the wire.
-        temperature_c: Temperatures of the drives [n], degrees Celsius; may be non-finite.
+        tick: The robot's counter, ms, modulo 2**32.
+        joint_pos, joint_vel, joint_effort: Joint states [n], rad, rad/s, N m, in wire order.
+        temperature_c: Drive temperatures [n], degrees Celsius; may be non-finite.
     """
 
     @property
@@ -61,29 +61,29 @@ class DriveState(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriveFigures:
-    """Data of a robot's drives; arrays are [n], in the order of the wire.
+    """Data of a robot's drives; arrays are [n], in wire order.
 
     Attributes:
         joint_names: Names of all joints that the driver commands.
-        lowest_rad, highest_rad: Range of each joint.
+        lowest_rad, highest_rad: Range of each joint's position.
         position_margin_rad: How far a joint may leave its range: stops yield, and encoders have
             offsets.
         fastest_rad_s, largest_torque_nm: Rated velocity and torque of each drive.
         largest_stiffness, largest_damping: Limits for any joint in a command, N m/rad and N m
             s/rad.
-        first_torque_nm: Torque that velocity and effort may demand from a joint without stiffness.
+        first_torque_nm: Maximum torque that velocity and effort may demand from a joint without
+            stiffness.
         demand_nm: Demanded torque above which a drive's response is judged.
-        foreign_nm: Torque beyond what braking explains that reveals another controller.
+        foreign_nm: Torque that, beyond what braking explains, reveals another controller.
         state_rate_hz: Lowest and highest plausible rate of state frames.
-        watchdog_s: Time without a command after which the robot has taken control back; infinite
-            if it never does.
+        watchdog_s: Time without a command after which the robot takes control back; infinite if it
+            never does.
         rest_mode: Command mode that brings this robot to rest, and from which commands are followed
             again after a stop: MODE_DAMP, or MODE_HOLD_MEASURED for a robot that would fall.
-        rest_s: Time of rest before control is given back.
-        lower_s: Longest time before that for lowering the robot (`RobotInterface.lower`).
-        may_be_limp: Whether a command may leave a joint limp, like a leader arm's, so that a hand
-            can move it; on all other robots, a joint that is left with hardly any gains is brought
-            to rest.
+        rest_s: Time at rest before control is given back.
+        lower_s: Maximum time before that for lowering the robot (`RobotInterface.lower`).
+        may_be_limp: True if a command may leave a joint limp so that a hand can move it, as on a
+            leader arm; on all other robots, a joint left with hardly any gains is brought to rest.
     """
 
     joint_names: tuple[str, ...]
@@ -107,18 +107,19 @@ class DriveFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverSettings:
-    """Settings of every driver; the node's parameters have the same names. They are valid JSON.
+    """Settings common to all drivers, with the same names as the node's parameters; valid JSON.
 
     Attributes:
         command_rate_hz: Command frames per second, steady while in control.
-        joint_state_rate_hz: State frames per second that the node gets.
+        joint_state_rate_hz: State frames per second that the node receives.
         state_timeout_s: Time without a new state frame after which the robot is brought to rest.
         damping: Damping of braking drives, N m s/rad.
-        max_start_error_rad: Largest distance of a first command with stiffness from the measured
-            pose.
-        obeyed_torque_nm: Torque above which another controller drives the robot, while the drives
-            should brake at rest; 0: no such check, nor a check that commanded torques are exerted.
-        realtime: Real-time settings of the link process; the node's parameters `realtime.*`.
+        max_start_error_rad: Maximum distance between the first command with stiffness and the
+            measured pose.
+        obeyed_torque_nm: Torque above which another controller must be driving the robot while the
+            drives should be braking at rest; 0 disables this check and the check that commanded
+            torques are exerted.
+        realtime: Real-time settings for the link process, from the node's `realtime.*` parameters.
     """
 
     command_rate_hz: float = 500.0
@@ -132,13 +133,13 @@ class DriverSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireCommand:
-    """A JointCommand in the order of the wire.
+    """A JointCommand in wire order.
 
     Attributes:
         sequence, mode, valid_for_ns: See policy_msgs/JointCommand.
-        values: [n, 5], rows in the wire's joint order, columns as in COMMAND_FIELDS.
-        effort_limit: [n], N m.
-        received_ns: Receipt, on the steady clock, which all processes share.
+        values: Command values [n, 5]; rows in wire order, columns as in COMMAND_FIELDS.
+        effort_limit: Effort limits [n], N m.
+        received_ns: Receipt time on the steady clock, which all processes share.
     """
 
     sequence: int
@@ -163,8 +164,8 @@ class DriverReport:
     """Content of policy_msgs/RobotStatus, and the answer to a request that has just ended.
 
     Attributes:
-        refused: Parts of `DriverSettings.realtime` that the machine refused, with the remedy.
-        temperature_c: Temperatures of the drives, in the order of the wire; empty before any frame.
+        refused: Parts of `DriverSettings.realtime` that the machine refused, with remedies.
+        temperature_c: Drive temperatures in wire order; empty before the first frame.
         details: Counters and other values, with the unit in the key.
         answer: Answer to a request, if one has just ended.
     """

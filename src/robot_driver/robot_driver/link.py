@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""State machine of control: decides what is sent to the robot and when; no transport, no clock."""
+"""Control state machine: decides what is sent to the robot and when; no transport, no clock."""
 
 from collections import deque
 from typing import Generic
@@ -30,7 +30,7 @@ _IN_CONTROL = (DriverPhase.FOLLOWING, DriverPhase.DAMPING)
 
 
 class Link(Generic[StateT]):
-    """The state machine of a driver. `now_ns` is steady time, the same in every call.
+    """A driver's state machine. `now_ns` is steady time, on the same clock in every call.
 
     `receive`, `follow`, `take`, `release`, `damp` are its inputs. Call `step` after each of them,
     and by `next_ns` at the latest; it returns the datagrams to send.
@@ -50,18 +50,21 @@ class Link(Generic[StateT]):
         self._follower = Follower(figures, settings.max_start_error_rad)
         self._period_ns = round(NS_PER_S / settings.command_rate_hz)
         self._since_ns = now_ns
-        """Time at which control was requested or taken, or the shutdown sequence began."""
+        """Time at which control was requested or taken, or at which the shutdown sequence began."""
         self._later_fault = ""
-        """The first fault after following ended: a flickering fault does not flood the status."""
+        """First fault after following ended, so that a flickering fault does not flood the status.
+        """
         self._resting: F64 | None = None
-        """Values that bring the robot to rest, since the rest began; None while it follows."""
+        """Values that have brought the robot to rest since the rest began; None while it follows.
+        """
         self._acknowledgement = CommandAcknowledgement(
             figures, settings.obeyed_torque_nm, robot.host
         )
         self._sent: F64 | None = None
-        """Values that the drives were sent last, since control was taken."""
+        """Values last sent to the drives since control was taken."""
         self._lowered_from: F64 | None = None
-        """Values that the drives were sent last before lowering; None unless it is lowered."""
+        """Values last sent to the drives before lowering; None unless the robot is being lowered.
+        """
         self._outbox: list[bytes] = []
         self._answers: list[DriverAnswer] = []
         self._command_rate = Rate()
@@ -74,7 +77,7 @@ class Link(Generic[StateT]):
         self._send_error = ""
 
     def receive(self, data: bytes, source: Source, now_ns: int) -> StateT | None:
-        """Take a datagram; return the state in it, if it is the robot's newest."""
+        """Process a datagram; return the state in it, if it is the robot's newest."""
         state = self._reception.receive(data, source, now_ns)
         if state is not None:
             if self._reception.restarted and self.phase is not DriverPhase.LISTENING:
@@ -87,7 +90,7 @@ class Link(Generic[StateT]):
         return state
 
     def follow(self, command: WireCommand, now_ns: int) -> None:
-        """Take a command; if it may be followed, it is sent at once and then repeated."""
+        """Process a command; if it may be followed, it is sent at once and then repeated."""
         if self.phase not in _IN_CONTROL:
             self._follower.notice(command)
             return
@@ -166,7 +169,7 @@ class Link(Generic[StateT]):
         return out
 
     def sent(self, now_ns: int) -> None:
-        """Note that the datagrams of `step` have been sent."""
+        """Record that the datagrams from `step` have been sent."""
         if not self._due:
             return
         self._due = False
@@ -179,7 +182,7 @@ class Link(Generic[StateT]):
             self._unsent = None
 
     def failed(self, error: str, now_ns: int) -> None:
-        """Note that sending failed, or that the robot's side refused a datagram."""
+        """Record that sending failed, or that the robot's side rejected a datagram."""
         self._due = False
         self._counts["send_failed"] += 1
         self._send_error = error
@@ -191,7 +194,7 @@ class Link(Generic[StateT]):
         return self._robot_obstacles(now_ns) if self.phase is DriverPhase.LISTENING else []
 
     def report(self, now_ns: int) -> DriverReport:
-        """Return the current report, with the oldest answer that the node has not received yet."""
+        """Return the current report, with the oldest answer that the node has not yet received."""
         reception, state = self._reception, self._reception.state
         latencies_ns = self._latencies_ns or (0,)
         median_s, high_s = (np.percentile(latencies_ns, (50, 99)) / NS_PER_S).tolist()
@@ -226,6 +229,11 @@ class Link(Generic[StateT]):
         latch, mode = self._follower.latch, rest_mode_name(self._figures)
         later = f"; {self._later_fault}" if self._later_fault else ""
         return f"{latch}{later}; waiting for a command in {mode}"
+
+    @property
+    def newest(self) -> WireCommand | None:
+        """The newest command that was not refused."""
+        return self._follower.newest
 
     @property
     def answers_wait(self) -> bool:
@@ -285,7 +293,7 @@ class Link(Generic[StateT]):
         self._sent_ns, self._largest_gap_ns = None, 0
 
     def _leave(self, reason: str, now_ns: int) -> None:
-        """Give control back, or end the preparation of a robot that was not taken."""
+        """Give control back, or end the preparation of a robot that was not taken over."""
         if self.phase is DriverPhase.TAKING:
             self._answer(TAKE, f"{reason}; control was not taken")
         given_back = self._robot.given_back
@@ -294,7 +302,7 @@ class Link(Generic[StateT]):
         self._answer(RELEASE, success=given_back)
 
     def _watch_lowering(self, now_ns: int) -> None:
-        """Bring the robot to rest if it can no longer be lowered; the time of rest then starts."""
+        """Bring the robot to rest if it can no longer be lowered; its time at rest then starts."""
         elapsed_ns = now_ns - self._since_ns
         late = elapsed_ns > self._figures.lower_s * NS_PER_S
         if late or not self._reception.fresh(now_ns) or self._robot.fault():

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that talks to the robot: `python -m robot_driver.link_process`.
 
-LinkSupervisor starts it as a WorkerProcess. It is small and has one thread, so that ROS cannot
-delay a command frame. When the node closes its end of the channel, or dies, it gives control back
+LinkSupervisor starts it as a WorkerProcess. It is small and single-threaded, so ROS cannot delay a
+command frame. When the node closes its end of the channel or dies, this process gives control back
 and exits.
 """
 
@@ -87,7 +87,7 @@ class LinkLoop:
 
     @property
     def _due_ns(self) -> int:
-        """Time at which the robot must get its next frame, or the node its next report."""
+        """Return when the robot must get its next frame, or the node its next report."""
         return min(self._link.next_ns, self._report_ns)
 
     def _hear_robot(self, ready: Collection[int]) -> None:
@@ -104,7 +104,7 @@ class LinkLoop:
             self._link.failed(str(error), time.monotonic_ns())
 
     def _forward(self, state: DriveState, data: bytes, received_ns: int) -> None:
-        """Forward frames to the node at the rate that it requested, by the robot's tick in ms."""
+        """Forward frames to the node at the rate it requested, by the robot's tick in ms."""
         turn = int(state.tick * self._robot.settings.joint_state_rate_hz) // 1000
         if turn != self._forwarded:
             self._forwarded = turn
@@ -140,7 +140,7 @@ class LinkLoop:
             self._link.sent(time.monotonic_ns())
 
     def _report(self, now_ns: int) -> None:
-        """Report to the node: periodically, at every change, and each answer."""
+        """Report to the node periodically, on every change, and with each answer."""
         link = self._link
         status = link.phase, link.reason
         if status == self._reported and now_ns < self._report_ns and not link.answers_wait:
@@ -161,7 +161,7 @@ class LinkLoop:
             link.answer_delivered()
 
     def _tell_node(self, data: bytes) -> bool:
-        """Return whether the channel had room: a hanging node must not block this process."""
+        """Send data to the node, if the channel has room; return whether it had."""
         try:
             self._node.send(data)
         except BlockingIOError:

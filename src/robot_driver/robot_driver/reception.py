@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's newest state: its age, its rate, and the datagrams that were rejected."""
+"""The robot's newest state: its age, its rate, and the datagrams rejected."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -20,9 +20,9 @@ Source = tuple[str, int]
 _BEYOND_RANGE_RAD = 0.5
 _BEYOND_RATED_SPEED, _BEYOND_RATED_TORQUE = 2.0, 3.0
 _FROZEN_S = 0.05
-"""An IMU whose values have not changed for this long has failed: a real one has noise."""
+"""Time without any change in its values after which an IMU has failed; a working one has noise."""
 _NOISE_RAD = 0.1
-"""Largest jump between two positions: encoder noise, frames that arrive in a burst."""
+"""Largest jump between two positions, for encoder noise and frames that arrive in a burst."""
 
 
 class Rate:
@@ -49,10 +49,10 @@ class StateReception(ABC, Generic[StateT]):
     """Keeps the newest valid state. A robot's subclass decides which datagrams are valid.
 
     Attributes:
-        state: The newest, in SI units; None before the first.
-        state_ns: Receipt of the state, on the steady clock.
+        state: Newest state, in SI units; None before the first one.
+        state_ns: Receipt time of the state, on the steady clock.
         counts: Number of datagrams by kind.
-        restarted: Whether the robot was restarted before the newest state.
+        restarted: True if the robot was restarted before the newest state.
         instead: Kind of the newest datagram and its error, if it is not a state; otherwise empty.
     """
 
@@ -72,7 +72,7 @@ class StateReception(ABC, Generic[StateT]):
 
     @abstractmethod
     def silence(self, now_ns: int) -> str:
-        """Return a message that no state arrives, what arrives instead, and the remedy."""
+        """Return a message that no state is arriving, what arrives instead, and the remedy."""
 
     @property
     def rejection(self) -> str:
@@ -80,7 +80,7 @@ class StateReception(ABC, Generic[StateT]):
         return f"its frames are rejected as {self.instead}" if self.instead else ""
 
     def age_s(self, now_ns: int) -> float:
-        """Return the age of the state; infinite before the first."""
+        """Return the age of the state; infinite before the first one."""
         return float("inf") if self.state is None else (now_ns - self.state_ns) / NS_PER_S
 
     def fresh(self, now_ns: int) -> bool:
@@ -108,7 +108,7 @@ class StateReception(ABC, Generic[StateT]):
 
 
 class StateBounds:
-    """Bounds on the state of a kind of robot, and on how fast its joints can move."""
+    """Bounds on the state of a robot kind, and on how fast its joints can move."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class StateBounds:
 
         Args:
             figures: Figures of the robot.
-            vectors: Name and largest magnitude of each further vector along x, y and z, in the
+            vectors: Name and maximum magnitude of each additional vector along x, y and z, in the
                 unit in which it is sent.
         """
         self._figures = figures
@@ -140,7 +140,7 @@ class StateBounds:
         self._labels += [f"the {what} of axis {axis}" for what, _ in vectors for axis in "xyz"]
 
     def implausible(self, state: DriveState, *vectors: F64) -> str:
-        """Return why no robot can be in this state with its further vectors [3]; may be empty."""
+        """Return why no robot can be in this state with these other vectors [3]; may be empty."""
         values = np.concatenate([state.joint_pos, state.joint_vel, state.joint_effort, *vectors])
         beyond = ~((values >= self._low) & (values <= self._high))  # also true for NaN
         if not beyond.any():
@@ -152,7 +152,7 @@ class StateBounds:
         )
 
     def jump(self, before: F64, position: F64, passed_s: float) -> str:
-        """Return which positions [n], rad, no joint can have reached in a time; may be empty."""
+        """Return which positions [n] (rad) no joint can have reached in this time; may be empty."""
         moved = np.abs(position - before)
         if moved.max() <= _NOISE_RAD:
             return ""

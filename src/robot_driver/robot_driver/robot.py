@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Base classes that the author of a driver implements: the robot's interface and its transport."""
+"""Base classes that a driver author implements: the robot's interface and its transport."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from robot_driver.reception import Source, StateReception, StateT
 
 
 class Datagram(NamedTuple):
-    """Data from the robot, its source, and its receipt (ns, the system's clock)."""
+    """Data from the robot, its source, and its receipt time (ns, system clock)."""
 
     data: bytes
     source: Source
@@ -29,9 +29,9 @@ class Datagram(NamedTuple):
 class RobotTransport(ABC):
     """The connection to the robot: sockets, a serial port, DDS. No method blocks.
 
-    The node's process opens it, so that errors show at once, and passes its descriptors to the link
-    process. It keeps the sending half, to bring the robot to rest if the link process dies. A
-    transport without descriptors opens what it needs in both processes.
+    The node's process opens the transport, so that errors show at once, and passes its descriptors
+    to the link process. The node keeps the sending half, to bring the robot to rest if the link
+    process dies. A transport without descriptors opens what it needs in both processes.
 
     Attributes:
         counts: Counters for the status's `details`, such as `dropped`.
@@ -42,14 +42,14 @@ class RobotTransport(ABC):
     @property
     @abstractmethod
     def descriptors(self) -> Sequence[int]:
-        """Descriptors that `RobotInterface.adopt` receives in the link process."""
+        """Descriptors passed to `RobotInterface.adopt` in the link process."""
 
     @abstractmethod
     def watched(self) -> Sequence[int]:
         """Return the descriptors that become readable when there is data to receive.
 
         For a bus that answers only on request, or a library with its own threads, the transport
-        reads on a thread of its own, which signals through an eventfd.
+        reads on its own thread, which signals through an eventfd.
         """
 
     @abstractmethod
@@ -65,16 +65,16 @@ class RobotTransport(ABC):
         """Send one frame.
 
         Raises:
-            DriverError: It cannot be sent.
+            DriverError: The frame cannot be sent.
         """
 
     def problems(self) -> tuple[str, ...]:
-        """Return why the robot cannot be reached, as sentences. Nothing is sent."""
+        """Return why the robot cannot be reached, as sentences; sends nothing."""
         return ()
 
     @abstractmethod
     def keep_sending_half(self) -> None:
-        """Close the parts that only the link process uses from now on."""
+        """Close the parts that, from now on, only the link process uses."""
 
     @abstractmethod
     def close(self) -> None:
@@ -82,23 +82,23 @@ class RobotTransport(ABC):
 
 
 class RobotInterface(ABC, Generic[StateT]):
-    """One kind of robot; only `open` and `adopt` do input or output; no clock, no ROS.
+    """One kind of robot; only `open` and `adopt` do I/O; no clock, no ROS.
 
-    Both processes create one from the settings; the link process finds the class by its module and
-    name.
+    Both processes create an instance from the settings; the link process finds the class by its
+    module and name.
 
     Attributes:
-        name: Name of the kind of robot, for messages.
+        name: Name of the robot kind, for messages.
         host: Receiver of the commands, as named in messages.
-        preparing, prepared: What the robot does between `prepare` and `take`, and what it has done
-            afterwards, as worded in messages.
-        stopped_by_taking: Whether a robot that prepares is stopped by taking control and braking.
+        preparing, prepared: Message texts for what the robot does between `prepare` and `take`, and
+            for what it has done afterwards.
+        stopped_by_taking: True if a robot that prepares is stopped by taking control and braking.
             If not, nothing is sent to its drives before it is ready; if it is not taken after all,
             it is sent `give_back`.
         figures: Figures of the drives; set on the class, or on its object if settings choose among
             robots.
-        python: Interpreter of the link process, for a robot whose library has its own environment,
-            which must also contain numpy; empty: the node's.
+        python: Python interpreter for the link process, for a robot whose library has its own
+            environment (which must also contain NumPy); empty for the node's interpreter.
         settings_type: Type of `settings`.
         settings: The node's parameters.
         reception: The newest state.
@@ -115,7 +115,7 @@ class RobotInterface(ABC, Generic[StateT]):
     reception: StateReception[StateT]
 
     def __init__(self, settings: Any) -> None:
-        """Start before any data from the robot.
+        """Start with no data from the robot.
 
         Args:
             settings: An object of `settings_type`.
@@ -125,14 +125,14 @@ class RobotInterface(ABC, Generic[StateT]):
     @property
     @abstractmethod
     def place(self) -> str:
-        """Address at which the robot's state is received, and its sender."""
+        """Address at which the robot's state is received, and the sender's address."""
 
     @abstractmethod
     def open(self) -> RobotTransport:
         """Open the transport, in the node's process; nothing is sent.
 
         Raises:
-            DriverError: It is in use or does not exist.
+            DriverError: The transport is in use or does not exist.
         """
 
     @abstractmethod
@@ -145,10 +145,10 @@ class RobotInterface(ABC, Generic[StateT]):
 
     @abstractmethod
     def encode(self, values: F64) -> bytes:
-        """Return the frame for values [n, 5], columns as in COMMAND_FIELDS.
+        """Return the frame for values [n, 5] (columns as in COMMAND_FIELDS).
 
-        The node's process encodes only in the shutdown sequence; there, only `decode` has seen the
-        robot's states.
+        The node's process calls this only in the shutdown sequence; in that process, only `decode`
+        has seen the robot's states.
         """
 
     def rest(self, state: StateT | None) -> F64:
@@ -167,7 +167,7 @@ class RobotInterface(ABC, Generic[StateT]):
     def obstacles(self, now_ns: int) -> list[str]:
         """Return the robot's own reasons to refuse control, as sentences.
 
-        The age, rate and joint ranges of its state are checked elsewhere.
+        The state's age, rate and joint ranges are checked elsewhere.
         """
         return []
 
@@ -176,11 +176,11 @@ class RobotInterface(ABC, Generic[StateT]):
         return ""
 
     def warning(self) -> str:
-        """Return a problem with which the robot may continue, for reason and details."""
+        """Return a problem despite which the robot may continue, for `reason` and `details`."""
         return ""
 
     def notes(self) -> dict[str, str | float]:
-        """Return further `details` for the status."""
+        """Return additional `details` for the status."""
         return {}
 
     def prepare(self) -> list[bytes]:
@@ -188,7 +188,7 @@ class RobotInterface(ABC, Generic[StateT]):
         return []
 
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
-        """Return further frames to send before control is taken; None once the robot is ready.
+        """Return more frames to send before control is taken; None once the robot is ready.
 
         Called about 20 times per second and at each new state, with the time since `prepare`. A
         robot that never gets ready eventually returns None, and gives the reason in `obstacles`.
@@ -200,29 +200,30 @@ class RobotInterface(ABC, Generic[StateT]):
         return []
 
     def keep_control(self, now_ns: int) -> list[bytes]:
-        """Return frames to send besides the command frames, to keep control or to check it.
+        """Return frames to send besides command frames, to keep control or to check it.
 
         Called before each frame while the robot is under control.
         """
         return []
 
     def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
-        """Return the values [n, 5] that lower a robot that would drop if brought to rest.
+        """Return values [n, 5] that lower a robot that would otherwise drop when brought to rest.
 
         If a command is followed when control is to be given back, this is called before each frame,
         for at most `figures.lower_s`. The robot's state is fresh and there is no `fault`.
 
         Args:
-            sent: The values [n, 5] that the drives were sent last.
+            sent: The values [n, 5] last sent to the drives.
             elapsed_s: Time since lowering began.
 
         Returns:
-            None once it is down, or if it cannot be lowered: it is then brought to rest.
+            The values, or None once the robot is down or if it cannot be lowered; it is then
+                brought to rest.
         """
         return None
 
     def recall(self, details: Mapping[str, str | int | float]) -> None:
-        """Give the node's process the data that `give_back` needs, before it is called.
+        """Pass the node's process the data that `give_back` needs, before `give_back` is called.
 
         Args:
             details: Details in the newest report from the link process, with its `notes`.
@@ -230,7 +231,7 @@ class RobotInterface(ABC, Generic[StateT]):
 
     @property
     def given_back(self) -> str:
-        """Answer to `release_control`; states what the robot may do on its own afterwards.
+        """Answer to `release_control`, including what the robot may do on its own afterwards.
 
         Read right before `give_back`.
         """

@@ -27,22 +27,22 @@ _END_AFTER_REST_S = 3.0
 _HANGS_S = 3.0
 """Silence after which a process that reports several times a second counts as hanging."""
 _SILENCES = 4
-"""The same while it controls nothing: a busy machine may delay it for longer."""
+"""Factor on that silence while nothing is under control; a busy machine may delay the process."""
 
 
 class LinkSupervisor(Generic[StateT]):
-    """Starts the link process, receives from it on a thread of its own, and sends it requests.
+    """Starts the link process, receives from it on a separate thread, and sends it requests.
 
-    No request ever blocks, no matter what the process does. A hanging process does not read; once
-    the channel is full, further requests are lost and return False. Only a request to come to rest
-    is kept: the process gets it as soon as it continues.
+    No request ever blocks, whatever the process does. A hanging process does not read; once the
+    channel is full, further requests are lost and return False. Only a request to bring the robot
+    to rest is kept: the process gets it as soon as it continues.
 
     If the process dies while the robot is under control, this thread runs the shutdown sequence
     instead: it brings the robot to rest and gives control back, over the same transport. A
     process that hangs is killed first.
 
     Attributes:
-        refused: Parts of `realtime.*` that the machine refused the process, with the remedy.
+        refused: Parts of `realtime.*` that the machine refused to grant the process, with remedies.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class LinkSupervisor(Generic[StateT]):
         return self._process.pid
 
     def follow(self, command: WireCommand) -> None:
-        """Follow a command from now on, if possible; reports show its end and refused commands."""
+        """Follow a command from now on, if possible; reports show when it ends or is refused."""
         self._ask(command)
 
     def take(self, other_obstacles: Sequence[str] = ()) -> bool:
-        """Take control; a report has the answer, at once or after the robot has prepared.
+        """Take control; a report brings the answer, at once or after the robot has prepared.
 
         Args:
             other_obstacles: The caller's own reasons to refuse.
@@ -109,7 +109,7 @@ class LinkSupervisor(Generic[StateT]):
         return self._ask(channel.TakeRequest(tuple(other_obstacles)))
 
     def release(self) -> bool:
-        """Give control back; a report has the answer, at once or after some seconds of rest.
+        """Give control back; a report brings the answer, at once or after some seconds of rest.
 
         Returns:
             Whether the request was sent; if not, there is no answer.
@@ -129,7 +129,7 @@ class LinkSupervisor(Generic[StateT]):
         return asked
 
     def close(self) -> None:
-        """Give control back if the driver has it, end the process and wait for it."""
+        """Give control back if the driver has it, end the process, and wait for it."""
         self._closing = True
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
@@ -143,7 +143,7 @@ class LinkSupervisor(Generic[StateT]):
         self._transport.close()
 
     def _ask(self, request: channel.LinkRequest) -> bool:
-        """Return at once whether the channel had room."""
+        """Send a request; return at once whether the channel had room."""
         try:
             self._channel.send(channel.pack_request(request))
         except BlockingIOError:
@@ -207,7 +207,7 @@ class LinkSupervisor(Generic[StateT]):
             self._on_lost(reason)
 
     def _receive(self) -> bytes:
-        """Return the next datagram within a time; empty at the end."""
+        """Return the next datagram within the time limit; empty at the end."""
         silences = 0
         while not self._heard_within(_HANGS_S):
             silences += 1
@@ -221,7 +221,7 @@ class LinkSupervisor(Generic[StateT]):
             return b""
 
     def _heard_within(self, time_s: float) -> bool:
-        """Return whether the process has sent something, or has ended, within a time."""
+        """Return whether the process sends something, or ends, within the time limit."""
         heard = select.poll()
         heard.register(self._channel, select.POLLIN)
         return bool(heard.poll(1e3 * time_s))
@@ -266,7 +266,7 @@ def _start(
     """Start the process with its end of the channel and the transport's descriptors.
 
     Raises:
-        DriverError: There is no such interpreter.
+        DriverError: The interpreter does not exist.
     """
     python = robot.python or sys.executable
     try:

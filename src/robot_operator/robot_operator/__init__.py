@@ -2,5 +2,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operator interface for a robot: joystick, keys and screen, and a command for scripts.
 
-Imports point one way: `modules without ROS <- nodes`.
+Imports go one way: `modules without ROS <- nodes`.
 """

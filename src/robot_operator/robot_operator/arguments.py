@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line of `robot_operator`; imports no ROS, which would delay an e-stop."""
+"""The `robot_operator` command line; does not import ROS, which would delay an e-stop."""
 
 import argparse
 import math

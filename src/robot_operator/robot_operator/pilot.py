@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Turns joystick and keys into one velocity and requests. No ROS, no clock: time is an argument."""
+"""Turn joystick and keys into one velocity and requests. No ROS or clock: time is an argument."""
 
 import math
 from collections import deque
@@ -17,7 +17,7 @@ STILL: Velocity = (0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VelocityLimits:
-    """Limits on a commanded velocity and on its change, all > 0."""
+    """Limits on a commanded velocity and on its rate of change, all > 0."""
 
     max_vx_mps: float
     max_vy_mps: float
@@ -35,8 +35,8 @@ class VelocityLimits:
     def towards(self, now: Velocity, wanted: Velocity, duration_s: float) -> Velocity:
         """Return the velocity `duration_s` after `now`, on the way to `wanted`.
 
-        Away from zero each axis changes by its acceleration at most, towards zero by its
-        deceleration; through zero it takes two steps.
+        Each axis changes by at most its acceleration away from zero, and by at most its
+        deceleration toward zero; passing through zero takes two steps.
         """
         faster = (self.acceleration_mps2, self.acceleration_mps2, self.acceleration_radps2)
         slower = (self.deceleration_mps2, self.deceleration_mps2, self.deceleration_radps2)
@@ -64,9 +64,9 @@ class JoystickLayout:
     axis_vy: int
     axis_wz: int
     inverted: tuple[bool, bool, bool]
-    """Whether vx, vy, wz have the opposite sign of their axis."""
+    """True if vx, vy, wz have the opposite sign of their axis."""
     deadband: float
-    """Dead band: share of an axis, in 0..1, that counts as zero."""
+    """Dead band: share of an axis, 0 to 1, that counts as zero."""
     button_deadman: int
     buttons: Mapping[OperatorRequest, int]
     """Button of each request; NO_BUTTON for none."""
@@ -83,7 +83,7 @@ class JoystickLayout:
         ]
 
     def missing(self, axes: int, buttons: int) -> str:
-        """Return what a joystick with this many axes and buttons lacks; empty if nothing."""
+        """Return what a joystick with this many axes and buttons lacks; "" if nothing."""
         lacking = [
             f"axis {axis}" for axis in (self.axis_vx, self.axis_vy, self.axis_wz) if axis >= axes
         ]
@@ -106,8 +106,8 @@ class JoystickLayout:
 class Joystick:
     """Accepts a joystick only while it sends messages, and only once it has been seen released.
 
-    So a joystick that hangs, or is deflected at the start or after a loss, moves nothing: the
-    dead-man's switch must be seen released first. A stick that is deflected when the switch is
+    A joystick that hangs, or is deflected at the start or after a loss, therefore moves nothing:
+    the dead-man's switch must be seen released first. A stick that is deflected when the switch is
     pressed moves nothing either: it must be seen centred with the switch held first.
     """
 
@@ -115,10 +115,11 @@ class Joystick:
         """Start without a joystick.
 
         Args:
-            layout: Its axes and buttons.
-            timeout_ns: Time after its last message at which it counts as lost.
-            unchanged_ns: Time without a change in deflection after which it counts as frozen: the
-                receiver of a joystick that is out of range repeats the last values.
+            layout: Joystick axes and buttons.
+            timeout_ns: Time after the last message at which the joystick counts as lost.
+            unchanged_ns: Time without a change in deflection after which the joystick counts as
+                frozen, since the receiver of a joystick that is out of range repeats the last
+                values.
         """
         self._layout, self._timeout_ns, self._unchanged_ns = layout, timeout_ns, unchanged_ns
         self._heard_ns: int | None = None
@@ -130,7 +131,7 @@ class Joystick:
         self.deadman = False
         """True if the dead-man's switch is held and valid."""
         self.trouble = ""
-        """Why the joystick may not drive, for a person."""
+        """Reason why the joystick may not drive, in words for a person."""
         self.unheard: frozenset[OperatorRequest] = frozenset()
         """Requests that the last message's buttons would make with the dead-man's switch held."""
 
@@ -140,12 +141,12 @@ class Joystick:
 
     @property
     def shares(self) -> Velocity:
-        """The requested velocity, as shares (-1..1) of the largest; zero unless it drives."""
+        """Requested velocity, as shares (-1..1) of the maximum; zero unless the joystick drives."""
         return self._shares if self.deadman and self._centred else STILL
 
     @property
     def hint(self) -> str:
-        """Action that a person must take before it drives; empty if it may."""
+        """Action that a person must take before the joystick drives; empty if it may."""
         if not self.deadman:
             return (
                 "release the dead-man's switch once" if self._held else "hold the dead-man's switch"
@@ -158,10 +159,10 @@ class Joystick:
         """Handle a message; return the requests of its buttons, each once when it is pressed.
 
         Args:
-            axes: Each in -1..1.
-            buttons: 0 or 1 each.
-            now_ns: Time of receipt, steady clock.
-            trouble: Further reason not to drive; otherwise empty.
+            axes: Axis values, each in -1..1.
+            buttons: Button values, each 0 or 1.
+            now_ns: Receipt time, on the steady clock.
+            trouble: Another reason not to drive; empty if there is none.
         """
         layout = self._layout
         self._heard_ns = now_ns
@@ -212,7 +213,7 @@ class Joystick:
         self._released_once = self.deadman = self._centred = False
 
     def lost(self, now_ns: int) -> bool:
-        """Return whether the joystick has just been lost; from then on it is absent."""
+        """Return whether the joystick has just been lost; from then on, it counts as absent."""
         if self._heard_ns is None or now_ns - self._heard_ns <= self._timeout_ns:
             return False
         self.let_go()
@@ -222,7 +223,7 @@ class Joystick:
 
 
 def _share(value: float, deadband: float) -> float:
-    """Return a share that starts at zero at the end of the dead band."""
+    """Return a share that starts from zero at the edge of the dead band."""
     outside = max(abs(value) - deadband, 0.0) / (1.0 - deadband)
     return math.copysign(min(outside, 1.0), value)
 
@@ -262,20 +263,20 @@ _DRIVING = {
 _SHARES = {"plus": 0.1, "minus": -0.1}
 _SMALLEST_SHARE = 0.1
 _CONFIRM_AFTER_NS, _CONFIRM_WITHIN_NS = 100_000_000, 5_000_000_000
-"""Two keys this close together were pasted or queued; the older one is dropped."""
+"""Minimum and maximum time to CONFIRM: keys closer together were pasted or queued."""
 _BURST, _BURST_NS = 10, 100_000_000
-"""Keyboards do not repeat this fast: such keys were queued, for example by a stalled network."""
+"""Burst of keys faster than any keyboard repeats: such keys were queued, e.g. by the network."""
 
 
 class Keys:
-    """A terminal does not report the release of a key: silence for a while counts as release."""
+    """Keys in a terminal, which does not report their release: silence counts as release."""
 
     def __init__(self, timeout_ns: int, share: float) -> None:
         """Start with no key held.
 
         Args:
-            timeout_ns: Silence of a key after which it counts as released.
-            share: Velocity of a key as a share of the largest, 0.1..1; `+` and `-` change it.
+            timeout_ns: Time of silence after which a key counts as released.
+            share: Velocity per key as a share of the maximum, 0.1..1; `+` and `-` change it.
         """
         self._timeout_ns = timeout_ns
         self.share = share
@@ -285,11 +286,11 @@ class Keys:
         self._wish: tuple[OperatorRequest, int] | None = None
 
     def press(self, key: str, now_ns: int) -> OperatorRequest | None:
-        """Handle a key, once or as its repetition; return its request, if any.
+        """Handle a key press or its repetition; return the key's request, if any.
 
         Args:
             key: Name: a letter, `up`, `space`, `enter`, `escape`, `plus`, `full_stop`, ...
-            now_ns: Steady clock.
+            now_ns: Current time on the steady clock.
         """
         if key in _DRIVING:
             self._drive(*_DRIVING[key], now_ns)
@@ -314,12 +315,12 @@ class Keys:
         return self._barred_until_ns is not None and now_ns <= self._barred_until_ns
 
     def shares(self, now_ns: int) -> Velocity:
-        """Return the velocity of the held keys, as shares (-1..1) of the largest."""
+        """Return the velocity from the held keys, as shares (-1..1) of the maximum."""
         vx, vy, wz = (self._share(axis, now_ns) for axis in range(len(STILL)))
         return vx, vy, wz
 
     def let_go(self, now_ns: int) -> None:
-        """Count every key as released; none drives until all have been silent for the timeout."""
+        """Count all keys as released; none drives until all have been silent for the time-out."""
         self._held.clear()
         self._wish = None
         self._barred_until_ns = now_ns + self._timeout_ns
@@ -345,21 +346,21 @@ def read_keys(request: OperatorRequest) -> str:
 
 _NS_PER_S = 1e9
 _LONGEST_STEP_S = 0.2
-"""Longest step: a late step does not make up for it by a jump."""
+"""Maximum step; a late step does not catch up with a jump."""
 _LATE_NS = 300_000_000
 """Keys that waited for a step this late are obsolete and drive nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PilotSettings:
-    """Limits of the velocity, layout of the joystick, and timeouts."""
+    """Velocity limits, joystick layout, and time-outs."""
 
     limits: VelocityLimits
     layout: JoystickLayout
     joy_timeout_s: float
     joy_unchanged_s: float
     estop_if_lost: bool
-    """Whether the loss of the joystick is an e-stop, not only zero velocity."""
+    """True if losing the joystick is an e-stop rather than just zero velocity."""
     key_timeout_s: float
     key_share: float
 
@@ -411,8 +412,8 @@ class Pilot:
         """Return the velocity to command now.
 
         Args:
-            now_ns: Steady clock, not before the last step's.
-            driving: Whether the robot follows velocities at all; if not, the velocity is zero at
+            now_ns: Current time on the steady clock, not before the last step's time.
+            driving: True if the robot follows velocities at all; if not, the velocity is zero at
                 once and still zero when the robot follows again; the sticks must be seen centred
                 before they drive.
         """
@@ -431,7 +432,7 @@ class Pilot:
         return self.velocity
 
     def _heed(self, asked: Sequence[OperatorRequest], now_ns: int) -> None:
-        """Make sure that no input drives on after a request that ends motion."""
+        """Make sure that no input keeps driving after a request that ends motion."""
         if STOPPING & {*asked}:
             self.stop(now_ns)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requests by button, key or script, and the error if one fails."""
+"""Requests by button, key or script, and the error raised when one fails."""
 
 from enum import Enum
 
@@ -43,16 +43,16 @@ OF_DRIVER = frozenset((OperatorRequest.TAKE_CONTROL, OperatorRequest.RELEASE_CON
 OF_SET = frozenset((OperatorRequest.SWITCH,))
 """Requests granted only by the node of a policy set."""
 OF_DIAL = {OperatorRequest.MORE_AUTHORITY: 0.1, OperatorRequest.LESS_AUTHORITY: -0.1}
-"""Requests granted by `set_authority`: step in the policy's share of the command."""
+"""Requests granted by `set_authority`, with the step in the policy's share of the command."""
 OF_CHUNKS = frozenset((OperatorRequest.TAKE_OVER, OperatorRequest.HAND_BACK))
 """Granted only by the node of a chunk policy: a person with a leader arm takes or ends control."""
 OF_BOTH = frozenset((OperatorRequest.DAMP, OperatorRequest.RESET))
 """Requests granted by the policy node and also by the driver."""
 COMMANDED_VALUES = "commanded_values"
-"""Default topic of commanded values besides the velocity; the contract may name another."""
+"""Default topic for commanded values besides the velocity; the contract may name another."""
 ANSWER_TIMEOUT_S = 10.0
-"""Longest wait for a service, an answer or the first status."""
+"""Maximum wait for a service, an answer or the first status."""
 
 
 class OperatorError(PolicyError):
-    """A node refused, did not answer, or does not exist: says what was expected, and the remedy."""
+    """Error for a node that refused, did not answer, or does not exist; gives the remedy."""

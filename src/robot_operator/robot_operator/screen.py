@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The screen of a terminal: no display, no mouse, 80 columns by 24 lines, also over ssh."""
+"""Terminal screen: no display, no mouse, 80 columns by 24 lines; also works over SSH."""
 
 import signal
 import textwrap

@@ -10,7 +10,7 @@ from policy_core.bundle.contract import CommandedValue
 NEXT, LOWER, RAISE = "n", "pagedown", "pageup"
 _STEPS = {LOWER: -1, RAISE: 1}
 _COUNT = 20
-"""Steps from the lowest to the highest value."""
+"""Number of steps from the lowest to the highest value."""
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class _Slider:
 
 
 class Sliders:
-    """One slider per value; none is commanded before a key has moved it or another of its topic."""
+    """One slider per value; none is commanded until a key moves it or another on its topic."""
 
     def __init__(self, by_topic: Mapping[str, Sequence[CommandedValue]]) -> None:
         """Start from the defaults; `by_topic` has the values of each topic's message in order."""

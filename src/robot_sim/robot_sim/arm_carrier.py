@@ -22,14 +22,14 @@ from robot_sim.offscreen import Frame
 from robot_sim.world import World
 
 ARM_AT: Vec3 = (0.0, 0.0, 0.08)
-"""The arm's base in the torso frame, m: on the robot's back, towards its front."""
+"""Position of the arm's base in the torso frame, m: on the robot's back, toward its front."""
 _LEG_JOINTS = len(LITE3.joint_names)
 
 
 class ArmCarrier(World):
     """A simulated Lite3 with an arm: joint arrays are [18], legs first.
 
-    Until the first command, all drives damp.
+    All drives damp until the first command.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ArmCarrier(World):
         pose: Pose | None = None,
         image_size: tuple[int, int] = IMAGE_SIZE,
     ) -> None:
-        """Put the robot on the floor, and the arm near its home.
+        """Put the robot on the floor, and the arm near its home pose.
 
         Args:
             friction: As for `World`.
@@ -69,7 +69,7 @@ class ArmCarrier(World):
         mujoco.mj_forward(self.model, self._data)
 
     def move_cube(self, seed: int) -> None:
-        """Put the cube where `reset` with this seed puts it; leave everything else as it is."""
+        """Put the cube where `reset` with this seed would put it; leave everything else as is."""
         self._table.move_cube(seed)
 
     def sense_arm(self) -> ArmSensors:

@@ -25,9 +25,9 @@ class ArmTrace(StoredArrays):
         mode: Mode of the latest command [T], a number of policy_msgs/JointCommand, or NaN.
         episode: Episode that a row belongs to [T], from 0; -1 between episodes.
         seed: Seed of each episode [E].
-        succeeded: Whether it succeeded [E].
-        closest_m: Smallest distance between tip and goal [E].
-        took_s: How long it lasted [E].
+        succeeded: True for each episode that succeeded [E].
+        closest_m: Smallest distance between tip and goal in each episode [E], m.
+        took_s: Duration of each episode [E], s.
     """
 
     time_s: Array
@@ -60,7 +60,7 @@ class ArmRecorder:
     def append(
         self, *, time_s: float, pose: Array, target: Array, mode: float, episode: int
     ) -> None:
-        """Add a row; the arguments are like the attributes of `ArmTrace`."""
+        """Add a row; the arguments correspond to the attributes of `ArmTrace`."""
         self._rows.append((time_s, pose, target, mode, episode))
 
     def trace(self, results: list[Result]) -> ArmTrace:
@@ -122,7 +122,7 @@ class Episodes:
 
         Args:
             sensed: The world.
-            running: Whether the policy moves the arm.
+            running: True if the policy moves the arm.
 
         Returns:
             The result, if an episode has just ended.

@@ -18,7 +18,7 @@ from robot_sim.figures import Array
 REACHED_M = 0.02
 STAY_NS = NS_PER_S // 2
 EPISODE_NS = 6 * NS_PER_S
-"""Time limit: an episode that has not succeeded by then has failed."""
+"""Time limit for an episode; one that has not succeeded by then has failed."""
 CLEARANCE_M = 0.012
 """Height above the cube at which the expert stops: the jaws' ends are 6 mm below the tip."""
 MEAN_SPEED_M_PER_S = 0.05
@@ -39,8 +39,8 @@ class ReachJudge:
     """Detects when the tip has stayed within `REACHED_M` of the cube's top for `STAY_NS`.
 
     Attributes:
-        succeeded: Whether it has, since the judge was made.
-        closest_m: Smallest distance so far.
+        succeeded: True if it has, since the judge was made.
+        closest_m: Smallest distance so far, m.
     """
 
     succeeded: bool = False
@@ -48,7 +48,7 @@ class ReachJudge:
     _since_ns: int | None = field(default=None, repr=False)
 
     def look(self, sensed: ArmSensors) -> bool:
-        """Update from one moment, in order of time; return `succeeded`."""
+        """Update from one moment, in time order; return `succeeded`."""
         distance_m = float(np.linalg.norm(sensed.tip_world - cube_top(sensed)))
         self.closest_m = min(self.closest_m, distance_m)
         if distance_m > REACHED_M:
@@ -61,10 +61,10 @@ class ReachJudge:
 
 
 class JointMove:
-    """A straight line in joint space, smooth in time.
+    """A straight line in joint space, with a smooth time profile.
 
-    The command leads the arm by the amount that the servos sag under its weight, like a person's
-    hand on a leader arm.
+    The command leads the arm by the amount by which the servos sag under its weight, like a
+    person's hand on a leader arm.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class JointMove:
         began_ns: int,
         duration_s: float,
     ) -> None:
-        """Plan a move of an arm model from one pose [6] to another."""
+        """Plan a move from one arm pose [6] to another."""
         self.goal_rad, self.duration_s = goal_rad, duration_s
         self._began_ns, self._from = began_ns, start_rad
         self._model, self._kinematics = model, mujoco.MjData(model)
 
     def target(self, time_ns: int) -> Array:
-        """Return the joint positions to command [6], rad, at a time of the world."""
+        """Return the joint positions to command [6], rad, at a given world time."""
         position = self._from + minimum_jerk(self._part(time_ns)) * (self.goal_rad - self._from)
         return np.clip(position + self._sag(position), SO101.lower_rad, SO101.upper_rad)
 
@@ -123,7 +123,7 @@ class ReachExpert(JointMove):
 
 
 def minimum_jerk(part: float) -> float:
-    """Return the covered fraction of the path at a fraction of the time; both 0 to 1.
+    """Return the fraction of the path covered at a fraction of the time; both 0 to 1.
 
     Source: Flash and Hogan 1985, 10 s^3 - 15 s^4 + 6 s^5.
     """

@@ -20,10 +20,10 @@ class ArmLink:
         pos: Origin of the link's frame, m.
         quat_wxyz: Orientation of the link's frame with the joint at zero.
         lower: Lowest position of the joint, rad.
-        upper: Highest position, rad.
+        upper: Highest position of the joint, rad.
         mass_kg: Mass of the link.
         com: Centre of mass, m.
-        inertia: Inertia about it: xx, yy, zz, xy, xz, yz, kg m^2.
+        inertia: Inertia about the centre of mass: xx, yy, zz, xy, xz, yz, kg m^2.
     """
 
     joint: str
@@ -39,13 +39,13 @@ class ArmLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServoFigures:
-    """Drive data that all joints of an arm share.
+    """Drive data shared by all joints of an arm.
 
     Attributes:
-        stall_nm: Largest torque.
+        stall_nm: Maximum torque.
         rotor_inertia: Inertia of the rotor at the shaft, kg m^2.
-        back_drive_nms: Torque that turning its gears takes, N m s/rad.
-        friction_nm: Friction of its gears at rest.
+        back_drive_nms: Torque needed to turn the gears, N m s/rad.
+        friction_nm: Friction of the gears at rest.
         stiffness: Position gain, N m/rad.
         damping: Velocity gain, N m s/rad.
     """
@@ -60,7 +60,7 @@ class ServoFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmBox:
-    """A box on a link, or on `base`, which carries the first link: its centre and half sizes, m."""
+    """A box on a link, or on `base`, which carries the first link: its centre and half-sizes, m."""
 
     body: str
     material: str
@@ -70,7 +70,7 @@ class ArmBox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmCamera:
-    """A camera on a link: position, directions to the right and upwards, vertical angle of view."""
+    """A camera on a link: position, right and up directions, vertical field of view."""
 
     name: str
     body: str
@@ -82,7 +82,7 @@ class ArmCamera:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmFigures:
-    """All data of an arm that the model and the world use.
+    """All arm data that the model and the world use.
 
     Attributes:
         tip: Point between the jaws' ends, in the frame of the second-to-last link.
@@ -119,4 +119,4 @@ class ArmFigures:
 
 
 SO101 = load_figures(ArmFigures, "so101")
-"""The arm for the demo and for the policies that come with the suite."""
+"""The arm for the demo and for the policies shipped with the suite."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Moves a leader arm as a person would: home, to the cube, then waits above it."""
+"""Move a leader arm as a person would: home, to the cube, then wait above it."""
 
 import dataclasses
 from enum import Enum
@@ -22,10 +22,10 @@ class LeaderMoment(Enum):
 
 
 class Leader:
-    """Leads an arm to a cube, given the joint positions and the position of the cube.
+    """Leads an arm to a cube, given the joint positions and the cube's position.
 
     Attributes:
-        demonstrating: Whether it reaches for the cube.
+        demonstrating: True if it reaches for the cube.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Leader:
             cube_world: Centre of the cube [3], m; None if it is unknown.
 
         Returns:
-            The latest event of the demonstration.
+            The latest event in the demonstration.
         """
         if self._move is None or now_ns < self._now_ns:
             self._judge = None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A MuJoCo model of the SO-101 on a table: published data, simplified shapes.
+"""MuJoCo model of the SO-101 on a table: published data, simplified shapes.
 
 A physics step is 1/480 s, so that control periods at 60, 30, 20, 15 and 10 Hz
 are whole numbers of steps.
@@ -18,7 +18,7 @@ CUBE_HALF_M = 0.015
 CUBE_MASS_KG = 0.03
 POLICY_CAMERAS = ("front", "wrist")
 CAMERAS = (*POLICY_CAMERAS, "outside")
-"""Cameras: two for the policy, one for people."""
+"""Cameras: two for the policy, one for viewers."""
 SHELL, SERVO, TABLE, CUBE, FLOOR = "shell", "servo", "table", "cube", "floor"
 COLOURS = {
     SHELL: (0.96, 0.78, 0.16, 1.0),
@@ -150,7 +150,7 @@ def _add_link(spec: Spec, parent: Body, link: ArmLink) -> Body:
 
 
 def _add_shapes(body: Body) -> None:
-    """Add the visible shapes of a link, and those that touch table and cube."""
+    """Add a link's visible shapes, and the shapes that touch the table and the cube."""
     for box in SO101.boxes:
         if box.body == body.name:
             body.add_geom(

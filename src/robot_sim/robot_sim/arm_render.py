@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Renders episodes of the arm: a view from outside, with the policy's images beside it."""
+"""Render arm episodes: a view from outside, with the policy's images next to it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ from robot_sim.offscreen import Frame
 from robot_sim.video import caption, write_frames
 
 WIDTH, HEIGHT = 960, 480
-"""Size of an image: 640 x 480 from outside, and 320 x 240 from each camera of the policy."""
+"""Size of a frame: 640 x 480 from outside, and 320 x 240 from each policy camera."""
 RUN_MODE = 3.0
 """JointCommand.MODE_RUN, as stored in the trace."""
 _SHOWN_AFTER_S = 0.6
@@ -70,7 +70,7 @@ def _images(trace: ArmTrace, rows: _Rows, image_size: tuple[int, int]) -> Iterat
 
 
 def _composed(world: ArmWorld, text: str) -> Frame:
-    """Return the captioned view from outside, with the policy's images beside it."""
+    """Return the captioned view from outside, with the policy's images next to it."""
     outside = caption(world.render("outside", (HEIGHT, WIDTH * 2 // 3)), text)
     small = (WIDTH // 3, HEIGHT // 2)
     seen = [

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Servos of the simulated SO-101, between its joints and their bus, with a calibration file."""
+"""Servos of the simulated SO-101, between its joints and its bus, with a calibration file."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ class ArmServos:
     """Six servos, numbered from the base outwards, that turn the joints of a world.
 
     Attributes:
-        bus: The bus that they are connected to.
+        bus: The bus to which they are connected.
     """
 
     def __init__(self, family: str = "feetech", *, seed: int = 0) -> None:
@@ -42,7 +42,7 @@ class ArmServos:
 
         Args:
             family: One of FAMILIES.
-            seed: Draws the mounting angles of the horns, and so the calibration.
+            seed: Seed for the mounting angles of the horns, and so for the calibration.
         """
         if family not in FAMILIES:
             raise SimError(f"servos: expected one of {', '.join(FAMILIES)}, found '{family}'")

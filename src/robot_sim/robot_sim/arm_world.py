@@ -30,7 +30,7 @@ HOME_JITTER_RAD = 0.10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSensors:
-    """Readings of the arm's sensors, and ground truth, at one time. The arrays are copies.
+    """Arm sensor readings, and ground truth, at one time. The arrays are copies.
 
     Attributes:
         time_ns: Simulated time.
@@ -54,15 +54,15 @@ class ArmSensors:
 class ArmWorld(DrivenWorld):
     """A simulated SO-101. The same calls give bit-identical results on one machine.
 
-    Until the first command, the servos hold the start pose, as position servos do;
-    they damp once the latest command has expired.
+    Until the first command, the servos hold the start pose, as position servos do; once the latest
+    command has expired, they damp.
     """
 
     def __init__(self, *, seed: int = 0, image_size: tuple[int, int] = IMAGE_SIZE) -> None:
         """Set up the table.
 
         Args:
-            seed: As for `reset`.
+            seed: Same as for `reset`.
             image_size: Height and width of the policy's images.
         """
         super().__init__(build_arm_model())
@@ -92,7 +92,7 @@ class ArmWorld(DrivenWorld):
         mujoco.mj_forward(self.model, self._data)
 
     def move_cube(self, seed: int) -> None:
-        """Put the cube where `reset` with this seed puts it; time and arm continue."""
+        """Put the cube where `reset` with this seed would put it; time and the arm continue."""
         _, self._data.qpos[JOINTS:] = _places(self.model, seed)
         self._data.qvel[JOINTS:] = 0.0
         mujoco.mj_forward(self.model, self._data)
@@ -132,7 +132,7 @@ class ArmWorld(DrivenWorld):
         return self._offscreen.image(self._data, self._views[camera], width=width, height=height)
 
     def close(self) -> None:
-        """Free the resources of `render`; call it on the thread that rendered."""
+        """Free the resources used by `render`; call on the thread that rendered."""
         if self._offscreen is not None:
             self._offscreen.close()
             self._offscreen = None

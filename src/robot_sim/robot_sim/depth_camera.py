@@ -32,13 +32,13 @@ from robot_sim.figures import Array
 from robot_sim.world import World
 
 STREAM = "depth_camera"
-"""Target of the camera's faults, and name of its frame and topics."""
+"""Target of the camera's faults, and the name of its frame and topics."""
 UNKNOWN = np.float32(np.nan)
 _WITH_VALUE = ("unknown", "slow")
 
 
 class CameraFault(Fault):
-    """A fault of the camera; see above."""
+    """A camera fault; see the module docstring."""
 
     targets: ClassVar = dict.fromkeys(
         ("freeze", "stuck", "drop", "covered", *_WITH_VALUE), (STREAM,)
@@ -48,13 +48,13 @@ class CameraFault(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthCameraFigures:
-    """Mounting and optics of the camera.
+    """The camera's mounting and optics.
 
     Attributes:
         size: Height and width of the image, pixels.
         vertical_deg: Vertical field of view.
         position_m: Position in the frame of the base [3].
-        pitch_deg: Angle by which its optical axis points down from the base's x axis.
+        pitch_deg: Angle by which the optical axis points down from the base's x axis.
         far_m: Range: larger depths are reported as infinity.
         rate_hz: Images per second.
         noise_m: Standard deviation of each depth; no two images of a real camera are the same.
@@ -78,7 +78,7 @@ class DepthCameraFigures:
 class DepthFrame:
     """Depth along the optical axis [height, width], m, and the simulated time of its measurement.
 
-    NaN: unknown; infinity: out of range.
+    NaN means unknown, infinity out of range.
     """
 
     metres: npt.NDArray[np.float32]
@@ -94,7 +94,7 @@ class DepthCamera:
     """
 
     def __init__(self, figures: DepthCameraFigures, seed: int = 0) -> None:
-        """Compute the rays; `seed` draws noise and unknown pixels."""
+        """Compute the rays; `seed` is for noise and unknown pixels."""
         height, width = figures.size
         if min(height, width) < 1 or len(figures.position_m) != 3:
             raise SimError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Base class of simulated robots: time, drives with command expiry and latency, stepping."""
+"""Base class for simulated robots: time, drives with command expiry and latency, stepping."""
 
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class JointSensors(Protocol):
 
 
 class DrivenWorld:
-    """A robot with drives in a world of its own. The same calls give the same results.
+    """A robot with drives in its own world. The same calls give the same results.
 
     The drives damp when the latest command has expired and, unless a subclass differs, until the
     first one arrives.
@@ -56,7 +56,7 @@ class DrivenWorld:
 
     @property
     def pose(self) -> Array:
-        """Positions of the model [nq], as a copy; for a free body its position, then w x y z."""
+        """Model positions [nq], as a copy; for a free body, its position, then w x y z."""
         return np.array(self._data.qpos)
 
     @property
@@ -103,7 +103,7 @@ class DrivenWorld:
         self._drives.forget()
 
     def whole_steps(self, duration_ns: int, name: str = "duration_ns") -> int:
-        """Return a duration as a number of physics steps; its name is used in messages."""
+        """Convert a duration to a number of physics steps; its name is used in messages."""
         count = round(duration_ns * self.steps_per_s / NS_PER_S)
         if count < 1 or abs(count * NS_PER_S - duration_ns * self.steps_per_s) > self.steps_per_s:
             raise SimError(
@@ -152,7 +152,7 @@ class RealTimePacer:
         self._offset_ns, self._wall_offset_ns = time.monotonic_ns(), time.time_ns()
 
     def stamp_ns(self, time_ns: int) -> int:
-        """Return a simulated time as ns since 1970."""
+        """Convert a simulated time to ns since 1970."""
         return self._wall_offset_ns + time_ns
 
     def wait(self, time_ns: int) -> None:

@@ -35,7 +35,7 @@ class DriveCommand:
         stiffness: Position gains, N m/rad, not negative.
         damping: Velocity gains, N m s/rad, not negative.
         effort_limit: Torque limits, N m, not negative; the joint's rated torque also applies.
-        valid_for_ns: Time after its arrival at the drives at which the command expires.
+        valid_for_ns: Time from arrival at the drives until the command expires.
     """
 
     joint_names: tuple[str, ...]
@@ -56,7 +56,7 @@ def position_command(
     joint_names: tuple[str, ...] = LITE3.joint_names,
     valid_for_ns: int = 200_000_000,
 ) -> DriveCommand:
-    """Return a command to hold `position` [n], rad, with gains for all joints or for each [n].
+    """Return a command to hold `position` [n], rad, with gains for all joints or each joint [n].
 
     Only the joints' rated torques limit it. The joint names default to the Lite3's.
     """
@@ -89,7 +89,7 @@ def write_pd_law(
 class Drives:
     """The n drives of one simulated robot. Without a valid command they damp.
 
-    Before the first one they may hold the positions passed to `hold`.
+    Before the first command, they may hold the positions passed to `hold`.
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
@@ -115,7 +115,7 @@ class Drives:
         return self._expires_ns is None
 
     def send(self, command: DriveCommand, now_ns: int) -> None:
-        """Check a command and deliver it after `latency_ns`."""
+        """Check a command, and deliver it after `latency_ns`."""
         order = _order(command.joint_names, self.joint_names)
         for name in _FIELDS:
             _check_field(name, getattr(command, name), len(self.joint_names))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a robot's host in real time, with faults and a network; logs events and a trace."""
+"""Run a robot's host in real time, with faults and a network; log events and a trace."""
 
 import json
 import math
@@ -33,7 +33,7 @@ class Emulator:
     Attributes:
         host: The robot's computer.
         record: The trace of the walk.
-        stopped: Whether `run` should return, or has returned.
+        stopped: True if `run` should return, or has returned.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Emulator:
         trace_file: str,
         log: Log,
     ) -> None:
-        """Prepare; simulated time stands still until `run`.
+        """Prepare the emulator; simulated time stands still until `run`.
 
         Args:
             host: The robot's computer.
@@ -76,11 +76,11 @@ class Emulator:
         self.stopped = False
 
     def arrived(self) -> Sequence[Any]:
-        """Return the messages from the network, each as the arguments of `host.receive`."""
+        """Return the messages from the network, each as arguments for `host.receive`."""
         raise NotImplementedError
 
     def step(self, now_ns: int) -> None:
-        """Advance the host by one step and send its output, as the faults change it."""
+        """Advance the host by one step and send its output, as modified by the faults."""
         raise NotImplementedError
 
     def run(self) -> None:
@@ -110,7 +110,7 @@ class Emulator:
             self._events.close()
 
     def ask(self, action: Callable[[], None]) -> None:
-        """Make the thread of `run` call a function between two steps."""
+        """Make the thread in `run` call a function between two steps."""
         self._asked.append(action)
 
     def change_faults(self, texts: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The error of this package for input that the user can correct."""
+"""Error raised by this package for input that the user can correct."""
 
 
 class SimError(ValueError):
-    """Invalid input: the message gives its place, the expected and found values, and the remedy."""
+    """Invalid input; the message gives the place, the expected and found values, and the remedy."""

@@ -100,13 +100,13 @@ AnyFault = TypeVar("AnyFault", bound="Fault")
 class Fault:
     """One fault of a robot.
 
-    A subclass adds further kinds: it has other `targets` and its own `with_value`.
+    A subclass can add more kinds: it has different `targets` and its own `with_value`.
 
     Attributes:
         kind: One of the keys of `targets`.
         target: One of the kind's targets.
         start_s: Simulated time at which it begins.
-        duration_s: How long it lasts; infinite if it never ends.
+        duration_s: Duration; infinite if the fault never ends.
         value: Noise in the field's unit, times in s, push in N; unused by other kinds.
     """
 
@@ -156,7 +156,7 @@ class Fault:
 
         Args:
             texts: The faults.
-            now_ns: Simulated time; faults that end before it are refused.
+            now_ns: Simulated time; faults that end before it are rejected.
         """
         faults = [(text, cls.parse(text)) for text in texts if text.strip()]
         for text, fault in faults:
@@ -190,7 +190,7 @@ class FaultFile:
 
         Args:
             path: The file, which may not exist yet; empty: none.
-            change: Replaces the faults by those of these lines; may raise SimError.
+            change: Replaces the faults with the ones in these lines; may raise SimError.
         """
         self._path, self._change = path, change
         self._read: tuple[int, int] | None = None
@@ -216,7 +216,7 @@ class FaultFile:
 class Streams:
     """Sensor output per stream; None while a stream is silent.
 
-    Only the stream's own fields and its stamp, `time_ns`, are used from each.
+    From each entry, only the stream's own fields and its stamp, `time_ns`, are used.
     """
 
     joint_states: Sensors | None
@@ -239,7 +239,7 @@ class Streams:
 
 
 class FaultPlan:
-    """Planned faults: `act` applies them to the world, `apply` to the sensors' output."""
+    """Planned faults: `act` applies them to the world, `apply` to the sensor output."""
 
     def __init__(
         self,
@@ -251,7 +251,7 @@ class FaultPlan:
         """Plan faults.
 
         Args:
-            faults: The faults; those of one stream apply in this order.
+            faults: The faults; faults on the same stream apply in this order.
             seed: Seed of the noise.
             joint_names: The robot's joints.
         """
@@ -286,7 +286,7 @@ class FaultPlan:
     def act(self, world: World) -> None:
         """Begin and end the motor, push and latency faults that are due.
 
-        Call it before each `world.step`.
+        Call this before each `world.step`.
         """
         for fault in self.faults:
             active = fault.active(world.time_ns)

@@ -3,7 +3,7 @@
 """Data of a robot, read from its folder: the only place that knows the robot's name.
 
 A folder holds `figures.yaml`; `robots/lite3` and `robots/g1` have every key of a legged robot.
-Metres, kilograms, kg m^2, radians, N m, rad/s; x forward, y left, z up in the base.
+Units are m, kg, kg m^2, rad, N m and rad/s; in the base, x is forward, y left, z up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Vec3 = tuple[float, float, float]
 Quat = tuple[float, float, float, float]
 Pose = Literal["lying", "standing"]
 ROBOTS = Path(__file__).parent / "robots"
-"""Folders of the robots in this package; each folder is named after its robot."""
+"""Folders of the robots in this package, each named after its robot."""
 FILE = "figures.yaml"
 MATERIALS = ("skin", "dark", "metal", "accent", "rubber")
 KINDS = ("box", "sphere", "capsule", "cylinder")
@@ -41,12 +41,12 @@ class HingeFigures:
     """A driven hinge through the origin of the body that it moves.
 
     Attributes:
-        name: Its name on topics.
+        name: Joint name on topics.
         axis: Axis in the body's frame.
         lower, upper: Limits, rad.
         effort_nm: Rated torque.
         speed_radps: Rated speed.
-        armature_kgm2: Inertia of rotor and gears, at the joint.
+        armature_kgm2: Inertia of the rotor and gears, at the joint.
     """
 
     name: str
@@ -63,13 +63,14 @@ class BodyFigures:
     """A rigid body; without a joint it is fixed to its parent, and the base moves freely.
 
     Attributes:
-        name: Its name.
+        name: Name of the body.
         parent: The body that carries it; empty only for the base.
-        pos: Origin of its frame in the parent's, m.
-        quat_wxyz: Orientation of its frame in the parent's with the joint at zero.
-        mass_kg: Its mass.
+        pos: Origin of the body frame in the parent's frame, m.
+        quat_wxyz: Orientation of the body frame in the parent's frame, with the joint at zero.
+        mass_kg: Mass of the body.
         com: Centre of mass, m.
-        inertia: Inertia about it, in the body's axes, kg m^2: xx, yy, zz, and xy, xz, yz if not 0.
+        inertia: Inertia about the centre of mass, in the body's axes, kg m^2: xx, yy, zz, and xy,
+            xz, yz if not 0.
         joint: The hinge that moves it, if any.
     """
 
@@ -89,8 +90,8 @@ class Foot:
 
     Attributes:
         name: LEG_foot.
-        body: The body that it is fixed to.
-        pos: Its position in that body's frame, m.
+        body: The body to which the foot is fixed.
+        pos: Position in that body's frame, m.
         radius_m: Radius of each sphere.
         mass_kg: Mass of all spheres; 0 if the body's mass includes them.
         spheres: Centres of several spheres, m; a single one lies at `pos`.
@@ -110,7 +111,7 @@ class Foot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartPose:
-    """Height of the base at which the robot touches the floor, and its joints by limb, rad."""
+    """Base height at which the robot touches the floor, and its joint positions by limb, rad."""
 
     height_m: float
     joints: tuple[tuple[float, ...], ...]
@@ -124,7 +125,7 @@ class StartPose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poses:
-    """Start poses: lying, or the pose from which its policies start."""
+    """Start poses: lying, and the pose from which the robot's policies start."""
 
     lying: StartPose
     standing: StartPose
@@ -157,12 +158,12 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class LeggedRobot:
-    """All data of a legged robot that the model and the world use.
+    """All data on a legged robot that the model and the world use.
 
     Attributes:
         bodies: Bodies, the base first; each one's parent is the body before it, or an ancestor of
             that body.
-        feet: One foot for each leg.
+        feet: One foot per leg.
         fallen_height_m: Height of the base above the ground below which the robot has fallen.
         hulls: Shapes that touch the floor, besides the feet.
         looks: Visible shapes.
@@ -265,7 +266,7 @@ class LeggedRobot:
         return found
 
     def part(self, joint_name: str) -> str:
-        """Return the name that a joint has in every leg: `HipX` for FL_HipX_joint."""
+        """Return the name that a joint has in every leg, such as `HipX` for FL_HipX_joint."""
         name = joint_name.removesuffix("_joint")
         for foot in self.feet:
             name = name.removeprefix(f"{foot.leg}_")
@@ -277,7 +278,7 @@ def load_robot(robot: str | Path) -> LeggedRobot:
 
 
 def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
-    """Return the data of a robot.
+    """Return a robot's data.
 
     Args:
         kind: Dataclass of the file's content: numbers, texts, tuples of these, and dataclasses.
@@ -294,11 +295,11 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
 
 
 def figures_file(robot: str | Path) -> Path:
-    """Return the path of a robot's data; the file may not exist.
+    """Return the path of a robot's data file, which may not exist.
 
     Args:
-        robot: Name of a folder in ROBOTS, or else a folder relative to the current one. A text with
-            a slash, like `./go2`, is a folder.
+        robot: Name of a folder in ROBOTS, or else a folder relative to the current one. A string
+            with a slash, such as `./go2`, is always a folder.
     """
     named = ROBOTS / robot / FILE
     if os.sep not in str(robot) and named.is_file():
@@ -354,4 +355,4 @@ def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
 
 
 LITE3 = load_robot("lite3")
-"""The robot for the policy that comes with the suite; the default."""
+"""The robot for the policy shipped with the suite; the default."""

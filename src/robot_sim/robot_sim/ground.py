@@ -21,7 +21,7 @@ TERRAINS: dict[Terrain, tuple[float, int]] = {
     "stones": (0.3, 12),
     "gaps": (0.15, 16),
 }
-"""Edge of a tile, m, and period of the height pattern, in tiles."""
+"""Tile edge length, m, and period of the height pattern, in tiles."""
 _STEPS = 5
 Spec = Any
 
@@ -35,10 +35,10 @@ class Ground:
     Attributes:
         slope_rad: Angle of the plane; it rises along the world's x axis.
         step_m: Height of a step; 0 means no tiles.
-        terrain: Kind of tiles. tiles: random heights from 0 to `step_m`; stairs: a pit, from
-            which `_STEPS` steps of 0.3 m lead up on each side, and down again beyond; stones:
-            level, with a third of the tiles missing, `step_m` deep; gaps: level, with trenches
-            of 0.15 m across x, `step_m` deep.
+        terrain: Kind of tiles. tiles: random heights from 0 to `step_m`; stairs: a pit, from which
+            `_STEPS` steps of 0.3 m lead up on each side, and down again beyond; stones: level, with
+            a third of the tiles missing, `step_m` deep; gaps: level, with 0.15 m wide trenches
+            across x, `step_m` deep.
         seed: Seed of the random terrain.
         reach_m: Minimum distance from the origin that the tiles cover.
     """
@@ -66,7 +66,7 @@ class Ground:
         return TERRAINS[self.terrain][0]
 
     def heights_m(self) -> Array:
-        """Return one period of heights over the plane [n, n], m; the tile about 0, 0 is [0, 0].
+        """Return one period of heights above the plane [n, n], m; the tile around 0, 0 is [0, 0].
 
         The tile [i, j] is centred at (i, j) * `tile_m`.
         """
@@ -85,9 +85,9 @@ class Ground:
         return np.asarray(self.step_m * share, dtype=np.float64)
 
     def height_m(self, xy: Array) -> Array:
-        """Return the height of the ground in the world [...] at points [..., 2], m.
+        """Return the ground height in the world [...] at points [..., 2], m.
 
-        On a slope the edge of a tile is off by up to its height times the slope.
+        On a slope, a tile's edge is off by up to its height times the slope.
         """
         slope, x = self.slope_rad, xy[..., 0]
         tiles = self._tile(np.stack([x / np.cos(slope), xy[..., 1]], axis=-1))

@@ -41,7 +41,7 @@ _MAX_DELAY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFault(Fault):
-    """A fault of the robot, its computer or the network; each robot adds further kinds."""
+    """A fault of the robot, its computer or the network; each robot adds more kinds."""
 
     targets: ClassVar = {
         **TARGETS,
@@ -61,7 +61,7 @@ class HostFault(Fault):
 
 
 class Impaired(Generic[T]):
-    """One direction of a network with faults: takes sent datagrams and returns arriving ones."""
+    """One direction of a network with faults: takes datagrams sent and returns those arriving."""
 
     def __init__(self, direction: Direction, faults: Iterable[Fault], *, seed: int = 0) -> None:
         """Plan the faults of this direction; `seed` selects the affected datagrams."""
@@ -76,7 +76,7 @@ class Impaired(Generic[T]):
 
         Args:
             sent: Datagrams.
-            now_ns: Simulated time; late datagrams arrive at the first call at or after their time.
+            now_ns: Simulated time; late datagrams arrive on the first call at or after their time.
         """
         active = [fault for fault in self._faults if fault.active(now_ns)]
         if not active and not self._on_the_way:
@@ -125,7 +125,7 @@ class HostFaultPlan(Generic[StateT, CommandT]):
     """Planned faults of a robot, its computer and the network.
 
     Attributes:
-        faults: All of them.
+        faults: All faults.
         robot: Faults of the robot's body and sensors.
         state, command: The directions of the network.
     """
@@ -136,7 +136,7 @@ class HostFaultPlan(Generic[StateT, CommandT]):
         """Plan faults.
 
         Args:
-            faults: The faults; those of one kind apply in this order.
+            faults: The faults; faults of the same kind apply in this order.
             seed: Seed of the noise and the losses.
             joint_names: The robot's joints.
         """
@@ -156,7 +156,7 @@ class HostFaultPlan(Generic[StateT, CommandT]):
         return [fault for fault in self.faults if fault.active(now_ns)]
 
     def changes(self, now_ns: int) -> list[tuple[HostFault, bool]]:
-        """Return the faults of the host itself that begin now (true) or end now (false)."""
+        """Return the faults of the host itself that begin (True) or end (False) now."""
         changed = []
         for fault in self._of_host:
             if (active := fault.active(now_ns)) != (fault in self._begun):

@@ -11,7 +11,7 @@ from robot_sim.figures import Foot, LeggedRobot
 
 
 def make_estimation(robot: LeggedRobot, error_mps: float = 0.05) -> Estimation:
-    """Return the `estimation` of a robot's legs and IMU from its data.
+    """Return the contract's `estimation` section for a robot's legs and IMU.
 
     Args:
         robot: The robot's data.

@@ -46,7 +46,7 @@ from robot_sim.world import World
 Address = tuple[str, int]
 AngularVelocityUnit = Literal["rad/s", "deg/s"]
 FOLDED_RAD: Array = np.tile([0.0, -1.35, 2.55], 4)
-"""Pose of the legs after FOLD; the vendor's simulator starts there (Lite3_rl_deploy 7871b47)."""
+"""Leg pose after FOLD; the vendor's simulator starts in it (Lite3_rl_deploy 7871b47)."""
 FOLD_NS = 5 * NS_PER_S
 _FOLD_STIFFNESS, _FOLD_DAMPING = 100.0, 2.5
 IGNORED = ("no_header", "unknown_code", "wrong_form", "not_in_control", "unfit_command")
@@ -57,7 +57,7 @@ _HEAD = 12
 """Header bytes shown in the report of an ignored datagram."""
 ANOTHER: Address = ("another controller", 0)
 OTHER_CODE = 0x0A06
-"""Code of state frames from a different firmware: not a known one."""
+"""Code of state frames from a different firmware; not a known code."""
 _FOREIGN_AHEAD = 1000
 
 
@@ -83,7 +83,7 @@ class MotionHost(RobotHost):
 
         Args:
             world: The robot; only this host may command it.
-            watchdog_s: Silence of the controller after which its control ends.
+            watchdog_s: Time of silence from the controller after which its control ends.
             angular_velocity_unit: Unit of the IMU's angular velocity in state frames.
         """
         if not watchdog_s > 0.0:
@@ -151,7 +151,7 @@ class MotionHost(RobotHost):
         self._damp("watchdog", _text(self.controller))
 
     def _damp(self, what: str, who: str) -> None:
-        """Damp; control becomes free."""
+        """Damp; control is then free."""
         self.controller = None
         super()._damp(what, who)
 
@@ -220,7 +220,7 @@ class Lite3FaultPlan(HostFaultPlan[bytes, tuple[bytes, Address]]):
         super().__init__(faults, seed=seed, joint_names=LITE3.joint_names)
 
     def spoil(self, frame: bytes, now_ns: int) -> bytes:
-        """Return a state frame as the faults change it."""
+        """Return a state frame as modified by the faults."""
         for fault in self.active(now_ns):
             if fault.kind == "length":
                 frame = frame[:-1]

@@ -42,7 +42,7 @@ _WITH_VALUE = ("latency", "drift", "unknown", "blind")
 
 
 class MapFault(Fault):
-    """A fault of the map; see above."""
+    """A map fault; see the module docstring."""
 
     targets: ClassVar = dict.fromkeys(("freeze", "drop", "stuck", *_WITH_VALUE), (STREAM,))
     with_value: ClassVar = _WITH_VALUE
@@ -57,7 +57,7 @@ class MadeMap:
 
 
 class Mapper:
-    """Measures the ground around the robot, `RATE_HZ` times a second.
+    """Measures the ground around the robot `RATE_HZ` times per second.
 
     Attributes:
         faults: Faults and their times.
@@ -68,7 +68,7 @@ class Mapper:
 
         Args:
             ground: The ground to measure.
-            seed: Draws the drift's direction and the unknown cells.
+            seed: Seed for the drift's direction and the unknown cells.
         """
         self.faults: Sequence[MapFault] = ()
         self._ground = ground
@@ -83,7 +83,7 @@ class Mapper:
         self._apart = np.stack(np.meshgrid(along, along, indexing="ij"), axis=-1)
 
     def look(self, sensors: Sensors) -> MadeMap | None:
-        """Measure, if a measurement is due, and return the map that arrives now, if any.
+        """Measure if a measurement is due, and return the map that arrives now, if any.
 
         Args:
             sensors: The true pose of the robot, and the time.

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Walking quality, from the ground truth of a `Trace`.
+"""Walking quality, computed from the ground truth in a `Trace`.
 
 Velocities are those of the base in the yaw-aligned base frame: x along the heading, z vertical.
-Means leave out the first 2 s of each command, because a robot needs time to follow.
+Means exclude the first 2 s of each command, because a robot needs time to follow.
 """
 
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class Segment:
         start_s: Time of the first row with this command.
         end_s: Time of the last row with this command.
         command: vx, vy in m/s, wz in rad/s.
-        mean_velocity: Mean of the same three once settled.
-        error: |mean velocity - command| of the same three.
+        mean_velocity: Mean velocity (same three components) once settled.
+        error: |mean velocity - command| for the same three components.
         max_tilt_deg: Largest tilt in the whole segment.
         mean_action_change: Mean |change of the action from row to row| once settled.
     """
@@ -46,7 +46,7 @@ class Segment:
 
     @property
     def planar_error_mps(self) -> float:
-        """Length of the error in the plane, m/s."""
+        """Length of the error vector in the plane, m/s."""
         return float(np.hypot(*self.error[:2]))
 
 
@@ -61,8 +61,8 @@ class WalkMetrics:
         mean_turn_error_radps: Mean of the segments' |wz| errors; NaN without segments.
         max_tilt_deg: Largest tilt.
         min_height_m: Lowest height of the base.
-        falls: How often the robot went from upright to fallen: tilted by more than 60 degrees, or
-            its base too low.
+        falls: Number of times the robot went from upright to fallen: tilted by more than 60
+            degrees, or its base too low.
         torque_limit_share: Share of samples (joint x row) in which a drive gave its rated torque.
         segments: Commands held long enough, in order.
     """
@@ -125,7 +125,7 @@ def fallen(
 ) -> npt.NDArray[np.bool_]:
     """Return whether the robot is down [...], for orientations [..., 4] and positions [..., 3].
 
-    For level ground only; `World.fallen` takes slopes into account.
+    This is for level ground only; `World.fallen` takes slopes into account.
     """
     low = pos_world[..., 2] < fallen_height_m
     return np.asarray((tilt_rad(quat_xyzw) > UPRIGHT_TILT_RAD) | low)

@@ -34,7 +34,7 @@ from robot_sim.figures import (
 from robot_sim.ground import LEVEL, Ground, add_ground
 
 HOIST = "hoist"
-"""Name of the weld that can hold the base; inactive at the start."""
+"""Name of the weld that can hold the base; initially inactive."""
 TIMESTEP_S = 0.001
 # Time constant and damping ratio of contacts: rubber on a hard floor. A static load of a quarter of
 # the robot sinks a foot by 0.1 mm; five steps per time constant keep it well resolved.
@@ -58,7 +58,7 @@ _KINDS = {
     "cylinder": _GEOM.mjGEOM_CYLINDER,
 }
 _ABOVE_FLOOR_M = 0.36
-"""Height of the base in the model; a world moves it to the height of its pose."""
+"""Base height in the model; a world moves it to the height of its pose."""
 Spec = Any
 Element = Any
 

@@ -33,7 +33,7 @@ _EVERY_BIT = 0x7FFFFFFF
 _ABOVE_M, _SEARCH_M, _NEAR_M = 1e-3, 5e-3, 1e-5
 """Start height above the ground; step of the search for the ground; its accuracy."""
 _FALLEN_SHARE = 0.5
-"""Fraction of the standing height of the base below which the robot has fallen."""
+"""Fraction of the base's standing height below which the robot has fallen."""
 _log = logging.getLogger("robot_sim")
 _Spec = Any
 
@@ -60,11 +60,11 @@ class ModelWorld(WalkingWorld):
 
         Args:
             file: MJCF (.xml) or URDF; MuJoCo's own loader reads both.
-            joint_names: The driven joints, in the order of all joint arrays. All others are
-                fixed at their position in the model.
+            joint_names: The driven joints, in the order of all joint arrays. All other joints are
+                fixed at their positions in the model.
             standing_rad: Standing positions of the driven joints [n], rad or m.
             effort_limit_nm: Torque limits of the drives [n], N m or N; the model's own also apply.
-            free_base: Whether the base moves freely, if the model, like any URDF, does not say.
+            free_base: True if the base moves freely, if the model, like any URDF, does not say.
             rate_hz: Control rate: each period is a whole number of physics steps.
             imu: Site or body whose frame is the IMU's; the base if empty.
         """
@@ -91,7 +91,7 @@ class ModelWorld(WalkingWorld):
 
     @property
     def fallen(self) -> bool:
-        """True if the robot is tilted by 60 degrees, or its base is at half its height or below."""
+        """True if the robot is tilted by 60 degrees, or its base is at or below half its height."""
         low = self._data.xpos[self._base, 2] < self.fallen_height_m
         return bool(np.isfinite(self.fallen_height_m) and (low or not self.upright))
 

@@ -29,11 +29,11 @@ class ServoModel:
         eeprom_end: Registers below this address keep their values without power.
         read_only: Registers that a packet cannot change.
         signed: Sign bit by register, of values stored as sign and magnitude.
-        twos_complement: Whether they are stored as two's complement instead.
+        twos_complement: True if they are stored as two's complement instead.
         position_mode: Operating mode in which the position limits clip goals.
         homing_sign: Sign of the homing offset in the reported position.
         baud: Baud rate by value of the register.
-        locks: Whether EEPROM writes are refused while torque is on; if not, the register `lock`
+        locks: True if EEPROM writes are refused while torque is on; if not, the register `lock`
             decides whether writes are permanent.
         alert: Bit of a reply's error that reports any hardware error; 0: all error bits are sent.
         gain: Register of the proportional gain.

@@ -110,7 +110,7 @@ class WireType(NamedTuple):
         name: The type's name in DDS.
         size: Number of bytes, not counting the 4 bytes of encapsulation. Additional bytes are
             ignored.
-        text: Whether a string and an unused sequence of bytes follow.
+        text: True if a string and an unused sequence of bytes follow.
     """
 
     name: str

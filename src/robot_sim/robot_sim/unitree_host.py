@@ -12,7 +12,7 @@ other users; where nothing is known, the host is as strict as a robot could be.
 - A LowCmd is followed only while no such controller drives the joints, and only with the right CRC
   and the right head (`go`) or `mode_machine` and `mode_pr` 0 (`hg`). A motor follows only in mode
   1; otherwise it is limp. Any other LowCmd is ignored and counted.
-- The last command stays in force for ever, unless the host has a watchdog: no document gives a
+- The last command stays in force forever, unless the host has a watchdog: no document gives a
   timeout.
 - The services of a controller that is not running do not answer.
 

@@ -63,7 +63,7 @@ class Viewer:
 
 
 def _require_display() -> None:
-    """Raise SimError unless a window can be opened; MuJoCo's viewer would wait for ever."""
+    """Raise SimError unless a window can be opened; MuJoCo's viewer would wait forever."""
     import glfw
 
     with warnings.catch_warnings(record=True) as said:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers of Unitree Go2, G1, H1 and H1-2: their joint-level DDS messages as ROS 2 topics.
+"""Drivers for Unitree Go2, G1, H1 and H1-2: their joint-level DDS messages as ROS 2 topics.
 
-Imports point one way: `wire <- figures <- motion_service, reception <- robot <- nodes`. No process
+Imports go one way: `wire <- figures <- motion_service, reception <- robot <- nodes`. No process
 contains a vendor SDK, and only `nodes` imports ROS.
 """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data of each robot, in the order of its motors, and the settings of its driver.
+"""Data of each robot, in motor order, and the settings of its driver.
 
 Sources, all BSD-3-Clause, unitreerobotics: unitree_ros d6f13aa (URDF: names, ranges, efforts,
 velocities), unitree_sdk2 21d0a3b (order of motors, modes). Gains and poses: unitree_rl_lab e72a072
@@ -17,7 +17,7 @@ from robot_driver.interfaces import MODE_DAMP, DriveFigures, DriverSettings
 from unitree_driver.wire import F64, GO, HG, MessageFamily
 
 ON, STRONG = 1, 10
-"""Modes of a motor that follows commands; the strong motors of the H1 have their own."""
+"""Modes of a motor that follows commands; the H1's strong motors have their own."""
 
 
 class _Motor(NamedTuple):
@@ -32,12 +32,12 @@ class _Motor(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LyingPose:
-    """Pose of a robot that lies on the ground, and the gains to lower it; arrays are [n].
+    """Pose of a robot lying on the ground, and the gains for lowering it; arrays are [n].
 
     Attributes:
         position: Joint positions of a lying robot, rad.
-        lowest_rad, highest_rad: Bounds within which it counts as lying.
-        stiffness, damping: Gains that lower it, N m/rad and N m s/rad.
+        lowest_rad, highest_rad: Bounds within which the robot counts as lying.
+        stiffness, damping: Gains for lowering it, N m/rad and N m s/rad.
     """
 
     position: F64
@@ -53,12 +53,13 @@ class UnitreeSettings(DriverSettings):
 
     Attributes:
         domain_id: DDS domain of the robot, independent of the node's.
-        network_interface: Interface to the robot; empty: the environment's.
-        remote_required: Whether control requires that a button press from the wireless remote was
+        network_interface: Network interface to the robot; empty for the environment's.
+        remote_required: True if control requires that a button press from the wireless remote was
             received.
-        hung: Whether a person confirms that the humanoid hangs: its joints become limp.
-        restore_mode: Whether the robot's own controller is selected again after control.
-        lowcmd_publishers: Number of command publishers that a released robot itself has.
+        hung: True if a person confirms that the humanoid is suspended, since its joints become
+            limp.
+        restore_mode: True to select the robot's own controller again after control.
+        lowcmd_publishers: Number of command publishers on the robot itself once it is released.
         release_timeout_s: Time for the robot to lie down and to be released.
     """
 
@@ -77,15 +78,15 @@ class UnitreeFigures:
     """A kind of robot.
 
     Attributes:
-        name: Name for people.
-        family: Family of its messages.
-        slots: Motor of each joint.
+        name: Display name.
+        family: Message family.
+        slots: Motor index of each joint.
         modes: Mode of each joint's motor in which it follows commands.
-        figures: Figures of the drives.
+        figures: Drive figures.
         machines: Accepted values of `mode_machine` with their meaning; may be empty.
-        waist: Joint between the IMU in the torso and the pelvis; empty if the IMU is in the body
-            that `imu/data` describes.
-        lying: Pose on the ground; None for a robot that hangs when control is taken.
+        waist: Joint between the torso, which has the IMU, and the pelvis; empty if the IMU is in
+            the body that `imu/data` describes.
+        lying: Pose on the ground; None for a robot that is suspended when control is taken.
         defaults: Defaults of the settings.
     """
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's built-in controller: asked to release the robot, then watched while it is released.
+"""The robot's built-in controller: asked to release the robot, then monitored afterwards.
 
-The service `motion_switcher` names the active controller; an empty name means that the robot is
+The `motion_switcher` service names the active controller; an empty name means that the robot is
 free. Its answers may be lost, so an unanswered request is sent again. An answer is accepted only if
 it repeats the number of the newest request.
 """
@@ -21,26 +21,26 @@ from unitree_driver.wire import (
 CHECK_MODE, SELECT_MODE, RELEASE_MODE = 1001, 1002, 1003
 """Requests to `motion_switcher`."""
 STAND_DOWN: Final = 1005
-"""Request to `sport`: lie down."""
+"""Request to `sport` to lie down."""
 _AGAIN_S = 1.0
 """Time after which an unanswered request is sent again (answers take 21 to 48 ms)."""
 _RELEASE_AGAIN_S = 2.0
 _WATCH_S = 1.0
 _SUCCESS = 0
 _LONGEST_NAME = 64
-"""Length limit: anyone in the DDS domain can answer, and status and log contain the name."""
+"""Maximum length: anyone in the DDS domain can answer, and status and log contain the name."""
 
 
 class MotionService:
     """Requests to the built-in controller, and its answers.
 
-    Times are of one clock with an arbitrary zero.
+    All times are on one clock with an arbitrary zero.
 
     Attributes:
         active: Name of the active controller, "" if the robot is free; None before any answer.
         released: Name of the controller that was released here; otherwise "". It is kept for a
             new request for control that arrives before its selection is confirmed.
-        error: Error of the newest answer; "" if there was none.
+        error: Error in the newest answer; "" if there was none.
         unanswered: Number of requests since the newest answer.
     """
 
@@ -60,12 +60,12 @@ class MotionService:
         self._stood_down, self.unanswered = False, 0
 
     def advance(self, now_s: float, *, lies: bool, lies_down: bool) -> list[bytes]:
-        """Return the next requests towards a free robot, or an empty list.
+        """Return the next requests toward a free robot; may be empty.
 
         Args:
             now_s: Current time.
-            lies: Whether the robot lies, if it has to.
-            lies_down: Whether its controller can make it lie down.
+            lies: True if the robot is lying down, or need not.
+            lies_down: True if its controller can make it lie down.
         """
         if self._pending is not None and now_s - self._sent_s < _AGAIN_S:
             return []
@@ -81,7 +81,7 @@ class MotionService:
         return self._ask(CHECK_MODE, "{}", now_s)
 
     def watch(self, now_s: float) -> list[bytes]:
-        """Return a request for the active controller, at intervals."""
+        """Return a request for the name of the active controller, at intervals."""
         if now_s - self._sent_s < _WATCH_S:
             return []
         return self._ask(CHECK_MODE, "{}", now_s)
@@ -117,7 +117,7 @@ class MotionService:
         ]
 
     def problem(self) -> str:
-        """Return why the robot is not free; empty if it is."""
+        """Return why the robot is not free; "" if it is."""
         if self.active is None:
             why = self.error or f"{self.unanswered} requests unanswered"
             return (

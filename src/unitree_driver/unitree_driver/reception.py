@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Validates LowState messages as the robot's state, and handles its other messages."""
+"""Validate LowState messages as the robot's state, and handle its other messages."""
 
 import json
 import math
@@ -23,12 +23,12 @@ _LOWSTATE, _SWITCHER_RESPONSE, _BATTERY = (
     wire.TOPIC_NAMES[topic]
     for topic in (RobotTopic.LOWSTATE, RobotTopic.SWITCHER_RESPONSE, RobotTopic.BATTERY)
 )
-"""Sources of the robot's messages."""
+"""Sources of the robot's messages, by topic."""
 _UNIT = 0.02
-"""Largest deviation of a quaternion's length from 1."""
+"""Maximum deviation of a quaternion's length from 1."""
 _ANGLE_RAD, _STEEPEST_RAD = 0.1, 1.3
-"""Largest difference of roll, pitch and yaw from the quaternion's, and the pitch up to which it is
-checked: near a right angle roll and yaw are undefined.
+"""Maximum difference between roll, pitch and yaw and the quaternion, and the pitch up to which it
+is checked, since roll and yaw are undefined near a right angle.
 """
 
 
@@ -58,17 +58,17 @@ class UnitreeState(NamedTuple):
     """A LowState. Arrays are float64; the joints are in the model's order.
 
     Attributes:
-        tick: Counter of the robot, taken as ms, modulo 2**32.
+        tick: The robot's counter, taken as ms, modulo 2**32.
         quat_xyzw: Rotation body -> world [4]; on the wire w is first.
         rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
-        ang_vel, lin_acc: Body frame [3], rad/s and m/s^2; about +9.81 along z at rest.
-        joint_pos, joint_vel, joint_effort: [n], rad, rad/s, N m.
-        temperature_c: Temperatures of the motors [n], degrees Celsius: the higher of casing and
-            winding.
-        motor_errors: Bits of the motors [n]; 0 if the messages have none.
+        ang_vel, lin_acc: Angular velocity and acceleration, body frame [3], rad/s and m/s^2; about
+            +9.81 along z at rest.
+        joint_pos, joint_vel, joint_effort: Joint states [n], rad, rad/s, N m.
+        temperature_c: Motor temperatures [n], degrees Celsius; the higher of casing and winding.
+        motor_errors: Motor error bits [n]; 0 if the messages have none.
         machine: `mode_machine`, which commands must repeat; 0 if the messages have none.
-        remote: The wireless remote.
-        battery: Battery of the robot; None if a separate message has it.
+        remote: State of the wireless remote.
+        battery: The robot's battery; None if a separate message carries it.
     """
 
     tick: int
@@ -87,13 +87,13 @@ class UnitreeState(NamedTuple):
 
 
 class PublisherNews(NamedTuple):
-    """DDS discovery data of the robot's topics.
+    """DDS discovery data for the robot's topics.
 
     Attributes:
         commanders: Names of the other nodes that publish commands; "" for each publisher that is
             not a ROS node.
-        state_types: Types with which the topic of the state is published.
-        standby: Whether the process exists that damps the robot if the link process dies.
+        state_types: Types with which the state topic is published.
+        standby: True if there is a process that damps the robot if the link process dies.
     """
 
     commanders: tuple[str, ...]
@@ -101,22 +101,23 @@ class PublisherNews(NamedTuple):
     standby: bool
 
     def pack(self) -> bytes:
-        """Serialize for a datagram of source GRAPH."""
+        """Serialise the news for a datagram from source GRAPH."""
         return json.dumps(self).encode()
 
 
 class UnitreeReception(StateReception[UnitreeState]):
-    """Accepts only LowState messages of this kind of robot that are newer than the previous one.
+    """Accepts only LowState messages from this kind of robot that are newer than the previous one.
 
     A message is accepted if its length, checksum, motors, quaternion and `mode_machine` are right,
-    its tick is higher than the previous one, its joints are at plausible positions, and its IMU has
-    measured something new within 50 ms. After `state_timeout_s` without one, any tick is accepted,
+    its tick is higher than the previous one, its joints are at plausible positions, and its IMU
+    data has changed within 50 ms. After `state_timeout_s` without one, any tick is accepted,
     because the robot may have been restarted.
 
     Attributes:
         service: The robot's built-in controller.
-        news: DDS discovery data of the robot's topics.
-        battery: The newest, from LowState or from its own message; None before any.
+        news: DDS discovery data for the robot's topics.
+        battery: Newest battery state, from LowState or from a separate message; None before the
+            first one.
     """
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
@@ -189,7 +190,7 @@ class UnitreeReception(StateReception[UnitreeState]):
 _TICKS_BETWEEN = 2
 _SHOWN = 3
 _IMU_BYTES = 4 * (4 + 3 + 3)
-"""Values of quaternion, gyroscope and accelerometer, one after the other."""
+"""Bytes of the quaternion, gyroscope and accelerometer values, one after the other."""
 _XYZW = np.array([1, 2, 3, 0])
 """Indices of x, y, z and w on the wire, where w is first."""
 
@@ -210,7 +211,7 @@ def read_state(data: bytes, model: UnitreeFigures) -> UnitreeState | tuple[State
 
 
 def _imu(data: bytes, model: UnitreeFigures) -> bytes:
-    """Return the IMU's values as on the wire, where they precede the motors."""
+    """Return the IMU's values as they are on the wire, where they precede the motors."""
     begin = len(wire.HEADER) + model.family.state.offset("imu")
     return data[begin : begin + _IMU_BYTES]
 
@@ -260,7 +261,7 @@ def _length_text(found: int, expected: int) -> str:
 
 
 def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddity, str] | None:
-    """Return why this kind of robot cannot have sent the message, or its attitude is invalid."""
+    """Return why this kind of robot cannot have sent a message, or why its attitude is invalid."""
     motors, imu = record["motors"], record["imu"]
     numbers = np.stack([motors[name] for name in ("q", "dq", "tau_est")], axis=1)
     vectors = [imu[name] for name in ("quaternion", "rpy", "gyroscope", "accelerometer")]
@@ -320,7 +321,7 @@ def _motor_problem(
 
 
 def a_robot(model: UnitreeFigures) -> str:
-    """Return the kind of robot with its article: `a Go2`, `an H1`."""
+    """Return the robot kind with its article: `a Go2`, `an H1`."""
     return f"{'an' if model.name.startswith('H') else 'a'} {model.name}"
 
 
@@ -347,7 +348,7 @@ def _go_battery(record: npt.NDArray[Any]) -> BatteryCharge:
 def _in_pelvis(state: UnitreeState, model: UnitreeFigures) -> UnitreeState:
     """Return the state with the IMU's vectors transformed from the torso to the pelvis.
 
-    The waist turns the torso about the common z axis; its own rate is not the pelvis'.
+    The waist turns the torso about the common z axis, so the waist's own rate must be subtracted.
     """
     joint = model.figures.joint_names.index(model.waist)
     angle, rate = float(state.joint_pos[joint]), float(state.joint_vel[joint])
@@ -372,7 +373,7 @@ def _in_pelvis(state: UnitreeState, model: UnitreeFigures) -> UnitreeState:
 
 
 def rpy_from_quat(quat_xyzw: F64) -> F64:
-    """Return roll, pitch, yaw [3], rad (rotations about z, then y, then x) of a rotation [4]."""
+    """Return roll, pitch, yaw [3], rad (rotations about z, then y, then x) for a rotation [4]."""
     x, y, z, w = quat_xyzw.tolist()
     pitch = math.asin(max(-1.0, min(1.0, 2.0 * (w * y - x * z))))
     roll = math.atan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))

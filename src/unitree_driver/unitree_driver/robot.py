@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Control of a Unitree robot: taking, commanding and giving back; `nodes` has the transport."""
+"""Control of a Unitree robot: taking, commanding, giving back; `nodes` has the transport."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -17,19 +17,19 @@ from unitree_driver.reception import UnitreeReception, UnitreeState, decode_stat
 from unitree_driver.wire import RobotTopic
 
 STOP_KEYS = ("L2", "B")
-"""Keys of the remote that act as an e-stop when held together, as in unitree_rl_lab."""
+"""Remote keys that act as an e-stop when held together, as in unitree_rl_lab."""
 _LEVEL_RAD = 0.5
-"""Largest roll and pitch at which control is taken."""
+"""Maximum roll and pitch at which control is taken."""
 _LOWERED_RAD = 0.8
-"""Tilt beyond which a robot is not lowered: it has fallen, or is about to."""
+"""Tilt beyond which a robot is not lowered, since it has fallen or is about to fall."""
 _RATIO = 1.25
 _HOST_TIMED_OUT = 0x40000000
-"""Bit of a motor's errors: its connection to the computer timed out."""
+"""Motor error bit: the motor's connection to the computer timed out."""
 _LOWER_S, _SETTLE_S = 2.0, 0.3
 _SHOWN = 8
 """Maximum number of command publishers that a message names."""
 _RELEASED = "released_mode"
-"""Key among the notes: the controller that was released here."""
+"""Key in the notes for the controller that was released here."""
 _NO_STANDBY = "the standby process, which damps if the link process dies, is not running"
 
 
@@ -51,7 +51,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
     model: ClassVar[UnitreeFigures]
 
     def __init_subclass__(cls) -> None:
-        """Set name and figures from the model."""
+        """Set the name and the figures from the model."""
         super().__init_subclass__()
         if "model" in vars(cls):
             cls.name, cls.figures = cls.model.name, cls.model.figures
@@ -65,7 +65,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         self._commands = _Commands(self.model)
         self._remote_seen = self._stop_held = False
         self._taking = False
-        """Whether control was requested and has not been given back yet."""
+        """True if control was requested and has not been given back yet."""
 
     @property
     def place(self) -> str:
@@ -93,7 +93,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         self._remote_seen = self._remote_seen or state.remote.keys != 0
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return why control is refused; once it is requested, also whether the robot is free."""
+        """Return why control is refused; once requested, also check that the robot is free."""
         settings, state = self.settings, self.reception.state
         found = [*self._imu_problems(), *self._commander_problems()]
         found += filter(None, [self._senses.problem])
@@ -175,11 +175,11 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return self._service.advance(elapsed_s, lies=rests, lies_down=can_lie)
 
     def keep_control(self, now_ns: int) -> list[bytes]:
-        """Check at intervals that the robot is still free: an app or the remote can end that."""
+        """Check at intervals that the robot is still free; an app or the remote can end that."""
         return self._service.watch(now_ns / NS_PER_S)
 
     def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
-        """Return the motion that lowers a standing robot to the ground; None at its end."""
+        """Return the values that lower a standing robot to the ground; None at the end."""
         lying, state = self.model.lying, self.reception.state
         if lying is None or state is None or elapsed_s >= _LOWER_S + _SETTLE_S:
             return None
@@ -221,7 +221,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return self.settings.restore_mode and bool(self._service.released)
 
     def _imu_problems(self) -> list[str]:
-        """Return that the angular velocity does not explain the rotation of the robot."""
+        """Return a problem if the angular velocity does not explain the robot's rotation."""
         ratio = self._yaw_rate.ratio
         if ratio is None or 1.0 / _RATIO < ratio < _RATIO:
             return []
@@ -231,7 +231,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         ]
 
     def _commander_problems(self) -> list[str]:
-        """Return who else publishes commands; the built-in controller may until it is released."""
+        """Return who else publishes commands; the built-in controller may, until it is released."""
         others = self.reception.news.commanders
         named = sorted(name for name in others if name)
         unnamed = len(others) - len(named)
@@ -257,7 +257,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return [f"{names}: lost the connection to the robot's computer"] if names else []
 
     def _lying_problems(self) -> list[str]:
-        """Return why the robot does not lie, if it has to, as sentences."""
+        """Return why the robot is not lying down, if it has to, as sentences."""
         lying, state = self.model.lying, self.reception.state
         if lying is None or state is None:
             return []
@@ -274,7 +274,7 @@ class _Commands:
     """LowCmd messages of a robot: created once, and updated for each frame.
 
     Attributes:
-        machine: `mode_machine` of the newest state, which a robot of unitree_hg expects.
+        machine: `mode_machine` from the newest state, which a unitree_hg robot expects.
     """
 
     def __init__(self, model: UnitreeFigures) -> None:

@@ -58,9 +58,9 @@ class ConversionSettings:
         repo_id: Name of the dataset: user/name.
         codec: Codec of the videos; None: a PNG for each image.
         topics: The recordings' topic for each of the mapping's, if the names differ.
-        split: Whether parts of an episode between gaps become episodes.
+        split: True if parts of an episode between gaps become episodes.
         processes: Number of processes that work at the same time.
-        force: Whether an existing dataset may be replaced.
+        force: True if an existing dataset may be replaced.
     """
 
     repo_id: str

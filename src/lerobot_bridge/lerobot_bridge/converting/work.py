@@ -37,7 +37,7 @@ def make_parts(
         mapping: Mapping that defines its features.
         episode: The episode.
         topics: The recording's topic for each of the mapping's, if the names differ.
-        split: Whether its parts between gaps become episodes; otherwise a gap refuses it.
+        split: True if its parts between gaps become episodes; otherwise a gap refuses it.
         form: Form of the dataset, the same for all episodes.
         folder: Folder for its parts.
         on_progress: Called with the share of its frames that is written.

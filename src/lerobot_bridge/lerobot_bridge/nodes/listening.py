@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes every message of some topics as bytes, on a thread of its own."""
+"""Takes every message of some topics as bytes, on its own thread."""
 
 from __future__ import annotations
 

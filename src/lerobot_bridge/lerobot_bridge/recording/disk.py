@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes episodes on a thread of its own: no other thread waits for the disk."""
+"""Writes episodes on its own thread: no other thread waits for the disk."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class News(NamedTuple):
 
     Attributes:
         text: The line.
-        failed: Whether an error occurred.
+        failed: True if an error occurred.
         episode: Number of the episode that was kept or lost; None if the line is about neither.
     """
 

@@ -36,8 +36,8 @@ class Course:
         warm_up_s: Time before the first episode, with `auto`.
         episode_s: Longest duration of an episode.
         reset_s: Time between episodes.
-        auto: Whether episodes follow each other automatically.
-        judged: Whether interventions are recorded: a person may drive instead of a policy.
+        auto: True if episodes follow each other automatically.
+        judged: True if interventions are recorded: a person may drive instead of a policy.
     """
 
     episodes: int = 50
@@ -53,7 +53,7 @@ class Ended:
     """A finished episode; attributes as in the sidecar.
 
     Attributes:
-        fault: Whether a fault ended it, which no request or response has reported yet.
+        fault: True if a fault ended it, which no request or response has reported yet.
     """
 
     number: int
@@ -108,7 +108,7 @@ class RecordingSession:
         writing: Numbers of finished episodes that are still being written.
         number: Number of the running episode, or of the next one.
         waits_for: Why the next episode does not start although it is due; otherwise empty.
-        signalled: Whether the policy's bundle has a success signal: an episode that a policy drove
+        signalled: True if the policy's bundle has a success signal: an episode that a policy drove
             throughout, without a success signal, is a failure.
     """
 
@@ -206,7 +206,7 @@ class RecordingSession:
 
         Args:
             now_ns: Time of the signal.
-            over: Whether the policy's run is over, and so the episode.
+            over: True if the policy's run is over, and so the episode.
         """
         self._follow_clock(now_ns)
         if self._running and self._running.success is None:

@@ -30,10 +30,10 @@ class WantedTopic:
     Attributes:
         topic: Name in the mapping.
         types: Allowed types of its messages; any if empty.
-        needed: Whether an episode needs it.
+        needed: True if an episode needs it.
         timeout_s: Age of its newest message at which it counts as lost; None for never.
-        holds: Whether its newest message still counts when an episode begins.
-        alone: Whether it may have only one publisher, because frames are made from it.
+        holds: True if its newest message still counts when an episode begins.
+        alone: True if it may have only one publisher, because frames are made from it.
     """
 
     topic: str
@@ -114,7 +114,7 @@ class Watch:
         name: Its full name.
         kind: Type of its messages; empty before there is a publisher.
         trouble: Why it cannot be subscribed to; empty if it can.
-        keeps: Whether its newest message is written when an episode begins.
+        keeps: True if its newest message is written when an episode begins.
         publishers: The nodes that publish it, by full name.
         count: Messages that arrived.
         lost: Published messages that did not arrive, if the middleware numbers them.
@@ -222,7 +222,7 @@ class PolicyWatch:
 
     Attributes:
         ran: The policy it runs; None before its first status.
-        done: Whether its success signal has come in this run; None if its bundle has none.
+        done: True if its success signal has come in this run; None if its bundle has none.
     """
 
     def __init__(self, node: str, steady_ns: Callable[[], int]) -> None:

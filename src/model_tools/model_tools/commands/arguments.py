@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 def add_topics(parser: argparse.ArgumentParser) -> None:
-    """Declare `--topic`, which gives pairs of input and topic."""
+    """Declare `--topic`, which gives pairs of an input and its topic."""
     parser.add_argument(
         "--topic",
         type=pair,
@@ -41,14 +41,14 @@ def add_samples(parser: argparse.ArgumentParser, help_text: str, *, or_all: bool
 
 
 def number_above_0(text: str) -> int:
-    """Return an integer above 0; the type of an argument."""
+    """Parse an integer above 0 (an argument type)."""
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
     return int(text)
 
 
 def pair(text: str) -> tuple[str, str]:
-    """Return name and value from `NAME=VALUE`; the type of an argument that may be repeated."""
+    """Parse a name and a value from `NAME=VALUE` (an argument type; may be repeated)."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
@@ -57,7 +57,7 @@ def pair(text: str) -> tuple[str, str]:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Yield a function that takes the finished and the total amount (None if unknown)."""
+    """Yield a function that takes the amount done and the total amount (None if unknown)."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -73,7 +73,7 @@ def read_completion(given: argparse.Namespace) -> Completion:
 
 
 def find_suspicions(bundle: Path) -> Sequence[str]:
-    """Return what `inspect` finds suspicious in a new bundle."""
+    """Return the suspicious values that `inspect` finds in a new bundle."""
     from model_tools.prove.inspect.registry import inspect_path
 
     report = inspect_path(bundle)
@@ -112,7 +112,7 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
 
 
 def read_robot(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
-    """Return the robot that the arguments of `add_robot` name.
+    """Return the robot selected by the arguments of `add_robot`.
 
     Args:
         given: The arguments.
@@ -136,9 +136,9 @@ def read_robot(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
 def output_folder(
     given: argparse.Namespace, marker: str, *owned: str
 ) -> AbstractContextManager[Path | None]:
-    """Return the temporary folder of `--output`, so that errors occur before the work starts.
+    """Return the temporary folder for `--output`, so that errors occur before the work starts.
 
-    Arguments as for `new_folder`; without `--output` the context yields None.
+    Arguments are the same as for `new_folder`; without `--output`, the context yields None.
     """
     from model_tools.files.outputs import new_folder
 

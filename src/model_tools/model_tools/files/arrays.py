@@ -26,9 +26,9 @@ from policy_core.safe_files import arrays_problem
 from policy_inference.messages.readers import JointOrder
 
 OBSERVATION = "obs"
-"""Name of an observation if it is the only one."""
+"""Name of the observation if it is the only one."""
 EPISODE, TIME = "episode", "time"
-"""Episode of a row, and its time, s; together they show whether rows are consecutive."""
+"""Names for a row's episode and its time (s), which together show whether rows are consecutive."""
 _BFLOAT16 = "BF16"
 _TYPES = {
     "F64": "<f8",
@@ -45,7 +45,7 @@ _TYPES = {
     "BOOL": "?",
     "C64": "<c8",
 }
-"""numpy types by their names in safetensors."""
+"""NumPy types by their safetensors names."""
 _ZIP_MAGIC, _NPY_MAGIC = b"PK", b"\x93NUMPY"
 # numpy and zip raise different errors depending on where a file is broken.
 _BROKEN = (
@@ -88,7 +88,7 @@ def read_arrays(file: Path) -> dict[str, Tensor]:
 
 
 def write_arrays(file: Path, arrays: Mapping[str, Tensor]) -> None:
-    """Write an `.npz` to this path, whatever its suffix."""
+    """Write an `.npz` file to this path, whatever its suffix."""
     with file.open("wb") as stream:
         # numpy's annotations would allow any of the arrays as its own keyword.
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
@@ -97,13 +97,13 @@ def write_arrays(file: Path, arrays: Mapping[str, Tensor]) -> None:
 def write_parts(
     stream: IO[bytes], dtype: np.dtype[Any], shape: Sequence[int], parts: Iterable[Tensor]
 ) -> None:
-    """Write the content of an `.npy`, part by part.
+    """Write the content of an `.npy` file part by part.
 
     Args:
         stream: A file, or a member of an `.npz`.
         dtype: Type of the array.
         shape: Shape of the array.
-        parts: Its rows, one part after another.
+        parts: The array's rows, one part after another.
     """
     np.lib.format.write_array_header_1_0(
         stream,
@@ -118,7 +118,7 @@ def write_parts(
 
 
 def first_array(arrays: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | None:
-    """Return the array with the first of the names that is present."""
+    """Return the array with the first of these names that is present."""
     return next((arrays[name] for name in names if name in arrays), None)
 
 
@@ -133,8 +133,8 @@ def sensed(
 ) -> dict[str, F64]:
     """Return the recorded state of the robot [rows, size], by field of `RobotState`.
 
-    Columns per joint follow `joint_names` if recorded (the robot's or the contract's names), else
-    the contract. `quat_wxyz` is reordered to `quat_xyzw`.
+    Per-joint columns follow `joint_names` if recorded (with the robot's or the contract's names),
+    or else the contract. `quat_wxyz` is reordered to `quat_xyzw`.
     """
     free = {name: array for name, array in arrays.items() if name not in contract.model.inputs}
     found = dict[str, F64]()
@@ -154,7 +154,7 @@ def sensed(
 def _columns(file: Path, arrays: Mapping[str, Tensor], joints: Joints) -> tuple[list[int], int]:
     """Return the recorded column of each of the contract's joints, and the number of columns.
 
-    A training file uses the contract's names, a file from the robot the robot's.
+    A training file uses the contract's names, and a file from the robot uses the robot's names.
     """
     recorded = tuple(map(str, np.atleast_1d(arrays.get("joint_names", joints.names))))
     names = joints.on_robot() if set(joints.on_robot()) <= set(recorded) else joints.names
@@ -167,7 +167,7 @@ def _columns(file: Path, arrays: Mapping[str, Tensor], joints: Joints) -> tuple[
 
 
 def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> None:
-    """Check shape and values of an array of rows."""
+    """Check the shape and values of an array of rows."""
     if not shape[0] or array.shape != tuple(shape) or not np.issubdtype(array.dtype, np.number):
         raise ToolError(
             f"{file}: {name}: expected numbers {[shape[0] or 'rows', *shape[1:]]}, "
@@ -186,7 +186,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def parse_tensors(path: Path, content: bytes) -> dict[str, Tensor]:
-    """Return the tensors in the content of a safetensors file, see `read_tensors`."""
+    """Return the tensors in the content of a safetensors file; see `read_tensors`."""
     try:
         found: list[tuple[str, Mapping[str, Any]]] = deserialize(content)  # type: ignore[no-untyped-call]  # untyped upstream
     except SafetensorError as error:
@@ -208,7 +208,7 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> Tensor:
 
 
 def _widened(tensor: Mapping[str, Any]) -> Tensor:
-    """Return a bfloat16 tensor, the upper half of float32, which numpy lacks."""
+    """Widen a bfloat16 tensor, the upper half of float32, which NumPy lacks."""
     halves = np.frombuffer(tensor["data"], "<u2").astype(np.uint32)
     return (halves << 16).view(np.float32).reshape(tensor["shape"])
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Normaliser, scale and offset that a graph computes around the policy's network.
+"""Normaliser, scale and offset that a graph computes around the policy network.
 
 A graph shows multiplications and additions, but not their purpose: a Mul after a Tanh may be the
-action scale from training, or a bound that training scales again. Scale and offset are judged
+action scale from training, or a bound that training scaled again. Scale and offset are judged
 separately.
 """
 
@@ -24,23 +24,23 @@ from policy_core.interfaces import F64
 _AFFINE = ("Sub", "Div", "Mul", "Add")
 _PASSING = ("Identity", "Cast", "Reshape", "Clip", "Squeeze", "Unsqueeze", "Flatten")
 _KEEPING = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
-"""Operators that keep the values of a constant."""
+"""Operators that preserve the values of a constant."""
 _SAME, _SAME_NEAR_0 = 1e-2, 1e-3
-"""Relative and absolute: training files have three digits."""
+"""Relative and absolute tolerance, since training files have three digits."""
 _UNKNOWN: F64 = np.full(1, np.nan)
 _Step = tuple[Any, int, F64]
-"""A node, and index and value of its constant input."""
+"""A node, and the index and value of its constant input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BakedAction:
-    """Scale and offset after the network inside the graph: output = scale x result + offset.
+    """Scale and offset after the network within the graph: output = scale x result + offset.
 
     Attributes:
-        output: The model's output.
+        output: Name of the model output.
         nodes: The nodes that scale and shift, by operator and name; may be empty.
-        network: The node before them.
-        scale, offset: [values], or [1] for all values; NaN for unreadable constants.
+        network: The last network node before them.
+        scale, offset: Arrays [values], or [1] for all values; NaN for unreadable constants.
     """
 
     output: str
@@ -51,7 +51,7 @@ class BakedAction:
 
     @property
     def where(self) -> str:
-        """The nodes, and the network and output that they lie between."""
+        """The nodes, and the network and output between which they lie."""
         return f"{self.nodes} right before the output {self.output}, after {self.network}"
 
     @property
@@ -78,7 +78,7 @@ class BakedAction:
 
     @property
     def advice(self) -> str:
-        """The description, and its consequence for a contract."""
+        """The description, and its consequences for a contract."""
         outside = (
             "the contract's scale and offset must match what the training applies outside the "
             "model (1 and 0 if nothing)"
@@ -87,7 +87,7 @@ class BakedAction:
 
     @property
     def feedback_advice(self) -> str:
-        """Consequence for the term `last_action`; may be empty."""
+        """Consequences for the `last_action` term; may be empty."""
         if not self.is_scaled and not self.is_shifted:
             return ""
         undone = " and no term undoes the offset" if self.is_shifted else ""
@@ -110,7 +110,7 @@ def span(values: F64) -> str:
 
 
 def baked_normaliser(model: OnnxModel) -> str:
-    """Name the nodes that shift and scale an input before the network; empty if there are none.
+    """Name the nodes that shift and scale an input before the network; "" if there are none.
 
     Normalisers subtract or divide by constants, one per value.
     """
@@ -123,7 +123,7 @@ def baked_normaliser(model: OnnxModel) -> str:
 
 
 def baked_actions(model: OnnxModel) -> Iterator[BakedAction]:
-    """Yield scale and offset of each computed output."""
+    """Yield the scale and offset of each computed output."""
     producers = {out: node for node in model.proto.graph.node for out in node.output}
     constants = _constants(model)
     for output in model.outputs:

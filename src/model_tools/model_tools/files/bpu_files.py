@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files for D-Robotics' BPU compilers and for their programs on the board; list of compilers.
+"""Files for D-Robotics' BPU compilers and for its programs on the board; list of compilers.
 
-In the statistics of an ACT policy, `action_mean` and `action_std` belong to the state; the action's
-are `..._unnormalize`. The script on the board computes only (x - mean) / std, so other
+In an ACT policy's statistics, `action_mean` and `action_std` belong to the state; the action's are
+named `..._unnormalise`. The script on the board computes only (x - mean) / std, so other
 normalisations are converted to that form.
 """
 
@@ -21,9 +21,9 @@ from policy_core.bundle.chunk_contract import ChunkContract, Scaling
 from policy_core.interfaces import F32
 
 RECORD, BUILD_ALL = "workspace.json", "build_all.sh"
-"""File with a workspace's sources, and the script that compiles all its graphs."""
+"""File that lists a workspace's sources, and the script that compiles all its graphs."""
 AXES = 4
-"""Number of axes of a featuremap, the type of a model's inputs."""
+"""Number of axes of a feature map, the type of a model's inputs."""
 _NUMBER = "[0-9]" * 10
 """Number of a sample in its file name."""
 PRECISIONS = ("int8", "int16")
@@ -42,17 +42,18 @@ BOARD_FILES = tuple(
 
 
 CONFIG, BUILD, CALIBRATION = "config_{}.yaml", "build_{}.sh", "calibration_data_{}"
-"""Files of a graph, with {} for its name, as D-Robotics' exporter for ACT (rdk_LeRobot_tools) names
-them: settings of the compiler, the script that runs it, folder of the samples."""
+"""A graph's files, with {} for its name, named as in D-Robotics' ACT exporter (rdk_LeRobot_tools):
+compiler settings, the script that runs the compiler, and the sample folder.
+"""
 
 
 def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of a featuremap: padded with ones at the end."""
+    """Return the shape of a feature map: padded with ones at the end."""
     return shape + (1,) * (AXES - len(shape))
 
 
 def sample_folders(inputs: Sequence[str]) -> list[str]:
-    """Return a folder name for each input, without characters that folder names may not have."""
+    """Return a folder name for each input, without characters that are not allowed in one."""
     return [f"{place}_{re.sub(r'[^A-Za-z0-9_-]', '_', name)}" for place, name in enumerate(inputs)]
 
 
@@ -62,9 +63,9 @@ def write_samples(
     """Write a folder of samples.
 
     Args:
-        folder: Created here.
-        parts: Rows of the input [rows, *compiler's shape], one part after another.
-        suffix: `.npy`: one row with batch axis per file; `.bin`: raw float32.
+        folder: Folder to create.
+        parts: Input rows [rows, *compiler's shape], one part after another.
+        suffix: `.npy` for one row with a batch axis per file; `.bin` for raw float32.
         names: File names without suffix; numbers if None.
     """
     folder.mkdir(parents=True)
@@ -109,14 +110,14 @@ def converted_file(graph: str, march: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
-    """One of the compilers.
+    """One of the BPU compilers.
 
     Attributes:
-        tool: Its command.
-        arguments: Arguments before the name of its settings.
-        suffix: Suffix of its output.
+        tool: Compiler command.
+        arguments: Arguments before the settings file's name.
+        suffix: Suffix of the output file.
         sample_suffix: Suffix of calibration files: `.npy`, or `.bin` for raw float32.
-        last_opset: Newest opset that it reads.
+        last_opset: Newest opset that the compiler reads.
         levels: Optimisation levels; the last one is the default.
         all_int16: Setting that makes every node int16.
         keys: Further compiler parameters.
@@ -161,7 +162,7 @@ NASH = Toolchain(
     image="registry.d-robotics.cc/deliver/ai_toolchain_ubuntu_22_s100_s600_cpu:v3.7.0",
 )
 MARCHES = {"nash-e": NASH, "nash-m": NASH, "nash-p": NASH, "bayes-e": BAYES, "bayes": BAYES}
-"""S100, S100P, S600; RDK X5, RDK Ultra."""
+"""Compilers by BPU architecture: S100, S100P, S600; RDK X5, RDK Ultra."""
 
 
 def write_board_files(folder: Path, contract: ChunkContract, chunk: F32) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sets and removes sections in the text of a `policy.yaml`, keeping comments and order.
+"""Set and remove sections in the text of a `policy.yaml`, keeping comments and order.
 
 A report about a model is a file in the bundle, with its hash in the contract.
 """
@@ -31,7 +31,7 @@ from policy_core.bundle.store import RECORD_FILE
 _WIDTH = 84  # PyYAML breaks a line after the word that exceeds the width
 _INDENT = "  "
 DRAFT_LINE = "# Answer each TODO below; until then the loader refuses this file."
-"""Near the top of a contract with open questions."""
+"""Line near the top of a contract with open questions."""
 
 
 def set_section(text: str, key: str, value: Any) -> str:
@@ -42,7 +42,7 @@ def set_section(text: str, key: str, value: Any) -> str:
         key: `nominal`, or `model.golden` for a section inside another, which must exist. A missing
             key is added at the end of the file or of the enclosing section.
         value: New content: a mapping, a part of the contract, or a word. Entries that are None are
-            left out.
+            omitted.
     """
     lines, depth, name, start, end = _enter(text, key)
     old = _find(lines, name, depth, start, end)
@@ -54,7 +54,7 @@ def set_section(text: str, key: str, value: Any) -> str:
 
 
 def remove_section(text: str, key: str) -> str:
-    """Return the text without the section of this key; unchanged if it is absent."""
+    """Return the text without the section under this key; unchanged if there is none."""
     lines, depth, name, start, end = _enter(text, key)
     found = _find(lines, name, depth, start, end)
     if found is None:
@@ -119,7 +119,7 @@ def _dump(name: str, value: Any, depth: int) -> list[str]:
 
 
 def read_models(report: Path) -> set[str]:
-    """Return the SHA-256 of the models in a JSON report; empty for other kinds of file."""
+    """Return the SHA-256 hashes of the models in a JSON report; empty for other kinds of file."""
     try:
         content = json.loads(report.read_text("utf-8"))
         stated = [content, *content.get("artifacts", [])]
@@ -134,7 +134,7 @@ def read_models(report: Path) -> set[str]:
 
 
 def require_room(bundle: AnyBundle, key: str, name: str, *, force: bool) -> None:
-    """Raise unless a report may be kept in a bundle; see `keep_report`."""
+    """Raise an error unless a report may be kept in a bundle; see `keep_report`."""
     if (bundle.path / RECORD_FILE).exists():
         raise ToolError(
             f"{bundle.path}: expected a bundle folder that can receive a report, found an "
@@ -159,19 +159,19 @@ def keep_report(
     force: bool,
     key: str | None = None,
 ) -> Path:
-    """Write a report about a back end's model into the bundle; keep reports about others.
+    """Write a report on a back end's model to the bundle; keep reports on others.
 
     Args:
         bundle: Folder of the bundle.
         backend: Back end of the model.
         name: File name in the folder `reports`.
-        write: Writes it to a path.
-        sha256: Hash of the model, see `bundle.load.model_sha256`.
+        write: Writes the report to a path.
+        sha256: Hash of the model, see `bundle.bundle.model_sha256`.
         force: Replace an existing report of this key.
         key: Key in the contract's `reports`; None for the back end's name.
 
     Returns:
-        The file.
+        Path of the report file.
     """
     loaded, key = load_bundle(bundle), key or backend
     require_room(loaded, key, name, force=force)

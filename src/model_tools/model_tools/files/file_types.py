@@ -27,7 +27,7 @@ _PICKLE_MAGIC = b"\x80"
 
 
 def find_suffix(path: Path) -> str:
-    """Return the suffix for the content, or else the name's in lower case; "" for folders."""
+    """Return the suffix that fits the content, or else the name's in lower case; "" for folders."""
     if not path.is_file():
         return ""
     head = _head(path)
@@ -36,7 +36,7 @@ def find_suffix(path: Path) -> str:
 
 
 def refuse_stand_in(path: Path) -> None:
-    """Refuse files that often replace a large file by mistake."""
+    """Reject files that often replace a large file by mistake."""
     head = _head(path).lower() if path.is_file() else b"?"
     if not head:
         raise ToolError(f"{path}: expected a file with content, found an empty file")
@@ -81,7 +81,7 @@ def is_data(found: Sequence[zipfile.ZipInfo]) -> bool:
 
 
 def refuse_checkpoint(path: Path, file: IO[bytes]) -> None:
-    """Refuse a torch file where an ONNX model is expected, naming the command that exports it.
+    """Reject a torch file where an ONNX model is expected, naming the command that exports it.
 
     Args:
         path: Path of the file, for messages.

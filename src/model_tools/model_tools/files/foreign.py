@@ -26,7 +26,7 @@ _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value read from `file`; `key` is its location, like `actions[0].scale`.
+    """A value read from `file`; `key` is its location, such as `actions[0].scale`.
 
     Every reading method raises ToolError for a value of the wrong type.
     """
@@ -43,7 +43,7 @@ class Node:
         return Node(self.file, found, self._join(name))
 
     def get(self, name: str) -> Node | None:
-        """Return the value of a key, None if absent or null."""
+        """Return the value of a key; None if absent or null."""
         found = self.mapping().get(name)
         return None if found is None else Node(self.file, found, self._join(name))
 
@@ -92,14 +92,14 @@ class Node:
         return self.value
 
     def json(self) -> Node:
-        """Return the value of a text that contains JSON."""
+        """Return the value of a string that contains JSON."""
         try:
             return Node(self.file, json.loads(self.text()), self.key)
         except (ValueError, RecursionError) as error:
             raise self.wrong(f"JSON ({error})") from error
 
     def last_name(self) -> str:
-        """Return `f` for a text like `package.module:f` or `package.module.f`."""
+        """Return `f` for a string such as `package.module:f` or `package.module.f`."""
         return self.text().rpartition(":")[2].rpartition(".")[2]
 
     def texts(self) -> list[str]:
@@ -148,7 +148,7 @@ class Node:
         return values
 
     def wrong(self, expected: str) -> ToolError:
-        """Return the error for a value that is not `expected`."""
+        """Return the error for a value that is not what was expected."""
         place = f"{self.file}: {self.key}" if self.key else self.file
         return ToolError(f"{place}: expected {expected}, found {Found.of(self.value)}")
 
@@ -166,7 +166,7 @@ def load_foreign_yaml(path: Path) -> object:
 
 
 def parse_foreign_yaml(text: str, origin: str) -> object:
-    """Parse a text from `origin` like `load_foreign_yaml`; dates stay text, 1e-3 is a number."""
+    """Parse text from `origin` like `load_foreign_yaml`; dates stay strings, 1e-3 is a number."""
     try:
         return load_text(text, _DataLoader)
     except YamlError as error:
@@ -174,7 +174,7 @@ def parse_foreign_yaml(text: str, origin: str) -> object:
 
 
 class _DataLoader(StrictLoader):
-    """Also accepts the two harmless tags of a run folder."""
+    """Loader that also accepts the two harmless tags found in run folders."""
 
     # A copy, since resolvers are kept in a dictionary of the class.
     yaml_implicit_resolvers = {  # noqa: RUF012  # as PyYAML types it
@@ -183,7 +183,7 @@ class _DataLoader(StrictLoader):
     }
 
     def get_single_data(self) -> object:
-        """Parse the only document; refuse an anchor that contains itself."""
+        """Parse the only document; reject an anchor that contains itself."""
         self.deep_construct = True  # else PyYAML constructs the parent before an alias in it
         return super().get_single_data()
 
@@ -201,7 +201,7 @@ class _DataLoader(StrictLoader):
         return slice(*bounds)
 
     def refuse_tag(self, node: yaml.Node) -> None:
-        """Refuse a tag that names code or a program's own object."""
+        """Reject a tag that names code or a program's own object."""
         raise _error(f"the tag {_short(node.tag)}, which is not read as data", node)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Opens the user's source of observations: a LeRobot dataset or a recording."""
+"""Open the user's source of observations: a LeRobot dataset or a recording."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ class DatasetSource:
     """The frames of a dataset, numbered across all episodes.
 
     Attributes:
-        name: Name of its folder.
+        name: Name of the dataset's folder.
         count: Number of frames.
         contract: Contract that states the policy's inputs.
         dataset: Source of the frames.
     """
 
     def __init__(self, contract: ChunkContract, path: Path) -> None:
-        """Check that the dataset has all inputs of the policy."""
+        """Check that the dataset has all of the policy's inputs."""
         self.contract, self.dataset = contract, Dataset(path)
         self.name, self.count = path.resolve().name, self.dataset.frames
         info = self.dataset.info
@@ -94,7 +94,7 @@ class DatasetSource:
     def of_episode(
         self, episode: DatasetEpisode, frames: Sequence[int]
     ) -> Iterator[RecordedObservation]:
-        """Yield observations of one episode of the dataset, at increasing frames."""
+        """Yield observations from one episode of the dataset, at increasing frames."""
         return successive(
             frames,
             lambda frame: 0,
@@ -134,7 +134,7 @@ class DatasetSource:
             )
 
     def _found_vectors(self) -> Iterator[tuple[str, tuple[str, list[int]]]]:
-        """Yield each feature other than images, and the indices of the values the policy uses."""
+        """Yield each feature other than images, with the indices of the values the policy uses."""
         contract = self.contract
         if contract.state is not None:
             feature = self._sized(contract.state.feature, len(contract.state.joints))
@@ -156,7 +156,7 @@ class DatasetSource:
 
 
 def joint_places(feature: DatasetFeature, joints: Sequence[str]) -> list[int]:
-    """Return the index of each joint: by name if the names match, else in order.
+    """Return the index of each joint: by name if the names match, or else in order.
 
     A policy lists its joints in training order; a robot may use other names.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX model for tools: tensors, metadata, weights; makes no assumptions about them."""
+"""An ONNX model for tools: tensors, metadata and weights, without assumptions about them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ from policy_core.interfaces import Tensor
 DYNAMIC = -1
 _GATHER = ("Gather", "GatherND")
 CHECKPOINT_SHA256 = "checkpoint_sha256"
-"""Metadata: hash of the checkpoint that `export` converted."""
+"""Metadata key for the hash of the checkpoint that `export` converted."""
 OBS_STATS = "obs_stats"
-"""Metadata: statistics that normalise observations before the model, as the contract's
-`normalisation` in JSON; `export` wrote the file beside the model."""
+"""Metadata key for the statistics that normalise observations before the model, as the contract's
+`normalisation` in JSON; `export` wrote the file next to the model.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTensor:
-    """Shape, with -1 for axes without a fixed size, and the element type's numpy name."""
+    """Shape, with -1 for axes without a fixed size, and the element type's NumPy name."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -73,7 +74,7 @@ class OnnxModel:
 
     @property
     def precision(self) -> str:
-        """`fp32`, `fp16` or `int8`, from the types of the weights and the quantisation nodes."""
+        """`fp32`, `fp16` or `int8`, from the weight types and the quantisation nodes."""
         types = {t.data_type for t in self.proto.graph.initializer if len(t.dims) >= 2}
         quantised = any(node.op_type == "QuantizeLinear" for node in self.proto.graph.node)
         if quantised or types & {TensorProto.INT8, TensorProto.UINT8}:
@@ -94,7 +95,7 @@ class OnnxModel:
         return f"{self.proto.producer_name} {self.proto.producer_version}".strip()
 
     def rows_chosen_by(self, name: str) -> int | None:
-        """Return the number of rows of the largest constant table that an input indexes, else None.
+        """Return the number of rows in the largest constant table that an input indexes, or None.
 
         For example, the frames of a motion, indexed by a tick count.
         """
@@ -117,7 +118,7 @@ class OnnxModel:
         return max(found, default=None)
 
     def constant(self, output: str) -> Tensor | None:
-        """Return the values of an output that is the same in each run; None for any other.
+        """Return the values of an output that is the same in every run; None for any other output.
 
         For example, a gain that training wrote into the graph.
         """
@@ -134,13 +135,13 @@ class OnnxModel:
         return self._values(found)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield name and values of the weights inside this file."""
+        """Yield the names and values of the weights inside this file."""
         for tensor in self.proto.graph.initializer:
             if not uses_external_data(tensor):
                 yield tensor.name, self._values(tensor)
 
     def require_finite(self) -> None:
-        """Raise unless the weights inside this file are finite."""
+        """Raise an error unless the weights inside this file are finite."""
         bad = [
             name
             for name, values in self.weights()

@@ -32,14 +32,14 @@ BUNDLE_FILES = (
     "*.hbm",
     "reports/*",
 )
-"""Patterns of the files in a bundle, which are replaced with it."""
+"""Patterns for a bundle's files, which are replaced together with it."""
 _SHOWN = 6
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def new_file(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; the result is moved into place at the end.
+    """Yield a temporary path next to `path`; the result is moved into place at the end.
 
     Args:
         path: File to write.
@@ -65,7 +65,7 @@ def new_folder(
     owned: Sequence[str] = BUNDLE_FILES,
     kept: Path | None = None,
 ) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; it is moved into place at the end.
+    """Yield a temporary folder next to `path`; it is moved into place at the end.
 
     Args:
         path: Folder to write.
@@ -73,7 +73,7 @@ def new_folder(
         force: Replace such a folder.
         owned: Patterns of the files in such a folder, relative to it; `name/**` matches everything
             below a folder.
-        kept: Folder whose files the new one keeps.
+        kept: Folder whose files are kept in the new one.
     """
     path = path.resolve()
 
@@ -98,7 +98,7 @@ def _not_written(growing: Path, path: Path, source: Path | None = None) -> Itera
     Args:
         growing: Temporary path of the output, removed after an error.
         path: Final path of the output.
-        source: Folder from which it is made.
+        source: Folder from which the output is made.
     """
 
     def known_as(found: re.Match[str]) -> str:
@@ -130,7 +130,7 @@ def copy_folder(source: Path, target: Path) -> None:
 
 
 def _exchange(path: Path, new: Path, old: Path) -> None:
-    """Move `path` to `old` and `new` to `path`; on failure nothing changes."""
+    """Move `path` to `old` and `new` to `path`; if that fails, nothing changes."""
     try:
         if path.exists():
             path.rename(old)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plots of reports as SVG inside an HTML page, all in one style."""
+"""Report plots as SVG inside an HTML page, all in one style."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _OUTSIDE = re.compile(
 def svg(plot: Plot, salt: str) -> str:
     """Return a drawing with a legend of its labels.
 
-    The salt makes the ids of several drawings on one page unique.
+    The salt keeps the ids of several drawings on one page unique.
     """
     rows = -(-len(plot.charts) // plot.columns)
     with mpl.rc_context(_STYLE | {"svg.hashsalt": salt}):
@@ -94,7 +94,7 @@ def top_view(points: F64) -> bytes:
     """Return a PNG of points around the robot, with indices and the order of the points.
 
     Args:
-        points: In the frame of the base [points, 2], x and y, m; x is drawn up, y to the left.
+        points: Points in the base frame [points, 2], x and y, m; x is drawn upward, y to the left.
     """
     x, y = points.T
     with mpl.rc_context(_STYLE):
@@ -200,7 +200,7 @@ def _draw_line(axes: Axes, series: Series, colour: str) -> None:
 def _draw_named(
     axes: Axes, series: Series, places: npt.NDArray[Any], width: float, colour: str
 ) -> None:
-    """Draw per name: a bar or point with its interval, a range, or a histogram."""
+    """Draw one item per name: a bar or point with its interval, a range, or a histogram."""
     y, label = _finite(series.y), series.label or None
     low, high = (y if end is None else _finite(end) for end in (series.low, series.high))
     if series.kind == "range":
@@ -223,7 +223,7 @@ def _draw_named(
 
 
 def _thinned(x: F64, y: F64) -> tuple[F64, F64]:
-    """Return a line; for very many points only the minimum and maximum of each span."""
+    """Return a line; if it has very many points, only the minimum and maximum of each span."""
     if len(x) <= _MOST_POINTS:
         return x, y
     span = -(-2 * len(x) // _MOST_POINTS)

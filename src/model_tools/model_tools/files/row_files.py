@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads rows of a bundle's model from recorded rollouts and ROS 2 recordings."""
+"""Read rows for a bundle's model from recorded rollouts and ROS 2 recordings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from policy_inference.comparison.rows import Rows
 _RECORDED_ACTIONS = ("actions", "action")
 _SENSED = ("joint_pos", "joint_vel")
 _LATE = 0.3
-"""Largest deviation of a row's time from the period, as a share of the period."""
+"""Maximum deviation of a row's time from the period, as a share of the period."""
 _log = logging.getLogger("model_tools")
 
 
@@ -55,7 +55,7 @@ def read_rows(path: Path, bundle: JointBundle, topics: Mapping[str, str] | None 
     Args:
         path: `.npz` with an array [rows, ...] for each model input, or a recorded rollout with
             `obs` and optionally `actions` or `action`; `.npy` for a model with one observation; a
-            rosbag2 recording, on which the reference model is replayed. Optional further arrays:
+            rosbag2 recording, on which the reference model is replayed. Optional additional arrays:
             the sensed state (`model_tools.files.arrays.sensed`), `time` [rows], s, and `episode`
             [rows].
         bundle: Bundle that states names and shapes; its `onnx` artifact is replayed.
@@ -123,7 +123,7 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
 def _breaks(
     file: Path, arrays: Mapping[str, Tensor], period_s: float, count: int
 ) -> tuple[int, ...]:
-    """Return the rows that begin an episode, or are not one period after the row before."""
+    """Return the rows that begin an episode, or do not follow one period after the previous row."""
     broken = np.zeros(count - 1, bool)
     for name, usual, slack in ((EPISODE, 0.0, 0.0), (TIME, period_s, _LATE * period_s)):
         if name in arrays:
@@ -133,7 +133,7 @@ def _breaks(
 
 
 def save_rows(sets: Sequence[Rows], contract: JointContract, file: Path) -> None:
-    """Write sets of rows one after another, each an episode, in the format of `read_rows`."""
+    """Write sets of rows one after another, each as an episode, in the format of `read_rows`."""
     columns = [{**rows.inputs, **rows.outputs} for rows in sets]
     arrays = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
     for name in set.intersection(*(set(rows.sensed) for rows in sets)):
@@ -143,10 +143,10 @@ def save_rows(sets: Sequence[Rows], contract: JointContract, file: Path) -> None
 
 
 class BagSource:
-    """Rows from a policy that is replayed on a rosbag2 recording.
+    """Rows from a policy replayed on a rosbag2 recording.
 
     Attributes:
-        name: Name of its folder or file.
+        name: Name of the recording's folder or file.
         count: Number of its ticks.
         topics: Topic of each input.
         decoder, problem: See `HeardMessages`.
@@ -164,7 +164,7 @@ class BagSource:
         """Find the inputs of the bundle's policy in the recording, and its ticks.
 
         Args:
-            bundle: Its `onnx` artifact is replayed.
+            bundle: Bundle whose `onnx` artifact is replayed.
             path: Folder of the recording, or its only file.
             topics: Topics, by input, if they are renamed.
             from_s: Start of the rows, since the first tick. A policy with memory is replayed from

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows: a policy's inputs and outputs at one step, and the interfaces of their sources."""
+"""Rows: a policy's inputs and outputs in one step, and the interfaces of row sources."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Row:
     Attributes:
         number: Number of the tick in its source.
         time_s: Time since the source's first tick.
-        begins: The policy was reset here: a new episode, or the end of a gap.
-        tensors: Inputs and outputs of the model by name, without batch axis; possibly views that
-            are valid until the next row.
+        begins: True if the policy was reset here, at a new episode or at the end of a gap.
+        tensors: Model inputs and outputs by name, without the batch axis; possibly views that are
+            valid only until the next row.
         sensed: Measured values known to the source, by field of
             `policy_core.observation.state.RobotState`: joint_pos, joint_vel [joints], and
             velocity_command [3] if the contract has it.
@@ -43,7 +43,7 @@ class RowSource(Protocol):
 
     Attributes:
         name: Name of a file, recording or environment, or "live topics".
-        count: Largest number of ticks, if known beforehand.
+        count: Maximum number of ticks, if known in advance.
     """
 
     name: str
@@ -53,7 +53,7 @@ class RowSource(Protocol):
         """Yield rows in time order.
 
         Args:
-            wanted: Sorted numbers of the ticks to yield, only if `count` is known; None for all.
+            wanted: Sorted tick numbers to yield, only if `count` is known; None for all.
         """
 
 
@@ -63,9 +63,9 @@ class RecordedObservation:
 
     Attributes:
         number: Number of the step in its source.
-        images: By camera of the contract, uint8 [height, width, 3] in RGB, in recorded size.
-        state: [joints of the contract's state] in the policy's units; None if it takes no state.
-        environment_state: [size]; None if the policy takes none.
+        images: Images by contract camera, uint8 [height, width, 3] in RGB, at recorded size.
+        state: State [state joints] in the policy's units; None if the policy takes no state.
+        environment_state: Environment state [size]; None if the policy takes none.
         earlier: Observations of earlier steps, oldest first, if the policy gets several. The first
             one stands in for missing steps, as on a robot.
     """
@@ -77,7 +77,7 @@ class RecordedObservation:
     earlier: tuple[RecordedObservation, ...] = ()
 
     def as_observed(self) -> ChunkObservation:
-        """Return it in the form that a chunk policy's graphs take."""
+        """Return the observation in the form that a chunk policy's graphs take."""
         return ChunkObservation(
             images=self.images,
             state=self.state,
@@ -90,7 +90,7 @@ class ObservationSource(Protocol):
     """Interface of a source of observations.
 
     Attributes:
-        name: Name of its folder or file.
+        name: Name of the source's folder or file.
         count: Number of steps.
     """
 
@@ -111,7 +111,7 @@ def successive(
     steps: int,
     read: Callable[[list[int]], Iterable[RecordedObservation]],
 ) -> Iterator[RecordedObservation]:
-    """Yield observations together with those of the steps before.
+    """Yield observations together with those from the preceding steps.
 
     Args:
         wanted: Increasing step numbers.

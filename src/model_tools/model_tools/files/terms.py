@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Assigns columns of a model input to observation terms, and checks their values."""
+"""Assign columns of a model input to observation terms, and check their values."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from policy_core.observation.state import RobotState
 from policy_inference.comparison.rows import Rows
 
 LONG_RUN_S = 3600.0
-"""Longest run whose ticks are counted, in s, unless the contract or the model bounds it."""
+"""Longest run (in s) whose ticks are counted, unless the contract or the model bounds it."""
 EXACT_IN_FLOAT16 = 2048
-"""Up to this number, float16 represents every integer; beyond it only every second, fourth, ..."""
+"""Largest number up to which float16 represents every integer."""
 TOLERANCE = 1e-3
-"""Relative to a value, or to 1 if that is larger: recordings have four digits or more."""
+"""Tolerance relative to a value, or to 1 if larger: recordings have four digits or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,10 +32,10 @@ class TermColumns:
     """A term, and its columns in a vector without history.
 
     Attributes:
-        name: Name of the term, with its index, `joint_pos[3]`, if there are several.
-        term, spec: Its entry in the contract and its definition in the suite.
-        where: Its columns.
-        names: Names of its values: joints, for a term per joint.
+        name: Name of the term, with its index if there are several, such as `joint_pos[3]`.
+        term, spec: The term's contract entry, and its definition in the suite.
+        where: The term's columns.
+        names: Names of its values; joint names for a per-joint term.
         scale: Factor of each value.
     """
 
@@ -84,7 +84,7 @@ def newest_columns(contract: JointContract, input_name: str) -> Iterator[TermCol
 
 
 def value_name(contract: JointContract, input_name: str, column: int) -> str:
-    """Name a value of a model input: `joint_pos of knee`, and its frame if there are several."""
+    """Name a value in a model input: `joint_pos of knee`, and its frame if there are several."""
     history = contract.observations[input_name].history
     terms = list(newest_columns(contract, input_name))
     width = sum(len(found.names) for found in terms)
@@ -117,7 +117,7 @@ def counts_ticks(contract: JointContract) -> bool:
 
 
 def last_ticks(contract: JointContract, model: OnnxModel) -> dict[str, int]:
-    """Return the last tick that matters, by model input with the tick count.
+    """Return the last tick that matters, for each model input with the tick count.
 
     That is the last row of the table that it indexes, or the end of the term's `clip`; if neither
     limits it, the tick after one hour.
@@ -141,7 +141,7 @@ def frames(observation: Observation) -> int:
 
 
 def check_observations(rows: Rows, bundle: JointBundle) -> Rows:
-    """Check that the rows' inputs match the contract applied to the recorded sensor values.
+    """Check that the rows' inputs match the contract when applied to the recorded sensor values.
 
     Fields that were not recorded are skipped, as are history frames before the first row of a run.
 
@@ -171,7 +171,7 @@ def check_observations(rows: Rows, bundle: JointBundle) -> Rows:
 
 
 def rebuild(rows: Rows, bundle: JointBundle) -> dict[str, F64]:
-    """Return each observed input [rows, size], computed from sensor values; NaN where unknown."""
+    """Return each observed input [rows, size] as computed from sensor values; NaN where unknown."""
     contract = bundle.contract
     state = RobotState(contract)
     out = {name: np.empty(rows.inputs[name][0].size) for name in contract.observations}
@@ -202,7 +202,7 @@ def rebuild(rows: Rows, bundle: JointBundle) -> dict[str, F64]:
 def _sense(
     rows: Rows, contract: JointContract, state: RobotState, row: int, *, follows: bool
 ) -> None:
-    """Write the known state of a row, and NaN for the rest."""
+    """Write a row's known state, and NaN for the rest."""
     state.flat[:] = np.nan
     for field in rows.sensed.keys() & state.slices.keys():
         state[field][:] = rows.sensed[field][row]
@@ -222,6 +222,6 @@ def _breaks(rows: Rows, contract: JointContract, rebuilt: dict[str, F64]) -> tup
 
 
 def _beyond(rows: Rows, name: str, expected: F64) -> F64:
-    """Return how far values exceed the tolerance around expected ones; NaN where unknown."""
+    """Return how far values exceed the tolerance around the expected ones; NaN where unknown."""
     found = rows.inputs[name].reshape(len(rows), -1).astype(np.float64)
     return np.asarray(np.abs(found - expected) - TOLERANCE * np.maximum(1.0, np.abs(expected)))

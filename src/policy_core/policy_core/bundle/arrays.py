@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays in the files of a bundle: input statistics and golden rows."""
+"""Arrays in bundle files: input statistics and golden rows."""
 
 import io
 import math
@@ -19,16 +19,16 @@ from policy_core.interfaces import F64, Tensor
 from policy_core.safe_files import arrays_problem
 
 _LARGEST_NUMBER_BYTES, _HEADER_BYTES = 32, 4096
-"""Size limits of an array element and of the array header."""
+"""Size limits: one array element, and the array header."""
 
 
 def read_statistics(
     folder: Path, normalisation: Normalisation, shape: tuple[int, ...]
 ) -> tuple[F64, F64]:
-    """Return mean and divisor [size] of an input of this shape.
+    """Return the mean and divisor [size] of an input with this shape.
 
     Raises:
-        BundleError: The file is missing, has a wrong hash, or contains other arrays.
+        BundleError: The file is missing, has a wrong hash, or contains different arrays.
     """
     file, content = folder / normalisation.file, verified_bytes(folder, normalisation)
     size, reader = math.prod(shape), Reader(str(file))
@@ -48,7 +48,7 @@ def read_initial_state(folder: Path, contract: JointContract) -> dict[str, Tenso
     """Return the initial recurrent states, in the shape and type of the model inputs.
 
     Raises:
-        BundleError: The file is missing, has a wrong hash, or contains other arrays.
+        BundleError: The file is missing, has a wrong hash, or contains different arrays.
     """
     entry = contract.initial_state
     assert entry is not None
@@ -72,10 +72,10 @@ def read_initial_state(folder: Path, contract: JointContract) -> dict[str, Tenso
 def read_rows(
     folder: Path, entry: File, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
-    """Return one array per shape (the shape of a row); all arrays have the same number of rows.
+    """Return one array per entry in `shapes` (row shapes); all arrays have the same number of rows.
 
     Raises:
-        BundleError: The file is missing, has a wrong hash, or contains other arrays.
+        BundleError: The file is missing, has a wrong hash, or contains different arrays.
     """
     file, content = folder / entry.file, verified_bytes(folder, entry)
     reader, arrays = Reader(str(file)), unpacked_arrays(file, content, shapes, LARGEST_BYTES)
@@ -93,10 +93,10 @@ def read_rows(
 
 
 def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> None:
-    """Check that arrays whose name begins with `cameras` are uint8 and the others are finite.
+    """Check that arrays whose names begin with `cameras` are uint8, and that all others are finite.
 
     Raises:
-        BundleError: An array has a wrong type or value; names `file`.
+        BundleError: An array has the wrong type or an invalid value; the message names `file`.
     """
     reader = Reader(str(file))
     for name, array in rows.items():
@@ -111,16 +111,16 @@ def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> 
 def unpacked_arrays(
     file: Path, content: bytes, names: Iterable[str] | None, limit_bytes: int
 ) -> dict[str, Tensor]:
-    """Return the named arrays that the file contains, up to a total unpacked size.
+    """Return the named arrays from a file, up to a limit on their unpacked size.
 
     Args:
         file: Name for messages.
         content: Content of the npz file.
-        names: Names of the arrays; None for all.
-        limit_bytes: Largest total size, unpacked.
+        names: Array names; None for all arrays.
+        limit_bytes: Maximum total unpacked size.
 
     Raises:
-        BundleError: The file is not npz, or its arrays are larger.
+        BundleError: The file is not an npz file, or its arrays exceed the limit.
     """
     found = "a file that is not a zip archive"
     if zipfile.is_zipfile(io.BytesIO(content)):
@@ -146,7 +146,7 @@ def unpacked_arrays(
 
 
 def require_array(name: str, member: object) -> Tensor:
-    """Return an archive member as an array; numpy returns bytes for a member that is not one.
+    """Return an archive member that must be an array (numpy returns other members as bytes).
 
     Raises:
         ValueError: The member is not an array.
@@ -165,15 +165,15 @@ def check_array(
     *,
     finite: bool = True,
 ) -> bool:
-    """Check an array of numbers; note what is wrong with it, and return whether it is right.
+    """Check a numeric array; report any problem to `reader`, and return whether the array is valid.
 
     Args:
         array: The array; None if it is missing.
-        shape: Its shape.
-        reader: Notes the problem.
-        name: Name of the array.
-        kind: `np.number` for numbers of any type, `np.floating` for floating-point numbers.
-        finite: Also refuse NaN and infinite values.
+        shape: Expected shape.
+        reader: Collects the problem.
+        name: Name of the array, for messages.
+        kind: Expected type: `np.number` accepts any numbers, `np.floating` only floating-point.
+        finite: Reject NaN and infinite values.
     """
     if array is None or array.shape != shape or not np.issubdtype(array.dtype, kind):
         words = "floating-point numbers" if kind is np.floating else "numbers"
@@ -187,5 +187,5 @@ def check_array(
 
 
 def found_array(array: Tensor | None) -> Found:
-    """Return the shape and type of an unexpected array, for an error message."""
+    """Describe the shape and type of an unexpected array for an error message."""
     return Found("nothing" if array is None else f"{array.dtype}{list(array.shape)}")

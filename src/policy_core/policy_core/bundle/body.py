@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The part of a contract that every kind of policy has: the robot's side, then the policy's.
+"""The part that the contracts of all policy kinds share: the robot's side, then the policy's.
 
-Each kind of policy is a dataclass that inherits `AnyContract`, with a line in `bundle/kinds.py`.
+Each kind of policy is a dataclass that inherits `AnyContract`and has a row in `bundle/kinds.py`.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ if TYPE_CHECKING:
     from policy_core.bundle.height_scan import HeightScan
 
 PERCEIVED_LABEL = "contract:"
-"""Prefix of a contract's label in the `header.frame_id` of a policy_msgs/Perceived."""
+"""Prefix of the contract label in the `header.frame_id` of policy_msgs/Perceived."""
 
 
 SENSITIVITY = "sensitivity_"
 
 
 def perceived_label(*stated: object) -> str:
-    """Return a label for what a contract states about a topic; equal contents give equal labels."""
+    """Return a label for a contract's needs on a topic; equal needs give equal labels."""
     text = json.dumps([_plain(each) for each in stated], sort_keys=True)
     return PERCEIVED_LABEL + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _plain(stated: object) -> object:
-    """Return a section as JSON has it, without what it leaves out."""
+    """Convert a contract section to plain JSON values, omitting absent fields."""
     if is_dataclass(stated):
         values = {each.name: getattr(stated, each.name) for each in fields(stated)}
         return _plain({name: value for name, value in values.items() if value is not None})
@@ -64,7 +64,7 @@ def _plain(stated: object) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """Healthy values of a model input, one number per element."""
+    """Healthy values for a model input, one per element."""
 
     mean: tuple[float, ...] = entry("mean")
     std: tuple[float, ...] = entry("standard deviation", minimum=0)
@@ -74,7 +74,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nominal:
-    """Behaviour of a healthy rollout; the guard allows at most this times a margin."""
+    """Behaviour of a healthy rollout; the guard allows up to these values times a margin."""
 
     source: str = entry("rollout that was measured")
     ticks: int = entry("number of policy ticks measured", minimum=1)
@@ -115,7 +115,7 @@ class ComparisonLimits:
 
 
 class Body(Protocol):
-    """The robot's side of a contract, for modes and guard; it does not depend on the observations.
+    """The robot's side of a contract, used by the modes and the guard; independent of observations.
 
     All members are abstract: an incomplete contract cannot be instantiated.
     """
@@ -140,7 +140,7 @@ class Body(Protocol):
     @property
     @abstractmethod
     def stand(self) -> StandingUp:
-        """The pose in which the policy may start, and the motion that leads to it."""
+        """Pose in which the policy may start, and the motion that leads to it."""
 
     @property
     @abstractmethod
@@ -168,10 +168,10 @@ class Body(Protocol):
 
 
 class AnyContract(Body):
-    """The contract of one policy of any kind: everything that hosts and tools need.
+    """Contract of one policy of any kind: everything that hosts and tools need.
 
     Abstract members have no safe default, so each kind defines them. The other properties describe
-    optional features; their default is that the policy lacks the feature.
+    optional features; by default, the policy lacks the feature.
     """
 
     __slots__ = ()
@@ -195,7 +195,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def description(self) -> str:
-        """One sentence."""
+        """One-sentence description."""
 
     @property
     @abstractmethod
@@ -205,7 +205,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def reports(self) -> Mapping[str, File]:
-        """Comparison reports by artifact, and sensitivity reports by SENSITIVITY and artifact."""
+        """Comparison reports by artifact, and sensitivity reports by `SENSITIVITY` + artifact."""
 
     @property
     @abstractmethod
@@ -215,27 +215,27 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def models(self) -> Mapping[str, Graph]:
-        """Its models, by contract key; empty for a policy without a model."""
+        """The policy's models by contract key; empty for a policy without a model."""
 
     @property
     @abstractmethod
     def command_kinds(self) -> Mapping[str, Kind]:
-        """Command interface of each joint that it commands, by the policy's joint name."""
+        """Command interface for each joint that the policy commands, by the policy's joint name."""
 
     @property
     @abstractmethod
     def unfollowable(self) -> Sequence[str]:
-        """Description of the state that it cannot update while another policy commands.
+        """State that the policy cannot update while another policy is in command, in words.
 
-        A set refuses `starts: followed` for a policy with such state.
+        A set rejects `starts: followed` for a policy with such state.
         """
 
     @property
     @abstractmethod
     def counts_ticks(self) -> bool:
-        """True if its period must be a whole number of set ticks, since its memory is per period.
+        """True if the policy's period must be a whole number of set ticks, as its memory needs.
 
-        Otherwise its steps are times, which may fall between the ticks of a faster set.
+        Otherwise its steps are points in time, which may fall between the ticks of a faster set.
         """
 
     @property
@@ -245,17 +245,17 @@ class AnyContract(Body):
 
     @property
     def commands(self) -> frozenset[str]:
-        """Command interfaces that it uses: position, velocity, effort."""
+        """Command interfaces in use: position, velocity, effort."""
         return frozenset(kind.value for kind in self.command_kinds.values())
 
     @property
     def files(self) -> Sequence[File | Normalisation]:
-        """Files that the contract names, apart from models and reports."""
+        """Files that the contract names, except models and reports."""
         return () if self.golden is None else (self.golden,)
 
     @property
     def golden(self) -> File | None:
-        """Golden rows of the models."""
+        """Golden rows for the models."""
         return None
 
     @property
@@ -265,22 +265,22 @@ class AnyContract(Body):
 
     @property
     def cameras(self) -> Mapping[str, Camera]:
-        """Cameras that it sees, by name."""
+        """Cameras that the policy sees, by name."""
         return {}
 
     @property
     def terms(self) -> Iterable[Term]:
-        """Terms of its observations."""
+        """Terms in the policy's observations."""
         return ()
 
     @property
     def sets_gains(self) -> bool:
-        """True if its models output joint gains."""
+        """True if the models output joint gains."""
         return False
 
     @property
     def measures_velocities(self) -> bool:
-        """True if it needs measured joint velocities."""
+        """True if the policy needs measured joint velocities."""
         return True
 
     @property
@@ -290,15 +290,15 @@ class AnyContract(Body):
 
     @property
     def command_scales(self) -> Mapping[str, float]:
-        """Factor from its first output to each joint's command, by joint name.
+        """Factor from the policy's first output to each joint's command, by joint name.
 
-        Empty if commands are not proportional to an output.
+        Empty if commands are not proportional to any output.
         """
         return {}
 
     @property
     def external_sizes(self) -> Mapping[str, int]:
-        """Number of values in each external vector that it observes, by topic."""
+        """Number of values in each external vector that the policy observes, by topic."""
         return {}
 
     @property
@@ -308,7 +308,7 @@ class AnyContract(Body):
 
     @property
     def scenes(self) -> Mapping[str, tuple[Observation, Term]]:
-        """Terms with a scan recorded in training, and their observations, by contract key."""
+        """Terms with a scan recorded in training, with their observations, by contract key."""
         return {}
 
     @property
@@ -323,25 +323,25 @@ class AnyContract(Body):
 
     @property
     def perceived(self) -> Mapping[str, str]:
-        """Contract label of each topic that it perceives; see `perceived_label`."""
+        """Contract label for each perception topic that the policy reads; see `perceived_label`."""
         return {}
 
     @property
     def encoders(self) -> Mapping[str, Graph]:
-        """Models that encode its camera images, by contract key; they run in another process."""
+        """Models that encode the camera images, by contract key; they run in a separate process."""
         return {}
 
     @property
     def motion(self) -> ReferenceMotion | None:
-        """Motion that it tracks."""
+        """Reference motion that the policy tracks."""
         return None
 
     @property
     def estimation(self) -> Estimation | None:
-        """Legs and IMU for estimating the base velocity."""
+        """Leg and IMU description for estimating the base velocity."""
         return None
 
     @property
     def velocity_command(self) -> VelocityCommand | None:
-        """Range of the velocity command that it accepts."""
+        """Range of velocity commands that the policy accepts."""
         return None

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""YAML from untrusted sources: tags run no code, and parsing time is bounded by the size.
+"""YAML from untrusted sources: tags run no code, and the file size bounds the parsing time.
 
-PyYAML builds whatever a text asks for: 500 bytes of anchors and merge keys grow to 2 GB within
-minutes, and `1:1:1...` is a number in base 60. Here the limits count values as if all anchors were
-expanded.
+PyYAML builds whatever the text describes: 500 bytes of anchors and merge keys grow to 2 GB within
+minutes, and `1:1:1...` is a base-60 number. The limits in this module count values as if all
+aliases were expanded.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 import yaml
 
 LARGEST_BYTES = 1 << 20
-"""Largest file in bytes; bundles have files up to 18 kB, Isaac Lab run folders up to 40 kB."""
+"""Maximum file size in bytes; bundles have files of up to 18 kB, Isaac Lab runs up to 40 kB."""
 MOST_VALUES = 20_000
-"""Most values in a text with aliases expanded; the largest real file has 2,200."""
+"""Maximum number of values with aliases expanded; the largest real file has 2,200."""
 DEEPEST = 40
-"""Deepest nesting; real files reach 8."""
+"""Maximum nesting depth; real files reach 8."""
 LONGEST_NUMBER = 1000
-"""Longest number, in characters; the largest float has 309 digits."""
+"""Maximum length of a number in characters; the largest float has 309 digits."""
 _LONGEST_FAULT = 300
-"""Longest error message, which may quote the text."""
+"""Maximum length of an error message, which may quote the text."""
 _BRACKETS_INSIDE = re.compile(r"expected ',' or '[\]}]', but got '(\[|\{|<scalar>)'")
-"""PyYAML's error after `{F` in `{F[LR]_hip: 1}`, and after `{[LR]`."""
+"""PyYAML's error message after `{F` in `{F[LR]_hip: 1}`, and after `{[LR]`."""
 # Errors that PyYAML raises besides its own: for a value that its tag cannot construct, an escape
 # beyond Unicode, or a version with thousands of digits.
 _CANNOT_MAKE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -35,11 +35,11 @@ _SPECIAL = {".inf": float("inf"), ".nan": float("nan")}
 
 
 class YamlError(ValueError):
-    """The text is not YAML or exceeds a limit; the message gives the place and what was found."""
+    """Text that is not YAML or exceeds a limit; the message gives the location and the text."""
 
 
 class StrictLoader(yaml.SafeLoader):
-    """SafeLoader with limits; refuses duplicate keys and reads numbers such as 1e-3 as decimal."""
+    """SafeLoader with limits; rejects duplicate keys and reads numbers such as 1e-3 as floats."""
 
     # Copies, because the resolvers are kept in a dictionary of the class.
     yaml_implicit_resolvers = {  # noqa: RUF012  # typed by PyYAML as it is there
@@ -53,7 +53,7 @@ class StrictLoader(yaml.SafeLoader):
         self._sizes = dict[yaml.Node, int]()
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose a value and its children, up to the limits."""
+        """Compose a value and its children, within the limits."""
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]  # of PyYAML
         before = self._values
         self._depth += 1
@@ -79,17 +79,17 @@ class StrictLoader(yaml.SafeLoader):
             raise _error(f"more than {DEEPEST} levels of nesting", event)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Return the value of a node; raise an error with the line if it cannot be constructed."""
+        """Return a node's value; if it cannot be constructed, raise an error with the line."""
         try:
             return super().construct_object(node, deep)
         except _CANNOT_MAKE as error:
             raise _error(f"an invalid {node.tag.removeprefix(_PREFIX)}", node) from error
 
     def construct_scalar(self, node: Any) -> str:
-        """Return a string; refuse escapes for characters that YAML does not allow unescaped.
+        """Return a string; reject escapes for characters that YAML forbids in unescaped form.
 
-        Half a surrogate pair cannot be printed or sent, NUL ends a string in C, and ESC controls a
-        terminal.
+        An unpaired surrogate cannot be printed or sent, NUL ends a C string, and ESC starts a
+        terminal control sequence.
         """
         text = str(super().construct_scalar(node))
         if self.NON_PRINTABLE.search(text):
@@ -97,7 +97,7 @@ class StrictLoader(yaml.SafeLoader):
         return text
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse duplicate keys, and `!!map` or `!!set` on a value that is not a mapping."""
+        """Reject duplicate keys, and `!!map` or `!!set` on a value that is not a mapping."""
         if not isinstance(node, yaml.MappingNode):
             raise _error("a value that is not a mapping", node)
         seen = set[Any]()
@@ -111,12 +111,12 @@ class StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_int(self, node: yaml.ScalarNode) -> int:
-        """Return an integer: 12, -3, 1_000, 0x1F."""
+        """Return an integer, such as 12, -3, 1_000 or 0x1F."""
         text = self._number(node)
         return int(text, 16 if "x" in text else 10)
 
     def construct_float(self, node: yaml.ScalarNode) -> float:
-        """Return a number: 0.5, 1e-3, .inf, .nan."""
+        """Return a number, such as 0.5, 1e-3, .inf or .nan."""
         text = self._number(node)
         value = _SPECIAL.get(text.lstrip("+-"))
         if value is None:
@@ -131,11 +131,11 @@ class StrictLoader(yaml.SafeLoader):
 
 
 def load_text(text: str, loader: type[StrictLoader] = StrictLoader) -> object:
-    """Parse a text.
+    """Parse YAML text.
 
     Args:
         text: Content of a file of at most `LARGEST_BYTES`.
-        loader: Loader class, for further tags.
+        loader: Loader class; a subclass may support more tags.
 
     Raises:
         YamlError: The text is not YAML or exceeds a limit.

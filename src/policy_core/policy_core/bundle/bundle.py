@@ -25,22 +25,22 @@ if TYPE_CHECKING:  # not needed by a policy without a clip, outside of a set
 
 CONTRACT_FILE, SET_FILE, REPORT_FOLDER = "policy.yaml", "set.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
-"""Signature over the contract's bytes, if the bundle is signed; see `bundle.signature`."""
+"""File name of the signature over the contract's bytes, if the bundle is signed."""
 HOSTED_FILES = (CONTRACT_FILE, SET_FILE)
 """Contract file names; a bundle folder contains one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
-    """One model of a bundle: its entry in the contract and its folder."""
+    """One model in a bundle: its contract entry and the bundle folder."""
 
     folder: Path
     key: str
-    """Key in the contract: `model` or `graphs.NAME`."""
+    """Contract key: `model` or `graphs.NAME`."""
     model: Graph
 
     def entry(self, backend: str) -> Artifact:
-        """Return the contract's entry for a backend.
+        """Return the contract entry for a backend.
 
         Raises:
             BackendError: There is no artifact for this backend.
@@ -56,9 +56,9 @@ class ModelFiles:
         return artifacts[backend]
 
     def artifact(self, backend: str) -> tuple[Artifact, Path]:
-        """Return the entry and the file of a backend, after checking its hash.
+        """Return a backend's contract entry and file, after checking the file's hash.
 
-        A robot opens a copy that cannot change after it was hashed: see
+        A robot opens a copy that cannot change after hashing: see
         `policy_core.bundle.verified.verified_copy`.
 
         Raises:
@@ -71,30 +71,30 @@ class ModelFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bundle:
-    """A folder with a valid contract (of a policy or a set) and the files that it names."""
+    """A folder with a valid contract (for a policy or a set) and the files that it names."""
 
     path: Path
     contract: HostedContract
     content: bytes
-    """`policy.yaml` or `set.yaml`, read once: these bytes are checked, hashed and parsed."""
+    """Bytes of `policy.yaml` or `set.yaml`, read once, then checked, hashed and parsed."""
     sha256: str = field(init=False)
     """SHA-256 of `content`, which contains the hashes of all other files."""
     signed_by: str | None = None
     """Fingerprint of the trusted key that signed `content`; None if no signature was required."""
     members: Mapping[str, AnyBundle] = field(default_factory=dict)
-    """The members' bundles of a set, by member name; empty for a policy."""
+    """Bundles of a set's members, by member name; empty for a policy."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha256", hashlib.sha256(self.content).hexdigest())
 
     @property
     def file(self) -> Path:
-        """The contract file."""
+        """Path of the contract file."""
         return self.path / hosted_file(self.contract)
 
     @property
     def models(self) -> tuple[ModelFiles, ...]:
-        """Its models, each with one artifact per backend."""
+        """The bundle's models, each with one artifact per backend."""
         return tuple(
             ModelFiles(folder=self.path, key=key, model=model)
             for key, model in self.contract.models.items()
@@ -106,8 +106,8 @@ class Bundle:
         An ONNX model must contain all its weights, since the hash covers one file only.
 
         Args:
-            backends: Backends whose models must be present; None for all. A bundle that has the
-                models for these backends is then complete.
+            backends: Backends whose models must be present; None for all. A bundle that has models
+                for these backends counts as complete.
 
         Raises:
             BundleError: Lists every file that is missing or has a wrong hash, and every ONNX model
@@ -134,7 +134,7 @@ class Bundle:
         """Return the content of `reports/NAME.json`; None if the contract does not name it.
 
         Raises:
-            BundleError: The file is missing, has a wrong hash, or is not a report.
+            BundleError: The file is missing, has a wrong hash, or does not contain a report.
         """
         place = f"{REPORT_FOLDER}/{name}.json"
         entry = next((one for one in self.contract.reports.values() if one.file == place), None)
@@ -161,7 +161,7 @@ B = TypeVar("B", bound=Bundle)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AnyBundle(Bundle, ABC):
-    """The bundle of one policy, of any kind."""
+    """Bundle of one policy of any kind."""
 
     contract: AnyContract
 
@@ -169,11 +169,11 @@ class AnyBundle(Bundle, ABC):
     def read(
         cls, path: Path, contract: Any, content: bytes, signed_by: str | None = None
     ) -> AnyBundle:
-        """Return the bundle in a folder, with the arrays that a run needs besides the models.
+        """Return the bundle in a folder, with all arrays that a run needs besides the models.
 
         Args:
             path: The folder.
-            contract: Its contract, of this kind.
+            contract: The bundle's contract, of this kind.
             content: Content of `policy.yaml`.
             signed_by: See `Bundle.signed_by`.
 
@@ -184,25 +184,25 @@ class AnyBundle(Bundle, ABC):
 
     @abstractmethod
     def golden(self) -> dict[str, Tensor]:
-        """Return the golden rows of its models [rows, ...]; empty for a policy without a model.
+        """Return the models' golden rows [rows, ...]; empty for a policy without a model.
 
         Raises:
-            BundleError: The golden rows are missing, have a wrong hash, or lack the arrays that the
-                models take and return.
+            BundleError: The golden rows are missing, have a wrong hash, or lack arrays for the
+                models' inputs and outputs.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class JointBundle(AnyBundle):
-    """A joint policy's bundle; the hashes of its normalisation files were checked."""
+    """Bundle of a joint policy; the hashes of its normalisation files were checked."""
 
     contract: JointContract
     statistics: Mapping[str, tuple[F64, F64]]
-    """Mean and divisor [input size] of each normalised model input."""
+    """Mean and divisor [input size] for each normalised model input."""
     clip: MotionClip | None = None
     """Clip of the motion that the policy tracks."""
     initial_state: Mapping[str, Tensor] = field(default_factory=dict)
-    """Initial values of recurrent state inputs, in their shapes; zeros for those not listed."""
+    """Initial values of recurrent state inputs, in model shapes; missing ones start at zero."""
 
     @classmethod
     def read(
@@ -231,15 +231,15 @@ class JointBundle(AnyBundle):
         )
 
     def entry(self, backend: str) -> Artifact:
-        """Return the contract's entry for a backend; see `ModelFiles.entry`."""
+        """Return the contract entry for a backend; see `ModelFiles.entry`."""
         return self.models[0].entry(backend)
 
     def artifact(self, backend: str) -> tuple[Artifact, Path]:
-        """Return the entry and the file of a backend; see `ModelFiles.artifact`."""
+        """Return a backend's contract entry and file; see `ModelFiles.artifact`."""
         return self.models[0].artifact(backend)
 
     def golden(self) -> dict[str, Tensor]:
-        """Return the golden rows of every model input and output, [rows, *shape without batch].
+        """Return the golden rows for every model input and output [rows, *shape without batch].
 
         Raises:
             BundleError: The golden rows are missing, have a wrong hash, or lack these arrays.
@@ -259,7 +259,7 @@ class JointBundle(AnyBundle):
 
 
 def list_policies(bundle: Bundle) -> tuple[AnyBundle, ...]:
-    """Return the policies of a bundle: the members of a set, or the single policy."""
+    """Return the policies in a bundle: the members of a set, or the single policy."""
     if bundle.members:
         return tuple(bundle.members.values())
     assert isinstance(bundle, AnyBundle)
@@ -271,7 +271,7 @@ def stated_hashes(
 ) -> dict[str, str]:
     """Return the SHA-256 of every file that a contract names, by file name.
 
-    For a set: the contracts of its members and the files that they name.
+    For a set, these are its members' contracts and the files that those name.
 
     Args:
         contract: The contract.
@@ -290,12 +290,12 @@ def stated_hashes(
 
 
 def hosted_file(contract: HostedContract) -> str:
-    """Return the file name of a contract."""
+    """Return the file name for a contract: `policy.yaml` or `set.yaml`."""
     return SET_FILE if contract.kind == "set" else CONTRACT_FILE
 
 
 def model_sha256(contract: AnyContract, backend: str) -> str | None:
-    """Return the hash that identifies a backend's model; None if there is no such artifact."""
+    """Return the hash that identifies a backend's model, or None if there is no such artifact."""
     hashes = [
         model.artifacts[backend].sha256
         for model in contract.models.values()
@@ -305,24 +305,24 @@ def model_sha256(contract: AnyContract, backend: str) -> str | None:
 
 
 def served_name(contract: AnyContract, key: str) -> str:
-    """Return the name of a model on a model server, given its key in the contract.
+    """Return a model's name on a model server.
 
-    This is the policy's name, followed by the graph's name if there are several graphs.
+    This is the policy name, plus the graph name if there are several graphs.
     """
     several = len(contract.models) > 1
     return f"{contract.name}_{key.removeprefix('graphs.')}" if several else contract.name
 
 
 def joint_hash(hashes: Sequence[str]) -> str:
-    """Return the hash that identifies a model's files.
+    """Return one hash that identifies all files of a model.
 
-    With several graphs, it is the hash of their hashes in the contract's order.
+    For several graphs, this is the hash of their hashes in the contract's order.
     """
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def file_entry(file: Path, folder: Path) -> File:
-    """Return the contract's entry for a file in the bundle folder."""
+    """Return the contract entry for a file in the bundle folder."""
     return File(file=str(file.relative_to(folder)), sha256=sha256_file(file))
 
 
@@ -348,7 +348,6 @@ def _entries(
 
 
 def _onnx_models(contract: HostedContract) -> set[str]:
-    """Return the files in ONNX format."""
     return {
         artifact.file
         for model in (*contract.models.values(), *contract.encoders.values())
@@ -358,7 +357,7 @@ def _onnx_models(contract: HostedContract) -> set[str]:
 
 
 def golden_entry(folder: Path, entry: File | None, key: str, remedy: str) -> File:
-    """Return the entry of the golden rows.
+    """Return the contract entry for the golden rows.
 
     Raises:
         BundleError: The contract has no golden rows.

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The camera images of a joint policy: their size, processing, and the meaning of their values.
+"""Camera images for a joint policy: their size, processing, and the meaning of their values.
 
-Settings that differ between training setups have no default: an image that is cropped elsewhere,
-scaled differently or a frame late still looks right, and the robot walks into what it shows.
+Settings that differ between training setups have no default: an image that is cropped or scaled
+differently, or arrives a frame late, still looks right, but makes the robot walk into obstacles.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Literal
 from policy_core.bundle.schema import Check, Found, entry, expect_paired
 
 MOST_FRAMES = 64
-"""Largest number of images in a stack."""
+"""Maximum number of images in a stack."""
 LARGEST_IMAGE = 4096
-"""Height and width of a camera's image, pixels."""
+"""Maximum height and width of a camera image, pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStack:
-    """Selection of the images that the policy sees at once, one after another in its vector."""
+    """Selection of images that the policy sees at the same time, joined in its input vector."""
 
     offsets: tuple[int, ...] = entry(
         "age of each image in the order of the vector, in steps; 0: the newest. [0, 1] has the "
@@ -42,7 +42,7 @@ class ImageStack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaussianBlur:
-    """Gaussian blur; the border is reflected without its last pixel, as in OpenCV."""
+    """Gaussian blur; the border is reflected without repeating the edge pixel, as in OpenCV."""
 
     kernel_px: int = entry("odd number of weights along each axis", minimum=1, maximum=31)
     sigma_px: float = entry("standard deviation of the weights, pixels", exclusiveMinimum=0)
@@ -50,7 +50,7 @@ class GaussianBlur:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraImage:
-    """What a depth image and a colour image have in common; the steps follow in their order."""
+    """Settings common to depth and colour images; the steps run in the order of the fields."""
 
     camera_size: tuple[int, ...] = entry(
         "height and width of the camera's image, pixels",
@@ -125,26 +125,25 @@ class CameraImage:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one image in the vector."""
+        """Shape of one image in the input vector."""
         return tuple(self.size)
 
     @property
     def count(self) -> int:
-        """Number of values in all images of the stack."""
+        """Total number of values in the images of the stack."""
         return math.prod(self.shape) * len(self.stack.offsets)
 
     @property
     def timeout_s(self) -> float:
-        """Age beyond which the policy no longer acts on the values, s."""
+        """Age (in s) beyond which the policy no longer uses the values."""
         return self.max_age_s + (self.hold_s or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthImage(CameraImage):
-    """A depth image: the conversion from camera pixels to the policy's values.
+    """Depth image: conversion from camera pixels to the policy's values.
 
-    Unknown depths are replaced first, before anything interpolates across them. The scaling comes
-    last.
+    Unknown depths are replaced first, before any step interpolates across them. Scaling comes last.
     """
 
     steps: tuple[Literal["crop", "clip", "resize", "blur", "blank"], ...] = entry(
@@ -191,10 +190,10 @@ class DepthImage(CameraImage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColourImage(CameraImage):
-    """A colour or grey image: the conversion from 8-bit pixels to the policy's values.
+    """Colour or grey image: conversion from 8-bit pixels to the policy's values.
 
-    Levels are scaled after the steps, so that 0 and 255 become the two values of `scaled_to`; then
-    `centre` and `mean` are subtracted and the result is divided by `std`.
+    After all other steps, pixel levels are scaled so that 0 and 255 become the two values in
+    `scaled_to`; then `centre` and `mean` are subtracted and the result is divided by `std`.
     """
 
     steps: tuple[Literal["crop", "resize", "blur", "round"], ...] = entry(
@@ -229,7 +228,7 @@ class ColourImage(CameraImage):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one image in the vector."""
+        """Shape of one image in the input vector."""
         height, width = self.size
         if self.layout == "channels_first":
             return self.channel_count, height, width
@@ -237,7 +236,7 @@ class ColourImage(CameraImage):
 
 
 AnyImage = DepthImage | ColourImage
-"""Section of a term that shows a camera's images."""
+"""Section for a term that shows camera images."""
 
 _SMALLEST_SPAN_M, _MOST_PIXELS = 0.001, 1 << 26
 _OPTIONS = {
@@ -247,17 +246,17 @@ _OPTIONS = {
     "blur": ("blur",),
     "blank": ("blank_px", "blank_m"),
 }
-"""Options of each step."""
+"""Contract options for each step."""
 
 
 def check_image(image: AnyImage, key: str, period_s: float, problem: Check) -> None:
-    """Report contradictions in a depth or colour image.
+    """Report contradictions in a depth or colour image section.
 
     Args:
-        image: The section as it was read.
-        key: Key of the section.
+        image: The parsed section.
+        key: Contract key of the section.
         period_s: Period of the policy, s.
-        problem: Called with key, expected value and found value.
+        problem: Called with the key, the expected value and the found value.
     """
     if len(set(image.steps)) < len(image.steps):
         problem(f"{key}.steps", "each step once", list(image.steps))
@@ -303,7 +302,7 @@ def check_image(image: AnyImage, key: str, period_s: float, problem: Check) -> N
 
 
 def _check_depths(depth: DepthImage, key: str, problem: Check) -> None:
-    """Check that a depth image states what its scaling needs."""
+    """Check that a depth image section has the values that its scaling needs."""
     expect_paired(depth.values == "scaled", depth.scaled_to, f"{key}.scaled_to", "scaled", problem)
     if depth.clip_m is not None and not depth.clip_m[1] - depth.clip_m[0] >= _SMALLEST_SPAN_M:
         problem(
@@ -314,7 +313,7 @@ def _check_depths(depth: DepthImage, key: str, problem: Check) -> None:
 
 
 def _check_levels(colour: ColourImage, key: str, problem: Check) -> None:
-    """Check that a colour image is scaled to a range, with one number per channel."""
+    """Check that a colour image section scales to a range and has one number per channel."""
     if colour.scaled_to[0] == colour.scaled_to[1]:
         problem(f"{key}.scaled_to", "two different values", list(colour.scaled_to))
     for name in ("mean", "std"):
@@ -324,7 +323,7 @@ def _check_levels(colour: ColourImage, key: str, problem: Check) -> None:
 
 
 def _check_sizes(image: AnyImage, key: str, problem: Check) -> None:
-    """Check that the steps lead from the camera's size to the policy's."""
+    """Check that the steps turn the camera's image size into the policy's."""
     height, width = image.camera_size
     for step in image.steps:
         if step == "resize":

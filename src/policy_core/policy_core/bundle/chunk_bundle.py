@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle of a chunk policy."""
+"""Bundle of a chunk policy."""
 
 from dataclasses import dataclass
 
@@ -22,18 +22,18 @@ from policy_core.interfaces import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChunkBundle(AnyBundle):
-    """A chunk policy's bundle."""
+    """Bundle of a chunk policy."""
 
     contract: ChunkContract
 
     def golden(self) -> dict[str, Tensor]:
-        """Return the golden rows: observations, and the chunks that the reference returned.
+        """Return the golden rows: observations, and the reference model's chunks for them.
 
         Images are uint8 [rows, height, width, 3] in RGB under `cameras.NAME`; `state`,
-        `environment_state` and `chunk` [rows, steps, actions] are in the policy's own units.
-        Several observations form a second axis, the newest last. `noise` [rows, draws, steps,
-        actions] is the input noise of denoised chunks; `success` [rows] is the output of the
-        success classifier, if there is one.
+        `environment_state` and `chunk` [rows, steps, actions] are in the policy's units. Several
+        observations form a second axis, newest last. `noise` [rows, draws, steps, actions] is the
+        input noise of denoised chunks; `success` [rows] is the success classifier's output, if
+        there is one.
 
         Raises:
             BundleError: Same as `JointBundle.golden`.

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of a chunk policy, such as ACT: cameras and joints in, chunks of targets out.
+"""Contract of a chunk policy, such as ACT: cameras and joints in, chunks of targets out.
 
-A chunk policy has its own joint units, the same as in its training data; `units` defines them.
-Everything else in a contract is in rad, s and N·m. This module opens no files.
+A chunk policy uses the joint units of its training data, which `units` defines. Everything else in
+a contract is in rad, s and N·m. This module opens no files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,23 +33,23 @@ from policy_core.interfaces import Kind
 GOLDEN_STATE, GOLDEN_ENVIRONMENT, GOLDEN_CHUNK = "state", "environment_state", "chunk"
 GOLDEN_NOISE, GOLDEN_SUCCESS = "noise", "success"
 GOLDEN_CAMERA = "cameras."
-"""Prefix of the image arrays in the golden file. Rows come first: images are uint8 [rows, height,
-width, 3] in RGB under `cameras.NAME`; vectors and the chunk [rows, steps, actions] are in the
-policy's own units. Several observations form a second axis, the newest last. `noise` is the input
-noise of denoised chunks [rows, draws, steps, actions]; `success` [rows] is the probability from the
+"""Prefix of the image arrays in the golden file. The first axis is rows: images are uint8 [rows,
+height, width, 3] in RGB under `cameras.NAME`; vectors and the chunk [rows, steps, actions] are in
+the policy's units. Several observations form a second axis, newest last. `noise` is the input noise
+of denoised chunks [rows, draws, steps, actions]; `success` [rows] is the probability from the
 success classifier, if there is one.
 """
 
 LARGEST_ENSEMBLE_COEFF = 100
-"""At this value, one prediction far outweighs all others."""
+"""Maximum ensemble coefficient: at this value, one prediction far outweighs all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointUnit:
-    """Conversion of a joint position q to the policy's unit.
+    """Conversion from a joint position q to the policy's unit.
 
-    radians: sign (q - zero_rad); degrees: that x 180 / pi; range_m100_100 and range_0_100: linear,
-    so that low_rad becomes -100 or 0, and high_rad becomes 100.
+    radians: sign (q - zero_rad); degrees: the same x 180 / pi; range_m100_100 and range_0_100:
+    linear, so that low_rad becomes -100 or 0, and high_rad becomes 100.
     """
 
     unit: Literal["radians", "degrees", "range_m100_100", "range_0_100"] = entry(
@@ -65,11 +65,11 @@ class JointUnit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """Statistics that normalise values for the network and denormalise its outputs.
+    """Statistics that normalise the network's inputs and denormalise its outputs.
 
     mean_std: (x - mean) / (std + eps), inverse y std + mean; min_max: 2 (x - min) / (max - min) -
-    1, where eps replaces a difference of 0; identity: unchanged. One number per value; for an image
-    one per channel (red, green, blue), with pixel values from 0 to 1.
+    1, where eps replaces a difference of 0; identity: unchanged. Each statistic has one number per
+    value, or for an image one per channel (red, green, blue), with pixel values from 0 to 1.
     """
 
     mode: Literal["mean_std", "min_max", "identity"] = entry("which formula")
@@ -82,7 +82,7 @@ class Scaling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
-    """A camera of the policy; the name in the contract gives the topic NAME/image_raw."""
+    """A camera that the policy sees; the topic is NAME/image_raw, with NAME from the contract."""
 
     feature: str = entry("name of the feature in training: observation.images.NAME")
     height: int = entry("of the image that the policy takes, pixels", minimum=1, maximum=8192)
@@ -112,7 +112,7 @@ class Camera:
 class JointVector:
     """Joint positions that the policy observes."""
 
-    feature: str = entry("name of the feature in training: observation.state")
+    feature: str = entry("name of the feature in training: observation.state or action")
     tensor: str = entry("tensor of the policy's graph")
     joints: tuple[str, ...] = entry("joints in the order of the vector", minItems=1)
     normalisation: Scaling = entry("statistics, in the policy's units")
@@ -134,7 +134,7 @@ class ChunkAction(JointVector, OwnJoints):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentState:
-    """A vector from outside the robot."""
+    """A vector from a source outside the robot."""
 
     feature: str = entry("name of the feature in training", default="observation.environment_state")
     tensor: str = entry("input of the policy's graph")
@@ -148,9 +148,10 @@ class EnvironmentState:
 class Pairing:
     """Rule that pairs images and measurements into one observation, in training and at run time.
 
-    frame_time: all inputs from one time, the newest for which every camera has a frame. Takes the
-    frame of each camera and the measurement nearest to it. newest: the newest of each input at the
-    tick, as LeRobot records, so measurements are later than images by the camera delay.
+    frame_time: all inputs from the same time, the newest for which every camera has a frame; the
+    frame from each camera and the measurement nearest to that time are used. newest: the newest of
+    each input at the tick, as LeRobot records them, so measurements are newer than images by the
+    camera delay.
     """
 
     rule: Literal["frame_time", "newest"] = entry("which rule", default="frame_time")
@@ -164,7 +165,7 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Output of one inference, and how much of it is used."""
+    """Output of one inference, and the part of it that is used."""
 
     size: int = entry("steps that the policy predicts, one period each", minimum=1, maximum=10_000)
     steps: int = entry("how many of them are executed before the next chunk", minimum=1)
@@ -178,9 +179,9 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """Time t of a denoising step as an input to the policy's graph: sin(f t), then cos(f t).
+    """Time t of a denoising step as an input to the policy graph: sin(f t), then cos(f t).
 
-    The frequencies f are spaced geometrically; there are half as many as values.
+    The frequencies f are spaced geometrically; there is one for every two values.
     """
 
     tensor: str = entry("input of the policy's graph")
@@ -209,10 +210,10 @@ class NoiseSchedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denoising:
-    """Chunks from denoising: the policy's graph runs once per denoising step.
+    """Denoising settings: the policy graph runs once per denoising step to produce a chunk.
 
     flow: the graph returns the velocity noise - actions at t, from 1 (noise) down to 0; integrated
-    with Euler's method. ddpm, ddim: the samplers of these names over the training timesteps.
+    by Euler's method. ddpm, ddim: the samplers with these names over the training timesteps.
     """
 
     method: Literal["flow", "ddpm", "ddim"] = entry("how a step uses what the graph answers")
@@ -242,13 +243,13 @@ class Denoising:
 
     @property
     def draws(self) -> int:
-        """Noise samples per chunk; ddpm adds noise after each step but the last."""
+        """Noise samples per chunk; ddpm adds noise after every step except the last."""
         return self.steps if self.method == "ddpm" else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalError:
-    """Error rates of a success signal on recorded episodes that a person judged."""
+    """Error rates of a success signal, measured on recorded episodes that a person labelled."""
 
     source: str = entry("recordings")
     successes: int = entry("episodes that succeeded", minimum=1)
@@ -292,7 +293,7 @@ class SuccessSignal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkContract(AnyContract):
-    """Contract of a chunk policy: everything it needs to run, and its graphs per backend."""
+    """Contract of a chunk policy: everything needed to run it, and its graphs per backend."""
 
     schema_version: Literal[1] = entry("1")
     kind: Literal["chunk"] = entry("chunk")
@@ -332,7 +333,7 @@ class ChunkContract(AnyContract):
 
     @property
     def policy_graph(self) -> str:
-        """Name of the graph that returns the actions: the only one without another role."""
+        """Name of the graph that returns the actions: the only graph without another role."""
         others = {camera.encoder for camera in self.cameras.values()}
         others |= {self._condition, self.classifier}
         return next(name for name in self.graphs if name not in others)
@@ -358,23 +359,23 @@ class ChunkContract(AnyContract):
 
     @property
     def rows(self) -> int:
-        """Number of action rows that the policy's graph returns; the first ones lie in the past."""
+        """Number of action rows that the policy graph returns; the first ones lie in the past."""
         return self.chunk.size + self.observation_steps - 1
 
     @property
     def columns(self) -> int:
-        """Number of action columns that the policy's graph returns; the first are the joints."""
+        """Number of action columns that the policy graph returns; the joints come first."""
         joints = len(self.action.joints)
         return joints if self.denoising is None else self.denoising.columns or joints
 
     @property
     def command_kinds(self) -> Mapping[str, Kind]:
-        """Position for each joint of its action."""
+        """Position interface for each joint in the action."""
         return dict.fromkeys(self.action.joints, Kind.POSITION)
 
     @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """Every joint: a chunk may begin anywhere."""
+        """True for all joints, since a chunk may begin anywhere."""
         return np.ones(len(self.joints.names), np.bool_)
 
     @property
@@ -384,7 +385,7 @@ class ChunkContract(AnyContract):
 
     @property
     def measures_velocities(self) -> bool:
-        """False: it observes positions only."""
+        """False: the policy observes positions only."""
         return False
 
     @property

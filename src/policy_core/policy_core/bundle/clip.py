@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The clip of a reference motion: an npz with named joints and bodies.
+"""Clip of a reference motion: an npz file with named joints and bodies.
 
-The arrays are those of motion tracking in Isaac Lab and mjlab, plus the names.
+The arrays are the same as for motion tracking in Isaac Lab and mjlab, plus the names.
 """
 
 import math
@@ -23,21 +23,22 @@ JOINT_ARRAYS = ("fps", "joint_names", "joint_pos", "joint_vel")
 BODY_ARRAYS = ("body_names", "body_pos_w", "body_quat_w")
 _FEWEST_FRAMES = 2
 _RATE_TOLERANCE = 1e-4
-"""Relative tolerance of the rate: 10 s of motion end within 1 ms of the clip's own time."""
+"""Relative tolerance for the rate: 10 s of motion end within 1 ms of the clip's own time."""
 _UNIT_TOLERANCE = 0.01
 _CONVERT = "`model_tools motion` makes a clip for this contract"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MotionClip:
-    """The frames of a reference motion, one per tick.
+    """Frames of a reference motion, one per tick.
 
     Attributes:
-        joint_pos: Positions [frames, joints] in contract order, rad.
-        joint_vel: Velocities [frames, joints], rad/s.
-        anchor_pos: Positions of the anchor in the clip's world [frames, 3], m; [0, 3] where the
+        joint_pos: Joint positions [frames, joints] in contract order, rad.
+        joint_vel: Joint velocities [frames, joints] in contract order, rad/s.
+        anchor_pos: Anchor positions in the clip's world frame [frames, 3], m; shape [0, 3] if the
             contract names no anchor.
-        anchor_quat_xyzw: Its orientations, anchor to the clip's world [frames, 4], of unit length.
+        anchor_quat_xyzw: Anchor orientations, from anchor to the clip's world frame [frames, 4];
+            unit quaternions.
     """
 
     joint_pos: F64
@@ -47,12 +48,12 @@ class MotionClip:
 
 
 def read_clip(folder: Path, contract: JointContract) -> MotionClip | None:
-    """Return the clip of a contract's reference motion; None if the motion has no clip.
+    """Return the clip for a contract's reference motion; None if the motion has no clip.
 
     Raises:
-        BundleError: Lists every problem: the file is missing, has a wrong hash or no names; the
-            clip is for a different robot or rate, is not finite, or begins too far from the stand
-            pose.
+        BundleError: The file is missing, has a wrong hash or contains no names, or the clip is for
+            a different robot or rate, is not finite, or begins too far from the stand pose; lists
+            every problem.
     """
     if contract.motion is None or contract.motion.clip is None:
         return None
@@ -69,7 +70,7 @@ def read_clip(folder: Path, contract: JointContract) -> MotionClip | None:
 def _clip(
     arrays: Mapping[str, Tensor], contract: JointContract, reader: Reader
 ) -> MotionClip | None:
-    """Return the clip; None, with problems in `reader`, if it is invalid."""
+    """Return the clip; if it is invalid, add the problems to `reader` and return None."""
     _check_rate(arrays.get("fps"), contract.rate_hz, reader)
     joints = _places(arrays, "joint_names", contract, reader)
     bodies = _places(arrays, "body_names", contract, reader) if _anchored(contract) else []
@@ -120,7 +121,7 @@ def _check_rate(fps: Tensor | None, rate_hz: float, reader: Reader) -> None:
 def _places(
     arrays: Mapping[str, Tensor], key: str, contract: JointContract, reader: Reader
 ) -> list[int] | None:
-    """Return the indices of the contract's joints, or of its anchor, in the clip."""
+    """Return the clip's indices for the contract's joints, or for its anchor."""
     array = arrays.get(key)
     if array is None or array.ndim != 1 or array.dtype.kind != "U":
         what = {"joint_names": "joints", "body_names": "bodies"}[key]
@@ -149,7 +150,7 @@ def _places(
 
 
 def _wanted(key: str, contract: JointContract) -> Sequence[Sequence[str]]:
-    """Return the accepted names of each joint, or of the anchor, in a clip."""
+    """Return the names that a clip may use for each joint, or for the anchor."""
     if key == "joint_names":
         return [*zip(contract.joints.names, contract.joints.on_robot(), strict=True)]
     assert contract.motion is not None
@@ -158,7 +159,7 @@ def _wanted(key: str, contract: JointContract) -> Sequence[Sequence[str]]:
 
 
 def _unit(quat_wxyz: F64, reader: Reader) -> F64:
-    """Return the orientations [frames, 4] normalised, x, y, z, w."""
+    """Return normalised orientations [frames, 4] in the order x, y, z, w."""
     length = np.linalg.norm(quat_wxyz, axis=1)
     wrong = np.flatnonzero(np.abs(length - 1.0) > _UNIT_TOLERANCE)
     if wrong.size:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of a joint policy, `policy.yaml`, as dataclasses. This module opens no files.
 
-Units are rad, s, N·m; values per joint are in the order of `joints.names` unless they are maps by
-name. The doc of each field appears in the JSON Schema and in error messages.
+Units are rad, s, N·m; per-joint values are in the order of `joints.names` unless they are maps
+keyed by name. Each field's doc string appears in the JSON Schema and in error messages.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,9 @@ from policy_core.interfaces import Kind, TensorSpec
 
 MOST_JOINTS, LONGEST_NAME = 128, 64
 DEFAULT = "default_position"
-"""Value of an offset that means the default position of each joint."""
+"""Value of an offset that stands for the default position of each joint."""
 MOST_VALUES = 100_000
-"""Limit on the values of a model input, history included; a depth image of 320 x 240 has 76,800.
+"""Maximum number of values in a model input, including history; a 320 x 240 depth image has 76,800.
 Assembling an input of this size holds the GIL for several milliseconds in one call.
 """
 SHA256 = "^[0-9a-f]{64}$"
@@ -34,7 +34,7 @@ RELATIVE_TOPIC = "^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*$"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file of the bundle and its expected hash."""
+    """A file in the bundle, and its expected hash."""
 
     file: str = entry("path inside the bundle folder")
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
@@ -42,7 +42,7 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joints:
-    """The joints of the policy, in the policy's order."""
+    """Joints of the policy, in the policy's order."""
 
     names: tuple[str, ...] = entry(
         "joint names in policy order",
@@ -65,7 +65,7 @@ class Joints:
     )
 
     def on_robot(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Return the robot's joint names: all in policy order, or those for `names`.
+        """Return the robot's names for all joints in policy order, or for those in `names`.
 
         The robot's messages, drives and models use these names; contracts and reports use the
         contract's names.
@@ -75,7 +75,7 @@ class Joints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Via:
-    """A pose that the stand motion passes through, briefly at rest."""
+    """A pose at which the stand-up motion stops briefly on its way."""
 
     position: PerJoint = entry("pose to pass, rad")
     duration_s: float = entry(
@@ -85,7 +85,7 @@ class Via:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingUp:
-    """Motion from any pose to the one in which the policy may start."""
+    """Motion from any pose to the pose in which the policy may start."""
 
     position: PerJoint = entry("pose to stand in, rad")
     stiffness: PerJoint = entry(
@@ -109,7 +109,7 @@ class StandingUp:
 
     @property
     def longest_s(self) -> float:
-        """Time to stand up through all `via` poses, s."""
+        """Time to stand up through all `via` poses, in s."""
         return self.duration_s + sum(via.duration_s for via in self.via)
 
 
@@ -122,7 +122,7 @@ class Damp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseStand:
-    """Behaviour of a phase while the velocity command is small enough for standing."""
+    """Behaviour of a phase while the velocity command is small enough for standing still."""
 
     below: float = entry(
         "the robot stands while the norm of the command (vx, vy in m/s, yaw rate in rad/s) is "
@@ -144,7 +144,7 @@ class PhaseStand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandedValue:
-    """A value of an external vector that an operator commands, such as a height."""
+    """A value in an external vector that an operator commands, such as a height."""
 
     name: str = entry("what is commanded", pattern=NAME)
     unit: str = entry("its unit, such as m; empty where it has none", default="")
@@ -155,7 +155,7 @@ class CommandedValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One term of an observation."""
+    """One term in an observation."""
 
     term: str = entry("name of a registered term")
     scale: PerJoint = entry("factor for all or for each value", default=1.0)
@@ -241,13 +241,13 @@ class Term:
 
     @property
     def camera_image(self) -> AnyImage | None:
-        """Its depth or colour image."""
+        """Section for the term's depth or colour image, if any."""
         return self.depth or self.image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Layout of the latest frames in the vector."""
+    """Layout of the most recent frames in the input vector."""
 
     length: int = entry("number of frames, the newest included", default=1, minimum=1)
     layout: Literal["per_frame", "per_term"] = entry(
@@ -275,7 +275,7 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """Composition of one model input: terms, history, clip, normalisation."""
+    """Composition of one model input: terms, history, clipping, normalisation."""
 
     terms: tuple[Term, ...] = entry("terms in the order of the vector", minItems=1)
     order: Literal["clip_then_scale", "scale_then_clip"] = entry(
@@ -294,7 +294,7 @@ class Observation:
 
 
 class OwnJoints:
-    """A section whose values cover only its own joints, not all joints of the robot."""
+    """A section whose values cover only the joints it lists, not all joints of the robot."""
 
     __slots__ = ()
     joints: tuple[str, ...]
@@ -302,7 +302,7 @@ class OwnJoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionTerm(OwnJoints):
-    """Commands from a slice of the model's output: target = offset + scale x clip(output)."""
+    """Commands from a slice of the model output: target = offset + scale x clip(output)."""
 
     joints: tuple[str, ...] = entry(
         "joints, or patterns of them, in the order of the output", minItems=1
@@ -315,9 +315,9 @@ class ActionTerm(OwnJoints):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GainOutput:
-    """A gain that the model outputs in each tick, and its bounds.
+    """A gain that the model outputs on each tick, and its bounds.
 
-    Output and bounds have one value per joint of the action's terms, in their order.
+    The output and the bounds have one value per joint in the action terms, in the same order.
     """
 
     output: str = entry("output tensor of the model")
@@ -327,7 +327,7 @@ class GainOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelGains:
-    """Joint gains from the model, replacing those of `joints`."""
+    """Joint gains from the model, which replace the gains in `joints`."""
 
     stiffness: GainOutput | None = entry(
         "N·m/rad, of joints that are commanded to positions", default=None
@@ -339,7 +339,7 @@ class ModelGains:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """The model's output and the meaning of its values, in order."""
+    """Model output, and the meaning of its values in order."""
 
     output: str = entry("output tensor of the model")
     terms: tuple[ActionTerm, ...] = entry("terms in the order of the output", minItems=1)
@@ -347,7 +347,7 @@ class Action:
 
     @property
     def gain_outputs(self) -> Mapping[str, GainOutput]:
-        """Gain outputs of the model, by `stiffness` and `damping`."""
+        """Gain outputs of the model, keyed by `stiffness` and `damping`."""
         if self.gains is None:
             return {}
         stated = {"stiffness": self.gains.stiffness, "damping": self.gains.damping}
@@ -356,7 +356,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatePair:
-    """A recurrent state: the output of one tick is the input to the next."""
+    """A recurrent state: the output from one tick is the input to the next."""
 
     input: str = entry("input tensor of the model")
     output: str = entry("output tensor of the model, same shape")
@@ -364,7 +364,7 @@ class StatePair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainLink:
-    """One link of a chain from the base: a fixed offset, then the rotation of a joint."""
+    """One link in a chain from the base: a fixed offset, followed by a joint rotation."""
 
     joint: str | None = entry("joint that turns what follows; absent: none does", default=None)
     position_m: tuple[float, ...] = entry("offset in the frame before, m", length=3)
@@ -378,7 +378,7 @@ class ChainLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """The body whose pose is compared with the reference."""
+    """The body whose pose is compared with the reference motion."""
 
     body: str = entry("name of the body in the clip", pattern=r"^\S+$", maxLength=LONGEST_NAME)
     chain: tuple[ChainLink, ...] = entry(
@@ -388,7 +388,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveMotion:
-    """A motion whose frames arrive on topics; see docs/motion.md."""
+    """A reference motion whose frames arrive on topics; see docs/motion.md."""
 
     timeout_s: float = entry(
         "age of the newest frame beyond which the policy is held, s",
@@ -399,7 +399,7 @@ class LiveMotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceMotion:
-    """The motion that the policy tracks."""
+    """Reference motion that the policy tracks."""
 
     clip: File | None = entry(
         "npz with names, rate and frames; docs/motion.md has its arrays", default=None
@@ -425,7 +425,7 @@ class ContactPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
-    """A leg, from the base to the points that touch the ground."""
+    """A leg, described from the base to the points that touch the ground."""
 
     name: str = entry("name of the leg", pattern=r"^\S+$", maxLength=LONGEST_NAME)
     chain: tuple[ChainLink, ...] = entry("the way from the base to the foot", minItems=1)
@@ -452,7 +452,7 @@ class Estimation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VelocityCommand:
-    """Range of commands that the policy was trained for; commands are clipped to it."""
+    """Command range that the policy was trained for; commands are clipped to it."""
 
     min: tuple[float, ...] = entry("lowest vx, vy in m/s and yaw rate in rad/s", length=3)
     max: tuple[float, ...] = entry("highest vx, vy in m/s and yaw rate in rad/s", length=3)
@@ -470,7 +470,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Rows that calibrated a quantised model; comparisons leave them out."""
+    """Rows that calibrated a quantised model; comparisons exclude them."""
 
     source: str = entry("name of the file or recording")
     sha256: str = entry("SHA-256 of the file; of a folder, of its files' hashes", pattern=SHA256)
@@ -482,7 +482,7 @@ Integers = Literal["unsigned", "signed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """The model for one backend."""
+    """The model file for one backend."""
 
     file: str = entry("path inside the bundle folder")
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
@@ -504,7 +504,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """A model: its tensors, and its file per backend."""
+    """A model: its tensors, and one file per backend."""
 
     inputs: dict[str, Tensor] = entry("inputs by name", minProperties=1)
     outputs: dict[str, Tensor] = entry("outputs by name", minProperties=1)
@@ -580,7 +580,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointContract(AnyContract):
-    """Contract of a joint policy: everything it needs to run, and its model per backend."""
+    """Contract of a joint policy: everything needed to run it, and its model per backend."""
 
     schema_version: Literal[1] = entry("1")
     kind: Literal["joint"] = entry("joint")
@@ -617,12 +617,12 @@ class JointContract(AnyContract):
 
     @property
     def terms(self) -> Iterator[Term]:
-        """All terms of all observations."""
+        """All terms in all observations."""
         return (term for observation in self.observations.values() for term in observation.terms)
 
     @property
     def command_kinds(self) -> Mapping[str, Kind]:
-        """The command kinds of its action terms."""
+        """Command interface for each joint in the action terms."""
         return {joint: Kind(term.kind) for term in self.action.terms for joint in term.joints}
 
     @property
@@ -632,7 +632,7 @@ class JointContract(AnyContract):
 
     @property
     def command_scales(self) -> Mapping[str, float]:
-        """The scales of its action terms."""
+        """Scales from the action terms, by joint."""
         return {
             joint: float(scale)
             for term in self.action.terms
@@ -643,19 +643,19 @@ class JointContract(AnyContract):
 
     @property
     def sets_gains(self) -> bool:
-        """True if its action has gains."""
+        """True if the action has gains."""
         return bool(self.action.gain_outputs)
 
     @property
     def unfollowable(self) -> Sequence[str]:
-        """State that only its own model can update."""
+        """State that only the policy's own model can update."""
         last_output = any(term.term == "last_output" for term in self.terms)
         stated = {"recurrent state": bool(self.state), "the term last_output": last_output}
         return [what for what, has in stated.items() if has]
 
     @property
     def counts_ticks(self) -> bool:
-        """Always true: the policy's history and last action are one period apart."""
+        """True: the policy's history and last action are one period apart."""
         return True
 
     @property
@@ -664,12 +664,12 @@ class JointContract(AnyContract):
 
     @property
     def external_sizes(self) -> Mapping[str, int]:
-        """Sizes of the external vectors in its terms."""
+        """Sizes of the external vectors in the policy's terms."""
         return {term.topic: term.size for term in self.terms if term.topic and term.size}
 
     @property
     def scans(self) -> Mapping[str, HeightScan]:
-        """Height scans of its terms."""
+        """Height scans in the policy's terms."""
         return {
             term.topic: term.scan
             for term in self.terms
@@ -687,7 +687,7 @@ class JointContract(AnyContract):
 
     @property
     def perceived(self) -> Mapping[str, str]:
-        """Labels of its height scans, and of its camera images with their encoders."""
+        """Labels for the height scans, and for the camera images with their encoders."""
         labels = {topic: perceived_label(scan) for topic, scan in self.scans.items()}
         for topic, term in self.images.items():
             image = term.camera_image
@@ -698,7 +698,7 @@ class JointContract(AnyContract):
 
     @property
     def encoders(self) -> Mapping[str, Graph]:
-        """Encoders of its terms."""
+        """Encoders in the policy's terms."""
         return {
             f"observations.{name}.terms[{i}].encoder": term.encoder
             for name, observation in self.observations.items()
@@ -717,17 +717,17 @@ class JointContract(AnyContract):
 
     @property
     def models(self) -> Mapping[str, Graph]:
-        """The model, by its key in the contract."""
+        """The model, by its contract key."""
         return {"model": self.model}
 
     @property
     def golden(self) -> File | None:
-        """Golden rows of the model."""
+        """Golden rows for the model."""
         return self.model.golden
 
     @property
     def files(self) -> Sequence[File | Normalisation]:
-        """Files that the contract names, apart from models and reports."""
+        """Files that the contract names, except models and reports."""
         stated = [
             self.golden,
             self.initial_state,

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Differences between the candidate's contract and the contract in use.
 
-Equal actions prove nothing about gains, limits and scales that a node applies before or after the
-model. So every stage compares the two contracts, whatever else it measures. Only keys that cannot
-change a motion are skipped: name, version, description, provenance, model files, reports, and
-limits on the difference between a compiled model and its reference.
+Equal actions prove nothing about the gains, limits and scales that a node applies before or after
+the model, so every stage compares the two contracts, whatever else it measures. It skips only keys
+that cannot affect motion: name, version, description, provenance, model files, reports, and limits
+on the difference between a compiled model and its reference.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _LEFT_OUT_OF_CONTRACTS = frozenset(
     {"schema_version", "name", "version", "description", "provenance", "reports", "golden"}
 )
 _Leaf = Any
-"""A number, a text, None, a tuple of them, or values by robot joint."""
+"""A number, a string, None, a tuple of these, or values by robot joint."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ContractDifference:
-    """A key whose values differ.
+    """A contract key whose values differ.
 
     Attributes:
         key: Contract key, such as `joints.stiffness`; observation terms are named, not numbered.
@@ -80,7 +80,7 @@ def contract_differences(
 
 
 def _missing_part(key: str, values: Mapping[str, _Leaf]) -> str:
-    """Return the largest part of a contract around this key that the other one lacks entirely."""
+    """Return the largest contract part around this key that the other contract lacks entirely."""
     names = key.split(".")
     for count in range(1, len(names)):
         part = ".".join(names[:count])
@@ -108,7 +108,7 @@ def _contract(contract: Any, key: str) -> Iterator[tuple[str, _Leaf]]:
 
 
 def _leaves(value: Any, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
-    """Yield key and value of everything below a key; per-joint arrays become maps by joint."""
+    """Yield the key and value of every leaf below a key; per-joint arrays become maps by joint."""
     if isinstance(value, MemberContract):
         yield from _contract(value.contract, key)
     if isinstance(value, Joints):
@@ -140,7 +140,7 @@ def _leaves(value: Any, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _
 
 
 def _terms(observation: Observation, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
-    """Yield the terms by name, and their order as one value, so that a move is one difference."""
+    """Yield the terms by name, and their order as one value, so a move is one difference."""
     names = list[str]()
     for term in observation.terms:
         before = names.count(term.term)
@@ -158,7 +158,7 @@ def _terms(observation: Observation, key: str, robot: Sequence[str]) -> Iterator
 
 
 def _action(action: Action, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
-    """Yield the commands of the output by joint, and the order of its values."""
+    """Yield the commands by joint, and the order of the output values."""
     yield f"{key}.output", action.output
     rows = dict[str, dict[str, _Leaf]]()
     for term in action.terms:
@@ -177,7 +177,7 @@ def _action(action: Action, key: str, robot: Sequence[str]) -> Iterator[tuple[st
 
 
 def _tuple(value: Any) -> _Leaf:
-    """Return an array as a tuple, or as one number if all values are equal."""
+    """Return an array as a tuple, or as a single number if all its values are equal."""
     values = value.reshape(-1).tolist()
     return values[0] if values and len(set(values)) == 1 else tuple(values)
 
@@ -187,7 +187,7 @@ def _below(key: str, name: str) -> str:
 
 
 def _words(ours: _Leaf, theirs: _Leaf) -> tuple[str, str]:
-    """Return two values in words; for values by joint only those that differ."""
+    """Return both values in words; for values by joint, only the ones that differ."""
     if not (isinstance(ours, Mapping) and isinstance(theirs, Mapping)):
         return _text(ours), _text(theirs)
     joints = [

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""JSON Schemas for editors: one for `policy.yaml` of any kind, and one for `set.yaml`."""
+"""JSON Schemas for editors: one for all kinds of `policy.yaml`, and one for `set.yaml`."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from policy_core.bundle.set_contract import SetFile
 
 
 def set_schema() -> dict[str, Any]:
-    """Return the schema of a policy set."""
+    """Return the schema for a policy set."""
     return json_schema(SetFile)
 
 

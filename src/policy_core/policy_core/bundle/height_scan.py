@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The height scan of a policy: the position of its points, and the meaning of its values.
+"""Height scan for a policy: the positions of its points, and the meaning of its values.
 
 Settings that differ between training setups have no default: a scan that is transposed, negated or
-shifted by half a cell looks right on flat ground, and walks off a step.
+shifted by half a cell looks right on flat ground, but makes the robot walk off a step.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from policy_core.bundle.schema import Check, Found, entry, expect_paired
 from policy_core.interfaces import F64
 
 MOST_POINTS = 2500
-"""The rule `nearest` is quadratic in memory and time: 0.2 GB and 0.8 s for this many points."""
+"""Maximum number of points; `nearest` is quadratic: 0.2 GB and 0.8 s for this many."""
 _ROUNDED = 1e-3
-"""Tolerance in steps: a size this close to a multiple includes its last point; (1.6, 0.1) is 17
-points.
+"""Tolerance in steps: a size this close to a whole number of steps includes the last point, so size
+1.6 with step 0.1 gives 17 points.
 """
 
 
@@ -46,14 +46,14 @@ class ScanGrid:
 
     @property
     def count(self) -> int:
-        """Number of points; above the limit it is one more than the limit."""
+        """Number of points; if it exceeds the limit, the limit plus one."""
         x, y = map(_axis_count, self.size_m, self.resolution_m)
         return min(x * y, MOST_POINTS + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeightScan:
-    """A height scan: points around the robot, and the height of the ground at each."""
+    """A height scan: points around the robot, and the ground height at each."""
 
     grid: ScanGrid | None = entry("the points, on a grid; or `points_m`", default=None)
     points_m: tuple[tuple[float, ...], ...] | None = entry(
@@ -116,12 +116,12 @@ class HeightScan:
 
     @property
     def count(self) -> int:
-        """Number of points; above the limit it is one more than the limit."""
+        """Number of points; if it exceeds the limit, the limit plus one."""
         return len(self.points_m or ()) if self.grid is None else self.grid.count
 
     @property
     def points(self) -> F64:
-        """Points [points, 2] in the frame of the scan, in the order of the values, m."""
+        """Points [points, 2] in the scan frame, in the order of the values, m."""
         if self.grid is None:
             return np.array(self.points_m, dtype=np.float64).reshape(-1, 2)
         grid = self.grid
@@ -150,9 +150,9 @@ def check_scan(scan: HeightScan, key: str, problem: Check) -> None:
     """Report contradictions in a scan.
 
     Args:
-        scan: The section as it was read.
-        key: Key of the section.
-        problem: Called with key, expected value and found value.
+        scan: The parsed section.
+        key: Contract key of the section.
+        problem: Called with the key, the expected value and the found value.
     """
     if (scan.grid is None) == (scan.points_m is None):
         found = "neither" if scan.grid is None else "both"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of policy: the contract of each, and the code that checks, reads and runs it."""
+"""Policy kinds: the contract for each kind, and the code that checks, reads and runs it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from policy_core.bundle.validate import validate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractKind:
-    """A kind of policy, before it is opened.
+    """A kind of policy, described without opening a bundle.
 
     Attributes:
         contract: Dataclass for its `policy.yaml`.
-        bundle: Bundle class, which has `read`.
-        validate: Adds the contradictions of a resolved contract to a reader.
-        node: Node that runs it, as named in an error.
+        bundle: Bundle class, with a `read` method.
+        validate: Adds contradictions in a resolved contract to a reader.
+        node: Name of the node that runs it, for error messages.
     """
 
     contract: type[AnyContract]
@@ -45,6 +45,6 @@ def _chunk() -> ContractKind:
 
 
 DEFAULT_KIND = "joint"
-"""Kind of a contract that does not state its kind."""
+"""Kind of a contract that does not state one."""
 CONTRACT_KINDS: Mapping[str, Callable[[], ContractKind]] = {DEFAULT_KIND: _joint, "chunk": _chunk}
-"""Kinds by the `kind` of a contract, each imported when the first contract of its kind is read."""
+"""Kinds by a contract's `kind`, each imported when the first such contract is read."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Load a bundle: find its folder, check signature and contract, resolve names, read its arrays.
+"""Load a bundle: find its folder, check signature and contract, resolve names, read arrays.
 
 Imports for chunk policies and sets are lazy, so that a joint policy's node never loads them.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # only configured keys need the library that checks signature
 
 C = TypeVar("C", bound=AnyContract)
 PUBLIC_KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
-"""Environment variable: path of a PEM file with public keys, or of a folder of them (`*.pem`)."""
+"""Environment variable with the path of a PEM file with public keys, or of a folder of `*.pem`."""
 _SHARE = Path("share", "policy_inference", "config", "bundles")
 
 
@@ -69,18 +69,18 @@ def load_bundle(
     A folder holds a policy (`policy.yaml`) or a policy set (`set.yaml`), never both.
 
     Args:
-        bundle: Its folder as a path; text may also be the name of an installed bundle
-            (`bundle_folder`).
+        bundle: Path of the folder; a string may also be the name of an installed bundle (see
+            `bundle_folder`).
         trusted: Keys, one of which must have signed the contract; None requires no signature. The
-            file is read once, so the checked bytes are the parsed ones. A set contains the hashes
-            of its members' contracts, so its signature covers them.
-        kind: Required type of bundle, `Bundle` for any; None accepts any policy, but not a set.
-        instead: Remedy in the error if the policy is of another kind.
+            file is read once, so the bytes that are parsed are the ones that were checked. A set
+            contains the hashes of its members' contracts, so its signature covers them.
+        kind: Required bundle type; `Bundle` accepts any bundle, None any policy but no set.
+        instead: Remedy for the error raised when the policy is of a different kind.
         sha256: Expected hash of the contract; None accepts any.
 
     Raises:
-        BundleError: Lists every problem; also if the signature is missing or the policy is of
-            another kind.
+        BundleError: The bundle is invalid, its signature is missing, or the policy is of a
+            different kind; lists every problem.
         PolicyError: Same as `bundle_folder`.
     """
     folder, is_installed = (bundle, False) if isinstance(bundle, Path) else found_folder(bundle)
@@ -118,12 +118,12 @@ def load_bundle(
 
 
 def trusted_keys(given: str = "") -> TrustedKeys | None:
-    """Return the configured keys; None if bundles need no signature.
+    """Return the configured public keys; None if bundles need no signature.
 
     Args:
-        given: Path of a PEM file or of a folder of them; "" for none. Where the environment
-            variable POLICY_INFERENCE_PUBLIC_KEY names keys as well, only keys in both count, so
-            this argument can only make the check stricter.
+        given: Path of a PEM file, or of a folder of PEM files; "" for none. If the environment
+            variable POLICY_INFERENCE_PUBLIC_KEY also names keys, only keys found in both places are
+            trusted, so this argument can only make the check stricter.
 
     Raises:
         PolicyError: The configured files contain no Ed25519 public key, or have none in common.
@@ -150,10 +150,10 @@ def trusted_keys(given: str = "") -> TrustedKeys | None:
 
 
 def _contract_file(folder: Path) -> Path:
-    """Return the contract file of a folder.
+    """Return the contract file in a folder.
 
     Raises:
-        BundleError: There are two.
+        BundleError: The folder contains both `policy.yaml` and `set.yaml`.
     """
     if not (folder / SET_FILE).exists():
         return folder / CONTRACT_FILE
@@ -184,7 +184,7 @@ def parse_contract(
     kind: type[Any] | None = None,
     instead: str = "",
 ) -> AnyContract:
-    """Check the content of a `policy.yaml` without looking at the files that it names.
+    """Check the content of a `policy.yaml` without opening the files that it names.
 
     Args:
         content: Content of the file.
@@ -193,7 +193,7 @@ def parse_contract(
         instead: Same as for `load_bundle`.
 
     Raises:
-        BundleError: Lists every problem; also if the policy is of another kind.
+        BundleError: The contract is invalid or of a different kind; lists every problem.
     """
     reader, value = Reader(str(file)), parse_yaml(content, file)
     contract = _checked(value, reader)
@@ -205,7 +205,7 @@ def parse_contract(
 
 
 def _checked(value: Any, reader: Reader) -> AnyContract | None:
-    """Return the resolved contract; None, with problems in `reader`, if it is invalid."""
+    """Return the resolved contract; if it is invalid, add problems to `reader` and return None."""
     name = value.get("kind") if isinstance(value, Mapping) else None
     found = CONTRACT_KINDS.get(
         DEFAULT_KIND if name is None else name if isinstance(name, str) else ""
@@ -236,15 +236,15 @@ def _other_kind(file: object, found: str, wanted: type[Any] | None, instead: str
 
 
 def bundle_folder(name_or_path: str) -> Path:
-    """Return the folder of a bundle, given by path or by the name of an installed bundle.
+    """Return the folder of a bundle, given by its path or by an installed bundle's name.
 
     `NAME@VERSION` is an installed version; `NAME` is the version in use. If no version is
-    installed, `NAME` is the bundle shipped with this package, in the first prefix of
-    AMENT_PREFIX_PATH that contains it, or in the prefix of this Python.
+    installed, `NAME` is the bundle shipped with this package, found in the first AMENT_PREFIX_PATH
+    entry that contains it, or else in this Python's prefix.
 
     Raises:
-        PolicyError: There is no such bundle, the version in use is unknown, or the folder was not
-            installed as this bundle and version.
+        PolicyError: There is no such bundle, the version in use is unknown, or the folder does not
+            hold this bundle and version as installed.
     """
     folder, is_installed = found_folder(name_or_path)
     if is_installed:
@@ -258,7 +258,7 @@ def bundle_folder(name_or_path: str) -> Path:
 
 
 def found_folder(name_or_path: str) -> tuple[Path, bool]:
-    """Return the folder, and whether it should be an installed version."""
+    """Return the folder, and whether it should contain an installed version."""
     folder = Path(name_or_path).expanduser()
     if os.sep in name_or_path or folder.exists():
         return folder, False
@@ -286,7 +286,7 @@ def shipped_names() -> list[str]:
 
 
 def _shipped() -> Path | None:
-    """Return the folder of the shipped bundles, in the first prefix that contains it.
+    """Return the folder with the shipped bundles, from the first prefix that contains it.
 
     The last prefix is this Python's, where pip installs a wheel's data.
     """

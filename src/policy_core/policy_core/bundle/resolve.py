@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Resolve the names and patterns of a contract, once, when it is loaded.
+"""Resolve the names and patterns in a contract once, when it is loaded.
 
-A resolved contract has the joints of its terms by name, and one array per value.
+A resolved contract lists the joints of each term by name, and has one array per value.
 """
 
 import dataclasses
@@ -47,15 +47,15 @@ def resolve(contract: C, reader: Reader) -> C:
 
 
 class _Resolver:
-    """Resolves a section of a contract; the sections that it refers to are already resolved."""
+    """Resolver for contract sections; sections that another one refers to are resolved first."""
 
     def __init__(self, contract: AnyContract, reader: Reader) -> None:
         self._contract, self._names, self._reader = contract, contract.joints.names, reader
         self._driven = list[str]()
-        """Joints of the action terms so far."""
+        """Joints in the action terms so far."""
 
     def field(self, section: Any, name: str, key: str) -> Any:
-        """Return a field of a section, or of the contract itself, resolved."""
+        """Return a resolved field of a section or of the contract itself."""
         value = getattr(section, name)
         arrays = _arrays(type(section))  # type: ignore[arg-type]  # a class is hashable
         if value is None or name not in arrays:
@@ -64,7 +64,7 @@ class _Resolver:
         return value if names is None else self._array(value, key, names)
 
     def value(self, value: Any, key: str) -> Any:
-        """Return a section, or a collection of sections, resolved; other values unchanged."""
+        """Return a section or a collection of sections resolved; return other values unchanged."""
         if dataclasses.is_dataclass(value):
             return self._section(value, key)
         if isinstance(value, dict):
@@ -96,7 +96,7 @@ class _Resolver:
         return dataclasses.replace(section, **changes)
 
     def _value_names(self, section: Any) -> Sequence[str] | None:
-        """Return a name for each value of a section's arrays; None if their number is unknown."""
+        """Return a name for each value in a section's arrays; None if their number is unknown."""
         if isinstance(section, Term):
             assert isinstance(self._contract, JointContract)
             return term_names(section, self._contract) if section.term in TERMS else None
@@ -118,10 +118,10 @@ class _Resolver:
 
 @cache
 def _arrays(section: type) -> frozenset[str]:
-    """Return the fields of a section that are per joint.
+    """Return the names of a section's per-joint fields.
 
     Raises:
-        TypeError: Per-joint values are inside a collection, which is not resolved.
+        TypeError: A collection contains per-joint values, which would not be resolved.
     """
     hints = get_type_hints(section)
     found = frozenset(
@@ -139,19 +139,19 @@ def _arrays(section: type) -> frozenset[str]:
 
 
 LONGEST_PATTERN = 128
-"""Longest pattern, in characters."""
+"""Maximum pattern length, in characters."""
 
 
 def per_joint(value: PerJointYaml, names: Sequence[str]) -> F64:
-    """Return one float64 per name.
+    """Return one float64 value per name.
 
-    The keys of a map are names, or patterns (`name_pattern`) that must match a whole name. A name
-    takes the value of the key equal to it, or else of the only pattern that matches it; a key that
-    applies to no name is an error.
+    The keys of a map are names, or patterns (see `name_pattern`) that must match a whole name. A
+    name takes the value under its own key, or else under the only pattern that matches it; a key
+    that applies to no name is an error.
 
     Raises:
-        ValueError: The number of values or the names do not match; the two arguments are the
-            expected and the found value.
+        ValueError: The number of values is wrong or the names do not match; the exception's two
+            arguments are the expected and the found value.
     """
     if isinstance(value, Mapping):
         return np.array([value[key] for key in _key_of_each(names, value)], dtype=np.float64)
@@ -163,13 +163,13 @@ def per_joint(value: PerJointYaml, names: Sequence[str]) -> F64:
 
 
 def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names that a list of names or patterns selects, entry by entry.
+    """Return the names that a list of names and patterns selects, entry by entry.
 
     A pattern selects all names that it matches, in the order of `names`. A name selects itself. An
     entry that matches nothing is returned unchanged, for the caller to report.
 
     Raises:
-        ValueError: An entry is neither a name nor a pattern; arguments as in `per_joint`.
+        ValueError: An entry is neither a name nor a pattern; same arguments as in `per_joint`.
     """
     found = list[str]()
     for entry in entries:
@@ -181,11 +181,11 @@ def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
 def robot_names(names: Sequence[str], renamed: Mapping[str, str]) -> tuple[str, ...]:
     """Return the robot's joint names, given a map from contract names or patterns.
 
-    A joint without a key keeps its name. In a robot's name, `{name}` stands for the contract's
+    A joint without a key keeps its name. In a map value, `{name}` stands for the contract's joint
     name.
 
     Raises:
-        ValueError: Several patterns match a name; arguments as in `per_joint`.
+        ValueError: Several patterns match a name; same arguments as in `per_joint`.
     """
     patterns = _patterns(renamed, names)
     found = list[str]()
@@ -208,7 +208,7 @@ def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:
 
 
 def _patterns(keys: Collection[str], names: Sequence[str]) -> dict[str, re.Pattern[str]]:
-    """Return the patterns among the keys; each must match a name."""
+    """Return the patterns among the keys; each must match at least one name."""
     patterns = {key: _pattern(key) for key in keys if key not in names}
     for key, pattern in patterns.items():
         if not any(map(pattern.fullmatch, names)):
@@ -217,10 +217,10 @@ def _patterns(keys: Collection[str], names: Sequence[str]) -> dict[str, re.Patte
 
 
 def name_pattern(text: str) -> re.Pattern[str]:
-    """Return the compiled name pattern, to be matched with `fullmatch`.
+    """Compile a name pattern, which callers match with `fullmatch`.
 
-    A malicious pattern may take minutes, so a node that holds a robot first reads contracts in
-    another process.
+    A malicious pattern may take minutes to match, so a node in control of a robot first reads
+    contracts in a separate process.
 
     Raises:
         ValueError: The pattern is invalid or too long; the message says why.
@@ -245,7 +245,7 @@ def _pattern(key: str) -> re.Pattern[str]:
 def _only_match(
     name: str, patterns: Mapping[str, re.Pattern[str]], *, or_none: bool = False
 ) -> str:
-    """Return the only key that matches a name; with `or_none`, an empty one if none matches."""
+    """Return the only key that matches a name; with `or_none`, return "" if none matches."""
     keys = [key for key, pattern in patterns.items() if pattern.fullmatch(name)]
     if or_none and not keys:
         return ""

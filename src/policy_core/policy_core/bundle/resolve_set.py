@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build the contract of a policy set from its file and the contracts of its members."""
+"""Build the contract of a policy set from `set.yaml` and its members' contracts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from policy_core.bundle.validate_body import listed
 from policy_core.interfaces import F64, Kind
 
 _ROBOT = ("position_min", "position_max", "velocity_limit", "effort_limit")
-"""Joint values that identify a robot: they must be equal in all members."""
+"""Joint values that identify a robot: they must be equal for all members."""
 _RATE_TOLERANCE = 1e-6
 _LARGEST_DENOMINATOR = 1000
 
@@ -45,18 +45,18 @@ _LARGEST_DENOMINATOR = 1000
 def resolve_set(
     stated: SetFile, contracts: Mapping[str, AnyContract], reader: Reader
 ) -> SetContract | None:
-    """Return the contract of a set; None, with problems in `reader`, if its parts do not match.
+    """Return a set's contract; if its parts do not match, add problems to `reader` and return None.
 
     Args:
         stated: Content of `set.yaml`, with valid names.
-        contracts: Contracts of its members.
+        contracts: Contracts of the set's members.
         reader: Collects the problems.
     """
     return _SetResolver(stated, contracts, reader).resolved()
 
 
 class _SetResolver:
-    """Merges several bodies into one, and resolves names into arrays."""
+    """Merges several robot descriptions into one, and resolves names into arrays."""
 
     def __init__(
         self, stated: SetFile, contracts: Mapping[str, AnyContract], reader: Reader
@@ -168,9 +168,9 @@ class _SetResolver:
         )
 
     def _every(self, name: str, rate_hz: float) -> Fraction:
-        """Return the length of a member's period in set ticks.
+        """Return a member's period in set ticks.
 
-        It must be a whole number if the contract of the member `counts_ticks`.
+        It must be a whole number if the member's contract has `counts_ticks`.
         """
         contract = self._contracts[name]
         every = rate_hz / contract.rate_hz
@@ -255,7 +255,7 @@ class _SetResolver:
         return float(values[self._on_robot[name].index(joint)])
 
     def _kinds(self) -> dict[str, Kind]:
-        """Return the command kind of each joint; check that all members agree on it."""
+        """Return the command interface for each joint; check that all members agree on it."""
         found = dict[str, tuple[str, Kind]]()
         for name in self._order:
             for joint, kind in self._value_kinds(name).items():
@@ -277,7 +277,7 @@ class _SetResolver:
         return {joint: driven.get(joint, Kind.POSITION) for joint in self._commanded[name]}
 
     def _state(self, name: str, state: SetState, kinds: Mapping[str, Kind]) -> SetState:
-        """Return a state with names and arrays; check that it commands each joint once."""
+        """Return a state with names and arrays resolved; check that it commands each joint once."""
         key = f"states.{name}"
         held = self._reader.tried(f"{key}.held", matched, state.held, self._names) or ()
         taken = dict[str, str]()
@@ -328,7 +328,7 @@ class _SetResolver:
         return dataclasses.replace(state, held=tuple(held), to=to)
 
     def _conditions(self, key: str, name: str, to: str) -> EntryConditions:
-        """Return conditions with arrays; check that the values they test exist."""
+        """Return entry conditions with arrays; check that the values they test exist."""
         states = self._stated.states
         when, leaving, entering = states[name].to[to].when, states[name].members, states[to].members
         self._reader.expect(
@@ -368,7 +368,7 @@ class _SetResolver:
         return Joints(names=self._names, robot_names={name: name for name in self._names}, **values)
 
     def _owned(self, values: Callable[[AnyContract], F64]) -> F64:
-        """Return a value per joint of the set, from the member that owns the joint."""
+        """Return one value per joint in the set, taken from the member that owns the joint."""
         found = np.array(
             [
                 values(self._contracts[owner])[self._on_robot[owner].index(joint)]
@@ -423,7 +423,7 @@ class _SetResolver:
         )
 
     def _nominal(self) -> Nominal | None:
-        """Return the largest values of all members; None if a member has none."""
+        """Return the largest nominal values among all members; None if a member has none."""
         nominals = {
             name: contract.nominal
             for name, contract in self._contracts.items()
@@ -444,12 +444,12 @@ class _SetResolver:
         )
 
     def _narrower_range(self, contract: AnyContract) -> VelocityCommand | None:
-        """Return a member's range; None if it equals the set's."""
+        """Return a member's command range; None if it equals the set's."""
         own = contract.velocity_command
         return None if own == self._velocity_command() else own
 
     def _velocity_command(self) -> VelocityCommand | None:
-        """Return the range that covers those of all members."""
+        """Return a command range that covers the ranges of all members."""
         ranges = [
             contract.velocity_command
             for contract in self._contracts.values()

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Dataclasses that define a YAML file: strict reader and JSON Schema from one source.
+"""Dataclasses that define a YAML file: a strict reader and a JSON Schema from one source.
 
-A field is declared with `entry(doc, ...)`; its type defines the shape of the YAML value, its
-metadata the bounds. Supported types: bool, int, float, str, Literal, tuple[T, ...], dict[str, T],
-dataclasses, `PerJoint` and Optional of each.
+A field is declared with `entry(doc, ...)`; its type defines the structure of the YAML value, and
+its metadata the bounds. Supported types: bool, int, float, str, Literal, tuple[T, ...], dict[str,
+T], dataclasses, `PerJoint` and Optional of each.
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ from policy_core.interfaces import F64
 from policy_core.safe_files import read_at_most
 
 Check = Callable[[str, str, object], None]
-"""Called with a key, the expected value and the found value."""
+"""Callback with a key, the expected value and the found value."""
 PerJoint = F64
-"""One number per joint, in the policy's order. `Reader` stores a `PerJointYaml`, which
-`bundle.resolve` turns into the array.
+"""One number per joint, in policy order. `Reader` stores a `PerJointYaml`, which `bundle.resolve`
+converts to an array.
 """
 PerJointYaml = float | Sequence[float] | Mapping[str, float]
-"""One number for all joints, one per joint in order, or a map from name pattern to number."""
+"""One number for all joints, one per joint in order, or a map from name patterns to numbers."""
 
 V = TypeVar("V")
 _MISSING = object()
@@ -44,7 +44,7 @@ _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
 def entry(
     doc: str, *, default: Any = dataclasses.MISSING, length: int | None = None, **schema: Any
 ) -> Any:
-    """Declare a field of a YAML section; `schema` holds JSON Schema keywords for its value."""
+    """Declare a field in a YAML section; `schema` holds JSON Schema keywords for its value."""
     metadata = {"doc": doc, "length": length, "schema": schema}
     if isinstance(default, (dict, list)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -52,10 +52,10 @@ def entry(
 
 
 def load_yaml(path: Path) -> object:
-    """Parse a YAML file without running tags; duplicate keys are errors.
+    """Parse a YAML file without executing tags; duplicate keys are errors.
 
     Raises:
-        BundleError: The file is missing, not readable, or not YAML.
+        BundleError: The file is missing, unreadable, or not YAML.
     """
     return parse_yaml(read_bytes(path), path)
 
@@ -64,8 +64,8 @@ def read_bytes(path: Path) -> bytes:
     """Return the content of a file.
 
     Raises:
-        BundleError: The file is missing, not readable, not a regular file, or larger than any file
-            that is written by hand.
+        BundleError: The file is missing, unreadable, not a regular file, or larger than any
+            hand-written file.
     """
     try:
         return read_at_most(path, LARGEST_BYTES)
@@ -82,7 +82,7 @@ def parse_yaml(content: bytes, path: object) -> object:
     """Parse the content of a YAML file; see `load_yaml`.
 
     Raises:
-        BundleError: The content is not YAML; names `path`.
+        BundleError: The content is not YAML; the message names `path`.
     """
     try:
         return load_text(content.decode("utf-8"))
@@ -95,24 +95,24 @@ class Reader:
     """Turns parsed YAML into dataclasses and collects all problems."""
 
     def __init__(self, file: str) -> None:
-        """Name the file for error messages."""
+        """Create a reader; error messages name `file`."""
         self.file = file
         self.problems: list[Problem] = []
 
     def problem(self, key: str, expected: str, value: object, remedy: str = "") -> None:
-        """Add a problem; a long value is shortened."""
+        """Add a problem; a long value is shortened in the message."""
         found = value if isinstance(value, Found) else Found.of(value)
         self.problems.append(
             Problem(file=self.file, key=key, expected=expected, found=found, remedy=remedy)
         )
 
     def expect(self, holds: bool, key: str, expected: str, value: object, remedy: str = "") -> None:
-        """Add a problem unless `holds`."""
+        """Add a problem unless `holds` is true."""
         if not holds:
             self.problem(key, expected, value, remedy)
 
     def tried(self, key: str, resolve: Callable[..., V], *values: Any) -> V | None:
-        """Return the resolved values; None, with a problem, on ValueError(expected, found)."""
+        """Return the resolved values; on ValueError(expected, found), note it and return None."""
         try:
             return resolve(*values)
         except ValueError as error:
@@ -129,7 +129,7 @@ class Reader:
             raise BundleError(*self.problems)
 
     def section(self, cls: Any, value: object, key: str = "") -> Any:
-        """Read a mapping as the dataclass `cls`; return None if it is invalid."""
+        """Read a mapping as an instance of the dataclass `cls`; return None if it is invalid."""
         if not isinstance(value, Mapping):
             # A wrong file may hold secrets, so its content is not shown.
             found = value if key else Found(_KINDS.get(type(value), "another value"))
@@ -223,23 +223,23 @@ class Reader:
 
 
 def one_of(words: Sequence[str]) -> str:
-    """Return the allowed values as the expected value of a problem."""
+    """Return the allowed values as text for the expected value of a problem."""
     return f"one of {', '.join(words)}" if len(words) > 1 else words[0]
 
 
 def _wanted(kind: Any, doc: str) -> str:
-    """Return the expected value of a missing key."""
+    """Return the text for the expected value of a missing key."""
     if get_origin(kind) is Literal:
         return one_of([*map(str, get_args(kind))])
     return f"a value ({doc})" if doc else "a value"
 
 
 class Found(str):
-    """Description of a found value, to be shown without quotes."""
+    """Description of a found value, shown without quotes."""
 
     @classmethod
     def of(cls, value: object) -> "Found":
-        """Describe a YAML value in a few characters."""
+        """Describe a YAML value briefly."""
         if value is None:
             return cls("nothing")
         text = _BRIEF.repr(value)
@@ -247,14 +247,14 @@ class Found(str):
 
 
 def expect_paired(is_needed: bool, value: object, key: str, where: str, problem: Check) -> None:
-    """Report a value that is missing where it is needed, or set where it has no meaning.
+    """Report a value that is missing where it is needed, or present where it has no meaning.
 
     Args:
         is_needed: True if the value is required.
         value: The value; None if absent.
         key: Key of the value.
-        where: Feature that the value belongs to, in words.
-        problem: Called with key, expected value and found value.
+        where: Description of the feature that the value belongs to.
+        problem: Called with the key, the expected value and the found value.
     """
     if is_needed and value is None:
         problem(key, f"a value for {where}", Found("nothing"))
@@ -269,7 +269,7 @@ _BRIEF.maxstring = _BRIEF.maxlong = _BRIEF.maxother = 1000
 
 
 def json_schema(cls: type) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of the dataclass, for editors."""
+    """Return the JSON Schema (draft 2020-12) for a dataclass, for use in editors."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_make_schema(cls, {})}
 
 
@@ -311,9 +311,10 @@ def _make_schema(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _choose(args: tuple[Any, ...], value: object) -> Any:
-    """Return the member of a Union that matches a YAML value.
+    """Return the Union member type that matches a YAML value.
 
-    Text selects a Literal, a mapping a dataclass, and anything else the first other member.
+    A string selects a Literal, a mapping selects a dataclass, and anything else selects the first
+    remaining member.
     """
     members = [arg for arg in args if arg is not type(None)]
     words = [arg for arg in members if get_origin(arg) is Literal]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle of a policy set: `set.yaml`, and the bundles of its members."""
+"""Bundle of a policy set: `set.yaml`, and the bundles of its members."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from policy_core.bundle.validate_set import validate_set
 from policy_core.errors import BundleError, PolicyError, Problem
 
 _MEMBERS = "members."
-"""Prefix of a member's name in the keys of a set."""
+"""Prefix of member names in contract keys of a set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SetBundle(Bundle):
-    """A policy set; the contracts of its members' bundles match the hashes that it states."""
+    """A policy set; the contract of each member bundle matches the hash that the set states."""
 
     contract: SetContract
     members: Mapping[str, AnyBundle]
 
     @property
     def models(self) -> tuple[ModelFiles, ...]:
-        """The models of all members, by MEMBER.KEY."""
+        """Models of all members, by MEMBER.KEY."""
         return tuple(
             ModelFiles(folder=model.folder, key=f"{name}.{model.key}", model=model.model)
             for name, member in self.members.items()
@@ -108,7 +108,7 @@ def load_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
     """Return a set and its members.
 
     Args:
-        file: Its `set.yaml`.
+        file: Path of the `set.yaml`.
         content: Content of that file, read once.
         signed_by: See `Bundle.signed_by`.
 
@@ -163,7 +163,7 @@ def _resolved_set(
 
 
 def member_folder(folder: Path, bundle: str) -> Path:
-    """Return the folder of a member's bundle, given its name in `set.yaml`.
+    """Return the folder of a member's bundle, given the bundle name in `set.yaml`.
 
     Raises:
         PolicyError: The named version is not installed.
@@ -172,12 +172,12 @@ def member_folder(folder: Path, bundle: str) -> Path:
 
 
 def _is_version(bundle: str) -> bool:
-    """Return true if a member is an installed version, NAME@VERSION."""
+    """Return True if a member is an installed version, NAME@VERSION."""
     return "@" in bundle and os.sep not in bundle
 
 
 def _loaded_member(file: Path, key: str, member: SetMember) -> AnyBundle:
-    """Return the bundle of a member, after checking the hash of its contract."""
+    """Return a member's bundle, after checking the hash of its contract."""
     folder = member_folder(file.parent, member.bundle)
     inside = folder / CONTRACT_FILE
     _require_meant(file, key, member, inside, read_bytes(inside))
@@ -185,7 +185,7 @@ def _loaded_member(file: Path, key: str, member: SetMember) -> AnyBundle:
 
 
 def _require_meant(file: Path, key: str, member: SetMember, inside: Path, content: bytes) -> None:
-    """Raise BundleError unless the contract of a member has the hash that the set states."""
+    """Raise BundleError unless a member's contract has the hash that the set states."""
     if (actual := hashlib.sha256(content).hexdigest()) != member.sha256:
         raise BundleError(
             Problem(

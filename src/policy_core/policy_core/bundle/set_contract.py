@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The file of a policy set, `set.yaml`, as dataclasses, and the contract built from it.
+"""The policy set file, `set.yaml`, as dataclasses, and the contract built from it.
 
-A set names bundles, the joints that each commands, and the transitions between them. Its
-description of the robot follows from its members. This module opens no files.
+A set names bundles, the joints that each bundle commands, and the transitions between states. Its
+robot description is derived from its members. This module opens no files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,14 +34,14 @@ from policy_core.bundle.schema import PerJoint, entry
 from policy_core.interfaces import Index, Kind
 
 STAND, FIRST_TARGET, FIRST_FRAME = "stand", "first_target", "first_frame"
-"""Poses that every set has: the stand pose, the first targets of the entering members, and the
+"""Poses that every set has: the stand pose, the first targets of the members taking over, and the
 first frames of the clips that they track.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetMember:
-    """A policy of the set."""
+    """A policy in the set."""
 
     bundle: str = entry(
         "folder of its bundle, relative to that of the set, or an installed version: NAME@VERSION"
@@ -61,7 +61,7 @@ class SetMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryConditions:
-    """Conditions at the tick of a switch; absent ones are not checked."""
+    """Conditions checked at the tick of a switch; absent ones are not checked."""
 
     pose: str | None = entry(
         f"pose that the joints must be near: {STAND}, {FIRST_TARGET} (what the entering members "
@@ -126,7 +126,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateEnd:
-    """Condition under which a state ends by itself."""
+    """Condition under which a state ends on its own."""
 
     after_s: float | None = entry(
         "time since the state was entered, s; if absent, it ends when the motions that its members "
@@ -140,7 +140,7 @@ class StateEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetState:
-    """A state of the set: the members that command, and the transitions to other states."""
+    """A state of the set: the members in command, and the transitions to other states."""
 
     members: tuple[str, ...] = entry(
         "members that command, of which no two command the same joint", minItems=1
@@ -191,12 +191,12 @@ class SetFile:
 
 
 def ends_by_itself(contract: AnyContract) -> bool:
-    """Return true if a member tracks a motion that ends."""
+    """Return True if a member tracks a motion that ends."""
     return contract.motion is not None and contract.motion.at_end == "hold"
 
 
 def tracks_clip(contract: AnyContract) -> bool:
-    """Return true if a member tracks a motion stored in its bundle."""
+    """Return True if a member tracks a motion stored in its bundle."""
     return contract.motion is not None and contract.motion.clip is not None
 
 
@@ -205,16 +205,16 @@ class MemberContract:
     """A member's contract, and its place in the set.
 
     Attributes:
-        contract: Its own contract.
-        folder: Folder of its bundle, as the set names it.
-        sha256: Hash of its `policy.yaml`.
-        places: Index in the set's joints for each of its joints [its joints].
-        commanded: Indices in its own joints of those that it commands in the set.
+        contract: The member's own contract.
+        folder: Folder of the member's bundle, as named in the set.
+        sha256: Hash of the member's `policy.yaml`.
+        places: Index in the set's joints for each of the member's joints [member joints].
+        commanded: Indices, among the member's joints, of the joints that it commands in the set.
         every: Set ticks per member tick, a whole number if it `counts_ticks`. A step that falls
-            between two ticks is made in the later one.
-        is_followed: True if it keeps observing while it does not command.
-        velocity_command: Range that the set's velocity command is clipped to for this member; None
-            if it accepts the whole range.
+            between two ticks is made on the later one.
+        is_followed: True if the member keeps observing while it is not in command.
+        velocity_command: Range to which the set's velocity command is clipped for this member; None
+            if the member accepts the whole range.
     """
 
     contract: AnyContract
@@ -229,12 +229,12 @@ class MemberContract:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SetContract:
-    """The contract of a policy set, resolved: a body for the guard, members, states.
+    """Contract of a policy set, resolved: robot description for the guard, members, states.
 
-    Joints are all members' joints, with the robot's names. Their limits are equal in all members;
-    gains, stand pose and damping come from the member that commands the joint in the initial state,
-    otherwise from the first member that has the joint. Time-outs, tilt and margin are the strictest
-    of all members.
+    The joints are those of all members, with the robot's names. Joint limits are equal in all
+    members; gains, stand pose and damping come from the member that commands the joint in the
+    initial state, or else from the first member that has the joint. Time-outs, tilt limit and
+    margin are the strictest among all members.
     """
 
     name: str
@@ -278,7 +278,7 @@ class SetContract:
 
     @property
     def commands(self) -> frozenset[str]:
-        """Command interfaces that it uses: position, velocity, effort."""
+        """Command interfaces in use: position, velocity, effort."""
         return frozenset(kind.value for kind in self.kinds)
 
     @property
@@ -288,7 +288,7 @@ class SetContract:
 
     @property
     def perceived(self) -> Mapping[str, str]:
-        """Label of each perceived topic; members that share a topic state the same label."""
+        """Label for each perception topic; members that share a topic state the same label."""
         labels = dict[str, str]()
         for member in self.members.values():
             labels |= member.contract.perceived
@@ -304,7 +304,7 @@ class SetContract:
 
     @property
     def sets_gains(self) -> bool:
-        """False: members whose models output gains are refused."""
+        """False: members whose models output gains are rejected."""
         return False
 
     @property
@@ -314,7 +314,7 @@ class SetContract:
 
     @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """Commanded joints whose members' contracts limit the position step [joints]."""
+        """Commanded joints for which the member's contract limits the position step [joints]."""
         found = np.zeros(len(self.joints.names), np.bool_)
         for member in self.members.values():
             places = member.places[member.commanded]
@@ -323,7 +323,7 @@ class SetContract:
 
     @property
     def models(self) -> Mapping[str, Graph]:
-        """The models of all members, by MEMBER.KEY."""
+        """Models of all members, by MEMBER.KEY."""
         return {
             f"{name}.{key}": graph
             for name, member in self.members.items()
@@ -362,4 +362,4 @@ class SetContract:
 
 
 HostedContract = AnyContract | SetContract
-"""Contract of what a host runs: a policy or a set."""
+"""Contract that a host runs: for one policy or for a set."""

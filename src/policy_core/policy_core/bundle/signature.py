@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Signatures of bundles: Ed25519 (RFC 8032) over the bytes of `policy.yaml` or `set.yaml`.
+"""Bundle signatures: Ed25519 (RFC 8032) over the bytes of `policy.yaml` or `set.yaml`.
 
-`policy.yaml` contains the hashes of all files that a policy runs from, and `set.yaml` those of its
-members' `policy.yaml`, so the signature covers them. The signature is base64 text in a file beside
-it, with `.sig` appended to the name. Keys are PEM files from `openssl genpkey -algorithm ed25519`
-and `openssl pkey -pubout`.
+`policy.yaml` contains the hashes of all files that a policy runs from, and `set.yaml` contains the
+hashes of its members' `policy.yaml`, so the signature covers all of them. The signature is base64
+text in a file next to the signed file, with `.sig` appended to its name. Keys are PEM files from
+`openssl genpkey -algorithm ed25519` and `openssl pkey -pubout`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # only configured keys need the library, whose import adds 10
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _LARGEST_BYTES = 1 << 12
-"""Largest signature file; a signature has 88 bytes."""
+"""Maximum size of a signature file; a signature has 88 bytes."""
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----", re.DOTALL)
 
 
@@ -37,18 +37,19 @@ class TrustedKeys:
     keys: Mapping[str, Ed25519PublicKey]
     """Keys by fingerprint."""
     source: str
-    """Configured sources of the keys, for messages."""
+    """Where the keys were configured, for messages."""
 
     def signer(self, file: Path, content: bytes, remedy: str = "") -> str:
         """Return the fingerprint of the key that signed a contract.
 
         Args:
-            file: The `policy.yaml` or `set.yaml`, with its signature beside it.
+            file: The `policy.yaml` or `set.yaml`, with its signature file next to it.
             content: The bytes that will be used; the file is not read again.
-            remedy: Remedy for the error; "" for the usual one.
+            remedy: Remedy for the error message; "" for the default.
 
         Raises:
-            BundleError: The signature is missing, or none of these keys made it over these bytes.
+            BundleError: The signature is missing, or was not made with one of these keys over these
+                bytes.
         """
         place = signature_path(file)
         try:
@@ -61,10 +62,10 @@ class TrustedKeys:
         raise self._no_signature(place, found, remedy)
 
     def find_signer(self, file: Path, content: bytes, text: bytes | None, remedy: str = "") -> str:
-        """Return the fingerprint of the key that signed a contract, given its signature.
+        """Return the fingerprint of the key that signed a contract, given the signature.
 
         Args:
-            file: As for `signer`; for messages.
+            file: Same as for `signer`; used in messages only.
             content: As for `signer`.
             text: Content of the signature file; None if there is none.
             remedy: As for `signer`.
@@ -121,10 +122,10 @@ def signature_path(file: Path) -> Path:
 
 
 def read_public_keys(place: Path) -> dict[str, Ed25519PublicKey]:
-    """Return the public keys in a PEM file, or in a folder's `*.pem` files, by fingerprint.
+    """Return the public keys from a PEM file, or from a folder's `*.pem` files, by fingerprint.
 
     Raises:
-        PolicyError: There is no key, or a key cannot be read or is not Ed25519.
+        PolicyError: There is no key, or a key is unreadable or not Ed25519.
     """
     try:
         files = sorted(place.glob("*.pem")) if place.is_dir() else [place]
@@ -138,7 +139,7 @@ def read_public_keys(place: Path) -> dict[str, Ed25519PublicKey]:
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:
-    """Return the SHA-256 of a key's DER form, 64 hex digits.
+    """Return the SHA-256 of a key's DER encoding as 64 hex digits.
 
     Same as `openssl pkey -pubin -in public.pem -outform DER | sha256sum`.
     """

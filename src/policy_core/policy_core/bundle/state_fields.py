@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The measured and commanded fields of the robot's state, one row each.
+"""Measured and commanded fields of the robot state, one row each.
 
 Observation terms, message readers, subscriptions, recordings, rollouts and simulations all use
-these rows, so a new field is one new row.
+these rows, so adding a field means adding one row.
 
-No ROS package is needed: a message is any object with the attributes of the ROS type, from rclpy, a
-decoder or a bag reader.
+No ROS package is needed: a message can be any object with the attributes of the ROS type, whether
+from rclpy, a decoder or a bag reader.
 """
 
 import math
@@ -19,7 +19,7 @@ from policy_core.errors import RobotError
 from policy_core.interfaces import F64
 
 COMMAND = "cmd_vel"
-"""Topic of the velocity command, which fades when too old."""
+"""Velocity command topic; a command that is too old fades out."""
 TWIST, TWIST_STAMPED = "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"
 _XYZ = ("x", "y", "z")
 # An unset quaternion is 0, 0, 0, 0; rounding changes the length by less than 1 %.
@@ -28,10 +28,10 @@ _NORM_RANGE = (0.9, 1.1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateTopic:
-    """A topic with robot state.
+    """A topic that carries robot state.
 
     Its newest message is valid for the contract's state time-out, counted from the header stamp if
-    the type has one. A velocity command that is too old fades instead.
+    the type has one. A velocity command that is too old fades out instead.
 
     Attributes:
         name: Name relative to the robot's namespace; launch files remap it.
@@ -44,25 +44,25 @@ class StateTopic:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StateField:
-    """A field of the robot's state.
+    """A field of the robot state.
 
     Attributes:
-        name: Its name in `RobotState`, in rollouts (`.npz`) and in recordings.
-        term: The observation term with the field's unchanged values; may be empty.
+        name: Name in `RobotState`, in rollouts (`.npz`) and in recordings.
+        term: Observation term that holds the field's values unchanged; may be empty.
         doc: Short description.
-        unit: Unit of its values; empty if dimensionless.
-        frame: Coordinate frame of the values; empty if it has none.
-        size: Number of values, or one per joint in the contract's order.
+        unit: Unit of the values; empty if dimensionless.
+        frame: Coordinate frame of the values; empty if none applies.
+        size: Number of values, or per joint (one each, in contract order).
         parts: Names of the values; a contract may select some.
-        topic: The topic that carries it.
-        read: Returns the values of a message, [size] numbers or [names] per joint; None for a field
-            that `RobotState.derive` computes from another field of the topic.
-        require: Raises RobotError if a message lacks the field.
-        aliases: Other names of the field in rollouts, with the index of each value in them.
-        simulated: Returns the values of `robot_sim.world.Sensors` [size]; None if no simulated
-            robot measures it.
-        at_rest: Values for a robot that stands still and upright; zeros if empty.
-        drawn_std: Standard deviation for randomly drawn states.
+        topic: Topic that carries the field.
+        read: Extracts the values from a message, [size] or, per joint, [names]; None for a field
+            that `RobotState.derive` computes from another field on the same topic.
+        require: Raises RobotError if a message does not contain the field.
+        aliases: Other names for the field in rollouts, with the index of each value.
+        simulated: Returns the values from `robot_sim.world.Sensors` [size]; None if no simulated
+            robot measures the field.
+        at_rest: Values for a robot standing still and upright; if empty, zeros.
+        drawn_std: Standard deviation for random states.
     """
 
     name: str
@@ -82,7 +82,7 @@ class StateField:
 
     @property
     def recorded_as(self) -> dict[str, tuple[int, ...] | None]:
-        """Names of the field in rollouts, with the index of each value there; None if per joint."""
+        """Names of the field in rollouts, with the index of each value; None if per joint."""
         if self.read is None:
             return {}
         order = None if self.size == "joints" else tuple(range(self.size))
@@ -90,7 +90,7 @@ class StateField:
 
 
 def read_velocity(message: Any) -> tuple[float, float, float]:
-    """Return vx, vy (m/s) and yaw rate (rad/s) of a command, stamped or not."""
+    """Return vx, vy (m/s) and yaw rate (rad/s) from a stamped or unstamped command."""
     twist = getattr(message, "twist", message)
     return (twist.linear.x, twist.linear.y, twist.angular.z)
 
@@ -120,7 +120,7 @@ def require_pose(message: Any) -> None:
 
 
 def _at(part: str, names: Sequence[str]) -> Callable[[Any], Sequence[float]]:
-    """Return a getter for two or more named values of a part of a message."""
+    """Return a getter for two or more named values in one part of a message."""
     return attrgetter(*(f"{part}.{name}" for name in names))
 
 
@@ -130,11 +130,11 @@ ODOMETRY = StateTopic(name="odom", types=("nav_msgs/msg/Odometry",))
 MOTION_JOINTS = StateTopic(name="motion/joints", types=("sensor_msgs/msg/JointState",))
 MOTION_ANCHOR = StateTopic(name="motion/anchor", types=("geometry_msgs/msg/PoseStamped",))
 LEADER = StateTopic(name="leader/joint_states", types=("sensor_msgs/msg/JointState",))
-"""Leader arm, with which a person takes over from a chunk policy; policies do not observe it."""
+"""Leader arm for taking over from a chunk policy by hand; policies do not observe it."""
 LEADER_POS = "leader_joint_pos"
-"""Field of the leader arm."""
+"""State field with the leader arm's joint positions."""
 MOTION_TOPICS = (MOTION_JOINTS.name, MOTION_ANCHOR.name)
-"""Topics of a live reference motion; only the policy that tracks it needs them."""
+"""Topics of a live reference motion; only a policy that tracks it needs them."""
 VELOCITY_COMMAND = StateTopic(name=COMMAND, types=(TWIST, TWIST_STAMPED))
 
 _ROWS = (
@@ -290,13 +290,13 @@ _ROWS = (
 )
 
 STATE_FIELDS: Mapping[str, StateField] = {row.name: row for row in _ROWS}
-"""The rows by name."""
+"""State fields by name."""
 STATE_TOPICS: Mapping[str, StateTopic] = {row.topic.name: row.topic for row in _ROWS}
-"""Their topics by name."""
+"""State topics by name."""
 
 
 def is_per_joint(field: str) -> bool:
-    """Return true if a state field has a value for each joint of the contract."""
+    """Return True if a state field has one value for each joint in the contract."""
     return field in STATE_FIELDS and STATE_FIELDS[field].size == "joints"
 
 

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Signed statements about a bundle: a channel's version, revocations, permitted downgrades.
+"""Signed statements about a bundle: a channel's version, revocations, allowed downgrades.
 
-A statement is a YAML file with keys that no contract has, so neither can pass for the other.
-`policy_store pull` checks the signature and keeps the newest channel and revocations beside the
-installed versions, where nodes read the revocations.
+A statement is a YAML file with keys that no contract has, so a statement cannot pass for a contract
+or vice versa. `policy_store pull` checks the signature and keeps the newest channel and revocation
+statements next to the installed versions, where nodes read the revocations.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ChannelStatement:
 
     @property
     def tag(self) -> str:
-        """Tag under which it is published."""
+        """Tag under which the statement is published."""
         return CHANNEL_TAG + self.channel
 
 
@@ -59,13 +59,13 @@ class RevocationStatement:
 
     @property
     def tag(self) -> str:
-        """Tag under which it is published."""
+        """Tag under which the statement is published."""
         return REVOKED_TAG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DowngradeStatement:
-    """Older version that robots may return to through the registry."""
+    """Older version to which robots may return through the registry."""
 
     kind: Literal["downgrade"] = entry("downgrade")
     name: str = entry("name of the bundle", pattern=NAME)
@@ -84,7 +84,7 @@ _KINDS: Mapping[str, type[Statement]] = {
 
 
 def parse_statement(content: bytes, place: object) -> Statement:
-    """Return a statement; `model_tools` checks its signature before keeping it.
+    """Parse a statement; `model_tools` checks its signature before keeping it.
 
     Raises:
         BundleError: Lists every problem.
@@ -112,9 +112,10 @@ def parse_statement(content: bytes, place: object) -> Statement:
 
 
 def kept(model: Path, tag: str) -> ChannelStatement | RevocationStatement | None:
-    """Return the newest statement that this robot has accepted, or None.
+    """Return the newest statement with this tag that this robot has accepted, or None.
 
-    It was checked when it arrived; its folder is as safe as the installed versions beside it.
+    The signature was checked on arrival; the folder is as safe as the installed versions next to
+    it.
 
     Raises:
         PolicyError: The file is damaged.
@@ -134,7 +135,7 @@ def kept_statements(model: Path) -> list[ChannelStatement | RevocationStatement]
 
 
 def revoked_versions(model: Path) -> Mapping[str, str]:
-    """Return the versions of an installed bundle known here to be revoked, with the reasons.
+    """Return the installed bundle's versions that this robot knows to be revoked, with reasons.
 
     Raises:
         PolicyError: The stored statement is damaged.
@@ -155,7 +156,7 @@ def _kept(file: Path) -> ChannelStatement | RevocationStatement:
 
 
 def parse_time(text: str) -> datetime | None:
-    """Return a time; None for a date that does not exist, such as the 30th of February."""
+    """Parse a time; return None for a date that does not exist, such as the 30th of February."""
     try:
         return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     except ValueError:

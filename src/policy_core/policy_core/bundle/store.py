@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installed bundles: version folders (`ROOT/NAME/VERSION/`), the one in use, and revocations.
+"""Installed bundles: version folders (`ROOT/NAME/VERSION/`), the version in use, and revocations.
 
-Written by `policy_store install`, `activate` and `rollback`. The folder of a version never changes
-after installation; the link `ROOT/NAME/current` is switched between versions.
+`policy_store install`, `activate` and `rollback` write them. A version's folder never changes after
+installation; the `ROOT/NAME/current` link is switched between versions.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from policy_core.bundle.set_contract import HostedContract
 
 ROOT_VARIABLE = "POLICY_INFERENCE_MODELS"
-"""Environment variable with the root, if it is not the default."""
+"""Environment variable for a root other than the default."""
 DEFAULT_ROOT = Path("/opt/models")
 CURRENT = "current"
 TRIALS_FILE = "trials.jsonl"
-"""File name of a bundle's trial record, in `ROOT/NAME`."""
+"""Name of a bundle's trial record file, in `ROOT/NAME`."""
 RECORD_FILE = "model_version.json"
 """Record that `policy_store install` writes into a version's folder; every version needs one."""
 REMEDY = "install the same bundle again to replace it, or activate another version"
@@ -35,12 +35,12 @@ ALGORITHM = "sha256:"
 """Prefix of a hash."""
 _LARGEST_BYTES = 1 << 24
 STATEMENTS = "statements"
-"""Folder of accepted statements, beside the versions of a bundle."""
+"""Folder with accepted statements, next to the versions of a bundle."""
 REVOKED_TAG = "revoked"
 
 
 def store_root() -> Path:
-    """Return the folder with all installed bundles; it may not exist."""
+    """Return the folder of all installed bundles; it may not exist."""
     return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT).expanduser()
 
 
@@ -48,7 +48,7 @@ def named_folder(bundle: str) -> Path | None:
     """Return the folder `ROOT/NAME` of an installed bundle; it may not exist.
 
     Args:
-        bundle: NAME or NAME@VERSION; for a path, None is returned.
+        bundle: NAME or NAME@VERSION; a path gives None.
     """
     name = bundle.partition("@")[0]
     if os.sep in bundle or not re.fullmatch(NAME, name) or Path(bundle).exists():
@@ -59,7 +59,7 @@ def named_folder(bundle: str) -> Path | None:
 def installed_versions(model: Path) -> list[str]:
     """Return the installed versions of a bundle, in version order.
 
-    Folders with other names and links are ignored.
+    Links, and folders whose names are not versions, are ignored.
 
     Args:
         model: The folder `ROOT/NAME`; the result is empty if it does not exist.
@@ -75,7 +75,7 @@ def installed_versions(model: Path) -> list[str]:
 
 
 def current_version(model: Path) -> str | None:
-    """Return the version in use of the bundle in the folder `ROOT/NAME`, or None.
+    """Return the version in use for the bundle in the folder `ROOT/NAME`, or None.
 
     Raises:
         PolicyError: `current` is not a link to an installed version.
@@ -103,11 +103,11 @@ def installed_folder(name: str, version: str = "") -> Path | None:
 
     Args:
         name: Name of the bundle.
-        version: Version of the bundle; "" for the one in use.
+        version: Version of the bundle; "" for the version in use.
 
     Returns:
-        The version's own folder, which stays valid when another one is activated; None if no
-            version was requested and none is installed.
+        The version's own folder, which stays valid when a different version is activated; None if
+            no version was requested and none is installed.
 
     Raises:
         PolicyError: The name is invalid, the version is not installed or none is in use, `current`
@@ -144,7 +144,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
 
 
 def version_order(version: str) -> tuple[Any, ...]:
-    """Return the Semantic Versioning sort key of a version: rc.9 before rc.10 before rc.x."""
+    """Return the sort key of a Semantic Versioning version: rc.9 before rc.10 before rc.x."""
     released, _, _ = version.partition("+")
     numbers, _, pre_release = released.partition("-")
     parts = [
@@ -193,15 +193,15 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dict[str, Any]:
-    """Return a version's record; the version must match the record and its folder `NAME/VERSION`.
+    """Return a version's record; the record and the folder `NAME/VERSION` must match the version.
 
     Args:
-        folder: Folder of the version.
-        contract: Contract read from it.
+        folder: Folder of the installed version.
+        contract: Contract read from the folder.
         sha256: Hash of the `policy.yaml` or `set.yaml` that was read.
 
     Raises:
-        BundleError: The bundle or version differs, or was not installed.
+        BundleError: The bundle or the version does not match, or was not installed.
     """
     asked, file_read = (folder.parent.name, folder.name), hosted_file(contract)
     record = read_record(folder)
@@ -227,7 +227,7 @@ def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dic
 
 
 def _are_backends(value: Any) -> bool:
-    """Return true for a list of backends with installed models, or for null (all backends)."""
+    """Return True for a list of backends with installed models, or for null (all backends)."""
     return value is None or (isinstance(value, list) and all(isinstance(n, str) for n in value))
 
 
@@ -259,10 +259,10 @@ def find_revocation(bundle: Bundle) -> str:
 
 
 class RevocationWatch:
-    """Checks whether a running bundle was revoked; reads the statement when its file changes."""
+    """Detects that a running bundle was revoked; rereads the statement when its file changes."""
 
     def __init__(self, bundle: Bundle) -> None:
-        """Watch the bundle; its folder is resolved to that of the version."""
+        """Watch the bundle; its folder is resolved to the version's own folder."""
         self._bundle = bundle
         folders = [one.path.resolve().parent for one in (bundle, *bundle.members.values())]
         self._files = [kept_file(folder, REVOKED_TAG) for folder in folders]
@@ -270,7 +270,7 @@ class RevocationWatch:
         self._found = ""
 
     def look(self) -> str:
-        """Return a message if it is revoked or if this cannot be determined; empty otherwise."""
+        """Return a message if the bundle is revoked or this cannot be determined; else ""."""
         seen = [_stamp(file) for file in self._files]
         if seen != self._seen:
             self._seen = seen
@@ -290,5 +290,5 @@ def _stamp(file: Path) -> tuple[int, int] | None:
 
 
 def kept_file(model: Path, tag: str) -> Path:
-    """Return the path where a robot keeps the newest statement with a tag."""
+    """Return the path at which a robot keeps the newest statement with a tag."""
     return model / STATEMENTS / f"{tag}.yaml"

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The observation terms that a contract may name, as data.
+"""Observation terms that a contract may name, as data.
 
-A term is a slice of the robot's state with an optional offset, so a whole observation is one gather
-and one affine map. Each state field defines the term with its unchanged values; every other term is
-one line in `TERMS`.
+A term is a slice of the robot state with an optional offset, so a whole observation takes one
+gather and one affine map. Each state field defines a term with its values unchanged; every other
+term is one line in `TERMS`.
 """
 
 import math
@@ -18,7 +18,7 @@ from policy_core.bundle.state_fields import STATE_FIELDS, StateField
 
 Size = Literal["joints", "actions", "external", "scan", "camera", "phase", "output"] | int
 PERCEPTION = "perception/"
-"""Prefix of the topics of perceived vectors (policy_msgs/Perceived); see `is_perceived`."""
+"""Prefix of the topics for perception vectors (policy_msgs/Perceived); see `is_perceived`."""
 OWN_FIELDS = (
     "last_action",
     "last_output",
@@ -29,35 +29,35 @@ OWN_FIELDS = (
     "motion_anchor_pos",
     "motion_anchor_ori",
 )
-"""State fields that the policy computes itself, from tick to tick."""
+"""State fields that the policy itself computes from tick to tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermSpec:
-    """Source of the values of a term."""
+    """Where a term takes its values from."""
 
     field: str
-    """One of `STATE_FIELDS` or `OWN_FIELDS`, or `external` for the vector of the term's topic. The
-    term's `joints` may select values of per-joint fields.
+    """A name from `STATE_FIELDS` or `OWN_FIELDS`, or `external` for the vector on the term's topic.
+    The term's `joints` may select values from per-joint fields.
     """
     size: Size
-    """Number of values, or the unit that they are counted in."""
+    """Number of values, or the unit in which they are counted."""
     minus_default: bool = False
     """True to subtract the default position."""
     order: tuple[int, ...] | None = None
-    """Indices of the values in the field, if the term has another order."""
+    """Indices of the values in the field, if the term has a different order."""
     parts: tuple[str, ...] = ()
-    """Names of the field's values; a contract may select some, in its own order."""
+    """Names of the field's values; a contract may select some of them, in its own order."""
     doc: str
 
 
 def is_perceived(topic: str) -> bool:
-    """Return true if a topic carries perception rather than the state of the robot itself."""
+    """Return True if a topic carries perception rather than the robot's own state."""
     return topic.startswith(PERCEPTION)
 
 
 def _plain(field: StateField) -> TermSpec:
-    """Return the term with the unchanged values of a field."""
+    """Return the term that holds a field's values unchanged."""
     doc = ", ".join(filter(None, (field.doc, field.frame, field.unit)))
     return TermSpec(field=field.name, size=field.size, parts=field.parts, doc=doc)
 
@@ -124,17 +124,17 @@ TERMS: dict[str, TermSpec] = {
 
 
 def is_of_motion(term: Term) -> bool:
-    """Return true if a registered term shows the reference motion."""
+    """Return True if a registered term shows the reference motion."""
     return TERMS[term.term].field.startswith("motion_")
 
 
 def is_of_anchor(term: Term) -> bool:
-    """Return true if a registered term compares the anchor with the reference motion's anchor."""
+    """Return True if a registered term compares the robot's anchor with the reference motion's."""
     return TERMS[term.term].field.startswith("motion_anchor_")
 
 
 def term_names(term: Term, contract: JointContract) -> Sequence[str]:
-    """Return a name for each value of a registered term."""
+    """Return a name for each value in a registered term."""
     spec = TERMS[term.term]
     if spec.size == "joints":
         return term.joints or contract.joints.names
@@ -151,7 +151,7 @@ def term_names(term: Term, contract: JointContract) -> Sequence[str]:
 
 
 def _size(term: Term, spec: TermSpec, contract: JointContract) -> int:
-    """Return the number of values of a term that is neither per joint nor per action."""
+    """Return the number of values in a term that is neither per joint nor per action."""
     if spec.size == "phase":
         return len(spec.parts) * len(term.offsets or (0.0,))
     if spec.size == "output":

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cross-checks of a contract: everything that involves more than one field."""
+"""Cross-checks on a contract: everything that involves more than one field."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -45,7 +45,7 @@ _TOPICS_OF_ROBOTS = (*STATE_TOPICS, "estop")
 
 
 def validate(contract: JointContract, reader: Reader) -> None:
-    """Add contradictions between the fields of a resolved contract to `reader`."""
+    """Add contradictions between fields of a resolved contract to `reader`."""
     check = _JointValidator(contract, reader)
     check.joints()
     check.stand()
@@ -77,7 +77,7 @@ class _JointValidator(BodyValidator):
         ]
 
     def tensors(self) -> None:
-        """Check that every model input has one source and every named tensor exists."""
+        """Check that every model input has exactly one source and every named tensor exists."""
         model, states = self.contract.model, self.contract.state
         sources = [*self.contract.observations, *(pair.input for pair in states)]
         for name in sorted(model.inputs.keys() - set(sources)):
@@ -216,7 +216,7 @@ class _JointValidator(BodyValidator):
         )
 
     def _commanded(self, key: str, values: Sequence[CommandedValue], size: int | None) -> None:
-        """Check that each value of a vector has a name and a default within its limits."""
+        """Check that each value in a vector has a name and a default within its limits."""
         self.expect(
             len(values) == size, key, f"as many values as the size, {size}", Found(f"{len(values)}")
         )
@@ -230,7 +230,7 @@ class _JointValidator(BodyValidator):
             )
 
     def _encoder(self, key: str, encoder: Graph, image: AnyImage) -> None:
-        """Check that an encoder takes the images and turns them into one vector."""
+        """Check that an encoder takes the images and returns one vector."""
         for name, tensors in (("inputs", encoder.inputs), ("outputs", encoder.outputs)):
             self.expect(len(tensors) == 1, f"{key}.{name}", "one tensor", listed(tensors))
             for tensor, found in tensors.items():
@@ -261,7 +261,7 @@ class _JointValidator(BodyValidator):
             self.reader.problem(key, f"one of the model's outputs ({listed(model.outputs)})", name)
 
     def topics(self) -> None:
-        """Check that no topic of an external vector is already used or has two sizes."""
+        """Check that no external vector's topic is already in use or has two sizes."""
         sizes: dict[str, int | None] = {}
         perceived: dict[str, object] = {}
         for name, observation in self.contract.observations.items():
@@ -290,7 +290,7 @@ class _JointValidator(BodyValidator):
                     )
 
     def velocity_command(self, command: VelocityCommand | None) -> None:
-        """Check that a commanded policy states its command range, and that it contains zero."""
+        """Check that a commanded policy states its command range, and that it includes zero."""
         if command is None:
             terms = self.contract.terms
             self.expect(
@@ -309,7 +309,7 @@ class _JointValidator(BodyValidator):
             )
 
     def motion(self, motion: ReferenceMotion | None) -> None:
-        """Check that terms of a reference motion have one, and that its anchor is on this robot."""
+        """Check that reference motion terms have a motion, and that the robot has its anchor."""
         shown = [term for term in self.contract.terms if term.term in TERMS and is_of_motion(term)]
         if motion is None:
             for term in shown[:1]:
@@ -333,7 +333,7 @@ class _JointValidator(BodyValidator):
         self._chain("motion.anchor.chain", motion.anchor.chain)
 
     def _chain(self, key: str, chain: Sequence[ChainLink]) -> None:
-        """Check that a chain has joints of this robot and nonzero directions."""
+        """Check that a chain has joints of this robot and nonzero axes."""
         for i, link in enumerate(chain):
             self.known(f"{key}[{i}].joint", [] if link.joint is None else [link.joint])
             for name, values in (("axis", link.axis), ("quat_xyzw", link.quat_xyzw)):
@@ -380,7 +380,7 @@ class _JointValidator(BodyValidator):
             self.expect(has_joint, f"{key}.chain", "a joint", Found("none"))
 
     def _source_of_motion(self, motion: ReferenceMotion, shown: Sequence[Term]) -> None:
-        """Check that the frames are either in a clip or live, with the settings for that source."""
+        """Check that frames come either from a clip or live, with the settings for that source."""
         if (motion.clip is None) == (motion.live is None):
             found = "nothing" if motion.live is None else "both"
             self.reader.problem("motion", "either `clip` or `live`", Found(found))
@@ -432,7 +432,7 @@ class _JointValidator(BodyValidator):
             self._gain(f"action.gains.{name}", gain, driven)
 
     def _gain(self, key: str, gain: GainOutput, joints: Sequence[str]) -> None:
-        """Check that a gain has one value per joint of the action, within bounds."""
+        """Check that a gain has one value per joint in the action, within bounds."""
         tensor = self.contract.model.outputs.get(gain.output)
         if tensor is not None:
             self.expect(
@@ -447,7 +447,7 @@ class _JointValidator(BodyValidator):
             )
 
     def observed(self, nominal: Nominal) -> None:
-        """Check the statistics of `nominal` by model input."""
+        """Check the statistics in `nominal` for each model input."""
         for name, statistics in nominal.observation.items():
             where, tensor = f"nominal.observation.{name}", self.contract.model.inputs.get(name)
             if tensor is None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cross-checks that apply to the contracts of all kinds of policies."""
+"""Cross-checks that apply to contracts of all policy kinds."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from policy_core.interfaces import F64
 
 
 class BodyValidator:
-    """Checks a resolved contract's description of the robot; adds problems to `reader`."""
+    """Checks a resolved contract's robot description, and adds problems to `reader`."""
 
     def __init__(self, body: Body, reader: Reader) -> None:
         self.body = body
@@ -23,7 +23,7 @@ class BodyValidator:
         self.reader, self.expect = reader, reader.expect
 
     def joints(self) -> None:
-        """Check names and limits, and that the default position lies within them."""
+        """Check names and limits, and that the default position lies within the limits."""
         joints = self.body.joints
         self.unique("joints.names", self.names)
         self._robot_names()
@@ -36,7 +36,7 @@ class BodyValidator:
         self.inside("joints.default_position", joints.default_position)
 
     def _robot_names(self) -> None:
-        """Check that each joint of the robot has one name here, not used by another joint."""
+        """Check that each robot joint has one name here, which no other joint uses."""
         key, robot_names = "joints.robot_names", self.body.joints.robot_names
         if [*robot_names.values()] != [*robot_names]:
             self.unique(key, [*robot_names.values()])
@@ -63,7 +63,7 @@ class BodyValidator:
         return ()
 
     def _without_pose(self, stiffness: F64, damping: F64) -> None:
-        """Check the joints without position gain while the robot stands."""
+        """Check joints that have no position gain while the robot stands."""
         free, holds = self.free_joints(), self.body.safety.on_fault == "hold_measured"
         for i in np.flatnonzero(stiffness == 0.0):
             name, key = self.names[i], f"stand.stiffness of {self.names[i]}"
@@ -112,7 +112,7 @@ class BodyValidator:
             )
 
     def inside(self, key: str, position: F64) -> None:
-        """Check that positions [joints], rad, are within the position limits."""
+        """Check that positions [joints] (in rad) are within the position limits."""
         lower, upper = self.body.joints.position_min, self.body.joints.position_max
         for i in np.flatnonzero((lower < upper) & ((position < lower) | (position > upper))):
             self.reader.problem(
@@ -122,7 +122,7 @@ class BodyValidator:
             )
 
     def known(self, key: str, names: Iterable[str]) -> None:
-        """Check that all names are joints, each listed once."""
+        """Check that all names are joints, each listed only once."""
         for name in names:
             self.expect(name in self.names, key, "names from joints.names", name)
         self.unique(key, list(names))
@@ -139,7 +139,7 @@ class BodyValidator:
 
 
 def listed(names: Iterable[str]) -> Found:
-    """Return names as a short list for a message."""
+    """Format names as a short list for a message."""
     return Found(", ".join(names) or "nothing")
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cross-checks of a chunk policy's contract: everything that involves more than one field."""
+"""Cross-checks on a chunk policy's contract: everything that involves more than one field."""
 
 import math
 import re
@@ -19,7 +19,7 @@ _RANGES = ("range_m100_100", "range_0_100")
 
 
 def validate_chunk(contract: ChunkContract, reader: Reader) -> None:
-    """Add contradictions between the fields of a resolved contract to `reader`."""
+    """Add contradictions between fields of a resolved contract to `reader`."""
     check = _ChunkValidator(contract, reader)
     check.joints()
     check.stand()
@@ -37,7 +37,7 @@ def validate_chunk(contract: ChunkContract, reader: Reader) -> None:
 
 
 def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
-    """Add contradictions between the fields of a joint's unit to `reader`."""
+    """Add contradictions between fields of a joint's unit to `reader`."""
     ends = (unit.low_rad, unit.high_rad)
     if unit.unit in _RANGES:
         reader.expect(
@@ -85,7 +85,7 @@ class _ChunkValidator(BodyValidator):
             )
 
     def units(self) -> None:
-        """Check that each joint of the policy has a complete unit."""
+        """Check that each of the policy's joints has a complete unit."""
         contract = self.contract
         vectors = [vector.joints for vector in (contract.state, contract.action) if vector]
         used = {joint for joints in vectors for joint in joints}
@@ -100,7 +100,7 @@ class _ChunkValidator(BodyValidator):
             check_unit(f"units.{joint}", unit, self.reader)
 
     def vectors(self) -> None:
-        """Check joints and statistics of state, environment state and action."""
+        """Check the joints and statistics of the state, environment state and action."""
         contract = self.contract
         for name, vector in (("state", contract.state), ("action", contract.action)):
             if vector is not None:
@@ -137,7 +137,7 @@ class _ChunkValidator(BodyValidator):
                 )
 
     def camera(self, name: str, camera: Camera) -> None:
-        """Check name, statistics and encoder of a camera."""
+        """Check a camera's name, statistics and encoder."""
         key = f"cameras.{name}"
         self.expect(
             re.fullmatch(_TOPIC_PART, name) is not None,
@@ -172,7 +172,7 @@ class _ChunkValidator(BodyValidator):
             )
 
     def chunk(self) -> None:
-        """Check the lengths of chunks."""
+        """Check the chunk lengths."""
         chunk = self.contract.chunk
         self.expect(
             chunk.steps <= chunk.size,
@@ -188,7 +188,7 @@ class _ChunkValidator(BodyValidator):
         )
 
     def denoising(self) -> None:
-        """Check that exactly the settings of the denoising method are present."""
+        """Check that exactly the settings for the denoising method are present."""
         denoising, expect = self.contract.denoising, self.expect
         if denoising is None:
             return
@@ -240,7 +240,7 @@ class _ChunkValidator(BodyValidator):
             )
 
     def success(self) -> None:
-        """Check that the success signal has one source, and that it exists."""
+        """Check that the success signal has exactly one source, and that the source exists."""
         signal, expect = self.contract.success, self.expect
         if signal is None:
             return
@@ -289,7 +289,7 @@ class _ChunkValidator(BodyValidator):
         expect(sizes == [1], f"{key}.outputs", "one output with one value, a probability", sizes)
 
     def _classified(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Yield name and shape of each input that a success classifier may have."""
+        """Yield the name and shape of each input that a success classifier may have."""
         contract = self.contract
         for name, camera in contract.cameras.items():
             yield name, (1, 3, camera.height, camera.width)
@@ -299,7 +299,7 @@ class _ChunkValidator(BodyValidator):
             yield "environment_state", (1, contract.environment_state.size)
 
     def tensors(self) -> None:
-        """Check that each tensor of the policy's graph has one source or use, of the same size."""
+        """Check that each tensor of the policy graph has one source or use, with the same size."""
         contract = self.contract
         if len(self._policies) != 1:
             self.reader.problem(
@@ -351,14 +351,14 @@ class _ChunkValidator(BodyValidator):
                 )
 
     def _others(self) -> str:
-        """Return what the policy's graph is not."""
+        """Return the roles that the policy graph does not have, in words."""
         kinds = ["an encoder"]
         kinds += ["the condition"] * (self._condition is not None)
         kinds += ["the success classifier"] * (self.contract.classifier is not None)
         return f"not {kinds[0]}" if len(kinds) == 1 else f"neither {' nor '.join(kinds)}"
 
     def _filled(self, name: str, sources: Sequence[tuple[str, tuple[int, ...] | None]]) -> None:
-        """Check that each input of a graph has one source, with the same shape if that is known."""
+        """Check that each graph input has one source, with the same shape if that is known."""
         inputs, key = self.contract.graphs[name].inputs, f"graphs.{name}.inputs"
         wanted = dict(sources)
         self.unique(key, [tensor for tensor, _ in sources])
@@ -374,13 +374,13 @@ class _ChunkValidator(BodyValidator):
                 self._shape(f"{key}.{tensor}", found.shape, shape, "the shape of its source")
 
     def _stepped(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Yield tensor and shape of each input that a denoising step fills."""
+        """Yield the tensor and shape of each input that a denoising step fills."""
         if (denoising := self.contract.denoising) is not None:
             yield denoising.tensor, (1, self.contract.rows, self.contract.columns)
             yield denoising.time.tensor, (1, denoising.time.size)
 
     def _observed(self) -> Iterator[tuple[str, tuple[int, ...] | None]]:
-        """Yield tensor, and shape if known, of each input that an observation fills."""
+        """Yield the tensor, and the shape if known, of each input that an observation fills."""
         contract = self.contract
         steps = contract.observation_steps
         several = (steps,) if steps > 1 else ()
@@ -402,7 +402,7 @@ class _ChunkValidator(BodyValidator):
         self.expect(found == wanted, f"{key}.shape", f"{list(wanted)}, {why}", list(found))
 
     def topics(self) -> None:
-        """Check that no topic is already used."""
+        """Check that no topic is already in use."""
         if (outside := self.contract.environment_state) is None:
             return
         images = [f"{name}/image_raw" for name in self.contract.cameras]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cross-checks of a policy set that do not need its bundles: names and transitions."""
+"""Cross-checks on a policy set that do not need its bundles: names and transitions."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _OWN_POSES = (STAND, FIRST_TARGET, FIRST_FRAME)
 
 
 def validate_set(stated: SetFile, reader: Reader) -> None:
-    """Add contradictions between the fields of a set to `reader`."""
+    """Add contradictions between fields of a set to `reader`."""
     check = _SetValidator(stated, reader)
     check.names()
     check.initial()
@@ -36,7 +36,7 @@ class _SetValidator:
         self._reader, self._expect = reader, reader.expect
 
     def names(self) -> None:
-        """Check names that services and files use, and that each member is used."""
+        """Check the names that services and files use, and that each member is used."""
         for section in ("members", "states", "poses"):
             for name in getattr(self._stated, section):
                 self._expect(
@@ -136,7 +136,7 @@ class _SetValidator:
         )
 
     def _ways_back(self, name: str) -> Iterator[str]:
-        """Yield the states on the way back from a state, up to the first repeated one."""
+        """Yield the states on the way back from a state, up to the first repetition."""
         seen = {name}
         while (state := self._states.get(name)) is not None and state.way_back is not None:
             name = state.way_back
@@ -174,7 +174,7 @@ class _SetValidator:
         self._expect(to != name, key, "another state", to)
 
     def _leads(self, key: str, name: str, to: str) -> None:
-        """Check that a state has a transition to another one."""
+        """Check that a state has a transition to a given other state."""
         leads = self._states[name].to
         self._expect(
             to in leads, key, f"a state that `states.{name}.to` leads to ({listed(leads)})", to

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files with a known SHA-256: the bytes in use are the bytes that were hashed."""
+"""Files with a known SHA-256: the bytes used are the bytes that were hashed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policy_core.errors import BackendError, BundleError, Problem
 from policy_core.safe_files import reading
 
 LARGEST_BYTES = 1 << 28
-"""Largest file that is kept in memory: golden rows, statistics, a report."""
+"""Maximum size of a file kept in memory: golden rows, statistics, a report."""
 _BLOCK = 1 << 20
 _FOR_OTHERS = (
     "get the complete bundle; a bundle that was made or pulled for some back ends has no models "
@@ -35,7 +35,7 @@ def sha256_file(file: Path) -> str:
 
 
 def verified(folder: Path, entry: Artifact | File | Normalisation) -> Path:
-    """Return the path of a file, after checking its hash.
+    """Return the path of a file after checking its hash.
 
     Raises:
         BundleError: The file is missing or has a wrong hash.
@@ -48,10 +48,10 @@ def verified(folder: Path, entry: Artifact | File | Normalisation) -> Path:
 def verified_bytes(
     folder: Path, entry: Artifact | File | Normalisation, largest: int = LARGEST_BYTES
 ) -> bytes:
-    """Return the content of a file, up to a largest size, after checking its hash.
+    """Return the content of a file, up to a maximum size, after checking its hash.
 
     Raises:
-        BundleError: Same as `verified`, or it is too large to be kept in memory.
+        BundleError: Same as `verified`, or the file is too large to keep in memory.
     """
     blocks, size = list[bytes](), 0
     for block in _blocks(folder, entry):
@@ -69,7 +69,7 @@ def verified_bytes(
 
 
 def verified_copy(folder: Path, entry: Artifact, place: Path) -> Path:
-    """Copy a file into `place`, a folder that only this user can change; return the checked copy.
+    """Copy a file to `place`, a folder only this user can change; return the checked copy.
 
     Raises:
         BackendError: There is no space left.
@@ -89,7 +89,7 @@ def verified_copy(folder: Path, entry: Artifact, place: Path) -> Path:
 
 
 def _blocks(folder: Path, entry: Artifact | File | Normalisation) -> Iterator[bytes]:
-    """Yield the content of a file; raise an error at the end if its hash is wrong."""
+    """Yield the content of a file; if its hash is wrong, raise an error at the end."""
     file, digest = folder / entry.file, hashlib.sha256()
     remedy = ""
     if isinstance(entry, Artifact):

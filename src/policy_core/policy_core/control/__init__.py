@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The control path without ROS: observation, inference, action, guard and modes."""
+"""Control path without ROS: observation, inference, action, guard and modes."""

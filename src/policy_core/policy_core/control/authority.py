@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's authority setting: the policy's share of each joint's command in RUN."""
+"""The operator's authority setting: the policy's share in each joint's command during RUN."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, Index, JointTargets, OnFault
 
 AUTHORITY = "authority"
-"""Prefix of these requests in recordings."""
+"""Prefix of authority requests in recordings."""
 
 
 class Rest(IntEnum):
-    """Source of a joint's command beyond the policy's share; numbers as in SetAuthority.srv."""
+    """Source of a joint's command beyond the policy's share; values match SetAuthority.srv."""
 
     STAND = 0
     """Stand pose and stand gains."""
     FREEZE = 1
-    """The position commanded at the request, with the stand gains."""
+    """Position commanded at the time of the request, with the stand gains."""
     DISABLE = 2
     """No stiffness, with the damping used after a fault."""
 
@@ -41,8 +41,8 @@ class AuthorityRequest(NamedTuple):
 
     Attributes:
         share: The policy's share, 0 to 1.
-        rest: Source of the rest of the command.
-        joints: Names or patterns (`FL_*`); empty for all.
+        rest: Source of the remainder of the command.
+        joints: Joint names or patterns (`FL_*`); empty for all joints.
     """
 
     share: float
@@ -50,7 +50,7 @@ class AuthorityRequest(NamedTuple):
     joints: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return its text, which `parse` converts back."""
+        """Return the request as text, which `parse` converts back."""
         parts = [AUTHORITY, repr(float(self.share))]
         if self.joints or self.rest is not Rest.STAND:
             parts += [self.rest.name.lower(), *filter(None, [",".join(self.joints)])]
@@ -58,7 +58,7 @@ class AuthorityRequest(NamedTuple):
 
     @staticmethod
     def parse(text: str) -> AuthorityRequest:
-        """Parse a request.
+        """Parse a request from text.
 
         Raises:
             KeyError, ValueError: The text is not such a request.
@@ -76,11 +76,11 @@ class AuthorityRequest(NamedTuple):
 class Authority(Stateful):
     """Mixes the policy's targets with the rest targets, joint by joint.
 
-    Any change of share or rest takes effect gradually, over the contract's `blend_s`.
+    Changes to the share or the rest take effect gradually, over the contract's `blend_s`.
 
     Attributes:
-        names: Joint names as in the contract.
-        share: The policy's share in force [joints], 0 to 1.
+        names: Contract joint names.
+        share: The policy's share now in effect [joints], 0 to 1.
         wanted: Requested share [joints].
     """
 
@@ -88,11 +88,11 @@ class Authority(Stateful):
     PLAN = ("_step", "_may_disable", "_standing", "_limp")
 
     def __init__(self, body: Body, stand: Stand, limits: Limits) -> None:
-        """Start with the full share for the policy."""
+        """Start with a full share for the policy."""
         self.names = body.joints.names
         joints = len(self.names)
         self._step = min(1.0, body.period_ns / limits.blend_ns) if limits.blend_ns else 1.0
-        """Change of a share per tick."""
+        """Maximum change in a share per tick."""
         self._standing: F64 = stand.targets.block.copy()
         self._standing[0] = stand.pose
         self._limp: F64 = self._standing.copy()
@@ -104,13 +104,13 @@ class Authority(Stateful):
         self.share: F64 = np.ones(joints)
         self.wanted: F64 = np.ones(joints)
         self._rest: F64 = np.zeros(joints)
-        """`Rest` of each joint, by number."""
+        """`Rest` value for each joint, as a number."""
         self._frozen: F64 = stand.pose.copy()
         # The rest targets move from those of `_before` to those of `_rest` while `_turn` goes to 1.
         self._turn: F64 = np.ones(joints)
         self._before: F64 = self._standing.copy()
         self.is_partial = False
-        """True if the share of a joint is, or will be, below 1."""
+        """True if any joint's share is, or will be, below 1."""
 
     def restore(self, saved: Tree) -> None:
         """Restore a saved state."""
@@ -118,7 +118,7 @@ class Authority(Stateful):
         self._look()
 
     def forget(self) -> None:
-        """Reset to the full share for the policy."""
+        """Reset the policy's share to 1 for all joints."""
         self.share[:] = self.wanted[:] = self._turn[:] = 1.0
         self._rest[:] = Rest.STAND
         self._look()
@@ -150,13 +150,13 @@ class Authority(Stateful):
         return np.flatnonzero(np.any([*matches.values()], axis=0))
 
     def set(self, request: AuthorityRequest, joints: Index, pose: F64, *, at_once: bool) -> None:
-        """Apply a request.
+        """Apply an authority request.
 
         Args:
-            request: The request.
-            joints: Indices of its joints; see `select_joints`.
-            pose: Commanded position [joints], rad, which FREEZE holds.
-            at_once: True to apply it without blending, since the policy is not running.
+            request: Authority request.
+            joints: Indices of the requested joints; see `select_joints`.
+            pose: Commanded position [joints] that FREEZE holds, rad.
+            at_once: True to apply it without blending, because the policy is not running.
         """
         at_rest = self._at_rest()
         changes = joints
@@ -172,7 +172,7 @@ class Authority(Stateful):
         self._look()
 
     def begin(self) -> None:
-        """Apply all requested values now; the blend of the run starts at 0."""
+        """Apply all requested values now; the run's own blend starts at 0."""
         self.share[:] = self.wanted
         self._turn[:] = 1.0
         self._look()
@@ -188,11 +188,11 @@ class Authority(Stateful):
         self._look()
 
     def mix(self, targets: JointTargets, unposed: npt.NDArray[np.bool_]) -> None:
-        """Scale these targets by each joint's share, and add the rest targets.
+        """Scale the targets by each joint's share, and add the rest targets.
 
         Args:
-            targets: Targets of the policy.
-            unposed: Joints that it does not command by position [joints].
+            targets: Targets from the policy, changed in place.
+            unposed: Joints that the policy does not command by position [joints].
         """
         rest = self._at_rest()
         targets.blended *= self.share
@@ -200,7 +200,7 @@ class Authority(Stateful):
         np.copyto(targets.position, rest[0], where=unposed & (self.share < 1.0))
 
     def _at_rest(self) -> F64:
-        """Return the current rest targets, laid out as `JointTargets.block`."""
+        """Return the current rest targets, in the layout of `JointTargets.block`."""
         goal = np.where(self._rest == Rest.DISABLE, self._limp, self._standing)
         np.copyto(goal[0], self._frozen, where=self._rest == Rest.FREEZE)
         mixed: F64 = self._turn * goal + (1.0 - self._turn) * self._before
@@ -208,7 +208,7 @@ class Authority(Stateful):
 
 
 def refused(problems: Sequence[str]) -> RefusedError:
-    """Return the error for a refused request, with every reason."""
+    """Return the error for a rejected request, listing every reason."""
     return RefusedError(
         words.REQUEST_REFUSED.format(wanted=AUTHORITY, problems="; ".join(problems))
     )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The control path: modes and guard around a policy, one call per tick, no ROS and no clock."""
+"""Control path: modes and guard around a policy, one call per tick, without ROS or a clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector
 
 FADE_COMMAND = "fade_command"
-"""Name of this request in recordings."""
+"""Name of the fade request in recordings."""
 LOCK_TIMEOUT_S = 0.5
 TICK_HANGS = "a tick has not returned; the backend hangs"
 RESTART = "a tick still hangs in the backend; restart the process"
@@ -43,17 +43,17 @@ class ControllerStatus:
     reason: str
     latched: bool
     authority: float
-    """The policy's share [0 to 1], the lowest of all joints."""
+    """The policy's share (0 to 1), as the minimum over all joints."""
     counters: dict[str, int]
 
 
 class Controller(Stateful):
-    """Modes DAMP, STAND, READY, RUN and HOLD around a policy, under the guard's rules.
+    """Controller with the modes DAMP, STAND, READY, RUN and HOLD around a policy, under the guard.
 
     `tick` and all writes to `state`, `inputs` and `command` belong to the control thread; requests
-    and `snapshot` may be called from any thread. `edges` holds the latest mode changes with reason
-    and time (ns) for a log on another thread, to be popped from the left; `latest_tick` is the rest
-    of a tick's public result.
+    and `snapshot` may be called from any thread. `edges` holds the latest mode changes with their
+    reasons and times (ns), to be popped from the left by a logging thread; `latest_tick` holds all
+    other public results of a tick.
     """
 
     _BODY: ClassVar[tuple[str, ...]] = (
@@ -104,11 +104,11 @@ class Controller(Stateful):
             body: The robot's side of the contract.
             policy: The policy for RUN.
             state: Measured state; has `joint_pos` [joints].
-            inputs: Ages of the state's inputs and all other inputs of the policy, by topic.
+            inputs: Ages of the state's inputs and of the policy's other inputs, by topic.
             command: Velocity command, if the policy takes one.
             limits: Limits in force.
-            clock: Clock of `now_ns`, read after inference. In simulated time it stands still within
-                a tick, so that a slow machine changes nothing.
+            clock: The clock that `now_ns` comes from, read again after inference. In simulated time
+                it stands still during a tick, so a slow machine does not change the result.
         """
         self.limits, self._clock = limits, clock
         self._longest_gap_ns = limits.longest_gap_ns
@@ -143,12 +143,12 @@ class Controller(Stateful):
         # has its own.
         self._motions = {"stand": self._stand.targets, "run": self._run.targets}
         self._commanded_by = ""
-        """The motion that commanded last; empty in DAMP, and before the first."""
+        """The motion that last issued a command; empty in DAMP, and before the first motion."""
         self._held = JointTargets(len(body.joints.names))
         self._held.mode = Mode.HOLD
 
     def start(self) -> None:
-        """Begin in DAMP without knowledge of the robot; called for each activation.
+        """Begin in DAMP with no knowledge of the robot; called on each activation.
 
         With `hold_measured`, no command is sent before `damp` or `stand`.
         """
@@ -163,11 +163,11 @@ class Controller(Stateful):
             entry.reset()
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
-        """Return the targets of this tick; None for no command, see `start`.
+        """Return the targets for this tick; None for no command (see `start`).
 
         Args:
-            now_ns: Steady clock, or simulated time.
-            next_deadline_ns: Time of the next tick; a later result is too late.
+            now_ns: Current time from the steady clock, or simulated time.
+            next_deadline_ns: Time of the next tick; a result that arrives after it is too late.
         """
         with self._lock:
             gap_ns = now_ns - (now_ns if self._last_tick_ns is None else self._last_tick_ns)
@@ -188,7 +188,7 @@ class Controller(Stateful):
             return targets
 
     def _bound(self, targets: JointTargets | None) -> None:
-        """Limit the step of this tick, for targets from any source."""
+        """Limit this tick's position step for targets from any source."""
         if targets is None:
             self._step.forget()
             return
@@ -197,7 +197,7 @@ class Controller(Stateful):
             self._safe.note(targets)
 
     def control_state(self) -> ControlState:
-        """Return a copy of the full state of the control path, between two ticks.
+        """Return a copy of the control path's full state, taken between two ticks.
 
         Raises:
             RefusedError: A tick hangs.
@@ -227,13 +227,14 @@ class Controller(Stateful):
     def take_over(self, before: Controller) -> None:
         """Continue from another controller with the same joints, inputs and rate.
 
-        Everything except the policy's memory is taken over: mode, targets, latched fault, e-stop,
-        counters, ages and measurements. Afterwards `before` must receive no tick and no request.
-        The commands to a standing robot do not change.
+        Takes over everything except the policy's memory: mode, targets, latched fault, e-stop,
+        counters, ages and measurements. Afterwards, call neither `tick` nor any request on
+        `before`. Commands to a standing robot do not change.
 
         Raises:
-            RefusedError: The policy runs; or the robot stands and the new stand differs; or an arm
-                is held beyond the new limits; or a tick hangs. `before` is unchanged.
+            RefusedError: The policy is running, the robot is standing and the new stand pose or
+                gains differ, an arm is held beyond the new limits, or a tick hangs. `before` is
+                unchanged.
         """
         with before._between_ticks():
             before.require_stand_like(self._stand)
@@ -251,19 +252,19 @@ class Controller(Stateful):
             self.edges = before.edges
 
     def adopt(self, state: ControlState) -> None:
-        """Continue from the state of another policy's controller for the same joints.
+        """Continue from the saved state of a different policy's controller for the same joints.
 
-        Everything except the policy's memory is taken over; a running policy keeps running.
+        Takes over everything except the policy's memory; a running policy keeps running.
 
         Raises:
-            KeyError, TypeError, ValueError: The state belongs to other joints.
+            KeyError, TypeError, ValueError: The state is for different joints.
             RefusedError: A tick hangs.
         """
         with self._between_ticks():
             self._adopt(state.tree)
 
     def _adopt(self, saved: Tree) -> list[str]:
-        """Restore everything except the policy's memory; return the unmeasured fields."""
+        """Restore everything except the policy's memory; return the fields left unmeasured."""
         unknown = self.state.take_sensed(saved["state"])
         for name in self.inputs.keys() & saved["inputs"].keys():
             self.inputs[name].restore(saved["inputs"][name])
@@ -276,7 +277,7 @@ class Controller(Stateful):
         """Raise RefusedError while a policy commands the robot.
 
         Raises:
-            RefusedError: A policy commands it.
+            RefusedError: A policy is in command.
         """
         if self.mode in (Mode.RUN, Mode.HOLD):
             raise RefusedError(
@@ -284,10 +285,11 @@ class Controller(Stateful):
             )
 
     def require_stand_like(self, wanted: Stand) -> None:
-        """Raise RefusedError unless a policy with this stand may take over in this mode.
+        """Raise RefusedError unless a policy with this stand motion may take over in this mode.
 
         Raises:
-            RefusedError: The policy runs; or the robot stands and its stand differs.
+            RefusedError: The policy is running, or the robot is standing with a different pose or
+                gains.
         """
         self.require_rest()
         found = wanted.differences(self._stand) if self.mode is not Mode.DAMP else ()
@@ -364,7 +366,7 @@ class Controller(Stateful):
         return targets
 
     def _hold(self, now_ns: int, rule: Rule, reason: str) -> JointTargets | None:
-        """Keep commanding the last targets; enter DAMP if this has lasted too long."""
+        """Keep commanding the last targets, or enter DAMP if that has gone on too long."""
         if self.mode is not Mode.HOLD:
             self._count(rule)
             self._held_mode, self._hold_began_ns, self._held_until_ns = self.mode, now_ns, now_ns
@@ -383,7 +385,7 @@ class Controller(Stateful):
         self._enter(self._held_mode, words.RECOVERED.format(why=self._reason))
 
     def _pause(self, now_ns: int) -> None:
-        """Exclude the time held since the last call from the motions."""
+        """Exclude the time spent holding since the last call from the motions' time."""
         held_ns, self._held_until_ns = now_ns - self._held_until_ns, now_ns
         self._stand.pause(held_ns)
         self._run.pause(held_ns)
@@ -410,7 +412,7 @@ class Controller(Stateful):
         self._counters[rule] += 1
 
     def _act_on_estop(self) -> bool:
-        """Latch a pressed e-stop; return true if nothing was latched before."""
+        """Latch a pressed e-stop; return True if nothing was latched before."""
         if self._estop is None or self._estop_noted:
             return False
         self._estop_noted = True
@@ -423,7 +425,7 @@ class Controller(Stateful):
         return False
 
     def _act_on_driver(self) -> None:
-        """Leave the motion that the driver does not follow."""
+        """Abort a motion that the driver does not follow."""
         reason, self._driver_stopped = self._driver_stopped, ""
         if reason and self.mode is not Mode.DAMP:
             self._count(Rule.DRIVER)
@@ -431,32 +433,32 @@ class Controller(Stateful):
             self._enter_damp(words.LATCHED.format(rule=Rule.DRIVER.value, why=reason))
 
     def driver_stopped(self, reason: str) -> None:
-        """Enter DAMP at the next tick because the driver ignores commands; never blocks.
+        """Enter DAMP at the next tick because the driver is ignoring commands; never blocks.
 
-        No fault is latched: the driver follows again after a damp command.
+        No fault is latched: the driver responds again after a damp command.
         """
         self._driver_stopped = reason
 
     def estop(self, reason: str) -> JointTargets | None:
         """Request DAMP without waiting for a tick; return the targets to publish at once.
 
-        Never blocks, although a tick that hangs in the runtime holds the lock.
+        Never blocks, even if a tick that hangs in the runtime holds the lock.
         """
         self._estop = (reason,)
         return self.safe_targets()
 
     @property
     def estop_pressed(self) -> bool:
-        """True if the e-stop was pressed and not reset: only safe targets may be sent."""
+        """True if the e-stop was pressed and not reset, so only safe targets may be sent."""
         return self._estop is not None
 
     def safe_targets(self) -> JointTargets | None:
-        """Return the targets after a fault; None if not yet known."""
+        """Return the targets to send after a fault; None if not yet known."""
         return self._safe.targets if self._safe.known else None
 
     @contextmanager
     def _between_ticks(self) -> Iterator[None]:
-        """Run between ticks; raise RefusedError instead of waiting for a tick that hangs."""
+        """Run code between ticks; raise RefusedError rather than wait for a tick that hangs."""
         if not self._lock.acquire(timeout=LOCK_TIMEOUT_S):
             raise RefusedError(TICK_HANGS)
         try:
@@ -467,8 +469,8 @@ class Controller(Stateful):
     def reset(self) -> None:
         """Clear a latched fault and the e-stop; the mode stays DAMP.
 
-        An e-stop that no tick has processed yet leads to DAMP first; a press during the wait for a
-        tick is kept.
+        An e-stop press that no tick has processed yet leads to DAMP first; a press while waiting
+        for a tick is kept.
 
         Raises:
             RefusedError: A tick hangs.
@@ -487,8 +489,8 @@ class Controller(Stateful):
         The reason for a latched fault is kept.
 
         Raises:
-            RefusedError: A tick hangs; `estop` never waits. Or no command is being sent, and there
-                is no known pose to hold.
+            RefusedError: A tick hangs (`estop` never waits), or no command is being sent and no
+                pose to hold is known.
         """
         with self._between_ticks():
             now_ns = self._clock()
@@ -508,26 +510,26 @@ class Controller(Stateful):
         """Enter DAMP after the last tick; if no command was being sent, none is sent.
 
         Raises:
-            RefusedError: A tick hangs; `estop` never waits.
+            RefusedError: A tick hangs (`estop` never waits).
         """
         with self._between_ticks():
             if not self._latched:
                 self._enter_damp(reason)
 
     def fault(self, rule: Rule, reason: str) -> None:
-        """Latch a fault detected elsewhere, such as a clock that ran backwards."""
+        """Latch a fault detected elsewhere, such as a clock that ran backward."""
         with self._between_ticks():
             self._latch(rule, reason)
 
     def reject_command(self) -> None:
-        """Count a velocity command that is ignored because it is not finite."""
+        """Count a velocity command that was ignored because it is not finite."""
         self._count(Rule.BAD_COMMAND)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up from the held pose, or from the measured one if none is held.
+        """Stand up from the held pose, or from the measured pose if none is held.
 
         Args:
-            problems: Further reasons to refuse, from the caller.
+            problems: The caller's own reasons to refuse.
 
         Raises:
             RefusedError: Lists every reason.
@@ -547,7 +549,7 @@ class Controller(Stateful):
         """Let the policy take over.
 
         Args:
-            problems: Further reasons to refuse, from the caller.
+            problems: The caller's own reasons to refuse.
 
         Raises:
             RefusedError: Lists every reason.
@@ -577,7 +579,7 @@ class Controller(Stateful):
         """Set the policy's share of the command in RUN.
 
         Raises:
-            RefusedError: Lists every reason; or a tick hangs.
+            RefusedError: The request is refused (lists every reason), or a tick hangs.
         """
         authority = self._run.authority
         joints = authority.select_joints(request)
@@ -595,11 +597,11 @@ class Controller(Stateful):
         self.request(str(request), act)
 
     def end_run(self, verdict: RunVerdict, stand: Callable[[], None]) -> None:
-        """Between two ticks, take the step towards the end of a run that an observer requests.
+        """Take an observer's requested step toward the end of a run, between two ticks.
 
         Args:
-            verdict: Verdict of the observer.
-            stand: Asks the policy to stand up.
+            verdict: The observer's verdict.
+            stand: Callback that requests standing up.
 
         Raises:
             RefusedError: The step is not possible now.
@@ -617,7 +619,7 @@ class Controller(Stateful):
         """Execute an action between two ticks and record it as a request.
 
         Args:
-            name: Name of the request in `granted`.
+            name: Name under which `granted` lists the request.
             act: The action; if it raises, the request is not granted.
 
         Raises:
@@ -638,7 +640,7 @@ class Controller(Stateful):
             raise RefusedError(words.REQUEST_REFUSED.format(wanted=wanted, problems=problems))
 
     def snapshot(self) -> ControllerStatus:
-        """Return mode, reason and counters; never blocks, so a tick may change them meanwhile."""
+        """Return the mode, reason and counters; never blocks, so a tick may intervene."""
         return self._snapshot(
             self._counters.values(),
             self._safe.silence,

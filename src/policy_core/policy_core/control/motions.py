@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Targets that do not come from the policy: standing up, and safe targets after a fault."""
+"""Targets that do not come from the policy: for standing up, and safe targets after a fault."""
 
 from __future__ import annotations
 
@@ -20,19 +20,17 @@ from policy_core.guard.joint_check import JointCheck, joint_turns, nearest_turn
 from policy_core.interfaces import F64, JointTargets, OnFault
 
 _FOLLOWED_RAD = 0.05
-"""A joint this near to its command counts as following it: a servo arm sags about as much under
-load.
-"""
+"""Distance at which a joint counts as following: a loaded servo arm sags about this much."""
 
 
 class Stand(Stateful):
     """Moves from a measured pose to the contract's stand pose, through its `via` poses.
 
-    Each segment is a cubic curve of time that begins and ends at rest, so the joints rest for an
-    instant in each via pose. A via pose is left out unless it is nearer to the stand pose than the
-    measured pose is (Euclidean distance over joints with stiffness). No curve leads further from
-    the stand pose than the measured pose, since all endpoints lie in a ball around the stand pose:
-    a standing robot does not draw its legs in.
+    Each segment is a cubic function of time that begins and ends at rest, so the joints rest for an
+    instant at each via pose. A via pose is skipped unless it is closer to the stand pose than the
+    measured pose is (Euclidean distance over joints with stiffness). No curve leads farther from
+    the stand pose than the measured pose, since all endpoints lie in a ball around the stand pose,
+    so a standing robot does not draw its legs in.
     """
 
     STATE = ("_way", "_ends_ns", "_began_ns")
@@ -40,7 +38,7 @@ class Stand(Stateful):
     PLAN = ("targets", "poses", "_durations_ns", "_posed", "_tolerance")
 
     def __init__(self, body: Body, effort_limit: F64) -> None:
-        """Prepare targets with the stand gains."""
+        """Prepare the targets with the stand gains."""
         stand, names = body.stand, body.joints.names
         self.targets = JointTargets(len(names))
         self.targets.stiffness[:] = stand.stiffness
@@ -68,19 +66,19 @@ class Stand(Stateful):
         self._began_ns = now_ns
 
     def _distance(self, pose: F64) -> float:
-        """Return the distance from the stand pose over joints with stiffness.
+        """Return the distance to the stand pose, over joints with stiffness.
 
-        Squares are added in joint order, as in C++.
+        Squares are summed in joint order, as in C++.
         """
         ways = (pose - self.pose)[self._posed].tolist()
         return math.sqrt(reduce(lambda total, way: total + way * way, ways, 0.0))
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval in which the motion was held."""
+        """Exclude an interval during which the motion was held."""
         self._began_ns += duration_ns
 
     def update(self, now_ns: int) -> bool:
-        """Write the targets for this time; return whether the motion has ended."""
+        """Write the targets for this time; return True if the motion has ended."""
         passed_ns = max(0, now_ns - self._began_ns)
         part = min(bisect_right(self._ends_ns, passed_ns), len(self._ends_ns) - 1)
         began_ns = self._ends_ns[part - 1] if part else 0
@@ -91,7 +89,7 @@ class Stand(Stateful):
         return share >= 1.0
 
     def differences(self, before: Stand) -> list[str]:
-        """Return how the commands differ from those of another stand motion."""
+        """Describe how the commands differ from those of another stand motion."""
         mine, theirs = self.targets, before.targets
         same = {
             "stand.position": np.array_equal(self.pose, before.pose),
@@ -111,20 +109,19 @@ class Stand(Stateful):
 
 
 def silence_words(*, known: bool, requested: bool) -> str:
-    """Return the reason why no command is sent; empty if commands are sent."""
+    """Return the reason why no command is sent; "" if commands are sent."""
     if known:
         return ""
     return words.SILENT_ASKED if requested else words.SILENT
 
 
 class SafeTargets(Stateful):
-    """Targets of DAMP, as the contract's `on_fault` defines them.
+    """Targets for DAMP, as defined by the contract's `on_fault`.
 
-    With `hold_measured` they are a pose within the joints' position limits, and no command is sent
+    With `hold_measured`, they are a pose within the joints' position limits, and no command is sent
     before `capture` or `hold`. A joint near its commanded position keeps that command; otherwise it
-    is held where it was measured, on the turn nearest to the command. Of the two newest samples,
-    the one nearer to the command counts, joint by joint, so that a single sample does not move an
-    arm.
+    is held at its measured position, on the turn closest to the command. For each joint, the sample
+    closer to the command out of the last two is used, so a single bad sample does not move an arm.
     """
 
     STATE = ("known", "_sample_ns", "_lost", "_replaced", "_requested")
@@ -149,15 +146,16 @@ class SafeTargets(Stateful):
         step: StepBound,
         timeout_ns: int,
     ) -> None:
-        """Prepare the targets; with `hold_measured`, no command is sent before a pose is requested.
+        """Prepare the targets; with `hold_measured`, none are sent until a pose is requested.
 
         Args:
             body: Defines the behaviour after a fault.
-            effort_limit: Largest effort of the drives [joints], N·m.
+            effort_limit: Maximum drive effort [joints], N·m.
             joint_vel: Velocities measured with each pose [joints], rad/s. Positions with a NaN
-                velocity are not a pose: a driver that cannot read may make them up.
+                velocity do not count as a pose: a driver that cannot read its joints may make them
+                up.
             step: Limit on the distance between a held pose and the last command.
-            timeout_ns: A sample older than the newest by more than this is ignored.
+            timeout_ns: A sample that is older than the newest one by more than this is ignored.
         """
         self._joint_vel, self._step, self._timeout_ns = joint_vel, step, timeout_ns
         self._names = names = body.joints.names
@@ -187,7 +185,7 @@ class SafeTargets(Stateful):
         self.forget()
 
     def forget(self) -> None:
-        """Send no command before a request, if a pose is held; called for each activation."""
+        """If a pose is held, send no command until one is requested; called on each activation."""
         self.known = not self._holds
         # Another thread may be sending `targets`, so they stay finite.
         self._goal[:] = self._commanded[:] = self._measured[:] = np.nan
@@ -200,7 +198,7 @@ class SafeTargets(Stateful):
         return silence_words(known=self.known, requested=self._requested)
 
     def note(self, commanded: JointTargets) -> None:
-        """Record the command of a motion."""
+        """Record a command from a motion."""
         if self._holds:
             self._commanded[:] = commanded.position
             self.targets.position[:] = self._step.within(self.targets.position)
@@ -209,8 +207,8 @@ class SafeTargets(Stateful):
         """Record a trusted sample, unless the last call already did.
 
         Args:
-            joint_pos: Measured [joints], rad.
-            sample_ns: Time of measurement; None before the first one.
+            joint_pos: Measured positions [joints], rad.
+            sample_ns: Time of the measurement; None before the first one.
         """
         last_ns = self._sample_ns
         if not self._holds or sample_ns in (None, last_ns) or not self._is_pose(joint_pos):
@@ -227,8 +225,8 @@ class SafeTargets(Stateful):
     def capture(self) -> None:
         """Hold the last observed pose from now on, if that is the fault behaviour.
 
-        The targets get as near to it as the step limit allows; later DAMP ticks continue from these
-        targets, and bring back a joint that was beyond its limits while no command was sent.
+        The targets move as close to it as the step limit allows; later DAMP ticks continue from
+        there, and bring back any joint that was beyond its limits while no command was sent.
         """
         if not self._holds or self._sample_ns is None:
             return
@@ -249,17 +247,17 @@ class SafeTargets(Stateful):
             self._goal[:] = self.within_limits(self._held_pose(self.targets.position))
 
     def watch(self, joint_pos: F64, check: JointCheck, gap_ns: int, *, stale: bool) -> None:
-        """Keep the held pose in DAMP, unless the joints were moved during an outage.
+        """Keep the held pose in DAMP unless the joints were moved during an outage.
 
         An arm found elsewhere after an outage does not move back: no command is sent until its pose
-        is trusted. An arm that sags below its target counts as not moved. An implausible jump from
-        a source that was never silent is not followed.
+        is trusted. An arm that sags below its target does not count as moved. An implausible jump
+        is ignored if the source was never silent.
 
         Args:
             joint_pos: Trusted positions [joints].
             check: Plausibility check of the samples.
             gap_ns: Time since the last tick.
-            stale: True if no sample was trusted for too long.
+            stale: True if no sample has been trusted for too long.
         """
         if not self._holds:
             return
@@ -276,29 +274,29 @@ class SafeTargets(Stateful):
             self._go_on(gap_ns)
 
     def _find(self, joint_pos: F64, *, replaced: bool) -> None:
-        """Resume the held pose after an outage, or hold the pose of an arm that was moved."""
+        """Resume holding the pose after an outage; if the arm was moved, hold its new pose."""
         if not replaced and self._moved(joint_pos):
             self.hold()
         self.known = True
 
     def _go_on(self, gap_ns: int) -> None:
-        """Move the targets towards the held pose, as far as the elapsed time allows."""
+        """Move the targets toward the held pose, as far as the elapsed time allows."""
         position = self.targets.position
         stride = self._speed * min(max(gap_ns, 0), self._period_ns)
         position += np.clip(self._goal - position, -stride, stride)
         self._commanded[:] = position
 
     def within_limits(self, pose: F64) -> F64:
-        """Return a pose [joints], rad, clipped to the joints' position limits."""
+        """Return a pose [joints] (in rad), clipped to the joints' position limits."""
         return np.clip(pose, self._low, self._high)
 
     def _held_pose(self, commanded: F64) -> F64:
-        """Return the pose [joints] that is held after these commanded positions."""
+        """Return the pose [joints] to hold after these commanded positions."""
         measured = nearest_turn(self._seen, commanded, self._turns)
         return np.where(np.abs(commanded - measured) <= _FOLLOWED_RAD, commanded, measured)
 
     def _moved(self, joint_pos: F64) -> bool:
-        """Return true if a joint is far both from its held position and from its last sample."""
+        """Return True if a joint is far from both its held position and its last sample."""
         moved = nearest_turn(joint_pos, self._measured, self._turns) - self._measured
         far: npt.NDArray[np.bool_] = self._far(joint_pos) & (np.abs(moved) > self._tolerance)
         return bool(far.any())
@@ -319,18 +317,18 @@ class SafeTargets(Stateful):
         ]
 
     def _far(self, joint_pos: F64) -> npt.NDArray[np.bool_]:
-        """Return the joints that are far from where they were held last [joints]."""
+        """Return a mask of the joints that are far from where they were last held [joints]."""
         held = self.targets.position
         far = np.abs(nearest_turn(joint_pos, held, self._turns) - held) > self._tolerance
         return far & self._is_pose(joint_pos)
 
     def _is_pose(self, joint_pos: F64) -> bool:
-        """Return true if these can be measured positions [joints]."""
+        """Return True if these could be measured positions [joints]."""
         velocity = joint_pos if self._joint_vel is None else self._joint_vel
         return bool(np.isfinite(joint_pos).all() and np.isfinite(velocity).all())
 
     def beyond(self, saved: Tree) -> list[str]:
-        """Return the joints that another controller's saved pose holds beyond these limits."""
+        """Return the joints that a different controller's saved pose holds beyond these limits."""
         goal: F64 = saved["goal"]
         outside = (goal < self._low) | (goal > self._high)
         return [

@@ -19,7 +19,7 @@ LIMIT_SLACK_RAD = 0.1
 
 
 class MotionPrechecks(Stateful):
-    """Checks of the measured state; each method describes the problem, or returns ""."""
+    """Checks on the measured state; each method describes the problem, or returns ""."""
 
     PLAN = ("_low", "_high", "_upright_z")
 
@@ -30,7 +30,7 @@ class MotionPrechecks(Stateful):
         inputs: Mapping[str, Input],
         max_tilt_rad: float | None,
     ) -> None:
-        """Check `state`; with `max_tilt_rad` it must have `gravity_body`."""
+        """Check `state`, which must have `gravity_body` if `max_tilt_rad` is given."""
         self._names = body.joints.names
         self._state = state
         self._needed = tuple(i for i in inputs.values() if i.timeout_ns is not None)
@@ -48,14 +48,14 @@ class MotionPrechecks(Stateful):
         return "" if self._state.is_finite() else ", ".join(self._state.not_finite())
 
     def stale(self, now_ns: int) -> tuple[Rule, str] | None:
-        """Return the first input that is too old to continue, and its rule."""
+        """Return the first input that is too old to continue, with its rule."""
         for watched in self._watched:
             if watched.is_stale(now_ns):
                 return _stale_rule(watched), watched.describe(now_ns)
         return None
 
     def tilted(self) -> str:
-        """Return how far the body is tilted beyond the limit."""
+        """Describe how far the body is tilted beyond the limit."""
         if self._gravity is None or self._max_tilt_rad is None:
             return ""
         if self._gravity.item(2) < self._upright_z:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that a policy may replace another one while a node is active."""
+"""Check that a policy may replace another while a node is active."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def require_replaceable(
 ) -> None:
     """Raise unless the parts built for a running policy also match another bundle.
 
-    These are what a robot, or a controller that receives the command, relies on: joint order, rate,
-    inputs, and behaviour after a fault.
+    A robot, or a controller that receives the command, relies on them: joint order, rate, inputs,
+    and behaviour after a fault.
 
     Args:
         running: Contract of the running policy.
-        inputs: Topics that it subscribes to.
-        bundle: Its replacement.
+        inputs: Topics that the running policy subscribes to.
+        bundle: Bundle of the replacement.
         new_inputs: Topics that the replacement subscribes to.
 
     Raises:

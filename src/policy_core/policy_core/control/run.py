@@ -19,7 +19,7 @@ from policy_core.observation.state import StateVector
 
 
 class Run(Stateful):
-    """Runs the policy; `targets` come from the last `update`, and the tick has the details."""
+    """Runs the policy; `targets` come from the last `update`, and the tick holds the details."""
 
     STATE = ("_policy", "_bounds", "_began_ns", "clipped_ticks", "targets", "authority")
     PLAN = ("_policy", "_bounds", "targets", "authority")
@@ -47,11 +47,11 @@ class Run(Stateful):
         tick.authority = self.authority.share
         self._began_ns = 0
         self.clipped_ticks = 0
-        """Consecutive ticks in which step or effort exceeded a limit."""
+        """Consecutive ticks in which the step or the effort exceeded a limit."""
 
     @property
     def change(self) -> str:
-        """Description of a change of commanding members in the last `update`; may be empty."""
+        """Description of a change in commanding members during the last `update`; may be empty."""
         return self._policy.change
 
     @property
@@ -66,14 +66,14 @@ class Run(Stateful):
         return np.where(self._unposed, self._joint_pos, self.targets.position)
 
     def begin(self, now_ns: int) -> None:
-        """Start without memory, from the stand pose."""
+        """Start with empty memory, from the stand pose."""
         self._policy.reset()
         self._bounds.reset(self._stand.pose)
         self.authority.begin()
         self._began_ns, self.clipped_ticks = now_ns, 0
 
     def adopt(self, saved: Tree) -> None:
-        """Continue the run of another policy for the same joints, without that policy's memory."""
+        """Continue a different policy's run for the same joints, without that policy's memory."""
         self._restore(self.STATE[1:], saved)
         self.targets.effort_limit[:] = self._stand.targets.effort_limit
 
@@ -84,12 +84,12 @@ class Run(Stateful):
         super()._restore(names, saved)
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval in which the last targets were held."""
+        """Exclude an interval during which the last targets were held."""
         self._began_ns += duration_ns
         self._policy.pause(duration_ns)
 
     def infer(self) -> bool:
-        """Run the model; return true if its result is finite.
+        """Run the model; return True if its result is finite.
 
         Raises:
             BackendError: The runtime failed.
@@ -102,7 +102,7 @@ class Run(Stateful):
             self._tick.begins = self._policy.begins
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
-        """Turn the result into `targets`; return the rules that changed them."""
+        """Convert the result to `targets`; return the rules that changed them."""
         # The time of a request may be slightly after that of the tick that follows it.
         elapsed_ns = max(0, now_ns - self._began_ns)
         share = elapsed_ns / self._blend_ns if elapsed_ns < self._blend_ns else 1.0
@@ -118,7 +118,7 @@ class Run(Stateful):
         return (*map(Rule, action.clipped), *acted) if action.clipped else acted
 
     def _fill(self, share: float) -> None:
-        """Write this share of the policy's command and gains into `targets`."""
+        """Write the policy's command, scaled by `share`, and its gains to `targets`."""
         self._policy.action.fill(self.targets)
         self.authority.advance()
         if self.authority.is_partial:

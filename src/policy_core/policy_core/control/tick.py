@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The interface for observers: one tick of a controller, and their requests to end a run."""
+"""Interface for observers: one controller tick, and the observers' requests to end a run."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ from policy_core.observation.state import StateVector
 
 
 class Tick:
-    """The latest tick of a controller, after it happened; observers must not modify it.
+    """Latest tick of a controller, after the fact; observers must not modify it.
 
-    Each controller has one `Tick` object and overwrites it in each tick on the control thread.
-    Observers read it on that thread, and copy what they keep. Times in ns.
+    Each controller has one `Tick` object and overwrites it in every tick on the control thread.
+    Observers read it on that thread and copy anything they want to keep. Times are in ns.
 
     Attributes:
         state: Measured state, and the fields that the policy computes.
         inputs: Ages of the state's inputs, by topic.
-        control_state: Returns a copy of the controller's full state after this tick; None if it was
-            not kept and later ticks have run. RefusedError: a tick hangs.
-        now_ns: Time of the tick, on the clock of ages and motions.
-        mode: At the end of the tick, before any later request.
+        control_state: Callable that returns a copy of the controller's full state after this tick,
+            or None if it was not kept and later ticks have run; raises RefusedError if a tick
+            hangs.
+        now_ns: Time of the tick, on the clock used for ages and motions.
+        mode: Mode at the end of the tick, before any later request.
         reason: Reason for that mode, in words.
-        trip: Rule that last latched a fault or began a HOLD, in this tick, before it or right after
-            it; a new object each time. None if there was none.
+        trip: The last rule to latch a fault or begin a HOLD (in this tick, before it, or right
+            after it); a new object each time. None if there was none.
         granted: Requests granted between the previous tick and this one, in order, with their
             times.
         asked: True if the policy was asked for a target.
-        begins: If asked: true if the policy had no memory, so that a run begins.
-        taken: True if the policy was asked and its answer was used.
+        begins: If asked: True if the policy had no memory, so a run begins.
+        taken: True if the policy was asked and its target was used.
         target: If taken: the policy's target after the guard's limits, before blending [joints].
             Always the same array.
-        authority: Share of the command that the operator grants the policy [joints], 0 to 1. Always
-            the same array.
-        blend: If taken: share of the policy in the targets, 0 to 1.
+        authority: Share of the command that the operator grants to the policy [joints], 0 to 1.
+            Always the same array.
+        blend: If taken: the policy's share in the targets, 0 to 1.
         clipped_ticks: If taken: consecutive ticks in which step or effort exceeded a limit.
         targets: Targets that the controller returned, or that the host sent instead; None if
             nothing was sent.
         sequence: Number of the sent command; None if none was sent.
-        stamp_ns: Time of the tick on the clock of stamps and logs.
+        stamp_ns: Time of the tick, on the clock used for stamps and logs.
         duration_ns: Time from sampling the inputs to sending the command.
         missed: Deadlines before this tick at which no tick could start.
     """
@@ -86,9 +87,9 @@ class Tick:
 
         Args:
             state: Receives the measurements.
-            inputs: Their ages, by topic.
+            inputs: Ages of the inputs, by topic.
             target: Receives the policy's target [joints].
-            control_state: As the attribute.
+            control_state: See the attribute.
         """
         self.state, self.inputs, self.target = state, inputs, target
         self.control_state = control_state
@@ -112,12 +113,12 @@ class Tick:
         duration_ns: int,
         missed: int = 0,
     ) -> None:
-        """Add what only the host knows, after it has sent the command.
+        """Add the data that only the host knows, after it has sent the command.
 
         Args:
-            targets: Targets that it sent; None if it sent nothing.
+            targets: Targets that the host sent; None if it sent nothing.
             sequence: Number of that command; None if it sent nothing.
-            stamp_ns: Time of the tick on the clock of stamps and logs.
+            stamp_ns: Time of the tick, on the clock used for stamps and logs.
             duration_ns: Time from sampling the inputs to sending the command.
             missed: Deadlines before this tick at which no tick could start.
         """
@@ -126,14 +127,14 @@ class Tick:
 
 
 class EndStep(Enum):
-    """A step towards the end of a run; the last one ends it."""
+    """A step toward the end of a run; the last step ends it."""
 
     FADE_COMMAND = "fade_command"
     """The velocity command fades to zero; new ones are ignored until the next run."""
     STAND = "stand"
-    """The robot stands up; a set first takes its way back."""
+    """The robot stands up; a set takes its way back first."""
     DAMP = "damp"
-    """The robot gets the command that follows a fault, but no fault is latched."""
+    """The robot gets the command used after a fault, but no fault is latched."""
     FAULT = "fault"
     """The `trial` fault is latched."""
 
@@ -143,7 +144,7 @@ class RunVerdict(NamedTuple):
 
     Attributes:
         step: The step to take after this tick.
-        reason: In words.
+        reason: Reason in words.
     """
 
     step: EndStep

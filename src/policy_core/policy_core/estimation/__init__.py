@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Estimates a legged robot's unmeasured state from its joints and IMU."""
+"""Estimate a legged robot's unmeasured state from its joints and IMU."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Positions and velocities of a leg's foot points, in the base frame."""
+"""Positions and velocities of a leg's contact points, in the base frame."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def cross(a: Vector, b: Vector) -> Vector:
 
 
 class LegChain:
-    """A leg's kinematic chain, in scalars instead of arrays, so that C++ rounds the same way.
+    """A leg's kinematic chain, computed in scalars so that C++ rounds the same way.
 
-    A point p of the last link moves at `turn` x p - `moment`, seen from the base.
+    A point p on the last link moves at `turn` x p - `moment`, as seen from the base.
 
     Attributes:
         points: Positions of the points, m.
-        radii: Radius of the foot about each point, m.
+        radii: Radius of the foot around each point, m.
         turn: Angular velocity of the last link, rad/s.
-        moment: Sum over the joints of angular velocity x position, m/s.
+        moment: Sum over all joints of angular velocity x joint position vector, m/s.
     """
 
     def __init__(self, leg: Leg, joint_names: Sequence[str]) -> None:
-        """Resolve names into indices.
+        """Resolve joint names to indices.
 
         Args:
-            leg: Leg of a valid contract.
+            leg: Leg from a valid contract.
             joint_names: Order of the joint arrays.
         """
         self._joints = _list_joints(leg.chain, joint_names)
@@ -51,7 +51,7 @@ class LegChain:
         self.moment: Vector = (0.0, 0.0, 0.0)
 
     def plan(self) -> dict[str, Any]:
-        """Return the leg for the native core; joints from the foot to the base."""
+        """Return the leg's configuration for the native core, with joints from foot to base."""
         joints = dict(zip(_Joint._fields, zip(*self._joints, strict=True), strict=True))
         return {**joints, "tips": self._tips, "radii": self.radii}
 
@@ -87,8 +87,8 @@ class LegChain:
 class _Joint(NamedTuple):
     """A joint and the fixed links before it.
 
-    Its rotation F (1 + sin K + (1 - cos) K K), where F is that of the fixed links and
-    K x = axis x x (Rodrigues), is `constant` + sin `sine` + cos `cosine` [9].
+    Its rotation F (1 + sin K + (1 - cos) K K), where F is the fixed links' rotation and K x = axis
+    x x (Rodrigues), is `constant` + sin `sine` + cos `cosine` [9].
     """
 
     place: int
@@ -100,7 +100,7 @@ class _Joint(NamedTuple):
 
 
 def _list_joints(chain: Sequence[ChainLink], joint_names: Sequence[str]) -> list[_Joint]:
-    """Return the joints of a chain, the last one first."""
+    """Return the joints in a chain, last one first."""
     joints, before = list[_Joint](), np.eye(4)
     for link in chain:
         before = before @ _offset(link)

@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Base velocity from stance legs and accelerometer, estimated by a Kalman filter.
+"""Base velocity from stance legs and the accelerometer, estimated by a Kalman filter.
 
 A foot in stance is at rest in the world, so its leg measures the motion of the base; between these
 measurements the filter integrates the accelerometer minus its bias. This is the filter of Bloesch
-et al. (RSS 2012) and Hartley et al. (RSS 2018), reduced: the IMU gives the orientation, the foot
-positions are eliminated, and the noise is isotropic, so that velocity and bias have a covariance of
-three numbers. docs/estimation.md states its error.
+et al. (RSS 2012) and Hartley et al. (RSS 2018), in reduced form: the IMU supplies the orientation,
+the foot positions are eliminated, and the noise is isotropic, so the covariance of velocity and
+bias has only three numbers. docs/estimation.md gives the estimation error.
 
-Stance is detected from the legs alone. A stance point moves as the filter expects, a swing point
-moves freely; the two likelihoods give its weight (probabilistic data association). A slipping foot
-moves as well, and so loses its weight.
+Stance is detected from the legs alone. A stance point moves as the filter expects, and a swing
+point moves freely; the two likelihoods determine the point's weight (probabilistic data
+association). A slipping foot moves too, and so loses its weight.
 """
 
 from __future__ import annotations
@@ -27,44 +27,41 @@ from policy_core.interfaces import F64
 
 GRAVITY = 9.81
 LONGEST_STEP_S = 0.1
-"""After a longer gap between two samples, the velocity is as uncertain as at the start."""
+"""Maximum gap between samples; after a longer one, the velocity is as uncertain as at the start."""
 _START_STD = 1.0
-"""Standard deviation of the velocity at the start, m/s: the robot lies, stands, or already walks.
-"""
+"""Standard deviation of the initial velocity, m/s: the robot may lie, stand, or already walk."""
 _POINT_STD = 0.02
-"""Standard deviation of the velocity of a stance point, m/s: it rolls, and ground and leg yield."""
+"""Standard deviation of a stance point's velocity, m/s: it rolls, and ground and leg yield."""
 _POINT_CORRELATION_S = 0.03
-"""Correlation time of that error: a longer observation adds information, a faster sensor does not.
-"""
+"""Correlation time of this error: longer observation adds information, faster sampling does not."""
 _DRIFT, _SAMPLED = 0.1, 1.5
-"""Noise of the accelerometer's integral, m/s per root s; and deviation of a sample from the mean
-over its step, m/s^2: touchdowns shake the base.
+"""Noise in the integrated accelerometer, m/s per root s; and deviation of a sample from the mean
+over its step, m/s^2, since touchdowns shake the base.
 """
 _LOST_S = 0.3
-"""Without a stance point for this long, the estimate restarts: no gait has a longer flight phase.
-"""
+"""Time without a stance point after which the estimate restarts; no gait has a longer flight."""
 _BIAS_STD, _BIAS_DRIFT = 0.3, 0.05
-"""Standard deviation of the accelerometer bias at the start, m/s^2, and its random walk, m/s^2 per
-root s: an offset, plus gravity seen through a tilt error.
+"""Standard deviation of the initial accelerometer bias, m/s^2, and the bias random walk, m/s^2 per
+root s. The bias is an offset plus the gravity that a tilt error lets through.
 """
 _SWING_STD = 1.0
-"""Standard deviation of the velocity of a swing point, m/s."""
+"""Standard deviation of a swing point's velocity, m/s."""
 _STANDS = 0.05
-"""Prior probability of stance: small, because a swing point taken for stance does harm."""
+"""Prior probability of stance: small, because mistaking swing for stance is harmful."""
 _ADAPTS_S = 0.2
-"""Time constant of the height."""
+"""Time constant of the height, in s."""
 
 
 class VelocityEstimator:
     """Estimates the base velocity, sample by sample; it has no clock of its own.
 
-    It computes with scalars instead of arrays, since NumPy sums arrays in an order of its own. So
-    it matches the native core's `VelocityEstimator` bit for bit.
+    It computes with scalars instead of arrays, since NumPy sums arrays in an order of its own, and
+    so matches the native core's `VelocityEstimator` bit for bit.
 
     Attributes:
         lin_vel_body: Velocity of the base [3], m/s, body frame.
         variance: Variance of each component, m^2/s^2.
-        standing: Stance probability of each foot point [points of all legs].
+        standing: Stance probability of each contact point [points on all legs].
         height_m: Height of the base above the stance points; NaN until the first stance.
     """
 
@@ -72,7 +69,7 @@ class VelocityEstimator:
         """Begin at rest.
 
         Args:
-            estimation: Section of a valid contract.
+            estimation: Section from a valid contract.
             joint_names: Order of the joint arrays.
         """
         self._legs = [LegChain(leg, joint_names) for leg in estimation.legs]
@@ -82,7 +79,7 @@ class VelocityEstimator:
         self.restart()
 
     def plan(self) -> dict[str, Any]:
-        """Return the configuration of the native core."""
+        """Return the configuration for the native core."""
         legs = [leg.plan() for leg in self._legs]
         return {"joint_count": self._joint_count, "imu_m": self._imu_m, "legs": legs}
 
@@ -108,10 +105,10 @@ class VelocityEstimator:
         ang_vel_body: F64,
         lin_acc_body: F64,
     ) -> None:
-        """Take a sample; every value must be finite.
+        """Update the estimate with a sample; every value must be finite.
 
         Args:
-            step_s: Time since the previous sample; a sample with 0 or less is ignored.
+            step_s: Time since the previous sample; a sample with a value of 0 or less is ignored.
             joint_pos: Positions [joints], rad.
             joint_vel: Velocities [joints], rad/s.
             quat_xyzw: Orientation [4], body to world, of unit length; only the tilt is used.
@@ -151,7 +148,7 @@ class VelocityEstimator:
         self._bias_variance += step_s * _BIAS_DRIFT**2
 
     def _correct(self, step_s: float, up: Vector, turn: Vector) -> None:
-        """Correct velocity and bias by the stance-weighted mean over the foot points."""
+        """Correct velocity and bias with the stance-weighted mean over all contact points."""
         x, y, z = self._imu_vel
         # Velocity of the IMU due to base rotation.
         i, j, k = cross(turn, self._imu_m)
@@ -175,12 +172,12 @@ class VelocityEstimator:
         self.lin_vel_body = np.array([x - i, y - j, z - k])
 
     def _judge(self, up: Vector, turn: Vector, moves: Vector) -> tuple[float, float, Vector]:
-        """Judge which points stand.
+        """Compute the stance probability of each contact point.
 
         Args:
-            up: Up in the body frame.
+            up: Upward direction in the body frame.
             turn: Angular velocity of the base.
-            moves: Velocity of the IMU relative to the base's origin, less its predicted velocity.
+            moves: Velocity of the IMU relative to the base origin, minus its predicted velocity.
 
         Returns:
             Sum of the stance probabilities; weighted by them, the height of the base, and the

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rules and limits that every command obeys."""
+"""Rules and limits that apply to every command."""

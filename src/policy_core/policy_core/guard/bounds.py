@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The guard's rules and their counters, and the limits of a target."""
+"""The guard's rules and their counters, and limits on targets."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -13,7 +13,7 @@ from policy_core.interfaces import F64, Command, JointTargets, Kind, Mode, OnFau
 
 
 class Rule(str, Enum):
-    """The rules of the guard; each has a counter."""
+    """Rules of the guard; each has a counter."""
 
     ESTOP = "estop"
     NOT_FINITE = "not_finite"
@@ -51,20 +51,21 @@ class Trip:
 
 
 CLIPPED_TICKS_LIMIT = 10
-"""This many consecutive ticks clipped by step or effort are a fault."""
+"""Number of consecutive ticks clipped by step or effort that counts as a fault."""
 
 
 class TargetBounds(Stateful):
-    """Limits of a command [joints] in the units of its kinds.
+    """Limits on a command [joints], in the units of its kinds.
 
-    Three rows, each |command - centre| <= half width: the torque that results from the command, the
-    gains and the measured state; the step from the last command; and the limit of the joint itself.
-    With a command u, the demanded torque is stiffness (u - q) - damping dq for positions, damping
-    (u - dq) for velocities, and u for efforts, so a torque limit is an interval of u. Rows 0 and 1
-    come from a healthy run times a margin, and are open if that is unknown.
+    There are three rows, each |command - centre| <= half width: for the torque that results from
+    the command, the gains and the measured state; for the step from the last command; and for the
+    joint's own limit. With a command u, the demanded torque is stiffness (u - q) - damping dq for
+    positions, damping (u - dq) for velocities, and u for efforts, so a torque limit is an interval
+    of u. Rows 0 and 1 come from a healthy run times a margin, and are unbounded if no healthy run
+    is known.
 
-    They apply in this order. Measurements affect only the first row, so a wrong measurement never
-    moves the command by more than a step; and the joint limits hold in any case.
+    The rows apply in this order. Measurements affect only the first row, so a wrong measurement
+    never moves the command by more than a step, and the joint limits always hold.
     """
 
     STATE_IN_PLACE = ("_last",)
@@ -72,7 +73,7 @@ class TargetBounds(Stateful):
     RULES = (Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
 
     def __init__(self, body: Body, action: Command, margin: float) -> None:
-        """Compute what depends on the joint limits, and `rescale`."""
+        """Compute the parts that depend on the joint limits, and call `rescale`."""
         joints = len(body.joints.names)
         kinds = np.array([kind.value for kind in action.kinds])
         position, effort = kinds == Kind.POSITION.value, kinds == Kind.EFFORT.value
@@ -92,7 +93,7 @@ class TargetBounds(Stateful):
         self.rescale()
 
     def rescale(self) -> None:
-        """Compute what depends on the action's present gains and healthy values."""
+        """Compute the parts that depend on the action's current gains and healthy values."""
         (stiffness, damping), (demand, step) = self._action.gains, self._action.healthy
         per_unit, of_velocity, has_gain = self._per_unit, self._of_velocity, self._has_gain
         # The torque per unit of the command, and the command per unit of velocity, by kind.
@@ -113,7 +114,7 @@ class TargetBounds(Stateful):
         np.multiply(step, self._margin, self._half[1])
 
     def reset(self, pose: F64) -> None:
-        """Measure steps from this pose [joints], rad; for other kinds from 0."""
+        """Measure steps from this pose [joints] (in rad); for other kinds, from 0."""
         np.multiply(pose, self._of_position, out=self._last)
 
     def count_from(self, command: F64) -> None:
@@ -121,7 +122,7 @@ class TargetBounds(Stateful):
         self._last[:] = command
 
     def restore(self, saved: Tree) -> None:
-        """Restore a state; the action's gains and healthy values are already restored."""
+        """Restore a saved state; the action's gains and healthy values must be restored first."""
         super().restore(saved)
         self.rescale()
 
@@ -155,10 +156,10 @@ class TargetBounds(Stateful):
 
 
 class StepBound(Stateful):
-    """Limit on the position step between ticks; the last limit to apply.
+    """Limit on the position step between ticks; it is applied last.
 
-    The step may be what `velocity_limit` allows per period, measured from the last command. The
-    limit always applies to the joints of chunk policies. With `hold_measured` it applies to all
+    The step may be as large as `velocity_limit` allows per period, measured from the last command.
+    The limit always applies to the joints of chunk policies. With `hold_measured` it applies to all
     joints, except those of joint policies in RUN and on leaving RUN: their targets become torques,
     which `nominal` limits.
     """
@@ -167,7 +168,7 @@ class StepBound(Stateful):
     PLAN = ("_stride", "_free_in_run", "_acts")
 
     def __init__(self, body: Body) -> None:
-        """Start without a limit until the first command."""
+        """Start without a limit, until the first command."""
         holds = body.safety.on_fault == OnFault.HOLD_MEASURED.value
         bounded = body.step_bounded
         self._stride: F64 = np.where(
@@ -178,23 +179,23 @@ class StepBound(Stateful):
         self._last: F64 = np.full_like(self._stride, np.nan)
 
     def forget(self) -> None:
-        """Remove the limit, since no command is being sent."""
+        """Remove the limit, because no command is being sent."""
         self._last[:] = np.nan
 
     def count_from(self, position: F64, stiffness: F64, mode: Mode) -> None:
-        """Limit the next step from this command: positions, gains [joints], and their mode."""
+        """Limit the next step from this command: positions, gains [joints], and mode."""
         # A joint without stiffness moves freely.
         self._last[:] = np.where(stiffness > 0.0, position, np.nan)
         if mode is Mode.RUN:
             self._last[self._free_in_run] = np.nan
 
     def within(self, position: F64) -> F64:
-        """Return positions [joints], rad, clipped to the limit."""
+        """Return positions [joints] (in rad), clipped to the limit."""
         # These two ignore NaN, which means no limit.
         return np.fmin(np.fmax(position, self._last - self._stride), self._last + self._stride)
 
     def apply(self, targets: JointTargets) -> None:
-        """Clip the positions of a tick, and measure the next step from them."""
+        """Clip a tick's positions, and measure the next step from them."""
         if not self._acts:
             return
         targets.position[:] = self.within(targets.position)
@@ -204,7 +205,7 @@ class StepBound(Stateful):
 
 
 def healthy_range(body: Body) -> F64:
-    """Return `Command.healthy` of a contract [2, joints]; inf without `nominal`."""
+    """Return `Command.healthy` for a contract [2, joints]; inf without `nominal`."""
     nominal = body.nominal
     if nominal is None:
         return np.full((2, len(body.joints.names)), np.inf)
@@ -212,7 +213,7 @@ def healthy_range(body: Body) -> F64:
 
 
 def joint_limits(body: Body, action: Command) -> tuple[F64, F64]:
-    """Return the lowest and highest command of each joint in the unit of its kind."""
+    """Return the lowest and highest command for each joint, in the unit of its kind."""
     joints, kinds = body.joints, np.array([kind.value for kind in action.kinds])
     is_position, is_effort = kinds == Kind.POSITION.value, kinds == Kind.EFFORT.value
     largest = np.where(is_effort, joints.effort_limit, joints.velocity_limit)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's command: clipped to the trained range, faded out when too old."""
+"""The operator's command: clipped to the trained range, and faded out when too old."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from policy_core.observation.state import EXTERNAL, StateVector
 
 
 class CommandedVector(Stateful):
-    """Keeps the newest commanded values of a topic, each within its limits.
+    """Holds the newest commanded values from a topic, each within its limits.
 
     Values older than the time-out fade linearly to their defaults. A message that is not finite is
     ignored.
@@ -30,12 +30,12 @@ class CommandedVector(Stateful):
     PLAN = ("topic", "field", "_low", "_high", "_default", "_timeout_ns")
 
     def __init__(self, term: Term, field: str, out: F64, source: Input, limits: Limits) -> None:
-        """Start from the defaults.
+        """Start from the default values.
 
         Args:
             term: Names the commanded values and their topic.
             field: Name of the state field.
-            out: That field, which messages write and each `update` overwrites.
+            out: Array of that field; messages write it and each `update` overwrites it.
             source: Ages of the messages.
             limits: Limits in force.
         """
@@ -53,7 +53,7 @@ class CommandedVector(Stateful):
         self._out[:] = self._default
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
-        """Write the values of this tick; return the rules that acted on the command."""
+        """Write the values for this tick; return the rules that acted on the command."""
         bad = self._take()
         age_ns = self._source.age_ns(now_ns)
         late_ns = -1 if age_ns is None else age_ns - self._timeout_ns
@@ -68,7 +68,7 @@ class CommandedVector(Stateful):
         return (*bad, Rule.STALE_COMMAND) if began else bad
 
     def _take(self) -> tuple[Rule, ...]:
-        """Apply a message that arrived since the last call."""
+        """Apply a message that has arrived since the last call."""
         if self._source.measured_ns == self._taken_ns:
             return ()
         self._taken_ns = self._source.measured_ns
@@ -86,7 +86,7 @@ def commanded_vectors(
     inputs: Mapping[str, Input],
     limits: Limits,
 ) -> list[CommandedVector]:
-    """Return, by topic, the vectors that write these terms' values to the state's fields."""
+    """Return, by topic, the vectors that write these terms' values to the state fields."""
     return [
         CommandedVector(term, name := f"{EXTERNAL}{topic}", state[name], inputs[topic], limits)
         for topic, term in terms.items()
@@ -94,12 +94,12 @@ def commanded_vectors(
 
 
 class CommandFader(Stateful):
-    """Keeps the newest velocity command [vx, vy, yaw rate] (m/s, m/s, rad/s, body frame).
+    """Holds the newest velocity command [vx, vy, yaw rate] (m/s, m/s, rad/s, body frame).
 
     A command older than the time-out fades linearly to zero; this causes neither HOLD nor DAMP.
 
     Attributes:
-        vectors: Commanded vectors besides the velocity.
+        vectors: Commanded vectors other than the velocity.
     """
 
     STATE = ("_wanted", "_born_ns", "fading", "_closed", "vectors")
@@ -112,7 +112,7 @@ class CommandFader(Stateful):
         limits: Limits,
         vectors: Sequence[CommandedVector] = (),
     ) -> None:
-        """Write into `out` [3] at each `update`; None if the policy takes no velocity command."""
+        """Write to `out` [3] on each `update`; None if the policy takes no velocity command."""
         self.vectors = list(vectors)
         self._out = out
         self._low, self._high = (
@@ -142,15 +142,14 @@ class CommandFader(Stateful):
         return True
 
     def narrow(self, within: VelocityCommand) -> None:
-        """Clip commands to this range as well."""
+        """Also clip commands to this range."""
         self._low = tuple(map(max, self._low, within.min))
         self._high = tuple(map(min, self._high, within.max))
 
     def close(self, now_ns: int) -> None:
         """Fade to zero from now on, as if the last command were too old.
 
-        New commands are ignored until `open`, which a new run calls. `update` does not report this
-        fade.
+        New commands are ignored until a new run calls `open`. `update` does not report this fade.
         """
         self._closed = self.fading = True
         if self._born_ns is not None:
@@ -161,12 +160,12 @@ class CommandFader(Stateful):
         self._closed = False
 
     def restore(self, saved: Tree) -> None:
-        """Continue with another policy's command, clipped to this policy's trained range."""
+        """Continue with a different policy's command, clipped to this policy's trained range."""
         super().restore(saved)
         self._wanted = np.clip(self._wanted, self._low, self._high)
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
-        """Write the commands of this tick; return the rules that acted on them."""
+        """Write the commands for this tick; return the rules that acted on them."""
         acted: tuple[Rule, ...] = ()
         if self._update_velocity(now_ns):
             acted = (Rule.STALE_COMMAND,)
@@ -175,7 +174,7 @@ class CommandFader(Stateful):
         return acted
 
     def _update_velocity(self, now_ns: int) -> bool:
-        """Write the velocity; return True in the tick in which it begins to fade."""
+        """Write the velocity; return True in the tick in which it starts to fade."""
         if self._out is None or self._born_ns is None:
             return False
         if now_ns < self._born_ns:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plausibility check of joint samples; policy and guard never see implausible ones.
+"""Plausibility check on joint samples; the policy and the guard never see implausible ones.
 
-A driver that has not read yet, or has died, publishes zeros or its last values; an encoder slips; a
-bus flips bits. Such a sample is finite and fresh, and would become a pose to hold, the start of a
-stand-up motion, or a torque limit.
+A driver that has not read its joints yet, or has died, publishes zeros or its last values; encoders
+slip; buses flip bits. Such a sample is finite and fresh, and would become a pose to hold, the start
+of a stand-up motion, or a torque limit.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from policy_core.control_state import Stateful
 from policy_core.interfaces import F64
 
 _BEYOND_LIMIT_RAD = 0.5
-"""Joints rest on their stops and are pressed into them: by up to 0.42 rad in a walking simulated
-Lite3.
+"""Distance beyond the limits. Joints rest on their stops and are pressed into them, by up to 0.42
+rad in a simulated walking Lite3.
 """
 _SPEED_FACTOR = 10.0
-"""Multiple of the velocity limit; in contacts the simulated Lite3 reaches 5.5 times its limit."""
+"""Multiple of the velocity limit; on contact, the simulated Lite3 reaches 5.5 times its limit."""
 _NOISE_RAD_S = 2.0
-"""Velocities of slow joints are noisy: one count of 4096 per turn, in 2 ms, is 0.77 rad/s."""
+"""Velocity noise on slow joints: one count of 4096 per turn, in 2 ms, is 0.77 rad/s."""
 _REACH_FACTOR, _JITTER_NS, _NOISE_RAD = 2.0, 5_000_000, 0.02
 """A position is reachable within twice the velocity limit times the elapsed time plus 5 ms, plus
 0.02 rad. The simulated Lite3 uses 84 % of that at 200 Hz and 58 % at 50 Hz.
 """
 _CONFIRM_S = 0.5
-"""After an implausible jump, samples must agree for this long before the new pose is trusted."""
+"""Time for which samples must agree after an implausible jump before the new pose is trusted."""
 _FEWEST = 5
 _TURN_RAD, _ROUNDED_RAD = 2.0 * math.pi, 0.01
-"""Joint limits of one turn to each side, as many arms have, may be rounded up."""
+"""A joint limit of one turn to each side, as on many arms, may be rounded up."""
 _FORGOTTEN_NS = 500_000_000
-"""Samples further apart than this, and than `longest_ns`, do not agree. Not the latter alone, since
-a source may be slower than the policy.
+"""Samples farther apart than both this and `longest_ns` do not count as agreeing. `longest_ns`
+alone would not do, since a source may be slower than the policy.
 """
 
 
 def joint_turns(joints: Joints) -> F64:
-    """Return one turn for continuous joints and 0 for others [joints], rad.
+    """Return one turn for continuous joints and 0 for all others [joints], rad.
 
     Their encoders may wrap around after each turn.
     """
@@ -53,26 +53,26 @@ def joint_turns(joints: Joints) -> F64:
 
 
 def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
-    """Return positions [joints], rad, on the turn nearest to `to`; `turns` from `joint_turns`."""
+    """Return positions [joints] (in rad) on the turn nearest to `to`; see `joint_turns`."""
     return position - turns * np.rint((position - to) / _TURN_RAD)
 
 
 class JointCheck(Stateful):
     """Checks successive joint samples.
 
-    A sample is trusted if positions are within 0.5 rad of the joint limits, velocities within ten
-    times the velocity limits or 2 rad/s, and its pose is reachable from the last trusted one in the
-    time between them. Except for wheels, this time is at most `longest_ns`; at rest after an
-    outage, the joints must not have moved. An unreachable pose within these ranges, including the
-    first pose, is trusted after half a second of ticks with consistent samples, but never while the
-    robot moves.
+    A sample is trusted if its positions are within 0.5 rad of the joint limits, its velocities are
+    within ten times the velocity limits or 2 rad/s, and its pose is reachable from the last trusted
+    pose in the time between the two. Except for wheels, this time is at most `longest_ns`; at rest
+    after an outage, the joints must not have moved. An unreachable pose within these ranges,
+    including the first pose, is trusted after half a second of ticks with consistent samples, but
+    never while the robot moves.
 
     Attributes:
-        names: Names of the joints.
+        names: Joint names.
         lost: True if the source was silent and no sample has been trusted since.
         in_motion: True if the robot is commanded to move; set by its controller.
-        replaced: Number of times that an implausible jump was accepted although the source was
-            never silent: a held robot cannot have moved that far.
+        replaced: Number of times an implausible jump was accepted although the source was never
+            silent; a held robot cannot have moved that far.
     """
 
     STATE = ("_believed_ns", "_seen_ns", "_agreeing", "lost", "in_motion", "replaced")
@@ -84,9 +84,10 @@ class JointCheck(Stateful):
 
         Args:
             body: Limits and rate of the robot.
-            longest_ns: A longer silence of the source is an outage. It also caps the time in which
-                a joint may have moved, except for wheels (joints without `stand.stiffness`).
-            clock: Clock of the ticks.
+            longest_ns: If the source is silent for longer, it is an outage. This also caps the time
+                in which a joint may have moved, except for wheels (joints without
+                `stand.stiffness`).
+            clock: Clock used for the ticks.
         """
         joints, self.names = body.joints, body.joints.names
         self._turns = joint_turns(joints)
@@ -114,18 +115,18 @@ class JointCheck(Stateful):
         self.forget()
 
     def forget(self) -> None:
-        """Trust no pose until it is confirmed."""
+        """Stop trusting any pose until one is confirmed."""
         self._believed_ns: int | None = None
         self._seen_ns, self._agreeing, self.lost = 0, 0, True
         self._believed[:] = self._seen[:] = np.nan
 
     def believe(self, position: F64, now_ns: int) -> None:
-        """Trust this pose [joints], rad, as of now."""
+        """Trust this pose [joints] (in rad) as of now."""
         self._seen_ns = now_ns
         self._believe(position, now_ns)
 
     def problem(self, position: F64, velocity: F64 | None) -> str:
-        """Check a sample; return why it is implausible, empty if it is trusted.
+        """Check a sample; return why it is implausible, or "" if it is trusted.
 
         Values that are not finite are passed on to the guard.
 
@@ -160,12 +161,12 @@ class JointCheck(Stateful):
         return self._confirm(position, way - reach, gap_ns, now_ns)
 
     def _way(self, to: F64, begin: F64) -> F64:
-        """Return the distance of each joint between two poses [joints], rad."""
+        """Return each joint's distance between two poses [joints], rad."""
         way = nearest_turn(to, begin, self._turns) - begin
         return np.absolute(way, out=way)
 
     def _beyond(self) -> str:
-        """Return the first joint that is out of its possible range."""
+        """Describe the first joint that is outside its possible range."""
         row, joint = np.argwhere(~self._within[:2])[0].tolist()
         found, centre, half = (
             each[row, joint] for each in (self._sample, self._centre, self._half)
@@ -179,13 +180,13 @@ class JointCheck(Stateful):
         )
 
     def _reached(self, since_ns: int) -> F64:
-        """Return how far joints can have moved in a time [joints], rad; it grows with the time."""
+        """Return how far the joints can have moved in this time [joints], rad."""
         moved = np.minimum(self._speed * (max(0, since_ns) * 1e-9), self._farthest)
         return moved + self._speed * (_JITTER_NS * 1e-9) + _NOISE_RAD
 
     @property
     def doubted(self) -> F64 | None:
-        """The newest sample [joints], rad, if it is in range but not trusted yet."""
+        """Newest sample [joints] (in rad) if it is in range but not yet trusted."""
         return self._seen if self._agreeing else None
 
     def _believe(self, position: F64, now_ns: int) -> str:

@@ -34,7 +34,7 @@ class StricterLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits in force. Times in ns, angles in rad."""
+    """Limits in force. Times are in ns, angles in rad."""
 
     max_tilt_rad: float | None
     state_timeout_ns: int
@@ -47,7 +47,7 @@ class Limits:
 
     @property
     def longest_gap_ns(self) -> int:
-        """Longest time between two ticks; a longer gap without data would damp the robot."""
+        """Maximum time between two ticks; a longer gap without data would damp the robot."""
         return self.state_timeout_ns + self.damp_after_ns
 
 
@@ -92,15 +92,15 @@ def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
 
 
 def effort_limit(body: Body, limits: Limits) -> F64:
-    """Return the largest effort of the drives [joints], N·m."""
+    """Return the maximum drive effort [joints], N·m."""
     joints = body.joints
     return limits.effort_scale * joints.effort_limit
 
 
 def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
-    """Return the input time-outs that differ from the robot state's; None means no time-out.
+    """Return the input time-outs that differ from the robot state time-out; None for no time-out.
 
-    A velocity command fades instead; an external vector may arrive at its own rate.
+    A velocity command fades out instead; an external vector may arrive at its own rate.
     """
     timeouts_ns: dict[str, int | None] = {COMMAND: None}
     for term in contract.terms:
@@ -123,7 +123,7 @@ def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
 def timeouts_in_force_ns(
     contract: JointContract, limits: Limits, inputs: Iterable[str]
 ) -> dict[str, int | None]:
-    """Return, by input, the age up to which its newest message is valid; None for any age."""
+    """Return, by input, the maximum age of its newest message; None for no limit."""
     own = input_timeouts_ns(contract)
     return {name: own.get(name, limits.state_timeout_ns) for name in inputs}
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy, the use of its model's outputs, and its control path."""
+"""A joint policy, the interpretation of its model outputs, and its control path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from policy_core.observation.state import LAST_OUTPUT, RobotState
 
 
 class RawAction(Stateful):
-    """A model's output: the values of all terms in one row, with their clips.
+    """Model output: the values of all terms in one row, with their clips.
 
     `raw` [actions] is the latest output; `clipped` names the clip's rule if the clip changed the
     output.
@@ -34,7 +34,7 @@ class RawAction(Stateful):
     STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ("raw",)
 
     def __init__(self, output: Tensor, terms: Sequence[ActionTerm] = ()) -> None:
-        """Store the array for `read`, and the clips; without terms nothing is clipped."""
+        """Store the array for `read`, and the clips; without terms, nothing is clipped."""
         self._source_tensor = output.reshape(-1)
         self.raw: F64 = np.zeros(self._source_tensor.size)
         self.clipped: tuple[str, ...] = ()
@@ -50,12 +50,12 @@ class RawAction(Stateful):
         self._clips = bool(np.isfinite([self._low, self._high]).any())
 
     def read(self) -> bool:
-        """Copy the output to `raw`; return true if all of it is finite."""
+        """Copy the output to `raw`; return True if all of it is finite."""
         self.raw[...] = self._source_tensor
         return math.isfinite(self.raw.dot(self.raw))
 
     def bounded(self) -> F64:
-        """Return `raw` within the clips; the next call overwrites it."""
+        """Return `raw` within its clips; the next call overwrites the result."""
         if not self._clips:
             return self.raw
         np.clip(self.raw, self._low, self._high, out=self._clipped)
@@ -64,10 +64,10 @@ class RawAction(Stateful):
 
 
 class GainOutputs(Stateful):
-    """Gains that the model outputs and that replace a command's, each within its bounds.
+    """Gains from the model that replace a command's gains, each within its bounds.
 
-    The stiffness applies to joints commanded by position, the damping to joints not commanded by
-    effort; the other gains do not change.
+    Stiffness applies to joints commanded by position, and damping to joints not commanded by
+    effort; all other gains stay unchanged.
     """
 
     STATE_IN_PLACE = ("gains",)
@@ -76,13 +76,13 @@ class GainOutputs(Stateful):
     def __init__(
         self, contract: JointContract, command: Command, outputs: Mapping[str, Tensor]
     ) -> None:
-        """Resolve names to indices, once; `outputs` are read by each `read`."""
+        """Resolve names to indices once; each `read` reads `outputs`."""
         names, rows = contract.joints.names, ("stiffness", "damping")
         driven = [joint for term in contract.action.terms for joint in term.joints]
         self.gains = command.gains
         """Gains of the command [2, joints]."""
         self.outputs = [gain.output for gain in contract.action.gain_outputs.values()]
-        """Names of the outputs, in the order of `raw`."""
+        """Output names, in the order of `raw`."""
         self._tensors = [outputs[name].reshape(-1) for name in self.outputs]
         self.raw: F64 = np.zeros(len(driven) * len(self._tensors))
         places, source, bounds = list[int](), list[int](), list[tuple[float, float]]()
@@ -95,17 +95,17 @@ class GainOutputs(Stateful):
                     source.append(row * len(driven) + i)
                     bounds.append((gain.min[i], gain.max[i]))
         self.places: Index = np.array(places, np.intp)
-        """Index of each value in the gains."""
+        """Index of each value in `gains`."""
         self._source: Index = np.array(source, np.intp)
         self._low, self._high = np.array(bounds).reshape(-1, 2).T.copy()
 
     def read(self) -> bool:
-        """Copy the outputs to `raw`; return true if all of them are finite."""
+        """Copy the outputs to `raw`; return True if all of them are finite."""
         np.concatenate(self._tensors, out=self.raw)
         return math.isfinite(self.raw.dot(self.raw))
 
     def fill(self) -> bool:
-        """Write the gains to the command; return true if a bound changed one."""
+        """Write the gains to the command; return True if a bound changed one."""
         given = self.raw[self._source]
         bounded = np.clip(given, self._low, self._high)
         self.gains.reshape(-1)[self.places] = bounded
@@ -115,8 +115,8 @@ class GainOutputs(Stateful):
 class ActionDecoder(RawAction, Command):
     """Computes `command` [joints] = offset + scale x clip(output), in contract order.
 
-    A joint without a term keeps its default position. Gains from the model replace those of the
-    command.
+    A joint without a term keeps its default position. Gains from the model replace the command's
+    gains.
     """
 
     STATE = (*Command.STATE, "_gain_outputs")
@@ -140,8 +140,8 @@ class ActionDecoder(RawAction, Command):
         """Resolve names to indices, once.
 
         Args:
-            contract: Defines what the output commands.
-            output: Read by each `read`, as are the gains among `outputs`.
+            contract: Defines how the output maps to commands.
+            output: Array that each `read` reads, as it does the gains in `outputs`.
             outputs: All outputs of the model; without them the contract's gains apply.
         """
         joints, names = contract.joints, contract.joints.names
@@ -173,12 +173,12 @@ class ActionDecoder(RawAction, Command):
         self._offset[joints] = term.offset
 
     def read(self) -> bool:
-        """Copy the action to `raw`, and read the gains; return true if all values are finite."""
+        """Copy the action to `raw`, and read the gains; return True if all values are finite."""
         finite = super().read()
         return finite and (self._gain_outputs is None or self._gain_outputs.read())
 
     def decode(self) -> F64:
-        """Return `command` for `raw`; the next call overwrites it."""
+        """Return `command` for `raw`; the next call overwrites the result."""
         raw, command = self.bounded(), self.command
         if self._gain_outputs is not None:
             self._fill_gains(self._gain_outputs)
@@ -189,7 +189,7 @@ class ActionDecoder(RawAction, Command):
 
     @property
     def steady_gains(self) -> F64:
-        """`gains` [2, joints], NaN if the model outputs them."""
+        """`gains` [2, joints]; NaN if the model outputs them."""
         steady = self.gains.copy()
         if self._gain_outputs is not None:
             steady.reshape(-1)[self._gain_outputs.places] = np.nan
@@ -214,9 +214,9 @@ class ActionDecoder(RawAction, Command):
 
 
 class JointPolicy(Stateful):
-    """Runs the bundle's model on the robot's state.
+    """Runs the bundle's model on the robot state.
 
-    `infer` and `commit` are separate so that a late result leaves history, last action and
+    `infer` and `commit` are separate, so a late result leaves the history, last action and
     recurrent state unchanged.
     """
 
@@ -225,7 +225,7 @@ class JointPolicy(Stateful):
     change = ""
 
     def __init__(self, bundle: JointBundle, backend: Backend, state: RobotState) -> None:
-        """Connect state, observations, the backend's arrays and the action."""
+        """Connect the state, the observations, the backend's arrays and the action."""
         contract = self._contract = bundle.contract
         output = backend.outputs[contract.action.output]
         self.action = ActionDecoder(contract, output, backend.outputs)
@@ -249,10 +249,10 @@ class JointPolicy(Stateful):
         """True if `watch` has any effect."""
         self._tick = 0
         self.begins = True
-        """True if history, last action and recurrent state were clean at the last `infer`."""
+        """True if history, last action and recurrent state were empty at the last `infer`."""
 
     def plan(self) -> dict[str, Any]:
-        """Return the configuration of its parts, with the tensors that each reads or writes."""
+        """Return the configuration of the parts, with the tensors that each reads or writes."""
         plan, contract = super().plan(), self._contract
         plan["action"]["output"] = contract.action.output
         for name, observation in zip(contract.observations, plan["observations"], strict=True):
@@ -271,7 +271,7 @@ class JointPolicy(Stateful):
         return plan
 
     def reset(self) -> None:
-        """Start clean: history, last action, recurrent state, phase, reference motion."""
+        """Clear the history, last action, recurrent state, phase and reference motion."""
         self._tick = 0
         self._state.restart()
         self._recurrent.reset()
@@ -279,19 +279,19 @@ class JointPolicy(Stateful):
             observation.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Do nothing: ticks count, not the time between them."""
+        """Do nothing: only ticks count, not the time between them."""
 
     def watch(self) -> None:
         """Observe a tick without running the model: update history and clocks.
 
-        Last action, observed outputs and recurrent state do not change.
+        The last action, observed outputs and recurrent state do not change.
         """
         for observation in self._remembering:
             observation.write()
         self._next()
 
     def infer(self) -> bool:
-        """Write the observations and run the model; return true if its output is finite.
+        """Write the observations and run the model; return True if its output is finite.
 
         Raises:
             BackendError: The runtime failed.
@@ -305,7 +305,7 @@ class JointPolicy(Stateful):
         return not self._fed_back or all(each.is_finite() for each in self._fed_back)
 
     def commit(self) -> F64:
-        """Apply the result as this tick's; return the command [joints] in contract order."""
+        """Make the result take effect; return the command [joints] in contract order."""
         self._last_action[...] = self.action.raw
         for outputs in self._fed_back:
             outputs.advance()
@@ -329,10 +329,10 @@ class RecurrentState(Stateful):
         backend: Backend,
         initial: Mapping[str, Tensor] = {},
     ) -> None:
-        """Store the arrays of the pairs, and the initial values of inputs by name."""
+        """Store the arrays for each pair, and the initial values of inputs by name."""
         self.initial = initial
         self.pairs = [(backend.inputs[pair.input], backend.outputs[pair.output]) for pair in pairs]
-        """Input and output of each pair; may be empty."""
+        """Input and output array of each pair; may be empty."""
         self._inputs = {pair.input: backend.inputs[pair.input] for pair in pairs}
         self.reset()
 
@@ -355,7 +355,7 @@ class RecurrentState(Stateful):
             into[...] = np.reshape(saved[name], into.shape)  # the native core has no shapes
 
     def is_finite(self) -> bool:
-        """Return true if the outputs of this tick are finite."""
+        """Return True if the outputs of this tick are finite."""
         return all(np.isfinite(out).all() for _, out in self.pairs)
 
     def advance(self) -> None:
@@ -365,10 +365,11 @@ class RecurrentState(Stateful):
 
 
 class LastOutputs:
-    """Writes outputs that a term observes into the state, for the next tick.
+    """Writes the outputs that terms observe to the state, for the next tick.
 
-    Unlike recurrent state they are scaled, clipped and kept in the history, like observations.
-    `RobotState.restart` sets them to zero; if a result is dropped, they do not change.
+    Unlike recurrent state, these outputs are scaled, clipped and kept in the history, like
+    observations. `RobotState.restart` sets them to zero; if a result is dropped, they do not
+    change.
     """
 
     def __init__(self, state: RobotState, backend: Backend) -> None:
@@ -376,14 +377,14 @@ class LastOutputs:
         self.pairs = [
             (field, backend.outputs[name].reshape(-1)) for name, field in state.last_outputs.items()
         ]
-        """Field and output of each; may be empty."""
+        """State field and output array of each such output; may be empty."""
 
     def is_finite(self) -> bool:
-        """Return true if the outputs of this tick are finite."""
+        """Return True if the outputs of this tick are finite."""
         return all(np.isfinite(out).all() for _, out in self.pairs)
 
     def advance(self) -> None:
-        """Copy the outputs of this tick to the fields that the next one observes."""
+        """Copy this tick's outputs to the fields that the next tick observes."""
         for field, out in self.pairs:
             field[:] = out
 
@@ -400,7 +401,7 @@ def joint_controller(
 
     Args:
         bundle: Bundle with a valid contract.
-        backend: Opened backend of the bundle; the caller closes it.
+        backend: Opened backend for the bundle; the caller closes it.
         limits: Limits in force.
         clock: Same as for `Controller`.
         state: Receives the measurements; None creates one.

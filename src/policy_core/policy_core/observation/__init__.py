@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Selection of the messages that make up the observation of a tick, on robots and in recordings."""
+"""Selection of the messages that make up a tick's observation, on robots and in recordings."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images: converted to the policy's values, and stacked by their stamps."""
+"""Camera images: conversion to the policy's values, and stacking by their stamps."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _ROUNDED = 1e-9
 _EARLY = 0.25
 """Share of the camera's period by which an image may arrive early and still be used."""
 _STEEPEST = 20.0
-"""Tangent of the largest angle between a ray and the optical axis: 87 degrees."""
+"""Tangent of the maximum angle between a ray and the optical axis, 87 degrees."""
 
 
 class _ImageProcessor:
-    """Steps between a camera's pixels and the policy's, with all memory preallocated.
+    """Steps from a camera's pixels to the policy's values, with all memory preallocated.
 
     Attributes:
-        image: One image of the policy, in the contract's shape and scaling; float32.
+        image: The policy's image, in the contract's shape and scaling; float32.
         invalid: Number of unknown values in the last image.
     """
 
@@ -36,7 +36,7 @@ class _ImageProcessor:
     invalid = 0
 
     def __init__(self, image: CameraImage, steps: Sequence[str], *channels: int) -> None:
-        """Prepare the steps; the image has passed `check_image`."""
+        """Prepare the steps for an image section that has passed `check_image`."""
         self._contract = image
         height, width = image.camera_size
         self._part = slice(None), slice(None)
@@ -113,10 +113,10 @@ class _ImageProcessor:
 
 
 class DepthProcessor(_ImageProcessor):
-    """Converts a camera's depth image to the policy's."""
+    """Converts a camera's depth image to the policy's values."""
 
     def __init__(self, depth: DepthImage) -> None:
-        """Prepare the steps; the image has passed `check_image`."""
+        """Prepare the steps for a depth section that has passed `check_image`."""
         self._depth = depth
         super().__init__(depth, depth.steps)
         self.image = self._last
@@ -129,11 +129,11 @@ class DepthProcessor(_ImageProcessor):
             raw: Image in the camera's size [height, width]; uint16 in mm, where 0 is unknown, or
                 float32 in m, where NaN and -infinity are unknown and +infinity is too far; in
                 either byte order.
-            factor: Factor for each pixel [height, width], if the camera measures a different
-                distance than the policy: `ray_factors`, or their inverse.
+            factor: Factor for each pixel [height, width], if the camera measures a different kind
+                of distance than the policy expects: `ray_factors`, or the inverse.
 
         Raises:
-            RobotError: More depths are unknown than the contract allows, or all of them.
+            RobotError: All depths are unknown, or more than the contract allows.
         """
         depth, metres = self._depth, self._pixels
         raw = raw[self._part]
@@ -210,10 +210,10 @@ class DepthProcessor(_ImageProcessor):
 
 
 class ColourProcessor(_ImageProcessor):
-    """Converts a camera's colour image to the policy's."""
+    """Converts a camera's colour image to the policy's values."""
 
     def __init__(self, colour: ColourImage) -> None:
-        """Prepare the steps; the image has passed `check_image`."""
+        """Prepare the steps for a colour section that has passed `check_image`."""
         self.colour = colour
         super().__init__(colour, colour.steps, colour.channel_count)
         self._values = np.zeros_like(self._last)
@@ -230,7 +230,7 @@ class ColourProcessor(_ImageProcessor):
         self._means: F32 = np.zeros((len(self._values), 1, 1), np.float32)
 
     def see(self, raw: npt.NDArray[np.uint8]) -> None:
-        """Write `image`, from an image in the camera's size [height, width, 3] in RGB."""
+        """Write `image` from an RGB image in the camera's size [height, width, 3]."""
         raw = raw[self._part]
         if self.colour.channels == "grey":
             self._pixels[0] = cv2.cvtColor(raw, cv2.COLOR_RGB2GRAY)
@@ -249,7 +249,7 @@ class ColourProcessor(_ImageProcessor):
             np.divide(values, self._std, values)
 
     def levels(self) -> npt.NDArray[np.uint8]:
-        """Return the last image before its scaling [height, width, channels], from 0 to 255."""
+        """Return the last image before scaling [height, width, channels], from 0 to 255."""
         rounded = np.clip(np.rint(self._last), 0.0, 255.0).astype(np.uint8)
         return np.ascontiguousarray(rounded.transpose(1, 2, 0))
 
@@ -264,7 +264,7 @@ class ColourProcessor(_ImageProcessor):
 
 
 class ImageHistory:
-    """The latest images by stamp, from which the policy's stack is taken.
+    """Latest images by stamp, from which the policy's stack is taken.
 
     Stack positions are times, so a lost or late image does not shift the others.
 
@@ -273,15 +273,15 @@ class ImageHistory:
     """
 
     _RECENT, _SLOWEST = 4, 1.5
-    """The camera's rate is judged over this many images, which may be this many periods apart on
-    average.
+    """Number of images over which the camera's rate is judged, and the number of periods by which
+    they may be apart on average.
     """
 
     def __init__(self, image: CameraImage, period_ns: int) -> None:
         """Begin without an image.
 
         Args:
-            image: Section of the contract.
+            image: The contract section.
             period_ns: Period of the policy.
         """
         stack = image.stack
@@ -306,10 +306,10 @@ class ImageHistory:
         self._due_ns = 0
 
     def wants(self, stamp_ns: int) -> bool:
-        """Return true if the image with this stamp belongs in the stack.
+        """Return True if the image with this stamp belongs in the stack.
 
-        A faster camera sends more images. An image earlier than the newest by more than the usual
-        reordering, or after a gap, begins a new stack.
+        A faster camera sends more images than needed. An image that is earlier than the newest by
+        more than the usual reordering, or that follows a gap, begins a new stack.
         """
         newest_ns = self.newest_ns
         if newest_ns is not None and not (
@@ -322,7 +322,7 @@ class ImageHistory:
         return stamp_ns > newest_ns and stamp_ns >= self._due_ns - _EARLY * self._period_ns
 
     def add(self, image: F32, stamp_ns: int) -> None:
-        """Store a copy of an image, in the contract's shape, that `wants` accepted."""
+        """Store a copy of an image in the contract's shape; `wants` must have accepted it."""
         place = self._count % len(self._images)
         self._images[place] = image.reshape(-1)
         self._stamps_ns[place] = stamp_ns
@@ -335,15 +335,15 @@ class ImageHistory:
         """Return the stamp of the newest image that is as old as in training, or None.
 
         Args:
-            now_ns: Time on the clock of stamps; an image ahead of it, as in a simulation whose
-                clock moves in steps, counts as new.
+            now_ns: Time on the clock used for stamps; an image stamped later, as in a simulation
+                whose clock moves in steps, counts as new.
         """
         stamps_ns = self._stamps_ns[: self._count]
         old = stamps_ns[stamps_ns <= max(now_ns, self.newest_ns or 0) - self._latency_ns]
         return int(old.max()) if old.size else None
 
     def write(self, newest_ns: int, out: npt.NDArray[np.floating]) -> None:
-        """Write the images of the stack in the order of the contract.
+        """Write the stacked images in contract order.
 
         Args:
             newest_ns: Stamp of the image at offset 0.
@@ -374,7 +374,7 @@ class ImageHistory:
 
 
 def ray_factors(k: Sequence[float], height: int, width: int) -> F32:
-    """Return the ratio of ray distance to axial depth of each pixel [height, width].
+    """Return each pixel's ratio of ray distance to axial depth [height, width].
 
     Args:
         k: Intrinsic matrix row by row [9], as in sensor_msgs/CameraInfo.
@@ -382,7 +382,7 @@ def ray_factors(k: Sequence[float], height: int, width: int) -> F32:
         width: Image width, pixels.
 
     Raises:
-        RobotError: The focal lengths are not those of a camera.
+        RobotError: The focal lengths are not plausible for a camera.
     """
     fx, fy, cx, cy = k[0], k[4], k[2], k[5]
     found = f"fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g}"
@@ -395,7 +395,7 @@ def ray_factors(k: Sequence[float], height: int, width: int) -> F32:
 
 
 def blur_weights(size: int, kernel_px: int, sigma_px: float) -> F64:
-    """Return the weights of a Gaussian along an axis [size, size]; reflected at both ends."""
+    """Return Gaussian weights along one axis [size, size], reflected at both ends."""
     offsets = np.arange(kernel_px) - kernel_px // 2
     kernel = np.exp(-0.5 * np.square(offsets / sigma_px))
     weights = np.zeros((size, size))
@@ -407,7 +407,7 @@ def blur_weights(size: int, kernel_px: int, sigma_px: float) -> F64:
 
 
 def resize_weights(before: int, after: int, method: str) -> F64:
-    """Return the weights of a resize along an axis [after, before]; each row sums to 1.
+    """Return resizing weights along one axis [after, before]; each row sums to 1.
 
     Args:
         before: Pixels before.

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy's reference motion, frame by frame, as its observation terms need it.
+"""A policy's reference motion, frame by frame, in the form that its observation terms need.
 
 The frames come from a clip, or the newest frame comes from a topic. At the first tick of RUN, the
 motion is translated and rotated about the vertical so that the anchor of its first frame coincides
-with the robot's anchor in position and heading. Roll and pitch remain those of the motion.
-BeyondMimic's deployment (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does the
-same, and the terms are as in its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
+with the robot's anchor in position and heading. The motion's roll and pitch are kept. BeyondMimic's
+deployment (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does the same, and the
+terms match those in its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _ORIGIN: Vector = (0.0, 0.0, 0.0)
 
 
 class ClipPlayer(Stateful):
-    """Writes the reference of each tick into fields of the state.
+    """Writes each tick's reference to fields of the state.
 
-    `restart` and `advance` write the terms that depend on the clip only; `write` those that depend
-    on the robot's pose, which are NaN while the pose is unknown.
+    `restart` and `advance` write the terms that depend only on the clip; `write` writes the terms
+    that depend on the robot's pose, which are NaN while the pose is unknown.
     """
 
     STATE = ("_tick", "_cycle", "_is_placed", "_placement")
@@ -54,10 +54,10 @@ class ClipPlayer(Stateful):
 
         Args:
             clip: The frames.
-            motion: The contract's section about it.
+            motion: The contract's `motion` section.
             joint_names: Joints of the contract, in its order.
-            state: `joint_pos`; with an anchor `quat_xyzw`, and `pos_world` where it is measured.
-            outputs: Fields to write, by their field in `TERMS` and ticks ahead.
+            state: Fields `joint_pos`; with an anchor also `quat_xyzw`, and `pos_world` if measured.
+            outputs: Fields to write, keyed by the field in `TERMS` and the number of ticks ahead.
         """
         self._clip, self._loops, self._last = clip, motion.at_end == "loop", len(clip.joint_pos) - 1
         self._joints = [
@@ -94,7 +94,7 @@ class ClipPlayer(Stateful):
         return not self._loops and self._tick > self._last
 
     def restart(self) -> None:
-        """Begin at the first frame, at the robot's pose in the next `write`."""
+        """Begin at the first frame, placed at the robot's pose on the next `write`."""
         self._tick, self._placement, self._cycle = 0, _Placement(), 0
         self._is_placed = False
         self._write_joints()
@@ -168,9 +168,9 @@ class ClipPlayer(Stateful):
 
 
 class LivePlayer(Stateful):
-    """Writes the newest frame of a live motion into fields of the state; see `ClipPlayer`.
+    """Writes a live motion's newest frame to fields of the state; see `ClipPlayer`.
 
-    The frame of the first tick of RUN is moved to the robot, like the first frame of a clip.
+    The frame at the first RUN tick is moved to the robot, like the first frame of a clip.
     """
 
     STATE = ("_is_placed", "_placement")
@@ -182,7 +182,7 @@ class LivePlayer(Stateful):
         state: Mapping[str, F64],
         outputs: Mapping[tuple[str, int], F64],
     ) -> None:
-        """Find the arrays; see `ClipPlayer`. The newest frame is in the `live_` fields."""
+        """Find the arrays, as in `ClipPlayer`; the newest frame is in the `live_` fields."""
         self._measured, self._chain = state, _Chain(motion.anchor, joint_names)
         self._joints = [
             (state[field.replace("motion_", "live_")], out)
@@ -199,11 +199,11 @@ class LivePlayer(Stateful):
         return {"chain": self._chain.plan()}
 
     def restart(self) -> None:
-        """Move the frame of the next `write` to the robot's pose at that time."""
+        """On the next `write`, move the frame to the robot's pose at that time."""
         self._placement, self._is_placed = _Placement(), False
 
     def advance(self) -> None:
-        """Do nothing: the newest frame is used."""
+        """Do nothing, since the newest frame is used."""
 
     def write(self) -> None:
         """Write the newest frame, relative to the current measurements."""
@@ -257,7 +257,7 @@ class _Placement(Stateful):
         return product(self._turn, quat)
 
     def is_finite(self) -> bool:
-        """Return true if the placement is known."""
+        """Return True if the placement is known."""
         return all(map(math.isfinite, (self._yaw, *self._shift)))
 
 
@@ -286,7 +286,7 @@ class _Chain:
         ]
 
     def pose(self, base: Quat, joint_pos: F64) -> tuple[Quat, Vector]:
-        """Return the anchor's orientation in the world, and its offset from the base there."""
+        """Return the anchor's orientation, and its offset from the base, in the world frame."""
         quat, offset = base, _ORIGIN
         for joint, position, fixed, (u, v, w) in self._links:
             offset = _sum(offset, rotated(quat, position))

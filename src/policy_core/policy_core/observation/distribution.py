@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that a model input is distributed as in training, with a likely cause if not."""
+"""Check that a model input is distributed as in training; if not, suggest a likely cause."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ from policy_core.interfaces import F32, F64, Index, Tensor
 from policy_core.observation.rows import layout
 
 OUTSIDE_SHARE = 0.2
-"""Share of samples; a term that is out of range more often does not match training."""
+"""Share of samples out of range above which a term does not match training."""
 MARGIN = 0.5
-"""Margin on both sides, as a share of the healthy range; pushes and slopes exceed it by less."""
+"""Margin on each side, as a share of the healthy range; pushes and slopes exceed it by less."""
 _LARGEST_DEVIATIONS = 8.0
-"""Limit of normalised values, if only mean and standard deviation are known."""
+"""Limit on normalised values when only the mean and standard deviation are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InputStatistics:
-    """A model input's values in training, arrays [size] in its order.
+    """A model input's training statistics, as arrays [size] in its order.
 
     Attributes:
-        terms: Name of the term of each value.
+        terms: Name of the term that each value belongs to.
         low: Lowest value, with a margin.
         high: Highest value, with a margin.
         std: Standard deviation.
-        scale: Scale of the term, for each value.
+        scale: Term scale for each value.
         subtracted: Offset that the term subtracts before scaling.
-        blocks: Indices of one term's values for all joints, in the contract's joint order.
+        blocks: Index groups, each with one term's values for all joints, in the contract's joint
+            order.
     """
 
     terms: npt.NDArray[np.str_]
@@ -48,7 +49,7 @@ class InputStatistics:
     blocks: tuple[Index, ...] = ()
 
     def outside(self, values: F64 | F32) -> list[str]:
-        """Return the terms that are often out of range in samples of the input [samples, size]."""
+        """Return the terms that are often out of range in input samples [samples, size]."""
         beyond = (values < self.low) | (values > self.high)
         names = dict.fromkeys(self.terms.tolist())
         return [
@@ -59,7 +60,7 @@ class InputStatistics:
 
 
 def input_statistics(contract: JointContract, name: str) -> InputStatistics | None:
-    """Return the statistics of a model input in `nominal.observation`; None without them."""
+    """Return a model input's statistics from `nominal.observation`; None without them."""
     statistics = contract.nominal.observation.get(name) if contract.nominal else None
     if statistics is None:
         return None
@@ -87,7 +88,7 @@ def input_statistics(contract: JointContract, name: str) -> InputStatistics | No
 
 
 def normalised_input(size: int) -> InputStatistics:
-    """Return the statistics of an input of which only mean and standard deviation are known."""
+    """Return the statistics of an input for which only mean and standard deviation are known."""
     ones = np.ones(size)
     return InputStatistics(
         terms=np.array([f"value {place}" for place in range(size)]),
@@ -118,11 +119,11 @@ def _frame_values(
 
 
 _FACTOR = 3.0
-"""Allowed median ratio to the standard deviations in training: a robot that stands still matches
-nearly every explanation, so a corrected input must move about as much as in training.
+"""Allowed median ratio to the training standard deviations: nearly every explanation fits a robot
+that stands still, so a corrected input must vary about as much as in training.
 """
 _TERMS = 4
-"""Number of terms that are shown with their values."""
+"""Number of terms shown with their values."""
 
 
 class DistributionCheck:
@@ -142,7 +143,7 @@ class DistributionCheck:
         """Return the mismatch in words; may be empty.
 
         Args:
-            given: Samples of the observation [samples, size] before normalisation, scales applied.
+            given: Observation samples [samples, size] before normalisation, with scales applied.
         """
         inputs = self._normalised(given)
         outside = self._healthy.outside(inputs)
@@ -158,14 +159,14 @@ class DistributionCheck:
         )
 
     def not_normalised(self, inputs: F64) -> F64:
-        """Return these model inputs as they were before normalisation [samples, size]."""
+        """Return model inputs as they were before normalisation [samples, size]."""
         return inputs * self._divisor + self._mean
 
     def _normalised(self, given: F64) -> F64:
         return (given - self._mean) / self._divisor
 
     def _numbers(self, term: str, inputs: F64) -> str:
-        """Return the value of a term that is farthest out of range, with its healthy range."""
+        """Describe the value of a term that is farthest out of range, and its healthy range."""
         places = np.flatnonzero(self._healthy.terms == term)
         low, high = self._healthy.low[places], self._healthy.high[places]
         means = inputs[:, places].mean(axis=0)
@@ -178,7 +179,7 @@ class DistributionCheck:
         )
 
     def _explanation(self, given: F64) -> str:
-        """Return the best explanation whose correction restores the input; empty if none does."""
+        """Return the best explanation whose correction restores the input; "" if none does."""
         fitting = [
             (self._distance(inputs), text)
             for text, inputs in self._explanations(given)
@@ -188,7 +189,7 @@ class DistributionCheck:
         return text if distance < math.log(_FACTOR) else ""
 
     def _distance(self, inputs: F64) -> float:
-        """Return the median |log| of how much more the values move than in training."""
+        """Return the median |log| ratio of the values' spread to their spread in training."""
         known = self._healthy.std > 0
         ratio = inputs[:, known].std(axis=0) / self._healthy.std[known]
         return float(np.median(np.abs(np.log(np.maximum(ratio, 1e-9))))) if known.any() else 0.0
@@ -229,7 +230,7 @@ class DistributionCheck:
 def watched_inputs(
     contract: JointContract, inputs: Mapping[str, Tensor]
 ) -> list[tuple[Tensor, InputStatistics]]:
-    """Return a joint policy's inputs with a healthy range in the bundle."""
+    """Return a joint policy's inputs that have a healthy range in the bundle."""
     return [
         (array, healthy)
         for name, array in inputs.items()
@@ -239,15 +240,15 @@ def watched_inputs(
 
 
 _REPORTS = 125
-"""Number of most recent reports that are considered."""
+"""Number of recent reports considered."""
 _OUTSIDE = round(OUTSIDE_SHARE * _REPORTS)
-"""Number of reports that must be out of range, even if there are fewer than `_REPORTS` so far."""
+"""Number of out-of-range reports required, even if there are fewer than `_REPORTS` so far."""
 
 
 class DistributionWatch:
-    """Counts how often reports find each term outside its range in training.
+    """Counts how often reports find each term outside its training range.
 
-    Each report samples the newest observation; nothing is recorded in a tick.
+    Each report samples the newest observation; ticks record nothing.
     """
 
     def __init__(self, watched: Iterable[tuple[Tensor, InputStatistics]]) -> None:
@@ -256,11 +257,11 @@ class DistributionWatch:
         self.restart()
 
     def restart(self) -> None:
-        """Reset the counts; called for each activation and each RUN."""
+        """Reset the counts; called on each activation and each RUN."""
         self._outside = deque[frozenset[str]](maxlen=_REPORTS)
 
     def look(self) -> None:
-        """Judge the current observation in the model's inputs; call it in RUN only."""
+        """Check the current observation in the model's inputs; call in RUN only."""
         outside = set[str]()
         for values, healthy in self._watched:
             # Another thread may be writing: a mixture of two ticks is good enough here.
@@ -269,13 +270,13 @@ class DistributionWatch:
 
     @property
     def outside(self) -> dict[str, int]:
-        """For each term that is often out of range, the number of reports that found it so."""
+        """Number of reports that found each term out of range, for terms that often are."""
         counts = Counter(term for outside in tuple(self._outside) for term in outside)
         return {term: count for term, count in sorted(counts.items()) if count >= _OUTSIDE}
 
     @property
     def problems(self) -> list[str]:
-        """Problems, a sentence for each term."""
+        """Problems found, one sentence per term."""
         return [
             f"observation term {term} is outside what the policy was trained on in {count} of "
             f"{len(self._outside)} reports: check normalisation, order and units"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Age of each input, and the reason why it cannot be used."""
+"""The age of each input, and the reason why an input cannot be used."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from policy_core.bundle.terms import is_perceived
 from policy_core.control_state import Stateful
 
 _SOONEST_NS, _LATEST_NS = -50_000_000, 500_000_000
-"""Header ages for which the sender's clock counts as synchronised with ours."""
+"""Range of header ages in which the sender's clock counts as synchronised with ours."""
 _RESTART_AGAIN_NS = 1_000_000_000
-"""For this long after a restart, stamps that go back are old messages: a clock is not set that
-often.
+"""Time after a restart during which stamps that go back are taken for old messages, since clocks
+are not set that often.
 """
 _NOTED_STEP_NS = 20_000_000
 _DRIFT_SHIFT, _SLEW_SHIFT = 10, 3
-"""Clocks may drift apart by 1/1024, as under NTP's slow corrections (500 ppm); a sender whose clock
-is ahead may slew back by 1/8 (chrony's fastest correction is 1/12).
+"""As shifts: clocks may drift apart by 1/1024, as under NTP's slow corrections (500 ppm), and a
+sender whose clock is ahead may slew back by 1/8 (chrony's fastest correction is 1/12).
 """
 
 
 class Input(Stateful):
     """Age of one input.
 
-    The header stamp identifies the sample of a message. The sample's age on arrival is the smaller
+    The header stamp identifies the sample in a message. The sample's age on arrival is the smaller
     of two measures, because setting a clock affects at most one of them:
 
     - the delay relative to the least delayed message in the stream, on our steady clock;
     - if the sender's clock is synchronised with ours, the age of the header: between 50 ms in the
       future and 500 ms, on our current clock or the one at the last synchronisation.
 
-    So a step of either clock does not make a live stream old, while a growing transport delay does.
-    At the start of a stream, only the header counts if the clocks are synchronised.
+    Therefore a step in either clock does not make a live stream old, while a growing transport
+    delay does. At the start of a stream, only the header counts if the clocks are synchronised.
 
     A repeated or earlier stamp is not new. But if the message after an earlier one continues from
     it rather than from the newest, the sender's clock was set back, and its stream starts over.
@@ -64,9 +64,9 @@ class Input(Stateful):
 
         Args:
             name: Topic of the input.
-            timeout_ns: Age beyond which it is stale; None for never.
-            stops_all: True if the whole robot is held when it is stale; otherwise the policy that
-                reads it handles that.
+            timeout_ns: Age beyond which the input is stale; None for never.
+            stops_all: True if the whole robot is held when the input is stale; otherwise the policy
+                that reads it handles the problem.
         """
         self.name, self.is_perceived = name, is_perceived(name)
         self.timeout_ns, self.stops_all = timeout_ns, stops_all
@@ -75,27 +75,27 @@ class Input(Stateful):
     def reset(self) -> None:
         self.problem = ""
         self.clock_step = ""
-        """The latest step of a clock, in words; a new object each time."""
+        """The latest clock step, in words; a new object each time."""
         self.measured_ns: int | None = None
         """Measurement time of the newest message, on our steady clock: its stamp, if the sender's
         clock is synchronised with ours; otherwise derived from its age. It includes a constant
-        delay, which the allowance for clock drift removes from the age.
+        delay, which the clock drift allowance removes from the age.
         """
         self.repeats = 0
-        """Number of consecutive earlier messages of a camera with the same image."""
+        """Number of consecutive earlier messages from a camera with the same image."""
         self._born_ns: int | None = None
         self._came_ns = 0
         self._stamp_ns: int | None = None
         self._earlier: tuple[int, int] | None = None
-        """Stamp and arrival of a message whose stamp is earlier than the newest."""
+        """Stamp and arrival of a message stamped earlier than the newest."""
         self._restarts = False
         """True if the current message belongs to a stream that starts over."""
         self._restarted_ns: int | None = None
         self._refused, self._refused_stamps = 0, ""
-        """Number of messages since the newest that were not new, and the stamp problem of the last.
+        """Number of messages since the newest that were not new, and the last one's stamp problem.
         """
         self._ahead_ns = 0
-        """Offset from a stamp to the arrival time of the least delayed message."""
+        """Offset from stamp to arrival time for the least delayed message."""
         self._wall_ns: int | None = None
         """Our clock of header stamps minus the steady clock, at the last synchronisation with the
         sender.
@@ -103,10 +103,10 @@ class Input(Stateful):
         self._seen_wall_ns = 0
 
     def is_new(self, stamp_ns: int | None, now_ns: int) -> bool:
-        """Return true if a message is new; call it once for each.
+        """Return True if a message is new; call this once per message.
 
         Args:
-            stamp_ns: Its header stamp; None for a message without one.
+            stamp_ns: Header stamp; None for a message without one.
             now_ns: Steady clock.
         """
         newest_ns, self._restarts = self._stamp_ns, False
@@ -126,7 +126,7 @@ class Input(Stateful):
         return False
 
     def _goes_on_from(self, earlier_ns: int, came_ns: int, stamp_ns: int, now_ns: int) -> bool:
-        """Return true if a stamp continues from an earlier one, as after a clock was set back."""
+        """Return True if a stamp continues from an earlier one, as after a clock was set back."""
         if self._restarted_ns is not None and now_ns - self._restarted_ns < _RESTART_AGAIN_NS:
             return False
         after_newest_ns = (self._stamp_ns or 0) + now_ns - self._came_ns
@@ -139,8 +139,8 @@ class Input(Stateful):
 
         Args:
             now_ns: Steady clock.
-            stamp_ns: Header stamp, None for messages without one.
-            ros_now_ns: The clock that the stamp should agree with.
+            stamp_ns: Header stamp; None for a message without one.
+            ros_now_ns: Time on the clock that the stamp should agree with.
         """
         self.problem = ""
         self._refused = 0
@@ -170,7 +170,7 @@ class Input(Stateful):
         return max(0, min(late_ns, header_ns) if agrees else late_ns)
 
     def _header_age_ns(self, steady_age_ns: int, wall_ns: int) -> int:
-        """Return the age of a header on our clock as last synchronised, else on the current one."""
+        """Return a header's age on our clock as last synchronised, or else on the current clock."""
         if self._wall_ns is not None:
             age_ns = steady_age_ns + self._wall_ns
             if _SOONEST_NS <= age_ns <= _LATEST_NS:
@@ -192,7 +192,7 @@ class Input(Stateful):
         self.clock_step = words.CLOCK_STEP.format(whose=whose, a=step_ns * 1e-6)
 
     def show(self, born_ns: int | None, measured_ns: int | None) -> None:
-        """Copy the age of another input, for later readers."""
+        """Copy another input's age, for later readers."""
         self._born_ns, self.measured_ns = born_ns, measured_ns
 
     def reject(self, problem: str) -> None:
@@ -204,7 +204,7 @@ class Input(Stateful):
         return None if self._born_ns is None else now_ns - self._born_ns
 
     def is_stale(self, now_ns: int) -> bool:
-        """Return true if the input is too old to act on."""
+        """Return True if the input is too old to act on."""
         if self.timeout_ns is None:
             return False
         return self._born_ns is None or now_ns - self._born_ns > self.timeout_ns
@@ -216,7 +216,7 @@ class Input(Stateful):
         )
 
     def described(self, age_ns: int | None, problem: str, refused: int, stamps: str) -> str:
-        """Describe the problem of a stream with this age, problem and number of refused stamps."""
+        """Describe a stream's problem, given its age, problem and rejected stamps."""
         age = words.NO_MESSAGE if age_ns is None else words.AGE.format(a=age_ns * 1e-6)
         if age_ns is not None and self.timeout_ns is not None and age_ns > self.timeout_ns:
             age = words.AGE_LIMIT.format(age=age, limit=self.timeout_ns * 1e-6)

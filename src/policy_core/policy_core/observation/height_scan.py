@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Height scans: sampled from an elevation map, and converted to the policy's values."""
+"""Height scans: sampling from an elevation map, and conversion to the policy's values."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from policy_core.errors import RobotError
 from policy_core.interfaces import F64, Index
 
 _RAY_STEPS = 4
-"""Steps per map cell of a slanted ray in search of the ground."""
+"""Number of steps per map cell when following a slanted ray to the ground."""
 _SHALLOWEST = 0.2
-"""Sine of the angle below the horizon from which on rays are followed."""
+"""Sine of the minimum angle below the horizon at which rays are followed."""
 _ROUNDED = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ElevationMap:
-    """Heights of the ground on a grid, NaN if unknown.
+    """Ground heights on a grid, NaN if unknown.
 
     Attributes:
         heights: Heights in the map frame [rows, columns], m. Row 0 is at the largest x, column 0 at
@@ -40,16 +40,16 @@ class ElevationMap:
 
 
 class HeightScanner:
-    """Finds the ground height at the points of a scan, and converts it to the policy's values.
+    """Finds the ground height at each scan point, and converts it to the policy's values.
 
     Attributes:
-        values: Values before clip and scale of the term [points], m; finite after `see`.
-        heights: Ground above the frame of the scan at the points [points], m; NaN if unknown.
+        values: Values before the term's clip and scale [points], m; finite after `see`.
+        heights: Ground height above the scan frame at each point [points], m; NaN if unknown.
         invalid: Number of unknown points in the last scan.
     """
 
     def __init__(self, scan: HeightScan) -> None:
-        """Prepare the points; the scan has passed `check_scan`."""
+        """Prepare the points for a scan that has passed `check_scan`."""
         self._scan, points = scan, scan.points
         size = len(points)
         self._x, self._y = points[:, 0].copy(), points[:, 1].copy()
@@ -72,7 +72,7 @@ class HeightScanner:
             self._neighbours = distances.round(9).argsort(axis=1, kind="stable")
 
     def sample(self, elevation: ElevationMap, position: F64, quat_xyzw: F64) -> None:
-        """Write `heights` from a map, by the cell that each point is in.
+        """Write `heights` from the map cell under each point.
 
         Args:
             elevation: The map.
@@ -101,10 +101,10 @@ class HeightScanner:
         return np.asarray((found - position) @ _rotation(quat_xyzw))
 
     def take_hits(self, hits: F64, position: F64, quat_xyzw: F64) -> F64:
-        """Write `heights` from ray hits on the ground; return the distance of each from its ray.
+        """Write `heights` from ray hits on the ground; return each hit's distance from its ray.
 
         Args:
-            hits: Hits in the map frame [points, 3], m; not finite for a ray without a hit.
+            hits: Hits in the map frame [points, 3], m; not finite for rays without a hit.
             position: Position of the base in the map frame [3], m.
             quat_xyzw: Rotation base -> map frame [4].
 
@@ -121,7 +121,7 @@ class HeightScanner:
         return np.asarray(np.linalg.norm(apart - np.outer(apart @ down, down), axis=1))
 
     def _placed(self, position: F64, quat_xyzw: F64) -> tuple[list[float], F64, F64]:
-        """Return origin [3] and rotation of the scan's frame, and the direction of its rays [3]."""
+        """Return the scan frame's origin [3] and rotation, and its ray direction [3]."""
         rotation = _rotation(quat_xyzw)
         begin: list[float] = (position + rotation @ self._origin).tolist()
         if self._scan.alignment == "base":
@@ -135,7 +135,7 @@ class HeightScanner:
         """Compute `values` from `heights`, as the scan defines.
 
         Raises:
-            RobotError: More points are unknown than the scan allows, or any if it accepts none.
+            RobotError: More points are unknown than the scan allows.
         """
         scan, values, heights = self._scan, self.values, self.heights
         known = np.isfinite(heights, self._known)
@@ -216,7 +216,7 @@ class HeightScanner:
         np.copyto(self.heights, np.nan, where=outside)
 
     def _follow(self, elevation: ElevationMap, start_z: F64, down: F64) -> None:
-        """Let slanted rays, starting at these heights, find the ground.
+        """Follow slanted rays from these heights to the ground.
 
         A ray ends at a cell with unknown height.
         """

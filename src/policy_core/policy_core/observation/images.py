@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images: messages are checked on arrival, and decoded only when needed.
+"""Camera images: checked on arrival, and decoded only when needed.
 
-The checks take microseconds and run at once, so that a camera with a wrong setting is reported;
-decoding takes milliseconds, so only frames that a policy sees are decoded.
+The checks take microseconds and run at once, so a misconfigured camera is reported; decoding takes
+milliseconds, so only frames that a policy sees are decoded.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Image = npt.NDArray[np.uint8]
 """uint8 [height, width, 3], channels red, green, blue."""
 
 _LARGEST = 8192
-"""Largest height and width, pixels: a small compressed image may claim to be huge."""
+"""Maximum height and width, pixels: a small compressed image may claim to be huge."""
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _PNG_SIZE = struct.Struct(">16x2I")
 _JPEG_SEGMENT, _JPEG_SIZE = struct.Struct(">BBH"), struct.Struct(">5x2H")
 _JPEG_SCAN = 0xDA
 _JPEG_STEPS = 256
-"""Limit on parsed segments and fill bytes, far more than cameras write: a tick waits for this."""
+"""Maximum number of parsed segments and fill bytes, far more than cameras write; a tick waits."""
 _READ_AHEAD = bytes(16)
 """Padding beyond the 8 bytes that libjpeg reads ahead."""
 # Start-of-frame markers: C0 to CF except tables (C4, CC) and an extension (C8).
@@ -38,10 +38,10 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """An image as received, with valid size and length.
+    """An image as received, with its size and length validated.
 
-    `encoding` is that of sensor_msgs/Image, or jpeg or png; `step` is the length of a row, bytes, 0
-    if compressed. `data` is a view of the received message.
+    `encoding` is a sensor_msgs/Image encoding, or jpeg or png; `step` is the row length in bytes,
+    or 0 if compressed. `data` is a view of the received message.
     """
 
     encoding: str
@@ -59,7 +59,7 @@ class _Raw(NamedTuple):
     even: tuple[int, int]
     """Required divisors of height and width."""
     half_rows: int
-    """Half rows per row of the image: 3 if half a row of chroma belongs to each, else 2."""
+    """Half rows per image row: 3 if each row has half a row of chroma, otherwise 2."""
     conversion: int | None
 
 
@@ -93,7 +93,7 @@ class ImageSize(Protocol):
 
     @property
     def resize(self) -> bool:
-        """True if images of another size are accepted and resized."""
+        """True if images of a different size are accepted and resized."""
 
 
 def read_frame(message: Any, camera: ImageSize) -> Frame:
@@ -129,7 +129,7 @@ def require_size(frame: Frame, camera: ImageSize) -> None:
 
 
 def decode(frame: Frame) -> Image:
-    """Return the pixels; a view of the message if they are already RGB.
+    """Return the pixels; if they are already RGB, as a view of the message.
 
     Raises:
         RobotError: A compressed image is damaged.
@@ -186,7 +186,7 @@ def _compressed(message: Any) -> Frame:
 
 
 def _jpeg_size(data: memoryview) -> tuple[int, int]:
-    """Return height and width of a complete JPEG (ITU-T T.81, annex B).
+    """Return the height and width of a complete JPEG (ITU-T T.81, annex B).
 
     Decoders fill missing parts with grey, without an error. Within a scan FF is always followed by
     00 or a restart marker, so a truncated image never ends as a complete one does.
@@ -216,7 +216,7 @@ def _jpeg_size(data: memoryview) -> tuple[int, int]:
 
 
 def _png_size(data: memoryview) -> tuple[int, int]:
-    """Return height and width of a PNG that includes its last chunk."""
+    """Return the height and width of a PNG that includes its last chunk."""
     if bytes(data[-len(_PNG_END) :]) != _PNG_END or len(data) < _PNG_SIZE.size:
         raise _truncated("PNG", data)
     width, height = _PNG_SIZE.unpack_from(data)
@@ -246,7 +246,7 @@ def _decode_compressed(frame: Frame) -> Image:
 
 
 def _without_end(data: bytes) -> bytes:
-    """Return a JPEG of one scan without its end marker, with the same image.
+    """Return a single-scan JPEG without its end marker, with the same image.
 
     At that marker libjpeg fills missing parts, for example after a camera's packets were lost, and
     reports this only on stderr. Without the marker it waits for more data, and OpenCV (4.11, 5.0)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Selection of the messages that form one observation, by the contract's pairing rule.
+"""Selection of the messages that form one observation, according to the contract's pairing rule.
 
-The content of messages is not used: they are returned as they were added. So a node with encoded
+The content of messages is not used: they are returned as they were added, so a node with encoded
 frames, a recording reader and a dataset writer share the same code.
 """
 
@@ -22,10 +22,10 @@ from policy_core.errors import NoTargetError
 from policy_core.interfaces import Times
 
 _FRAMES = 3
-"""Frames kept per camera: enough to find one at the time of another camera's newest."""
+"""Frames kept per camera: enough to find one at the time of another camera's newest frame."""
 _VALUES = 32
-"""Messages kept per other input, at most one per tick: a second at 30 Hz, more than a camera's
-delay.
+"""Messages kept per other input, at most one per tick: one second at 30 Hz, which exceeds a
+camera's delay.
 """
 
 
@@ -60,7 +60,7 @@ class RecentMessages(Stateful):
         self._entries.clear()
 
     def saved(self) -> dict[str, Any]:
-        """Return times and array messages; for images only the times."""
+        """Return times and array messages; for images, only the times."""
         return {
             "entries": tuple(
                 (time_ns, message.copy() if isinstance(message, np.ndarray) else None)
@@ -84,7 +84,7 @@ class RecentMessages(Stateful):
         return self._entries[-1][1]
 
     def nearest(self, time_ns: int) -> tuple[int, Any]:
-        """Return time and message nearest to a time (the later in a tie); there must be one."""
+        """Return the time and message nearest to a time (the later on a tie); there must be one."""
         found: tuple[int, Any] = min(
             reversed(self._entries), key=lambda entry: abs(entry[0] - time_ns)
         )
@@ -107,8 +107,8 @@ class ObservationAssembler:
     """Combines timed messages into observations; see `Pairing` for the rule.
 
     Attributes:
-        by_frame_time: True for the rule frame_time.
-        tolerance_ns: Largest time between the frames of one observation.
+        by_frame_time: True for the frame_time rule.
+        tolerance_ns: Maximum time between the frames in one observation.
         inputs: The messages of each input.
     """
 
@@ -123,8 +123,8 @@ class ObservationAssembler:
 
         Args:
             pairing: The rule.
-            cameras: Names of the inputs with images.
-            others: Names of the inputs that are measured continuously.
+            cameras: Names of the inputs that carry images.
+            others: Names of the continuously measured inputs.
             held: Names of the inputs whose newest message is used under either rule.
         """
         self.by_frame_time = pairing.rule == "frame_time"
@@ -143,8 +143,8 @@ class ObservationAssembler:
             now_ns: Time of the tick; no message is later.
 
         Raises:
-            NoTargetError: An input has no message, or under frame_time a camera has no frame near
-                enough to the others'; names it.
+            NoTargetError: An input has no message, or under frame_time a camera has no frame close
+                enough to the other cameras' frames; the message names it.
         """
         frames_ns = self._frames_ns(now_ns)
         for name, recent in self._others.items():
@@ -183,12 +183,12 @@ class ObservationAssembler:
 def observations(
     assembler: ObservationAssembler, arrivals: Iterable[Arrival], ends_ns: Iterable[int]
 ) -> Iterator[PairedMessages | None]:
-    """Yield the observation of each tick of a recording; None for a tick without one.
+    """Yield the observation for each tick of a recording; None for a tick without one.
 
     Args:
-        assembler: Empty; it receives the arrivals and stores the messages.
-        arrivals: In time order; for each input those that are newest at a tick.
-        ends_ns: Increasing times up to which messages are valid for each tick.
+        assembler: An empty assembler, which receives the arrivals and stores the messages.
+        arrivals: Arrivals in time order; for each input, the ones that are newest at some tick.
+        ends_ns: For each tick, in increasing order, the time up to which messages belong to it.
     """
     rest = iter(arrivals)
     arrival = next(rest, None)
@@ -210,7 +210,7 @@ def belong_together(
     Args:
         pairing: The rule.
         times_ns: By camera, the increasing times of its frames.
-        ends_ns: [ticks] as for `observations`, multiples of the period apart.
+        ends_ns: Tick ends [ticks] as in `observations`, multiples of the period apart.
         period_ns: Time between two ticks.
     """
     if len(times_ns) < 2 or not len(ends_ns) or pairing.rule == "newest":
@@ -228,12 +228,12 @@ def belong_together(
 
 
 def newest_at_ticks(times_ns: Times, period_ns: int, phase_ns: int = 0) -> npt.NDArray[np.intp]:
-    """Return the indices of the messages that are newest at a tick, as a robot samples them.
+    """Return the indices of the messages that are newest at some tick, as a robot samples them.
 
     Args:
-        times_ns: [messages] increasing.
+        times_ns: Message times [messages], increasing.
         period_ns: Time between two ticks.
-        phase_ns: Time of one tick; the others are multiples of the period away.
+        phase_ns: Time of any one tick; all others are multiples of the period away.
     """
     ticks = -((phase_ns - times_ns) // period_ns)
     return np.flatnonzero(np.diff(ticks, append=ticks[-1:] + 1))

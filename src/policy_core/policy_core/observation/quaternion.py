@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rotations as quaternions x, y, z, w of unit length, in plain floats."""
+"""Rotations as unit quaternions x, y, z, w, in plain floats."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def conjugate(quat: Quat) -> Quat:
 
 
 def product(first: Sequence[float], second: Sequence[float]) -> Quat:
-    """Return the rotation by `second`, then by `first`."""
+    """Return the rotation that applies `second` first, then `first`."""
     ax, ay, az, aw = first
     bx, by, bz, bw = second
     return (

@@ -17,10 +17,10 @@ from policy_core.observation.state import RobotState, field_name
 
 
 class ObservationBuilder(Stateful):
-    """Writes one model input from the robot's state, without allocating.
+    """Writes one model input from the robot state, without allocating.
 
     Attributes:
-        remembers: True if it keeps past frames; else `advance` and `reset` do nothing.
+        remembers: True if it keeps past frames; if False, `advance` and `reset` do nothing.
     """
 
     STATE = ("_history",)
@@ -43,8 +43,8 @@ class ObservationBuilder(Stateful):
         Args:
             observation: Terms of this input; a valid part of `contract`.
             contract: The whole contract.
-            state: State that is read by each `write`.
-            out: Array of the backend to write to, any shape with the same number of values.
+            state: State that each `write` reads.
+            out: Backend array to write to; any shape with the same number of values.
             statistics: Mean and divisor [size] that normalise the whole vector.
         """
         indices, offsets = zip(
@@ -74,7 +74,7 @@ class ObservationBuilder(Stateful):
             self._history.advance()
 
     def write(self) -> None:
-        """Write the observation of the current state into `out`; the past does not change."""
+        """Write the current state's observation to `out`; past frames do not change."""
         frame = self._frame
         # mode="clip" avoids the copy that the bounds check of take(out=) needs.
         self._flat.take(self._index, None, frame, "clip")
@@ -88,7 +88,7 @@ class ObservationBuilder(Stateful):
 
 
 class _History(Stateful):
-    """The latest frames: a ring buffer stored twice, so that they are contiguous.
+    """Latest frames: a ring buffer stored twice, so the frames are contiguous.
 
     The oldest is always `length - 1` slots before the newest, so one index reads them all.
     """
@@ -144,7 +144,7 @@ def _gathered(term: Term, contract: JointContract, state: RobotState) -> tuple[I
 
 
 class Scaler(Stateful):
-    """Scales and clips values as their terms define: value x scale, within low and high."""
+    """Scales and clips values as defined by their terms: value x scale, within low and high."""
 
     PLAN = ("_scale", "_low", "_high", "_clips")
 
@@ -159,12 +159,12 @@ class Scaler(Stateful):
             np.clip(values, self._low, self._high, out=values)
 
     def taken(self, columns: Index) -> Scaler:
-        """Return the scaler for values that each belong to a column of this one."""
+        """Return a scaler for values that each belong to one of this scaler's columns."""
         return Scaler(self._scale[columns], self._low[columns], self._high[columns])
 
 
 def frame_scaler(observation: Observation, contract: JointContract) -> Scaler:
-    """Return the scaler of one frame's values, in SI units minus their offsets."""
+    """Return the scaler for one frame's values, in SI units minus their offsets."""
     scales = [term.scale for term in observation.terms]
     bounds = [
         clip_bounds(term, observation, scale)
@@ -175,13 +175,13 @@ def frame_scaler(observation: Observation, contract: JointContract) -> Scaler:
 
 
 def vector_scaler(observation: Observation, contract: JointContract) -> Scaler:
-    """Return the scaler of the whole vector, past frames included."""
+    """Return the scaler for the whole vector, including past frames."""
     _, columns = layout(observation, contract)
     return frame_scaler(observation, contract).taken(columns)
 
 
 def layout(observation: Observation, contract: JointContract) -> tuple[Index, Index]:
-    """Return for each value of the vector its age in frames and its column in the frame."""
+    """Return the age in frames and the frame column of each value in the vector."""
     terms, frames = observation.terms, observation.history.length
     sizes = [len(term_names(term, contract)) for term in terms]
     ends = np.cumsum(sizes).tolist()
@@ -206,7 +206,7 @@ def _repeated(members: Sequence[int], frames: int, order: str) -> tuple[Index, I
 
 
 def clip_bounds(term: Term, observation: Observation, scale: F64) -> F64:
-    """Return the clip as bounds of the scaled values [2, values].
+    """Return the clip as bounds on the scaled values [2, values].
 
     If clipping comes first, the bounds are scaled too.
     """
@@ -219,7 +219,7 @@ def clip_bounds(term: Term, observation: Observation, scale: F64) -> F64:
 
 
 class Normaliser(Stateful):
-    """Clips and normalises a vector in place, if the contract says so.
+    """Clips and normalises a vector in place, if the contract requires it.
 
     Attributes:
         changes: True if it has any effect.
@@ -236,7 +236,7 @@ class Normaliser(Stateful):
         """Store bounds and statistics.
 
         Args:
-            observation: Has the bounds.
+            observation: Observation that defines the bounds.
             statistics: Mean and divisor [size] of the whole vector; None for no normalisation.
         """
         self._bound = observation.clip

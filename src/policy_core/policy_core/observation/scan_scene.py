@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verification of a height scan's contract against a scan recorded in training.
+"""Verification of a height scan's contract section against a scan recorded in training.
 
 Training code places the robot beside a step, with roll, pitch and yaw, and saves four arrays
 (.npz):
@@ -34,19 +34,20 @@ from policy_core.observation.rows import clip_bounds
 
 _LARGEST_BYTES = 1_000_000
 _TOLERANCE_M, _TOLERANCE = 2e-3, 1e-3
-"""Tolerances of the distance of a hit from its ray, m, and of a value, absolute or relative."""
+"""Tolerances for the distance between a hit and its ray, m, and for a value (absolute or relative).
+"""
 _FLATTEST_M = 0.05
 _OF_GRID, _OF_SCAN = ("order", "x", "y"), ("alignment", "heading", "value")
-"""Keys that a scene must be able to tell apart."""
+"""Keys whose alternatives a scene must rule out."""
 _CHANGED = (*(f"grid.{name}" for name in _OF_GRID), *_OF_SCAN, "offset_m")
-"""Keys that the remedy of a scene that does not fit may name."""
+"""Keys that the remedy for a mismatched scene may name."""
 _OFFSET_DIGITS = 3
 T = TypeVar("T", HeightScan, ScanGrid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScanScene:
-    """A scan recorded in training; see above."""
+    """A scan recorded in training; see the module docstring."""
 
     hits: F64
     position: F64
@@ -55,7 +56,7 @@ class ScanScene:
 
 
 def check_scenes(bundle: AnyBundle) -> None:
-    """Verify each height scan of a policy that has a scene.
+    """Verify every height scan in a policy that has a recorded scene.
 
     Raises:
         BundleError: A scene contradicts its contract, also matches another contract, or cannot be
@@ -82,9 +83,9 @@ def check_scenes(bundle: AnyBundle) -> None:
 
 
 def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str, str, str, str]:
-    """Return which array of the scene is wrong, what is expected, what was found and the remedy.
+    """Return the wrong array in a scene, what was expected, what was found, and the remedy.
 
-    Names no array if the contract is wrong; all are empty if the scene fits.
+    The array is empty if the contract is wrong; everything is empty if the scene fits.
     """
     assert term.scan is not None
     heights = scene.hits[np.isfinite(scene.hits).all(axis=1), 2]
@@ -125,7 +126,7 @@ def _fitting(
 
 
 def _changes(term: Term, observation: Observation, scene: ScanScene) -> list[str]:
-    """Return the changes of one key, else of two, with which a contract fits its scene."""
+    """Return the changes to one key, or else to two, with which a contract fits its scene."""
     assert term.scan is not None
     one = [*_alternatives(term.scan), *_other_offset(term, observation, scene)]
     if found := _fitting(one, term, observation, scene):
@@ -140,14 +141,14 @@ def _changes(term: Term, observation: Observation, scene: ScanScene) -> list[str
 
 
 def _place(change: str) -> int:
-    """Return the place of a changed key among all, so that each pair is tried once."""
+    """Return a changed key's index among all keys, so each pair is tried only once."""
     return _CHANGED.index(change.partition(":")[0])
 
 
 def _other_offset(
     term: Term, observation: Observation, scene: ScanScene
 ) -> Iterator[tuple[str, HeightScan]]:
-    """Yield the offset that most values of the scene have, and the scan with it."""
+    """Yield the offset that most values in the scene have, and the scan with that offset."""
     scan = term.scan
     assert scan is not None
     scanner = HeightScanner(scan)
@@ -193,7 +194,7 @@ def _misfit(term: Term, observation: Observation, scene: ScanScene) -> str:
 
 
 def _alternatives(scan: HeightScan) -> Iterator[tuple[str, HeightScan]]:
-    """Yield each other value of the keys that a scene must distinguish, and the scan with it."""
+    """Yield every other value of the keys that a scene must pin down, and the scan with it."""
     grid = scan.grid
     if grid is not None:
         for name in _OF_GRID:
@@ -228,7 +229,7 @@ def _read(folder: Path, entry: File, count: int) -> ScanScene:
     """Return the arrays of a scene.
 
     Raises:
-        BundleError: The file is missing, has a wrong hash, or contains other arrays.
+        BundleError: The file is missing, has a wrong hash, or contains different arrays.
     """
     file = folder / entry.file
     shapes = {"hits": (count, 3), "position": (3,), "quat_xyzw": (4,), "values": (count,)}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's state as one vector with named fields, so that an observation is one gather."""
+"""Robot state as one vector with named fields, so that an observation is one gather."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # not needed by a policy without a reference motion
 
 
 def phase_name(term: Term) -> str:
-    """Return the state field of a phase; terms with the same clock and feet share one."""
+    """Return the state field for a phase; terms with the same clock and feet share one."""
     name = f"phase:{term.period_s}"
     if term.offsets not in (None, (0.0,)):
         name += f",offsets={term.offsets}"
@@ -33,25 +33,25 @@ def phase_name(term: Term) -> str:
 
 
 class Phase(Stateful):
-    """Writes sin of all feet, then cos of all feet.
+    """Writes sin for all feet, then cos for all feet.
 
-    The robot stands in a tick whose command has a norm below that of `standing`. Published policies
-    were trained with different phases for this case: sin and cos of 0 with the clock running
-    (Unitree's G1 and Go2 in mjlab) or stopped (Booster), pi for both feet with the clock running
-    (MuJoCo Playground) or restarting (Holosoma), or an unchanged phase (unitree_rl_gym).
+    The robot stands in any tick whose command norm is below the `standing` threshold. Published
+    policies were trained with different phases for this case: sin and cos of 0 with the clock
+    running (Unitree's G1 and Go2 in mjlab) or stopped (Booster), pi for both feet with the clock
+    running (MuJoCo Playground) or restarting (Holosoma), or an unchanged phase (unitree_rl_gym).
 
     Attributes:
-        is_commanded: True if it depends on the velocity command.
+        is_commanded: True if the phase depends on the velocity command.
     """
 
     STATE = ("_tick",)
     PLAN = ("_rate", "_period_s", "_offsets")
 
     def __init__(self, term: Term, out: F64, rate_hz: float, command: F64 | None) -> None:
-        """Count from 0.
+        """Start counting at 0.
 
         Args:
-            term: A valid term `phase`.
+            term: A valid `phase` term.
             out: State field [2 x feet] to write to.
             rate_hz: Ticks per second.
             command: Velocity command [3], read if the term has `standing`.
@@ -64,7 +64,7 @@ class Phase(Stateful):
         self.restart()
 
     def plan(self) -> dict[str, Any]:
-        """Return the rate, rad/s, and the values while the robot stands."""
+        """Return the rate (in rad/s), and the values while the robot stands."""
         standing = self._standing
         if standing is None:
             return super().plan()
@@ -94,7 +94,7 @@ class Phase(Stateful):
         self.write()
 
     def write(self) -> None:
-        """Write the phase of this tick, for the current command."""
+        """Write this tick's phase for the current command."""
         phase = self._standing.phase if self._standing and self._stands() else None
         if phase == "zero":
             self._out[:] = 0.0
@@ -111,9 +111,9 @@ class Phase(Stateful):
 
 
 LAST_OUTPUT = "last_output:"
-"""Prefix of the field of a model output; the output's name follows."""
+"""Prefix of a model output's state field; the output name follows."""
 EXTERNAL = "external:"
-"""Prefix of the field of an external vector; its topic follows."""
+"""Prefix of an external vector's state field; the topic follows."""
 _CLOCKS = "clocks"
 
 
@@ -130,12 +130,12 @@ def field_name(term: Term) -> str:
 
 
 class StateVector(Stateful):
-    """Newest values of named fields, float64 in one array `flat`.
+    """Newest values of named fields, as float64 in a single array `flat`.
 
     Fields are NaN until they are written, so that a missing input never looks like a zero.
 
     Attributes:
-        perceived: Contract label of each perceived topic; see `perceived_label`.
+        perceived: Contract label for each perception topic; see `perceived_label`.
     """
 
     def __init__(
@@ -159,16 +159,16 @@ class StateVector(Stateful):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the topics whose messages fill the fields."""
+        """Topics whose messages fill the fields."""
         return tuple(dict.fromkeys(filter(None, map(_find_topic, self.slices))))
 
     @property
     def sensed(self) -> tuple[str, ...]:
-        """Names of the fields that messages fill, and of those that `derive` computes from them."""
+        """Fields that messages fill, and fields that `derive` computes from them."""
         return tuple(filter(_find_topic, self.slices))
 
     def derive(self) -> None:
-        """Compute the fields that follow from others; there are none here."""
+        """Compute fields derived from others; this class has none."""
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of each field."""
@@ -188,7 +188,7 @@ class StateVector(Stateful):
         }
 
     def take_sensed(self, saved: Tree) -> list[str]:
-        """Copy the measurements from a state with other fields; return the missing fields."""
+        """Copy the measurements from a state with different fields; return the missing fields."""
         unknown = []
         for name, mine in ((name, self[name]) for name in self.sensed):
             theirs = saved.get(name)
@@ -199,7 +199,7 @@ class StateVector(Stateful):
         return unknown
 
     def is_finite(self) -> bool:
-        """Return true if every field is finite; one product finds a NaN faster than isfinite."""
+        """Return True if every field is finite; one product finds a NaN faster than isfinite."""
         return math.isfinite(self.flat.dot(self.flat))
 
     def not_finite(self) -> list[str]:
@@ -208,10 +208,10 @@ class StateVector(Stateful):
 
 
 class RobotState(StateVector):
-    """The fields that a joint policy's contract needs.
+    """State fields that a joint policy's contract needs.
 
-    Per-joint fields are in contract order; `quat_xyzw` rotates body to world; vectors that
-    end in `_body` are in the body frame; SI units.
+    Per-joint fields are in contract order; `quat_xyzw` rotates body to world; fields that end in
+    `_body` are in the body frame; all units are SI.
     """
 
     def __init__(self, contract: JointContract, *, orientation: bool = False) -> None:
@@ -223,15 +223,15 @@ class RobotState(StateVector):
             for term in contract.terms
             if (name := field_name(term)).startswith("phase:")
         }
-        """The fields that are phases."""
+        """State fields that hold phases."""
         self.last_outputs = {
             name.removeprefix(LAST_OUTPUT): self[name]
             for name in self.slices
             if name.startswith(LAST_OUTPUT)
         }
-        """Fields that repeat an output of the model, by its name."""
+        """Fields that repeat a model output, by output name."""
         self.motions = {field_name(term): term for term in contract.terms if is_of_motion(term)}
-        """Fields of the reference motion, with a term that reads each."""
+        """Fields for the reference motion, each with a term that reads it."""
         self._joint_names, self._reference = contract.joints.names, contract.motion
         self.motion: ClipPlayer | None = None
         """Player of the reference motion."""
@@ -249,7 +249,7 @@ class RobotState(StateVector):
         self.restart()
 
     def play(self, clip: MotionClip) -> None:
-        """Play this clip, which is the contract's reference motion, from its first frame on."""
+        """Play this clip, which is the contract's reference motion, from its first frame."""
         from policy_core.observation.clip_player import ClipPlayer
 
         assert self._reference is not None
@@ -267,14 +267,14 @@ class RobotState(StateVector):
         return self._joint_names, {name: self[name] for name in self.slices}, outputs
 
     def _go_by(self, *players: ClipPlayer | LivePlayer) -> None:
-        """Advance the phases and the player of the reference motion with the ticks."""
+        """Make the phases and the reference motion's player advance with the ticks."""
         phases = self.phases.values()
         self._clocks: list[Phase | ClipPlayer | LivePlayer] = [*phases, *players]
         commanded = [phase for phase in phases if phase.is_commanded]
         self._derived: list[Phase | ClipPlayer | LivePlayer] = [*commanded, *players]
 
     def restart(self) -> None:
-        """Reset the policy's own fields: last action and outputs, clocks, number of ticks."""
+        """Reset the policy's own fields: last action and outputs, clocks, tick count."""
         self["last_action"][:] = 0.0
         for output in self.last_outputs.values():
             output[:] = 0.0
@@ -297,7 +297,7 @@ class RobotState(StateVector):
         self.derive_own()
 
     def derive_own(self) -> None:
-        """Compute the fields that a `SensedCopy` does not copy: phases and the reference motion."""
+        """Compute fields that a `SensedCopy` does not copy: phases and the reference motion."""
         for part in self._derived:
             part.write()
 
@@ -343,15 +343,15 @@ class RobotState(StateVector):
 
 
 class SensedCopy:
-    """Copies measurements from one state into another, without allocating."""
+    """Copies measurements from one state to another, without allocating."""
 
     def __init__(self, source: StateVector, into: StateVector, places: Index) -> None:
         """Resolve names to indices, once.
 
         Args:
-            source: Has all fields that are measured in `into`.
-            into: State with other joints or another order.
-            places: Index in the source's joints of each joint of `into`.
+            source: State that has all the fields measured in `into`.
+            into: State with different joints or a different order.
+            places: For each joint in `into`, its index in the source's joints.
         """
         self._source = source.flat
         self._parts = list[tuple[Index, F64]]()
@@ -380,13 +380,13 @@ class SensedCopy:
         ]
 
     def take(self) -> None:
-        """Copy the current values of the source."""
+        """Copy the source's current values."""
         for index, part in self._parts:
             self._source.take(index, None, part, "clip")
 
 
 def _find_topic(field: str) -> str:
-    """Return the topic that a field comes from; empty for a field that the policy computes."""
+    """Return the topic that a field comes from; "" for a field that the policy computes."""
     if field in STATE_FIELDS:
         return STATE_FIELDS[field].topic.name
     return field.partition(EXTERNAL)[2]
@@ -442,8 +442,8 @@ def _sized(field: str, joints: int) -> tuple[str, int]:
 def gravity_body(quat_xyzw: F64, out: F64) -> None:
     """Write the direction of gravity in the body frame [3] for a rotation body -> world.
 
-    Minus the last row of the rotation matrix; the quaternion [x, y, z, w] need not be of unit
-    length. Upright gives 0, 0, -1.
+    This is minus the last row of the rotation matrix; the quaternion [x, y, z, w] need not be of
+    unit length. Upright gives 0, 0, -1.
     """
     x, y, z, w = quat_xyzw.tolist()
     norm = x * x + y * y + z * z + w * w
@@ -461,5 +461,5 @@ def length(vector: F64) -> float:
 
 
 def tilt_rad(gravity: F64) -> float:
-    """Return the angle between the body's up and the world's, given gravity in the body frame."""
+    """Return the angle between the body's up axis and the world's, given gravity_body."""
     return math.acos(max(-1.0, min(1.0, -float(gravity[2]))))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ticks of recorded or live messages: the times at which every input is fresh."""
+"""Ticks of recorded or live messages: the times at which every input is fresh."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _FOR_EVER = np.iinfo(np.int64).max // 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickCount:
-    """Tick counts.
+    """Tick counts for a set of messages.
 
     Attributes:
         present: Ticks at which every input is fresh.
-        dropped: The others, from the first tick with every input to the last message.
+        dropped: All other ticks, from the first tick that has every input to the last message.
         stale: Number of dropped ticks at which each input is too old.
     """
 
@@ -39,14 +39,13 @@ def count_ticks(
     timeouts_ns: Mapping[str, int | None],
     times_ns: Mapping[str, Iterable[Times]],
 ) -> TickCount:
-    """Count the ticks that `Ticks` yields.
+    """Count the ticks that `Ticks` would yield.
 
     Args:
         period_ns: Time between two ticks.
-        timeouts_ns: For each needed input, the age up to which its newest message is valid; None
-            for any age.
-        times_ns: Increasing times of each input's messages, in arrays; at least those that are
-            newest at a tick.
+        timeouts_ns: Maximum age of the newest message for each required input; None for no limit.
+        times_ns: Arrays with the increasing times of each input's messages; at least those that are
+            newest at some tick.
     """
     fresh = {
         name: _Fresh(times, period_ns, timeouts_ns.get(name)) for name, times in times_ns.items()
@@ -95,7 +94,7 @@ class _Fresh:
 def fresh_at(
     times_ns: Times, ticks_ns: Times, limit_ns: float, slack_ns: int = 0
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Return the index of the newest message at each tick, and whether it is fresh [ticks].
+    """Return the newest message's index at each tick, and whether it is fresh [ticks].
 
     Args:
         times_ns: [messages] increasing; the first is not after the first tick.
@@ -108,10 +107,10 @@ def fresh_at(
 
 
 class Ticks:
-    """The ticks of a policy: at multiples of its period, while every input is fresh.
+    """A policy's ticks: at multiples of its period, while every input is fresh.
 
     Attributes:
-        newest: Messages of each input since the previous tick; the consumer removes them.
+        newest: Messages for each input since the previous tick; the consumer removes them.
         begins: True if the current tick follows a gap or is the first.
         dropped: Number of ticks skipped so far.
         stale: Number of skipped ticks at which each input was too old.
@@ -132,9 +131,9 @@ class Ticks:
         self.dropped, self.stale = 0, Counter[str]()
 
     def times_ns(self, arrivals: Iterable[Arrival]) -> Iterator[int]:
-        """Yield the times of the ticks, with the messages up to each time in `newest`.
+        """Yield the tick times, with the messages up to each time in `newest`.
 
-        They run from the first tick with every input to the last message.
+        Ticks run from the first one that has every input to the last message.
         """
         time_ns = 0
         for arrival in arrivals:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy as a member of a set: for example an arm with cameras on a walking robot."""
+"""A chunk policy as a set member: for example, an arm with cameras on a walking robot."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ class ChunkRunner:
     """Execution resources of a chunk policy.
 
     Attributes:
-        worker: Computes its chunks; the caller closes it.
-        settings: Settings of chunk execution.
-        expected_s: Assumed inference time, until the first ones are measured.
-        longest_hold_ns: Longest time that its joints may be held while it has no target.
+        worker: Computes the chunks; the caller closes it.
+        settings: Settings for chunk execution.
+        expected_s: Assumed inference time until the first measurements.
+        longest_hold_ns: Maximum time for which the policy's joints may be held while it has no
+            target.
     """
 
     worker: Worker
@@ -48,15 +49,15 @@ class ChunkRunner:
 
 
 class ChunkMember(MemberPolicy):
-    """Executes a step of a chunk in each of its ticks, and never waits.
+    """Executes one step of a chunk on each of its ticks, and never waits.
 
-    Without a step, or if a camera is silent, its joints are held while all others continue, and no
-    step passes. It fails if that takes longer than its contract allows.
+    If it has no step or a camera is silent, its joints are held while all others continue, and no
+    step is skipped. It fails if that takes longer than its contract allows.
 
     Attributes:
-        runner: Its execution resources.
+        runner: Execution resources of the policy.
         policy: The chunk policy.
-        held: Reason why its joints are held; empty if they are not.
+        held: Reason why the member's joints are held; empty if they are not.
     """
 
     STATE = (*MemberPolicy.STATE, "policy", "held", "_held_since_ns", "_held_until_ns")
@@ -87,12 +88,12 @@ class ChunkMember(MemberPolicy):
 
     @staticmethod
     def sensed_sizes(contract: ChunkContract) -> Mapping[str, int]:
-        """Return the measured positions and the external vector, with their sizes."""
+        """Return the fields observed (measured positions and external vector), with their sizes."""
         return state_sizes(contract)
 
     @staticmethod
     def timeouts_ns(contract: ChunkContract, limits: Limits) -> Mapping[str, int | None]:
-        """Return the time-outs of all its inputs, cameras included."""
+        """Return the time-outs for all inputs, including cameras."""
         return chunk_timeouts_ns(contract, limits)
 
     @property
@@ -107,11 +108,11 @@ class ChunkMember(MemberPolicy):
 
     @property
     def state(self) -> StateVector:
-        """Its inputs other than cameras."""
+        """The member's inputs other than cameras."""
         return self._state
 
     def plan(self) -> dict[str, Any]:
-        """Return its place in the set, its state and its policy."""
+        """Return the member's place in the set, its state and its policy."""
         return {
             **super().plan(),
             "state": self._state.plan(),
@@ -122,7 +123,7 @@ class ChunkMember(MemberPolicy):
         }
 
     def reset(self) -> None:
-        """Start clean, in the stand pose; chunks being computed are ignored."""
+        """Start over in the stand pose; chunks still being computed are ignored."""
         super().reset()
         self.policy.reset()
         self.command[:] = self.policy.action.command
@@ -130,26 +131,26 @@ class ChunkMember(MemberPolicy):
         self._held_since_ns = self._held_until_ns = 0
 
     def enter(self, command: F64) -> None:
-        """Begin clean, from the last command of the set [joints of the set]."""
+        """Start over from the set's last command [set joints]."""
         super().enter(command)
         self.follow(command)
 
     def pause(self, duration_ns: int) -> None:
-        """Skip no steps for an interval in which the whole robot was held."""
+        """Do not skip steps for an interval during which the whole robot was held."""
         if not self.held:  # else `infer` excludes all the time that has passed
             self.policy.pause(duration_ns)
 
     def follow(self, command: F64) -> None:
-        """Continue from the last command of the set [joints of the set]."""
+        """Continue from the set's last command [set joints]."""
         command.take(self.member.places, None, self.command, "clip")
         self.policy.action.command[:] = self.command
 
     def infer(self) -> bool:
-        """Find the target of this tick, or hold the last one; return true if all is finite.
+        """Find this tick's target, or hold the last one; return True if all values are finite.
 
         Raises:
-            BackendError: No step is left, since a runtime failed.
-            NoTargetError: Its joints were held for too long; gives the reason.
+            BackendError: No step is left, because a runtime failed.
+            NoTargetError: The member's joints were held for too long; the message gives the reason.
         """
         now_ns = self._clock()
         if self.held:
@@ -167,11 +168,11 @@ class ChunkMember(MemberPolicy):
         return finite
 
     def first_target(self) -> F64:
-        """Return its current command: speed limits keep the first step near it."""
+        """Return the current command, since speed limits keep the first step close to it."""
         return self.command
 
     def commit(self) -> tuple[str, ...]:
-        """Execute the step of this tick, if any; return the rules that clipped it."""
+        """Execute this tick's step, if any; return the rules that clipped it."""
         clipped: tuple[str, ...] = ()
         if self.has_answered and not self.held:
             self.command[:] = self.policy.commit()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The entry conditions of a transition, evaluated within one tick."""
+"""Entry conditions of a transition, evaluated within one tick."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EntryCheck:
 
     Attributes:
         needs_target: True if the entering members' first targets are checked.
-        texts: Message of each condition, used if it does not hold; for joints [of the set].
+        texts: Message for each condition, used if it does not hold; per joint [set joints].
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class EntryCheck:
         leaving: Sequence[MemberPolicy],
         entering: Sequence[MemberPolicy],
     ) -> None:
-        """Resolve names to arrays, once.
+        """Resolve names to arrays once.
 
         Args:
             when: The conditions.
-            contract: Contract of the set.
-            state: State of the set.
-            leaving: Members that command before the switch.
-            entering: Members that command after it, whose joints are checked.
+            contract: The set's contract.
+            state: The set's state.
+            leaving: Members in command before the switch.
+            entering: Members in command after the switch, whose joints are checked.
         """
         self._when, self._names = when, contract.joints.names
         self._joints = _commanded_by(entering)
@@ -70,7 +70,7 @@ class EntryCheck:
         self.texts = self._texts(when)
 
     def plan(self, members: Sequence[str]) -> dict[str, Any]:
-        """Return the conditions, with joint indices in the set."""
+        """Return the conditions, with the set's joint indices."""
         when, phased = self._when, self._phased
         plan = {
             "ticks": self._ticks,
@@ -93,7 +93,7 @@ class EntryCheck:
         return plan
 
     def problems(self, ticks: int) -> list[str]:
-        """Return the conditions that do not hold, except that of the first target.
+        """Return the conditions that do not hold, except the condition on the first target.
 
         Args:
             ticks: Set ticks since the state was entered.
@@ -115,7 +115,7 @@ class EntryCheck:
         return self.words(found)
 
     def target_problems(self, target: F64) -> list[str]:
-        """Return why the entering members' first target [joints of the set] is too far."""
+        """Return why the entering members' first target [set joints] is too far away."""
         off = _beyond(np.abs(self._joint_pos - target), self._when.pose_within)
         return self.words({"ticks": -1, "off": off}, is_target=True)
 
@@ -123,9 +123,9 @@ class EntryCheck:
         """Return the failed conditions in words.
 
         Args:
-            found: Values of failed conditions; NaN or absent for the others, `ticks` -1. For
-                joints: `off` the pose, rad, and `speed`, rad/s [joints of the set].
-            is_target: True if the pose is the first target's.
+            found: Values of failed conditions; NaN, absent or -1 (for `ticks`) if a condition
+                holds. Per joint: distance `off` the pose, rad, and `speed`, rad/s [set joints].
+            is_target: True if the pose is the first target.
         """
         texts, problems = self.texts, list[str]()
         if found["ticks"] >= 0:
@@ -144,7 +144,7 @@ class EntryCheck:
         return problems
 
     def _texts(self, when: EntryConditions) -> dict[str, list[str]]:
-        """Return the message of each condition; for joints [of the set]."""
+        """Return the message for each condition; per joint [set joints]."""
 
         def of_joints(text: str, joints: Index, limit: F64 | None, pose: str = "") -> list[str]:
             if limit is None:

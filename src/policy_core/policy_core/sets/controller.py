@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The control path of a policy set, and requests to it."""
+"""Control path of a policy set, and requests to the set."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:  # not if Python runs the ticks
     from policy_core.sets.native_set import NativeSet
 
 SWITCH, WAY_BACK = "switch", "way_back"
-"""Names of these requests in recordings; for a switch, followed by a space and the state's name."""
+"""Request names in recordings; for a switch, followed by a space and the state name."""
 
 
 MEMBERS: Mapping[str, type[MemberPolicy]] = {"joint": JointMember, "chunk": ChunkMember}
-"""Member classes by the kind of a contract."""
+"""Member classes by contract kind."""
 
 
 class SensedState(StateVector):
-    """State that members observe, and that guard and entry conditions check.
+    """State that members observe, and that the guard and the entry conditions check.
 
-    Per-joint fields are in the order of the set; everything else is as in `RobotState`.
+    Per-joint fields are in the set's joint order; everything else is as in `RobotState`.
     """
 
     def __init__(self, contract: SetContract, limits: Limits) -> None:
@@ -61,7 +61,7 @@ class SensedState(StateVector):
 
 
 def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dict[str, Input]:
-    """Return the inputs of all members, by topic.
+    """Return all members' inputs, by topic.
 
     If a camera, a live motion or perception falls silent, only the members that observe it stop.
     """
@@ -89,7 +89,7 @@ def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dic
 
 
 def list_cameras(contract: SetContract) -> tuple[str, ...]:
-    """Return the cameras of all members, each once."""
+    """Return the cameras of all members, each listed once."""
     return tuple(
         dict.fromkeys(
             camera for member in contract.members.values() for camera in member.contract.cameras
@@ -104,12 +104,12 @@ def make_policy_set(
     inputs: Mapping[str, Input],
     clock: Callable[[], int],
 ) -> PolicySet:
-    """Return a policy set on opened models.
+    """Return a policy set that uses opened models.
 
     Args:
         bundle: Bundle of the set.
-        runners: Opened model of each joint policy, `ChunkRunner` of each chunk policy. The caller
-            closes them.
+        runners: An opened model for each joint policy, and a `ChunkRunner` for each chunk policy.
+            The caller closes them.
         state: Receives the measurements.
         inputs: Ages of the members' inputs, from `set_inputs`.
         clock: Same as for `Controller`.
@@ -151,7 +151,7 @@ def set_controller(
 
 
 class SetRequests:
-    """Requests to a running policy set from a person or a node."""
+    """Requests from a person or a node to a running policy set."""
 
     def __init__(
         self, contract: SetContract, controller: Controller, policy: PolicySet | NativeSet
@@ -166,7 +166,7 @@ class SetRequests:
 
         Args:
             to: Name of the state.
-            problems: Further reasons to refuse, from the caller.
+            problems: The caller's own reasons to refuse.
 
         Raises:
             RefusedError: Lists every reason.
@@ -187,7 +187,7 @@ class SetRequests:
         """Stand up; if the current state does not allow it, first return to one that does.
 
         Args:
-            problems: Further reasons to refuse, from the caller.
+            problems: The caller's own reasons to refuse.
 
         Raises:
             RefusedError: Same as `Controller.stand`.
@@ -199,13 +199,13 @@ class SetRequests:
             self._stands_up = True
 
     def tick(self, now_ns: int) -> None:
-        """Continue the way back, and begin it when commands stop; call it after each tick.
+        """Continue the way back, or begin it when commands stop; call this after each tick.
 
         Args:
             now_ns: Time of the tick, whose thread makes this call.
 
         Raises:
-            RefusedError: The robot has come back, but may not stand up.
+            RefusedError: The robot has reached the end of its way back, but may not stand up.
         """
         mode = self._controller.mode
         if mode is Mode.RUN:
@@ -220,7 +220,7 @@ class SetRequests:
             self._policy.stop()
 
     def _is_silent(self, now_ns: int) -> bool:
-        """Return true if no velocity command has arrived for too long, or since RUN began."""
+        """Return True if no velocity command has arrived for too long, or since RUN began."""
         if self._silence_ns is None:
             return False
         age_ns = self._controller.inputs[COMMAND].age_ns(now_ns)

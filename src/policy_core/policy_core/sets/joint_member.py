@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy as a member of a set."""
+"""A joint policy as a set member."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from policy_core.sets.member import JoinedTargets, MemberPolicy
 
 
 class JointMember(MemberPolicy):
-    """Runs its model in each of its ticks; when followed, it observes the other ticks."""
+    """Runs its model on each of its ticks; if followed, it also observes all other ticks."""
 
     STATE = (*MemberPolicy.STATE, "_state", "_policy")
 
@@ -65,17 +65,17 @@ class JointMember(MemberPolicy):
 
     @staticmethod
     def sensed_sizes(contract: JointContract) -> Mapping[str, int]:
-        """Return the fields that its terms are computed from, and their sizes."""
+        """Return the fields from which the policy's terms are computed, and their sizes."""
         state = RobotState(contract)
         return {name: state[name].size for name in state.sensed}
 
     @staticmethod
     def timeouts_ns(contract: JointContract, limits: Limits) -> Mapping[str, int | None]:
-        """Return the time-outs of velocity command, external vectors and live motion."""
+        """Return the time-outs for the velocity command, external vectors and live motion."""
         return input_timeouts_ns(contract)
 
     def plan(self) -> dict[str, Any]:
-        """Return its place in the set, its state and its policy."""
+        """Return the member's place in the set, its state and its policy."""
         return {
             **super().plan(),
             "watches": self.watches,
@@ -90,7 +90,7 @@ class JointMember(MemberPolicy):
 
     @property
     def state(self) -> StateVector:
-        """Its own state, in which `last_action` is its raw output."""
+        """The member's own state, in which `last_action` is its raw output."""
         return self._state
 
     def reset(self) -> None:
@@ -98,15 +98,15 @@ class JointMember(MemberPolicy):
         self._policy.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Do nothing: ticks count, not the time between them."""
+        """Do nothing: only ticks count, not the time between them."""
 
     def follow(self, command: F64) -> None:
-        """Set its last action to the last command of the set [joints of the set]."""
+        """Set the member's last action to the set's last command [set joints]."""
         command.take(self.member.places, None, self._commanded, "clip")
         self._policy.action.invert_command(self._commanded, self._last_action)
 
     def infer(self) -> bool:
-        """Compute the response to the current state; return true if it is finite.
+        """Compute the response to the current state; return True if it is finite.
 
         Raises:
             BackendError: The runtime failed.
@@ -121,11 +121,11 @@ class JointMember(MemberPolicy):
         return finite
 
     def first_target(self) -> F64:
-        """Return the command of the response [its joints]."""
+        """Return the command in the current response [member joints]."""
         return self._policy.action.decode()
 
     def commit(self) -> tuple[str, ...]:
-        """Apply the response as this tick's; return the rules that clipped it."""
+        """Make the response take effect in this tick; return the rules that clipped it."""
         clipped: tuple[str, ...] = ()
         if self.has_answered:
             self.command[:] = self._policy.commit()
@@ -136,7 +136,7 @@ class JointMember(MemberPolicy):
         return clipped
 
     def rest(self) -> None:
-        """Observe a tick in which others command."""
+        """Observe a tick in which other members are in command."""
         if self.is_due:
             self._look()
             self._policy.watch()
@@ -144,7 +144,7 @@ class JointMember(MemberPolicy):
         super().rest()
 
     def _look(self) -> None:
-        """Copy the state of the set to its own, and clip the velocity to its own range."""
+        """Copy the set's state to the member's own, and clip the velocity to the member's range."""
         self._sensed.take()
         if self._velocity is not None:
             np.maximum(self._velocity, self._lowest, out=self._velocity)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy in a set, which commands its joints at its own rate."""
+"""A policy in a set; it commands its own joints at its own rate."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:  # a set of joint policies uses no images
 
 
 class JoinedTargets:
-    """The last targets of all members one after another, then the stand pose, in one array.
+    """Last targets of all members one after another, then the stand pose, in one array.
 
     Attributes:
-        stand: The stand pose, 0 for joints not commanded by position [joints of the set].
+        stand: The stand pose; 0 for joints not commanded by position [set joints].
     """
 
     def __init__(self, contract: SetContract) -> None:
-        """Lay out the members in their order."""
+        """Lay out the members in the set's order."""
         sizes = [member.places.size for member in contract.members.values()]
         ends = np.cumsum(sizes).tolist()
         joints = len(contract.joints.names)
@@ -47,7 +47,7 @@ class JoinedTargets:
         self.stand[:] = np.where(is_posed, contract.stand.position, 0.0)
 
     def of(self, name: str) -> F64:
-        """Return the part of a member [its joints]."""
+        """Return a member's part [member joints]."""
         return self.flat[self._slices[name]]
 
     def member_start(self, name: str) -> int:
@@ -55,7 +55,7 @@ class JoinedTargets:
         return int(self._slices[name].start)
 
     def sources(self, contract: SetContract, state: str) -> Index:
-        """Return the index in `flat` of the target of each joint of the set in a state."""
+        """Return each set joint's target in a given state, as an index in `flat`."""
         found: Index = self._held + np.arange(len(contract.joints.names))
         for name in contract.states[state].members:
             member = contract.members[name]
@@ -64,22 +64,23 @@ class JoinedTargets:
 
 
 class MemberPolicy(Stateful, ABC):
-    """Runs a member on the state of the set. Each kind of policy has one, in `sets.controller`.
+    """Runs a member on the set's state. Each policy kind has its own class, in `sets.controller`.
 
-    In a tick of the set, a commanding member executes `infer` and `commit`; a watching one executes
-    `follow` and `rest`. A result that is not committed leaves the memory unchanged.
+    On each tick of the set, a member in command executes `infer` and `commit`; one that only
+    watches executes `follow` and `rest`. A result that is not committed leaves the memory
+    unchanged.
 
     Attributes:
         name: Name in the set.
-        member: Its contract and its place in the set.
-        command: Its last targets [its joints], in the units of their kinds.
-        has_answered: True if it has a response that is not committed.
-        watches: True if its memory changes in ticks in which others command.
-        phases: Phases of the gait, each with the sines, then the cosines, of all feet.
-        phase_names: Their fields in `state`.
-        resets: Number of clean starts. From this and the next two, a guest can reconstruct what a
-            tick meant for this member.
-        own_ticks: Its own ticks since then: those with a response, and those that it watched.
+        member: The member's contract and its place in the set.
+        command: Last targets [member joints], in the units of their kinds.
+        has_answered: True if there is a response that has not been committed.
+        watches: True if the member's memory changes in ticks in which others are in command.
+        phases: Gait phases, each with the sines, then the cosines, for all feet.
+        phase_names: Names of the phase fields in `state`.
+        resets: Number of fresh starts. From this and the next two counts, a guest can reconstruct
+            the effect of a tick on this member.
+        own_ticks: The member's own ticks since then: with a response, or only watched.
         answers: Number of responses that were used.
         frames: Buffers for new frames, by camera; empty for a member without images.
     """
@@ -90,7 +91,7 @@ class MemberPolicy(Stateful, ABC):
     phase_names: tuple[str, ...] = ()
     frames: Mapping[str, FrameBuffer] = MappingProxyType({})
     motion: ClipPlayer | None = None
-    """The motion that it tracks; None for none."""
+    """Reference motion that the member tracks, or None."""
 
     def __init__(
         self,
@@ -103,22 +104,22 @@ class MemberPolicy(Stateful, ABC):
         inputs: Mapping[str, Input],
         clock: Callable[[], int],
     ) -> None:
-        """Begin without memory.
+        """Start with empty memory.
 
         Args:
             name: Name in the set.
             bundle: Bundle of the policy, of its kind.
-            member: Its place in the set.
+            member: The member's contract and its place in the set.
             runner: Execution resources for its kind of policy; the caller closes them.
             state: State of the set.
-            targets: Receives its targets.
+            targets: Receives the member's targets.
             inputs: Inputs of the set.
             clock: Time of inference, the same for all members in a tick.
         """
         self.name, self.member, self.command = name, member, targets.of(name)
         self._every, self._parts = member.every.numerator, member.every.denominator
         self._wait = 0
-        """Time until its next tick, in fractions of a set tick; it is due at 0."""
+        """Time until the member's next tick, in fractions of a set tick; it is due at 0."""
         self._start = targets.member_start(name)
         self.has_answered = self.watches = False
         self.resets = self.own_ticks = self.answers = 0
@@ -126,25 +127,25 @@ class MemberPolicy(Stateful, ABC):
     @property
     @abstractmethod
     def state(self) -> StateVector:
-        """Its inputs, and its memory of its own actions."""
+        """The member's inputs, and its memory of its own actions."""
 
     @property
     def chunk_policy(self) -> ChunkPolicy | None:
-        """The chunk policy that it runs; None if it computes each tick separately."""
+        """The chunk policy that the member runs; None if it computes each tick separately."""
         return None
 
     @staticmethod
     @abstractmethod
     def sensed_sizes(contract: Any) -> Mapping[str, int]:
-        """Return the state fields that such a policy observes, and their sizes."""
+        """Return the state fields that such a policy observes, with their sizes."""
 
     @staticmethod
     @abstractmethod
     def timeouts_ns(contract: Any, limits: Limits) -> Mapping[str, int | None]:
-        """Return the individual time-outs of its inputs; None means no time-out."""
+        """Return the input time-outs specific to this policy; None means no time-out."""
 
     def plan(self) -> dict[str, Any]:
-        """Return its place in the set."""
+        """Return the member's place in the set."""
         return {
             "name": self.name,
             "start": self._start,
@@ -161,22 +162,22 @@ class MemberPolicy(Stateful, ABC):
 
     @property
     def is_due(self) -> bool:
-        """True if it runs in this tick; otherwise its last targets remain in force."""
+        """True if the member runs in this tick; if not, its last targets remain in force."""
         return self._wait <= 0
 
     def run_now(self) -> None:
-        """Make it due in this tick, no matter when it last ran."""
+        """Make the member due in this tick, regardless of when it last ran."""
         self._wait = 0
 
     def drop_answer(self) -> None:
-        """Drop a response that is not committed."""
+        """Drop a response that has not been committed."""
         self.has_answered = False
 
     def enter(self, command: F64) -> None:
-        """Begin to command: from a clean start, unless it was followed.
+        """Take command: from a fresh start, unless the member was followed.
 
         Args:
-            command: Last command of the set [joints of the set].
+            command: The set's last command [set joints].
         """
         if self.member.is_followed:
             self.follow(command)
@@ -185,15 +186,15 @@ class MemberPolicy(Stateful, ABC):
 
     @abstractmethod
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval in which the whole robot was held."""
+        """Exclude an interval during which the whole robot was held."""
 
     @abstractmethod
     def follow(self, command: F64) -> None:
-        """Treat the last command of the set [joints of the set] as its own."""
+        """Treat the set's last command [set joints] as the member's own."""
 
     @abstractmethod
     def infer(self) -> bool:
-        """Compute the response to the current state; return true if it is finite.
+        """Compute the response to the current state; return True if it is finite.
 
         Raises:
             BackendError: The runtime failed.
@@ -202,22 +203,21 @@ class MemberPolicy(Stateful, ABC):
 
     @abstractmethod
     def first_target(self) -> F64:
-        """Return the command of the response before it is committed [its joints]."""
+        """Return the command in the response before it is committed [member joints]."""
 
     @abstractmethod
     def commit(self) -> tuple[str, ...]:
-        """Apply the response as this tick's; without one the last targets remain in force.
+        """Make the response take effect in this tick; without one, the last targets remain.
 
         Returns:
             The rules that clipped it.
         """
 
     def rest(self) -> None:
-        """Process a tick in which others command."""
+        """Process a tick in which other members are in command."""
         self._pass()
 
     def _count(self) -> None:
-        """Count a response that is used."""
         self.own_ticks += 1
         self.answers += 1
 

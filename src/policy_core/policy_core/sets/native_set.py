@@ -14,22 +14,22 @@ from policy_core.sets.policy import PolicySet, SetReport
 class NativeSet:
     """A policy set that runs in a native core, as seen by its host; see `PolicySet`.
 
-    `ask` and `go_back` belong in `Controller.request`, `stop` between two ticks.
+    Call `ask` and `go_back` through `Controller.request`, and `stop` between two ticks.
     """
 
     def __init__(self, policy: PolicySet, native: Any, words: Words) -> None:
-        """Wrap this set, which the controller copies to and from the native core."""
+        """Wrap this set, whose state the controller copies to and from the native core."""
         self._policy, self._native, self._words = policy, native, words
         self.members, self.states, self.refusals = policy.members, policy.states, policy.refusals
         self._names = [*policy.states]
         self.ask, self.go_back = policy.ask, policy.go_back
 
     def stop(self) -> None:
-        """Cancel requests and any blend, since the robot leaves RUN."""
+        """Cancel requests and any blend, because the robot leaves RUN."""
         self._native.stop_set()
 
     def take_refusals(self) -> None:
-        """Convert the requests that the last tick did not grant to words."""
+        """Convert the requests that the last tick refused to words."""
         while (refusal := self._native.pop_refusal()) is not None:
             self.refusals.append(self._words.refusal(refusal))
 
@@ -40,11 +40,11 @@ class NativeSet:
 
     @property
     def may_stand(self) -> bool:
-        """True if the robot may stand up now, by the stand motion."""
+        """True if the robot may now stand up with the stand motion."""
         return bool(self._native.may_stand())
 
     def commands(self, member: MemberPolicy) -> bool:
-        """Return true if a member belongs to the commanding state."""
+        """Return True if a member is part of the state in command."""
         return member in self.states[self._names[self._native.set_state()]].members
 
     @property

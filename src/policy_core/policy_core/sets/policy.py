@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy set as one policy: its members command in states, and switch between two ticks.
+"""A policy set as one policy: members command in states, and switch between two ticks.
 
-A tick of a set decides on a requested switch, runs the commanding members, and joins their targets.
-In the tick of a switch the entering members run first; if one of them fails, the switch is refused
-and the robot continues unchanged. Otherwise targets and gains are blended, and the leaving members
-keep running until the blend has ended.
+Each tick of a set decides on a requested switch, runs the members in command, and joins their
+targets. In the tick of a switch, the entering members run first; if one of them fails, the switch
+is refused and the robot continues unchanged. Otherwise targets and gains are blended, and the
+leaving members keep running until the blend ends.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class SetReport(NamedTuple):
     """Status of a policy set.
 
     Attributes:
-        state: Commanding state.
-        is_blending: True if the switch to it is not complete.
-        asked: Requested state that is not yet entered; empty for none.
+        state: State in command.
+        is_blending: True if the switch to that state is not complete.
+        asked: Requested state that has not been entered yet; empty if none.
         refused: Why the last request was refused, or why the current one waits; may be empty.
-        switches, fallbacks: Number of each since the set was opened.
+        switches, fallbacks: Number of switches and of fallbacks since the set was opened.
         last: The last switch: from, to, reason; empty if there was none.
-        step_ratio: Largest step of a joint's target in the last switch, relative to the largest
-            step in a healthy run of both states; 0 if unknown.
+        step_ratio: Largest target step of any joint in the last switch, relative to the largest
+            step in healthy runs of both states; 0 if unknown.
     """
 
     state: str
@@ -53,7 +53,7 @@ class SetReport(NamedTuple):
 
 
 class AskedAt:
-    """Time at which the members of a set run in a tick, ns: the same for all of them."""
+    """Time at which a set's members run in a tick, ns; the same for all of them."""
 
     def __init__(self) -> None:
         """Start at 0."""
@@ -64,7 +64,7 @@ class AskedAt:
 
 
 class _Request(NamedTuple):
-    """A requested state, waiting for at most this many ticks; None for no limit."""
+    """A requested state that waits for at most this many ticks; None for no limit."""
 
     to: str
     why: str
@@ -73,12 +73,12 @@ class _Request(NamedTuple):
 
 
 class PolicySet(Stateful):
-    """Runs the members of a set; see `Policy`.
+    """Runs a set's members; see `Policy`.
 
     `ask` and `go_back` are called between two ticks, by `Controller.request`; `report` may be read
-    from any thread. `members` holds all members by name. `refusals` holds the latest requests that
-    a tick refused, in words, the oldest first, to be popped from the left; `change` is the switch
-    that the last `commit` began.
+    from any thread. `members` holds all members by name. `refusals` describes the latest requests
+    that a tick refused, oldest first, to be popped from the left; `change` is the switch that the
+    last `commit` began.
     """
 
     STATE = (
@@ -117,15 +117,15 @@ class PolicySet(Stateful):
 
         Args:
             contract: Contract of the set.
-            members: By name; their commands are parts of `targets`.
+            members: Members by name; their commands are parts of `targets`.
             targets: Last targets of all members.
-            state: State of the set.
+            state: The set's state.
             clock: Same as for `Controller`.
-            asked: The clock of the members.
+            asked: The members' clock.
         """
         self._clock, self._asked = clock, asked
         self._infer_ns = self._left_ns = 0
-        """Inference time of all members in the last tick, and of those that leave in a blend."""
+        """Inference time of all members in the last tick, and of the leaving members in a blend."""
         self.members, self._members = members, [*members.values()]
         self._watching = [member for member in self._members if member.watches]
         self._flat, self._stand, self._rate_hz = targets.flat, targets.stand, contract.rate_hz
@@ -150,7 +150,7 @@ class PolicySet(Stateful):
         self.reset()
 
     def reset(self) -> None:
-        """Start clean, in the initial state; the last command is the stand pose.
+        """Start over in the initial state; the last command is the stand pose.
 
         If the first tick fails, its fallback is blended in from that pose.
         """
@@ -202,7 +202,7 @@ class PolicySet(Stateful):
         self._resting = [each for each in self._watching if each not in self._running]
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval in which the last targets were held."""
+        """Exclude an interval during which the last targets were held."""
         for member in self._running:
             member.pause(duration_ns)
 
@@ -227,20 +227,20 @@ class PolicySet(Stateful):
         )
 
     def commands(self, member: MemberPolicy) -> bool:
-        """Return true if a member belongs to the commanding state."""
+        """Return True if a member is part of the state in command."""
         return member in self._state.members
 
     @property
     def may_stand(self) -> bool:
-        """True if the robot may stand up now, by the stand motion."""
+        """True if the robot may now stand up with the stand motion."""
         return self._state.stated.stand and not self._blend_ticks
 
     def ask(self, to: str) -> None:
-        """Request a switch, which the next tick begins if its conditions hold.
+        """Request a switch, which the next tick begins if the conditions hold.
 
         Raises:
-            RefusedError: It is the current state, no transition leads to it, or its conditions do
-                not hold and it does not wait for them.
+            RefusedError: The state is already current, no transition leads to it, or the conditions
+                do not hold and the transition does not wait for them.
         """
         state = self._state
         if to == state.name:
@@ -261,16 +261,16 @@ class PolicySet(Stateful):
         self._returning, self._refused = False, ""
 
     def go_back(self) -> None:
-        """Go to a state from which the robot may stand up; each switch waits for its conditions."""
+        """Go to a state from which the robot may stand up; switches wait for their conditions."""
         self._returning, self._request = True, None
 
     def stop(self) -> None:
-        """Cancel requests and any blend, since the robot leaves RUN."""
+        """Cancel requests and any blend, because the robot leaves RUN."""
         self._request, self._returning = None, False
         self._settle()
 
     def infer(self) -> bool:
-        """Run the commanding members; return true if all responses are finite.
+        """Run the members in command; return True if all responses are finite.
 
         Raises:
             BackendError: A runtime failed, and the state has no fallback.
@@ -293,7 +293,7 @@ class PolicySet(Stateful):
             self._infer_ns = self._clock() - began_ns
 
     def commit(self) -> F64:
-        """Apply the responses as this tick's; return the joined command [joints]."""
+        """Make the responses take effect in this tick; return the joined command [joints]."""
         self._unanswered = False
         self.change, self._entered = self._entered, ""
         clipped: tuple[str, ...] = ()
@@ -350,7 +350,7 @@ class PolicySet(Stateful):
                 self._give_up(request)
 
     def _own_request(self) -> _Request | None:
-        """Return the set's own request: the way back, or the end of a state."""
+        """Return the set's own request: for the way back, or because a state ends."""
         stated = self._state.stated
         if self._returning:
             if stated.way_back is None:
@@ -375,7 +375,7 @@ class PolicySet(Stateful):
         return self._state.checks[to].problems(self._ticks_in_state)
 
     def _entering_problems(self, to: str, entering: Sequence[MemberPolicy]) -> list[str]:
-        """Run the entering members; return why they may not enter."""
+        """Run the entering members; return the reasons why they may not enter."""
         state, check = self.states[to], self._state.checks[to]
         for member in entering:
             member.enter(self.action.command)
@@ -392,7 +392,7 @@ class PolicySet(Stateful):
         return check.target_problems(self._flat.take(state.sources))
 
     def _enter(self, state: CommandingState, why: str, blend_ticks: int) -> None:
-        """Let the members of a state command from this tick on."""
+        """Put the members of a state in command from this tick on."""
         before = self._state
         self._left = before if not self._blend_ticks else None
         if self._left is None:
@@ -418,14 +418,14 @@ class PolicySet(Stateful):
         self._from.healthy[...] = self.action.healthy
 
     def _bound_held(self) -> None:
-        """Limit the steps of held joints: no member does, and a blend may be too short."""
+        """Limit the steps of held joints, since no member does and a blend may be too short."""
         held = self._state.held
         if held.size:
             before, command = self._before[held], self.action.command
             command[held] = before + np.clip(command[held] - before, *self._state.held_bounds)
 
     def _set_running(self, running: Sequence[MemberPolicy]) -> None:
-        """Let these members run and all others rest; drop pending responses of the others."""
+        """Run these members and rest all others; drop pending responses from the others."""
         self._running = [member for member in self._members if member in running]
         self._resting = [member for member in self._watching if member not in running]
         for member in self._members:
@@ -455,10 +455,10 @@ class PolicySet(Stateful):
         return True
 
     def _act_on_lateness(self) -> None:
-        """Continue without the member that made the previous tick late, or in the fallback.
+        """Continue without the member that made the previous tick late, or with the fallback.
 
-        During a blend it may be a leaving member. In the fallback of the state it may command
-        again.
+        During a blend, that may be a leaving member. In the state's fallback, the member may
+        command again.
         """
         is_left = 2 * self._left_ns > self._infer_ns
         if self._left is not None and (is_left or self._state.stated.fallback is None):
@@ -473,7 +473,7 @@ class PolicySet(Stateful):
         self._set_running(self._state.members)
 
     def _run(self) -> bool:
-        """Run the commanding members; if one fails, those of the fallback.
+        """Run the members in command; if one fails, run the fallback's members.
 
         Raises:
             BackendError: A runtime failed, and no fallback is left.
@@ -497,7 +497,7 @@ class PolicySet(Stateful):
             self._fall_back(str(failed or words.MEMBER_NOT_FINITE))
 
     def _infer_all(self) -> bool:
-        """Run the members that are due; return true if all required responses are finite.
+        """Run the members that are due; return True if all required responses are finite.
 
         Raises:
             BackendError: The runtime of one of the state's members failed.
@@ -513,7 +513,7 @@ class PolicySet(Stateful):
         return True
 
     def _infer_left(self, left: CommandingState) -> None:
-        """Run the leaving members of a blend that are due."""
+        """Run the leaving members that are due during a blend."""
         for member in left.members:
             if member in self._state.members or not member.is_due or member.has_answered:
                 continue
@@ -526,7 +526,7 @@ class PolicySet(Stateful):
                 return
 
     def _blend(self) -> None:
-        """Blend the targets of the state with those of the leaving members."""
+        """Blend the state's targets with those of the leaving members."""
         action, state, left = self.action, self._state, self._from
         self._blended_ticks += 1
         share = self._blended_ticks / self._blend_ticks

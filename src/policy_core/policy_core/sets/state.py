@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A state of a policy set, with everything for a switch prepared in advance."""
+"""A state of a policy set, with everything that a switch needs prepared in advance."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from policy_core.sets.conditions import EntryCheck
 from policy_core.sets.member import JoinedTargets, MemberPolicy
 
 _FALLBACK_BLEND_S = 0.2
-"""Blend time if no transition leads to the fallback."""
+"""Blend time to a fallback to which no transition leads."""
 
 
 class CommandingState:
-    """A state: its commanding members, gains and healthy values.
+    """A state: its members in command, gains and healthy values.
 
     Attributes:
         name: Name of the state.
-        stated: Its section of the contract.
-        members: Commanding members.
-        sources: Index in `JoinedTargets.flat` of the target of each joint.
+        stated: The state's contract section.
+        members: Members in command.
+        sources: For each joint, the index of its target in `JoinedTargets.flat`.
         rows: Gains and healthy values of each joint, as in `Command`.
-        held: Indices in the set of joints that are held in the stand pose.
-        held_bounds: Target limits of each held joint per tick, rad: lowest and highest step.
+        held: Indices, in the set, of the joints held in the stand pose.
+        held_bounds: Lowest and highest target step of each held joint per tick, rad.
         checks: Entry conditions, by target state of the transition.
-        blend_ticks: Duration of the blend, by target state.
-        waiting_ticks: Longest wait for the conditions, by target state.
+        blend_ticks: Blend duration, by target state.
+        waiting_ticks: Maximum wait for the conditions, by target state.
         fallback_blend_ticks: Duration of the blend to the fallback.
     """
 
@@ -95,7 +95,7 @@ class CommandingState:
         )
 
     def plan(self, members: Sequence[str], states: Sequence[str]) -> dict[str, Any]:
-        """Return the configuration of the native core, members and states by number."""
+        """Return the configuration for the native core, with members and states as numbers."""
         stated, ends = self.stated, self.stated.ends
         number: dict[str | None, int] = {name: i for i, name in enumerate(states)}
         number[None] = -1
@@ -128,10 +128,10 @@ class CommandingState:
         }
 
     def ends_now(self, ticks: int) -> bool:
-        """Return true if it ends by itself in this tick.
+        """Return True if the state ends on its own in this tick.
 
         Args:
-            ticks: Set ticks since it was entered.
+            ticks: Set ticks since the state was entered.
         """
         if self.stated.ends is None:
             return False

@@ -67,11 +67,11 @@ def test_what_a_file_calls_its_keys_is_shown_in_one_short_line(
 
 
 def test_a_file_with_very_many_faults_gets_a_message_of_the_first(parsed: dict[str, Any]) -> None:
-    odd = {f"key_{i}": 0 for i in range(3_000)}
+    odd = {f"key_{i}": 0 for i in range(1_000)}
     error = read_any_contract(yaml.dump({**parsed, **odd}, Dumper=yaml.CSafeDumper).encode())
     assert error is not None
-    assert len(error.problems) == 3_000
-    assert str(error).splitlines()[MOST_LINES:] == [f"and {3_000 - MOST_LINES} more"]
+    assert len(error.problems) == len(odd)
+    assert str(error).splitlines()[MOST_LINES:] == [f"and {len(odd) - MOST_LINES} more"]
 
 
 def read_any_contract(content: bytes) -> BundleError | None:

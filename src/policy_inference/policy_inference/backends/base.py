@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Common parts of all backends: fixed arrays, tensor check, warm-up, one `close`."""
+"""Common parts of all backends: fixed arrays, tensor checks, warm-up, a single `close`."""
 
 from __future__ import annotations
 
@@ -24,45 +24,46 @@ if TYPE_CHECKING:  # the separate Python of a runtime lacks what the contract ne
 
 THIS_MACHINE = Machine()
 WARM_UP_S = 5.0
-"""Longest total time of the first runs: a large ACT model needs seconds for one run."""
+"""Maximum total time for the first runs; a large ACT model takes seconds per run."""
 FEWEST_WARM_UP_RUNS = 3
 ANSWER_WITHIN_S = 5.0
-"""Longest time that a run waits for another process or machine, unless the host sets it."""
+"""Maximum time that a run waits for another process or machine, unless the host sets it."""
 _UNNOTICED_S = 1.0
 _log = logging.getLogger("policy_inference")
 
 
 class BackendBase(ABC):
-    """Opens a model file, checks it against the contract and owns its arrays.
+    """Opens a model file, checks it against the contract, and owns its arrays.
 
     A subclass implements `_open`, `_bind`, `_run` and `_close`. `_open` loads the file and returns
-    the tensors that it found; afterwards `_bind` may bind the runtime to `inputs` and `outputs`.
-    The file that `_open` gets may be a copy that is deleted after the first run; messages use
-    `file`. `_close` is called once, also if `_open` or `_bind` failed halfway.
+    the tensors that it found; `_bind` may then bind the runtime to `inputs` and `outputs`. The file
+    passed to `_open` may be a copy that is deleted after the first run; messages use `file`.
+    `_close` is called once, even if `_open` or `_bind` failed halfway.
     """
 
     name: str
     holds_gil = False
-    """True if the runtime holds the GIL while it runs: then it runs in a child process."""
+    """True if the runtime holds the GIL while it runs; it then runs in a child process."""
     ends_process = False
-    """True if a failed run may end the process: then the runtime runs in a child process."""
+    """True if a failed run may end the process; the runtime then runs in a child process."""
     builds_from: str | None = None
-    """Backend whose artifact this one builds its own file from, if the bundle has none."""
+    """Backend whose artifact serves as the build source if the bundle has none for this backend."""
     is_remote = False
-    """True if another machine runs the model: it is opened with a deadline, `deadline_s`, and a
+    """True if another machine runs the model: it is opened with the deadline `deadline_s`, and a
     `problem` may be temporary.
     """
     simulates: bool = False
-    """True if it simulates a device, so that its speed means nothing."""
+    """True if the backend simulates a device, so its speed means nothing."""
     simulated_by: str | None = None
     """Backend that simulates this one on a PC, from an artifact compiled in the same order."""
     built_precision: str | None = None
     """Precision of the built file, if it differs from the artifact's precision."""
     options: Mapping[str, str] = {}
-    """Options and their meaning; values are texts, which `_open` parses."""
+    """Options and their meanings; values are strings, which `_open` parses."""
     warm_up_runs = 100
-    """First runs of most runtimes are slow: they allocate, select kernels, fill caches. After this
-    many, run times are steady; the first run is part of opening.
+    """Number of warm-up runs, after which run times are steady. The first runs of most runtimes are
+    slow, since they allocate memory, select kernels and fill caches. The very first run is part of
+    opening.
     """
 
     def __init__(
@@ -78,19 +79,20 @@ class BackendBase(ABC):
         content: Path | None = None,
         deadline_s: float = ANSWER_WITHIN_S,
     ) -> None:
-        """Open the model and run it once on zeros, which proves that it runs; see `warm_up`.
+        """Open the model and run it once on zeros as a test; see `warm_up`.
 
         Args:
-            file: Model file of this backend, for messages.
+            file: Model file for this backend, used in messages.
             inputs: Inputs as in the contract.
             outputs: Outputs as in the contract.
             precision: Precision of the file as in the contract.
             target: Chip or GPU that the file was compiled for.
             options: Values by name, among `options` of the class.
-            place: Creates the array of a tensor, inputs first; `_array` if absent.
-            content: A copy of that file with a verified hash, to open instead; it is needed only
-                until this returns. If absent, the file itself is opened.
-            deadline_s: Time after which an answer is useless; for backends that wait for others.
+            place: Callable that creates a tensor's array, inputs first; default `_array`.
+            content: Copy of `file` with a verified hash, to open instead; needed only until this
+                call returns. If absent, `file` itself is opened.
+            deadline_s: Time after which an answer is useless, for backends that wait for other
+                processes or machines.
 
         Raises:
             BackendError: Package, library or device is missing, the file does not load, its tensors
@@ -99,7 +101,7 @@ class BackendBase(ABC):
         """
         self.file, content, self._closed = file, content or file, False
         self.specs = tuple(inputs), tuple(outputs)
-        """Inputs and outputs as in the contract."""
+        """Inputs and outputs as specified in the contract."""
         self._precision, self._target, self._given = precision, target, dict(options or {})
         self._deadline_s = deadline_s
         try:
@@ -134,9 +136,9 @@ class BackendBase(ABC):
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """Check options without a machine: names, and values if possible.
+        """Check options without a machine: their names, and their values if possible.
 
-        These errors are for the user to correct, so they cause no fallback to another backend.
+        The user must correct these errors, so they cause no fallback to another backend.
 
         Args:
             given: Values by name.
@@ -151,12 +153,12 @@ class BackendBase(ABC):
 
     @property
     def pid(self) -> int:
-        """Process id of the runtime."""
+        """Process ID of the runtime."""
         return os.getpid()
 
     @classmethod
     def interpreter(cls) -> str:
-        """Return the Python that has the runtime; if it is not this one, a child process runs it.
+        """Return the Python that has the runtime; if it is not this one, a child process is used.
 
         Raises:
             BackendError: That Python does not exist.
@@ -174,11 +176,11 @@ class BackendBase(ABC):
 
     @classmethod
     def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BackendBase]:
-        """Return the class that opens a file on this machine, if there are several runtimes.
+        """Return the class that opens a file on this machine, in case there are several runtimes.
 
         Args:
             file: The bundle's file; only its name is used.
-            options: As for opening.
+            options: Same as for opening.
 
         Raises:
             BackendError: The options leave no choice.
@@ -203,10 +205,10 @@ class BackendBase(ABC):
 
     @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
-        """Return the load of the device, as its driver reports it, with the unit in the key.
+        """Return the device's load as reported by its driver, with the unit in each key.
 
         For example ``{"npu_load_percent": "31", "npu_temperature_c": "52.1"}``; unreadable values
-        are left out. It takes less than a millisecond, since a node's status calls it.
+        are omitted. This must take less than a millisecond, because a node's status calls it.
 
         Args:
             machine: Root of the drivers' files.
@@ -215,7 +217,7 @@ class BackendBase(ABC):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return findings about this backend on this machine; opens no device.
+        """Return findings about this backend on this machine, without opening a device.
 
         Args:
             machine: Root of drivers, libraries and device files.
@@ -225,7 +227,7 @@ class BackendBase(ABC):
 
     @classmethod
     def cautions(cls, machine: Machine, artifact: Artifact) -> Sequence[Finding]:
-        """Return the warnings about a file on this machine; they are logged when it is opened.
+        """Return warnings about a file on this machine; they are logged when the file is opened.
 
         Args:
             machine: Root of drivers, libraries and device files.
@@ -234,15 +236,15 @@ class BackendBase(ABC):
         return ()
 
     def hides_nan(self) -> bool:
-        """Return true if the runtime hides NaN, as integers do; inputs are then checked."""
+        """Return True if the runtime hides NaN, as integers do; inputs are then checked for NaN."""
         return not self._precision.startswith("fp")
 
     def telemetry(self) -> Mapping[str, str]:
-        """Return the load of the device now, with the unit in the key."""
+        """Return the device's current load, with the unit in each key."""
         return self.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return why runs fail now (permanently unless `is_remote`); empty if they can succeed."""
+        """Return why runs now fail (permanently, unless `is_remote`); "" if they can succeed."""
         return ""
 
     def run(self) -> None:
@@ -263,10 +265,10 @@ class BackendBase(ABC):
         self._run()
 
     def warm_up(self) -> None:
-        """Run on the current inputs until run times are steady; for hosts that run at a rate.
+        """Run on the current inputs until run times are steady, for hosts that run at a fixed rate.
 
-        This takes `warm_up_runs` runs, or as many as fit into `WARM_UP_S`; if that takes long, the
-        log says so first.
+        This makes `warm_up_runs` runs, or as many as fit into `WARM_UP_S`; if that will take long,
+        a log message says so first.
 
         Raises:
             BackendError: The runtime failed; the backend is then closed.
@@ -288,7 +290,7 @@ class BackendBase(ABC):
     def close(self) -> None:
         """Release the runtime; a second call does nothing.
 
-        A failure is only logged: it has no remedy, and a robot must complete its shutdown.
+        A failure is only logged, because it has no remedy and a robot must complete its shutdown.
         """
         if self._closed:
             return
@@ -302,10 +304,10 @@ class BackendBase(ABC):
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
-        """Load the file; return its inputs, its outputs and the details to report."""
+        """Load the file; return its inputs, its outputs, and details to report."""
 
     def _array(self, spec: TensorSpec) -> Tensor:
-        """Return the zeroed array of a tensor, in memory that suits the runtime."""
+        """Return a zeroed array for a tensor, in memory that suits the runtime."""
         return spec.empty()
 
     @abstractmethod
@@ -322,12 +324,13 @@ class BackendBase(ABC):
 
 
 def timed_runs(run: Callable[[], object], most: int, limit_s: float = WARM_UP_S) -> list[float]:
-    """Run a function repeatedly; return the duration of each run, s.
+    """Run a function repeatedly; return each run's duration in s.
 
     Args:
         run: The function.
-        most: Most runs.
-        limit_s: Time after which no further run begins, after at least `FEWEST_WARM_UP_RUNS`.
+        most: Maximum number of runs.
+        limit_s: Time after which no further run begins, once at least `FEWEST_WARM_UP_RUNS` have
+            been made.
     """
     took_s = list[float]()
     while len(took_s) < most and (len(took_s) < FEWEST_WARM_UP_RUNS or sum(took_s) < limit_s):
@@ -356,7 +359,7 @@ def _check_tensors(
 
 
 def _fits(spec: TensorSpec, actual: TensorSpec) -> bool:
-    """Return true if a model tensor, with -1 for dynamic axes, matches the contract's size."""
+    """Return True if a model tensor, with -1 for dynamic axes, matches the contract's size."""
     return (
         np.dtype(spec.dtype) == np.dtype(actual.dtype)
         and len(spec.shape) == len(actual.shape)

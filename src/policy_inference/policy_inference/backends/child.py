@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A backend in a process of its own, over shared memory.
+"""A backend in its own process, over shared memory.
 
 It is for runtimes that hold the GIL while they run, that end the process if a run fails, or that
-need another Python. The child opens the model with the same class, on shared arrays; a run costs
-two bytes through pipes. A child that dies or hangs is an error of the run, not of this process; a
+need a different Python. The child opens the model with the same class, on shared arrays; a run
+costs two bytes through pipes. If the child dies or hangs, only the run fails, not this process; a
 run waits for an answer, but always with a time limit.
 """
 
@@ -29,13 +29,13 @@ from policy_inference.worker_process import PrivateWorker, talk_through
 OPEN_TIMEOUT_S, ENDED_WITHIN_S = 600.0, 2.0
 _SAID_WITHIN_S = 0.2
 _SAID = 2000
-"""Length of the child's last output that an error quotes, in characters."""
+"""Number of characters from the child's last output that an error quotes."""
 _DETAILS = "details.json"
-"""File in the child's folder with the details found when opening the model."""
+"""File in the child's folder with the details determined when the model was opened."""
 
 
 class ChildBackend(BackendBase):
-    """Proxy for a backend in another process: same arrays, same errors."""
+    """Proxy for a backend in another process, with the same arrays and the same errors."""
 
     def __init__(
         self,
@@ -50,23 +50,23 @@ class ChildBackend(BackendBase):
         content: Path | None = None,
         run_timeout_s: float = ANSWER_WITHIN_S,
     ) -> None:
-        """Start the child and let it open the model; arguments as for `BackendBase`.
+        """Start the child and have it open the model; arguments as for `BackendBase`.
 
         Args:
             cls: Class of the backend that the child opens.
-            file: As for `BackendBase`, as are those not named here.
+            file: Same as for `BackendBase`, like all arguments not listed here.
             inputs: Inputs as in the contract.
             outputs: Outputs as in the contract.
             precision: Precision of the file.
             target: Chip or GPU that the file was compiled for.
             options: Values by name.
             content: Copy of the file.
-            run_timeout_s: Time limit of a run. The child survives: the next run waits as long for
-                the pending answer, drops it, and continues.
+            run_timeout_s: Time limit for a run. The child survives a time-out: the next run waits
+                for the pending answer with the same limit, drops it, and continues.
 
         Raises:
-            BackendError: Any error from the class in the child; or the child does not start, or
-                ends.
+            BackendError: The class raises an error in the child, or the child does not start, or it
+                exits.
         """
         self.name, self.warm_up_runs = cls.name, cls.warm_up_runs
         self._cls, self.specs = cls, (tuple(inputs), tuple(outputs))
@@ -88,13 +88,13 @@ class ChildBackend(BackendBase):
 
     @property
     def pid(self) -> int:
-        """Process id of the child."""
+        """Process ID of the child."""
         assert self._process is not None  # ensured while open
         return self._process.pid
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """Do nothing: the class in the child knows its options."""
+        """Do nothing, since the class in the child knows its options."""
 
     def _open(
         self, file: Path
@@ -142,10 +142,10 @@ class ChildBackend(BackendBase):
             os.close(from_child)
 
     def _bind(self) -> None:
-        """Do nothing: the child has bound its runtime to the same memory."""
+        """Do nothing, since the child has bound its runtime to the same memory."""
 
     def hides_nan(self) -> bool:
-        """Return False: the child checks the inputs, if necessary."""
+        """Return False, since the child checks the inputs if necessary."""
         return False
 
     def warm_up(self) -> None:
@@ -162,7 +162,7 @@ class ChildBackend(BackendBase):
         return self._cls.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return a message with its last output if the process has exited; otherwise empty."""
+        """Return a message with the child's last output if it has exited; otherwise ""."""
         if self._process is None or self._process.status is None:
             return ""
         return self._ended(within_s=_SAID_WITHIN_S)
@@ -197,7 +197,7 @@ class ChildBackend(BackendBase):
         return BackendError(self._ended(when, within_s))
 
     def _ended(self, when: str = "", within_s: float = 0.0) -> str:
-        """Return how the child ended, if that is known within the time limit."""
+        """Return how the child ended, if that becomes known within the time limit."""
         assert self._process is not None
         self._process.ends_within(within_s)
         status = self._process.status
@@ -224,7 +224,7 @@ class ChildBackend(BackendBase):
 
 
 def main(output: int, order: Mapping[str, Any]) -> None:
-    """Open the requested model, and run it at each signal; end when the pipe closes."""
+    """Open the requested model, run it on each signal, and end when the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     details = Path.cwd() / _DETAILS
     memory, read_fd, write_fd = order["fds"]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Vendor library output that bypasses Python: some errors are reported nowhere else."""
+"""Vendor library output that bypasses Python; some errors are reported nowhere else."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _log = logging.getLogger("policy_inference")
 
 @contextmanager
 def capture_native_output(name: str) -> Iterator[Callable[[], str]]:
-    """Capture stdout and stderr of the process; yield the text so far, log it at the end.
+    """Capture the process's stdout and stderr; yield the text so far, and log it at the end.
 
-    This includes output of other threads. One thread at a time may capture; others wait. Use it
-    while a model is opened, not while a robot moves. A child process whose output already goes to a
-    file keeps writing there, so that its last output is kept.
+    This includes output of other threads. One thread at a time may capture; others wait. Use this
+    while opening a model, not while a robot moves. A child process whose output already goes to a
+    file keeps writing to it, so its last output is preserved.
 
     Args:
-        name: Backend name, which starts each line of the log.
+        name: Backend name, used as the prefix of each log line.
     """
     with _one_at_a_time, _read_along() if _kept_already() else _taken(name) as said:
         yield said
 
 
 def _kept_already() -> bool:
-    """Return true if both go to the same readable file, as in our child processes."""
+    """Return True if both go to the same readable file, as in our child processes."""
     out, err = os.fstat(_STDOUT), os.fstat(_STDERR)
     access = fcntl.fcntl(_STDERR, fcntl.F_GETFL) & os.O_ACCMODE
     return stat.S_ISREG(err.st_mode) and os.path.samestat(out, err) and access == os.O_RDWR

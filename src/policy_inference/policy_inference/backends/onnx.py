@@ -17,7 +17,7 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.machine.machine import Finding, Machine
 
 _NATIVE_BYTES = 2**25
-"""A larger model is not a joint policy for the native core, and is not kept for it."""
+"""Maximum model size for the native core; a larger model is not a joint policy that it runs."""
 
 
 def runtime_library() -> Path:
@@ -29,10 +29,10 @@ def runtime_library() -> Path:
 
 
 class OnnxBackend(BackendBase):
-    """One CPU thread without spinning, fixed numpy buffers, and sums that never saturate.
+    """Runs a model on one CPU thread without spinning, with fixed buffers and non-saturating sums.
 
-    With more threads or spinning, single calls are late by milliseconds on a busy machine: for a
-    45-512-256-128-12 network p99.9 is 39 us with these options and 4 ms with the defaults.
+    With more threads or spinning, individual calls are late by milliseconds on a busy machine: for
+    a 45-512-256-128-12 network, p99.9 is 39 us with these options and 4 ms with the defaults.
     """
 
     name = "onnx"
@@ -87,7 +87,7 @@ class OnnxBackend(BackendBase):
 
     @staticmethod
     def _load(file: Path) -> tuple[Any, str, bytes]:
-        """Return a session over the file, the version of ONNX Runtime, and the model."""
+        """Return a session for the file, the ONNX Runtime version, and the model."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -130,9 +130,9 @@ class OnnxBackend(BackendBase):
         return session, onnxruntime.__version__, model
 
     def native_model(self) -> Any:
-        """Return the model, run by the native core's ONNX Runtime; None if that is not possible.
+        """Return the model as run by the native core's ONNX Runtime; None if that is impossible.
 
-        It is the library of the same package, with bit-identical results.
+        It uses the same package's library, with bit-identical results.
         """
         from policy_core_native import OnnxModel
 
@@ -161,7 +161,7 @@ class OnnxBackend(BackendBase):
 
 @contextmanager
 def _in_memory(content: bytes) -> Iterator[str]:
-    """Yield the path of a nameless file, which is deleted at the end."""
+    """Yield the path of an anonymous file, which is deleted at the end."""
     handle = os.memfd_create("model", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(handle), "wb", buffering=0) as file:
@@ -174,7 +174,7 @@ def _in_memory(content: bytes) -> Iterator[str]:
 
 
 def _saturates(flags: Collection[str]) -> bool:
-    """Return true if a processor with these features adds int8 products in 16 bits."""
+    """Return True if a processor with these features adds int8 products in 16 bits."""
     return "avx2" in flags and not {"avx_vnni", "avx512_vnni"} & set(flags)
 
 

@@ -24,10 +24,10 @@ from policy_inference.processes import PrivateFolder
 
 
 class OpenedModels(dict[str, BackendBase]):
-    """Models opened together on one backend, by their keys in the contract.
+    """Models opened together on one backend, by contract key.
 
     Attributes:
-        skipped: Reason why each earlier backend in the list did not open.
+        skipped: Reason why each earlier backend in the list failed to open.
     """
 
     def __init__(self, backends: Mapping[str, BackendBase], skipped: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ class OpenedModels(dict[str, BackendBase]):
 
     @property
     def first(self) -> BackendBase:
-        """The first model; all others use the same runtime and device."""
+        """The first model; all the others use the same runtime and device."""
         return next(iter(self.values()))
 
     @property
@@ -58,7 +58,7 @@ class OpenedModels(dict[str, BackendBase]):
 
     @property
     def problem(self) -> str:
-        """Reason why runs can no longer succeed; empty if they can."""
+        """Reason why runs can no longer succeed; "" if they can."""
         return next(filter(None, (backend.problem() for backend in self.values())), "")
 
     def warm_up(self) -> None:
@@ -94,7 +94,7 @@ def available() -> dict[str, EntryPoint]:
 
 
 def parse_options(texts: Iterable[str]) -> Options:
-    """Parse options `BACKEND.OPTION=VALUE`, such as `rknn.core_mask=0_1`; return them by backend.
+    """Parse options such as `rknn.core_mask=0_1` (`BACKEND.OPTION=VALUE`); return them by backend.
 
     Raises:
         BackendError: A text is not such an option.
@@ -119,12 +119,12 @@ def open_backend(
     *,
     run_timeout_s: float = ANSWER_WITHIN_S,
 ) -> tuple[BackendBase, tuple[str, ...]]:
-    """Open a joint policy's model with the first working backend of the list.
+    """Open a joint policy's model with the first working backend in the list.
 
-    Arguments and errors as for `open_models`.
+    Arguments and errors are the same as for `open_models`.
 
     Returns:
-        The backend, and the reason why each earlier one in the list did not open.
+        The backend, and the reason why each earlier one in the list failed to open.
     """
     opened = open_models(bundle.models, names, options, run_timeout_s=run_timeout_s)
     return opened.first, opened.skipped
@@ -138,17 +138,17 @@ def open_models(
     run_timeout_s: float = ANSWER_WITHIN_S,
     deadline_s: float = ANSWER_WITHIN_S,
 ) -> OpenedModels:
-    """Open models with the first backend of the list that opens all of them.
+    """Open models with the first backend in the list that opens all of them.
 
     Args:
-        models: Models of a bundle (`Bundle.models`), or others to open together.
-        names: Names of backends, the preferred one first.
-        options: Values of their options, by backend.
-        run_timeout_s: Time limit of a run in another process.
+        models: A bundle's models (`Bundle.models`), or other models to open together.
+        names: Backend names, preferred one first.
+        options: Option values, by backend.
+        run_timeout_s: Time limit for a run in another process.
         deadline_s: Time after which an answer from another machine is useless.
 
     Raises:
-        BackendError: No backend opens (with one line for each), or an option is wrong.
+        BackendError: No backend opens (one line for each), or an option is wrong.
         BundleError: A model file is missing or has a wrong hash.
     """
     known, reasons, options = _known(models, names), list[str](), options or {}
@@ -173,7 +173,7 @@ def open_models(
 
 
 def read_tensors(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-    """Return the inputs and outputs in a backend's file, without a contract; -1 for a dynamic axis.
+    """Return the inputs and outputs in a backend's file without a contract; -1 for a dynamic axis.
 
     Raises:
         BackendError: The backend is not installed or cannot read tensors, or the file is not a
@@ -201,9 +201,10 @@ def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]
 def find_artifacts(
     bundle: Bundle, name: str, cls: type[BackendBase]
 ) -> dict[str, tuple[Artifact, Path]]:
-    """Return the verified file that a class opens for each model: its artifact, or a build source.
+    """Return the verified file that a class opens for each model: an artifact or a build source.
 
-    The keys are the contract's model keys. For a build source, the precision is the result's.
+    The keys are the contract's model keys. For a build source, the precision is that of the built
+    model.
 
     Raises:
         BackendError: The bundle has no file for it.
@@ -221,7 +222,7 @@ def _entry(model: ModelFiles, name: str, cls: type[BackendBase]) -> Artifact:
 
 
 def _known(models: Sequence[ModelFiles], names: Sequence[str]) -> dict[str, EntryPoint]:
-    """Return the registered backends, which must include all names."""
+    """Return the registered backends, which must include all of `names`."""
     known = available()
     unknown = ", ".join(repr(name) for name in names if name not in known)
     if unknown or not names:
@@ -235,7 +236,7 @@ def _known(models: Sequence[ModelFiles], names: Sequence[str]) -> dict[str, Entr
 
 
 def _check_options(known: Mapping[str, EntryPoint], options: Options) -> None:
-    """Check the options of all backends before opening one: a typo must not cause a fallback."""
+    """Check all backends' options before opening one, since a typo must not cause a fallback."""
     for name, given in options.items():
         try:
             cls: type[BackendBase] = loaded(known[name], BackendError)
@@ -311,7 +312,7 @@ def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, met
 
     Args:
         group: Name of the group.
-        kind: What messages call one entry point.
+        kind: Term that messages use for an entry point.
         error: Type of error to raise.
     """
     found: dict[str, metadata.EntryPoint] = {}

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The description inside a `.rknn` file, read without the vendor's runtime.
 
-Layout of RKNN Toolkit2's model format 6, little-endian: `RKNN` and four zero bytes, u64 format
-version, u64 n; at byte 64 the compiled part, n bytes long; then u64 m and m bytes of JSON, at the
-end of the file.
+The layout of RKNN Toolkit2's model format 6 is, in little-endian order: `RKNN` and four zero bytes,
+u64 format version, u64 n; at byte 64 the compiled part, n bytes long; then u64 m and m bytes of
+JSON, at the end of the file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from policy_core.errors import BackendError
 
 MAGIC = b"RKNN"
 STORED_AS = {"w8a8": "int8", "w16a16i_dfp": "int16"}
-"""Tensor type by precision; float16 for all others."""
+"""Tensor type by precision; float16 for all other precisions."""
 _POINTER = b"version https://git-lfs"
 _FAMILIES = {"rk3588s": "rk3588", "rk3588s2": "rk3588", "rk3566": "rk3568"}
 _HEAD, _LENGTH, _HEAD_SIZE = struct.Struct("<4s4xQQ"), struct.Struct("<Q"), 64
@@ -35,13 +35,13 @@ class RknnTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RknnFile:
-    """The description at the end of the file.
+    """The description at the end of a `.rknn` file.
 
     Attributes:
         format_version: Version of the layout.
-        toolkit: Version of the toolkit that made it.
+        toolkit: Version of the toolkit that created the file.
         source: Source format, e.g. ONNX.
-        targets: Chips it runs on, e.g. rk3588.
+        targets: Chips that the file runs on, e.g. rk3588.
         inputs, outputs: Tensors by name, in the model's order.
     """
 
@@ -54,14 +54,14 @@ class RknnFile:
 
     @property
     def precisions(self) -> frozenset[str]:
-        """Precisions of all inputs and outputs; in a quantised model some may be float16."""
+        """Precisions of all inputs and outputs; in a quantised model, some may be float16."""
         return frozenset(
             tensor.precision for tensor in (*self.inputs.values(), *self.outputs.values())
         )
 
 
 def read_rknn(path: Path) -> RknnFile:
-    """Read the description; the compiled part is not read.
+    """Read a file's description; the compiled part is not read.
 
     Raises:
         BackendError: The file is not .rknn, is truncated, or has an unknown layout.
@@ -96,7 +96,7 @@ def read_rknn(path: Path) -> RknnFile:
 
 
 def chip(name: str) -> str:
-    """Return the chip whose models this one runs: rk3588 for rk3588s."""
+    """Return the chip whose models this one runs, such as rk3588 for rk3588s."""
     return _FAMILIES.get(name, name)
 
 

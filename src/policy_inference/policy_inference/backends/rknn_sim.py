@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""RKNN Toolkit2's simulator: the results of a Rockchip NPU, on a PC.
+"""RKNN Toolkit2's simulator: a Rockchip NPU's results on a PC.
 
-It is a separate backend and never a fallback for `rknn`: it simulates numbers, not speed. The
+It is a separate backend and never a fallback for `rknn`, since it simulates results, not speed. The
 toolkit cannot simulate a finished `.rknn` file, only a model that it has just built, which takes a
-second for a small network. So this backend opens the file that `model_tools compile rknn` writes
-beside the `.rknn`, and builds the same model again; or it opens the ONNX model, in fp16.
+second for a small network. This backend therefore opens the file that `model_tools compile rknn`
+writes next to the `.rknn` file, and builds the same model again; or it opens the ONNX model, in
+fp16.
 """
 
 from __future__ import annotations
@@ -55,13 +56,13 @@ class RknnSimBackend(BackendBase):
         """Return the toolkit's Python.
 
         Raises:
-            BackendError: There is no such Python.
+            BackendError: The toolkit's Python does not exist.
         """
         return toolkit_python()
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return the location of RKNN Toolkit2, without importing it, which would take seconds."""
+        """Return the location of RKNN Toolkit2 without importing it, which would take seconds."""
         try:
             python = Path(toolkit_python())
         except BackendError as error:

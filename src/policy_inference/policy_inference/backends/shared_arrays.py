@@ -18,13 +18,13 @@ from policy_core.interfaces import Tensor, TensorSpec
 
 _ALIGNED, _TEXT_SIZE = 64, 4096
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-"""If the other process truncated the block, this one would get SIGBUS at its next access."""
+"""Seals on the block: if the other process truncated it, our next access would raise SIGBUS."""
 _CUT = b" [...]"
 OK, FAILED = b"o", b"f"
 
 
 class SharedArrays:
-    """Tensor arrays in a nameless block, which exists as long as a process has it open.
+    """Tensor arrays in an anonymous memory block, which exists while any process has it open.
 
     The block begins with room for an error text of at most 4 KiB.
     """
@@ -56,7 +56,7 @@ class SharedArrays:
 
     @property
     def text(self) -> str:
-        """The text, safe to print on a terminal; a longer one is cut."""
+        """The error text, made safe to print on a terminal; a longer one is cut."""
         content, _, _ = self._block[:_TEXT_SIZE].partition(b"\0")
         return printable(content.decode("utf-8", "replace"))
 
@@ -86,7 +86,7 @@ class Bell:
         os.write(self.fds[1], what)
 
     def wait(self, timeout_s: float | None = None) -> bytes | None:
-        """Return the received byte; empty if the other end is closed, None after the time limit."""
+        """Return the received byte; empty if the other end is closed, None on time-out."""
         if timeout_s is not None and not self._poll.poll(timeout_s * 1000.0):
             return None
         return os.read(self.fds[0], 1)

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A candidate version: its gates, and the limits, the end and the record of its trial."""
+"""Candidate versions: their gates, and the limits, end and record of their trials."""

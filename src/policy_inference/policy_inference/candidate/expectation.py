@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Expected distance between two bundles' targets, from the evidence in the bundles.
+"""Expected distance between two bundles' targets, based on evidence in the bundles.
 
-Equal artifacts compute equal functions. An artifact compiled from another has a `model_tools
-compare` report about the distance between the two. For other weights there is no such evidence:
-only the person who trained them knows the distance to expect.
+Equal artifacts compute equal functions. An artifact compiled from another one has a `model_tools
+compare` report on the distance between the two. For different weights there is no such evidence:
+only the person who trained them knows what distance to expect.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from policy_core.bundle.schema import entry
 from policy_core.errors import BundleError, Problem
 
 GOLDEN = "golden rows"
-"""Source in a report whose rows cover the policy's behaviour; if absent, the first one is used."""
+"""Report source whose rows cover the policy's behaviour; if absent, the first source is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def _back_ends(bundle: AnyBundle) -> list[str]:
 
 
 def _evidence(bundle: AnyBundle, backend: str) -> Iterator[tuple[str, ExpectedDistance]]:
-    """Yield the hashes of models with a known distance from a backend's model, and the distance."""
+    """Yield hashes of models at a known distance from a backend's model, and that distance."""
     sha256 = model_sha256(bundle.contract, backend)
     if sha256 is None:
         return
@@ -96,7 +96,7 @@ def _reported(bundle: AnyBundle, one: Mapping[str, Any]) -> ExpectedDistance:
 def _expected(
     ours: Mapping[str, ExpectedDistance], theirs: Mapping[str, ExpectedDistance]
 ) -> ExpectedDistance | None:
-    """Return the distance between two models via a third one with known distances to both."""
+    """Return the distance between two models via a third one at known distances from both."""
     common = [(ours[sha256], theirs[sha256]) for sha256 in ours if sha256 in theirs]
     if not common:
         return None

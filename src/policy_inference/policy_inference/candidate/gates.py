@@ -1,15 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The gates of a shadow candidate: figures and their limits, in one table.
+"""Gates for a shadow candidate: figures and their limits, in one table.
 
-A candidate that does not command is judged by a report about its outputs, against `ShadowLimits`.
-Each field is a row: the figure, its default limit, and the candidates that it applies to. The stage
-of a release has the same fields. The gates for a version on trial are in `policy_store.trial_file`.
+A candidate that is not in command is judged by a report on its outputs, against `ShadowLimits`.
+Each field is one row: the figure, its default limit, and the candidates to which it applies. The
+stage of a release has the same fields. The gates for a version on trial are in
+`policy_store.trial_file`.
 
-Distance alone does not distinguish good from bad: rounding to 8 bits moves the targets of the
-walking policy by 0.018 steps, and a scale that is wrong by 10 % moves them by 0.011. The expected
-distance (`expectation`) and its kind do: rounding is noise, a wrong scale is a function of the
-observation.
+Distance alone does not distinguish good from bad: rounding to 8 bits moves the walking policy's
+targets by 0.018 steps, and a scale that is off by 10 % moves them by 0.011. The expected distance
+(`expectation`) and the kind of distance do distinguish them: rounding is noise, a wrong scale is a
+function of the observation.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from policy_core.interfaces import F64
 from policy_inference.candidate.expectation import ExpectedDistance
 
 EQUAL, ROUNDED, UNKNOWN = "equal", "rounded", "unknown"
-"""Known relation of a shadow's weights to the active policy's."""
+"""Known relation between a shadow's weights and the active policy's weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +35,9 @@ class GateResult:
     """A figure and its limit.
 
     Attributes:
-        figure: Its name; ends with the unit.
-        value: Value of the worst joint, if measured by joint.
-        limit: Limit of the value; None if the figure is only shown.
+        figure: Name of the figure; ends with the unit.
+        value: Measured value; for per-joint figures, the worst joint's value.
+        limit: Limit on the value; None if the figure is only shown.
         detail: Further information, e.g. the worst joint; may be empty.
         at_least: True if the limit is a minimum rather than a maximum.
     """
@@ -49,7 +50,7 @@ class GateResult:
 
     @property
     def holds(self) -> bool:
-        """True if the value is within its limit; NaN is not."""
+        """True if the value is within its limit; False for NaN."""
         if self.limit is None:
             return True
         return self.value >= self.limit if self.at_least else self.value <= self.limit
@@ -62,7 +63,7 @@ class GateResult:
 def _shadow_gate(
     about: str, limit: float | None, of: Collection[str] = (EQUAL, ROUNDED, UNKNOWN), **schema: Any
 ) -> Any:
-    """Declare a shadow's gate; `of` are the relations it applies to, `schema` as for `entry`."""
+    """Declare a shadow's gate; `of` lists the relations it applies to, `schema` as for `entry`."""
     declared = entry(about, default=limit, **schema)
     metadata = {**declared.metadata, "of": of}
     return dataclasses.field(default=declared.default, metadata=metadata)
@@ -70,7 +71,7 @@ def _shadow_gate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowLimits:
-    """Limits of the gates; null disables a gate."""
+    """Limits for the gates; null disables a gate."""
 
     max_rms_ratio: float | None = _shadow_gate(
         "root mean square of the distance of a joint's targets, in multiples of what the evidence "
@@ -129,28 +130,28 @@ class ShadowLimits:
 
 
 _EQUAL_RMS, _EQUAL_MAX = 1e-4, 1e-3
-"""Distance of equal weights on two machines, 20 times the measured one; rad, rad/s, N·m."""
+"""Distance between equal weights on two machines, 20 times the measured one; rad, rad/s, N·m."""
 _MOVES = 10.0
-"""Gain and correlation are meaningful if a joint's target moves this many expected distances."""
+"""Expected distances that a joint's target must move for gain and correlation to be meaningful."""
 _LEAST_MOVE = 1e-3
-"""Minimum motion in addition, rad (rad/s, N·m), root mean square."""
+"""Minimum motion required in addition, rad (rad/s, N·m), root mean square."""
 _TICKS_PER_VALUE = 4
 _MOST_VALUES = 1000
-"""Most values of an observation used for the systematic figures."""
+"""Maximum number of observation values used for the systematic figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShadowFigures:
-    """Measured figures of a shadow; arrays are by joint. None if missing from the report.
+    """Measured figures for a shadow; arrays are per joint. None if missing from the report.
 
     Attributes:
-        joints: Joint names of the robot.
+        joints: The robot's joint names.
         max: Largest distance between the two policies' targets, rad (rad/s, N·m).
         rms: Root mean square of this distance.
-        rms_steps: The same in healthy steps.
-        moves: Root mean square of the active target about its mean, rad (rad/s, N·m).
+        rms_steps: Root mean square of this distance in healthy steps.
+        moves: Root mean square deviation of the active target from its mean, rad (rad/s, N·m).
         gain, correlation: See `Divergence`; NaN if a target does not move.
-        systematic: See `systematic_share`; NaN without a distance.
+        systematic: See `systematic_share`; NaN if there is no distance.
         beyond_limits_share, failed_share: Shares of ticks, 0 to 1.
     """
 
@@ -166,7 +167,7 @@ class ShadowFigures:
     failed_share: float = 0.0
 
     def by_gate(self, expected: ExpectedDistance | None) -> Mapping[str, F64 | float | None]:
-        """Return the figure for each gate, by joint or overall; None if unknown.
+        """Return the figure for each gate, per joint or overall; None if unknown.
 
         Args:
             expected: Expected distance; None without evidence.
@@ -178,7 +179,6 @@ class ShadowFigures:
         least = np.maximum(_MOVES * rms, _LEAST_MOVE)
 
         def moving(values: F64 | None) -> F64 | None:
-            """Drop joints that do not move enough."""
             if values is None or self.moves is None:
                 return None
             found = np.where(self.moves >= least, values, np.nan)
@@ -202,7 +202,7 @@ class ShadowFigures:
 def judge_shadow(
     found: ShadowFigures, expected: ExpectedDistance | None, limits: ShadowLimits
 ) -> tuple[list[GateResult], list[str]]:
-    """Compare figures with the limits.
+    """Compare the figures with the limits.
 
     Args:
         found: Measured figures, for at least one joint and tick.
@@ -210,7 +210,7 @@ def judge_shadow(
         limits: Limits of the gates.
 
     Returns:
-        The figures for all applicable gates, and a description of what is missing for a judgement.
+        The results for all applicable gates, and a description of any data missing for a judgement.
     """
     judged, lacking = list[GateResult](), list[str]()
     evidence = UNKNOWN if expected is None else EQUAL if expected.is_equal else ROUNDED
@@ -245,14 +245,14 @@ def judge_shadow(
 
 
 def systematic_share(distance: F64, observation: F64) -> F64 | None:
-    """Return the share of each joint's distance that is a linear function of the observation.
+    """Return each joint's share of the distance that is a linear function of the observation.
 
     It is small for rounding, which depends on the last digits of each value, and large for a wrong
-    scale, other weights or a late observation.
+    scale, different weights or a late observation.
 
     Args:
         distance: Signed distance between the targets [ticks, joints].
-        observation: Observation of the active policy [ticks, values].
+        observation: The active policy's observation [ticks, values].
 
     Returns:
         Adjusted coefficient of determination [joints], at least 0; NaN for a constant distance.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A version on trial in a controller: judged by the gates of its `trial.yaml`, and recorded."""
+"""A version on trial in a controller: judged by the gates in its `trial.yaml`, and recorded."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ from policy_store.trial_record import (
 )
 
 _MEAN_OVER_S = 5.0
-"""Time constant of the exponential mean square of tracking error and torque."""
+"""Time constant for the exponential mean square of tracking error and torque."""
 _LATENCY_EVERY_TICKS = 50
-"""Interval: a window's percentile takes longer than all other figures together."""
+"""Update interval in ticks; a percentile costs more time than all other figures together."""
 
 
 class TrialJudge:
-    """Accumulates RUN time and figures of the policy; all methods belong to the control thread.
+    """Accumulates the policy's RUN time and figures; call all methods on the control thread.
 
     Attributes:
-        figures: Newest value of each active gate, in the unit of its name.
+        figures: Newest value for each active gate, in the unit given by its name.
         running: True if the policy runs, or is held during a run.
-        temperature_c: Set from outside; not finite if unknown.
+        temperature_c: Temperature, set from outside; not finite if unknown.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class TrialJudge:
         """Continue from the counts of earlier runs of the trial.
 
         Args:
-            settings: Settings of the trial.
-            contract: Contract of the policy.
+            settings: Trial settings.
+            contract: The policy's contract.
             tick: Tick of the policy's controller.
-            latency: Durations of its ticks.
-            counts: As `VersionTrial.counts`.
-            simulated_time: As for `TrialGates.judged`.
+            latency: Tick durations.
+            counts: See `VersionTrial.counts`.
+            simulated_time: See `TrialGates.judged`.
         """
         self._gates = settings.gates.judged(simulated_time=simulated_time)
         self._settings, self._latency = settings, latency
@@ -101,7 +101,7 @@ class TrialJudge:
 
     @property
     def run_time_s(self) -> float:
-        """RUN time of the whole trial, s, on the clock of the ticks."""
+        """RUN time of the whole trial, in s, on the tick clock."""
         return self._run_ns * 1e-9
 
     @property
@@ -120,7 +120,7 @@ class TrialJudge:
         }
 
     def observe(self, tick: Tick) -> GateResult | None:
-        """Process a completed tick; return the first exceeded gate."""
+        """Process a completed tick; return the first gate that it exceeds."""
         mode = tick.mode
         if self.running:
             self._note_faults(tick.trip)
@@ -151,7 +151,7 @@ class TrialJudge:
         self._fault = f"{trip.rule.value}: {trip.reason}"
 
     def _measure(self, sent: JointTargets) -> None:
-        """Compare the previous tick's command with the measurements since."""
+        """Compare the previous tick's command with the measurements since then."""
         if self._has_sent:
             position, velocity, effort, stiffness, damping, _ = self._sent
             error = position - self._joint_pos
@@ -203,7 +203,7 @@ class TrialJudge:
 
 
 _BEGUN_WITHIN_S = 0.5
-"""A longer wait would block an e-stop."""
+"""Maximum wait for the record; a longer wait would block an e-stop."""
 _AGAIN_AFTER_S = 1.0
 _LEAVE_WITHIN_S = 1.0
 _REMEDY = (
@@ -213,10 +213,10 @@ _REMEDY = (
 
 
 class TrialWriter:
-    """Writes one event after another, and retries failed writes.
+    """Writes events one after another, and retries failed writes.
 
     Attributes:
-        problem: Reason why the newest event is not yet on disk; empty if it is.
+        problem: Reason why the newest event is not yet on disk; empty if it is on disk.
     """
 
     def __init__(self) -> None:
@@ -233,7 +233,7 @@ class TrialWriter:
 
     @property
     def left_behind(self) -> bool:
-        """True if, after `close`, its thread still hangs in a disk access."""
+        """True if the thread still hangs in a disk access after `close`."""
         return self._closed.is_set() and self._thread.is_alive()
 
     def put(self, trial: VersionTrial, event: TrialEvent, **values: object) -> None:
@@ -241,7 +241,7 @@ class TrialWriter:
         self._jobs.put(lambda: trial.append(event, **values))
 
     def begin_run(self, trial: VersionTrial) -> None:
-        """Record that RUN begins, and wait until that is on disk."""
+        """Record that RUN begins, and wait until the record is on disk."""
         done, found = threading.Event(), list[OSError]()
 
         def write() -> None:
@@ -295,12 +295,12 @@ _RUNS = (Mode.RUN, Mode.HOLD)
 class RunningTrial:
     """Ends the run at the first exceeded gate, or when the trial's time is used up.
 
-    `observe` belongs to the control thread; everything else may be called from another thread.
+    Call `observe` on the control thread; everything else may be called from any thread.
 
     Attributes:
-        trial: Current state, including what is not yet on disk.
-        judge: Its figures.
-        writer: Writer of its record.
+        trial: Current state, including anything not yet on disk.
+        judge: Judge that holds the trial's figures.
+        writer: Writer for the trial's record.
     """
 
     def __init__(
@@ -313,15 +313,15 @@ class RunningTrial:
         *,
         simulated_time: bool,
     ) -> None:
-        """Begin to judge with the next tick.
+        """Begin judging with the next tick.
 
         Args:
-            trial: As in its record.
-            contract: Contract of the policy.
-            tick: Tick of its controller.
-            latency: Durations of its ticks.
+            trial: The trial as recorded.
+            contract: The policy's contract.
+            tick: Tick of the policy's controller.
+            latency: Tick durations.
             limits: Limits in force.
-            simulated_time: As for `TrialJudge`.
+            simulated_time: Same as for `TrialJudge`.
         """
         self.trial = trial
         self.judge = TrialJudge(
@@ -339,10 +339,11 @@ class RunningTrial:
 
     @contextmanager
     def run(self, mode: Mode) -> Iterator[None]:
-        """Record a RUN before it begins; the context grants or refuses it.
+        """Record a RUN before it begins; the code in the context grants or refuses it.
 
         Args:
-            mode: Mode at the request; a RUN that will be refused anyway is not recorded.
+            mode: Mode at the time of the request; a RUN that would be refused anyway is not
+                recorded.
         """
         if self.trial.state is not TrialState.OPEN or mode is not Mode.READY:
             yield
@@ -357,7 +358,7 @@ class RunningTrial:
             raise
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Judge a completed tick; return the verdict if the run must end."""
+        """Judge a completed tick; return a verdict if the run must end."""
         ran = self.judge.running or any(request == "run" for request, _ in tick.granted)
         broken, runs = self.judge.observe(tick), tick.mode in _RUNS
         verdict: RunVerdict | None = None
@@ -378,7 +379,7 @@ class RunningTrial:
         return verdict
 
     def refresh(self) -> VersionTrial:
-        """Return the trial from its record, unless the current state is newer."""
+        """Return the trial as recorded, unless the current state is newer."""
         if self.writer.is_idle and self._broken is None:
             trial = self.trial
             found = (one for one in read_trials(trial.file.parent) if one.trial == trial.trial)
@@ -408,13 +409,13 @@ class RunningTrial:
 
 _REASON = "the RUN time of the trial is used up"
 _STILL_S = 1.0
-"""Time after the velocity command has faded, in which a walking robot comes to rest."""
+"""Time that a walking robot gets to come to rest after the velocity command has faded."""
 _STAND_WITHIN_S = 2.0
-"""A foot at touchdown may be measured beyond its limits for a tick, so stand is retried."""
+"""Time for retrying stand, since a foot at touchdown may exceed its limits for a tick."""
 
 
 class RunEnding:
-    """The velocity command fades to zero, the robot comes to rest, then it stands.
+    """Ends a run: the velocity command fades to zero, the robot comes to rest, then it stands.
 
     A set first returns to a state from which the robot may stand up.
 
@@ -422,11 +423,11 @@ class RunEnding:
     """
 
     def __init__(self, contract: HostedContract, limits: Limits) -> None:
-        """Prepare; nothing happens yet.
+        """Prepare without taking any action yet.
 
         Args:
-            contract: Has the fault behaviour and, for a set, the duration of the way back.
-            limits: Limits in force, for the fade time of a command.
+            contract: Gives the fault behaviour and, for a set, the duration of the way back.
+            limits: Limits in force, for the command's fade time.
         """
         self._holds = OnFault(contract.safety.on_fault) is OnFault.HOLD_MEASURED
         self._stand_within_ns = round((_STAND_WITHIN_S + contract.way_back_s) * 1e9)
@@ -434,7 +435,7 @@ class RunEnding:
         self._began_ns: int | None = None
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Return the current step to end the run; control thread, after one of its ticks."""
+        """Return the current step to end the run; call on the control thread after a tick."""
         takes_command = tick.state.get("velocity_command") is not None
         if self._began_ns is None:
             self._began_ns = tick.now_ns

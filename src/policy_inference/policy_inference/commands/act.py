@@ -133,7 +133,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def ros_arguments(parameters: Mapping[str, object], more: Sequence[str] = ()) -> list[str]:
-    """Return the arguments of a node; for a repeated parameter the last value applies."""
+    """Return a node's arguments; if a parameter is repeated, the last value applies."""
     # JSON is YAML, and keeps a text like "2026" a text.
     given = [
         word

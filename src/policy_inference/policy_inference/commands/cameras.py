@@ -14,12 +14,12 @@ from policy_core.errors import PolicyError
 
 
 def read_contract(bundle: str) -> ChunkContract:
-    """Return the contract of a chunk policy's bundle, a folder or the name of an installed one."""
+    """Return the contract of a chunk policy's bundle, given its folder or installed name."""
     return load_bundle(Path(bundle_folder(bundle)), kind=ChunkBundle).contract
 
 
 def list_cameras(texts: Iterable[str], contract: ChunkContract) -> dict[str, str]:
-    """Return devices by camera name, from texts like `laptop=/dev/video0`."""
+    """Return devices by camera name, given strings such as `laptop=/dev/video0`."""
     found = dict[str, str]()
     given = [text.strip() for text in texts if text.strip()]
     for text in given:
@@ -37,7 +37,7 @@ def list_cameras(texts: Iterable[str], contract: ChunkContract) -> dict[str, str
 def camera_parameters(
     contract: ChunkContract, name: str, device: str, image_transport: str
 ) -> dict[str, object]:
-    """Return the `usb_camera` parameters for a camera of the contract."""
+    """Return the `usb_camera` parameters for a camera in the contract."""
     camera = contract.cameras[name]
     return {
         "device": device,
@@ -50,9 +50,9 @@ def camera_parameters(
 
 
 def simulated_cameras(contract: ChunkContract) -> dict[str, object]:
-    """Return the `arm_sim_node` parameters for images in the contract's size.
+    """Return the `arm_sim_node` parameters for images with the contract's size.
 
-    All the simulated arm's cameras have the size of the contract's first camera.
+    All cameras on the simulated arm have the size of the contract's first camera.
     """
     rates: dict[str, object] = {"rate_hz": contract.rate_hz, "camera_rate_hz": contract.rate_hz}
     for camera in contract.cameras.values():

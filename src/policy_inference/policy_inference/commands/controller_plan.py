@@ -50,9 +50,10 @@ def run(given: argparse.Namespace) -> CommandResult[dict[str, str]]:
     from policy_core.bundle.bundle import Bundle
     from policy_core.bundle.load import load_bundle, trusted_keys
     from policy_inference.backends.onnx import runtime_library
-    from policy_inference.commands.output import write_new_bytes
+    from policy_inference.commands.output import refuse_unwritable, write_new_bytes
     from policy_inference.controller_plan import controller_plan
 
+    refuse_unwritable(given.output, given.force)
     limits = StricterLimits(**dict(map(_limit, given.limit)))
     bundle = load_bundle(given.bundle, trusted_keys(given.public_key), kind=Bundle)
     library = given.library or runtime_library()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Output files of commands: written atomically, and never over an existing file."""
+"""Command output files: written atomically, and never over an existing file."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _refuse_existing(path: Path, force: bool) -> None:
 def sendable(value: Any) -> Any:
     """Return values without the home folder's name, and with strings that UTF-8 can encode.
 
-    A path may not be UTF-8, and a value from another package may not be JSON. The report is written
+    Paths may not be UTF-8, and values from other packages may not be JSON; the report is written
     anyway.
     """
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Names the nodes, besides the policy's own, that must be started to provide its inputs."""
+"""Names of the nodes, besides the policy's own, that must run to provide its inputs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ PERCEPTION_NODE, ESTIMATOR_NODE = "perception_node", "velocity_estimator_node"
 
 
 def sensing_nodes(bundle: str, public_key: str = "") -> frozenset[str]:
-    """Return the names of the nodes that the policies of a bundle need to perceive and estimate.
+    """Return the names of the nodes that a bundle's policies need for perception and estimation.
 
     Args:
-        bundle: Its folder, or the name of an installed one.
-        public_key: Same as the policy node's parameter.
+        bundle: Bundle folder, or the name of an installed bundle.
+        public_key: Same as the policy node's `public_key` parameter.
 
     Raises:
         PolicyError: The bundle cannot be used.

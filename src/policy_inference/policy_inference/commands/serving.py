@@ -31,7 +31,7 @@ from policy_store.signals import stopped_by_signals
 
 _WATCHDOG_S = 1.0
 _SWITCH_INTERVAL_S = 0.0002
-"""Longest time that another thread may hold the GIL against the loop."""
+"""Maximum time for which another thread may keep the GIL from the loop."""
 _log = logging.getLogger("policy_inference")
 
 
@@ -87,7 +87,7 @@ def serve(given: argparse.Namespace) -> int:
 
 
 def _serve_open_inference(given: argparse.Namespace, notifier: Notifier) -> int:
-    """Serve over gRPC, whose threads answer; this thread only waits for the end."""
+    """Serve over gRPC, whose own threads answer; this thread only waits for the end."""
     certificate = (
         read_certificate(given.tls_cert, given.tls_key, given.tls_client_ca)
         if given.tls_cert
@@ -136,7 +136,7 @@ def _serve_open_inference(given: argparse.Namespace, notifier: Notifier) -> int:
 def _monitored(
     given: argparse.Namespace, model: ServedModel, notifier: Notifier
 ) -> Iterator[Monitor]:
-    """Yield the monitor of the loop; metrics are served while the context is open, if requested."""
+    """Yield the loop's monitor; while the context is open, metrics are served if requested."""
     monitor = Monitor(model, notifier)
     with ExitStack() as opened:
         opened.callback(monitor.close)
@@ -166,7 +166,7 @@ def _monitored(
 
 
 def _real_time(given: argparse.Namespace) -> list[str]:
-    """Apply the requested settings to this thread; return the failures."""
+    """Apply the requested real-time settings to this thread; return the failures."""
     refused = lock_memory("--lock-memory") if given.lock_memory else []
     if given.priority:
         refused += set_realtime_priority(given.priority, "--priority")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chunks: playing a policy on rows, distance between two policies, and response checks."""
+"""Chunks: running a policy on rows, distance between two policies, and response checks."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ CHUNK_DEFAULTS = {
     "w8a16": _BYTES,
     "w4a16": _BYTES,
 }
-"""Limits for normalised chunks, the finest precision first.
+"""Limits for normalised chunks, finest precision first.
 
-They were set in this project, in standard deviations of the actions. The errors to detect were
-measured with a LeRobot ACT: swapped cameras change a chunk by 0.4, red for blue by 0.2, a degree on
-every joint by 0.02; float32 differs by 2e-6 between runtimes.
+This project chose them, in standard deviations of the actions. The errors to detect were measured
+with a LeRobot ACT policy: swapping cameras changes a chunk by 0.4, swapping red and blue by 0.2,
+and a degree on every joint by 0.02; float32 results differ by 2e-6 between runtimes.
 """
 _PROBABILITY = ComparisonLimits(max_abs=0.05)
-"""Limit of the success classifier, in any precision."""
+"""Limit for the success classifier, in any precision."""
 FEWEST_VALUES, SMALLEST_RESPONSE = 16, 0.5
 NORMALISED_CHUNK, PATH, FEATURES = "normalised_chunk", "denoising", "features."
-"""Names of further results from `play_chunks`; a camera's name follows the last one."""
+"""Names of additional results from `play_chunks`; a camera name follows the last one."""
 
 
 def play_chunks(
@@ -63,13 +63,13 @@ def play_chunks(
     rows: Rows,
     swapped: tuple[str, str] | None = None,
 ) -> dict[str, Tensor]:
-    """Run the graphs of a chunk policy row by row, with the preprocessing of a robot.
+    """Run a chunk policy's graphs row by row, with the same preprocessing as on a robot.
 
     Args:
         contract: Contract of the bundle.
         backends: Opened backends, by `graphs.NAME`; their arrays are overwritten.
         rows: Observations.
-        swapped: Two cameras whose images are exchanged.
+        swapped: Two cameras whose images to swap.
 
     Returns:
         `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same chunk as
@@ -106,7 +106,7 @@ def play_chunks(
 def observation_at(
     rows: Rows, row: int, swapped: tuple[str, str] | None = None
 ) -> ChunkObservation:
-    """Return the observation in one row of a chunk policy; two cameras' images may be swapped."""
+    """Return a chunk policy's observation in one row; two cameras' images may be swapped."""
     images = {
         name.removeprefix(GOLDEN_CAMERA): np.asarray(array[row], np.uint8)
         for name, array in rows.inputs.items()
@@ -130,7 +130,7 @@ def noise_at(rows: Rows, row: int) -> F32 | None:
 
 
 def drawn_noise(contract: ChunkContract, rows: int) -> dict[str, Tensor]:
-    """Return reproducible noise for this many rows, by its name in golden rows.
+    """Return reproducible noise for this many rows, by name in the golden rows.
 
     Empty for policies without denoising.
     """
@@ -143,7 +143,7 @@ def drawn_noise(contract: ChunkContract, rows: int) -> dict[str, Tensor]:
 def _observations(
     images: Mapping[str, Tensor], vectors: Mapping[str, Tensor]
 ) -> list[ChunkObservation]:
-    """Return the observations of a row, the newest last: one, or one per index of an axis."""
+    """Return a row's observations, newest last: one, or one per index of an axis."""
     is_single = all(image.ndim == 3 for image in images.values()) and all(
         vector.ndim == 1 for vector in vectors.values()
     )
@@ -164,7 +164,7 @@ def _observations(
 
 
 def coarsest(entries: Mapping[str, Artifact]) -> str:
-    """Return the coarsest precision of all graphs, by which the chunk is judged."""
+    """Return the coarsest precision among all graphs, by which the chunk is judged."""
     known = list(CHUNK_DEFAULTS)
     return max(
         (entry.precision for entry in entries.values()),
@@ -182,12 +182,12 @@ def chunk_differences(
     expected: Mapping[str, Tensor],
     numbers: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Difference, ...]:
-    """Measure differences of normalised chunks, then of the encoder outputs.
+    """Measure the differences in normalised chunks, then in the encoder outputs.
 
     Args:
         contract: Contract of the bundle.
         found: Result of `play_chunks`.
-        expected: The chunks in the policy's units; also features and denoising, if compared.
+        expected: Expected chunks in policy units; also features and denoising, if compared.
         numbers: Row numbers in their source; 0, 1, ... if absent.
 
     Returns:
@@ -218,7 +218,7 @@ def chunk_differences(
 
 
 def rad_difference(contract: ChunkContract, found: Tensor, expected: Tensor) -> Difference:
-    """Measure differences of chunks [rows, steps, actions] in the policy's units, in rad."""
+    """Measure differences between chunks [rows, steps, actions] in policy units, in rad."""
     units = Units(contract.units, contract.action.joints)
     there, wanted = (units.to_rad(chunks.astype(np.float64)) for chunks in (found, expected))
     name = f"{contract.action.tensor}, rad"
@@ -228,7 +228,7 @@ def rad_difference(contract: ChunkContract, found: Tensor, expected: Tensor) -> 
 def _layer_difference(
     name: str, found: Tensor, expected: Tensor, numbers: npt.NDArray[np.int64] | None
 ) -> Difference:
-    """Measure differences of camera features [rows, channels, ...], or of denoising by step."""
+    """Measure differences in camera features [rows, channels, ...], or in denoising by step."""
     layers = found.shape[1]
     there, wanted = (
         np.moveaxis(array.astype(np.float64), 1, -1).reshape(len(array), -1, layers)
@@ -262,9 +262,9 @@ def chunk_checks(found: Difference, source: str, limits: ComparisonLimits) -> tu
     """Check chunks against limits, and that the policy still responds to observations.
 
     Args:
-        found: Difference of normalised chunks.
+        found: Difference between normalised chunks.
         source: Source of the rows.
-        limits: Limits of the difference.
+        limits: Limits on the difference.
     """
     return (*judge(found, source, limits), _distinct(found, source), *_response(found, source))
 
@@ -282,9 +282,9 @@ def features_checks(
 
 
 def _distinct(found: Difference, source: str) -> Check:
-    """Check that a quantisation does not leave a joint only a few values.
+    """Check that quantisation does not leave a joint with only a few values.
 
-    Such a model has good figures if the robot mostly rests.
+    Such a model has good figures if the robot is mostly at rest.
     """
     there, wanted = (
         np.array([len(np.unique(column)) for column in rows.T])
@@ -302,7 +302,7 @@ def _distinct(found: Difference, source: str) -> Check:
 
 
 def _response(found: Difference, source: str) -> tuple[Check, ...]:
-    """Check that different observations give different chunks, if they do in the reference."""
+    """Check that different observations give different chunks, if they do so in the reference."""
     count, expected = len(np.unique(found.rows)), found.expected
     wanted, there = (
         float(np.linalg.norm(chunks - chunks.mean(axis=0)))
@@ -324,14 +324,14 @@ def _response(found: Difference, source: str) -> tuple[Check, ...]:
 def swapped_check(
     one: str, other: str, expected: F64, as_is: F64, swapped: F64, source: str
 ) -> Check:
-    """Check that two cameras are not exchanged.
+    """Check that two cameras are not swapped.
 
     Args:
         one: A camera.
         other: Another camera.
         expected: Reference chunks, normalised [rows, steps, actions].
         as_is: Computed chunks.
-        swapped: Computed chunks with the two cameras' images exchanged.
+        swapped: Computed chunks with the two cameras' images swapped.
         source: Source of the rows.
     """
     errors = [float(np.abs(chunks - expected).max()) for chunks in (as_is, swapped)]

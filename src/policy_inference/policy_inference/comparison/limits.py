@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Limits for a compared artifact: from its bundle, or else for its precision."""
+"""Limits for a compared artifact: from its bundle, or else the defaults for its precision."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ T = TypeVar("T", ComparisonLimits, ClosedLoopLimits)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A figure and its limit; true if the figure is within it.
+    """A figure and its limit; true if the figure is within the limit.
 
     Attributes:
         what: Name of the figure, with unit.
         value: Measured value; NaN is never within a limit.
-        limit: Limit of the value.
+        limit: Limit on the value.
         at_least: True if the limit is a minimum rather than a maximum.
         where: Place of the worst value.
     """
@@ -57,7 +57,7 @@ class Check:
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     def __str__(self) -> str:
-        """Return e.g. ``RMSE: expected at most 0.1, found 0.3 (golden rows: row 7)``."""
+        """Return text such as ``RMSE: expected at most 0.1, found 0.3 (golden rows: row 7)``."""
         return f"{self.what}: expected {self.bound}, found {self.value:.3g} ({self.where})"
 
     @property
@@ -66,7 +66,7 @@ class Check:
 
 
 def judged_by_walking(precision: str) -> bool:
-    """Return true if figures on rows alone do not decide: 8 bits or fewer are coarse.
+    """Return True if figures on rows alone cannot decide, because 8 bits or fewer are too coarse.
 
     This includes every precision that is not known to be as fine as floats.
     """
@@ -79,7 +79,7 @@ def open_loop_limits(
     precision: str,
     defaults: Mapping[str, ComparisonLimits] = DEFAULTS,
 ) -> ComparisonLimits:
-    """Return the limits on outputs: from the bundle, or else for the precision.
+    """Return the limits on outputs: from the bundle, or else the defaults for the precision.
 
     Args:
         contract: The contract; it may state limits.
@@ -106,7 +106,7 @@ def state_limits(contract: JointContract, backend: str, precision: str) -> Compa
     """Return the limits on outputs other than the action: recurrent states.
 
     These are the limits for the precision, since a bundle's limits concern the action; for an
-    unknown precision, those of the bundle.
+    unknown precision, the bundle's limits apply.
     """
     return DEFAULTS.get(precision) or open_loop_limits(contract, backend, precision)
 

@@ -18,16 +18,16 @@ from policy_inference.comparison.limits import Check
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Difference:
-    """Difference between an output and the expected one, over all rows.
+    """Difference between an output and the expected output, over all rows.
 
     Attributes:
         output: Name of the output.
-        names: Name of each value: the joint, for the output that commands joints.
-        rows: Numbers of the rows in their source [rows].
-        expected, found: [rows, values].
+        names: Name of each value; joint names for the output that commands joints.
+        rows: Row numbers in the source [rows].
+        expected, found: Expected and found values [rows, values].
         mae, rmse, max_abs: Figures of found - expected, over rows and values.
-        mae_each, rmse_each, max_abs_each, cosine_each: The same figures by value [values], and the
-            cosine of each value over the rows.
+        mae_each, rmse_each, max_abs_each, cosine_each: The same figures per value [values], and
+            each value's cosine over the rows.
         cosine: Cosine of found and expected in each row [rows].
     """
 
@@ -47,7 +47,7 @@ class Difference:
 
     @property
     def worst(self) -> tuple[int, str]:
-        """Row and name of the value with the largest error."""
+        """Row number and name of the value with the largest error."""
         row, column = self.worst_place
         return int(self.rows[row]), self.names[column]
 
@@ -73,13 +73,13 @@ def joint_differences(
     expected: Mapping[str, Tensor],
     rows: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Difference, ...]:
-    """Measure every expected output of a joint policy; the one that commands joints is first.
+    """Measure every expected output of a joint policy, starting with the one that commands joints.
 
     Args:
         contract: Contract of the model.
-        found: Rows [rows, ...] by output.
-        expected: The same for the reference.
-        rows: As for `difference`.
+        found: Found rows [rows, ...] by output.
+        expected: Reference rows, in the same form.
+        rows: Same as for `difference`.
     """
     action = contract.action.output
     return tuple(
@@ -105,8 +105,8 @@ def difference(
 ) -> Difference:
     """Measure rows of an output [rows, ...] against the expected ones.
 
-    If either is not finite, neither are the figures: NaN is within no limit. `rows` are the row
-    numbers in their source; 0, 1, ... if absent.
+    If either is not finite, the figures are not finite either, and NaN is never within a limit.
+    `rows` are the row numbers in their source; 0, 1, ... if absent.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         return _measured(
@@ -139,11 +139,11 @@ def _measured(
 def judge(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Check, ...]:
     """Check a difference on a source's rows against the stated limits."""
     row, name = found.worst
-    worst = f"{source}: worst in {name}, row {row}"
+    worst = f"{source}: largest in {name}, row {row}"
     most = found.names[int(np.argmax(found.rmse_each))]
     checks = (
-        ("mean absolute error", found.mae, limits.mae, f"{worst}; most in {most}"),
-        ("RMSE", found.rmse, limits.rmse, f"{worst}; most in {most}"),
+        ("mean absolute error", found.mae, limits.mae, f"{worst}; largest RMSE in {most}"),
+        ("RMSE", found.rmse, limits.rmse, f"{worst}; largest RMSE in {most}"),
         ("largest error", found.max_abs, limits.max_abs, worst),
     )
     judged = [

@@ -21,14 +21,15 @@ class Rows:
 
     Attributes:
         source: Origin of the rows.
-        inputs: For a joint policy by model input; of a recurrent state, only the first row and
-            those at `breaks` are used (zeros if absent), since a model carries its own in between.
-            For a chunk policy its observations, named as in `ChunkBundle.golden`.
-        outputs: Outputs of the reference, in the same form; empty if they were not recorded.
+        inputs: For a joint policy, rows by model input; for a recurrent state, only the first row
+            and those at `breaks` are used (zeros if absent), since the model carries its own state
+            in between. For a chunk policy, its observations, named as in `ChunkBundle.golden`.
+        outputs: Reference outputs in the same form; empty if not recorded.
         sensed: Recorded measurements [rows, size], by field of
             `policy_core.observation.state.RobotState`, joints in the contract's order; may be
             incomplete.
-        breaks: Rows that do not follow the previous one: a new run, or ticks are missing.
+        breaks: Rows that do not follow the previous one, because a new run begins or ticks are
+            missing.
     """
 
     source: str
@@ -61,12 +62,12 @@ def play(
     Args:
         backend: Opened backend; its arrays are overwritten.
         rows: Input rows.
-        state: Recurrent pairs, carried from row to row; at the first row and at each break a state
-            is the recorded one, or the initial one.
-        initial_state: Initial values of states by input; zeros for the others.
+        state: Recurrent pairs, carried from row to row; at the first row and at each break, the
+            recorded state is used, or else the initial one.
+        initial_state: Initial state values by input; zeros for all others.
 
     Returns:
-        Rows of all inputs and outputs of the model, as used and computed.
+        Rows of all model inputs and outputs, as used and computed.
     """
     carried, begins = RecurrentState(state, backend, initial_state), {0, *rows.breaks}
     states = {pair.input for pair in state}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Description of a recording's ticks, at its head (policy_msgs/FlightInfo)."""
+"""Description of the ticks in a recording, stored at its start (policy_msgs/FlightInfo)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a policy without chunks has no such settings
 
 
 class Topic(NamedTuple):
-    """A topic whose messages are recorded unchanged: relative name, and ROS type."""
+    """A topic whose messages are recorded unchanged: its relative name and ROS type."""
 
     name: str
     type: str
@@ -33,15 +33,15 @@ class Flight:
     """The running policy, and the meaning of the arrays in its ticks.
 
     Attributes:
-        bundle: Bundle that runs.
-        contract_text: Its policy.yaml.
-        backend, runs_on: Registered name of the backend, and its details from opening.
-        settings: Limits, parameters, versions: texts by name.
+        bundle: The running bundle.
+        contract_text: Content of its policy.yaml.
+        backend, runs_on: The backend's registered name, and its details determined on opening.
+        settings: Limits, parameters and versions, as text by name.
         topics: Incoming topics, in the order of `Moment.wire`.
         inputs: Inputs of the policy, in the order of `Moment.ages_ns`.
         state_sizes: State fields in the order of `FlightTick.state`.
         namespace: Namespace of the topics in the recording.
-        valid_for_s: Validity of a command.
+        valid_for_s: How long a command is valid.
     """
 
     bundle: Bundle
@@ -69,13 +69,13 @@ def make_flight(
     """Return the description of a controller's ticks.
 
     Args:
-        bundle: Bundle that runs.
-        backend: Its backend.
-        controller: Its controller.
+        bundle: The running bundle.
+        backend: The bundle's backend.
+        controller: The policy's controller.
         topics: Incoming topics.
-        settings: Limits, parameters, versions: texts by name.
+        settings: Limits, parameters and versions, as text by name.
         namespace: Namespace of the topics in the recording.
-        valid_for_s: Validity of a command.
+        valid_for_s: How long a command is valid.
     """
     return Flight(
         bundle=bundle,
@@ -99,12 +99,12 @@ def flight_settings(
     backend: Backend,
     chunks: ChunkSettings | None = None,
 ) -> dict[str, str]:
-    """Return limits in force, versions and machine as texts by name, with the unit in the name.
+    """Return the limits in force, versions and machine as text by name, with the unit in the name.
 
     Args:
         limits: Limits in force.
         backend: Backend of the policy.
-        chunks: Settings of chunk execution, for a chunk policy.
+        chunks: Settings for chunk execution, for a chunk policy.
     """
     versions = {
         name: installed_version(name.replace("_", "-"), name)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Message types without ROS: rosbags' own, and those of policy_msgs from where ROS keeps them."""
+"""Message types without ROS: rosbags' own, and policy_msgs from its ROS installation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGE = "policy_msgs"
 
 
 def message_types() -> Typestore:
-    """Return the types of common messages (as in Humble and later) and of policy_msgs.
+    """Return the common message types (as in Humble and later) and the policy_msgs types.
 
     The first call takes 0.1 s, mostly for importing 160 types.
     """

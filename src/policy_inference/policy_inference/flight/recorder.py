@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The flight recorder: a ring that the control thread fills, and a thread that writes files."""
+"""Flight recorder: a ring that the control thread fills, and a thread that writes files."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 
 def recording_name(bundle_name: str, cause: str) -> str:
-    """Return the name of a recording that begins now: bundle, time (UTC), cause."""
+    """Return the name for a recording that begins now: bundle, time (UTC), cause."""
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     return re.sub(r"[^\w.-]+", "_", f"{bundle_name}-{now}-{cause}").lstrip(".")
 
 
 class RecordingFolder:
-    """A folder for the recordings of one flight; only `place` does not access the disk."""
+    """Folder for one flight's recordings; all methods except `place` access the disk."""
 
     def __init__(
         self, folder: Path, min_free_mb: float, types: Callable[[], Typestore], flight: Flight
     ) -> None:
-        """Store the settings; no disk access or imports yet.
+        """Store the settings, without accessing the disk or importing modules yet.
 
         Args:
             folder: Folder of the recordings; created if missing.
@@ -56,7 +56,7 @@ class RecordingFolder:
         self._promised: set[Path] = set()
 
     def load(self) -> None:
-        """Import the modules that write recordings, taking 0.1 s; call it before the first tick.
+        """Import the modules that write recordings (takes 0.1 s); call before the first tick.
 
         Between ticks, the import would hold the GIL against the control thread.
         """
@@ -88,7 +88,7 @@ class RecordingFolder:
         return ""
 
     def place(self, cause: str) -> Path:
-        """Return the place of a recording that begins now; `cause` is a word for its name.
+        """Return the path for a recording that begins now; `cause` is a word for its name.
 
         The disk is not accessed: if something already exists there, a number is appended when the
         recording ends.
@@ -103,7 +103,7 @@ class RecordingFolder:
         """Begin a recording.
 
         Args:
-            place: Its final place.
+            place: Final path of the recording.
             reason: Reason for the recording, in words.
         """
         from policy_inference.flight.recording import Recording
@@ -114,15 +114,16 @@ class RecordingFolder:
 News = deque[tuple[bool, str]]
 """Log lines, each with a flag for warnings."""
 _LOOK_S = 0.05
-"""Interval at which the thread checks the ring while a recording is due; otherwise it sleeps."""
+"""Interval at which the writer thread checks the ring while a recording is due."""
 _EXAMINE_S = 2.0
-"""Interval at which it checks the folder while idle."""
+"""Interval at which the idle writer thread checks the folder."""
 _STILL_S = 2.0
-"""After this time without a tick, on the steady clock, it no longer waits for one."""
+"""Time without a tick, on the steady clock, after which the thread stops waiting for one."""
 _SILENT_S = 3.0
-"""A disk operation of this duration is reported."""
+"""Duration of a disk operation beyond which it is reported."""
 _SET_ASIDE = 2
-"""Most copied recordings that wait for the disk: each takes as much memory as a ring."""
+"""Maximum number of copied recordings that wait for the disk; each uses as much memory as a ring.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +133,11 @@ class Cause:
     Attributes:
         word: Short form for the name of the recording.
         text: Description.
-        first, end: Numbers of its ticks; `end` is None for the newest tick when the recording is
-            due.
-        at, due: Numbers of the tick of the cause, and of the tick at which the recording is due.
-        place: Promised place, if any.
+        first, end: Range of tick numbers; `end` is None to include the newest tick when the
+            recording is due.
+        at, due: Numbers of the tick at which the cause occurred, and of the tick at which the
+            recording is due.
+        place: Promised path, if any.
         latched: True if the cause ended the motion.
     """
 
@@ -160,18 +162,19 @@ class Copied(NamedTuple):
 class RecordingWriter:
     """Writes recordings of a ring's ticks.
 
-    `work` belongs to its thread, the only one that accesses the disk, where it may hang. The others
-    may be called from any thread, and never wait. Each thread has its own writer, so that one that
-    hangs does not affect the next. A fault's recording has priority over a requested one.
+    `work` runs on the writer's own thread, the only one that accesses the disk, where it may hang.
+    All other methods may be called from any thread, and never wait. Each thread has its own writer,
+    so a hanging thread does not affect the next one. A fault's recording has priority over a
+    requested one.
 
     Attributes:
         failed: Reason why the last recording failed; empty if it succeeded.
-        obstacle: Obstacle to another recording at the folder's last check; may be empty.
-        last: The last recording that was written.
+        obstacle: Obstacle to another recording found in the last folder check; may be empty.
+        last: The last recording written.
         dropped: Ticks that were overwritten in the ring before they could be copied.
         recording_run: True while a whole run is being recorded.
-        requested: Place of the requested recording being written, or None.
-        run: Place of the run being recorded, until it is complete, or None.
+        requested: Path of the requested recording being written, or None.
+        run: Path of the run being recorded, until it is complete, or None.
     """
 
     def __init__(self, ring: Ring, folder: RecordingFolder, news: News) -> None:
@@ -219,7 +222,7 @@ class RecordingWriter:
 
     @property
     def hangs(self) -> str:
-        """Message that the disk does not respond; empty if it does."""
+        """Message that the disk does not respond; "" if it does."""
         since_s = self._busy_since_s
         if since_s is None or time.monotonic() - since_s < _SILENT_S:
             return ""
@@ -277,7 +280,7 @@ class RecordingWriter:
         self._continue_run()
 
     def _notice(self) -> None:
-        """Copy what is due, in memory only, so that a slow disk does not stop the ring."""
+        """Copy everything that is due, in memory only, so a slow disk does not stop the ring."""
         while self._faults:
             self._take(self._faults.popleft())
         newest, cause = self._ring.newest(), self._pending
@@ -334,7 +337,7 @@ class RecordingWriter:
         self._written(recording, lost, cause.text)
 
     def _attended(self, ticks: Iterable[FlightTick]) -> Iterator[FlightTick]:
-        """Pass ticks on to the disk, and meanwhile copy what falls due."""
+        """Pass ticks on to the disk, and meanwhile copy anything that falls due."""
         for tick in ticks:
             yield tick
             self._busy_since_s = time.monotonic()
@@ -398,15 +401,15 @@ def _nothing() -> None:
 
 
 _SPARE_S = 2.0
-"""Room in the ring for new ticks while older ones are copied."""
+"""Spare time in the ring for new ticks while older ones are copied."""
 _STATE_EVERY_S = 5.0
-"""A recording begins at a saved controller state, so it may be this much longer."""
+"""Interval of saved states; a recording begins at one, so it may be this much longer."""
 _NEWS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlightOptions:
-    """Contents and place of recordings.
+    """Contents and location of recordings.
 
     Attributes:
         duration_s: Recorded time before the cause.
@@ -424,14 +427,14 @@ class FlightOptions:
 class FlightRecorder:
     """Keeps the last ticks; writes them when a guard rule trips, and on request.
 
-    `observe` and `watch` belong to the control thread, everything else to another thread. Only a
-    thread of its own accesses the disk, between `start` and `stop`, so others never hang with it.
+    Call `observe` and `watch` on the control thread, and everything else on a different thread.
+    Only the recorder's own thread accesses the disk, between `start` and `stop`, so no other thread
+    can hang with it.
 
     Attributes:
         ring: The last ticks.
         writer: Writes recordings since the last `start`.
-        news: Log lines, each with a flag for warnings, the oldest first; to be popped from the
-            left.
+        news: Log lines, each with a flag for warnings, oldest first, to be popped from the left.
     """
 
     def __init__(
@@ -446,11 +449,11 @@ class FlightRecorder:
         """Create the ring, and connect it to the controller's runs.
 
         Args:
-            tick: Tick of the controller.
-            tap: Tap of its policy.
+            tick: The controller's tick.
+            tap: Tap on the policy.
             flight: Description of its ticks.
             types: Returns the result of `message_types`, the same each time; see `load`.
-            options: Contents and place of recordings.
+            options: Contents and location of recordings.
             news: Receives log lines; None creates a queue.
         """
         rate_hz = flight.bundle.contract.rate_hz
@@ -474,11 +477,11 @@ class FlightRecorder:
         return self.writer.hangs or self.writer.failed or self.writer.obstacle
 
     def load(self) -> None:
-        """Import the modules that write recordings; if ticks already run, before `start`."""
+        """Import the modules that write recordings; call before `start` if ticks already run."""
         self._folder.load()
 
     def start(self) -> None:
-        """Start with an empty ring; call it for each activation, before the first tick."""
+        """Start with an empty ring; call on each activation, before the first tick."""
         self.load()
         self.ring.restart()
         self._seen, self._held_until = self._tick.trip, self.ring.begin
@@ -490,11 +493,11 @@ class FlightRecorder:
         self._thread.start()
 
     def adopt(self) -> None:
-        """Start with the state that the controller took over; no tick may be running."""
+        """Start with the state that the controller has taken over; no tick may be running."""
         self.ring.keep_state()
 
     def stop(self, timeout_s: float = 3.0) -> None:
-        """Write pending recordings within a time limit; call it after the last tick."""
+        """Write pending recordings within a time limit; call after the last tick."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -556,10 +559,10 @@ class FlightRecorder:
         )
 
     def request(self, who: str = "by hand") -> Path:
-        """Request a recording of the ring; return its future place.
+        """Request a recording of the ring; return its future path.
 
         Args:
-            who: Requester, for a log.
+            who: Requester, for the log.
         """
         self._require_work()
         _require_none(self.writer.requested)
@@ -571,10 +574,10 @@ class FlightRecorder:
         return place
 
     def begin_run(self, who: str = "by hand") -> Path:
-        """Record everything from now on, the current ring first; return the future place.
+        """Record everything from now on, starting with the current ring; return the future path.
 
         Args:
-            who: Requester, for a log.
+            who: Requester, for the log.
         """
         self._require_work()
         if self.writer.recording_run:
@@ -606,6 +609,6 @@ class FlightRecorder:
 
 
 def _require_none(place: Path | None) -> None:
-    """Raise RefusedError while a requested recording is being written: requests do not queue."""
+    """Raise RefusedError while a requested recording is being written; requests do not queue."""
     if place is not None:
         raise RefusedError(f"{place} is being written already; ask again when it is there")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recording on disk: ticks as serialised messages, in a rosbag2 folder that appears whole."""
+"""A recording on disk: ticks as serialised messages, in a rosbag2 folder that appears complete."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Entry(NamedTuple):
 
 
 class TickMessages:
-    """Creates the messages of one recording's ticks, in their order."""
+    """Creates the messages for one recording's ticks, in order."""
 
     def __init__(self, types: Typestore, flight: Flight) -> None:
-        """Begin a recording: the first tick states the reason, later ticks only a new one."""
+        """Begin a recording; the first tick states the reason, later ticks only if it changes."""
         self._types, self._flight = types, flight
         contract = flight.bundle.contract
         self._joints = list(contract.joints.on_robot())
@@ -223,7 +223,7 @@ def _time(ns: int) -> dict[str, int]:
 
 
 UNFINISHED = ".unfinished-"
-"""Prefix of the folder in which a recording grows."""
+"""Prefix of the folder in which a recording is written."""
 
 
 def free_place(folder: Path, name: str) -> Path:
@@ -233,9 +233,9 @@ def free_place(folder: Path, name: str) -> Path:
 
 
 class Recording:
-    """A recording that grows in a hidden folder beside its place, and is moved there at its end.
+    """A recording written to a hidden folder next to its final path, and moved there at the end.
 
-    As a context manager, it ends in this way, or is discarded on an exception.
+    Used as a context manager, it ends that way, or is discarded on an exception.
     """
 
     def __init__(self, place: Path, types: Typestore, flight: Flight, reason: str) -> None:
@@ -249,14 +249,14 @@ class Recording:
         """
         place.parent.mkdir(parents=True, exist_ok=True)
         self.place = place
-        """Its final place."""
+        """Final path."""
         self._namespace = flight.namespace.rstrip("/")
         self._messages, self._reason = TickMessages(types, flight), reason
         self._growing = Path(
             tempfile.mkdtemp(prefix=f"{UNFINISHED}{place.name}-", dir=place.parent)
         )
         self.ticks = 0
-        """Number of ticks in it."""
+        """Number of ticks in the recording."""
         try:
             self._bag = BagFile(self._growing / place.name, types)
         except BaseException:
@@ -287,9 +287,9 @@ class Recording:
             self.ticks += 1
 
     def finish(self) -> Path:
-        """End the recording and move it to its place; return that place.
+        """End the recording and move it to its final path; return that path.
 
-        If something was created at that place in the meantime, a number is appended to the name.
+        If something was created at that path in the meantime, a number is appended to the name.
         """
         try:
             self._bag.finish()

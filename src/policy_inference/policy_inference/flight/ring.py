@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The latest ticks of a controller, in preallocated memory.
+"""A controller's latest ticks, in preallocated memory.
 
-One thread writes, others copy, and none waits. A slot's moment is removed before its arrays change
-and replaced by a new object when they are complete. So if a copy finds the same object before and
-after, it is consistent.
+One thread writes, others copy, and none waits. A slot's moment is removed before its arrays change,
+and replaced by a new object when they are complete. A copy is therefore consistent if it finds the
+same object before and after copying.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from policy_core.interfaces import F64, Mode, Tensor
 from policy_inference.flight.tap import PolicyTap
 
 Wire = tuple[bytes | None, ...]
-"""The messages that arrived in a tick, by topic, as CDR bytes; None for a topic without a new
-one.
+"""Messages that arrived in a tick, in topic order, as CDR bytes; None for a topic without a new
+message.
 """
 MAX_WIRE_BYTES = 65536
-"""Limit on the messages stored per tick, so that memory is bounded."""
+"""Limit on the message bytes stored per tick, so that memory is bounded."""
 
 
 class InferenceResult(NamedTuple):
@@ -36,9 +36,8 @@ class InferenceResult(NamedTuple):
 
     `state` is the policy's `StateVector.flat` at the time of the observation; `chunk` [steps,
     actions], rad, is None if the inference failed, and `error` gives the reason. `member` is the
-    name of the policy in a set, empty for a single policy. `success` is the probability that the
-    task is done, None without one. The arrays must not be modified. Times on the clock of the
-    control loop, ns.
+    policy's name in a set, or empty for a single policy. `success` is the probability that the task
+    is done, or None. The arrays must not be modified. Times are on the control loop's clock, in ns.
     """
 
     observation_ns: int
@@ -53,7 +52,7 @@ class InferenceResult(NamedTuple):
 
 
 class ShadowOutcome(IntEnum):
-    """Result of a tick for a shadow policy; numbers as in policy_msgs/ShadowTick."""
+    """A shadow policy's result for a tick; numbers match policy_msgs/ShadowTick."""
 
     COMPARED = 0
     SKIPPED = 1
@@ -63,14 +62,14 @@ class ShadowOutcome(IntEnum):
 
 
 class ShadowAnswer(NamedTuple):
-    """Response of a shadow policy to a tick of the active one.
+    """A shadow policy's response to a tick of the active policy.
 
-    `tick` is its `Moment`'s. `rules` are the guard rules that would have acted. `target` is
-    the shadow's target and `active_target` the active policy's, before the guard's limits [joints
-    of the active contract]; None unless the tick was compared. `beyond_limits` is true if `target`
-    exceeds a joint limit of the active contract. `inferences` of a chunk policy's shadow respond to
-    the observations whose chunks have reached the active policy since the previous response; their
-    state is empty, and their times are 0, except that of the observation.
+    `tick` is the `Moment` tick. `rules` are the guard rules that would have acted. `target` is the
+    shadow's target and `active_target` the active policy's, before the guard's limits [joints of
+    the active contract]; None unless the tick was compared. `beyond_limits` is true if `target`
+    exceeds a joint limit of the active contract. For a chunk policy, `inferences` are the shadow's
+    chunks for the observations whose chunks have reached the active policy since the previous
+    response; their state is empty, and all their times are 0 except the observation time.
     """
 
     tick: int
@@ -87,13 +86,13 @@ class ShadowAnswer(NamedTuple):
 class Moment:
     """The parts of a tick that are not fixed-size arrays; created for each tick, then unchanged.
 
-    Fields with the same name as in `Tick` have its values. `number` counts all ticks of a ring,
-    `tick` those since its last `restart`. `ages_ns`, `measured_ns` and `repeats` belong to the
-    inputs, as in `Input`. `asked` and `answered`: true if the model ran, and did not fail.
-    `command_mode` is the command's mode, or the tick's if none was sent. `policy_ns` is the time at
-    which a chunk policy, or a set with one, was asked for a target; otherwise 0. `results` are the
-    inferences that arrived, `shadow` the responses of a shadow policy. `authority` is empty while
-    the policy has the full share. Times in ns.
+    Fields with the same name as in `Tick` have the same values. `number` counts all ticks in a
+    ring, `tick` the ticks since the last `restart`. `ages_ns`, `measured_ns` and `repeats` belong
+    to the inputs, as in `Input`. `asked` is True if the model was run, `answered` if it did not
+    fail. `command_mode` is the command's mode, or the tick's mode if no command was sent.
+    `policy_ns` is the time at which a chunk policy, or a set with one, was asked for a target;
+    otherwise 0. `results` are the inferences that arrived, `shadow` the responses of a shadow
+    policy. `authority` is empty while the policy has the full share. Times are in ns.
     """
 
     number: int
@@ -126,13 +125,13 @@ class FlightTick:
     """A copy of a tick.
 
     Attributes:
-        moment: Times, mode, messages.
-        state: See `RobotState.flat`; before the policy acted on it.
+        moment: Times, mode and messages.
+        state: Values of `RobotState.flat` before the policy acted on it.
         inputs, outputs: The model's tensors by name; empty if it did not run, or failed.
         target: The policy's target after the guard's limits [joints]; None if it did not run, or
             its result was dropped.
         command: See `JointTargets.block` [6, joints]; None if none was sent.
-        goes_on_from: State of the controller before the tick, if it was kept.
+        goes_on_from: Controller state before the tick, if it was kept.
     """
 
     moment: Moment
@@ -147,19 +146,18 @@ class FlightTick:
 class Ring:
     """Keeps the latest ticks of a controller whose policy runs through a tap into this ring.
 
-    The results of a chunk policy are kept without a copy: one chunk of memory per result in the
-    stored ticks.
+    A chunk policy's results are kept without copying: one chunk of memory per result in the stored
+    ticks.
     """
 
     def __init__(self, tick: Tick, tap: PolicyTap, size: int, state_every: int = 250) -> None:
         """Allocate all memory.
 
         Args:
-            tick: Tick of the controller.
-            tap: Tap of its policy.
+            tick: The controller's tick.
+            tap: Tap on its policy.
             size: Number of stored ticks.
-            state_every: Ticks between stored states; a state is also stored after each change of
-                mode.
+            state_every: Ticks between stored states; a state is also stored after each mode change.
         """
         self._state_every, self._control_state = state_every, tick.control_state
         self._inputs = [*tick.inputs.values()]
@@ -186,17 +184,17 @@ class Ring:
         self._states = deque[tuple[int, ControlState]]()
         self._mode, self._state_due = tick.mode, 0
         self.messages_left_out = 0
-        """Number of dropped messages, beyond `MAX_WIRE_BYTES` in their tick."""
+        """Number of messages dropped because they exceeded `MAX_WIRE_BYTES` in their tick."""
 
     def restart(self) -> None:
-        """Number the ticks from 0, beginning with their initial state; discard earlier ones."""
+        """Number ticks from 0 again, starting with their initial state; discard earlier ones."""
         self.begin = self.end
         self._states.clear()
         self._clear()
         self.keep_state()
 
     def keep_state(self) -> None:
-        """Store the state before the next tick, between two ticks."""
+        """Store the state before the next tick; call between two ticks."""
         state = self._control_state()
         if state is None:
             self._state_due = self.end  # one of the next ticks stores it
@@ -209,7 +207,7 @@ class Ring:
         self._mode, self._state_due = Mode(state.tree["mode"]), self.end + self._state_every
 
     def first_to_go_on(self, number: int) -> int:
-        """Return the newest tick up to `number` with a stored state before it, or else `number`."""
+        """Return the newest tick up to `number` that has a stored state before it, or `number`."""
         kept = [each for each, _ in [*self._states] if each <= number]
         return kept[-1] if kept and kept[-1] >= self.begin else number
 
@@ -218,7 +216,7 @@ class Ring:
         self._results.clear()
 
     def take_inputs(self) -> None:
-        """Record the model's inputs in this tick, and the state that they were computed from."""
+        """Record the model's inputs in this tick, and the state from which they were computed."""
         self._moments[self._slot] = None
         self._state[self._slot] = self._flat
         for _, array, block in self._given:
@@ -243,7 +241,7 @@ class Ring:
 
         Args:
             tick: The tick of this ring's controller.
-            wire: Messages that arrived, the most important first.
+            wire: Messages that arrived, most important first.
             shadow: Responses that arrived from a shadow policy.
         """
         slot, number, now_ns, targets = self._slot, self.end, tick.now_ns, tick.targets
@@ -336,7 +334,7 @@ class Ring:
 
 
 def _touched(shape: tuple[int, ...], dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
-    """Return an array with its memory pages mapped: a tick must not cause page faults."""
+    """Return an array with its memory pages mapped, so that a tick causes no page faults."""
     return np.full(shape, 0, dtype)
 
 

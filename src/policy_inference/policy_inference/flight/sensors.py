@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sensor values as a robot's messages, for runs without ROS."""
+"""Sensor values as robot messages, for runs without ROS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NS_PER_S = 1_000_000_000
 
 
 class SensorMessages:
-    """Creates messages as bytes (CDR) from values; stamps in ns, SI units."""
+    """Creates messages as bytes (CDR) from values in SI units, with stamps in ns."""
 
     def __init__(self, types: Typestore) -> None:
         self._types = types
@@ -39,7 +39,7 @@ class SensorMessages:
     def joint_states(
         self, stamp_ns: int, names: Sequence[str], position: F64, velocity: F64, effort: F64
     ) -> bytes:
-        """Return a JointState: rad, rad/s and N·m of each joint."""
+        """Return a JointState with each joint's rad, rad/s and N·m."""
         return self._bytes(
             JOINT_STATES,
             header=self._header(stamp_ns, ""),

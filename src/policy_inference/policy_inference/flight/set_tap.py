@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Records the inputs and outputs of the members of a policy set."""
+"""Record the inputs and outputs of a policy set's members."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from policy_inference.flight.worker_tap import WorkerTap
 
 
 class SetTap(PolicyTap, Stateful):
-    """A policy set that forwards everything, and records each tick into a ring.
+    """A policy set wrapper that forwards everything and records each tick in a ring.
 
     The arrays cover all members, by MEMBER.TENSOR; if a member does not run in a tick, its arrays
     are from an earlier one.
@@ -31,8 +31,8 @@ class SetTap(PolicyTap, Stateful):
 
         Args:
             policy: The set.
-            backends: Opened model of each joint policy; the caller closes them.
-            workers: Workers of its chunk policies.
+            backends: Opened model for each joint policy; the caller closes them.
+            workers: Workers of the set's chunk policies.
         """
         super().__init__(
             dict(tensors_by_name((name, backend.inputs) for name, backend in backends.items())),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Records the inputs and outputs of a policy while it runs."""
+"""Record a policy's inputs and outputs while it runs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:  # not needed without a recorder
 
 
 class PolicyTap:
-    """Forwards to a policy's backend, and records into a ring.
+    """Forwards calls to a policy's backend, and records runs in a ring.
 
     Attributes:
-        state: State fields as the policy saw them; None for their values while it runs.
-        inputs, outputs: Arrays of each run; they keep their address.
+        state: State fields as seen by the policy; None for their current values while it runs.
+        inputs, outputs: Arrays for each run; they keep their address.
         workers: Workers of the chunk policies in a set.
     """
 
@@ -35,16 +35,16 @@ class PolicyTap:
         self._ring: Ring | None = None
 
     def show(self, ring: Ring | None) -> None:
-        """Record each run into this ring from now on; None to stop."""
+        """Record each run in this ring from now on; None to stop."""
         self._ring = ring
         for worker in self.workers:
             worker.show(ring)
 
 
 class Tap(PolicyTap):
-    """A backend that forwards everything, and records each run into a ring.
+    """A backend wrapper that forwards everything and records each run in a ring.
 
-    The behaviour of the controller does not change.
+    The controller's behaviour does not change.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -66,10 +66,10 @@ class Tap(PolicyTap):
 
 
 class NativeTap(PolicyTap):
-    """Records the ticks of a policy that runs in C++ into a ring.
+    """Records the ticks of a policy that runs in C++ in a ring.
 
-    The arrays cover all models, for members of a set by MEMBER.TENSOR; if a member does not run in
-    a tick, its arrays are from an earlier one.
+    The arrays cover all models (for set members, by MEMBER.TENSOR); if a member does not run in a
+    tick, its arrays are from an earlier one.
     """
 
     def __init__(self, controller: NativeController, workers: Sequence[WorkerTap] = ()) -> None:
@@ -96,6 +96,6 @@ class NativeTap(PolicyTap):
 def tensors_by_name(
     models: Iterator[tuple[str, Mapping[str, Tensor]]],
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of models, by MODEL.TENSOR, or by TENSOR for a single model."""
+    """Yield the tensors of models by MODEL.TENSOR, or by TENSOR for a single model."""
     for name, tensors in models:
         yield from ((f"{name}.{tensor}".lstrip("."), array) for tensor, array in tensors.items())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Records the results of a chunk policy's worker as they arrive."""
+"""Record a chunk policy's worker results as they arrive."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from policy_inference.flight.tap import PolicyTap
 
 
 class WorkerTap(PolicyTap):
-    """The worker of a chunk policy that forwards everything, and records results into a ring.
+    """A chunk policy's worker that forwards everything and records results in a ring.
 
-    It has no arrays: the inputs of an inference are images, which are not stored, and the state,
-    which is part of the result.
+    It has no arrays: an inference's inputs are images, which are not stored, and the state, which
+    is part of the result.
     """
 
     def __init__(self, worker: Worker, member: str = "") -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chunk policies: graphs that run now and then, turning images into the next targets."""
+"""Chunk policies: graphs that run now and then, and turn images into the next targets."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ if TYPE_CHECKING:  # not needed without a set
 FEWEST_ROWS = 2
 ENDED_WORKER = "the inference thread has ended; configure the node again"
 _RUNS = 50
-"""First chunks, if there is time: the later half of them runs at full speed."""
+"""Number of initial chunks, time permitting; the second half of them runs at full speed."""
 _log = logging.getLogger("policy_inference")
 
 
@@ -81,9 +81,9 @@ class OpenedInference:
     Attributes:
         models: The graphs.
         worker: Computes chunks.
-        takes_s: Measured time of a chunk on this machine, from images to targets.
-        expected_s: Assumed time of a chunk; in simulated time from the settings.
-        denoising_steps: Steps per chunk; 0 if one run of the graph returns it.
+        takes_s: Measured time per chunk on this machine, from images to targets.
+        expected_s: Assumed time per chunk; in simulated time, from the settings.
+        denoising_steps: Steps per chunk; 0 if a single run of the graph returns the chunk.
     """
 
     models: OpenedModels
@@ -93,7 +93,7 @@ class OpenedInference:
     denoising_steps: int
 
     def close(self) -> None:
-        """Stop the worker, then close the graphs; those in which a run hangs stay open."""
+        """Stop the worker, then close the graphs; graphs in which a run hangs stay open."""
         self.worker.close()
         if not self.worker.busy:
             self.models.close()
@@ -104,12 +104,12 @@ class OpenedChunks:
     """A chunk policy that is ready to run, alone or as a member of a set.
 
     Attributes:
-        name: Name of the member.
+        name: Member name in a set.
         contract: Contract of the policy.
-        inference: Computes its chunks.
-        policy: Executes them.
-        settings: Settings of chunk execution.
-        member: Its place in a set; None for a single policy.
+        inference: Computes the chunks.
+        policy: Executes the chunks.
+        settings: Settings for chunk execution.
+        member: The policy as a set member; None for a single policy.
     """
 
     name: str
@@ -135,7 +135,7 @@ class OpenedChunks:
 
     @property
     def held(self) -> str:
-        """Reason why its joints are held while others continue; empty if they are not."""
+        """Reason why the policy's joints are held while others continue; "" if they are not."""
         return "" if self.member is None else self.member.held
 
     def __str__(self) -> str:
@@ -166,8 +166,8 @@ class ChunkKind(MemberKind[ChunkBundle]):
         """Store the settings.
 
         Args:
-            settings: Settings of chunk execution; defaults if None.
-            simulated_time: True to let inference take `settings.simulated_latency_s`, independent
+            settings: Settings for chunk execution; None for the defaults.
+            simulated_time: True to make inference take `settings.simulated_latency_s`, regardless
                 of its real duration.
         """
         self._settings, self._simulated_time = settings or ChunkSettings(), simulated_time
@@ -236,9 +236,10 @@ class ChunkKind(MemberKind[ChunkBundle]):
         limits: Limits,
         clock: Callable[[], int],
     ) -> OpenedMember:
-        """Open the graphs of a member; see `MemberKind.open_member`.
+        """Open a member's graphs; see `MemberKind.open_member`.
 
-        Only its own joints are held while it has no target, for as long as its own limits allow.
+        While the member has no target, only its own joints are held, for as long as its own limits
+        allow.
         """
         from policy_core.sets.chunk_member import ChunkRunner
         from policy_inference.kinds.parity import require_parity
@@ -281,9 +282,9 @@ class ChunkKind(MemberKind[ChunkBundle]):
         clock: Callable[[], int],
         member: str = "",
     ) -> OpenedInference:
-        """Open the graphs of a bundle, and measure how long a chunk takes.
+        """Open a bundle's graphs, and measure how long a chunk takes.
 
-        Arguments as for `open`; `member` is the name of the policy in a set.
+        Arguments are the same as for `open`; `member` is the policy's name in a set.
         """
         contract, settings = bundle.contract, self._settings
         _log.info(
@@ -318,7 +319,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         )
 
     def golden_rows(self, bundle: ChunkBundle) -> Rows:
-        """Read the golden rows: observations, and the chunks that the reference returned."""
+        """Read the golden rows: observations, and the reference model's chunks for them."""
         golden = bundle.golden()
         chunks = golden.pop(GOLDEN_CHUNK).astype(np.float64)
         outputs: dict[str, Tensor] = {GOLDEN_CHUNK: chunks}
@@ -327,7 +328,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         return Rows(source="golden rows", inputs=golden, outputs=outputs)
 
     def require_enough(self, bundle: ChunkBundle, rows: Rows) -> None:
-        """Raise BundleError unless every input differs in enough golden rows."""
+        """Raise BundleError unless every input varies over enough golden rows."""
         flat = [array.reshape(len(rows), -1) for array in rows.inputs.values()]
         different = min(len(rows), *(len(np.unique(array, axis=0)) for array in flat))
         if different < FEWEST_ROWS:
@@ -353,7 +354,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         expected: Mapping[str, Tensor],
         numbers: npt.NDArray[np.int64] | None = None,
     ) -> tuple[Difference, ...]:
-        """Measure normalised chunks, then the encoder outputs, if they are expected too."""
+        """Measure the normalised chunks, then the encoder outputs if they are expected too."""
         return chunk_differences(bundle.contract, found, expected, numbers)
 
     def checks(
@@ -364,7 +365,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         differences: tuple[Difference, ...],
         source: str,
     ) -> tuple[Check, ...]:
-        """Check chunks, and the direction of features, against the limits of the artifacts."""
+        """Check chunks, and the direction of features, against the artifacts' limits."""
         chunk, *features = differences
         limits = chunk_limits(bundle.contract, backend, coarsest(entries))
         return (*chunk_checks(chunk, source, limits), *features_checks(features, source, limits))
@@ -384,9 +385,9 @@ def require_patience(inference_s: float, limits: Limits) -> None:
 def within_budget(
     contract: ChunkContract, models: Mapping[str, Backend], settings: ChunkSettings
 ) -> tuple[Inference, float]:
-    """Return an `Inference` that meets the time budget, and its duration per chunk, s.
+    """Return an `Inference` that meets the time budget, and its time per chunk in s.
 
-    If the contract's number of denoising steps takes longer, fewer are used, and the log says so.
+    If the contract's number of denoising steps takes longer, fewer are used, and this is logged.
     """
     inference = Inference(contract, models, settings)
     takes_s, budget_s = measured_s(inference, contract), settings.time_budget_s
@@ -418,7 +419,7 @@ def within_budget(
 
 
 def measured_s(inference: Inference, contract: ChunkContract) -> float:
-    """Return how long a chunk takes, s, on black images, after warming up the graphs."""
+    """Return the time per chunk (in s) on black images, after warming up the graphs."""
     frames = {
         name: Frame(
             encoding="rgb8",

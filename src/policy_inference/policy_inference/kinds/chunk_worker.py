@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that runs a chunk policy's graphs, in parallel with the ticks."""
+"""Thread that runs a chunk policy's graphs in parallel with the ticks."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from policy_core.members.chunk.worker import (
 )
 
 _OUTCOMES = 100
-"""Far more than arrive between two ticks."""
+"""Maximum number of waiting outcomes; far more than arrive between two ticks."""
 
 
 def make_worker(
     run: Run, clock: Callable[[], int], settings: ChunkSettings, *, inline: bool
 ) -> Worker:
-    """Return the worker that computes the chunks of a policy.
+    """Return a worker that computes a policy's chunks.
 
     Args:
         run: Computes the chunk of a request, e.g. `Inference.answer`.
-        clock: Clock of the ticks.
-        settings: Settings of chunk execution.
+        clock: Clock used for the ticks.
+        settings: Settings for chunk execution.
         inline: True to run inference within the tick, for simulated time, and deliver its outcome
-            after `settings.simulated_latency_s`; otherwise, a thread runs it.
+            after `settings.simulated_latency_s`; False to run it on a thread.
     """
     if inline:
         return InlineWorker(run, round(settings.simulated_latency_s * 1e9))
@@ -41,14 +41,14 @@ def make_worker(
 
 
 class ThreadWorker:
-    """Computes on a thread of its own."""
+    """Worker that computes on its own thread."""
 
     def __init__(self, run: Run, clock: Clock, name: str = "inference") -> None:
         """Start the thread.
 
         Args:
             run: Computes the chunk of a request; errors become outcomes.
-            clock: Clock for the times of an outcome.
+            clock: Clock for outcome times.
             name: Name of the thread.
         """
         self._run, self._clock = run, clock
@@ -62,7 +62,7 @@ class ThreadWorker:
 
     @property
     def busy(self) -> bool:
-        """True if a request is unanswered or its answer was not collected."""
+        """True if a request is unanswered or its answer has not been collected."""
         with self._changed:
             waits = self.alive and (self._running or self._pending is not None)
             return waits or bool(self._outcomes)

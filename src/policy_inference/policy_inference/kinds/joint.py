@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Joint policies: a model that runs in each tick."""
+"""Joint policies: a model that runs in every tick."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class JointKind(MemberKind[JointBundle]):
         """Read the golden rows, which are independent of each other.
 
         Raises:
-            BundleError: There are none, or a height scan contradicts its scene.
+            BundleError: There are no golden rows, or a height scan contradicts its scene.
         """
         from policy_inference.comparison.rows import Rows
 
@@ -163,7 +163,7 @@ class JointKind(MemberKind[JointBundle]):
         differences: tuple[Difference, ...],
         source: str,
     ) -> tuple[Check, ...]:
-        """Check the action, then recurrent states, against the limits of the artifact."""
+        """Check the action, then recurrent states, against the artifact's limits."""
         from policy_inference.comparison.limits import open_loop_limits, state_limits
         from policy_inference.comparison.open_loop import judge
 

@@ -17,12 +17,12 @@ from policy_inference.kinds.opening import MemberKind
 def member_kinds(
     settings: ChunkSettings | None = None, *, simulated_time: bool = False
 ) -> tuple[MemberKind[Any], ...]:
-    """Return each kind, one per entry of `CONTRACT_KINDS`; arguments as for `ChunkKind`."""
+    """Return all kinds, one per entry in `CONTRACT_KINDS`; arguments as for `ChunkKind`."""
     return JointKind(), ChunkKind(settings, simulated_time=simulated_time)
 
 
 KINDS = member_kinds()
-"""Each kind with its default settings."""
+"""All kinds, with default settings."""
 
 
 def find_kind(bundle: Bundle, kinds: Sequence[MemberKind[Any]] = KINDS) -> MemberKind[Any]:

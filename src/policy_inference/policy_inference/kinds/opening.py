@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Interfaces that make hosts independent of the kind of policy: request, opened policy, kind."""
+"""Interfaces that make hosts independent of the policy kind: request, opened policy, kind."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _log = logging.getLogger("policy_inference")
 def native_controller(
     loop: str, models: Mapping[str, Backend], sha256: str
 ) -> Callable[..., NativeController | None]:
-    """Return a factory of controllers in C++; it returns None, and logs why, if that is impossible.
+    """Return a factory for C++ controllers; if one is impossible, it logs why and returns None.
 
     Args:
         loop: `NATIVE`; any other value disables it.
-        models: As for `NativeController`.
+        models: Same as for `NativeController`.
         sha256: Hash of the bundle.
     """
 
@@ -65,7 +65,7 @@ def native_controller(
 
 B = TypeVar("B", bound=Bundle)
 COMMAND_RANGE = "trial.command_range"
-"""Recorded setting: range of the velocity command in a trial (three minima, three maxima)."""
+"""Recorded setting: velocity command range in a trial (three minima, three maxima)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +74,15 @@ class OpenRequest:
 
     Attributes:
         bundle: Folder, or name of an installed bundle.
-        public_key: Keys, one of which must have signed it, in addition to those of the environment;
-            "" for none.
-        backends: Names, the preferred one first.
-        options: Options of backends.
+        public_key: Path of keys, one of which must have signed the bundle, in addition to the
+            environment's keys; "" for none.
+        backends: Backend names, preferred one first.
+        options: Backend options.
         stricter_limits: Operating limits.
-        output: Message type of its targets.
-        loop: `realtime.loop`: C++ ticks if possible, see `native_controller`.
-        shadow_backends: Backends of the shadow policy, if there is one.
-        trial: Trial of the version to run, if it is on trial.
+        output: Message type of the targets.
+        loop: Value of `realtime.loop`: C++ ticks if possible; see `native_controller`.
+        shadow_backends: Backends for the shadow policy, if there is one.
+        trial: Trial of the version to run, if that version is on trial.
     """
 
     bundle: str
@@ -97,7 +97,7 @@ class OpenRequest:
 
     @property
     def own_options(self) -> Options:
-        """The options, without those that only the shadow's backends have."""
+        """Options, excluding those that only the shadow's backends have."""
         return {
             name: given
             for name, given in self.options.items()
@@ -106,7 +106,7 @@ class OpenRequest:
 
     @property
     def backend_options(self) -> Options:
-        """Only the options for its own backends, as for a running policy."""
+        """Options for the policy's own backends only, as for a running policy."""
         return {name: given for name, given in self.options.items() if name in self.backends}
 
     @staticmethod
@@ -126,7 +126,7 @@ class OpenRequest:
         )
 
     def for_bundle(self, bundle: str, backend: str) -> OpenRequest:
-        """Return a request for another bundle, on other backends unless `backend` is empty."""
+        """Return a request for a different bundle, on different backends if `backend` is set."""
         if not bundle.strip():
             raise RefusedError(
                 "load refused: bundle: expected a folder or the name of an "
@@ -136,12 +136,12 @@ class OpenRequest:
 
     @property
     def source(self) -> str:
-        """The bundle to load; the version on trial, if there is one."""
+        """Bundle to load: the version on trial, if there is one."""
         return self.bundle if self.trial is None else f"{self.trial.name}@{self.trial.version}"
 
     @property
     def limits(self) -> StricterLimits:
-        """Operating limits; for a version on trial, the stricter of its own and these."""
+        """Operating limits; for a version on trial, the stricter of its limits and these."""
         if self.trial is None:
             return self.stricter_limits
         return self.trial.settings.stricter(self.stricter_limits)
@@ -153,16 +153,16 @@ class OpenedPolicy(Generic[B]):
 
     Attributes:
         request: The request.
-        bundle: Its bundle.
+        bundle: The policy's bundle.
         limits: Limits in force.
         models: The opened models of all members.
-        controller: Its controller, which has not sent any command.
-        tap: Tap of the controller's policy, for a flight recorder.
-        watch: Compares the observations with those in training, if known.
+        controller: The policy's controller, which has not sent any commands yet.
+        tap: Tap on the controller's policy, for a flight recorder.
+        watch: Compares the observations with the training data, if its statistics are known.
         chunks: The members that are chunk policies.
         switching: Switching between the states of a set; None for a single bundle.
         takeover: Takeover by a person with a leader arm; None if disabled.
-        latency: Durations of its ticks.
+        latency: Tick durations.
     """
 
     request: OpenRequest
@@ -186,17 +186,17 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def backend(self) -> BackendBase:
-        """The first model; all others use the same runtime and device."""
+        """The first model; all the others use the same runtime and device."""
         return self.models.first
 
     @property
     def core(self) -> str:
-        """The core that computes its ticks, as in `realtime.loop`."""
+        """Core that computes the policy's ticks, named as in `realtime.loop`."""
         return NATIVE if isinstance(self.controller, NativeController) else PYTHON
 
     @property
     def frames(self) -> Mapping[str, Sequence[FrameBuffer]]:
-        """Buffers for new frames by camera, one for each member that observes it."""
+        """Buffers for new frames by camera, one for each member that observes the camera."""
         found: dict[str, list[FrameBuffer]] = {}
         for member in self.chunks:
             for camera, buffer in member.frames.items():
@@ -220,15 +220,15 @@ class OpenedPolicy(Generic[B]):
         return "" if self.takeover is None else self.takeover.awaited(name)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; if a state must be left first, take the way back, and stand up at its end.
+        """Stand up; if the current state must be left first, take the way back, then stand up.
 
         Args:
-            problems: Further reasons to refuse, from the caller.
+            problems: The caller's own reasons to refuse.
         """
         (self.controller if self.switching is None else self.switching.requests).stand(problems)
 
     def go_on(self, now_ns: int) -> None:
-        """Continue actions that take several ticks; call it after each tick, on the control thread.
+        """Continue actions that span several ticks; call on the control thread after each tick.
 
         Args:
             now_ns: Time of the tick.
@@ -238,7 +238,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def recorded_inputs(self) -> Sequence[str]:
-        """Inputs whose messages a flight recorder stores: not images, which are too large."""
+        """Inputs whose messages a flight recorder stores; images are too large."""
         if not self.chunks:
             return [*self.controller.inputs]
         from policy_core.members.chunk.controller import camera_input
@@ -261,7 +261,7 @@ class OpenedPolicy(Generic[B]):
         return settings
 
     def close(self) -> None:
-        """Stop the worker of chunks, then close the models; those with a hanging run stay open."""
+        """Stop the chunk worker, then close the models; models in which a run hangs stay open."""
         for member in self.chunks:
             member.worker.close()
         if not self.left_behind:
@@ -273,14 +273,14 @@ def _listed(text: str) -> list[str]:
 
 
 class PolicyKind(Protocol[B]):
-    """The kind of policy that a host opens: sets, or single policies of one kind."""
+    """Kind of policy that a host opens: sets, or single policies of one kind."""
 
     @property
     def bundle(self) -> type[B]:
-        """Type of its bundles."""
+        """Type of the kind's bundles."""
 
     def inputs(self, bundle: B, limits: Limits) -> Iterator[str]:
-        """Yield the inputs of a policy, in the form that determines its subscriptions."""
+        """Yield a policy's inputs, in the form that determines its subscriptions."""
 
     def open(
         self,
@@ -294,7 +294,7 @@ class PolicyKind(Protocol[B]):
 
         Args:
             request: The request.
-            options: Its options for the policy's backends.
+            options: Options for the policy's backends.
             bundle: Bundle of the policy.
             limits: Limits in force.
             clock: Clock of the controller, ns.
@@ -303,7 +303,7 @@ class PolicyKind(Protocol[B]):
     def open_proven(
         self, request: OpenRequest, bundle: B, limits: Limits, clock: Callable[[], int]
     ) -> OpenedPolicy[B]:
-        """Open a bundle alongside a running policy, and verify its models on their golden rows.
+        """Open a bundle alongside a running policy, and verify its models on its golden rows.
 
         Args:
             request: The request.
@@ -315,14 +315,15 @@ class PolicyKind(Protocol[B]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OpenedMember:
-    """A policy that is open and verified, to run as a member of a set.
+    """A policy that is open and verified, to run as a set member.
 
     Attributes:
         runner: Execution resources for the `MemberPolicy` of its kind.
-        models: Its models; empty for a policy without a model.
-        close: Releases its execution resources, and closes the models.
+        models: The policy's models; empty for a policy without a model.
+        close: Releases the execution resources, and closes the models.
         recorded: The model whose tensors a flight recorder stores in each tick, if any.
-        chunks: Returns its chunks, once the set has created the member; None if it has none.
+        chunks: Returns the opened chunk policy once the set has created the member; None if this is
+            no chunk policy.
     """
 
     runner: Any
@@ -333,7 +334,7 @@ class OpenedMember:
 
 
 class MemberKind(PolicyKind[B], Protocol[B]):
-    """Differences between kinds of members: opening, playing on rows, and judging.
+    """Operations that differ between member kinds: opening, running on rows, and judging.
 
     Each kind inherits from this class. A kind without a model has golden rows without arrays, plays
     nothing, and finds no difference.
@@ -352,7 +353,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
         Args:
             request: The request.
-            options: Its options for the policy's backends.
+            options: Options for the policy's backends.
             name: Name of the member.
             bundle: Bundle of the policy.
             limits: Limits in force for the set.
@@ -368,13 +369,13 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
     @property
     def runs(self) -> str:
-        """Word for several runs of such a policy, used in messages."""
+        """Term for several runs of such a policy, used in messages."""
 
     def golden_rows(self, bundle: B) -> Rows:
         """Read the golden rows of a bundle."""
 
     def require_enough(self, bundle: B, rows: Rows) -> None:
-        """Raise BundleError unless the golden rows can distinguish functions."""
+        """Raise BundleError unless the golden rows can tell different functions apart."""
 
     def play(self, bundle: B, models: Mapping[str, Backend], rows: Rows) -> dict[str, Tensor]:
         """Run a policy row by row.
@@ -385,7 +386,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
             rows: Input rows.
 
         Returns:
-            Computed rows [rows, ...], with the names in `Rows.outputs`, and more.
+            Computed rows [rows, ...], with at least the names in `Rows.outputs`.
         """
 
     def differences(
@@ -395,12 +396,12 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         expected: Mapping[str, Tensor],
         numbers: npt.NDArray[np.int64] | None = None,
     ) -> tuple[Difference, ...]:
-        """Measure the result of `play` against the expectation; joint commands come first.
+        """Measure the result of `play` against the expected rows; joint commands come first.
 
         Args:
             bundle: Bundle of the policy.
             found: Computed rows.
-            expected: `Rows.outputs`, or rows of a reference.
+            expected: `Rows.outputs`, or rows from a reference.
             numbers: Row numbers in their source; 0, 1, ... if absent.
         """
 
@@ -412,7 +413,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         differences: tuple[Difference, ...],
         source: str,
     ) -> tuple[Check, ...]:
-        """Check differences against the limits of artifacts.
+        """Check differences against the artifacts' limits.
 
         Args:
             bundle: The bundle; it may state limits.

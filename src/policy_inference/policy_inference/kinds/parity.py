@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Golden rows as proof that the models compute the same function here as at their origin."""
+"""Golden rows as proof that models compute the same function here as where they were made."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from policy_inference.kinds.opening import B, MemberKind, OpenedPolicy, OpenRequ
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Parity:
-    """Result of a policy on its golden rows.
+    """A policy's result on its golden rows.
 
     Attributes:
         rows: The rows.
-        differences: One per output; the joint commands come first.
+        differences: One difference per output; joint commands come first.
         after_runs: Number of earlier runs of the policy.
-        source: Description of the rows and the time.
+        source: Description of the rows and of when they ran.
     """
 
     rows: Rows
@@ -40,7 +40,7 @@ def parity(
     rows: Rows,
     after_runs: int = 0,
 ) -> Parity:
-    """Run all golden rows and measure the distance between the outputs and the recorded ones.
+    """Run all golden rows, and measure the distance between computed and recorded outputs.
 
     Args:
         kind: Kind of the policy.
@@ -64,7 +64,7 @@ def open_with_parity(
     limits: Limits,
     clock: Callable[[], int],
 ) -> OpenedPolicy[B]:
-    """Open a policy (see `PolicyKind.open_proven`); checks without a device come first."""
+    """Open a policy (see `PolicyKind.open_proven`); checks that need no device come first."""
     rows = kind.golden_rows(bundle)
     kind.require_enough(bundle, rows)
     opened = kind.open(request, request.backend_options, bundle, limits, clock)
@@ -77,7 +77,7 @@ def open_with_parity(
 
 
 def require_parity(kind: MemberKind[B], bundle: B, models: OpenedModels, rows: Rows) -> None:
-    """Raise unless opened models reproduce the bundle's golden rows here.
+    """Raise an error unless opened models reproduce the bundle's golden rows here.
 
     Args:
         kind: Kind of the policy.
@@ -94,8 +94,8 @@ def require_parity(kind: MemberKind[B], bundle: B, models: OpenedModels, rows: R
     if failed := [check for check in checks if not check]:
         raise BackendError(
             "\n".join(
-                f"{place}: on {models.name}: {check}; the model computes something different here: "
-                "make the model files or the golden rows again"
+                f"{place}: on {models.name}: {check}; on this machine, the model's outputs "
+                "differ from the golden rows: make the model files or the golden rows again"
                 for check in failed
             )
         )

@@ -43,7 +43,7 @@ class Switching:
     Attributes:
         bundle: Bundle of the set.
         policy_set: The set in the controller.
-        requests: Requests to it.
+        requests: Requests to the set.
     """
 
     bundle: SetBundle
@@ -55,20 +55,20 @@ class Switching:
         return self.policy_set.report
 
     def go_on(self, now_ns: int) -> None:
-        """Continue the way back, or begin it when commands stop; a refusal is kept for the log."""
+        """Continue the way back, or begin it when commands stop; keep any refusal for the log."""
         try:
             self.requests.tick(now_ns)
         except RefusedError as error:
             self.policy_set.refusals.append(str(error))
 
     def recorded_settings(self) -> dict[str, str]:
-        """Return the members and their contracts' hashes, by setting name."""
+        """Return the members and the hashes of their contracts, by setting name."""
         members = self.bundle.members.items()
         return {f"member.{name}": f"{each.path} {each.sha256}" for name, each in members}
 
 
 class SetKind:
-    """The kind of policy sets; their members are verified when they are opened."""
+    """The kind of policy sets; set members are verified when opened."""
 
     bundle = SetBundle
 
@@ -157,7 +157,7 @@ class SetKind:
     def open_proven(
         self, request: OpenRequest, bundle: SetBundle, limits: Limits, clock: Callable[[], int]
     ) -> OpenedPolicy[SetBundle]:
-        """Open a set alongside a running policy: `open` verifies its members anyway."""
+        """Open a set alongside a running policy; `open` verifies its members anyway."""
         return self.open(request, request.backend_options, bundle, limits, clock)
 
 

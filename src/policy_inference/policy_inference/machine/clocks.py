@@ -12,12 +12,12 @@ from policy_inference.machine.machine import Finding, Machine, number_in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceClock:
-    """The clock of a device under the kernel's devfreq.
+    """A device clock managed by the kernel's devfreq.
 
     Attributes:
         frequency_mhz: Current frequency.
         highest_mhz: Highest frequency of the device.
-        lowest_allowed_mhz, highest_allowed_mhz: Range of the governor.
+        lowest_allowed_mhz, highest_allowed_mhz: Range allowed by the governor.
         governor: Name of the governor.
     """
 
@@ -35,7 +35,7 @@ class DeviceClock:
 
 
 def device_clock(machine: Machine, folder: Path | None) -> DeviceClock | None:
-    """Return the clock of a devfreq folder, or None.
+    """Return the clock described by a devfreq folder, or None.
 
     Files and units: Linux, Documentation/ABI/testing/sysfs-class-devfreq, Hz.
     """
@@ -55,7 +55,7 @@ def device_clock(machine: Machine, folder: Path | None) -> DeviceClock | None:
 
 
 def clock_values(device: str, clock: DeviceClock | None) -> dict[str, str]:
-    """Return a clock as telemetry of a device."""
+    """Return a clock as telemetry for a device."""
     if clock is None:
         return {}
     return {
@@ -66,14 +66,14 @@ def clock_values(device: str, clock: DeviceClock | None) -> dict[str, str]:
 
 
 def cpu_clock(machine: Machine, thread: int) -> dict[str, str]:
-    """Return the clock of the core that a thread of this process last ran on, as telemetry.
+    """Return the clock of the core on which a thread of this process last ran, as telemetry.
 
     Empty if it is unreadable, as in many virtual machines. Files and units: Linux,
     Documentation/admin-guide/pm/cpufreq.rst, kHz; the core is field 39 of proc_pid_stat(5).
 
     Args:
         machine: Root of the kernel's files.
-        thread: Kernel id of the thread.
+        thread: Kernel ID of the thread.
     """
     _, _, fields = (machine.text(f"/proc/self/task/{thread}/stat") or "").rpartition(")")
     core = next(iter(fields.split()[36:37]), "")  # the first one after the name is field 3
@@ -94,9 +94,9 @@ def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[F
     """Return the finding about a device's clock; empty if the clock is unknown.
 
     Args:
-        device: Device in the finding's name: `NPU`.
+        device: Device name used in the finding, such as `NPU`.
         clock: The clock.
-        remedy: Remedy that keeps it at its highest frequency.
+        remedy: Remedy that keeps the clock at its highest frequency.
     """
     if clock is None:
         return []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers, clocks, sensors and Python packages of a machine, and findings about it."""
+"""A machine's drivers, clocks, sensors and Python packages, and findings about it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Severity(str, Enum):
 
     OK = "ok"
     WARNING = "warning"
-    """It runs, but with limitations."""
+    """The policy runs, but with limitations."""
     ERROR = "error"
-    """It does not run."""
+    """The policy does not run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,18 +62,18 @@ class Machine:
     def glob(self, pattern: str) -> list[Path]:
         """Return the files that match an absolute pattern, sorted.
 
-        Cached: driver files do not change, and a node's status asks repeatedly.
+        The result is cached, since driver files do not change and a node's status asks repeatedly.
         """
         if pattern not in self._found:
             self._found[pattern] = sorted(self.root.glob(pattern.lstrip("/")))
         return self._found[pattern]
 
     def exists(self, path: str) -> bool:
-        """Return true if something exists, also if it is not readable."""
+        """Return True if something exists at a path, even if it is unreadable."""
         return os.path.lexists(self.path(path))
 
     def may_use(self, file: Path) -> bool:
-        """Return true if this user may open a device file for reading and writing."""
+        """Return True if this user may open a device file for reading and writing."""
         return os.access(file, os.R_OK | os.W_OK)
 
     def text(self, path: str | Path) -> str | None:
@@ -93,7 +93,7 @@ class Machine:
         return found[1] if found else None
 
     def cpu_flags(self) -> frozenset[str]:
-        """Return the processor's features as Linux names them on x86, such as `avx2`; else none."""
+        """Return the processor features as Linux names them on x86, such as `avx2`; else none."""
         lines = (self.text("/proc/cpuinfo") or "").splitlines()
         flags = next((line for line in lines if line.startswith("flags")), "")
         return frozenset(flags.partition(":")[2].split())
@@ -104,7 +104,7 @@ class Machine:
 
 
 def number_in(text: str) -> float | None:
-    """Return the finite number in a text from elsewhere, or None."""
+    """Return the finite number in a text, or None."""
     try:
         value = float(text)
     except ValueError:
@@ -113,7 +113,7 @@ def number_in(text: str) -> float | None:
 
 
 def module_found(name: str) -> bool:
-    """Return true if the files of a top-level module exist; it is not imported."""
+    """Return True if the files of a top-level module exist; it is not imported."""
     return sys.modules.get(name) is not None or importlib.util.find_spec(name) is not None
 
 
@@ -128,9 +128,9 @@ def installed_version(*distributions: str) -> str | None:
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """Return the numbers of the first version in a text: (2, 5, 0) of `rknn-toolkit2 2.5.0`.
+    """Return the numbers in the first version in a text: (2, 5, 0) for `rknn-toolkit2 2.5.0`.
 
-    Empty if the text has none.
+    Empty if there is none.
     """
     found = re.search(r"(?<![\w.])v?([0-9]{1,9}(?:\.[0-9]{1,9})+)(?![0-9])", text)
     return tuple(map(int, found[1].split("."))) if found else ()

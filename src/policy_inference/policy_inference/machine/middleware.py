@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of this shell's ROS 2 environment, without starting ROS."""
+"""Checks on this shell's ROS 2 environment, without starting ROS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from policy_inference.machine.machine import Finding, Machine, module_found
 from policy_inference.processes import DEFAULT_RMW, DISCOVERY_RANGE
 
 _LAST_DOMAIN = 101
-"""Beyond it, DDS ports overlap with Linux's ephemeral ports (ROS 2: About-Domain-ID)."""
+"""Last domain ID whose DDS ports avoid Linux's ephemeral ports (ROS 2: About-Domain-ID)."""
 _LAUNCH_FILES = (
     "act_bpu.launch.py",
     "act_policy.launch.py",
@@ -28,12 +28,12 @@ _LAUNCH_FILES = (
 _LAST_PORT = 65535
 _RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
 _CHOICES = (DISCOVERY_RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
-"""Variables by which a user chooses the computers that discover the nodes."""
+"""Variables with which a user chooses the computers that can discover the nodes."""
 _ON_THIS_COMPUTER = ("sim", "lite3_emulator", "go2_emulator", "so101_emulator")
 
 
 def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield the environment of nodes that are started from this shell."""
+    """Yield findings about the environment of nodes started from this shell."""
     distribution = environment.get("ROS_DISTRO")
     if not distribution or not module_found("rclpy"):
         rclpy = "there" if module_found("rclpy") else "not found"
@@ -56,13 +56,13 @@ def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Fi
 
 
 def discovery_variables(robot: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that a launch file sets for the nodes of a robot.
+    """Return the variables that a launch file sets for a robot's nodes.
 
     For an emulated or simulated robot, discovery is limited to this computer, unless the user has
-    chosen. Humble does not know the variable, and ignores it.
+    chosen. Humble does not know this variable and ignores it.
 
     Args:
-        robot: Value of the launch argument `robot`.
+        robot: Value of the `robot` launch argument.
         environment: Environment variables; an empty one counts as not set.
     """
     if robot not in _ON_THIS_COMPUTER or any(environment.get(name) for name in _CHOICES):
@@ -71,10 +71,10 @@ def discovery_variables(robot: str, environment: Mapping[str, str]) -> dict[str,
 
 
 def security_variables(keystore: str) -> dict[str, str]:
-    """Return the variables that protect nodes by SROS 2.
+    """Return the variables that protect nodes with SROS 2.
 
     Args:
-        keystore: Folder that `ros2 security` made; "" for no protection.
+        keystore: Folder created by `ros2 security`; "" for no protection.
 
     Raises:
         PolicyError: The folder is not a keystore.
@@ -94,7 +94,7 @@ def security_variables(keystore: str) -> dict[str, str]:
 
 
 def require_port(text: str) -> int:
-    """Return the launch argument `metrics_port` as a number."""
+    """Return the `metrics_port` launch argument as a number."""
     if text.isascii() and text.isdigit() and 0 < int(text) <= _LAST_PORT:
         return int(text)
     raise PolicyError(
@@ -104,12 +104,12 @@ def require_port(text: str) -> int:
 
 
 def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.argv) -> None:
-    """Check the arguments of a launch file; `ros2 launch` ignores undeclared ones.
+    """Check a launch file's arguments, since `ros2 launch` ignores undeclared ones.
 
     Args:
         known: Names of the arguments that the suite's launch file declares.
-        words: Words of the command line. If it names another launch file, which includes ours, its
-            arguments are unknown here and nothing is checked.
+        words: Words of the command line. If they name a different launch file, which includes ours,
+            its arguments are unknown here and nothing is checked.
     """
     if not any(Path(word).name in _LAUNCH_FILES for word in words):
         return
@@ -122,7 +122,7 @@ def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.a
 
 
 def require_joystick_package(environment: Mapping[str, str]) -> None:
-    """Raise PolicyError unless the package of the joystick node is installed."""
+    """Raise PolicyError unless the joystick node's package is installed."""
     if not _is_installed("joy", environment):
         distribution = environment.get("ROS_DISTRO") or "$ROS_DISTRO"
         raise PolicyError(
@@ -133,7 +133,7 @@ def require_joystick_package(environment: Mapping[str, str]) -> None:
 
 
 def _is_installed(package: str, environment: Mapping[str, str]) -> bool:
-    """Return true if the ament index has this package."""
+    """Return True if the ament index has this package."""
     folders = [Path(p) for p in environment.get("AMENT_PREFIX_PATH", "").split(":") if p]
     return any(
         (folder / "share/ament_index/resource_index/packages" / package).exists()
@@ -175,7 +175,7 @@ def _domain(environment: Mapping[str, str]) -> Finding:
 
 
 def _reach(environment: Mapping[str, str]) -> Finding:
-    """Report which computers discover the nodes; the older ROS_LOCALHOST_ONLY has priority."""
+    """Report which computers can discover the nodes; the older ROS_LOCALHOST_ONLY has priority."""
     alone = environment.get("ROS_LOCALHOST_ONLY") == "1"
     asked = environment.get(DISCOVERY_RANGE) or "SUBNET"
     if asked not in _RANGES:
@@ -202,5 +202,5 @@ def _reach(environment: Mapping[str, str]) -> Finding:
 
 
 def _networks() -> list[str]:
-    """Return the network interfaces that are up, without the loopback."""
+    """Return the network interfaces that are up, except loopback."""
     return sorted(name for name, one in psutil.net_if_stats().items() if one.isup and name != "lo")

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scheduling of threads: cores, real-time priority, locked memory.
+"""Thread scheduling: cores, real-time priority, locked memory.
 
-A refusal by the kernel becomes a warning with reason and remedy; the caller continues anyway. Each
-warning begins with `option`, which names the user's setting.
+If the kernel refuses a setting, the result is a warning with the reason and the remedy, and the
+caller continues anyway. Each warning begins with `option`, the name of the user's setting.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from policy_core.errors import PolicyError
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 """Flags of mlockall(2), the same on x86 and ARM."""
 _HIGHEST_CORE = 1023
-"""No board or PC has more; the kernel checks if this machine has them."""
+"""Highest core number accepted; the kernel checks whether this machine has the core."""
 THIS_THREAD = (0,)
-"""The calling thread, for kernel calls."""
+"""The calling thread, as an argument for kernel calls."""
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:
@@ -44,22 +44,23 @@ def parse_cpus(text: str) -> tuple[int, ...]:
 
 
 def list_threads(process: int) -> tuple[int, ...]:
-    """Return the current threads of a process; empty if it has ended."""
+    """Return a process's current threads; empty if the process has ended."""
     with suppress(OSError):
         return tuple(int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir())
     return ()
 
 
 def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list[str]:
-    """Bind a thread, and those that it starts later, to some cores.
+    """Bind a thread, and all threads that it starts later, to some cores.
 
     Args:
-        cores: Numbers of the cores.
-        option: The user's setting.
-        thread: Kernel id of the thread; 0 for the calling one. A thread that has ended is ignored.
+        cores: Core numbers.
+        option: Name of the user's setting.
+        thread: Kernel ID of the thread; 0 for the calling thread. A thread that has ended is
+            ignored.
 
     Returns:
-        Warnings, with the remedy.
+        Warnings, with remedies.
     """
     named = ",".join(map(str, cores))
     try:
@@ -86,15 +87,15 @@ def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list
 def set_realtime_priority(
     priority: int, option: str, threads: Iterable[int] = THIS_THREAD
 ) -> list[str]:
-    """Give these threads real-time priority (SCHED_FIFO), which threads they start do not inherit.
+    """Give threads real-time priority (SCHED_FIFO); threads they start do not inherit it.
 
     Args:
         priority: 1 to 99; 0 for normal scheduling.
-        option: The user's setting.
-        threads: Kernel ids of the threads; those that have ended are ignored.
+        option: Name of the user's setting.
+        threads: Kernel IDs of the threads; threads that have ended are ignored.
 
     Returns:
-        Warnings, with the remedy.
+        Warnings, with remedies.
     """
     policy = os.SCHED_FIFO if priority else os.SCHED_OTHER
     try:
@@ -119,10 +120,10 @@ def lock_memory(option: str) -> list[str]:
     """Lock all present and future pages of this process in memory: mlockall(2).
 
     Args:
-        option: The user's setting.
+        option: Name of the user's setting.
 
     Returns:
-        Warnings, with the remedy.
+        Warnings, with remedies.
     """
     if ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0:
         return []
@@ -137,14 +138,14 @@ def lock_memory(option: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealTime:
-    """Scheduling that a node requests for its control thread; by default nothing.
+    """Scheduling that a node requests for its control thread; by default, none.
 
     Attributes:
-        priority: Priority of the control thread, 1 to 99; 0 for none. All other threads of the
-            process, and those of its models' processes, get the priority below: the control thread
-            may wait for any of them (GIL, middleware lock, model), so they must not wait for the
-            rest of the machine.
-        cpus: Cores of the control thread; empty for all.
+        priority: Priority of the control thread, 1 to 99; 0 for none. All other threads of this
+            process and of its models' processes get the next lower priority: the control thread may
+            wait for any of them (GIL, middleware lock, model), so they must not wait for the rest
+            of the machine.
+        cpus: Cores for the control thread; empty for all.
         lock_memory: True to lock pages in memory.
     """
 
@@ -167,11 +168,11 @@ class RealTime:
         )
 
     def apply(self, control: int, processes: Iterable[int]) -> list[str]:
-        """Apply it; return the refusals, with the remedy.
+        """Apply the settings; return the refusals, with remedies.
 
         Args:
-            control: Kernel id of the control thread.
-            processes: Processes that it depends on, including its own.
+            control: Kernel ID of the control thread.
+            processes: Processes that the control thread depends on, including its own.
         """
         refused = lock_memory("realtime.lock_memory") if self.lock_memory else []
         if self.cpus:
@@ -189,7 +190,7 @@ class RealTime:
         return refused
 
     def granted(self, refused: Sequence[str]) -> list[str]:
-        """Return the requested settings, with values, without the refusals of `apply`."""
+        """Return the requested settings with their values, except those refused in `apply`."""
         asked = {
             "realtime.priority": str(self.priority or ""),
             "realtime.cpus": ",".join(map(str, self.cpus)),
@@ -202,7 +203,7 @@ class RealTime:
         ]
 
     def release(self, processes: Iterable[int]) -> None:
-        """Drop the priority: without a control thread, no work is urgent."""
+        """Drop the priority, since no work is urgent without a control thread."""
         if self.priority:
             threads = [thread for process in processes for thread in list_threads(process)]
             set_realtime_priority(0, "realtime.priority", threads)

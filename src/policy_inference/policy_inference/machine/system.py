@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The computer: system, processor, memory, and their suitability for a control loop."""
+"""The computer: its system, processor and memory, and their suitability for a control loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CONTAINERS = ("/.dockerenv", "/run/.containerenv")
 
 
 def examine_system(machine: Machine) -> Iterator[Finding]:
-    """Yield a description of the computer, and anything that slows a control loop down."""
+    """Yield a description of the computer, and anything that would slow down a control loop."""
     yield Finding(
         name="system",
         found=f"{release() or 'unknown'}, Linux {platform.release()}, {platform.machine()}",
@@ -72,7 +72,7 @@ def describe_system(machine: Machine) -> dict[str, str | None]:
 
 
 def in_container(machine: Machine) -> bool:
-    """Return true in a Docker or Podman container."""
+    """Return True in a Docker or Podman container."""
     return any(map(machine.exists, _CONTAINERS))
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Telemetry: robust reads on a separate thread, and likely causes of slow inferences."""
+"""Telemetry: robust reads on a separate thread, and likely causes of slow inference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policy_inference.machine.machine import Machine, number_in
 
 _ZONES = "/sys/class/thermal/thermal_zone*"
 _GUESTS = 8
-"""Index of `guest` in psutil's times, which are included in `user` (proc_stat(5))."""
+"""Index of `guest` in psutil's CPU times; `user` already includes guest times (proc_stat(5))."""
 
 
 def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, str]:
@@ -24,7 +24,7 @@ def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, 
     Args:
         machine: Root of the kernel's files.
         device: Name of the device in the key.
-        types: Substrings of the zones' types, in lower case.
+        types: Lower-case substrings of the zone types.
     """
     zones = [
         zone
@@ -35,7 +35,7 @@ def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, 
 
 
 def hottest(device: str, millidegrees: list[float | None]) -> dict[str, str]:
-    """Return the highest temperature as telemetry; a disabled sensor reports none."""
+    """Return the highest temperature as telemetry, ignoring disabled sensors."""
     known = [value for value in millidegrees if value is not None and value > 0]
     return {f"{device}_temperature_c": f"{max(known) * 1e-3:.1f}"} if known else {}
 
@@ -43,8 +43,8 @@ def hottest(device: str, millidegrees: list[float | None]) -> dict[str, str]:
 class Host:
     """Reads processor load, available memory and processor temperature.
 
-    psutil skips thermal zones if the kernel has other sensors, as on a Jetson, so they are read
-    here.
+    psutil skips thermal zones if the kernel has other sensors, as on a Jetson, so this class reads
+    them itself.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -52,7 +52,7 @@ class Host:
         self._times: Any = None
 
     def read(self) -> Mapping[str, str]:
-        """Return load since the last call, memory and temperature, with the unit in the key."""
+        """Return load since the last call, memory and temperature, with the unit in each key."""
         import psutil  # only now: a node's start does not wait for it
 
         # psutil.cpu_percent counts since the last call in this thread, also by other code.
@@ -71,11 +71,11 @@ class Host:
 
 
 _SILENT_S = 3.0
-"""A read of this duration is reported; a healthy device takes milliseconds."""
+"""Duration beyond which a read is reported; a healthy device takes milliseconds."""
 _LEAVE_WITHIN_S = 0.2
 _LOW_CLOCK, _BUSY_PERCENT, _HOT_C, _PREEMPTED = 0.9, 90.0, 85.0, 20
-"""Share of the highest frequency; load; temperature near which boards lower their clocks;
-preemptions.
+"""Thresholds: share of the highest frequency; load; temperature near which boards lower their
+clocks; number of preemptions.
 
 Trip points: 85 degrees on RK3588 (Linux, rk3588-base.dtsi), 95 on RDK S100 (rdk_s_doc).
 """
@@ -86,14 +86,14 @@ UNKNOWN = (
 
 
 def read_safely(read: Callable[[], Mapping[str, str]]) -> tuple[dict[str, str], str]:
-    """Read telemetry; return a failure as text instead of raising it.
+    """Read telemetry; return a failure as text instead of raising an error.
 
     Args:
-        read: Reads values by name, with the unit in the name. Since it is another package's code,
-            it may return or raise anything.
+        read: Reads values by name, with the unit in the name. This may be another package's code,
+            so it may return or raise anything.
 
     Returns:
-        The values whose name and value are text, and the problem; may be empty.
+        The values whose name and value are text, and the problem, which may be empty.
     """
     try:
         found = [*dict(read()).items()]
@@ -105,15 +105,15 @@ def read_safely(read: Callable[[], Mapping[str, str]]) -> tuple[dict[str, str], 
 
 
 def _is_text(value: object) -> bool:
-    """Return true for text that a message can carry: half a surrogate pair cannot."""
+    """Return True for text that a message can carry, which excludes unpaired surrogates."""
     return type(value) is str and value.isprintable()
 
 
 class TelemetryReader:
-    """Reads on request, on a separate thread, so that a hanging driver delays nothing else."""
+    """Reads on request, on a separate thread, so a hanging driver delays nothing else."""
 
     def __init__(self, sources: Mapping[str, Callable[[], Mapping[str, str]]]) -> None:
-        """Start the thread, which waits to be asked.
+        """Start the thread, which waits for requests.
 
         Args:
             sources: Readers of values, by their names in messages.
@@ -150,7 +150,7 @@ class TelemetryReader:
         self._newest = {}, []
 
     def close(self) -> None:
-        """Stop the thread; one that hangs is left behind."""
+        """Stop the thread; a hanging one is left behind."""
         self._closed = True
         self._asked.set()
         self._thread.join(_LEAVE_WITHIN_S)
@@ -173,10 +173,10 @@ class TelemetryReader:
 
 
 def likely_causes(telemetry: Mapping[str, str]) -> str:
-    """Return likely causes of slow inferences, and the command for further checks.
+    """Return the likely causes of slow inference, and the command for further checks.
 
     Args:
-        telemetry: Telemetry of machine and device, with the unit in the key.
+        telemetry: Telemetry for the machine and the device, with the unit in each key.
     """
     found = (
         "; ".join(

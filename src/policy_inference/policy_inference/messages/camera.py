@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Depth and colour images from messages; no ROS package is needed."""
+"""Depth and colour images from messages, without any ROS package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RAW_DEPTH = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 _KINDS = {"16UC1": "u2", "32FC1": "f4"}
 """Pixel type by encoding: uint16 in mm, float32 in m (REP 118)."""
 _HEADER = struct.Struct("<i2f")
-"""Header of compressedDepth: format, then the two parameters of inverse depths."""
+"""Header of compressedDepth: format, followed by the two parameters for inverse depth."""
 _PNG = b"\x89PNG"
 
 
@@ -29,7 +29,7 @@ def read_depth(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
     Args:
         message: sensor_msgs/Image as 16UC1 (mm) or 32FC1 (m), or sensor_msgs/CompressedImage from
             compressedDepth, in PNG.
-        size: Height and width in the contract.
+        size: Height and width from the contract.
 
     Returns:
         uint16 in mm, 0 if unknown; or float32 in m, NaN if unknown.
@@ -41,18 +41,18 @@ def read_depth(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
 
 
 class _AnySize:
-    """Size of a frame whose size is checked later."""
+    """Stand-in for the size of a frame whose size is checked later."""
 
     height = width = 0
     resize = True
 
 
 def read_colour(message: Any, size: tuple[int, ...]) -> Image:
-    """Return a colour image [height, width, 3] in RGB; a view of the message if it is rgb8.
+    """Return a colour image [height, width, 3] in RGB; for rgb8, a view of the message.
 
     Args:
         message: sensor_msgs/Image or CompressedImage; see `policy_core.observation.images`.
-        size: Height and width in the contract.
+        size: Height and width from the contract.
 
     Raises:
         RobotError: The encoding or the size differs, or data is missing or damaged.

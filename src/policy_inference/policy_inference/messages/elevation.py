@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Elevation maps and sampled points from messages; no ROS package is needed."""
+"""Elevation maps and sampled points from messages, without any ROS package."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from policy_core.interfaces import F64
 from policy_core.observation.height_scan import ElevationMap
 
 COLUMN_MAJOR, ROW_MAJOR = "column_index", "row_index"
-"""Label of the outer dimension of a layer, which defines the order of its cells."""
+"""Label of a layer's outer dimension, which defines the order of its cells."""
 _SMALLEST_TURN, _SMALLEST_CELL_M = 1e-3, 1e-4
 _FLOAT32 = 7
-"""Value in sensor_msgs/PointField."""
+"""Value for float32 in sensor_msgs/PointField."""
 
 
 def read_elevation(message: Any, layer: str) -> ElevationMap:
-    """Return a layer of a map; it shares the message's memory.
+    """Return a layer of a map, sharing the message's memory.
 
-    The layout is grid_map's: the first cell is at the largest x and y, a row has one x, and
-    the start indices locate the first cell in memory, which is a ring buffer.
+    The layout is grid_map's: the first cell is at the largest x and y, all cells in a row have the
+    same x, and the start indices locate the first cell in memory, which is a ring buffer.
 
     Args:
         message: grid_map_msgs/GridMap, or an object with the same attributes.
@@ -82,7 +82,7 @@ def read_elevation(message: Any, layer: str) -> ElevationMap:
 
 
 def sampled_heights(message: Any, count: int) -> F64:
-    """Return the heights of points sampled by another program [count], m.
+    """Return the heights of points that another program sampled [count], m.
 
     Args:
         message: sensor_msgs/PointCloud2 with heights as z, or std_msgs/Float32MultiArray; in the

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conversion of odometry, or of a tree of transforms, to the pose of the base; needs no ROS."""
+"""Conversion of odometry, or of a transform tree, to the base pose, without ROS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from policy_inference.messages.readers import require_age, stamp_ns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pose:
-    """Pose of the base, on the clock of stamps."""
+    """Base pose, timed on the clock used for stamps."""
 
     stamp_ns: int
     frame: str
@@ -36,7 +36,7 @@ class Pose:
 
 
 def read_pose(message: Any) -> Pose:
-    """Return the pose of a nav_msgs/Odometry.
+    """Return the pose in a nav_msgs/Odometry.
 
     Raises:
         RobotError: The numbers are not finite, or the rotation is invalid.
@@ -52,13 +52,13 @@ def read_pose(message: Any) -> Pose:
 
 
 _MOST_FRAMES = 10_000
-"""Frames that are stored; some programs name a new one for each object that they see."""
+"""Maximum number of stored frames; some programs create one for each object that they see."""
 _LENGTH_TOLERANCE = 0.1
-"""Largest difference of a rotation's length from 1, as for odometry."""
+"""Maximum deviation of a quaternion's length from 1, as for odometry."""
 
 
 class Transforms:
-    """The newest transform to each frame from its parent, as on the topics tf and tf_static.
+    """The newest transform to each frame from its parent, as on the tf and tf_static topics.
 
     It keeps no history: a pose combines the newest transforms, and counts as old as the oldest of
     them.
@@ -72,7 +72,7 @@ class Transforms:
 
         Args:
             message: The message.
-            now_ns: Time on the clock of stamps, for transforms without a stamp.
+            now_ns: Time on the clock used for stamps, for transforms without a stamp.
             static: True if they do not age.
         """
         for each in message.transforms:
@@ -81,16 +81,18 @@ class Transforms:
                 self._links[child] = each, None if static else stamp_ns(each) or now_ns
 
     def pose(self, base: str, frame: str, now_ns: int, timeout_s: float) -> Pose:
-        """Return the pose of the frame `base` in `frame`.
+        """Return the pose of frame `base` in `frame`.
 
         Args:
             base: Frame of the base.
             frame: Frame of the map.
-            now_ns: Time on the clock of stamps.
-            timeout_s: Largest age of a transform; some localisation sets stamps ahead of the clock.
+            now_ns: Time on the clock used for stamps.
+            timeout_s: Maximum age of a transform; some localisation systems set stamps ahead of the
+                clock.
 
         Raises:
-            RobotError: No transforms connect them, or one is invalid, too old, or part of a loop.
+            RobotError: No transforms connect the frames, or one is invalid, too old, or part of a
+                loop.
         """
         at, top = base.lstrip("/"), frame.lstrip("/")
         ways = self._way(at), self._way(top)
@@ -127,7 +129,7 @@ class Transforms:
     def _inside(
         self, way: Sequence[str], now_ns: int, timeout_s: float, stamps: list[int]
     ) -> tuple[Vector, Quat]:
-        """Return the pose of the first frame in the parent of the last; add stamps."""
+        """Return the pose of the first frame in the last frame's parent; add stamps to `stamps`."""
         position: Vector = (0.0, 0.0, 0.0)
         quat: Quat = (0.0, 0.0, 0.0, 1.0)
         for at in way:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conversion of messages to the robot's state: joints, the whole robot, external vectors.
+"""Conversion of messages to robot state: joints, the whole robot, external vectors.
 
 No ROS package is needed: a message is any object with the attributes of the reader's ROS type, from
-rclpy, a decoder or a bag reader. The native core reads serialised messages itself, by the `plan` of
-a reader.
+rclpy, a decoder or a bag reader. The native core reads serialised messages itself, following a
+reader's `plan`.
 """
 
 import math
@@ -36,7 +36,7 @@ from policy_inference.messages.wire import LAYOUTS
 
 
 class JointOrder:
-    """Maps values by joint name; indices are computed once per change of the names."""
+    """Maps values by joint name; indices are recomputed only when the names change."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -44,7 +44,7 @@ class JointOrder:
         self._index = np.zeros(0, dtype=np.intp)
 
     def take(self, names: Sequence[str], values: F64, out: F64) -> None:
-        """Write the values [names] of the contract's joints into `out` [joints].
+        """Write the values [names] for the contract's joints to `out` [joints].
 
         Joints that are not in the contract are ignored.
 
@@ -79,14 +79,14 @@ class JointOrder:
 
 
 _LONGEST_REASON, _AHEAD_S, _OTHER_CLOCK_S = 300, 0.1, 1e6
-"""Characters of a reason in status and log; how far ahead a stamp may lie, since clocks differ; age
-of one that is from a different clock.
+"""Maximum characters of a reason in status and log; how far ahead a stamp may be, since clocks
+differ (s); age beyond which a stamp is from a different clock (s).
 """
 MADE_BY_ANOTHER = (
     "expected values computed with this policy's contract, found values of another contract; "
     "restart perception_node with this policy's bundle"
 )
-"""Problem reported if the labels of a perceived input differ; same as in `policy_update.cpp`."""
+"""Problem reported if a perception input's labels differ; same as in `policy_update.cpp`."""
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
 """Stand-in for a JointState, with field names instead of numbers."""
 _REQUIRED: Mapping[Callable[[Any], None], str] = {
@@ -123,7 +123,7 @@ class JointStateReader:
     ) -> None:
         """Write to `joint_pos`, and to `joint_vel` if it exists, in the order of `names`.
 
-        `check` judges each sample first; None for samples that are already judged, as in
+        `check` judges each sample first; None if samples have already been judged, as in
         recordings.
         """
         self._order, self._check = JointOrder(names), check
@@ -160,12 +160,12 @@ class JointStateReader:
 
 
 class OtherJointsReader:
-    """sensor_msgs/JointState of joints other than the robot's: a live motion or a leader arm."""
+    """sensor_msgs/JointState for joints other than the robot's: a live motion or a leader arm."""
 
     message = JOINT_STATES.types[0]
 
     def __init__(self, topic: StateTopic, names: Sequence[str], state: StateVector) -> None:
-        """Write the topic's fields that the contract needs, in the order of `names`."""
+        """Write the topic fields that the contract needs, in the order of `names`."""
         self._order = JointOrder(names)
         self._fields = [
             (field, state[field.name], np.zeros(len(names)))
@@ -191,7 +191,7 @@ class OtherJointsReader:
 
 
 class RobotReader:
-    """A message with fields of the whole robot, such as sensor_msgs/Imu."""
+    """A message with whole-robot fields, such as sensor_msgs/Imu."""
 
     def __init__(self, topic: StateTopic, state: StateVector) -> None:
         self.message = topic.types[0]
@@ -205,7 +205,7 @@ class RobotReader:
         ]
 
     def read(self, message: Any) -> None:
-        """Write all fields or none; refuse a message that lacks one of them."""
+        """Write all fields or none; reject a message that lacks one of them."""
         for require in self._required:
             require(message)
         for write, memory, values in self._fields:
@@ -251,7 +251,7 @@ class PerceivedReader(VectorReader):
         self._label = state.perceived.get(topic, "")
 
     def read(self, message: Any) -> None:
-        """Write all values; refuse those made by another contract, and messages with a problem."""
+        """Write all values; reject those made for a different contract, or with a problem."""
         label = message.header.frame_id
         if label.startswith(PERCEIVED_LABEL) and label != self._label:
             raise RobotError(MADE_BY_ANOTHER)
@@ -269,7 +269,7 @@ class PerceivedReader(VectorReader):
 
 
 MessageReader = JointStateReader | OtherJointsReader | RobotReader | VectorReader
-"""Writes messages of the ROS type `message` into the state.
+"""Writes messages of the ROS type `message` to the state.
 
 `read` writes nothing if the message is invalid. `plan` returns the native core's plan for reading
 the same serialised message.
@@ -277,7 +277,7 @@ the same serialised message.
 
 
 def shortened(reason: str) -> str:
-    """Return a reason as one line of limited length, since names in messages are untrusted."""
+    """Return a reason as a single line of limited length, since names in messages are untrusted."""
     return " ".join(reason.split())[:_LONGEST_REASON]
 
 
@@ -312,13 +312,13 @@ def message_types(name: str) -> tuple[str, ...]:
 def state_reader(
     name: str, names: Sequence[str], state: StateVector, check: JointCheck | None = None
 ) -> MessageReader:
-    """Return the reader of an input that is robot state.
+    """Return the reader for an input that carries robot state.
 
     Args:
         name: Name of the input.
         names: The contract's joints in its order, with the robot's names.
         state: State to write to.
-        check: As for `JointStateReader`.
+        check: Same as for `JointStateReader`.
     """
     if name == JOINT_STATES.name:
         return JointStateReader(names, state, check)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the nodes that may run chunk policies."""
+"""Parameters for nodes that may run chunk policies."""
 
 from collections.abc import Mapping
 from dataclasses import fields

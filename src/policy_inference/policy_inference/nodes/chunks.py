@@ -44,7 +44,7 @@ from policy_inference.nodes.settings import RAW, TRANSPORTS
 from policy_inference.nodes.tick_observer import TickObserver, do_nothing
 
 FramesOf = Mapping[str, Sequence[FrameBuffer]]
-"""Buffers for new frames by camera, one for each policy that observes it."""
+"""Buffers for new frames by camera, one for each policy that observes the camera."""
 
 
 def subscribe_with_cameras(
@@ -56,15 +56,15 @@ def subscribe_with_cameras(
     *,
     stamped_command: bool,
 ) -> dict[str, Sampled[Any]]:
-    """Subscribe to inputs; return the subscriptions by name of the input.
+    """Subscribe to inputs; return the subscriptions by input name.
 
     Args:
         node: Node that subscribes.
         group: Keeps the executor away from the subscriptions.
         inputs: Names of the inputs.
         frames: Buffers by camera; no other input is a camera.
-        image_transport: Transport of the images: a key of `TRANSPORTS`.
-        stamped_command: As for `subscribe`.
+        image_transport: Image transport: a key of `TRANSPORTS`.
+        stamped_command: Same as for `subscribe`.
     """
     cameras = {camera_input(name): name for name in frames}
     others = [name for name in inputs if name not in cameras]
@@ -77,7 +77,7 @@ def subscribe_with_cameras(
 
 
 class CameraSampler(Sampler):
-    """Passes the newest messages of all inputs to policies with cameras, at each tick."""
+    """Passes the newest messages from all inputs to policies with cameras, at each tick."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class CameraSampler(Sampler):
         ]
 
     def sample(self, tick: DueTick) -> None:
-        """Take the newest message of each input; images are checked, but not yet decoded."""
+        """Take the newest message from each input; images are checked but not yet decoded."""
         super().sample(tick)
         for entry, sampled, buffers in self._cameras:
             try:
@@ -133,7 +133,7 @@ _COUNTED = 10
 
 
 class ChunkReports(TickObserver):
-    """Observes the ticks of a chunk policy."""
+    """Observes a chunk policy's ticks and publishes its chunks."""
 
     def __init__(self, node: Node, policy: OpenedPolicy[Any]) -> None:
         self._node = node
@@ -317,7 +317,7 @@ class TakeoverReports(TickObserver):
         }
 
     def refusal(self) -> str:
-        """Return why the leader's topic is invalid, which only ROS knows; else empty."""
+        """Return why the leader's topic is invalid, which only ROS knows; "" if it is valid."""
         count = self._leader.publishers()
         if count == 1:
             return ""
@@ -327,7 +327,7 @@ class TakeoverReports(TickObserver):
         self._say_who_drives(Mode.DAMP)
 
     def log(self) -> None:
-        """Refuse two leaders; log a leader's distance from the arm while a person waits."""
+        """Refuse two leaders; while a person waits, log the leader's distance from the arm."""
         count = self._leader.publishers()
         self._leader.refused = f"{count} publishers, expected one" if count > 1 else ""
         if text := self._policy.input_problem(LEADER.name):

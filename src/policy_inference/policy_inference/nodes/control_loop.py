@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The control thread, in Python or C++, and work between its ticks.
+"""The control thread, in Python or C++, and work done between its ticks.
 
-A pacer decides when a tick is due: by timer, at the arrival of an input, or on simulated time. Its
+A pacer decides when a tick is due: by timer, on the arrival of an input, or in simulated time. Its
 `wait` returns the next tick, or None if nothing was due for a while, so that the loop can check
 whether it should stop.
 
-The loop in C++ samples, ticks and commands without the GIL. A Python thread shows each tick to its
-observers a little later; ticks do not wait for it.
+The C++ loop samples, ticks and sends commands without the GIL. A Python thread shows each tick to
+its observers a little later; ticks do not wait for it.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ _SLICE_NS = 50_000_000
 
 
 class DueTick(NamedTuple):
-    """Time of a tick, all values in ns."""
+    """Time of a tick; all values in ns."""
 
     now_ns: int
-    """Clock of ages and motions: steady, or simulated time."""
+    """Time on the clock used for ages and motions: the steady clock, or simulated time."""
     next_deadline_ns: int
     """Time of the next tick, on the same clock."""
     ros_now_ns: int
-    """Clock of header stamps."""
+    """Time on the clock used for header stamps."""
     missed: int
-    """Deadlines before this one at which no tick could start."""
+    """Number of deadlines before this one at which no tick could start."""
     late_ns: int = 0
-    """Delay of the tick after its deadline, by the steady clock."""
+    """Delay of the tick after its deadline, on the steady clock."""
     restarted: bool = False
-    """True if simulated time ran backwards before this tick."""
+    """True if simulated time ran backward before this tick."""
     repeated: bool = False
     """True if the previous tick's time was published again: its command may have had no receiver.
     """
@@ -60,7 +60,7 @@ class Pacer(ABC):
     """Decides when to tick, by deadlines on the steady clock."""
 
     def __init__(self, period_ns: int) -> None:
-        """Set the time between two ticks; `start` comes before the first `wait`."""
+        """Set the time between two ticks; call `start` before the first `wait`."""
         self._period_ns, self._deadline_ns = period_ns, 0
 
     def start(self) -> None:
@@ -102,15 +102,15 @@ class TimerPacer(Pacer):
 
 
 class TriggerPacer(Pacer):
-    """Ticks at the first arrival on an input at or after each deadline.
+    """Ticks on an input's first arrival at or after each deadline.
 
-    The tick comes one period after the deadline at the latest, so that a dead input cannot stop the
-    guard. If the input arrives at about the policy's rate, deadlines are moved to half a period
-    before its arrivals, so that jitter does not make a tick wait for the next message.
+    The tick comes at most one period after the deadline, so a dead input cannot stop the guard. If
+    the input arrives at about the policy's rate, deadlines move to half a period before its
+    arrivals, so jitter does not make a tick wait for the next message.
     """
 
     def __init__(self, period_ns: int, trigger: Sampled[Any], arrivals: Arrivals) -> None:
-        """Store the parts; `start` comes before the first `wait`.
+        """Store the parts; call `start` before the first `wait`.
 
         Args:
             period_ns: Time between two ticks.
@@ -156,10 +156,10 @@ class TriggerPacer(Pacer):
 
 
 class SimulatedPacer(Pacer):
-    """Ticks on /clock only: at the first time at or after each deadline of simulated time.
+    """Ticks on /clock only: at the first published time at or after each simulated deadline.
 
-    Ages and lateness are in simulated time too, so that a paused simulator or a slow machine
-    changes nothing.
+    Ages and lateness are also in simulated time, so a paused simulator or a slow machine makes no
+    difference.
     """
 
     def __init__(self, period_ns: int, clock: Sampled[Clock], arrivals: Arrivals) -> None:
@@ -218,13 +218,13 @@ class SimulatedPacer(Pacer):
 
 _TICK_WITHIN_S = 0.5
 _AFTER_FAILURE_S = 0.02
-"""Prevents an immediate, repeated failure from using a whole core."""
+"""Pause that keeps an immediate, repeated failure from using a whole core."""
 _LATENESS_KEPT_NS = 2_000_000_000
 _FULL_COLLECTION_CALLS = 300
 
 
 class Loop:
-    """Common parts of the loops in Python and C++: lateness, waiting for a tick."""
+    """Common parts of the Python and C++ loops: lateness, waiting for a tick."""
 
     def __init__(self) -> None:
         self._stop, self._ticked = threading.Event(), threading.Event()
@@ -232,14 +232,14 @@ class Loop:
 
     @property
     def late_s(self) -> float:
-        """Return the largest recent delay of a tick's start, s, minus the previous tick's duration.
+        """Return the largest recent start delay of a tick (in s), less the last tick's duration.
 
         This is the time for which the machine kept the control thread waiting.
         """
         return self._worst_late_ns * 1e-9
 
     def await_tick(self, timeout_s: float) -> bool:
-        """Wait for the end of the next tick, or of the loop; return true if a tick ended."""
+        """Wait for the end of the next tick or of the loop; return True if a tick ended."""
         self._ticked.clear()
         return self._stop.is_set() or self._ticked.wait(timeout_s)
 
@@ -267,7 +267,7 @@ class ControlLoop(Loop):
 
         Args:
             pacer: Decides when to tick.
-            tick: Function of a tick.
+            tick: Function that executes a tick.
             failed: Called on the control thread with an error from `pacer` or `tick`; must not
                 raise.
         """
@@ -279,7 +279,7 @@ class ControlLoop(Loop):
         self.ticks = self.missed = 0
 
     def start(self) -> None:
-        """Start ticking, and counting ticks and deadlines at which no tick could start."""
+        """Start ticking, and counting the ticks and the deadlines at which no tick could start."""
         if self._thread is not None and self._thread.is_alive():
             raise PolicyError(RESTART)
         self.ticks = self.missed = 0
@@ -306,7 +306,7 @@ class ControlLoop(Loop):
 
     @contextmanager
     def between_ticks(self) -> Iterator[None]:
-        """Delay the next tick, for microseconds."""
+        """Delay the next tick by microseconds."""
         if not self._at_work.acquire(timeout=_TICK_WITHIN_S):
             raise RefusedError(TICK_HANGS)
         try:
@@ -315,10 +315,10 @@ class ControlLoop(Loop):
             self._at_work.release()
 
     exchanging = between_ticks
-    """Delay the next tick while another policy takes over."""
+    """Delay the next tick while a different policy takes over."""
 
     def silent_s(self) -> float:
-        """Return the time since the last tick on the steady clock, s.
+        """Return the time since the last tick, in s, on the steady clock.
 
         It grows when simulated time stands still, or when a tick hangs.
         """
@@ -326,7 +326,7 @@ class ControlLoop(Loop):
 
     @property
     def thread_id(self) -> int:
-        """Kernel id of the control thread, once it was started."""
+        """Kernel ID of the control thread, once it has been started."""
         return (self._thread and self._thread.native_id) or 0
 
     def _run(self) -> None:
@@ -351,16 +351,16 @@ class ControlLoop(Loop):
 
 
 class BetweenTicks:
-    """Works and collects garbage at a fixed rate, each time right after a tick, on its own thread.
+    """Does work and collects garbage at a fixed rate, always right after a tick, on its own thread.
 
-    A working Python thread holds the GIL against the control thread. A timer with a period of
-    several ticks that fires just before a tick would do so repeatedly.
+    A busy Python thread keeps the GIL from the control thread. A timer whose period is several
+    ticks, and that fires just before a tick, would do so repeatedly.
     """
 
     def __init__(
         self, loop: Loop, tick_s: float, period_s: float, work: Callable[[], None]
     ) -> None:
-        """Create it, stopped.
+        """Create the worker, stopped.
 
         Args:
             loop: The loop with the ticks.
@@ -409,7 +409,7 @@ _hanging = list[Any]()
 
 
 class NativeLoop(Loop):
-    """Ticks a native controller by timer or trigger; like `ControlLoop`, but in real time only."""
+    """Ticks a native controller by timer or trigger, like `ControlLoop`, but only in real time."""
 
     name = NATIVE
 
@@ -430,16 +430,16 @@ class NativeLoop(Loop):
 
         Args:
             topics: Subscriptions whose newest messages are taken at each tick.
-            publisher: Publisher of the commands.
-            encoder: Plan of their messages, see `outputs.encoder_plan`.
+            publisher: Publisher for the commands.
+            encoder: Plan for the command messages; see `outputs.encoder_plan`.
             joints: Number of joints.
             period_ns: Time between two ticks.
             trigger: One of the topics, whose messages start ticks as for `TriggerPacer`, and a wait
                 set for its messages; None to start ticks at deadlines.
             ticked: Shows the tick in the controller's `latest_tick`; on one Python thread.
             failed: Called on the same thread with an error from `ticked`; must not raise.
-            controller: As for `host`.
-            sampler: As for `host`.
+            controller: Same as for `host`.
+            sampler: Same as for `host`.
         """
         from policy_core_native import NativeLoop as CppLoop
 
@@ -474,7 +474,7 @@ class NativeLoop(Loop):
 
         Args:
             controller: The controller.
-            sampler: Passes messages to it, by its plan.
+            sampler: Passes messages to the controller, according to its plan.
 
         Raises:
             ValueError: One of them cannot be read in C++.
@@ -514,7 +514,7 @@ class NativeLoop(Loop):
         return has_ended
 
     def close(self) -> None:
-        """Release subscriptions and publisher; after `stop`."""
+        """Release the subscriptions and the publisher; call after `stop`."""
         if not self._hangs:
             del self._loop
             self._entities.close()

@@ -33,7 +33,7 @@ def listen_to_estop(node: Node, press: Callable[[], object]) -> Callable[[], Non
 
 
 class _EstopTopic:
-    """Two readers that match every publisher, and a third one while publishers match it.
+    """Two readers that match every publisher, plus a third while publishers match it.
 
     A transient local reader does not match a volatile publisher, whose ROS then warns about
     incompatible QoS, as if the button were not received. So the third reader exists while there is

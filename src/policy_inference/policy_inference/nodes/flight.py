@@ -39,7 +39,7 @@ _OFF = "the flight recorder is off: flight.duration_s is 0"
 
 
 class NodeRecorder(TickObserver):
-    """Records the ticks of a node, which continues unchanged if recording fails."""
+    """Records a node's ticks; the node continues unchanged if recording fails."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class NodeRecorder(TickObserver):
             self._node.get_logger().warning(self._problem)
 
     def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[FlightRecorder | None]:
-        """Return a recorder for a policy; it reads files, but none below `flight.folder`."""
+        """Return a recorder for a policy; this reads files, but none below `flight.folder`."""
 
         def load() -> FlightRecorder:
             recorder = self._made_for(policy)
@@ -163,7 +163,7 @@ class NodeRecorder(TickObserver):
     def adopt(
         self, policy: OpenedPolicy[Any], prepared: Prepared[FlightRecorder | None]
     ) -> Callable[[], None]:
-        """Record another policy from now on; return a function that ends the previous recording."""
+        """Record a different policy from now on; return a function to end the old recording."""
         before = self._recorder
         self._recorder, self._problem = prepared.part, prepared.problem
         self._sampled = self._sampled_by(policy)
@@ -242,7 +242,7 @@ class NodeRecorder(TickObserver):
         return self._answer(response, lambda it: f"ends {it.end_run()}")
 
     def _answer(self, response: R, act: Callable[[FlightRecorder], str]) -> R:
-        """Execute a request, and report the place; the recording is complete a moment later."""
+        """Execute a request and report the path; the recording is complete a moment later."""
         try:
             if self._recorder is None:
                 raise RefusedError(self._problem or _OFF)
@@ -253,7 +253,7 @@ class NodeRecorder(TickObserver):
 
 
 def _folder(given: str) -> Path:
-    """Return the folder of recordings: the given one, else below ROS's log folder."""
+    """Return the folder for recordings: the given one, or a folder below ROS's log folder."""
     folder = Path(given) if given else Path(os.environ.get("ROS_HOME") or "~/.ros", "flights")
     try:
         return folder.expanduser()

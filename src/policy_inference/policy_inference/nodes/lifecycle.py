@@ -30,9 +30,9 @@ class PeerGuard:
 
 
 class LifecycleBase(PeerGuard, LifecycleNode):
-    """Owns the transitions, with full error logs and a single teardown path.
+    """Implements the transitions, with full error logs and a single teardown path.
 
-    `set_up` may fail half-way; `tear_down` handles whatever parts exist.
+    `set_up` may fail halfway; `tear_down` handles whatever parts exist.
     """
 
     def __init__(self, name: str) -> None:
@@ -42,7 +42,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         self.configured = False
         self.running = False
         self.ending = False
-        """True once the process is asked to end: slow parts of `start` may be skipped."""
+        """True once the process is asked to end; slow parts of `start` may then be skipped."""
         self._starting_or_halting = threading.RLock()
         self.answering = 0
         """Number of unanswered requests."""
@@ -87,7 +87,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         return super().on_activate(state) if started else _FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop; the state changes even on failure, since nothing works any more."""
+        """Stop; the state changes even on failure, since nothing works anymore."""
         self._succeeds(self.halt)
         return super().on_deactivate(state)
 
@@ -102,7 +102,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
 
     @contextmanager
     def owing_answer(self) -> Iterator[None]:
-        """Mark a request as unanswered; a process that ends waits for the answer."""
+        """Mark a request as unanswered; a process that is ending waits for the answer."""
         self.answering += 1
         try:
             yield
@@ -110,7 +110,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
             self.answering -= 1
 
     def halt(self) -> None:
-        """Stop working and leave the robot safe, from any state; close nothing."""
+        """Stop working and leave the robot safe, from any state, without closing anything."""
         with self._starting_or_halting:
             if self.running:
                 self.running = False
@@ -131,7 +131,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         self.tear_down()
 
     def _succeeds(self, act: Callable[[], None]) -> bool:
-        """Log an error in an action; rclpy would turn it into a state without a reason."""
+        """Run an action and log any error; rclpy would turn it into a state without a reason."""
         try:
             act()
         except PolicyError as error:
@@ -149,7 +149,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         request: ChangeState.Request,
         response: ChangeState.Response,
     ) -> ChangeState.Response:
-        """Refuse an impossible transition; rclpy would let it end the executor."""
+        """Reject an impossible transition; rclpy would let it end the executor."""
         try:
             return change(request, response)
         except RuntimeError as error:

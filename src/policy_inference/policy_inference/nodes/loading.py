@@ -47,7 +47,7 @@ def open_policy(
     Args:
         kind: Kind of policies that the node runs.
         request: The request.
-        clock: Clock of the controller.
+        clock: The controller's clock.
         logger: Logger for the progress.
     """
     request = on_trial(request, logger)
@@ -58,7 +58,7 @@ def open_policy(
 
 
 def has_trials(bundle: str) -> bool:
-    """Return true if an installed bundle has a trial record, or if that cannot be read.
+    """Return True if an installed bundle has a trial record, or if the record is unreadable.
 
     Args:
         bundle: Requested bundle; a path has no trial.
@@ -121,7 +121,7 @@ def load_asked(kind: PolicyKind[B], request: OpenRequest, sha256: str | None = N
     Args:
         kind: Kind of policies that the node runs.
         request: The request.
-        sha256: Required hash of its contract, if known.
+        sha256: Required hash of the contract, if known.
     """
     keys = trusted_keys(request.public_key)
     if request.trial is not None:
@@ -133,7 +133,7 @@ def load_asked(kind: PolicyKind[B], request: OpenRequest, sha256: str | None = N
 
 
 class _Forward(logging.Handler):
-    """Writes each record with the node's logger."""
+    """Writes each log record with the node's logger."""
 
     def __init__(self, logger: Logger) -> None:
         super().__init__()
@@ -156,7 +156,8 @@ class _Forward(logging.Handler):
 def forwarded_to(logger: Logger) -> Iterator[None]:
     """Forward the package's own log to a node's log, for example the progress of a build.
 
-    Use it only while a node configures: in a tick, a log that blocks would delay a command.
+    Use this only while a node is being configured: in a tick, a log that blocks would delay a
+    command.
     """
     handler, level = _Forward(logger), _SOURCE.level
     _SOURCE.addHandler(handler)
@@ -174,12 +175,13 @@ Found = tuple[OpenedPolicy[Any], Prepared[Any]]
 
 
 class LoadService:
-    """Serves `~/load` of a node; opens at most one policy at a time."""
+    """Serves a node's `~/load`; opens at most one policy at a time."""
 
     def __init__(self, node: PolicyNode) -> None:
         """Create the service, which exists as long as the node.
 
-        It is never destroyed before it has answered, and answers a second request in the meantime.
+        The service is never destroyed before it has answered, and it answers a second request in
+        the meantime.
         """
         self._node = node
         self._thread: threading.Thread | None = None
@@ -226,7 +228,7 @@ class LoadService:
         return response
 
     async def load(self, bundle: str, done: Callable[[str], None]) -> None:
-        """Load another policy without a request; call `done` with the error, or with ""."""
+        """Load a policy without a service request; call `done` with the error, or with ""."""
         request = LoadBundle.Request(bundle=bundle)
         response = await self._load(request, LoadBundle.Response())
         done("" if response.success else response.message)
@@ -256,11 +258,11 @@ class LoadService:
         return opened
 
     def _begin(self, request: OpenRequest) -> Future:
-        """Open a policy on a thread of its own.
+        """Open a policy on its own thread.
 
         Returns:
-            A future of the policy, or of the PolicyError with the reason; its awaiting caller owns
-                the policy.
+            A future for the policy, or for the PolicyError with the reason; the caller that awaits
+                it owns the policy.
         """
         if self._opens:
             raise RefusedError("load refused: another load has not ended yet; wait for its answer")
@@ -274,13 +276,13 @@ class LoadService:
         return self._future
 
     def abandon(self, reason: str) -> None:
-        """Answer the pending request with a refusal; the policy is closed once it has opened."""
+        """Answer the pending request with a refusal; close the policy once it has opened."""
         with self._handing_over:
             if self._future is not None and not self._future.done():
                 self._future.set_result(RefusedError(f"load abandoned: {reason}"))
 
     def _close(self, *closers: Callable[[], object]) -> None:
-        """Call these in turn on a thread of its own, which may hang."""
+        """Call these functions in turn on a separate thread, which may hang."""
 
         def close() -> None:
             for each in closers:
@@ -292,7 +294,7 @@ class LoadService:
         thread.start()
 
     def end(self) -> None:
-        """Wait briefly for pending closes; what hangs is left behind."""
+        """Wait briefly for pending closes; threads that hang are left behind."""
         ends_s = time.monotonic() + _CLOSED_WITHIN_S
         for thread in self._closing:
             thread.join(max(0.0, ends_s - time.monotonic()))

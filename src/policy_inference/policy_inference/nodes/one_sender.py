@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of one publisher at a time, for drivers and simulated robots.
+"""Commands from one publisher at a time, for drivers and simulated robots.
 
-If two policy nodes command one robot, one may send walking commands and the other damping. A robot
-that follows both alternately falls.
+If two policy nodes command one robot, one may send walking commands and the other damping commands;
+a robot that follows them alternately falls.
 """
 
 import time
@@ -23,16 +23,16 @@ from policy_inference.nodes.rclpy_gaps import (
 )
 
 _LONGEST_NS = 1_000_000_000
-"""Longest time that a command keeps its publisher, and that an ignored one is reported."""
+"""Maximum time for which a command keeps its publisher, and an ignored one is reported."""
 _NEVER_NS = 1 << 63
 
 
 class OneSender:
     """Subscribes to commands, and follows the publisher whose command came first.
 
-    The commands of others are ignored and counted until the newest command of the followed
-    publisher has expired; then the next publisher that sends one is followed. Call `take` from one
-    thread.
+    Commands from other publishers are ignored and counted until the newest command from the
+    followed publisher has expired; the next publisher to send one is then followed. Call `take`
+    from one thread only.
 
     Attributes:
         topic: Full name of the topic.
@@ -50,11 +50,10 @@ class OneSender:
         """Subscribe to a relative topic.
 
         Args:
-            node: Subscribes and logs.
+            node: Node that subscribes and logs.
             topic: Topic of type policy_msgs/JointCommand.
             decode: Decodes a message; rclpy by default.
-            expires: False: a publisher is followed until `release`, independent of the steady
-                clock.
+            expires: False to follow a publisher until `release`, regardless of the steady clock.
         """
         self._node, self._expires = node, expires
         self.topic: str = node.resolve_topic_name(topic)
@@ -71,7 +70,7 @@ class OneSender:
         return bool(self._wait_set.wait([self._subscription.handle], timeout_ns))
 
     def take(self) -> JointCommand | None:
-        """Return the newest command of the followed publisher, or None."""
+        """Return the newest command from the followed publisher, or None."""
         newest: dict[bytes, bytes] = {}
         senders: list[bytes] = []
         while taken := take_with_sender(self._subscription.handle):
@@ -102,7 +101,7 @@ class OneSender:
         self._other_ns, self.ignored = -_LONGEST_NS, 0
 
     def problem(self) -> str:
-        """Return a message if commands are being ignored; else empty. From any thread."""
+        """Return a message if commands are being ignored, else ""; from any thread."""
         if time.monotonic_ns() - self._other_ns >= _LONGEST_NS:
             return ""
         return (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Message types of a node's targets; each output refuses what it cannot express."""
+"""Message types for a node's targets; each output rejects targets that it cannot express."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from policy_core.bundle.set_contract import HostedContract
 
 CHUNKS = "action_chunk"
-"""Topic of a policy's chunks, and name of the output that publishes nothing else."""
+"""Topic for a policy's chunks, and name of the output that publishes nothing else."""
 Builder = Callable[[JointTargets, int], Any]
-"""Returns the message, or its bytes, for targets and a stamp in ns."""
+"""Callable that returns the message, or its bytes, for targets and a stamp in ns."""
 
 
 class Output:
-    """Publishes targets as one type of message, which is created once and filled repeatedly.
+    """Publishes targets as one type of message, which is created once and reused.
 
-    The caller ensures that only one thread at a time uses it.
+    The caller must ensure that only one thread uses it at a time.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class Output:
         Args:
             node: Node to publish from.
             kind: Key of `OUTPUTS`.
-            contract: Contract; its fault behaviour and kinds must be expressible.
-            valid_for_s: Validity of a JointCommand after its receipt, s.
-            namespace: Prefix of the topic, with a slash: another robot with the same joints.
+            contract: Contract whose fault behaviour and command kinds the output can express.
+            valid_for_s: How long a JointCommand is valid after receipt, s.
+            namespace: Topic prefix with a slash, for another robot with the same joints.
         """
         require_expressible(kind, contract)
         if valid_for_s < 2.0 / contract.rate_hz:
@@ -79,7 +79,7 @@ class Output:
         self._sent = count()
 
     def publish(self, targets: JointTargets, stamp_ns: int) -> int:
-        """Publish the targets of a tick with its sampling time `stamp_ns`.
+        """Publish a tick's targets with its sampling time `stamp_ns`.
 
         Returns:
             The number of the command, which a JointCommand carries as its sequence.
@@ -89,13 +89,13 @@ class Output:
 
 
 class ChunkOutput:
-    """Commands no joints: the output is the policy's chunks, which another node executes."""
+    """Output that commands no joints; it is the policy's chunks, which another node executes."""
 
     def __init__(self, node: Node, contract: HostedContract) -> None:
         """Check the contract.
 
         Args:
-            node: Publishes the chunks.
+            node: Node that publishes the chunks.
             contract: Contract of a chunk policy.
         """
         if contract.kind != "chunk":
@@ -124,7 +124,7 @@ def open_output(
 
 
 def require_expressible(kind: str, contract: HostedContract) -> None:
-    """Raise PolicyError unless the message type carries all commands, fault commands included."""
+    """Raise PolicyError unless the message type can carry all commands and fault commands."""
     if kind == "joint_command":
         return
     on_fault = contract.safety.on_fault
@@ -203,11 +203,11 @@ OUTPUTS: dict[str, tuple[str, type[Any], Callable[..., Builder]]] = {
 """Kinds of output: relative topic, message type, factory of the builder."""
 
 _MARK = -1.2345678e-300
-"""A marker value that shows the position of targets in a message."""
+"""Marker value that shows the position of targets in a message."""
 
 
 def encoder_plan(kind: str, contract: HostedContract, valid_for_s: float) -> dict[str, Any]:
-    """Return the native core's plan for the messages of an output; see `Output`."""
+    """Return the native core's plan for an output's messages; see `Output`."""
     *_, make = OUTPUTS[kind]
     targets = JointTargets(len(contract.joints.names))
     targets.block[...] = _MARK

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters of a node as one table: type, default, description, range; fixed once configured.
+"""A node's parameters as one table: type, default, description, range; fixed once configured.
 
-Every parameter has a value from the start, because while one is unset, rclpy answers no parameter
-request of a node, including `ros2 param dump`. An optional number is NaN until it is set; a
-required text is empty until it is set, and refused if empty.
+Every parameter has a value from the start, because while any is unset, rclpy answers no parameter
+requests to the node, including those from `ros2 param dump`. An optional number is NaN until it is
+set; a required string is empty until it is set, and an empty one is rejected.
 """
 
 import math
@@ -32,7 +32,7 @@ _SAFETY = "safety."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One parameter; without a default it is an optional number, or `required`."""
+    """One parameter; without a default, it is an optional number or `required`."""
 
     name: str
     type: type
@@ -54,7 +54,7 @@ class Spec:
         return self.doc if self.required or self.default is not None else f"{self.doc}; NaN: unset"
 
     def given(self, value: Any) -> Any:
-        """Return the effective value of the parameter: None if it is not set."""
+        """Return the parameter's effective value; None if it is not set."""
         if self.default is not None:
             return value
         unset = value == "" if self.required else math.isnan(value)
@@ -90,13 +90,13 @@ REALTIME = (
 def refuse_arguments(
     command: str, about: str | None, specs: Sequence[Spec], args: Sequence[str] | None
 ) -> None:
-    """Exit if arguments are not for ROS: after `--help`, or with status 2.
+    """Exit if any arguments are not for ROS: after printing `--help`, or with status 2.
 
     Args:
         command: Name of the command.
         about: Description of the command.
-        specs: Its parameters.
-        args: Its arguments; the process's if None.
+        specs: The command's parameters.
+        args: The command's arguments; None for the process's.
     """
     try:
         given = remove_ros_args([command, *args] if args is not None else sys.argv)
@@ -122,16 +122,16 @@ def refuse_arguments(
 
 
 class ParameterTable:
-    """Declares a table of parameters on a node and reads it as a whole.
+    """Declares a table of parameters on a node and reads them all at once.
 
-    ROS ignores a name that is set but not in the table, without a warning. This class warns; below
-    `safety.` it refuses such a name, since the user would rely on a missing limit.
+    ROS silently ignores a name that is set but not in the table. This class logs a warning; below
+    `safety.`, it rejects such a name, since the user would rely on a limit that does not exist.
     """
 
     def __init__(
         self, node: Node, specs: Sequence[Spec], is_configured: Callable[[], bool]
     ) -> None:
-        """Declare the parameters; while `is_configured`, changes are refused."""
+        """Declare the parameters; while `is_configured`, changes are rejected."""
         self._node, self._specs, self._is_configured = node, specs, is_configured
         self._adopting = False
         given = node.get_parameters_by_prefix("")
@@ -155,7 +155,7 @@ class ParameterTable:
         node.add_on_set_parameters_callback(self._on_set)
 
     def read(self) -> dict[str, Any]:
-        """Return all values; an unset optional one is None."""
+        """Return all values; an unset optional value is None."""
         unknown = {name: self._describe(name) for name in self._unknown}
         values = {spec.name: self._value(spec) for spec in self._specs}
         problems = [

@@ -125,7 +125,7 @@ class PerceptionNode(ServedNode):
     """Publishes the perception inputs of a bundle's policies."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read the parameters (these before the process's) and the contracts; subscribe.
+        """Read parameters (overrides before the process's own) and contracts; subscribe.
 
         Raises:
             PolicyError: The bundle cannot be used, or its policies need no perception.
@@ -263,7 +263,7 @@ class PerceptionNode(ServedNode):
             self._take_pose(partial(self._transforms.pose, base_frame, frame, *limits))
 
     def _notice_silence(self, topic: str) -> None:
-        """Say why there are no scans: each message starts one."""
+        """Report why there are no scans; each message starts one."""
         silent_s = (self._now_ns - self._heard_ns) * 1e-9
         if silent_s >= _SILENT_S:
             error = RobotError(f"{topic}: expected a message, found none for {silent_s:.1f} s")
@@ -388,7 +388,7 @@ def _cloud(ground: F64, values: F64, stamp: Time) -> PointCloud2:
 
 
 def _image(processor: DepthProcessor | ColourProcessor, stamp: Time) -> Image:
-    """Return an image as the policy sees it; the colours before their scaling."""
+    """Return an image as seen by the policy, with colours before scaling."""
     if isinstance(processor, DepthProcessor):
         pixels: npt.NDArray[Any] = processor.image
         encoding = "32FC1"

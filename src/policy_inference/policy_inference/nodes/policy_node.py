@@ -72,7 +72,7 @@ _REPORTED_WITHIN_S = 1.0
 
 
 def _alone_in_cpp(policy: OpenedPolicy[Any]) -> NativeController | None:
-    """Return the controller of a policy whose ticks need no Python; None for others.
+    """Return the controller of a policy whose ticks need no Python; None for other policies.
 
     For a chunk policy, Python passes images and requests chunks within the ticks.
     """
@@ -363,9 +363,9 @@ class PolicyNode(LifecycleBase):
         return handle
 
     def _between_ticks(self, act: Callable[[], Mode | None]) -> Mode | None:
-        """Execute a request, but not between the samples of a tick and their use.
+        """Execute a request, but not between a tick's sampling and the use of its samples.
 
-        So a recording has each request before the samples of its tick.
+        A recording therefore lists each request before the samples in its tick.
         """
         with self.loop.between_ticks():
             return act()
@@ -384,7 +384,7 @@ class PolicyNode(LifecycleBase):
         return [*self._problems(), *self.observer.refusals(self.controller.mode, run=run)]
 
     def _load(self, bundle: str, done: Callable[[str], None]) -> None:
-        """Load another policy without a request; from any thread."""
+        """Load a different policy without a service request; may be called from any thread."""
         if self.executor is not None:
             self.executor.create_task(self._load_service.load, bundle, done)
 
@@ -397,7 +397,7 @@ class PolicyNode(LifecycleBase):
         self.controller.require_rest()
 
     def open_next(self, request: OpenRequest) -> tuple[OpenedPolicy[Any], Prepared[Any]]:
-        """Open another policy, and prepare its observers; on a thread of its own."""
+        """Open a different policy and prepare its observers, on a separate thread."""
         # The verification is imported only when a policy is to replace another.
         from policy_inference.nodes.replacing import open_replacement
 
@@ -413,7 +413,7 @@ class PolicyNode(LifecycleBase):
     def switch_to(
         self, opened: OpenedPolicy[Any], prepared: Prepared[Any]
     ) -> Sequence[Callable[[], object]]:
-        """Let another policy take over between two ticks; return what closes the previous one."""
+        """Let a different policy take over between ticks; return functions to close the old one."""
         before, sampler = self.policy, self._make_sampler(opened)
         prepared.start()
         try:
@@ -437,7 +437,7 @@ class PolicyNode(LifecycleBase):
         loop.host(controller, sampler)
 
     def switched(self, request: OpenRequest) -> Callable[[], object]:
-        """Report on the new policy from now on; return what ends reports on the previous one."""
+        """Report on the new policy from now on; return a function to end the old reports."""
         end_report = self.reporter.adopt(self.policy)
         self.table.adopt(bundle=request.bundle, backend=",".join(request.backends))
         self._tell(self.policy)
@@ -451,7 +451,7 @@ class PolicyNode(LifecycleBase):
         return [*problems, *filter(None, [self._senders_problem(), self._twins_problem()])]
 
     def _twins_problem(self) -> str:
-        """Return a message if other nodes have the same name; else empty.
+        """Return a message if other nodes have the same name; "" otherwise.
 
         Their services also have the same name: ROS passes each request to all of them, and the
         client takes the first response, which may be another node's.
@@ -467,7 +467,7 @@ class PolicyNode(LifecycleBase):
         )
 
     def _senders_problem(self) -> str:
-        """Return the other senders of commands to the robot; empty if there are none."""
+        """Return the other nodes that send commands to the robot; "" if there are none."""
         topic = self._output.publisher.topic_name
         if self.count_publishers(topic) <= 1:
             return ""
@@ -491,7 +491,7 @@ class PolicyNode(LifecycleBase):
         return Mode.DAMP
 
     def report(self) -> None:
-        """Publish the status now, if possible; from any thread."""
+        """Publish the status now, if possible; may be called from any thread."""
         # A hanging report must not hang the executor, which receives the e-stop.
         if self._reporting.acquire(timeout=_REPORTED_WITHIN_S):
             try:
@@ -529,7 +529,7 @@ class PolicyNode(LifecycleBase):
         return {os.getpid(), *(backend.pid for backend in self.policy.models.values())}
 
     def tick(self, due: DueTick) -> None:
-        """Sample, run the controller, publish, show the tick to observers; control thread."""
+        """Sample, run the controller, publish, and show the tick to observers (control thread)."""
         if due.repeated and self.controller.mode in (Mode.RUN, Mode.HOLD):
             # A paused simulator must not advance the policy. A starting one waits for the first
             # command, which may be the one that standing up begins with.
@@ -575,12 +575,12 @@ class PolicyNode(LifecycleBase):
         )
 
     def _publish(self, targets: JointTargets | None) -> tuple[JointTargets | None, int | None]:
-        """Publish, from any thread; after an e-stop only the fault command is sent.
+        """Publish, from any thread; after an e-stop, only the fault command is sent.
 
-        Beside a loop in C++, which sends everything else, this is always the fault command.
+        With a C++ loop, which sends everything else, this always sends the fault command.
 
         Returns:
-            The sent targets, and the number of the command.
+            The targets sent, and the command's number.
         """
         if isinstance(self.loop, NativeLoop):
             return targets, self.loop.send_safe(time.time_ns())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a node as a process that leaves the robot safe when it is asked to end."""
+"""Run a node as a process that leaves the robot safe when asked to end."""
 
 import os
 import signal
@@ -29,36 +29,36 @@ from policy_inference.processes import fast_dds_without_shared_memory, unblock_l
 from policy_store.signals import INTERRUPTING, end_now
 
 END_SIGNALS = (*INTERRUPTING, signal.SIGIO)
-"""Signals on which a node leaves the robot safe and then ends.
+"""Signals on which a node leaves the robot safe and then exits.
 
-SIGHUP comes when a terminal closes or an ssh session is lost, SIGIO when the parent process has
-ended (`policy_inference.worker_process`).
+SIGHUP arrives when a terminal closes or an SSH session is lost, and SIGIO when the parent process
+has ended (`policy_inference.worker_process`).
 """
 _SWITCH_INTERVAL_S = 0.0002
-"""Longest time that the executor's thread may hold the GIL against the control thread."""
+"""Maximum time for which the executor's thread may keep the GIL from the control thread."""
 _SLICE_S = 0.05
 _LOOKED_EVERY_S = 0.2
-"""Interval at which the main thread checks if it must end."""
+"""Interval at which the main thread checks whether it must end."""
 _OPENED_WITHIN_S = 1.0
-"""Time limit of an opening after the process is asked to end."""
+"""Time limit for opening a model after the process is asked to end."""
 _RETURNED_WITHIN_S = 8.0
-"""Time limit of any other callback; transitions, which wait for threads and answers, take less."""
+"""Time limit for any other callback; transitions, which wait for threads and answers, take less."""
 
 
 N = TypeVar("N", bound=LifecycleBase)
 
 
 def ended_by(byte: bytes) -> bool:
-    """Return true if a byte received in the main thread means that the process must end.
+    """Return True if a byte received on the main thread means that the process must end.
 
-    It is the number of a signal, possibly one that a library handles, or 0 if the node has ended by
-    itself.
+    The byte is a signal number, possibly of a signal that a library handles, or 0 if the node has
+    ended on its own.
     """
     return byte == b"\0" or byte[0] in END_SIGNALS
 
 
 def take_end_signals(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Handle END_SIGNALS, in the main thread; an ignored SIGHUP stays ignored.
+    """Handle END_SIGNALS on the main thread; an ignored SIGHUP stays ignored.
 
     This is how nohup keeps a process alive after its terminal has closed. The other signals are
     handled even if ignored: a shell ignores SIGINT for background processes, and `ros2 launch`
@@ -84,19 +84,19 @@ def run_node(
 ) -> int:
     """Run the node until one of END_SIGNALS arrives; return the exit status.
 
-    rclpy's own signal handlers are disabled: after them no message can be published, and a robot
-    node's last message is the most important. With the parameter `autostart` the node configures
-    and activates itself. The process exits with status 2 if that fails, if ROS refuses the
-    arguments or a parameter's type or range, or if a callback raises a PolicyError, after which the
-    node cannot continue. If asked to end while it configures, it does not wait for a slow model to
-    open, since no command has been sent yet.
+    rclpy's own signal handlers are disabled, since no message can be published after they run, and
+    a robot node's last message is the most important one. With the parameter `autostart` the node
+    configures and activates itself. The process exits with status 2 if that fails, if ROS refuses
+    the arguments or a parameter's type or range, or if a callback raises a PolicyError, after which
+    the node cannot continue. If asked to end while configuring, the process does not wait for a
+    slow model to open, since no command has been sent yet.
 
     Args:
         make: Creates the node.
-        args: Arguments of the process; the interpreter's if None.
+        args: Process arguments; None for the interpreter's.
         foreground: Runs on the main thread while the node runs. It receives the node and a socket,
             and returns to end the process, at the latest when it reads a byte for which `ended_by`
-            is true.
+            is True.
     """
     if foreground is wait_for_end:  # a full-screen program manages its terminal itself
         unblock_log()
@@ -140,14 +140,14 @@ def run_node(
 
 
 class ServedNode(PeerGuard, Node):
-    """A node that sends no commands, as `serve_node` runs it.
+    """A node that sends no commands, run by `serve_node`.
 
     Attributes:
-        values: Its parameters, which no longer change.
+        values: The node's parameters, which no longer change.
     """
 
     def __init__(self, name: str, specs: Sequence[Spec], overrides: Sequence[Parameter]) -> None:
-        """Read the parameters; the overrides apply before those of the process."""
+        """Read the parameters; overrides apply before the process's own."""
         super().__init__(
             name,
             automatically_declare_parameters_from_overrides=True,
@@ -157,7 +157,7 @@ class ServedNode(PeerGuard, Node):
 
     @property
     def problem(self) -> str:
-        """Reason why it cannot continue; empty while it can."""
+        """Reason why the node cannot continue; "" while it can."""
         return ""
 
     def close(self) -> None:
@@ -168,9 +168,9 @@ def serve_node(command: str, make: Callable[[], ServedNode], args: Sequence[str]
     """Run a node that sends no commands until one of END_SIGNALS arrives; return the exit status.
 
     Args:
-        command: Name of the log before there is a node.
+        command: Name for the log before the node exists.
         make: Creates the node; raises PolicyError if it cannot work.
-        args: Arguments of the process; the interpreter's if None.
+        args: Process arguments; None for the interpreter's.
     """
     unblock_log()
     ended = threading.Event()
@@ -203,7 +203,7 @@ def _serve(
     asking: socket.socket,
     foreground: Callable[[N, socket.socket], None],
 ) -> bool:
-    """Start the node and spin until asked to end, then halt; return true if the node started.
+    """Start the node and spin until asked to end, then halt; return True if the node started.
 
     An error in a callback also ends it, and is raised here.
     """
@@ -237,7 +237,7 @@ def _serve(
 
 
 def _spin(executor: SingleThreadedExecutor, node: LifecycleBase, ending: threading.Event) -> bool:
-    """Start the node, if that is requested, and spin; return true if it started."""
+    """Start the node if requested, and spin; return True if it started."""
     if node.get_parameter("autostart").value:
         for transition in (node.trigger_configure, node.trigger_activate):
             if ending.is_set() or transition() is not TransitionCallbackReturn.SUCCESS:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Named QoS profiles, each with its reason."""
+"""Named QoS profiles, each with the reason for it."""
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -17,22 +17,22 @@ COMMAND = QoSProfile(
 COMMANDS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.RELIABLE
 )
-"""Commands, for a receiver that follows one of several publishers: at depth 1, commands of the
-others would replace its own.
+"""Commands, for a receiver that follows one of several publishers: at depth 1, other publishers'
+commands would replace the followed one's.
 """
 
 ESTOPS = (
     QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE),
     QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT),
 )
-"""E-stop: every publisher must be received, so there is one lossless reader, and one reader that
-matches every publisher.
+"""E-stop: messages from every publisher must be received, so there is one lossless reader, and one
+reader that matches every publisher.
 """
 
 LATCHED_ESTOP = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-"""E-stop: presses before the reader existed, from publishers that keep them."""
+"""E-stop: presses from before the reader existed, from publishers that keep them."""
 
 
 SWITCH = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -41,14 +41,14 @@ SWITCH = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 REQUESTS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.RELIABLE
 )
-"""Services: each request gets its answer, even if many arrive at once. ROS keeps ten of each and
-silently drops the others, on either side; without a limit, a client that reads no answers would
-block the server.
+"""Services: every request gets an answer, even if many arrive at once. By default, ROS keeps ten
+requests and ten answers and silently drops the others, on either side; without a limit, a client
+that reads no answers would block the server.
 """
 
 
 class NoEvents:
-    """Event callbacks without warnings, for a reader or publisher whose QoS may not match others.
+    """Event callbacks without warnings, for readers and publishers whose QoS may not match others'.
 
     Replaces rclpy's SubscriptionEventCallbacks and PublisherEventCallbacks, which moved between
     distributions.
@@ -74,12 +74,12 @@ DIAGNOSTICS = QoSProfile(
 TRANSFORMS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE
 )
-"""/tf: each message holds other frames."""
+"""/tf: each message contains different frames."""
 
 FIXED = QoSProfile(
     depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-"""/tf_static: what publishers sent before the reader existed."""
+"""/tf_static: messages published before the reader existed."""
 
 CHUNKS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Access to parts of rclpy that are private or missing; the only user of `rclpy.impl`.
 
-An executor calls back for every message. Here a thread waits for messages itself, and takes them as
-bytes when it needs them. `test_rclpy_gaps.py` names the versions of rclpy that were checked.
+An executor runs a callback for every message. With this module, a thread waits for messages itself,
+and takes them as bytes when it needs them. `test_rclpy_gaps.py` lists the rclpy versions that were
+checked.
 """
 
 import ctypes
@@ -22,11 +23,11 @@ from rclpy.node import Node
 from policy_core.errors import printable
 
 UNNAMED = ("_CREATED_BY_BARE_DDS_APP_", "_NODE_NAME_UNKNOWN_")
-"""ROS's names for a node that is unnamed or not yet known."""
+"""Names that ROS gives to a node that is unnamed or not yet known."""
 
 
 class Logger(rcutils_logger.RcutilsLogger):
-    """Logs printable text only: parts of a text may come from a robot or from another node."""
+    """Logs printable text only, since parts of a text may come from a robot or another node."""
 
     def log(self, message: str, severity: LoggingSeverity, **options: Any) -> bool:
         return bool(super().log(printable(message), severity, **options))
@@ -55,14 +56,14 @@ class SampleGroup(CallbackGroup):
 
 
 class MessageWaitSet:
-    """Waits for messages of subscriptions, without taking them; no executor may do so as well."""
+    """Waits for messages on subscriptions without taking them; no executor may take them either."""
 
     def __init__(self, node: Node, most: int) -> None:
-        """Create it.
+        """Create the wait set.
 
         Args:
-            node: Node of the subscriptions.
-            most: Largest number of subscriptions.
+            node: Node that owns the subscriptions.
+            most: Maximum number of subscriptions.
         """
         self._wait_set = rclpy_implementation.WaitSet(most, 0, 0, 0, 0, 0, node.context.handle)
 
@@ -77,7 +78,7 @@ class MessageWaitSet:
 
         Args:
             handles: Handles of the subscriptions (`Subscription.handle`); at least one.
-            timeout_ns: Longest time to wait, ns.
+            timeout_ns: Maximum time to wait, ns.
         """
         self._wait_set.clear_entities()
         for handle in handles:
@@ -89,7 +90,7 @@ class MessageWaitSet:
 
 
 def take_message(handle: Any, message: type[Any]) -> tuple[bytes, dict[str, Any]] | None:
-    """Take the next message of a subscription, or return None.
+    """Take the next message from a subscription, or return None.
 
     Args:
         handle: Handle of the subscription.
@@ -145,9 +146,9 @@ _TAKE_FAILED = 401
 
 
 def take_with_sender(handle: Any) -> tuple[bytes, bytes] | None:
-    """Take the next message of a subscription, or return None.
+    """Take the next message from a subscription, or return None.
 
-    rclpy names the sender of a message only after Kilted.
+    rclpy identifies a message's sender only in releases after Kilted.
 
     Args:
         handle: Handle of the subscription.
@@ -201,10 +202,10 @@ def _address(function: Any) -> int:
 
 
 def never_called(_: object) -> None:
-    """Fail: the callback of a subscription whose messages no executor may take."""
+    """Fail; this is the callback for subscriptions whose messages no executor may take."""
     raise AssertionError("an executor took a message of a subscription that a thread reads")
 
 
 def full_name(info: Any) -> str:
-    """Return the full name of the node of an rclpy TopicEndpointInfo: `/robot/sim_node`."""
+    """Return the full node name for an rclpy TopicEndpointInfo, such as `/robot/sim_node`."""
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Opens a policy that may replace a node's running policy."""
+"""Open a policy that may replace a node's running policy."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def open_replacement(
     clock: Callable[[], int],
     logger: Logger,
 ) -> OpenedPolicy[B]:
-    """Open a bundle that may replace another one, and verify its models on this machine.
+    """Open a bundle that may replace a running one, and verify its models on this machine.
 
-    Checks without the device come first, since opening may take minutes. Before that, a child
-    process reads the bundle's files, so that no pattern or array in them can block this process,
-    which controls a robot.
+    Checks that need no device come first, since opening may take minutes. Before that, a child
+    process reads the bundle's files, so no pattern or array in them can block this process, which
+    controls a robot.
 
     Args:
         kind: Kind of policies that the node runs.
         request: The request.
         running: The policy to replace; not modified.
-        clock: Clock of the controller.
+        clock: The controller's clock.
         logger: Logger for the progress.
     """
     request = on_trial(request, logger)

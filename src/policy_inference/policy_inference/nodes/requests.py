@@ -22,7 +22,7 @@ from policy_inference.nodes.sampling import decoder_for
 
 
 class ServiceAndTopic:
-    """A service whose requests are answered, and a topic whose refused requests are logged."""
+    """A service that answers requests, and a topic whose refused requests are logged."""
 
     def __init__(
         self,
@@ -31,14 +31,14 @@ class ServiceAndTopic:
         topic: tuple[type[Any], str, Callable[[Any], bool]],
         report: Callable[[], None],
     ) -> None:
-        """Create both.
+        """Create the service and the subscription.
 
         Args:
-            node: Owner of both.
+            node: Node that owns both.
             service: Type, name, and the function that executes a request between two ticks; it
                 returns the answer, or raises RefusedError.
-            topic: The same for the topic; its function gets the `data` of the message, and returns
-                false if that changes nothing.
+            topic: The same for the topic; its function receives the message's `data`, and returns
+                False if that changes nothing.
             report: Publishes the status.
         """
         self._node, self._report, self._topic = node, report, topic[1]
@@ -77,11 +77,11 @@ class AuthorityRequests:
     def __init__(
         self, node: Node, ask: Callable[[AuthorityRequest], None], report: Callable[[], None]
     ) -> None:
-        """Create both.
+        """Create the service and the subscription.
 
         Args:
-            node: Owner of both.
-            ask: Executes a request between two ticks; raises RefusedError if it is not possible.
+            node: Node that owns both.
+            ask: Executes a request between two ticks; raises RefusedError if that is not possible.
             report: Publishes the status.
         """
         self._ask = ask

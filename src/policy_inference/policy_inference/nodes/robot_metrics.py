@@ -47,7 +47,7 @@ from policy_inference.status_fields import (
 
 
 class RobotMetrics:
-    """Keeps the newest status of each node; a silent node has only `up` 0.
+    """Keeps each node's newest status; a silent node only has `up` 0.
 
     Messages arrive on one thread; `collect` is called on another.
     """
@@ -55,11 +55,11 @@ class RobotMetrics:
     def __init__(
         self, robot: str, stale_after_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin with no nodes.
+        """Begin without any nodes.
 
         Args:
-            robot: Label of all samples.
-            stale_after_s: A node whose newest status is older is not up.
+            robot: Label for all samples.
+            stale_after_s: Age of a node's newest status beyond which it is not up.
             clock: Steady clock, s.
         """
         self._robot, self._stale_after_s, self._clock = robot, stale_after_s, clock
@@ -126,7 +126,7 @@ class RobotMetrics:
 
 
 class _Reports:
-    """The newest message of a node, and values that only a sequence of them shows."""
+    """A node's newest message, and values that only a sequence of messages reveals."""
 
     def __init__(self) -> None:
         self.newest: Any = None
@@ -232,19 +232,19 @@ _STATUS_TYPES = {
     "policy_msgs/msg/RobotStatus": RobotStatus,
 }
 _MOST_NODES = 16
-"""Any program may publish a status; further nodes are logged and left out."""
+"""Maximum number of nodes; any program may publish a status, so others are only logged."""
 _LOOKED_EVERY_S = 1.0
 
 
 class RobotMetricsNode(ServedNode):
-    """Follows the nodes of a robot, and serves their reports as metrics.
+    """Follows a robot's nodes, and serves their reports as metrics.
 
     Attributes:
-        port: Port that it listens on.
+        port: Port on which the node listens.
     """
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read the parameters (these before the process's), and listen."""
+        """Read the parameters (overrides before the process's own), and listen."""
         super().__init__("robot_metrics", PARAMETERS, overrides)
         values = self.values
         robot = values["robot"] or self.get_namespace().strip("/") or socket.gethostname()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""All inputs of a contract: subscriptions, and their newest messages in the controller."""
+"""All inputs of a contract: subscriptions, and passing their newest messages to the controller."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def subscribe(
     node: Node, group: SampleGroup, names: Iterable[str], *, stamped_command: bool
 ) -> dict[str, Sampled[Any]]:
-    """Subscribe to inputs, best effort, depth 1; return the subscriptions by name of the input.
+    """Subscribe to inputs (best effort, depth 1); return the subscriptions by input name.
 
     Args:
         node: Node that subscribes.
@@ -46,7 +46,7 @@ def subscribe(
 
 
 class Sampler:
-    """Passes the newest messages of all inputs to one controller, at each tick."""
+    """Passes the newest messages on all inputs to one controller, at each tick."""
 
     def __init__(
         self, topics: Mapping[str, Sampled[Any]], controller: Controller, names: Sequence[str]
@@ -56,7 +56,7 @@ class Sampler:
         Args:
             topics: Subscription of each input.
             controller: Controller with the state to write.
-            names: Joints of its contract, with the robot's names.
+            names: Joints in its contract, with the robot's names.
         """
         self._controller, self._topics, self._names = controller, topics, names
         self._states: list[tuple[Input, Sampled[Any], MessageReader]] = []
@@ -112,7 +112,7 @@ class Sampler:
         return plans
 
     def why_refused(self, name: str, data: bytes) -> str:
-        """Return why a message of an input cannot be used, without writing it anywhere.
+        """Return why an input's message cannot be used, without writing it anywhere.
 
         Args:
             name: Name of the input.
@@ -134,7 +134,7 @@ class Sampler:
         return f"{name}: a message that could not be used"
 
     def restart(self) -> None:
-        """Reset ages, stamps and pose, after the clock was reset."""
+        """Reset ages, stamps and pose after a clock reset."""
         self._controller.joint_check.forget()
         for entry in self._controller.inputs.values():
             entry.reset()

@@ -27,14 +27,14 @@ M = TypeVar("M")
 class Sampled(Generic[M]):
     """A subscription of depth 1 whose newest message is taken on demand.
 
-    The taken object has those attributes of the message that are used; see `messages.wire`.
+    The object taken has only the message attributes in use; see `messages.wire`.
 
     Attributes:
-        topic, resolved_topic: The name as given, and the full name.
+        topic, resolved_topic: Topic name as given, and full topic name.
         type_name: Message type, such as `sensor_msgs/msg/Imu`.
-        handle: The subscription's, for wait sets.
-        decode: Decodes its messages; raises RobotError for invalid bytes.
-        refused: Reason why its messages may not be used; empty if they may.
+        handle: The subscription's handle, for wait sets.
+        decode: Decodes messages; raises RobotError for invalid bytes.
+        refused: Reason why the messages may not be used; empty if they may.
         wire: The bytes of the last message from `take`; None if there was none, or it was
             unreadable or unusable.
     """
@@ -62,7 +62,7 @@ class Sampled(Generic[M]):
         self.handle = self.subscription.handle
 
     def take(self) -> M | None:
-        """Return the newest message that was not yet taken, or None."""
+        """Return the newest message that has not been taken yet, or None."""
         newest, held = self._take_now(), self._held
         self._held, self.wire = None, None
         taken = newest or held
@@ -77,11 +77,11 @@ class Sampled(Generic[M]):
         return content
 
     def take_wire(self) -> None:
-        """Take the newest message as bytes only, into `wire`."""
+        """Take only the newest message's bytes, into `wire`."""
         self.wire = self._take_bytes()
 
     def hold(self) -> None:
-        """Clear the queue for the next arrival; `take` still returns the removed content."""
+        """Clear the queue for the next arrival; `take` still returns the content removed."""
         self._held = self._take_now() or self._held
 
     def _take_now(self) -> tuple[bytes, M | RobotError] | None:
@@ -114,20 +114,20 @@ class Arrivals:
         self._wait_set = MessageWaitSet(node, len(self.inputs))
 
     def wait(self, timeout_ns: int) -> list[Sampled[Any]]:
-        """Return the inputs with an available message, after at most this time."""
+        """Return the inputs that have a message available, after waiting at most this long."""
         ready = self._wait_set.wait(self._handles, max(0, timeout_ns))
         return [self._by_pointer[pointer] for pointer in ready]
 
 
 def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
-    """Return the decoder of a message type.
+    """Return the decoder for a message type.
 
-    It raises RobotError for invalid bytes, whatever caused them, so that the node continues.
+    The decoder raises RobotError for invalid bytes, whatever their cause, so the node can continue.
 
     Args:
         message: The type.
-        whole: True to decode every field. Otherwise only the fields used by policies, if that is
-            faster than rclpy.
+        whole: True to decode every field; False to decode only the fields that policies use, if
+            that is faster than rclpy.
     """
     by_rclpy, name = partial(deserialize_message, message_type=message), _type_name(message)
     read = (None if whole else make_decoder(name, by_rclpy)) or by_rclpy

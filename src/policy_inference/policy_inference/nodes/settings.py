@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of the joint policy node, and those that it shares with others."""
+"""Parameters for the joint policy node, including those that it shares with other nodes."""
 
 from dataclasses import fields
 
@@ -13,11 +13,11 @@ from policy_inference.nodes.parameters import REALTIME, Spec
 TIMER = "timer"
 RAW, COMPRESSED = "raw", "compressed"
 TRANSPORTS = {RAW: "image_raw", COMPRESSED: "image_raw/compressed"}
-"""Image transports: topic below the camera's name."""
+"""Image transports, with the topic below the camera's name."""
 
 
 def valid_for(default_s: float) -> Spec:
-    """Return the parameter for a command's validity; the default is in s."""
+    """Return the parameter for how long a command is valid; the default is in s."""
     return Spec(
         name="command_valid_for_s",
         type=float,

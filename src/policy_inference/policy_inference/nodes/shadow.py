@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The shadow of a node's policy: it observes each command, is reported, and never commands."""
+"""A node policy's shadow: it observes every command and is reported on, but never commands."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from policy_inference.shadow.shadow_process import ChunkExecution, ShadowProcess
 from policy_inference.shadow.shadowed_member import ShadowedMember, shadowed_member
 
 _UNREPORTED = 20_000
-"""Limit on answers waiting for a report: more than the ticks between two reports."""
+"""Maximum number of answers waiting for a report: more than the ticks between two reports."""
 
 
 _Shadow = tuple[ShadowedMember, ShadowProcess | None]
-"""The compared member of a shadow, and its process; None if there can be none."""
+"""The member that a shadow is compared with, and its process; None if there can be none."""
 
 
 class NodeShadow(TickObserver):
-    """Runs a shadow on each tick and accumulates its answers.
+    """Runs a shadow on every tick and accumulates its answers.
 
     Attributes:
         arrived: Answers that arrived in the last tick, for the flight recorder.
@@ -81,7 +81,7 @@ class NodeShadow(TickObserver):
         return self._problem
 
     def _look(self) -> None:
-        """Check that it runs, and log once if it does not."""
+        """Check that the shadow runs, and log once if it does not."""
         before, process = self._problem, self._process
         if process is not None and not self._gave_up:
             self._problem = process.problem()
@@ -97,7 +97,7 @@ class NodeShadow(TickObserver):
         return {f"shadow.{name}": text for name, text in facts.items()}
 
     def diagnostics(self) -> dict[str, str]:
-        """Return figures that the status lacks, for the joint with the largest divergence."""
+        """Return figures not in the status, for the joint with the largest divergence."""
         divergence, facts, shadowed = self._count(), self._facts, self._shadowed
         steps = divergence.in_steps(divergence.rms)
         found = {
@@ -119,7 +119,7 @@ class NodeShadow(TickObserver):
         return {f"shadow.{key}": text for key, text in found.items()}
 
     def report(self, status: PolicyStatus) -> None:
-        """Check the shadow; add its description and divergence to a status."""
+        """Check the shadow, and add its description and divergence to a status."""
         self._look()
         divergence, counts = self._count(), self._divergence.counts
         distances = {name: getattr(divergence, name) for name in ("mean", "rms", "max")}
@@ -149,7 +149,7 @@ class NodeShadow(TickObserver):
         return self._divergence
 
     def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[_Shadow]:
-        """Return the shadow of another policy, or why it has none; the policy takes over anyway."""
+        """Return a different policy's shadow, or why it has none; the policy takes over anyway."""
         shadowed = self._shadowed
         try:
             shadowed = shadowed_member(policy, self._values.get("shadow_member", ""))

@@ -42,8 +42,8 @@ class Health:
     """Checks latency, observation and telemetry once per report, and logs changes.
 
     Attributes:
-        telemetry: Telemetry of machine and device, with the unit in the key.
-        problems: Current problems, a sentence each.
+        telemetry: Telemetry for the machine and the device, with the unit in each key.
+        problems: Current problems, one sentence each.
         drifted: Observation terms that differ from training.
         revoked: Message that the version has been revoked; empty if it has not.
     """
@@ -60,12 +60,12 @@ class Health:
         """Connect the sources.
 
         Args:
-            rate_hz: Expected rate of the ticks.
-            backend: Reads the telemetry of its device.
-            latency: Durations of the ticks.
-            observed: Watch of the observation, if there are statistics to compare with.
-            revocation: Watch of the running version.
-            logger: Logs the beginning and end of problems.
+            rate_hz: Expected tick rate.
+            backend: Backend that reads its device's telemetry.
+            latency: Tick durations.
+            observed: Watch on the observation, if there are statistics to compare with.
+            revocation: Watch on the running version.
+            logger: Logger for the beginning and end of problems.
         """
         self._latency, self._logger, self._observed = latency, logger, observed
         self._revocation, self.revoked = revocation, ""
@@ -141,10 +141,10 @@ _STATES = {
 
 
 class DriverWatch:
-    """Searches for the driver until it is found, then monitors its status.
+    """Searches for the driver until found, then monitors its status.
 
     Attributes:
-        drives_c: Last reported temperatures of the drives, degrees Celsius.
+        drives_c: Last reported drive temperatures, degrees Celsius.
     """
 
     def __init__(self, node: Node, command_topic: str, stopped: Callable[[str], None]) -> None:
@@ -153,8 +153,8 @@ class DriverWatch:
         Args:
             node: Node that subscribes.
             command_topic: Full name of the topic that the driver receives.
-            stopped: Called with the driver's state and reason for each status in which it follows
-                no commands, except for a driver that has never taken control.
+            stopped: Called with the driver's state and reason for each status in which it does not
+                follow commands, unless the driver has never taken control.
         """
         self._node, self._command_topic, self._stopped = node, command_topic, stopped
         self._subscription: Any = None
@@ -198,15 +198,15 @@ class DriverWatch:
 
 
 _SILENT_S = 1.0
-"""A longer time without a tick, on the steady clock, is reported."""
+"""Time without a tick, on the steady clock, after which it is reported."""
 _LATE_SHARE = 0.5
-"""A tick that begins later than this share of a period is reported."""
+"""Share of a period by which a tick may start late before it is reported."""
 _SLOW_SHARE = 0.95
-"""A rate below this share of the required one is reported."""
+"""Share of the required rate below which the rate is reported."""
 
 
 class StatusReporter:
-    """Publishes ~/status and /diagnostics, and logs changes of mode, rate and publishers."""
+    """Publishes ~/status and /diagnostics, and logs changes in mode, rate and publishers."""
 
     def __init__(
         self,
@@ -224,9 +224,9 @@ class StatusReporter:
             node: The publishing node.
             policy: The policy.
             topics: Subscription of each input.
-            loop: Ticks it.
-            pacer: Has the clock of ticks.
-            observer: Observer of the ticks.
+            loop: Loop that ticks the policy.
+            pacer: Pacer with the tick clock.
+            observer: Tick observer.
             senders_problem: Returns the other nodes that command the robot; empty if there are
                 none.
         """
@@ -250,9 +250,9 @@ class StatusReporter:
         )
 
     def adopt(self, policy: OpenedPolicy[Any]) -> Callable[[], None]:
-        """Report on another policy from now on; return what ends the reports on the previous one.
+        """Report on a different policy from now on; return a function to end the old reports.
 
-        That may take a moment, if a driver hangs.
+        That function may take a moment, if a driver hangs.
         """
         before, self._health = self._health, self._make_health(policy)
         self._policy = policy
@@ -260,7 +260,7 @@ class StatusReporter:
 
     @property
     def telemetry(self) -> Mapping[str, str]:
-        """Last telemetry of machine and device, with the unit in the key."""
+        """Latest telemetry for the machine and the device, with the unit in each key."""
         return self._health.telemetry
 
     def start(self) -> None:
@@ -299,7 +299,7 @@ class StatusReporter:
                 self._node.get_logger().info(text)
 
     def problems(self) -> list[str]:
-        """Return the reasons to refuse motion that come from ticks, backend and publishers."""
+        """Return the reasons to refuse motion that stem from ticks, the backend and publishers."""
         problems = [
             f"{name}: {count} publishers, expected 1; at depth 1, several starve each other"
             for name, sampled in self._topics.items()
@@ -327,7 +327,7 @@ class StatusReporter:
             self._node.get_logger().error(self._senders)
 
     def _look_at_lateness(self, snapshot: ControllerStatus) -> None:
-        """Check if the machine delays ticks; reported as long as a fault is latched."""
+        """Check whether the machine delays ticks; report it while a fault is latched."""
         late_s = self._loop.late_s
         if late_s * self._policy.bundle.contract.rate_hz > _LATE_SHARE:
             begins = not self._busy
@@ -423,7 +423,7 @@ class StatusReporter:
         return found
 
     def _is_needed(self, name: str) -> bool:
-        """Return true if the policy needs an input; a command or a leader may be silent."""
+        """Return True if the policy needs an input; a command or a leader may be silent."""
         return self._policy.controller.inputs[name].timeout_ns is not None
 
     def _warn(self, name: str, publishers: int) -> None:
@@ -440,7 +440,7 @@ class StatusReporter:
                 logger.error(f"{text}: stop all but one; they starve each other")
 
     def _warn_of_clocks(self) -> None:
-        """Log each step of a clock once, though several inputs may have detected it."""
+        """Log each clock step once, even if several inputs have detected it."""
         seen: dict[str, list[str]] = {}
         for name, entry in self._policy.controller.inputs.items():
             if (step := entry.clock_step) and step is not self._steps.get(name):

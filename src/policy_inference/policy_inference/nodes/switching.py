@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The switches of a policy set: requested by service or topic, reported in the status.
+"""Switches in a policy set: requested by service or topic, reported in the status.
 
 Subscribes: `~/switch_to` (std_msgs/String, reliable, depth 1).
 Serves: `~/switch` (policy_msgs/SwitchState).
@@ -44,7 +44,7 @@ def serve_switches(
 
 
 class SwitchReports(TickObserver):
-    """Reports on the switches of a set."""
+    """Reports on a set's switches."""
 
     def __init__(self, policy: OpenedPolicy[Any], logger: Logger) -> None:
         self._logger = logger
@@ -59,7 +59,7 @@ class SwitchReports(TickObserver):
 
     @property
     def problem(self) -> str:
-        """Reasons for commanding members' missing chunks, and oscillating joints."""
+        """Reasons for missing chunks of members in command, and oscillating joints."""
         found = []
         for member in self._commanding():
             why = member.held or member.policy.problem

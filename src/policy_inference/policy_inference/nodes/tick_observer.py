@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Observers of a policy node's ticks: the only way for guests to attach to it.
+"""Observers of a policy node's ticks: the only way to attach other code to the node.
 
-An observer sees each tick afterwards and commands nothing. It may request the end of a run, which
-the node executes through the controller's own requests, like a person's.
+An observer sees each tick afterwards and sends no commands. It may request the end of a run, which
+the node executes through the controller's own requests, as if a person had made them.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def do_nothing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared(Generic[T]):
-    """Observer of a policy that has not yet taken over.
+    """Observer for a policy that has not yet taken over.
 
     Attributes:
-        part: The prepared part, for its observer.
-        start: Starts it; called before the policy takes over.
-        abandon: Discards it without a trace, if the policy does not take over.
-        problem: Reason why it does not work; empty if it does.
+        part: The prepared part, to pass to the observer's `adopt`.
+        start: Starts the part; called before the policy takes over.
+        abandon: Discards the part without a trace, if the policy does not take over.
+        problem: Reason why the part does not work; empty if it does.
     """
 
     part: T
@@ -45,11 +45,12 @@ class Prepared(Generic[T]):
 class TickObserver:
     """Receives every tick; the base class does nothing.
 
-    `observe` and `observe_failure` belong to the control thread, everything else to another thread.
+    `observe` and `observe_failure` are called on the control thread, everything else on a different
+    thread.
 
     Attributes:
         problem: Current problem; may be empty.
-        left_behind: True if one of its own threads cannot be stopped.
+        left_behind: True if one of the observer's own threads cannot be stopped.
     """
 
     @property
@@ -61,27 +62,27 @@ class TickObserver:
         return False
 
     def observe(self, tick: Tick) -> RunVerdict | None:
-        """Observe a tick; return a verdict on the run, None if it continues."""
+        """Observe a tick; return a verdict to end the run, or None to continue it."""
         return None
 
     def observe_failure(self, tick: Tick) -> None:
         """Observe the state left by a tick that raised an error; the fault is already latched."""
 
     def diagnostics(self) -> Mapping[str, str]:
-        """Return its figures for `/diagnostics`, by key."""
+        """Return the observer's figures for `/diagnostics`, by key."""
         return {}
 
     def report(self, status: PolicyStatus) -> None:
-        """Add its information to a status."""
+        """Add the observer's information to a status."""
 
     def log(self) -> None:
         """Log the events since the last call."""
 
     def refusals(self, mode: Mode, *, run: bool) -> Sequence[str]:
-        """Return its reasons to refuse standing up or running.
+        """Return the observer's reasons to refuse standing up or running.
 
         Args:
-            mode: Mode at the request.
+            mode: Mode at the time of the request.
             run: True for a request to run.
         """
         return ()
@@ -90,20 +91,20 @@ class TickObserver:
         """Return the context in which a RUN is granted or refused.
 
         Args:
-            mode: Mode at the request.
+            mode: Mode at the time of the request.
         """
         return nullcontext()
 
     def prepared(self, policy: Any) -> Prepared[Any]:
-        """Return an observer for another policy; called off the control thread, may read files."""
+        """Return an observer for a different policy; off the control thread, may read files."""
         return Prepared(part=None)
 
     def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:
-        """Observe another policy from now on; no tick may be running.
+        """Observe a different policy from now on; no tick may be running.
 
         Args:
             policy: The new policy.
-            prepared: Result of `prepared` for it, started.
+            prepared: Result of `prepared` for the new policy, already started.
 
         Returns:
             Function that ends the observation of the previous policy, which may take a moment.
@@ -111,10 +112,10 @@ class TickObserver:
         return do_nothing
 
     def start(self) -> None:
-        """Restart; call it before the first tick."""
+        """Restart; call before the first tick."""
 
     def stop(self) -> None:
-        """Stop within a limited time; call it after the last tick."""
+        """Stop within a limited time; call after the last tick."""
 
     def close(self) -> None:
         """Destroy all created objects."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A version on trial in a node: judged in each tick, stopped at its gates, replaced afterwards.
+"""A version on trial in a node: judged in every tick, stopped at its gates, then replaced.
 
 The first exceeded gate latches the `trial` fault. The previous version is then loaded, as by
 `~/load`, while the robot is in DAMP, and `~/stand` is refused until it runs.
@@ -31,11 +31,11 @@ from policy_store.trial_record import (
 )
 
 _Trials = tuple[RunningTrial | None, VersionTrial | None]
-"""The trial being judged, and the newest of the bundle, for reports."""
+"""The trial being judged, and the bundle's newest trial, for reports."""
 
 
 class NodeTrial(TickObserver):
-    """Judges the ticks of a node whose policy is on trial; for other policies it only reports."""
+    """Judges the ticks of a node whose policy is on trial; for other policies, it only reports."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class NodeTrial(TickObserver):
 
         Args:
             policy: The policy.
-            temperatures_c: Returns the last telemetry of machine and device, with the unit in the
-                key, and the temperatures of the drives, °C; NaN if unknown.
-            load: Loads another bundle without a request; calls the function with the error, or with
-                "".
-            simulated_time: True if ticks use simulated time.
+            temperatures_c: Returns the latest telemetry for the machine and the device, with the
+                unit in each key, and the drive temperatures, °C; NaN if unknown.
+            load: Loads a different bundle without a service request; calls the function with the
+                error, or with "".
+            simulated_time: True if the ticks use simulated time.
         """
         self._temperatures_c, self._load, self._simulated_time = (
             temperatures_c,
@@ -166,10 +166,10 @@ class NodeTrial(TickObserver):
         return None if self._running is None else self._running.observe(tick)
 
     def log(self) -> None:
-        """Check the temperature, and whether another version must run; call it between ticks.
+        """Check the temperature, and whether a different version must run; call between ticks.
 
-        A passed trial is read again until a person has kept or ended it. The robot rests, since RUN
-        is refused, and the control thread no longer changes the trial.
+        A passed trial is read again until a person has kept or ended it. The robot is at rest,
+        since RUN is refused, and the control thread no longer changes the trial.
         """
         running = self._running
         if running is None:

@@ -41,14 +41,14 @@ from policy_store.command_line import CommandParser, CommandResult, add_json, sh
 
 MJPG = "MJPG"
 _LOST_READS, _LOST_AFTER_S = 5, 2.0
-"""A damaged image is one failed read; after a camera is unplugged, all reads fail or hang."""
+"""Failed reads in a row, and time without an image, after which a camera counts as unplugged."""
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _OLDEST_S = 1.0
-"""If the driver reports an older image, its clock is not the steady clock."""
+"""Image age beyond which the driver's clock is not the steady clock."""
 _DEVICES, _NAMES, _LINKS = Path("/dev"), Path("/sys/class/video4linux"), Path("/dev/v4l/by-path")
 _SIZE, _FPS = (640, 480), 30.0
 _SHOTS = 10
-"""The first images of a camera are dark, until it has adjusted its exposure."""
+"""Number of images to take: the first are dark until the camera has adjusted its exposure."""
 BANDWIDTH = (
     "if it works alone, two cameras on one USB bus need more bandwidth than the bus has: use "
     "different buses, set smaller values of width, height or fps, or let the driver compute what "
@@ -83,18 +83,18 @@ class CameraRequest:
 
 
 class Shot(NamedTuple):
-    """An image: `data` uint8 [height, width, 3] in blue, green, red; or the bytes of a JPEG."""
+    """An image: `data` is uint8 [height, width, 3] in blue, green, red, or the bytes of a JPEG."""
 
     data: npt.NDArray[np.uint8]
     age_s: float
-    """Time since the driver received it."""
+    """Time since the driver received the image."""
 
 
 class UsbCapture:
     """An opened camera."""
 
     def __init__(self, request: CameraRequest) -> None:
-        """Open the camera and request its settings, MJPG first to fit two cameras on one bus."""
+        """Open the camera and request its settings; MJPG first, to fit two cameras on a bus."""
         self._request = request
         # By number if possible: not all builds of OpenCV open Video4Linux by name.
         number = device_number(request.path)
@@ -177,7 +177,7 @@ class UsbCapture:
 
 
 def whole_jpeg(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | None:
-    """Return a camera's JPEG without the bytes after its end marker; None if it is incomplete."""
+    """Return a camera's JPEG without the bytes after its end marker; None if incomplete."""
     flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
     content = flat.tobytes()
     end = content.rfind(_JPEG_END)
@@ -217,7 +217,7 @@ def _why_not_opened(path: Path) -> str:
 
 
 def list_cameras(output: Path | None, force: bool) -> Iterator[str]:
-    """Take an image with each camera; yield a line about each device.
+    """Take an image with each camera; yield one line per device.
 
     Args:
         output: Folder for `videoN.jpg`; created if missing. None to write no images.
@@ -301,12 +301,12 @@ PARAMETERS = (
     Spec(name="frame_id", type=str, default="camera", doc="Frame in the messages' headers"),
 )
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
-"""Waiting times before a lost camera is searched for again; doubled each time."""
+"""First and longest wait before searching for a lost camera again; doubled each time."""
 _LEAVE_WITHIN_S = 1.0
 
 
 class UsbCamera(ServedNode):
-    """Reads a camera on a thread of its own, and publishes each image."""
+    """Reads a camera on its own thread, and publishes each image."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
         super().__init__("usb_camera", PARAMETERS, overrides)
@@ -331,13 +331,13 @@ class UsbCamera(ServedNode):
         self._thread.start()
 
     def close(self) -> None:
-        """Stop reading; a driver that hangs is left behind."""
+        """Stop reading; a hanging driver is left behind."""
         self._stopped.set()
         self._thread.join(_LEAVE_WITHIN_S)
 
     @property
     def problem(self) -> str:
-        """Message that its thread has ended: no camera error causes that, but Python can."""
+        """Message that the camera's thread has ended; no camera error does that, but Python can."""
         alive = self._thread.is_alive()
         return "" if alive else "the thread that reads the camera has ended; the node exits"
 

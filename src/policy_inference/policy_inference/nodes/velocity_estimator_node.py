@@ -42,16 +42,16 @@ from policy_inference.nodes.process import ServedNode, serve_node
 from policy_inference.nodes.settings import LOOP, POLICY
 
 LONGEST_APART_S = 0.02
-"""Largest age difference between the joints and the newest IMU message."""
+"""Maximum age difference between the joints and the newest IMU message."""
 LARGEST_STD_MPS = 0.3
-"""An estimate with a larger standard deviation is not used."""
+"""Maximum standard deviation of a usable estimate, m/s."""
 LARGEST_MPS, LARGEST_ACCELERATION_MPS2 = 10.0, 400.0
 """No legged robot is faster, and no legged robot's IMU measures more: 24 g per axis is usual."""
 _log = logging.getLogger("policy_inference")
 
 
 class VelocitySource:
-    """An estimator fed by messages: for each sample, the IMU's, then the joints'.
+    """An estimator fed with messages: for each sample, first the IMU's, then the joints'.
 
     Attributes:
         estimator: The estimator; in C++ or in Python, with bit-identical results.
@@ -62,7 +62,7 @@ class VelocitySource:
 
         Args:
             contract: Contract of the policy.
-            loop: `realtime.loop`: it estimates in C++ if that is built.
+            loop: Value of `realtime.loop`: C++ is used if it is built.
 
         Raises:
             PolicyError: The policy uses no estimated velocity.
@@ -147,14 +147,14 @@ PARAMETERS = (
     replace(LOOP, doc="Whether the estimator runs in C++ (if it is built) or in Python"),
 )
 _UNKNOWN = 1e6
-"""Variance of values that are not estimated."""
+"""Variance for values that are not estimated."""
 
 
 class VelocityEstimatorNode(ServedNode):
     """Publishes the estimated base velocity."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read the parameters (these before the process's) and the contract; subscribe.
+        """Read parameters (overrides before the process's own) and the contract; subscribe.
 
         Raises:
             PolicyError: The bundle cannot be used, or its policy uses no estimated velocity.

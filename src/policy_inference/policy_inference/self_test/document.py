@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A self-test as plain JSON without private data."""
+"""Self-test results as plain JSON without private data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIGITS = 6
 
 
 def document(found: SelfTestResult) -> dict[str, Any]:
-    """Return a self-test in the types of JSON; NaN is null."""
+    """Return a self-test result as JSON types; NaN becomes null."""
     request = found.request
     whole: dict[str, Any] = {
         "holds": bool(found),
@@ -43,7 +43,7 @@ def document(found: SelfTestResult) -> dict[str, Any]:
 
 
 def _artifacts(found: SelfTestResult) -> dict[str, Any]:
-    """Return the opened model, or the graphs of a chunk policy by name."""
+    """Return the opened model, or a chunk policy's graphs by name."""
     if "model" not in found.bundle.contract.models:
         return {
             "artifacts": {

@@ -28,15 +28,15 @@ CAN_RUN, CANNOT_RUN, NOT_EXAMINED = "can run", "cannot run", "not examined"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Examination:
-    """Findings, without opening a device or starting ROS.
+    """Findings made without opening a device or starting ROS.
 
     Attributes:
-        backend: The request, as it was written.
+        backend: The requested backends, as written.
         bundle: The bundle to run, if known.
         system: Versions and hardware by name.
         findings: Findings about the computer, ROS and each backend, by name.
-        results: Names of the backends that can run, those that cannot, and those that do not state
-            their needs.
+        results: Names of the backends that can run, that cannot run, and that do not state their
+            needs.
     """
 
     backend: str | None
@@ -46,7 +46,7 @@ class Examination:
     results: Mapping[str, Sequence[str]]
 
     def __bool__(self) -> bool:
-        """Return true if at least one backend can run."""
+        """Return True if at least one backend can run."""
         return bool(self.results[CAN_RUN])
 
     def document(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Examination:
         }
 
     def text(self) -> Iterator[Part]:
-        """Yield a table for each group, and the backends that can run."""
+        """Yield a table for each group, and the names of the backends that can run."""
         for group, findings in self.findings.items():
             yield Table(
                 title=group,
@@ -95,10 +95,10 @@ def examine(machine: Machine, bundle: AnyBundle | None, backend: str | None) -> 
     """Check a machine.
 
     Args:
-        machine: This one.
+        machine: The machine to check.
         bundle: The bundle to run, if known.
-        backend: Comma-separated names; None for those with a model in the bundle, or for all
-            without a bundle.
+        backend: Comma-separated names; None for the backends with a model in the bundle, or for all
+            backends if there is no bundle.
     """
     known = available()
     backends = {
@@ -162,7 +162,7 @@ def _examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None)
 def _examined(
     cls: type[BackendBase], machine: Machine, artifact: Artifact | None
 ) -> Sequence[Finding]:
-    """Return the findings of a backend's own check; an error if the check failed."""
+    """Return the findings from a backend's own check, or an error if the check failed."""
     try:
         findings = list(cls.examine(machine, artifact))
     except Exception as error:  # noqa: BLE001  # of another package; the others are examined
@@ -183,7 +183,7 @@ def _examined(
 
 
 def _names(asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPoint]) -> list[str]:
-    """Return the backends to check: the requested ones, else the bundle's, else all."""
+    """Return the backends to check: the requested ones, or the bundle's, or else all."""
     if asked is not None:
         names = [name.strip() for name in asked.split(",") if name.strip()]
         unknown = ", ".join(repr(name) for name in names if name not in known)
@@ -204,7 +204,7 @@ def _names(asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPo
 
 
 def _compiler(name: str) -> str:
-    """Return the compiler of a backend's models; for a simulator, its device's compiler."""
+    """Return the compiler for a backend's models; for a simulator, its device's compiler."""
     return next(
         (
             entry.name
@@ -216,7 +216,7 @@ def _compiler(name: str) -> str:
 
 
 def _class(entry: EntryPoint) -> type[BackendBase] | None:
-    """Return the class of a back end; None if it does not load."""
+    """Return a backend's class; None if it does not load."""
     try:
         cls: type[BackendBase] = loaded(entry, BackendError)
     except BackendError:
@@ -225,7 +225,7 @@ def _class(entry: EntryPoint) -> type[BackendBase] | None:
 
 
 def _describe(bundle: Bundle, artifact: Artifact, file: Path) -> str:
-    """Return a description of a backend's file: `lite3_walk 0.2.1: policy.onnx, fp32`."""
+    """Describe a backend's file, such as `lite3_walk 0.2.1: policy.onnx, fp32`."""
     contract = bundle.contract
     stored = next(
         entry.precision

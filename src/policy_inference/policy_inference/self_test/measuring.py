@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Durations of runs, and their use of the machine: device load, CPU, memory."""
+"""Run durations, and resource use: device load, CPU, memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from policy_inference.machine.telemetry import read_safely
 
 SAMPLE_NS = 200_000_000
 _LOWEST, _HIGHEST, _PER_DECADE = -7, 2, 10
-"""Powers of ten, s: the range of a model's run times; bins of a histogram in each."""
+"""Histogram of run times: lowest and highest power of ten (in s), and bins per decade."""
 
 
 class Clock:
@@ -50,23 +50,23 @@ class Durations:
         return len(self.each_s)
 
     def plus(self, other: Durations) -> Durations:
-        """Return the sum of the two for each run; they must have the same length."""
+        """Return the sum of both durations for each run; they must have the same length."""
         return Durations((self.each_s + other.each_s) * 1e9)
 
     def percentile_s(self, percent: float) -> float:
-        """Return the duration that this share of the runs did not exceed, s."""
+        """Return the duration (in s) that this percentage of runs did not exceed."""
         return float(np.percentile(self.each_s, percent))
 
     def p99_check(
         self, what: str, limit_ms: float, limit_is: str = "", runs: str = "runs"
     ) -> Check:
-        """Return a check of the 99th percentile, ms.
+        """Return a check on the 99th percentile, ms.
 
         Args:
             what: Name of the figure.
-            limit_ms: Limit of the percentile, ms.
+            limit_ms: Limit on the percentile, ms.
             limit_is: Reason for the limit; may be empty.
-            runs: Word for the runs.
+            runs: Term for the runs.
         """
         median_ms = self.percentile_s(50) * 1e3
         reason = f"; the limit is {limit_is}" if limit_is else ""
@@ -78,7 +78,7 @@ class Durations:
         )
 
     def halves_p50_s(self) -> tuple[float, float]:
-        """Return the medians of the first and second half, s; there must be at least two runs."""
+        """Return the medians of the first and second half, in s; requires at least two runs."""
         middle = len(self) // 2
         return float(np.median(self.each_s[:middle])), float(np.median(self.each_s[middle:]))
 
@@ -141,7 +141,7 @@ class TimedRuns:
 
 
 class Timed:
-    """A backend that records begin and end of its latest run, and the total time of all runs."""
+    """A backend that records its latest run's start and end, and the total time of all runs."""
 
     def __init__(self, backend: Backend, clock: Clock) -> None:
         self.name, self.details = backend.name, backend.details
@@ -161,7 +161,7 @@ class Timed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorCourse:
-    """A sensor's values during a test; the unit is in its name.
+    """A sensor's values during a test; the unit is in the sensor's name.
 
     `first` and `second` are the means of the halves.
     """
@@ -250,7 +250,7 @@ class Usage:
 
 
 def read_usage(pid: int) -> Usage | None:
-    """Return the resource use of a process; None if it has ended."""
+    """Return a process's resource use; None if the process has ended."""
     try:
         process = psutil.Process(pid)
         times, switches = process.cpu_times(), process.num_ctx_switches()
@@ -271,14 +271,15 @@ def _mean(values: list[float]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AtRate:
-    """Runs at the rate that a robot needs, and the readings taken during them.
+    """Runs at the rate that a robot needs, and the readings taken meanwhile.
 
     Attributes:
         runs: The runs.
         wall_s: Total time.
         missed: Runs that were skipped because the previous one took too long.
         load: Load of the device.
-        usage: Resource use of each process, by name; `peak_bytes` counts since the process began.
+        usage: Resource use of each process, by name; `peak_bytes` is the peak since the process
+            began.
     """
 
     runs: TimedRuns
@@ -289,7 +290,7 @@ class AtRate:
 
 
 def usage_of_processes(backend: BackendBase) -> dict[str, Usage]:
-    """Return the resource use of this process and of the runtime's, if readable."""
+    """Return the resource use of this process and of the runtime's process, if readable."""
     pids = {os.getpid(): "this"}
     pids.setdefault(backend.pid, "runtime")
     return {name: taken for pid, name in pids.items() if (taken := read_usage(pid)) is not None}

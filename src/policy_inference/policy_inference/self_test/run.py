@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The whole test of a backend, step by step; results before a failed step are kept."""
+"""The complete test of a backend, step by step; results before a failed step are kept."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _log = logging.getLogger("policy_inference")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTestRequest:
-    """The test: the model in a bundle's folder, a backend, and a duration."""
+    """A test request: the model in a bundle folder, a backend, and a duration."""
 
     folder: Path
     backend: str
@@ -45,19 +45,19 @@ class SelfTestRequest:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class SelfTestResult:
-    """Results of the test; those that a failed step did not reach are None or empty.
+    """Test results; those that a failed step did not reach are None or empty.
 
     Attributes:
         request: The request.
         bundle: The bundle.
-        entries: Opened artifacts, by the key of the model in the contract.
-        details: The backend's report when it was opened.
-        parity: Its outputs on the golden rows.
+        entries: Opened artifacts, by contract key of the model.
+        details: Details that the backend reported on opening.
+        parity: The outputs on the golden rows.
         back_to_back: Runs without a pause; for a chunk policy, whole chunks.
-        graphs: The graphs of a chunk policy, and the time outside them, in the same chunks.
+        graphs: A chunk policy's graphs, and the time outside them, in the same chunks.
         at_rate: Ticks at the policy's rate; for a chunk policy, chunks as often as it needs one.
-        parity_again: Its outputs on the golden rows after all runs.
-        verdict: Judgement of the results.
+        parity_again: The outputs on the golden rows after all runs.
+        verdict: Verdict on the results.
         error: Reason why the test ended early.
         trace: Traceback of an unexpected error.
     """
@@ -76,7 +76,7 @@ class SelfTestResult:
     trace: str = ""
 
     def __bool__(self) -> bool:
-        """Return true if everything was measured and judged, and is within the limits."""
+        """Return True if everything was measured and judged, and is within the limits."""
         return bool(self.verdict)
 
 

@@ -16,7 +16,7 @@ _LABEL = 14
 
 
 def lines(found: SelfTestResult) -> Iterator[str]:
-    """Yield the results, a title first, the verdict last."""
+    """Yield the results, starting with a title and ending with the verdict."""
     request, bundle = found.request, found.bundle
     precisions = ", ".join(dict.fromkeys(entry.precision for entry in found.entries.values()))
     yield f"{bundle.contract.name} {bundle.contract.version} on {request.backend}" + (

@@ -37,25 +37,25 @@ from policy_inference.self_test.walked import walked
 INFERENCE_LIMIT_MS, PREPROCESSING_LIMIT_MS = 5.0, 1.0
 WARM_UP_TICKS = 10
 Entries = Mapping[str, Artifact]
-"""Opened artifacts of a backend, by the key of the model in the contract."""
+"""A backend's opened artifacts, by contract key of the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trial:
-    """The runs and checks for a kind of policy.
+    """Runs and checks for one kind of policy.
 
     Attributes:
         model: Backend whose device and process are observed.
         interval_ns: Interval between two runs on a robot.
-        most_runs: Most runs without a pause.
-        fewest_runs: Fewest runs without a pause, no matter how long they take.
-        fewest_ticks: Fewest runs at the rate, no matter how long they take.
+        most_runs: Maximum number of runs without a pause.
+        fewest_runs: Minimum number of runs without a pause, however long they take.
+        fewest_ticks: Minimum number of runs at the rate, however long they take.
         warm_up_ticks: Ticks before the measurement, since the first call of most numpy functions is
             slow.
-        ticks: Word for runs at the rate.
+        ticks: Term for runs at the rate.
         not_finite: Name of the figure that counts runs with NaN or infinity.
         runner: Returns a function that runs the policy on one golden row after another.
-        ticker: Returns a function that runs the policy as a robot does.
+        ticker: Returns a function that runs the policy as on a robot.
         latency: Returns the checks on durations, without a pause and at the rate.
         walking: Returns the checks on the walking report, if the precision needs one.
         not_judged: Returns what cannot be judged for such a policy, with the reason.
@@ -77,7 +77,7 @@ class Trial:
 
 
 def joint_trial(bundle: JointBundle, models: OpenedModels, rows: Rows, clock: Clock) -> Trial:
-    """Return the trial of a joint policy: its model must answer in each period."""
+    """Return the trial for a joint policy, whose model must answer in each period."""
     model, interval_ns = models.first, bundle.contract.period_ns
 
     def runner() -> Callable[[], Ran]:
@@ -95,7 +95,7 @@ def joint_trial(bundle: JointBundle, models: OpenedModels, rows: Rows, clock: Cl
         return run
 
     def ticker() -> Callable[[], Ran]:
-        """Return a function that does the work of a node's tick, for a robot that stands still."""
+        """Return a function that does the work of a node's tick for a robot standing still."""
         state, timed = _standing(bundle.contract), Timed(model, clock)
         policy = JointPolicy(bundle, timed, state)
         policy.reset()
@@ -131,7 +131,7 @@ def joint_trial(bundle: JointBundle, models: OpenedModels, rows: Rows, clock: Cl
 
 
 def chunk_trial(bundle: ChunkBundle, models: OpenedModels, rows: Rows, clock: Clock) -> Trial:
-    """Return the trial of a chunk policy: a chunk must arrive before the last one is used up."""
+    """Return the trial for a chunk policy: a chunk must arrive before the last one is used up."""
     contract = bundle.contract
     interval_ns = contract.chunk.steps * contract.period_ns
 
@@ -177,7 +177,7 @@ TRIALS: Mapping[type[Bundle], Callable[[Any, OpenedModels, Rows, Clock], Trial]]
     JointBundle: joint_trial,
     ChunkBundle: chunk_trial,
 }
-"""Trials by kind of policy."""
+"""Trials by policy kind."""
 
 
 def back_to_back(trial: Trial, limit_s: float, clock: Clock) -> TimedRuns:
@@ -186,7 +186,7 @@ def back_to_back(trial: Trial, limit_s: float, clock: Clock) -> TimedRuns:
     Args:
         trial: Trial of the policy.
         limit_s: Time limit, after at least `fewest_runs`.
-        clock: Clock of the durations.
+        clock: Clock for the durations.
     """
     run, ran, end_ns = trial.runner(), list[Ran](), clock.now_ns() + round(limit_s * 1e9)
     while len(ran) < trial.most_runs:
@@ -202,7 +202,7 @@ def at_rate(trial: Trial, duration_s: float, clock: Clock) -> AtRate:
     Args:
         trial: Trial of the policy.
         duration_s: Duration; longer if needed for `fewest_ticks`.
-        clock: Clock of the durations and the rate.
+        clock: Clock for the durations and the rate.
     """
     load, before = DeviceLoad(trial.model.telemetry), usage_of_processes(trial.model)
     tick, ran, missed = trial.ticker(), list[Ran](), 0
@@ -253,14 +253,14 @@ def _chunk_latency(interval_ns: int, quick: TimedRuns, rate: AtRate) -> Sequence
 
 
 def _task_not_judged(entries: Entries) -> Sequence[str]:
-    """Return a note that success at the task is not measured, for coarse precisions."""
+    """Return a note, for coarse precisions, that success at the task is not measured."""
     if not any(judged_by_walking(entry.precision) for entry in entries.values()):
         return ()
     return ("closed loop: how often the task succeeds with this precision is not measured here",)
 
 
 def _standing(contract: JointContract) -> RobotState:
-    """Return the state of a robot at rest, upright in its default position."""
+    """Return the state of a robot at rest, upright in the default position."""
     state = RobotState(contract)
     state.flat[np.isnan(state.flat)] = 0.0
     for field in STATE_FIELDS.values():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Judgement of a backend on this machine against a robot's needs."""
+"""Verdict on a backend on this machine, compared with a robot's needs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from policy_inference.self_test.trial import Trial
 POWER_LIMIT_W = 10.0
 MISSED_LIMIT = 0.01
 DRIFT_LIMIT, DRIFT_FROM_MS = 1.5, 1.0
-"""On a healthy machine, medians below a millisecond vary by this factor, which is harmless."""
+"""Limit on median drift, and median (ms) below which such drift is harmless."""
 _CLOCKS, _TEMPERATURES, _POWER = ("hz", "khz", "mhz", "ghz"), ("c",), ("w",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTestVerdict:
-    """The result; true if all limits hold and everything required is judged.
+    """The verdict; true if all limits hold and everything required was judged.
 
     Attributes:
         checks: Figures and their limits.
@@ -38,7 +38,7 @@ class SelfTestVerdict:
     left_out: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Return true if all limits hold and nothing is missing."""
+        """Return True if all limits hold and nothing is missing."""
         return all(self.checks) and not self.missing
 
 
@@ -68,7 +68,7 @@ def judged(
         trial: The trial.
         cls: Class of the backend.
         name: Name of the backend.
-        entries: Opened artifacts, by the key of the model in the contract.
+        entries: Opened artifacts, by contract key of the model.
         found: Measurements.
     """
     checks, missing, left_out = list[Check](), list[str](), list[str]()
@@ -111,7 +111,7 @@ def judged(
 
 
 def _enough(kind: MemberKind[B], bundle: B, found: Parity) -> Sequence[Check]:
-    """Return no check, but raise the error from `require_enough`."""
+    """Return no checks, but raise any error from `require_enough`."""
     kind.require_enough(bundle, found.rows)
     return ()
 
@@ -127,7 +127,7 @@ def _missed(found: AtRate, ticks: str) -> Check:
 
 
 def _drift(found: AtRate) -> Check:
-    """Return the check of the second half's median, with possible causes of a slowdown."""
+    """Return the check on the second half's median, with possible causes of a slowdown."""
     first_ms, second_ms = (half_s * 1e3 for half_s in found.runs.inference.halves_p50_s())
     return Check(
         what="inference, median of the second half, ms",
@@ -161,9 +161,10 @@ def _changes(series: dict[str, SensorCourse], units: tuple[str, ...]) -> str:
 
 
 def _power(series: dict[str, SensorCourse]) -> list[Check]:
-    """Return the check of the mean power, if it is reported.
+    """Return the check on mean power, if power is reported.
 
-    Of several rails the largest is used, which is the input on boards that measure it.
+    If there are several rails, the largest value is used; on boards that measure it, this is the
+    input.
     """
     rails = _in_units(series, _POWER)
     if not rails:

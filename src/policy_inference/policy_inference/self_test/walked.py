@@ -19,7 +19,7 @@ _REFERENCE = "onnx"
 
 
 def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifact) -> list[Check]:
-    """Return the walking checks from the report about a model.
+    """Return the walking checks from a model's report.
 
     The report is `reports/comparison_NAME.json`, written by `model_tools compare --closed-loop
     --record`. Without a report for this backend, the one for its simulator is used, provided that
@@ -29,7 +29,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
         bundle: The bundle, for its report.
         cls: Class of the backend.
         name: Name of the backend.
-        entry: Its artifact.
+        entry: The backend's artifact.
     """
     where, about = name, entry
     report, twin = bundle.report(f"comparison_{name}"), _simulated(bundle, cls, entry)
@@ -85,7 +85,7 @@ def _remedy(bundle: JointBundle, backend: str) -> str:
 
 
 def _simulated(bundle: JointBundle, cls: type[BackendBase], entry: Artifact) -> Artifact | None:
-    """Return the simulator's model that was compiled in the same order as this one."""
+    """Return the simulator's model that was compiled in the same order as this model."""
     twin = bundle.contract.model.artifacts.get(cls.simulated_by or "")
     if (
         twin is None

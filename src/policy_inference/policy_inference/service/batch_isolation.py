@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that the robots of a batch are isolated: no answer depends on the other robots."""
+"""Check that the robots in a batch are isolated: no answer depends on the other robots."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from policy_inference.service.policy import ServedPolicy
 
 _SIZES = (1.0, 1.0, 30.0, 1000.0)
 """Standard deviations of random values, one per row; the first is a golden row if there are any.
-Beside a large row, a small one shows any leakage.
+Next to a large row, a small one reveals any leakage.
 """
 _TOLERANCE = 1e-3
-"""Relative to the largest value: a batch may be summed in another order, in fp16 with 11 bits."""
+"""Relative to the largest value: batches may be summed in a different order, in fp16 (11 bits)."""
 
 
 def require_isolation(
@@ -31,18 +31,18 @@ def require_isolation(
     rows: int,
     golden: Mapping[str, Tensor],
 ) -> None:
-    """Raise unless each robot in a batch of very different ones gets the same answer as alone.
+    """Raise an error unless each robot gets the same answer in a mixed batch as alone.
 
-    A dynamic axis need not be the batch: a model may also compute with it, for example by
-    quantising its input with the largest value over it.
+    A dynamic axis need not be the batch axis: a model may also compute over it, for example by
+    quantising its input with the largest value along it.
 
     Args:
         policy: Description of the model.
-        alone: The model for one robot; its arrays are overwritten.
-        several: The same for several robots.
-        axes: Axes of its tensors that should count robots.
+        alone: Model opened for one robot; its arrays are overwritten.
+        several: The same model, opened for several robots.
+        axes: Tensor axes that should count robots.
         rows: Number of robots.
-        golden: Rows of the inputs that an observation fills [rows, ...]; may be empty.
+        golden: Golden rows of the inputs that an observation fills [rows, ...]; may be empty.
     """
     lanes, (single,) = make_lanes(policy, several, axes, rows), make_lanes(policy, alone, axes, 1)
     random = np.random.default_rng(1)

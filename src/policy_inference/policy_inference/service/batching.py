@@ -16,7 +16,7 @@ from policy_core.errors import BackendError
 from policy_inference.backends.registry import read_tensors
 
 Axes = Mapping[str, int]
-"""Batch axis by the name of a tensor."""
+"""Batch axis by tensor name."""
 REMEDY = (
     "export it with `model_tools export --dynamic-batch`, or serve one robot per inference, "
     "without --batch"
@@ -26,13 +26,14 @@ REMEDY = (
 def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, int]:
     """Return the dynamic axis of each tensor in a model file.
 
-    The rows of a batch belong to robots only if each tensor has one such axis, recurrent states
-    included. A state may have a layer axis before it; other tensors only axes of size 1.
+    The rows of a batch belong to robots only if every tensor, including recurrent states, has
+    exactly one such axis. A state may have a layer axis before it; other tensors may only have axes
+    of size 1 before it.
 
     Args:
         backend: Backend of the file.
         file: The model.
-        carried: Tensors of recurrent states.
+        carried: Recurrent state tensors.
     """
     axes = dict[str, int]()
     for spec in chain(*read_tensors(backend, file)):

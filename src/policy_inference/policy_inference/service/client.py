@@ -40,7 +40,7 @@ def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) ->
 
     Args:
         path: Path of the socket.
-        hello: Request; without it, one robot of any policy, SCALED, over the socket.
+        hello: HELLO request; by default, one robot of any policy, SCALED, over the socket.
         timeout_s: Time limit for connecting, and later for each answer.
     """
     connection = socket.socket(socket.AF_UNIX)
@@ -56,8 +56,8 @@ def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) ->
 class PolicyClient:
     """A connection over the framed protocol; requests use shared memory if requested.
 
-    It belongs to one thread. After any error it is unusable, except errors about one observation
-    (whose `Code.closes` is false): close it and connect again.
+    Use it from one thread only. After any error it is unusable, so close it and connect again,
+    unless the error is about a single observation (its `Code.closes` is False).
 
     Attributes:
         welcome: Description of the served policy.
@@ -96,7 +96,7 @@ class PolicyClient:
         Args:
             observation: Observation of one robot [obs_dim], or of all [rows, obs_dim].
             stamp_ns: Time of measurement, on this client's clock.
-            reset: True to start with clean recurrent state.
+            reset: True to reset the recurrent state first.
 
         Returns:
             Answers [rows, act_dim], owned by the caller.
@@ -136,7 +136,7 @@ class _FrameStream:
     def __init__(self, connection: socket.socket) -> None:
         self.connection, self.deadline_s = connection, 0.0
         self.files = list[int]()
-        """Descriptors that came with frames."""
+        """File descriptors that arrived with frames."""
 
     def send(self, data: bytes, timeout_s: float) -> None:
         self.deadline_s = time.monotonic() + timeout_s
@@ -184,7 +184,7 @@ class _FrameStream:
 
 
 class _Shared:
-    """Frames through shared memory; the end of the session still comes over the connection."""
+    """Frames in shared memory; the end of the session still comes over the connection."""
 
     def __init__(self, stream: _FrameStream, welcome: Welcome) -> None:
         if len(stream.files) != 1:

@@ -18,9 +18,9 @@ from policy_inference.service.shared_memory import ServiceMemory
 
 _CREDENTIALS = struct.Struct("3i")
 _KEEP_ALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
-"""A peer whose machine or cable failed is detected after about 11 s of silence; s and counts."""
+"""Keep-alive settings (s and counts): a failed peer or cable is detected after about 11 s."""
 _USER_TIMEOUT_MS = 10_000
-"""Longest time without acknowledgement of an answer."""
+"""Maximum time without acknowledgement of an answer."""
 _DRAINED_BYTES = 1 << 16
 
 
@@ -29,14 +29,14 @@ class Disconnected(Exception):  # noqa: N818  # mostly no error: clients come an
 
 
 class Connection(ABC):
-    """Common parts of both protocols; all methods belong to the loop's thread.
+    """Common parts of both protocols; call all methods on the loop's thread.
 
     Attributes:
         protocol: "raw" or "framed".
         name: Name of the client, for messages.
         session: Session with the model; None until a framed-protocol client has been welcomed.
-        asked_ns: Time of its last request or HELLO; negative if there was none.
-        memory: Shared memory for its requests, if requested; otherwise None.
+        asked_ns: Time of the client's last request or HELLO; negative if there was none.
+        memory: Shared memory for the client's requests, if requested; otherwise None.
     """
 
     protocol: str
@@ -50,7 +50,7 @@ class Connection(ABC):
 
     @property
     def is_incomplete(self) -> bool:
-        """True if a request has begun but is not complete."""
+        """True if a request has been started but is not complete."""
         return self._got > 0
 
     def fileno(self) -> int:
@@ -59,15 +59,15 @@ class Connection(ABC):
 
     @abstractmethod
     def read(self) -> bool:
-        """Receive without waiting; return true if a request is complete.
+        """Receive without waiting; return True if a request is complete.
 
         At most one request is taken, so that clients share each pass of the loop equally.
         """
 
     def has_more(self) -> bool:
-        """Return true if a client sends more before its answer; takes a byte of it.
+        """Return True if a client sends more data before its answer; consumes one byte of it.
 
-        A client that only closed its sending half still gets the answer.
+        A client that has only closed its sending half still gets the answer.
         """
         try:
             return bool(self._socket.recv(1))
@@ -76,7 +76,7 @@ class Connection(ABC):
 
     @abstractmethod
     def answer(self) -> None:
-        """Send the answer to the completed request."""
+        """Send the answer to the complete request."""
 
     @abstractmethod
     def say(self, error: ServiceError) -> None:
@@ -92,7 +92,7 @@ class Connection(ABC):
         self._socket.close()
 
     def _receive(self, into: memoryview) -> int:
-        """Receive at least one byte; return the number, 0 if nothing has arrived."""
+        """Receive at least one byte; return the number of bytes, 0 if nothing has arrived."""
         try:
             count = self._recv_into(into)
         except BlockingIOError:
@@ -132,7 +132,7 @@ def client_name(connected: socket.socket, address: object) -> str:
 
 
 def set_options(connected: socket.socket) -> None:
-    """Set options that make TCP fast, and detect a dead peer."""
+    """Set socket options that make TCP fast and detect a dead peer."""
     if connected.family == socket.AF_UNIX:
         return
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -147,7 +147,7 @@ _ITEM = 4
 
 
 class RawConnection(Connection):
-    """One robot, whose observations are scaled."""
+    """Raw-protocol connection for one robot, whose observations are scaled."""
 
     protocol = "raw"
 
@@ -185,4 +185,4 @@ class RawConnection(Connection):
         self._send_whole(self._answer)
 
     def say(self, error: ServiceError) -> None:
-        """Do nothing: the protocol has no errors."""
+        """Do nothing, since the protocol has no error messages."""

@@ -17,12 +17,12 @@ _LARGEST_BYTES = 1 << 20
 
 
 class ServerCertificate(NamedTuple):
-    """Certificates of a TLS server, all PEM.
+    """TLS server certificates, all in PEM.
 
     Attributes:
-        chain: Its certificate, and the chain above it.
-        key: Its key, without a passphrase.
-        client_ca: One or several CAs that may sign client certificates; None requires no
+        chain: The server's certificate, and the chain above it.
+        key: The server's key, without a passphrase.
+        client_ca: One or more CAs that may sign client certificates; None requires no client
             certificate.
     """
 
@@ -32,7 +32,7 @@ class ServerCertificate(NamedTuple):
 
 
 def read_token(file: Path) -> bytes:
-    """Return the token in a file, without surrounding spaces or line ends."""
+    """Return the token in a file, without surrounding whitespace."""
     token = _read_private(file).strip()
     if not SHORTEST_TOKEN <= len(token) <= LONGEST_TOKEN:
         raise PolicyError(
@@ -45,7 +45,7 @@ def read_token(file: Path) -> bytes:
 def read_certificate(
     certificate: Path, key: Path, client_ca: Path | None = None
 ) -> ServerCertificate:
-    """Read and check the certificates of a TLS server."""
+    """Read and check a TLS server's certificates."""
     found = ServerCertificate(
         read_at_most(certificate, _LARGEST_BYTES),
         _read_private(key),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Endpoints for clients: listening sockets, their permissions, and refusal of unsafe ones."""
+"""Client endpoints: listening sockets, their permissions, and refusal of unsafe ones."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class EndpointOptions:
     """Requested endpoints; if there are none, `default_socket` is used.
 
     Attributes:
-        socket: Path, raw.
-        tcp: Host and port, raw.
-        framed_socket: Path, framed.
+        socket: Socket path for the raw protocol.
+        tcp: Host and port for the raw protocol.
+        framed_socket: Socket path for the framed protocol.
         socket_group: Group of the socket files; the process's group if empty.
         insecure_tcp: True if other machines may reach raw TCP.
     """
@@ -65,7 +65,7 @@ class Listener:
         self._path, self._identity = path, path.lstat().st_ino if path else None
 
     def close(self) -> None:
-        """Close it, and remove its file if it still owns that."""
+        """Close the socket, and remove its file if this listener still owns it."""
         self.socket.close()
         if self._path is not None:
             with contextlib.suppress(OSError):
@@ -96,9 +96,9 @@ def open_listeners(asked: EndpointOptions) -> list[Listener]:
 
 
 def default_socket(environment: Mapping[str, str]) -> Path:
-    """Return the path of the socket used if no endpoint is requested; creates its folder.
+    """Return the socket path used if no endpoint is requested; creates its folder.
 
-    The folder is the runtime directory from systemd, or else the user's, or else /run's.
+    The folder is the runtime directory set by systemd, or else the user's, or else one in /run.
     """
     given = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:

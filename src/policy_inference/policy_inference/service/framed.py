@@ -38,13 +38,13 @@ _ITEM = 4
 _OBSERVATION, _ACTION = int(Type.OBSERVATION), int(Type.ACTION)
 _HEADER_BYTES = HEADER.size
 _OF_EACH = FrameHeader._fields.index("sequence")
-"""Fields before this one are equal in all requests of most clients."""
+"""Fields before this one are the same in all requests from most clients."""
 _MOST_WAKES = 64
-"""Most wake-ups read at once; a correct client sends one, rarely two."""
+"""Maximum wake-ups read at once; a correct client sends one, rarely two."""
 
 
 class FramedConnection(Connection):
-    """A framed-protocol client: it identifies itself, and gets errors with a reason."""
+    """A framed-protocol client, which identifies itself and receives errors with reasons."""
 
     protocol = "framed"
 
@@ -94,7 +94,7 @@ class FramedConnection(Connection):
             self._wake()
 
     def say(self, error: ServiceError) -> None:
-        """Send ERROR, about the latest frame."""
+        """Send an ERROR about the latest frame."""
         said = error_frame(
             error,
             sequence=self._header.sequence,
@@ -107,7 +107,7 @@ class FramedConnection(Connection):
             self._send_whole(said)
 
     def read_memory(self) -> bool:
-        """Take a request from shared memory; return true if there is one."""
+        """Take a request from shared memory; return True if there is one."""
         assert self.memory is not None
         assert self.session is not None
         if not self.memory.take(self._request[:-1]):

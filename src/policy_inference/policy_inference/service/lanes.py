@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An opened model's rows: each has the inputs and outputs for one robot."""
+"""Rows of an opened model: each holds the inputs and outputs for one robot."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Lane:
     """One row of an opened model, as views of the backend's arrays.
 
     Attributes:
-        inputs: Inputs that an observation fills, each with its array [size].
-        action: Reads the row of the output.
-        plain: The row itself, if an action is a plain copy of it; otherwise None.
+        inputs: Inputs that an observation fills, by name, each as an array [size].
+        action: Reads the output row.
+        plain: The output row itself, if the action is a plain copy of it; otherwise None.
         state: For each recurrent pair, its row in the input and in the output.
     """
 
@@ -54,19 +54,19 @@ class Lane:
             self._command: F64 = np.zeros(self._low.size)
 
     def is_finite(self) -> bool:
-        """Read the output of a run; return true if it and the recurrent state are finite."""
+        """Read a run's output; return True if the output and the recurrent state are finite."""
         for _, out in self.state:
             if not np.isfinite(out).all():
                 return False
         return self.action.read()
 
     def put_state(self, state: Sequence[Tensor]) -> None:
-        """Write a robot's state into the row; an array for each recurrent pair."""
+        """Write a robot's state, with one array per recurrent pair, to the row."""
         for mine, (into, _) in zip(state, self.state, strict=True):
             into[...] = mine
 
     def take_state(self, state: Sequence[Tensor]) -> None:
-        """Write the recurrent state after the run into a robot's state."""
+        """Write the recurrent state after the run to a robot's state."""
         for mine, (_, out) in zip(state, self.state, strict=True):
             mine[...] = out
 

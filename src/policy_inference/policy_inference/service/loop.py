@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One thread that serves all clients: reads from those that are ready, infers once, answers."""
+"""One thread that serves all clients: read from ready clients, infer once, answer."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from policy_inference.service.spinning import Spinning
 HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
 _PAUSE_NS = 5_000_000
-"""Time after which clients are accepted again when the system's resources are exhausted."""
+"""Time until clients are accepted again after the system's resources were exhausted."""
 _SILENT_NS = 10_000_000_000
-"""A client without a request for this long is disconnected when another one needs room."""
+"""Time without a request after which a client is disconnected if another one needs room."""
 _ACCEPTED_PER_PASS = 2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _IDLE_S = 1.0
-"""The loop wakes at least that often, so that its observer can report that it is alive."""
+"""Maximum time between wake-ups, so the loop's observer can report that it is alive."""
 _NO_HELLO = f"no HELLO within {HELLO_WITHIN_NS // 1_000_000} ms"
 _NO_REST = f"the rest of a request did not follow within {REST_WITHIN_NS // 1_000_000} ms"
 
@@ -64,10 +64,10 @@ class ServiceLoop:
         Args:
             model: The served model.
             listeners: Listening sockets; closed with the loop.
-            clients: Most clients at once.
-            spin_ns: Time of polling shared memory for the next request before sleeping.
+            clients: Maximum number of simultaneous clients.
+            spin_ns: Time to poll shared memory for the next request before sleeping, ns.
             observer: Receives all events.
-            clock: Clock of all time-outs, ns.
+            clock: Clock for all time-outs, ns.
         """
         self._model, self._most_clients = model, clients
         self._observer, self._clock = observer or Observer(), clock
@@ -86,7 +86,7 @@ class ServiceLoop:
             self._watch(listener.socket.fileno(), partial(self._accept, listener))
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when a pass has work to do."""
+        """Return a descriptor that becomes readable when a pass has work to do."""
         return self._poll.fileno()
 
     def stop(self) -> None:
@@ -99,7 +99,7 @@ class ServiceLoop:
             self.step(_IDLE_S)
 
     def step(self, timeout_s: float) -> None:
-        """Make one pass; wait for work, with a time limit."""
+        """Make one pass, waiting for work up to a time limit."""
         # Waits that begin in this pass cannot expire in it.
         may_be_late = bool(self._incomplete or self._greeting or self._paused)
         asking, events = (
@@ -224,7 +224,7 @@ class ServiceLoop:
     # -- clients that come
 
     def _accept(self, listener: Listener) -> None:
-        """Accept a few clients; if that fails, leave the others in their queue for a moment."""
+        """Accept a few clients; if that fails, leave the rest queued for a moment."""
         for _ in range(_ACCEPTED_PER_PASS):
             try:
                 connected, address = listener.socket.accept()
@@ -267,7 +267,7 @@ class ServiceLoop:
         self._observer.connected(connection)
 
     def _has_room(self) -> bool:
-        """Return true if there is room for a client; disconnects a silent one if necessary."""
+        """Return True if there is room for a client; disconnect a silent one if necessary."""
         if len(self._connections) < self._most_clients:
             return True
         silent = min(self._connections.values(), key=lambda client: client.asked_ns)

@@ -26,8 +26,8 @@ class ServiceMetrics:
         """Connect the sources.
 
         Args:
-            counts: Counts of the loop.
-            acted: Number of actions of each guard rule, by its name.
+            counts: The loop's counts.
+            acted: Number of times each guard rule acted, by name.
             versions: Versions of service, policy, backend and runtime.
             telemetry: Returns the latest telemetry, with the unit in the key; never waits.
         """
@@ -69,7 +69,7 @@ class ServiceMetrics:
 def _cumulated(
     histogram: Histogram, bounds: Sequence[float], unit: float
 ) -> tuple[list[tuple[str, float]], float]:
-    """Return the buckets in Prometheus form, each including all lower ones, and the sum."""
+    """Return the buckets in Prometheus form (each including all lower ones), and the sum."""
     buckets, below = list[tuple[str, float]](), 0
     for bound, count in zip([*map(str, bounds), "+Inf"], [*histogram.counts], strict=True):
         below += count

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model file without a contract: uses what the file states and guesses nothing."""
+"""A model file without a contract: uses what the file states, and guesses nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_model_file(
     obs_dim: int | None = None,
     act_dim: int | None = None,
 ) -> tuple[ServedPolicy, ModelFiles]:
-    """Return the policy in a file, and the file as a model for the registry's backends.
+    """Return the policy in a file, and the file as a model for the registered backends.
 
     Observations become (obs - mean) / max(std, 1e-3), the floor of `Normalisation`.
 
@@ -42,7 +42,7 @@ def read_model_file(
         obs_stats: npz with `mean` and `std` [obs_dim]; None: observations are not normalised.
         obs_dim: Size of an observation, needed if it is dynamic in the file; otherwise it is only
             checked.
-        act_dim: Size of an action, in the same way.
+        act_dim: Size of an action, used in the same way.
     """
     sha256 = sha256_file(file)
     inputs, outputs = read_tensors(backend, file)

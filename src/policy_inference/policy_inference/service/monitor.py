@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Observes the loop: counts, log lines of events, the watchdog, faults and slow inferences."""
+"""Monitor for the loop: counts, event logs, the watchdog, faults and slow inference."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from policy_inference.service.protocol import Code, ServiceError
 from policy_inference.service.serving import ServedModel
 
 _SMALL_S, _SMALL_SHARE = 500e-6, 0.05
-"""Inferences up to the larger of this time and share of the policy's period are not slow."""
+"""Inferences up to the larger of this time and this share of the policy's period are never slow."""
 _LEAST = 20
-"""Fewest inferences in a window."""
+"""Minimum number of inferences in a window."""
 
 
 class LatencyDrift:
-    """Judges windows of inferences; belongs to the thread that runs the inferences."""
+    """Judges windows of inferences; use it on the thread that runs the inferences."""
 
     def __init__(self, rate_hz: float = 0.0, machine: Machine | None = None) -> None:
         """Begin to watch.
@@ -49,7 +49,7 @@ class LatencyDrift:
         """Judge the inferences since the last judgement; call it once per second.
 
         Args:
-            telemetry: The latest telemetry of machine and device.
+            telemetry: The latest telemetry for the machine and the device.
 
         Returns:
             A message with likely causes when a slowdown begins, "" when it ends, otherwise None.
@@ -91,7 +91,7 @@ _log = logging.getLogger("policy_inference")
 
 
 class Monitor(Observer):
-    """Observer on the loop's thread; a request costs it less than a microsecond.
+    """Observer on the loop's thread; each request costs it less than a microsecond.
 
     Attributes:
         counts: Counts for metrics.
@@ -106,7 +106,7 @@ class Monitor(Observer):
         """Begin to watch.
 
         Args:
-            model: Has statistics of healthy observations, its rate, and its device's telemetry.
+            model: Model with statistics of healthy observations, a rate, and device telemetry.
             notifier: Reports once per second that the loop makes progress.
         """
         self.counts, self.telemetry = Counts(PROTOCOLS), dict[str, str]()
@@ -141,7 +141,7 @@ class Monitor(Observer):
         _log.warning("%s: refused: %s", name, reason)
 
     def failed(self, connection: Connection, error: ServiceError) -> None:
-        """Count the error, and log the first one in a row."""
+        """Count an error, and log the first one in a row."""
         self.counts.failed(error.code.name)
         if not error.code.closes and self._failing.get(connection) is not error.code:
             self._failing[connection] = error.code
@@ -155,7 +155,7 @@ class Monitor(Observer):
         self._drift.add(duration_ns)
 
     def answered(self, connection: Connection, duration_ns: int) -> None:
-        """Count, and sample the observation now and then."""
+        """Count an answer, and sample the observation now and then."""
         self._latency_ns[connection.protocol].add(duration_ns)
         if self._failing and self._failing.pop(connection, None) is not None:
             _log.info("%s: gets answers again", connection.name)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Notifies systemd: sd_notify(3), and the watchdog of systemd.service(5).
+"""Notify systemd through sd_notify(3), including the watchdog in systemd.service(5).
 
 This does not use the sdnotify package: its socket waits for a manager that does not read, it does
 not support the watchdog, and it does not report a wrong address.
@@ -17,11 +17,11 @@ _log = logging.getLogger("policy_inference")
 
 
 class Notifier:
-    """Sends states to the service manager; does nothing without one.
+    """Sends states to the service manager; does nothing if there is none.
 
     Attributes:
-        watchdog_s: Longest time between two calls to `alive`, after which systemd ends the service;
-            None if this process has no watchdog.
+        watchdog_s: Maximum time between two calls to `alive` before systemd ends the service; None
+            if this process has no watchdog.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -51,11 +51,11 @@ class Notifier:
             self.close()
 
     def ready(self, status: str) -> None:
-        """Report that clients are now served, with a description of the service."""
+        """Report that clients are now being served, with a description of the service."""
         self._send(f"READY=1\nSTATUS={status}")
 
     def status(self, status: str) -> None:
-        """Set the status line that `systemctl status` shows."""
+        """Set the status line shown by `systemctl status`."""
         self._send(f"STATUS={status}")
 
     def alive(self) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Events and counts of the loop.
+"""Loop events and counts.
 
 The counts are plain integers, because every request pays for them: a histogram of
 prometheus_client, with its locks, takes 1.3 us for a value instead of 0.3.
@@ -18,42 +18,42 @@ from policy_inference.service.protocol import ServiceError
 # fmt: off
 LATENCY_BOUNDS_S = (50e-6, 100e-6, 200e-6, 300e-6, 500e-6, 750e-6, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3,
                     10e-3, 20e-3, 50e-3, 100e-3)
-"""Upper bounds of the histogram's buckets; the last bucket has none."""
+"""Upper bounds of the histogram buckets; the last bucket has none."""
 # fmt: on
 ROWS_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
 _LATENCY_BOUNDS_NS = tuple(round(bound * 1e9) for bound in LATENCY_BOUNDS_S)
 
 
 class Observer:
-    """Base class without actions; subclasses run on the loop's thread, so they delay answers."""
+    """Base class that does nothing; subclasses run on the loop's thread, so they delay answers."""
 
     def connected(self, connection: Connection) -> None:
-        """A client has connected."""
+        """Handle a client that has connected."""
 
     def disconnected(self, connection: Connection, reason: str) -> None:
-        """A client has left, or was disconnected."""
+        """Handle a client that has left or was disconnected."""
 
     def refused(self, name: str, reason: str) -> None:
-        """A client was refused."""
+        """Handle a refused client."""
 
     def failed(self, connection: Connection, error: ServiceError) -> None:
-        """A request failed or violated the protocol; `disconnected` follows if it closes."""
+        """Handle a failed or invalid request; `disconnected` follows if the connection closes."""
 
     def cannot_accept(self, where: str, reason: str) -> None:
-        """Record that no client can be accepted at the moment."""
+        """Handle being unable to accept clients at the moment."""
 
     def inferred(self, rows: int, duration_ns: int) -> None:
-        """The model has computed the answers for this many robots."""
+        """Handle an inference that computed the answers for this many robots."""
 
     def answered(self, connection: Connection, duration_ns: int) -> None:
-        """A request was answered; the duration counts from the start of the pass that read it."""
+        """Handle an answered request; the duration is from the start of the pass that read it."""
 
     def passed(self, now_ns: int) -> None:
-        """A pass of the loop is over and all answers are sent; called at least once per second."""
+        """Handle the end of a pass, after all its answers; called at least once per second."""
 
 
 class Histogram:
-    """Counts of values by bucket, not cumulative, and their sum."""
+    """Counts of values by bucket (not cumulative), and the sum of the values."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -71,15 +71,15 @@ class Histogram:
 
 
 class Counts:
-    """Written by the loop's thread only, read by any; each number is consistent by itself.
+    """Loop counts: written by the loop's thread only, read by any; each number is consistent.
 
     Attributes:
         latency_ns: Latency from the last byte of a request to its answer, by protocol.
         rows: Robots per inference.
         errors: Errors by name.
         slow: True while inferences are slow.
-        connected: Currently connected clients, by protocol.
-        accepted: Clients so far, by protocol.
+        connected: Clients now connected, by protocol.
+        accepted: Clients accepted so far, by protocol.
     """
 
     def __init__(self, protocols: tuple[str, ...]) -> None:

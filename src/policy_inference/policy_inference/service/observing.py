@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Samples a client's observations now and then, and reports deviations from training."""
+"""Sample a client's observations now and then, and report deviations from training."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from policy_core.observation.rows import Scaler
 from policy_inference.service.protocol import ObservationScaling
 
 _LOOKS, _EVERY_NS = 64, 31_250_000
-"""Samples per judgement, and the least time between two: 2 s or more."""
+"""Number of samples per judgement, and minimum time between two samples: 2 s or more in total."""
 _NOT_BEFORE_JUDGED = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Watched:
-    """The part of an observation that is one model input.
+    """The part of an observation that forms one model input.
 
     Attributes:
-        values: Its position in the observation.
-        check: Judges it.
+        values: Position in the observation.
+        check: Judges the values.
         scaler: The terms' scaling, for values in SI units; None if unknown.
     """
 
@@ -52,7 +52,7 @@ class Watched:
 
 
 def make_watched(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Watched]:
-    """Return the inputs of a bundle that can be judged: those with nominal statistics.
+    """Return the bundle's inputs that can be judged: those with nominal statistics.
 
     Args:
         bundle: The served bundle.
@@ -86,7 +86,7 @@ def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
 
 
 class ObservationWatch:
-    """For one client: keeps a sample every 31 ms, and judges every 64 samples.
+    """Keeps a sample for one client every 31 ms, and judges every 64 samples.
 
     Attributes:
         due_ns: Time of the next sample.
@@ -97,7 +97,7 @@ class ObservationWatch:
 
         Args:
             watched: Parts of the observation; several clients may share them.
-            scaling: Scaling of the values by the client.
+            scaling: Scaling that the client applies to the values.
         """
         self._watched, self._scaling = watched, scaling
         self.due_ns, self._count, self._odd = 0, 0, False
@@ -107,13 +107,13 @@ class ObservationWatch:
         """Sample an observation that is due; takes microseconds.
 
         Args:
-            observation: Observations of the client's robots [most, obs_dim].
+            observation: Observations for the client's robots [most, obs_dim].
             rows: Number of robots, in the first rows, all finite; each call samples the next one in
                 turn.
             now_ns: Steady clock, ns.
 
         Returns:
-            True if there are enough samples: the next ones follow after `judge`.
+            True if there are enough samples; the next ones are taken after `judge`.
         """
         if self._looks is None:  # a client without requests needs no memory
             self._looks = np.empty((_LOOKS, observation.shape[1]))
@@ -124,7 +124,7 @@ class ObservationWatch:
         return is_full
 
     def judge(self) -> str | None:
-        """Judge the samples, and drop them; takes up to a millisecond for a deviation.
+        """Judge the samples and drop them; a deviation takes up to a millisecond.
 
         Returns:
             A message when a deviation begins, "" when it ends, otherwise None.

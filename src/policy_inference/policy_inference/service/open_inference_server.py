@@ -32,9 +32,9 @@ from policy_inference.peers import listen_tcp
 from policy_inference.service.credentials import ServerCertificate
 
 _THREADS = 4
-"""Requests about the server are answered while a model runs."""
+"""Number of threads, so that requests about the server are answered while a model runs."""
 _SMALLEST_LIMIT = 1 << 20
-"""Lower limit of the largest message, bytes."""
+"""Lower bound on the maximum message size, bytes."""
 _GRACE_S = 1.0
 _log = logging.getLogger("policy_inference")
 
@@ -45,11 +45,11 @@ class GraphService:
 
     Attributes:
         name: Name of the model, for clients.
-        version: Version of the model; clients may request it.
-        sha256: Hash of its file.
+        version: Version of the model, which clients may request.
+        sha256: Hash of the model file.
         backend: The opened backend; used by one request at a time.
-        inputs: Its inputs in messages.
-        outputs: Its outputs in messages.
+        inputs: The model's inputs in messages.
+        outputs: The model's outputs in messages.
     """
 
     name: str
@@ -79,7 +79,7 @@ class GraphService:
 
 
 class OpenInferenceServer:
-    """Serves models until it is closed."""
+    """Serves models until closed."""
 
     def __init__(
         self,
@@ -94,11 +94,11 @@ class OpenInferenceServer:
         """Listen.
 
         Args:
-            place: Host and port; port 0 takes a free one.
-            models: By name; models may be added later.
-            certificate: Certificate for TLS; None for none.
+            place: Host and port; port 0 selects a free one.
+            models: Models by name; more may be added later.
+            certificate: TLS certificate; None for no TLS.
             token: Token that clients must send as `authorization: Bearer TOKEN`; empty for none.
-            clients: Most requests at once.
+            clients: Maximum number of simultaneous requests.
             failed: Called when a model can no longer answer any client.
         """
         try:

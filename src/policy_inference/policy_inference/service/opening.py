@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Opens the model that a user names, ready to answer sessions."""
+"""Open the model that a user names, ready to answer sessions."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class ServeRequest:
     """Request to serve either a bundle or a model file.
 
     Attributes:
-        bundle: Folder, or name of an installed one; "" for none.
+        bundle: Bundle folder, or name of an installed bundle; "" for none.
         model: Model file, which has no contract; None for none.
-        obs_stats: Statistics of the model file's observations.
+        obs_stats: Observation statistics for the model file.
         obs_dim: Number of values in an observation for the model file.
         act_dim: Number of values in an action from the model file.
         precision: Precision of the model file.
-        backends: Names, the preferred one first.
-        options: Options of backends.
-        public_key: Keys, one of which must have signed the bundle; "" for none.
-        batch: Largest number of robots in one inference.
+        backends: Backend names, preferred one first.
+        options: Backend options.
+        public_key: Path of keys, one of which must have signed the bundle; "" for none.
+        batch: Maximum number of robots in one inference.
         warmup: Inferences before the first client, in addition to the backend's, for at most 5 s.
     """
 
@@ -93,7 +93,7 @@ def _open_bundle(request: ServeRequest, opened: ExitStack) -> ServedModel:
 
 
 def open_graphs(request: ServeRequest, opened: ExitStack) -> dict[str, GraphService]:
-    """Open each model of the request, for clients that fill its tensors themselves.
+    """Open each requested model, for clients that fill its tensors themselves.
 
     Args:
         request: What to serve; a bundle of any kind except a policy set.
@@ -176,7 +176,7 @@ def _served(
     opened: ExitStack,
     golden: Mapping[str, Tensor],
 ) -> ServedModel:
-    """Return the opened model, with its batch if requested, after warm-up."""
+    """Return the opened model, with its batch if requested, after warming up."""
     alone = models.first
     if request.batch == 1:
         served = ServedModel(policy, alone)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The served policy: its name and hash, and the conversion of values on the way to the model."""
+"""The served policy: its name and hash, and the conversion of values for the model."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from policy_inference.service.observing import Watched, make_watched
 from policy_inference.service.protocol import ObservationScaling
 
 LARGEST_SQUARE = float(np.finfo(np.float32).max)
-"""Limit on an observation's norm: float32 cannot hold the square of a value beyond 1.8e19."""
+"""Limit on an observation's norm, since float32 cannot hold the square of a larger value."""
 
 Write = Callable[[F32, Tensor], bool]
-"""Writes values [size] into a row of the model's input, without allocating.
+"""Callable that writes values [size] to a row of the model input, without allocating.
 
-It returns true if the values are valid: no NaN, infinity or impossible norm, before or after
-scaling, checked with one product each; before scaling too, since bounds would hide such a value.
+It returns True if the values are valid: no NaN, infinity or impossible norm, before or after
+scaling, each checked with one product. The check before scaling is needed because bounds would hide
+such values.
 """
 
 
 class ModelInput:
-    """One input of the model, and the conversion of an observation's values to it."""
+    """One model input, and the conversion of an observation's values to it."""
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class ModelInput:
 
         Args:
             spec: The tensor; every axis is fixed.
-            observation: Has the bounds.
+            observation: Observation that defines the bounds.
             statistics: Mean and divisor [size] that normalise the whole vector.
             scaler: The terms' scaling, for values in SI units; None if unknown.
         """
@@ -62,7 +63,7 @@ class ModelInput:
         }
 
     def way(self, scaling: ObservationScaling) -> Write:
-        """Return the function that writes values of this kind into a row of the model's input."""
+        """Return the function that writes values with this scaling to a row of the model input."""
         if self._as_they_are[scaling]:
             return self._write_as_they_are
         return partial(self._write_scaled, scaling)
@@ -91,7 +92,7 @@ class ModelInput:
         return True
 
     def wrong(self, values: F32) -> str:
-        """Describe why values were refused."""
+        """Describe why values were rejected."""
         strange = np.flatnonzero(~np.isfinite(values))
         if strange.size:
             return f"expected finite values, found {values[strange[0]]} at {strange[0]}"
@@ -110,11 +111,11 @@ class ServedPolicy:
     Attributes:
         name: Name of the policy.
         version: Version of the policy; empty if unknown.
-        sha256: Hash of the policy, 32 bytes, as in a client's HELLO.
+        sha256: Hash of the policy (32 bytes), as in a client's HELLO.
         rate_hz: Ticks per second in training; 0 if unknown.
         inputs: Inputs that an observation fills, one after another.
         output: Tensor with the action.
-        contract: Contract of the bundle; None for a model file.
+        contract: The bundle's contract; None for a model file.
         watched: Statistics of healthy observations.
     """
 
@@ -129,7 +130,7 @@ class ServedPolicy:
 
 
 def make_served(bundle: JointBundle) -> ServedPolicy:
-    """Return the policy of a bundle; terms already in SI units are relative to their offsets."""
+    """Return a bundle's served policy; terms already in SI units are relative to their offsets."""
     contract = bundle.contract
     _require_action_alone(bundle)
     specs = {spec.name: spec for spec in contract.model.input_specs}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of the framed protocol, version 1; specified in docs/service_protocol.md."""
+"""Frames in the framed protocol, version 1; specified in docs/service_protocol.md."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MAGIC, VERSION = 0x464E4950, 1
 ANY = bytes(32)
 """Hash sent by a client that was not built for a particular policy."""
 RESET = 1
-"""Observation flag: recurrent state starts clean."""
+"""Observation flag: reset the recurrent state."""
 LONGEST_TEXT = 512
-"""Longest text of an ERROR, bytes."""
+"""Maximum length of an ERROR text, bytes."""
 
 HEADER = struct.Struct("<IBBHIIQQQ")
 _HELLO = struct.Struct("<32sIIIHHHxx")
@@ -38,7 +38,7 @@ class Type(IntEnum):
 
 
 class ObservationScaling(IntEnum):
-    """Processing of an observation's values before it was sent."""
+    """Processing of an observation's values before they were sent."""
 
     PHYSICAL = 0
     SCALED = 1
@@ -60,7 +60,7 @@ class Transport(IntEnum):
 
 
 class Code(IntEnum):
-    """Error code of an ERROR."""
+    """Error code in an ERROR."""
 
     BAD_FRAME = 1
     OTHER_VERSION = 2
@@ -81,7 +81,7 @@ class Code(IntEnum):
 
 
 class ServiceError(PolicyError):
-    """An error that is sent as an ERROR frame."""
+    """Error that is sent as an ERROR frame."""
 
     def __init__(self, code: Code, text: str) -> None:
         self.code = code
@@ -89,7 +89,7 @@ class ServiceError(PolicyError):
 
 
 class FrameHeader(NamedTuple):
-    """Header of a frame, as transmitted."""
+    """Frame header as transmitted."""
 
     magic: int
     version: int
@@ -223,7 +223,7 @@ def frame(
 def error_frame(
     error: ServiceError, *, sequence: int = 0, stamp_ns: int = 0, answered_ns: int = 0
 ) -> bytes:
-    """Return an ERROR; a longer text is truncated."""
+    """Return an ERROR frame; a text that is too long is truncated."""
     text = str(error).encode("utf-8", "replace")[:LONGEST_TEXT].decode("utf-8", "ignore").encode()
     return frame(
         Type.ERROR,
@@ -236,7 +236,7 @@ def error_frame(
 
 
 def read_header(buffer: bytes | bytearray | memoryview) -> FrameHeader:
-    """Read a header, and check its version."""
+    """Read a header and check its version."""
     header = FrameHeader._make(HEADER.unpack_from(buffer))
     if header.magic != MAGIC:
         raise ServiceError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The model as clients see it: rows of observations in, rows of answers out, no sockets."""
+"""The model as seen by clients: rows of observations in, rows of answers out, no sockets."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ class ClientSession:
     """State of one client's use of the model.
 
     Attributes:
-        observation: Observations of its robots [rows, obs_dim]; written by its connection before
+        observation: Observations for its robots [rows, obs_dim]; written by its connection before
             `infer`.
-        answer: Answers to them [rows, answer_dim]; read by its connection after `infer`.
+        answer: Answers to these observations [rows, answer_dim]; read by its connection after
+            `infer`.
         rows: Number of robots in this request, in the first rows; written by its connection before
             `infer`.
-        restarts: If set before `infer`, recurrent state starts clean with this observation, even if
-            it gets no answer; `infer` resets this flag.
+        restarts: If set before `infer`, the recurrent state is reset before this observation, even
+            if it gets no answer; `infer` clears this flag.
         problem: Reason why the latest answer is undefined; otherwise None.
-        place: Lanes of the latest inference, index of its first lane, number of its lanes.
-        seats: Its robots in these lanes, each with its lane.
+        place: Lanes of the latest inference, index of the first lane, number of lanes.
+        seats: The client's robots in these lanes, each with its lane.
         entries: Pending writes: conversion, values, destination.
         copies: Pending answers that are plain copies of the model's output: source, destination.
     """
@@ -68,7 +69,7 @@ class ClientSession:
 
 
 class Robot:
-    """A row of a session: views of its arrays, and its recurrent state."""
+    """One row of a session: views of its arrays, and its recurrent state."""
 
     __slots__ = ("answer", "observation", "parts", "state")
 
@@ -82,19 +83,19 @@ class Robot:
 
 
 class ServedModel:
-    """Answers sessions; all methods belong to one thread.
+    """Answers sessions; call all methods on one thread.
 
     Attributes:
         obs_dim: Size of an observation.
         action_dim: Size of the model's output.
-        joints: Joints of a TARGET, with the robot's names; empty without a contract.
-        sha256: Hash of the policy, 32 bytes, as in a client's HELLO.
+        joints: Joints in a TARGET answer, with the robot's names; empty without a contract.
+        sha256: Hash of the policy (32 bytes), as in a client's HELLO.
         name: Name of the policy.
         version: Version of the policy; empty if unknown.
         rate_hz: Ticks per second in training; 0 if unknown.
         backend: Backend of the model.
         watched: Statistics of healthy observations.
-        batch: Robots in one inference; also the largest number in a client's request.
+        batch: Number of robots in one inference; also the maximum number in a client's request.
         counters: How often each guard rule acted, per robot, by rule name.
     """
 
@@ -108,9 +109,9 @@ class ServedModel:
 
         Args:
             policy: Description of the policy.
-            backend: The model for one robot.
-            batched: The same for several robots: the back end, the batch axis of each tensor, and
-                the number of robots.
+            backend: Model opened for one robot.
+            batched: The same model opened for several robots: the back end, the batch axis of each
+                tensor, and the number of robots.
         """
         self._policy, self.backend, self.sha256 = policy, backend, policy.sha256
         self.watched = policy.watched
@@ -143,7 +144,7 @@ class ServedModel:
         return self.backend.problem() or self._together[0].problem()
 
     def answer_dim(self, answer: Answer) -> int:
-        """Return the number of values in a row of an answer."""
+        """Return the number of values in one answer row."""
         return len(self.joints) if answer is Answer.TARGET else self.action_dim
 
     def require_offered(self, hello: Hello) -> None:
@@ -169,8 +170,8 @@ class ServedModel:
 
         Args:
             hello: Request from the client.
-            observation: Array of its connection [rows, obs_dim].
-            answer: Array of its connection [rows, answer_dim].
+            observation: The connection's observation array [rows, obs_dim].
+            answer: The connection's answer array [rows, answer_dim].
         """
         self.require_offered(hello)
         session = ClientSession(hello, observation, answer)
@@ -183,7 +184,7 @@ class ServedModel:
     def infer(self, sessions: Sequence[ClientSession]) -> None:
         """Answer all sessions, in as few inferences as the batch allows.
 
-        The problem of a session does not affect the others in the same inference.
+        A problem in one session does not affect the others in the same inference.
         """
         if len(sessions) == 1:
             self._infer(sessions, sessions[0].rows)
@@ -229,7 +230,7 @@ class ServedModel:
                 self.counters[Rule.INFERENCE_ERROR.value] += session.rows
 
     def _fill(self, session: ClientSession) -> ServiceError | None:
-        """Write the observations and the states of a session into its lanes."""
+        """Write a session's observations and states to its lanes."""
         if session.restarts:
             session.restarts = False
             for robot in session.robots:
@@ -250,7 +251,7 @@ class ServedModel:
         return None
 
     def _copy(self, session: ClientSession) -> ServiceError | None:
-        """Copy the answers of a session that need no conversion."""
+        """Copy a session's answers that need no conversion."""
         for row, (output, answer) in enumerate(session.copies):
             # For a dozen numbers, Python's sum takes half as long as a product in numpy.
             if not isfinite(sum(output)):
@@ -259,7 +260,7 @@ class ServedModel:
         return None
 
     def _take(self, session: ClientSession) -> ServiceError | None:
-        """Take the answers of a session from its lanes, and either all or none of its states."""
+        """Take a session's answers from its lanes, and either all or none of its states."""
         for row, (_, lane) in enumerate(session.seats):
             if not lane.is_finite():
                 return self._not_finite(Code.ACTION_NOT_FINITE, row, _ACTION_NOT_FINITE)

@@ -5,8 +5,8 @@
 docs/service_protocol.md has the layout. The service does not trust its content: the memory is
 sealed, so that it cannot shrink under its reader, and a request is copied before it is read.
 
-A byte over the connection wakes a sleeping end. A pipe or an eventfd would be one open file shared
-by both ends: the other end could change its flags and locks, and a write could wait for ever.
+A byte over the connection wakes a sleeping end. A pipe or an eventfd would be a single open file
+shared by both ends: the other end could change its flags and locks, and a write could wait forever.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from policy_inference.service.protocol import HEADER, LONGEST_TEXT, Code, Servic
 
 _REQUEST, _ALIGNED = 256, 64
 WAKE = b"\0"
-"""Sent over the connection; not the first byte of any frame."""
+"""Byte sent over the connection as a wake-up; no frame starts with it."""
 _WAKES_IN_VAIN = 64
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 """The client adds F_SEAL_FUTURE_WRITE; seals cannot be removed."""
 _FUTEX_CALLS = {"x86_64": 202, "aarch64": 98, "riscv64": 98}
-"""Number of the futex system call, by machine (asm/unistd.h)."""
+"""Number of the futex system call, by architecture (asm/unistd.h)."""
 _FUTEX_WAKE_PRIVATE = 1 | 128
 
 
@@ -40,7 +40,7 @@ class _Side(NamedTuple):
 
 
 def _sides(request_bytes: int) -> tuple[_Side, _Side]:
-    """Return the client's and the service's side."""
+    """Return the client's side and the service's side."""
     return (_Side(0 // 8, 128 // 4, _REQUEST), _Side(64 // 8, 192 // 4, _REQUEST + request_bytes))
 
 
@@ -90,7 +90,7 @@ class _End:
     fence between the two, at both ends, makes the frame complete. An end that goes to sleep raises
     its flag, then reads the counter once more; an end that sends a request or an answer increments
     the counter, then reads the flag. With a fence between the two, at least one end sees the
-    other's write, so that no end sleeps for ever. This also holds for a spinning end, which only
+    other's write, so that no end sleeps forever. This also holds for a spinning end, which only
     reads repeatedly.
     """
 
@@ -103,7 +103,7 @@ class _End:
         self._own, self._other = own, other
         self._fence = _Fence()
         self.count = 0
-        """Frames that this end has written."""
+        """Number of frames that this end has written."""
 
     def _read(self, into: memoryview) -> None:
         self._fence()
@@ -111,7 +111,7 @@ class _End:
         into[:] = self._bytes[begin : begin + len(into)]
 
     def _write(self, frame: bytes | bytearray | memoryview) -> bool:
-        """Write a frame; return true if the other end must be woken."""
+        """Write a frame; return True if the other end must be woken."""
         begin = self._own.frame
         self._bytes[begin : begin + len(frame)] = frame
         self._fence()
@@ -132,7 +132,7 @@ class ServiceMemory(_End):
     Attributes:
         bytes: Size of the memory.
         file: Descriptor of the memory, for the client; until `passed`.
-        reply_pending: True if a request was taken and not yet answered.
+        reply_pending: True if a request was taken and has not been answered yet.
     """
 
     def __init__(self, rows: int, obs_dim: int, answer_dim: int) -> None:
@@ -155,17 +155,17 @@ class ServiceMemory(_End):
         self.sleep()
 
     def passed(self) -> None:
-        """Close the file once the client, the only one who needs it, has received it."""
+        """Close the file once the client, which alone needs it, has received it."""
         if self.file >= 0:
             os.close(self.file)
             self.file = -1
 
     def has_request(self) -> bool:
-        """Return true if there is a request to `take`."""
+        """Return True if there is a request to `take`."""
         return self._counters[self._other.counter] != self.count and not self.reply_pending
 
     def take(self, into: memoryview) -> bool:
-        """Copy the request, which the client may change meanwhile; its content is not checked.
+        """Copy the request, which the client may change meanwhile, without checking its content.
 
         Args:
             into: Buffer of the size of the longest request.
@@ -193,7 +193,7 @@ class ServiceMemory(_End):
         return True
 
     def answer(self, frame: bytes | bytearray | memoryview) -> bool:
-        """Write the answer; return true if the client sleeps and must be woken."""
+        """Write the answer; return True if the client sleeps and must be woken."""
         self.reply_pending = False
         return self._write(frame)
 
@@ -202,7 +202,7 @@ class ServiceMemory(_End):
         self._flags[self._own.sleeps] = 0
 
     def sleep(self) -> None:
-        """Ask to be woken; the client may have sent before, so check once more."""
+        """Ask to be woken; the client may already have sent a request, so check once more."""
         self._flags[self._own.sleeps] = 1
         self._fence()
 
@@ -227,15 +227,15 @@ class ClientMemory(_End):
         self._flags[client.sleeps] = 1
 
     def request(self, frame: bytes) -> bool:
-        """Write a request; return true if the service sleeps and must be woken."""
+        """Write a request; return True if the service sleeps and must be woken."""
         return self._write(frame)
 
     def answered(self) -> bool:
-        """Return true if the answer to the latest request has arrived."""
+        """Return True if the answer to the latest request has arrived."""
         return self._counters[self._other.counter] == self.count
 
     def take(self) -> bytes:
-        """Return a copy of the answer area; it may be longer than the frame."""
+        """Return a copy of the answer area, which may be longer than the frame."""
         answer = bytearray(self._room)
         self._read(memoryview(answer))
         return bytes(answer)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Polls shared memory instead of sleeping: uses a core, and saves the wake-up."""
+"""Poll shared memory instead of sleeping: this uses a core, but saves the wake-up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOOKS = 16
 
 
 class Spinning:
-    """Clients of shared memory whose next request is expected soon.
+    """Shared-memory clients whose next request is expected soon.
 
     Attributes:
         expected: These clients and their time limits, ns, by memory; empty if `wait` has nothing to
@@ -47,9 +47,9 @@ class Spinning:
 
         Args:
             poll: Other event sources.
-            most_events: Largest number of other events at once.
+            most_events: Maximum number of other events at once.
             timeout_s: 0 to poll once.
-            clock: Steady, ns.
+            clock: Steady clock, ns.
         """
         while self.expected:
             asking, events = self._look(clock()), poll.poll(0, most_events)
@@ -58,7 +58,7 @@ class Spinning:
         return [], []
 
     def _look(self, now_ns: int) -> list[FramedConnection]:
-        """Return the clients with a request; one whose time is over must wake the service again."""
+        """Return the clients with a request; one whose time is up must wake the service again."""
         expected = self.expected
         for _ in range(_LOOKS):
             if any(memory.has_request() for memory in expected):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Listening Unix sockets: one service per path, and no file left when it ends."""
+"""Listening Unix sockets: one service per path, and no file left behind when it ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from policy_core.errors import PolicyError
 
 LONGEST_PATH_BYTES = 107
-"""unix(7): sun_path has 108 bytes, including a terminating 0."""
+"""Maximum path length: in unix(7), sun_path has 108 bytes, including a terminating 0."""
 PASSES_RIGHTS = 83
 """SO_PASSRIGHTS of Linux 6.16 (asm-generic/socket.h), which Python does not define yet."""
 _MODE = 0o660
@@ -61,7 +61,7 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
 
 
 def _make_room(path: Path) -> None:
-    """Remove the socket of a process that has ended; refuse anything else at the path."""
+    """Remove the socket of a process that has ended; reject anything else at the path."""
     try:
         found = path.lstat()
     except FileNotFoundError:

@@ -31,15 +31,15 @@ from policy_inference.shadow.slots import shadow_inference
 
 
 class ChunkShadow:
-    """Answers the observations that an active chunk policy of the same robot answered.
+    """Answers the observations that the same robot's active chunk policy has answered.
 
     A chunk policy has no memory between observations, apart from its queue of chunks. The shadow
-    has a queue of its own, of the same kind. Each of its chunks is executed in this queue as if it
-    had arrived instead of the active policy's: in the same tick, from the same step. Both queues
-    return a target per tick, and these are compared.
+    has its own queue, of the same kind. Each of its chunks is executed in this queue as if it had
+    arrived instead of the active policy's: in the same tick, from the same step. Both queues return
+    a target per tick, and the two targets are compared.
 
     If an observation is skipped, or its inference fails, the queue is emptied, and there is no
-    comparison until it is complete again: until a chunk has arrived and no target depends on
+    comparison until the queue is complete again, when a chunk has arrived and no target depends on
     earlier chunks. A lost tick counts as a skipped observation; so does a chunk that arrives right
     after it, if chunks begin at the last command, which is then unknown.
     """
@@ -58,11 +58,11 @@ class ChunkShadow:
 
         Args:
             contract: Contract of the shadow.
-            run: Computes its chunks, e.g. `Inference.run`.
-            limits: Limits that would be in force if it were active.
+            run: Computes the shadow's chunks, e.g. `Inference.run`.
+            limits: Limits that would be in force if the shadow were active.
             active: Contract of the active policy.
             state_sizes: Fields of the active policy's state in their order, with their sizes.
-            settings: Settings of chunk execution, for both policies.
+            settings: Settings for chunk execution, for both policies.
             mode: Memory of the shadow.
         """
         self._contract, self._run = contract, run
@@ -91,7 +91,7 @@ class ChunkShadow:
 
         Args:
             tick: Number of the tick.
-            question: Its data, with `chunk`.
+            question: The tick's data, including `chunk`.
             late: True to skip the model.
         """
         asked = question.chunk
@@ -154,7 +154,7 @@ class ChunkShadow:
         return replace(sensed, frames=frames, fields=fields)
 
     def _executed(self, tick: int, asked: ChunkTick) -> ShadowAnswer:
-        """Execute the step of a tick; return the answer, without inferences."""
+        """Execute the step for a tick; return the answer, without inferences."""
         step = self._queue.target(asked.number)
         if self._whole_at is not None and asked.number >= self._whole_at:
             self._missing = self._whole_at = None

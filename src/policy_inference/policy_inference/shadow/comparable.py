@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that a policy can be the shadow of another: same robot, same commands."""
+"""Check that a policy can shadow another one: same robot, same commands."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from policy_core.interfaces import Kind
 from policy_core.observation.state import RobotState
 
 _Difference = tuple[str, str, str]
-"""Key of the contract, expected value, found value."""
+"""Contract key, expected value and found value."""
 
 
 def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bundle) -> None:
-    """Raise BundleError unless a policy can be the shadow of an active one.
+    """Raise BundleError unless a policy can shadow the active one.
 
     Names and order of joints may differ in the two contracts; on the robot they are the same.
 
     Args:
         active: Contract of the active policy.
-        sizes: Fields of its state, with their sizes.
+        sizes: Fields of the active policy's state, with their sizes.
         bundle: Bundle of the shadow, of the same kind.
     """
     contract: Any = bundle.contract
@@ -89,7 +89,7 @@ def _of_joints(
 
 
 def _kinds(contract: JointContract) -> dict[str, str]:
-    """Return the command kind of each joint of the robot; position for joints without a term."""
+    """Return the command kind of each robot joint; position for joints without a term."""
     driven = {
         joint: term.kind
         for term in contract.action.terms
@@ -139,7 +139,7 @@ _KIND_DIFFERENCES: Mapping[str, Callable[[Any, Mapping[str, int], Any], Iterator
     "joint": _of_joints,
     "chunk": _of_chunks,
 }
-"""Further differences, by the kind of the two policies."""
+"""Additional differences, by the kind of the two policies."""
 
 
 def _as_active(expected: str) -> str:

@@ -14,7 +14,7 @@ from policy_core.interfaces import F64
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 
 _ROUNDING = 1e-10
-"""Relative rounding error of a variance, which is a difference of means."""
+"""Relative rounding error of a variance, which is computed as a difference of means."""
 
 
 class Divergence:
@@ -26,11 +26,11 @@ class Divergence:
     Attributes:
         joints: Joint names of the robot, in the order of all arrays.
         counts: Ticks by outcome.
-        rules: Number of times that each guard rule would have acted.
+        rules: Number of times each guard rule would have acted.
         beyond_limits: Ticks in which a target exceeded a joint limit of the active policy.
         max: Largest distance between the two policies' targets [joints], rad, rad/s or N·m; 0
             before the first tick.
-        duration_max_s: Longest tick of the shadow, s.
+        duration_max_s: Duration of the shadow's longest tick, s.
     """
 
     def __init__(self, joints: Sequence[str], step: F64 | None) -> None:
@@ -74,7 +74,7 @@ class Divergence:
 
     @property
     def compared(self) -> int:
-        """Ticks in which both policies had a target."""
+        """Number of ticks in which both policies had a target."""
         return self.counts[ShadowOutcome.COMPARED]
 
     @property
@@ -91,15 +91,15 @@ class Divergence:
     def gain(self) -> F64:
         """Slope of the line that predicts the shadow's target from the active policy's [joints].
 
-        1 if both move alike, 0.5 if the shadow moves half as much; NaN if the active policy's
-        target does not move.
+        It is 1 if both move alike, 0.5 if the shadow moves half as much, and NaN if the active
+        policy's target does not move.
         """
         ours, _, both = self._covariances()
         return _ratio(both, ours)
 
     @property
     def moves(self) -> F64:
-        """Root mean square of the active target about its mean [joints], in the unit of `max`."""
+        """Root mean square deviation of the active target from its mean [joints]; unit of `max`."""
         return np.asarray(np.sqrt(self._covariances()[0]))
 
     @property

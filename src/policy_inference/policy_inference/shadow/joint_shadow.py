@@ -23,13 +23,13 @@ from policy_inference.shadow.shadowed_member import ShadowQuestion
 
 
 class JointShadow:
-    """Answers ticks of an active policy of the same robot.
+    """Answers the ticks of an active policy for the same robot.
 
-    Memory of a stateful policy when ticks are missing: a run begins clean, in the same tick as the
-    active policy's. In a HOLD there are no requests, and nothing changes. A skipped tick is
-    observed, so history, phase and number of ticks continue, but there is no answer; a failed one
-    counts as skipped. After a lost tick, a followed shadow is skipped until its history is complete
-    again; a free one continues with its current history.
+    The memory of a stateful policy follows these rules: a run begins with empty memory, in the same
+    tick as the active policy's. During a HOLD there are no requests, and nothing changes. A skipped
+    tick is observed, so history, phase and tick count continue, but there is no answer; a failed
+    tick counts as skipped. After a lost tick, a followed shadow is skipped until its history is
+    complete again; a free one continues with its current history.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class JointShadow:
         state_sizes: Mapping[str, int],
         mode: ShadowMode,
     ) -> None:
-        """Connect the parts; see `comparable`, which comes first.
+        """Connect the parts; call `require_comparable` first.
 
         Args:
             bundle: Bundle of the shadow.
-            backend: Its opened model; the caller closes it.
-            limits: Limits that would be in force if it were active.
+            backend: The shadow's opened model; the caller closes it.
+            limits: Limits that would be in force if the shadow were active.
             active: Contract of the active policy.
             state_sizes: Fields of the active policy's state in their order, with their sizes.
             mode: Memory of the shadow.
@@ -71,14 +71,14 @@ class JointShadow:
         self._target = np.zeros(len(robot))
         self._unknown_ticks = 0
         self.problem = ""
-        """Message of the runtime's last failure in this run; empty if there was none."""
+        """Runtime message for the last failure in this run; empty if there was none."""
 
     def answer(self, tick: int, question: ShadowQuestion, *, late: bool) -> ShadowAnswer:
         """Process a tick in which the active policy commanded the robot.
 
         Args:
             tick: Number of the tick.
-            question: Its data; `last_action` of the state is the raw output of this tick.
+            question: The tick's data; the state's `last_action` is this tick's raw output.
             late: True to skip the model.
         """
         self._seen.flat[:] = question.state

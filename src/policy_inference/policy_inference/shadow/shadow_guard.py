@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The guard's effect on a shadow's targets if it were active."""
+"""Effect that the guard would have on a shadow's targets if it were active."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ShadowGuard:
         Args:
             body: Contract of the shadow.
             action: Commands of the shadow.
-            limits: Limits that would be in force if it were active.
+            limits: Limits that would be in force if the shadow were active.
             active: Contract of the active policy, whose joint limits a target may exceed.
             active_action: Commands of the active policy.
         """
@@ -55,5 +55,5 @@ class ShadowGuard:
         return tuple(rule.value for rule in acted)
 
     def is_beyond_limits(self, target: F64) -> bool:
-        """Return true if a target [joints of the active contract] exceeds a joint limit."""
+        """Return True if a target [joints of the active contract] exceeds a joint limit."""
         return bool(((target < self._low) | (target > self._high)).any())

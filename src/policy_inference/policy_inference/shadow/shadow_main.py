@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A shadow's process: opens and verifies a policy, and answers ticks until the node ends."""
+"""A shadow's process: open and verify a policy, and answer ticks until the node ends."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from policy_inference.shadow.slots import SLOTS, ObservationSlots, TickSlots
 from policy_inference.worker_process import talk_through
 
 LATE_TICKS = SLOTS // 2
-"""Largest number of waiting ticks before the shadow skips some."""
+"""Maximum number of waiting ticks before the shadow skips some."""
 Answer = Callable[[int, bool], tuple[ShadowAnswer, str]]
 """Answers the tick in a slot, which may be late; also returns the last error in this run."""
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A shadow policy in a process of its own, which cannot affect the control thread.
+"""A shadow policy in its own process, which cannot affect the control thread.
 
 It opens the bundle like a policy to be loaded, verifies it on its golden rows, and then runs only
 when no other process needs the core (SCHED_IDLE): see `shadow_main`.
@@ -27,15 +27,15 @@ from policy_inference.shadow.slots import SLOTS, ObservationSlots, TickSlots
 from policy_inference.worker_process import PrivateWorker
 
 _MOST_ANSWERS = 4
-"""Most answers taken in a tick: after a backlog, they must not all arrive at once."""
+"""Maximum answers taken per tick, so that a backlog does not arrive all at once."""
 _LOOK_S = 0.1
-"""Interval of checks that the opening process is alive."""
+"""Interval at which the process is checked while it opens the policy."""
 _LAST_WORDS_S = 0.5
 _SILENT_S = 2.0
-"""A pending answer that takes longer is reported."""
+"""Time after which a pending answer is reported."""
 _MODULE = "policy_inference.shadow.shadow_main"
 ABOUT = "shadow.json"
-"""File in the process's folder with the details found when opening the bundle."""
+"""File in the process's folder with the details determined when the bundle was opened."""
 
 
 class ChunkExecution(NamedTuple):
@@ -46,7 +46,7 @@ class ChunkExecution(NamedTuple):
 
 
 class ShadowFacts(NamedTuple):
-    """Description of the shadow's process: the fields of policy_msgs/ShadowStatus."""
+    """Description of the shadow's process, with the fields of policy_msgs/ShadowStatus."""
 
     bundle: str
     bundle_name: str
@@ -60,11 +60,11 @@ class ShadowFacts(NamedTuple):
 class ShadowProcess:
     """A shadow's process, as seen by the node with the active policy.
 
-    `give` and `take` belong to the control thread, between `start` and the end of its loop.
+    Call `give` and `take` on the control thread, between `start` and the end of its loop.
 
     Attributes:
         facts: Description of the shadow.
-        differences: Keys in which its contract differs from the active policy's, in words.
+        differences: Contract keys in which the shadow differs from the active policy, in words.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ShadowProcess:
             request: Request for the shadow.
             active: Bundle of the policy that it is compared with.
             state: State of that policy, with its fields; not read yet.
-            mode: Its memory between ticks.
+            mode: The shadow's memory between ticks.
             chunks: Chunk execution of the active policy; None for a joint policy.
         """
         sizes = {name: state[name].size for name in state.slices}
@@ -140,7 +140,7 @@ class ShadowProcess:
             raise RefusedError(f"shadow: {text}")
 
     def start(self) -> None:
-        """Begin with the next tick; earlier answers are dropped. No tick may be running."""
+        """Begin with the next tick, dropping earlier answers. No tick may be running."""
         self._first, self._begins = self._given, False
         self._lost.clear()
         self._lost_before, self._slots.text = 0, ""
@@ -153,7 +153,7 @@ class ShadowProcess:
 
         Args:
             tick: Number of the tick.
-            question: Its data; the arrays are copied.
+            question: The tick's data; the arrays are copied.
         """
         if self._over:
             return
@@ -206,7 +206,7 @@ class ShadowProcess:
         return self._given - self._taken
 
     def problem(self) -> str:
-        """Return why it does not run or answer; empty while it does. Not for use in ticks."""
+        """Return why the shadow does not run or answer; "" while it does. Not for use in ticks."""
         if not self._over and self._process.status is not None:
             self._over = self._ended("shadow")
         silent_s = time.monotonic() - self._owed_since_s if self.pending else 0.0

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy that a shadow is compared with: a member of a set, or a single policy."""
+"""The policy with which a shadow is compared: a set member, or a single policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from policy_core.sets.policy import PolicySet
 from policy_inference.kinds.opening import OpenedPolicy
 
 OBSERVATIONS = 4
-"""Largest number of observations that may wait for the shadow."""
+"""Maximum number of observations that may wait for the shadow."""
 
 
 class ShadowObservation(NamedTuple):
@@ -56,11 +56,11 @@ class ShadowQuestion(NamedTuple):
 
     Attributes:
         state: State of that policy, after it acted.
-        command: Its target after the guard's limits, before blending [its joints].
-        begins: True if it began clean since the previous tick.
-        lost: Its ticks since then that the shadow did not receive: it was too late for them, or
-            others commanded.
-        chunk: Its step and observations; None for a joint policy.
+        command: The policy's target after the guard's limits, before blending [policy joints].
+        begins: True if the policy started with empty memory since the previous tick.
+        lost: Number of the policy's ticks since then that the shadow did not receive, because it
+            was late or other members were in command.
+        chunk: The policy's step and observations; None for a joint policy.
     """
 
     state: F64
@@ -76,8 +76,8 @@ class ShadowedMember:
     Attributes:
         name: Name of the member; empty for a single policy.
         bundle: Bundle of the policy.
-        state: Its observations and memory.
-        others: Ticks in which other members of the set commanded instead.
+        state: The policy's observations and memory.
+        others: Ticks in which other set members were in command instead.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class ShadowedMember:
 
         Args:
             bundle: Bundle of the policy.
-            state: Its observations and memory.
+            state: The policy's observations and memory.
             chunks: The policy that executes chunks; None for a joint policy.
-            policy_set: The set of the policy; None for a single policy.
+            policy_set: The policy's set; None for a single policy.
             name: Name of the member.
         """
         self.name, self.bundle, self.state, self._chunks = name, bundle, state, chunks
@@ -117,7 +117,7 @@ class ShadowedMember:
         return self._chunks is not None
 
     def question(self, tick: Tick) -> ShadowQuestion | None:
-        """Return the data for a tick; call it for each tick in order; None for nothing.
+        """Return the data for a tick, or None; call for each tick in order.
 
         All arrays are the policy's own.
         """
@@ -130,7 +130,7 @@ class ShadowedMember:
         return self._question_of_member(tick)
 
     def forget_chunks(self) -> None:
-        """Discard the chunks of the last tick, if nothing else takes them."""
+        """Discard the last tick's chunks, if nothing else takes them."""
         if self._chunks is not None:
             self._chunks.chunks.clear()
 
@@ -165,7 +165,7 @@ class ShadowedMember:
 
 
 def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
-    """Return the policy that a shadow is compared with.
+    """Return the policy with which a shadow is compared.
 
     Args:
         policy: The hosted policy.

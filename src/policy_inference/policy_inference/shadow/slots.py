@@ -30,12 +30,12 @@ from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOu
 from policy_inference.shadow.shadowed_member import OBSERVATIONS, ChunkTick, ShadowObservation
 
 SLOTS = 64
-"""Largest number of ticks that may wait for the shadow."""
+"""Maximum number of ticks that may wait for the shadow."""
 _RULES = [rule.value for rule in Rule]
 
 
 class TickSlots:
-    """The memory and its two counters, at either end.
+    """The shared memory and its two counters, at either end.
 
     Attributes:
         text: Error before the first tick, to be read by the other end.
@@ -77,14 +77,14 @@ class TickSlots:
         os.eventfd_write(self._given, 1)
 
     def given(self, *, wait: bool) -> int:
-        """Return the number of further slots with a tick, at least one if `wait`."""
+        """Return the number of additional slots with a tick; at least one if `wait`."""
         return _count(self._given, None if wait else 0.0)
 
     def answer(self) -> None:
         os.eventfd_write(self._answered, 1)
 
     def answered(self, timeout_s: float = 0.0) -> int:
-        """Return the number of further slots with an answer; wait up to a limit for the first."""
+        """Return the number of other slots with an answer; wait for the first up to a limit."""
         return _count(self._answered, timeout_s)
 
     def write(self, slot: int, answer: ShadowAnswer) -> None:
@@ -143,7 +143,7 @@ def _rules(bits: int) -> Iterator[str]:
 IMAGE_BYTES = 1 << 25
 """Room for the frames of one observation. Only written pages use memory."""
 _STEPS = 10_000
-"""Most steps of a chunk: see `bundle.chunk_contract.Chunk`."""
+"""Maximum number of steps in a chunk; see `bundle.chunk_contract.Chunk`."""
 _ERROR_BYTES = 256
 _MISSED = -1
 
@@ -151,7 +151,7 @@ _MISSED = -1
 class ObservationSlots:
     """The memory, at either end: `give` and `answered` for one, `given` and `answer` for the other.
 
-    Each is called once for a tick, in the order of the ticks.
+    Each is called once per tick, in tick order.
     """
 
     def __init__(
@@ -160,8 +160,8 @@ class ObservationSlots:
         """Create memory for an active policy's observations and commands, or open that of `fd`.
 
         Args:
-            active: Its contract.
-            state_sizes: Fields of its state in their order, with their sizes.
+            active: The active policy's contract.
+            state_sizes: Fields of its state in order, with their sizes.
             fd: Descriptor from the other end; None to create the memory.
         """
         self._sizes, self._cameras = dict(state_sizes), [*active.cameras]
@@ -206,7 +206,7 @@ class ObservationSlots:
         """Counts of each given tick, kept here since the shadow may change its memory."""
 
     def give(self, slot: int, asked: ChunkTick) -> None:
-        """Write a tick into its slot; without its observations if there is no room."""
+        """Write a tick to its slot; its observations are omitted if there is no room."""
         seen = asked.observations
         free = OBSERVATIONS - (self._begun - self._ended)
         fits = len(seen) <= free and all(_size(each.sensed) <= IMAGE_BYTES for each in seen)

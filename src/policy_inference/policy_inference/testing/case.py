@@ -39,18 +39,18 @@ def _nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendCase:
-    """Description of a backend; the suite tests everything that is stated here."""
+    """Description of a backend; the suite tests everything stated in it."""
 
     name: str
     """Registered name of the backend (entry point)."""
     backend: Callable[..., BackendBase]
     """Class of the backend; or ``partial(ChildBackend, cls)``, for a backend that `holds_gil`."""
     package: str | None
-    """Python module of the runtime, which may be absent on a robot; None if it needs none."""
+    """Python module of the runtime, which may be absent on a robot; None if none is needed."""
     prepare: Change = _nothing
-    """Replace a missing runtime by a test double; before each test."""
+    """Replaces a missing runtime with a test double; called before each test."""
     compile: Callable[[Path], Path] = lambda onnx: onnx
-    """Compile the backend's model file from an ONNX file, beside it."""
+    """Compiles the backend's model file from an ONNX file, next to it."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Options for opening files."""
     precision: str = "fp32"
@@ -68,11 +68,11 @@ class BackendCase:
     dynamic_batch: bool = True
     """True if files may have a dynamic batch axis."""
     tolerance: float = 0.0
-    """Largest difference from ONNX Runtime's outputs; 0 for the reference itself."""
+    """Maximum difference from ONNX Runtime's outputs; 0 for the reference itself."""
     without_package: Change | None = None
-    """Make the package missing; None: the suite hides it from this Python and from children."""
+    """Makes the package missing; if None, the suite hides it from this Python and its children."""
     package_remedy: str = "install"
-    """The remedy in the error about a missing package (regular expression)."""
+    """Remedy in the error about a missing package (regular expression)."""
     without_device: Mapping[str, Change] = field(default_factory=dict)
     """Changes that remove the device, by cause and remedy in the resulting error (regular
     expression). Empty if the runtime needs no device.
@@ -80,7 +80,7 @@ class BackendCase:
     failing_runs: Mapping[str, Change] = field(default_factory=dict)
     """Runtime failures during a run, each with the change that causes it from now on."""
     failing_close: Change | None = None
-    """Make the runtime fail on release; None if it cannot."""
+    """Makes the runtime fail on release; None if it cannot fail."""
 
 
 def described(arrays: Mapping[str, Array]) -> list[TensorSpec]:
@@ -119,7 +119,7 @@ def reference(onnx: Path, inputs: Mapping[str, Array]) -> dict[str, Array]:
 def assert_close(
     actual: Mapping[str, Array], expected: Mapping[str, Array], tolerance: float
 ) -> None:
-    """Require the same names, and values that differ by at most the tolerance."""
+    """Require the same names, and values that differ by no more than the tolerance."""
     assert actual.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_allclose(actual[name], array, rtol=0.0, atol=tolerance, err_msg=name)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements on every backend: tests to inherit, given a `BackendCase`."""
+"""Requirements for every backend: tests to inherit, given a `BackendCase`."""
 
 import os
 import signal
@@ -23,11 +23,11 @@ _RUNS = 5000
 class BackendConformance(
     RunningConformance, OpeningConformance, FileConformance, FailingConformance
 ):
-    """Inherit it, with a fixture `case` that returns the `BackendCase`."""
+    """Inherit this, with a `case` fixture that returns the `BackendCase`."""
 
 
 class ChildConformance(ConformanceFixtures):
-    """Inherit it, with a fixture `case` whose backend is a ``partial(ChildBackend, cls)``."""
+    """Inherit this, with a `case` fixture whose backend is a ``partial(ChildBackend, cls)``."""
 
     def test_running_makes_the_other_process_no_larger(
         self, open_model: Open, linear: Path

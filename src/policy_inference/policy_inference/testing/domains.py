@@ -24,9 +24,9 @@ DOMAIN_PORTS, PORTS_PER_DOMAIN = range(7410, 7430, 2), 250
 
 @contextmanager
 def private_ros_domain() -> Iterator[None]:
-    """Put nodes that start within it, in this process or its children, into a domain of their own.
+    """Put nodes started within the context, in this process or its children, in a private domain.
 
-    Only nodes of this host find them.
+    Only nodes on this host can find them.
     """
     with claimed_domain_id() as domain_id, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROS_DOMAIN_ID", str(domain_id))
@@ -36,7 +36,7 @@ def private_ros_domain() -> Iterator[None]:
 
 @contextmanager
 def claimed_domain_id() -> Iterator[int]:
-    """Yield a ROS 2 domain id in 1..101 that no other pytest process of this host holds.
+    """Yield a ROS 2 domain ID in 1..101 that no other pytest process on this host holds.
 
     It is also free of other participants, such as a user's nodes or remains of a killed run.
     """
@@ -54,7 +54,7 @@ def claimed_domain_id() -> Iterator[int]:
 
 
 def has_participants(domain_id: int) -> bool:
-    """Return true if DDS participants of this host use a domain: each has a port of its own."""
+    """Return True if DDS participants on this host use a domain; each has its own port."""
     for port in DOMAIN_PORTS:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements on every backend when its runtime is missing or fails."""
+"""Requirements for every backend when its runtime is missing or fails."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ from policy_inference.testing.case import (
 
 
 class FailingConformance(ConformanceFixtures):
-    """Tests of packages, devices and runtimes; see `conformance.BackendConformance`."""
+    """Tests for packages, devices and runtimes; see `conformance.BackendConformance`."""
 
     def test_missing_runtime_names_the_package_and_the_remedy(
         self,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements on every backend for a file that does not match its contract."""
+"""Requirements for every backend when a file does not match its contract."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from policy_inference.testing.models import save_linear
 
 
 class FileConformance(ConformanceFixtures):
-    """Tests of files, contracts and options; see `conformance.BackendConformance`."""
+    """Tests for files, contracts and options; see `conformance.BackendConformance`."""
 
     @pytest.mark.parametrize(
         "content",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements on every backend when it is opened and closed."""
+"""Requirements for every backend when it is opened and closed."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ from policy_inference.testing.process import (
 
 
 class OpeningConformance(ConformanceFixtures):
-    """Tests of opening and closing; see `conformance.BackendConformance`."""
+    """Tests for opening and closing; see `conformance.BackendConformance`."""
 
     def test_arrays_have_the_names_shapes_and_types_of_the_contract(
         self, open_model: Open, linear: Path

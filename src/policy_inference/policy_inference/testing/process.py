@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Linux's information about this process and its children."""
+"""Information from Linux about this process and its children."""
 
 import gc
 import os
@@ -18,7 +18,7 @@ _SETTLED_WITHIN_S = 5.0
 
 
 def child_pid(backend: BackendBase) -> int:
-    """Return the id of the process that the runtime of a `ChildBackend` runs in."""
+    """Return the ID of the process in which a `ChildBackend`'s runtime runs."""
     return int(backend.details["process"].removeprefix("child "))
 
 

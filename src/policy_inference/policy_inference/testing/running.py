@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements on every backend while it runs."""
+"""Requirements for every backend while it runs."""
 
 import tracemalloc
 from contextlib import suppress
@@ -28,7 +28,7 @@ from policy_inference.testing.models import save_recurrent, save_sum
 
 
 class RunningConformance(ConformanceFixtures):
-    """Tests of results, arrays and memory; see `conformance.BackendConformance`."""
+    """Tests for results, arrays and memory; see `conformance.BackendConformance`."""
 
     def test_outputs_equal_those_of_onnx_runtime(
         self, open_model: Open, linear: Path, case: BackendCase

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Access to a registry: addresses, credentials, and errors."""
+"""Registry access: addresses, credentials, and errors."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _LARGEST_CONFIG_BYTES = 1 << 20
 
 
 class RegistryError(PolicyError):
-    """An answer from the registry cannot be used."""
+    """An answer from the registry that cannot be used."""
 
 
 class UnavailableError(RegistryError):
-    """A registry does not answer, or not completely; a later attempt may succeed."""
+    """A registry that does not answer, or not completely; a later attempt may succeed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryAccess:
-    """Options for access to a registry.
+    """Options for accessing a registry.
 
     Attributes:
         ca: PEM file with certificate authorities, in addition to the system's.
-        insecure_http: Whether plain HTTP is allowed to hosts beyond the loopback interface.
-        timeout_s: Longest wait for a connection and for each read and write, s.
-        backoff_s: Wait before the second attempt, s; doubled before each further one.
+        insecure_http: True to allow plain HTTP to hosts beyond the loopback interface.
+        timeout_s: Maximum wait for a connection and for each read and write, s.
+        backoff_s: Wait before the second attempt, s; doubled before each later one.
     """
 
     ca: Path | None = None
@@ -47,7 +47,7 @@ class RegistryAccess:
 
 
 def credentials(host: str) -> tuple[str, str] | None:
-    """Return user and password for a registry: from the environment, or Docker's configuration."""
+    """Return user and password for a registry, from the environment or Docker's configuration."""
     user, password = os.environ.get(USER_VARIABLE), os.environ.get(PASSWORD_VARIABLE)
     if user is not None and password is not None:
         return user, password

@@ -30,21 +30,21 @@ _BLOCK = 1 << 20
 _log = logging.getLogger("policy_store")
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
-"""Receives the number of bytes done, and the total."""
+"""Callback with the number of bytes done and the total."""
 
 
 class RegistryRepository:
     """One repository. Network errors are retried, with increasing waits."""
 
     def __init__(self, reference: RegistryReference, access: RegistryAccess) -> None:
-        """Store its name; nothing is sent yet."""
+        """Store the repository's name; nothing is sent yet."""
         self.reference = reference
         self._at = f"/v2/{reference.repository}"
         self._backoff_s = access.backoff_s
         self._connection = RegistryConnection(reference.host, access, is_secure=reference.is_secure)
 
     def manifest(self, tag_or_digest: str) -> bytes | None:
-        """Return the raw bytes of a manifest, with the requested digest; None if absent."""
+        """Return a manifest's raw bytes, with the requested digest; None if there is none."""
         url, headers = f"manifests/{tag_or_digest}", {"Accept": MANIFEST_TYPE}
         content = self._body(url, LARGEST_MANIFEST_BYTES, (200, 404), headers)
         if content is not None and ":" in tag_or_digest and make_digest(content) != tag_or_digest:
@@ -73,11 +73,12 @@ class RegistryRepository:
         return self._retried(fetch)
 
     def download(self, layer: Layer, part: Path, progress: Progress) -> None:
-        """Write a layer to a file; continue with the content that the file already has.
+        """Download a layer to a file, continuing with any content that the file already has.
 
         Args:
             layer: The layer.
-            part: The file; it may contain the first part of the layer from an interrupted attempt.
+            part: Path of the file, which may contain the first part of the layer from an
+                interrupted attempt.
             progress: Receives the number of bytes present, and the size.
         """
         self._retried(lambda: self._continue(layer, part, progress))

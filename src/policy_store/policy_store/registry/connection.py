@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP to an untrusted registry: credentials, redirects, size limits, time limits.
 
-urllib3 connects, through a proxy and with TLS. It follows no redirect, retries nothing and decodes
-nothing, so that this module decides which passwords are sent and which bodies are read.
+urllib3 connects, through a proxy and with TLS if needed. It follows no redirects, retries nothing
+and decodes nothing, so this module decides which passwords are sent and which bodies are read.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from policy_store.registry.access import (
 
 MOST_REDIRECTS = 5
 SLOWEST_BYTES_PER_S = 1000
-"""Minimum average rate of a body, after the first timeout; slower ones are aborted."""
+"""Minimum average rate of a body after the first time-out; slower transfers are aborted."""
 _LARGEST_TOKEN_BYTES, _BLOCK = 1 << 16, 1 << 16
 _HEAD = 4
-"""Time for the connection and the head of an answer, in timeouts."""
+"""Time limit for the connection and the answer's head, as a number of time-outs."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNAVAILABLE = (408, 425, 429)
 _PORTS = {"http": 80, "https": 443}
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
-"""OpenSSL's error codes (3.0 and newer) for the answer from a server that speaks plain HTTP."""
+"""OpenSSL error codes (3.0 and newer) for an answer from a server that speaks plain HTTP."""
 T = TypeVar("T")
 Content = bytes | Path
 """Body of a request: in memory, or a file."""
@@ -92,7 +92,7 @@ def exchange(
     context: ssl.SSLContext | None = None,
     timeout_s: float,
 ) -> Iterator[HttpAnswer]:
-    """Send a request on a new connection, and yield the answer, no matter what its status is.
+    """Send a request on a new connection, and yield the answer, whatever its status.
 
     Args:
         method: HTTP method.
@@ -100,7 +100,7 @@ def exchange(
         headers: Headers of the request.
         body: Body of the request.
         context: Trusted certificates; None for the system's.
-        timeout_s: Longest wait for a connection and for each read and write, s.
+        timeout_s: Maximum wait for a connection and for each read and write, s.
     """
     sent, size_bytes = dict(headers or {}), 0
     if body is not None:
@@ -126,7 +126,7 @@ def exchange(
 
 
 def within(seconds: float, act: Callable[[], T]) -> T:
-    """Return a function's result, or raise TimeoutError when the time is over.
+    """Return a function's result, or raise TimeoutError when time is up.
 
     urllib3 limits only single waits: a head, trailers or a TLS handshake that arrives byte by byte
     would never end. The thread that reads it is abandoned.
@@ -162,7 +162,7 @@ def http_to(url: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:
 
 
 def tls_context(ca: Path) -> ssl.SSLContext:
-    """Return the system's certificate authorities and those in a file."""
+    """Return a context that trusts the system's certificate authorities and those in a file."""
     context = ssl.create_default_context()
     try:
         context.load_verify_locations(ca)
@@ -182,7 +182,7 @@ class RegistryConnection:
         Args:
             host: Host, with its port unless that is the default.
             access: Options for access.
-            is_secure: Whether it uses TLS even on the loopback interface.
+            is_secure: True to use TLS even on the loopback interface.
         """
         local = is_loopback(urlsplit(f"//{host}").hostname or "")
         self._is_plain = not is_secure and (local or access.insecure_http)
@@ -209,7 +209,7 @@ class RegistryConnection:
 
         Args:
             method: HTTP method.
-            url: Absolute, or a path at the registry.
+            url: Absolute URL, or a path at the registry.
             expected: Accepted status codes; all others are errors.
             headers: Headers of the request.
             body: Body of the request.
@@ -262,7 +262,7 @@ class RegistryConnection:
         )
 
     def _answer_to(self, challenge: str, url: str) -> str:
-        """Return the `Authorization` for a challenge: Basic, or a token fetched for it."""
+        """Return the `Authorization` header for a challenge: Basic, or a token fetched for it."""
         scheme, _, rest = challenge.partition(" ")
         login = credentials(self._host)
         if scheme.lower() == "basic" and login is not None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""OCI manifests of bundles and of signed statements: a layer for each file, named by its title."""
+"""OCI manifests for bundles and signed statements: one layer per file, named by its title."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class RegistryReference:
     Attributes:
         host: Host of the registry, with its port.
         repository: Name at the registry; its last part is the bundle's name.
-        tag: Tag of a version or statement; empty if a digest is given, or nothing.
+        tag: Tag of a version or statement; empty if a digest or neither is given.
         digest: Digest of the manifest, `sha256:` and 64 hex digits; empty if a tag is given.
-        is_secure: Whether TLS is required where plain HTTP is the default: on the loopback
+        is_secure: True if TLS is required where plain HTTP is the default: on the loopback
             interface.
     """
 
@@ -60,7 +60,7 @@ class RegistryReference:
         return f"{self.host}/{self.repository}"
 
     def __str__(self) -> str:
-        """Return the text from which it was parsed."""
+        """Return the text from which the reference was parsed."""
         end = f"@{self.digest}" if self.digest else f":{self.tag}" if self.tag else ""
         return f"{'https://' if self.is_secure else ''}{self.host}/{self.repository}{end}"
 
@@ -111,12 +111,12 @@ def make_digest(content: bytes) -> str:
 def parse_manifest(content: bytes, artifact_type: str, place: str) -> dict[str, Layer]:
     """Return the layers of a manifest by title.
 
-    Titles are not checked: only layers with a name that a contract states are downloaded.
+    Titles are not checked, since only layers with names stated in a contract are downloaded.
 
     Args:
         content: Raw bytes, whose digest was checked if one was requested.
         artifact_type: Required type.
-        place: Its source, for messages.
+        place: Source of the manifest, for messages.
     """
     try:
         document = json.loads(content)

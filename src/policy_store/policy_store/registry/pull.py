@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pulls a bundle from a registry into the store or a folder; an interrupted pull can continue."""
+"""Pull a bundle from a registry into the store or a folder; interrupted pulls can continue."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from policy_store.registry.remote import PullRequest, RemoteBundle, find_bundle
 from policy_store.statements import require_valid, signed_statement
 
 _COPIES = 2
-"""Copies of the files during the installation: the pulled files, and the version."""
+"""Number of copies of the files during installation: the pulled files, and the version."""
 
 
 def pull_to_store(
@@ -47,8 +47,8 @@ def pull_to_store(
 ) -> Installed:
     """Pull a bundle and install it, without putting it into use.
 
-    If the pull is interrupted, the downloaded files stay hidden beside the versions, and the next
-    pull of the same digest continues from them.
+    If the pull is interrupted, the downloaded files stay in a hidden folder next to the versions,
+    and the next pull of the same digest continues from them.
 
     Args:
         request: The request.
@@ -80,7 +80,7 @@ def pull_to_folder(
 ) -> Sequence[str]:
     """Pull a bundle into a new folder; return the back ends whose models were not requested.
 
-    Arguments and errors as for `pull_to_store`; the version in use is not compared.
+    Arguments and errors are the same as for `pull_to_store`; the version in use is not compared.
     """
     output = output.resolve()
     if os.path.lexists(output):
@@ -127,14 +127,14 @@ def _refuse_downgrade(
 def _downloaded(
     found: RemoteBundle, wanted: Sequence[Layer], place: Path, progress: Progress, copies: int
 ) -> Iterator[Path]:
-    """Yield a folder with the wanted files; an interrupted pull leaves it, and the next continues.
+    """Yield a folder with the wanted files; an interrupted pull leaves it for the next one.
 
     Args:
         found: The bundle.
         wanted: Its layers.
-        place: Beginning of the folder's name.
-        progress: As for `pull_to_store`.
-        copies: Copies of the files that will exist.
+        place: Prefix of the folder's path.
+        progress: Same as for `pull_to_store`.
+        copies: Number of copies of the files that will exist.
     """
     folder = place.with_name(f"{place.name}.{found.digest[len(ALGORITHM) :][:8]}")
     with locked(make_folders(folder)):

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds and checks the content of a registry: statements, contract, the layers to download.
+"""Find and check the content of a registry: statements, contract, and layers to download.
 
-The signature covers the contract, the contract names each file with its SHA-256, and a layer of the
-registry is addressed by the same SHA-256: the registry cannot choose what is downloaded, only
-whether. Only the requested files of a bundle are downloaded: the contract, its signature, golden
-rows, statistics, reports, and the models of the back ends.
+The signature covers the contract, the contract names each file with its SHA-256, and a registry
+layer is addressed by the same SHA-256, so the registry cannot choose what is downloaded, only
+whether it is. Only the requested files in a bundle are downloaded: the contract, its signature,
+golden rows, statistics, reports, and the models of the back ends.
 """
 
 from __future__ import annotations
@@ -79,14 +79,14 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteBundle:
-    """A bundle at a registry; its signature was checked, if keys are configured.
+    """A bundle in a registry, with its signature checked if keys are configured.
 
     Attributes:
-        repository: Its location.
+        repository: The bundle's repository.
         digest: Digest of its manifest.
         contract: Its contract.
         content: Bytes of the contract.
-        layers: All that the registry offers, by title.
+        layers: All layers that the registry offers, by title.
     """
 
     repository: RegistryRepository
@@ -96,7 +96,7 @@ class RemoteBundle:
     layers: Mapping[str, Layer]
 
     def wanted(self, backends: Collection[str] | None) -> list[Layer]:
-        """Return the layers of contract, signature and named files.
+        """Return the layers for the contract, the signature and the named files.
 
         Args:
             backends: Back ends whose models are requested; None for all.
@@ -116,7 +116,7 @@ class RemoteBundle:
 
 
 def remote_statement(repository: RegistryRepository, tag: str) -> tuple[bytes, bytes] | None:
-    """Return a statement at a registry and its signature; None if the tag does not exist."""
+    """Return a statement in a registry and its signature; None if the tag does not exist."""
     manifest = repository.manifest(tag)
     if manifest is None:
         return None
@@ -130,12 +130,12 @@ def remote_statement(repository: RegistryRepository, tag: str) -> tuple[bytes, b
 def remote_bundle(
     repository: RegistryRepository, asked: str, trusted: TrustedKeys | None
 ) -> RemoteBundle:
-    """Return a bundle at a registry; only its contracts and its signature are downloaded.
+    """Return a bundle in a registry; only its contracts and its signature are downloaded.
 
     Args:
         repository: Its location.
         asked: Tag or digest.
-        trusted: Keys, one of which must have signed it; None checks no signature.
+        trusted: Keys, one of which must have signed the bundle; None to check no signature.
     """
     reference = repository.reference
     manifest = repository.manifest(asked)
@@ -175,10 +175,10 @@ def remote_bundle(
 def find_bundle(
     request: PullRequest, access: RegistryAccess, model: Path | None, trusted: TrustedKeys | None
 ) -> RemoteBundle:
-    """Return the requested bundle, which is the expected one and not revoked.
+    """Return the requested bundle, after checking that it is the expected one and not revoked.
 
-    Newer statements are stored in `model`, the folder of the installed versions; None for none.
-    Without keys, signatures are not checked, and revocations are not read.
+    Newer statements are stored in `model`, the folder of the installed versions; None to store
+    none. Without keys, signatures are not checked, and revocations are not read.
     """
     reference, repository = request.reference, RegistryRepository(request.reference, access)
     asked = reference.digest or reference.tag

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Receives `joint_command`, converted to the order of the wire, on its own thread."""
+"""Receive `joint_command`, converted to wire order, on a separate thread."""
 
 import threading
 import time
@@ -25,13 +25,13 @@ _LOOK_UP_NS = 50_000_000
 
 
 class CommandReader:
-    """Converts a JointCommand to the order of the wire."""
+    """Converts a JointCommand to wire order."""
 
     def __init__(self, joint_names: Sequence[str]) -> None:
         """Start without known joint names of commands.
 
         Args:
-            joint_names: In the order of the wire.
+            joint_names: Joint names in wire order.
         """
         self._joint_names = tuple(joint_names)
         self._names: list[str] = []
@@ -41,7 +41,8 @@ class CommandReader:
         """Return the command, without checking its numbers.
 
         Raises:
-            RobotError: It does not name each joint exactly once, or an array has the wrong length.
+            RobotError: The command does not name each joint exactly once, or an array has the wrong
+                length.
         """
         if message.names != self._names or not self._names:
             self._index = self._find_indices(message.names)
@@ -91,11 +92,11 @@ class CommandTopic:
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         self._problem, self._problem_ns = "", 0
-        """Error of the newest command, and its receipt."""
+        """Error in the newest command, and the command's receipt time."""
         self.unfit = 0
 
     def start(self, follow: Callable[[WireCommand], None]) -> None:
-        """Forward commands from now on, on a thread of its own."""
+        """Forward commands from now on, on a separate thread."""
         self._sender.clear()  # a command from before this start does not count
         self._ending.clear()
         self._problem, self.unfit = "", 0
@@ -114,7 +115,7 @@ class CommandTopic:
         return self._sender.ignored
 
     def ignored_problem(self) -> str:
-        """Return whose commands are ignored now, or an empty string."""
+        """Return whose commands are being ignored, or ""."""
         return self._sender.problem()
 
     def senders_problem(self) -> str:

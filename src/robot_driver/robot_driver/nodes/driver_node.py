@@ -101,7 +101,7 @@ _DAMPED = {
     DriverPhase.DAMPING: "the drives {rest}; commands are followed again from one in {mode} on",
     DriverPhase.RELEASING: "the drives {rest}, and control is being given back",
 }
-"""Answer to a request to damp in each phase; {rest} is what this robot's drives do at rest."""
+"""Answer to a damp request in each phase; {rest} is what this robot's drives do at rest."""
 
 
 class DriverNode(LifecycleBase):
@@ -121,7 +121,7 @@ class DriverNode(LifecycleBase):
 
         Args:
             name: Name of the node.
-            robot_type: Type of the robot.
+            robot_type: Class of the robot's interface.
             parameters: COMMON_PARAMETERS, all other fields of `robot_type.settings_type`, and the
                 rate parameters of the sensors.
             sensors: Topics of the robot's state; see `sensor_topics`.
@@ -195,7 +195,7 @@ class DriverNode(LifecycleBase):
         self._closers.callback(self.destroy_timer, timer)
 
     def start(self) -> None:
-        """Listen to the robot, without sending anything.
+        """Listen to the robot without sending anything.
 
         Raises:
             PolicyError: Same as for `set_up`.
@@ -218,7 +218,7 @@ class DriverNode(LifecycleBase):
         self.get_logger().info(f"listening on {robot.place}")
 
     def _apply_priority(self) -> None:
-        """Give all threads of the node the next lower priority than the link process, until `stop`.
+        """Give all the node's threads the priority just below the link process's, until `stop`.
 
         They publish the robot's state and forward commands: a policy stops if its inputs are late.
         """
@@ -290,7 +290,7 @@ class DriverNode(LifecycleBase):
         return self._gate.take(self._misfits())
 
     def _misfits(self) -> list[str]:
-        """Return why the current sender could not drive this robot, or an empty string."""
+        """Return why the current sender could not drive this robot; empty if it could."""
         problem = self._commands.fit_problem()
         return [problem] if problem else []
 
@@ -305,7 +305,7 @@ class DriverNode(LifecycleBase):
             self._answers.give(report.answer)
 
     def _on_lost(self, reason: str) -> None:
-        """End the node: a driver cannot work without the link process."""
+        """End the node, since a driver cannot work without the link process."""
         self._status.lose(reason)
         self._answers.give_up(reason)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Between the operators and the link: the gate for commands, and pending answers."""
+"""Between operators and the link: the gate for commands, and pending answers."""
 
 import threading
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Gate:
         return [reason for reason in (_PRESSED if self._pressed else "", self._senders) if reason]
 
     def connect(self, link: LinkSupervisor[Any] | None) -> None:
-        """Forward to this link from now on, or to no link if None; the e-stop keeps its state."""
+        """Forward to this link from now on, or to no link if None; the e-stop state is kept."""
         with self._lock:
             self._link, self._senders = link, ""
 
@@ -50,7 +50,7 @@ class Gate:
                 self._damp("the e-stop was released")
 
     def see_senders(self, problem: str) -> None:
-        """Set the problem with the command senders; empty if there is at most one."""
+        """Set the problem with the command senders; "" if there is at most one sender."""
         with self._lock:
             self._senders = problem
 
@@ -71,7 +71,7 @@ class Gate:
 
 
 class PendingAnswers:
-    """Futures of answers, by request; answers arrive on any thread."""
+    """Futures for answers, by request; answers may arrive on any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -97,7 +97,7 @@ class PendingAnswers:
             future.set_result(answer)
 
     def give_up(self, reason: str) -> None:
-        """Fail all pending requests, for this reason."""
+        """Fail all pending requests for this reason."""
         for request in list(self._owed):
             self.give(DriverAnswer(request=request, success=False, message=f"{request}: {reason}"))
 

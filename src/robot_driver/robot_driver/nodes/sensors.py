@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes the robot's state on its topics, each at its own rate.
+"""Publish the robot's state on its topics, each at its own rate.
 
 Messages are serialized once and then updated in place: rclpy takes 20 us to publish a JointState
 and 26 us for an Imu; publishing bytes takes 12 us and 7 us.
@@ -27,15 +27,15 @@ _STAMP, _STAMP_AT = struct.Struct("=iI"), 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorTopic:
-    """A topic with a part of the robot's state.
+    """A topic that carries part of the robot's state.
 
     Attributes:
-        message: Type.
-        name: Relative name.
+        message: Message type.
+        name: Relative topic name.
         rate: Rate parameter of the node, at most `joint_state_rate_hz`; 0 disables the topic.
-        fill: Returns the serialized message for a state and its receipt (ns, the system's clock);
+        fill: Returns the serialised message for a state and its receipt time (ns, system clock);
             None if there is nothing to publish.
-        warns: Whether ROS warns of a reader whose QoS does not match.
+        warns: True if ROS warns of a reader whose QoS does not match.
     """
 
     message: type[Any]
@@ -46,7 +46,7 @@ class SensorTopic:
 
 
 class SensorTopics:
-    """Publishes the state on each of the topics at its own rate; not thread-safe."""
+    """Publishes the state on each topic at the topic's own rate; not thread-safe."""
 
     def __init__(
         self, node: Node, topics: Sequence[SensorTopic], parameters: Mapping[str, Any]
@@ -54,13 +54,13 @@ class SensorTopics:
         """Create the publishers.
 
         Args:
-            node: Owner of the publishers.
+            node: Node that owns the publishers.
             topics: The topics.
             parameters: Parameters of the node; `publish` is called `joint_state_rate_hz` times per
                 second.
 
         Raises:
-            RobotError: The rate of a sensor exceeds that of the state it is part of.
+            RobotError: A sensor's rate exceeds the rate of the state that contains it.
         """
         highest_hz = parameters["joint_state_rate_hz"]
         problems = [
@@ -84,14 +84,14 @@ class SensorTopics:
             for topic in topics
         ]
         self._due = [1.0] * len(topics)
-        """Number of due messages; one is published when this reaches 1."""
+        """Number of messages due; one is published when this reaches 1."""
 
     def publish(self, state: DriveState, received_ns: int) -> None:
-        """Publish the topics of a state that are due; the stamp is its receipt.
+        """Publish the topics that are due for a state; the stamp is its receipt time.
 
         Args:
             state: State of the robot.
-            received_ns: Receipt, on the system's clock.
+            received_ns: Receipt time on the system clock.
         """
         for i, topic in enumerate(self._topics):
             self._due[i] += self._shares[i]
@@ -105,13 +105,14 @@ class SensorTopics:
 
 
 class MessageTemplate:
-    """A serialized message of which only the stamp and some blocks of numbers change."""
+    """A serialised message in which only the stamp and some blocks of numbers change."""
 
     def __init__(self, message: Any, blocks: Sequence[F64]) -> None:
         """Serialize a message and locate the parts that change.
 
         Args:
-            message: Begins with a header, and holds the numbers of each block contiguously.
+            message: Message that begins with a header, and holds the numbers of each block
+                contiguously.
             blocks: Numbers that occur nowhere else in the message.
         """
         self._data = bytearray(serialize_message(message))
@@ -144,7 +145,7 @@ class JointStateTemplate(MessageTemplate):
 class ImuTemplate(MessageTemplate):
     """Orientation, angular velocity (rad/s) and acceleration (m/s^2) in the body frame.
 
-    Robots report no covariances, so these are zero: unknown.
+    Robots report no covariances, so these are zero, which means unknown.
     """
 
     def __init__(self) -> None:
@@ -178,7 +179,7 @@ class ContactTemplate(MessageTemplate):
     def fill(self, contact_force: F64, stamp_ns: int) -> bytes | None:
         """Return the message for forces [feet, 3]; None if one is not finite.
 
-        A subscriber then finds the forces too old; the rest of the state is unaffected.
+        A subscriber will then consider the forces too old; the rest of the state is unaffected.
         """
         if not np.isfinite(contact_force).all():
             return None
@@ -196,10 +197,10 @@ def joint_states_topic(joint_names: Sequence[str]) -> SensorTopic:
 
 
 def imu_topic(quat_xyzw: Callable[[Any], Sequence[float]]) -> SensorTopic:
-    """Return `imu/data` of a robot whose state has `ang_vel` and `lin_acc`.
+    """Return the `imu/data` topic for a robot whose state has `ang_vel` and `lin_acc`.
 
     Args:
-        quat_xyzw: Returns the rotation body -> world of a state.
+        quat_xyzw: Returns a state's rotation body -> world.
     """
     template = ImuTemplate()
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reports from the driver: ~/status, /diagnostics, and log messages at changes."""
+"""Driver reports: ~/status, /diagnostics, and log messages on changes."""
 
 import math
 import threading
@@ -18,7 +18,7 @@ from robot_driver.nodes.commands import CommandTopic
 
 
 class StatusTopics:
-    """Publishes the newest report at each change of the phase, and on request."""
+    """Publishes the newest report on each phase change, and on request."""
 
     def __init__(
         self,
@@ -32,11 +32,12 @@ class StatusTopics:
         """Create the publishers.
 
         Args:
-            node: Owner of the publishers.
+            node: Node that owns the publishers.
             kind: Kind of robot, for `hardware_id` of /diagnostics.
-            joint_names: In the order of the wire.
+            joint_names: Joint names in wire order.
             other_obstacles: Returns the reasons to refuse control that only ROS knows.
-            commands: Counts commands that did not fit the joints, or came from another node.
+            commands: Command topic, which counts commands that did not fit the joints or came from
+                another node.
         """
         self._kind, self._joint_names = kind, list(joint_names)
         self._node, self._other_obstacles, self._commands = node, other_obstacles, commands
@@ -55,7 +56,7 @@ class StatusTopics:
         self._report, self._logged, self._lost = None, None, ""
 
     def update(self, report: DriverReport) -> None:
-        """Take the newest report; publish and log changes at once."""
+        """Store the newest report; publish and log changes at once."""
         changed = self._report is None or report.phase is not self._report.phase
         if self._report is None:
             for refused in report.refused:
@@ -97,7 +98,7 @@ class StatusTopics:
         self._node.destroy_publisher(self._diagnostics)
 
     def _log(self, report: DriverReport) -> None:
-        """Log changes of the phase, and of the reason why the drives damp."""
+        """Log phase changes, and changes in the reason why the drives damp."""
         shown = report.phase, report.reason if report.phase is DriverPhase.DAMPING else ""
         if shown == self._logged:
             return

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transport to a robot whose own computer uses DDS: topics for its state and for commands."""
+"""Transport for a robot whose own computer uses DDS: topics for its state and for commands."""
 
 import os
 import threading
@@ -44,7 +44,7 @@ class TypedTopic(NamedTuple):
 
 
 class TopicTransport(RobotTransport):
-    """Serialized messages, as bytes, read on a thread of this object.
+    """Serialised messages as bytes, read on this object's own thread.
 
     DDS entities cannot be passed between processes, so each of two processes has its own node:
     `link_of_PID` in the link process, and `standby_of_PID` in the process that publishes if the
@@ -54,7 +54,7 @@ class TopicTransport(RobotTransport):
     Attributes:
         others: Full names of the other nodes that publish commands, sorted; "" for each publisher
             that is not a ROS node. Updated four times per second while it listens.
-        has_standby: Whether the standby node publishes commands, updated at the same time.
+        has_standby: True if the standby node publishes commands, updated at the same time.
     """
 
     def __init__(
@@ -71,12 +71,13 @@ class TopicTransport(RobotTransport):
         Args:
             subscribed: The robot's state, and other topics to receive.
             published: The commands, and other topics to send.
-            linked: Whether this is the link process, which also listens.
-            driver_pid: Process of the driver's node; by default this one, or its parent if linked.
-            domain_id: DDS domain of the robot; by default the one set in the environment.
+            linked: True if this is the link process, which also listens.
+            driver_pid: Process of the driver's node; by default, this process, or its parent if
+                `linked`.
+            domain_id: DDS domain of the robot; by default, the one set in the environment.
 
         Raises:
-            DriverError: ROS refuses it, for example because of an invalid topic name.
+            DriverError: ROS refuses to join, for example because of an invalid topic name.
         """
         self.counts: dict[str, int] = {}
         self.others: tuple[str, ...] = ()
@@ -130,7 +131,7 @@ class TopicTransport(RobotTransport):
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """None: each process opens its own."""
+        """None, since each process opens its own."""
         return ()
 
     def watched(self) -> Sequence[int]:
@@ -144,10 +145,10 @@ class TopicTransport(RobotTransport):
             yield self._heard.popleft()
 
     def send(self, data: bytes) -> None:
-        """Publish a serialized message on the topic for commands.
+        """Publish a serialised message on the command topic.
 
         Raises:
-            DriverError: It cannot be published.
+            DriverError: The message cannot be published.
         """
         self.publish(self._command.name, data)
 
@@ -155,7 +156,7 @@ class TopicTransport(RobotTransport):
         """Publish a serialized message.
 
         Raises:
-            DriverError: It cannot be published.
+            DriverError: The message cannot be published.
         """
         try:
             self._publishers[topic].publish(data)
@@ -175,7 +176,7 @@ class TopicTransport(RobotTransport):
         return tuple(found)
 
     def keep_sending_half(self) -> None:
-        """Do nothing: this process has no other half."""
+        """Do nothing, since this process has no other half."""
 
     def close(self) -> None:
         """Leave the topics after the last messages have arrived."""

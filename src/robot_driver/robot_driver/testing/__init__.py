@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conformance tests for drivers, to inherit: `conformance.DriverConformance`.
 
-A driver runs as its users run it, as a process over DDS, connected to a test double of its robot.
-The suite is not in `policy_inference.testing`, because it uses ROS 2 and the requests and status of
-a driver, which `policy_inference` does not know. Needs pytest.
+The driver runs as it does for users, as a process over DDS, connected to a test double of its
+robot. The suite is not in `policy_inference.testing`, because it uses ROS 2 and the requests and
+status of a driver, which `policy_inference` does not know. Needs pytest.
 """
 
 import pytest

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Description of a driver for the conformance suite, and the robot's side of it."""
+"""Description of a driver for the conformance suite, and the robot's side of the driver."""
 
 import time
 from abc import ABC, abstractmethod
@@ -21,16 +21,16 @@ from robot_driver.interfaces import (
 )
 
 TAKEN, COMMANDED, GIVEN_BACK, OTHER = "taken", "commanded", "given back", "other"
-"""Kinds of frames, as the robot interprets them."""
+"""Kinds of frame, as the robot interprets them."""
 STATE_FIELDS = ("position", "velocity", "effort")
 """Fields of sensor_msgs/JointState: rad, rad/s, N m."""
 MOTION_S, TURNS_S = 1.2, 0.7
-"""Duration of a double's motion, and the time at which it turns back."""
+"""Duration of a double's motion, and the time at which it reverses."""
 _AT_POSE_RAD = 0.01
 _LEAST_RAD, _MORE_RAD = 0.05, 0.15
 _LEAST_NM, _MORE_NM = 0.2, 0.8
 _BODY_RAD = np.array([0.05, 0.06, 0.08])
-"""Too slow to reveal the unit of the angular velocity to a driver, whose integral has steps."""
+"""Body rotation too slow to reveal the unit of the angular velocity to the driver."""
 _G_M_S2 = 9.81
 _NOISE_M_S2, _NOISES = 1e-5, 1009
 
@@ -42,8 +42,8 @@ class Heard(NamedTuple):
         what: TAKEN, COMMANDED, GIVEN_BACK or OTHER, such as a request to prepare.
         values: Values of a command [n, 5], rows in the order of `RobotDouble.joint_names`, columns
             as in COMMAND_FIELDS; columns that the robot's wire does not have are 0.
-        rests: Whether the command brings the robot to rest.
-        at_s: Receipt, on the steady clock.
+        rests: True if the command brings the robot to rest.
+        at_s: Receipt time on the steady clock.
     """
 
     what: str
@@ -53,7 +53,7 @@ class Heard(NamedTuple):
 
 
 class Sensed(NamedTuple):
-    """Sensor values of a robot at one moment; arrays are float64.
+    """A robot's sensor values at one moment; arrays are float64.
 
     Attributes:
         joint_pos, joint_vel, joint_effort: [n], rad, rad/s, N m, in the order of
@@ -77,9 +77,9 @@ class RobotDouble(ABC):
     """The robot's side of a driver, without physics: it moves as the suite requires.
 
     It runs on its own thread or process: from `start` on it sends the result of `sense` at a steady
-    rate, and calls `hear` for received frames. It refuses what the real robot refuses. Its joints,
-    units, signs and orders are written from the robot's documents and never taken from the driver,
-    whose mistakes would cancel out.
+    rate, and calls `hear` for received frames. It refuses whatever the real robot refuses. Its
+    joints, units, signs and orders are taken from the robot's documentation and never from the
+    driver, whose mistakes would otherwise cancel out.
 
     Attributes:
         joint_names: Names of all joints, by their index on the wire.
@@ -88,7 +88,7 @@ class RobotDouble(ABC):
         rest_mode: Mode of JointCommand: MODE_DAMP, or MODE_HOLD_MEASURED for a robot that would
             fall.
         heard: Received frames, in order.
-        sent_ns: Times when it sent its states, on the system's clock, by their `moved_s`.
+        sent_ns: Times at which it sent its states, on the system clock, by their `moved_s`.
         silent: Its state is not sent while this is set.
         moved_s: Time since it started to move from the pose and back, up to MOTION_S, when it has
             returned; 0: at rest.
@@ -107,22 +107,22 @@ class RobotDouble(ABC):
     @property
     @abstractmethod
     def parameters(self) -> Mapping[str, object]:
-        """Parameters that connect the driver's node to this robot and no other."""
+        """Parameters that connect the driver's node to this robot only."""
 
     @abstractmethod
     def start(self) -> None:
-        """Switch it on."""
+        """Switch the robot on."""
 
     @abstractmethod
     def restart(self) -> None:
-        """Restart it: it forgets its controller, and its tick starts again."""
+        """Restart the robot: it forgets its controller, and its tick starts again."""
 
     @abstractmethod
     def close(self) -> None:
-        """Switch it off for good, and close everything. A second call does nothing."""
+        """Switch the robot off for good, and close everything; a second call does nothing."""
 
     def sense(self) -> Sensed | None:
-        """Return its current sensor values, to be sent at once; None: nothing is sent."""
+        """Return the current sensor values, to be sent at once; None to send nothing."""
         if self.silent:
             return None
         moved_s, self._noises = self.moved_s, (self._noises + 1) % _NOISES
@@ -133,7 +133,7 @@ class RobotDouble(ABC):
         return sensed
 
     def sensed(self, moved_s: float) -> Sensed:
-        """Return its sensor values without noise, after it has moved for this long.
+        """Return the sensor values without noise, after the robot has moved for this long.
 
         Each joint moves at its own speed, in one direction and then back, with its own torque. The
         body turns about all axes. All values are consistent, as in a real robot.
@@ -194,9 +194,9 @@ class DriverCase:
     command: Sequence[str]
     """Command that starts the driver's node, as a user does; ROS arguments follow."""
     node: str
-    """Name of the node."""
+    """Node name."""
     robot: Callable[[], RobotDouble]
-    """Creates a robot, not started, that does not conflict with others on this machine."""
+    """Creates an unstarted robot that does not conflict with others on this machine."""
     figures: DriveFigures
     """Data of the robot's drives in the driver; matched with the robot's joints by name."""
     parameters: Mapping[str, object] = field(default_factory=dict)
@@ -204,21 +204,21 @@ class DriverCase:
     allow a busy machine to delay the double for a while (`state_timeout_s`: 0.5).
     """
     joint_state_rate_hz: float = 500.0
-    """Rate of `joint_states` with these parameters; the double's state rate is no lower."""
+    """Rate of `joint_states` with these parameters; the double sends states at least this fast."""
     command_rate_hz: float = 500.0
     """Rate of the frames to the robot with these parameters."""
     imu: str = "imu/data"
-    """Topic of sensor_msgs/Imu; empty if the robot has none."""
+    """Topic with sensor_msgs/Imu; empty if the robot has none."""
     state_fields: Sequence[str] = STATE_FIELDS
     """Joint quantities that the robot measures; other published ones are not compared."""
     command_fields: Sequence[str] = COMMAND_FIELDS
     """Quantities per joint in the frames to the robot."""
     reports_restart: bool = True
-    """Whether the robot's state reveals its restart."""
+    """True if the robot's state reveals a restart."""
     tolerance_rad: float = 1e-3
-    """Resolution of positions sent to the robot, such as a count of a servo's encoder."""
+    """Resolution of positions sent to the robot, such as one count of a servo encoder."""
     holds_by_itself: bool = False
-    """Whether the robot stays at rest without frames: one is enough before control is given back,
+    """True if the robot stays at rest without frames: one is enough before control is given back,
     and none is sent if the link process has died.
     """
     deadline_s: float = 30.0

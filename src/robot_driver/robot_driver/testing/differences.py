@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Explains differences between a driver's numbers and the expected ones."""
+"""Explain differences between a driver's numbers and the expected ones."""
 
 from collections.abc import Mapping, Sequence
 
@@ -35,13 +35,14 @@ def differences(
     """Return a sentence for each error in the numbers; empty if they are right.
 
     Args:
-        quantity: Such as "velocity".
-        unit: Unit in which it is expected.
+        quantity: Quantity name, such as "velocity".
+        unit: Unit in which the quantity is expected.
         names: Names of the joints or axes [n].
         found: Found values [k, n] at k moments.
         expected: Expected values [k, n].
-        tolerance: Largest difference of numbers that count as equal, or a thousandth of them.
-        others: Expected values [k, n] of other quantities, by name, that may be confused with it.
+        tolerance: Maximum difference between numbers that count as equal, or a thousandth of them.
+        others: Expected values [k, n] of other quantities, by name, that may be confused with this
+            one.
     """
     wrong: dict[str, list[int]] = {}
     for column in np.flatnonzero(~_equal(found, expected, tolerance).all(axis=0)).tolist():

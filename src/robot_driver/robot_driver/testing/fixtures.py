@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the conformance suite: a driver in a given state, and its frames."""
+"""Fixtures for the conformance suite: a driver in a given state, and its frames."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -18,7 +18,7 @@ TWO_SENDERS = "2 publishers on joint_command (/listener, /listener), expected on
 
 
 class DriverFixtures:
-    """A driver and its robot's double; see `DriverConformance`."""
+    """A driver and its robot double; see `DriverConformance`."""
 
     case: ClassVar[DriverCase]
 
@@ -50,7 +50,7 @@ class DriverFixtures:
 
     @pytest.fixture
     def listening(self, driver: DriverProcess) -> DriverProcess:
-        """Bring the driver to a state without control and without a reason to refuse it."""
+        """Bring the driver to a state without control, in which nothing prevents taking control."""
         driver.until(lambda: driver.statuses, "a status")
         driver.gives_back_control()
         assert driver.ask("reset").success
@@ -72,7 +72,7 @@ class DriverFixtures:
 
 
 def frames_since(driver: DriverProcess, place: int) -> list[Heard]:
-    """Return the frames since then, as a copy that does not grow while a test checks it."""
+    """Return the frames since then, as a copy that does not grow during a check."""
     return list(driver.robot.heard[place:])
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of a driver in control: followed and refused commands, and reasons to come to rest."""
+"""Tests for a driver in control: followed and refused commands, and reasons to come to rest."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -28,11 +28,11 @@ from robot_driver.testing.stage import FOLLOWED_RAD, LONGEST_VALID_S, DriverProc
 _COMMANDS = 3
 _RESTING = 20
 _TAKEN, _FRAMES = 10, 100
-"""Number of commands, then frames, after which a sent command counts as never arriving."""
+"""Number of commands, then of frames, after which a command counts as never arriving."""
 
 
 class FollowingConformance(DriverFixtures):
-    """In control."""
+    """Tests with the driver in control."""
 
     def test_each_value_of_a_command_reaches_its_joint(self, in_control: DriverProcess) -> None:
         commands = [_distinct(in_control, turn) for turn in range(_COMMANDS)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Invariants of every driver, whatever its robot and its senders do; checked while tests run.
+"""Invariants of every driver, whatever its robot and its senders do; checked during tests.
 
 `LinkWatch` sees each step of a driver's state machine, on its own clock. `HeardWatch` sees what the
 robot's double hears from a driver that runs in processes of its own, and what was sent to that
@@ -73,7 +73,7 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
 }
 """Statements about a driver, by name."""
 PRESSED = "the e-stop was pressed"
-"""Part of a driver's obstacles after its e-stop was pressed."""
+"""Part of a driver's obstacles after its e-stop has been pressed."""
 _AFTER = {
     DriverPhase.LISTENING: {DriverPhase.TAKING},
     DriverPhase.TAKING: {DriverPhase.LISTENING, DriverPhase.DAMPING, DriverPhase.RELEASING},
@@ -83,12 +83,12 @@ _AFTER = {
 }
 _ROUNDING, _ROUNDING_NM = 1e-6, 1e-3
 _MOVED_RAD = 0.1
-"""Largest motion of a joint between a command and its frame."""
+"""Maximum joint motion between a command and its frame."""
 _BRAKES_S, _CARRYING = 0.5, 0.1
 _LARGEST, _LONGEST_NS, _MOST_EFFORT = float(np.finfo(np.float32).max), NS_PER_S, 3.0
-"""Bounds of a command: its values, its `valid_for`, and its effort in multiples of a drive's."""
+"""Command bounds: its values, its `valid_for`, and its effort in multiples of a drive's limit."""
 _BUSY_S = 0.5
-"""Longest delay with which a busy machine receives or sends."""
+"""Maximum delay with which a busy machine receives or sends."""
 
 
 def frame_problems(
@@ -118,7 +118,7 @@ def _law_torque(values: F64, state: DriveState) -> F64:
 
 
 def _is_valid(command: WireCommand, figures: DriveFigures) -> bool:
-    """Return whether a driver must accept a command; again not with its own function."""
+    """Return whether a driver must accept a command; again without the driver's own function."""
     values, limit = command.values, command.effort_limit
     gains = values[:, [STIFFNESS, DAMPING]]
     excess = np.maximum(
@@ -145,7 +145,7 @@ class LinkWatch:
     """
 
     def __init__(self, robot: RobotInterface[Any]) -> None:
-        """Begin with a link that listens."""
+        """Begin with a link that is listening."""
         self._robot, self._figures = robot, robot.figures
         self._phase = DriverPhase.LISTENING
         self._since_ns = self._last_ns = self._taken_ns = 0
@@ -194,6 +194,7 @@ class LinkWatch:
             elif follows:
                 yield from self._followed(values)
         if phase is DriverPhase.FOLLOWING:
+            yield "newest_is_followed", link.newest is self._newest, "an invalid or older one"
             yield from self._following(now_ns)
         self._phase, self._last_ns = phase, now_ns
 
@@ -258,7 +259,7 @@ class LinkWatch:
 
 
 class HeardWatch:
-    """Checks what a robot's double has heard, and the statuses of its driver."""
+    """Checks what a robot's double has heard, and its driver's statuses."""
 
     checked: ClassVar[Counter[str]] = Counter()
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of giving control back: on request, without the robot's state, at every exit."""
+"""Tests for giving control back: on request, without robot state, and at every exit."""
 
 import itertools
 import os
@@ -18,7 +18,7 @@ from robot_driver.testing.stage import DriverProcess, Stage
 
 
 class LeavingConformance(DriverFixtures):
-    """Control goes back."""
+    """Tests in which control goes back to the robot."""
 
     def test_lost_state_brings_to_rest_then_control_goes_back(
         self, in_control: DriverProcess
@@ -116,7 +116,7 @@ class LeavingConformance(DriverFixtures):
             assert not _crashed(driver)
 
     def _left_well(self, driver: DriverProcess, *, link_died: bool = False) -> None:
-        """Require that it followed, brought the robot to rest and finally gave control back."""
+        """Require that the driver followed, brought the robot to rest, then gave control back."""
         driver.until(lambda: driver.robot.heard[-1].what == GIVEN_BACK, "the end of control")
         *before, _ = driver.robot.heard
         before = [each for each in before if each.what not in (GIVEN_BACK, TAKEN)]

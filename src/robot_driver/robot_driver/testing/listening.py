@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of a driver without control: it publishes the state, sends nothing, refuses control."""
+"""Tests for a driver without control: it publishes state, sends nothing, refuses control."""
 
 import time
 from functools import partial
@@ -30,10 +30,10 @@ class ShownStep(NamedTuple):
 
     Attributes:
         sensed: Sensor values of the robot.
-        sent_ns: Times when it sent them, repeatedly, on the system's clock.
-        joints: The state of the joints, in the driver's order.
-        imu: None if the robot has none.
-        came_ns: Receipt of `joints`.
+        sent_ns: Times at which the robot sent them, repeatedly, on the system clock.
+        joints: Joint state, in the driver's order.
+        imu: IMU message; None if the robot has no IMU.
+        came_ns: Receipt time of `joints`.
     """
 
     sensed: Sensed
@@ -44,7 +44,7 @@ class ShownStep(NamedTuple):
 
 
 class ListeningConformance(DriverFixtures):
-    """Without control."""
+    """Tests with the driver not in control."""
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers as processes, each with a robot's double, and a node that talks to them."""
+"""Drivers as processes, each with a robot double, and a node that communicates with them."""
 
 import json
 import os
@@ -72,7 +72,7 @@ class DriverProcess:
     Attributes:
         robot: Double behind the driver.
         process: Process of the driver's node.
-        statuses: All status messages that it has published.
+        statuses: All status messages that the driver has published.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class DriverProcess:
         )
 
     def asked(self, name: str, request: Any = None) -> Any:
-        """Send a request; return the future of the answer."""
+        """Send a request; return a future for the answer."""
         client = self._clients[name]
         self.until(client.service_is_ready, f"the service {name}")
         if name == "take_control":
@@ -181,7 +181,7 @@ class DriverProcess:
         return response
 
     def takes_control(self) -> None:
-        """Take control; retry if refused, because a busy machine delays a double."""
+        """Take control; retry if refused, since a busy machine may delay a double."""
         ends_s = time.monotonic() + self._case.deadline_s
         while True:
             self.may_be_taken()
@@ -267,12 +267,12 @@ class DriverProcess:
         self.until(act, "a frame that follows a command")
 
     def is_at(self, frame: Heard, position: Any) -> bool:
-        """Return whether a frame commands these positions [n], rad."""
+        """Return whether a frame commands these positions [n] (in rad)."""
         found, tolerance = frame.values, self._case.tolerance_rad
         return found is not None and np.allclose(found[:, POSITION], position, atol=tolerance)
 
     def is_followed(self, frame: Heard) -> bool:
-        """Return whether a frame is the unchanged command of `send`."""
+        """Return whether a frame is the unchanged command from `send`."""
         # a command in the rest mode may have the same positions, without stiffness
         return not frame.rests and self.is_at(frame, self.followed_pose)
 
@@ -291,7 +291,7 @@ class DriverProcess:
 
     @property
     def link(self) -> int:
-        """Id of the process that talks to the robot; the driver must be running."""
+        """ID of the process that communicates with the robot; the driver must be running."""
         threads = Path("/proc", str(self.process.pid), "task").glob("*/children")
         children = " ".join(thread.read_text() for thread in threads).split()
         # a driver may have more processes than that
@@ -307,7 +307,7 @@ class DriverProcess:
 
     @cached_property
     def figures(self) -> DriveFigures:
-        """Drive data of the driver, in the order of the robot's joints; matched by name."""
+        """The driver's drive data, in the order of the robot's joints; matched by name."""
         figures, names = self._case.figures, self.robot.joint_names
         if set(names) != set(figures.joint_names):
             raise AssertionError(
@@ -321,7 +321,7 @@ class DriverProcess:
 
     @property
     def followed_pose(self) -> Any:
-        """Positions [n], rad, of the commands of `send`: inside the range, off the pose."""
+        """Positions [n] (in rad) in the commands from `send`: inside the range, off the pose."""
         figures, pose = self.figures, self.robot.pose
         below = pose + FOLLOWED_RAD > figures.highest_rad
         return np.where(below, pose - FOLLOWED_RAD, pose + FOLLOWED_RAD)
@@ -349,7 +349,7 @@ class DriverProcess:
         return command
 
     def violations(self) -> list[str]:
-        """Return the invariants that were violated since the last call, and what was found."""
+        """Return the invariants violated since the last call, and what was found."""
         statuses, self._seen = self.statuses[self._seen :], len(self.statuses)
         violated = self.watch.see(self.robot.heard, self.name, statuses)
         found = [f"{name}: {what}" for name, what in violated]
@@ -389,7 +389,7 @@ class Stage:
         self._watches: dict[RobotDouble, HeardWatch] = {}
 
     def watch(self, robot: RobotDouble, figures: Callable[[], DriveFigures]) -> HeardWatch:
-        """Return the watch of a robot's frames; the same for each of its drivers."""
+        """Return the watch for a robot's frames; the same one for each of its drivers."""
         return self._watches.setdefault(robot, HeardWatch(figures))
 
     def require_invariants(self) -> None:
@@ -408,7 +408,7 @@ class Stage:
         Args:
             robot: Robot behind the driver.
             name: Name of its namespace.
-            parameters: Parameters of the driver; they replace the case's.
+            parameters: Parameters of the driver; these override the case's.
         """
         if robot is None:
             robot = self._case.robot()
@@ -424,7 +424,7 @@ class Stage:
         self.node.create_subscription(message, topic, into.append, qos)
 
     def collected(self, message: type[Any], topic: str, count: int) -> list[Any]:
-        """Return at least this many of the next messages of a topic."""
+        """Return at least this many of the next messages on a topic."""
         found: list[Any] = []
         subscription = self.node.create_subscription(message, topic, found.append, DEEP)
         self.until(lambda: len(found) >= count, f"{count} messages of {topic}")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's client for policy node and driver: requests modes and commands velocities."""
+"""The operator's client for policy node and driver: request modes and command velocities."""
 
 import threading
 import time
@@ -40,7 +40,7 @@ _CHUNK = "policy_msgs/msg/ActionChunk"
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOADED_WITHIN_S = 600.0
 _CONTROL_WITHIN_S = 90.0
-"""A driver folds the legs for at most 60 s."""
+"""Time limit for taking control; a driver folds the legs for at most 60 s."""
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
 _MOTION_TIMEOUT_S = 20.0
 _LOOK_AROUND_S = 0.1
@@ -48,19 +48,19 @@ P = TypeVar("P", bound="Operator")
 
 
 class _OperatorNode(PeerGuard, Node):
-    """A node of a script; no message from other nodes ends it."""
+    """Node for a script; no message from other nodes can end it."""
 
 
 class Operator:
-    """A client of one policy node. Use it in a `with` block.
+    """Client for one policy node. Use it in a `with` block.
 
     If it drives, it publishes `cmd_vel` (geometry_msgs/Twist) at 20 Hz once a velocity has been
-    given, and `estop` (std_msgs/Bool). It subscribes to the policy node's `~/status`. Its methods
-    belong to one thread; messages arrive on another.
+    given, and `estop` (std_msgs/Bool). It subscribes to the policy node's `~/status`. Call its
+    methods on one thread; messages arrive on another.
 
     Attributes:
-        node: Node for further entities, whose callbacks call `notify`.
-        clock: Clock of `now_ns`: `/clock` with `use_sim_time`, otherwise the steady one.
+        node: Node for additional entities, whose callbacks call `notify`.
+        clock: Clock for `now_ns`: `/clock` with `use_sim_time`, otherwise the steady clock.
         changed: Held while `wait_until` checks its condition.
     """
 
@@ -77,12 +77,12 @@ class Operator:
         """Join the ROS 2 domain of the environment.
 
         Args:
-            policy_node: Full name of the node that runs the policy; None: requests go to the driver
-                only. `cmd_vel` and `estop` are in its namespace.
-            driver_node: Full name of the robot's driver, if requests go to it, too.
-            drives: Whether to publish `cmd_vel`, which one node at a time may do.
-            use_sim_time: Whether velocities and waits follow `/clock`.
-            answer_timeout_s: Longest wait for a service, an answer or the first status.
+            policy_node: Full name of the node that runs the policy; None sends requests only to the
+                driver. `cmd_vel` and `estop` are in its namespace.
+            driver_node: Full name of the robot's driver, if requests go to it too.
+            drives: True to publish `cmd_vel`, which one node at a time may do.
+            use_sim_time: True if velocities and waits follow `/clock`.
+            answer_timeout_s: Maximum wait for a service, an answer or the first status.
             watch: Called often during each wait; an exception from it ends the wait.
         """
         policy_node, driver_node = (name and full(name) for name in (policy_node, driver_node))
@@ -137,7 +137,7 @@ class Operator:
         return int(self.clock.now().nanoseconds)
 
     def ask(self, service: Any, name: str, request: Any, timeout_s: float) -> tuple[bool, str]:
-        """Call a service whose response has `success` and `message`; return both."""
+        """Call a service whose response has `success` and `message`, and return both."""
         self.wait_until(service.service_is_ready, f"the service '{name}'", self.answer_timeout_s)
         future = service.call_async(request)
         future.add_done_callback(lambda _: self.notify())
@@ -146,19 +146,19 @@ class Operator:
         return response.success, response.message
 
     def wait(self, duration_s: float, timeout_s: float = 120.0) -> None:
-        """Wait for a duration on the clock of `now_ns`."""
+        """Wait for a duration on the clock used for `now_ns`."""
         # The clock of a simulator that waits for the first command is still at zero.
         self.wait_until(lambda: self.now_ns > 0, "the clock", timeout_s)
         ends_ns = self.now_ns + round(duration_s * 1e9)
         self.wait_until(lambda: self.now_ns >= ends_ns, f"{duration_s:g} s to pass", timeout_s)
 
     def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float) -> None:
-        """Wait for a condition that messages or time bring about.
+        """Wait for a condition that depends on messages or time.
 
         Args:
             reached: Returns whether the condition holds; called at each message.
             what: Description of the condition.
-            timeout_s: Longest wait, on the steady clock.
+            timeout_s: Maximum wait, on the steady clock.
         """
         ends_s = time.monotonic() + timeout_s
         with self.changed:
@@ -170,7 +170,7 @@ class Operator:
                     )
 
     def notify(self) -> None:
-        """Make `wait_until` check again; for callbacks of entities added to `node`."""
+        """Make `wait_until` check again; call from callbacks of entities added to `node`."""
         with self.changed:
             self.changed.notify_all()
 
@@ -202,7 +202,7 @@ class Operator:
         return any(_CHUNK in types for _, types in published)
 
     def require_joint_policy(self, name: str, known: Callable[[], bool]) -> None:
-        """Return once the policy node is `known` to have what only joint policies have."""
+        """Return once the policy node is `known` to have a feature of joint policies only."""
         self.wait_until(
             lambda: known() or self.makes_chunks, f"what '{name}' needs", self.answer_timeout_s
         )
@@ -214,13 +214,13 @@ class Operator:
             )
 
     def require_to_be_alone(self) -> None:
-        """Raise OperatorError if another node publishes `cmd_vel`, now or within a second."""
+        """Raise OperatorError if another node publishes `cmd_vel` now or within a second."""
         require_sole_publisher(self.node, self._cmd_vel.topic_name)
 
     def wait_for_robot(self, timeout_s: float = 60.0) -> None:
         """Wait until the policy node serves requests and its status reports fresh inputs.
 
-        Opening a policy may take a long time: an engine is loaded, or its models are on a slow
+        Opening a policy may take a long time, for example to load an engine, or over a slow
         network.
         """
         self.wait_until(
@@ -233,19 +233,19 @@ class Operator:
 
         Returns:
             Whether all nodes that grant it agreed, and the answer from the policy node, or else
-                from the driver. `take_control` takes seconds: the robot may move first.
+                from the driver. `take_control` takes seconds, because the robot may move first.
         """
         answers = self._asked(name)
         refusals = [message for _, agreed, message in answers if not agreed]
         return not refusals, refusals[0] if refusals else answers[0][2]
 
     def demand(self, name: str) -> str:
-        """Send a request like `request`; raise on a refusal, and return the answer."""
+        """Send a request like `request`; return the answer, or raise OperatorError on a refusal."""
         said = [granted(name, agreed, text, who) for who, agreed, text in self._asked(name)]
         return said[0]
 
     def call(self, service: Any, name: str) -> str:
-        """Call another node's std_srvs/Trigger; raise on a refusal, and return the answer."""
+        """Call another node's std_srvs/Trigger; return the answer, or raise on a refusal."""
         return granted(name, *self.ask(service, name, Trigger.Request(), self.answer_timeout_s))
 
     def status_of_driver(self) -> RobotStatus:
@@ -272,14 +272,14 @@ class Operator:
         """Make the policy node load another bundle; return its answer.
 
         Args:
-            bundle: Folder, or name of an installed one, on the machine of the node.
+            bundle: Bundle folder or name of an installed bundle, on the node's machine.
             backend: Back ends in order of preference; unchanged if empty.
         """
         request = LoadBundle.Request(bundle=bundle, backend=backend)
         return granted("load", *self.ask(self._load, "load", request, _LOADED_WITHIN_S))
 
     def switch(self, state: str) -> tuple[bool, str]:
-        """Ask a policy set to switch its state.
+        """Ask a policy set to switch states.
 
         Returns:
             Whether it was granted (then the switch begins with the next tick, or waits for its
@@ -290,7 +290,7 @@ class Operator:
         return self.ask(service, "switch", request, self.answer_timeout_s)
 
     def stand(self) -> None:
-        """Make the robot stand up; it is then READY."""
+        """Make the robot stand up; the mode is then READY."""
         self.demand("stand")
         self.wait_until(lambda: self.mode != "DAMP", "the robot to begin", _MOTION_TIMEOUT_S)
         self.wait_until(lambda: self.mode in ("READY", "DAMP"), "READY", _MOTION_TIMEOUT_S)
@@ -350,7 +350,7 @@ class Operator:
         self._cmd_vel.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
 
     def _asked(self, name: str) -> list[tuple[str, bool, str]]:
-        """Send a request to all nodes that grant it; return, for each, name, agreement and answer.
+        """Send a request to all nodes that grant it; return name, agreement and answer for each.
 
         The driver also gets the request if the policy node hangs; the error is raised afterwards.
         """
@@ -396,7 +396,7 @@ class Operator:
         return bool(required) and all(entry.ok for entry in required)
 
     def described(self) -> str:
-        """Return a possible reason for a timeout."""
+        """Return a possible reason for a time-out."""
         if self._status is None:
             return "no status received from the policy node; is it running, in this ROS_DOMAIN_ID?"
         troubles = [entry.text for entry in self._status.inputs if entry.text]
@@ -420,7 +420,7 @@ class Operator:
 
 
 def granted(name: str, agreed: bool, message: str, who: str = "the policy node") -> str:
-    """Return the answer, or raise if it is a refusal."""
+    """Return the answer, or raise an error if it is a refusal."""
     if not agreed:
         raise OperatorError(f"{name}: {who} refused: {message}")
     return message

@@ -41,19 +41,19 @@ from robot_operator.requests import OF_CHUNKS, OF_DRIVER, OperatorError, Operato
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
 _LOOK_FOR_S = 2.0
-"""Timeout for optional nodes; on a busy machine a new node discovers others after a second."""
+"""Time-out for optional nodes; on a busy machine, a new node takes a second to discover others."""
 _DAMP, _RESET = OperatorRequest.DAMP.value, OperatorRequest.RESET.value
 _OF_BOTH = (_RESET, STATUS)
-"""Actions for policy node and driver, or the one that exists."""
+"""Actions for both the policy node and the driver, or for the one that exists."""
 _FOLLOWED = (OperatorRequest.STAND.value, OperatorRequest.RUN.value)
-"""Refused if there is a driver that does not follow commands."""
+"""Actions that are refused if there is a driver that does not follow commands."""
 _OF_CHUNKS = tuple(request.value for request in OF_CHUNKS)
 _OF_DRIVER = tuple(request.value for request in OF_DRIVER)
 _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
     "run": ("the mode RUN", lambda operator: operator.mode == "RUN"),
     "reset": ("no latched fault", lambda operator: not operator.status.latched),
 }
-"""Effect of a request in the status."""
+"""Status condition that shows the effect of each request."""
 
 
 def main(given: argparse.Namespace) -> int:
@@ -109,7 +109,7 @@ def _open_screen(given: argparse.Namespace) -> int:
 
 
 def _find(given: argparse.Namespace) -> str:
-    """Complete the arguments by the name of the node to ask, and print it.
+    """Fill in the name of the node to ask, and print it.
 
     Returns:
         A notice if no driver was found, though it may matter; otherwise empty.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds policy nodes and drivers in the ROS 2 domain: the publishers of a status."""
+"""Find policy nodes and drivers in the ROS 2 domain: the publishers of a status."""
 
 import math
 import time
@@ -29,8 +29,8 @@ F = TypeVar("F")
 def the_one(kind: str, timeout_s: float) -> str:
     """Return the full name of the only node of a kind, POLICY_NODE or DRIVER.
 
-    After the first one has been found, others have a second to appear, so that even on a busy
-    machine the command does not operate the wrong robot.
+    After the first one is found, others have a second to appear, so the command does not operate
+    the wrong robot even on a busy machine.
     """
     return _required(kind, the_one_or_none(kind, timeout_s), timeout_s)
 
@@ -53,10 +53,10 @@ class FoundNodes:
         policies: Policy nodes.
         drivers: Drivers; if some of them subscribe to the policy node's commands, only those.
         commands: Topics on which the policy node publishes JointCommand.
-        subscribers: Nodes that subscribe to these.
+        subscribers: Nodes that subscribe to these topics.
         robots: Subscribers that are drivers or look like simulators: they publish `joint_states`
             and have neither a RobotStatus nor a `take_control` service.
-        other_output: Whether the policy node publishes a different kind of command instead.
+        other_output: True if the policy node publishes a different kind of command instead.
     """
 
     policies: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class FoundNodes:
 
     @property
     def without_driver(self) -> str:
-        """Return a notice that no driver was found, and its meaning; empty if one was."""
+        """Return a notice that no driver was found and what that means; "" if one was."""
         if self.drivers:
             return ""
         if self.robots:
@@ -98,7 +98,7 @@ def look_around(
     """Return the policy nodes and drivers, once nothing has changed for a second.
 
     Args:
-        timeout_s: Longest duration of the search.
+        timeout_s: Maximum duration of the search.
         incomplete_after_s: Time without a change after which an incomplete result is returned.
         policy: Full name of the intended policy node; None if all count.
     """
@@ -138,7 +138,7 @@ def find_namespace(name: str) -> str:
 
 
 def other_publishers(node: Node, topic: str) -> list[str]:
-    """Return the full names of the other publishers on a topic, without `node`'s own."""
+    """Return the full names of the publishers on a topic other than `node`."""
     names = sorted(map(full_name, node.get_publishers_info_by_topic(topic)))
     # By name: a different node with the same name must still count.
     own = node.get_fully_qualified_name()
@@ -149,7 +149,7 @@ def other_publishers(node: Node, topic: str) -> list[str]:
 
 
 def require_sole_publisher(node: Node, topic: str) -> None:
-    """Raise OperatorError if another node publishes on a topic, now or within a second."""
+    """Raise OperatorError if another node publishes on a topic now or within a second."""
     ends_s = time.monotonic() + _SECOND_WITHIN_S
     others: list[str] = []
     while time.monotonic() < ends_s and (not all(map(_is_named, others)) or not others):
@@ -181,7 +181,7 @@ def _required(kind: str, name: str | None, timeout_s: float) -> str:
 
 
 def _look(timeout_s: float, look: Callable[[Node], F], is_enough: Callable[[F, float], bool]) -> F:
-    """Return the result of `look`, once it `is_enough` after this many seconds without a change."""
+    """Return the result of `look` once it `is_enough` after this many seconds without change."""
     with own_node("operator_looks_around", silent=True) as node:
         executor = SingleThreadedExecutor(context=node.context)
         executor.add_node(node)

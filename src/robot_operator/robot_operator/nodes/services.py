@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Maps requests to the nodes that grant them, and publishes `estop`; for keys and scripts.
+"""Map requests to the nodes that grant them, and publish `estop`; for keys and scripts.
 
 A driver grants control and takes it back; the policy node grants everything else. Damp and reset
 also go to the driver: the robot must be damped even if the policy node has ended, and a driver has
@@ -32,14 +32,14 @@ _KINDS = {
     **{request: (SwitchState, request.value) for request in OF_SET},
     **dict.fromkeys(OF_DIAL, (SetAuthority, "set_authority")),
 }
-"""Type and name of the services other than a Trigger with the request's name."""
+"""Type and name of services other than a Trigger with the request's name."""
 
 
 class RobotServices:
     """Clients for the services of a policy node and a driver, and the publisher of `estop`."""
 
     def __init__(self, node: Node, policy_node: str | None, driver_node: str | None) -> None:
-        """Create them on a node; a policy node or driver that is None gets no requests."""
+        """Create them on a node; no requests go to a policy node or driver that is None."""
         self._node = node
         self._clients: dict[OperatorRequest, dict[str, Any]] = {}
         for request in OperatorRequest:
@@ -66,7 +66,7 @@ class RobotServices:
         return self._clients[request]
 
     def announce(self, request: OperatorRequest) -> None:
-        """Publish the effect of a request on `estop`, if it has one; before the request is sent."""
+        """Publish a request's effect on `estop`, if any; call before the request is sent."""
         if request in (OperatorRequest.ESTOP, OperatorRequest.RESET):
             self.tell_estop(pressed=request is OperatorRequest.ESTOP)
 
@@ -84,7 +84,7 @@ class RobotServices:
         self._estop.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
 
     def ready(self, request: OperatorRequest) -> list[Any]:
-        """Return the clients of the available services that grant a request."""
+        """Return the clients for the available services that grant a request."""
         return [each for each in self._clients[request].values() if each.service_is_ready()]
 
     def close(self) -> None:

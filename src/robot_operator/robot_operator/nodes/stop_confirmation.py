@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Confirms for each policy node and driver that it has stopped."""
+"""Confirm that each policy node and driver has stopped."""
 
 import argparse
 import time
@@ -20,7 +20,7 @@ from robot_operator.requests import OperatorError, OperatorRequest
 
 _TURN_S = 0.02
 _OTHERS_WITHIN_S = 1.0
-"""Time after the newest node was found within which more may appear."""
+"""Time after the newest node was found during which more may appear."""
 _ROBOTS_WITHIN_S = 4.0
 """The same while the subscriber of a policy node's commands, or the sender of a driver's commands,
 is unknown: a busy machine may need this long to discover it.
@@ -30,9 +30,9 @@ _MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
 
 
 class StopConfirmation:
-    """Sends each node that appears `estop` or `damp`, and watches its status.
+    """Sends `estop` or `damp` to each node that appears, and watches its status.
 
-    If a node is named, only that node and those of the other kind in its namespace get it;
+    If a node is named, only that node and nodes of the other kind in its namespace get the request;
     otherwise all do.
     """
 
@@ -176,6 +176,6 @@ class StopConfirmation:
         return bool(status.latched if self._estop else status.mode == JointCommand.MODE_DAMP)
 
     def _policies_damp(self) -> bool:
-        """Return whether the commands that a driver follows after `damp` are themselves damping."""
+        """Return whether the commands that a driver follows after `damp` also request damping."""
         policies = [name for name, kind in self._kinds.items() if kind == POLICY_NODE]
         return bool(policies) and all(map(self._has_obeyed, policies))

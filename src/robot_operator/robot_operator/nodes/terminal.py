@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a node with a screen in the terminal: the screen on the main thread, the node on another."""
+"""Run a node with a screen in the terminal: screen on the main thread, node on another."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ class ScreenNode(Cockpit, Protocol):
     """A node that has a screen, and a parameter that enables it."""
 
     answering: int
-    """Number of answers that it still waits for, or must give."""
+    """Number of answers that the node still awaits or owes."""
 
     def get_parameter(self, name: str) -> Any:
         """Return a parameter."""

@@ -37,7 +37,7 @@ class Seen:
 
     policy: PolicyStatus | None = None
     policy_ns: int = 0
-    """Time of receipt, steady clock."""
+    """Receipt time, on the steady clock."""
     driver: RobotStatus | None = None
     driver_ns: int = 0
     battery: BatteryState | None = None
@@ -46,7 +46,7 @@ class Seen:
 
     @property
     def unfollowed(self) -> str:
-        """Why the robot does not follow the policy node; empty if it may."""
+        """Reason why the robot does not follow the policy node; empty if it may follow it."""
         if self.driver is None:
             return _GONE if self.driver_ns else ""
         if self.driver.state == RobotStatus.FOLLOWING:
@@ -72,7 +72,7 @@ class OperatorNews:
         self._logger, self._lock = logger, threading.Lock()
         self._kept: deque[str] = deque(maxlen=_KEPT)
         self.refusal = ""
-        """The refusal of the newest request; otherwise empty."""
+        """Refusal of the newest request; empty if there was none."""
 
     @property
     def newest(self) -> list[str]:
@@ -106,7 +106,7 @@ def make_view(
         pilot: The pilot; None until there is one.
         rivals: Other nodes that command velocities.
         news: The events.
-        now_ns: Steady clock.
+        now_ns: Current time on the steady clock.
     """
     policy, driver = seen.policy, seen.driver
     headline = "no policy node" if policy is None else describe_mode(policy)

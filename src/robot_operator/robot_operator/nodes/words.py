@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Formats statuses as lines for a person, and names the next step."""
+"""Format statuses as lines for a person, and name the next step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class OperatorResult:
         answer: Answer in words; empty if the statuses show it.
         policy: Newest policy_msgs/PolicyStatus with `mode` by its name; null without one.
         robot: Newest policy_msgs/RobotStatus with `state` by its name; null without one.
-        obeyed: Whether each node has stopped, by node name; for estop and damp.
+        obeyed: True if each node has stopped, by node name; for estop and damp.
     """
 
     action: str
@@ -198,7 +198,7 @@ def battery_lines(battery: BatteryState) -> Lines:
 def next_step(
     policy: PolicyStatus | None, driver: RobotStatus | None
 ) -> tuple[OperatorRequest | None, list[str]]:
-    """Return the next possible request on the way to walking, and the reasons that block it."""
+    """Return the next possible request on the way to walking, and the reasons blocking it."""
     if policy is None:
         return None, ["no status of the policy node comes"]
     troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its name
@@ -213,7 +213,7 @@ def next_step(
 
 
 def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
-    """Return the requests after which a driver that follows no commands will follow them."""
+    """Return the requests after which a driver that ignores commands will follow them."""
     if driver.state in (RobotStatus.TAKING, RobotStatus.RELEASING):
         return "wait until that has ended"
     asked, _ = next_step(policy, driver)
@@ -226,7 +226,7 @@ def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
 
 
 def _find_next(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
-    """As `next_step`, while the driver follows nothing; `damped`: the policy requests damping."""
+    """Same as `next_step` while the driver follows nothing; `damped`: the policy wants damping."""
     if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
         return OperatorRequest.DAMP, []
     if driver.state == RobotStatus.LISTENING:

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transport to the robot over DDS: serialized messages, never deserialized.
 
-Decoding a LowState takes rclpy 193 us (unitree_go) or 386 us (unitree_hg), taking its bytes 18 us.
+rclpy takes 193 us (unitree_go) or 386 us (unitree_hg) to decode a LowState; taking its bytes takes
+18 us.
 
 Three processes take part. The link process subscribes and publishes. The node's process is not on
-the robot's network, which has its own domain and interface; instead it has a standby process, which
-publishes the frames of the node's process if the link process has died.
+the robot's network, which has its own domain and interface; instead, it has a standby process,
+which publishes its frames if the link process has died.
 """
 
 import fcntl
@@ -31,7 +32,7 @@ from unitree_driver.wire import HG, TOPIC_NAMES, RobotTopic
 
 _LOOPBACK = "127.0.0.1"
 _SIOCGIFADDR = 0x8915
-"""Linux's sockios.h: the IPv4 address of an interface."""
+"""From Linux's sockios.h: get an interface's IPv4 address."""
 _NAME_BYTES = 15
 _PARTICIPANTS = 64
 """Maximum number of processes in a domain on this machine without multicast; usually 4."""
@@ -60,13 +61,13 @@ _FASTDDS_LOOPBACK = f"""<builtin><initialPeersList><locator><udpv4>
 
 @contextmanager
 def robot_network(interface: str) -> Iterator[None]:
-    """Make the first node of this process, created within, join the robot's network.
+    """Make this process's first node, created within the context, join the robot's network.
 
-    The environment of this process stays changed: nodes use this interface only, and no SROS 2,
+    This process's environment stays changed: its nodes use only this interface, and no SROS 2,
     because the robot has no keys for it.
 
     Args:
-        interface: Name of the network interface; empty: those set in the environment.
+        interface: Name of the network interface; empty for the ones set in the environment.
     """
     os.environ["ROS_SECURITY_ENABLE"] = "false"
     with TemporaryDirectory(prefix="unitree_driver") as folder:
@@ -126,7 +127,7 @@ def find_address(name: str) -> str:
 
 
 def is_down(name: str) -> bool:
-    """Return whether an interface has no link: an unplugged cable."""
+    """Return whether an interface has no link, as with an unplugged cable."""
     try:
         return Path(f"/sys/class/net/{name}/operstate").read_text().strip() == "down"
     except OSError:
@@ -142,7 +143,7 @@ _END_S = 5.0
 class UnitreeTopics(TopicTransport):
     """The robot's topics, in the link process or the standby process.
 
-    A frame is the number of its topic, one byte, and the message.
+    A frame consists of its topic number (one byte) and the message.
     """
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings, *, linked: bool) -> None:
@@ -173,7 +174,7 @@ class UnitreeTopics(TopicTransport):
         self.publish(TOPIC_NAMES[RobotTopic(data[0])], data[1:])
 
     def problems(self) -> tuple[str, ...]:
-        """Return that the network interface has no link; `UnitreeRobot` checks the publishers."""
+        """Return a problem if the interface has no link; `UnitreeRobot` checks the publishers."""
         name = self._interface
         return (f"{name} is down: is the cable plugged in?",) if name and is_down(name) else ()
 
@@ -187,7 +188,7 @@ class UnitreeTopics(TopicTransport):
 
 
 class NodeTransport(RobotTransport):
-    """Transport of the node's process: passes frames to a standby process."""
+    """Transport in the node's process, which passes frames to a standby process."""
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
         """Check what the link process needs, without opening anything."""
@@ -202,7 +203,7 @@ class NodeTransport(RobotTransport):
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """None: the link process opens its own."""
+        """None, since the link process opens its own."""
         return ()
 
     def watched(self) -> Sequence[int]:
@@ -220,7 +221,7 @@ class NodeTransport(RobotTransport):
             raise DriverError(f"the standby process: {error.strerror}") from None
 
     def keep_sending_half(self) -> None:
-        """Start the standby process; the robot must discover it before it is needed."""
+        """Start the standby process, which the robot must discover before it is needed."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
         with theirs:
@@ -234,7 +235,7 @@ class NodeTransport(RobotTransport):
             )
 
     def close(self) -> None:
-        """End the standby process after it has published its frames."""
+        """End the standby process once it has published its frames."""
         if self._socket is not None:
             self._socket.close()
         if self._process is not None:
@@ -242,10 +243,10 @@ class NodeTransport(RobotTransport):
 
 
 def stand_by(model_name: str, settings: UnitreeSettings, node: socket.socket) -> None:
-    """Publish each frame from the node's process until that ends.
+    """Publish each frame from the node's process until that process ends.
 
     Args:
-        model_name: Name of one of MODELS.
+        model_name: A name in MODELS.
         settings: Same as for the link process.
         node: Socket whose other end is a NodeTransport.
     """

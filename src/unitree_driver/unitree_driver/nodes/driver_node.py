@@ -36,7 +36,7 @@ from unitree_driver.wire import GO
 
 _MAX_DOMAIN = 232
 _BUTTONS = ("A", "B", "X", "Y", "L1", "R1", "select", "start", "F1", "F2")
-"""Keys of the remote in the order in which joy_node numbers those of an Xbox pad."""
+"""Remote buttons in the order in which joy_node numbers those on an Xbox pad."""
 _RELEASED = 1.0
 """Value of an Xbox pad's trigger when released; -1 when pressed."""
 
@@ -190,12 +190,12 @@ def _sensor_topics(robot_type: type[UnitreeRobot]) -> list[SensorTopic]:
 
 
 def _fill_estop(state: UnitreeState, stamp_ns: int) -> bytes | None:
-    """Return a press; None if the keys are not held: only a reset releases the e-stop."""
+    """Return a press, or None if the keys are not held; only a reset releases the e-stop."""
     return _wire(Bool(data=True)) if state.remote.holds(*STOP_KEYS) else None
 
 
 def _fill_joy(state: UnitreeState, stamp_ns: int) -> bytes:
-    """Return the remote in joy_node's layout of an Xbox pad: sticks left and up are positive."""
+    """Return the remote's state in joy_node's Xbox pad layout: left and up are positive."""
     remote = state.remote
     triggers = [-_RELEASED if remote.holds(key) else _RELEASED for key in ("L2", "R2")]
     axes = [-remote.lx, remote.ly, triggers[0], -remote.rx, remote.ry, triggers[1]]

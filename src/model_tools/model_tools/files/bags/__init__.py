@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings of a robot, read with rosbags (without ROS) and replayed for a policy."""
+"""Robot recordings, read with rosbags (without ROS) and replayed for a policy."""

@@ -39,7 +39,7 @@ _STAMPED = ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BagTopic:
-    """A recorded topic: name of the message type, and number of messages."""
+    """A recorded topic: its message type, and its number of messages."""
 
     type: str
     count: int
@@ -63,13 +63,13 @@ class Bag:
 
     Attributes:
         path: Folder of the recording, or its only file.
-        storage: Format of its files.
-        start_ns, duration_ns: First log time, and the time from it to the last.
+        storage: Format of the recording's files.
+        start_ns, duration_ns: First log time, and the time from first to last.
         topics: Recorded topics, by full name.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the index of the recording, but no message."""
+        """Read the recording's index, but no messages."""
         if not path.exists():
             raise ToolError(f"{path}: expected a recording, found nothing")
         if path.is_dir() and not (path / METADATA).is_file():
@@ -94,7 +94,7 @@ class Bag:
     def messages(self, topic: str) -> Iterator[tuple[int, Any]]:
         """Yield log time (ns) and message, in log order.
 
-        Each call opens the files itself, so several topics can be read in parallel.
+        Each call opens the files again, so several topics can be read in parallel.
         """
         self._fields(topic)
         for log_ns, _, message in self.all_messages([topic]):
@@ -103,7 +103,7 @@ class Bag:
     def all_messages(
         self, topics: Sequence[str], undecoded: Collection[str] = ()
     ) -> Iterator[tuple[int, str, Any]]:
-        """Yield log time (ns), topic and message from several topics, in one pass, ordered by time.
+        """Yield log time (ns), topic and message from several topics, in one pass, in time order.
 
         Args:
             topics: Full names.
@@ -141,7 +141,7 @@ class Bag:
 
     @contextmanager
     def blocks(self) -> Iterator[BlocksOf]:
-        """Yield a function that yields the messages of a topic while the context is open.
+        """Yield a function that reads a topic's messages while the context is open.
 
         Several topics can be read in parallel.
         """
@@ -161,7 +161,7 @@ class Bag:
         """Return the log times of a topic's messages [messages], in the order of writing.
 
         Readers sort messages by time, so only this order reveals a clock reset. Empty for storage
-        formats that do not keep the order.
+        formats that do not preserve the order.
         """
         with self._opened() as reader:
             files = indexed_files(reader)
@@ -178,7 +178,7 @@ class Bag:
             yield from read_blocks(reader, topic, begin_ns, end_ns)
 
     def decoder(self, topic: str, *, whole: bool = False) -> Decode:
-        """Return the function that decodes the messages of a topic, all of one type.
+        """Return the function that decodes a topic's messages, which must all have one type.
 
         It raises ValueError or struct.error for invalid bytes.
 
@@ -198,7 +198,7 @@ class Bag:
         return (None if whole else make_decoder(kind, with_rosbags)) or with_rosbags
 
     def problem(self, what: str, time_ns: int, text: object) -> ToolError:
-        """Return the error about a message at a given time."""
+        """Return the error for a message at a given time."""
         return ToolError(f"{self.path}: {what} at {time_ns * 1e-9:.3f} s: {text}")
 
     @contextmanager
@@ -220,7 +220,7 @@ def _errors_named(path: Path) -> Iterator[None]:
 
 
 def _require_harmless(path: Path) -> None:
-    """Refuse files that no recorder writes, and that make rosbags block or fill the memory."""
+    """Reject files that no recorder writes, and that make rosbags block or fill the memory."""
     if path.is_dir():
         read_at_most(path / METADATA, _LARGEST_METADATA_BYTES)
     for file in path.iterdir() if path.is_dir() else [path]:
@@ -236,7 +236,7 @@ def _broken(path: Path, found: str) -> ToolError:
 
 
 def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
-    """Raise if the log's clock was set back."""
+    """Raise an error if the log's clock was set back."""
     for topic in topics.values():
         stored_ns = bag.stored_ns(topic)
         if (place := set_back(stored_ns)) is not None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Replays a policy on recorded or live sensor messages, tick by tick."""
+"""Replay a policy on recorded or live sensor messages, tick by tick."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SENSED = ("joint_pos", "joint_vel", "velocity_command")
 
 
 class HeardMessages(Protocol):
-    """Interface for messages from a robot, recorded or live.
+    """Interface for a source of messages from a robot, recorded or live.
 
     Attributes:
         topics: Topic of each input.
@@ -40,22 +40,22 @@ class HeardMessages(Protocol):
     topics: Mapping[str, str]
 
     def arrivals(self) -> Iterator[Arrival]:
-        """Yield messages in time order; at least the newest ones at each tick."""
+        """Yield messages in time order, including at least the newest ones at each tick."""
 
     def decoder(self, topic: str) -> Decode:
-        """Return the function that decodes the messages of a topic."""
+        """Return the function that decodes a topic's messages."""
 
     def problem(self, what: str, time_ns: int, text: object) -> ToolError:
-        """Return the error about a message at a given time."""
+        """Return the error for a message at a given time."""
 
 
 def input_types(contract: JointContract) -> dict[str, tuple[str, ...]]:
-    """Return the allowed message types of each input of a policy."""
+    """Return the allowed message types for each of a policy's inputs."""
     return {name: message_types(name) for name in RobotState(contract).inputs}
 
 
 def tick_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
-    """Return the time-outs of the inputs that a tick needs; a command fades out instead."""
+    """Return the time-outs for the inputs that a tick needs; a command fades out instead."""
     limits = limits_in_force(contract, StricterLimits())
     names = [name for name in RobotState(contract).inputs if name != COMMAND]
     return timeouts_in_force_ns(contract, limits, names)
@@ -76,11 +76,11 @@ class PerceivedFilter:
     """Skips perception messages without values, as the policy's node does.
 
     Attributes:
-        skipped: Number of messages so far that had no values, but stated a reason.
+        skipped: Number of messages so far without values, but with a reason.
     """
 
     def __init__(self, make: Callable[[], Decode]) -> None:
-        """Prepare; `make` is called at the first message."""
+        """Prepare the filter; `make` is called on the first message."""
         self._make, self.skipped = make, 0
         self._decode: Decode | None = None
 
@@ -95,7 +95,7 @@ class PerceivedFilter:
 
 
 def perceived_filters(heard: HeardMessages) -> dict[str, PerceivedFilter]:
-    """Return filters for the inputs that are perceived."""
+    """Return filters for the perception inputs."""
     return {
         name: PerceivedFilter(partial(heard.decoder, topic))
         for name, topic in heard.topics.items()
@@ -104,7 +104,7 @@ def perceived_filters(heard: HeardMessages) -> dict[str, PerceivedFilter]:
 
 
 def skipped_messages(heard: HeardMessages, filters: Mapping[str, PerceivedFilter]) -> str:
-    """Return how many messages had no values, by topic, for topics that had such messages."""
+    """Return how many messages had no values, for each topic that had any."""
     return ", ".join(
         f"{each.skipped} messages on {heard.topics[name]} have no values"
         for name, each in filters.items()
@@ -115,13 +115,13 @@ def skipped_messages(heard: HeardMessages, filters: Mapping[str, PerceivedFilter
 class Replay:
     """Runs a bundle's reference model on received messages, like the robot's own loop.
 
-    The newest message of each input counts, by header stamp, or by log time if it has none;
+    The newest message for each input is used, by header stamp, or by log time if it has no stamp;
     messages without values count as not received (`PerceivedFilter`). `last_action`, history and
-    recurrent state come from the policy itself. Ticks at which an input is older than its
-    time-out are left out, and the policy starts clean after them.
+    recurrent state come from the policy itself. Ticks at which an input is older than its time-out
+    are skipped, and the policy is reset after them.
 
     Attributes:
-        ticks: Numbers of ticks so far.
+        ticks: Tick counts so far.
     """
 
     def __init__(self, bundle: JointBundle, heard: HeardMessages) -> None:
@@ -145,7 +145,7 @@ class Replay:
         self.ticks = Ticks(contract.period_ns, tick_timeouts_ns(contract))
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
-        """Yield rows of views, once, numbered by the ticks that are not skipped.
+        """Yield the rows once, as views, numbered by the ticks that are not skipped.
 
         Args:
             wanted: Sorted numbers of rows to yield; None for all. A policy without memory does not

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Blocks of messages of a topic: log times, stamps, and bytes on demand.
+"""Blocks of messages on a topic: log times, stamps, and bytes on demand.
 
 An MCAP file (https://mcap.dev/spec) stores messages in chunks, and after each chunk an index of the
-messages of each topic. A robot publishes far more than a policy uses, so numpy reads all stamps of
-a chunk at once from its index, and other messages cost nothing. rosbags parses everything except
-the messages.
+messages of each topic. A robot publishes far more than a policy uses, so NumPy reads all stamps in
+a chunk at once from its index, and all other messages cost nothing. rosbags parses everything
+except the messages.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from policy_core.interfaces import Times
 Heads = npt.NDArray[np.uint8]
 
 HEAD = 12
-"""First bytes of a message: four for the encoding and, with a header, eight for the stamp."""
+"""Number of first bytes read per message: four for the encoding, eight for the header stamp."""
 _AT_ONCE = 512
 RESTART_NS = 1_000_000_000
-"""If stamps jump back by more than this, it is a clock reset."""
+"""Backward jump in stamps beyond which it counts as a clock reset."""
 LAST_NS = 2**63 - 1
 """Upper bound of log times."""
 Places = npt.NDArray[np.intp]
 _CHUNKS_KEPT = 4
-"""Topics are read in parallel and are rarely more than a chunk apart."""
+"""Number of chunks kept: topics are read in parallel, and rarely more than one chunk apart."""
 _MESSAGE = 0x05
 _LENGTH_AT, _COUNTED_FROM, _DATA_AT = 1, 9, 31
 """In a message record: opcode 1, length 8, channel 2, sequence 4, times 16, data."""
@@ -53,9 +53,9 @@ class Block:
     """Messages of one topic, in log order.
 
     Attributes:
-        log_ns: [messages] log times.
-        heads: [messages, 12] first bytes.
-        data: Returns the bytes of one message.
+        log_ns: Log times [messages].
+        heads: First bytes [messages, 12].
+        data: Returns one message's bytes.
     """
 
     log_ns: Times
@@ -67,7 +67,7 @@ def stamps_ns(heads: Heads) -> Times:
     """Return the stamps of messages that begin with a header [messages]; 0: no stamp.
 
     Args:
-        heads: [messages, 12] first bytes.
+        heads: First bytes [messages, 12].
     """
     # The last bit of the encoding number is the byte order (OMG DDS-RTPS 2.5, clause 10).
     little = (heads[:, 1] & 1).astype(bool)
@@ -89,7 +89,7 @@ class BlocksOf(Protocol):
 def read_blocks(
     reader: Reader, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS
 ) -> Iterator[Block]:
-    """Yield the messages of a topic of an open recording, read entirely by rosbags."""
+    """Yield the messages on a topic in an open recording, read entirely by rosbags."""
     chosen = [each for each in reader.connections if each.topic == topic]
     messages = reader.messages(connections=chosen, start=begin_ns, stop=end_ns)
     while found := list(islice(messages, _AT_ONCE)):
@@ -125,10 +125,10 @@ def in_rows(reader: Reader, topic: str) -> list[Times]:
 def set_back(stored_ns: Times) -> int | None:
     """Return the index of the first message after a clock reset; None if there was no reset.
 
-    Parts merged in any order, without overlap in time, are not a reset.
+    Parts merged in any order without overlap in time do not count as a reset.
 
     Args:
-        stored_ns: [messages] log times in the order of writing.
+        stored_ns: Log times [messages] in the order of writing.
     """
     back = 1 + np.flatnonzero(np.diff(stored_ns) < -RESTART_NS)
     if not len(back):
@@ -158,7 +158,7 @@ class IndexedFile:
     """An open MCAP file with an index."""
 
     def __init__(self, file: McapReader) -> None:
-        """Keep the summary that rosbags read."""
+        """Store the summary that rosbags has read."""
         self._file = file
         self._chunks = sorted(file.chunks, key=lambda chunk: chunk.message_start_time)
         self._data: Callable[[int], bytes] = lru_cache(_CHUNKS_KEPT)(self._read_chunk)
@@ -173,7 +173,7 @@ class IndexedFile:
         return bool((times[1:] >= times[:-1]).all())
 
     def blocks(self, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS) -> Iterator[Block]:
-        """Yield the messages of a topic in this log time range, one chunk at a time."""
+        """Yield a topic's messages in this log time range, one chunk at a time."""
         for place, found in self._index(topic):
             first, end = np.searchsorted(found[:, 0], np.array((begin_ns, end_ns), np.uint64))
             entries = found[first:end]

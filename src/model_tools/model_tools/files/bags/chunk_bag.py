@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Observations of a chunk policy at the ticks of a recording with camera topics."""
+"""A chunk policy's observations at the ticks of a recording with camera topics."""
 
 from __future__ import annotations
 
@@ -41,30 +41,30 @@ from policy_inference.messages.readers import (
 from policy_inference.messages.wire import COMPRESSED_IMAGE, IMAGE
 
 _COMPRESSED = ("image_raw/compressed", "compressed")
-"""Suffixes of a camera's topic that may replace `image_raw` in a recording."""
+"""Suffixes that may replace `image_raw` in a recorded camera topic."""
 _log = logging.getLogger("model_tools")
 
 
 class ChunkBagSource:
-    """The ticks of a recording at which the robot would have had an observation.
+    """The ticks in a recording at which the robot would have had an observation.
 
     Ticks are at multiples of the policy's period. As on the robot, no input is older than its
     time-out, and the contract's `pairing` selects the messages of an observation. A message's time
     is its stamp; for the `newest` rule, which uses arrival times, it is the log time.
 
     Attributes:
-        name: Name of its folder or file.
+        name: Name of the recording's folder or file.
         count: Number of ticks.
     """
 
     def __init__(self, contract: ChunkContract, path: Path, topics: Mapping[str, str]) -> None:
-        """Find the inputs of a policy in a recording, and its ticks.
+        """Find a policy's inputs in a recording, and its ticks.
 
         Args:
             contract: Contract that states the policy's inputs.
             path: Folder of the recording, or its only file.
-            topics: Topics by input (`CAMERA/image_raw`, `joint_states` and that of the environment
-                state), if they are renamed.
+            topics: Topics by input (`CAMERA/image_raw`, `joint_states` and the environment state),
+                if they are renamed.
         """
         self.name, self._contract, self._bag = path.name, contract, Bag(path)
         self._cameras = {name: _camera_input(self._bag, name, topics) for name in contract.cameras}
@@ -189,7 +189,7 @@ class ChunkBagSource:
 
 
 def _camera_input(bag: Bag, camera: str, given: Mapping[str, str]) -> str:
-    """Return the input name of a camera, which ends its topic's name."""
+    """Return a camera's input name, with which its topic name ends."""
     names = [camera_input(camera), *(f"{camera}/{end}" for end in _COMPRESSED)]
     recorded = [topic for topic, one in bag.topics.items() if one.count]
     return next(

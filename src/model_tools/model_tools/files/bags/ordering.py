@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sorts live messages of several topics by their stamps."""
+"""Sort live messages from several topics by their stamps."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from model_tools.files.bags.blocks import RESTART_NS
 from policy_core.observation.pairing import Arrival
 
 _HOLD_NS = 2_000_000_000
-"""Longest delay of a message behind others with the same stamp, on the stamps' clock: 0.2 s if a
-recording is played at ten times its speed."""
+"""Maximum delay of a message behind others with the same stamp, on the stamp clock: 0.2 s of real
+time if a recording is played back at ten times its speed.
+"""
 _EARLY = 10_000
-"""Messages that wait for a missing input."""
+"""Maximum number of messages that wait for a missing input."""
 
 
 class StampedMessage(NamedTuple):
@@ -41,9 +42,9 @@ class StampedMessage(NamedTuple):
 class Ordering:
     """Yields messages in time order, as soon as no earlier one can still arrive.
 
-    The ratio of stamp time to wall time does not matter. Messages without stamps get their time
-    from messages published just before and after; if no input has stamps, the publication time
-    counts. A repeated or earlier stamp is not a new message.
+    The ratio of stamp time to wall time does not matter. Messages without stamps get their times
+    from messages published just before and after; if no input has stamps, publication times are
+    used. A repeated or earlier stamp is not a new message.
 
     Attributes:
         late: Number of late messages by input.
@@ -63,7 +64,7 @@ class Ordering:
 
     @property
     def missing(self) -> list[str]:
-        """Needed inputs without a message so far."""
+        """Required inputs that have no message yet."""
         return sorted(self._missing)
 
     def put(self, messages: Iterable[StampedMessage]) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Merges messages of several topics by stamp, keeping only the newest at each tick."""
+"""Merge messages from several topics by stamp, keeping only the newest at each tick."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from policy_core.observation.pairing import Arrival, newest_at_ticks
 _CLOCKS_AGREE_NS = 1_000_000_000
 Look = Callable[[str, Block, Times, Times], None]
 HasValues = Callable[[bytes], bool]
-"""Whether a message has values to take; one without values counts as not received."""
+"""Callable that returns whether a message has values; one without values does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
-    """Part of a recording to read, and the time base of its inputs; the caller compares the clocks.
+    """Part of a recording to read, and the time base for its inputs; the caller compares clocks.
 
     Attributes:
-        begins_ns: By input, the log time of its first message to read.
+        begins_ns: Log time of the first message to read, by input.
         end_ns: Log time before which messages are read.
-        received: Inputs with stamps whose log time counts.
+        received: Stamped inputs for which log time is used instead.
     """
 
     begins_ns: Mapping[str, int] = field(default_factory=dict)
@@ -52,18 +52,19 @@ def in_time(
     extract: Extract | None = None,
     filters: Mapping[str, HasValues] | None = None,
 ) -> Iterator[Arrival]:
-    """Yield the messages of each input that are newest at a tick, by header stamp.
+    """Yield, for each input, the messages that are newest at some tick, by header stamp.
 
-    Log time counts for messages without a header or stamp; a repeated or earlier stamp is not a new
-    message.
+    Log time is used for messages without a header or stamp; a repeated or earlier stamp is not a
+    new message.
 
     Args:
         bag: The recording.
-        topics: Topics by name of the input.
+        topics: Topics by input name.
         period_ns: Time between two ticks.
-        first_ns: Time of a tick; the others are multiples of the period away.
+        first_ns: Time of any one tick; all others are multiples of the period away.
         extract: Part of the recording to read; all of it if None.
-        filters: By input, which of the newest messages count; for other inputs, all.
+        filters: Filters by input that decide which of the newest messages count; all count for
+            other inputs.
     """
     with _opened(bag, topics, period_ns, first_ns, extract, filters) as streams:
         yield from heapq.merge(*(stream.arrivals() for stream in streams))
@@ -78,18 +79,18 @@ def newest_times_ns(
     extract: Extract | None = None,
     filters: Mapping[str, HasValues] | None = None,
 ) -> Iterator[dict[str, Iterator[Times]]]:
-    """Yield the times of the messages that `in_time` yields, by input, and read nothing else.
+    """Yield the times of the messages that `in_time` would yield, by input, and nothing else.
 
     They come in arrays; between two arrays a tick may have more than its newest message.
 
     Args:
         bag: The recording.
-        topics: Topics by name of the input.
+        topics: Topics by input name.
         period_ns: Time between two ticks.
-        look: Gets each input, each block of its messages, their times, and the indices of the new
-            ones.
+        look: Called with each input, each block of its messages, their times, and the indices of
+            the new ones.
         extract: Part of the recording to read; all of it if None.
-        filters: As for `in_time`.
+        filters: Same as for `in_time`.
     """
     with _opened(bag, topics, period_ns, 0, extract, filters) as streams:
         yield {

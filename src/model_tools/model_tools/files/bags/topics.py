@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the topics of a policy's inputs in a recording, and checks that one robot sent them."""
+"""Find the topics for a policy's inputs in a recording, and check that one robot sent them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from policy_inference.messages.readers import state_reader
 
 _log = logging.getLogger("model_tools")
 _MESSAGES, _PAIRS = 512, 8
-"""Number of neighbouring messages compared, per this many messages."""
+"""Number of adjacent messages compared, per this many messages."""
 _JUMP_RAD, _UNTOLD, _FARTHER = 0.03, 0.5, 1.4
 """Signs of two alternating sources: jump, rad; low correlation with velocity; high ratio to it.
 
 All are medians over neighbouring messages.
 
-In healthy walks the correlation is 0.96 to 1 and the ratio 0.7 to 1.2; where two sources alternate,
-0.1 to 0.35 and 1.8 to 40.
+In healthy walks, the correlation is 0.96 to 1 and the ratio 0.7 to 1.2; when two sources alternate,
+they are 0.1 to 0.35 and 1.8 to 40.
 """
 
 
@@ -44,12 +44,13 @@ def find_topics(
     given: Mapping[str, str],
     optional: Collection[str] = (COMMAND,),
 ) -> dict[str, str]:
-    """Return the topic of each input; an optional one only if it was recorded.
+    """Return the topic for each input; for an optional input, only if it was recorded.
 
     Args:
         bag: The recording.
-        types: Allowed message types of each input.
-        given: Topics named by the user, by input; others are found by name, in one namespace.
+        types: Allowed message types for each input.
+        given: Topics specified by the user, by input; all others are found by name, in one
+            namespace.
         optional: Inputs that may be absent.
     """
     unknown = [name for name in given if name not in types]
@@ -94,7 +95,7 @@ def find_topics(
 
 
 def _refuse_several_robots(bag: Bag, named: Mapping[str, str]) -> None:
-    """Raise if topics found by name are in different namespaces."""
+    """Raise an error if topics found by name are in different namespaces."""
     if len({topic.removesuffix(name) for name, topic in named.items()}) > 1:
         name, topic = next(iter(named.items()))
         raise ToolError(
@@ -156,9 +157,9 @@ def _recorded(bag: Bag) -> list[str]:
 
 
 class OneRobot:
-    """Checks joint states of neighbouring messages: positions must change as the velocities say.
+    """Checks joint states in adjacent messages: positions must change as the velocities say.
 
-    Messages of two robots, or of two periods that a clock reset put into the same seconds,
+    Messages from two robots, or from two periods that a clock reset put into the same seconds,
     alternate, so positions jump back and forth between them.
     """
 

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""LeRobot's datasets and checkpoints, read without LeRobot and without torch."""
+"""LeRobot datasets and checkpoints, read without LeRobot or torch."""

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of a LeRobot checkpoint: `config.json`, and the steps around the network.
 
-A bundle repeats those steps or refuses them. Without one of them it is a different policy: relative
-actions would be taken for absolute targets.
+A bundle either repeats those steps or is refused. Without one of them, it would be a different
+policy: for example, relative actions would be taken for absolute targets.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _STATISTICS = {
     "IDENTITY": (),
 }
 PROCESSORS = {True: "policy_preprocessor.json", False: "policy_postprocessor.json"}
-"""By direction; True stands for inputs."""
+"""File name by direction; True stands for inputs."""
 _BUFFERS = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 RUN_WITH_LEROBOT = (
     "let LeRobot itself run it on a ROS 2 robot: `lerobot-rollout --robot.type=ros2 "
     "--policy.path=FOLDER` (docs/lerobot.md)"
 )
 NORMALISERS = {True: "normalizer_processor", False: "unnormalizer_processor"}
-"""By direction; True stands for inputs."""
+"""Processor name by direction; True stands for inputs."""
 RENAMES = "rename_observations_processor"
 _ARRANGES = ("to_batch_processor", "device_processor")
 _LANGUAGE = ("smolvla_new_line_processor", "tokenizer_processor")
-"""Steps that prepare a prompt before the network, which an export does once."""
+"""Steps that prepare a prompt before the network; an export does this once."""
 _EXACT = (None, "float32", "float", "float64", "double")
-"""Values of a device step's `float_dtype` that do not round float32."""
+"""Values of a device step's `float_dtype` for which float32 is not rounded."""
 _ABSOLUTE = "train with absolute joint targets as actions"
 _IMAGES = "store the images in the dataset as the network gets them, and train without this step"
 _STATE = "add these values to observation.state of the dataset, and train without this step"
@@ -51,7 +51,7 @@ _KNOWN = {
     "joint_velocity_processor": ("adds joint velocities to the state", _STATE),
     "current_processor": ("adds motor currents to the state", _STATE),
 }
-"""Known steps of LeRobot: their effect, and the remedy."""
+"""LeRobot steps known to this module: their effect, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +59,11 @@ class PolicyFeature:
     """An input or output of the policy.
 
     Attributes:
-        name: Its name, e.g. `observation.images.laptop`.
+        name: Feature name, e.g. `observation.images.laptop`.
         kind: STATE, VISUAL, ENV or ACTION.
         shape: Shape; for images: channels, height, width.
-        mode: Mode of its normalisation.
-        is_input: True for inputs, false for outputs.
+        mode: Normalisation mode.
+        is_input: True for inputs, False for outputs.
     """
 
     name: str
@@ -74,12 +74,12 @@ class PolicyFeature:
 
     @property
     def statistics(self) -> tuple[str, ...]:
-        """Names of the statistics that its mode needs."""
+        """Names of the statistics that the feature's mode needs."""
         return _STATISTICS.get(self.mode, ())
 
     @property
     def statistics_size(self) -> int:
-        """Values in each statistic: one per channel, or one per element."""
+        """Number of values in each statistic: one per channel, or one per element."""
         return self.shape[0] if self.kind == "VISUAL" else math.prod(self.shape)
 
     def __str__(self) -> str:
@@ -151,7 +151,8 @@ def is_buffer(name: str) -> bool:
 def buffer_place(feature: PolicyFeature) -> str:
     """Return the prefix of a feature's statistics in the weights file.
 
-    Compare such names, never split them: dots became underscores, so `a.b` and `a_b` are equal.
+    Only compare such names, never split them: dots became underscores, so `a.b` and `a_b` give the
+    same name.
     """
     owner = "normalize_inputs" if feature.is_input else "unnormalize_outputs"
     return f"{owner}.buffer_{feature.name.replace('.', '_')}."

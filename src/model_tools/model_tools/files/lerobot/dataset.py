@@ -59,10 +59,10 @@ class DatasetEpisode:
         index: Number of the episode in the dataset.
         length: Number of frames.
         first_frame: Number of its first frame in the dataset.
-        tasks: Tasks performed in it.
-        data: Its file of rows.
-        first_row: Its first row in that file.
-        videos: By camera, the file and the time in it at which the episode begins, s.
+        tasks: Tasks performed in the episode.
+        data: File with the episode's rows.
+        first_row: The episode's first row in that file.
+        videos: By camera, the video file and the time (in s) at which the episode begins in it.
     """
 
     index: int
@@ -79,12 +79,12 @@ class Dataset:
 
     Attributes:
         path: The folder.
-        info: Its features and rate, as `meta/info.json` states them.
+        info: The dataset's features and rate, as stated in `meta/info.json`.
         episodes: Episodes in order.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read description and list of episodes."""
+        """Read the dataset's description and its list of episodes."""
         self.path, self.info = path, read_info(path)
         self.episodes = _episodes(path, self.info)
 
@@ -110,7 +110,7 @@ class Dataset:
         return alike[name]
 
     def rows(self, episode: DatasetEpisode, names: Sequence[str]) -> dict[str, Tensor]:
-        """Return vectors of an episode.
+        """Return vectors from an episode.
 
         Args:
             episode: One of `episodes`.
@@ -128,7 +128,7 @@ class Dataset:
     def images(
         self, camera: str, episode: DatasetEpisode, frames: Sequence[int] | None = None
     ) -> Iterator[ImageArray]:
-        """Yield images of an episode, uint8 [height, width, 3] in RGB, one in memory at a time.
+        """Yield an episode's images, uint8 [height, width, 3] in RGB, with one in memory at a time.
 
         Args:
             camera: Image feature, stored as video or files.
@@ -155,7 +155,7 @@ class Dataset:
     def _stored_images(
         self, feature: DatasetFeature, episode: DatasetEpisode, frames: Sequence[int]
     ) -> Iterator[ImageArray]:
-        """Yield images of a column; each is the bytes or the path of a PNG or JPEG."""
+        """Yield images from a column; each is the bytes or the path of a PNG or JPEG."""
         rows = [episode.first_row + frame for frame in frames]
         camera = Camera(
             feature=feature.name,
@@ -183,7 +183,7 @@ class Dataset:
 
 
 def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
-    """Read the list of episodes from one or several files."""
+    """Read the list of episodes from one or more files."""
     files = sorted((path / _EPISODES).rglob("*.parquet"))
     if not files:
         raise ToolError(
@@ -222,7 +222,7 @@ def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
 
 
 def _check_entry(path: Path, entry: Mapping[str, Any]) -> None:
-    """Check indices, times and task names of an entry in the list of episodes."""
+    """Check indices, times and task names in an entry of the episode list."""
     for key, value in entry.items():
         if key == "tasks":
             expected = "a list of strings"

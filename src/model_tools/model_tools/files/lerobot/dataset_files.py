@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a dataset: Parquet, read in parts, and video frames by time."""
+"""Dataset files: Parquet, read in parts, and video frames by time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from model_tools.errors import ToolError, first_line
 from policy_core.interfaces import Tensor
 
 _AT_ONCE = 16
-"""Number of rows with images in memory at once."""
+"""Maximum number of rows with images in memory at once."""
 ImageArray = npt.NDArray[np.uint8]
 _READ_ON_S = 1.0
-"""Up to this distance, decoding onwards is not slower than seeking to a key frame."""
+"""Distance up to which decoding forward is no slower than seeking to a key frame."""
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def opened(file: Path) -> Iterator[Any]:
 def read_columns(
     file: Path, columns: Sequence[str], first: int = 0, end: int | None = None
 ) -> dict[str, pa.Array]:
-    """Return rows `first` to before `end` of columns, without reading the rest of the file."""
+    """Return columns of rows from `first` to before `end`, without reading the rest of the file."""
     with opened(file) as parquet:
         _require(file, columns, parquet.schema_arrow.names)
         count = parquet.metadata.num_rows
@@ -62,7 +62,7 @@ def read_columns(
 
 
 def read_each(file: Path, column: str, rows: Sequence[int]) -> Iterator[Any]:
-    """Yield the values of some rows of a column as Python objects, a few in memory at once.
+    """Yield a column's values in some rows as Python objects, with few in memory at once.
 
     Args:
         file: The Parquet file.

@@ -18,26 +18,26 @@ from policy_core.errors import BundleError
 VERSION = "v3.0"
 INFO = Path("meta", "info.json")
 CONVERSION_REPORT = "conversion_report.json"
-"""Report that `lerobot_bridge convert` writes beside the data."""
+"""Report that `lerobot_bridge convert` writes next to the data."""
 CONVERTIBLE = "v2.1"
 _CONVERTER = "convert_dataset_v21_to_v30"
 _IN_0_4, _IN_0_6 = f"lerobot.datasets.v30.{_CONVERTER}", f"lerobot.scripts.{_CONVERTER}"
 _CAMERA_TYPES = ("video", "image")
 _SLOWEST_FPS, _FASTEST_FPS = 1e-3, 1e5
 _PATTERN = re.compile(r"(?:[^{}]|\{\w+(?::0?\d?\dd)?\})*")
-"""Pattern of a file name: keys in braces, with a width of at most two digits."""
+"""Pattern for a file name: keys in braces, with a width of at most two digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetFeature:
-    """A column of the dataset.
+    """A column in the dataset.
 
     Attributes:
         name: Name in training: `observation.state`, `observation.images.NAME`, `action`.
         dtype: numpy name of the elements; `video` or `image` for a camera.
-        shape: Shape of one row; for a camera (height, width, channels), no matter what order the
-            dataset uses.
-        names: Names of a vector's values, such as `shoulder_pan.pos`; may be empty.
+        shape: Shape of one row; for a camera, (height, width, channels), whatever order the dataset
+            uses.
+        names: Names of a vector's elements, such as `shoulder_pan.pos`; may be empty.
     """
 
     name: str
@@ -47,7 +47,7 @@ class DatasetFeature:
 
     @property
     def is_camera(self) -> bool:
-        """True if its values are images."""
+        """True if the feature's values are images."""
         return self.dtype in _CAMERA_TYPES
 
 
@@ -56,12 +56,12 @@ class DatasetInfo:
     """Description of a dataset.
 
     Attributes:
-        file: Its file, for messages.
+        file: The file that contains it, for messages.
         fps: Frames per second.
         robot: Type of the robot; empty if not stated.
         episodes, frames: Number of episodes and of frames.
         features: Features by name, in the order of the file.
-        data_path, video_path: Patterns of the files' names; video_path is empty without videos.
+        data_path, video_path: File name patterns; video_path is empty if there are no videos.
     """
 
     file: Path
@@ -150,7 +150,7 @@ def inside(path: str) -> str:
 
 
 def recorded_pairing(folder: Path) -> Pairing | None:
-    """Return the pairing rule of a converted dataset; None if LeRobot recorded the frames."""
+    """Return a converted dataset's pairing rule; None if LeRobot recorded the frames."""
     file = folder / CONVERSION_REPORT
     if not file.is_file():
         return None
@@ -181,7 +181,7 @@ def _feature(name: str, node: Node) -> DatasetFeature:
 
 
 def _names(node: Node | None) -> tuple[str, ...]:
-    """Return a list of names; some datasets store it in a mapping with a key for the motors."""
+    """Return a list of names, which some datasets nest in a mapping under a key for the motors."""
     if node is None:
         return ()
     if isinstance(node.value, dict):

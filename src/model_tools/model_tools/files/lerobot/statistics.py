@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Converts the statistics of a LeRobot checkpoint to those of a contract."""
+"""Convert a LeRobot checkpoint's statistics to a contract's."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _MODES: dict[str, tuple[Literal["mean_std", "min_max"], str, str]] = {
     "QUANTILES": ("min_max", "q01", "q99"),
     "QUANTILE10": ("min_max", "q10", "q90"),
 }
-"""By LeRobot's name: mode of a contract, and names of the two statistics."""
+"""Contract mode and names of the two statistics, by LeRobot's mode name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyStatistics:
-    """Normalisation statistics of a checkpoint.
+    """Normalisation statistics from a checkpoint.
 
     Attributes:
         scalings: Scalings by feature name.
-        observed: Observation names on the robot where they differ, by feature name.
+        observed: Observation names on the robot by feature name, where they differ.
         means: Means of the training data [size], where known, by feature name.
         largest: Largest |value| [size] in the statistics, by feature name.
     """
@@ -56,16 +56,16 @@ class PolicyStatistics:
 
 @dataclass(slots=True, kw_only=True)
 class _Source:
-    """Statistics of the inputs or outputs, as stored in files."""
+    """Statistics for the inputs or for the outputs, as stored in files."""
 
     place: str
     values: Mapping[str, Tensor]
     """Arrays by `feature.statistic`."""
     modes: Mapping[str, str] = field(default_factory=dict)
-    """By kind of feature, where the file's modes differ from the configuration's."""
+    """Modes by kind of feature, where the file's modes differ from the configuration's."""
     eps: float = DEFAULT_EPS
     only: frozenset[str] | None = None
-    """Names of the normalised inputs; None: all of them."""
+    """Names of the normalised inputs; None for all."""
 
 
 def read_statistics(
@@ -75,7 +75,7 @@ def read_statistics(
 
     Args:
         folder: The checkpoint.
-        tensors: Tensors of its weights file, which contained the statistics until LeRobot 0.3.
+        tensors: Tensors from its weights file, which contained the statistics until LeRobot 0.3.
         features: Normalised inputs and outputs.
     """
     beside = [name for name in PROCESSORS.values() if (folder / name).is_file()]
@@ -139,7 +139,7 @@ def _of_buffers(
 
 
 def _of_processor(folder: Path, file: str, observed: dict[str, str], *, is_input: bool) -> _Source:
-    """Read the normaliser of a pipeline; add renamed features to `observed`."""
+    """Read a pipeline's normaliser; add renamed features to `observed`."""
     normalisers = list[Node]()
     for step in read_json(_present(folder, file))["steps"].elements():
         if error := unsupported(step, is_input=is_input):

@@ -40,7 +40,7 @@ class CheckpointPolicy:
     exported: Any
     """torch module to export: `whole` without the normalisation that stays outside."""
     normalised_outside: bool
-    """Whether the model gets (obs - mean) / divisor."""
+    """True if the model gets (obs - mean) / divisor."""
     program: Any = None
     """The TorchScript program; `whole` is only derived from it."""
 

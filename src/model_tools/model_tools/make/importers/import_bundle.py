@@ -67,7 +67,7 @@ class ImportRequest:
     scene: Path | None = None
     """A scan from training, to verify a term `height_scan`."""
     estimator: bool = False
-    """Whether the estimator gives base_lin_vel."""
+    """True if the estimator gives base_lin_vel."""
     answers: Sequence[str] = ()
     """Answers as `KEY=VALUE`."""
     answer_file: Path | None = None

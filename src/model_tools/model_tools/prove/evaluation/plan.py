@@ -187,7 +187,7 @@ class Plan:
 
     @cached_property
     def combinations(self) -> tuple[Mapping[str, Any], ...]:
-        """Every combination of the lists, by factor; a range stays a range."""
+        """Every combination of listed factor values, by factor name; ranges are kept as ranges."""
         names = self.factor_names
         lists = [
             [values] if isinstance(values, FactorRange) else list(values)

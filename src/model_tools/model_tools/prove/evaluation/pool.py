@@ -244,7 +244,7 @@ class _Worker(Generic[T, R]):
 def _serve(
     connection: Connection, work: Callable[..., Any], log: Path | None, reports: bool
 ) -> None:
-    """Run tasks in a process of its own until the other end closes."""
+    """Run tasks in its own process until the other end closes."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     end_with_parent(parent.sentinel)

@@ -32,7 +32,14 @@ _WINDOW_S = 0.06
 """Length of the local cubic fits that give velocities from positions."""
 _LONGEST_GAP = 3.0
 """Longest gap in the motion capture, in periods, to interpolate over."""
-_LATEST_S, _COARSE_S, _FINE_S = 0.5, 0.004, 0.00025
+_SHORTEST_S, _LONGEST_S, _BURSTS = 0.001, 1.0 / 30.0, 4.0
+"""Limits of the period of the motion capture; how uneven periods may be."""
+_OUTLIERS, _FASTEST_RADPS = 8.0, 20.0
+"""A position this many times farther from its fit than usual, or a body that turns faster, is not
+one: markers were confused.
+"""
+_FARTHEST_M = 2.0
+_LATEST_S, _COARSE_S, _FINE_S = 1.0, 0.004, 0.00025
 _ALIKE = 0.8
 """Least correlation between the angular velocities of the body and the gyroscope."""
 _SECOND_AXIS = 0.01
@@ -45,23 +52,25 @@ class CaptureComparison:
     """Error of the estimated base velocity, in the base frame, while the policy ran.
 
     Attributes:
-        rmse_mps: Root mean square of the error's length.
+        rmse_mps: Root mean square of the error's length; includes `noise_mps`.
+        noise_mps: Part of it that the noise of the motion capture explains.
         p95_mps: 95th percentile of that length.
         bias_mps: Mean error along x, y and z.
         nees: Normalised estimation error squared, per axis: 1 if the estimator's variance is right,
             more if it is overconfident; NaN if it states none.
-        late_s: Age of the motion capture when recorded, minus that of the IMU.
+        late_s: By how much later than the IMU the motion capture arrives, or is stamped.
         body_m: Place of the tracked body in the base, x, y and z.
         body_deg: Its roll, pitch and yaw in the base.
         compared_s: Duration of the comparison.
     """
 
     rmse_mps: Estimate
+    noise_mps: float
     p95_mps: Estimate
     bias_mps: tuple[Estimate, Estimate, Estimate]
     nees: float
     late_s: float
-    body_m: tuple[float, float, float]
+    body_m: tuple[Estimate, Estimate, Estimate]
     body_deg: tuple[float, float, float]
     compared_s: float
 
@@ -86,18 +95,26 @@ def compare_capture(motion: RecordedMotion) -> CaptureComparison:
     body = _track(motion)
     late_s, turn = _align(motion, body)
     at_s = body.time_s - late_s
-    rate = _mean_rate(motion, at_s, body.step_s)
+    rate = _mean_rate(motion, _turned(motion), at_s, body.step_s)
     moved = body.velocity @ turn.T
     estimate = np.stack([np.interp(at_s, motion.estimate_s, one) for one in motion.estimate.T], 1)
     use = body.known & _ran(motion, at_s) & _is_within(motion.estimate_s, at_s, _ESTIMATE_GAP_S)
     if (found_s := float(use.sum() * body.step_s)) < FEWEST_BLOCKS * BLOCK_S:
         raise ToolError(
             f"motion_capture: expected {FEWEST_BLOCKS * BLOCK_S:g} s or more in which the policy "
-            f"runs and both odom and the motion capture come, found {found_s:.1f} s; 60 s of "
-            "walking are best"
+            f"runs and both odom (at {1.0 / _ESTIMATE_GAP_S:g} Hz or more) and the motion capture "
+            f"are known, found {found_s:.1f} s"
         )
     rate, moved, estimate, at_s = rate[use], moved[use], estimate[use], at_s[use]
-    place = _find_place(rate, moved - estimate[:, :3])
+    blocks = np.array_split(np.arange(len(at_s)), block_count(at_s))
+    difference = moved - estimate[:, :3]
+    x, y, z = resampled(lambda rows: _find_place(rate[rows], difference[rows]), blocks)
+    place = np.array([x.value, y.value, z.value])
+    if (far_m := float(np.linalg.norm(place))) > _FARTHEST_M:
+        raise ToolError(
+            f"motion_capture: expected a body on the robot, found one {far_m:.3g} m from the base: "
+            "are its positions in m, right-handed, and in the same frame as its orientation?"
+        )
     error = estimate[:, :3] - (moved - np.cross(rate, place))
     square = np.square(error).sum(axis=1)
 
@@ -105,37 +122,42 @@ def compare_capture(motion: RecordedMotion) -> CaptureComparison:
         tail = np.percentile(np.sqrt(square[rows]), 95.0)
         return np.array([np.sqrt(square[rows].mean()), tail, *error[rows].mean(axis=0)])
 
-    rmse, p95, *bias = resampled(figures, np.array_split(np.arange(len(error)), block_count(at_s)))
+    rmse, p95, *bias = resampled(figures, blocks)
     variance = estimate[:, 3:]
-    states = bool((variance > 0.0).all())
+    states, expected = bool((variance > 0.0).all()), variance + body.noise_mps**2
     yaw, pitch = np.arctan2(turn[1, 0], turn[0, 0]), -np.arcsin(np.clip(turn[2, 0], -1.0, 1.0))
     roll = np.arctan2(turn[2, 1], turn[2, 2])
     return CaptureComparison(
         rmse_mps=rmse,
+        noise_mps=float(3.0**0.5 * body.noise_mps),
         p95_mps=p95,
         bias_mps=(bias[0], bias[1], bias[2]),
-        nees=float((np.square(error) / variance).mean()) if states else float("nan"),
+        nees=float((np.square(error) / expected).mean()) if states else float("nan"),
         late_s=late_s,
-        body_m=(float(place[0]), float(place[1]), float(place[2])),
+        body_m=(x, y, z),
         body_deg=(float(np.degrees(roll)), float(np.degrees(pitch)), float(np.degrees(yaw))),
         compared_s=found_s,
     )
 
 
 class _Track(NamedTuple):
-    """The tracked body at equal steps of time: velocity and angular velocity in its own frame."""
+    """The tracked body at equal steps of time: velocity and angular velocity in its own frame.
+
+    `noise_mps` is the standard deviation of each axis of the velocity.
+    """
 
     time_s: F64
     step_s: float
     velocity: F64
+    noise_mps: float
     rate: F64
     known: np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
 def _track(motion: RecordedMotion) -> _Track:
     time_s, pose = motion.capture_s, motion.capture
-    # A body out of sight has NaN, zeros, or the last pose again.
-    seen = np.isfinite(pose).all(axis=1) & (np.linalg.norm(pose[:, 3:], axis=1) > 0.5)
+    # A body out of sight has zeros, or the last pose again.
+    seen = np.linalg.norm(pose[:, 3:], axis=1) > 0.5
     seen &= np.concatenate([[True], (np.diff(pose, axis=0) != 0.0).any(axis=1)])
     seen &= np.concatenate([[True], np.diff(time_s) > 0.0])
     time_s, pose = time_s[seen], pose[seen]
@@ -145,6 +167,12 @@ def _track(motion: RecordedMotion) -> _Track:
             f"motion_capture: expected {FEWEST_BLOCKS * BLOCK_S:g} s or more of changing poses, "
             f"found {len(time_s)} different ones; was the body out of sight?"
         )
+    if np.percentile(np.diff(time_s), 80.0) > _BURSTS * step_s or step_s > _LONGEST_S:
+        raise ToolError(
+            f"motion_capture: expected evenly spaced poses at {1.0 / _LONGEST_S:g} Hz or more, "
+            f"found {len(time_s) / (time_s[-1] - time_s[0]):.3g} Hz, or bursts; poses need stamps"
+        )
+    step_s = max(step_s, _SHORTEST_S)
     grid_s = np.arange(time_s[0], time_s[-1], step_s)
     quat = pose[:, 3:] / np.linalg.norm(pose[:, 3:], axis=1, keepdims=True)
     flips = np.cumprod(np.where((quat[1:] * quat[:-1]).sum(axis=1) < 0.0, -1.0, 1.0))
@@ -157,11 +185,17 @@ def _track(motion: RecordedMotion) -> _Track:
     rate = np.zeros_like(position)
     rate[1:-1] = rotation_vectors(turned[:-2], turned[2:]) / (2.0 * step_s)
     world = _filtered(position, slope / step_s)
+    residual = np.linalg.norm(position - _filtered(position, value), axis=1)
     gaps = ~_is_within(time_s, grid_s, _LONGEST_GAP * step_s)
-    gaps[[0, -1]] = True
+    gaps |= residual > _OUTLIERS * np.median(residual)
+    gaps |= np.linalg.norm(rate, axis=1) > _FASTEST_RADPS
     known = np.convolve(gaps, np.ones(2 * half + 3), "same") < 0.5
     known[: half + 1] = known[-half - 1 :] = False
-    return _Track(grid_s, step_s, rotate_inverse(turned, world), _filtered(rate, value), known)
+    # A fit leaves 1 - value[half] of the variance of a position as residual.
+    spread = float(np.sqrt(np.square(residual[known]).mean() / 3.0 / (1.0 - value[half])))
+    noise_mps = spread * float(np.linalg.norm(slope)) / step_s
+    velocity = rotate_inverse(turned, world)
+    return _Track(grid_s, step_s, velocity, noise_mps, _filtered(rate, value), known)
 
 
 def _filtered(values: F64, weights: F64) -> F64:
@@ -171,42 +205,54 @@ def _filtered(values: F64, weights: F64) -> F64:
 
 def _align(motion: RecordedMotion, body: _Track) -> tuple[float, F64]:
     """Return by how much the capture is late, and the rotation [3, 3] from the body to the base."""
-    spread = np.linalg.svd(body.rate[body.known], compute_uv=False) ** 2
-    if len(spread) < 3 or spread[1] < _SECOND_AXIS * spread.sum():
+    known = body.rate[body.known]
+    spread = np.linalg.svd(known, compute_uv=False) ** 2 if len(known) > 2 else np.zeros(3)
+    if spread[1] <= _SECOND_AXIS * spread.sum():
         raise ToolError(
             "motion_capture: expected a body that turns about at least two axes, which shows its "
-            "orientation, found one that does not; record 60 s of walking with turns"
+            f"orientation, found {len(known)} samples of one that does not; record 60 s of walking "
+            "with turns"
         )
-    score = 0.0
+    angle = _turned(motion)
+    score, longest_s = 0.0, 0.0
     late_s = middle_s = 0.0
     turn = np.eye(3)
     for reach_s, step_s in ((_LATEST_S, _COARSE_S), (2.0 * _COARSE_S, _FINE_S)):
         for each_s in np.arange(middle_s - reach_s, middle_s + reach_s, step_s).tolist():
             at_s = body.time_s - each_s
             use = body.known & _is_within(motion.imu_s, at_s, _ESTIMATE_GAP_S)
-            rate, seen = _mean_rate(motion, at_s, body.step_s)[use], body.rate[use]
-            if len(seen) < len(body.time_s) // 2:
+            longest_s = max(longest_s, float(use.sum() * body.step_s))
+            if use.sum() * body.step_s < FEWEST_BLOCKS * BLOCK_S:
                 continue
+            rate, seen = _mean_rate(motion, angle, at_s, body.step_s)[use], body.rate[use]
             found = find_rotation(seen, rate)
             length = np.sqrt(np.square(rate).sum() * np.square(seen).sum())
             alike = float((rate * (seen @ found.T)).sum() / length)
             if alike > score:
                 score, late_s, turn = alike, each_s, found
         middle_s = late_s
-    if score < _ALIKE:
+    if score < _ALIKE or abs(late_s) > _LATEST_S - 2.0 * _COARSE_S:
         raise ToolError(
             "motion_capture: expected a body that turns as imu/data says, found a correlation of "
-            f"{score:.2f} at best (expected {_ALIKE:g}), within {_LATEST_S:g} s; is the body on "
-            "this robot?"
+            f"{score:.2f} at best (expected {_ALIKE:g}) with clocks that differ by up to "
+            f"{_LATEST_S:g} s, in {longest_s:.1f} s known to both: is the body on this robot, are "
+            "its quaternions x y z w, and do the clocks agree?"
         )
     return late_s, turn
 
 
-def _mean_rate(motion: RecordedMotion, at_s: F64, step_s: float) -> F64:
-    """Return the gyroscope's mean angular velocity within a step of each time."""
+def _turned(motion: RecordedMotion) -> F64:
+    """Return the integral of the gyroscope [measurements, 3]."""
     gyro = motion.imu[:, 4:7]
     steps = np.diff(motion.imu_s)[:, np.newaxis]
-    angle = np.concatenate([np.zeros((1, 3)), np.cumsum(steps * (gyro[1:] + gyro[:-1]) / 2.0, 0)])
+    return np.concatenate([np.zeros((1, 3)), np.cumsum(steps * (gyro[1:] + gyro[:-1]) / 2.0, 0)])
+
+
+def _mean_rate(motion: RecordedMotion, angle: F64, at_s: F64, step_s: float) -> F64:
+    """Return the gyroscope's mean angular velocity within a step of each time.
+
+    `angle` is its integral.
+    """
     ends = (
         np.stack([np.interp(at_s + side * step_s, motion.imu_s, axis) for axis in angle.T], 1)
         for side in (1.0, -1.0)

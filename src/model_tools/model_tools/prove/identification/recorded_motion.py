@@ -39,6 +39,7 @@ _TYPES = {
         )
     ),
 }
+_OTHER_CLOCK_NS = 1_000_000_000
 _OPTIONAL = (IMU.name, ODOMETRY.name, CAPTURE)
 
 
@@ -140,6 +141,8 @@ class _Rows:
             values = self._read[name](message)
         except RobotError as error:
             raise ToolError(f"{self._path}: {name} at {log_ns * 1e-9:.3f} s: {error}") from error
+        if name in _OPTIONAL and not np.isfinite(values).all():
+            return  # such as a body that the cameras do not see
         stamp = getattr(message, "stamp", None)
         own_ns = stamp_ns(message) if stamp is None else stamp.sec * 1_000_000_000 + stamp.nanosec
         self._times[name].append((own_ns or log_ns, log_ns))
@@ -154,8 +157,10 @@ class _Rows:
             for name, each in times.items()
             if len(each)
         )
-        if len(captured := times[CAPTURE]):  # another computer's clock stamped it
-            captured[:, 0] += int(np.median(captured[:, 1] - captured[:, 0]))
+        if len(captured := times[CAPTURE]):
+            early_ns = int(np.median(captured[:, 1] - captured[:, 0]))
+            if abs(early_ns) > _OTHER_CLOCK_NS:  # another computer's clock
+                captured[:, 0] += early_ns
         first_ns = min(int(each[:, 0].min()) for each in times.values() if len(each))
         order = {name: np.argsort(each[:, 0], kind="stable") for name, each in times.items()}
 

@@ -58,7 +58,8 @@ INVARIANTS: Mapping[str, str] = {
     "hold_repeats": "HOLD repeats the last command sent before HOLD began.",
     "step_in_bounds": "A joint whose steps are limited moves no further per tick than its "
     "velocity limit allows.",
-    "target_in_limits": "The policy's position target is within the joint's limits.",
+    "target_in_limits": "The policy's target is within the joint's limits of position, velocity or "
+    "effort.",
     "target_step_in_bounds": "The policy's target moves no further per tick than the largest "
     "healthy step times the margin.",
     "blend_grows": "The policy's share of the command is between 0 and 1, and never falls during "
@@ -275,7 +276,12 @@ class FlightWatch:
         self._stride = np.where(bounded, stride, np.inf)
         self._free_in_run = ~contract.step_bounded[order]
         kinds = [contract.command_kinds.get(name, Kind.POSITION) for name in joints.names]
-        self._posed = np.array([kind is Kind.POSITION for kind in kinds])[order]
+        largest = {Kind.VELOCITY: joints.velocity_limit, Kind.EFFORT: joints.effort_limit}
+        self._least, self._most = self._low.copy(), self._high.copy()
+        for at, joint in enumerate(order):
+            if kinds[joint] is not Kind.POSITION:
+                self._most[at] = largest[kinds[joint]][joint]
+                self._least[at] = -self._most[at]
         self._step = healthy_range(contract)[1][order] * limits.margin
         self._before: _Tick | None = None
         self._held: Mode | None = None
@@ -389,9 +395,8 @@ class FlightWatch:
         if target is None or tick.rule is Rule.NOT_FINITE:
             return
         yield "blend_grows", 0.0 <= tick.blend <= 1.0, f"{tick.blend}"
-        excess = np.maximum(target - self._high, self._low - target)
-        outside = (excess > _ROUNDING) & self._posed
-        inside = not outside.any()
+        excess = np.maximum(target - self._most, self._least - target)
+        inside = bool((excess <= _ROUNDING).all())
         yield "target_in_limits", inside, "" if inside else self._worst(excess, target)
         if before is not None and before.target is not None:
             step = np.abs(target - before.target)

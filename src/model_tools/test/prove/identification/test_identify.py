@@ -5,7 +5,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from model_tools.simulation.robot import LITE3, mixed
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
+from policy_core.observation.quaternion import product
 from policy_inference.backends.registry import open_backend
 from policy_inference.bag_file import BagFile
 from policy_inference.flight.message_types import message_types
@@ -257,8 +258,8 @@ class Laboratory:
         make = self._types.types
         position = sensed.pos_world + rotate(sensed.quat_xyzw, np.array(BODY_M))
         position += self._random.normal(0.0, 0.0002, 3)
-        quat = _product(sensed.quat_xyzw, _from_angles(np.radians(BODY_DEG)))
-        if self._other:  # somebody carries it through the room
+        quat = np.array(product(sensed.quat_xyzw, _from_angles(np.radians(BODY_DEG))))
+        if self._other:  # a person carries it through the room
             quat = _from_angles(0.3 * np.sin(now_ns / NS_PER_S * np.array([2.0, 1.5, 1.0])))
         sec, nanosec = divmod(now_ns - OTHER_CLOCK_NS, NS_PER_S)
         stamp = make["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
@@ -271,18 +272,12 @@ class Laboratory:
         bag.write("/cameras/lite3/pose", POSE, now_ns + LATE_NS, said)
 
 
-def _product(first: F64, second: F64) -> F64:
-    """Return the rotation of `second`, in the frame of `first`."""
-    u, w, v, c = first[:3], first[3], second[:3], second[3]
-    return np.array([*(w * v + c * u + np.cross(u, v)), w * c - u @ v])
-
-
 def _from_angles(roll_pitch_yaw: F64) -> F64:
     axes = np.eye(3)[::-1]  # yaw first
     found = np.array([0.0, 0.0, 0.0, 1.0])
     for axis, angle in zip(axes, roll_pitch_yaw[::-1], strict=True):
         half = np.array([*(np.sin(angle / 2.0) * axis), np.cos(angle / 2.0)])
-        found = _product(found, half)
+        found = np.array(product(found, half))
     return found
 
 
@@ -299,10 +294,11 @@ def test_the_estimated_velocity_is_compared_with_motion_capture(
     assert found is not None
     truth = estimated.error(3.0)
     assert found.late_s == pytest.approx(LATE_NS * 1e-9, abs=0.001)
-    assert found.body_m == pytest.approx(BODY_M, abs=0.02)
+    assert [each.value for each in found.body_m] == pytest.approx(BODY_M, abs=0.02)
     assert found.body_deg == pytest.approx(BODY_DEG, abs=0.5)
-    # The noise of the positions adds 0.02 m/s, in quadrature.
-    assert found.rmse_mps.value == pytest.approx(np.hypot(truth.rmse_mps, 0.02), abs=0.005)
+    assert found.noise_mps == pytest.approx(0.018, abs=0.003)  # of 0.2 mm
+    without_noise = np.sqrt(found.rmse_mps.value**2 - found.noise_mps**2)
+    assert without_noise == pytest.approx(truth.rmse_mps, abs=0.005)
     assert found.p95_mps.value == pytest.approx(np.hypot(truth.p95_mps, 0.03), abs=0.01)
     assert 8.5 < found.compared_s < 9.0  # of 9.5 s in RUN, without what was out of sight
 
@@ -316,3 +312,20 @@ def test_motion_capture_without_an_estimate_or_of_another_body_is_refused(
         recording = record_walk(tmp_path / name, walk_bundle, Robot(), 8.0, room)
         with refusal(ToolError):
             compare_capture(read_motion(recording, walk_bundle.contract, TOPIC))
+
+
+def test_motion_capture_with_swapped_markers_is_left_out_and_in_mm_refused(
+    walk_bundle: JointBundle, tmp_path: Path
+) -> None:
+    room = Laboratory(watched_by_figures(LITE3.body))
+    recording = record_walk(tmp_path / "walk", walk_bundle, Robot(), 9.0, room)
+    motion = read_motion(recording, walk_bundle.contract, TOPIC)
+    expected = compare_capture(motion)
+    swapped = motion.capture.copy()
+    swapped[400:410, 3:] = np.roll(swapped[400:410, 3:], 2, axis=1)
+    swapped[600, :3] += 0.05
+    found = compare_capture(replace(motion, capture=swapped))
+    assert found.compared_s < expected.compared_s
+    assert found.rmse_mps.value == pytest.approx(expected.rmse_mps.value, abs=0.002)
+    with refusal(ToolError):
+        compare_capture(replace(motion, capture=motion.capture * ([1e3] * 3 + [1.0] * 4)))

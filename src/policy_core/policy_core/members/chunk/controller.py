@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The control path of a chunk policy."""
+"""Control path of a chunk policy."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -34,19 +34,19 @@ from policy_core.observation.state import StateVector
 
 
 def camera_input(name: str) -> str:
-    """Return the input of a camera: the topic for its name in the contract."""
+    """Return the input name for a camera: the topic for its name in the contract."""
     return f"{name}/image_raw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChunkRuntime:
-    """A chunk policy that can be ticked, and the parts that a node needs besides its controller."""
+    """A chunk policy that can be ticked, with the parts a node needs besides its controller."""
 
     controller: Controller
     policy: ChunkPolicy
     worker: Worker
     requests: TakeoverRequests
-    """A person's requests to take over and to hand back."""
+    """A person's requests to take over and to hand control back."""
 
     @property
     def frames(self) -> Mapping[str, FrameBuffer]:
@@ -55,11 +55,11 @@ class ChunkRuntime:
 
     @property
     def chunks(self) -> deque[InferredChunk]:
-        """Finished chunks, the oldest first, to be popped from the left and published."""
+        """Finished chunks, oldest first, to be popped from the left and published."""
         return self.policy.chunks
 
     def close(self) -> None:
-        """Stop the worker; then the backends may be closed, unless it is still busy."""
+        """Stop the worker; after that, backends may be closed unless the worker is still busy."""
         self.worker.close()
 
 
@@ -75,18 +75,18 @@ def chunk_controller(
 ) -> ChunkRuntime:
     """Return the controller of a chunk policy, and its parts.
 
-    The controller's inputs are `joint_states`, the topic of an environment state, and
-    `camera_input` of each camera; their owner accepts or rejects messages there, and adds the
-    result of `observation.images.frame_of` for each image to `frames`.
+    The controller's inputs are `joint_states`, the topic of an environment state, and the
+    `camera_input` of each camera; their owner accepts or rejects messages through them, and adds
+    the result of `observation.images.frame_of` for each image to `frames`.
 
     Args:
         bundle: Bundle with a valid contract.
         worker: Computes chunks; the runtime closes it.
         limits: Limits in force.
-        clock: Same as for `Controller`; also the clock of the frames' times.
-        settings: Settings of chunk execution.
+        clock: Same as for `Controller`; also the clock for frame times.
+        settings: Settings for chunk execution.
         state: Receives the measurements, with sizes from `state_sizes`; None creates one.
-        expected_s: Assumed inference time, until the first ones are measured.
+        expected_s: Assumed inference time until the first measurements.
         make: Factory that takes the arguments of `Controller`.
 
     Raises:
@@ -141,7 +141,7 @@ def make_chunk_policy(
     settings: ChunkSettings,
     expected_s: float,
 ) -> ChunkPolicy:
-    """Return the policy of a contract; `inputs` are by topic, the rest as in `chunk_controller`."""
+    """Return a contract's policy; `inputs` are by topic, the rest as in `chunk_controller`."""
     return ChunkPolicy(
         contract,
         make_queue(settings, contract),
@@ -154,7 +154,7 @@ def make_chunk_policy(
 
 
 def make_queue(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
-    """Return the queue for a mode; the settings match the contract."""
+    """Return the queue for a mode; the settings must match the contract."""
     steps = executed_steps(settings, contract)
     if settings.mode == "synchronous":
         return SynchronousQueue(steps)
@@ -173,7 +173,7 @@ def make_queue(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
 
 
 def state_sizes(contract: ChunkContract, *, leader: bool = False) -> dict[str, int]:
-    """Return the fields of the state that a chunk policy needs, with their sizes.
+    """Return the state fields that a chunk policy needs, with their sizes.
 
     Args:
         contract: Contract of the policy.
@@ -188,7 +188,7 @@ def state_sizes(contract: ChunkContract, *, leader: bool = False) -> dict[str, i
 
 
 def chunk_timeouts_ns(contract: ChunkContract, limits: Limits) -> dict[str, int]:
-    """Return, by input, the age up to which its newest message is valid."""
+    """Return, by input, the maximum age of its newest message."""
     timeouts_ns = {JOINTS: limits.state_timeout_ns}
     if outside := contract.environment_state:
         timeouts_ns[outside.topic] = round(outside.timeout_s * 1e9)

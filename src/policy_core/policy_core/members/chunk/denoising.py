@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Denoising of a chunk: the steps of flow and diffusion policies, in numpy.
+"""Denoising a chunk: the steps of flow and diffusion policies, in NumPy.
 
-The graph only computes its outputs; schedules, steps and noise are here, so that every backend
-makes the same chunk from the same noise. Formulas: Lipman et al. 2023 (flow, time 1 is noise, as in
-SmolVLA and pi0), Ho et al. 2020 (DDPM), Song et al. 2021 (DDIM, eta 0). As in `diffusers`, the
-first timestep is below the last training timestep if steps are skipped.
+The graph computes only its outputs; schedules, steps and noise are handled in this module, so every
+backend produces the same chunk from the same noise. Formulas: Lipman et al. 2023 (flow, time 1 is
+noise, as in SmolVLA and pi0), Ho et al. 2020 (DDPM), Song et al. 2021 (DDIM, eta 0). As in
+`diffusers`, the first timestep is below the last training timestep if steps are skipped.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from policy_core.errors import PolicyError
 from policy_core.interfaces import F32, Backend
 
 Guide = Callable[[F32, F32, float], F32]
-"""Takes the noisy actions x [rows, columns], the graph's velocity for them, and the time; returns
-the velocity to use.
+"""Callable that takes the noisy actions x [rows, columns], the graph's velocity for them, and the
+time, and returns the velocity to use.
 """
 _LARGEST_BETA = 0.999
 _SMALLEST_VARIANCE = 1e-20
 
 
 class Denoiser:
-    """Denoises chunks with the policy's graph, whose other inputs are already written."""
+    """Denoises chunks with the policy graph, whose other inputs must already be written."""
 
     def __init__(self, contract: ChunkContract, policy: Backend, steps: int | None = None) -> None:
-        """Compute what depends only on the steps.
+        """Compute everything that depends only on the steps.
 
         Args:
-            contract: Has `denoising`.
-            policy: Its opened graph; remains owned by the caller.
-            steps: Denoising steps per chunk; the contract's if None.
+            contract: Contract with a `denoising` section.
+            policy: The opened policy graph; remains owned by the caller.
+            steps: Denoising steps per chunk; None for the contract's value.
 
         Raises:
             PolicyError: The policy does not support this number of steps.
@@ -54,12 +54,12 @@ class Denoiser:
             contract.rows,
             contract.columns,
         )
-        """Shape of the standard normal noise for a chunk [draws, rows, columns]."""
+        """Shape of a chunk's standard normal noise [draws, rows, columns]."""
         self.times = self._method.times
         """Time of each step."""
         self.path: F32 = np.zeros((self.steps, *self.noise_shape[1:]), np.float32)
-        """Result of each step of the last chunk [steps, rows, columns]; the next chunk overwrites
-        it.
+        """Result of each step of the last chunk [steps, rows, columns]; overwritten by the next
+        chunk.
         """
         self._policy = policy
         self._embedded = embedded(denoising.time, self.times)
@@ -73,7 +73,7 @@ class Denoiser:
 
         Args:
             noise: Noise of shape `noise_shape`.
-            guide: Changes the velocity of each step; for flows only.
+            guide: Changes the velocity in each step; for flow only.
 
         Raises:
             PolicyError: The noise has the wrong shape, or is not finite.
@@ -105,7 +105,7 @@ class FlowMethod:
         self._stride = np.float32(-1.0 / steps)
 
     def advance(self, step: int, x: F32, answer: F32, noise: F32 | None) -> F32:
-        """Return x after a step with the velocity `answer`."""
+        """Return x after a step with velocity `answer`."""
         return x + self._stride * answer
 
 
@@ -113,7 +113,7 @@ class DiffusionMethod:
     """DDPM or DDIM over evenly spaced training timesteps."""
 
     def __init__(self, schedule: NoiseSchedule, steps: int, *, adds_noise: bool) -> None:
-        """Choose the timesteps; `adds_noise` for DDPM."""
+        """Choose the timesteps; `adds_noise` is True for DDPM."""
         stride = schedule.timesteps // steps
         chosen = np.arange(steps)[::-1] * stride
         kept = cumulative_alphas(schedule)
@@ -123,7 +123,7 @@ class DiffusionMethod:
         self._schedule, self._adds_noise = schedule, adds_noise
 
     def advance(self, step: int, x: F32, answer: F32, noise: F32 | None) -> F32:
-        """Return x after a step; `noise` is what DDPM adds, None in the last step."""
+        """Return x after a step; `noise` is added by DDPM, and None in the last step."""
         now, after = self._now[step], self._after[step]
         if self._schedule.prediction == "epsilon":
             eps, clean = answer, (x - np.sqrt(1 - now) * answer) / np.sqrt(now)
@@ -159,7 +159,7 @@ def _make_method(denoising: Denoising, steps: int) -> FlowMethod | DiffusionMeth
 
 
 def cumulative_alphas(schedule: NoiseSchedule) -> F32:
-    """Return the remaining share of the signal's variance at each timestep [timesteps]."""
+    """Return the remaining share of the signal variance at each timestep [timesteps]."""
     count = schedule.timesteps
     if schedule.betas == "squaredcos_cap_v2":
         share = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
@@ -172,7 +172,7 @@ def cumulative_alphas(schedule: NoiseSchedule) -> F32:
 
 
 def embedded(time: StepTime, times: tuple[float, ...]) -> F32:
-    """Return the times [steps, size] as inputs to the policy's graph."""
+    """Return the times [steps, size] as inputs to the policy graph."""
     frequencies = np.geomspace(time.first_frequency, time.last_frequency, time.size // 2)
     # The times as a float32 network receives them.
     rounded = np.array(times, np.float32).astype(np.float64)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""All graphs of a chunk policy in one call: observation in, chunk out, in the policy's units."""
+"""All graphs of a chunk policy in one call: observation in, chunk out, in policy units."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from policy_core.observation.images import Image, decode
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChunkObservation:
-    """Observation of a chunk policy at one time.
+    """Observation of a chunk policy at a single time.
 
-    `images` are uint8 [height, width, 3] in RGB, by camera name in the contract; `state` [joints of
-    the state] and `environment` are in the policy's own units; None if unused.
+    `images` are uint8 [height, width, 3] in RGB, by camera name in the contract; `state` [state
+    joints] and `environment` are in policy units, or None if unused.
     """
 
     images: Mapping[str, Image]
     state: F64 | None = None
     environment: F64 | None = None
     earlier: Sequence[ChunkObservation] = ()
-    """Observations of the previous steps, the oldest first, if the policy takes several."""
+    """Observations from previous steps, oldest first, if the policy takes several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _CameraInput:
-    """Path from a camera to the policy's graph."""
+    """Path from a camera to the policy graph."""
 
     normaliser: ImageNormaliser
     encoder: tuple[Backend, Tensor] | None
     """The encoder, and the array that receives its output."""
     tensors: Sequence[Tensor]
-    """Inputs of the policy's graph: one part per observation."""
+    """Inputs of the policy graph: one part per observation."""
 
 
 class ChunkGraphs:
-    """Runs the camera encoders in turn, then the condition graph, then the policy's graph.
+    """Runs the camera encoders in turn, then the condition graph, then the policy graph.
 
     Attributes:
-        denoiser: Denoiser of a chunk; None if one run of the graph returns it.
+        denoiser: Denoiser for chunks; None if a single run of the graph returns a chunk.
         normalised: The last chunk [steps, actions] as the network returns it.
     """
 
@@ -67,7 +67,7 @@ class ChunkGraphs:
         Args:
             contract: Contract of the bundle.
             backends: An opened backend for each graph, by `graphs.NAME`; owned by the caller.
-            denoising_steps: Steps per chunk; the contract's if None.
+            denoising_steps: Denoising steps per chunk; None for the contract's value.
 
         Raises:
             PolicyError: The policy does not support this number of steps.
@@ -116,7 +116,7 @@ class ChunkGraphs:
         Args:
             observation: The observation.
             noise: Input noise of the denoiser's shape, if there is a denoiser.
-            guide: Changes its velocities; see `denoising.Guide`.
+            guide: Changes the denoiser's velocities; see `denoising.Guide`.
 
         Raises:
             PolicyError: The noise has the wrong shape.
@@ -126,7 +126,7 @@ class ChunkGraphs:
         return self.predict(noise, guide)
 
     def write(self, observation: ChunkObservation) -> None:
-        """Fill every input from an observation; this runs the encoders and the condition graph.
+        """Fill every input from an observation, running the encoders and the condition graph.
 
         Raises:
             BackendError: A runtime failed.
@@ -155,7 +155,7 @@ class ChunkGraphs:
                 tensors[number][...] = normaliser.apply(values)
 
     def predict(self, noise: F32 | None = None, guide: Guide | None = None) -> F64:
-        """Run the policy's graph on its current inputs; return the chunk as `run` does.
+        """Run the policy graph on its current inputs; return the chunk as `run` does.
 
         Raises:
             PolicyError: The noise has the wrong shape.
@@ -177,7 +177,7 @@ class ChunkGraphs:
 
 
 def _parts(tensor: Tensor, observations: int) -> Sequence[Tensor]:
-    """Return the part of an input [1, observations, ...] for each observation."""
+    """Split an input [1, observations, ...] into one part per observation."""
     return [tensor] if observations == 1 else [tensor[:, each] for each in range(observations)]
 
 
@@ -203,7 +203,7 @@ class SuccessClassifier:
         (self._output,) = backend.outputs.values()
 
     def probability(self, observation: ChunkObservation) -> float:
-        """Return the probability that the task is done, judged by the newest observation.
+        """Return the probability that the task is done, based on the newest observation.
 
         Raises:
             BackendError: The runtime failed.
@@ -222,7 +222,7 @@ class SuccessClassifier:
 def make_classifier(
     contract: ChunkContract, backends: Mapping[str, Backend]
 ) -> SuccessClassifier | None:
-    """Return the success classifier from backends by `graphs.NAME`, or None."""
+    """Return the success classifier, given backends by `graphs.NAME`, or None."""
     name = contract.classifier
     return None if name is None else SuccessClassifier(contract, backends[f"graphs.{name}"])
 
@@ -237,12 +237,12 @@ class Inference:
         settings: ChunkSettings | None = None,
         denoising_steps: int | None = None,
     ) -> None:
-        """Resolve names to indices, once.
+        """Resolve names to indices once.
 
         Args:
             contract: Same as for `ChunkGraphs`.
             backends: Same as for `ChunkGraphs`.
-            settings: Seed of the noise, and guidance by planned steps.
+            settings: Noise seed, and guidance by planned steps.
             denoising_steps: Same as for `ChunkGraphs`.
 
         Raises:
@@ -265,7 +265,7 @@ class Inference:
 
     @property
     def denoising_steps(self) -> int:
-        """Denoising steps of a chunk; 0 if one run of the graph returns it."""
+        """Number of denoising steps per chunk; 0 if a single run of the graph returns it."""
         return self._graphs.denoiser.steps if self._graphs.denoiser else 0
 
     def answer(self, request: Request) -> ChunkAnswer:
@@ -286,10 +286,10 @@ class Inference:
 
         Args:
             sensed: The observation.
-            planned: Steps to continue; None for none.
+            planned: Planned steps that the chunk continues, or None.
 
         Raises:
-            RobotError: An image does not decode; the error names its camera.
+            RobotError: An image cannot be decoded; the message names its camera.
             BackendError: A runtime failed.
         """
         return self._chunk(self._observation(sensed), planned)

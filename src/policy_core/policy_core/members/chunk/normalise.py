@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Normalisation of images and vectors, and the joint units of a policy."""
+"""Normalisation of images and vectors, and a policy's joint units."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from policy_core.observation.images import Image
 
 
 class VectorNormaliser:
-    """Normalises vectors, and denormalises them."""
+    """Normalises and denormalises vectors."""
 
     def __init__(self, scaling: Scaling, size: int) -> None:
         """Compute scale and offset [size]; `scaling` has one statistic per value."""
@@ -23,16 +23,16 @@ class VectorNormaliser:
         self._back_scale, self._back_offset = _back(scaling, size)
 
     def apply(self, values: F64) -> F64:
-        """Return values [..., size] normalised for the network."""
+        """Return values [..., size], normalised for the network."""
         return values * self._scale + self._offset
 
     def undo(self, values: F64) -> F64:
-        """Return the denormalised values [..., size] of network outputs."""
+        """Return denormalised network outputs [..., size]."""
         return values * self._back_scale + self._back_offset
 
 
 class ImageNormaliser:
-    """Writes images of one camera into the input of a graph."""
+    """Writes one camera's images into a graph's input."""
 
     def __init__(self, camera: Camera, out: Tensor) -> None:
         """Prepare the tables.
@@ -53,7 +53,7 @@ class ImageNormaliser:
         self._planes: F32 = np.zeros((3, *shape), np.float32) if not self._direct else out[0]
 
     def apply(self, image: Image) -> None:
-        """Write an image [h, w, 3], resized to the camera's size if needed."""
+        """Write an image [h, w, 3], resizing it to the camera's size if needed."""
         if image.shape[:2] != self._size[::-1]:
             image = resized(image, self._size)
         if self._is_raw:
@@ -74,7 +74,7 @@ def image_tables(scaling: Scaling) -> F32:
 
 
 def resized(image: Image, size: tuple[int, int]) -> Image:
-    """Return an image resized to width and height; shrinking averages areas."""
+    """Return an image resized to this width and height; shrinking averages pixel areas."""
     height, width = image.shape[:2]
     smaller = size[0] <= width and size[1] <= height
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
@@ -82,7 +82,7 @@ def resized(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _forward(scaling: Scaling, size: int) -> tuple[F64, F64]:
-    """Return scale and offset of the contract's formula."""
+    """Return scale and offset for the contract's formula."""
     if scaling.mode == "mean_std":
         scale = 1.0 / (np.array(scaling.std) + scaling.eps)
         return scale, -np.array(scaling.mean) * scale
@@ -93,7 +93,7 @@ def _forward(scaling: Scaling, size: int) -> tuple[F64, F64]:
 
 
 def _back(scaling: Scaling, size: int) -> tuple[F64, F64]:
-    """Return scale and offset of the inverse, which has no eps for mean and deviation."""
+    """Return scale and offset for the inverse, which has no eps for mean_std."""
     if scaling.mode == "mean_std":
         return np.array(scaling.std), np.array(scaling.mean)
     if scaling.mode == "min_max":
@@ -126,7 +126,7 @@ class Units:
 
 
 def _factors(unit: JointUnit) -> tuple[float, float]:
-    """Return units per rad, and the position with the value 0."""
+    """Return units per rad, and the position whose value is 0."""
     if unit.unit == "radians":
         return float(unit.sign), unit.zero_rad
     if unit.unit == "degrees":
@@ -142,9 +142,10 @@ def _factors(unit: JointUnit) -> tuple[float, float]:
 def watched_state(
     contract: ChunkContract, inputs: Mapping[str, Tensor]
 ) -> list[tuple[Tensor, InputStatistics]]:
-    """Return the input vectors of a chunk policy, with their statistics in training.
+    """Return a chunk policy's input vectors, with their training statistics.
 
-    These statistics normalise the vector; one that is not normalised has none. Images are ignored.
+    These are the statistics that normalise the vector; an unnormalised vector has none. Images are
+    ignored.
     """
     vectors = list[tuple[str, Scaling, list[str]]]()
     if state := contract.state:

@@ -24,13 +24,13 @@ from policy_core.observation.pairing import ObservationAssembler, RecentMessages
 from policy_core.observation.state import StateVector
 
 JOINTS = "joint_states"
-"""The input with the measured positions."""
+"""Input with the measured joint positions."""
 _COMPARED = 1000
-"""Bytes of a frame that are compared with the previous frame; comparing all would take a
-millisecond. The noise of a real camera changes most of them from frame to frame.
+"""Number of bytes per frame that are compared with the previous frame; comparing all would take a
+millisecond. Noise in a real camera changes most of them from frame to frame.
 """
 _FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
-"""This many equal frames, while a joint moves this far, do not come from a working camera."""
+"""Number of identical frames, while a joint moves this far, that no working camera sends."""
 
 
 class FrameBuffer(Stateful):
@@ -47,14 +47,14 @@ class FrameBuffer(Stateful):
     )
 
     def __init__(self, camera: Camera, recent: RecentMessages) -> None:
-        """Put the frames into `recent`."""
+        """Store the frames in `recent`."""
         self.camera = camera
         self._recent = recent
         self._forget_content()
 
     def _forget_content(self) -> None:
         self._content: U8 = np.zeros(0, np.uint8)
-        """Some bytes of the newest frame."""
+        """Sampled bytes of the newest frame."""
         self.repeats = 0
         """Number of consecutive earlier frames with the same bytes."""
         self._changed_ns: int | None = None
@@ -65,7 +65,7 @@ class FrameBuffer(Stateful):
         """Add a new frame.
 
         Args:
-            frame: Result of `frame_of` for a message of `camera`.
+            frame: Result of `frame_of` for a message from `camera`.
             time_ns: Capture time, if known: the input's `measured_ns`.
         """
         self._recent.add(time_ns, frame)
@@ -79,11 +79,11 @@ class FrameBuffer(Stateful):
 
     @property
     def content(self) -> bytes:
-        """Bytes that count as a repetition of the newest frame."""
+        """Bytes by which a repetition of the newest frame is recognised."""
         return self._content.tobytes()
 
     def note_joints(self, joint_pos: F64) -> None:
-        """Record the joint positions [joints] while the policy runs, rad."""
+        """Record the joint positions [joints] (in rad) while the policy runs."""
         if self.repeats == 0 or not self._seen_from.size:
             self._seen_from, self._moved_rad = joint_pos.copy(), 0.0
         else:
@@ -92,9 +92,9 @@ class FrameBuffer(Stateful):
 
     @property
     def problem(self) -> str:
-        """Reason not to trust its frames although they arrive; may be empty.
+        """Reason not to trust the frames although they arrive; may be empty.
 
-        A driver or a converter may repeat one image with increasing stamps.
+        A driver or converter may repeat one image with increasing stamps.
         """
         if self.repeats < _FROZEN_FRAMES or self._moved_rad < _FROZEN_RAD:
             return ""
@@ -102,29 +102,29 @@ class FrameBuffer(Stateful):
 
     @property
     def is_frozen(self) -> bool:
-        """True if its frames have repeated for longer than the contract allows."""
+        """True if the frames have repeated for longer than the contract allows."""
         limit_s = self.camera.camera_frozen_s
         return limit_s is not None and self._repeated_s > limit_s and bool(self.problem)
 
     def clear(self) -> None:
-        """Discard all frames, after a clock reset."""
+        """Discard all frames after a clock reset."""
         self._recent.clear()
         self._forget_content()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Snapshot:
-    """The observation at `time_ns`: frames by camera, and fields of the state at that time."""
+    """Observation at `time_ns`: frames by camera, and state fields at that time."""
 
     time_ns: int
     frames: Mapping[str, Frame]
     fields: Mapping[str, F64]
-    """Copies; rad for `joint_pos`."""
+    """Copies of state fields; `joint_pos` is in rad."""
     earlier: tuple[Snapshot, ...] = ()
-    """Observations of the previous steps, the oldest first, if the policy takes several."""
+    """Observations from previous steps, oldest first, if the policy takes several."""
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy without the images; only the names of the cameras are kept."""
+        """Return a copy without images; only the camera names are kept."""
         return {
             "time_ns": self.time_ns,
             "cameras": (*self.frames,),
@@ -144,7 +144,7 @@ class Snapshot:
 
 
 class ObservationSync(Stateful):
-    """Pairs inputs from the same time; all methods belong to the tick's thread."""
+    """Pairs inputs from the same time; call all methods on the tick's thread."""
 
     def __init__(
         self, contract: ChunkContract, state: StateVector, inputs: Mapping[str, Input]
@@ -175,7 +175,7 @@ class ObservationSync(Stateful):
         self._period_ns = contract.period_ns
         self._earlier = contract.observation_steps - 1
         self._steps = deque[tuple[int, Snapshot]](maxlen=self._earlier)
-        """Tick time and observation of each previous step."""
+        """Tick time and observation for each previous step."""
         self._newest: tuple[int, Snapshot] | None = None
         self._recent = {name: recent[name] for name in self._fields.values()}
         self._measured = [
@@ -184,16 +184,16 @@ class ObservationSync(Stateful):
 
     @property
     def cameras(self) -> list[str]:
-        """Camera names for use in reasons, in order."""
+        """Camera names, in the order used in reasons."""
         return [*self._cameras.values()]
 
     @property
     def tolerance_ns(self) -> int:
-        """Largest time between the frames of one observation."""
+        """Maximum time between the frames in one observation."""
         return self._assembler.tolerance_ns
 
     def plan(self) -> dict[str, Any]:
-        """Return the fields with the indices of their inputs, the cameras and the rule."""
+        """Return the fields with the indices of their inputs, the cameras and the pairing rule."""
         frozen_s = [buffer.camera.camera_frozen_s for buffer in self.frames.values()]
         return {
             "fields": [*self._fields],
@@ -228,7 +228,7 @@ class ObservationSync(Stateful):
         self._steps.extend(steps)
 
     def record_state(self, now_ns: int) -> None:
-        """Record the state of this tick, with the times of measurement."""
+        """Record the state at this tick, with the times of measurement."""
         for values, entry, recent in self._measured:
             measured_ns = entry.measured_ns
             recent.add(now_ns if measured_ns is None else measured_ns, values.copy())
@@ -248,12 +248,13 @@ class ObservationSync(Stateful):
                 raise NoTargetError(f"{self._cameras[name]}: {buffer.problem}")
 
     def snapshot(self, now_ns: int) -> Snapshot:
-        """Return the newest observation, with those of the previous steps.
+        """Return the newest observation, together with those from previous steps.
 
-        Missing steps are filled with the first known one, as in LeRobot.
+        Missing steps are filled with the first known observation, as in LeRobot.
 
         Raises:
-            NoTargetError: A camera has no frame, or none near enough to the others'.
+            NoTargetError: A camera has no frame, or none close enough in time to the other cameras'
+                frames.
         """
         if not self._earlier:
             return self._observe(now_ns)
@@ -268,7 +269,7 @@ class ObservationSync(Stateful):
         self._newest = None
 
     def _record_step(self, now_ns: int) -> None:
-        """Record the observation of this tick; without one the step is lost."""
+        """Record this tick's observation; if there is none, the step is lost."""
         if self._newest is not None:
             if now_ns - self._newest[0] > 1.5 * self._period_ns:
                 # Ticks were skipped, as in HOLD without measurements, so the steps are not

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Detects an arm that oscillates about one position, and names the likely cause.
+"""Detect an arm that oscillates around one position, and name the likely cause.
 
-Two causes look alike from outside. With too high a gain, the drive oscillates about a fixed target.
-With an uncertain policy, the targets themselves oscillate.
+Two causes look alike from outside. If the gain is too high, the drive oscillates around a fixed
+target. If the policy is uncertain, the targets themselves oscillate.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from policy_core.interfaces import F64
 
 _WINDOW_S = 3.0
 _CROSSINGS = 6
-"""Number of mean crossings of a joint in a window."""
+"""Number of mean crossings per joint in a window."""
 _SMALLEST_RAD, _LARGEST_RAD = 0.01, 0.15
-"""Amplitude: less is backlash, more is a purposeful motion."""
+"""Amplitude range: less is backlash, more is deliberate motion."""
 _STILL_RAD = 0.01
-"""Range of a target that counts as fixed."""
+"""Range within which a target counts as fixed."""
 _DRIVE = (
     "its target is fixed, so the drive causes it: lower its gains (Feetech servos of "
     "SO-100 and SO-101 arms: P 16, I 0, D 0; they leave the factory with P 32)"
@@ -32,19 +32,19 @@ _POLICY = (
 
 
 class Oscillation(Stateful):
-    """Analyses the latest seconds in RUN; one thread adds, another may query."""
+    """Analyses the latest seconds in RUN; one thread adds data, another may query."""
 
     PLAN = ("_ticks",)
 
     def __init__(self, names: Sequence[str], period_ns: int) -> None:
-        """Start without data on these joints."""
+        """Start without data for these joints."""
         self._names, self._period_s = tuple(names), period_ns * 1e-9
         self._ticks = max(2, round(_WINDOW_S / self._period_s))
         self._values = np.zeros((self._ticks, 2, len(self._names)))
         self.restart()
 
     def restart(self) -> None:
-        """Discard all data; called for each RUN."""
+        """Discard all data; called at the start of each RUN."""
         self._count = 0
 
     def add(self, measured: F64, command: F64) -> None:
@@ -59,7 +59,7 @@ class Oscillation(Stateful):
 
     @property
     def problems(self) -> list[str]:
-        """Oscillating joints, a sentence for each; empty before a window is full."""
+        """Describe each oscillating joint in a sentence; empty until a window is full."""
         count = self._count
         if count < self._ticks:
             return []
@@ -88,9 +88,9 @@ class Oscillation(Stateful):
 
 
 def _crossings(values: F64) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
-    """Return the ticks at which the values crossed their mean.
+    """Return the ticks at which the values cross their mean.
 
-    A crossing counts only beyond half the smallest amplitude.
+    A crossing counts only if it goes beyond half the smallest amplitude.
     """
     away = values - values.mean()
     places = np.flatnonzero(np.abs(away) > _SMALLEST_RAD / 2.0)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy in the control path: each tick executes a step of a chunk and never waits."""
+"""A chunk policy in the control path: each tick executes one step of a chunk and never waits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from policy_core.members.chunk.real_time import ExecutedDelay, PlannedSteps
 from policy_core.members.chunk.worker import Outcome, Request, SuccessReading, Worker
 
 _CHUNKS = 16
-"""Limit on finished chunks waiting to be published; far more than arrive between two ticks."""
+"""Maximum number of finished chunks waiting to be published; far more than arrive per tick."""
 
 INFERENCE_ERRORS = (BackendError, RobotError, NoTargetError)
 """Errors that an inference may raise; the remaining steps are still executed."""
@@ -36,9 +36,9 @@ INFERENCE_ERRORS = (BackendError, RobotError, NoTargetError)
 class InferredChunk:
     """Result of an inference, for observers, which must not modify it.
 
-    `targets` [steps, actions] are in rad and respond to `sensed`. Step k belongs to `time_ns` + k
-    periods, where `time_ns` is the observation's time on the clock of the ticks, and to tick
-    `first_tick` + k as counted by `ChunkPolicy.tick`. The chunk arrived in `tick`.
+    `targets` [steps, actions] are in rad and respond to `sensed`. Step k belongs to time `time_ns`
+    + k periods, where `time_ns` is the observation's time on the tick clock, and to tick
+    `first_tick` + k as counted by `ChunkPolicy.tick`. The chunk arrived in tick `tick`.
     """
 
     sequence: int
@@ -83,22 +83,22 @@ class ChunkPolicy(Stateful):
         """Connect the parts.
 
         Args:
-            contract: Rate and actions.
+            contract: Defines the rate and the actions.
             queue: Selects the step to execute, and when to request a chunk.
             worker: Computes chunks.
-            sync: Observations of the policy.
-            joint_pos: The state field [joints], rad.
-            clock: Clock of the ticks.
-            expected_s: Assumed inference time, until the first ones are measured.
+            sync: Provides the policy's observations.
+            joint_pos: State field with measured positions [joints], rad.
+            clock: Clock used for the ticks.
+            expected_s: Assumed inference time until the first measurements.
         """
         self.action = ChunkCommand(contract)
         self.begins = True
         self.chunks = deque[InferredChunk](maxlen=_CHUNKS)
-        """Finished chunks, the oldest first, to be popped from the left."""
+        """Finished chunks, oldest first, to be popped from the left."""
         self.latency = LatencyWindow()
         """Inference times: decoding and all graphs."""
         self.oscillation = Oscillation(contract.joints.names, contract.period_ns)
-        """Detects an arm that oscillates about one position."""
+        """Detects an arm that oscillates around one position."""
         self.sync = sync
         self.queue, self.worker, self._size = queue, worker, contract.chunk.size
         self._joint_pos, self._clock = joint_pos, clock
@@ -108,16 +108,16 @@ class ChunkPolicy(Stateful):
         self._ticks = TickCounter(contract.period_ns)
         self._generation, self._sequence, self._took_ns = 0, 0, 0
         self._executed = deque[tuple[int, int]](maxlen=2 * contract.chunk.size)
-        """Time and number of the last ticks, the oldest first, without those that were held."""
+        """Time and number of the latest ticks, oldest first, excluding held ticks."""
         self.target: F64 = self.action.target
-        """Last target of the queue, before any limit [actions], rad."""
+        """Last target from the queue, before any limit [actions], rad."""
         self._start()
 
     def _start(self) -> None:
         self.queue.reset()
         self._ticks.reset()
         self.tick = 0
-        """Number of the last tick that asked for a target; steps are counted by it."""
+        """Number of the last tick that asked for a target; chunk steps use the same count."""
         self._now_ns = 0
         self._executed.clear()
         self.sync.forget_steps()
@@ -125,11 +125,10 @@ class ChunkPolicy(Stateful):
         self._failure: BackendError | RobotError | NoTargetError | None = None
         self._under_way: Request | None = None
         self.success: SuccessReading | None = None
-        """Reading of the success classifier with the newest result of this run; None without one.
-        """
+        """Success classifier reading with the newest result in this run, or None."""
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of plan, observations and pending request."""
+        """Return a copy of the plan, the observations and the pending request."""
         return {
             **super().saved(),
             "blind": None if self._blind is None else str(self._blind),
@@ -138,7 +137,7 @@ class ChunkPolicy(Stateful):
         }
 
     def restore(self, saved: Tree) -> None:
-        """Restore a saved state; a chunk that was being computed is requested again."""
+        """Restore a saved state; request a chunk again if it was still being computed."""
         super().restore(saved)
         self._blind = None if saved["blind"] is None else NoTargetError(saved["blind"])
         self._failure = _restore_error(saved["failure"])
@@ -148,7 +147,7 @@ class ChunkPolicy(Stateful):
             self.worker.ask(self._under_way)
 
     def reset(self) -> None:
-        """Start clean: discard all chunks and ignore the pending one."""
+        """Start fresh: discard all chunks and ignore the pending one."""
         self._generation += 1
         self.worker.forget()
         self.oscillation.restart()
@@ -157,7 +156,7 @@ class ChunkPolicy(Stateful):
         self.action.restart()
 
     def pause(self, duration_ns: int) -> None:
-        """Skip no steps for an interval in which the arm was held."""
+        """Do not skip steps for an interval during which the arm was held."""
         self._ticks.pause(duration_ns)
 
     def stand_by(self) -> int:
@@ -169,7 +168,7 @@ class ChunkPolicy(Stateful):
 
     @property
     def chunk_policy(self) -> ChunkPolicy:
-        """This policy itself; a set member has the same property."""
+        """The policy itself; a set member has the same property."""
         return self
 
     @property
@@ -179,15 +178,15 @@ class ChunkPolicy(Stateful):
 
     @property
     def left(self) -> int:
-        """Number of ticks with targets, from the last one on."""
+        """Number of ticks that still have targets, counted from the last one."""
         return self.queue.left(self.tick)
 
     def infer(self) -> bool:
-        """Find the target of this tick; return False if a chunk or the target is not finite.
+        """Find the target for this tick; return False if a chunk or the target is not finite.
 
         Raises:
-            NoTargetError: No chunk has a step for this tick, or a camera is frozen; gives the
-                reason.
+            NoTargetError: No chunk has a step for this tick, or a camera is frozen; the message
+                gives the reason.
             BackendError: No chunk has a step for this tick, because a runtime failed.
         """
         self._now_ns = self._clock()
@@ -243,7 +242,7 @@ class ChunkPolicy(Stateful):
         return PlannedSteps(targets=targets, delay=max(passed, self._delay.steps))
 
     def _collect(self) -> bool:
-        """Collect the worker's results; return true if all of them are finite.
+        """Collect the worker's results; return True if all of them are finite.
 
         Raises:
             BaseException: An inference ended with an internal error, re-raised here.
@@ -288,7 +287,7 @@ class ChunkPolicy(Stateful):
         self._sequence += 1
 
     def _passed(self, time_ns: int) -> int:
-        """Return how many steps were executed or due since the tick nearest to a time."""
+        """Return the number of steps executed or due since the tick nearest to a time."""
         if not self._executed or self._executed[-1][0] < time_ns:
             # The robot has held its pose since then, so it is where it was observed.
             return 0
@@ -300,7 +299,7 @@ class ChunkPolicy(Stateful):
         return self.tick - nearest
 
     def _nothing(self) -> BackendError | NoTargetError:
-        """Return the reason why there is no target."""
+        """Return an error with the reason why there is no target."""
         if self._blind is not None:
             return NoTargetError(str(self._blind))
         failure = self._failure
@@ -338,7 +337,7 @@ class ChunkCommand(Command):
     PLAN = (*Command.PLAN, "_joints", "_stride", "_reach", "_pose")
 
     def __init__(self, contract: ChunkContract) -> None:
-        """Resolve names to indices, once."""
+        """Resolve names to indices once."""
         joints, names = contract.joints, contract.joints.names
         kinds = [Kind.POSITION] * len(names)
         super().__init__(kinds, joints.stiffness, joints.damping, healthy_range(contract))
@@ -352,7 +351,7 @@ class ChunkCommand(Command):
 
     @property
     def target(self) -> F64:
-        """Copy of the last command in action order, rad; the guard may have changed it."""
+        """Copy of the last command in action order, rad; may include changes by the guard."""
         return self.command[self._joints]
 
     def restart(self) -> None:
@@ -374,7 +373,7 @@ class ChunkCommand(Command):
         self.command[self._joints] = target
 
     def _within(self, distance: F64, centre: F64, target: F64, rule: Rule) -> F64:
-        """Return the target [actions] clipped to this distance from positions [joints]."""
+        """Return the target [actions], clipped to this distance from positions [joints]."""
         near = centre[self._joints]
         found: F64 = np.clip(target, near - distance, near + distance)
         if (found != target).any():

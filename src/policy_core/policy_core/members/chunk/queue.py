@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Selection of the chunk step for each tick; one class per mode.
 
-Ticks are numbered, so each step of a chunk belongs to one tick, independent of jitter.
+Ticks are numbered, so each chunk step belongs to one tick regardless of jitter.
 """
 
 import math
@@ -21,8 +21,8 @@ class ChunkQueue(Stateful, ABC):
     """Returns one target [actions] per tick.
 
     Attributes:
-        kind: Its mode in `ChunkSettings`.
-        memory: Number of ticks after a new chunk in which targets depend on earlier chunks.
+        kind: Mode in `ChunkSettings`.
+        memory: Number of ticks after a new chunk during which targets depend on earlier chunks.
     """
 
     kind: ClassVar[str]
@@ -45,24 +45,24 @@ class ChunkQueue(Stateful, ABC):
 
     @abstractmethod
     def wants_chunk(self, tick: int) -> bool:
-        """Return true if inference should begin at this tick."""
+        """Return True if inference should begin in this tick."""
 
     @abstractmethod
     def target(self, tick: int) -> F64 | None:
         """Return the target for a tick, or None."""
 
     def advance(self, tick: int) -> None:  # ticks pass by themselves
-        """Note that the target of this tick was executed."""
+        """Mark this tick's target as executed."""
 
     @abstractmethod
     def left(self, tick: int) -> int:
-        """Return the number of ticks with targets, from this one on."""
+        """Return the number of ticks that have targets, counted from this one."""
 
 
 class SynchronousQueue(ChunkQueue):
-    """Executes the first steps of a chunk one by one, then requests the next, as LeRobot does.
+    """Executes the first steps of a chunk one by one, then requests the next chunk, like LeRobot.
 
-    Same as `select_action` of LeRobot's ACTPolicy with `n_action_steps`. The next chunk is
+    Same as `select_action` in LeRobot's ACTPolicy with `n_action_steps`. The next chunk is
     requested only when no step is left, so nothing is executed while it is computed.
     """
 
@@ -80,15 +80,15 @@ class SynchronousQueue(ChunkQueue):
         self._queue.clear()
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Add the chunk's first steps, no matter when it arrives."""
+        """Add the chunk's first steps, regardless of when the chunk arrives."""
         self._queue.extend(chunk[: self._steps])
 
     def wants_chunk(self, tick: int) -> bool:
-        """Return true if the queue is empty."""
+        """Return True if the queue is empty."""
         return not self._queue
 
     def target(self, tick: int) -> F64 | None:
-        """Return the next step, whatever the tick."""
+        """Return the next step, regardless of the tick."""
         return self._queue[0] if self._queue else None
 
     def advance(self, tick: int) -> None:
@@ -101,7 +101,7 @@ class SynchronousQueue(ChunkQueue):
 
 
 class _Plan(ChunkQueue):
-    """Targets of consecutive ticks; the next chunk is requested before they run out."""
+    """Targets for consecutive ticks; the next chunk is requested before they run out."""
 
     STATE = ("_plan", "_first_tick")
     PLAN: ClassVar[tuple[str, ...]] = ("kind", "_steps", "_refill_below")
@@ -111,7 +111,7 @@ class _Plan(ChunkQueue):
 
         Args:
             steps: Steps of a chunk that may be executed.
-            refill_threshold: Share of these steps; with fewer left, the next chunk is requested.
+            refill_threshold: Share of these steps; when fewer remain, the next chunk is requested.
         """
         self._steps, self._refill_below = steps, float(refill_threshold * steps)
         self.reset()
@@ -122,7 +122,7 @@ class _Plan(ChunkQueue):
         self._first_tick = 0
 
     def wants_chunk(self, tick: int) -> bool:
-        """Return true if the remaining share is below the threshold."""
+        """Return True if the remaining share is below the threshold."""
         left = self.left(tick)
         return left == 0 or left < self._refill_below
 
@@ -137,9 +137,9 @@ class _Plan(ChunkQueue):
 class AsynchronousQueue(_Plan):
     """Executes the newest chunk, and requests the next one while steps remain.
 
-    When a chunk arrives, the steps whose ticks have passed are dropped. Over the next `fade` ticks
-    its targets replace the earlier plan linearly; grippers change at once, since halfway between
-    open and closed is useless.
+    When a chunk arrives, the steps whose ticks have passed are dropped. Over the next `fade` ticks,
+    its targets replace the earlier plan linearly; grippers change at once, since a half-open
+    gripper is useless.
     """
 
     PLAN = (*_Plan.PLAN, "_shares", "_grippers", "_realign")
@@ -158,8 +158,8 @@ class AsynchronousQueue(_Plan):
 
         Args:
             steps: Steps of a chunk that may be executed.
-            refill_threshold: Share of these steps; with fewer left, the next chunk is requested.
-            fade: Ticks of a fade.
+            refill_threshold: Share of these steps; when fewer remain, the next chunk is requested.
+            fade: Length of a fade in ticks.
             grippers: Columns of a chunk that are neither faded nor shifted.
             realign: True to shift a chunk so that it begins at the last target.
         """
@@ -170,7 +170,7 @@ class AsynchronousQueue(_Plan):
         self.memory = fade
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Plan the chunk's steps from this tick on; no change if all have passed."""
+        """Plan the chunk's steps from this tick on; do nothing if all have passed."""
         new = chunk[max(0, now_tick - first_tick) : self._steps].copy()
         if len(new) == 0:
             return
@@ -203,7 +203,7 @@ class RealTimeQueue(_Plan):
     kind = "rtc"
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Execute the chunk from this tick on; no change if its steps have passed."""
+        """Execute the chunk from this tick on; do nothing if its steps have passed."""
         passed = max(0, now_tick - first_tick)
         if passed >= self._steps:
             return
@@ -215,11 +215,11 @@ class RealTimeQueue(_Plan):
         self._plan, self._first_tick = plan, first_tick
 
     def left(self, tick: int) -> int:
-        """Return the number of steps from this tick on that run unless a new chunk arrives."""
+        """Return the number of steps left, counting this tick, if no new chunk arrives."""
         return 0 if self._plan is None else max(0, self._first_tick + self._steps - tick)
 
     def planned(self, first_tick: int) -> F64 | None:
-        """Return the targets from a tick to the end of the chunk [steps, actions]; None if none.
+        """Return the targets from a tick to the chunk's end [steps, actions], or None.
 
         For ticks before the chunk, its first target is used; the result is never longer than a
         chunk.
@@ -232,7 +232,7 @@ class RealTimeQueue(_Plan):
 
 
 class EnsembleQueue(ChunkQueue):
-    """Executes the weighted mean of all chunks' targets for a tick; requests one at each tick.
+    """Executes the weighted mean of all chunks' targets for a tick; requests a chunk every tick.
 
     The weights are exp(-coefficient i), i = 0 for the oldest chunk: temporal ensembling, section IV
     of the ACT paper (Zhao et al. 2023, arXiv 2304.13705).
@@ -259,7 +259,6 @@ class EnsembleQueue(ChunkQueue):
         self._chunks.append((first_tick, chunk))
 
     def wants_chunk(self, tick: int) -> bool:
-        """Return true."""
         return True
 
     def target(self, tick: int) -> F64 | None:
@@ -275,16 +274,16 @@ class EnsembleQueue(ChunkQueue):
         return mean
 
     def left(self, tick: int) -> int:
-        """Return the number of steps from this tick on that a chunk has a target for."""
+        """Return the number of steps, from this tick on, for which a chunk has a target."""
         return max((0, *(first + len(chunk) - tick for first, chunk in self._chunks)))
 
 
 _EARLY = 0.25
-"""Share of a period by which a tick may be early; it may be late by the rest."""
+"""Share of a period by which a tick may be early; it may be late by the remainder."""
 
 
 class TickCounter(Stateful):
-    """Numbers the ticks by time, despite jitter and skipped ticks.
+    """Numbers the ticks by time, regardless of jitter and skipped ticks.
 
     Late ticks are common and early ones are not, so the earliest phase seen is the true one.
     """
@@ -292,16 +291,16 @@ class TickCounter(Stateful):
     STATE = ("_start_ns",)
 
     def __init__(self, period_ns: int) -> None:
-        """Count from the next requested time."""
+        """Start counting at the next requested time."""
         self._period_ns = period_ns
         self.reset()
 
     def reset(self) -> None:
-        """Number the next requested time 0."""
+        """Give number 0 to the next requested time."""
         self._start_ns: int | None = None
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval in which no tick passes."""
+        """Exclude an interval during which no tick passes."""
         if self._start_ns is not None:
             self._start_ns += duration_ns
 

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Real-time chunking: a new chunk is denoised so that it continues the one being executed.
+"""Real-time chunking: denoise a new chunk so that it continues the one being executed.
 
 While a chunk is computed, the robot executes steps of the previous one. In each denoising step, the
-velocity is pulled towards those planned steps: fully for the steps that will have been executed
-when the chunk arrives, and less and less for later ones (Black et al. 2025, arXiv 2506.07339). The
-correction is that of LeRobot, weight x (plan - actions), without the paper's gradient through the
-network, so it needs only the outputs of the graph.
+velocity is pulled toward those planned steps: fully for the steps that will have been executed when
+the chunk arrives, and less and less for later ones (Black et al. 2025, arXiv 2506.07339). The
+correction is the same as in LeRobot, weight x (plan - actions), without the paper's gradient
+through the network, so it needs only the graph outputs.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from policy_core.interfaces import F32, F64
 PrefixSchedule = Literal["linear", "exp", "ones", "zeros"]
 PREFIX_SCHEDULES: tuple[str, ...] = get_args(PrefixSchedule)
 _DELAYS = 10
-"""Number of inferences that determine the next delay; a slow one is forgotten after them."""
+"""Number of inferences that determine the next delay; a slow one is forgotten after that many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlannedSteps:
     """Steps that a new chunk continues: targets [steps, actions], rad, from its first step on.
 
-    `delay` of them will have been executed when the chunk arrives, including those since its
-    observation.
+    `delay` is the number of them that will have been executed when the chunk arrives, counted from
+    its observation.
     """
 
     targets: F64
@@ -39,7 +39,7 @@ class PlannedSteps:
 
 
 class PrefixGuidance:
-    """Changes the velocities of one chunk so that it continues planned steps."""
+    """Changes a chunk's velocities so that it continues the planned steps."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class PrefixGuidance:
             delay: Number of rows with full weight.
             rows: Rows of the chunk.
             schedule: Decay of the weights from 1 at the delay to 0 at the horizon.
-            horizon: First row without guidance; the number of planned rows if None.
-            largest_weight: Largest weight of the whole correction, near the noise.
+            horizon: First row without guidance; None for the number of planned rows.
+            largest_weight: Maximum weight of the whole correction, reached near the noise end.
         """
         count = min(len(planned), rows)
         self._planned = np.zeros((rows, planned.shape[1]), np.float32)
@@ -78,7 +78,8 @@ class PrefixGuidance:
 def prefix_weights(schedule: PrefixSchedule, delay: int, horizon: int, rows: int) -> F32:
     """Return the guidance weight of each row [rows]: 1 before `delay`, 0 from `horizon` on.
 
-    In between, linear decays evenly, exp faster, ones not at all, and zeros is 0 at once.
+    In between, linear decays evenly, exp decays faster, ones stays at 1, and zeros drops to 0 at
+    once.
     """
     row, start, end = np.arange(rows), min(delay, horizon), min(horizon, rows)
     if schedule == "zeros":
@@ -95,7 +96,7 @@ def prefix_weights(schedule: PrefixSchedule, delay: int, horizon: int, rows: int
 
 
 def guidance_weight(time: float, largest: float) -> np.float32:
-    """Return the weight of the correction at a time (1 is noise); it is smallest in the middle."""
+    """Return the correction weight at a time (1 is noise); it is smallest in the middle."""
     done = np.float32(1.0 - time)
     if done <= 0:
         return np.float32(largest)
@@ -104,13 +105,13 @@ def guidance_weight(time: float, largest: float) -> np.float32:
 
 
 class ExecutedDelay(Stateful):
-    """Recent number of steps executed between an observation and its chunk."""
+    """Recent numbers of steps executed between an observation and its chunk."""
 
     STATE = ("_lately",)
     PLAN = ("_expected",)
 
     def __init__(self, expected: int) -> None:
-        """Expect this many until a chunk has arrived during execution."""
+        """Expect this many steps until a chunk arrives during execution."""
         self._expected = expected
         self._lately = deque[int](maxlen=_DELAYS)
 
@@ -120,5 +121,5 @@ class ExecutedDelay(Stateful):
 
     @property
     def steps(self) -> int:
-        """The recent maximum: with fewer, steps that are already executed would change."""
+        """The recent maximum; with fewer, steps that are already executed would change."""
         return max(self._lately, default=self._expected)

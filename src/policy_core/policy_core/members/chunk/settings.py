@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of chunk execution that an operator may choose."""
+"""Settings for chunk execution that an operator may choose."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -16,43 +16,43 @@ _LONGEST_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkSettings:
-    """Settings of chunk execution; see docs/act.md."""
+    """Settings for chunk execution; see docs/act.md."""
 
     mode: ChunkMode = "asynchronous"
     steps: int | None = None
-    """Largest number of steps that are executed per chunk; None for the contract's value."""
+    """Maximum number of steps executed per chunk; None for the contract's value."""
     refill_threshold: float = 0.5
-    """asynchronous, rtc: remaining share of the steps below which the next chunk is requested."""
+    """asynchronous, rtc: share of remaining steps below which the next chunk is requested."""
     fade_s: float = 0.2
     """asynchronous: time over which the new chunk's targets replace the old one's."""
     realign: bool = False
     """asynchronous: shift a new chunk so that it begins at the last command."""
     ensemble_coeff: float | None = None
-    """ensemble: coefficient of the weights; None: the contract's."""
+    """ensemble: coefficient of the weights; None for the contract's value."""
     prefix_schedule: PrefixSchedule = "linear"
-    """rtc: decay of the weight of the planned steps, from the delay to the horizon."""
+    """rtc: decay of the planned steps' weight, from the delay to the horizon."""
     execution_horizon: int | None = None
     """rtc: first unguided step of a new chunk; None for the number of planned steps."""
     max_guidance_weight: float = 10.0
-    """rtc: largest weight of the correction."""
+    """rtc: maximum weight of the correction."""
     time_budget_s: float | None = None
-    """flow, diffusion: time limit of a chunk; the number of denoising steps is reduced to meet it.
-    None for the contract's steps.
+    """flow, diffusion: time limit for a chunk; the number of denoising steps is reduced to meet it.
+    None for the contract's number of steps.
     """
     noise_seed: int = 0
     """flow, diffusion: seed of the noise."""
     handover_s: float | None = None
-    """takeover: blend time between policy and person; None if no person may take over."""
+    """takeover: blend time between the policy and a person; None if no person may take over."""
     leader_tolerance_rad: float | None = None
-    """takeover: largest distance of a leader joint from the arm's command at which a person takes
-    over; None as for `handover_s`.
+    """takeover: maximum distance between a leader joint and the arm's command at which a person may
+    take over; None as for `handover_s`.
     """
     simulated_latency_s: float = 0.0
     """Inference time in simulated time."""
 
 
 def executed_steps(settings: ChunkSettings, contract: ChunkContract) -> int:
-    """Return the largest number of steps that are executed per chunk.
+    """Return the maximum number of steps executed per chunk.
 
     Raises:
         PolicyError: A chunk has fewer steps, or the number is invalid.
@@ -92,7 +92,7 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
     """Raise PolicyError unless these settings match this policy.
 
     Raises:
-        PolicyError: Gives the first mismatch.
+        PolicyError: The settings do not match; the message gives the first mismatch.
     """
     if settings.mode not in CHUNK_MODES:
         raise PolicyError(
@@ -179,7 +179,7 @@ def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContr
 
 
 def require_ensemble_speed(inference_s: float, contract: ChunkContract) -> None:
-    """Raise PolicyError unless inference is fast enough for a chunk per step.
+    """Raise PolicyError unless inference is fast enough for one chunk per step.
 
     Args:
         inference_s: Measured time of a chunk: decoding and all graphs.

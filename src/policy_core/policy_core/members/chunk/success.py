@@ -12,21 +12,21 @@ from policy_core.interfaces import F64, Mode
 from policy_core.members.chunk.worker import SuccessReading
 
 DONE = "the success signal reports that the task is done"
-"""Reason for the end of a run."""
+"""Reason given for the end of a run."""
 
 
 class SuccessWatch:
-    """Success state since the run began.
+    """Success state since the beginning of the run.
 
     A reading that is missing, or so late that its chunk's steps have passed, interrupts the signal.
 
     Attributes:
-        done: True once the signal has come, until the next run begins.
+        done: True from the success signal until the next run begins.
         probability: Newest reading; None if there is none, or if joints are the source.
     """
 
     def __init__(self, contract: ChunkContract) -> None:
-        """Resolve names to indices, once; `contract` has a signal."""
+        """Resolve names to indices once; `contract` has a success signal."""
         signal = contract.success
         assert signal is not None
         self._signal, self._for_ns = signal, round(signal.for_s * 1e9)
@@ -38,7 +38,6 @@ class SuccessWatch:
         self.restart()
 
     def restart(self) -> None:
-        """Reset for a new run."""
         self.done = False
         self.probability: float | None = None
         self._since_ns: int | None = None
@@ -49,7 +48,7 @@ class SuccessWatch:
 
         Args:
             tick: The tick.
-            reading: Newest reading of the classifier; None without one.
+            reading: Newest classifier reading, or None.
         """
         if tick.mode not in (Mode.RUN, Mode.HOLD):
             return None
@@ -73,7 +72,7 @@ class SuccessWatch:
         return RunVerdict(EndStep.DAMP, DONE) if self.done and self._signal.then == "end" else None
 
     def see(self, time_ns: int, *, holds: bool) -> None:
-        """Add the source's state at a time; times must increase."""
+        """Add the signal source's state at a time; times must increase."""
         newest_ns, self._newest_ns = self._newest_ns, time_ns
         if not holds:
             self._since_ns = None
@@ -86,5 +85,5 @@ class SuccessWatch:
 
 
 def success_watch(contract: ChunkContract) -> SuccessWatch | None:
-    """Return the watch on a policy's success signal; None if the policy has no such signal."""
+    """Return the watch for a policy's success signal; None if the policy has no such signal."""
     return None if contract.success is None else SuccessWatch(contract)

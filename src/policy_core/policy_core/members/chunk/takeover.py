@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takeover: a person takes over from a chunk policy with a leader arm, and hands back to it.
+"""Takeover: a person takes over from a chunk policy with a leader arm, and hands control back.
 
-The person's targets pass the same limits as the policy's: those of `ChunkCommand` and of the guard.
-Neither handover begins with a jump. The arm rests until the leader matches it, for at least as long
-as a motorised leader is commanded to rest. Then the target moves from the last command to the
-leader's pose over the handover time. On the way back, the policy begins with a new chunk from a new
-observation, and is blended in over the same time.
+The person's targets go through the same limits as the policy's, in `ChunkCommand` and in the guard.
+Neither handover begins with a jump. The arm rests until the leader matches it, and for at least as
+long as a motorised leader is commanded to rest. The target then moves from the last command to the
+leader's pose over the handover time. When control is handed back, the policy begins with a new
+chunk from a new observation, and is blended in over the same time.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from policy_core.observation.state import StateVector
 TAKE_OVER, HAND_BACK = "take_over", "hand_back"
 """Request names in recordings."""
 _WITHIN_BOUNDS = 0.999
-"""Share of the guard's limits for a person, so that rounding never triggers the guard."""
+"""Share of the guard's limits that a person may use, so rounding never triggers the guard."""
 _LEADER_RADPS = 1.0
-"""Largest speed of a motorised leader moving to the arm and following it."""
+"""Maximum speed of a motorised leader that moves to the arm and follows it, rad/s."""
 _RESTS_TICKS = 10
-"""Ticks for which a leader is commanded to rest when a takeover begins, and when its messages
-resume, before it moves or goes limp: a driver that has stopped following requires this.
+"""Ticks for which a leader is commanded to rest when a takeover begins or its messages resume,
+before it moves or goes limp; a driver that has stopped following requires this.
 """
 
 _HAND_RADPS = 7.5
-"""Speed of a leader joint moved by hand; `JointCheck` allows twice as much."""
+"""Speed of a leader joint moved by hand, rad/s; `JointCheck` allows twice as much."""
 _BEYOND_ARM_RAD = 1.0
-"""Distance by which a leader may turn further than the arm; `JointCheck` allows 0.5 rad more."""
+"""Distance by which a leader may go beyond the arm's limits; `JointCheck` allows 0.5 rad more."""
 _STILL_S = 5.0
-"""After this long without any change, a leader that suddenly appears elsewhere was not moved by
-hand: its driver repeated an old pose with new stamps.
+"""Time without any change after which a leader that suddenly appears elsewhere cannot have been
+moved by hand: its driver was repeating an old pose with new stamps.
 """
 
 
@@ -72,16 +72,16 @@ class PersonTakeover(Stateful):
     from any thread.
 
     Attributes:
-        driver: Source of the targets.
+        driver: Source of the arm's targets.
         off_rad: Leader position minus last command, per action [actions], as of the newest handover
             tick; must fall below the tolerance.
         begins, change: See `Policy`.
-        policy: Drives until a person takes over.
-        leader: The input with the leader's pose.
-        joint_names: Joints of the arm and of its leader.
-        joints: Names of the joints of the action.
-        tolerance_rad: Largest distance of a leader joint from the arm's command at which a person
-            takes over.
+        policy: Policy in control until a person takes over.
+        leader: Input with the leader's pose.
+        joint_names: Joint names of the arm and of its leader.
+        joints: Names of the joints in the action.
+        tolerance_rad: Maximum distance between a leader joint and the arm's command at which a
+            person may take over.
     """
 
     STATE = (
@@ -122,18 +122,19 @@ class PersonTakeover(Stateful):
         handover_s: float,
         tolerance_rad: float,
     ) -> None:
-        """Let the policy drive.
+        """Start with the policy in control.
 
         Args:
             contract: Contract of the policy.
-            policy: Drives until a person takes over.
+            policy: Policy in control until a person takes over.
             state: Has `joint_pos` and `LEADER_POS` [joints], rad.
-            leader: Age of the leader's pose; beyond the state time-out the leader counts as lost.
+            leader: Input with the age of the leader's pose; beyond the state time-out, the leader
+                counts as lost.
             limits: Limits in force.
-            clock: Clock of the ticks.
-            handover_s: Blend time between one driver and the next.
-            tolerance_rad: Largest distance of a leader joint from the arm's command at which a
-                person takes over.
+            clock: Clock used for the ticks.
+            handover_s: Blend time when control changes hands.
+            tolerance_rad: Maximum distance between a leader joint and the arm's command at which a
+                person may take over.
         """
         self.action: ChunkCommand = policy.action
         self.tolerance_rad = float(tolerance_rad)
@@ -165,7 +166,7 @@ class PersonTakeover(Stateful):
 
     @property
     def chunk_policy(self) -> ChunkPolicy:
-        """The part that executes chunks; a set member has the same property."""
+        """Policy that executes the chunks; a set member has the same property."""
         return self.policy
 
     @property
@@ -175,7 +176,7 @@ class PersonTakeover(Stateful):
 
     @property
     def awaits_leader(self) -> str:
-        """Message about leader joints too far from the arm, or about a leader that is still.
+        """Message about leader joints too far from the arm, or about a leader that does not move.
 
         Empty if neither applies.
         """
@@ -199,7 +200,7 @@ class PersonTakeover(Stateful):
         )
 
     def leader_problem(self, now_ns: int) -> str:
-        """Return why the leader's pose is unknown; empty if it is known."""
+        """Return why the leader's pose is unknown; "" if it is known."""
         age_ns = self.leader.age_ns(now_ns)
         if age_ns is not None and age_ns <= self._timeout_ns:
             return ""
@@ -211,7 +212,7 @@ class PersonTakeover(Stateful):
     def leader_pose(self, now_ns: int) -> F64 | None:
         """Return the leader's pose [joints], rad; None if it is unknown or impossible.
 
-        Without this check, a motorised leader that reports degrees would be sent beyond its joint
+        Without this check, a motorised leader that reports degrees would be driven beyond its joint
         range.
         """
         reach, pose = self._reach, self._leader_pos
@@ -219,14 +220,14 @@ class PersonTakeover(Stateful):
         return pose if within.all() and not self.leader_problem(now_ns) else None
 
     def take_over(self, mode: Mode) -> None:
-        """Stop the arm now, and follow the leader once it matches.
+        """Stop the arm now, and follow the leader as soon as it matches.
 
         Args:
             mode: Mode of the controller.
 
         Raises:
-            RefusedError: The policy does not run, a person has already taken over, or the leader's
-                pose is unknown.
+            RefusedError: The policy is not running, a person has already taken over, or the
+                leader's pose is unknown.
         """
         _require_running(TAKE_OVER, mode)
         if self.driver in (Driver.HANDOVER, Driver.PERSON):
@@ -243,13 +244,13 @@ class PersonTakeover(Stateful):
         self._begin(Driver.HANDOVER, words.TAKES_OVER)
 
     def hand_back(self, mode: Mode) -> None:
-        """Let the policy drive again, with a new chunk from a new observation.
+        """Give control back to the policy, with a new chunk from a new observation.
 
         Args:
             mode: Mode of the controller.
 
         Raises:
-            RefusedError: The policy does not run, or no person has taken over from it.
+            RefusedError: The policy is not running, or no person has taken over.
         """
         _require_running(HAND_BACK, mode)
         if self.driver in (Driver.POLICY, Driver.RETURN):
@@ -257,14 +258,14 @@ class PersonTakeover(Stateful):
         self._begin(Driver.RETURN, words.HANDS_BACK)
 
     def reset(self) -> None:
-        """Start clean: the policy drives."""
+        """Start over, with the policy in control."""
         self.driver = Driver.POLICY
         self.begins, self._ran = True, False
         self.change = self._changes = ""
         self.policy.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude an interval in which the arm was held; afterwards a leader must match again."""
+        """Exclude an interval during which the arm was held; the leader must then match again."""
         self.policy.pause(duration_ns)
         if duration_ns > 0 and self.driver is Driver.HANDOVER:
             self._ticks = 0
@@ -272,7 +273,7 @@ class PersonTakeover(Stateful):
             self._rest(words.WAS_HELD)
 
     def infer(self) -> bool:
-        """Find the target of this tick; return whether it is finite.
+        """Find the target for this tick; return True if it is finite.
 
         Raises:
             NoTargetError: The policy has no target, or the leader has dropped out.
@@ -314,7 +315,7 @@ class PersonTakeover(Stateful):
         return self.action.command
 
     def _begin(self, driver: Driver, change: str) -> None:
-        """Switch to another driver; this discards the policy's plan."""
+        """Switch to a different driver, which discards the policy's plan."""
         command = self.action.command.copy()
         self.policy.reset()
         self.action.command[:] = command
@@ -329,7 +330,7 @@ class PersonTakeover(Stateful):
         self.off_rad = self._leader_pos[self._places] - self.action.target
 
     def _judged(self, now_ns: int) -> str:
-        """Return why the leader's pose is implausible; empty if it is plausible."""
+        """Return why the leader's pose is implausible; "" if it is plausible."""
         if now_ns - self._judged_ns > self._timeout_ns:
             # The leader was silent or the arm was held: the leader must match again, wherever it
             # is.
@@ -339,7 +340,7 @@ class PersonTakeover(Stateful):
         return words.LEADER.format(leader=self.leader.name, why=problem) if problem else ""
 
     def _begin_judging(self, now_ns: int) -> str:
-        """Trust the leader's pose, if it is within a leader's range; else return why not."""
+        """Trust the leader's pose if it is within a leader's range; otherwise return why not."""
         self._judged_ns = now_ns
         self._check.forget()
         problem = self._check.problem(self._leader_pos, None)
@@ -354,7 +355,7 @@ class PersonTakeover(Stateful):
         return self._still_ticks / self._rate_hz
 
     def _watch_still(self, leader: F64) -> None:
-        """Stop the arm if a leader [actions] that was still suddenly appears elsewhere."""
+        """Stop the arm if a leader [actions] that was not moving suddenly appears elsewhere."""
         if (self._leader_pos == self._seen).all():
             self._still_ticks += 1
             return
@@ -368,15 +369,15 @@ class PersonTakeover(Stateful):
         self._from, self._ticks = self.action.target, 0
 
     def _blended(self, wanted: F64) -> F64:
-        """Return the target of this tick, blended from the last driver's command [actions]."""
+        """Return this tick's target, blended from the last driver's command [actions]."""
         passed = min(1.0, (self._ticks + 1) / self._blend_ticks)
         share = passed * passed * (3.0 - 2.0 * passed)
         return self._bounded(self._from + share * (wanted - self._from))
 
     def _bounded(self, wanted: F64) -> F64:
-        """Return the target within the guard's limits of a healthy run [actions].
+        """Return the target, limited to the guard's bounds for a healthy run [actions].
 
-        So with a fast hand the arm lags, and a hand that pushes the arm moves it: neither is a
+        The arm therefore lags behind a fast hand, and yields to a hand that pushes it; neither is a
         fault.
         """
         command = self.action.command.copy()
@@ -387,7 +388,7 @@ class PersonTakeover(Stateful):
 
 
 def _leader_reach(joints: Joints) -> Joints:
-    """Return the leader's limits: a hand is faster than the arm, and reaches further."""
+    """Return the leader's limits: a hand is faster than the arm, and reaches farther."""
     return replace(
         joints,
         position_min=joints.position_min - _BEYOND_ARM_RAD,
@@ -397,7 +398,7 @@ def _leader_reach(joints: Joints) -> Joints:
 
 
 class TakeoverRequests:
-    """Requests to a chunk policy from a person with a leader arm.
+    """Requests that a person with a leader arm makes to a chunk policy.
 
     Attributes:
         person: The takeover; None if no person may take over.
@@ -408,7 +409,7 @@ class TakeoverRequests:
         self._controller, self.person = controller, person
 
     def take_over(self) -> None:
-        """Let a person drive, once the leader matches the arm.
+        """Let a person take control once the leader matches the arm.
 
         Raises:
             RefusedError: Same as `PersonTakeover.take_over`, or a tick hangs.
@@ -417,7 +418,7 @@ class TakeoverRequests:
         controller.request(TAKE_OVER, lambda: person.take_over(controller.mode))
 
     def hand_back(self) -> None:
-        """Let the policy drive again.
+        """Give control back to the policy.
 
         Raises:
             RefusedError: Same as `PersonTakeover.hand_back`, or a tick hangs.
@@ -426,7 +427,7 @@ class TakeoverRequests:
         controller.request(HAND_BACK, lambda: person.hand_back(controller.mode))
 
     def awaited(self, name: str) -> str:
-        """While a takeover waits for the leader (an input), return how far it is from the arm."""
+        """Return how far the leader (an input) is from the arm while a takeover waits for it."""
         if self.person is None or name != LEADER.name:
             return ""
         return self.person.awaits_leader if self._controller.mode in (Mode.RUN, Mode.HOLD) else ""
@@ -440,14 +441,14 @@ class TakeoverRequests:
 
 
 class LeaderGuide:
-    """Commands to a motorised leader arm: move to the arm, and go limp while a person drives.
+    """Commands for a motorised leader arm: move to the arm, then go limp while a person drives.
 
-    A leader without motors, or without control over them, does not follow: a person moves it to the
-    arm.
+    A leader without motors, or whose motors cannot be controlled, does not follow commands: a
+    person moves it to the arm.
     """
 
     def __init__(self, contract: ChunkContract) -> None:
-        """Start without knowledge of the leader."""
+        """Start with no knowledge of the leader."""
         joints = contract.joints
         self._targets = JointTargets(len(joints.names))
         self._targets.effort_limit[:] = joints.effort_limit

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Execution of inference: in parallel with the control loop, or within it in simulated time."""
+"""Execution of inference: in parallel with the control loop, or inside it in simulated time."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Request:
 
     sensed: Snapshot
     generation: int
-    """Generation of the requesting run; results for any other are ignored."""
+    """Generation of the requesting run; results for any other run are ignored."""
     asked_ns: int
     planned: PlannedSteps | None = None
-    """Steps that the chunk must continue; None for none."""
+    """Planned steps that the chunk must continue, or None."""
 
     def saved(self) -> dict[str, Any]:
         """Return a copy without images."""
@@ -54,7 +54,7 @@ class SuccessReading(NamedTuple):
     """Success probability for one observation.
 
     Attributes:
-        time_ns: Time of the observation, on the clock of the ticks.
+        time_ns: Time of the observation, on the tick clock.
         probability: None if the inference or the classifier failed.
     """
 
@@ -80,7 +80,7 @@ Run = Callable[[Request], ChunkAnswer]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
-    """Result of a request: like `ChunkAnswer`, or an error."""
+    """Result of a request: the fields of `ChunkAnswer`, or an error."""
 
     request: Request
     began_ns: int
@@ -91,13 +91,13 @@ class Outcome:
 
 
 class Worker(Protocol):
-    """Computes chunks; `ask`, `take` and `forget` belong to the tick's thread and never wait."""
+    """Computes chunks; call `ask`, `take` and `forget` on the tick's thread (they never wait)."""
 
     @property
     def busy(self) -> bool:
-        """True if a request is unanswered or its answer was not collected.
+        """True if a request is unanswered or its answer has not been collected.
 
-        After `close`: true if a run has not returned, so that its backends cannot be closed.
+        After `close`: True if a run has not returned, so its backends cannot be closed.
         """
 
     @property
@@ -105,20 +105,20 @@ class Worker(Protocol):
         """True if the worker can still compute requests."""
 
     def ask(self, request: Request) -> None:
-        """Begin now or next; a newer request replaces one that has not begun."""
+        """Start a request now or next; a newer request replaces one that has not started."""
 
     def take(self, now_ns: int) -> Outcome | None:
-        """Return the next available outcome, in request order; each is returned once."""
+        """Return the next available outcome, in request order; each one is returned only once."""
 
     def forget(self) -> None:
-        """Drop the request that has not begun; one that has begun is finished."""
+        """Drop the request that has not started; one that has started runs to completion."""
 
     def close(self) -> None:
-        """Stop; then the backends may be closed, unless the worker is still busy."""
+        """Stop; after that, the backends may be closed unless the worker is still busy."""
 
 
 class InlineWorker:
-    """Computes at once, and delivers after a delay on the caller's clock.
+    """Computes immediately, and delivers after a delay on the caller's clock.
 
     In simulated time the result is the same on every machine.
     """
@@ -131,7 +131,7 @@ class InlineWorker:
 
     @property
     def busy(self) -> bool:
-        """True if a request is unanswered or its answer was not collected."""
+        """True if a request is unanswered or its answer has not been collected."""
         return bool(self._outcomes)
 
     @property
@@ -139,14 +139,14 @@ class InlineWorker:
         return True
 
     def ask(self, request: Request) -> None:
-        """Compute now, or after an outcome that is waiting to be delivered."""
+        """Compute now, or after the outcome that is waiting to be delivered."""
         if self._outcomes:
             self._pending = request
         else:
             self._compute(request, request.asked_ns)
 
     def take(self, now_ns: int) -> Outcome | None:
-        """Return the next outcome once its time has come."""
+        """Return the next outcome once it is due."""
         if not self._outcomes or self._outcomes[0].ended_ns > now_ns:
             return None
         outcome = self._outcomes.popleft()
@@ -156,12 +156,11 @@ class InlineWorker:
         return outcome
 
     def forget(self) -> None:
-        """Drop requests that have not begun or not ended."""
+        """Drop requests that have not started or not finished."""
         self._outcomes.clear()
         self._pending = None
 
     def close(self) -> None:
-        """Stop."""
         self.forget()
 
     def _compute(self, request: Request, began_ns: int) -> None:
@@ -179,7 +178,6 @@ class InlineWorker:
 
 
 def computed(run: Run, request: Request, clock: Clock) -> Outcome:
-    """Compute a request now, and return its outcome."""
     began_ns = clock()
     chunk, success, found = None, None, None
     try:

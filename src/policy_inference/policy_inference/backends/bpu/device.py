@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Load and state of the BPU, from the driver's kernel files.
+"""Load and state of the BPU, read from the driver's kernel files.
 
 Files: D-Robotics' manuals, "BPU driver sysfs debugging interface" (rdk_doc) and "Thermal and CPU
 frequency management" (rdk_doc, rdk_s_doc).
@@ -25,11 +25,11 @@ _MARCHES = {
     "ultra": "bayes",
 }
 _X5_SENSOR = "/sys/class/hwmon/hwmon0/temp2_input"
-"""The RDK X5 has no thermal zone for the BPU; this sensor works only while the BPU is powered."""
+"""The RDK X5 has no BPU thermal zone; this sensor works only while the BPU is powered."""
 
 
 def read_bpu(machine: Machine) -> Mapping[str, str]:
-    """Return peak core load, clock and temperature; unreadable values are left out."""
+    """Return peak core load, clock and temperature; unreadable values are omitted."""
     loads = [machine.number(core / "ratio") for core in machine.glob(CORES)]
     known = [load for load in loads if load is not None]
     found = {"bpu_load_percent": f"{max(known):.0f}"} if known else {}
@@ -37,7 +37,7 @@ def read_bpu(machine: Machine) -> Mapping[str, str]:
 
 
 def clock_folder(machine: Machine) -> Path | None:
-    """Return the folder of the first core's clock: `28108000.bpu` on S100."""
+    """Return the first core's clock folder: `28108000.bpu` on S100."""
     return next(
         (
             folder
@@ -53,7 +53,7 @@ def bpu_clock(machine: Machine) -> DeviceClock | None:
 
 
 def board_march(machine: Machine) -> str | None:
-    """Return the architecture of the board's BPU, as compilers name it; None on other machines."""
+    """Return the board's BPU architecture as compilers name it; None on other machines."""
     names = " ".join(
         machine.text(file) or ""
         for file in ("/proc/device-tree/model", "/sys/class/boardinfo/soc_name")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that this board can run models on its BPU; opens no device."""
+"""Check that this board can run models on its BPU, without opening a device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policy_inference.machine.system import in_container
 
 
 def examine_bpu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding]:
-    """Yield the findings, required parts first."""
+    """Yield the findings, with required parts first."""
     march = board_march(machine)
     yield _board(march)
     if artifact is not None and march is not None:
@@ -75,7 +75,7 @@ def _driver(machine: Machine) -> Finding:
 
 
 def _runtime(march: str | None) -> Finding:
-    """Check the modules; those of S boards differ from those of X5, and the older ones run .bin."""
+    """Check the modules; S boards and X5 use different ones, and the older ones run .bin files."""
     there = [name for name in (HBM_RUNTIME, *PACKAGES) if module_found(name)]
     if not there or ((march or "").startswith("nash") and HBM_RUNTIME not in there):
         found = ", ".join(there) or f"neither {HBM_RUNTIME} nor {PYEASY_DNN}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Explanations and remedies for the vendor's messages."""
+"""Explanations and remedies for vendor messages."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ _MEANINGS = (
 def meaning(
     text: str, otherwise: str = "compile it for this board, and copy it again if that does not help"
 ) -> str:
-    """Return the remedy for a failure with this vendor message, or else `otherwise`."""
+    """Return the remedy for a failure with this vendor message, or `otherwise`."""
     return next((remedy for pattern, remedy in _MEANINGS if re.search(pattern, text)), otherwise)
 
 
 def words(error: BaseException, said: str) -> str:
-    """Return the vendor's message in one line: its exception, and errors that it only printed."""
+    """Return the vendor's message in one line: its exception, and errors that it only prints."""
     written = [
         line.strip()
         for line in said.splitlines()

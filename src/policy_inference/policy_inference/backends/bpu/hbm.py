@@ -45,10 +45,10 @@ _log = logging.getLogger("policy_inference")
 
 
 class BpuBackend(BpuRuntime):
-    """The runtime releases the GIL, and pads inputs itself.
+    """Backend for `hbm_runtime`, which releases the GIL and pads inputs itself.
 
-    It infers on a thread of its own, where BPU errors are uncaught exceptions that end the process
-    (seen in the vendor's 0.1 source and in its wheel).
+    The runtime infers on its own thread, where BPU errors are uncaught exceptions that end the
+    process (seen in the vendor's 0.1 source and in its wheel).
     """
 
     package = HBM_RUNTIME
@@ -56,18 +56,18 @@ class BpuBackend(BpuRuntime):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return findings about board, driver, runtimes and clocks."""
+        """Return findings about the board, the driver, the runtimes and the clocks."""
         return list(examine_bpu(machine, artifact))
 
     @classmethod
     def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BpuRuntime]:
-        """Return this class, or that of `pyeasy_dnn`, which runs in a process of its own.
+        """Return this class, or the class for `pyeasy_dnn`, which runs in its own process.
 
         Only boards with the older runtime lack this one, and they use `.bin` files; if neither is
         installed, opening with this class raises an error with the remedy.
 
         Raises:
-            BackendError: The option `runtime` names no runtime.
+            BackendError: The `runtime` option names no known runtime.
         """
         wanted = options.get("runtime")
         if wanted not in (None, HBM_RUNTIME, PYEASY_DNN):
@@ -117,7 +117,7 @@ class BpuBackend(BpuRuntime):
 
 
 def _is_there(package: str) -> bool:
-    """Return true if a package is installed, without running its code."""
+    """Return True if a package is installed, without running its code."""
     return importlib.util.find_spec(package) is not None
 
 

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`hobot_dnn.pyeasy_dnn`: RDK X5 before system 3.5.0, and RDK Ultra.
 
-It holds the GIL for a whole inference and never unloads a model, so it runs in a process of its
-own.
+It holds the GIL for the whole inference and never unloads a model, so it runs in its own process.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _CHANNEL_AXES = {"NCHW": 1, "NHWC": 3}
 
 
 class PyeasyBackend(BpuRuntime):
-    """The older runtime, available as two packages with the same content."""
+    """The older runtime, available as two packages with identical content."""
 
     holds_gil = True
     package = PYEASY_DNN
@@ -72,10 +71,10 @@ class PyeasyBackend(BpuRuntime):
         )
 
     def _refuse_bytes_only(self, inputs: Sequence[BpuTensor]) -> None:
-        """Raise if every input would be cast to uint8, as in the first releases for the X5.
+        """Raise an error if every input would be cast to uint8, as in the first X5 releases.
 
-        In D-Robotics' source these are the releases without `validShape`; for the RDK Ultra this is
-        unknown.
+        According to D-Robotics' source, these are the releases without `validShape`; for the RDK
+        Ultra, this is unknown.
         """
         described = hasattr(self._model.inputs[0].properties, "validShape")
         if described or self._target == "bayes" or {t.dtype for t in inputs} <= {"uint8"}:
@@ -135,7 +134,7 @@ def _quantisation(
 
 
 def _release(package: str) -> str:
-    """Return name and version; the package in the board's image has no version."""
+    """Return the name and version; the package in the board's image has no version."""
     distribution = package.replace("_", "-")
     version = installed_version(distribution)
     return f"{distribution} {version}" if version else f"{package} of the board's system"

@@ -23,12 +23,12 @@ from policy_inference.machine.machine import Machine
 HBM_RUNTIME, PYEASY_DNN = "hbm_runtime", "pyeasy_dnn"
 FAMILIES = {".hbm": "nash", ".bin": "bayes"}
 _NUMBERS = {"core": 3, "priority": 255}
-"""Numeric options, with the largest value of each."""
+"""Numeric options, with the maximum value of each."""
 _LOOK = "check the output of the runtime, and `dmesg`"
 
 
 class BpuRuntime(BackendBase):
-    """A subclass implements `_load`, `_infer` and `_close`."""
+    """Base class for BPU runtimes; a subclass implements `_load`, `_infer` and `_close`."""
 
     name = "bpu"
     warm_up_runs = 10
@@ -40,7 +40,7 @@ class BpuRuntime(BackendBase):
         "priority": f"0 to {_NUMBERS['priority']}, the highest; without it, the runtime's default",
     }
     package: str
-    """Name of the runtime's package for messages."""
+    """Name of the runtime's package, for messages."""
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
@@ -50,11 +50,11 @@ class BpuRuntime(BackendBase):
 
     @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
-        """Return load, clock and temperature of the BPU."""
+        """Return the BPU's load, clock and temperature."""
         return read_bpu(machine)
 
     def hides_nan(self) -> bool:
-        """Return True: a BPU computes in integers, whatever its tensor types are."""
+        """Return True, since a BPU computes in integers whatever its tensor types are."""
         return True
 
     @classmethod
@@ -106,7 +106,7 @@ class BpuRuntime(BackendBase):
 
     @contextmanager
     def _failures(self, what: str) -> Iterator[None]:
-        """Convert what the runtime raises and prints into one error."""
+        """Convert everything that the runtime raises and prints into one error."""
         with capture_native_output("bpu") as said:
             try:
                 yield
@@ -132,11 +132,11 @@ class BpuRuntime(BackendBase):
     def _load(
         self, file: Path, core: int | None, priority: int | None
     ) -> tuple[Sequence[BpuTensor], Sequence[BpuTensor], Mapping[str, str]]:
-        """Load the file and describe it; errors of the runtime need not be caught."""
+        """Load the file and describe it; runtime errors need not be caught."""
 
     @abstractmethod
     def _connect(self, copies: Mapping[str, InputCopy]) -> None:
-        """Prepare the argument of all runs from the input arrays."""
+        """Prepare the argument for all runs from the input arrays."""
 
     @abstractmethod
     def _infer(self) -> Sequence[Any]:
@@ -166,7 +166,7 @@ def version(of: Any) -> str:
 
 
 def _check_file(file: Path, target: str | None) -> None:
-    """Raise for a file that cannot be right, before the runtime opens it."""
+    """Raise an error for an unsuitable file before the runtime opens it."""
     if not file.is_file():
         raise BackendError(f"{file}: expected a model, found nothing; copy it again")
     family = FAMILIES.get(file.suffix)

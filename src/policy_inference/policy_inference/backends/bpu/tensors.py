@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors as a BPU runtime describes them, and their conversion from and to our arrays.
+"""Tensors as described by a BPU runtime, and their conversion to and from our arrays.
 
 Feature maps have four axes, and may be quantised, padded in memory, or channels-last. All this is
 resolved once, when the model is opened; a run only copies.
@@ -22,7 +22,7 @@ _FLOATS = ("float32", "float16")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quantisation:
-    """real = (integer - zero_point) * scale; both [1], or [size of the axis]."""
+    """real = (integer - zero_point) * scale; both have shape [1] or [size of the axis]."""
 
     scale: F32
     zero_point: F32
@@ -32,7 +32,7 @@ class Quantisation:
         """Return scale and zero point for arrays of this shape.
 
         Raises:
-            BackendError: Their size differs from that of the axis.
+            BackendError: Their size differs from the axis size.
         """
         if self.scale.size == 1:
             return self.scale.reshape(()), self.zero_point.reshape(())
@@ -48,13 +48,13 @@ class Quantisation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BpuTensor:
-    """An input or output, as the runtime describes it.
+    """An input or output as described by the runtime.
 
     Attributes:
         name: Name of the tensor.
         shape: Valid shape.
         memory: Shape in memory, which may include padding.
-        dtype: Numpy name.
+        dtype: NumPy type name.
         layout: `NCHW`, `NHWC`, or empty if unknown.
         quantisation: Quantisation of an integer tensor that represents real numbers.
     """
@@ -67,7 +67,7 @@ class BpuTensor:
     quantisation: Quantisation | None = None
 
     def spec(self, wanted: TensorSpec | None) -> TensorSpec:
-        """Return its specification for the user, which is `wanted` if the conversion is known."""
+        """Return a specification for the user; this is `wanted` if the conversion is known."""
         shape, dtype = self.shape, self.dtype
         while len(shape) > 2 and shape[-1] == 1:
             shape = shape[:-1]
@@ -79,7 +79,7 @@ class BpuTensor:
         return TensorSpec(name=self.name, shape=shape, dtype=dtype)
 
     def view(self, array: Tensor) -> Tensor:
-        """Return a contiguous array of matching shape as a view with the tensor's axes."""
+        """Return a contiguous array of matching shape, viewed with the tensor's axes."""
         axes = self._axes(array.shape)
         assert axes is not None
         ones = (1,) * (len(self.shape) - array.ndim)
@@ -119,7 +119,7 @@ class InputCopy:
             )
 
     def update(self) -> None:
-        """Copy the current content of our array, which is finite."""
+        """Copy the current, finite content of our array."""
         if self._same:
             return
         if self._quantised is None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Common parts of remote models: deadlines, verification at every connect, reconnection.
+"""Common parts of remote models: deadlines, verification on every connect, reconnection.
 
 No run waits for a connection. Without a connection, a run fails at once, while a separate thread
 reconnects with increasing pauses; each new connection is verified before a run uses it.
@@ -25,33 +25,33 @@ from policy_store.hosts import is_loopback
 
 CONNECT_WITHIN_S, PROOF_WITHIN_S = 3.0, 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-"""Shortest and longest pause between two attempts to connect."""
+"""Shortest and longest pause between two connection attempts."""
 MOST_LATE = 5
-"""Late answers in a row after which the server counts as hanging."""
+"""Number of consecutive late answers after which the server counts as hanging."""
 _BUDGET_RUNS, _BUDGET_S = 20, 2.0
 _BLOCKING_S = 0.1
-"""Below this deadline, the policy runs in each tick."""
+"""Deadline below which the policy runs in every tick."""
 _LARGEST_SECRET_BYTES = 1 << 16
 _log = logging.getLogger("policy_inference")
 Arrays = Mapping[str, Tensor]
 
 
 class LateError(BackendError):
-    """There was no answer in time."""
+    """No answer arrived in time."""
 
 
 class LostError(BackendError):
-    """The connection can no longer be used: it ended, or the server is not trusted."""
+    """The connection can no longer be used: it has ended, or the server is not trusted."""
 
 
 class ServerConnection(ABC):
-    """A connection to a server; it is used by one thread at a time.
+    """A connection to a server, used by one thread at a time.
 
     Attributes:
-        inputs: Input tensors of the server; -1 for a dynamic axis.
-        outputs: Output tensors of the server.
+        inputs: The server's input tensors; -1 for a dynamic axis.
+        outputs: The server's output tensors.
         details: Details that the server reports.
-        lost: Reason why it has ended; empty while it is alive.
+        lost: Reason why the connection ended; empty while it is alive.
         survives_late: True if another request may follow one that was not answered in time.
     """
 
@@ -63,11 +63,11 @@ class ServerConnection(ABC):
 
     @abstractmethod
     def ask(self, inputs: Arrays, outputs: Arrays, within_s: float) -> None:
-        """Write the answer to `inputs` into `outputs`.
+        """Send `inputs`, and write the answer to `outputs`.
 
         Raises:
             LateError: No answer arrived within the time limit.
-            LostError: The connection ended, or the answer belongs to another request.
+            LostError: The connection ended, or the answer belongs to a different request.
             BackendError: The server refused the request, or failed.
         """
 
@@ -81,12 +81,12 @@ class ServerConnection(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close it; any thread may call this, even repeatedly."""
+        """Close the connection; any thread may call this, even repeatedly."""
 
 
 @contextmanager
 def texts_shown() -> Iterator[None]:
-    """Raise errors with server texts shortened and safe to print on a terminal.
+    """Raise errors with server texts shortened and made safe to print on a terminal.
 
     Messages go to logs, `~/status` and terminals.
     """
@@ -97,13 +97,13 @@ def texts_shown() -> Iterator[None]:
 
 
 Connect = Callable[[Callable[[ServerConnection], None]], ServerConnection]
-"""Connects, and returns an unverified connection; its argument is called when a connection ends by
-itself. Raises BackendError.
+"""Callable that connects and returns an unverified connection; its argument is called when a
+connection ends on its own. Raises BackendError.
 """
 
 
 class RemoteLink:
-    """Link to a server: a verified connection, or a thread that tries to get one."""
+    """Link to a server: a verified connection, or a thread that tries to establish one."""
 
     def __init__(
         self, where: str, connect: Connect, prove: Callable[[ServerConnection], None]
@@ -112,8 +112,8 @@ class RemoteLink:
 
         Args:
             where: The server's name, for messages.
-            connect: Connects.
-            prove: Raises BackendError if a connection leads to another model.
+            connect: Establishes a connection.
+            prove: Raises BackendError if a connection leads to a different model.
 
         Raises:
             BackendError: The connection failed.
@@ -127,7 +127,7 @@ class RemoteLink:
 
     @property
     def problem(self) -> str:
-        """Reason why runs fail now; empty if they can succeed."""
+        """Reason why runs now fail; "" if they can succeed."""
         return f"no connection to {self._where}: {self._why}" if self._why else ""
 
     def start(self) -> None:
@@ -231,7 +231,7 @@ class RemoteBackend(BackendBase):
     warm_up_runs = 1  # warm-up is the server's task; its times are measured when it is opened
     _link: RemoteLink | None = None
     _within_s = PROOF_WITHIN_S
-    """Time limit of the next run: the first one is part of opening."""
+    """Time limit for the next run; the first run is part of opening."""
     where = ""
     """The server's name, for messages."""
 
@@ -281,7 +281,7 @@ class RemoteBackend(BackendBase):
             raise BackendError(f"{self.name}: {self.where}: {error}") from error
 
     def _proven(self, connection: ServerConnection) -> None:
-        """Raise unless a connection leads to the model of the file, with the contract's tensors."""
+        """Raise an error unless a connection leads to the file's model and contract tensors."""
         inputs, outputs = self.specs
         for what, ours, theirs in (
             ("inputs", self._link_first.inputs, connection.inputs),
@@ -304,7 +304,7 @@ class RemoteBackend(BackendBase):
         return self._link.first
 
     def _budget(self, link: RemoteLink) -> str:
-        """Measure the answer times; return them in words.
+        """Measure the answer times, and describe them in words.
 
         Raises:
             BackendError: Most answers would arrive too late.
@@ -343,11 +343,11 @@ class RemoteBackend(BackendBase):
         return number
 
     def _secret(self, option: str) -> str:
-        """Return the text in a file that an option names, stripped; "" without the option."""
+        """Return the stripped text of a file that an option names; "" if the option is not set."""
         return self._read_option(option).decode("ascii", "replace").strip()
 
     def _read_option(self, option: str) -> bytes:
-        """Return the content of a file that an option names; empty without the option."""
+        """Return the content of a file that an option names; empty if the option is not set."""
         file = self._given.get(option, "")
         if not file:
             return b""
@@ -359,7 +359,7 @@ class RemoteBackend(BackendBase):
             ) from error
 
     def _require_private(self, host: str, *, is_encrypted: bool, option: str) -> None:
-        """Raise if a secret would be sent unencrypted to another machine."""
+        """Raise an error if a secret would be sent unencrypted to another machine."""
         if not is_encrypted and self._given.get(option) and not is_loopback(host):
             raise BackendError(
                 f"{self.name}: {option}: expected TLS to {host}, since anyone could otherwise read "

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays in msgpack as openpi's servers write them: maps with byte-string keys; no pickle."""
+"""Msgpack arrays as openpi's servers write them: maps with byte-string keys, without pickle."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from policy_core.errors import PolicyError
 
 _ARRAY, _NUMBER = b"__ndarray__", b"__npgeneric__"
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
-"""Numeric types; other numpy types may hold objects, or have any size."""
+"""Numeric types; other NumPy types may hold objects, or have any size."""
 _MOST_MEMBERS = 4096
-"""Limit on lists and maps of an answer, and on the values in each; arrays are bytes, and count as
-one map.
+"""Maximum number of lists and maps in an answer, and of values in each; arrays are bytes, and count
+as one map.
 
-An empty list is one byte on the wire and 64 in memory, made while no other thread runs.
+An empty list takes one byte on the wire and 64 in memory, and is created while no other thread can
+run.
 """
 
 
 def packed(value: Any) -> bytes:
-    """Return the bytes of a value made of maps, lists, texts, numbers and arrays.
+    """Pack a value made of maps, lists, strings, numbers and arrays.
 
     Raises:
         ImportError: msgpack is not installed.
@@ -35,9 +36,9 @@ def packed(value: Any) -> bytes:
 
 
 def unpacked(content: bytes) -> Any:
-    """Return the value encoded in bytes; its arrays are read-only.
+    """Unpack a value; its arrays are read-only.
 
-    The caller limits the number of bytes.
+    The caller must limit the number of bytes.
 
     Raises:
         PolicyError: The bytes are invalid, an array is not numeric, or there are more than 4096

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models behind the Open Inference Protocol: Triton, KServe, OpenVINO Model Server, our service.
 
-It uses grpcio rather than tritonclient, which adds nothing needed here: it is a layer on top, with
-its own copy of the messages and version limits on both.
+It uses grpcio rather than tritonclient, which adds nothing needed here: that is a layer on top of
+grpcio with its own copy of the messages and its own version limits.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _WATCH_ENDS_S = 1.0
 
 
 class OipBackend(RemoteBackend):
-    """A model on a server with the Open Inference Protocol over gRPC."""
+    """A model on a server that speaks the Open Inference Protocol over gRPC."""
 
     name = "oip"
     options: Mapping[str, str] = {
@@ -70,7 +70,7 @@ class OipBackend(RemoteBackend):
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
-        """Check names, and options that depend on each other."""
+        """Check option names, and options that depend on each other."""
         super().check_options(given)
         if (found := given.get("tls", "no")) not in ("yes", "no"):
             raise BackendError(f"{cls.name}: tls: expected yes or no, found {found!r}")
@@ -126,10 +126,10 @@ class OipBackend(RemoteBackend):
         return self._model
 
     def golden(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """Return rows of inputs and outputs.
+        """Return verification rows for the inputs and outputs.
 
         Raises:
-            BackendError: They do not match the contract's tensors.
+            BackendError: The rows do not match the contract's tensors.
         """
         for specs, rows in zip(
             self.specs, (self._golden_inputs, self._golden_outputs), strict=True
@@ -144,7 +144,7 @@ class OipBackend(RemoteBackend):
         return self._golden_inputs, self._golden_outputs
 
     def channel(self) -> Any:
-        """Return a gRPC channel that is not yet connected."""
+        """Return a gRPC channel that has not connected yet."""
         import grpc
 
         largest = max(message_bytes(self.specs[1]), _LARGEST_METADATA)
@@ -246,10 +246,10 @@ class _OipConnection(ServerConnection):
         timer.start()
 
     def _look(self) -> None:
-        """Check the model that the server has.
+        """Check that the server has the required model.
 
         Raises:
-            BackendError: It is not the required model.
+            BackendError: The server has a different model.
         """
         served, classes = self._served, message_classes()
         if not self._call("ServerReady", classes["ServerReadyRequest"](), CONNECT_WITHIN_S).ready:
@@ -275,7 +275,7 @@ class _OipConnection(ServerConnection):
         self.details = {"runtime": found.platform or "unknown", "model": named}
 
     def _check_config(self, request: Any) -> None:
-        """Compare the hash in a model's Triton parameters, if there is one."""
+        """Compare the hash in the model's Triton parameters, if there is one."""
         try:
             parameters = self._call(MODEL_CONFIG, request).config.parameters
         except LostError:
@@ -303,7 +303,7 @@ class _OipConnection(ServerConnection):
         raise BackendError(f"{method}: {code.name}: {details}")
 
     def _require_own(self, answer: Any, number: str) -> None:
-        """Raise unless an answer belongs to this request and comes from the verified model."""
+        """Raise an error unless an answer is for this request and from the verified model."""
         if answer.id != number:
             raise LostError(
                 f"expected the answer to request {number}, found one to {answer.id or 'none'!r}: "
@@ -322,7 +322,7 @@ class _OipConnection(ServerConnection):
             self._check_hash(answer.parameters[POLICY_SHA256].string_param)
 
     def _check_hash(self, found: str) -> None:
-        """Raise unless the served model has the hash of the file, or its earlier hash."""
+        """Raise an error unless the served model has the file's hash, or an earlier hash of it."""
         if self._sha256 and found != self._sha256:
             raise LostError(
                 f"model {self._served.model}: expected sha256 {self._sha256}, found {found}: "
@@ -331,7 +331,7 @@ class _OipConnection(ServerConnection):
         self._sha256 = found
 
     def _changed(self, state: Any) -> None:
-        """Record that the channel has disconnected; it would reconnect by itself."""
+        """Record that the channel has disconnected; it would reconnect on its own."""
         if state is not self._ready and not self._is_closed:
             self.lost = "the connection ended"
             self._lose(self)
@@ -342,7 +342,7 @@ def _bearer(token: str) -> tuple[str, str]:
 
 
 def _difference(found: Tensor, expected: Tensor, all_rows: Tensor) -> float:
-    """Return the largest difference relative to the largest value; NaN if there is a NaN."""
+    """Return the largest difference, relative to the largest value; NaN if any value is NaN."""
     largest = max(float(np.abs(all_rows.astype(np.float64)).max(initial=0.0)), 1e-6)
     wrong = np.abs(found.astype(np.float64) - expected.astype(np.float64))
     return float(wrong.max(initial=0.0)) / largest

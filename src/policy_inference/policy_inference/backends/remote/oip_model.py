@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The artifact for the `oip` backend: the model that a server must have, and rows to verify it.
 
-An npz file: `remote`, the bytes of a JSON mapping, and for each tensor `inputs.NAME` and
-`outputs.NAME` [rows, *shape], computed by the reference model.
+An npz file: `remote`, the bytes of a JSON mapping, and for each tensor, `inputs.NAME` or
+`outputs.NAME` [rows, *shape], computed with the reference model.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ _REMEDY = "make it with `model_tools compile oip`"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OipModel:
-    """The model that a server must have.
+    """The model that a server must provide.
 
     Attributes:
-        model: Its name on the server.
-        version: Its version on the server; empty for the server's choice.
+        model: Model name on the server.
+        version: Model version on the server; empty for the server's choice.
         sha256: Hash of the model file, for servers that report it.
-        tolerance: Largest difference between an output and the rows, relative to the largest value
-            of that output.
-        endpoint: HOST:PORT if the option is not set; if empty, the option is required.
+        tolerance: Maximum difference between an output and its rows, relative to that output's
+            largest value.
+        endpoint: HOST:PORT used if the `endpoint` option is not set; if empty, the option is
+            required.
     """
 
     model: str
@@ -53,9 +54,9 @@ def write_oip_model(
 
     Args:
         file: File to write.
-        model: The model that a server must have.
-        inputs: Rows by tensor [rows, *shape].
-        outputs: Outputs of the reference, in the same form.
+        model: The model that a server must provide.
+        inputs: Input rows by tensor [rows, *shape].
+        outputs: Reference outputs, in the same form.
 
     Raises:
         OSError: The file cannot be written.
@@ -70,7 +71,7 @@ def write_oip_model(
 
 
 def read_oip_model(file: Path) -> tuple[OipModel, dict[str, Tensor], dict[str, Tensor]]:
-    """Return the model that a server must have, and rows for its inputs and outputs, by name.
+    """Return the model that a server must provide, and rows for its inputs and outputs, by name.
 
     Raises:
         BackendError: The file is not such an artifact.

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chunk policies behind the websocket protocol of openpi's servers.
+"""Chunk policies behind the WebSocket protocol of openpi's servers.
 
 The client sends images and state, and receives actions. The server handles tokens and
-normalisation, so the contract has no statistics (`identity`). Answers come in order and unnumbered,
-so a late answer could be mistaken for the next one; therefore the connection is closed after a late
-answer.
+normalisation, so the contract has no statistics (`identity`). Answers arrive in order but without
+numbers, so a late answer could be mistaken for the next one; the connection is therefore closed
+after a late answer.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from policy_inference.machine.machine import Finding, Machine
 
 _PACKAGES = "pip install websockets msgpack pillow, or policy_inference[remote]"
 _OTHER_BYTES = 1 << 18
-"""Bytes of an answer besides the chunk: names, times, or an error text; also of the metadata."""
+"""Bytes in an answer besides the chunk: names, times, or an error text; also in the metadata."""
 _BYTES_PER_VALUE = 16
-"""Bytes per value of the chunk: float64, and as much again for additions of the server, such as the
+"""Bytes per chunk value: float64, and as much again for extra data from the server, such as the
 state.
 """
 _CLOSE_WITHIN_S = 0.5
@@ -80,11 +80,11 @@ class OpenpiModel:
 class PaddedSquare:
     """Pads camera images to a square with black bars, without stretching, as openpi requires.
 
-    Identical to `resize_with_pad` of openpi's client, pixel by pixel.
+    The result is identical, pixel for pixel, to `resize_with_pad` in openpi's client.
     """
 
     def __init__(self, height: int, width: int, size: int) -> None:
-        """Set the sizes of the images and of the result, in pixels.
+        """Set the sizes of the images and the result, in pixels.
 
         Raises:
             ImportError: Pillow is not installed.
@@ -95,7 +95,7 @@ class PaddedSquare:
         self._height, self._width = height * size // longest, width * size // longest
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Return an image padded to a square; both uint8 [height, width, 3]."""
+        """Return an image padded to a square; both are uint8 [height, width, 3]."""
         new, how = (self._width, self._height), self._pillow.Resampling.BILINEAR
         small = np.asarray(self._pillow.fromarray(np.ascontiguousarray(image)).resize(new, how))
         square = np.zeros((self._size, self._size, 3), np.uint8)
@@ -105,7 +105,7 @@ class PaddedSquare:
 
 
 class OpenpiBackend(RemoteBackend):
-    """A policy on a server with openpi's protocol."""
+    """A policy on a server that speaks openpi's protocol."""
 
     name = "openpi"
     options: Mapping[str, str] = {
@@ -205,7 +205,7 @@ class OpenpiBackend(RemoteBackend):
         return _OpenpiConnection(self)
 
     def _largest_answer(self) -> int:
-        """Return the largest size of a server message, bytes."""
+        """Return the maximum size of a server message, in bytes."""
         return _OTHER_BYTES + sum(
             _BYTES_PER_VALUE * math.prod(spec.shape) for spec in self.specs[1]
         )
@@ -301,9 +301,9 @@ class _OpenpiConnection(ServerConnection):
 
     @contextmanager
     def _cut_after(self, time_s: float) -> Iterator[Callable[[], bool]]:
-        """Close the connection after a time, since a websocket write waits for ever for its reader.
+        """Close the connection after a time, since a WebSocket write can wait forever.
 
-        Yields a function that returns true if that has happened.
+        Yields a function that returns True if that has happened.
         """
         is_late = threading.Event()
 
@@ -350,7 +350,7 @@ class _OpenpiConnection(ServerConnection):
         chunk[0] = found
 
     def _receive(self, left_s: float, within_s: float) -> Any:
-        """Return the next message, which may take `left_s` of the total time."""
+        """Return the next message, which may take `left_s` out of the total time."""
         from websockets.exceptions import WebSocketException
 
         try:
@@ -369,7 +369,7 @@ class _OpenpiConnection(ServerConnection):
 
 
 def _put(into: dict[str, Any], key: str, value: Any) -> None:
-    """Write an entry; a dot in the key leads to a nested map."""
+    """Write an entry; each dot in the key leads into a nested map."""
     *maps, last = key.split(".")
     for one in maps:
         into = into.setdefault(one, {})

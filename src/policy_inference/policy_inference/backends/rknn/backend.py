@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""RKNN Toolkit Lite2: the NPU of a Rockchip board.
+"""RKNN Toolkit Lite2 backend for the NPU on a Rockchip board.
 
-The runtime's own loader accepts any file, and its calls return -1 or None instead of raising. So
-the file's description is read and checked first, and every return value is checked. It releases the
-GIL while it runs. Written against the interface of 2.3 to 2.5; not verified on hardware.
+The runtime's own loader accepts any file, and its calls return -1 or None instead of raising
+errors, so the file's description is read and checked first, and every return value is checked. The
+runtime releases the GIL while it runs. This module was written for the interface of versions 2.3 to
+2.5; it has not been verified on hardware.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _DRIVER = re.compile(r"[Dd]river\b[^\n]*?version:? *([\d.]*\d)")
 
 
 class RknnBackend(BackendBase):
-    """An NPU context of its own; float32 in and out, quantised by the runtime."""
+    """Runs a model in its own NPU context; float32 in and out, quantised by the runtime."""
 
     name = "rknn"
     simulated_by = "rknn_sim"
@@ -64,18 +65,18 @@ class RknnBackend(BackendBase):
 
     @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
-        """Return load, clock and temperature of the NPU."""
+        """Return the NPU's load, clock and temperature."""
         return read_npu(machine)
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return findings about board, driver, libraries and clocks."""
+        """Return findings about the board, the driver, the libraries and the clocks."""
         return list(examine_npu(machine, artifact))
 
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
-        """Read the file's own description; if it matches, the runtime opens it in `_bind`."""
+        """Read the file's own description; if it matches, `_bind` opens the file in the runtime."""
         try:
             from rknnlite.api import RKNNLite
         except ImportError as error:
@@ -94,7 +95,7 @@ class RknnBackend(BackendBase):
         }
 
     def _check(self, described: RknnFile) -> None:
-        """Raise unless the file is for this artifact's chip and precision, and for this board."""
+        """Raise an error unless the file is for this artifact's chip and precision, and board."""
         targets = ", ".join(described.targets)
         if self._target is not None and chip(self._target) not in map(chip, described.targets):
             raise BackendError(
@@ -171,7 +172,7 @@ class RknnBackend(BackendBase):
         return f"{package}; {' '.join(str(self._lite.get_sdk_version()).split())}"
 
     def _place_arrays(self) -> None:
-        """Create channels-last buffers for images, which the NPU needs."""
+        """Create channels-last image buffers, which the NPU needs."""
         inputs = [self.inputs[name] for name in self._order[0]]
         self._fed: list[Tensor] = [_channels_last(array) for array in inputs]
         self._images = [
@@ -185,7 +186,7 @@ class RknnBackend(BackendBase):
         self._how = {"reuse_outputs": True} if "reuse_outputs" in known else {}
 
     def _check_results(self, found: Sequence[Tensor]) -> None:
-        """Raise unless the runtime's arrays match the description in the file."""
+        """Raise an error unless the runtime's arrays match the file's description."""
         if list(map(_kind, found)) != self._kinds:
             listed = ", ".join(f"{array.dtype}{list(array.shape)}" for array in found)
             raise BackendError(
@@ -237,7 +238,7 @@ def _tensors(described: RknnFile) -> tuple[list[TensorSpec], list[TensorSpec]]:
 
 
 def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
-    """Return type and shape without axes of size 1: some runtimes give every tensor four axes."""
+    """Return type and shape, ignoring axes of size 1; some runtimes give every tensor four axes."""
     return array.dtype, tuple(size for size in array.shape if size != 1)
 
 

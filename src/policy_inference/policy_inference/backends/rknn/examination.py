@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that this board can run models on its NPU, and reads its load; opens no device."""
+"""Check that this board can run models on its NPU, and read its load; no device is opened."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _ELF = b"\x7fELF"
 
 
 def examine_npu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding]:
-    """Yield the findings, required parts first."""
+    """Yield the findings, with required parts first."""
     chips = board_chips(machine.path(_COMPATIBLE))
     if not chips:
         remedy = "run it on the board; on a PC use rknn_sim"
@@ -176,7 +176,7 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
 
 
 def _content(file: Path | None) -> bytes | None:
-    """Return the content of the library's file; None if it is missing or unreadable."""
+    """Return the content of the library file; None if it is missing or unreadable."""
     try:
         return file.read_bytes() if file else None
     except OSError:
@@ -184,7 +184,7 @@ def _content(file: Path | None) -> bytes | None:
 
 
 def _library_version(content: bytes) -> tuple[int, ...]:
-    """Return the version in the library's text: "librknnrt version: 2.3.2 (429f97ae6b@...)"."""
+    """Return the version from the library's text: "librknnrt version: 2.3.2 (429f97ae6b@...)"."""
     found = re.search(rb"librknnrt version: *(\d[\d.]*)", content)
     return parse_version(found[1].decode()) if found else ()
 
@@ -216,7 +216,7 @@ DRIVER_FOLDERS = ("/proc/rknpu", "/sys/kernel/debug/rknpu")
 
 
 def read_npu(machine: Machine) -> Mapping[str, str]:
-    """Return peak core load, clock and temperature; unreadable values are left out."""
+    """Return peak core load, clock and temperature; unreadable values are omitted."""
     # "NPU load: Core0: 12%, Core1: 0%, Core2: 0%,", or "NPU load: 12%" with one core.
     loads = [int(load) for load in re.findall(r"(\d+)%", driver_text(machine, "load"))]
     found = {"npu_load_percent": str(max(loads))} if loads else {}
@@ -228,13 +228,13 @@ def read_npu(machine: Machine) -> Mapping[str, str]:
 
 
 def driver_text(machine: Machine, name: str) -> str:
-    """Return the content of a driver file; empty if none can be read."""
+    """Return the content of a driver file; "" if none can be read."""
     texts = (machine.text(f"{folder}/{name}") for folder in DRIVER_FOLDERS)
     return next((text for text in texts if text), "")
 
 
 def clock_folder(machine: Machine) -> Path | None:
-    """Return the folder of the NPU's clock: `fdab0000.npu` on RK3588."""
+    """Return the NPU's clock folder: `fdab0000.npu` on RK3588."""
     return next(iter(machine.glob("/sys/class/devfreq/*.npu")), None)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages from the vendor's runtime when it fails: it returns -1, and logs the reason."""
+"""Messages from the vendor's runtime when it fails: it returns -1 and logs the reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class VendorLog(logging.Handler):
         self._log = logging.getLogger(LOGGER)
         self._records = deque[str](maxlen=_KEPT)
         self.native = ""
-        """Text that the library printed during `captured`."""
+        """Text that the library printed within `captured`."""
         self._log.addHandler(self)
 
     @property

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """RKNN Toolkit2, shared by its simulator and the compiler, so that both build the same model.
 
-The toolkit has a Python of its own, because it needs special versions of onnx, protobuf and
-setuptools. Code that runs there needs only numpy and this package of the suite.
+The toolkit has its own Python, because it needs specific versions of onnx, protobuf and setuptools.
+Code that runs in it needs only NumPy and this package from the suite.
 """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Builds a recipe with the toolkit; runs in the toolkit's Python only.
+"""Build a recipe with the toolkit; runs in the toolkit's Python only.
 
 The toolkit fails in three ways: it returns -1 and logs why, it returns None, or it raises
 ValueError with a traceback as its text. All of them become a `ToolkitError`.
@@ -32,7 +32,7 @@ class ToolkitError(BackendError):
     Attributes:
         stage: `import`, `config`, `load_onnx`, `build`, `export_rknn`, `init_runtime`, `inference`
             or `accuracy_analysis`.
-        text: Its message, possibly a traceback.
+        text: The toolkit's message, possibly a traceback.
     """
 
     def __init__(self, stage: str, text: str) -> None:
@@ -41,18 +41,18 @@ class ToolkitError(BackendError):
 
 
 def toolkit_version() -> str:
-    """Return name and version of the toolkit."""
+    """Return the toolkit's name and version."""
     return f"rknn-toolkit2 {version('rknn-toolkit2')}"
 
 
 def build(folder: Path, recipe: Recipe) -> Any:
     """Build the model in a folder.
 
-    A toolkit 2.5.0 rule for attention breaks the cross-attention of a decoder; in that case the
+    An attention rule in toolkit 2.5.0 breaks a decoder's cross-attention; if that happens, the
     model is built again without the rule.
 
     Returns:
-        The toolkit's object; the caller must release it.
+        The toolkit object; the caller must release it.
 
     Raises:
         ToolkitError: The toolkit is not installed, or refuses the model.
@@ -112,10 +112,10 @@ def call(method: Callable[..., Any], stage: str, *args: Any, **given: Any) -> An
     """Call the toolkit.
 
     Returns:
-        Its result, which is never -1, and None only for `config`.
+        The call's result, which is never -1, and None only for `config`.
 
     Raises:
-        ToolkitError: The call failed; gives the reason.
+        ToolkitError: The call failed; the message gives the reason.
     """
     with _Errors() as said:
         try:
@@ -129,7 +129,7 @@ def call(method: Callable[..., Any], stage: str, *args: Any, **given: Any) -> An
 
 
 class _Errors(logging.Handler):
-    """Collects errors from the toolkit's own log while entered."""
+    """Collects errors from the toolkit's own log while its context is open."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

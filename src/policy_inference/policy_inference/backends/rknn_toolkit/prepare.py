@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Converts an ONNX model to one that the toolkit accepts; runs in its Python and in ours.
+"""Convert an ONNX model to a form that the toolkit accepts; runs in its Python and in ours.
 
 Toolkit 2.5.0 accepts opsets up to 19, fixed sizes, standard ONNX operators, recurrent layers whose
-outputs all have names, and one output per value: of two outputs with the same value it silently
+outputs all have names, and one output per value: if two outputs have the same value, it silently
 drops one. It multiplies a per-element factor before a Gemm into the weights, assuming that they are
-stored output by output (`transB=1`): otherwise it fails or, if they are square, silently computes
-wrong results. A LayerNormalization must state its epsilon.
+stored output by output (`transB=1`); if they are not, it fails or, if they are square, silently
+computes wrong results. A LayerNormalisation must specify its epsilon.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RECURRENT = ("GRU", "LSTM", "RNN")
 
 
 def read_tensors(file: Path) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    """Return inputs and outputs of an ONNX model; -1 for a dynamic axis.
+    """Return an ONNX model's inputs and outputs; -1 for a dynamic axis.
 
     Raises:
         BackendError: The file is not an ONNX model.
@@ -48,7 +48,7 @@ def prepare(source: Path, target: Path, shapes: Mapping[str, tuple[int, ...]]) -
         shapes: Shapes of all inputs and outputs, every axis fixed.
 
     Raises:
-        BackendError: The model cannot be converted; gives the necessary change.
+        BackendError: The model cannot be converted; the message gives the change needed.
     """
     import onnx
 
@@ -149,7 +149,7 @@ def _name_outputs(graph: Any) -> None:
 
 
 def _separate_outputs(graph: Any) -> None:
-    """Give each output a node of its own, if it is a copy of another."""
+    """Give each output its own node if it is a copy of another output."""
     outputs = {value.name for value in graph.output}
     producers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
@@ -214,7 +214,7 @@ def _state_epsilon(graph: Any) -> None:
 
 
 def _drop_unused(graph: Any, names: Collection[str]) -> None:
-    """Remove initializers among these names that no node uses any more."""
+    """Remove any of these initialisers that no node uses anymore."""
     used = {name for node in graph.node for name in node.input}
     kept = [
         tensor for tensor in graph.initializer if tensor.name in used or tensor.name not in names

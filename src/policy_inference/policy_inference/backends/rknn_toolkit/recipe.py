@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A build recipe: one folder or zip file, from which the same model can be built again.
 
-It contains `recipe.json` (target, precision, settings, tensors), `model.onnx` as the toolkit
-accepts it, and for each input its calibration rows [rows, *shape without the batch axis]:
+It contains `recipe.json` (target, precision, settings, tensors), `model.onnx` in the form that the
+toolkit accepts, and for each input its calibration rows [rows, *shape without the batch axis]:
 `samples/0.npy`, ...
 """
 
@@ -31,15 +31,15 @@ _VERSION, _LONG_AGO = 1, (2000, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Specification for a toolkit build.
+    """Specification of a toolkit build.
 
     Attributes:
         target: Chip, as the toolkit names it.
         precision: fp16, or one of the chip's quantised types.
         inputs, outputs: Tensors, in the model's order.
         settings: Settings of `RKNN.config`, besides target and precision.
-        hybrid: True if layers that lose too much stay in fp16.
-        tag: Text that the file keeps.
+        hybrid: True to keep layers that would lose too much accuracy in fp16.
+        tag: Text stored in the file.
     """
 
     target: str
@@ -52,7 +52,7 @@ class Recipe:
 
     @property
     def quantised(self) -> bool:
-        """True if it is calibrated with samples."""
+        """True if the build is calibrated with samples."""
         return self.precision != FLOAT
 
 
@@ -84,7 +84,7 @@ def read_recipe(folder: Path) -> Recipe:
 
 
 def pack(folder: Path, file: Path) -> None:
-    """Pack a folder with a recipe; equal content gives an identical file."""
+    """Pack a folder that contains a recipe; identical content gives an identical file."""
     names = [RECIPE, MODEL, *sorted(f"{SAMPLES}/{f.name}" for f in folder.glob(f"{SAMPLES}/*.npy"))]
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
@@ -94,7 +94,7 @@ def pack(folder: Path, file: Path) -> None:
 
 
 def unpack(file: Path, folder: Path) -> Recipe:
-    """Unpack into an empty folder, and read the recipe.
+    """Unpack a file into an empty folder, and read the recipe.
 
     Raises:
         BackendError: The file is not a recipe, or is damaged.
@@ -136,21 +136,21 @@ def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> bytes:
 
 
 def read_samples(folder: Path, inputs: int) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the samples of a folder: for each row an array per input, without batch axis."""
+    """Yield a folder's samples: for each row, one array per input, without the batch axis."""
     return zip(
         *(np.load(folder / SAMPLES / f"{place}.npy") for place in range(inputs)), strict=True
     )
 
 
 def write_dataset(folder: Path, rows: Iterable[Sequence[Tensor]]) -> Path:
-    """Write the calibration list of the toolkit: one file per input and sample, batch axis first.
+    """Write the toolkit's calibration list: one file per input and sample, batch axis first.
 
     Args:
         folder: Receives the list and the folder `calibration`.
-        rows: For each sample an array per input of the model, without batch axis.
+        rows: For each sample, one array per model input, without the batch axis.
 
     Returns:
-        The list: one line per sample, with paths relative to the list.
+        Path of the list, which has one line per sample, with paths relative to the list.
     """
     (folder / "calibration").mkdir()
     dataset = folder / DATASET

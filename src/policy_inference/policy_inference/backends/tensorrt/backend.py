@@ -27,8 +27,8 @@ _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "in
 class TensorRtBackend(BackendBase):
     """An engine on the first GPU: page-locked arrays, one stream, asynchronous copies.
 
-    It opens an ONNX file, builds an engine from it and caches that in the user's cache folder; or
-    it opens a plan with its JSON beside it.
+    It opens an ONNX file, builds an engine from it and caches the engine in the user's cache
+    folder; or it opens a plan with its JSON file next to it.
     """
 
     name = "tensorrt"
@@ -48,12 +48,12 @@ class TensorRtBackend(BackendBase):
 
     @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
-        """Return load, clock and temperature of a Jetson's GPU, and the module's power."""
+        """Return the load, clock and temperature of a Jetson's GPU, and the module's power."""
         return read_gpu(machine)
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return findings about GPU, driver, libraries, clocks and engine."""
+        """Return findings about the GPU, the driver, the libraries, the clocks and the engine."""
         return list(examine_gpu(machine, artifact))
 
     def _open(
@@ -209,7 +209,7 @@ def _loaded(trt: Any, said: TensorRtLog, plan: bytes, file: Path) -> tuple[Any, 
 
 
 def _tensors(trt: Any, engine: Any, file: Path) -> list[tuple[TensorSpec, Any]]:
-    """Return each tensor, with -1 for dynamic axes, and true if it is an input."""
+    """Return each tensor, with -1 for dynamic axes, and True if it is an input."""
     found = []
     for place in range(engine.num_io_tensors):
         name = engine.get_tensor_name(place)

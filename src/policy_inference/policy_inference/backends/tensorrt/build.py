@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Builds an engine from an ONNX file, by the features of TensorRT rather than its version."""
+"""Build an engine from an ONNX file, based on TensorRT's features rather than its version."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def build_plan(
     """Parse, configure and compile a model.
 
     Args:
-        trt: TensorRT.
-        trt_log: Its logger.
+        trt: The `tensorrt` module.
+        trt_log: Logger for TensorRT.
         file: The ONNX file, for messages.
-        model: Its content; external weights are refused, since no hash covers them.
+        model: Content of the file; external weights are rejected, since no hash covers them.
         precision: One of `PRECISIONS`.
-        inputs: Sizes of dynamic axes.
-        workspace_mib: Limit of the layers' memory, MiB; None for TensorRT's own.
+        inputs: Contract inputs, which give the sizes of dynamic axes.
+        workspace_mib: Limit on memory for the layers, MiB; None for TensorRT's own limit.
 
     Raises:
         BackendError: TensorRT does not start, cannot parse the model, does not support the
@@ -93,7 +93,7 @@ def build_plan(
 
 
 def _other_model(trt: Any, network: Any, precision: str) -> str:
-    """Return the kind of model needed for that precision; empty if this one is suitable."""
+    """Return the kind of model that this precision needs; "" if this one is suitable."""
     layers = [network.get_layer(place) for place in range(network.num_layers)]
     if precision == "int8" and all(layer.type != trt.LayerType.QUANTIZE for layer in layers):
         return "with QuantizeLinear and DequantizeLinear, symmetric in int8"
@@ -109,7 +109,7 @@ def _other_model(trt: Any, network: Any, precision: str) -> str:
 
 
 def _sizes(file: Path, network: Any, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
-    """Return the contract's sizes of inputs with dynamic axes: one profile, one shape."""
+    """Return the contract's sizes for inputs with dynamic axes: one profile, one shape."""
     stated, found = {spec.name: spec for spec in inputs}, dict[str, tuple[int, ...]]()
     for tensor in map(network.get_input, range(network.num_inputs)):
         shape, spec = tuple(tensor.shape), stated.get(tensor.name)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Built engines in the user's cache folder; writes are atomic, also between processes."""
+"""Built engines in the user's cache folder; writes are atomic, even across processes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cache_folder() -> Path:
 
 
 class PlanCache:
-    """Plans by fingerprint; a deleted plan is built again."""
+    """Plans by fingerprint; a deleted plan is rebuilt."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -63,7 +63,7 @@ class PlanCache:
         ]
 
     def store(self, fingerprint: Fingerprint, plan: bytes, source: Path, seconds: float) -> None:
-        """Write a plan, then the JSON that makes it valid.
+        """Write a plan, followed by the JSON that makes it valid.
 
         Raises:
             BackendError: The folder cannot be written.
@@ -82,7 +82,7 @@ class PlanCache:
 
     @contextmanager
     def alone(self, fingerprint: Fingerprint) -> Iterator[None]:
-        """Lock the plan against builds in other processes; wait while one builds it.
+        """Lock the plan against builds in other processes; if one is in progress, wait for it.
 
         Raises:
             BackendError: The folder cannot be written.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GPU memory, a stream and copies through cuda-python, which TensorRT leaves to its caller.
 
-The CUDA runtime uses the GPU's primary context, as TensorRT does, from any thread.
+Like TensorRT, the CUDA runtime uses the GPU's primary context, from any thread.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _log = logging.getLogger("policy_inference")
 
 
 class GraphError(Exception):
-    """A run cannot be recorded as a CUDA graph; gives the reason."""
+    """A run that cannot be recorded as a CUDA graph; the message gives the reason."""
 
 
 class Device:
@@ -52,10 +52,10 @@ class Device:
     Arrays from `host` live as long as they are referenced, so late reads of an output are safe.
 
     Attributes:
-        gpu: Its name.
-        compute_capability: Such as 8.7.
-        driver: CUDA version of the driver.
-        cuda: CUDA version of the package.
+        gpu: Name of the GPU.
+        compute_capability: Compute capability, such as 8.7.
+        driver: CUDA version that the driver supports.
+        cuda: CUDA version of the Python package.
         stream: Handle of the stream, for TensorRT.
     """
 
@@ -140,7 +140,7 @@ class Device:
         self._checked("cudaStreamSynchronize", self._cuda.cudaStreamSynchronize(self._stream))
 
     def record(self, enqueue: Callable[[], None]) -> Callable[[], None]:
-        """Record what `enqueue` puts into the stream; return a function that enqueues all of it.
+        """Record the work that `enqueue` puts into the stream; return a function that replays it.
 
         Raises:
             GraphError: Recording is not possible.
@@ -173,7 +173,7 @@ class Device:
         return self._call("cudaStreamEndCapture", self._stream)
 
     def close(self) -> None:
-        """Release stream, graphs and GPU memory; failures are only logged."""
+        """Release the stream, graphs and GPU memory; failures are only logged."""
         for name, things in (
             ("cudaGraphExecDestroy", self._graphs),
             ("cudaFree", self._memory),
@@ -186,7 +186,7 @@ class Device:
                     _log.warning("while closing: %s", str(error))
 
     def _call(self, name: str, *args: Any) -> Any:
-        """Call a function; return its one value."""
+        """Call a function that returns a single value."""
         result = getattr(self._cuda, name)(*args)
         self._checked(name, result)
         return result[1] if len(result) > 1 else None
@@ -199,10 +199,10 @@ class Device:
 
 
 def _cuda_error(what: str, name: str, text: str) -> BackendError:
-    """Return the error of a call, with cause and remedy for the code's name."""
+    """Return the error for a failed call, with the cause and the remedy for its code name."""
     return BackendError(f"tensorrt: {what}: {text} ({name}); {_REMEDIES.get(name, _LOST)}")
 
 
 def _version_text(number: int) -> str:
-    """Return CUDA's 12060 as 12.6."""
+    """Format a CUDA version number, such as 12060 as 12.6."""
     return f"{number // 1000}.{number % 1000 // 10}"

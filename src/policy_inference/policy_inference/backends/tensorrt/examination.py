@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that this machine can run engines on its GPU, and reads its load; opens no device."""
+"""Check that this machine can run engines on its GPU, and read its load; no device is opened."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _OLDEST = (8, 6)
 
 
 def examine_gpu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding]:
-    """Yield the findings, required parts first."""
+    """Yield the findings, with required parts first."""
     release = machine.text("/etc/nv_tegra_release") or ""
     yield _device(machine, release)
     if release:
@@ -92,7 +92,7 @@ def _jetpack(release: str) -> tuple[int, int] | None:
 
 
 def _power_mode(machine: Machine) -> str:
-    """Return number and name of the mode that nvpmodel stores, as "pmode:0002"."""
+    """Return the number and name of the mode that nvpmodel stores, as "pmode:0002"."""
     mode = re.search(r"pmode:0*(\d+)", machine.text("/var/lib/nvpmodel/status") or "")
     if not mode:
         return ""
@@ -112,7 +112,7 @@ def _tensorrt() -> Finding:
 
 
 def _cuda(release: str) -> Finding:
-    """Check the package for memory and copies, and its match with the system's CUDA."""
+    """Check the package for memory and copies, and that it matches the system's CUDA."""
     if not module_found("cuda"):
         return Finding.error("CUDA for Python", "no cuda-python", INSTALL_CUDA)
     version, jetpack = installed_version(*_CUDA) or "", _jetpack(release)
@@ -127,7 +127,7 @@ def _cuda(release: str) -> Finding:
 
 
 def _engine(artifact: Artifact) -> Finding:
-    """Report if opening the model will have to build an engine."""
+    """Report whether opening the model will require building an engine."""
     if Path(artifact.file).suffix in PLAN_SUFFIXES:
         gpu = artifact.target or "the GPU that it was built on"
         return Finding(name="engine", found=f"the bundle's own plan, only for {gpu}")
@@ -153,11 +153,11 @@ _TOTAL = "VDD_IN"
 
 
 def read_gpu(machine: Machine) -> Mapping[str, str]:
-    """Return load, clock and temperature of a Jetson's GPU, and the module's power.
+    """Return the load, clock and temperature of a Jetson's GPU, and the module's power.
 
-    They come from the files that tegrastats reads (checked against
-    github.com/rbonghi/jetson_stats). The driver of a graphics card has no such files, so on a PC
-    the result is empty.
+    The values come from the files that tegrastats reads (checked against
+    github.com/rbonghi/jetson_stats). Graphics card drivers have no such files, so on a PC the
+    result is empty.
     """
     return {
         **_load(machine),
@@ -185,7 +185,7 @@ def _load(machine: Machine) -> dict[str, str]:
 
 
 def _power(machine: Machine) -> dict[str, str]:
-    """Return the module's power in W, or the sum of its rails if no total is measured.
+    """Return the module's power in W, or the sum over its rails if no total is measured.
 
     Units: Linux, Documentation/hwmon/ina3221.rst: mV and mA.
     """

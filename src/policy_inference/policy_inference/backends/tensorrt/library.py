@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `tensorrt` package, and its logger, which holds the reasons for failures."""
+"""The `tensorrt` package, and its logger, which collects the reasons for failures."""
 
 from __future__ import annotations
 
@@ -75,9 +75,10 @@ class TensorRtLog:
         self._warnings.clear()
 
     def reasons(self) -> str:
-        """Return TensorRT's last errors, as the end of a message.
+        """Return TensorRT's last errors, worded as the end of a message.
 
-        Without an error these are the warnings: 8.6 reports a missing driver as a warning only.
+        If there are no errors, return the warnings, since 8.6 reports a missing driver only as a
+        warning.
         """
         said = self._errors or self._warnings
         return f"; TensorRT says: {' | '.join(said)}" if said else ""
@@ -86,7 +87,7 @@ class TensorRtLog:
         """Return a Builder, Runtime or OnnxParser.
 
         Raises:
-            BackendError: The library returned none, which its Python package reports as a
+            BackendError: The library returned no object, which its Python package reports as a
                 TypeError.
         """
         self.forget()
@@ -102,10 +103,10 @@ class TensorRtLog:
 
 @cache
 def trt_log(trt: Any) -> TensorRtLog:
-    """Return this process's logger: TensorRT uses the first one for all its objects.
+    """Return this process's logger; TensorRT uses the first one for all its objects.
 
-    TensorRT's own plugins are registered with it; without them parser and plans lack some
-    operators, such as InstanceNormalization (onnx/onnx-tensorrt#597).
+    This also registers TensorRT's own plugins, without which parser and plans lack some operators,
+    such as InstanceNormalisation (onnx/onnx-tensorrt#597).
     """
     said = TensorRtLog(trt)
     if not trt.init_libnvinfer_plugins(said.logger, ""):

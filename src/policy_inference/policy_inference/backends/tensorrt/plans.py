@@ -35,7 +35,7 @@ OPTIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """The checked values of OPTIONS."""
+    """Validated values of OPTIONS."""
 
     build: bool
     workspace_mib: int | None
@@ -77,18 +77,18 @@ def find_plan(
     """Return the plan for a model file, and its origin in words.
 
     Args:
-        trt: TensorRT.
-        trt_log: Its logger.
+        trt: The `tensorrt` module.
+        trt_log: Logger for TensorRT.
         device: The GPU.
         options: Build options.
         file: The model file, for messages.
         content: That file or a copy of it.
-        precision: As in the contract.
-        inputs: As in the contract.
+        precision: Precision stated in the contract.
+        inputs: Inputs specified in the contract.
 
     Raises:
-        BackendError: There is no plan and a build is not allowed, or the plan is for another
-            machine; or the file is not a model, or its precision is not supported.
+        BackendError: There is no plan and building is not allowed, the plan is for a different
+            machine, the file is not a model, or its precision is not supported.
     """
     here = {
         "tensorrt": str(trt.__version__),
@@ -147,7 +147,7 @@ def find_plan(
 
 
 def _choice(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    """Return a value among `choices`, the first of which is the default."""
+    """Return a value from `choices`, of which the first is the default."""
     value = given.get(name, choices[0])
     if value not in choices:
         raise BackendError(

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The origin and target of a plan: the JSON beside it.
+"""Origin and target of a plan: the JSON file next to it.
 
-TensorRT cannot tell whether a plan will load, and its file format is not documented. So a plan for
-another version or GPU is refused based on this JSON, before the runtime opens it.
+TensorRT cannot tell whether a plan will load, and its file format is not documented. A plan for a
+different version or GPU is therefore rejected based on this JSON file, before the runtime opens it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSidecar:
-    """The JSON beside a plan.
+    """The JSON file next to a plan.
 
     Attributes:
         fingerprint: Origin and target of the plan.
@@ -75,7 +75,7 @@ def sidecar_path(plan: Path) -> Path:
 
 
 def read_sidecar(plan: Path) -> PlanSidecar:
-    """Read the JSON beside a plan.
+    """Read the JSON file next to a plan.
 
     Raises:
         OSError: The file does not exist.
@@ -102,14 +102,14 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
     """Raise BackendError unless a plan shipped in a bundle was built for this machine.
 
     Args:
-        plan: The plan, with its JSON beside it.
+        plan: The plan, with its JSON file next to it.
         content: Content of the plan.
-        precision: As in the contract.
-        here: Version of TensorRT, name and compute capability of the GPU, by field.
+        precision: Precision stated in the contract.
+        here: TensorRT version, GPU name and compute capability, by field.
 
     Raises:
-        BackendError: The plan was built for another TensorRT version or GPU, or its JSON names
-            neither.
+        BackendError: The plan was built for a different TensorRT version or GPU, or its JSON file
+            does not name them.
     """
     rebuild = (
         "compile it again on this machine from the ONNX file, or put the ONNX file into the bundle"
