@@ -13,6 +13,7 @@ from typing import Any
 from examples.demos.runner import LoggedProcess
 from robot_operator.requests import OperatorError
 from tools.robot_faults.cases import (
+    SOON_MS,
     BadStart,
     Case,
     of_a_lost_link,
@@ -75,21 +76,27 @@ class Go2Stack(Stack):
         return pids[0]
 
 
-def cases(*legs: str) -> list[Case]:
+def cases() -> list[Case]:
     """Return all fault cases of a walking robot, in the order of the table."""
     return [
-        *of_the_robot(*(legs or ("FL_thigh_joint", "FL_calf_joint", "FR_calf_joint"))),
-        *(planned("robot", text) for text in ("motors:state=6", "not_unit:imu", "xyzw:imu")),
-        planned("robot", "press:L2", "press:B"),
+        *of_the_robot("FL_thigh_joint", "FL_calf_joint", "FR_calf_joint"),
         *(
-            planned("robot", text, walks_on=True)
+            planned("robot", text, within_ms=SOON_MS)
+            for text in ("motors:state=6", "not_unit:imu", "xyzw:imu")
+        ),
+        planned("robot", "press:L2", "press:B", within_ms=SOON_MS),
+        *(
+            planned("robot", text, goes_on=True)
             for text in ("press:L2", "stick:forward=1", "off:remote", "battery:state=5")
         ),
         planned("robot", "returned:host", taken_over=True),
         *of_the_network(),
-        *(planned("network", f"{kind}:state") for kind in ("crc", "length", "tick")),
-        planned("network", "crc:state+0.02", walks_on=True),
-        planned("network", "tick:state+0.02", walks_on=True),
+        *(
+            planned("network", f"{kind}:state", within_ms=SOON_MS)
+            for kind in ("crc", "length", "tick")
+        ),
+        planned("network", "crc:state+0.02", goes_on=True),
+        planned("network", "tick:state+0.02", goes_on=True),
         *of_a_lost_link(),
         *of_processes(),
         *of_people(),

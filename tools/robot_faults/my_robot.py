@@ -12,7 +12,14 @@ from typing import Any, ClassVar
 
 from my_robot_msgs.msg import LowCommand, LowState
 
-from tools.robot_faults.cases import BadStart, Case, of_people, of_processes, planned
+from tools.robot_faults.cases import (
+    SOON_MS,
+    BadStart,
+    Case,
+    of_people,
+    of_processes,
+    planned,
+)
 from tools.robot_faults.relay import COMMAND, RelayedStack, Stream
 
 _WATCHDOG_NS = 1_000_000_000
@@ -60,10 +67,11 @@ def cases() -> list[Case]:
         *("nan:command.angle_deg", "bias:command.angle_deg=20", f"zero:{COMMAND}.angle_deg"),
     ]
     return [
-        *(planned("network", f"{kind}:{way}") for kind in _STOPS for way in ("state", COMMAND)),
+        *(planned("network", f"{kind}:state", within_ms=SOON_MS) for kind in _STOPS),
+        *(planned("network", f"{kind}:{COMMAND}") for kind in _STOPS),
         planned("network", "repeat:state"),
-        *(planned("robot", f"nan:{field}") for field in fields),
-        *(planned("robot", text, walks_on=None) for text in either),
+        *(planned("robot", f"nan:{field}", within_ms=SOON_MS) for field in fields),
+        *(planned("robot", text, goes_on=None) for text in either),
         *of_processes(),
         *of_people(),
     ]

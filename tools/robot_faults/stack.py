@@ -136,6 +136,8 @@ class Stack:
 
     def end(self) -> None:
         """End everything; the trace is then written."""
+        for process in self._nodes.running:
+            process.send(signal.SIGCONT)  # one that hangs would not end by itself
         self._opened.close()
 
     def trace(self) -> Trace:
@@ -205,10 +207,21 @@ class Stack:
         for _ in range(4):
             before = self.driver_status
             self.wait_until(partial(self._follows_since, before), "the driver to follow")
+        self.set_off(vx_mps, for_s)
+
+    def set_off(self, vx_mps: float = 0.5, for_s: float = 1.5) -> None:
+        """Stand up, run the policy, and walk for some time, under control."""
         self.operator.stand_up()
         self.operator.move(vx_mps)
         self.operator.wait(for_s)
         self.require_walking()
+
+    def set_off_again(self) -> None:
+        """Go on after a fault that has ended."""
+        self.operator.move()
+        self.operator.demand("reset")
+        self.operator.wait_for_robot()
+        self.set_off()
 
     def require_walking(self) -> None:
         """Raise OperatorError unless the robot follows the policy."""
