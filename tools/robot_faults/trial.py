@@ -113,12 +113,13 @@ def try_case(make: MakeStack, case: Case, folder: Path, kept: KeptRobot | None =
             opened.pop_all()
     first = ["moved again"] if again else ["goes on"] if went_on else []
     ended = "; ".join([*first, *said])
-    if damped_ns is not None and case.goes_on is not False:
-        _require_undisturbed(ended)
     damped_ms = (
         None if damped_ns is None else max(0.0, (damped_ns - began_ns - _EARLY_NS) / NS_PER_MS)
     )
-    damped = damped_ms is not None and damped_ms <= case.within_ms and not again
+    in_time = damped_ms is not None and damped_ms <= case.within_ms
+    if damped_ms is not None and (case.goes_on is not False or not in_time):
+        _require_undisturbed(ended)
+    damped = in_time and not again
     wanted = went_on if case.goes_on else given_up if case.taken_over else damped
     if case.goes_on is None:
         wanted = went_on or damped
@@ -133,7 +134,7 @@ def try_case(make: MakeStack, case: Case, folder: Path, kept: KeptRobot | None =
 
 
 def _require_undisturbed(ended: str) -> None:
-    """Raise OperatorError if a stalled machine, not the fault, may have damped the robot."""
+    """Raise OperatorError if a stalled machine may have damped the robot, or delayed it."""
     if _STALLED in ended and any(reason in ended for reason in _BY_STALLS):
         raise OperatorError(f"expected a machine without other work, found: {ended}")
 
