@@ -145,6 +145,9 @@ def test_emulator_that_ends_is_named_and_not_as_it_should(tmp_path: Path) -> Non
 
         walk = expect_deaths = lambda self: None
 
+        def details(self) -> dict[str, str]:
+            return {}
+
         def events_since(self, start_ns: int) -> list[SimpleNamespace]:
             return self.events
 

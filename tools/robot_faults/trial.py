@@ -5,19 +5,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from examples.demos.runner import LoggedProcess
+from lite3_driver.reception import Oddity
 from robot_operator.requests import OperatorError
 from tools.robot_faults.cases import WATCHED_MS, BadStart, Case
 from tools.robot_faults.stack import Stack
+from unitree_driver.reception import StateOddity
 
 NS_PER_MS = 1_000_000
-_LATEST_S, QUIET_S = 10.0, 2.0
-"""Time until drives are damped that were asked to; and time to watch the aftermath."""
+_LATEST_S = 10.0
+"""Time until drives are damped that were asked to."""
+_LASTS_S, QUIET_S = 0.5, 2.0
+"""Time for which an emulator's fault lasts after damping, so that the driver keeps control; time to
+watch the aftermath."""
 _READY_S = 4.0
 _LEAVE_NOTHING = ("robot", "network")
 """Groups of faults that the emulator ends."""
@@ -27,6 +32,14 @@ _BY_STALLS = (" ms old", "the robot's state has been lost", "the newest joint_co
 _EARLY_NS = 20 * NS_PER_MS
 """Largest error of the start of a planned fault: the robot's clock is the emulator's."""
 
+_CODES = dict.fromkeys(
+    [
+        *("old", "frozen_imu", "implausible", "foreign"),
+        *(oddity.value for oddity in (*Oddity, *StateOddity)),
+    ]
+)
+_INCIDENTAL = 10
+"""Rejected frames that some other cause may explain."""
 MakeStack = Callable[..., Stack]
 """Starts the processes of a robot, with the arguments of `Stack`."""
 
@@ -94,21 +107,28 @@ def try_case(make: MakeStack, case: Case, folder: Path, kept: KeptRobot | None =
             robot.walk()
         else:
             opened.push(robot)
+        counted = robot.details()
         began_ns = case.act(robot) - _EARLY_NS
         robot.expect_deaths()
         damped_ns = _wait_for_damping(robot, began_ns)
         if damped_ns is not None:
+            robot.operator.wait(_LASTS_S)
+        said = _said(robot, began_ns)
+        said += [f"frames rejected as `{code}`" for code in _rejected(counted, robot.details())]
+        # The policy may keep running: the driver follows again only from a command in MODE_DAMP on.
+        given_up = robot.phase != "FOLLOWING"
+        if damped_ns is not None:
+            if case.group in _LEAVE_NOTHING and not case.taken_over:
+                robot.set_faults()
             robot.operator.wait(QUIET_S)
         again = damped_ns is not None and any(
             event.event == "following" for event in robot.events_since(damped_ns)
         )
-        said = _said(robot, began_ns)
         went_on = damped_ns is None and goes_on(robot)
-        # The policy may keep running: the driver follows again only from a command in MODE_DAMP on.
-        given_up = robot.phase != "FOLLOWING"
         emulated = robot.emulator.status is None
         alive = [node.status is None for node in (robot.emulator, robot.driver, robot.policy)]
-        if kept and all(alive) and not given_up and case.group in _LEAVE_NOTHING:
+        followed = robot.phase == "FOLLOWING"
+        if kept and all(alive) and followed and case.group in _LEAVE_NOTHING:
             kept.keep(robot)
             opened.pop_all()
     first = ["moved again"] if again else ["goes on"] if went_on else []
@@ -191,6 +211,13 @@ def _wait_for_damping(robot: Stack, began_ns: int) -> int | None:
         after_ms = (time.time_ns() - began_ns) / NS_PER_MS
         if after_ms > (WATCHED_MS if goes_on(robot) else _LATEST_S * 1e3):
             return None
+
+
+def _rejected(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return for which reasons the driver rejected frames, by its details."""
+    return [
+        code for code in _CODES if int(after.get(code, 0)) > int(before.get(code, 0)) + _INCIDENTAL
+    ]
 
 
 def _said(robot: Stack, began_ns: int) -> list[str]:
