@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from examples.demos.runner import LoggedProcess
-from lite3_driver.reception import Oddity
+from lite3_driver.wire import Oddity
 from robot_operator.requests import OperatorError
 from tools.robot_faults.cases import WATCHED_MS, BadStart, Case
 from tools.robot_faults.stack import Stack
