@@ -25,9 +25,8 @@ from pathlib import Path
 PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
 INTRODUCTION = """# Fault matrix
 
-This page shows what happens when one part fails while an emulated robot moves in real time: a
-Lite3, Go2 or my_robot walks at 0.5 m/s, an SO-101 arm reaches for a cube. All entries were measured
-with commit `{commit}`, but an emulator is not a real robot
+This page shows what happens when one part fails while an emulated robot moves in real time. All
+entries were measured with commit `{commit}`, but an emulator is not a real robot
 ([lite3.md](lite3.md#what-is-not-verified), [unitree.md](unitree.md#what-is-not-verified)).{absent}
 
 | entry | meaning |
@@ -36,21 +35,28 @@ with commit `{commit}`, but an emulator is not a real robot
 | `held_too_long` | the policy damps by this [rule](safety.md#the-guards-rules) |
 | 98 / 250 ms | time until the drives only damp, measured / limit of the test |
 | (`old`) | the driver rejects the robot's data for this reason |
-| driver | the driver damps; the arm has none: its command expires |
+| driver | the driver damps |
+| requested, started | the policy damps on request, or since it was started again |
 | **bold** | not as it should be: damped too late or never, or moves again by itself |
 | no result | the case could not be carried out |
 | – | such a fault has no meaning of its own, or is in another row |
 | empty | not tried |
 
-- The limit is 250 ms where data is missing or rejected, and where commands are not renewed. A
-  driver allows either for 100 ms, a policy for legs 40 ms, after which it holds for 100 ms. The
-  arm's policy holds for 1 s, and allows 500 ms for images.
-- The limit is 5 s where only the robot's motion shows the fault, and where processes damp for each
-  other. A Go2 is lowered for 2 s before its drives only damp.
-- The Lite3's own computer damps after 1 s without commands, as does my_robot. A Go2 has no such
-  watchdog: its last command stays in effect.
+The limit is 250 ms where data is missing or rejected, and where commands are not renewed: a driver
+allows either for 100 ms, a policy for legs 40 ms, after which it holds for 100 ms. The limit is 5 s
+where only the robot's motion shows the fault, and where one process has to damp for another.
 """
 ROBOTS = {"lite3": "Lite3", "go2": "Go2", "arm": "SO-101 arm", "my_robot": "my_robot"}
+NOTES = {
+    "lite3": "It walks at 0.5 m/s. Its own computer damps after 1 s without commands.",
+    "go2": """It walks at 0.5 m/s. Its own computer keeps the last command in effect. When its
+driver ends, the robot is lowered for 2 s before the drives only damp.""",
+    "arm": """It reaches for a cube. No driver is between policy and arm: *driver* means that a
+command has expired, 167 ms after it was sent. The policy allows 500 ms for images, and holds for
+1 s; then it holds the measured pose, which counts as damped.""",
+    "my_robot": "It walks at 0.5 m/s. Its own computer damps after 1 s without commands.",
+}
+"""What a reader has to know of each robot."""
 TYPES = {
     "off": ("drop", "silent", "deaf", "off", "motor_off", "restart", "killed", "gone"),
     "stuck": ("freeze", "hold", "stuck", "tick", "repeat", "hangs"),
@@ -131,7 +137,7 @@ COMMUNICATION = {
 """The communication faults in AUTOSAR E2E, and the cases that cause them."""
 _DASH = "–"
 _KIND = re.compile(r"`?(?P<kind>\w+):(?P<target>[\w.]+)(?:\+(?P<for_s>[\d.]+))?(?:=[\w.]+)?`?")
-_RULE = re.compile(r"policy DAMP: (?P<rule>\w+)")
+_RULE = re.compile(r"policy DAMP: (?P<rule>\w+)(?P<is_rule>:?)")
 _REJECTED = re.compile(r"rejected as (?P<code>`\w+`)")
 Row = Mapping[str, str]
 """`robot`, `group` and `what` of a fault; if it came to an end also `ended`, `as_wanted`,
@@ -175,7 +181,7 @@ def make_page(commit: str, rows: Sequence[Row]) -> str:
         others = [[", ".join(what), end] for end, what in _others(of_robot).items()]
         people = [[r["what"], _outcomes([r])] for r in of_robot if r["group"] == "people"]
         starts = [[r["what"], _refusal(r)] for r in of_robot if r["group"] == "start"]
-        parts += [f"## {name}\n", make_matrix(of_robot), ""]
+        parts += [f"## {name}\n", f"{NOTES[robot]}\n", make_matrix(of_robot), ""]
         parts += [_table(["other faults", "end"], others), ""] if others else []
         parts += [f"### {name}: requests\n", _table(["request", "end"], people), ""]
         if starts:
@@ -255,14 +261,16 @@ def _outcome(row: Row) -> tuple[str, str]:
     if row["damped_ms"] == "None" and wanted != "True":
         return "never damped", wanted
     rule = _RULE.search(ended)
-    return f"`{rule['rule']}`" if rule and rule["rule"] != "driver" else "driver", wanted
+    if rule is None or rule["rule"] == "driver":
+        return "driver", wanted
+    return f"`{rule['rule']}`" if rule["is_rule"] else rule["rule"], wanted
 
 
 def _refusal(row: Row) -> str:
     """Return the first clause of a refusal, with its code."""
     if "ended" not in row:
         return "no result"
-    said = re.sub(r"^status \d+: \[\w+\]: ", "", row["ended"])
+    said = re.sub(r"^status \d+: (?:\[[^]]*\] ?)+: ", "", row["ended"])
     rejected = _REJECTED.search(said)
     first = re.split(r"; |: (?!expected)", re.sub(r"[\d.]+:\d{4,5}", "this PC", said))[0]
     text = f"{first} ({rejected['code']})" if rejected else first
