@@ -52,7 +52,7 @@ NOTES = {
     "go2": """It walks at 0.5 m/s. Its own computer keeps the last command in effect. When its
 driver ends, the robot is lowered for 2 s before the drives only damp.""",
     "arm": """It reaches for a cube. No driver is between policy and arm: *driver* means that a
-command has expired, 167 ms after it was sent. The policy allows 500 ms for images, and holds for
+command has expired, 200 ms after it was sent. The policy allows 500 ms for images, and holds for
 1 s; then it holds the measured pose, which counts as damped.""",
     "my_robot": "It walks at 0.5 m/s. Its own computer damps after 1 s without commands.",
 }

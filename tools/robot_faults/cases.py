@@ -28,7 +28,7 @@ _WAYS = ("state", "command")
 WATCHED_MS = 5000
 SOON_MS = 250
 """Limit for requests, for data that is lost, rejected or not finite, and for commands that are not
-renewed. Drivers allow 100 ms, and 150 ms for an IMU whose values stay; commands to an arm last 167.
+renewed. Drivers allow 100 ms, and 150 ms for an IMU whose values stay; commands to an arm last 200.
 """
 Act = Callable[[Stack], int]
 
