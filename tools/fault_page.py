@@ -37,7 +37,7 @@ entries were measured with commit `{commit}`, but an emulator is not a real robo
 | (`old`) | the driver rejects the robot's data for this reason |
 | driver | the driver damps |
 | requested, started | the policy damps on request, or since it was started again |
-| **bold** | not as it should be: damped too late or never, or moves again by itself |
+| **bold** | not as it should be: damped too late, never or without need, or moves again by itself |
 | no result | the case could not be carried out |
 | – | such a fault has no meaning of its own, or is in another row |
 | empty | not tried |
