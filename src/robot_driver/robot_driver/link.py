@@ -208,7 +208,7 @@ class Link(Generic[StateT]):
             latency_p50_s=median_s,
             latency_p99_s=high_s,
             temperature_c=() if state is None else tuple(state.temperature_c.tolist()),
-            details={**reception.counts, **self._follower.counts, **self._counts, **self._notes()},
+            details={**self.counts, **self._notes()},
             answer=self._answers[0] if self._answers else None,
         )
 
@@ -229,6 +229,11 @@ class Link(Generic[StateT]):
         latch, mode = self._follower.latch, rest_mode_name(self._figures)
         later = f"; {self._later_fault}" if self._later_fault else ""
         return f"{latch}{later}; waiting for a command in {mode}"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Counters of states and commands since the start, by name."""
+        return {**self._reception.counts, **self._follower.counts, **self._counts}
 
     @property
     def newest(self) -> WireCommand | None:
