@@ -73,7 +73,7 @@ class ActionLimits:
         if missing or unknown:
             found = [
                 f"{what} {', '.join(names)}"
-                for what, names in (("none for", missing), ("unknown", unknown))
+                for what, names in (("none for", missing), ("also", unknown))
                 if names
             ]
             raise RobotError(

@@ -143,4 +143,4 @@ def _opened(path: str) -> TextIO | None:
     try:
         return Path(path).open("a", encoding="utf-8") if path else None
     except OSError as error:
-        raise SimError(f"event_file: expected a writable file: {error}") from None
+        raise SimError(f"event_file: expected a writable file, found: {error}") from None

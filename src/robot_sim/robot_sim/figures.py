@@ -189,7 +189,7 @@ class LeggedRobot:
         for pose in get_args(Pose):
             found, expected = len(self.start(pose).joint_pos), len(self.joint_names)
             if found != expected:
-                raise SimError(f"poses.{pose}.joints: expected {expected}, found {found}")
+                raise SimError(f"poses.{pose}.joints: expected {expected} values, found {found}")
         names = [body.name for body in self.bodies]
         for foot in self.feet:
             if foot.body not in names:

@@ -120,7 +120,7 @@ def chosen_episodes(dataset: Dataset, wanted: Sequence[range] | None) -> Sequenc
         there = sum(index in numbers for index in known)
         if there < numbers.stop - numbers.start:
             raise ToolError(
-                f"{dataset.path}: expected episodes from {min(known)} to {max(known)}, found "
-                f"--episodes {numbers[0]}{f'-{numbers[-1]}' if numbers[1:] else ''}"
+                f"{dataset.path}: expected --episodes from {min(known)} to {max(known)}, found "
+                f"{numbers[0]}{f'-{numbers[-1]}' if numbers[1:] else ''}"
             )
     return [known[index] for index in sorted(known) if any(index in each for each in wanted)]

@@ -30,7 +30,7 @@ from policy_inference.nodes.sampling import Arrivals, SampleGroup
 _LOOK_NS = 50_000_000
 """Interval of the search for publishers, and of commands while no action arrives."""
 _REMEDY = (
-    "start the publisher, or correct the mapping; `ros2 topic list -t` lists the topics of the "
+    "start what is missing, or correct the mapping; `ros2 topic list -t` lists the topics of the "
     "domain (ROS_DOMAIN_ID)"
 )
 

@@ -69,7 +69,7 @@ def _of_joints(
     theirs, ours = _kinds(active), _kinds(contract)
     for joint, kind in theirs.items():
         if ours[joint] != kind:
-            yield "action.terms", _as_active(f"{joint} commanded by {kind}"), f"by {ours[joint]}"
+            yield "action.terms", _as_active(f"{joint} commanded by {kind}"), str(ours[joint])
     state = RobotState(contract)
     for name in state.sensed:
         if sizes.get(name) != state[name].size:
@@ -143,7 +143,7 @@ _KIND_DIFFERENCES: Mapping[str, Callable[[Any, Mapping[str, int], Any], Iterator
 
 
 def _as_active(expected: str) -> str:
-    return f"{expected}, to match the active policy"
+    return f"{expected} to match the active policy"
 
 
 def _named(names: Iterable[str]) -> str:

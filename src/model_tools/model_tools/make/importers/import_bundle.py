@@ -228,7 +228,7 @@ def choose(source: TrainingSource, name: str | None = None) -> Importer:
     found = [importer for importer in IMPORTERS.values() if importer.recognise(source)]
     if not found and source.has("schema_version", "kind"):
         raise ToolError(
-            f"{source.path}: expected a file of a training run, found the contract of a bundle; "
+            f"{source.path}: expected a file from a training run, found a bundle's contract; "
             "give its folder to `model_tools inspect` or `complete`"
         )
     if len(found) != 1:

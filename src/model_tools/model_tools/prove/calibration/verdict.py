@@ -142,8 +142,8 @@ def _warnings(found: RowCoverage) -> Iterator[str]:
             worst = sorted(term.shifted.items(), key=lambda item: -item[1])
             off = [f"{name} by {value:.1f} standard deviations" for name, value in worst]
             yield (
-                f"{term.name} is shifted from a healthy run: {listed(off, SHOWN)}; check the "
-                "joints' order and signs, and the IMU's mounting"
+                f"{term.name} is shifted relative to a healthy run: {listed(off, SHOWN)}; check "
+                "the joints' order and signs, and the IMU's mounting"
             )
     yield from moved_elsewhere(found.motion)
     if found.turning_rad_s is not None and found.turning_rad_s < _FIXED_RAD_S:

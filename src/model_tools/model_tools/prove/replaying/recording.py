@@ -439,7 +439,7 @@ class FlightRecording:
             *([("target", len(info.joints))] if len(message.target) else []),
         ):
             if (count := len(getattr(message, name))) != whole:
-                raise self._problem(message, f"{plural(whole, 'value')} of {name}", str(count))
+                raise self._problem(message, f"{plural(whole, 'value')} in {name}", str(count))
         ages = [round(age_s * 1e9) if math.isfinite(age_s) else None for age_s in message.ages_s]
         tick = RecordedTick(
             number=int(message.tick),

@@ -269,5 +269,5 @@ class ReplayCoverage:
             if not judged:
                 found.append(f"{name}: none of {self.run} ticks in RUN could be compared")
             elif judged < _ENOUGH * due:
-                found.append(f"{name}: too few ticks in RUN could be compared, {judged} of {due}")
+                found.append(f"{name}: too few ticks in RUN could be compared ({judged} of {due})")
         return found

@@ -229,7 +229,7 @@ def prepare_workspace(
     if march not in MARCHES:
         raise ToolError(f"expected one of {', '.join(MARCHES)}, found {march!r}")
     if jobs < 1:
-        raise ToolError(f"expected at least 1 job of the compiler, found {jobs}")
+        raise ToolError(f"expected at least 1 compiler job, found {jobs}")
     bundle = load_bundle(bundle_folder, kind=ChunkBundle)
     settings = BpuSettings(
         march=march,
