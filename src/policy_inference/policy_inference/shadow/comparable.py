@@ -35,7 +35,7 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
         differences += _KIND_DIFFERENCES[contract.kind](active, sizes, contract)
     else:
         differences.append(
-            ("kind", f"one that can be compared: {_named(_KIND_DIFFERENCES)}", contract.kind)
+            ("kind", f"one that can be compared {_named(_KIND_DIFFERENCES)}", contract.kind)
         )
     if differences:
         raise BundleError(
@@ -117,7 +117,7 @@ def _of_chunks(
     for name, camera in contract.cameras.items():
         seen = active.cameras.get(name)
         if seen is None:
-            yield "cameras", f"cameras of the active policy ({_named(active.cameras)})", name
+            yield "cameras", f"cameras of the active policy {_named(active.cameras)}", name
         elif not camera.resize and (seen.width, seen.height) != (camera.width, camera.height):
             yield (
                 f"cameras.{name}",
@@ -143,8 +143,8 @@ _KIND_DIFFERENCES: Mapping[str, Callable[[Any, Mapping[str, int], Any], Iterator
 
 
 def _as_active(expected: str) -> str:
-    return f"{expected} to match the active policy"
+    return f"{expected}, to match the active policy"
 
 
 def _named(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
+    return f"({', '.join(sorted(names))})"

@@ -178,7 +178,7 @@ def moved_wrongly(found: RowMotion) -> Iterator[str]:
             elif _is_scaled(correlation, ratio) and not _rate(found):
                 yield (
                     f"joint velocities are {ratio:.2g} x the changes in position ({which}): wrong "
-                    "units or scales, or velocities of the motors before the gearboxes"
+                    "units or scales, or motor-side velocities (before the gearboxes)"
                 )
     if found.body is not None:
         for place in np.flatnonzero(_moving(found.body, _MOVES_RAD_S)):

@@ -211,6 +211,6 @@ def against_contract(limits: Limits, contract: HostedContract) -> tuple[list[str
             most = f" and at most {bound}" if bound is not None else ""
             broken.append(
                 f"settings: {_PREFIX}{field.name}: expected "
-                f"{bound if fixed else f'a value above 0{most}'}, as the contract says, found {said}"
+                f"{bound if fixed else f'a value > 0{most}'}, as the contract says, found {said}"
             )
     return broken, tightened
