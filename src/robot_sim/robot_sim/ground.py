@@ -21,7 +21,7 @@ TERRAINS: dict[Terrain, tuple[float, int]] = {
     "stones": (0.3, 12),
     "gaps": (0.15, 16),
 }
-"""Tile edge length, m, and period of the height pattern, in tiles."""
+"""Tile edge length (m), and period of the height pattern (in tiles)."""
 _STEPS = 5
 Spec = Any
 

@@ -55,8 +55,8 @@ class RobotLink:
             mapping: Defines the topics.
             name: Name of the node.
             features: The features to read.
-            cameras: True if to read images.
-            commands: True if to send actions; if so, SIGTERM and SIGHUP end the program like
+            cameras: True to read images.
+            commands: True to send actions; if so, SIGTERM and SIGHUP end the program like
                 SIGINT, until this is closed.
             timeout_s: Longest wait, s.
             hold_s: Time for which an arm on JointCommand holds without an action, s.

@@ -66,7 +66,7 @@ class OpenLoop:
             source: The dataset, checked for the policy.
             backends: Opened back ends, by `graphs.NAME`.
             every: Frames from chunk to chunk.
-            interventions: True if to compare frames in which a person drove instead of the policy.
+            interventions: True to compare frames in which a person drove instead of the policy.
         """
         contract = source.contract
         if not 1 <= every <= contract.chunk.size:

@@ -33,11 +33,11 @@ from policy_inference.comparison.rows import evenly
 ROWS = 3
 _BLOCK = 16
 TOLERANCE, LARGEST_TOLERANCE = 1e-5, 1e-3
-"""Deviation of a normalised chunk between implementations of one function: the one always allowed,
-and the largest ever allowed.
+"""Difference between normalised chunks from two implementations of one function: always allowed,
+and the largest that is ever allowed.
 """
 NOISES = 4.0
-"""Factor on float32 noise: two for the noise in both chunks, times two for other kernels."""
+"""Factor on float32 noise: two because both chunks have noise, times two for other kernels."""
 Rows = Mapping[str, Tensor]
 """Observations in the layout of a golden file, optionally with chunks."""
 

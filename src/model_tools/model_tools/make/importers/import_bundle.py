@@ -65,7 +65,7 @@ class ImportRequest:
     robot: Path | None = None
     motion: Path | None = None
     scene: Path | None = None
-    """A scan from training, to verify a term `height_scan`."""
+    """A scan from training, to verify a `height_scan` term."""
     estimator: bool = False
     """True if the estimator gives base_lin_vel."""
     answers: Sequence[str] = ()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the joints of unitree's `deploy.yaml`, which has no joint names.
+"""Finds the joints of Unitree's `deploy.yaml`, which has no joint names.
 
 `joint_ids_map` gives the SDK motor of each policy joint, so names in SDK order give the policy's
 order. The order in a robot's file does not: a G1's URDF is in SDK order, a Go2's in neither SDK nor
@@ -65,9 +65,9 @@ SDK_JOINTS: dict[str, list[str]] = {
         "h1_2": [*_both(_YAW_FIRST), "torso", *_both(_ARM)],
     }.items()
 }
-"""Joints of unitree's robots in motor order, with the names of the URDFs; "" for no motor.
+"""Joints of Unitree's robots in motor order, with the names of the URDFs; "" for no motor.
 
-From the motor numbers in unitree's SDK and examples; a G1 with 23 joints leaves some out.
+From the motor numbers in Unitree's SDK and examples; a G1 with 23 joints leaves some out.
 """
 _NAMES = "joint_names"
 _BY_NAME = f"--joints with one of Unitree's robots ({', '.join(SDK_JOINTS)})"

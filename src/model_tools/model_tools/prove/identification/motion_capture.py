@@ -4,8 +4,8 @@
 
 Motion capture tracks a body on the robot whose place, orientation and clock are unknown. Clock and
 orientation are those with which the body turns like the gyroscope; the place is the one that best
-explains, by least squares, the difference between both velocities while the robot turns. None of
-them can hide an error of the estimate that is constant.
+explains, by least squares, the difference between the two velocities while the robot turns. None of
+them can hide a constant error of the estimate.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class CaptureComparison:
         bias_mps: Mean error along x, y and z.
         nees: Normalised estimation error squared, per axis: 1 if the estimator's variance is right,
             more if it is overconfident; NaN if it states none.
-        late_s: By how much later than the IMU the motion capture arrives, or is stamped.
+        late_s: How much later than the IMU the motion capture arrives, or is stamped.
         body_m: Place of the tracked body in the base, x, y and z.
         body_deg: Its roll, pitch and yaw in the base.
         compared_s: Duration of the comparison.
