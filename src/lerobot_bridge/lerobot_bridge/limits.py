@@ -77,8 +77,8 @@ class ActionLimits:
                 if names
             ]
             raise RobotError(
-                f"action: expected a value for each of {', '.join(self.names)}, found "
-                f"{' and '.join(found)}"
+                f"action: expected a value for each of ({', '.join(self.names)}) and no other, "
+                f"found {' and '.join(found)}"
             )
         for name in self.names:
             if not math.isfinite(action[name]):

@@ -311,7 +311,7 @@ def _instead(file: Path) -> str:
     """Return a description of what exists instead, with the remedy."""
     found = file.parent
     if found.is_dir():
-        return "a robot of another kind" if file.is_file() else f"{found} without that file"
+        return "a different kind of robot" if file.is_file() else f"{found} without that file"
     if not found.is_file():
         return f"no folder {found}"
     if found.name == FILE:

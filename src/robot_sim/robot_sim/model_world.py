@@ -186,7 +186,7 @@ class ModelWorld(WalkingWorld):
 def _loaded(file: Path) -> _Spec:
     instead = f"a folder without {FILE}" if file.is_dir() else "nothing"
     if file.name == FILE:
-        instead = f"the figures of a robot; give their folder: {file.absolute().parent}"
+        instead = f"a robot's figures; give their folder: {file.absolute().parent}"
     if not file.is_file() or file.name == FILE:
         raise SimError(f"{file}: expected a robot model (MJCF or URDF), found {instead}")
     try:

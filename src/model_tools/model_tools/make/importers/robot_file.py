@@ -315,8 +315,8 @@ def _on_robot(draft: Draft) -> tuple[str, ...]:
     names, renamed = draft.find("joints.names"), draft.find(_ROBOT_NAMES) or {}
     if not isinstance(renamed, Mapping) or not all(isinstance(n, str) for n in renamed.values()):
         raise ToolError(
-            f"{_ROBOT_NAMES}: expected a mapping from names or patterns of the policy's joints to "
-            f"names of the robot's joints, found {renamed!r}"
+            f"{_ROBOT_NAMES}: expected a mapping from the policy's joint names or patterns to the "
+            f"robot's joint names, found {renamed!r}"
         )
     try:
         return robot_names(names, renamed)

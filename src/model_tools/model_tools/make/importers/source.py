@@ -198,8 +198,8 @@ def put_kept_statistics(draft: Draft) -> None:
     found = "no such file" if content is None else hashlib.sha256(content).hexdigest()
     if content is None or found != sha256:
         raise ToolError(
-            f"{file}: expected the statistics that the model was exported with, sha256 "
-            f"{sha256}, found {found}; keep both files together"
+            f"{file}: expected the statistics that the model was exported with (sha256 "
+            f"{sha256}), found {found}; keep both files together"
         )
     (observation,) = draft.find("observations")
     draft.put(

@@ -116,8 +116,8 @@ def _warnings(found: RowCoverage) -> Iterator[str]:
         yield f"{repeated:.0%} of the rows are duplicates, which add nothing"
     if found.still is not None and _MOSTLY_STILL <= found.still < _ONLY_STILL:
         yield (
-            f"stands still in {found.still:.0%} of the rows: cut that part with --from and --to, "
-            "or record more motion"
+            f"the robot stands still in {found.still:.0%} of the rows: cut that part with --from "
+            "and --to, or record more motion"
         )
     if never := [way for way in found.directions if _is_missing(way)]:
         yield (
