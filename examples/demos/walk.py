@@ -256,7 +256,7 @@ def shown(trace: Trace) -> Trace:
 
 
 def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3) -> WalkMetrics:
-    """Measure the tracking while the policy ran, and whether the robot stayed up to the end.
+    """Measure the tracking while the policy ran, and whether the robot stayed on its feet.
 
     A robot that is down when the policy starts has fallen. After a fault it stands still or lies,
     which does not show how the policy follows commands, but may be a fall.

@@ -199,7 +199,7 @@ def golden_tolerance(difference: float, found: F64, exact: Callable[[], F64]) ->
     """Return the tolerance for normalised chunks of the same function.
 
     It is `TOLERANCE`; if that is exceeded, `NOISES` x max |float32 - float64| over these chunks,
-    between `TOLERANCE` and `LARGEST_TOLERANCE`. Deep backbones have more noise than 1e-5: a
+    clamped between `TOLERANCE` and `LARGEST_TOLERANCE`. Deep backbones have more noise than 1e-5: a
     ResNet-50 about 3e-5 in either runtime. Swapped colours or cameras change a chunk by 0.1.
 
     Args:

@@ -132,7 +132,7 @@ class TickStages:
         expected: Mapping[str, Tensor],
         found: Mapping[str, Tensor],
     ) -> None:
-        """Compare tensors; `called` has those that can be judged, with their values' names."""
+        """Compare tensors; `called` maps those that can be judged to the names of their values."""
         if not called:
             self.skip(name)
             return
