@@ -108,7 +108,7 @@ class StopConfirmation:
         if not self._kinds and not self._named:
             raise OperatorError(
                 f"{self._action}: expected a policy node or a driver within "
-                f"{timeout_s:g} s, found none; is one running, in this "
+                f"{timeout_s:g} s, found none; is one running in this "
                 "ROS_DOMAIN_ID? Press the hardware e-stop"
             )
         raise OperatorError(
