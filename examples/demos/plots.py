@@ -211,7 +211,7 @@ def write_arm_plots(trace: ArmTrace, path: Path) -> None:
     The time axis shows episodes only, without the time between them.
 
     Args:
-        trace: Of a run with an episode at least.
+        trace: Trace of a run with at least one episode.
         path: The file.
     """
     rows = np.flatnonzero((trace.episode >= 0) & (trace.episode < _EPISODES_SHOWN))

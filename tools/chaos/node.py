@@ -147,7 +147,7 @@ class VirtualLogger:
 
 
 def drive(work: Coroutine[Any, Any, Any], done: Callable[[Any], object]) -> Callable[[], bool]:
-    """Return a function that continues a handler which awaits; it returns whether that still does.
+    """Return a function that continues an awaiting handler; it returns whether it still awaits.
 
     Args:
         work: The handler.

@@ -25,8 +25,8 @@ class ReleaseCandidate:
 
     Attributes:
         title: For people.
-        version: Of the bundle.
-        folder: Of the bundle, signed.
+        version: Version of the bundle.
+        folder: Folder of the signed bundle.
         changes: Its differences from the suite's policy.
     """
 

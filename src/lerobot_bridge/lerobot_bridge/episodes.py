@@ -304,7 +304,7 @@ def _cut(bag: Bag, whole: Episode, length_s: float) -> FoundEpisodes:
                 Skipped(
                     name=episode.name,
                     why=f"the last {rest_s:.3f} s of the "
-                    f"recording are less than half of {length_s:g} s",
+                    f"recording are less than half an episode ({length_s:g} s)",
                 )
             )
         else:

@@ -63,7 +63,7 @@ class EpisodeFrames:
         Args:
             mapping: Defines the content of a frame.
             episode: The episode to read.
-            topics: The recording's topic for each of the mapping's, if the names differ.
+            topics: Recorded topic for each topic of the mapping, where the names differ.
         """
         self.episode, self._mapping = episode, mapping
         if episode.problem:

@@ -73,12 +73,12 @@ class ActionLimits:
         if missing or unknown:
             found = [
                 f"{what} {', '.join(names)}"
-                for what, names in (("none for", missing), ("unknown", unknown))
+                for what, names in (("none for", missing), ("also", unknown))
                 if names
             ]
             raise RobotError(
-                f"action: expected a value for each of {', '.join(self.names)}, found "
-                f"{' and '.join(found)}"
+                f"action: expected a value for each of ({', '.join(self.names)}) and no other, "
+                f"found {' and '.join(found)}"
             )
         for name in self.names:
             if not math.isfinite(action[name]):

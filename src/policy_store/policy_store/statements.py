@@ -50,7 +50,8 @@ def signed_statement(
     statement = parse_statement(content, place)
     if not isinstance(statement, cls):
         raise PolicyError(
-            f"{place}: expected a {cls.__name__}, found a statement of kind {statement.kind}"
+            f"{place}: expected a {cls.__name__.removesuffix('Statement').lower()} statement, "
+            f"found one of kind {statement.kind}"
         )
     return statement
 

@@ -103,7 +103,7 @@ class Link(Generic[StateT]):
         against = [*self.obstacles(now_ns), *obstacles]
         if self.phase is not DriverPhase.LISTENING:
             against.insert(
-                0, f"control is taken, or given back, already: {self.phase.name}, {self.reason}"
+                0, f"control is already taken, or changing hands: {self.phase.name}, {self.reason}"
             )
         if against:
             self._answer(TAKE, "; ".join(against))
@@ -115,7 +115,7 @@ class Link(Generic[StateT]):
     def release(self, reason: str, now_ns: int) -> None:
         """Brake, then give control back; works in any phase and is never refused."""
         if self.phase is DriverPhase.LISTENING:
-            self._answer(RELEASE, success="the robot's own controller is in charge")
+            self._answer(RELEASE, success="this driver is not in control of the robot")
         elif self.phase is not DriverPhase.RELEASING:
             if self.phase is DriverPhase.TAKING:
                 if not self._robot.stopped_by_taking:

@@ -133,7 +133,7 @@ class Fault:
             )
         kind, value = match["kind"], match["value"]
         if kind in cls.targets and (value is not None) != (kind in cls.with_value):
-            expected = "a value, as in '=0.1'" if kind in cls.with_value else "no value"
+            expected = "a value, such as '=0.1'" if kind in cls.with_value else "no value"
             raise SimError(f"fault {kind}: expected {expected}, found '{text}'")
         return cls(
             kind=kind,
@@ -254,8 +254,8 @@ class FaultPlan:
                 _require_joints(fault, joint_names)
             if fault.kind == "order" and len(joint_names) % _LEG_JOINTS:
                 raise SimError(
-                    f"fault order: expected legs with {_LEG_JOINTS} joints, found "
-                    f"{len(joint_names)} joints"
+                    f"fault order: expected legs with {_LEG_JOINTS} joints each, found a robot "
+                    f"with {len(joint_names)} joints"
                 )
         self._rng = np.random.default_rng(seed)
         self._last: dict[str, Sensors] = {}

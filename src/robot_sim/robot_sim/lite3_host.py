@@ -113,7 +113,7 @@ class MotionHost(RobotHost):
         elif request == wire.GIVE_BACK:
             self._ignore("not_in_control", "a hand-back request", _text(source))
         else:
-            what = f"{len(data)} bytes {data[:_HEAD].hex(' ')}"
+            what = f"{len(data)} byte{'s' * (len(data) != 1)} {data[:_HEAD].hex(' ')}"
             self._ignore(_invalid_kind(data), what, _text(source))
 
     def step(self) -> bytes | None:

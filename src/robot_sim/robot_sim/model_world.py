@@ -64,7 +64,7 @@ class ModelWorld(WalkingWorld):
                 fixed at their positions in the model.
             standing_rad: Standing positions of the driven joints [n], rad or m.
             effort_limit_nm: Torque limits of the drives [n], N m or N; the model's own also apply.
-            free_base: True if the base moves freely, if the model, like any URDF, does not say.
+            free_base: True if the base moves freely; used if the model does not say, like any URDF.
             rate_hz: Control rate: each period is a whole number of physics steps.
             imu: Site or body whose frame is the IMU's; the base if empty.
         """
@@ -186,7 +186,7 @@ class ModelWorld(WalkingWorld):
 def _loaded(file: Path) -> _Spec:
     instead = f"a folder without {FILE}" if file.is_dir() else "nothing"
     if file.name == FILE:
-        instead = f"the figures of a robot; give their folder: {file.absolute().parent}"
+        instead = f"a robot's figures; give their folder: {file.absolute().parent}"
     if not file.is_file() or file.name == FILE:
         raise SimError(f"{file}: expected a robot model (MJCF or URDF), found {instead}")
     try:

@@ -130,8 +130,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 def require_lerobot() -> None:
     """Check that LeRobot can write datasets here."""
     remedy = (
-        "run this command with .venv-lerobot/bin/python -m lerobot_bridge, which "
-        f"`make setup-lerobot` makes, or `pip install lerobot=={LEROBOTS[0]}`"
+        "run `make setup-lerobot`, then this command with .venv-lerobot/bin/python -m "
+        f"lerobot_bridge, or run `pip install lerobot=={LEROBOTS[0]}`"
     )
     try:
         version = importlib.metadata.version("lerobot")

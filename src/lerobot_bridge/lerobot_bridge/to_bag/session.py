@@ -39,7 +39,7 @@ class SessionWriter:
     """
 
     def __init__(self, dataset: Dataset, mapping: RobotMapping) -> None:
-        """Check that the dataset is one of the mapping's robot.
+        """Check that the dataset comes from the mapping's robot.
 
         Args:
             dataset: Dataset of the episodes.

@@ -73,8 +73,8 @@ class BakedAction:
     def read(self) -> str:
         """Description of the nodes and the effect of their constants."""
         if not self.is_known:
-            return f"{self.where}: constants that cannot be read here"
-        return f"{self.where}: multiplied by {span(self.scale)}, {span(self.offset)} added"
+            return f"{self.where} (constants that cannot be read here)"
+        return f"{self.where} (multiplied by {span(self.scale)}, {span(self.offset)} added)"
 
     @property
     def advice(self) -> str:

@@ -158,7 +158,7 @@ def _refuse_foreign(path: Path, marker: str, owned: Sequence[str], kept: Path | 
     if foreign:
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         raise ToolError(
-            f"{path}: expected only files of this command in the folder to replace, found "
+            f"{path}: expected only this command's files in the folder to replace, found "
             f"{', '.join(map(str, foreign[:_SHOWN]))}{more}; move them away, or name another "
             "folder"
         )

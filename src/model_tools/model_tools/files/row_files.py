@@ -93,8 +93,8 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
     missing = [name for name in contract.observations if name not in inputs]
     if missing:
         raise ToolError(
-            f"{file}: expected rows of the model's inputs {', '.join(missing)}, found "
-            f"the arrays {', '.join(arrays) or 'none'}"
+            f"{file}: expected arrays of the model's inputs ({', '.join(missing)}), "
+            f"found {'only ' if arrays else ''}{', '.join(arrays) or 'none'}"
         )
     inputs |= {pair.input: arrays[pair.input] for pair in contract.state if pair.input in arrays}
     actions = first_array(arrays, (contract.action.output, *_RECORDED_ACTIONS))

@@ -110,8 +110,8 @@ def _read_answered(file: Path) -> None:
         parse_contract(
             read_bytes(file),
             file,
-            instead="`model_tools export act` writes bundles of chunk policies "
-            "whole, with their golden rows",
+            instead="`model_tools export act` writes complete bundles of chunk "
+            "policies, with their golden rows",
             kind=JointContract,
         )
     except BundleError as error:

@@ -89,7 +89,7 @@ def _stated(file: Path, key: str, inside: Tensor | None, given: object) -> Tenso
     if inside is not None and given is not None:
         raise ToolError(f"{option}: expected none, since {file.name} states {key}, found {given}")
     if inside is None and given is None:
-        raise ToolError(f"{file}: expected {key} in the file, found none; state it with {option}")
+        raise ToolError(f"{file}: expected {key} in the file, found none; pass {option}")
     return np.asarray(given if inside is None else inside)
 
 
@@ -115,7 +115,7 @@ def _read_csv(file: Path, joints: Sequence[str], bodies: Sequence[str]) -> dict[
     if wrong is not None or not all(map(_are_numbers, lines)):
         raise ToolError(
             f"{file}: expected {len(_POSE) + len(names)} numbers per line (the pose of the base "
-            f"and {plural(len(names), 'joint')}), found a line without them"
+            f"and {plural(len(names), 'joint')}), found a line that does not fit"
         )
     if len(bodies) > 1:
         raise ToolError(f"--bodies: expected the base of {file.name} alone, found {len(bodies)}")
@@ -145,8 +145,8 @@ def _check_frames(file: Path, moving: Mapping[str, Tensor]) -> None:
     if min(counts.values()) < _FEWEST_FRAMES or len({*counts.values()}) > 1:
         listed = ", ".join(f"{key} {count}" for key, count in counts.items())
         raise ToolError(
-            f"{file}: expected at least {_FEWEST_FRAMES} frames, as many in each array, found "
-            f"{listed}"
+            f"{file}: expected at least {_FEWEST_FRAMES} frames, the same number in each array, "
+            f"found {listed}"
         )
     for key, array in moving.items():
         wrong = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)

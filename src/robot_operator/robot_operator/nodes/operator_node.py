@@ -260,7 +260,7 @@ class OperatorNode(LifecycleBase):
         so_far = "published on the topic; " if on_topic else ""
         news.refuse(
             f"{name}: {so_far}expected the service {names}, found none; "
-            "is its node running, in this ROS_DOMAIN_ID?"
+            "is its node running in this ROS_DOMAIN_ID?"
         )
         on_end()
 

@@ -142,7 +142,9 @@ def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
     values = ParameterTable(node, specs(parameters), lambda: False).read()
     for name, value in values.items():
         if name.endswith("_file") and not (folder := Path(value).parent).is_dir():
-            raise SimError(f"{name}: expected a file in a folder that exists, found {folder}")
+            raise SimError(
+                f"{name}: expected a file in an existing folder, found no folder {folder}"
+            )
     return values.__getitem__
 
 

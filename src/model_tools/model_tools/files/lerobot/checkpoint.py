@@ -27,8 +27,8 @@ PROCESSORS = {True: "policy_preprocessor.json", False: "policy_postprocessor.jso
 """File name by direction; True stands for inputs."""
 _BUFFERS = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 RUN_WITH_LEROBOT = (
-    "let LeRobot itself run it on a ROS 2 robot: `lerobot-rollout --robot.type=ros2 "
-    "--policy.path=FOLDER` (docs/lerobot.md)"
+    "let LeRobot itself run the policy on a ROS 2 robot: `lerobot-rollout "
+    "--robot.type=ros2 --policy.path=FOLDER` (docs/lerobot.md)"
 )
 NORMALISERS = {True: "normalizer_processor", False: "unnormalizer_processor"}
 """Processor name by direction; True stands for inputs."""

@@ -104,8 +104,8 @@ class Dataset:
         if name not in alike:
             kind = "camera" if camera else "vector"
             raise ToolError(
-                f"{self.info.file}: expected the {kind} {name}, found the {kind}s "
-                f"{', '.join(alike) or 'none'}"
+                f"{self.info.file}: expected the {kind} {name}, found "
+                f"{'only ' if alike else ''}{', '.join(alike) or 'none'}"
             )
         return alike[name]
 
@@ -228,10 +228,10 @@ def _check_entry(path: Path, entry: Mapping[str, Any]) -> None:
             expected = "a list of strings"
             fits = isinstance(value, list) and all(isinstance(task, str) for task in value)
         elif key.endswith("timestamp"):
-            expected = "a finite time from 0 s"
+            expected = "a finite time >= 0 s"
             fits = isinstance(value, (int, float)) and 0 <= value < math.inf
         else:
-            expected = "a whole number from 0"
+            expected = "a whole number >= 0"
             fits = isinstance(value, int) and value >= 0
         if not fits:
             raise ToolError(

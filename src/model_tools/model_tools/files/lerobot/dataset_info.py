@@ -137,8 +137,8 @@ def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
         return inside(pattern.format(**values))
     except (LookupError, ValueError, TypeError) as error:
         raise ToolError(
-            f"{info.file}: expected a pattern of file names in the dataset with "
-            f"{', '.join(values)}, found {Found.of(pattern)}"
+            f"{info.file}: expected a pattern for file names in the dataset that "
+            f"contains {', '.join(values)}, found {Found.of(pattern)}"
         ) from error
 
 

@@ -5,7 +5,7 @@
 The graphs are one encoder per image size and the transformer; or a single graph.
 
 At inference the latent of ACT's autoencoder is zero, so its token is a constant, and so are all
-positions. The tokens are latent, state, environment state, cameras; each camera row by row.
+positions. The tokens are the latent, the state, the environment state and the cameras, row by row.
 """
 
 from __future__ import annotations

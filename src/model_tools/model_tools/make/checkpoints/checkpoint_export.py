@@ -203,7 +203,7 @@ def _remedy(policy: CheckpointPolicy) -> str:
         return ""
     return (
         "; the program does more than the configuration describes, such as clamping, "
-        "branching or counting; without state, export the program as it is (leave out hidden_sizes)"
+        "branching or counting; if it has no state, export it as it is (leave out hidden_sizes)"
     )
 
 

@@ -37,7 +37,7 @@ def find_layers(tensors: Mapping[str, Tensor], config: ExportConfig) -> tuple[La
 
 
 def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[str, str]:
-    """Return the recurrent weights: full name by own name, e.g. ``weight_ih_l0``."""
+    """Return the recurrent weights: full name by short name, e.g. ``weight_ih_l0``."""
     if config.rnn is None:
         return {}
     cell = networks.cell(config.rnn, rnn_input_size(config))

@@ -93,7 +93,7 @@ def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> No
         return
     if path == ("joints", "names"):
         raise ToolError(
-            f"{key}: expected the order in {draft.source}, which its other values per joint "
+            f"{key}: expected the order in {draft.source}, which its other per-joint values "
             "follow, found a different one; use --joints only for a source without names"
         )
     if isinstance(stated, (int, float, str)) or path[0] == "velocity_command":
@@ -135,7 +135,9 @@ def _extended(draft: Draft, path: Path, match: re.Match[str], key: str) -> Itera
     count = len(values) if isinstance(values, list) else 0
     chosen = range(count) if match[1] == "*" else [int(match[1])]
     if not count or max(chosen) >= count:
-        raise ToolError(f"{key}: expected an index into a list of {count}, found [{match[1]}]")
+        raise ToolError(
+            f"{key}: expected an index below {count}, the list's length, found [{match[1]}]"
+        )
     yield from ((*path, i) for i in chosen)
 
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""unitree's `deploy.yaml`: policy order throughout, except for gains, which are in SDK order.
+"""Unitree's `deploy.yaml`: policy order throughout, except for gains, which are in SDK order.
 
-Clip precedes scale and history is per term, oldest first, unless the observations state
+Clipping precedes scaling, and history is per term, oldest first, unless the observations state
 `scale_first` or `use_gym_history`. The file usually has no joint names.
 """
 

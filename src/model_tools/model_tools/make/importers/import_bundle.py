@@ -65,7 +65,7 @@ class ImportRequest:
     robot: Path | None = None
     motion: Path | None = None
     scene: Path | None = None
-    """A scan from training, to verify a term `height_scan`."""
+    """A scan from training, to verify a `height_scan` term."""
     estimator: bool = False
     """True if the estimator gives base_lin_vel."""
     answers: Sequence[str] = ()
@@ -228,7 +228,7 @@ def choose(source: TrainingSource, name: str | None = None) -> Importer:
     found = [importer for importer in IMPORTERS.values() if importer.recognise(source)]
     if not found and source.has("schema_version", "kind"):
         raise ToolError(
-            f"{source.path}: expected a file of a training run, found the contract of a bundle; "
+            f"{source.path}: expected a file from a training run, found a bundle's contract; "
             "give its folder to `model_tools inspect` or `complete`"
         )
     if len(found) != 1:

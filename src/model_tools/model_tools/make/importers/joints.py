@@ -48,7 +48,7 @@ class GivenJoints:
     origin: str = ""
 
     def in_listed_order(self, of: str) -> list[str]:
-        """Return the names in listed order if the format requires it; `of` names that order."""
+        """Return the names in listed order, which the format requires; `of` names it in errors."""
         if self.order != LISTED and (self.order is not None or self.origin):
             raise ToolError(
                 f"--joints {self.origin}: expected joints in the order of {of}, found a file's "

@@ -253,7 +253,7 @@ def elements(tensor: Node) -> list[str]:
 
 
 def put_input(draft: Draft, tensor: Node, name: str, *, is_last_action: bool) -> None:
-    """Write the observation of one model input: a raw term; for a command, sometimes two."""
+    """Write the observation of one model input: one raw term, or sometimes two for a command."""
     kind = stated.text() if (stated := tensor.get("kind")) else ""
     if kind == _COMMAND and (terms := _commands(draft, tensor)):
         draft.put(("observations", name, "terms"), terms, tensor.key)

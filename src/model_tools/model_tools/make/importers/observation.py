@@ -171,7 +171,7 @@ def scales(term: Node) -> Sequence[float]:
 
 
 def phase_settings(params: Node | None) -> tuple[float | None, list[str] | None]:
-    """Return the period of a phase, s, and the names of its other parameters; None: not stated."""
+    """Return a phase's period (s) and the names of its other parameters; None if not stated."""
     if params is None:
         return None, None
     stated = {key: value for key, value in params.items() if value.value is not None}

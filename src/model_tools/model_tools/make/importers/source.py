@@ -170,7 +170,7 @@ def _put_tensor(draft: Draft, model: OnnxModel, key: tuple[str, ...], tensor: Mo
     if len(tensor.shape) == 2 and tensor.shape[0] > 1:
         raise ToolError(
             f"{model.path}: {key[-1]}: expected a batch of 1, since one robot is one "
-            f"row, found {tensor}; export it with batch 1 or a dynamic one"
+            f"row, found {tensor}; export it with a batch of 1 or a dynamic batch"
         )
     shape = [1 if i == 0 and axis == DYNAMIC else axis for i, axis in enumerate(tensor.shape)]
     entry = {"shape": shape} | ({} if tensor.dtype == "float32" else {"dtype": tensor.dtype})
@@ -198,8 +198,8 @@ def put_kept_statistics(draft: Draft) -> None:
     found = "no such file" if content is None else hashlib.sha256(content).hexdigest()
     if content is None or found != sha256:
         raise ToolError(
-            f"{file}: expected the statistics that the model was exported with, sha256 "
-            f"{sha256}, found {found}; keep both files together"
+            f"{file}: expected the statistics that the model was exported with (sha256 "
+            f"{sha256}), found {found}; keep both files together"
         )
     (observation,) = draft.find("observations")
     draft.put(

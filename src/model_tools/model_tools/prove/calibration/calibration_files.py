@@ -174,8 +174,8 @@ def calibration_samples(
     different = len(np.unique(np.concatenate(flat, axis=1), axis=0))
     if different < FEWEST:
         raise ToolError(
-            f"{file}: expected at least {FEWEST} different calibration rows among every other one "
-            f"of its {len(rows)}, found {different}; record the running policy in every gait"
+            f"{file}: expected at least {FEWEST} different calibration rows among every second of "
+            f"its {len(rows)}, found {different}; record the running policy in every gait"
         )
     return samples
 

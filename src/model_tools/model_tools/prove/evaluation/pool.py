@@ -228,7 +228,7 @@ class _Worker(Generic[T, R]):
         if code >= 0:
             return f"exit status {code}"
         name = signal.Signals(-code).name
-        return f"{name}, as when memory runs out" if -code == signal.SIGKILL else name
+        return f"{name}, as happens when memory runs out" if -code == signal.SIGKILL else name
 
     def leave(self) -> None:
         self._connection.close()

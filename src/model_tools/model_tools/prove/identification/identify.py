@@ -63,7 +63,7 @@ class IdentifiedDrive:
         delay_s: Time from the measurement that a command answers to the resulting torque.
         stiffness: Effective position gain, N m/rad; `commanded_stiffness` is the commanded one.
         damping: Effective velocity gain, N m s/rad; `commanded_damping` is the commanded one.
-        friction_nm: Torque opposing the motion that neither gain explains.
+        friction_nm: Torque that opposes the motion and that neither gain explains.
         residual_nm: Unexplained torque, root mean square.
     """
 

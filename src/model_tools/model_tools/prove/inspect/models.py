@@ -130,7 +130,7 @@ def inspect_rknn(path: Path) -> InspectionReport:
     )
     if model.format_version != _KNOWN_RKNN_FORMAT:
         report.suspect(
-            f"format version {model.format_version}; only {_KNOWN_RKNN_FORMAT} has been tried"
+            f"format version {model.format_version}; only {_KNOWN_RKNN_FORMAT} has been tested"
         )
     if not model.inputs or not model.outputs:
         report.suspect("it names no inputs or no outputs")

@@ -77,7 +77,7 @@ class RecordedTick:
         messages: Messages sampled for this tick, by the name of the input.
         unreadable: Sampled messages that cannot be decoded, as bytes. They had no effect on the
             robot, and have none in a replay.
-        alone: True if no other tick has the same time; their messages could not be separated.
+        alone: True if no other tick has the same time; if one has, messages cannot be assigned.
         command: [6, joints], rows as in `JointTargets.block`; None without a command.
         command_mode: Mode of the command. It differs from the tick's mode only after an e-stop
             between the tick and its publication; then it is DAMP.
@@ -439,7 +439,7 @@ class FlightRecording:
             *([("target", len(info.joints))] if len(message.target) else []),
         ):
             if (count := len(getattr(message, name))) != whole:
-                raise self._problem(message, f"{plural(whole, 'value')} of {name}", str(count))
+                raise self._problem(message, f"{plural(whole, 'value')} in {name}", str(count))
         ages = [round(age_s * 1e9) if math.isfinite(age_s) else None for age_s in message.ages_s]
         tick = RecordedTick(
             number=int(message.tick),

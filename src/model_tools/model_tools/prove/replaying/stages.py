@@ -132,7 +132,7 @@ class TickStages:
         expected: Mapping[str, Tensor],
         found: Mapping[str, Tensor],
     ) -> None:
-        """Compare tensors; `called` has those that can be judged, with their values' names."""
+        """Compare tensors; `called` maps those that can be judged to the names of their values."""
         if not called:
             self.skip(name)
             return
@@ -269,5 +269,5 @@ class ReplayCoverage:
             if not judged:
                 found.append(f"{name}: none of {self.run} ticks in RUN could be compared")
             elif judged < _ENOUGH * due:
-                found.append(f"{name}: too few ticks in RUN could be compared, {judged} of {due}")
+                found.append(f"{name}: too few ticks in RUN could be compared ({judged} of {due})")
         return found

@@ -118,7 +118,7 @@ def _settings(order: CompileOrder) -> BpuSettings:
                 f"bpu: option {name}: expected {listed} for {order.target}, found {value!r}"
             )
     if {"workspace", "compiled"} <= given.keys():
-        raise ToolError("bpu: expected one of the options workspace and compiled, found both")
+        raise ToolError("bpu: expected only one of the options workspace and compiled, found both")
     return BpuSettings(
         march=order.target,
         precision=order.precision,

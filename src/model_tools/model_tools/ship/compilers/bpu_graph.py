@@ -105,8 +105,9 @@ def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
     opset = _opset(model)
     if not _OPSET <= opset <= last_opset:
         raise ToolError(
-            f"{graph.model}: expected an opset that the compiler reads ({_OPSET} to {last_opset}), "
-            f"found {opset}; export the model again with --opset {_OPSET}"
+            f"{graph.model}: expected an opset that the compiler reads "
+            f"({_OPSET}{f' to {last_opset}' if last_opset > _OPSET else ''}), found "
+            f"{opset}; export the model again with --opset {_OPSET}"
         )
     _fix_sizes(model, graph)
     for spec in graph.inputs:

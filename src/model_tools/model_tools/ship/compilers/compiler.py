@@ -112,7 +112,7 @@ class Compiler(Protocol):
         suffix: Suffix of its files, such as `.onnx`.
         precisions: Supported precisions, and whether they need calibration samples.
         targets: Chips or GPUs to choose from; empty if the file runs on any of them.
-        former_precisions: Optional: current name of a precision, by its other known names.
+        former_precisions: Optional: current name of a precision, by its former names.
         options: Supported options and their meanings.
         also_for: Optional: other back ends that run the files made beside it.
         remedies: Optional: remedies by precision, if it exceeds its limits.

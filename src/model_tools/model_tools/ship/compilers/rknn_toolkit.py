@@ -202,7 +202,9 @@ def rknn_settings(precision: str, target: str, options: Mapping[str, str]) -> Rk
     if hybrid:
         config["auto_hybrid_cos_thresh"] = _cosine(options.get("hybrid_cosine", "0.98"))
     elif "hybrid_cosine" in options:
-        raise ToolError("rknn: hybrid_cosine: expected also hybrid=yes, found hybrid_cosine alone")
+        raise ToolError(
+            "rknn: hybrid_cosine: expected hybrid=yes as well, found hybrid_cosine alone"
+        )
     return RknnSettings(
         target=chip, config=config, hybrid=hybrid, analyse=options.get("accuracy_analysis") == "yes"
     )

@@ -51,7 +51,7 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
         old = load_bundle(bundle_folder(baseline))
         if old.contract.name != contract.name or old.sha256 == loaded.sha256:
             raise ToolError(
-                f"{baseline}: expected another version of {contract.name}, found "
+                f"{baseline}: expected a different version of {contract.name}, found "
                 f"{old.contract.name} {old.contract.version}"
             )
         ours, theirs = (sorted(one.joints.on_robot()) for one in (contract, old.contract))
