@@ -230,8 +230,8 @@ class Follower:
         worst = int(error.argmax())
         if error[worst] > self._max_start_error_rad:
             return (
-                f"the first command with this stiffness is for a position of {names[worst]} "
-                f"{error[worst]:.2f} rad from the measured one, expected at most "
+                f"the first command with this stiffness puts {names[worst]} "
+                f"{error[worst]:.2f} rad from its measured position, expected at most "
                 f"{self._max_start_error_rad} (max_start_error_rad)"
             )
         torque = np.where(self._stiffness >= _CARRIES, 0.0, np.abs(damping * velocity + effort))
