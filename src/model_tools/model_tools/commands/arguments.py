@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 def add_topics(parser: argparse.ArgumentParser) -> None:
-    """Declare `--topic`, which gives pairs of an input and its topic."""
+    """Declare `--topic`, which assigns a topic to an input."""
     parser.add_argument(
         "--topic",
         type=pair,
@@ -30,7 +30,7 @@ def add_samples(parser: argparse.ArgumentParser, help_text: str, *, or_all: bool
 
     Args:
         parser: Parser of the verb.
-        help_text: Its help: the counted items and usual numbers.
+        help_text: Help text: what is counted, and the usual numbers.
         or_all: Also allow `ALL`.
     """
 

@@ -88,7 +88,7 @@ def make_bundle(
         force: Replace an existing bundle.
 
     Returns:
-        The bundle in its place.
+        The bundle, at its final path.
     """
     if not (contract / CONTRACT_FILE).is_file():
         raise ToolError(
@@ -203,7 +203,7 @@ def _put_golden(folder: Path, given: Path | None, rows: Rows | None) -> None:
     file = folder / GOLDEN_FILE
     if given is None:
         bundle = load_bundle(folder, kind=JointBundle)
-        # A recorded run does not reach every count of ticks that the model distinguishes.
+        # A recorded run does not reach every tick count that the model distinguishes.
         if rows is None or counts_ticks(bundle.contract):
             rows = drawn_rows(bundle)
         write_golden(file, rows)

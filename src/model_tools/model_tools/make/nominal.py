@@ -29,7 +29,7 @@ from policy_inference.comparison.rows import Rows
 NOTED_SHARE, LARGEST_SHARE = 1e-3, 0.05
 _log = logging.getLogger("model_tools")
 _SMALLEST_BOUND = 1e-3
-"""For joints that a policy never moves; the contract requires bounds above zero."""
+"""Bound for joints that a policy never moves; the contract requires bounds above zero."""
 MOST_BREAKS, SHORTEST_S = 0.1, 10.0
 _STILL = 1e-3
 

@@ -207,7 +207,7 @@ def drop_nominal(bundle: JointBundle) -> None:
 
 
 def drop_reports_of_others(bundle: JointBundle) -> None:
-    """Remove reports from the contract that are about other models."""
+    """Remove from the contract all reports about other models."""
     reports, artifacts = bundle.contract.reports, bundle.contract.model.artifacts
     kept = {
         key: report

@@ -148,7 +148,7 @@ def _mixed(contract: JointContract) -> Schedule:
 def simulated_walks(
     bundle: JointBundle, robot: SimulatedRobot = LITE3, climb: Walk | None = None
 ) -> MeasuredRuns:
-    """Run all walks with the bundle; `climb`, on its own ground, if the policy sees ground."""
+    """Run all walks with the bundle, and `climb` on its own ground if the policy sees ground."""
     if climb is not None:
         what = f"{_WALKS}, and {climb.ground.terrain} of {climb.ground.step_m:g} m"
         wanted, source = (*walks(bundle.contract, robot), climb), figure_source(robot, what)

@@ -230,7 +230,9 @@ class _SetResolver:
     def _check_on_fault(self, members: Mapping[str, str]) -> None:
         stated, known = self._stated.on_fault, [*dict.fromkeys(members.values())]
         if stated is not None and stated not in known:
-            self._reader.problem("on_fault", f"one of the members' values ({listed(known)})", stated)
+            self._reader.problem(
+                "on_fault", f"one of the members' values ({listed(known)})", stated
+            )
         elif stated is None and len(known) > 1:
             said = ", ".join(f"{on_fault} in {name}" for name, on_fault in members.items())
             self._reader.problem(

@@ -92,12 +92,12 @@ _MOVED_RAD = 0.1
 """Maximum joint motion between a command and its frame."""
 _BRAKES_S, _CARRYING = 0.5, 0.1
 _STEPS_LOST, _RATE_HZ, _LITTLE_STIFFNESS, _GROWTH = 100, 1000, 1.0, 4.0
-"""Steps of the sequence that a sender may lose, and its largest rate; the stiffness (N m/rad) and
-its growth up to which a joint starts anew.
+"""Sequence numbers that a sender may lose, and its highest rate; stiffness (N m/rad) below which a
+joint counts as having none, and growth in stiffness beyond which it starts anew.
 """
 _IGNORES_S, _SHARE, _IGNORING, _STRAINED_S, _LATE_S = 0.3, 0.5, 2, 0.1, 0.05
-"""When a robot disobeys: time, share of the torque, joints; time without strain; and the time
-between a received state and the step that the watch sees.
+"""Thresholds for a robot that ignores commands: time, share of the torque, number of joints, and
+time without strain; and the delay between a received state and the step that the watch sees.
 """
 DISOBEYS = "does not obey"
 """Part of a driver's reason to give back a robot that ignores commands."""
@@ -110,7 +110,7 @@ _BUSY_S = 0.5
 def frame_problems(
     values: F64, figures: DriveFigures, *, rests: bool
 ) -> Iterator[tuple[str, bool, object]]:
-    """Yield the invariants of values [n, 5] for the drives: name, if it holds, what was found."""
+    """Yield each invariant of the drives' values [n, 5]: name, whether it holds, what was found."""
     gains = values[:, [STIFFNESS, DAMPING]]
     finite = bool(np.isfinite(values).all() and (gains >= 0.0).all())
     yield "frame_is_finite", finite, values

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Builds an ONNX graph node by node, with the tensors of a checkpoint.
+"""Builds an ONNX graph node by node from a checkpoint's tensors.
 
 A value is an array while it is known, and otherwise the name of a tensor. So each network is
 written once, and everything that depends only on constants (fixed tokens, position embeddings)
@@ -42,7 +42,7 @@ _UNUSED, _COUNTERS = ("vae_encoder",), "num_batches_tracked"
 
 
 class GraphBuilder:
-    """Collects nodes and initializers of a graph."""
+    """Collects the nodes and initializers of a graph."""
 
     def __init__(self, name: str, opset: int) -> None:
         self.name, self.opset = name, opset
@@ -58,7 +58,7 @@ class GraphBuilder:
         return name
 
     def op(self, kind: str, *values: Value, **attributes: Any) -> Value:
-        """Return the only output of an operator on `values`; an array if all of them are arrays."""
+        """Return the only output of an operator on `values`; an array if all values are arrays."""
         if not any(isinstance(value, str) for value in values):
             return self._folded(kind, [np.asarray(value) for value in values], attributes)
         output = self._new(kind)

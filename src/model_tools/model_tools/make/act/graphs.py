@@ -56,7 +56,7 @@ class ActConfig(CheckpointConfig):
     latent_dim: int
 
     def tokens(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return height and width of the feature map of an image size."""
+        """Return the height and width of the feature map for an image size."""
         height, width = (feature_size(pixels, dilated=self.dilated) for pixels in size)
         return height, width
 

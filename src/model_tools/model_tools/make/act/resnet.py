@@ -211,7 +211,7 @@ def without_silent(
     Args:
         convolutions: By name: `conv1`, `layerS.B.convN`, `layerS.B.downsample.0`.
         blocks: Number of blocks of each stage.
-        layers: Convolutions of a block, without the one that changes its input.
+        layers: Convolutions in a block, except the one that changes its input.
     """
     left = dict[str, Convolution]()
     stream = _heard(convolutions, ["conv1"])

@@ -35,7 +35,7 @@ LANGUAGE_MODEL = "LanguageModel"
 """Name of the graph that runs once per chunk."""
 _EMPTY = "observation.images.empty_camera_"
 _WIDEST = 8192
-"""Width of the expert, which equals that of the time embedding; the limit of a contract."""
+"""Maximum width of the expert, which is also the time embedding's; a contract's limit."""
 _KEYS = """
     chunk_size max_state_dim max_action_dim resize_imgs_with_padding empty_cameras
     adapt_to_pi_aloha use_delta_joint_actions_aloha tokenizer_max_length num_steps use_cache

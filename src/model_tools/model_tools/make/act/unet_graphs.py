@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration and graphs of a Diffusion Policy or flow policy: encoders, one denoising step.
 
-A flow policy is the same network with another objective: `"objective": "flow_matching"` in
+A flow policy is the same network with a different objective: `"objective": "flow_matching"` in
 `config.json`, a key from LeRobot's multi_task_dit, which LeRobot's Diffusion Policy does not have.
 
 The graph for a step takes the raw observation, the noisy actions and the embedded time, and returns
@@ -282,7 +282,7 @@ def _numbered(layer: str) -> Callable[[str], str]:
 
 
 def _antialiased(old: int, new: int) -> F32:
-    """Return the matrix [new, old] of a linear resize with antialias along one axis.
+    """Return the matrix [new, old] of a linear resize with antialiasing along one axis.
 
     Its triangle filter spans two new pixels, but at least two old ones, as in torchvision.
     """

@@ -208,7 +208,7 @@ def _remedy(policy: CheckpointPolicy) -> str:
 
 
 def export_facts(request: ExportRequest, exported: ExportedModel) -> Facts:
-    """Return the facts of an export to show."""
+    """Return the facts to show about an export."""
     config, policy, graph = request.config, exported.policy, exported.model.graph
     rnn = config.rnn
     recurrent = f"{rnn.num_layers} x {rnn.type} {rnn.hidden_size}, {rnn.position}" if rnn else None

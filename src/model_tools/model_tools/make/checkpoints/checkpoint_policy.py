@@ -47,8 +47,8 @@ class CheckpointPolicy:
     def steps(self, batch: int) -> Step:
         """Return a function from raw observations [batch, obs_dim] to actions [batch, act_dim].
 
-        Its state starts at zero and is kept from call to call. A TorchScript program is itself
-        called, for one robot only.
+        Its state starts at zero and is kept from call to call. A TorchScript program is called
+        directly, for one robot only.
         """
         if self.program is not None and batch == 1:
             return steps(self.program)

@@ -87,7 +87,7 @@ def _copied(draft: Draft, key: str, written: str) -> Any:
 
 
 def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> None:
-    """Note an answer that overrides the source; refuse another order of joints."""
+    """Note an answer that overrides the source; refuse a different joint order."""
     stated = draft.find(path)
     if stated is None or stated == value or (isinstance(stated, Mapping) and TODO in stated):
         return

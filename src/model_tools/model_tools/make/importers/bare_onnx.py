@@ -21,7 +21,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of tensors and questions."""
+    """Return a draft with tensors and questions."""
     model = find_model(source, given)
     draft = Draft(source.path.name, model)
     tensors = put_model(draft)

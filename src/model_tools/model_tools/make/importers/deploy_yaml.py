@@ -56,7 +56,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of the file."""
+    """Return a draft from the file."""
     model, root = find_model(source, given), source.root
     draft = Draft(source.path.name, model)
     draft.put("rate_hz", round(1.0 / root["step_dt"].positive(), 9), "1 / step_dt")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Isaac Lab's IO descriptor (YAML), the most complete format; gains of explicit drives are 0.
 
-Values per joint are in the simulator's order, the order of the articulation's `joint_names`.
+Per-joint values are in the simulator's order, the order of the articulation's `joint_names`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of the descriptor."""
+    """Return a draft from the descriptor."""
     given.refuse_joints(source, "joint_names")
     model = find_model(source, given)
     draft = Draft(source.path.name, model)

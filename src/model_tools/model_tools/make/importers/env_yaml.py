@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`env.yaml` of an Isaac Lab run folder: the configuration before the robot was loaded.
 
-Values per joint are patterns over the robot's joints, whose names and order are in the USD file.
+Per-joint values are patterns over the robot's joints, whose names and order are in the USD file.
 The configuration states them only if the action lists its joints by name and preserves their order.
 Position limits are not in this file.
 """
@@ -93,7 +93,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of the configuration."""
+    """Return a draft from the configuration."""
     model, root = find_model(source, given), source.root
     if root["sim"].get("mujoco"):
         raise ToolError(

@@ -203,7 +203,7 @@ class Importer(Protocol):
         """Return whether the file has this format."""
 
     def read(self, source: TrainingSource, given: Given) -> Draft:
-        """Return a draft of the file."""
+        """Return a draft from the file."""
 
 
 _MODULES: tuple[Importer, ...] = (

@@ -17,7 +17,7 @@ from policy_core.bundle.resolve import name_pattern
 
 LISTED, BREADTH_FIRST, SDK = ORDERS = ("listed", "breadth_first", "sdk")
 _ALIKE = 0.01
-"""Relative, and absolute in any unit: training files have two digits or more."""
+"""Tolerance, relative and (in any unit) absolute: training files have two digits or more."""
 _RIGHT_OF = {
     "L": "R",
     "FL": "FR",

@@ -59,7 +59,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of the file."""
+    """Return a draft from the file."""
     given.refuse_joints(source, "element_names")
     pipeline = source.root["pipeline"]
     name, node = _only_model(source.root["models"])

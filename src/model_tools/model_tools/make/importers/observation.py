@@ -185,7 +185,7 @@ def find_term(function: str) -> str:
 
 
 def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
-    # A function `phase` with a period is a gait phase.
+    # A `phase` function with a period is a gait phase.
     is_phase = term.function == "phase" and term.period_s
     kind = "phase" if is_phase else "height_scan" if term.scan else find_term(term.function)
     entry: dict[str, Any] = {"term": kind}
@@ -273,7 +273,7 @@ def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
 def _history(
     terms: Sequence[SourceTerm], entries: Sequence[dict[str, Any]], layout: TermLayout
 ) -> dict[str, Any]:
-    """Return the section `history`, empty for one frame; different lengths go to the terms."""
+    """Return the `history` section, empty for one frame; different lengths go to the terms."""
     lengths = {term.history for term in terms}
     if lengths == {1}:
         return {}

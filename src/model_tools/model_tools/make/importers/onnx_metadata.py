@@ -52,7 +52,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of the metadata."""
+    """Return a draft from the metadata."""
     model, root = find_model(source, given), source.root
     given.refuse_joints(source, _first(root, "names").key)
     draft = Draft(source.path.name, model)

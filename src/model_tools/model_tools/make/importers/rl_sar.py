@@ -61,7 +61,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of the two files."""
+    """Return a draft from the two files."""
     policy = _only(source.root)
     root = _with_base(source.path, policy)
     model = _model(source, policy, given)
