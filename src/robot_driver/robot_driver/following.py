@@ -105,7 +105,7 @@ _MOST_LOST = 100
 _LARGEST_RATE_HZ = 1000
 """Maximum command rate; while the e-stop blocks commands, their sender still counts them."""
 _GROWS = 4.0
-"""Factor of stiffness growth that is checked like a joint's first stiffness."""
+"""Factor beyond which growing stiffness is checked like a joint's first stiffness."""
 _CARRIES = 1.0
 """Stiffness (N m/rad) below which a joint counts as having none."""
 _MOST_EFFORT = 3.0

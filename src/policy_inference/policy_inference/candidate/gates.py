@@ -3,8 +3,8 @@
 """Gates for a shadow candidate: figures and their limits, in one table.
 
 A candidate that is not in command is judged by a report on its outputs, against `ShadowLimits`.
-Each field is one row: the figure, its default limit, and the candidates to which it applies. The
-stage of a release has the same fields. The gates for a version on trial are in
+Each field is one row: the figure, its default limit, and the candidates to which it applies. A
+release stage has the same fields. The gates for a version on trial are in
 `policy_store.trial_file`.
 
 Distance alone does not distinguish good from bad: rounding to 8 bits moves the walking policy's

@@ -187,7 +187,7 @@ class FollowingConformance(DriverFixtures):
         self._watch(driver, itertools.repeat(driver.send))
 
     def _nothing_is_followed(self, driver: DriverProcess) -> None:
-        """Send commands, also in the rest mode, but not last: then none is on its way."""
+        """Send commands, some in the rest mode, but not last, so none of those is in transit."""
         self._watch(driver, itertools.cycle((driver.send_rest, driver.send)))
         self._nothing_ends_the_rest(driver)
 

@@ -304,7 +304,7 @@ class OperatorNode(LifecycleBase):
             )
 
     def _owe_an_answer(self) -> None:
-        """Request damp; the process lives until the answer, but no longer than a second."""
+        """Request damp; the process waits for the answer, but at most for a second."""
         lock, owing = threading.Lock(), [1]
         self.answering += 1
 

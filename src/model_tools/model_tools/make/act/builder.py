@@ -202,7 +202,7 @@ class Weights:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             raise ToolError(
                 f"{self._file}: expected only the tensors of the network in config.json, found "
-                f"also {', '.join(left[:3])}{more}; the two files do not belong together"
+                f"{', '.join(left[:3])}{more} as well; the two files do not belong together"
             )
 
 

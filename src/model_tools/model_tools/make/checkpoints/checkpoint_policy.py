@@ -166,7 +166,7 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
     if not torch.equal(first, again):
         raise ToolError(
             "TorchScript: expected the same action for the same observation, found "
-            "a different one at the second call: the program keeps a state; describe it with "
+            "a different one on the second call: the program keeps a state; describe it with "
             "hidden_sizes, activation and rnn, so that the state can come out"
         )
     return PolicyNetwork(

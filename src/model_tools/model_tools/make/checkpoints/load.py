@@ -126,8 +126,8 @@ def _refusal(path: Path, content: bytes) -> str:
     with torch.serialization.safe_globals(NUMPY_SCALARS):
         needed = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
     return (
-        f"{path}: expected weights and numbers, found objects of {', '.join(needed)}, and reading "
-        "those runs code; save the state_dict of the policy instead of the object"
+        f"{path}: expected weights and numbers, found objects of type {', '.join(needed)}, "
+        "which run code when they are read; save the state_dict of the policy instead of the object"
     )
 
 
