@@ -93,7 +93,7 @@ _MOVED_RAD = 0.1
 _BRAKES_S, _CARRYING = 0.5, 0.1
 _STEPS_LOST, _RATE_HZ, _LITTLE_STIFFNESS, _GROWTH = 100, 1000, 1.0, 4.0
 """Steps of the sequence that a sender may lose, and its largest rate; the stiffness (N m/rad) and
-its growth, from which on a joint counts as started.
+its growth, above which a start is judged.
 """
 _IGNORES_S, _SHARE, _IGNORING, _STRAINED_S, _LATE_S = 0.3, 0.5, 2, 0.1, 0.05
 """When a robot disobeys: time, share of the torque, joints; time without strain; and the time
