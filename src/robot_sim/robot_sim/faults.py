@@ -289,9 +289,10 @@ class FaultPlan:
 
     def apply(self, sensors: Sensors) -> Streams:
         """Return the robot's output for these `sensors`."""
-        return Streams(**{stream: self._stream(stream, sensors) for stream in STREAM_FIELDS})
+        return Streams(**{stream: self.stream(stream, sensors) for stream in STREAM_FIELDS})
 
-    def _stream(self, stream: str, sensors: Sensors) -> Sensors | None:
+    def stream(self, stream: str, sensors: Sensors) -> Sensors | None:
+        """Return what one stream shows of these `sensors`; None if it is silent."""
         mine = [
             fault
             for fault in self.faults

@@ -92,8 +92,8 @@ _MOVED_RAD = 0.1
 """Maximum joint motion between a command and its frame."""
 _BRAKES_S, _CARRYING = 0.5, 0.1
 _STEPS_LOST, _RATE_HZ, _LITTLE_STIFFNESS, _GROWTH = 100, 1000, 1.0, 4.0
-"""Sequence numbers that a sender may lose, and its highest rate; stiffness (N m/rad) below which a
-joint counts as having none, and growth in stiffness beyond which it starts anew.
+"""Sequence numbers that a sender may lose, and its top rate; stiffness (N m/rad) below which the
+torque of a start is judged, and growth in stiffness beyond which its position is judged.
 """
 _IGNORES_S, _SHARE, _IGNORING, _STRAINED_S, _LATE_S = 0.3, 0.5, 2, 0.1, 0.05
 """Thresholds for a robot that ignores commands: time, share of the torque, number of joints, and

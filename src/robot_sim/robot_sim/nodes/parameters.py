@@ -42,6 +42,9 @@ _CAMERAS: Parameters = {
     "image_width": (128, "Width of the cameras' images"),
     "compressed": (False, "Publish CAMERA/image_raw/compressed (JPEG) instead of CAMERA/image_raw"),
 }
+FAULT_INJECTOR: Parameters = {
+    "faults": ([""], "Faults, set at run time, e.g. 'drop:imu@1+0.3'; see robot_sim.faults"),
+}
 SIM_NODE: Parameters = {
     **_EVERY_ROBOT,
     "period_s": (0.02, "Time between ticks in lockstep, and between rows of the trace, s"),
