@@ -143,14 +143,14 @@ class _MappingValidator:
             if source.quantity != "position" and source.type not in (JOINT_STATE, JOINT_COMMAND):
                 self._problem(
                     f"{key}[{i}].quantity",
-                    "position, the only quantity of this type",
+                    "position (the only quantity of this type)",
                     source.quantity,
                 )
             for joint in self._known(source) if source.quantity == "velocity" else ():
                 if self._mapping.joints[joint].unit not in ("radians", "degrees"):
                     self._problem(
                         f"{key}[{i}].quantity",
-                        f"position, since the unit of {joint} is a range",
+                        f"position (the unit of {joint} is a range)",
                         source.quantity,
                     )
         self._once(
@@ -197,7 +197,7 @@ class _MappingValidator:
             if channel.type not in (*NAMED, *ARRAYS):
                 self._problem(
                     f"{key}.fields",
-                    f"fields of {channel.type}, which names no joints",
+                    f"fields of {channel.type} (it names no joints)",
                     Found("nothing"),
                 )
             elif not mapping.joints:
@@ -223,7 +223,7 @@ class _MappingValidator:
                 self._problem(f"{key}.type", f"one of {', '.join(SENT)}", channel.type)
             if channel.type in NAMED and channel.fields is not None:
                 self._problem(
-                    f"{key}.fields", "joints, since a command must name them", Found("fields")
+                    f"{key}.fields", "joints (a command must name them)", Found("fields")
                 )
             self._limits(key, channel)
             if channel.type == JOINT_COMMAND:

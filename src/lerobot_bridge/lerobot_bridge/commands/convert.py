@@ -137,10 +137,10 @@ def require_lerobot() -> None:
         version = importlib.metadata.version("lerobot")
     except importlib.metadata.PackageNotFoundError as error:
         raise ToolError(
-            f"{sys.executable}: expected LeRobot, which writes datasets, found none; {remedy}"
+            f"{sys.executable}: expected LeRobot (it writes the dataset), found none; {remedy}"
         ) from error
     if ".".join(re.findall(r"\d+", version)[:3]) not in LEROBOTS:
         raise ToolError(
-            f"{sys.executable}: expected LeRobot {' or '.join(LEROBOTS)}, the versions that this "
-            f"command supports, found {version}; {remedy}"
+            f"{sys.executable}: expected LeRobot {' or '.join(LEROBOTS)} (the versions that this "
+            f"command supports), found {version}; {remedy}"
         )

@@ -87,7 +87,7 @@ def _with(file: Path, text: str, name: str, key: str, value: str) -> str:
         parse_yaml(found.encode(), file)
     except (ValueError, BundleError) as error:
         raise ToolError(
-            f"{file}: members.{name}: expected one key per line, so that {key} can be written, "
+            f"{file}: members.{name}: expected one key per line (so that {key} can be written), "
             f"found another style ({error})"
         ) from error
     return found

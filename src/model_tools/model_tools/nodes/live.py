@@ -88,7 +88,7 @@ class LiveSource:
         if unknown := self._topics.keys() - self._types.keys():
             raise ToolError(
                 f"{self.name}: expected topics for inputs of the policy "
-                f"({', '.join(self._types)}), found one for {', '.join(unknown)}"
+                f"({', '.join(self._types)}), found a topic for {', '.join(unknown)}"
             )
 
     def stop(self) -> None:

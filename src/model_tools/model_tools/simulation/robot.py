@@ -96,8 +96,8 @@ class SimulatedRobot:
             case.faults,
         ) != (1.0, LEVEL, 0.0, 0.0, ()):
             raise ToolError(
-                f"{case.name}: expected level ground without payload, joint friction and faults, "
-                "the only case for models of robots, found a different one"
+                f"{case.name}: expected level ground without payload, joint friction and faults "
+                "(robot models support nothing else), found something else"
             )
         inputs = RobotState(contract, orientation=contract.safety.max_tilt_rad is not None).inputs
         return ModelWorld(

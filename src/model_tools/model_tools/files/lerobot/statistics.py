@@ -222,12 +222,12 @@ def _values(source: _Source, feature: PolicyFeature, name: str, mode: str) -> tu
     )
     if array is None:
         raise ToolError(
-            f"{place}: expected a statistic that {mode} needs, found none; "
+            f"{place}: expected this statistic ({mode} needs it), found none; "
             "without it every action is wrong"
         )
     if array.size != feature.statistics_size:
         raise ToolError(
-            f"{place}: expected {feature.statistics_size} values, as the feature has, "
+            f"{place}: expected {feature.statistics_size} values (like the feature), "
             f"found {array.size} ({list(array.shape)})"
         )
     if not np.isfinite(array).all():

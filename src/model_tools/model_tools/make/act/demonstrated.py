@@ -105,7 +105,7 @@ def _places(dataset: Dataset, name: str, vector: JointVector) -> list[int]:
     feature = dataset.feature(name)
     if feature.shape != (len(vector.joints),):
         raise ToolError(
-            f"{dataset.info.file}: {name}: expected {len(vector.joints)} values, like the policy, "
+            f"{dataset.info.file}: {name}: expected {len(vector.joints)} values (like the policy), "
             f"found {list(feature.shape)}"
         )
     return joint_places(feature, vector.joints)

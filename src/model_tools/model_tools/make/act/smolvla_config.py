@@ -231,7 +231,7 @@ def _vlm_folder(checkpoint: Path, name: str, given: Path | None) -> Path:
 def _prompt(language: Language) -> str:
     if not (language.prompt or "").strip():
         raise ToolError(
-            "--prompt: expected the task in words, as in the training dataset, found "
+            "--prompt: expected the task in words (those of the training dataset), found "
             "none; the exported graphs contain the prompt, so each task needs its own export"
         )
     assert language.prompt is not None
@@ -245,8 +245,8 @@ def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int,
         from tokenizers import Tokenizer
     except ImportError as error:
         raise ToolError(
-            "tokenizers: expected this package, which turns --prompt into tokens, found none; "
-            "`pip install tokenizers` where model_tools runs"
+            "tokenizers: expected this package (it turns --prompt into tokens), found none; run "
+            "`pip install tokenizers` in the environment of model_tools"
         ) from error
     file, prompt = vlm / _TOKENIZER, _prompt(language)
     if not file.is_file():
@@ -282,8 +282,8 @@ def _patch_positions(root: Node, language: Language) -> str:
     if "pretrained_revision" in root.mapping():
         return "counted"
     raise ToolError(
-        f"--patch-positions: expected {' or '.join(PATCH_POSITIONS)}, since {root.file} does not "
-        "show which version of transformers the policy was trained with, found none; "
+        f"--patch-positions: expected {' or '.join(PATCH_POSITIONS)} ({root.file} does not "
+        "show which version of transformers the policy was trained with), found none; "
         "transformers 4 in float32 uses repeated (0, 0, 1, 2, ...), transformers 5 uses counted "
         "(0, 1, 2, 3, ...)"
     )

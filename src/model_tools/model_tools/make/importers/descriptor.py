@@ -100,7 +100,7 @@ def _put_limits(draft: Draft, robot: Node, count: int) -> None:
         rows = [row.numbers(2) for row in limits.elements()]
         if len(rows) != count:
             raise ToolError(
-                f"{limits.file}: {limits.key}: expected {count} entries, one per joint, found "
+                f"{limits.file}: {limits.key}: expected {count} entries (one per joint), found "
                 f"{len(rows)}"
             )
         draft.put("joints.position_min", [low for low, _ in rows], limits.key)

@@ -144,8 +144,8 @@ def sample_count(source: ObservationSource, wanted: int | None) -> int:
     count = DEFAULT_COUNT if wanted is None else wanted
     if not 0 < count <= source.count:
         raise ToolError(
-            f"{source.name}: expected at least {count} observations to take, found "
-            f"{source.count}; record more, or take fewer with --samples"
+            f"{source.name}: expected at least {count} observations (--samples), found "
+            f"{source.count}; record more, or ask for fewer"
         )
     return count
 

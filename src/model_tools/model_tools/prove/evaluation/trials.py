@@ -167,8 +167,8 @@ def run_trial(task: TrialTask) -> TrialRow:
     """Run a trial, in a process that has the bundle's folder."""
     if task.suite != suite_sha256():
         raise ToolError(
-            f"suite: expected the code with the hash {task.suite}, with which the evaluation was "
-            f"started, found {suite_sha256()}; install the same version on every node"
+            f"suite: expected the code with the hash {task.suite} (the evaluation was started with "
+            f"it), found {suite_sha256()}; install the same version on every node"
         )
     try:
         if task.robot == ARM:

@@ -52,8 +52,8 @@ class Recorded:
             part, own = info.fields[name], state.slices[name]
             if part.stop - part.start != own.stop - own.start:
                 raise ToolError(
-                    f"{bundle.path}: {name}: expected {part.stop - part.start} values, "
-                    f"as recorded, found {own.stop - own.start}; it is a policy for "
+                    f"{bundle.path}: {name}: expected {part.stop - part.start} values "
+                    f"(as recorded), found {own.stop - own.start}; this bundle is for "
                     "other joints or sensors"
                 )
             source = np.arange(part.start, part.stop)

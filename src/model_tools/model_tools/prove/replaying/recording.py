@@ -284,7 +284,7 @@ class FlightRecording:
         infos = [message for _, message in self._bag.messages(self._info_topic)]
         if len(infos) != 1:
             raise ToolError(
-                f"{path}: expected one message on {self._info_topic}, which describes the policy, "
+                f"{path}: expected one message on {self._info_topic} (it describes the policy), "
                 f"found {len(infos)}"
             )
         self.info = self._info(infos[0])
@@ -292,8 +292,8 @@ class FlightRecording:
         self._states = self._named("control_state", (STATE,))
         if not self._states:
             raise ToolError(
-                f"{path}: expected states of the controller ({STATE}), from which a replay "
-                "starts, found none; replay it with the version that recorded it"
+                f"{path}: expected controller states ({STATE}; a replay starts from one), "
+                "found none; replay it with the version that recorded it"
             )
 
     @property

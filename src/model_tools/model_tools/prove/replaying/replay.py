@@ -175,8 +175,8 @@ def replay(
         bundle = load_bundle(other) if other else recorded_bundle(recording)
     if bundle.contract.kind != contract.kind:
         raise ToolError(
-            f"{bundle.path}: expected a bundle of a {contract.kind} policy, as in the recording, "
-            f"found one of a {bundle.contract.kind} policy"
+            f"{bundle.path}: expected a {contract.kind} policy (as in the recording), "
+            f"found a {bundle.contract.kind} policy"
         )
     limits = recorded_limits(recording)
     broken, tightened = against_contract(limits, contract)

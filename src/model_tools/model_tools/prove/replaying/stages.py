@@ -46,7 +46,7 @@ class Departure:
         apart = f", {self.difference:.3g} apart" if np.isfinite(self.difference) else ""
         return (
             f"tick {self.tick} ({self.time_s:.3f} s), {self.stage}: {self.name}: expected "
-            f"{self.expected}, as recorded, found {self.found}{apart}"
+            f"{self.expected} (as recorded), found {self.found}{apart}"
         )
 
 

@@ -42,7 +42,7 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
     loaded = load_bundle(bundle)
     if not (bundle / SIGNATURE_FILE).is_file():
         raise ToolError(
-            f"{bundle}: expected a signed bundle, since a signature changes its digest, found no "
+            f"{bundle}: expected a signed bundle (a signature changes its digest), found no "
             f"signature; `model_tools sign {bundle} --key private.pem`"
         )
     contract, before = loaded.contract, None
