@@ -222,9 +222,7 @@ class _MappingValidator:
             if channel.type not in SENT:
                 self._problem(f"{key}.type", f"one of {', '.join(SENT)}", channel.type)
             if channel.type in NAMED and channel.fields is not None:
-                self._problem(
-                    f"{key}.fields", "joints (a command must name them)", Found("fields")
-                )
+                self._problem(f"{key}.fields", "joints (a command must name them)", Found("fields"))
             self._limits(key, channel)
             if channel.type == JOINT_COMMAND:
                 for joint in self._known(channel):
