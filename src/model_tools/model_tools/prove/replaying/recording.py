@@ -318,7 +318,10 @@ class FlightRecording:
             )
 
     def states(self) -> Iterator[tuple[int, int]]:
-        """Yield number and log time (ns) of each tick with a recorded state before it."""
+        """Yield, for each recorded controller state, the tick that starts from it and its log time.
+
+        The log time is in ns.
+        """
         for topic in self._states:
             for log_ns, message in self._bag.messages(topic):
                 yield int(message.tick), log_ns
