@@ -136,7 +136,7 @@ def last_ticks(contract: JointContract, model: OnnxModel) -> dict[str, int]:
 
 
 def frames(observation: Observation) -> int:
-    """Return the number of frames of the longest history in an observation."""
+    """Return the number of frames in an observation's longest history."""
     return max(term.history_length or observation.history.length for term in observation.terms)
 
 

@@ -111,7 +111,7 @@ class SimulatedRobot:
         )
 
     def velocity(self, contract: JointContract, of_lite3: Velocity) -> Velocity:
-        """Scale a command of a Lite3's walk to the range that another policy was trained for."""
+        """Scale a command from a Lite3 walk to the range that another policy was trained for."""
         trained = contract.velocity_command
         if trained is None:
             return of_lite3 if self.model is None else (0.0, 0.0, 0.0)

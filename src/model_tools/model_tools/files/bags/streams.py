@@ -81,7 +81,7 @@ def newest_times_ns(
 ) -> Iterator[dict[str, Iterator[Times]]]:
     """Yield the times of the messages that `in_time` would yield, by input, and nothing else.
 
-    They come in arrays; between two arrays a tick may have more than its newest message.
+    They come in arrays; where two arrays meet, a tick may have more than its newest message.
 
     Args:
         bag: The recording.

@@ -116,7 +116,7 @@ def _given(bag: Bag, topic: str) -> str:
 
 
 def _named(bag: Bag, name: str, types: Sequence[str]) -> list[str]:
-    """Return the topics with that name, only those of a fitting type if there are any."""
+    """Return the topics with that name; if some have a fitting type, only those."""
     named = [topic for topic in _recorded(bag) if is_named(topic, name)]
     return [topic for topic in named if bag.topics[topic].type in types] or named
 

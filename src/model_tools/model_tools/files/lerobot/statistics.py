@@ -115,7 +115,7 @@ def read_statistics(
 
 
 def _known(source: _Source, feature: PolicyFeature) -> dict[str, F64]:
-    """Return mean, min and max [size] of a feature; only those that the file has completely."""
+    """Return mean, min and max [size] of a feature, leaving out those with missing values."""
     found = {name: source.values.get(f"{feature.name}.{name}") for name in ("mean", "min", "max")}
     return {
         name: np.ravel(array).astype(np.float64)

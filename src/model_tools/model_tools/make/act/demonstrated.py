@@ -54,7 +54,7 @@ def asked_for(
 
     A step lies between two frames of an episode. The torque is |stiffness (action - state) -
     damping velocity|, as the guard computes it, or the same without the velocity if larger, and
-    never less than the drive's limit; without a state, that of a target one step away.
+    never less than the drive's limit; without a state, the torque for a target one step away.
 
     Args:
         contract: Contract that states gains and joints.

@@ -328,7 +328,7 @@ def _fit(
 
 
 def _action_count(draft: Draft) -> Any:
-    """Return the number of action values; if its terms are open, the size of the output."""
+    """Return the number of action values; if action terms are open, the size of the output."""
     terms = draft.find("action.terms")
     if isinstance(terms, list):
         return sum(len(action["joints"]) for action in terms)

@@ -195,8 +195,8 @@ class _EncodedCamera:
 class _DenoisingSamples:
     """Inputs of the denoising step's graph besides the observation, over the denoising of a chunk.
 
-    Successive samples use successive steps, so all steps from noise to actions have the same
-    number.
+    Successive samples use successive steps, so each step from noise to actions gets the same
+    number of samples.
     """
 
     def __init__(

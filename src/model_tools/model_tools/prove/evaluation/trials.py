@@ -131,7 +131,7 @@ class TrialRow:
         policy: Label of the policy.
         seed: Seed of the task.
         conditions: Conditions of the task.
-        held: True if the robot survived, or reached; the plan's limits are not included.
+        held: True if the robot survived, or reached its goal, regardless of the plan's limits.
         figures: Measured figures by name; null if not measurable.
         stopped_by: Why the trial did not run to the end; empty if it did.
     """

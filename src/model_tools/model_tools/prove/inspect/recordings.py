@@ -129,7 +129,7 @@ class Stream:
     Attributes:
         times_ns: Stamps; log times for messages without a stamp.
         lags_ns: Log times minus those times.
-        frames: Their frames.
+        frames: Frame names in their headers.
         joints: Lists of joint names in them.
         problems: Number of messages by problem.
     """

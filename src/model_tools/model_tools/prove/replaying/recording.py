@@ -112,7 +112,7 @@ class RecordedTick:
 
     @property
     def contradiction(self) -> tuple[str, str] | None:
-        """The expected and the found part of the policy, if they contradict the mode; else None.
+        """What the mode expects from the policy, and what was found, if they differ; else None.
 
         An answer that was late or failed has no target, and the mode is HOLD or DAMP.
         """
@@ -122,9 +122,9 @@ class RecordedTick:
             return f"no target from the policy in {self.mode.name}", "one"
         of_model = not self.policy_ns  # answers of a chunk policy arrive in ticks of their own
         if of_model and self.target is not None and not self.outputs:
-            return "model outputs, since there is a target", "nothing"
+            return "model outputs (there is a target)", "nothing"
         if self.outputs and not self.inputs:
-            return "model inputs, since there are outputs", "nothing"
+            return "model inputs (there are outputs)", "nothing"
         if self.command_mode not in (None, self.mode, Mode.DAMP):
             return f"a command of {self.mode.name}", f"one of {self.command_mode.name}"
         return None

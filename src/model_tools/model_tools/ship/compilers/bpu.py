@@ -204,7 +204,7 @@ def _release(tool: str) -> str:
 
 
 def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
-    """Raise unless a workspace has the expected content; without graphs, the expected options."""
+    """Raise unless a workspace has the expected content, or without graphs the expected options."""
     try:
         found = dict(json.loads((folder / RECORD).read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:

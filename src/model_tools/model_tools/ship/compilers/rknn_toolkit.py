@@ -159,7 +159,7 @@ class RknnSettings:
     Attributes:
         target: The toolkit's name of the chip.
         config: Arguments of `RKNN.config`, besides target and precision.
-        hybrid: Keep layers that lose too much accuracy in fp16.
+        hybrid: Keep in fp16 those layers that otherwise lose too much accuracy.
         analyse: Compute the error of each layer.
     """
 

@@ -129,7 +129,7 @@ def record(
 def _refuse_replayed(
     sources: Mapping[str, Sequence[str]], found: Judged, sha256: str, report: Path
 ) -> None:
-    """Raise ToolError if a report is of a different robot, or older than the newest one.
+    """Raise ToolError if a report is about a different robot, or older than the newest one.
 
     Args:
         sources: SHA-256 of the reports so far, by robot.
