@@ -91,7 +91,7 @@ class ModelWorld(WalkingWorld):
 
     @property
     def fallen(self) -> bool:
-        """True if the robot is tilted by 60 degrees or more, or its base is at half height or lower."""
+        """True if the robot is tilted by 60 degrees or more, or its base is below half height."""
         low = self._data.xpos[self._base, 2] < self.fallen_height_m
         return bool(np.isfinite(self.fallen_height_m) and (low or not self.upright))
 
