@@ -277,8 +277,8 @@ class _MappingValidator:
             if types.setdefault(channel.topic.lstrip("/"), channel.type) != channel.type:
                 self._problem(
                     f"{key}.type",
-                    f"{types[channel.topic.lstrip('/')]}, as in the first use of the topic "
-                    f"{channel.topic}",
+                    f"{types[channel.topic.lstrip('/')]} (as in the first use of the topic "
+                    f"{channel.topic})",
                     channel.type,
                 )
         for name, camera in self._mapping.cameras.items():

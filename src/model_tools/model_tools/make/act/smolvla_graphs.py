@@ -115,7 +115,7 @@ def _onto(height: int, width: int, canvas: tuple[int, int]) -> tuple[F32, F32]:
 
 
 def _bilinear(old: int, new: int, whole: int) -> F32:
-    """Return the matrix [whole, old] of a linear resize to the last `new` rows; no antialias."""
+    """Return the matrix [whole, old] of a linear resize to the last `new`, without antialiasing."""
     centres = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0.0)
     first = np.floor(centres).astype(int)
     share = centres - first
@@ -130,7 +130,7 @@ def _positions(count: int, learnt: int, how: str) -> Positions:
 
     It is the last position at or before the patch, if both divide the image evenly. Transformers 4
     subtracts 1e-6 from the place of a patch, so a patch that starts exactly at a position gets the
-    previous one.
+    one before.
     """
     place = np.arange(count) * learnt / count
     if how == "repeated":

@@ -319,23 +319,23 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
                 Found(f"{len(command)} values"),
             )
     if plan.success.estimate_rmse_mps is not None and not plan.estimator:
-        reader.problem("estimator", "true, since estimate_rmse_mps limits its error", False)
+        reader.problem("estimator", "true (estimate_rmse_mps limits the estimator's error)", False)
     if plan.trial_s < _SHORTEST_WALK_S:
         reader.problem(
             "duration_s",
-            f"at least {_SHORTEST_WALK_S:g} s, so that a robot has 2 s to follow a command",
+            f"at least {_SHORTEST_WALK_S:g} s (so that a robot has 2 s to follow a command)",
             plan.trial_s,
         )
     try:
         body = SimulatedRobot(figures=plan.robot).body
     except SimError as error:
-        reader.problem("robot", "a robot of robot_sim", Found(f"none ({error})"))
+        reader.problem("robot", "one of robot_sim's robots", Found(f"none ({error})"))
         return
     least_kg = -body.base.mass_kg / 2.0
     if _least(plan.factors.payload_kg) < least_kg:
         reader.problem(
             "factors.payload_kg",
-            f"values >= {least_kg:.3g}, half of the base's mass",
+            f"values >= {least_kg:.3g} (minus half of the base's mass)",
             _least(plan.factors.payload_kg),
         )
     for place, faults in enumerate(plan.factors.faults):

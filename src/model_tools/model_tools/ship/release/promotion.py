@@ -147,8 +147,8 @@ def _refuse_replayed(
         of = sources.get(name, ())
         if sha256 in of[:-1] and sha256 != of[-1]:
             raise ToolError(
-                f"{report}: expected a new report about {name}, found one that had already "
-                "been recorded before the newest"
+                f"{report}: expected a new report about {name}, found an earlier one "
+                "that is already recorded"
             )
 
 

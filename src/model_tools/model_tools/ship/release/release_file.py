@@ -215,7 +215,7 @@ def _parsed(content: bytes, file: Path) -> Release:
         if event.chain != chain:
             raise ToolError(
                 f"{file}: history[{number}]: expected the content that `model_tools release` "
-                "wrote, found a change in it or above it; restore the file from git"
+                "wrote, found a change here or above; restore the file from git"
             )
     return release  # type: ignore[no-any-return]  # `section` returns the given type
 
