@@ -285,7 +285,7 @@ class EpisodeFrames:
     def _why_missing(self, missing: LeftOut) -> str:
         heard, source = self.topic_times[missing.name], self.inputs[missing.name].source
         remedy = (
-            "resample: as_of, which repeats messages"
+            "resample: as_of (it repeats messages)"
             if source.resample == "drop"
             else "a higher tolerance_s"
         )

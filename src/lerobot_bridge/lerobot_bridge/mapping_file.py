@@ -112,7 +112,7 @@ class _MappingValidator:
             if each.stamp != "received":
                 self._problem(
                     f"{key}.stamp",
-                    "received, since with pairing.rule newest, messages count when they arrive",
+                    "received (with pairing.rule newest, messages count when they arrive)",
                     each.stamp,
                 )
 
@@ -230,7 +230,7 @@ class _MappingValidator:
                         if getattr(mapping.joints[joint], name) is None:
                             self._problem(
                                 f"joints.{joint}.{name}",
-                                f"a value, since {key} sends JointCommand",
+                                f"a value ({key} sends JointCommand)",
                                 Found("nothing"),
                             )
         names = [
@@ -260,7 +260,7 @@ class _MappingValidator:
                 self._problem(where, "the lowest value and a higher one", Found([low, high]))
             elif stops and not low <= 0 <= high:
                 self._problem(
-                    where, "limits that include 0, which stops the robot", Found([low, high])
+                    where, "limits that include 0 (it stops the robot)", Found([low, high])
                 )
         for name in fields if stops else ():
             if name not in channel.limits:

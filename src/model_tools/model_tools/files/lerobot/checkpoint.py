@@ -190,4 +190,4 @@ def _rounds(step: Node) -> ToolError | None:
     dtype = config.get("float_dtype") if config else None
     if dtype is None or dtype.value in _EXACT:
         return None
-    return dtype.wrong("float32, the type of a bundle's inputs and actions")
+    return dtype.wrong("float32 (the type of a bundle's inputs and actions)")

@@ -147,9 +147,7 @@ def _of_processor(folder: Path, file: str, observed: dict[str, str], *, is_input
         config, name = step.get("config"), step.get("registry_name")
         renamed = config.get("rename_map") if config else None
         if renamed and renamed.items() and normalisers:
-            raise renamed.wrong(
-                "renaming before the normalizer, whose statistics use the new names"
-            )
+            raise renamed.wrong("renaming before the normalizer (its statistics use the new names)")
         observed |= {old: new.text() for old, new in renamed.items()} if renamed else {}
         if name is not None and name.value == NORMALISERS[is_input]:
             normalisers.append(step)

@@ -153,7 +153,7 @@ def _joint_names(actions: Sequence[Node], given: Given) -> list[str]:
 def _put_default(draft: Draft, state: Node, names: Sequence[str]) -> None:
     velocities = state.get("joint_vel")
     if velocities and any(resolve_values(velocities, names).values()):
-        raise velocities.wrong("default velocities of 0, the only ones that the contract supports")
+        raise velocities.wrong("default velocities of 0 (the contract supports no others)")
     positions = state["joint_pos"]
     values = resolve_values(positions, names)
     draft.put(

@@ -197,7 +197,7 @@ def _feedback(pipeline: Node, name: str) -> dict[str, str]:
 def _local(tensor: Node, name: str) -> str:
     model, _, local = tensor.text().partition("/")
     if model != name or not local:
-        raise tensor.wrong(f"a tensor of the model, like {name}/x")
+        raise tensor.wrong(f"a tensor of the model (like {name}/x)")
     return local
 
 
