@@ -141,7 +141,7 @@ class ModelWorld(WalkingWorld):
             spec.add_exclude(bodyname1=first, bodyname2=second)
         if names:
             _log.info(
-                "%s: links that overlap where the robot stands do not touch: %s",
+                "%s: no contact between links that overlap in the standing pose: %s",
                 self._file,
                 ", ".join(" and ".join(pair) for pair in names),
             )
@@ -203,7 +203,7 @@ def _compiled(spec: _Spec, file: Path) -> mujoco.MjModel:
     except ValueError as error:
         text = " ".join(str(error).split())
         remedy = (
-            "; put the meshes of its collision shapes where the model looks for them, as STL or "
+            "; put the meshes of the collision shapes where the model looks for them, as STL or "
             "OBJ, or use shapes without meshes"
             if "file" in text.lower()
             else ""

@@ -88,9 +88,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     output: Path = given.output
     if given.processes < 1:
         raise ToolError(f"--processes: expected at least 1, found {given.processes}")
-    given.left = (
-        f"finished episodes are in {parts_path(output)}, from where the same command goes on"
-    )
+    given.left = f"finished episodes are in {parts_path(output)}; the same command resumes there"
     mapping = read_mapping(given)
     tags = [tag for tag in given.tags.split(",") if tag]
     found = find_episodes(given.recordings, given.episodes, task=given.task, tags=tags)

@@ -352,7 +352,7 @@ class _Topics:
         return (
             f"no messages on {', '.join(self.topics[name] for name in names)}; there are "
             f"{', '.join(present) or 'no topics'}; name it with --topic {names[0]}=/name, or "
-            "look at ROS_DOMAIN_ID"
+            "check ROS_DOMAIN_ID"
         )
 
     def report(self) -> None:

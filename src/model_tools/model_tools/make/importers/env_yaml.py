@@ -159,7 +159,7 @@ def _put_default(draft: Draft, state: Node, names: Sequence[str]) -> None:
     draft.put(
         "joints.default_position",
         [values.get(name, 0.0) for name in names],
-        f"{positions.key}, patterns resolved; 0 where none matches, as Isaac Lab has it",
+        f"{positions.key}, patterns resolved; 0 where none matches, as in Isaac Lab",
     )
 
 

@@ -47,8 +47,8 @@ Command = Literal["mixed"] | tuple[float, ...]
 
 def _factor(doc: str, default: float = 0.0, **bounds: Any) -> Any:
     return entry(
-        f"{doc}: a list, of which every value is tried, or a range {{min, max}} of which each "
-        "seed draws one",
+        f"{doc}: a list (every value is tried), or a range {{min, max}} (each seed draws one "
+        "value)",
         default=(default,),
         minItems=1,
         **bounds,
@@ -60,8 +60,8 @@ class Factors:
     """Factors of the trials: every combination of the lists is tried with every seed."""
 
     command: tuple[Command, ...] = entry(
-        "velocity commands [vx, vy in m/s, yaw rate in rad/s], or `mixed`: others every 4 s, which "
-        "the seed draws; of robots on legs",
+        "velocity commands [vx, vy in m/s, yaw rate in rad/s], or `mixed`: new ones every 4 s, "
+        "drawn by the seed; for robots on legs",
         default=("mixed",),
         minItems=1,
     )
@@ -104,7 +104,7 @@ class Factors:
     )
     faults: tuple[tuple[str, ...], ...] = entry(
         "lists of faults of sensors and motors, as robot_sim writes them, timed from the beginning "
-        "of the trial: [noise:imu.angular_velocity=0.1, drop:imu@4+0.06]; of robots on legs",
+        "of the trial: [noise:imu.angular_velocity=0.1, drop:imu@4+0.06]; for robots on legs",
         default=((),),
     )
 

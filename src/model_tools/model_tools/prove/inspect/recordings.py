@@ -238,8 +238,8 @@ def _describe_inferences(recording: FlightRecording, report: InspectionReport) -
     failed = sum(each.chunk is None for each in results)
     report.row(
         "inferences",
-        f"{len(results)}, {np.median(took_ms):.1f} ms in the median, {took_ms.max():.1f} ms the "
-        f"longest, {failed} failed",
+        f"{len(results)}, median {np.median(took_ms):.1f} ms, longest {took_ms.max():.1f} ms, "
+        f"{failed} failed",
     )
     errors = Counter(each.error for each in results if each.error)
     for error, count in errors.most_common(_SHOWN):

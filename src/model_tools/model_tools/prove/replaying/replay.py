@@ -368,13 +368,13 @@ def _other_place(recording: FlightRecording, backend: Backend | None) -> list[st
     """Return how the machine, and the back end if there is one, differ from the recorded ones."""
     info, others = recording.info, list[str]()
     if platform.node() != info.host:
-        others.append(f"the machine is {platform.node()}, and was {info.host}")
+        others.append(f"the machine is {platform.node()}, but was {info.host}")
     if backend is None:
         return others
     if backend.name != info.backend:
-        others.append(f"the back end is {backend.name}, and was {info.backend}")
+        others.append(f"the back end is {backend.name}, but was {info.backend}")
     elif _runs_on(backend) != info.runs_on:
-        others.append(f"the model runs on {_runs_on(backend)}, and ran on {info.runs_on}")
+        others.append(f"the model runs on {_runs_on(backend)}, but ran on {info.runs_on}")
     return others
 
 

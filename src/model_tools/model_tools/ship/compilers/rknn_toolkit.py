@@ -80,7 +80,7 @@ OPTIONS: Mapping[str, str] = {
 _HYBRID = "keep the worst layers in fp16 (--option hybrid=yes; accuracy_analysis=yes names them)"
 REMEDIES: Mapping[str, str] = {
     "w8a8": f"{MORE_SAMPLES}; {_HYBRID}; or compile w16a16i_dfp or fp16, where supported",
-    "w16a16i_dfp": f"{MORE_SAMPLES}; {_HYBRID}; or compile fp16, where the chip has it",
+    "w16a16i_dfp": f"{MORE_SAMPLES}; {_HYBRID}; or compile fp16, where the chip supports it",
 }
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "quantized_algorithm": ("normal", "mmse", "kl_divergence", "gdq"),

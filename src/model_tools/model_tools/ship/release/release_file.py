@@ -123,7 +123,7 @@ class ReleaseEvent:
     reason: str = entry("why", default="")
     robots: dict[str, RobotEvidence] = entry("evidence by robot", default={})
     files: dict[str, str] = entry("SHA-256 of reports and recordings, by file", default={})
-    chain: str = entry("SHA-256 over the entry before and this one", pattern=_SHA256)
+    chain: str = entry("SHA-256 over the previous entry and this one", pattern=_SHA256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
