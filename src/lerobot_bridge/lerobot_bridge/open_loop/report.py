@@ -82,7 +82,7 @@ def open_loop_report(found: Replayed) -> Report:
         rows=[
             ("version", contract.version),
             ("back end", f"{found.backend}, {precisions}"),
-            ("chunk", f"{contract.chunk.size} steps, a new chunk every {found.every} frames"),
+            ("chunk", f"{contract.chunk.size} steps, a new chunk every {found.every} steps"),
             ("rate, Hz", contract.rate_hz),
         ],
     )
