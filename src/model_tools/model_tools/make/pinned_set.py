@@ -43,7 +43,7 @@ def _pinned(folder: Path) -> tuple[str, dict[str, Path], list[str]]:
     """Return the text of a set with its members' hashes, their folders, and the changed members."""
     file = folder / SET_FILE
     if not file.is_file():
-        raise ToolError(f"{folder}: expected a policy set (a folder with a {SET_FILE}), found none")
+        raise ToolError(f"{folder}: expected the folder of a policy set, found no {SET_FILE} in it")
     text, stated = file.read_text("utf-8"), load_yaml(file)
     members = stated.get("members") if isinstance(stated, dict) else None
     if not isinstance(members, dict) or not members:

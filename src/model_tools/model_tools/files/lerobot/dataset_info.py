@@ -105,7 +105,7 @@ def read_info(folder: Path) -> DatasetInfo:
     file = folder / INFO
     if not file.is_file():
         raise ToolError(
-            f"{folder}: expected the folder of a LeRobot dataset, with {INFO}, found none"
+            f"{folder}: expected the folder of a LeRobot dataset, found no {INFO} in it"
         )
     info = read_json(file)
     version = info["codebase_version"].text()

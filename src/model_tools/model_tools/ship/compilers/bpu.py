@@ -209,7 +209,7 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
         found = dict(json.loads((folder / RECORD).read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ToolError(
-            f"{folder}: expected a workspace with {RECORD}, found none that can be read "
+            f"{folder}: expected a workspace, found no {RECORD} in it that can be read "
             f"({error}); make one with --option workspace=FOLDER"
         ) from error
     graphs = wanted["graphs"]
