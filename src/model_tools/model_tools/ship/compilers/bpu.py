@@ -65,8 +65,8 @@ class BpuCompiler:
         elif shutil.which(settings.toolchain.tool) is None and "workspace" not in order.options:
             raise ToolError(
                 f"bpu: expected {settings.toolchain.tool} on the PATH, or a folder to "
-                "prepare its work in (--option workspace=FOLDER), found neither; it "
-                f"comes in the container {_image(order, settings)}"
+                "prepare its work in (--option workspace=FOLDER), found neither; the "
+                f"tool comes in the container {_image(order, settings)}"
             )
 
     def compile(self, order: CompileOrder) -> Made:
