@@ -107,7 +107,7 @@ def _named(found: TermColumns, place: int) -> str:
 def _aged(age: int, length: int) -> str:
     if length == 1:
         return ""
-    return f", {age} frames before the newest" if age else ", in the newest frame"
+    return f", {age} frame{'s' * (age > 1)} before the newest" if age else ", in the newest frame"
 
 
 def counts_ticks(contract: JointContract) -> bool:

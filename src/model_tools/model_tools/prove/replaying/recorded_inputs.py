@@ -156,7 +156,7 @@ def input_names(contract: JointContract, name: str) -> list[str]:
     for names, frames in terms:
         ages = range(frames) if newest_first else reversed(range(frames))
         found += [
-            f"{name}: {each}{f', {age} before' if age else ''}" for age in ages for each in names
+            f"{name}: {each}{f', frame -{age}' if age else ''}" for age in ages for each in names
         ]
     return found
 
