@@ -156,7 +156,7 @@ def _plot_forces(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
 
 
 def legend(axis: Axes, columns: int) -> None:
-    """Put the legend above the axes, where no curve is."""
+    """Put the legend above the axes, where it covers no curve."""
     axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=columns, borderaxespad=0.0)
 
 

@@ -138,7 +138,7 @@ def run_demo(
 
 
 def _violated(output: Path) -> Iterator[str]:
-    """Yield which recordings of the flight recorder violate an invariant, and which."""
+    """Yield the flight recordings that violate an invariant, each with its violations."""
     flights = [check_flight(path) for path in sorted(output.rglob(f"{FLIGHTS}/[!.]*"))]
     for flight in flights:
         if not flight:

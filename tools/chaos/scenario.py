@@ -232,8 +232,8 @@ def rogue_command(data: bytes, kind: str) -> bytes:
 
     Args:
         data: The newest command of the node.
-        kind: One of `steps.ROGUES`: `far`, `back`: the sequence of another sender; the others go on
-            with the node's, and change one thing.
+        kind: One of `steps.ROGUES`: `far` and `back` use another sender's sequence; the others
+            continue the node's, and change one thing.
     """
     command = bytearray(data)
     skipped = {"far": 101, "back": -20}.get(kind, 1)

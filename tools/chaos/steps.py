@@ -191,11 +191,11 @@ def _draw_model_fault(chance: Random, at_s: float, for_s: float, policy: str = "
 def shrunk(
     steps: Sequence[ChaosStep], still_breaks: Callable[[Sequence[ChaosStep]], bool]
 ) -> tuple[ChaosStep, ...]:
-    """Return the steps of a shorter schedule that still breaks, none of which can be left out.
+    """Return a shorter schedule that still breaks the invariant; no step can be left out.
 
     Args:
         steps: Those that break an invariant.
-        still_breaks: Runs steps; returns whether they break the same one.
+        still_breaks: Runs steps; returns whether they break the same invariant.
     """
     kept, size = tuple(steps), max(1, len(steps) // 2)
     while True:

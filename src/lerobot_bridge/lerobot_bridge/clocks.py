@@ -135,7 +135,7 @@ def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
     wrong = {each.topic: each for each in heard if each.back}
     return [
         f"{path}: {each.topic} at {each.back_at_ns * 1e-9:.3f} s: expected increasing stamps, "
-        f"found {each.back} of {each.count} earlier than the previous message's, by up to "
+        f"found {each.back} of {each.count} stamps earlier than the previous one, by up to "
         f"{each.back_ns * 1e-9:.3f} s: most likely two publishers are on the topic (`ros2 topic "
         "info --verbose` names them), such as two robots with one ROS_DOMAIN_ID; record one of "
         "them, or, if only a clock was set, write `stamp: received` in the mapping"
@@ -162,8 +162,9 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
         return []
     where = "behind" if apart_s > 0 else "ahead of"
     return [
-        f"{path}: {wrong}: expected stamps on the clock of {right}, found them {abs(apart_s):.3f} "
-        f"s {where} it; set `stamp: received` for {wrong} in the mapping, or record with one clock"
+        f"{path}: {wrong}: expected stamps from the clock of {right}, found a clock "
+        f"{abs(apart_s):.3f} s {where} it; set `stamp: received` for {wrong} in the mapping, or "
+        "record with one clock"
     ]
 
 

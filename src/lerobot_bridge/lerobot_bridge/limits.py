@@ -44,7 +44,7 @@ class ActionLimits:
             if math.isfinite(bound.step) and name not in measured:
                 raise RobotError(
                     f"joints.{name.removesuffix('.pos')}.max_relative_target: "
-                    f"expected {name} in {STATE}, from which steps are measured, found "
+                    f"expected {name} in {STATE} (steps are measured from it), found "
                     f"{', '.join(measured) or 'nothing'}"
                 )
 

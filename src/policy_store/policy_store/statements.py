@@ -86,7 +86,7 @@ def require_newer(
         return
     found = "different content with" if new.serial == before.serial else "the older"
     raise PolicyError(
-        f"{place}: expected a serial above {before.serial}, the last one accepted, or the same "
+        f"{place}: expected a serial above {before.serial} (the last one accepted), or the same "
         f"statement, found {found} serial {new.serial}; {remedy}"
     )
 

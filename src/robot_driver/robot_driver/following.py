@@ -23,7 +23,7 @@ _IGNORED_NS = 300_000_000
 _LEAST_SHARE = 0.5
 """Share of the commanded torque: legs that follow exert all of it; braked legs may exert less."""
 _JOINTS = 2
-"""Minimum number of joints that ignore their command; a single one may be a failed drive."""
+"""Minimum number of joints that ignore their command: one such joint may be a failed drive."""
 
 
 class CommandAcknowledgement:

@@ -355,7 +355,7 @@ def _require_joints(fault: Fault, joint_names: Sequence[str]) -> None:
         _require(fault, joint_names)
     elif len(pair := fault.target.split(".")) != 2 or not {*pair} <= {*joint_names}:
         raise SimError(
-            f"fault swapped: expected two joints, as in {'.'.join(joint_names[:2])}, found "
+            f"fault swapped: expected two joints (such as {'.'.join(joint_names[:2])}), found "
             f"'{fault.target}'; known: {', '.join(joint_names)}"
         )
 

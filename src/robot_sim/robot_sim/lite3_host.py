@@ -144,7 +144,7 @@ class MotionHost(RobotHost):
             self._heard_ns = None if source == ANOTHER else self.world.time_ns
             self._say("control_taken", _text(source))
         elif source != self.controller:
-            self._say("control_refused", f"{_text(source)}: {_text(self.controller)} has it")
+            self._say("control_refused", f"{_text(source)}: {_text(self.controller)} has control")
 
     def _on_silence(self) -> None:
         assert self.controller is not None

@@ -260,7 +260,7 @@ class UnitreeHost(RobotHost):
             if pr:
                 return "wrong_mode_pr", f"expected 0, found {pr}"
         if self.mode:
-            return "not_released", f"the controller '{self.mode}' has the joints"
+            return "not_released", f"the controller '{self.mode}' drives the joints"
         return None
 
     def _serve(self, service: str, request: ApiRequest) -> None:

@@ -45,8 +45,8 @@ def read_mapping(given: argparse.Namespace) -> RobotMapping:
     if len(found) != 1:
         several = ", ".join(map(str, found.values()))
         raise ToolError(
-            f"--mapping: expected a file or a name, since the sessions have "
-            f"{f'different mappings ({several})' if found else f'no {MAPPING}'}, found none"
+            f"--mapping: expected a file or a name (the sessions have "
+            f"{f'different mappings: {several}' if found else f'no {MAPPING}'}), found none"
         )
     file: Path = next(iter(found.values()))
     return load_mapping(file)

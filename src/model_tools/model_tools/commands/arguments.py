@@ -26,7 +26,7 @@ ALL = "all"
 
 
 def add_samples(parser: argparse.ArgumentParser, help_text: str, *, or_all: bool = False) -> None:
-    """Declare `--samples`, a number, also as `--cal-num`, its name in D-Robotics' tools.
+    """Declare `--samples` (a number), with the alias `--cal-num` from D-Robotics' tools.
 
     Args:
         parser: Parser of the verb.

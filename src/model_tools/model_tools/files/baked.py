@@ -51,7 +51,7 @@ class BakedAction:
 
     @property
     def where(self) -> str:
-        """The nodes, and the network and output between which they lie."""
+        """Description of the nodes and their place: after the network, right before the output."""
         return f"{self.nodes} right before the output {self.output}, after {self.network}"
 
     @property

@@ -101,8 +101,8 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
     outputs = {} if actions is None else {contract.action.output: actions}
     if bundle.statistics and not outputs:
         raise ToolError(
-            f"{file}: expected actions with the observations, which show whether these are "
-            "already normalised, found none"
+            f"{file}: expected actions as well (they show whether the observations are already "
+            "normalised), found none"
         )
     count = len(np.atleast_1d(inputs[next(iter(contract.observations))]))
     return Rows(

@@ -92,8 +92,8 @@ def make_bundle(
     """
     if not (contract / CONTRACT_FILE).is_file():
         raise ToolError(
-            f"{contract}: expected a folder with a {CONTRACT_FILE}, found none; "
-            "model_tools import writes one from the files of a training run"
+            f"{contract}: expected a folder with a {CONTRACT_FILE}, found no such file; "
+            "`model_tools import` writes one from the files of a training run"
         )
     _read_answered(contract / CONTRACT_FILE)  # so that errors name the user's own path
     with new_folder(output, marker=CONTRACT_FILE, force=force, kept=contract) as made:

@@ -109,7 +109,7 @@ class TrustedKeys:
         return BundleError(
             Problem(
                 file=str(place),
-                expected=f"a base64 signature, since public keys are configured ({self.source})",
+                expected=f"a base64 signature (public keys are configured: {self.source})",
                 found=found,
                 remedy=remedy or "have the bundle signed (`model_tools sign`)",
             )

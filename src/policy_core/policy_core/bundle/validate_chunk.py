@@ -43,7 +43,7 @@ def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
         reader.expect(
             None not in ends and unit.low_rad != unit.high_rad,
             key,
-            f"different values for low_rad and high_rad, which define {unit.unit}",
+            f"different values for low_rad and high_rad (they define {unit.unit})",
             list(ends),
         )
         reader.expect(
@@ -399,7 +399,7 @@ class _ChunkValidator(BodyValidator):
                 yield camera.tensor, features
 
     def _shape(self, key: str, found: tuple[int, ...], wanted: tuple[int, ...], why: str) -> None:
-        self.expect(found == wanted, f"{key}.shape", f"{list(wanted)}, {why}", list(found))
+        self.expect(found == wanted, f"{key}.shape", f"{list(wanted)} ({why})", list(found))
 
     def topics(self) -> None:
         """Check that no topic is already in use."""

@@ -72,7 +72,7 @@ class Pacer(ABC):
         """Block until a tick is due, for at most 50 ms; return None if none is due yet."""
 
     def clock(self) -> int:
-        """Return the time on the clock of `DueTick.now_ns`."""
+        """Return the current time (ns) on the clock that `DueTick.now_ns` uses."""
         return time.monotonic_ns()
 
 

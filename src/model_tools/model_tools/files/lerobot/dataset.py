@@ -147,8 +147,8 @@ class Dataset:
         for image in found:
             if image.shape != (*feature.shape[:2], 3):
                 raise ToolError(
-                    f"{file}: expected images of {camera} {list(feature.shape)}, as "
-                    f"in {self.info.file.name}, found {list(image.shape)}"
+                    f"{file}: expected images of {camera} {list(feature.shape)} "
+                    f"(from {self.info.file.name}), found {list(image.shape)}"
                 )
             yield image
 
@@ -211,8 +211,8 @@ def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
     entries.sort(key=lambda entry: int(entry["episode_index"]))
     if len(entries) != info.episodes or not entries:
         raise ToolError(
-            f"{path / _EPISODES}: expected {info.episodes or 'some'} episodes, as in "
-            f"{info.file.name}, found {len(entries)}"
+            f"{path / _EPISODES}: expected {info.episodes or 'some'} episodes (from "
+            f"{info.file.name}), found {len(entries)}"
         )
     # Rows are counted across all files; a file begins with its first episode.
     begins = dict[tuple[int, ...], int]()

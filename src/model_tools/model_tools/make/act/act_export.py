@@ -118,8 +118,8 @@ def _robot(request: ActRequest) -> ActRobot:
     steps, size = request.steps, config.action.shape[0]
     if steps is not None and not 1 <= steps <= config.chunk_size:
         raise ToolError(
-            f"--n-action-steps: expected 1 to {config.chunk_size}, the steps of a "
-            f"chunk, found {steps}"
+            f"--n-action-steps: expected 1 to {config.chunk_size} (the steps of a "
+            f"chunk), found {steps}"
         )
     if config.state is not None and config.state.shape[0] != size:
         raise ToolError(

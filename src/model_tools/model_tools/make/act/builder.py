@@ -159,12 +159,12 @@ class Weights:
         place, found = f"{self._file}: {self._prefix}{name}", self._tensors.get(name)
         if found is None:
             raise ToolError(
-                f"{place}: expected a tensor {list(shape)}, as config.json says, found "
+                f"{place}: expected a tensor {list(shape)} (from config.json), found "
                 "none; the two files do not belong together, or the file is incomplete"
             )
         if found.shape != shape:
             raise ToolError(
-                f"{place}: expected {list(shape)}, as config.json says, found "
+                f"{place}: expected {list(shape)} (from config.json), found "
                 f"{list(found.shape)}; the two files do not belong together"
             )
         if not np.issubdtype(found.dtype, np.floating):

@@ -178,7 +178,7 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
 
 
 def _difference(program: Any, policy: Any, obs_dim: int) -> float:
-    """Return the largest difference of the actions of one run, relative to the largest action."""
+    """Return the largest difference between the actions in one run, relative to the largest one."""
     rows = 2.0 * torch.randn(STEPS, 1, obs_dim, generator=torch.Generator().manual_seed(0))
     _reset(program)
     largest, scale, state = 0.0, 1.0, policy.initial_state(1)

@@ -69,7 +69,7 @@ def require_rnn(tensors: Mapping[str, Tensor], config: ExportConfig) -> None:
         return
     choice = " or ".join(f"{one.description(config.obs_dim)} for {one}" for one in found)
     raise ToolError(
-        "rnn: expected a value in the configuration, since the checkpoint has recurrent layers, "
+        "rnn: expected a value in the configuration (the checkpoint has recurrent layers), "
         f"found nothing; add {choice}, or name them in `ignore` if the actor does not use them"
     )
 

@@ -148,7 +148,7 @@ def _raw_clips(draft: Draft, action: SourceAction) -> list[tuple[float, float] |
     ):
         draft.remark(
             f"the clip of targets at {action.clip[0][0]:g} to {action.clip[0][1]:g} rad "
-            "is left out: no joint gets there"
+            "is left out: no joint reaches it"
         )
         return [None] * len(action.joints)
     if not all(action.scale):

@@ -82,7 +82,7 @@ def _is_copy(value: Any) -> bool:
 def _copied(draft: Draft, key: str, written: str) -> Any:
     value = draft.find(_paths(draft, written.removeprefix(_COPY))[0])
     if "*" in written or value is None or (isinstance(value, Mapping) and TODO in value):
-        raise ToolError(f"{key}: expected a key with a value after {_COPY}, found {written!r}")
+        raise ToolError(f"{key}: expected a key that has a value after {_COPY}, found {written!r}")
     return copy.deepcopy(value)
 
 
@@ -93,8 +93,8 @@ def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> No
         return
     if path == ("joints", "names"):
         raise ToolError(
-            f"{key}: expected the order in {draft.source}, which its other per-joint values "
-            "follow, found a different one; use --joints only for a source without names"
+            f"{key}: expected the joint order of {draft.source} (its other per-joint values "
+            "follow it), found a different one; use --joints only for a source without names"
         )
     if isinstance(stated, (int, float, str)) or path[0] == "velocity_command":
         draft.remark(f"{key} is {value}, as answered, where {draft.source} says {stated}")
@@ -136,7 +136,7 @@ def _extended(draft: Draft, path: Path, match: re.Match[str], key: str) -> Itera
     chosen = range(count) if match[1] == "*" else [int(match[1])]
     if not count or max(chosen) >= count:
         raise ToolError(
-            f"{key}: expected an index below {count}, the list's length, found [{match[1]}]"
+            f"{key}: expected an index below {count} (the list's length), found [{match[1]}]"
         )
     yield from ((*path, i) for i in chosen)
 

@@ -100,8 +100,8 @@ def _put_joints(draft: Draft, root: Node, places: Sequence[int]) -> None:
             continue
         if len(gains) <= max(places):
             raise ToolError(
-                f"{root.file}: {key}: expected at least {max(places) + 1} values, one "
-                f"for each joint of the SDK, found {len(gains)}"
+                f"{root.file}: {key}: expected at least {max(places) + 1} values (one "
+                f"for each joint of the SDK), found {len(gains)}"
             )
         draft.put(
             f"joints.{key}",

@@ -100,7 +100,7 @@ def _put_limits(draft: Draft, robot: Node, count: int) -> None:
         rows = [row.numbers(2) for row in limits.elements()]
         if len(rows) != count:
             raise ToolError(
-                f"{limits.file}: {limits.key}: expected {count} entries, one per joint, found "
+                f"{limits.file}: {limits.key}: expected {count} entries (one per joint), found "
                 f"{len(rows)}"
             )
         draft.put("joints.position_min", [low for low, _ in rows], limits.key)
@@ -182,7 +182,7 @@ def _check_offsets(draft: Draft, term: Node, function: str) -> None:
     """Refuse velocities and positions that are not relative to the default position."""
     velocities = term.get("joint_vel_offsets")
     if velocities and any(velocities.numbers()):
-        raise velocities.wrong("default velocities of 0, the only ones that the contract supports")
+        raise velocities.wrong("default velocities of 0 (the contract supports no others)")
     positions = term.get("joint_pos_offsets")
     if positions and function == "joint_pos_rel":
         default = dict(

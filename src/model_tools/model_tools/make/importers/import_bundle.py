@@ -81,8 +81,8 @@ def make_draft(request: ImportRequest) -> Draft:
     source = read_source(request.source)
     if request.joint_order is not None and request.joints is None:
         raise ToolError(
-            f"--joint-order {request.joint_order}: expected --joints, whose order that "
-            "is, found none"
+            f"--joint-order {request.joint_order}: expected --joints (the joints in this "
+            "order), found none"
         )
     joints = None if request.joints is None else given_joints(request.joints, request.joint_order)
     draft = choose(source, request.format).read(source, Given(model=request.model, joints=joints))

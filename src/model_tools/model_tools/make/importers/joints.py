@@ -68,16 +68,16 @@ class GivenJoints:
             if self.breadth_first is None:
                 raise ToolError(
                     f"--joint-order {BREADTH_FIRST}: expected a URDF or MJCF file at "
-                    "--joints, since the order follows from the robot's tree, found "
+                    "--joints (the order follows from the robot's tree), found "
                     "names"
                 )
             return self.breadth_first
         if self.order is None and self.breadth_first not in (None, self.names):
             raise ToolError(
                 f"--joints {self.origin}: expected joints in the simulator's order, found a file "
-                f"with two: use --joint-order {BREADTH_FIRST} for the one that Isaac Lab gives "
-                f"them ({', '.join(self.breadth_first or ())}), or --joint-order {LISTED} for the "
-                f"file's, as MuJoCo has it ({', '.join(self.names)})"
+                f"with two possible orders: use --joint-order {BREADTH_FIRST} for Isaac Lab's "
+                f"order ({', '.join(self.breadth_first or ())}), or --joint-order {LISTED} for the "
+                f"file's order, which MuJoCo uses ({', '.join(self.names)})"
             )
         return self.names
 

@@ -87,7 +87,7 @@ def _only_model(models: Node) -> tuple[str, Node]:
     entries = models.items()
     if len(entries) != 1:
         raise ToolError(
-            f"{models.file}: models: expected one, since a bundle runs one model, "
+            f"{models.file}: models: expected one model (a bundle runs only one), "
             f"found {', '.join(name for name, _ in entries) or 'none'}"
         )
     return entries[0]
@@ -100,8 +100,8 @@ def _model(node: Node, path: Path, given: Given) -> OnnxModel:
     stated = parameters.get("sha256sum") or parameters.get("sha256")
     if stated and stated.text() != model.sha256:
         raise ToolError(
-            f"{model.path}: expected sha256 {stated.text()}, as {stated.key} of "
-            f"{path.name} says, found {model.sha256}"
+            f"{model.path}: expected sha256 {stated.text()} ({stated.key} in "
+            f"{path.name}), found {model.sha256}"
         )
     return model
 
@@ -197,7 +197,7 @@ def _feedback(pipeline: Node, name: str) -> dict[str, str]:
 def _local(tensor: Node, name: str) -> str:
     model, _, local = tensor.text().partition("/")
     if model != name or not local:
-        raise tensor.wrong(f"a tensor of the model, like {name}/x")
+        raise tensor.wrong(f"a tensor of the model (like {name}/x)")
     return local
 
 

@@ -109,8 +109,8 @@ class SourceTerm:
 def _parts_of_motion(term: SourceTerm) -> list[SourceTerm]:
     if term.history > 1 or (term.scale is not None and len(set(term.scale)) > 1):
         raise ToolError(
-            f"{term.name}: expected a motion command with one frame and one scale, found several; "
-            "write the contract by hand"
+            f"{term.name}: expected a motion command with one frame and one scale, found several "
+            "frames or scales; write the contract by hand"
         )
     return [
         replace(term, name=f"{term.name}.{part}", function=f"motion_{part}")
@@ -280,7 +280,7 @@ def _history(
     common = lengths.pop() if len(lengths) == 1 else 1
     if common == 1:
         if layout.layout != "per_term":
-            raise ToolError("history: expected one length for whole frames, found several")
+            raise ToolError("history: expected one length for whole frames, found several lengths")
         for term, entry in zip(terms, entries, strict=True):
             entry["history_length"] = term.history
     return {
@@ -328,7 +328,7 @@ def _fit(
 
 
 def _action_count(draft: Draft) -> Any:
-    """Return the number of action values; if its terms are open, the size of the output."""
+    """Return the number of action values; if action terms are open, the size of the output."""
     terms = draft.find("action.terms")
     if isinstance(terms, list):
         return sum(len(action["joints"]) for action in terms)

@@ -184,7 +184,7 @@ def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> 
             else [1] * len(names)
         )
         if len(lengths) != len(names):
-            raise root[_LENGTHS].wrong(f"{len(names)} values, one for each of {terms.key}")
+            raise root[_LENGTHS].wrong(f"{len(names)} values (one for each of {terms.key})")
         functions = _FUNCTIONS
         if _ANCHOR in root.mapping():
             functions = {**functions, _COMMAND: MOTION_COMMAND}

@@ -279,8 +279,8 @@ def put_estimation(draft: Draft, robot: Path | None) -> None:
     """Let the estimator provide base_lin_vel, from the legs and the IMU in a robot's figures."""
     if robot is None or not figures_file(robot).is_file():
         raise ToolError(
-            "--estimator: expected a --robot with figures for legs and IMU, such as go2, g1, lite3 "
-            f"or a folder, found {robot or 'none'}"
+            "--estimator: expected a --robot with figures for legs and IMU (go2, g1, lite3 or a "
+            f"folder), found {robot or 'none'}"
         )
     terms = [path for path, term in draft.terms() if term.get("term") == "base_lin_vel"]
     if not terms:

@@ -173,9 +173,9 @@ def _refuse_other_order(
         )
         order = "" if given.order is None else f" with --joint-order {given.order}"
         raise ToolError(
-            f"{root.file}: joint_ids_map: expected the order of Unitree's {robot}, whose joints "
-            f"these are ({', '.join(expected)}), found {found} where {wanted} belongs{order}; give "
-            f"--joints {robot} and --robot with the robot's file, without --joint-order"
+            f"{root.file}: joint_ids_map: expected the order of Unitree's {robot}, which has "
+            f"these joints ({', '.join(expected)}), found {found} where {wanted} belongs{order}; "
+            f"give --joints {robot} and --robot with the robot's file, without --joint-order"
         )
 
 
@@ -210,30 +210,30 @@ def _undecided(root: Node, given: GivenJoints, orders: Mapping[str, Sequence[str
     """Return the error that lists the possible policy orders."""
     default = root["default_joint_pos"].numbers()
     meaning = {
-        LISTED: "the policy has the file's order, as in MuJoCo",
-        BREADTH_FIRST: "the policy has Isaac Lab's order, level by level",
-        SDK: "the file has the SDK's order, which joint_ids_map maps",
+        LISTED: "the policy uses the file's order, as in MuJoCo",
+        BREADTH_FIRST: "the policy uses Isaac Lab's order, level by level",
+        SDK: "the file uses the SDK's order, which joint_ids_map converts",
     }
     shown = "".join(
-        f"\n  --joint-order {order}: {meaning[order]}; then "
-        f"{_symmetry(found, default)}: {', '.join(found)}"
+        f"\n  `--joint-order {order}`: {meaning[order]}. Result: "
+        f"{_symmetry(found, default)}. Order: {', '.join(found)}"
         for order, found in orders.items()
     )
     return ToolError(
-        f"{root.file}: expected the joints in policy order, which neither this file nor "
-        f"{given.origin} states; list them in policy order (see the training), give {_BY_NAME}, "
-        f"or state the file's order:{shown}"
+        f"{root.file}: expected the joints in policy order, found that order neither in this "
+        f"file nor in {given.origin}; list them in policy order (see the training), give "
+        f"{_BY_NAME}, or state the file's order:{shown}"
     )
 
 
 def _symmetry(names: Sequence[str], default: Sequence[float]) -> str:
     if len(names) != len(default):
-        return f"there are {len(names)} joints, not {len(default)}"
+        return f"{len(names)} joints, but default_joint_pos has {len(default)} values"
     if not mirrored_pairs(names):
-        return "there are no pairs of left and right joints to check the order with"
+        return "no pairs of left and right joints to check the order with"
     pairs = unlike_pairs(names, default)
     return (
         f"left and right differ in default_joint_pos ({'; '.join(pairs[:2])})"
         if pairs
-        else "left and right have equal default_joint_pos"
+        else "left and right have the same default_joint_pos"
     )

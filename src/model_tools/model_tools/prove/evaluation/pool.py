@@ -205,7 +205,7 @@ class _Worker(Generic[T, R]):
             self._process.join(_LEAVE_S)  # it died; updates `is_alive`
 
     def has_answered(self, on_progress: Callable[[T, float], None] | None) -> bool:
-        """Return whether `answer` has a result; false for a process that ended in the middle."""
+        """Return whether `answer` has a result; false for a process that ended before answering."""
         try:
             while not self._answer and self._connection.poll():
                 share, self._answer = self._connection.recv()

@@ -210,9 +210,9 @@ def _align(motion: RecordedMotion, body: _Track) -> tuple[float, F64]:
     spread = np.linalg.svd(known, compute_uv=False) ** 2 if len(known) > 2 else np.zeros(3)
     if spread[1] <= _SECOND_AXIS * spread.sum():
         raise ToolError(
-            "motion_capture: expected a body that turns about at least two axes, which shows its "
-            f"orientation, found {len(known)} samples of one that does not; record 60 s of walking "
-            "with turns"
+            "motion_capture: expected a body that turns about at least two axes (this shows its "
+            f"orientation), found {len(known)} samples of a body that does not; record 60 s of "
+            "walking with turns"
         )
     angle = _turned(motion)
     score, longest_s = 0.0, 0.0
@@ -235,9 +235,9 @@ def _align(motion: RecordedMotion, body: _Track) -> tuple[float, F64]:
     if score < _ALIKE or abs(late_s) > _LATEST_S - 2.0 * _COARSE_S:
         raise ToolError(
             "motion_capture: expected a body that turns like imu/data (a correlation of at least "
-            f"{_ALIKE:g}), found {score:.2f} at best with clock offsets up to {_LATEST_S:g} s, "
-            f"over {longest_s:.1f} s with data from both: is the body on this robot, are "
-            "its quaternions x y z w, and do the clocks agree?"
+            f"{_ALIKE:g}), found a correlation of at most {score:.2f} (clock offsets up to "
+            f"{_LATEST_S:g} s, over {longest_s:.1f} s with data from both): is the body on this "
+            "robot, are its quaternions x y z w, and do the clocks agree?"
         )
     return late_s, turn
 

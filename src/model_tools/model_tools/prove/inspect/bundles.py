@@ -222,7 +222,7 @@ def _suspect_precision(
 def _suspect_joint_policy(
     contract: JointContract, path: Path, models: _Models, report: InspectionReport
 ) -> None:
-    """Note what nothing proves, and what is done inside the model and again by the contract."""
+    """Note what is unproven, and what both the model and the contract do."""
     _prove_perception(contract, path, report)
     if contract.velocity_command is not None:
         _suspect_walking(contract.safety, report)

@@ -174,7 +174,7 @@ class _ShadowWatch:
         self._next, self._seen = next(self._answers, None), -1
 
     def see(self, tick: RecordedTick) -> Iterator[tuple[str, str]]:
-        """Yield the violations by answers that arrived by the end of a tick."""
+        """Yield the violations in answers that arrived by the end of a tick."""
         while self._next is not None and self._next.tick <= tick.number:
             answer, self._next = self._next, next(self._answers, None)
             self._checked["shadow_answers_once"] += 1

@@ -46,7 +46,7 @@ class Departure:
         apart = f", {self.difference:.3g} apart" if np.isfinite(self.difference) else ""
         return (
             f"tick {self.tick} ({self.time_s:.3f} s), {self.stage}: {self.name}: expected "
-            f"{self.expected}, as recorded, found {self.found}{apart}"
+            f"{self.expected} (as recorded), found {self.found}{apart}"
         )
 
 
@@ -256,8 +256,7 @@ class ReplayCoverage:
             found.append(f"none of {self.due} ticks has a command with its stamp")
         elif self.sent < _ENOUGH * (self.due + self.lost):
             found.append(
-                f"only {self.sent} of {self.due + self.lost} ticks are there with a "
-                "command of their stamp"
+                f"only {self.sent} of {self.due + self.lost} ticks have a command with their stamp"
             )
         if self.lost_in_run and not self.run:
             found.append(

@@ -92,8 +92,8 @@ def recorded_contract(recording: FlightRecording) -> AnyContract:
         return parse_contract(info.contract.encode("utf-8"), where)
     except BundleError as error:
         raise ToolError(
-            f"{where}: expected the policy.yaml that ran, found: "
-            f"{str(error).replace(f'{where}: ', '')}"
+            f"{where}: expected the policy.yaml that ran, found an invalid one "
+            f"({str(error).replace(f'{where}: ', '')})"
         ) from error
 
 
@@ -211,6 +211,6 @@ def against_contract(limits: Limits, contract: HostedContract) -> tuple[list[str
             most = f" and at most {bound}" if bound is not None else ""
             broken.append(
                 f"settings: {_PREFIX}{field.name}: expected "
-                f"{bound if fixed else f'a value > 0{most}'}, as the contract says, found {said}"
+                f"{bound if fixed else f'a value > 0{most}'} (from the contract), found {said}"
             )
     return broken, tightened

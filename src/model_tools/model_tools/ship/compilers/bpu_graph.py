@@ -64,9 +64,8 @@ class BpuGraph:
         for spec in self.inputs:
             if spec.dtype != "float32" or len(spec.shape) > AXES or spec.shape[:1] != (1,):
                 raise ToolError(
-                    f"{self.model}: input {spec.name}: expected float32 with a batch "
-                    f"of 1 and at most {AXES} axes, which is what a BPU takes, found "
-                    f"{spec}"
+                    f"{self.model}: input {spec.name}: expected float32 with batch size 1 "
+                    f"and at most {AXES} axes (the BPU accepts nothing else), found {spec}"
                 )
             if ";" in spec.name:
                 raise ToolError(

@@ -73,7 +73,7 @@ def write_workspace(folder: Path, graphs: Sequence[BpuGraph], settings: BpuSetti
     """Write everything that the vendor's compiler needs into an empty folder.
 
     For each graph there is a folder with its name, which holds the model, settings, a script, and
-    calibration samples by input, named as its files state. Above these folders, `build_all.sh`
+    calibration samples by input, named as in `BpuGraph.files`. Above these folders, `build_all.sh`
     writes the results to `bpu_output/`, and `workspace.json` records the sources.
     """
     names = [graph.name for graph in graphs]

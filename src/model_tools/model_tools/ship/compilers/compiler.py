@@ -115,7 +115,7 @@ class Compiler(Protocol):
         former_precisions: Optional: current name of a precision, by its former names.
         options: Supported options and their meanings.
         also_for: Optional: other back ends that run the files made beside it.
-        remedies: Optional: remedies by precision, if it exceeds its limits.
+        remedies: Optional: remedies by precision, for a model that exceeds its limits.
         compile_all: Optional: takes the orders of all graphs of a policy, instead of `compile` for
             each, and returns the result of each.
         precheck: Optional: checks the orders of all graphs before their samples are collected,
