@@ -255,7 +255,7 @@ class Loop:
 
 
 class ControlLoop(Loop):
-    """Runs `tick` when the pacer requires it, on its own thread."""
+    """Runs `tick`, on a thread of its own, whenever the pacer says that one is due."""
 
     name = PYTHON
     """Name in `realtime.loop`."""
