@@ -185,8 +185,8 @@ def skewed_clocks(heard: Sequence[TopicTimes], longest_ns: int, period_ns: int) 
                 f"{topic} has stamps {abs(apart_ns) * 1e-9:.3f} s "
                 f"({abs(apart_ns) / period_ns:.1f} frames) "
                 f"{'behind' if apart_ns > 0 else 'ahead of'} those of {right}, judging by their "
-                "arrival: unless that is a transport delay, frames combine data from different "
-                "times; synchronise the clocks (NTP, PTP), or write `stamp: received` for "
+                "arrival times; unless this is transport delay, frames combine data from different "
+                "times: synchronise the clocks (NTP, PTP), or write `stamp: received` for "
                 f"{topic}"
             )
 

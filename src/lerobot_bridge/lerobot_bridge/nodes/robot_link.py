@@ -85,9 +85,9 @@ class RobotLink:
             raise
 
     def newest(self) -> dict[str, Any]:
-        """Return the newest values and images by LeRobot's names.
+        """Return the newest values and images, keyed by LeRobot's names.
 
-        Values are in LeRobot's units; images are uint8 [height, width, 3] in RGB and belong to the
+        Values are in LeRobot's units; images are RGB, uint8 [height, width, 3], and owned by the
         caller.
         """
         with self._changed:

@@ -87,7 +87,7 @@ class BakedAction:
 
     @property
     def feedback_advice(self) -> str:
-        """Consequences for the `last_action` term; may be empty."""
+        """What the baked-in scale and offset imply for the `last_action` term; empty if nothing."""
         if not self.is_scaled and not self.is_shifted:
             return ""
         undone = " and no term undoes the offset" if self.is_shifted else ""

@@ -33,9 +33,9 @@ from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed, walk
 
 _REMEDY = (
-    "nominal figures must be measured with a policy that works: check that the model belongs to "
-    "this contract and robot, that scales, joint order and gains match those used in training, and "
-    "that commands are within velocity_command"
+    "nominal figures must be measured with a working policy: check that the model belongs to this "
+    "contract and robot, that scales, joint order and gains match those used in training, and that "
+    "commands are within the range of velocity_command"
 )
 _EACH_S = 6.0
 _COMMANDS = (

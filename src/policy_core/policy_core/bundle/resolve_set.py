@@ -317,9 +317,10 @@ class _SetResolver:
                 f"{key}.ends.after_s",
                 "the time (in s) after which the state ends",
                 Found(
-                    f"nothing, and no member ({listed(state.members)}) tracks a motion that ends"
+                    f"nothing, and none of its members (`{'`, `'.join(state.members)}`) tracks a "
+                    "motion that ends"
                 ),
-                "state it, or let a member track a motion with `at_end: hold`",
+                "set after_s, or have a member track a motion with `at_end: hold`",
             )
         to = {
             target: dataclasses.replace(

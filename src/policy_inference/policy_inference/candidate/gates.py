@@ -167,10 +167,10 @@ class ShadowFigures:
     failed_share: float = 0.0
 
     def by_gate(self, expected: ExpectedDistance | None) -> Mapping[str, F64 | float | None]:
-        """Return the figure for each gate, per joint or overall; None if unknown.
+        """Return the value that each gate checks, per joint or overall; None if unknown.
 
         Args:
-            expected: Expected distance; None without evidence.
+            expected: Expected distance; None if there is no evidence.
         """
         rms, largest = (
             np.array([of.get(joint, 0.0) for joint in self.joints])
@@ -206,7 +206,7 @@ def judge_shadow(
 
     Args:
         found: Measured figures, for at least one joint and tick.
-        expected: Expected distance; None without evidence.
+        expected: Expected distance; None if there is no evidence.
         limits: Limits of the gates.
 
     Returns:

@@ -239,7 +239,10 @@ class Loop:
         return self._worst_late_ns * 1e-9
 
     def await_tick(self, timeout_s: float) -> bool:
-        """Wait for the end of the next tick or of the loop; return True if a tick ended."""
+        """Wait until the next tick ends, the loop stops or `timeout_s` has passed.
+
+        Return False only on a time-out.
+        """
         self._ticked.clear()
         return self._stop.is_set() or self._ticked.wait(timeout_s)
 

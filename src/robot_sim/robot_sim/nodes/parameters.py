@@ -163,7 +163,7 @@ def set_faults(
     """
     for parameter in parameters:
         if parameter.name != "faults" and parameter.name in known:
-            reason = f"{parameter.name} is read when the node starts; restart the node"
+            reason = f"{parameter.name} is read only when the node starts; restart the node"
             return SetParametersResult(successful=False, reason=reason)
         if parameter.name == "faults":
             try:

@@ -291,7 +291,7 @@ def _check(plan: Plan, given: Any, reader: Reader) -> None:
         reader.problem(
             "seeds",
             f"enough trials to show a success rate of {plan.required_success:g}",
-            Found(f"{len(plan)}, which show {most:.3g} if all succeed"),
+            Found(f"{len(plan)}, which can show at most {most:.3g}, even if all succeed"),
         )
     if len(plan) > MOST_TRIALS:
         reader.problem(

@@ -53,7 +53,7 @@ INVARIANTS: Mapping[str, str] = {
     "velocity, zero effort.",
     "position_in_limits": "Outside DAMP, the commanded position of a joint with stiffness is "
     "within its limits; in STAND it may exceed them by 0.1 rad.",
-    "effort_in_limits": "The effort limit in a command is the one in force.",
+    "effort_in_limits": "The effort limit in a command does not exceed the limit in force.",
     "gains_not_negative": "No stiffness or damping is negative.",
     "hold_repeats": "HOLD repeats the last command sent before HOLD began.",
     "step_in_bounds": "A joint whose steps are limited moves no further per tick than its "

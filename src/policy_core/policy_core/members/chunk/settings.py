@@ -61,7 +61,7 @@ def executed_steps(settings: ChunkSettings, contract: ChunkContract) -> int:
     if not 1 <= steps <= contract.chunk.size:
         raise PolicyError(
             f"steps to execute: expected 1 to {contract.chunk.size} (the chunk size of "
-            f"{contract.name}), found {steps}"
+            f"{contract.name!r}), found {steps}"
         )
     return steps
 
@@ -149,7 +149,7 @@ def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:
     if horizon is not None and not 1 <= horizon <= contract.chunk.size:
         raise PolicyError(
             f"execution_horizon: expected 1 to {contract.chunk.size} (the chunk size of "
-            f"{contract.name}), found {horizon}"
+            f"{contract.name!r}), found {horizon}"
         )
     if not settings.max_guidance_weight > 0.0:
         raise PolicyError(
