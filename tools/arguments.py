@@ -16,7 +16,7 @@ def positive_count(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """Parse a seed of generators: a whole number from 0 to 2^31 - 1."""
+    """Parse a generator seed: a whole number from 0 to 2^31 - 1."""
     value = _whole(text)
     if not 0 <= value < 1 << 31:
         raise argparse.ArgumentTypeError(

@@ -16,7 +16,7 @@ from policy_core.bundle.terms import term_names
 from robot_sim.errors import SimError
 
 FORWARD_MPS, FAILS_ABOVE_MPS = 0.5, 0.9
-"""Commands that the member walks, and beyond which it fails; golden rows contain none of these."""
+"""Speeds up to which the member walks, and above which it fails; golden rows have none of these."""
 
 
 def failing_set(bundle: SetBundle, name: str, folder: Path) -> SetBundle:
@@ -24,8 +24,8 @@ def failing_set(bundle: SetBundle, name: str, folder: Path) -> SetBundle:
 
     Args:
         bundle: The set.
-        name: Of the member, a joint policy of one ONNX model that observes the velocity command.
-        folder: For the copies of the set and of its members.
+        name: Name of the member: a joint policy with one ONNX model that observes the command.
+        folder: Folder for the copies of the set and of its members.
     """
     made = folder / "set"
     shutil.copytree(bundle.path, made)

@@ -156,7 +156,7 @@ def _plot_forces(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
 
 
 def legend(axis: Axes, columns: int) -> None:
-    """Put the legend above the axes, where no curve is."""
+    """Put the legend above the axes, where it covers no curve."""
     axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=columns, borderaxespad=0.0)
 
 
@@ -211,7 +211,7 @@ def write_arm_plots(trace: ArmTrace, path: Path) -> None:
     The time axis shows episodes only, without the time between them.
 
     Args:
-        trace: Of a run with an episode at least.
+        trace: Trace of a run with at least one episode.
         path: The file.
     """
     rows = np.flatnonzero((trace.episode >= 0) & (trace.episode < _EPISODES_SHOWN))

@@ -93,7 +93,7 @@ def run_demo(
     """Run a demo in a ROS domain of its own, write its summary, and show it.
 
     Args:
-        name: Of the demo, for messages.
+        name: Name of the demo, for messages.
         given: Its arguments, with `bundle`, `images` and the folder `output`.
         files: Its results beside the summary; those of an earlier run are removed.
         demonstrate: Does the work.
@@ -138,7 +138,7 @@ def run_demo(
 
 
 def _violated(output: Path) -> Iterator[str]:
-    """Yield which recordings of the flight recorder violate an invariant, and which."""
+    """Yield the flight recordings that violate an invariant, each with its violations."""
     flights = [check_flight(path) for path in sorted(output.rglob(f"{FLIGHTS}/[!.]*"))]
     for flight in flights:
         if not flight:

@@ -32,8 +32,8 @@ def write_timeline(
 
     Args:
         rounds: At least two.
-        states: Of the set.
-        title: Of the last round.
+        states: States of the set.
+        title: Title of the last round.
         path: The file.
     """
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(states)}

@@ -104,7 +104,7 @@ class SwitchLog:
             self._refused(self.report.refused)
 
     def follow_back(self, before: int) -> None:
-        """Record the switches of the way back to standing until it ends; `before` were made."""
+        """Record the switches on the way back to standing; `before` of them are already made."""
         while self._goes_on(before):
             before = self.report.switches
             self.settle()

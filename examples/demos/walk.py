@@ -60,7 +60,7 @@ PLAN_S = sum(duration_s for _, duration_s, _ in PLAN)
 TRACE = "trace.npz"
 LARGEST_TILT_DEG, LARGEST_ERROR_MPS = 25.0, 0.3
 LOWEST_SHARE = 0.575
-"""Fraction of the standing robot's height."""
+"""Lowest height of a walking robot, as a fraction of the standing robot's."""
 _STAND_TRIES = 3
 _CONTROL_TRIES = 10
 """Time for the driver's start checks, which need some seconds of states."""
@@ -256,7 +256,7 @@ def shown(trace: Trace) -> Trace:
 
 
 def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3) -> WalkMetrics:
-    """Measure the tracking while the policy ran, and whether the robot stayed up to the end.
+    """Measure the tracking while the policy ran, and whether the robot stayed on its feet.
 
     A robot that is down when the policy starts has fallen. After a fault it stands still or lies,
     which does not show how the policy follows commands, but may be a fall.
@@ -327,7 +327,7 @@ def verdict(
     """Judge a walk on flat ground.
 
     Args:
-        metrics: Of the time in which the robot should have been up.
+        metrics: Metrics of the time in which the robot should have been up.
         reported: The policy node's report.
         lockstep: Whether simulated time waited for the policy node, so that a busy machine does
             not matter.

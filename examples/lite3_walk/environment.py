@@ -4,7 +4,7 @@
 
     model_tools run my_bundle --env examples.lite3_walk.environment:make
 
-It computes the observation on its own, as a training does, so it is an independent check of the
+It computes the observation on its own, as a training run does, so it is an independent check of the
 bundle. It needs only `robot_sim`; gymnasium's own classes are not required.
 """
 

@@ -54,6 +54,7 @@ setup(
         "console_scripts": [
             "arm_leader = robot_sim.nodes.start:arm_leader",
             "arm_sim_node = robot_sim.nodes.start:arm_sim_node",
+            "fault_injector = robot_sim.nodes.start:fault_injector",
             "lite3_emulator = robot_sim.nodes.start:lite3_emulator",
             "robot_urdf = robot_sim.urdf:main",
             "sim_node = robot_sim.nodes.start:sim_node",

@@ -46,6 +46,7 @@ class Rig:
         sim: Mapping[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
         beside: Mapping[str, Mapping[str, Any]] | None = None,
+        remappings: Mapping[str, str] | None = None,
         drives: bool = True,
     ) -> None:
         """Start both processes.
@@ -57,10 +58,12 @@ class Rig:
             sim: Further parameters of the sim node.
             policy: Further parameters of the policy node.
             beside: Parameters of further nodes, by their commands.
+            remappings: Names that the policy node uses for topics, by the topics.
             drives: Whether the operator here is to publish `cmd_vel`.
         """
         self.trace_file = folder / "trace.npz"
         self.commands: list[JointCommand] = []
+        self._remappings = remappings or {}
         self._odometry = Odometry()
         with ExitStack() as opened:
             nodes = self._nodes = opened.enter_context(Processes())
@@ -99,7 +102,7 @@ class Rig:
             "joint_policy_node",
             self._policy,
             self._folder / f"{node}.log",
-            remappings={"__node": node},
+            remappings={"__node": node, **self._remappings},
             environment=self._environment,
         )
 
@@ -107,7 +110,6 @@ class Rig:
         node = self.operator.node
         node.create_subscription(JointCommand, "joint_command", self._on_command, _EVERY_ONE)
         node.create_subscription(Odometry, "odom", self._on_odometry, QoSProfile(depth=1))
-        self._parameters = node.create_client(SetParameters, "sim_node/set_parameters")
 
     def __enter__(self) -> Rig:
         return self
@@ -157,13 +159,14 @@ class Rig:
         self.set_faults(*(starting(fault, start_ns / NS_PER_S) for fault in faults))
         return start_ns
 
-    def set_faults(self, *faults: str) -> None:
+    def set_faults(self, *faults: str, node: str = "sim_node") -> None:
         value = ParameterValue(
             type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(faults) or [""]
         )
         request = SetParameters.Request(parameters=[Parameter(name="faults", value=value)])
-        self.wait_until(self._parameters.service_is_ready, "the parameter service of the sim node")
-        future = self._parameters.call_async(request)
+        setting = self.operator.node.create_client(SetParameters, f"{node}/set_parameters")
+        self.wait_until(setting.service_is_ready, f"the parameter service of {node}")
+        future = setting.call_async(request)
         self.wait_until(future.done, "the new faults")
         result = future.result().results[0]
         assert result.successful, result.reason

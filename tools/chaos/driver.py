@@ -27,7 +27,7 @@ from robot_driver.nodes.sensors import (
     quat_from_rpy,
 )
 from robot_driver.testing.invariants import LinkWatch
-from tools.chaos.node import NoLogger, VirtualNode
+from tools.chaos.node import VirtualLogger, VirtualNode
 from tools.chaos.timeline import NS_PER_S, VirtualClock
 from tools.chaos.watch import VirtualDriverWatch
 
@@ -112,6 +112,7 @@ class ChaosDriver(DriverNode, VirtualNode):
         frames: Callable[[bytes], object],
         rate_hz: float,
         wire_watch: VirtualDriverWatch,
+        log: Callable[[bytes], object],
     ) -> None:
         """Start the node.
 
@@ -121,8 +122,10 @@ class ChaosDriver(DriverNode, VirtualNode):
             frames: Passes a datagram to the robot.
             rate_hz: Rate of commands and states.
             wire_watch: Watches what it receives and sends.
+            log: Takes what it logs.
         """
         self.send, self._clock, self._frames, self._seen = send, clock, frames, wire_watch
+        self._virtual_logger = VirtualLogger(log)
         self.waiting = list[Callable[[], bool]]()
         super().__init__("lite3_driver", SlowLite3, COMMON_PARAMETERS)
         settings = Lite3Settings(
@@ -156,7 +159,7 @@ class ChaosDriver(DriverNode, VirtualNode):
         self.running = True
 
     def get_logger(self) -> Any:
-        return NoLogger()
+        return self._virtual_logger
 
     def _tell(self, report: DriverReport) -> None:
         changed = report.phase is not self._status.phase

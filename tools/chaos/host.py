@@ -37,7 +37,7 @@ from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.settings import PARAMETERS
 from policy_inference.nodes.status import StatusReporter
 from policy_inference.nodes.switching import SwitchReports, serve_switches
-from tools.chaos.node import NoLogger, VirtualNode
+from tools.chaos.node import VirtualLogger, VirtualNode
 from tools.chaos.steps import ChaosStep
 from tools.chaos.timeline import NS_PER_S, VirtualClock, VirtualTimeline
 
@@ -224,7 +224,7 @@ class ChaosNode(PolicyNode, VirtualNode):
         self._values |= {"bundle": "first", "backend": "onnx", "realtime.loop": scene.core}
 
     def get_logger(self) -> Any:
-        return NoLogger()
+        return VirtualLogger(self.scene.timeline.weigh)
 
     def find_kind(self, values: Mapping[str, Any]) -> ChaosKind | ChaosSetKind:
         return self._chaos_kind

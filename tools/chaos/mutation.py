@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests which faults in the code that guards a robot the seeds find.
+"""Tests which faults the seeds find in the code that guards a robot.
 
 Faults of the Python core must break an invariant or, with `--core both`, make it differ from the
 native core; faults of the driver, which has one implementation, must break an invariant.

@@ -133,17 +133,21 @@ class VirtualNode(LifecycleNode):
     destroy_service = destroy_subscription = destroy_publisher = destroy_timer
 
 
-class NoLogger:
-    """Logs nothing: what matters is among the events."""
+class VirtualLogger:
+    """Passes each text that is logged, which is part of the digest."""
 
-    def _drop(self, *_: object, **__: object) -> bool:
+    def __init__(self, hear: Callable[[bytes], object]) -> None:
+        self._hear = hear
+
+    def _log(self, text: str, *_: object, **__: object) -> bool:
+        self._hear(str(text).encode())
         return True
 
-    debug = info = warning = error = fatal = _drop
+    debug = info = warning = error = fatal = _log
 
 
 def drive(work: Coroutine[Any, Any, Any], done: Callable[[Any], object]) -> Callable[[], bool]:
-    """Return a function that continues a handler which awaits; it returns whether that still does.
+    """Return a function that continues an awaiting handler; it returns whether it still awaits.
 
     Args:
         work: The handler.

@@ -61,7 +61,7 @@ BOTH = "both"
 """Each seed runs in both cores, which must do the same."""
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 _RATE_HZ, _PHYSICS_RATE_HZ = 50, 250
-_PRESSED_AGAIN_NS, _CONFIRMED_NS = 100_000_000, 200_000_000
+_PRESSED_AGAIN_NS, _CONFIRMED_NS, _ROGUE_AGAIN_NS = 100_000_000, 200_000_000, 10_000_000
 _WITHIN_S = {"load": 3.0, "take_control": 4.0, "release_control": 3.5}
 """Time limit of slow answers, s; all others come at once."""
 _AT_ONCE_S = 0.5
@@ -73,6 +73,8 @@ _SEQUENCE_AT, _VALID_AT, _MODE_AT = 12, 20, 28
 """Places in a serialised JointCommand."""
 _TWIST = struct.Struct("<4s6d")
 _COMPARED_S = 0.1
+_CLOCK_OFFSETS_S = (0.0, 0.0, 0.0, 0.03, -0.03, -0.2, -0.7, 5.0)
+"""How far the clock of the driver's computer is ahead of the host's, s; 0 if synchronised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +177,7 @@ def run_seed(
     chance = Random(f"clocks {seed}")
     drifts = {name: chance.randrange(-100, 100) for name in ("host", "driver")}
     clocks = {name: VirtualClock(timeline, drift) for name, drift in drifts.items()}
+    clocks["driver"].set(round(chance.choice(_CLOCK_OFFSETS_S) * NS_PER_S))
     scene = Scene(timeline, clocks["host"], Random(f"scene {seed}"), options.core)
     bundle = ("lite3_gaits",) if runs_set(seed) else ("lite3_walk", seed % len(_VARIANTS))
     with virtual_host(scene, _bundles(*bundle)):
@@ -229,19 +232,19 @@ def rogue_command(data: bytes, kind: str) -> bytes:
 
     Args:
         data: The newest command of the node.
-        kind: One of `steps.ROGUES`: `far`, `back`: the sequence of another sender; the others go on
-            with the node's, and change one thing.
+        kind: One of `steps.ROGUES`: `far` and `back` use another sender's sequence; the others
+            continue the node's, and change one thing.
     """
     command = bytearray(data)
     skipped = {"far": 101, "back": -20}.get(kind, 1)
     (sequence,) = struct.unpack_from("<Q", command, _SEQUENCE_AT)
     struct.pack_into("<Q", command, _SEQUENCE_AT, max(0, sequence + skipped))
     position, velocity, effort, stiffness, damping, limit = command_rows(command, len(JOINT_NAMES))
-    if kind in ("start", "push"):
+    if kind in ("start", "stiffer", "push"):
         command[_MODE_AT] = JointCommand.MODE_RUN
-        stiffness[0], damping[0] = (40.0, 1.0) if kind == "start" else (0.0, 1.0)
-        position[0] += 0.6
-        effort[0] = 0.0 if kind == "start" else 20.0
+        stiffness[1] = {"start": 40.0, "stiffer": 4.5 * stiffness[1], "push": 0.0}[kind]
+        position[1], damping[1] = position[1] + 0.6, 1.0
+        effort[1] = 20.0 if kind == "push" else 0.0
     elif kind in ("expired", "forever"):
         struct.pack_into(
             "<iI", command, _VALID_AT, *((1, 500_000_000) if kind == "forever" else (0, 0))
@@ -294,7 +297,12 @@ class _Play:
         scene.ticked, scene.press = self._on_tick, self._press_host
         rate_hz = _PHYSICS_RATE_HZ if options.physics else _RATE_HZ
         self._driver = ChaosDriver(
-            clocks["driver"], self._publish_of_driver, self._send_frame, rate_hz, self._of_driver
+            clocks["driver"],
+            self._publish_of_driver,
+            self._send_frame,
+            rate_hz,
+            self._of_driver,
+            timeline.weigh,
         )
         self._wire()
         self._robot = VirtualRobot(
@@ -525,8 +533,8 @@ class _Play:
         elif step.kind == "steer":
             self._operator.steer(step.value, for_ns)
         elif step.kind == "rogue":
-            if self._command:
-                self._commands.send(rogue_command(self._command, step.target))
+            for at_ns in range(0, for_ns + 1, _ROGUE_AGAIN_NS):
+                timeline.after(at_ns, lambda: self._send_rogue(step.target))
         elif step.kind == "clock":
             # Until it is synchronised with the others again.
             clock, by_ns = self._clocks[step.target], round(step.value * NS_PER_S)
@@ -546,6 +554,10 @@ class _Play:
             faults = self._scene.model_faults if step.kind == "model" else self._network_faults
             faults.append(step)
             timeline.after(for_ns, lambda: faults.remove(step))
+
+    def _send_rogue(self, kind: str) -> None:
+        if self._command:
+            self._commands.send(rogue_command(self._command, kind))
 
     def _stall(self, actor: str, for_ns: int) -> None:
         now_ns, before_ns = self._timeline.now_ns, self._stalled_until_ns[actor]

@@ -35,7 +35,10 @@ _ROBOT = (
     "bias:imu.angular_velocity=0.6",
     "noise:joint_states.position=0.05",
     "bias:joint_states.position=0.4",
+    "bias:joint_states.position=0.05",
     "bias:joint_states.velocity=60.0",
+    "bias:joint_states.velocity=182.0",
+    "bias:joint_states.velocity=275.0",
     "occupied:host",
     "stuck:FL_Knee_joint",
     "restart:host",
@@ -67,6 +70,7 @@ ROGUES = (
     "back",
     "position",
     "start",
+    "stiffer",
     "push",
     "negative",
     "gains",
@@ -140,7 +144,8 @@ def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
             steps.append(_draw_model_fault(chance, at_s, for_s, f"{FALLS_BACK}:"))
     for _ in range(round(chance.choice([0.0, 0.05, 0.2]) * seconds)):
         at_s, target = round(chance.uniform(begin_s, seconds), 3), chance.choice(ROGUES)
-        steps.append(ChaosStep(at_s=at_s, kind="rogue", target=target))
+        for_s = chance.choice([0.0, 0.0, 0.6, 2.0])
+        steps.append(ChaosStep(at_s=at_s, kind="rogue", target=target, for_s=for_s))
     return tuple(sorted(steps, key=lambda step: step.at_s))
 
 
@@ -186,11 +191,11 @@ def _draw_model_fault(chance: Random, at_s: float, for_s: float, policy: str = "
 def shrunk(
     steps: Sequence[ChaosStep], still_breaks: Callable[[Sequence[ChaosStep]], bool]
 ) -> tuple[ChaosStep, ...]:
-    """Return the steps of a shorter schedule that still breaks, none of which can be left out.
+    """Return a shorter schedule that still breaks the invariant; no step can be left out.
 
     Args:
         steps: Those that break an invariant.
-        still_breaks: Runs steps; returns whether they break the same one.
+        still_breaks: Runs steps; returns whether they break the same invariant.
     """
     kept, size = tuple(steps), max(1, len(steps) // 2)
     while True:

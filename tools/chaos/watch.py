@@ -150,7 +150,7 @@ class HostWatch:
         self._pressed = False
 
     def load_asked(self, bundle: str) -> Callable[[OpenedPolicy[Any], bool], None]:
-        """Note a load; return the function for its answer: policy in use, and whether granted."""
+        """Note a load; return a function that takes its answer: policy in use, whether granted."""
         before, self._loads = len(self._changes), self._loads + 1
 
         def answered(policy: OpenedPolicy[Any], granted: bool) -> None:
@@ -287,7 +287,7 @@ class AnswerWatch:
         self._open = {n: each for n, each in self._open.items() if each[0] != actor}
 
     def wait(self, actor: str, duration_ns: int) -> None:
-        """Expect answers from a stalled process later by the time of the stall."""
+        """Expect answers from a stalled process later, by the length of the stall."""
         self._open = {
             n: (who, name, due_ns + (duration_ns if who == actor else 0))
             for n, (who, name, due_ns) in self._open.items()

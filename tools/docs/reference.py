@@ -50,6 +50,7 @@ NODES = (
     "act_policy_node",
     "operator_node",
     "jogged_leader",
+    "fault_injector",
     "sim_node",
     "arm_sim_node",
     "arm_leader",

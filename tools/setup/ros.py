@@ -45,7 +45,9 @@ def find_ros(env: Mapping[str, str], root: Path, installed: str | None) -> Ros:
     """
     prefix = _sourced_prefix(env, root)
     if prefix is not None and (prefix / "pyvenv.cfg").exists():
-        raise SetupError(f"{prefix} of another checkout is sourced; open a new shell for this one")
+        raise SetupError(
+            f"{prefix} from another checkout is sourced; open a new shell for this one"
+        )
     distro = env.get("ROS_DISTRO") or installed or WHEEL_DISTROS[0]
     known = WHEEL_DISTROS if prefix is None else SOURCED_DISTROS
     if distro not in known:

@@ -40,7 +40,7 @@ def repair_cmake_files(prefix: Path) -> int:
         prefix: The virtual environment with the wheels.
 
     Returns:
-        The number of changed files; 0 if they were right already.
+        The number of changed files; 0 if they were already correct.
     """
     python = prefix / "bin/python"
     numpy_include = query(python, "numpy.get_include()")

@@ -27,7 +27,7 @@ Kind = Literal["act", "diffusion", "flow"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutOutcome:
-    """One episode: whether it succeeded, the smallest distance on the way, m, and its length, s."""
+    """One episode: whether it succeeded, its smallest distance (m) and its length (s)."""
 
     seed: int
     succeeded: bool

@@ -145,7 +145,7 @@ class Commands:
     single_axis_least: float
     deadband: float
     forward_share: float = 0.0
-    """Commands that go forward and turn a little, of at least `single_axis_least` of the range."""
+    """Share that goes forward, by at least `single_axis_least` of the range, and turns a little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

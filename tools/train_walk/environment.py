@@ -213,7 +213,7 @@ class Environment:
         return np.asarray(POLICY_DT_S * np.sum(list(terms.values()), axis=0))
 
     def _fallen(self) -> Bools:
-        """Return which robots are tilted by 60 degrees, on their bellies, or numerically lost."""
+        """Return which robots are tilted over 60 degrees, on their bellies, or numerically lost."""
         qpos = self._robots.qpos
         up = 1.0 - 2.0 * (qpos[:, 4] ** 2 + qpos[:, 5] ** 2)
         finite = np.isfinite(qpos).all(axis=1) & np.isfinite(self._robots.qvel).all(axis=1)

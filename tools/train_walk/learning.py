@@ -87,7 +87,7 @@ class WalkEnv(VecEnv):
 
 
 class CalmingPPO(PPO):
-    """PPO with small last updates; its final actor is their mean."""
+    """PPO whose last updates are small; the final actor is their mean."""
 
     def __init__(self, *args: Any, updates: int, **kwargs: Any) -> None:
         """Take rsl_rl's arguments, and the number of updates in the whole training run."""

@@ -132,7 +132,7 @@ class Robots:
         Args:
             robot: The robot.
             count: Number of robots.
-            rough: Number of robots on each terrain, the last ones.
+            rough: Number of robots on each terrain; they are the last rows.
             grounds: Different grounds of each terrain.
             threads: Threads that step them; the result does not depend on it.
         """

@@ -46,8 +46,8 @@ class Reference:
 
     Attributes:
         joint_pos, joint_vel: [frames, 12], rad and rad/s.
-        base_x_m: Base forward of its position when the robot stands [frames].
-        base_z_m: Base above the ground [frames].
+        base_x_m: Distance of the base ahead of where it is when the robot stands [frames].
+        base_z_m: Height of the base above the ground [frames].
         pitch_rad: Nose down [frames].
     """
 

@@ -28,11 +28,11 @@ class Motion:
     Attributes:
         command: vx, vy (m/s), wz (rad/s) [robots, 3].
         velocity: The same three of the base, in its yaw-aligned frame [robots, 3].
-        drift: Velocity less command in steady walking, smoothed over half a second [robots, 3].
+        drift: Velocity minus command in steady walking, smoothed over half a second [robots, 3].
         lin_vel_z: Vertical velocity of the base [robots], m/s.
         ang_vel_xy: Roll and pitch rates [robots, 2], rad/s.
         floor_normal_xy: Horizontal part of the floor's normal in the body frame [robots, 2].
-        height_m: Base over the ground below the feet [robots].
+        height_m: Height of the base above the ground below the feet [robots].
         joint_pos: [robots, 12], rad.
         joint_vel, joint_vel_before: [robots, 12], rad/s, now and a period ago.
         expected_normal_xy, expected_height_m, expected_pos: References of `floor_normal_xy`,
@@ -43,7 +43,7 @@ class Motion:
         touch: True if each foot touched the ground [robots, 4].
         landed: True if it has just landed after a swing [robots, 4].
         air_s: Time in the air; for `landed` feet, before landing [robots, 4].
-        foot_height_m: Feet over the highest ground below them and just ahead of them [robots, 4].
+        foot_height_m: Feet above the highest ground below and just ahead of them [robots, 4].
         foot_speed: Horizontal speed of the feet [robots, 4], m/s.
     """
 

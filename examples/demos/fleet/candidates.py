@@ -25,8 +25,8 @@ class ReleaseCandidate:
 
     Attributes:
         title: For people.
-        version: Of the bundle.
-        folder: Of the bundle, signed.
+        version: Version of the bundle.
+        folder: Folder of the signed bundle.
         changes: Its differences from the suite's policy.
     """
 
@@ -44,7 +44,7 @@ class Workshop:
     """
 
     def __init__(self, shipped: Path, folder: Path) -> None:
-        """Make a pair of keys; `openssl` must be there."""
+        """Make a key pair; `openssl` must be installed."""
         self._shipped, self._folder = shipped, folder
         self.private_key, self.public_key = folder / "private.pem", folder / "public.pem"
         _openssl("genpkey", "-algorithm", "ed25519", "-out", str(self.private_key))

@@ -44,14 +44,14 @@ class Fleet:
         timeline: Record of their views.
         published: Versions pushed to the registry, in order, with their titles.
         registry: The registry.
-        folder: For all files.
+        folder: Folder for all files.
     """
 
     def __init__(self, folder: Path, shipped: Path, *, robots: int, speed: float) -> None:
         """Start everything.
 
         Args:
-            folder: For all files; empty.
+            folder: Empty folder for all files.
             shipped: Bundle from which all versions are made.
             robots: Number of robots.
             speed: Maximum simulated seconds per second.

@@ -27,7 +27,7 @@ class Stroll:
     """Motion of a robot during some simulated time.
 
     Attributes:
-        duration_s: Of simulated time.
+        duration_s: Simulated time.
         distance_m: From its first to its last position, on the floor.
         lowest_m: Lowest height of its body.
     """

@@ -95,8 +95,8 @@ class DemoRobot:
         """Make it, without power.
 
         Args:
-            name: Of the robot.
-            folder: For all its files.
+            name: Name of the robot.
+            folder: Folder for all its files.
             bundle: Name of the bundle that it runs.
             mark: Environment mark of all processes of this run of the demo.
             public_key: Key that it trusts.

@@ -91,7 +91,7 @@ def start_registry(folder: Path, mark: Mapping[str, str], **more: Any) -> Server
     """Start the OCI registry of Debian's `docker-registry`; the folder keeps the bundles.
 
     Args:
-        folder: For its configuration and data.
+        folder: Folder for its configuration and data.
         mark: Environment variables that identify its processes.
         more: Further configuration: `auth`, or `tls` of `http`.
     """
@@ -114,7 +114,7 @@ def start_prometheus(
     """Start Prometheus with the suite's configuration and alert rules.
 
     Args:
-        folder: For its configuration and data.
+        folder: Folder for its configuration and data.
         deploy: The suite's `deploy/prometheus`.
         ports: Ports of the robots' metrics, by name.
         mark: Environment variables that identify its processes.

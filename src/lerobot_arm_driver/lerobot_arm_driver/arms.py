@@ -160,7 +160,7 @@ class ArmSettings(DriverSettings):
 
     Attributes:
         robot: One of ARMS.
-        port, right_port: Serial port of the servo bus, or of the left arm's; of the right arm's.
+        port, right_port: Serial port of the servo bus or of the left arm's; of the right arm's.
         calibration_id: LeRobot's `--robot.id`: its calibration file is ID.json, for two arms
             ID_left.json and ID_right.json.
         calibration_dir: Folder of the calibration files; empty: LeRobot's default.

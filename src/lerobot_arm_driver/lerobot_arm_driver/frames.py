@@ -67,7 +67,7 @@ def read_state(data: bytes) -> ArmState:
 def pack_goal(values: F64, *, leader: bool) -> bytes:
     """Return the goals of a command [n, 5].
 
-    A joint without stiffness holds its position; that of a leader without damping as well is limp.
+    A joint without stiffness holds its position; in a leader, one also without damping is limp.
     """
     stiffness, damping = values[:, STIFFNESS], values[:, DAMPING]
     goal = np.where(stiffness > 0.0, values[:, POSITION], np.nan)

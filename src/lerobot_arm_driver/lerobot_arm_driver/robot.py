@@ -29,7 +29,7 @@ class ServoArm(RobotInterface[ArmState]):
     """An arm whose servos hold their positions on their own; at rest it holds its position."""
 
     host = "the arm"
-    preparing, prepared = "has its servos configured", "had its servos configured"
+    preparing, prepared = "configures its servos", "configured its servos"
     settings_type = ArmSettings
     settings: ArmSettings
 

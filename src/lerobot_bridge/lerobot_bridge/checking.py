@@ -87,7 +87,7 @@ def check_episode(
     Args:
         mapping: Mapping that defines what is read.
         episode: The episode.
-        topics: The recording's topic for each of the mapping's, if the names differ.
+        topics: Recorded topic for each topic of the mapping, where the names differ.
         split: True if an episode with gaps becomes several.
         pixels: True if images are decoded; otherwise only their messages are examined.
     """

@@ -135,7 +135,7 @@ def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
     wrong = {each.topic: each for each in heard if each.back}
     return [
         f"{path}: {each.topic} at {each.back_at_ns * 1e-9:.3f} s: expected increasing stamps, "
-        f"found {each.back} of {each.count} earlier than the previous message's, by up to "
+        f"found {each.back} of {each.count} stamps earlier than the previous one, by up to "
         f"{each.back_ns * 1e-9:.3f} s: most likely two publishers are on the topic (`ros2 topic "
         "info --verbose` names them), such as two robots with one ROS_DOMAIN_ID; record one of "
         "them, or, if only a clock was set, write `stamp: received` in the mapping"
@@ -162,8 +162,9 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
         return []
     where = "behind" if apart_s > 0 else "ahead of"
     return [
-        f"{path}: {wrong}: expected stamps on the clock of {right}, found them {abs(apart_s):.3f} "
-        f"s {where} it; set `stamp: received` for {wrong} in the mapping, or record with one clock"
+        f"{path}: {wrong}: expected stamps from the clock of {right}, found a clock "
+        f"{abs(apart_s):.3f} s {where} it; set `stamp: received` for {wrong} in the mapping, or "
+        "record with one clock"
     ]
 
 
@@ -184,8 +185,8 @@ def skewed_clocks(heard: Sequence[TopicTimes], longest_ns: int, period_ns: int) 
                 f"{topic} has stamps {abs(apart_ns) * 1e-9:.3f} s "
                 f"({abs(apart_ns) / period_ns:.1f} frames) "
                 f"{'behind' if apart_ns > 0 else 'ahead of'} those of {right}, judging by their "
-                "arrival: unless that is a transport delay, frames combine data from different "
-                "times; synchronise the clocks (NTP, PTP), or write `stamp: received` for "
+                "arrival times; unless this is transport delay, frames combine data from different "
+                "times: synchronise the clocks (NTP, PTP), or write `stamp: received` for "
                 f"{topic}"
             )
 

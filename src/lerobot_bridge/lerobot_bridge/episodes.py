@@ -80,7 +80,7 @@ def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, A
     )
     if abs(delay_ns) > AGREE_NS:
         _log.warning(
-            "%s: expected stamps on the recording's clock, found them %.3f s %s it; the "
+            "%s: expected stamps from the recording's clock, found a clock %.3f s %s it; the "
             "recording's times are used",
             place,
             abs(delay_ns) * 1e-9,
@@ -264,7 +264,7 @@ def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
         return Episode(bag=bag, task=task, tags=tuple(tags), problem=str(error))
     if said.lost:
         _log.warning(
-            "%s: %d messages are missing, which came faster than the recorder could write",
+            "%s: %d messages are missing: they came faster than the recorder could write",
             bag,
             said.lost,
         )
@@ -304,7 +304,7 @@ def _cut(bag: Bag, whole: Episode, length_s: float) -> FoundEpisodes:
                 Skipped(
                     name=episode.name,
                     why=f"the last {rest_s:.3f} s of the "
-                    f"recording are less than half of {length_s:g} s",
+                    f"recording are less than half an episode ({length_s:g} s)",
                 )
             )
         else:

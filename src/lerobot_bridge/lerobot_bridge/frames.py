@@ -63,7 +63,7 @@ class EpisodeFrames:
         Args:
             mapping: Defines the content of a frame.
             episode: The episode to read.
-            topics: The recording's topic for each of the mapping's, if the names differ.
+            topics: Recorded topic for each topic of the mapping, where the names differ.
         """
         self.episode, self._mapping = episode, mapping
         if episode.problem:
@@ -71,7 +71,7 @@ class EpisodeFrames:
         if episode.problems:
             raise ToolError(
                 f"{episode.name}: expected a recording without problems, found some in its "
-                f"{SIDECAR}: {'; '.join(episode.problems)}; record it again, or delete "
+                f"{SIDECAR} ({'; '.join(episode.problems)}); record it again, or delete "
                 "`problems` there to use it as it is"
             )
         self._bag = Bag(episode.bag)
@@ -134,8 +134,8 @@ class EpisodeFrames:
         )
         raise ToolError(
             f"{self.episode.name}: expected gaps of at most {plural(most, 'frame')}, "
-            f"found {plural(count, 'longer one')}, the first "
-            f"{(end - begin) * 1e-9:.3f} s long at {begin * 1e-9:.3f} s; messages were missing: "
+            f"found {plural(count, 'longer gap')} (the first lasts "
+            f"{(end - begin) * 1e-9:.3f} s from {begin * 1e-9:.3f} s); messages were missing: "
             f"{missing}; use --gaps split to make an episode of each part, or raise "
             "tolerance_s or max_gap_frames in the mapping to close the gaps"
         )
@@ -285,7 +285,7 @@ class EpisodeFrames:
     def _why_missing(self, missing: LeftOut) -> str:
         heard, source = self.topic_times[missing.name], self.inputs[missing.name].source
         remedy = (
-            "resample: as_of, which repeats messages"
+            "resample: as_of (it repeats messages)"
             if source.resample == "drop"
             else "a higher tolerance_s"
         )

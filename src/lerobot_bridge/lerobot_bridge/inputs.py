@@ -48,7 +48,7 @@ def find_inputs(mapping: RobotMapping, bag: Bag, topics: Mapping[str, str]) -> l
     Args:
         mapping: Mapping that defines the sources and cameras.
         bag: The recording.
-        topics: The recording's topic for each of the mapping's, if the names differ.
+        topics: Recorded topic for each topic of the mapping, where the names differ.
     """
     wanted = dict(_wanted(mapping))
     types: dict[str, tuple[str, ...]] = {}

@@ -44,7 +44,7 @@ class ActionLimits:
             if math.isfinite(bound.step) and name not in measured:
                 raise RobotError(
                     f"joints.{name.removesuffix('.pos')}.max_relative_target: "
-                    f"expected {name} in {STATE}, from which steps are measured, found "
+                    f"expected {name} in {STATE} (steps are measured from it), found "
                     f"{', '.join(measured) or 'nothing'}"
                 )
 
@@ -73,12 +73,12 @@ class ActionLimits:
         if missing or unknown:
             found = [
                 f"{what} {', '.join(names)}"
-                for what, names in (("none for", missing), ("unknown", unknown))
+                for what, names in (("none for", missing), ("also", unknown))
                 if names
             ]
             raise RobotError(
-                f"action: expected a value for each of {', '.join(self.names)}, found "
-                f"{' and '.join(found)}"
+                f"action: expected a value for each of ({', '.join(self.names)}) and no other, "
+                f"found {' and '.join(found)}"
             )
         for name in self.names:
             if not math.isfinite(action[name]):

@@ -171,7 +171,9 @@ class RobotMapping:
         "topics that LeRobot's actions are sent to; absent if it only observes", default=()
     )
     max_gap_frames: int = entry(
-        "frames in a row that may be missing inside an episode; more end it", default=1, minimum=0
+        "frames in a row that may be missing inside an episode; a longer gap ends it",
+        default=1,
+        minimum=0,
     )
 
     def names(self, feature: str) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ class _MappingValidator:
             if each.stamp != "received":
                 self._problem(
                     f"{key}.stamp",
-                    "received, since with pairing.rule newest, messages count when they arrive",
+                    "received (with pairing.rule newest, messages count when they arrive)",
                     each.stamp,
                 )
 
@@ -143,14 +143,14 @@ class _MappingValidator:
             if source.quantity != "position" and source.type not in (JOINT_STATE, JOINT_COMMAND):
                 self._problem(
                     f"{key}[{i}].quantity",
-                    "position, the only quantity of this type",
+                    "position (the only quantity of this type)",
                     source.quantity,
                 )
             for joint in self._known(source) if source.quantity == "velocity" else ():
                 if self._mapping.joints[joint].unit not in ("radians", "degrees"):
                     self._problem(
                         f"{key}[{i}].quantity",
-                        f"position, since the unit of {joint} is a range",
+                        f"position (the unit of {joint} is a range)",
                         source.quantity,
                     )
         self._once(
@@ -197,7 +197,7 @@ class _MappingValidator:
             if channel.type not in (*NAMED, *ARRAYS):
                 self._problem(
                     f"{key}.fields",
-                    f"fields of {channel.type}, which names no joints",
+                    f"fields of {channel.type} (it names no joints)",
                     Found("nothing"),
                 )
             elif not mapping.joints:
@@ -222,9 +222,7 @@ class _MappingValidator:
             if channel.type not in SENT:
                 self._problem(f"{key}.type", f"one of {', '.join(SENT)}", channel.type)
             if channel.type in NAMED and channel.fields is not None:
-                self._problem(
-                    f"{key}.fields", "joints, since a command must name them", Found("fields")
-                )
+                self._problem(f"{key}.fields", "joints (a command must name them)", Found("fields"))
             self._limits(key, channel)
             if channel.type == JOINT_COMMAND:
                 for joint in self._known(channel):
@@ -232,7 +230,7 @@ class _MappingValidator:
                         if getattr(mapping.joints[joint], name) is None:
                             self._problem(
                                 f"joints.{joint}.{name}",
-                                f"a value, since {key} sends JointCommand",
+                                f"a value ({key} sends JointCommand)",
                                 Found("nothing"),
                             )
         names = [
@@ -262,7 +260,7 @@ class _MappingValidator:
                 self._problem(where, "the lowest value and a higher one", Found([low, high]))
             elif stops and not low <= 0 <= high:
                 self._problem(
-                    where, "limits that include 0, which stops the robot", Found([low, high])
+                    where, "limits that include 0 (it stops the robot)", Found([low, high])
                 )
         for name in fields if stops else ():
             if name not in channel.limits:
@@ -279,8 +277,8 @@ class _MappingValidator:
             if types.setdefault(channel.topic.lstrip("/"), channel.type) != channel.type:
                 self._problem(
                     f"{key}.type",
-                    f"{types[channel.topic.lstrip('/')]}, as in the first use of the topic "
-                    f"{channel.topic}",
+                    f"{types[channel.topic.lstrip('/')]} (as in the first use of the topic "
+                    f"{channel.topic})",
                     channel.type,
                 )
         for name, camera in self._mapping.cameras.items():

@@ -224,7 +224,7 @@ def _gain(mapping: RobotMapping, joint: str, gain: str) -> float:
     value: float | None = getattr(mapping.joints[joint], gain)
     if value is None:
         raise RobotError(
-            f"joints.{joint}.{gain}: expected a value, which a JointCommand needs, found nothing"
+            f"joints.{joint}.{gain}: expected a value (a JointCommand needs it), found nothing"
         )
     return value
 
@@ -261,7 +261,7 @@ def _set_field(message: Any, steps: Sequence[tuple[str, int | None]], value: flo
             _set_numbers(message, name, np.append(np.asarray(old, np.float64), value))
         else:
             raise RobotError(
-                f"field {path}: expected values for all elements before it, found {len(old)}"
+                f"field {path}: expected the elements before it to be set, found {len(old)} set"
             )
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise RobotError(

@@ -88,8 +88,8 @@ class Ranges:
             raise RobotError(
                 f"{self._names[i]}: expected a position between {self._low[i]:.4g} and "
                 f"{self._high[i]:.4g} in LeRobot's units, found {values[i]:.4g}: most likely the "
-                "topic's values are not in rad, as usual in ROS, or the joint's range or limits in "
-                "the mapping are wrong"
+                "topic's values are not in radians, the unit in ROS, or the joint's range or "
+                "limits in the mapping are wrong"
             )
         out = far > _MARGIN
         self._outside += out

@@ -115,18 +115,11 @@ def test_example_is_accepted_by_reader_and_schema_and_has_the_documented_names()
     assert all(f"`{name}`" in GUIDE for name in names)
 
 
-def test_faults_are_reported_as_the_guide_shows_them() -> None:
-    block = GUIDE.split("reported at once:\n\n```\n")[1].partition("\n```")[0]
-    told = block.replace("\n    ", " ").splitlines()
+def test_all_faults_are_reported_at_once() -> None:
     content = copy.deepcopy(EXAMPLE)
     del content["joints"]["elbow"]["low_rad"]
     content["vectors"]["action"][0]["joints"] = ["wrist"]
     with pytest.raises(BundleError) as caught:
         parse_mapping(content, "robot.yaml")
-    assert str(caught.value).splitlines() == told[:2]
-
-    content = copy.deepcopy(EXAMPLE)
-    del content["command"][1]
-    with pytest.raises(BundleError) as caught:
-        parse_mapping(content, "robot.yaml")
-    assert str(caught.value).splitlines() == told[2:]
+    places = [line.split(": ")[1] for line in str(caught.value).splitlines()]
+    assert places == ["joints.elbow", "vectors.action[0].joints"]

@@ -118,7 +118,10 @@ class Lite3Reception(StateReception[Lite3State]):
         """Return why a state cannot follow the newest one so soon, or an empty string."""
         passed_s = self.age_s(now_ns)
         if ahead / TICKS_PER_S > passed_s + _AHEAD_SHARE * self._settings.state_timeout_s:
-            return f"its tick is {ahead} ahead after {1e3 * passed_s:.0f} ms"
+            return (
+                f"the tick counter jumped by {ahead} in {1e3 * passed_s:.0f} ms, expected at most "
+                f"{TICKS_PER_S * (passed_s + _AHEAD_SHARE * self._settings.state_timeout_s):.0f}"
+            )
         if self.state is None:
             return ""
         return _BOUNDS.jump(self.state.joint_pos, state.joint_pos, passed_s)

@@ -147,7 +147,7 @@ def _open_sender(settings: Lite3Settings) -> socket.socket:
         socket.inet_pton(socket.AF_INET, settings.host_address)
     except OSError:
         raise DriverError(
-            "host_address: expected an IPv4 address, as 192.168.1.120, found "
+            "host_address: expected an IPv4 address (such as 192.168.1.120), found "
             f"{settings.host_address!r}"
         ) from None
     sender = _bound(settings.interface_address, 0)

@@ -164,8 +164,8 @@ bool is_whole(const std::string& model) {
       } else if (inside == Kind::none && (tag.is_longer || !grammar.is_leaf(number))) {
         if (part.kind != Kind::tensor || tag.is_longer ||
             (number != external_data && number != data_location)) {
-          throw Unsound("the field " + std::to_string(number) + " of a " + grammar.name +
-                        ", which is in no version of ONNX known here");
+          throw Unsound("field " + std::to_string(number) + " in a " + grammar.name +
+                        ", which no known version of ONNX has");
         }
         if (number == external_data || value != 0) return false;
       }

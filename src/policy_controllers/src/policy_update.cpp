@@ -501,7 +501,7 @@ void PolicyUpdate::hear(std::size_t place, const std::string& label,
 }
 
 std::string PolicyUpdate::hear(const Chunk& chunk) {
-  if (!chunks_) return "expected no chunk, since the plan is not for a chunk policy; found one";
+  if (!chunks_) return "expected no chunk, since the plan is not for a chunk policy, found one";
   auto& into = *chunks_;
   const auto joined = [](const auto&... parts) {
     std::ostringstream text;
@@ -532,8 +532,9 @@ std::string PolicyUpdate::hear(const Chunk& chunk) {
   const double lasts_s = static_cast<double>(chunk.steps) * period_s;
   const double age_s = policy_core::seconds(chunk.age_ns);
   if (age_s < 0.0 || age_s >= lasts_s) {
-    return joined("stamp: expected an age of 0 to ", lasts_s, " s, the duration of the steps; found ",
-                  age_s, " s; synchronise the clocks if that is wrong");
+    return joined("stamp: expected an age of 0 to ", lasts_s,
+                  " s (the duration of the steps), found ", age_s,
+                  " s; synchronise the clocks if that is wrong");
   }
   const std::lock_guard lock(hearing_);
   into.rows.count = chunk.steps;

@@ -140,7 +140,7 @@ def _cameras(member: Any) -> dict[ReasonCode, list[str]]:
 
 
 def _leader(policy: Any, timeout_ns: int) -> dict[ReasonCode, list[str]]:
-    """Return the leader texts, one per joint: first the plain ones, then those in doubt."""
+    """Return the leader texts, one per joint: the plain ones, then those asking for the unit."""
     if not hasattr(policy, "driver"):
         return {}
     leader = policy.leader.name

@@ -139,8 +139,7 @@ def _is_whole(model: bytes) -> bool:
             elif number not in message.leaves and number not in message.inside:
                 if message.name != "Tensor" or number not in (_EXTERNAL_DATA, _DATA_LOCATION):
                     raise ValueError(
-                        f"the field {number} of a {message.name}, which is in "
-                        "no version of ONNX known here"
+                        f"field {number} in a {message.name}, which no known version of ONNX has"
                     )
                 if number == _EXTERNAL_DATA or value:
                     return False

@@ -109,8 +109,8 @@ LEADER_SILENT = "{input}, limit {limit:.0f} ms"
 LEADER, LEADER_IN_RAD = "{leader}: {why}", "{leader}: {why}; is it in rad?"
 DROPPED_OUT = "the leader has dropped out: {why}"
 FROZEN_LEADER = (
-    "the leader was still for {a:.0f} s and moved {b:.2f} rad suddenly: was its driver frozen? The "
-    "arm rests until it matches again"
+    "the leader was still for {a:.0f} s, then suddenly moved {b:.2f} rad: was its driver frozen? "
+    "The arm rests until it matches again"
 )
 TAKES_OVER = "a person takes over: the arm rests until the leader matches"
 PERSON_DRIVES, POLICY_DRIVES = "a person drives", "the policy drives"

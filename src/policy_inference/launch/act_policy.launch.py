@@ -9,7 +9,7 @@ camera the policy holds. For two arms with one policy each, launch it twice, wit
 import tempfile
 from pathlib import Path
 
-from launch import LaunchContext, LaunchDescription
+from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -382,22 +382,13 @@ def metrics(context: LaunchContext) -> list[Node]:
     ]
 
 
-def require_arguments(context: LaunchContext) -> None:
-    """Raise PolicyError for an unknown argument or a wrong port, before anything starts."""
+def start_all(context: LaunchContext) -> list[Action]:
+    """Return all actions, so that each part may refuse before the first node starts."""
     require_known_arguments([one.name for one in ARGUMENTS])
-    if port := LaunchConfiguration("metrics_port").perform(context):
-        require_port(port)
+    parts = (environment, cameras, arm, leader, policy, metrics)
+    return [action for part in parts for action in part(context)]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
-    parts = (
-        require_arguments,
-        environment,
-        cameras,
-        arm,
-        leader,
-        policy,
-        metrics,
-    )
-    return LaunchDescription([*ARGUMENTS, *(OpaqueFunction(function=part) for part in parts)])
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=start_all)])

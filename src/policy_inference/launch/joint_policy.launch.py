@@ -123,6 +123,13 @@ ARGUMENTS = [
         "contract needs them",
     ),
     DeclareLaunchArgument(
+        "inject_faults",
+        default_value="false",
+        choices=BOOLEANS,
+        description="Start fault_injector between the robot's sensors and the policy; its "
+        "parameter `faults` then changes what the policy measures",
+    ),
+    DeclareLaunchArgument(
         "params_file",
         default_value=str(CONFIG / "joint_policy.yaml"),
         description="Parameters of the policy node, perception_node and the simulated robot; the "
@@ -209,10 +216,17 @@ def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
 def require_arguments(context: LaunchContext) -> None:
     """Raise PolicyError for an argument that has no effect, before anything starts."""
     require_known_arguments([one.name for one in ARGUMENTS])
-    port, operator, joy_node, robot, viewer = (
+    port, operator, joy_node, robot, viewer, injects, sim_time, keystore = (
         LaunchConfiguration(name).perform(context)
-        for name in ("metrics_port", "operator", "joy_node", "robot", "viewer")
+        for name in (
+            *("metrics_port", "operator", "joy_node", "robot", "viewer"),
+            *("inject_faults", "use_sim_time", "security"),
+        )
     )
+    if injects == "true" and (sim_time == "true" or keystore):
+        raise PolicyError(
+            "inject_faults: expected real time and no security, found use_sim_time or a keystore"
+        )
     if viewer == "true" and robot != "sim":
         raise PolicyError(f"viewer: expected robot:=sim, found robot:={robot}")
     if port:
@@ -302,6 +316,11 @@ def generate_launch_description() -> LaunchDescription:
     remote = {"parameters": [{"joy_rate_hz": ParameterValue(joy_rate_hz, value_type=float)}]}
     shared, member = texts([*TEXTS, *SHADOW]), texts(["shadow_member"])
     pose = [("odom", LaunchConfiguration("pose"))]
+    injected = given(inject_faults=["true"])
+    prefix = PythonExpression(
+        ["'faulty/' if '", LaunchConfiguration("inject_faults"), "' == 'true' else ''"]
+    )
+    measured = [(topic, [prefix, topic]) for topic in ("joint_states", "imu/data", "odom")]
     named = {"robot": ParameterValue(LaunchConfiguration("sim_robot"), value_type=str)}
     is_named = ["'", LaunchConfiguration("sim_robot"), "' != ''"]
     lite3, go2, g1 = (
@@ -379,6 +398,7 @@ def generate_launch_description() -> LaunchDescription:
                     ("g1", g1, remote),
                 )
             ),
+            node("robot_sim", "fault_injector", "params_file", condition=injected),
             node(
                 "policy_inference",
                 "joint_policy_node",
@@ -386,6 +406,7 @@ def generate_launch_description() -> LaunchDescription:
                 ends="the policy node exited",
                 condition=given(policy_node=["joint_policy_node"]),
                 parameters=[{**shared, "use_sim_time": use_sim_time}],
+                remappings=measured,
             ),
             node(
                 "policy_inference",
@@ -394,6 +415,7 @@ def generate_launch_description() -> LaunchDescription:
                 ends="the policy node exited",
                 condition=given(policy_node=["policy_set_node"]),
                 parameters=[{**shared, **member, "use_sim_time": use_sim_time}],
+                remappings=measured,
             ),
             node(
                 "policy_inference",

@@ -52,7 +52,7 @@ class StatusField:
             LABEL, the label name.
         labels: Labels with a fixed value.
         labels_from: Field with the value of a label, by label; for COUNTS a field of an entry. If
-            both fields are lists, each entry becomes a sample.
+            this and that field are lists, each entry becomes a sample.
         states: Names of a STATE, by number if the value is one; empty if the message lists
             `states`.
         number: Converts the field's value to the metric's; returns None for no sample.

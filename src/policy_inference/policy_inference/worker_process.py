@@ -146,7 +146,7 @@ class WorkerProcess:
         self.end(patience_s)
 
     def end(self, patience_s: float | None = None) -> None:
-        """Wait for the worker to end, then request it, then force it; a survivor is left behind.
+        """Wait for the worker to end, then ask it to, then force it; a survivor is left behind.
 
         Args:
             patience_s: Time to end on its own (default LEAVE_TIMEOUT_S), s.

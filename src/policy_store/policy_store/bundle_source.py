@@ -75,8 +75,8 @@ def _unpacked(path: Path, private: Path, room: int) -> Path:
                 if not _is_plain(member):
                     raise PolicyError(
                         f"{path}: {member.name!r}: expected a file or a folder inside the bundle, "
-                        f"at most {DEEPEST} folders deep, found an entry that is not, such as a "
-                        "link; make the archive again with `tar -chzf` from the bundle's folder"
+                        f"at most {DEEPEST} folders deep, found neither (a link, for example); "
+                        "make the archive again with `tar -chzf` from the bundle's folder"
                     )
                 size += member.size
                 require_room(path, size, room)
@@ -185,7 +185,7 @@ def require_room(path: Path, size: int, room: int) -> None:
     """Raise PolicyError if files are larger than the free space, both in bytes."""
     if size > room:
         raise PolicyError(
-            f"{path}: expected a bundle that fits into the free space, {room / 1e6:.1f} "
-            f"MB, found one of {size / 1e6:.1f} MB or more; `policy_store prune` "
+            f"{path}: expected a bundle that fits into the free space ({room / 1e6:.1f} "
+            f"MB), found one of {size / 1e6:.1f} MB or more; `policy_store prune` "
             "removes old versions"
         )

@@ -214,8 +214,8 @@ def _require_survived(policy: AnyBundle) -> None:
             wanted = (
                 f"{key} to state an error that the policy survives on {backend}, found none"
                 if math.isnan(survived)
-                else f"at most {survived:g} m/s, the error that the policy survives on {backend} "
-                f"according to {key}, found {estimation.error_mps:g} m/s"
+                else f"at most {survived:g} m/s (the error that the policy survives on {backend}, "
+                f"according to {key}), found {estimation.error_mps:g} m/s"
             )
             raise PolicyError(
                 f"{policy.file}: estimation.error_mps: expected {wanted}; measure the "

@@ -50,7 +50,8 @@ def signed_statement(
     statement = parse_statement(content, place)
     if not isinstance(statement, cls):
         raise PolicyError(
-            f"{place}: expected a {cls.__name__}, found a statement of kind {statement.kind}"
+            f"{place}: expected a {cls.__name__.removesuffix('Statement').lower()} statement, "
+            f"found one of kind {statement.kind}"
         )
     return statement
 
@@ -85,7 +86,7 @@ def require_newer(
         return
     found = "different content with" if new.serial == before.serial else "the older"
     raise PolicyError(
-        f"{place}: expected a serial above {before.serial}, the last one accepted, or the same "
+        f"{place}: expected a serial above {before.serial} (the last one accepted), or the same "
         f"statement, found {found} serial {new.serial}; {remedy}"
     )
 

@@ -198,7 +198,7 @@ def _checked(
             reader.problem(
                 f"gates.{name}",
                 f"a policy {why}",
-                Found(f"{contract.name}, which is not such a policy"),
+                Found(f"{contract.name}, which does not qualify"),
             )
     return dataclasses.replace(
         settings, gates=dataclasses.replace(settings.gates, **dict.fromkeys(absent))

@@ -250,7 +250,7 @@ def read_trials(model: Path) -> list[VersionTrial]:
         return []
     except OSError as error:
         raise PolicyError(
-            f"{error.filename or file}: expected the record of trials, found: "
+            f"{error.filename or file}: expected a readable trial record, found: "
             f"{error.strerror}; let this user read it"
         ) from error
     found = dict[int, VersionTrial]()

@@ -68,9 +68,9 @@ class YawRateCheck:
     """Compares the angular velocity with the attitude while the robot turns.
 
     Over any second in which yaw changes by more than 5 degrees, the integral of the yaw rate
-    (Euler's kinematic equation for rotations about z, y, x) must equal that change: a wrong unit is
-    a factor of 57.3. Time is the robot's tick in ms, so frames that arrive late in a burst do not
-    look like a fast turn.
+    (Euler's kinematic equation for rotations about z, y, x) must equal that change: a wrong unit
+    gives a factor of 57.3. Time is the robot's tick in ms, so frames that arrive late in a burst do
+    not look like a fast turn.
 
     Attributes:
         ratio: Integral divided by change over the newest such second, ideally 1; None before that.

@@ -50,7 +50,7 @@ _MOVED_RAD = 1e-3
 _STOP_RAD = 0.1
 """A joint this close to the end of its range may rest on its stop."""
 _JOINTS = 2
-"""Minimum number of joints that disagree with their torques; a single one may be a failed drive."""
+"""Minimum number of joints with mismatched torques: one such joint may be a failed drive."""
 
 
 class SenseConsistency:

@@ -23,7 +23,7 @@ _IGNORED_NS = 300_000_000
 _LEAST_SHARE = 0.5
 """Share of the commanded torque: legs that follow exert all of it; braked legs may exert less."""
 _JOINTS = 2
-"""Minimum number of joints that ignore their command; a single one may be a failed drive."""
+"""Minimum number of joints that ignore their command: one such joint may be a failed drive."""
 
 
 class CommandAcknowledgement:
@@ -105,7 +105,7 @@ _MOST_LOST = 100
 _LARGEST_RATE_HZ = 1000
 """Maximum command rate; while the e-stop blocks commands, their sender still counts them."""
 _GROWS = 4.0
-"""Factor of stiffness growth that is checked like a joint's first stiffness."""
+"""Factor beyond which growing stiffness is checked like a joint's first stiffness."""
 _CARRIES = 1.0
 """Stiffness (N m/rad) below which a joint counts as having none."""
 _MOST_EFFORT = 3.0
@@ -230,8 +230,8 @@ class Follower:
         worst = int(error.argmax())
         if error[worst] > self._max_start_error_rad:
             return (
-                f"the first command with this stiffness is for a position of {names[worst]} "
-                f"{error[worst]:.2f} rad from the measured one, expected at most "
+                f"the first command with this stiffness puts {names[worst]} "
+                f"{error[worst]:.2f} rad from its measured position, expected at most "
                 f"{self._max_start_error_rad} (max_start_error_rad)"
             )
         torque = np.where(self._stiffness >= _CARRIES, 0.0, np.abs(damping * velocity + effort))

@@ -103,7 +103,7 @@ class Link(Generic[StateT]):
         against = [*self.obstacles(now_ns), *obstacles]
         if self.phase is not DriverPhase.LISTENING:
             against.insert(
-                0, f"control is taken, or given back, already: {self.phase.name}, {self.reason}"
+                0, f"control is already taken, or changing hands: {self.phase.name}, {self.reason}"
             )
         if against:
             self._answer(TAKE, "; ".join(against))
@@ -115,7 +115,7 @@ class Link(Generic[StateT]):
     def release(self, reason: str, now_ns: int) -> None:
         """Brake, then give control back; works in any phase and is never refused."""
         if self.phase is DriverPhase.LISTENING:
-            self._answer(RELEASE, success="the robot's own controller is in charge")
+            self._answer(RELEASE, success="this driver is not in control of the robot")
         elif self.phase is not DriverPhase.RELEASING:
             if self.phase is DriverPhase.TAKING:
                 if not self._robot.stopped_by_taking:
@@ -127,9 +127,7 @@ class Link(Generic[StateT]):
             self._lowered_from = self._sent if follows else None
             if not self._acknowledgement.known:
                 rest_s = self._figures.rest_s
-                rest = (
-                    f"the drives are commanded to brake for {rest_s:.0f} s, then " if rest_s else ""
-                )
+                rest = f"the robot is brought to rest for {rest_s:g} s, then " if rest_s else ""
                 self._answer(TAKE, f"{reason}; {rest}control is given back")
             self._enter(DriverPhase.RELEASING, reason, now_ns)
 
@@ -208,7 +206,7 @@ class Link(Generic[StateT]):
             latency_p50_s=median_s,
             latency_p99_s=high_s,
             temperature_c=() if state is None else tuple(state.temperature_c.tolist()),
-            details={**reception.counts, **self._follower.counts, **self._counts, **self._notes()},
+            details={**self.counts, **self._notes()},
             answer=self._answers[0] if self._answers else None,
         )
 
@@ -229,6 +227,11 @@ class Link(Generic[StateT]):
         latch, mode = self._follower.latch, rest_mode_name(self._figures)
         later = f"; {self._later_fault}" if self._later_fault else ""
         return f"{latch}{later}; waiting for a command in {mode}"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Counters of states and commands since the start, by name."""
+        return {**self._reception.counts, **self._follower.counts, **self._counts}
 
     @property
     def newest(self) -> WireCommand | None:

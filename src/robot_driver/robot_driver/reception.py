@@ -137,7 +137,7 @@ class StateBounds:
         self._labels = [
             f"the {what} of {name}" for what in ("position", "velocity", "torque") for name in names
         ]
-        self._labels += [f"the {what} of axis {axis}" for what, _ in vectors for axis in "xyz"]
+        self._labels += [f"the {axis}-axis {what}" for what, _ in vectors for axis in "xyz"]
 
     def implausible(self, state: DriveState, *vectors: F64) -> str:
         """Return why no robot can be in this state with these other vectors [3]; may be empty."""

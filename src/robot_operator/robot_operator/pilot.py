@@ -91,8 +91,8 @@ class JoystickLayout:
         if not lacking:
             return ""
         return (
-            f"the joystick has {axes} axes and {buttons} buttons, also expected "
-            f"{', '.join(lacking)}; set the parameters axis_* and button_*"
+            f"expected a joystick with {', '.join(lacking)}, found one with {axes} axes and "
+            f"{buttons} buttons; set the parameters axis_* and button_*"
         )
 
     def _named(self) -> list[tuple[str, int]]:

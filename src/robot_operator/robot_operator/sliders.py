@@ -31,7 +31,7 @@ class _Slider:
 
 
 class Sliders:
-    """One slider per value; none is commanded until a key moves it or another on its topic."""
+    """One slider per value; it is commanded once a key moves it or another slider on its topic."""
 
     def __init__(self, by_topic: Mapping[str, Sequence[CommandedValue]]) -> None:
         """Start from the defaults; `by_topic` has the values of each topic's message in order."""

@@ -84,7 +84,7 @@ class ArmServos:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(self._calibration, indent=4) + "\n", "utf-8")
         except OSError as error:
-            raise SimError(f"{file}: expected a writable file: {error}") from None
+            raise SimError(f"{file}: expected a writable file, found: {error}") from None
 
     def hold(self, world: ArmWorld) -> None:
         """Make all servos hold their current position, as a driver may have left them."""

@@ -107,8 +107,8 @@ class DrivenWorld:
         count = round(duration_ns * self.steps_per_s / NS_PER_S)
         if count < 1 or abs(count * NS_PER_S - duration_ns * self.steps_per_s) > self.steps_per_s:
             raise SimError(
-                f"{name}: expected a period that is a multiple of {1e3 / self.steps_per_s:.4g} ms, "
-                f"found {duration_ns / 1e6:.6g} ms"
+                f"{name}: expected a period > 0 that is a multiple of "
+                f"{1e3 / self.steps_per_s:.4g} ms, found {duration_ns / 1e6:.6g} ms"
             )
         return count
 

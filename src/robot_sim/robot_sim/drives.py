@@ -197,8 +197,8 @@ def _order(given: tuple[str, ...], expected: tuple[str, ...]) -> npt.NDArray[np.
         missing, unknown = set(expected) - set(given), set(given) - set(expected)
         raise SimError(
             f"command.joint_names: expected each of the robot's {len(expected)} joints once, found "
-            f"{len(given)} names, missing {', '.join(sorted(missing)) or 'none'}, unknown "
-            f"{', '.join(sorted(unknown)) or 'none'}"
+            f"{len(given)} names (missing: {', '.join(sorted(missing)) or 'none'}; unknown: "
+            f"{', '.join(sorted(unknown)) or 'none'})"
         )
     return np.array([given.index(name) for name in expected])
 

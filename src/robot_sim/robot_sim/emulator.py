@@ -53,7 +53,7 @@ class Emulator:
 
         Args:
             host: The robot's computer.
-            planned: Returns the plan of faults given as texts at a simulated time, ns.
+            planned: Returns the plan for faults given as texts, at a simulated time (ns).
             faults: Initial faults.
             latency_s: Time that a command takes to reach the drives, unless a fault changes it.
             period_s: Time between rows of the trace.
@@ -143,4 +143,4 @@ def _opened(path: str) -> TextIO | None:
     try:
         return Path(path).open("a", encoding="utf-8") if path else None
     except OSError as error:
-        raise SimError(f"event_file: expected a writable file: {error}") from None
+        raise SimError(f"event_file: expected a writable file, found: {error}") from None

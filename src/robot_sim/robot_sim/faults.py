@@ -140,7 +140,7 @@ class Fault:
             )
         kind, value = match["kind"], match["value"]
         if kind in cls.targets and (value is not None) != (kind in cls.with_value):
-            expected = "a value, as in '=0.1'" if kind in cls.with_value else "no value"
+            expected = "a value, such as '=0.1'" if kind in cls.with_value else "no value"
             raise SimError(f"fault {kind}: expected {expected}, found '{text}'")
         return cls(
             kind=kind,
@@ -261,8 +261,8 @@ class FaultPlan:
                 _require_joints(fault, joint_names)
             if fault.kind == "order" and len(joint_names) % _LEG_JOINTS:
                 raise SimError(
-                    f"fault order: expected legs with {_LEG_JOINTS} joints, found "
-                    f"{len(joint_names)} joints"
+                    f"fault order: expected legs with {_LEG_JOINTS} joints each, found a robot "
+                    f"with {len(joint_names)} joints"
                 )
         self._rng = np.random.default_rng(seed)
         self._last: dict[str, Sensors] = {}
@@ -299,9 +299,10 @@ class FaultPlan:
 
     def apply(self, sensors: Sensors) -> Streams:
         """Return the robot's output for these `sensors`."""
-        return Streams(**{stream: self._stream(stream, sensors) for stream in STREAM_FIELDS})
+        return Streams(**{stream: self.stream(stream, sensors) for stream in STREAM_FIELDS})
 
-    def _stream(self, stream: str, sensors: Sensors) -> Sensors | None:
+    def stream(self, stream: str, sensors: Sensors) -> Sensors | None:
+        """Return what one stream shows of these `sensors`; None if it is silent."""
         for fault, earlier in self._earlier.items():
             if fault.target == stream:
                 earlier.append(sensors)
@@ -380,7 +381,7 @@ def _require_joints(fault: Fault, joint_names: Sequence[str]) -> None:
         _require(fault, joint_names)
     elif len(pair := fault.target.split(".")) != 2 or not {*pair} <= {*joint_names}:
         raise SimError(
-            f"fault swapped: expected two joints, as in {'.'.join(joint_names[:2])}, found "
+            f"fault swapped: expected two joints (such as {'.'.join(joint_names[:2])}), found "
             f"'{fault.target}'; known: {', '.join(joint_names)}"
         )
 

@@ -189,7 +189,7 @@ class LeggedRobot:
         for pose in get_args(Pose):
             found, expected = len(self.start(pose).joint_pos), len(self.joint_names)
             if found != expected:
-                raise SimError(f"poses.{pose}.joints: expected {expected}, found {found}")
+                raise SimError(f"poses.{pose}.joints: expected {expected} values, found {found}")
         names = [body.name for body in self.bodies]
         for foot in self.feet:
             if foot.body not in names:
@@ -311,7 +311,7 @@ def _instead(file: Path) -> str:
     """Return a description of what exists instead, with the remedy."""
     found = file.parent
     if found.is_dir():
-        return "a robot of another kind" if file.is_file() else f"{found} without that file"
+        return "a different kind of robot" if file.is_file() else f"{found} without that file"
     if not found.is_file():
         return f"no folder {found}"
     if found.name == FILE:

@@ -21,7 +21,7 @@ TERRAINS: dict[Terrain, tuple[float, int]] = {
     "stones": (0.3, 12),
     "gaps": (0.15, 16),
 }
-"""Tile edge length, m, and period of the height pattern, in tiles."""
+"""Tile edge length (m), and period of the height pattern (in tiles)."""
 _STEPS = 5
 Spec = Any
 
@@ -51,7 +51,7 @@ class Ground:
 
     @property
     def quat_wxyz(self) -> Array:
-        """Orientation [4] of the plane: about y, where a positive angle would lower it along x."""
+        """Orientation [4] of the plane: a turn about y; a positive angle would lower it along x."""
         half_rad = -self.slope_rad / 2.0
         return np.array([np.cos(half_rad), 0.0, np.sin(half_rad), 0.0])
 

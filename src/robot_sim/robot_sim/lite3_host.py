@@ -113,7 +113,7 @@ class MotionHost(RobotHost):
         elif request == wire.GIVE_BACK:
             self._ignore("not_in_control", "a hand-back request", _text(source))
         else:
-            what = f"{len(data)} bytes {data[:_HEAD].hex(' ')}"
+            what = f"{len(data)} byte{'s' * (len(data) != 1)} {data[:_HEAD].hex(' ')}"
             self._ignore(_invalid_kind(data), what, _text(source))
 
     def step(self) -> bytes | None:
@@ -144,7 +144,7 @@ class MotionHost(RobotHost):
             self._heard_ns = None if source == ANOTHER else self.world.time_ns
             self._say("control_taken", _text(source))
         elif source != self.controller:
-            self._say("control_refused", f"{_text(source)}: {_text(self.controller)} has it")
+            self._say("control_refused", f"{_text(source)}: {_text(self.controller)} has control")
 
     def _on_silence(self) -> None:
         assert self.controller is not None

@@ -64,7 +64,7 @@ class ModelWorld(WalkingWorld):
                 fixed at their positions in the model.
             standing_rad: Standing positions of the driven joints [n], rad or m.
             effort_limit_nm: Torque limits of the drives [n], N m or N; the model's own also apply.
-            free_base: True if the base moves freely, if the model, like any URDF, does not say.
+            free_base: True if the base moves freely; used if the model does not say, like any URDF.
             rate_hz: Control rate: each period is a whole number of physics steps.
             imu: Site or body whose frame is the IMU's; the base if empty.
         """
@@ -91,7 +91,7 @@ class ModelWorld(WalkingWorld):
 
     @property
     def fallen(self) -> bool:
-        """True if the robot is tilted by 60 degrees, or its base is at or below half its height."""
+        """True if the robot is tilted by 60 degrees or more, or its base is below half height."""
         low = self._data.xpos[self._base, 2] < self.fallen_height_m
         return bool(np.isfinite(self.fallen_height_m) and (low or not self.upright))
 
@@ -141,7 +141,7 @@ class ModelWorld(WalkingWorld):
             spec.add_exclude(bodyname1=first, bodyname2=second)
         if names:
             _log.info(
-                "%s: links that overlap where the robot stands do not touch: %s",
+                "%s: no contact between links that overlap in the standing pose: %s",
                 self._file,
                 ", ".join(" and ".join(pair) for pair in names),
             )
@@ -186,7 +186,7 @@ class ModelWorld(WalkingWorld):
 def _loaded(file: Path) -> _Spec:
     instead = f"a folder without {FILE}" if file.is_dir() else "nothing"
     if file.name == FILE:
-        instead = f"the figures of a robot; give their folder: {file.absolute().parent}"
+        instead = f"a robot's figures; give their folder: {file.absolute().parent}"
     if not file.is_file() or file.name == FILE:
         raise SimError(f"{file}: expected a robot model (MJCF or URDF), found {instead}")
     try:
@@ -203,7 +203,7 @@ def _compiled(spec: _Spec, file: Path) -> mujoco.MjModel:
     except ValueError as error:
         text = " ".join(str(error).split())
         remedy = (
-            "; put the meshes of its collision shapes where the model looks for them, as STL or "
+            "; put the meshes of the collision shapes where the model looks for them, as STL or "
             "OBJ, or use shapes without meshes"
             if "file" in text.lower()
             else ""

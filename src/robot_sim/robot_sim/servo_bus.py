@@ -14,7 +14,7 @@ The servo is a joint, or `all`:
 `voltage:servo=volt`  it measures this voltage
 `misread:servo=rad`   this offset is added to the positions that it reports
 `swap:servo=id`       it and the servo with this id exchange their ids
-`restart:servo`       it loses power, then is as after power-on
+`restart:servo`       it loses power, then behaves as after power-on
 ====================  =============================================================================
 """
 

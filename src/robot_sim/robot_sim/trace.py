@@ -31,7 +31,9 @@ class StoredArrays:
         names = {field.name for field in dataclasses.fields(cls)}
         with np.load(path, allow_pickle=False) as stored:
             if missing := names - set(stored.files):
-                raise SimError(f"{path}: expected a trace, missing {', '.join(sorted(missing))}")
+                raise SimError(
+                    f"{path}: expected a trace, found a file without {', '.join(sorted(missing))}"
+                )
             return cls(**{name: stored[name] for name in names})
 
 

@@ -32,7 +32,7 @@ Its faults are those in `robot_sim.host_faults`, and:
 `stick:WAY=share`           a stick is deflected: forward, back, left, right, turn_left, turn_right
 `off:remote`                the remote control is off: all its bytes are 0
 `returned:host`             the robot's own controller comes back, and stays
-`stubborn:host`             ReleaseMode is answered, and has no effect
+`stubborn:host`             ReleaseMode is answered, but has no effect
 `turned:host`               a person turns the robot by 90 degrees within 2 s
 `hung:host`                 the base is held in place, and let down at the end
 ==========================  ======================================================================
@@ -260,7 +260,7 @@ class UnitreeHost(RobotHost):
             if pr:
                 return "wrong_mode_pr", f"expected 0, found {pr}"
         if self.mode:
-            return "not_released", f"the controller '{self.mode}' has the joints"
+            return "not_released", f"the controller '{self.mode}' drives the joints"
         return None
 
     def _serve(self, service: str, request: ApiRequest) -> None:

@@ -111,8 +111,8 @@ def decode(name: str, data: bytes) -> Record:
     found = len(data) - len(HEADER)
     if data[:2] != HEADER[:2] or not size <= found <= size + 3:
         raise WrongMessageError(
-            f"{name}: expected {size} bytes after {HEADER.hex(' ')}, found {max(found, 0)} after "
-            f"{data[: len(HEADER)].hex(' ') or 'nothing'}"
+            f"{name}: expected {size} bytes after the header {HEADER.hex(' ')}, found "
+            f"{max(found, 0)} after {data[: len(HEADER)].hex(' ') or 'no header'}"
         )
     message = blank(name)
     _memory(message)[places[1]] = np.frombuffer(data, np.uint8, size, len(HEADER))[places[0]]

@@ -56,8 +56,8 @@ def write_urdf(robot: LeggedRobot, hardware: Mapping[str, str] | None = None) ->
     """
     if taken := {BASE, IMU} & {body.name for body in robot.bodies[1:]}:
         raise SimError(
-            f"{robot.name}: expected body names other than {BASE} and {IMU}, which the messages "
-            f"use, found {', '.join(sorted(taken))}"
+            f"{robot.name}: expected body names other than {BASE} and {IMU} (the messages use "
+            f"them), found {', '.join(sorted(taken))}"
         )
     model = build_model(robot)
     root = Element("robot", name=robot.name.lower())

@@ -164,7 +164,7 @@ class World(WalkingWorld):
 
     @property
     def fallen(self) -> bool:
-        """True if the robot is tilted by 60 degrees or its base is near the ground."""
+        """True if the robot is tilted by 60 degrees or more, or its base is near the ground."""
         above_m = self._ground.over_m(self._data.qpos[:3])
         return not self.upright or above_m < self.fallen_height_m
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's built-in controller: asked to release the robot, then monitored afterwards.
+"""The robot's built-in controller: it is asked to release the robot, then monitored.
 
 The `motion_switcher` service names the active controller; an empty name means that the robot is
 free. Its answers may be lost, so an unanswered request is sent again. An answer is accepted only if

@@ -149,15 +149,15 @@ class UnitreeReception(StateReception[UnitreeState]):
 
     def silence(self, now_ns: int) -> str:
         since = f" for {self.age_s(now_ns):.1f} s" if self.state is not None else ""
-        begin = f"no state of {a_robot(self._model)} received on {_LOWSTATE}{since}: "
+        begin = f"no state received from {a_robot(self._model)} on {_LOWSTATE}{since}: "
         if self.rejection:
             return begin + self.rejection
         expected = self._model.family.state.type_name
         others = [kind for kind in self.news.state_types if kind != expected]
         if others:
             return (
-                f"{begin}the topic has {', '.join(others[:_SHOWN])}, expected {expected}: another "
-                "kind of robot, which has a driver of its own"
+                f"{begin}the topic has {', '.join(others[:_SHOWN])}, expected {expected}: a "
+                "different kind of robot, which needs its own driver"
             )
         return (
             f"{begin}check the cable, this machine's address, network_interface, domain_id "
@@ -256,7 +256,7 @@ def read_battery(data: bytes) -> BatteryCharge | None:
 
 def _length_text(found: int, expected: int) -> str:
     others = [family.name for family in FAMILIES if family.state.wire_bytes == found]
-    kind = f", the length of a {others[0]} LowState: another kind of robot" if others else ""
+    kind = f", the length of a {others[0]} LowState: a different kind of robot" if others else ""
     return f"expected {expected} bytes, found {found}{kind}"
 
 
@@ -279,8 +279,8 @@ def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddi
     if abs(of_quat[1]) < _STEEPEST_RAD and differ.max() > _ANGLE_RAD:
         return (
             StateOddity.ANGLES,
-            f"its roll, pitch and yaw {rpy.round(2).tolist()} do not match its quaternion, "
-            f"{of_quat.round(2).tolist()} rad",
+            f"its roll, pitch and yaw are {rpy.round(2).tolist()} rad, but "
+            f"{of_quat.round(2).tolist()} rad by its quaternion",
         )
     problem = _motor_problem(numbers, motors["temperature"], model)
     if problem:

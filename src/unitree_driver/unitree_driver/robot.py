@@ -203,8 +203,8 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         if not self._selects:
             return text
         return (
-            f"{text}: the robot's own controller `{self._service.released}` has it and may make it "
-            "stand up"
+            f"{text}: the robot's own controller `{self._service.released}` has control and may "
+            "make the robot stand up"
         )
 
     def give_back(self) -> list[bytes]:
@@ -241,7 +241,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         if not named and not too_many:
             return []
         more = [f"{len(named) - _SHOWN} more"] if len(named) > _SHOWN else []
-        more += [f"{too_many} outside ROS nodes"] if too_many else []
+        more += [f"{too_many} outside ROS"] if too_many else []
         found = [*named[:_SHOWN], *more]
         return [
             f"another publisher on {wire.TOPIC_NAMES[RobotTopic.LOWCMD]} ({', '.join(found)}): "

@@ -382,7 +382,7 @@ _STICKS = struct.Struct("<2xH5f")
 
 
 def read_remote(data: bytes) -> WirelessRemote:
-    """Return the remote in the 40 bytes of a LowState; a stick that is not a number is at 0."""
+    """Decode the 40-byte `wireless_remote` field of a LowState; NaN stick values become 0."""
     keys, lx, rx, ry, _, ly = _STICKS.unpack_from(data)
     # NaN equals nothing, not even itself.
     lx, ly, rx, ry = (max(-1.0, min(1.0, x)) if x == x else 0.0 for x in (lx, ly, rx, ry))

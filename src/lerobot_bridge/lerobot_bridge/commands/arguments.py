@@ -45,8 +45,8 @@ def read_mapping(given: argparse.Namespace) -> RobotMapping:
     if len(found) != 1:
         several = ", ".join(map(str, found.values()))
         raise ToolError(
-            f"--mapping: expected a file or a name, found none, and "
-            f"{f'sessions with different mappings: {several}' if found else f'no {MAPPING}'}"
+            f"--mapping: expected a file or a name (the sessions have "
+            f"{f'different mappings: {several}' if found else f'no {MAPPING}'}), found none"
         )
     file: Path = next(iter(found.values()))
     return load_mapping(file)
@@ -120,7 +120,7 @@ def chosen_episodes(dataset: Dataset, wanted: Sequence[range] | None) -> Sequenc
         there = sum(index in numbers for index in known)
         if there < numbers.stop - numbers.start:
             raise ToolError(
-                f"{dataset.path}: expected episodes from {min(known)} to {max(known)}, found "
-                f"--episodes {numbers[0]}{f'-{numbers[-1]}' if numbers[1:] else ''}"
+                f"{dataset.path}: expected --episodes from {min(known)} to {max(known)}, found "
+                f"{numbers[0]}{f'-{numbers[-1]}' if numbers[1:] else ''}"
             )
     return [known[index] for index in sorted(known) if any(index in each for each in wanted)]

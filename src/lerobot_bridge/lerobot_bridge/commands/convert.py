@@ -88,9 +88,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     output: Path = given.output
     if given.processes < 1:
         raise ToolError(f"--processes: expected at least 1, found {given.processes}")
-    given.left = (
-        f"finished episodes are in {parts_path(output)}, from where the same command goes on"
-    )
+    given.left = f"finished episodes are in {parts_path(output)}; the same command resumes there"
     mapping = read_mapping(given)
     tags = [tag for tag in given.tags.split(",") if tag]
     found = find_episodes(given.recordings, given.episodes, task=given.task, tags=tags)
@@ -130,17 +128,17 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 def require_lerobot() -> None:
     """Check that LeRobot can write datasets here."""
     remedy = (
-        "run this command with .venv-lerobot/bin/python -m lerobot_bridge, which "
-        f"`make setup-lerobot` makes, or `pip install lerobot=={LEROBOTS[0]}`"
+        "run `make setup-lerobot`, then this command with .venv-lerobot/bin/python -m "
+        f"lerobot_bridge, or run `pip install lerobot=={LEROBOTS[0]}`"
     )
     try:
         version = importlib.metadata.version("lerobot")
     except importlib.metadata.PackageNotFoundError as error:
         raise ToolError(
-            f"{sys.executable}: expected LeRobot, which writes datasets, found none; {remedy}"
+            f"{sys.executable}: expected LeRobot (it writes the dataset), found none; {remedy}"
         ) from error
     if ".".join(re.findall(r"\d+", version)[:3]) not in LEROBOTS:
         raise ToolError(
-            f"{sys.executable}: expected LeRobot {' or '.join(LEROBOTS)}, the versions that this "
-            f"command supports, found {version}; {remedy}"
+            f"{sys.executable}: expected LeRobot {' or '.join(LEROBOTS)} (the versions that this "
+            f"command supports), found {version}; {remedy}"
         )

@@ -57,7 +57,7 @@ class ConversionSettings:
     Attributes:
         repo_id: Name of the dataset: user/name.
         codec: Codec of the videos; None: a PNG for each image.
-        topics: The recordings' topic for each of the mapping's, if the names differ.
+        topics: Recorded topic for each topic of the mapping, where the names differ.
         split: True if parts of an episode between gaps become episodes.
         processes: Number of processes that work at the same time.
         force: True if an existing dataset may be replaced.

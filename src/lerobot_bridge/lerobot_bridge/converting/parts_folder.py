@@ -69,7 +69,7 @@ def locked(folder: Path) -> Iterator[None]:
     file = folder / LOCK
     if folder.exists() and not file.is_file():
         raise ToolError(
-            f"{folder}: expected a new path, or the folder of an earlier run of this command, "
+            f"{folder}: expected a new path, or the folder from an earlier run of this command, "
             f"found a folder without {LOCK}; move it away, or name another --output"
         )
     folder.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ def make_parts(
     Args:
         mapping: Mapping that defines its features.
         episode: The episode.
-        topics: The recording's topic for each of the mapping's, if the names differ.
+        topics: Recorded topic for each topic of the mapping, where the names differ.
         split: True if its parts between gaps become episodes; otherwise a gap refuses it.
         form: Form of the dataset, the same for all episodes.
         folder: Folder for its parts.

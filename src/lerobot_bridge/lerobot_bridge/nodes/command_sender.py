@@ -82,7 +82,7 @@ class CommandSender:
             if not self._has_warned:
                 self._has_warned = True
                 _log.warning(
-                    "no action for %.1f s: the base stops until the next one (logged once)",
+                    "no action for %.1f s: the base stops until the next action (logged once)",
                     idle_ns * 1e-9,
                 )
         if not self._holds or idle_ns < _REPEAT_NS:
@@ -91,13 +91,13 @@ class CommandSender:
         if troubles:
             self._holds = False
             _log.warning(
-                "the last action is no longer repeated; the arm damps until the next one:\n%s",
+                "the last action is no longer repeated; the arm damps until the next action:\n%s",
                 "\n".join(troubles),
             )
         elif idle_ns > self._hold_s * 1e9:
             self._holds = False
             _log.warning(
-                "no action for %g s (hold_s): the arm damps until the next one", self._hold_s
+                "no action for %g s (hold_s): the arm damps until the next action", self._hold_s
             )
             self._publish_last(repeated, measured)
         else:

@@ -30,7 +30,7 @@ from policy_inference.nodes.sampling import Arrivals, SampleGroup
 _LOOK_NS = 50_000_000
 """Interval of the search for publishers, and of commands while no action arrives."""
 _REMEDY = (
-    "start the publisher, or correct the mapping; `ros2 topic list -t` lists the topics of the "
+    "start what is missing, or correct the mapping; `ros2 topic list -t` lists the topics of the "
     "domain (ROS_DOMAIN_ID)"
 )
 
@@ -55,8 +55,8 @@ class RobotLink:
             mapping: Defines the topics.
             name: Name of the node.
             features: The features to read.
-            cameras: True if to read images.
-            commands: True if to send actions; if so, SIGTERM and SIGHUP end the program like
+            cameras: True to read images.
+            commands: True to send actions; if so, SIGTERM and SIGHUP end the program like
                 SIGINT, until this is closed.
             timeout_s: Longest wait, s.
             hold_s: Time for which an arm on JointCommand holds without an action, s.
@@ -85,9 +85,9 @@ class RobotLink:
             raise
 
     def newest(self) -> dict[str, Any]:
-        """Return the newest values and images by LeRobot's names.
+        """Return the newest values and images, keyed by LeRobot's names.
 
-        Values are in LeRobot's units; images are uint8 [height, width, 3] in RGB and belong to the
+        Values are in LeRobot's units; images are RGB, uint8 [height, width, 3], and owned by the
         caller.
         """
         with self._changed:

@@ -60,7 +60,7 @@ class Lag:
     """The shift at which recorded actions fit the predicted ones best, over all joints.
 
     Attributes:
-        frames: Delay of the best recorded actions, frames; negative if they are earlier.
+        frames: Delay of the best-fitting recorded actions, in frames; negative if they are earlier.
         error, error_unshifted: Mean absolute error with and without the shift, in standard
             deviations of the recorded actions of each joint.
         error_of_mean: The same error for a policy that always returns the mean of the recorded

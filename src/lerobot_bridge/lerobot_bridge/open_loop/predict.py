@@ -66,13 +66,13 @@ class OpenLoop:
             source: The dataset, checked for the policy.
             backends: Opened back ends, by `graphs.NAME`.
             every: Frames from chunk to chunk.
-            interventions: True if to compare frames in which a person drove instead of the policy.
+            interventions: True to compare frames in which a person drove instead of the policy.
         """
         contract = source.contract
         if not 1 <= every <= contract.chunk.size:
             raise ToolError(
-                f"--every: expected 1 to {contract.chunk.size} frames, the number of steps in a "
-                f"chunk of {contract.name}, found {every}"
+                f"--every: expected 1 to {contract.chunk.size} frames (a chunk of "
+                f"{contract.name} has {contract.chunk.size} steps), found {every}"
             )
         self._source, self._every = source, every
         self._noise = drawn_noise(contract, 1).get(GOLDEN_NOISE)

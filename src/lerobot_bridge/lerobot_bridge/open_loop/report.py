@@ -82,7 +82,7 @@ def open_loop_report(found: Replayed) -> Report:
         rows=[
             ("version", contract.version),
             ("back end", f"{found.backend}, {precisions}"),
-            ("chunk", f"{contract.chunk.size} steps, a new one every {found.every}"),
+            ("chunk", f"{contract.chunk.size} steps, a new chunk every {found.every} steps"),
             ("rate, Hz", contract.rate_hz),
         ],
     )
@@ -180,7 +180,10 @@ def _error(pair: tuple[Predicted, PredictionErrors]) -> float:
 def _sentences(found: Replayed) -> list[str]:
     lag, fps = found.all.lag, found.bundle.contract.rate_hz
     count = len(found.episodes)
-    said = [f"{plural(count, 'episode')}, {found.frames} frames, a chunk every {found.every}"]
+    said = [
+        f"{plural(count, 'episode')}, {found.frames} frames, a chunk every "
+        f"{plural(found.every, 'frame')}"
+    ]
     if found.left_out:
         said[0] += f"; left out: {found.left_out} frames in which a person drove"
     if lag is None:

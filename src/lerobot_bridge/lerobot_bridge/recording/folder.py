@@ -69,7 +69,7 @@ class SessionFolder:
         if file.is_file():
             if load_mapping(file) != mapping:
                 raise PolicyError(
-                    f"{file}: expected the mapping of this session, found a "
+                    f"{file}: expected the mapping that the recorder uses, found a "
                     "different one; name another output, or use that file as the mapping"
                 )
             return

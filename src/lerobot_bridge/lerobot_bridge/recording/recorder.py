@@ -263,8 +263,8 @@ class Recorder:
         for name, count in self.not_received.items():
             yield News(
                 f"{name}: {count} messages were sent but did not arrive; send images "
-                "compressed, record on the publisher's machine, or increase its QoS "
-                "depth",
+                "compressed, increase the publisher's QoS depth, or record on its "
+                "machine",
                 failed=True,
             )
 

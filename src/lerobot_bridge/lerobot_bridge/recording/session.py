@@ -148,7 +148,9 @@ class RecordingSession:
         number = self._require_running(now_ns)
         wrong = self._end(now_ns, "stop was requested")
         self._after(now_ns, goes_on=self.course.auto)
-        return "\n".join([f"episode {number} is over and being written; {self._outlook()}", *wrong])
+        return "\n".join(
+            [f"episode {number} has ended and is being written; {self._outlook()}", *wrong]
+        )
 
     def discard(self, now_ns: int) -> str:
         """End the episode and delete it; the next one gets its number."""
@@ -156,7 +158,7 @@ class RecordingSession:
         if not self._running and self._last is not None:
             raise RefusedError(
                 "expected an episode that is being recorded, found none "
-                f"({self.state.value}); episode {self._last} is over and kept: to "
+                f"({self.state.value}); episode {self._last} has ended and is kept: to "
                 f"remove it, delete {self._host.place(self._last)} and restart "
                 "the node, which counts the episodes"
             )
@@ -175,7 +177,9 @@ class RecordingSession:
         number = self.number
         wrong = self._end(now_ns, "next was requested")
         self._after(now_ns, goes_on=True)
-        return "\n".join([f"episode {number} is over and being written; {self._outlook()}", *wrong])
+        return "\n".join(
+            [f"episode {number} has ended and is being written; {self._outlook()}", *wrong]
+        )
 
     def finish(self, now_ns: int, why: str = "finish was asked for") -> str:
         """End the session; an episode that is being recorded is kept."""

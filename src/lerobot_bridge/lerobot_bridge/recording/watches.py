@@ -191,7 +191,7 @@ class Watch:
         return f"{self.name}: {problem}" if problem else ""
 
     def crowd(self) -> str:
-        """Return the problem of several publishers on a topic that may have only one; or empty.
+        """Return the problem if a topic that may have one publisher has several; empty if not.
 
         Their messages would alternate in the frames.
         """

@@ -121,7 +121,7 @@ class _ValuesMessage:
                 features = ", ".join(dict.fromkeys(feature for feature, _ in self._parts))
                 raise RobotError(
                     f"{self._name}: expected {self._outgoing.names[one]} to be the "
-                    f"same in {features}, which share a message, found "
+                    f"same in {features} (they share a message), found "
                     f"{values[one]:.6g} and {values[other]:.6g}; give them separate "
                     "topics in the mapping"
                 )

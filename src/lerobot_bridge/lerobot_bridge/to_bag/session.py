@@ -39,7 +39,7 @@ class SessionWriter:
     """
 
     def __init__(self, dataset: Dataset, mapping: RobotMapping) -> None:
-        """Check that the dataset is one of the mapping's robot.
+        """Check that the dataset comes from the mapping's robot.
 
         Args:
             dataset: Dataset of the episodes.
@@ -135,7 +135,7 @@ def _find_places(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[i
         if (height, width) != (camera.height, camera.width) and not camera.resize:
             raise ToolError(
                 f"{info.file}: {IMAGES}{name}: expected images of {camera.width} x "
-                f"{camera.height} pixels, as in the mapping, found {width} x {height}"
+                f"{camera.height} pixels (as in the mapping), found {width} x {height}"
             )
     found = {
         feature: _find_indices(dataset, feature, mapping.names(feature))

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joins parts into one dataset, as LeRobot's own recording would have written it.
 
-LeRobot's `aggregate_datasets` is not used: it keeps the statistics of the parts for indices, loses
-the length of vectors in the types of columns, and reads all rows again for each part.
+LeRobot's `aggregate_datasets` is not used: it keeps the parts' statistics for index columns, loses
+the vector lengths in the column types, and rereads all rows for each part.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _refuse_other(first: LeRobotDatasetMetadata, part: LeRobotDatasetMetadata) -
     ):
         if found != expected:
             raise ToolError(
-                f"{part.root}: expected {name} as in {first.root}, {expected}, found {found}"
+                f"{part.root}: expected {name} as in {first.root} ({expected}), found {found}"
             )
 
 

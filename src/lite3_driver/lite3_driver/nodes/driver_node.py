@@ -69,7 +69,7 @@ PARAMETERS = (
         default=_DEFAULT.command_rate_hz,
         minimum=500.0,
         maximum=1000.0,
-        doc="Command frames while in control, steady, Hz",
+        doc="Steady rate of command frames while in control, Hz",
     ),
     Spec(
         name="joint_state_rate_hz",
@@ -124,8 +124,8 @@ PARAMETERS = (
         default=_DEFAULT.obeyed_torque_nm,
         minimum=0.0,
         maximum=24.0,
-        doc="Torque above which, while the drives should damp at rest, another controller drives "
-        "them, N m; 0: no such check",
+        doc="Torque above which a drive that should damp at rest shows that another controller "
+        "drives it, N m; 0: no such check",
     ),
     *COMMON_PARAMETERS,
 )

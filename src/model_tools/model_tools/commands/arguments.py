@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 def add_topics(parser: argparse.ArgumentParser) -> None:
-    """Declare `--topic`, which gives pairs of an input and its topic."""
+    """Declare `--topic`, which assigns a topic to an input."""
     parser.add_argument(
         "--topic",
         type=pair,
@@ -26,11 +26,11 @@ ALL = "all"
 
 
 def add_samples(parser: argparse.ArgumentParser, help_text: str, *, or_all: bool = False) -> None:
-    """Declare `--samples`, a number, also as `--cal-num`, its name in D-Robotics' tools.
+    """Declare `--samples` (a number), with the alias `--cal-num` from D-Robotics' tools.
 
     Args:
         parser: Parser of the verb.
-        help_text: Its help: the counted items and usual numbers.
+        help_text: Help text: what is counted, and the usual numbers.
         or_all: Also allow `ALL`.
     """
 

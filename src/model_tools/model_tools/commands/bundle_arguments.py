@@ -120,14 +120,14 @@ def read_robot(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
     """
     simulates = getattr(given, asked_by.removeprefix("--").replace("-", "_"))
     if given.robot_model is not None and not simulates:
-        raise ToolError(f"--robot-model: expected {asked_by}, which simulates it, found none")
+        raise ToolError(f"--robot-model: expected {asked_by} (it simulates the robot), found none")
     from model_tools.simulation.robot import SimulatedRobot
     from robot_sim.figures import figures_file
 
     model = given.robot_model
     has_figures = model is not None and figures_file(model).is_file()
     if given.robot_imu and (model is None or has_figures):
-        raise ToolError("--robot-imu: expected --robot-model with that IMU, found none")
+        raise ToolError("--robot-imu: expected --robot-model (the model with this IMU), found none")
     if has_figures:
         return SimulatedRobot(figures=str(model))
     return SimulatedRobot(model=model, imu=given.robot_imu)

@@ -11,8 +11,8 @@ and files go into one collection. The output is an .npz or an .npy, or with --fo
 the list that a vendor's compiler reads; --report FOLDER gets coverage.html and coverage.json.
 
 The graphs of a chunk policy are calibrated with a LeRobot dataset or a recording with camera
-topics: --samples observations, evenly spaced, normalised as on the robot. The outputs of the
-encoders calibrate the other graph. The output is a folder with one subfolder per graph.
+topics: --samples observations, evenly spaced, normalised as on the robot. The encoders'
+outputs calibrate the other graph. The output is a folder with one subfolder per graph.
 """
 
 from __future__ import annotations
@@ -254,13 +254,13 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> CommandResult[M
 
 def _check(given: argparse.Namespace, selection: Selection) -> None:
     if given.env is None and given.policy is not None:
-        raise ToolError("--policy: expected --env, an environment to act in, found none")
+        raise ToolError("--policy: expected --env (the environment to act in), found none")
     if not (given.bag or given.live or given.rows or given.env):
         raise ToolError("expected a source of rows, found none of --bag, --live, --rows, --env")
     if given.topic and not (given.bag or given.live):
         raise ToolError("--topic: expected a recording (--bag) or --live, found neither")
     if given.duration is not None and not given.live:
-        raise ToolError("--duration: expected --live, found none")
+        raise ToolError("--duration: expected --live as well, found --duration alone")
     if given.duration is not None and not given.duration > 0:
         raise ToolError(
             f"--duration: expected a number of seconds above 0, found {given.duration:g}"

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-code",
         action="store_true",
-        help="load a TorchScript program, which may run any code while it loads",
+        help="load a TorchScript program, which can execute arbitrary code while it loads",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
 

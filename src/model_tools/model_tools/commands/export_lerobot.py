@@ -208,7 +208,7 @@ def export(
 
     if given.type and given.dataset is None:
         raise ToolError(
-            "--type: expected --dataset as well, since a BPU's models are calibrated, found none"
+            "--type: expected --dataset as well (a BPU's models need calibration), found none"
         )
     bayes = (given.type or "").startswith("bayes")
     taken = list[int]()

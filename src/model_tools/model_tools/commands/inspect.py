@@ -68,7 +68,7 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
     if given.plan:
         report = _planned(path, given)
     elif given.output is not None:
-        raise ToolError("--output: expected --plan, whose file it names, found none")
+        raise ToolError("--output: expected --plan (it writes that file), found none")
     else:
         report = inspect_path(path)
     if given.html:

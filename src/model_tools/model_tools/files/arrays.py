@@ -170,7 +170,8 @@ def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> No
     """Check the shape and values of an array of rows."""
     if not shape[0] or array.shape != tuple(shape) or not np.issubdtype(array.dtype, np.number):
         raise ToolError(
-            f"{file}: {name}: expected numbers {[shape[0] or 'rows', *shape[1:]]}, "
+            f"{file}: {name}: expected numbers "
+            f"[{', '.join(map(str, (shape[0] or 'rows', *shape[1:])))}], "
             f"found {array.dtype}{list(array.shape)}"
         )
     if not np.isfinite(array).all():

@@ -51,7 +51,7 @@ class BakedAction:
 
     @property
     def where(self) -> str:
-        """The nodes, and the network and output between which they lie."""
+        """Description of the nodes and their place: after the network, right before the output."""
         return f"{self.nodes} right before the output {self.output}, after {self.network}"
 
     @property
@@ -73,8 +73,8 @@ class BakedAction:
     def read(self) -> str:
         """Description of the nodes and the effect of their constants."""
         if not self.is_known:
-            return f"{self.where}: constants that cannot be read here"
-        return f"{self.where}: multiplied by {span(self.scale)}, {span(self.offset)} added"
+            return f"{self.where} (constants that cannot be read here)"
+        return f"{self.where} (multiplied by {span(self.scale)}, {span(self.offset)} added)"
 
     @property
     def advice(self) -> str:
@@ -87,7 +87,7 @@ class BakedAction:
 
     @property
     def feedback_advice(self) -> str:
-        """Consequences for the `last_action` term; may be empty."""
+        """What the baked-in scale and offset imply for the `last_action` term; empty if nothing."""
         if not self.is_scaled and not self.is_shifted:
             return ""
         undone = " and no term undoes the offset" if self.is_shifted else ""

@@ -80,7 +80,7 @@ def write_samples(
 
 
 def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
-    """Return patterns of exactly the files of a workspace for these graphs.
+    """Return patterns that match exactly the workspace files of these graphs.
 
     The results of the vendor's compiler, which took hours to make, are not included.
     """

@@ -36,7 +36,7 @@ def find_suffix(path: Path) -> str:
 
 
 def refuse_stand_in(path: Path) -> None:
-    """Reject files that often replace a large file by mistake."""
+    """Reject files that often stand in for a large file by mistake."""
     head = _head(path).lower() if path.is_file() else b"?"
     if not head:
         raise ToolError(f"{path}: expected a file with content, found an empty file")

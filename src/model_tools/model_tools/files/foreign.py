@@ -142,7 +142,8 @@ class Node:
         values = [element.number() for element in self.elements()]
         if count is not None and len(values) != count:
             raise ToolError(
-                f"{self.file}: {self.key}: expected {count} "
+                f"{self.file}: {self.key}: expected "
+                f"{'' if of == 'values' else 'values for '}{count} "
                 f"{of if count != 1 else of.removesuffix('s')}, found {len(values)}"
             )
         return values

@@ -119,8 +119,8 @@ def copy_folder(source: Path, target: Path) -> None:
     """
     if target.resolve().is_relative_to(source.resolve()):
         raise ToolError(
-            f"{source}: expected an output outside this folder, since its files are "
-            "copied there, found one inside; name another --output"
+            f"{source}: expected an output outside this folder (its files are copied "
+            "to the output), found one inside; name another --output"
         )
     signature = source / SIGNATURE_FILE
     for file in (file for file in source.rglob("*") if file.is_file() and file != signature):
@@ -144,8 +144,8 @@ def _exchange(path: Path, new: Path, old: Path) -> None:
 def _refuse_foreign(path: Path, marker: str, owned: Sequence[str], kept: Path | None) -> None:
     if not (path / marker).is_file():
         raise ToolError(
-            f"{path}: expected a folder with {marker} to replace, found none; --force replaces "
-            "nothing else"
+            f"{path}: expected a folder that contains {marker}, found one without it; --force "
+            "replaces only such folders"
         )
     entries = [entry for entry in path.rglob("*") if entry.is_symlink() or not entry.is_dir()]
     names = sorted(entry.relative_to(path) for entry in entries)
@@ -158,9 +158,9 @@ def _refuse_foreign(path: Path, marker: str, owned: Sequence[str], kept: Path | 
     if foreign:
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         raise ToolError(
-            f"{path}: expected only files of this command in the folder to replace, found "
-            f"{', '.join(map(str, foreign[:_SHOWN]))}{more}; move them away, or name another "
-            "folder"
+            f"{path}: expected only this command's files in the folder that --force replaces, "
+            f"found {', '.join(map(str, foreign[:_SHOWN]))}{more}; move them away, or name "
+            "another folder"
         )
 
 

@@ -93,16 +93,16 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
     missing = [name for name in contract.observations if name not in inputs]
     if missing:
         raise ToolError(
-            f"{file}: expected rows of the model's inputs {', '.join(missing)}, found "
-            f"the arrays {', '.join(arrays) or 'none'}"
+            f"{file}: expected arrays of the model's inputs ({', '.join(missing)}), "
+            f"found {'only ' if arrays else ''}{', '.join(arrays) or 'none'}"
         )
     inputs |= {pair.input: arrays[pair.input] for pair in contract.state if pair.input in arrays}
     actions = first_array(arrays, (contract.action.output, *_RECORDED_ACTIONS))
     outputs = {} if actions is None else {contract.action.output: actions}
     if bundle.statistics and not outputs:
         raise ToolError(
-            f"{file}: expected actions with the observations, which show whether these are "
-            "already normalised, found none"
+            f"{file}: expected actions as well (they show whether the observations are already "
+            "normalised), found none"
         )
     count = len(np.atleast_1d(inputs[next(iter(contract.observations))]))
     return Rows(

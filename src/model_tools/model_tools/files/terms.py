@@ -107,7 +107,7 @@ def _named(found: TermColumns, place: int) -> str:
 def _aged(age: int, length: int) -> str:
     if length == 1:
         return ""
-    return f", {age} frames before the newest" if age else ", in the newest frame"
+    return f", {age} frame{'s' * (age > 1)} before the newest" if age else ", in the newest frame"
 
 
 def counts_ticks(contract: JointContract) -> bool:
@@ -136,7 +136,7 @@ def last_ticks(contract: JointContract, model: OnnxModel) -> dict[str, int]:
 
 
 def frames(observation: Observation) -> int:
-    """Return the number of frames of the longest history in an observation."""
+    """Return the number of frames in an observation's longest history."""
     return max(term.history_length or observation.history.length for term in observation.terms)
 
 

@@ -88,12 +88,12 @@ def make_bundle(
         force: Replace an existing bundle.
 
     Returns:
-        The bundle in its place.
+        The bundle, at its final path.
     """
     if not (contract / CONTRACT_FILE).is_file():
         raise ToolError(
-            f"{contract}: expected a folder with a {CONTRACT_FILE}, found none; "
-            "model_tools import writes one from the files of a training run"
+            f"{contract}: expected a folder with a {CONTRACT_FILE}, found no such file; "
+            "`model_tools import` writes one from the files of a training run"
         )
     _read_answered(contract / CONTRACT_FILE)  # so that errors name the user's own path
     with new_folder(output, marker=CONTRACT_FILE, force=force, kept=contract) as made:
@@ -110,8 +110,8 @@ def _read_answered(file: Path) -> None:
         parse_contract(
             read_bytes(file),
             file,
-            instead="`model_tools export act` writes bundles of chunk policies "
-            "whole, with their golden rows",
+            instead="`model_tools export act` writes complete bundles of chunk "
+            "policies, with their golden rows",
             kind=JointContract,
         )
     except BundleError as error:
@@ -203,7 +203,7 @@ def _put_golden(folder: Path, given: Path | None, rows: Rows | None) -> None:
     file = folder / GOLDEN_FILE
     if given is None:
         bundle = load_bundle(folder, kind=JointBundle)
-        # A recorded run does not reach every count of ticks that the model distinguishes.
+        # A recorded run does not reach every tick count that the model distinguishes.
         if rows is None or counts_ticks(bundle.contract):
             rows = drawn_rows(bundle)
         write_golden(file, rows)

@@ -69,7 +69,7 @@ def make_clip(
 def _read_npz(file: Path, joints: Sequence[str], bodies: Sequence[str]) -> dict[str, Tensor]:
     arrays = read_arrays(file)
     if "joint_pos" not in arrays:
-        raise ToolError(f"{file}: expected the array joint_pos, found {', '.join(arrays)}")
+        raise ToolError(f"{file}: expected the array joint_pos, found only {', '.join(arrays)}")
     found = {name: arrays[name] for name in (*JOINT_ARRAYS, *BODY_ARRAYS) if name in arrays}
     has_bodies = all(name in found for name in BODY_ARRAYS[1:])
     wanted = {"joint_names": joints, **({"body_names": bodies} if has_bodies else {})}
@@ -87,9 +87,9 @@ def _read_npz(file: Path, joints: Sequence[str], bodies: Sequence[str]) -> dict[
 def _stated(file: Path, key: str, inside: Tensor | None, given: object) -> Tensor:
     option = {"fps": "--fps", "joint_names": "--joints", "body_names": "--bodies"}[key]
     if inside is not None and given is not None:
-        raise ToolError(f"{option}: expected none, since {file.name} states {key}, found {given}")
+        raise ToolError(f"{option}: expected none ({file.name} states {key}), found {given}")
     if inside is None and given is None:
-        raise ToolError(f"{file}: expected {key} in the file, found none; state it with {option}")
+        raise ToolError(f"{file}: expected {key} in the file, found none; pass {option}")
     return np.asarray(given if inside is None else inside)
 
 
@@ -115,7 +115,7 @@ def _read_csv(file: Path, joints: Sequence[str], bodies: Sequence[str]) -> dict[
     if wrong is not None or not all(map(_are_numbers, lines)):
         raise ToolError(
             f"{file}: expected {len(_POSE) + len(names)} numbers per line (the pose of the base "
-            f"and {plural(len(names), 'joint')}), found a line without them"
+            f"and {plural(len(names), 'joint')}), found a line with something else"
         )
     if len(bodies) > 1:
         raise ToolError(f"--bodies: expected the base of {file.name} alone, found {len(bodies)}")
@@ -145,8 +145,8 @@ def _check_frames(file: Path, moving: Mapping[str, Tensor]) -> None:
     if min(counts.values()) < _FEWEST_FRAMES or len({*counts.values()}) > 1:
         listed = ", ".join(f"{key} {count}" for key, count in counts.items())
         raise ToolError(
-            f"{file}: expected at least {_FEWEST_FRAMES} frames, as many in each array, found "
-            f"{listed}"
+            f"{file}: expected at least {_FEWEST_FRAMES} frames and the same number in each array, "
+            f"found {listed}"
         )
     for key, array in moving.items():
         wrong = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
@@ -188,8 +188,8 @@ def _add_anchor(file: Path, clip: dict[str, Tensor], robot: Path | None, anchor:
     names = [str(name) for name in clip.get("body_names", ())]
     if base not in names:
         raise ToolError(
-            f"{file}: expected the pose of {base}, the base of {robot}, found "
-            f"{', '.join(names) or 'none'}; for a CSV, name the base with --bodies {base}"
+            f"{file}: expected the pose of {base} (the base of {robot}), found poses of "
+            f"{', '.join(names) or 'no bodies'}; for a CSV, name the base with --bodies {base}"
         )
     i = names.index(base)
     pos, quat = clip["body_pos_w"][:, i].astype(float), clip["body_quat_w"][:, i].astype(float)
@@ -211,5 +211,5 @@ def as_frames(given: str | None) -> tuple[int, int] | None:
         return None
     first, colon, end = given.partition(":")
     if not (colon and first.isdigit() and end.isdigit() and int(first) < int(end)):
-        raise ToolError(f"--frames: expected FIRST:END, such as 100:600, found {given!r}")
+        raise ToolError(f"--frames: expected FIRST:END (such as 100:600), found {given!r}")
     return int(first), int(end)

@@ -29,7 +29,7 @@ from policy_inference.comparison.rows import Rows
 NOTED_SHARE, LARGEST_SHARE = 1e-3, 0.05
 _log = logging.getLogger("model_tools")
 _SMALLEST_BOUND = 1e-3
-"""For joints that a policy never moves; the contract requires bounds above zero."""
+"""Bound for joints that a policy never moves; the contract requires bounds above zero."""
 MOST_BREAKS, SHORTEST_S = 0.1, 10.0
 _STILL = 1e-3
 
@@ -192,7 +192,7 @@ def recorded_runs(
     if not {"joint_pos", "joint_vel"} <= set(rows.sensed):
         raise ToolError(
             f"{file}: expected the measured joint_pos and joint_vel [rows, "
-            f"{len(bundle.contract.joints.names)}], on which the commanded torque depends, found "
+            f"{len(bundle.contract.joints.names)}] (the commanded torque depends on them), found "
             "none; record them, or give a bag"
         )
     whole, ends = replayed_rows(bundle, rows), [0, *rows.breaks, len(rows)]
@@ -215,9 +215,9 @@ def _require_a_run(rows: Rows, rate_hz: float) -> None:
     """Raise unless these are consecutive ticks of a moving robot."""
     if len(rows.breaks) > MOST_BREAKS * len(rows):
         raise ToolError(
-            f"{rows.source}: expected rows of consecutive ticks, {1.0 / rate_hz:g} s apart, each "
-            f"with the action of the previous tick, found {len(rows.breaks)} of {len(rows)} that "
-            "are not; no steps can be measured from such rows"
+            f"{rows.source}: expected rows of consecutive ticks ({1.0 / rate_hz:g} s apart, each "
+            f"with the previous tick's action), found {len(rows.breaks)} of {len(rows)} rows that "
+            "do not fit; no steps can be measured from such rows"
         )
     if len(rows) < SHORTEST_S * rate_hz:
         raise ToolError(

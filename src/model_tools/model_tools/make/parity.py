@@ -71,7 +71,10 @@ class ParityDifference:
 
 
 def random_rows(mean: F32, spread: F32) -> dict[str, F32]:
-    """Return observations [200, obs_dim] around a mean [obs_dim] for each of `SPREADS`, by name."""
+    """Return normally distributed observations around `mean` [obs_dim], keyed by a description.
+
+    There is one array [200, obs_dim] for each of `SPREADS`.
+    """
     random = np.random.default_rng(0)
     return {
         f"random, {wide:g} times the usual spread": (
@@ -207,7 +210,7 @@ def drop_nominal(bundle: JointBundle) -> None:
 
 
 def drop_reports_of_others(bundle: JointBundle) -> None:
-    """Remove reports from the contract that are about other models."""
+    """Remove from the contract all reports about other models."""
     reports, artifacts = bundle.contract.reports, bundle.contract.model.artifacts
     kept = {
         key: report

@@ -24,8 +24,8 @@ def pin(folder: Path, output: Path | None = None) -> tuple[SetBundle, list[str]]
 
     Args:
         folder: Folder of the set.
-        output: New folder for the set and all its members, each in a folder of its name, to install
-            as one version. None changes `set.yaml` in place.
+        output: New folder for the set and all its members, each in a folder of that name, to
+            install as one version. None changes `set.yaml` in place.
 
     Returns:
         The set, and the members whose hash changed.
@@ -43,7 +43,7 @@ def _pinned(folder: Path) -> tuple[str, dict[str, Path], list[str]]:
     """Return the text of a set with its members' hashes, their folders, and the changed members."""
     file = folder / SET_FILE
     if not file.is_file():
-        raise ToolError(f"{folder}: expected a policy set (a folder with a {SET_FILE}), found none")
+        raise ToolError(f"{folder}: expected the folder of a policy set, found no {SET_FILE} in it")
     text, stated = file.read_text("utf-8"), load_yaml(file)
     members = stated.get("members") if isinstance(stated, dict) else None
     if not isinstance(members, dict) or not members:
@@ -87,7 +87,7 @@ def _with(file: Path, text: str, name: str, key: str, value: str) -> str:
         parse_yaml(found.encode(), file)
     except (ValueError, BundleError) as error:
         raise ToolError(
-            f"{file}: members.{name}: expected one key per line, so that {key} can be written, "
+            f"{file}: members.{name}: expected one key per line (so that {key} can be written), "
             f"found another style ({error})"
         ) from error
     return found

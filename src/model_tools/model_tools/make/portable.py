@@ -33,8 +33,8 @@ def require_onnxsim() -> None:
     """Raise unless onnxsim is installed, which training environments may lack."""
     if importlib.util.find_spec("onnxsim") is None:
         raise ToolError(
-            "onnxsim: expected this package, which simplifies models, found none; "
-            "pip install onnxsim where model_tools runs"
+            "onnxsim: expected this package (it simplifies models), found none; run "
+            "`pip install onnxsim` in the environment of model_tools"
         )
 
 

@@ -33,9 +33,9 @@ from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed, walk
 
 _REMEDY = (
-    "nominal figures must be measured with a policy that works: check that the model belongs to "
-    "this contract and robot, that scales, joint order and gains match those used in training, and "
-    "that commands are within velocity_command"
+    "nominal figures must be measured with a working policy: check that the model belongs to this "
+    "contract and robot, that scales, joint order and gains match those used in training, and that "
+    "commands are within the range of velocity_command"
 )
 _EACH_S = 6.0
 _COMMANDS = (
@@ -148,7 +148,7 @@ def _mixed(contract: JointContract) -> Schedule:
 def simulated_walks(
     bundle: JointBundle, robot: SimulatedRobot = LITE3, climb: Walk | None = None
 ) -> MeasuredRuns:
-    """Run all walks with the bundle, and `climb` on its ground, for a policy that sees ground."""
+    """Run all walks with the bundle, and `climb` on its own ground if the policy sees ground."""
     if climb is not None:
         what = f"{_WALKS}, and {climb.ground.terrain} of {climb.ground.step_m:g} m"
         wanted, source = (*walks(bundle.contract, robot), climb), figure_source(robot, what)

@@ -88,7 +88,7 @@ class LiveSource:
         if unknown := self._topics.keys() - self._types.keys():
             raise ToolError(
                 f"{self.name}: expected topics for inputs of the policy "
-                f"({', '.join(self._types)}), found one for {', '.join(unknown)}"
+                f"({', '.join(self._types)}), found a topic for {', '.join(unknown)}"
             )
 
     def stop(self) -> None:
@@ -352,7 +352,7 @@ class _Topics:
         return (
             f"no messages on {', '.join(self.topics[name] for name in names)}; there are "
             f"{', '.join(present) or 'no topics'}; name it with --topic {names[0]}=/name, or "
-            "look at ROS_DOMAIN_ID"
+            "check ROS_DOMAIN_ID"
         )
 
     def report(self) -> None:

@@ -24,9 +24,9 @@ from robot_sim.walk import walk
 from robot_sim.world import Sensors, World
 
 WORLDS = ((1.0, 0), (0.4, 0), (1.0, 20), (0.4, 20))
-"""Friction and latency, ms, of successive tries."""
+"""Friction and latency (ms) of successive tries."""
 PUSH_N_PER_KG = 5.0
-"""Push per mass of the robot: 60 N for a Lite3."""
+"""Push per kg of the robot's mass: 60 N for a Lite3."""
 AFTER_S, GRANTED_WITHIN_S, REACHED_WITHIN_S = 5.0, 5.0, 30.0
 """Time of observation after a switch, time limit of a granted switch, and time limit to reach the
 state before it."""

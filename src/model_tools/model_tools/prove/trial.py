@@ -289,7 +289,7 @@ def _try(
 
 
 def _within_range(schedule: Schedule, contract: JointContract) -> Schedule:
-    """Return the commands as the policy gets them: errors are measured against the limited ones."""
+    """Return the commands as the policy gets them, limited: errors are measured against these."""
     trained = contract.velocity_command
     if trained is None:
         return schedule

@@ -4,7 +4,7 @@
 
 Each model of the bundle becomes a model of the repository with the contract's shapes and no
 additional batch axis. A chunk policy with encoders also becomes an ensemble, which computes the
-chunk from the images in one request; except if there is a condition graph, which runs once for many
+chunk from the images in one request, unless there is a condition graph, which runs once for many
 requests.
 """
 

@@ -264,9 +264,9 @@ def _refuse_allowed_again(
         if lacking:
             named = ", ".join(f"{one} ({before.versions[one]})" for one in lacking)
             raise ToolError(
-                f"{file}: expected every version that is revoked now, found no {named}: robots "
-                f"would accept it again; add it and {_sign_again(file)}, or allow it again with "
-                "--again"
+                f"{file}: expected every version that is revoked now, found {named} missing: "
+                f"robots would accept it again; add it and {_sign_again(file)}, or allow it again "
+                "with --again"
             )
 
 
@@ -279,7 +279,7 @@ def _require_version(
     version = remote_bundle(repository, channel.digest, trusted).contract.version
     if version != channel.version:
         raise ToolError(
-            f"{file}: expected the version of {channel.digest}, which is {version}, found "
+            f"{file}: expected {version} (the version of {channel.digest}), found "
             f"{channel.version}; `model_tools push` prints the digest of each version"
         )
 
@@ -287,6 +287,6 @@ def _require_version(
 def _require_name(name: str, reference: RegistryReference, place: Path) -> None:
     if reference.name != name:
         raise ToolError(
-            f"{reference}: expected a repository whose last part is {name}, the name in {place}, "
+            f"{reference}: expected a repository whose last part is {name} (the name in {place}), "
             f"found {reference.name}"
         )

@@ -78,8 +78,8 @@ def require_begun(statement: Statement, place: Path) -> None:
     assert issued is not None  # `parse_statement` checked it
     if issued - now > timedelta(days=1):
         raise ToolError(
-            f"{place}: expected a statement that was issued by now, "
-            f"{now.isoformat(timespec='seconds')}, found `issued` {statement.issued}; correct it, "
+            f"{place}: expected a statement that was not issued in the future (now: "
+            f"{now.isoformat(timespec='seconds')}), found `issued` {statement.issued}; correct it, "
             "or the clock of this computer"
         )
 

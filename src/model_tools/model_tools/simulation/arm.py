@@ -154,8 +154,8 @@ def arm_image_size(bundle: AnyBundle) -> tuple[int, int]:
     cameras = contract.cameras
     if others := sorted(set(cameras) - set(POLICY_CAMERAS)):
         raise ToolError(
-            f"{bundle.path}: expected cameras among {', '.join(POLICY_CAMERAS)}, which the "
-            f"simulated arm has, found {', '.join(others)}"
+            f"{bundle.path}: expected cameras of the simulated arm "
+            f"({', '.join(POLICY_CAMERAS)}), found {', '.join(others)}"
         )
     sizes = {(camera.height, camera.width) for camera in cameras.values()}
     if len(sizes) > 1:

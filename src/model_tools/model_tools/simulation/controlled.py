@@ -96,7 +96,7 @@ class ControlledRobot(SelfOperated):
         """Connect a bundle to a controller on simulated time.
 
         Args:
-            bundle: Its contract holds.
+            bundle: A bundle with a valid contract.
             make_controller: Returns its controller for these limits and this clock.
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: The simulated robot.
@@ -293,7 +293,7 @@ class SensedRobot:
     """Writes the simulated robot's sensor values to the fields that a contract needs."""
 
     def __init__(self, names: tuple[str, ...], state: StateVector) -> None:
-        """Map by joint name; `names` are the robot's, in the order of the contract."""
+        """Map joints by name; `names` are the robot's names, in the contract's order."""
         self._order = JointOrder(names)
         self._needed = [
             (field.size == "joints", simulated, state[field.name])

@@ -109,7 +109,7 @@ class EstimatedVelocity:
         self._rows.append((now_ns / NS_PER_S, *error.tolist(), found.variance, height_error))
 
     def error(self, start_s: float) -> EstimateError:
-        """Return the error since `start_s`, in the robot's time; NaN without samples."""
+        """Return the error since `start_s` on the robot's clock; NaN without samples."""
         rows = np.array([row for row in self._rows if row[0] >= start_s])
         if not len(rows):
             return EstimateError(rmse_mps=np.nan, p95_mps=np.nan, nees=np.nan, height_rmse_m=np.nan)

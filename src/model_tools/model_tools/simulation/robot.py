@@ -96,8 +96,8 @@ class SimulatedRobot:
             case.faults,
         ) != (1.0, LEVEL, 0.0, 0.0, ()):
             raise ToolError(
-                f"{case.name}: expected level ground without payload, joint friction and faults, "
-                "the only case for models of robots, found a different one"
+                f"{case.name}: expected level ground without payload, joint friction and faults "
+                "(robot models support nothing else), found something else"
             )
         inputs = RobotState(contract, orientation=contract.safety.max_tilt_rad is not None).inputs
         return ModelWorld(
@@ -111,7 +111,7 @@ class SimulatedRobot:
         )
 
     def velocity(self, contract: JointContract, of_lite3: Velocity) -> Velocity:
-        """Scale a command of a Lite3's walk to the range that another policy was trained for."""
+        """Scale a command from a Lite3 walk to the range that another policy was trained for."""
         trained = contract.velocity_command
         if trained is None:
             return of_lite3 if self.model is None else (0.0, 0.0, 0.0)

@@ -220,7 +220,7 @@ def test_values_are_scaled_and_clipped_in_the_contract_s_order(
             "{term: base_ang_vel}",
             {
                 6: "base_ang_vel[2], in the newest frame",
-                7: "joint_pos of hip, 1 frames before the newest",
+                7: "joint_pos of hip, 1 frame before the newest",
                 20: "base_ang_vel[2], 2 frames before the newest",
             },
         ),
@@ -228,7 +228,7 @@ def test_values_are_scaled_and_clipped_in_the_contract_s_order(
             "history: {length: 2, layout: per_term, order: oldest_first}, ",
             "{term: last_action, history_length: 3}",
             {
-                1: "joint_pos of knee, 1 frames before the newest",
+                1: "joint_pos of knee, 1 frame before the newest",
                 2: "joint_pos of hip, in the newest frame",
                 8: "last_action of hip, 2 frames before the newest",
                 13: "last_action of knee, in the newest frame",

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part that the contracts of all policy kinds share: the robot's side, then the policy's.
 
-Each kind of policy is a dataclass that inherits `AnyContract`and has a row in `bundle/kinds.py`.
+Each kind of policy is a dataclass that inherits `AnyContract` and has a row in `bundle/kinds.py`.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def unfollowable(self) -> Sequence[str]:
-        """State that the policy cannot update while another policy is in command, in words.
+        """Names of the state that the policy cannot update while another policy is in command.
 
         A set rejects `starts: followed` for a policy with such state.
         """
@@ -233,7 +233,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def counts_ticks(self) -> bool:
-        """True if the policy's period must be a whole number of set ticks, as its memory needs.
+        """True if the policy's period must be a whole number of set ticks, as its memory requires.
 
         Otherwise its steps are points in time, which may fall between the ticks of a faster set.
         """

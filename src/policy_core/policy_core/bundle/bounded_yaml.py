@@ -162,7 +162,7 @@ def _place_and_problem(error: Exception) -> str:
     problem = str(getattr(error, "problem", "")).removeprefix("but ").removeprefix("found ")
     if _BRACKETS_INSIDE.fullmatch(problem):
         problem += "; inside {} or [], quote text that has brackets: {'F[LR]_hip': 1}"
-    return f"an error in line {mark.line + 1}, column {mark.column + 1}: {problem}"
+    return f"an error at line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 # PyYAML follows YAML 1.1: 1e-3 is text because it has no decimal point, 010 is eight, and 1:30 is

@@ -141,7 +141,7 @@ def _places(
     if missing:
         reader.problem(
             key,
-            f"a clip for this robot, with {', '.join(missing)}",
+            f"a clip that contains {', '.join(missing)}",
             Found(f"only {', '.join(names)}"),
         )
     if doubled or missing:

@@ -202,7 +202,7 @@ def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:
         if key not in chosen:
             raise ValueError(
                 "keys that are used",
-                f"{key!r}, although every name that it matches has its own key",
+                f"{key!r}: every name that it matches has its own key",
             )
     return chosen
 

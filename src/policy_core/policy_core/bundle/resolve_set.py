@@ -138,7 +138,7 @@ class _SetResolver:
             f"members.{name}.starts",
             f"clean for a policy with {', '.join(remembers)}",
             "followed",
-            "only its own model can update that",
+            "only the policy's own model can update this state",
         )
         self._reader.expect(
             not followed or not contract.motion,
@@ -230,12 +230,14 @@ class _SetResolver:
     def _check_on_fault(self, members: Mapping[str, str]) -> None:
         stated, known = self._stated.on_fault, [*dict.fromkeys(members.values())]
         if stated is not None and stated not in known:
-            self._reader.problem("on_fault", f"the value of a member ({listed(known)})", stated)
+            self._reader.problem(
+                "on_fault", f"one of the members' values ({listed(known)})", stated
+            )
         elif stated is None and len(known) > 1:
             said = ", ".join(f"{on_fault} in {name}" for name, on_fault in members.items())
             self._reader.problem(
                 "on_fault",
-                "the fault behaviour, since that of the members differs",
+                "a fault behaviour, since the members have different ones",
                 Found(f"nothing ({said})"),
                 "state it if the parts of the robot differ, otherwise correct the policy.yaml that "
                 "is wrong",
@@ -315,9 +317,10 @@ class _SetResolver:
                 f"{key}.ends.after_s",
                 "the time (in s) after which the state ends",
                 Found(
-                    f"nothing, and no member ({listed(state.members)}) tracks a motion that ends"
+                    f"nothing, and none of its members (`{'`, `'.join(state.members)}`) tracks a "
+                    "motion that ends"
                 ),
-                "state it, or let a member track a motion with `at_end: hold`",
+                "set after_s, or have a member track a motion with `at_end: hold`",
             )
         to = {
             target: dataclasses.replace(
@@ -336,7 +339,7 @@ class _SetResolver:
             or any(tracks_clip(self._contracts[member]) for member in entering),
             f"{key}.pose",
             f"a member of {to} that tracks a clip",
-            Found(f"only {listed(entering)}"),
+            Found(f"none (members: {listed(entering)})"),
         )
         terms = [term for name in leaving for term in self._contracts[name].terms]
         self._reader.expect(

@@ -37,7 +37,7 @@ _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "minimum": (">=", lambda value, bound: value >= bound),
     "exclusiveMinimum": (">", lambda value, bound: value > bound),
     "maximum": ("<=", lambda value, bound: value <= bound),
-    "maxLength": ("of a length <=", lambda value, bound: len(value) <= bound),
+    "maxLength": ("of length <=", lambda value, bound: len(value) <= bound),
 }
 
 

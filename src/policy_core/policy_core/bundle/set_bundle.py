@@ -90,7 +90,7 @@ def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> Ho
                 Problem(
                     file=str(file),
                     key=f"{key}.bundle",
-                    expected="a folder inside the set's folder, so that both are one version",
+                    expected="a folder inside the set's folder (so that both are one version)",
                     found=member.bundle,
                     remedy="`model_tools pin SET --output FOLDER` writes the set with all its "
                     "members",
@@ -191,7 +191,7 @@ def _require_meant(file: Path, key: str, member: SetMember, inside: Path, conten
             Problem(
                 file=str(file),
                 key=f"{key}.sha256",
-                expected=f"{actual}, the hash of {inside}",
+                expected=f"{actual} (the hash of {inside})",
                 found=member.sha256,
                 remedy="get the bundle that the set was made with, or state this hash and sign "
                 "the set again",

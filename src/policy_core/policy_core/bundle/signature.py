@@ -109,7 +109,7 @@ class TrustedKeys:
         return BundleError(
             Problem(
                 file=str(place),
-                expected=f"a base64 signature, since public keys are configured ({self.source})",
+                expected=f"a base64 signature (public keys are configured: {self.source})",
                 found=found,
                 remedy=remedy or "have the bundle signed (`model_tools sign`)",
             )
@@ -131,7 +131,9 @@ def read_public_keys(place: Path) -> dict[str, Ed25519PublicKey]:
         files = sorted(place.glob("*.pem")) if place.is_dir() else [place]
         blocks = [(file, match) for file in files for match in _PEM.finditer(file.read_bytes())]
     except OSError as error:
-        raise _key_error(error.filename or place, error.strerror or str(error)) from error
+        raise _key_error(
+            error.filename or place, f"none that can be read ({error.strerror or error})"
+        ) from error
     keys = [_public_key(file, match[0]) for file, match in blocks]
     if not keys:
         raise _key_error(place, "none")

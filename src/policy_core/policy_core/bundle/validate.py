@@ -278,7 +278,7 @@ class _JointValidator(BodyValidator):
                     self.expect(
                         first == term.size,
                         f"{key}.size",
-                        f"{first}, as in the first use of the topic {term.topic}",
+                        f"{first} (as in the first use of the topic {term.topic})",
                         term.size,
                     )
                     here = (term.scan, term.camera_image, term.encoder, term.commanded)

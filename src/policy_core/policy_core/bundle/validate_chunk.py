@@ -43,7 +43,7 @@ def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
         reader.expect(
             None not in ends and unit.low_rad != unit.high_rad,
             key,
-            f"two different positions low_rad and high_rad, since {unit.unit} is defined by them",
+            f"different values for low_rad and high_rad (they define {unit.unit})",
             list(ends),
         )
         reader.expect(
@@ -196,7 +196,7 @@ class _ChunkValidator(BodyValidator):
         if is_flow != (schedule is None):
             self.reader.problem(
                 "denoising.schedule",
-                "nothing for flow" if is_flow else f"the training noise for {denoising.method}",
+                "no schedule for flow" if is_flow else f"the training noise for {denoising.method}",
                 Found("nothing" if schedule is None else "one"),
             )
         elif schedule is not None:
@@ -399,7 +399,7 @@ class _ChunkValidator(BodyValidator):
                 yield camera.tensor, features
 
     def _shape(self, key: str, found: tuple[int, ...], wanted: tuple[int, ...], why: str) -> None:
-        self.expect(found == wanted, f"{key}.shape", f"{list(wanted)}, {why}", list(found))
+        self.expect(found == wanted, f"{key}.shape", f"{list(wanted)} ({why})", list(found))
 
     def topics(self) -> None:
         """Check that no topic is already in use."""

@@ -243,7 +243,7 @@ class Controller(Stateful):
                 # The new limits would change the pose, and the arm would move by itself.
                 raise RefusedError(
                     f"load refused: {'; '.join(found)}; move the arm within them first "
-                    "(stand, or by hand and damp)"
+                    "(request stand; or move it by hand, then request damp)"
                 )
             unknown = self._adopt(saved)
             if not rests and self._last_tick_ns is not None:

@@ -120,8 +120,8 @@ class SafeTargets(Stateful):
 
     With `hold_measured`, they are a pose within the joints' position limits, and no command is sent
     before `capture` or `hold`. A joint near its commanded position keeps that command; otherwise it
-    is held at its measured position, on the turn closest to the command. For each joint, the sample
-    closer to the command out of the last two is used, so a single bad sample does not move an arm.
+    is held at its measured position, on the turn closest to the command. Of each joint's last two
+    samples, the one closer to the command is used, so a single bad sample does not move an arm.
     """
 
     STATE = ("known", "_sample_ns", "_lost", "_replaced", "_requested")

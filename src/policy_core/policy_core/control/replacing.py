@@ -47,7 +47,7 @@ def require_replaceable(
 
 
 def _facts(contract: HostedContract, inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
-    yield "joints.names", ", ".join(contract.joints.on_robot())
+    yield "joints.names", f"({', '.join(contract.joints.on_robot())})"
     yield "rate_hz", f"{contract.rate_hz:.9g}"
-    yield "observations", "the inputs " + ", ".join(sorted(inputs))
+    yield "observations", f"the inputs ({', '.join(sorted(inputs))})"
     yield "safety.on_fault", contract.safety.on_fault

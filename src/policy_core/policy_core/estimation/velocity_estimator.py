@@ -33,7 +33,9 @@ _START_STD = 1.0
 _POINT_STD = 0.02
 """Standard deviation of a stance point's velocity, m/s: it rolls, and ground and leg yield."""
 _POINT_CORRELATION_S = 0.03
-"""Correlation time of this error: longer observation adds information, faster sampling does not."""
+"""Correlation time of that velocity: longer observation adds information, faster sampling does
+not.
+"""
 _DRIFT, _SAMPLED = 0.1, 1.5
 """Noise in the integrated accelerometer, m/s per root s; and deviation of a sample from the mean
 over its step, m/s^2, since touchdowns shake the base.

@@ -197,7 +197,7 @@ class JointCheck(Stateful):
     def _confirm(self, position: F64, jump: F64, gap_ns: int, now_ns: int) -> str:
         """Count a sample after an implausible jump; trust its pose after enough of them.
 
-        `jump` [joints], rad, is the distance beyond what the joints can have moved.
+        `jump` [joints] (in rad) is the distance beyond what the joints can have moved.
         """
         follows = (
             self._agreeing > 0 and (self._way(position, self._seen) <= self._reached(gap_ns)).all()

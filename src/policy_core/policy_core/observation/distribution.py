@@ -166,7 +166,7 @@ class DistributionCheck:
         return (given - self._mean) / self._divisor
 
     def _numbers(self, term: str, inputs: F64) -> str:
-        """Describe the value of a term that is farthest out of range, and its healthy range."""
+        """Describe a term's value farthest out of range, and the healthy range of that value."""
         places = np.flatnonzero(self._healthy.terms == term)
         low, high = self._healthy.low[places], self._healthy.high[places]
         means = inputs[:, places].mean(axis=0)

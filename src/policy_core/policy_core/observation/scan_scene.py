@@ -187,7 +187,7 @@ def _misfit(term: Term, observation: Observation, scene: ScanScene) -> str:
     if wrong.any():
         i = int(wrong.argmax())
         return (
-            f"that value {i} is {scene.values[i]:.4g} in the scene, and {values[i]:.4g} as "
+            f"{scene.values[i]:.4g} for value {i} in the scene, but {values[i]:.4g} when "
             "computed with the contract"
         )
     return ""

@@ -78,8 +78,8 @@ class MemberPolicy(Stateful, ABC):
         watches: True if the member's memory changes in ticks in which others are in command.
         phases: Gait phases, each with the sines, then the cosines, for all feet.
         phase_names: Names of the phase fields in `state`.
-        resets: Number of fresh starts. From this and the next two counts, a guest can reconstruct
-            the effect of a tick on this member.
+        resets: Number of fresh starts. From this and the next two counts, an observer can
+            reconstruct the effect of a tick on this member.
         own_ticks: The member's own ticks since then: with a response, or only watched.
         answers: Number of responses that were used.
         frames: Buffers for new frames, by camera; empty for a member without images.

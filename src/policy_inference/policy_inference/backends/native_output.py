@@ -36,7 +36,7 @@ def capture_native_output(name: str) -> Iterator[Callable[[], str]]:
 
 
 def _kept_already() -> bool:
-    """Return True if both go to the same readable file, as in our child processes."""
+    """Return True if stdout and stderr go to the same readable file, as in our child processes."""
     out, err = os.fstat(_STDOUT), os.fstat(_STDERR)
     access = fcntl.fcntl(_STDERR, fcntl.F_GETFL) & os.O_ACCMODE
     return stat.S_ISREG(err.st_mode) and os.path.samestat(out, err) and access == os.O_RDWR

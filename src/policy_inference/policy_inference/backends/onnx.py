@@ -66,8 +66,8 @@ class OnnxBackend(BackendBase):
             Finding.warning(
                 "int8",
                 f"{artifact.file}: {artifact.integers or 'possibly signed'} integers on a "
-                "processor without VNNI, where their sums saturate; they are made unsigned when "
-                "it is opened here, but other programs compute something else",
+                "processor without VNNI, where their sums saturate; here they become unsigned when "
+                "the model is loaded, but other programs get different results",
                 "compile it again with `model_tools compile onnx --precision int8`, which makes "
                 "unsigned ones that are exact on every processor",
             )

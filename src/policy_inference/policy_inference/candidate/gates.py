@@ -3,8 +3,8 @@
 """Gates for a shadow candidate: figures and their limits, in one table.
 
 A candidate that is not in command is judged by a report on its outputs, against `ShadowLimits`.
-Each field is one row: the figure, its default limit, and the candidates to which it applies. The
-stage of a release has the same fields. The gates for a version on trial are in
+Each field is one row: the figure, its default limit, and the candidates to which it applies. A
+release stage has the same fields. The gates for a version on trial are in
 `policy_store.trial_file`.
 
 Distance alone does not distinguish good from bad: rounding to 8 bits moves the walking policy's
@@ -167,10 +167,10 @@ class ShadowFigures:
     failed_share: float = 0.0
 
     def by_gate(self, expected: ExpectedDistance | None) -> Mapping[str, F64 | float | None]:
-        """Return the figure for each gate, per joint or overall; None if unknown.
+        """Return the value that each gate checks, per joint or overall; None if unknown.
 
         Args:
-            expected: Expected distance; None without evidence.
+            expected: Expected distance; None if there is no evidence.
         """
         rms, largest = (
             np.array([of.get(joint, 0.0) for joint in self.joints])
@@ -206,7 +206,7 @@ def judge_shadow(
 
     Args:
         found: Measured figures, for at least one joint and tick.
-        expected: Expected distance; None without evidence.
+        expected: Expected distance; None if there is no evidence.
         limits: Limits of the gates.
 
     Returns:

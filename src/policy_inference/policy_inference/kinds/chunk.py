@@ -396,7 +396,7 @@ def within_budget(
     most = inference.denoising_steps
     one_s = measured_s(Inference(contract, models, settings, 1), contract)
     step_s = (takes_s - one_s) / max(1, most - 1)
-    # Noise may measure a step of zero time, which would fit any number of times.
+    # Noise may make a step seem to take no time, so that any number of steps would fit.
     steps = min(most, 1 + int((budget_s - one_s) / max(step_s, 1e-9)))
     if budget_s < one_s:
         raise PolicyError(

@@ -108,7 +108,7 @@ def set_realtime_priority(
     except OSError as error:
         allowed = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
         return [
-            f"{option} {priority}: {_reason(error)}: runs without real-time priority; "
+            f"{option} {priority}: {_reason(error)}: running without real-time priority; "
             f"RLIMIT_RTPRIO is {allowed}: allow {priority} (systemd: LimitRTPRIO={priority}; "
             f"login: 'rtprio {priority}' in /etc/security/limits.d; docker: "
             "--cap-add SYS_NICE)"

@@ -137,8 +137,8 @@ class JointStateReader:
                 raise RobotError("expected velocities, found none; the policy needs measured ones")
             if len(message.position) != len(message.velocity):
                 raise RobotError(
-                    f"expected as many velocities as the {len(message.position)} "
-                    f"positions, found {len(message.velocity)}"
+                    f"expected {len(message.position)} velocities, one per position, found "
+                    f"{len(message.velocity)}"
                 )
             self._order.take(message.name, np.asarray(message.velocity), velocity)
         self._order.take(message.name, np.asarray(message.position), self._read_position)

@@ -321,7 +321,7 @@ class TakeoverReports(TickObserver):
         count = self._leader.publishers()
         if count == 1:
             return ""
-        return f"{LEADER.name}: {count} publishers, expected the leader arm's node alone"
+        return f"{LEADER.name}: {count} publishers, expected only the leader arm's node"
 
     def observe_failure(self, tick: Tick) -> None:
         self._say_who_drives(Mode.DAMP)

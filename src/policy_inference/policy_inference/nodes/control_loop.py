@@ -72,7 +72,7 @@ class Pacer(ABC):
         """Block until a tick is due, for at most 50 ms; return None if none is due yet."""
 
     def clock(self) -> int:
-        """Return the time on the clock of `DueTick.now_ns`."""
+        """Return the current time (ns) on the clock that `DueTick.now_ns` uses."""
         return time.monotonic_ns()
 
 
@@ -239,7 +239,10 @@ class Loop:
         return self._worst_late_ns * 1e-9
 
     def await_tick(self, timeout_s: float) -> bool:
-        """Wait for the end of the next tick or of the loop; return True if a tick ended."""
+        """Wait until the next tick ends, the loop stops or `timeout_s` has passed.
+
+        Return False only on a time-out.
+        """
         self._ticked.clear()
         return self._stop.is_set() or self._ticked.wait(timeout_s)
 
@@ -255,7 +258,7 @@ class Loop:
 
 
 class ControlLoop(Loop):
-    """Runs `tick` when the pacer requires it, on its own thread."""
+    """Runs `tick`, on a thread of its own, whenever the pacer says that one is due."""
 
     name = PYTHON
     """Name in `realtime.loop`."""

@@ -36,7 +36,7 @@ class _EstopTopic:
     """Two readers that match every publisher, plus a third while publishers match it.
 
     A transient local reader does not match a volatile publisher, whose ROS then warns about
-    incompatible QoS, as if the button were not received. So the third reader exists while there is
+    incompatible QoS, as if its presses were not received. So the third reader exists while there is
     a transient local publisher, and continuously: a new reader would receive old presses again.
     """
 

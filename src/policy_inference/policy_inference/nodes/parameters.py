@@ -183,10 +183,9 @@ class ParameterTable:
         limits = [name for name in names if name.startswith(_SAFETY)]
         known = limits if unknown.startswith(_SAFETY) else names
         meant = get_close_matches(unknown, names, n=1)
-        expected = f"{meant[0]}?" if meant else f"known names: {', '.join(known)}"
+        hint = f"did you mean {meant[0]}?" if meant else f"known names: {', '.join(known)}"
         return (
-            f"parameter {unknown}: expected a known parameter name ({expected}), found an unknown "
-            "one"
+            f"parameter {unknown}: expected a known parameter name, found an unknown one ({hint})"
         )
 
     def _value(self, spec: Spec) -> Any:

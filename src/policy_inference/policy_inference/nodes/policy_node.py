@@ -461,7 +461,7 @@ class PolicyNode(LifecycleBase):
         if count <= 1:
             return ""
         return (
-            f"{count} nodes are named {self.get_fully_qualified_name()}, expected this one alone: "
+            f"{count} nodes are named {self.get_fully_qualified_name()}, expected only this one: "
             "each request reaches all of them; give the others another name or namespace; a "
             "killed process stays listed for about 20 s"
         )
@@ -475,9 +475,8 @@ class PolicyNode(LifecycleBase):
         if len({*senders}) <= 1:  # this node's chunks have two
             return ""
         return (
-            f"{len(senders)} publishers on {topic}, expected this node alone "
-            f"({', '.join(senders)}); stop the others; a killed process stays listed for about 20 "
-            "s"
+            f"{len(senders)} publishers on {topic} ({', '.join(senders)}), expected only this "
+            "node; stop the others; a killed process stays listed for about 20 s"
         )
 
     def _remember_estop(self) -> None:

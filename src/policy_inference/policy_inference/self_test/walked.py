@@ -48,9 +48,9 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
             file,
             f"a report about the model {about.sha256[:12]}",
             "one about a different model",
-            f"{remedy}, with --force",
+            f"{remedy} (add --force to replace this one)",
         )
-    remedy += ", with --force"
+    remedy += " (add --force to replace this one)"
     if not one.get("closed_loop") or not one.get("closed_loop_checks"):
         raise _problem(file, "walks", "a comparison without --closed-loop", remedy)
     reference = str(report["artifacts"][0].get("precision"))

@@ -40,8 +40,8 @@ def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, i
         found = [axis for axis, size in enumerate(spec.shape) if size == -1]
         if len(found) != 1 or (spec.name not in carried and math.prod(spec.shape[: found[0]]) != 1):
             raise BackendError(
-                f"{file}: expected one dynamic axis in each tensor, the first, for a "
-                f"batch of several robots, found {spec}; {REMEDY}"
+                f"{file}: expected exactly the first axis of each tensor to be dynamic, "
+                f"for a batch of several robots, found {spec}; {REMEDY}"
             )
         axes[spec.name] = found[0]
     return axes

@@ -35,7 +35,7 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
         differences += _KIND_DIFFERENCES[contract.kind](active, sizes, contract)
     else:
         differences.append(
-            ("kind", f"one that can be compared: {_named(_KIND_DIFFERENCES)}", contract.kind)
+            ("kind", f"one that can be compared {_named(_KIND_DIFFERENCES)}", contract.kind)
         )
     if differences:
         raise BundleError(
@@ -69,7 +69,7 @@ def _of_joints(
     theirs, ours = _kinds(active), _kinds(contract)
     for joint, kind in theirs.items():
         if ours[joint] != kind:
-            yield "action.terms", _as_active(f"{joint} commanded by {kind}"), f"by {ours[joint]}"
+            yield "action.terms", _as_active(f"{joint} commanded by {kind}"), str(ours[joint])
     state = RobotState(contract)
     for name in state.sensed:
         if sizes.get(name) != state[name].size:
@@ -117,7 +117,7 @@ def _of_chunks(
     for name, camera in contract.cameras.items():
         seen = active.cameras.get(name)
         if seen is None:
-            yield "cameras", f"cameras of the active policy ({_named(active.cameras)})", name
+            yield "cameras", f"cameras of the active policy {_named(active.cameras)}", name
         elif not camera.resize and (seen.width, seen.height) != (camera.width, camera.height):
             yield (
                 f"cameras.{name}",
@@ -147,4 +147,4 @@ def _as_active(expected: str) -> str:
 
 
 def _named(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
+    return f"({', '.join(sorted(names))})"

@@ -79,12 +79,12 @@ class Divergence:
 
     @property
     def mean(self) -> F64:
-        """Mean distance between the targets [joints], in the unit of `max`."""
+        """Mean distance between the targets [joints], in the same unit as `max`."""
         return self._sum / max(1, self.compared)
 
     @property
     def rms(self) -> F64:
-        """Root mean square distance between the targets [joints], in the unit of `max`."""
+        """Root mean square distance between the targets [joints], in the same unit as `max`."""
         return np.asarray(np.sqrt(self._squares / max(1, self.compared)))
 
     @property

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files for tests: the smallest bundle, of one joint, and the metadata of an installed package."""
+"""Files for tests: the smallest bundle, with one joint, and an installed package's metadata."""
 
 import hashlib
 from collections.abc import Mapping
@@ -51,13 +51,13 @@ def write_contract(file: Path, backend: str, precision: str, target: str | None 
 
 
 def register(site: Path, distribution: str, group: str, entries: Mapping[str, str]) -> None:
-    """Write pip's metadata of a package with entry points; there is no module to import yet.
+    """Write pip's metadata for a package with entry points; there is no module to import yet.
 
     Args:
         site: Folder for sys.path.
         distribution: Name of the package, version 1.0.
         group: Group of the entry points.
-        entries: Object of each name: ``module:Class``.
+        entries: Object for each name: ``module:Class``.
     """
     info = site / f"{distribution}-1.0.dist-info"
     info.mkdir(parents=True)

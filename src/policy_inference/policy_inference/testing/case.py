@@ -28,7 +28,7 @@ H_IN, H_OUT = TensorSpec(name="h_in", shape=(1, 3)), TensorSpec(name="h_out", sh
 Specs = Sequence[TensorSpec]
 Array = npt.NDArray[Any]
 Open = Callable[..., BackendBase]
-"""Compiles an ONNX file and opens it: `open_model(onnx, inputs, outputs, **of the back end)`."""
+"""Compiles an ONNX file and opens it: `open_model(onnx, inputs, outputs, **arguments)`."""
 Change = Callable[[pytest.MonkeyPatch], object]
 """Changes the machine for the rest of a test."""
 

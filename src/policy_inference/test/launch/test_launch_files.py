@@ -26,13 +26,14 @@ pytestmark = pytest.mark.ros
     [
         ((*LITE3_ALONE, "bundel:=x"), ["bundel", "bundle"]),
         ((*LITE3_ALONE, "security:=/nowhere"), ["security: ", "/nowhere"]),
+        ((*LITE3_IN_SIM, "inject_faults:=true"), ["inject_faults: ", "real time"]),
         (("act_bpu.launch.py",), ["bundle: ", "bundle:=FOLDER"]),
         (
             ("act_policy.launch.py", "robot:=sim", "leader_port:=/dev/ttyACM1"),
             ["leader_port: ", "robot:=so100"],
         ),
     ],
-    ids=["typing error", "no keystore", "arm without bundle", "leader"],
+    ids=["typing error", "no keystore", "faults in lockstep", "arm without bundle", "leader"],
 )
 def test_argument_that_makes_no_sense_is_refused_before_anything_starts(
     launch: Callable[..., Any], launched: tuple[str, ...], words: list[str]

@@ -7,7 +7,7 @@
 With --trial FILE it is on trial first: nodes take it, and go back to the version in use when a gate
 fails (docs/candidates.md).
 
-It is verified first. `policy_store rollback` goes back to the previous version.
+The version is verified first. `policy_store rollback` goes back to the previous version.
 """
 
 from __future__ import annotations

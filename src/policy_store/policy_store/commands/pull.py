@@ -130,7 +130,7 @@ def _revocations(
     asked = [given.channel, given.install, given.output, given.expect, given.activate, given.trial]
     asked += [given.allow_downgrade, reference.tag, reference.digest]
     if trusted is None or any(asked):
-        found = "none" if trusted is None else "options for a bundle too"
+        found = "no public keys" if trusted is None else "options for a bundle too"
         raise PolicyError(
             f"--revocations: expected public keys (--public-key), and no bundle, found {found}"
         )

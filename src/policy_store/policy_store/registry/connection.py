@@ -317,7 +317,7 @@ def _unexpected(answer: HttpAnswer, method: str, expected: tuple[int, ...]) -> R
     kind = UnavailableError if status >= 500 or status in _UNAVAILABLE else RegistryError
     remedies = {
         401: "; check the credentials",
-        403: "; this user may not do that",
+        403: "; this user is not permitted to do that",
         404: "; check registry, name and tag",
         405: "; this registry may be read-only",
     }

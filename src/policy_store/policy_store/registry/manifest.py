@@ -126,7 +126,8 @@ def parse_manifest(content: bytes, artifact_type: str, place: str) -> dict[str, 
         found, layers = "no manifest", None
     if not isinstance(layers, list) or document.get("schemaVersion") != 2:
         raise RegistryError(
-            f"{place}: expected a manifest of the type {artifact_type}, found {shown(str(found))}"
+            f"{place}: expected a manifest of the type {artifact_type} with schemaVersion 2 and "
+            f"layers, found {shown(str(found))}{' without them' * (found == artifact_type)}"
         )
     return {layer.title: layer for layer in (_layer(entry, place) for entry in layers)}
 

@@ -104,8 +104,8 @@ def _refuse_downgrade(
     file, option = request.allow_downgrade, "--allow-downgrade"
     if file is None:
         raise PolicyError(
-            f"{request.reference}: expected a version that is not older than {current}, which is "
-            f"in use, found {version}; go back to an installed version with `policy_store "
+            f"{request.reference}: expected a version that is not older than {current} (which is "
+            f"in use), found {version}; go back to an installed version with `policy_store "
             f"rollback`, or pass a signed statement that allows this version with {option} FILE"
         )
     if trusted is None:

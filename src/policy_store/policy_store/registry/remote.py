@@ -108,8 +108,8 @@ class RemoteBundle:
             if layer is None or layer.digest != ALGORITHM + sha256:
                 found = "none" if layer is None else layer.digest
                 raise RegistryError(
-                    f"{self.repository.reference}: expected a layer {name!r} with sha256:{sha256}, "
-                    f"as {file} states, found {found}"
+                    f"{self.repository.reference}: expected a layer {name!r} with sha256:{sha256} "
+                    f"(from {file}), found {found}"
                 )
             wanted.append(layer)
         return wanted
@@ -160,8 +160,8 @@ def remote_bundle(
     contract = parse_hosted(content, file, read)
     if contract.name != reference.name:
         raise RegistryError(
-            f"{reference.place}: expected a bundle that is named like its repository, "
-            f"{reference.name}, found {contract.name}"
+            f"{reference.place}: expected a bundle named like its repository "
+            f"({reference.name}), found {contract.name}"
         )
     return RemoteBundle(
         repository=repository,

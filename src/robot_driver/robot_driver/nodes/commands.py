@@ -71,7 +71,7 @@ class CommandReader:
         if others := sorted(set(names) - set(joint_names)):
             raise RobotError(
                 f"{TOPIC}.names: expected only the joints of this robot "
-                f"({', '.join(joint_names)}), found also {', '.join(others)}; start a policy "
+                f"({', '.join(joint_names)}), found {', '.join(others)} as well; start a policy "
                 "whose bundle is for this robot"
             )
         places = np.zeros(len(joint_names))

@@ -158,13 +158,14 @@ class DriverNode(LifecycleBase):
         """Read the parameters and create all other entities; publish nothing.
 
         Raises:
-            PolicyError: The robot's interface cannot be used. If another driver used it, publishers
-                of the same topics would disturb its robot.
+            PolicyError: The robot's interface cannot be opened.
         """
         values = self._table.read()
         self._settings = link_settings(self._robot_type.settings_type, values)
         robot = self._robot_type(self._settings)
         self._figures, joint_names = robot.figures, robot.figures.joint_names
+        # Before any publisher is created: if another driver has the interface, our publishers on
+        # the same topics would disturb the robot it is driving.
         robot.open().close()
         self._sensors = SensorTopics(self, self.sensor_topics(joint_names), values)
         self._closers.callback(self._sensors.close)

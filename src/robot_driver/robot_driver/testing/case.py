@@ -90,8 +90,8 @@ class RobotDouble(ABC):
         heard: Received frames, in order.
         sent_ns: Times at which it sent its states, on the system clock, by their `moved_s`.
         silent: Its state is not sent while this is set.
-        moved_s: Time since it started to move from the pose and back, up to MOTION_S, when it has
-            returned; 0: at rest.
+        moved_s: Time since it started to move away from the pose and back, up to MOTION_S, when it
+            is back; 0 at rest.
     """
 
     def __init__(

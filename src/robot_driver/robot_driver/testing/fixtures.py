@@ -72,7 +72,7 @@ class DriverFixtures:
 
 
 def frames_since(driver: DriverProcess, place: int) -> list[Heard]:
-    """Return the frames since then, as a copy that does not grow during a check."""
+    """Return the frames from an index on, as a copy that does not grow during a check."""
     return list(driver.robot.heard[place:])
 
 

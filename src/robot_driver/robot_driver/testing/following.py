@@ -93,7 +93,7 @@ class FollowingConformance(DriverFixtures):
         else:
             # its rest mode already has a stiffness
             in_control.send_rest(position=far.tolist())
-        in_control.rests("the first command with this stiffness is for a position")
+        in_control.rests("the first command with this stiffness puts")
         assert not any(in_control.is_at(each, far) for each in frames_since(in_control, place))
 
     def test_estop_brings_to_rest_until_it_is_reset(self, in_control: DriverProcess) -> None:
@@ -187,7 +187,7 @@ class FollowingConformance(DriverFixtures):
         self._watch(driver, itertools.repeat(driver.send))
 
     def _nothing_is_followed(self, driver: DriverProcess) -> None:
-        """Send commands, also in the rest mode, but not last: then none is on its way."""
+        """Send commands, some in the rest mode, but not last, so none of those is in transit."""
         self._watch(driver, itertools.cycle((driver.send_rest, driver.send)))
         self._nothing_ends_the_rest(driver)
 

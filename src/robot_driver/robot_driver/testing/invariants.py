@@ -47,7 +47,10 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "the robot's own controller prepares the robot or lays it down.",
     "nothing_sent_after": "The drives receive nothing after control has been given back.",
     "rest_mode_first": "After control was taken, and after each stop, the driver follows no "
-    "command until it has received one in the rest mode.",
+    "command until it has received one in the rest mode. An invalid command in the rest mode, "
+    "another sender, and a start away from the robot are stops.",
+    "control_is_taken_from_rest": "Control is not taken while the newest command is invalid, or "
+    "still valid and not in the rest mode.",
     "expired_is_not_followed": "No command is followed after its `valid_for`: the next frame "
     "brings the robot to rest.",
     "lost_robot_is_not_followed": "No command is followed while the robot state is older than its "
@@ -63,12 +66,15 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "starts_at_the_robot": "A joint without stiffness gets its first one only for a position "
     "within `max_start_error_rad` of the measured one, and until then at most `first_torque_nm`.",
     "checked_before_following": "With `obeyed_torque_nm`, the drives brake for 0.5 s after control "
-    "was taken, before a command is followed.",
+    "was taken, and then give less torque than that, before a command is followed.",
+    "disobedience_ends_control": "With `obeyed_torque_nm`, control is given back when two joints "
+    "have ignored their commands for 0.3 s, and not before.",
     "no_joint_is_limp": "In FOLLOWING, no joint is without stiffness and damping, except in a "
     "robot that may be limp.",
     "rest_in_damping": "In DAMPING, each frame brings the robot to rest.",
     "rest_lasts": "Before control is given back, the driver brings the robot to rest for `rest_s`.",
     "counts_never_fall": "No counter of a driver's status falls while the driver runs.",
+    "commands_are_counted": "A driver counts each command that it receives, and each invalid one.",
     "driver_answers": "A running driver answers each request.",
 }
 """Statements about a driver, by name."""
@@ -85,6 +91,16 @@ _ROUNDING, _ROUNDING_NM = 1e-6, 1e-3
 _MOVED_RAD = 0.1
 """Maximum joint motion between a command and its frame."""
 _BRAKES_S, _CARRYING = 0.5, 0.1
+_STEPS_LOST, _RATE_HZ, _LITTLE_STIFFNESS, _GROWTH = 100, 1000, 1.0, 4.0
+"""Sequence numbers that a sender may lose, and its top rate; stiffness (N m/rad) below which the
+torque of a start is judged, and growth in stiffness beyond which its position is judged.
+"""
+_IGNORES_S, _SHARE, _IGNORING, _STRAINED_S, _LATE_S = 0.3, 0.5, 2, 0.1, 0.05
+"""Thresholds for a robot that ignores commands: time, share of the torque, number of joints, and
+time without strain; and the delay between a received state and the step that the watch sees.
+"""
+DISOBEYS = "does not obey"
+"""Part of a driver's reason to give back a robot that ignores commands."""
 _LARGEST, _LONGEST_NS, _MOST_EFFORT = float(np.finfo(np.float32).max), NS_PER_S, 3.0
 """Command bounds: its values, its `valid_for`, and its effort in multiples of a drive's limit."""
 _BUSY_S = 0.5
@@ -94,7 +110,7 @@ _BUSY_S = 0.5
 def frame_problems(
     values: F64, figures: DriveFigures, *, rests: bool
 ) -> Iterator[tuple[str, bool, object]]:
-    """Yield the invariants of values [n, 5] for the drives: name, if it holds, what was found."""
+    """Yield each invariant of the drives' values [n, 5]: name, whether it holds, what was found."""
     gains = values[:, [STIFFNESS, DAMPING]]
     finite = bool(np.isfinite(values).all() and (gains >= 0.0).all())
     yield "frame_is_finite", finite, values
@@ -137,6 +153,25 @@ def _is_valid(command: WireCommand, figures: DriveFigures) -> bool:
     )
 
 
+def _continues(before: WireCommand, command: WireCommand) -> bool:
+    """Return whether two successive valid commands can be from one sender."""
+    silent_ns = command.received_ns - before.received_ns
+    sent_meanwhile = silent_ns * _RATE_HZ / NS_PER_S if silent_ns >= before.valid_for_ns else 0.0
+    return 0 < command.sequence - before.sequence <= _STEPS_LOST + sent_meanwhile
+
+
+def _ignores(values: F64, state: DriveState, figures: DriveFigures) -> bool:
+    """Return whether joints do not give the torque of a frame's values [n, 5]."""
+    demand, given = np.abs(_law_torque(values, state)), np.abs(state.joint_effort)
+    brakes = values[:, STIFFNESS] == 0.0
+    asked = ~brakes & (demand > figures.demand_nm)
+    pushed = brakes & (given > demand + figures.foreign_nm)
+    weak = asked & (given < _SHARE * demand)
+    return bool(
+        pushed.sum() >= _IGNORING or (weak.sum() >= _IGNORING and weak.sum() == asked.sum())
+    )
+
+
 class LinkWatch:
     """Checks a `Link` after each step.
 
@@ -150,17 +185,48 @@ class LinkWatch:
         self._phase = DriverPhase.LISTENING
         self._since_ns = self._last_ns = self._taken_ns = 0
         self._newest: WireCommand | None = None
+        self._invalid_ns: int | None = None
+        self._received = self._invalid = 0
         self._rested = False
         self._frames: list[F64] = []
         self._stiffness = np.zeros(len(robot.figures.joint_names))
+        self._accepted = self._stiffness
+        """Stiffness in the newest command that may be followed."""
+        self._state: DriveState | None = None
+        self._sent: F64 | None = None
+        self._obeyed_ns = self._seen_ns = self._strained_ns = -NS_PER_S
+        self._is_checked = self._is_foreign = False
         self.checked: Counter[str] = Counter()
 
     def commanded(self, command: WireCommand) -> None:
         """Note a received command."""
+        rests, before = command.mode == self._figures.rest_mode, self._newest
+        self._received += 1
         if not _is_valid(command, self._figures):
+            self._invalid += 1
+            self._invalid_ns, self._rested = command.received_ns, self._rested and not rests
             return
-        self._newest = command
-        self._rested |= command.mode == self._figures.rest_mode
+        self._newest, self._invalid_ns = command, None
+        if before is not None and not _continues(before, command):
+            self._rested = False
+        elif rests:
+            self._rested = True
+        accepted = np.zeros_like(self._accepted)
+        self._accepted = self._accepted if self._rested else accepted
+        self._rested &= self._starts_at_the_robot(command)
+        self._accepted = command.values[:, STIFFNESS] if self._rested else accepted
+
+    def _starts_at_the_robot(self, command: WireCommand) -> bool:
+        state, before = self._robot.reception.state, self._accepted
+        position, velocity, effort, stiffness, damping = command.values.T
+        if state is None:
+            return False
+        error = np.abs(position - state.joint_pos)[stiffness > _GROWTH * before]
+        push = np.abs(damping * velocity + effort)[before < _LITTLE_STIFFNESS]
+        return bool(
+            error.max(initial=0.0) <= self._robot.settings.max_start_error_rad
+            and push.max(initial=0.0) <= self._figures.first_torque_nm
+        )
 
     def encoded(self, values: F64) -> None:
         """Note the values [n, 5] of a frame."""
@@ -176,15 +242,21 @@ class LinkWatch:
     def _looked(self, link: Link[Any], now_ns: int) -> Iterator[tuple[str, bool, object]]:
         before, phase, reason = self._phase, link.phase, link.reason
         frames, self._frames = self._frames, []
+        counted = link.counts["command_received"], link.counts["command_refused"]
+        right = counted[0] == self._received and self._invalid <= counted[1] <= self._received
+        yield "commands_are_counted", right, counted
         yield "driver_changes_have_reasons", bool(reason), phase.name
         if phase is not before:
             yield from self._changed(before, phase, now_ns)
+        if self._robot.settings.obeyed_torque_nm > 0.0:
+            yield from self._obeyed(phase, reason, now_ns)
         if phase in (DriverPhase.LISTENING, DriverPhase.TAKING):
             name = "nothing_sent_unasked" if phase is DriverPhase.TAKING else "nothing_sent_after"
             yield name, not frames, phase.name
         if phase is not DriverPhase.FOLLOWING:
             self._rested &= phase is DriverPhase.DAMPING
             self._stiffness = np.zeros_like(self._stiffness)
+        self._sent = None if phase is DriverPhase.TAKING else frames[-1] if frames else self._sent
         for values in frames:
             follows = phase is DriverPhase.FOLLOWING
             yield from frame_problems(values, self._figures, rests=not follows)
@@ -209,13 +281,47 @@ class LinkWatch:
             lasted_s = (now_ns - self._since_ns) / NS_PER_S
             yield "rest_lasts", lasted_s >= self._figures.rest_s, f"{lasted_s:.3f} s"
         if before is DriverPhase.TAKING:
-            self._taken_ns = now_ns
+            self._taken_ns, self._is_checked, self._is_foreign = now_ns, False, False
+        if (before, phase) == (DriverPhase.TAKING, DriverPhase.DAMPING):
+            newest, invalid_ns = self._newest, self._invalid_ns
+            invalid = invalid_ns is not None and now_ns - invalid_ns < _LONGEST_NS
+            drives = (
+                newest is not None
+                and newest.mode != self._figures.rest_mode
+                and now_ns - newest.received_ns < newest.valid_for_ns
+            )
+            yield "control_is_taken_from_rest", not (invalid or drives), newest
         if phase is DriverPhase.FOLLOWING and self._robot.settings.obeyed_torque_nm > 0.0:
             braked_s = (now_ns - self._taken_ns) / NS_PER_S
             yield "checked_before_following", braked_s >= _BRAKES_S, f"{braked_s:.3f} s"
+            yield "checked_before_following", not self._is_foreign, "the joints were driven"
         self._since_ns = self._last_ns  # it was asked for after the last step
         if before is DriverPhase.FOLLOWING:
             self._rested = False
+
+    def _obeyed(
+        self, phase: DriverPhase, reason: str, now_ns: int
+    ) -> Iterator[tuple[str, bool, object]]:
+        """Judge, by the states received so far and the frames before them, who drives the robot."""
+        state = self._robot.reception.state
+        if state is not None and state is not self._state:
+            self._state, self._seen_ns = state, now_ns
+            if self._sent is None or not _ignores(self._sent, state, self._figures):
+                self._obeyed_ns = now_ns
+            if np.abs(state.joint_effort).max() >= self._robot.settings.obeyed_torque_nm:
+                self._strained_ns = now_ns
+        ignored_s = (self._seen_ns - self._obeyed_ns) / NS_PER_S
+        if phase not in (DriverPhase.DAMPING, DriverPhase.FOLLOWING):
+            if phase is not self._phase and DISOBEYS in reason:
+                enough = ignored_s >= _IGNORES_S - _LATE_S
+                yield "disobedience_ends_control", enough, f"given back after {ignored_s:.3f} s"
+            return
+        if self._is_checked:
+            kept = ignored_s < _IGNORES_S + _LATE_S
+            yield "disobedience_ends_control", kept, f"control is kept after {ignored_s:.3f} s"
+        elif now_ns - self._taken_ns >= _BRAKES_S * NS_PER_S:
+            self._is_foreign = now_ns - self._strained_ns < (_STRAINED_S - _LATE_S) * NS_PER_S
+            self._is_checked = now_ns - self._seen_ns < _STRAINED_S * NS_PER_S
 
     def _following(self, now_ns: int) -> Iterator[tuple[str, bool, object]]:
         newest = self._newest

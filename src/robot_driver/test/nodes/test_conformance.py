@@ -152,7 +152,10 @@ class TestNode(DriverFixtures):
 
     @pytest.mark.parametrize(
         ("changes", "reason"),
-        [({"names": ["elsewhere"]}, "found also elsewhere"), ({"valid_for_s": 0.0}, "valid_for")],
+        [
+            ({"names": ["elsewhere"]}, "found elsewhere as well"),
+            ({"valid_for_s": 0.0}, "valid_for"),
+        ],
     )
     def test_control_is_refused_while_commands_are(
         self, listening: DriverProcess, changes: dict[str, Any], reason: str

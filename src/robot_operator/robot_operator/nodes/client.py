@@ -398,7 +398,7 @@ class Operator:
     def described(self) -> str:
         """Return a possible reason for a time-out."""
         if self._status is None:
-            return "no status received from the policy node; is it running, in this ROS_DOMAIN_ID?"
+            return "no status received from the policy node; is it running in this ROS_DOMAIN_ID?"
         troubles = [entry.text for entry in self._status.inputs if entry.text]
         return "; ".join([f"the mode is {self.mode} ({self._status.reason})", *troubles])
 

@@ -175,7 +175,7 @@ def _required(kind: str, name: str | None, timeout_s: float) -> str:
     if name is None:
         raise OperatorError(
             f"operator: expected a {kind} within {timeout_s:g} s, found none; "
-            "is it running, in this ROS_DOMAIN_ID?"
+            "is it running in this ROS_DOMAIN_ID?"
         )
     return name
 

@@ -260,7 +260,7 @@ class OperatorNode(LifecycleBase):
         so_far = "published on the topic; " if on_topic else ""
         news.refuse(
             f"{name}: {so_far}expected the service {names}, found none; "
-            "is its node running, in this ROS_DOMAIN_ID?"
+            "is its node running in this ROS_DOMAIN_ID?"
         )
         on_end()
 
@@ -304,7 +304,7 @@ class OperatorNode(LifecycleBase):
             )
 
     def _owe_an_answer(self) -> None:
-        """Request damp; the process lives until the answer, but no longer than a second."""
+        """Request damp; the process waits for the answer, but at most for a second."""
         lock, owing = threading.Lock(), [1]
         self.answering += 1
 

@@ -23,7 +23,7 @@ def own_node(
     Args:
         name: Name of the node.
         kind: Kind of node, for messages.
-        silent: True if to leave out log topic and services, for a faster start.
+        silent: True to leave out log topic and services, for a faster start.
         options: Further options of `rclpy.node.Node`.
     """
     if silent:

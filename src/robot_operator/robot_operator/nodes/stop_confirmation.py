@@ -73,9 +73,13 @@ class StopConfirmation:
         obeyed = ", ".join(name for name, has in self.obeyed.items() if has) or "none"
         where = f"published on {', '.join(self._button.topics)}; " if self._estop else ""
         unknown = ", ".join(self._without_robot())
-        unless = f"; the subscriber to the commands of {unknown} is not known" if unknown else ""
+        unless = (
+            f"; it is not known which node subscribes to the commands from {unknown}"
+            if unknown
+            else ""
+        )
         if alone := ", ".join(self._without_policy()):
-            unless += f"; no policy node was found beside {alone}"
+            unless += f"; no policy node was found for {alone}"
         return f"{self._action}: {where}obeyed by {obeyed}{unless}"
 
     def wait(self, timeout_s: float) -> None:
@@ -104,7 +108,7 @@ class StopConfirmation:
         if not self._kinds and not self._named:
             raise OperatorError(
                 f"{self._action}: expected a policy node or a driver within "
-                f"{timeout_s:g} s, found none; is one running, in this "
+                f"{timeout_s:g} s, found none; is one running in this "
                 "ROS_DOMAIN_ID? Press the hardware e-stop"
             )
         raise OperatorError(

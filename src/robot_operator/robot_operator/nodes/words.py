@@ -159,14 +159,15 @@ def input_lines(status: PolicyStatus) -> Lines:
 
 def driver_lines(status: RobotStatus) -> Lines:
     why = (
-        "the robot's own controller may move it"
+        "the robot may move without a command from this driver"
         if status.state == RobotStatus.LISTENING
-        else "one request makes it stiff"
+        else "one request makes the robot stiff"
     )
     lines = [
         (
             "people",
-            f"out of reach (5 m from legs), or hardware e-stop pressed, or power off: {why}",
+            "out of reach (5 m from a legged robot), or hardware e-stop pressed, or power off: "
+            f"{why}",
         ),
         ("driver", f"{STATES[status.state]}: {status.reason}"),
         (
@@ -215,7 +216,7 @@ def next_step(
 def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
     """Return the requests after which a driver that ignores commands will follow them."""
     if driver.state in (RobotStatus.TAKING, RobotStatus.RELEASING):
-        return "wait until that has ended"
+        return "wait until this has finished"
     asked, _ = next_step(policy, driver)
     # A driver that damps may be waiting for its own reset, if the policy is in DAMP without a
     # fault.

@@ -30,7 +30,7 @@ class CameraTopics:
             node: Owner of the publishers.
             render: Returns the current image of a camera.
             size: Height and width of the images.
-            compressed: True if to publish JPEG instead of raw images.
+            compressed: True to publish JPEG instead of raw images.
         """
         writer = CompressedWriter if compressed else ImageWriter
         self._render, self._shown_at = render, -1

@@ -50,8 +50,8 @@ class JointStateWriter:
         """
         if sorted(order) != sorted(joint_names):
             raise SimError(
-                f"joint_order: expected each of {', '.join(joint_names)} once, found "
-                f"{', '.join(order)}"
+                f"joint_order: expected each joint once ({', '.join(joint_names)}), found "
+                f"({', '.join(order)})"
             )
         self._index = np.array([list(joint_names).index(name) for name in order])
         self.message = JointState(name=list(order))

@@ -42,6 +42,9 @@ _CAMERAS: Parameters = {
     "image_width": (128, "Width of the cameras' images"),
     "compressed": (False, "Publish CAMERA/image_raw/compressed (JPEG) instead of CAMERA/image_raw"),
 }
+FAULT_INJECTOR: Parameters = {
+    "faults": ([""], "Faults, set at run time, e.g. 'drop:imu@1+0.3'; see robot_sim.faults"),
+}
 SIM_NODE: Parameters = {
     **_EVERY_ROBOT,
     "period_s": (0.02, "Time between ticks in lockstep, and between rows of the trace, s"),
@@ -142,7 +145,9 @@ def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
     values = ParameterTable(node, specs(parameters), lambda: False).read()
     for name, value in values.items():
         if name.endswith("_file") and not (folder := Path(value).parent).is_dir():
-            raise SimError(f"{name}: expected a file in a folder that exists, found {folder}")
+            raise SimError(
+                f"{name}: expected a file in an existing folder, found no folder {folder}"
+            )
     return values.__getitem__
 
 
@@ -158,7 +163,7 @@ def set_faults(
     """
     for parameter in parameters:
         if parameter.name != "faults" and parameter.name in known:
-            reason = f"{parameter.name} is read when the node starts; restart the node"
+            reason = f"{parameter.name} is read only when the node starts; restart the node"
             return SetParametersResult(successful=False, reason=reason)
         if parameter.name == "faults":
             try:

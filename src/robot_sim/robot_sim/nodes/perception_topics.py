@@ -64,7 +64,7 @@ class PerceptionTopics:
         Args:
             texts: The faults.
             now_ns: Simulated time.
-            of_robot: Plans those that are not of map or camera.
+            of_robot: Plans the faults that concern neither map nor camera.
 
         Returns:
             What `of_robot` returns.

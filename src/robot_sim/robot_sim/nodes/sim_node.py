@@ -104,7 +104,7 @@ class SimNode(RobotNode):
     def _ground(self) -> Ground:
         terrain = self._get("terrain")
         if terrain not in TERRAINS:
-            raise SimError(f"terrain: expected {', '.join(TERRAINS)}, found {terrain}")
+            raise SimError(f"terrain: expected one of {', '.join(TERRAINS)}, found {terrain!r}")
         return Ground(terrain=terrain, step_m=self._get("step_m"), seed=self._get("seed"))
 
     def _carrier(self) -> ArmCarrier:

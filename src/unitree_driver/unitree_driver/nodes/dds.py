@@ -179,7 +179,7 @@ class UnitreeTopics(TopicTransport):
         return (f"{name} is down: is the cable plugged in?",) if name and is_down(name) else ()
 
     def looked(self) -> None:
-        """Pass on the other nodes that publish commands, and the types of the state topic."""
+        """Report the other nodes that publish commands, and the types of the state topic."""
         types = tuple(self.state_types())
         news = PublisherNews(self.others, types, self.has_standby).pack()
         if news != self._news:

@@ -133,8 +133,8 @@ class Bag:
         if kind not in self._types.fielddefs:
             raise ToolError(
                 f"{self.path}: {topic}: expected a definition of {kind} in the recording, found "
-                "none, as in sqlite3 recordings from Humble and earlier; `ros2 bag convert` to "
-                "mcap, where the type is installed, writes it"
+                "none (sqlite3 recordings from Humble and earlier lack it); `ros2 bag convert` to "
+                "mcap, on a machine with this type installed, adds it"
             )
         _, fields = self._types.fielddefs[kind]
         return fields
@@ -244,6 +244,6 @@ def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
             raise bag.problem(
                 topic,
                 int(stored_ns[place]),
-                f"expected increasing times in the log, found a time {back_s:.3f} s before the "
-                "previous one; the clock was reset: cut the recording there",
+                f"expected increasing times in the log, found a time {back_s:.3f} s earlier than "
+                "the previous one; the clock was reset: cut the recording there",
             )

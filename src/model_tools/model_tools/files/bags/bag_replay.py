@@ -89,7 +89,7 @@ class PerceivedFilter:
         try:
             is_without = bool(self._decode(data).problem)
         except (RobotError, struct.error, ValueError):
-            return True  # what reads it says what is wrong
+            return True  # its reader reports what is wrong
         self.skipped += is_without
         return not is_without
 

@@ -189,7 +189,7 @@ class ChunkBagSource:
 
 
 def _camera_input(bag: Bag, camera: str, given: Mapping[str, str]) -> str:
-    """Return a camera's input name, with which its topic name ends."""
+    """Return a camera's input name, which its topic name ends with."""
     names = [camera_input(camera), *(f"{camera}/{end}" for end in _COMPRESSED)]
     recorded = [topic for topic, one in bag.topics.items() if one.count]
     return next(

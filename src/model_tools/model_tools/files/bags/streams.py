@@ -81,7 +81,7 @@ def newest_times_ns(
 ) -> Iterator[dict[str, Iterator[Times]]]:
     """Yield the times of the messages that `in_time` would yield, by input, and nothing else.
 
-    They come in arrays; between two arrays a tick may have more than its newest message.
+    They come in arrays; where two arrays meet, a tick may have more than its newest message.
 
     Args:
         bag: The recording.
@@ -191,8 +191,8 @@ class _Clock:
             problem = self._bag.problem(
                 self._topic,
                 int(times[end]),
-                f"expected increasing stamps, found a stamp {since[end] * -1e-9:.3f} s before the "
-                "previous one; the clock was reset: cut the recording there",
+                f"expected increasing stamps, found a stamp {since[end] * -1e-9:.3f} s earlier "
+                "than the previous one; the clock was reset: cut the recording there",
             )
         self._newest_ns = int(newest[end])
         return times, np.flatnonzero(since[:end] > 0), problem
@@ -208,7 +208,8 @@ class _Clock:
             raise self._bag.problem(
                 self._topic,
                 time_ns,
-                f"expected stamps and log times from one clock, since {', '.join(self._by_log)} "
-                f"is ordered by log time, found a log time of {log_ns * 1e-9:.3f} s; record with "
-                "the stamps' clock (--use-sim-time in a simulation)",
+                "expected stamps and log times from one clock "
+                f"({', '.join(self._by_log)} is ordered by log time), found a log time of "
+                f"{log_ns * 1e-9:.3f} s; record with the stamps' clock (--use-sim-time in a "
+                "simulation)",
             )

@@ -57,7 +57,7 @@ def find_topics(
     if unknown:
         raise ToolError(
             f"{bag.path}: expected topics for inputs of the policy ({', '.join(types)})"
-            f", found one for {', '.join(unknown)}"
+            f", found a topic for {', '.join(unknown)}"
         )
     named = {
         name: _named(bag, name, fitting) for name, fitting in types.items() if name not in given
@@ -109,14 +109,14 @@ def _given(bag: Bag, topic: str) -> str:
     full = f"/{topic.lstrip('/')}"
     if full not in bag.topics or not bag.topics[full].count:
         raise ToolError(
-            f"{bag.path}: expected messages on {full}, found them on "
+            f"{bag.path}: expected messages on {full}, found messages on "
             f"{', '.join(_recorded(bag)) or 'no topic'}"
         )
     return full
 
 
 def _named(bag: Bag, name: str, types: Sequence[str]) -> list[str]:
-    """Return the topics with that name, only those of a fitting type if there are any."""
+    """Return the topics with that name; if some have a fitting type, only those."""
     named = [topic for topic in _recorded(bag) if is_named(topic, name)]
     return [topic for topic in named if bag.topics[topic].type in types] or named
 

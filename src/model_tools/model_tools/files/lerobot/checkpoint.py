@@ -27,8 +27,8 @@ PROCESSORS = {True: "policy_preprocessor.json", False: "policy_postprocessor.jso
 """File name by direction; True stands for inputs."""
 _BUFFERS = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
 RUN_WITH_LEROBOT = (
-    "let LeRobot itself run it on a ROS 2 robot: `lerobot-rollout --robot.type=ros2 "
-    "--policy.path=FOLDER` (docs/lerobot.md)"
+    "let LeRobot itself run the policy on a ROS 2 robot: `lerobot-rollout "
+    "--robot.type=ros2 --policy.path=FOLDER` (docs/lerobot.md)"
 )
 NORMALISERS = {True: "normalizer_processor", False: "unnormalizer_processor"}
 """Processor name by direction; True stands for inputs."""
@@ -110,8 +110,8 @@ def read_config(folder: Path) -> Config:
     file = folder / CONFIG_FILE
     if not file.is_file():
         raise ToolError(
-            f"{folder}: expected a LeRobot checkpoint with {CONFIG_FILE}, found none; LeRobot's "
-            "training writes it to checkpoints/STEP/pretrained_model"
+            f"{folder}: expected a LeRobot checkpoint, found no {CONFIG_FILE} in it; LeRobot's "
+            "training writes checkpoints to checkpoints/STEP/pretrained_model"
         )
     root = read_json(file)
     if root.get("input_shapes") is not None:
@@ -190,4 +190,4 @@ def _rounds(step: Node) -> ToolError | None:
     dtype = config.get("float_dtype") if config else None
     if dtype is None or dtype.value in _EXACT:
         return None
-    return dtype.wrong("float32, the type of a bundle's inputs and actions")
+    return dtype.wrong("float32 (the type of a bundle's inputs and actions)")

@@ -104,8 +104,8 @@ class Dataset:
         if name not in alike:
             kind = "camera" if camera else "vector"
             raise ToolError(
-                f"{self.info.file}: expected the {kind} {name}, found the {kind}s "
-                f"{', '.join(alike) or 'none'}"
+                f"{self.info.file}: expected the {kind} {name}, found "
+                f"{'only ' if alike else ''}{', '.join(alike) or 'none'}"
             )
         return alike[name]
 
@@ -147,8 +147,8 @@ class Dataset:
         for image in found:
             if image.shape != (*feature.shape[:2], 3):
                 raise ToolError(
-                    f"{file}: expected images of {camera} {list(feature.shape)}, as "
-                    f"in {self.info.file.name}, found {list(image.shape)}"
+                    f"{file}: expected images of {camera} {list(feature.shape)} "
+                    f"(from {self.info.file.name}), found {list(image.shape)}"
                 )
             yield image
 
@@ -211,8 +211,8 @@ def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
     entries.sort(key=lambda entry: int(entry["episode_index"]))
     if len(entries) != info.episodes or not entries:
         raise ToolError(
-            f"{path / _EPISODES}: expected {info.episodes or 'some'} episodes, as in "
-            f"{info.file.name}, found {len(entries)}"
+            f"{path / _EPISODES}: expected {info.episodes or 'some'} episodes (from "
+            f"{info.file.name}), found {len(entries)}"
         )
     # Rows are counted across all files; a file begins with its first episode.
     begins = dict[tuple[int, ...], int]()
@@ -228,10 +228,10 @@ def _check_entry(path: Path, entry: Mapping[str, Any]) -> None:
             expected = "a list of strings"
             fits = isinstance(value, list) and all(isinstance(task, str) for task in value)
         elif key.endswith("timestamp"):
-            expected = "a finite time from 0 s"
+            expected = "a finite time >= 0 s"
             fits = isinstance(value, (int, float)) and 0 <= value < math.inf
         else:
-            expected = "a whole number from 0"
+            expected = "a whole number >= 0"
             fits = isinstance(value, int) and value >= 0
         if not fits:
             raise ToolError(

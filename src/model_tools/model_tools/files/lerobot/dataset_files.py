@@ -52,7 +52,7 @@ def read_columns(
         end = count if end is None else end
         if not 0 <= first <= end <= count:
             raise ToolError(
-                f"{file}: expected rows {first} to {end}, which meta/episodes lists, "
+                f"{file}: expected rows {first} to {end} (listed in meta/episodes), "
                 f"found {count} rows; copy the dataset again"
             )
         groups, skipped = _groups(parquet, first, end)
@@ -81,7 +81,7 @@ def read_each(file: Path, column: str, rows: Sequence[int]) -> Iterator[Any]:
             at += len(batch)
         if row is not None:
             raise ToolError(
-                f"{file}: expected row {row}, which meta/episodes lists, found "
+                f"{file}: expected row {row} (listed in meta/episodes), found "
                 f"{parquet.metadata.num_rows} rows; copy the dataset again"
             )
 

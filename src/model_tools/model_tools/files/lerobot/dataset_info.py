@@ -105,7 +105,7 @@ def read_info(folder: Path) -> DatasetInfo:
     file = folder / INFO
     if not file.is_file():
         raise ToolError(
-            f"{folder}: expected the folder of a LeRobot dataset, with {INFO}, found none"
+            f"{folder}: expected the folder of a LeRobot dataset, found no {INFO} in it"
         )
     info = read_json(file)
     version = info["codebase_version"].text()
@@ -129,7 +129,7 @@ def read_info(folder: Path) -> DatasetInfo:
 
 
 def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
-    """Return the path of a file in the dataset for a pattern of `info`."""
+    """Fill in a file name pattern from `info` and return the path, relative to the dataset."""
     try:
         # `format` would look up attributes and pad a number to any width.
         if not _PATTERN.fullmatch(pattern):
@@ -137,8 +137,8 @@ def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
         return inside(pattern.format(**values))
     except (LookupError, ValueError, TypeError) as error:
         raise ToolError(
-            f"{info.file}: expected a pattern of file names in the dataset with "
-            f"{', '.join(values)}, found {Found.of(pattern)}"
+            f"{info.file}: expected a pattern for file names in the dataset that "
+            f"contains {', '.join(values)}, found {Found.of(pattern)}"
         ) from error
 
 

@@ -115,7 +115,7 @@ def read_statistics(
 
 
 def _known(source: _Source, feature: PolicyFeature) -> dict[str, F64]:
-    """Return mean, min and max [size] of a feature; only those that the file has completely."""
+    """Return mean, min and max [size] of a feature, leaving out those with missing values."""
     found = {name: source.values.get(f"{feature.name}.{name}") for name in ("mean", "min", "max")}
     return {
         name: np.ravel(array).astype(np.float64)
@@ -147,9 +147,7 @@ def _of_processor(folder: Path, file: str, observed: dict[str, str], *, is_input
         config, name = step.get("config"), step.get("registry_name")
         renamed = config.get("rename_map") if config else None
         if renamed and renamed.items() and normalisers:
-            raise renamed.wrong(
-                "renaming before the normalizer, whose statistics use the new names"
-            )
+            raise renamed.wrong("renaming before the normalizer (its statistics use the new names)")
         observed |= {old: new.text() for old, new in renamed.items()} if renamed else {}
         if name is not None and name.value == NORMALISERS[is_input]:
             normalisers.append(step)
@@ -222,12 +220,12 @@ def _values(source: _Source, feature: PolicyFeature, name: str, mode: str) -> tu
     )
     if array is None:
         raise ToolError(
-            f"{place}: expected a statistic that {mode} needs, found none; "
+            f"{place}: expected this statistic ({mode} needs it), found none; "
             "without it every action is wrong"
         )
     if array.size != feature.statistics_size:
         raise ToolError(
-            f"{place}: expected {feature.statistics_size} values, as the feature has, "
+            f"{place}: expected {feature.statistics_size} values (like the feature), "
             f"found {array.size} ({list(array.shape)})"
         )
     if not np.isfinite(array).all():

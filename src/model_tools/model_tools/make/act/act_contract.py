@@ -252,7 +252,7 @@ def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
 
 
 def _figure(robot: ActRobot, key: str) -> Any:
-    """Return a figure of all joints: one number if they share it, else by joint name."""
+    """Return a figure for all joints: one number if they share it, otherwise by joint name."""
     values = {name: getattr(joint, key) for name, joint in robot.joints.items()}
     return next(iter(values.values())) if len(set(values.values())) == 1 else values
 

@@ -118,8 +118,8 @@ def _robot(request: ActRequest) -> ActRobot:
     steps, size = request.steps, config.action.shape[0]
     if steps is not None and not 1 <= steps <= config.chunk_size:
         raise ToolError(
-            f"--n-action-steps: expected 1 to {config.chunk_size}, the steps of a "
-            f"chunk, found {steps}"
+            f"--n-action-steps: expected 1 to {config.chunk_size} (the steps of a "
+            f"chunk), found {steps}"
         )
     if config.state is not None and config.state.shape[0] != size:
         raise ToolError(
@@ -151,7 +151,7 @@ def _nominal(request: ActRequest, contract: ChunkContract) -> Nominal | None:
 def _rows(
     request: ActRequest, contract: ChunkContract, models: Mapping[str, onnx.ModelProto]
 ) -> tuple[dict[str, Tensor], F64, list[str]]:
-    """Return golden observations, normalised chunks of the policy, and the comparisons made."""
+    """Return golden observations, the policy's normalised chunks, and the comparisons made."""
     reference = ReferenceGraphs(contract, models)
     if request.golden is None:
         rows = (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Builds an ONNX graph node by node, with the tensors of a checkpoint.
+"""Builds an ONNX graph node by node from a checkpoint's tensors.
 
 A value is an array while it is known, and otherwise the name of a tensor. So each network is
 written once, and everything that depends only on constants (fixed tokens, position embeddings)
@@ -42,7 +42,7 @@ _UNUSED, _COUNTERS = ("vae_encoder",), "num_batches_tracked"
 
 
 class GraphBuilder:
-    """Collects nodes and initializers of a graph."""
+    """Collects the nodes and initializers of a graph."""
 
     def __init__(self, name: str, opset: int) -> None:
         self.name, self.opset = name, opset
@@ -58,7 +58,7 @@ class GraphBuilder:
         return name
 
     def op(self, kind: str, *values: Value, **attributes: Any) -> Value:
-        """Return the only output of an operator on `values`; an array if all of them are arrays."""
+        """Return the only output of an operator on `values`; an array if all values are arrays."""
         if not any(isinstance(value, str) for value in values):
             return self._folded(kind, [np.asarray(value) for value in values], attributes)
         output = self._new(kind)
@@ -159,12 +159,12 @@ class Weights:
         place, found = f"{self._file}: {self._prefix}{name}", self._tensors.get(name)
         if found is None:
             raise ToolError(
-                f"{place}: expected a tensor {list(shape)}, as config.json says, found "
+                f"{place}: expected a tensor {list(shape)} (from config.json), found "
                 "none; the two files do not belong together, or the file is incomplete"
             )
         if found.shape != shape:
             raise ToolError(
-                f"{place}: expected {list(shape)}, as config.json says, found "
+                f"{place}: expected {list(shape)} (from config.json), found "
                 f"{list(found.shape)}; the two files do not belong together"
             )
         if not np.issubdtype(found.dtype, np.floating):
@@ -202,7 +202,7 @@ class Weights:
             more = f" and {len(left) - 3} more" if len(left) > 3 else ""
             raise ToolError(
                 f"{self._file}: expected only the tensors of the network in config.json, found "
-                f"also {', '.join(left[:3])}{more}; the two files do not belong together"
+                f"{', '.join(left[:3])}{more} as well; the two files do not belong together"
             )
 
 

@@ -134,8 +134,8 @@ class LerobotCheckpoint:
         """Return the graphs by name, the policy's last."""
         if how == "one" and self.config.denoising is not None:
             raise ToolError(
-                "--graphs: expected two for this policy, whose encoders run once per chunk and "
-                "whose other graph runs in each denoising step, found one"
+                "--graphs: expected two graphs (this policy's encoders run once per chunk, the "
+                "rest in each denoising step), found one"
             )
         weights = Weights(self.folder / WEIGHTS_FILE, self.tensors, self.architecture.prefix)
         return self.architecture.write(self.config, weights, opset, how)

@@ -138,7 +138,7 @@ def count(node: Node, most: int | None = None) -> int:
 def renamed(config: C, observed: Mapping[str, str]) -> C:
     """Return the configuration with cameras named as on the robot.
 
-    `observed` has these names, by feature, where they differ.
+    `observed` gives these names by feature, where they differ from the checkpoint's.
     """
     images = [camera.feature for camera in config.cameras]
     return dataclasses.replace(config, cameras=_cameras(config.file, images, observed))

@@ -52,9 +52,10 @@ def asked_for(
 ) -> Nominal | None:
     """Return the largest step of the action and the largest torque it demands, per joint.
 
-    A step lies between two frames of an episode. The torque is |stiffness (action - state) -
-    damping velocity|, as the guard computes it, or the same without the velocity if larger, and
-    never less than the drive's limit; without a state, that of a target one step away.
+    A step is the change between two frames of an episode. The torque is |stiffness (action - state)
+    - damping velocity|, as the guard computes it, or the same without the velocity if that is
+    larger, but at least the drive's limit. Without a state, it is the torque for a target one step
+    away.
 
     Args:
         contract: Contract that states gains and joints.

@@ -33,11 +33,11 @@ from policy_inference.comparison.rows import evenly
 ROWS = 3
 _BLOCK = 16
 TOLERANCE, LARGEST_TOLERANCE = 1e-5, 1e-3
-"""Deviation of a normalised chunk between implementations of one function: the one always allowed,
-and the largest ever allowed.
+"""Difference between normalised chunks from two implementations of one function: always allowed,
+and the largest that is ever allowed.
 """
 NOISES = 4.0
-"""Factor on float32 noise: two for the noise in both chunks, times two for other kernels."""
+"""Factor on float32 noise: two because both chunks have noise, times two for other kernels."""
 Rows = Mapping[str, Tensor]
 """Observations in the layout of a golden file, optionally with chunks."""
 
@@ -199,7 +199,7 @@ def golden_tolerance(difference: float, found: F64, exact: Callable[[], F64]) ->
     """Return the tolerance for normalised chunks of the same function.
 
     It is `TOLERANCE`; if that is exceeded, `NOISES` x max |float32 - float64| over these chunks,
-    between `TOLERANCE` and `LARGEST_TOLERANCE`. Deep backbones have more noise than 1e-5: a
+    clamped between `TOLERANCE` and `LARGEST_TOLERANCE`. Deep backbones have more noise than 1e-5: a
     ResNet-50 about 3e-5 in either runtime. Swapped colours or cameras change a chunk by 0.1.
 
     Args:

@@ -5,7 +5,7 @@
 The graphs are one encoder per image size and the transformer; or a single graph.
 
 At inference the latent of ACT's autoencoder is zero, so its token is a constant, and so are all
-positions. The tokens are latent, state, environment state, cameras; each camera row by row.
+positions. The tokens are the latent, the state, the environment state and the cameras, row by row.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ActConfig(CheckpointConfig):
     latent_dim: int
 
     def tokens(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return height and width of the feature map of an image size."""
+        """Return the height and width of the feature map for an image size."""
         height, width = (feature_size(pixels, dilated=self.dilated) for pixels in size)
         return height, width
 
@@ -64,7 +64,7 @@ class ActConfig(CheckpointConfig):
 def check_act_config(config: Config) -> ActConfig:
     root = config.root
     if root["n_obs_steps"].whole() != 1:
-        raise root["n_obs_steps"].wrong("1, since ACT uses one observation")
+        raise root["n_obs_steps"].wrong("1 (ACT uses one observation)")
     return ActConfig(**common_fields(config, _KEYS), **_network(root))
 
 
@@ -80,7 +80,7 @@ def _network(root: Node) -> dict[str, Any]:
     dilated, network = flag(root, "replace_final_stride_with_dilation"), RESNETS[backbone.text()]
     if dilated and not network.is_bottleneck:
         raise root["replace_final_stride_with_dilation"].wrong(
-            f"false for {backbone.text()}, whose blocks cannot be dilated in torchvision"
+            f"false for {backbone.text()} (torchvision cannot dilate its blocks)"
         )
     dim, heads = count(root["dim_model"]), count(root["n_heads"])
     if dim % heads or dim % 4:
@@ -88,8 +88,8 @@ def _network(root: Node) -> dict[str, Any]:
     coeff = root.get("temporal_ensemble_coeff")
     if coeff is not None and steps.whole() != 1:
         raise steps.wrong(
-            "1 with temporal_ensemble_coeff, which averages the chunks of all steps (LeRobot "
-            "requires it), or temporal_ensemble_coeff: null"
+            "1 with temporal_ensemble_coeff (LeRobot then averages the chunks of all steps), or "
+            "temporal_ensemble_coeff: null"
         )
     return {
         "chunk_size": count(chunk),

@@ -24,7 +24,7 @@ from model_tools.make.act.builder import (
 from policy_core.interfaces import F32
 
 MASKED = -1e4
-"""Added to the score of masked tokens: their weight becomes 0 in float32, and float16 holds it."""
+"""Added to the score of masked tokens: their weight becomes 0, and float16 can hold the value."""
 _WAVELENGTH = 10_000.0
 """Longest wavelength of the rotary positions; LeRobot ignores the model's rope_theta."""
 _MEAN_AXES_OPSET = 18
@@ -102,7 +102,7 @@ class LlamaLayers:
             query: [1, heads, tokens, head], scaled.
             key: [1, groups, others, head].
             value: [1, groups, others, head].
-            mask: Added to the scores [tokens, others]; None for nothing.
+            mask: Added to the scores [tokens, others]; None for no mask.
         """
         sizes, each = self.sizes, self.sizes.heads // self.sizes.groups
         shared = self.graph.op("Reshape", query, shape(1, sizes.groups, -1, sizes.head))

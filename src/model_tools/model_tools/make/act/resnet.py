@@ -73,7 +73,7 @@ class Backbone:
     onnx_name: Callable[[str], str] = "backbone.{}".format
     """Name of a layer in the checkpoint."""
     group_norm: bool = False
-    """Group norm, 16 channels a group, instead of batch norm."""
+    """Group norm, 16 channels per group, instead of batch norm."""
     norms: dict[str, Convolution] = field(default_factory=dict)
     """Weight and bias of the group norm after each convolution."""
     known: dict[str, Convolution] = field(default_factory=dict)
@@ -211,7 +211,7 @@ def without_silent(
     Args:
         convolutions: By name: `conv1`, `layerS.B.convN`, `layerS.B.downsample.0`.
         blocks: Number of blocks of each stage.
-        layers: Convolutions of a block, minus the one that changes its input.
+        layers: Convolutions in a block, except the one that changes its input.
     """
     left = dict[str, Convolution]()
     stream = _heard(convolutions, ["conv1"])

@@ -84,7 +84,7 @@ def of_size(robot: ActRobot, size: int, prefix: str = "") -> ActRobot:
     sides = [""] if size == count else list(_SIDES) if size == 2 * count else []
     if not sides:
         raise ToolError(
-            f"--robot: expected {size} joints, as in the policy, or half as many for two arms, "
+            f"--robot: expected {size} joints (like the policy), or half as many for two arms, "
             f"found {count} ({', '.join(robot.joints)}); name a file with the joints in training "
             "order"
         )

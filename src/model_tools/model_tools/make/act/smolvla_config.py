@@ -35,7 +35,7 @@ LANGUAGE_MODEL = "LanguageModel"
 """Name of the graph that runs once per chunk."""
 _EMPTY = "observation.images.empty_camera_"
 _WIDEST = 8192
-"""Width of the expert, which equals that of the time embedding; the limit of a contract."""
+"""Maximum width of the expert, which is also the time embedding's; a contract's limit."""
 _KEYS = """
     chunk_size max_state_dim max_action_dim resize_imgs_with_padding empty_cameras
     adapt_to_pi_aloha use_delta_joint_actions_aloha tokenizer_max_length num_steps use_cache
@@ -132,7 +132,7 @@ def read_smolvla_config(config: Config, language: Language) -> SmolvlaConfig:
     # With its folder, since the checkpoint has a file of the same name.
     vlm = dataclasses.replace(read_json(vlm_folder / _CONFIG), file=str(vlm_folder / _CONFIG))
     if vlm["model_type"].text() != "smolvlm":
-        raise vlm["model_type"].wrong("smolvlm, SmolVLA's vision-language model")
+        raise vlm["model_type"].wrong("smolvlm (SmolVLA's vision-language model)")
     text = _text_sizes(root, vlm)
     expert, words = _expert_sizes(root, text), count(vlm["text_config"]["vocab_size"])
     checked = SmolvlaConfig(
@@ -177,15 +177,15 @@ def _require_usual(root: Node, features: dict[str, Any]) -> None:
         "add_image_special_tokens",
     ):
         if flag(root, name):
-            raise root[name].wrong("false, the only value that can be exported")
+            raise root[name].wrong("false (no other value can be exported)")
     if flag(root, "use_peft"):
         raise root["use_peft"].wrong("false (merge the adapter with peft's merge_and_unload)")
     if features["state"] is None:
-        raise root["input_features"].wrong("observation.state, which the network needs")
+        raise root["input_features"].wrong("observation.state (the network needs it)")
     if not features["cameras"]:
         raise root["input_features"].wrong("a camera that is not empty")
     if root["n_obs_steps"].whole() != 1:
-        raise root["n_obs_steps"].wrong("1, since SmolVLA uses one observation")
+        raise root["n_obs_steps"].wrong("1 (SmolVLA uses one observation)")
     if root["n_action_steps"].whole() > root["chunk_size"].whole():
         raise root["n_action_steps"].wrong(f"at most chunk_size ({root['chunk_size'].value})")
 
@@ -231,7 +231,7 @@ def _vlm_folder(checkpoint: Path, name: str, given: Path | None) -> Path:
 def _prompt(language: Language) -> str:
     if not (language.prompt or "").strip():
         raise ToolError(
-            "--prompt: expected the task in words, as in the training dataset, found "
+            "--prompt: expected the task in words (those of the training dataset), found "
             "none; the exported graphs contain the prompt, so each task needs its own export"
         )
     assert language.prompt is not None
@@ -245,8 +245,8 @@ def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int,
         from tokenizers import Tokenizer
     except ImportError as error:
         raise ToolError(
-            "tokenizers: expected this package, which turns --prompt into tokens, found none; "
-            "`pip install tokenizers` where model_tools runs"
+            "tokenizers: expected this package (it turns --prompt into tokens), found none; run "
+            "`pip install tokenizers` in the environment of model_tools"
         ) from error
     file, prompt = vlm / _TOKENIZER, _prompt(language)
     if not file.is_file():
@@ -282,8 +282,8 @@ def _patch_positions(root: Node, language: Language) -> str:
     if "pretrained_revision" in root.mapping():
         return "counted"
     raise ToolError(
-        f"--patch-positions: expected {' or '.join(PATCH_POSITIONS)}, since {root.file} does not "
-        "show which version of transformers the policy was trained with, found none; "
+        f"--patch-positions: expected {' or '.join(PATCH_POSITIONS)} ({root.file} does not "
+        "show which version of transformers the policy was trained with), found none; "
         "transformers 4 in float32 uses repeated (0, 0, 1, 2, ...), transformers 5 uses counted "
         "(0, 1, 2, 3, ...)"
     )
@@ -345,7 +345,7 @@ def _expert_sizes(root: Node, text: LlamaSizes) -> LlamaSizes:
     layers = root["num_expert_layers"].whole()
     if layers > 0 and layers != text.layers:
         raise root["num_expert_layers"].wrong(
-            f"num_vlm_layers ({text.layers}), the only number that can be exported"
+            f"num_vlm_layers ({text.layers}; no other number can be exported)"
         )
     multiplier = root["expert_width_multiplier"]
     width = math.floor(min(text.width * multiplier.positive(), _WIDEST + 1))

@@ -115,7 +115,7 @@ def _onto(height: int, width: int, canvas: tuple[int, int]) -> tuple[F32, F32]:
 
 
 def _bilinear(old: int, new: int, whole: int) -> F32:
-    """Return the matrix [whole, old] of a linear resize to the last `new`, without antialias."""
+    """Return the matrix [whole, old] of a linear resize to the last `new`, without antialiasing."""
     centres = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0.0)
     first = np.floor(centres).astype(int)
     share = centres - first

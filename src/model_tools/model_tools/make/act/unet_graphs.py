@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration and graphs of a Diffusion Policy or flow policy: encoders, one denoising step.
 
-A flow policy is the same network with another objective: `"objective": "flow_matching"` in
+A flow policy is the same network with a different objective: `"objective": "flow_matching"` in
 `config.json`, a key from LeRobot's multi_task_dit, which LeRobot's Diffusion Policy does not have.
 
 The graph for a step takes the raw observation, the noisy actions and the embedded time, and returns
@@ -82,7 +82,7 @@ class UnetConfig(CheckpointConfig):
 def check_unet_config(config: Config) -> UnetConfig:
     root, features = config.root, common_fields(config, _KEYS)
     if features["state"] is None:
-        raise root["input_features"].wrong("observation.state, which the network needs")
+        raise root["input_features"].wrong("observation.state (the network needs it)")
     observations, horizon = count(root["n_obs_steps"]), count(root["horizon"], LARGEST_STEPS)
     dims = tuple(count(each) for each in root["down_dims"].elements())
     if horizon % 2 ** len(dims):
@@ -104,11 +104,11 @@ def check_unet_config(config: Config) -> UnetConfig:
         **_encoder_sizes(root),
     )
     if len(checked.sizes) > 1:
-        raise root["input_features"].wrong("images of one size, as the encoder takes them")
+        raise root["input_features"].wrong("images of one size (the encoder accepts only one)")
     if checked.crop is not None and checked.sizes:
         height, width = checked.resize or checked.sizes[0]
         if checked.crop[0] > height or checked.crop[1] > width:
-            raise root["crop_shape"].wrong(f"at most the image size, {height} x {width}")
+            raise root["crop_shape"].wrong(f"at most the image size ({height} x {width})")
     return checked
 
 
@@ -282,7 +282,7 @@ def _numbered(layer: str) -> Callable[[str], str]:
 
 
 def _antialiased(old: int, new: int) -> F32:
-    """Return the matrix [new, old] of a linear resize with antialias along one axis.
+    """Return the matrix [new, old] of a linear resize with antialiasing along one axis.
 
     Its triangle filter spans two new pixels, but at least two old ones, as in torchvision.
     """

@@ -101,7 +101,7 @@ def require_normaliser(statistics: RunningStatistics | None, config: ExportConfi
     """Raise unless `normaliser` is set if, and only if, the checkpoint has running statistics."""
     if statistics is not None and config.normaliser is None:
         raise ToolError(
-            "normaliser: expected bake, keep or none, found nothing, while the "
+            "normaliser: expected bake, keep or none, found nothing, although the "
             f"checkpoint has running statistics: {statistics}"
         )
     if statistics is None and config.normaliser in ("bake", "keep"):

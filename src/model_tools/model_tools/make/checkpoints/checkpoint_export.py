@@ -203,12 +203,12 @@ def _remedy(policy: CheckpointPolicy) -> str:
         return ""
     return (
         "; the program does more than the configuration describes, such as clamping, "
-        "branching or counting; without state, export the program as it is (leave out hidden_sizes)"
+        "branching or counting; if it has no state, export it as it is (leave out hidden_sizes)"
     )
 
 
 def export_facts(request: ExportRequest, exported: ExportedModel) -> Facts:
-    """Return the facts of an export to show."""
+    """Return the facts to show about an export."""
     config, policy, graph = request.config, exported.policy, exported.model.graph
     rnn = config.rnn
     recurrent = f"{rnn.num_layers} x {rnn.type} {rnn.hidden_size}, {rnn.position}" if rnn else None

@@ -47,8 +47,8 @@ class CheckpointPolicy:
     def steps(self, batch: int) -> Step:
         """Return a function from raw observations [batch, obs_dim] to actions [batch, act_dim].
 
-        Its state starts at zero and is kept from call to call. A TorchScript program is itself
-        called, for one robot only.
+        Its state starts at zero and is kept from call to call. A TorchScript program is called
+        directly, for one robot only.
         """
         if self.program is not None and batch == 1:
             return steps(self.program)
@@ -166,7 +166,7 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
     if not torch.equal(first, again):
         raise ToolError(
             "TorchScript: expected the same action for the same observation, found "
-            "a different one at the second call: the program keeps a state; describe it with "
+            "a different one on the second call: the program keeps a state; describe it with "
             "hidden_sizes, activation and rnn, so that the state can come out"
         )
     return PolicyNetwork(
@@ -178,7 +178,7 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
 
 
 def _difference(program: Any, policy: Any, obs_dim: int) -> float:
-    """Return the largest difference of the actions of one run, relative to the largest action."""
+    """Return the largest difference between the actions in one run, relative to the largest one."""
     rows = 2.0 * torch.randn(STEPS, 1, obs_dim, generator=torch.Generator().manual_seed(0))
     _reset(program)
     largest, scale, state = 0.0, 1.0, policy.initial_state(1)

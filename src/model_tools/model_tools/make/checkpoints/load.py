@@ -111,7 +111,7 @@ def _load_data(path: Path, content: bytes) -> Any:
         )
     try:
         with torch.serialization.safe_globals(NUMPY_SCALARS), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about the pickle's protocol
+            warnings.simplefilter("ignore", UserWarning)  # about the pickle protocol
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ToolError(_refusal(path, content)) from error
@@ -126,8 +126,8 @@ def _refusal(path: Path, content: bytes) -> str:
     with torch.serialization.safe_globals(NUMPY_SCALARS):
         needed = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
     return (
-        f"{path}: expected weights and numbers, found objects of {', '.join(needed)}, and reading "
-        "those runs code; save the state_dict of the policy instead of the object"
+        f"{path}: expected weights and numbers, found objects of type {', '.join(needed)}, "
+        "which run code when they are read; save the state_dict of the policy instead of the object"
     )
 
 
@@ -169,7 +169,7 @@ def read_rsl_rl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
 
 
 def _part(content: Mapping[str, object], key: str, prefix: str) -> dict[str, object]:
-    """Return the contents of a key, with `prefix` before their names."""
+    """Return the contents under a key, with `prefix` before their names."""
     inner = content.get(key)
     if not isinstance(inner, Mapping):
         return {}

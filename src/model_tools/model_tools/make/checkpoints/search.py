@@ -37,7 +37,7 @@ def find_layers(tensors: Mapping[str, Tensor], config: ExportConfig) -> tuple[La
 
 
 def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[str, str]:
-    """Return the recurrent weights: full name by own name, e.g. ``weight_ih_l0``."""
+    """Return the recurrent weights: full name by short name, e.g. ``weight_ih_l0``."""
     if config.rnn is None:
         return {}
     cell = networks.cell(config.rnn, rnn_input_size(config))
@@ -69,7 +69,7 @@ def require_rnn(tensors: Mapping[str, Tensor], config: ExportConfig) -> None:
         return
     choice = " or ".join(f"{one.description(config.obs_dim)} for {one}" for one in found)
     raise ToolError(
-        "rnn: expected a value in the configuration, since the checkpoint has recurrent layers, "
+        "rnn: expected a value in the configuration (the checkpoint has recurrent layers), "
         f"found nothing; add {choice}, or name them in `ignore` if the actor does not use them"
     )
 
@@ -113,7 +113,7 @@ def _choose(fitting: Sequence[tuple[T, Sequence[str]]], wanted: str, all_of: Ite
     if len(best) > 1:
         choice = " or ".join(" with ".join(names) for _, names in best)
         raise ToolError(
-            f"{wanted} once, found {choice}, of {', '.join(all_of)}; name the actor's "
+            f"{wanted} once, found {choice} (among {', '.join(all_of)}); name the actor's "
             "tensors in `actor`"
         )
     return best[0][0]

@@ -148,7 +148,7 @@ def _raw_clips(draft: Draft, action: SourceAction) -> list[tuple[float, float] |
     ):
         draft.remark(
             f"the clip of targets at {action.clip[0][0]:g} to {action.clip[0][1]:g} rad "
-            "is left out: no joint gets there"
+            "is left out: no joint reaches it"
         )
         return [None] * len(action.joints)
     if not all(action.scale):
@@ -166,7 +166,7 @@ def _raw_clips(draft: Draft, action: SourceAction) -> list[tuple[float, float] |
 def _offset(
     draft: Draft, kind: str, joints: Sequence[str], offset: Sequence[float]
 ) -> dict[str, Any]:
-    """Return the entry `offset`, by name for the default position; empty for zeros."""
+    """Return the `offset` entry: a name for the default position; empty for zeros."""
     names, default = draft.find("joints.names"), draft.find("joints.default_position")
     positions = dict(zip(names, default, strict=True)) if isinstance(default, list) else {}
     if kind == "position" and [positions.get(joint) for joint in joints] == list(offset):
@@ -181,7 +181,7 @@ def put_velocity_range(draft: Draft, commands: Sequence[Node]) -> None:
 
     Args:
         draft: Draft to change if a term reads the command, or may read it because terms are open.
-        commands: Sections with a key `ranges`, or the ranges themselves.
+        commands: Sections with a `ranges` key, or the ranges themselves.
     """
     terms = [term["term"] for _, term in draft.terms()]
     if terms and not any(term == "velocity_command" or isinstance(term, dict) for term in terms):

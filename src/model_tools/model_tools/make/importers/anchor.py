@@ -43,7 +43,7 @@ def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
             if model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_HINGE:
                 raise ToolError(
                     f"{robot}: expected only hinge joints between {model.body(way[0]).name} and "
-                    f"{body}, found the joint {name}; choose an anchor before it"
+                    f"{body}, found the joint {name}; choose an anchor above it"
                 )
             position, quat = _after(position, quat, model.jnt_pos[joint], _LEVEL)
             axis = _listed(model.jnt_axis[joint])
@@ -102,7 +102,8 @@ def _way(robot: Path, model: Any, body: str) -> list[int]:
     names = [model.body(i).name for i in range(1, model.nbody)]
     if body not in names:
         raise ToolError(
-            f"{robot}: expected the body {body}, the anchor of the motion, found {', '.join(names)}"
+            f"{robot}: expected the body {body} (the motion's anchor), found only "
+            f"{', '.join(names)}"
         )
     way = [int(model.body(body).id)]
     while model.body_parentid[way[0]]:

@@ -82,19 +82,19 @@ def _is_copy(value: Any) -> bool:
 def _copied(draft: Draft, key: str, written: str) -> Any:
     value = draft.find(_paths(draft, written.removeprefix(_COPY))[0])
     if "*" in written or value is None or (isinstance(value, Mapping) and TODO in value):
-        raise ToolError(f"{key}: expected a key with a value after {_COPY}, found {written!r}")
+        raise ToolError(f"{key}: expected a key that has a value after {_COPY}, found {written!r}")
     return copy.deepcopy(value)
 
 
 def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> None:
-    """Note an answer that overrides the source; refuse another order of joints."""
+    """Note an answer that overrides the source; refuse a different joint order."""
     stated = draft.find(path)
     if stated is None or stated == value or (isinstance(stated, Mapping) and TODO in stated):
         return
     if path == ("joints", "names"):
         raise ToolError(
-            f"{key}: expected the order in {draft.source}, which its other values per joint "
-            "follow, found a different one; use --joints only for a source without names"
+            f"{key}: expected the joint order of {draft.source} (its other per-joint values "
+            "follow it), found a different one; use --joints only for a source without names"
         )
     if isinstance(stated, (int, float, str)) or path[0] == "velocity_command":
         draft.remark(f"{key} is {value}, as answered, where {draft.source} says {stated}")
@@ -135,7 +135,9 @@ def _extended(draft: Draft, path: Path, match: re.Match[str], key: str) -> Itera
     count = len(values) if isinstance(values, list) else 0
     chosen = range(count) if match[1] == "*" else [int(match[1])]
     if not count or max(chosen) >= count:
-        raise ToolError(f"{key}: expected an index into a list of {count}, found [{match[1]}]")
+        raise ToolError(
+            f"{key}: expected an index below {count} (the list's length), found [{match[1]}]"
+        )
     yield from ((*path, i) for i in chosen)
 
 

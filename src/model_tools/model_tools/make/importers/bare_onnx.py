@@ -21,7 +21,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of tensors and questions."""
+    """Return a draft with tensors and questions."""
     model = find_model(source, given)
     draft = Draft(source.path.name, model)
     tensors = put_model(draft)
@@ -42,8 +42,8 @@ def read(source: TrainingSource, given: Given) -> Draft:
         )
     elif count not in (None, len(names)):
         raise ToolError(
-            f"--joints: expected {count} joints, one per value of {tensors.action}, found "
-            f"{len(names)}: {', '.join(names)}; list those of the policy, in its order"
+            f"--joints: expected {count} joints (one per value of {tensors.action}), found "
+            f"{len(names)} ({', '.join(names)}); list the policy's joints, in its order"
         )
     else:
         draft.put("joints.names", names, "given by the user")

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""unitree's `deploy.yaml`: policy order throughout, except for gains, which are in SDK order.
+"""Unitree's `deploy.yaml`: policy order throughout, except for gains, which are in SDK order.
 
-Clip precedes scale and history is per term, oldest first, unless the observations state
+Clipping precedes scaling, and history is per term, oldest first, unless the observations state
 `scale_first` or `use_gym_history`. The file usually has no joint names.
 """
 
@@ -56,7 +56,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of the file."""
+    """Return a draft from the file."""
     model, root = find_model(source, given), source.root
     draft = Draft(source.path.name, model)
     draft.put("rate_hz", round(1.0 / root["step_dt"].positive(), 9), "1 / step_dt")
@@ -100,8 +100,8 @@ def _put_joints(draft: Draft, root: Node, places: Sequence[int]) -> None:
             continue
         if len(gains) <= max(places):
             raise ToolError(
-                f"{root.file}: {key}: expected at least {max(places) + 1} values, one "
-                f"for each joint of the SDK, found {len(gains)}"
+                f"{root.file}: {key}: expected at least {max(places) + 1} values (one "
+                f"for each joint of the SDK), found {len(gains)}"
             )
         draft.put(
             f"joints.{key}",

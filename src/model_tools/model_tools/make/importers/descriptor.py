@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Isaac Lab's IO descriptor (YAML), the most complete format; gains of explicit drives are 0.
 
-Values per joint are in the simulator's order, the order of the articulation's `joint_names`.
+Per-joint values are in the simulator's order, the order of the articulation's `joint_names`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of the descriptor."""
+    """Return a draft from the descriptor."""
     given.refuse_joints(source, "joint_names")
     model = find_model(source, given)
     draft = Draft(source.path.name, model)
@@ -100,7 +100,8 @@ def _put_limits(draft: Draft, robot: Node, count: int) -> None:
         rows = [row.numbers(2) for row in limits.elements()]
         if len(rows) != count:
             raise ToolError(
-                f"{limits.file}: {limits.key}: expected {count} joints, found {len(rows)}"
+                f"{limits.file}: {limits.key}: expected {count} entries (one per joint), found "
+                f"{len(rows)}"
             )
         draft.put("joints.position_min", [low for low, _ in rows], limits.key)
         draft.put("joints.position_max", [high for _, high in rows], limits.key)
@@ -181,7 +182,7 @@ def _check_offsets(draft: Draft, term: Node, function: str) -> None:
     """Refuse velocities and positions that are not relative to the default position."""
     velocities = term.get("joint_vel_offsets")
     if velocities and any(velocities.numbers()):
-        raise velocities.wrong("default velocities of 0, the only ones that the contract supports")
+        raise velocities.wrong("default velocities of 0 (the contract supports no others)")
     positions = term.get("joint_pos_offsets")
     if positions and function == "joint_pos_rel":
         default = dict(

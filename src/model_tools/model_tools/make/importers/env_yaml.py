@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`env.yaml` of an Isaac Lab run folder: the configuration before the robot was loaded.
 
-Values per joint are patterns over the robot's joints, whose names and order are in the USD file.
+Per-joint values are patterns over the robot's joints, whose names and order are in the USD file.
 The configuration states them only if the action lists its joints by name and preserves their order.
 Position limits are not in this file.
 """
@@ -93,7 +93,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of the configuration."""
+    """Return a draft from the configuration."""
     model, root = find_model(source, given), source.root
     if root["sim"].get("mujoco"):
         raise ToolError(
@@ -153,13 +153,13 @@ def _joint_names(actions: Sequence[Node], given: Given) -> list[str]:
 def _put_default(draft: Draft, state: Node, names: Sequence[str]) -> None:
     velocities = state.get("joint_vel")
     if velocities and any(resolve_values(velocities, names).values()):
-        raise velocities.wrong("default velocities of 0, the only ones that the contract supports")
+        raise velocities.wrong("default velocities of 0 (the contract supports no others)")
     positions = state["joint_pos"]
     values = resolve_values(positions, names)
     draft.put(
         "joints.default_position",
         [values.get(name, 0.0) for name in names],
-        f"{positions.key}, patterns resolved; 0 where none matches, as Isaac Lab has it",
+        f"{positions.key}, patterns resolved; 0 where none matches, as in Isaac Lab",
     )
 
 
@@ -315,9 +315,8 @@ def _refuse_sorted(root: Node, group: Node) -> None:
         if len(names) < _FEWEST_SORTED or names != sorted(names):
             return
     raise ToolError(
-        f"{root.file}: expected keys in the training's order, which is also the observation's, "
-        "found alphabetical order, as YAML tools write it; use the file that the training run "
-        "wrote"
+        f"{root.file}: expected keys in the training's order (the observation follows it), found "
+        "alphabetical order (YAML tools sort keys); use the file that the training run wrote"
     )
 
 

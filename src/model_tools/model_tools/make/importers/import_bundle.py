@@ -65,7 +65,7 @@ class ImportRequest:
     robot: Path | None = None
     motion: Path | None = None
     scene: Path | None = None
-    """A scan from training, to verify a term `height_scan`."""
+    """A scan from training, to verify a `height_scan` term."""
     estimator: bool = False
     """True if the estimator gives base_lin_vel."""
     answers: Sequence[str] = ()
@@ -81,8 +81,8 @@ def make_draft(request: ImportRequest) -> Draft:
     source = read_source(request.source)
     if request.joint_order is not None and request.joints is None:
         raise ToolError(
-            f"--joint-order {request.joint_order}: expected --joints, whose order that "
-            "is, found none"
+            f"--joint-order {request.joint_order}: expected --joints (the joints in this "
+            "order), found none"
         )
     joints = None if request.joints is None else given_joints(request.joints, request.joint_order)
     draft = choose(source, request.format).read(source, Given(model=request.model, joints=joints))
@@ -203,7 +203,7 @@ class Importer(Protocol):
         """Return whether the file has this format."""
 
     def read(self, source: TrainingSource, given: Given) -> Draft:
-        """Return a draft of the file."""
+        """Return a draft from the file."""
 
 
 _MODULES: tuple[Importer, ...] = (
@@ -228,7 +228,7 @@ def choose(source: TrainingSource, name: str | None = None) -> Importer:
     found = [importer for importer in IMPORTERS.values() if importer.recognise(source)]
     if not found and source.has("schema_version", "kind"):
         raise ToolError(
-            f"{source.path}: expected a file of a training run, found the contract of a bundle; "
+            f"{source.path}: expected a file from a training run, found a bundle's contract; "
             "give its folder to `model_tools inspect` or `complete`"
         )
     if len(found) != 1:

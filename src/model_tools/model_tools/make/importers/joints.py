@@ -17,7 +17,7 @@ from policy_core.bundle.resolve import name_pattern
 
 LISTED, BREADTH_FIRST, SDK = ORDERS = ("listed", "breadth_first", "sdk")
 _ALIKE = 0.01
-"""Relative, and absolute in any unit: training files have two digits or more."""
+"""Tolerance, relative and (in any unit) absolute: training files have two digits or more."""
 _RIGHT_OF = {
     "L": "R",
     "FL": "FR",
@@ -48,7 +48,7 @@ class GivenJoints:
     origin: str = ""
 
     def in_listed_order(self, of: str) -> list[str]:
-        """Return the names in listed order if the format requires it; `of` names that order."""
+        """Return the names in listed order, which the format requires; `of` names it in errors."""
         if self.order != LISTED and (self.order is not None or self.origin):
             raise ToolError(
                 f"--joints {self.origin}: expected joints in the order of {of}, found a file's "
@@ -68,16 +68,16 @@ class GivenJoints:
             if self.breadth_first is None:
                 raise ToolError(
                     f"--joint-order {BREADTH_FIRST}: expected a URDF or MJCF file at "
-                    "--joints, since the order follows from the robot's tree, found "
+                    "--joints (the order follows from the robot's tree), found "
                     "names"
                 )
             return self.breadth_first
         if self.order is None and self.breadth_first not in (None, self.names):
             raise ToolError(
                 f"--joints {self.origin}: expected joints in the simulator's order, found a file "
-                f"with two: use --joint-order {BREADTH_FIRST} for the one that Isaac Lab gives "
-                f"them ({', '.join(self.breadth_first or ())}), or --joint-order {LISTED} for the "
-                f"file's, as MuJoCo has it ({', '.join(self.names)})"
+                f"with two possible orders: use --joint-order {BREADTH_FIRST} for Isaac Lab's "
+                f"order ({', '.join(self.breadth_first or ())}), or --joint-order {LISTED} for the "
+                f"file's order, which MuJoCo uses ({', '.join(self.names)})"
             )
         return self.names
 

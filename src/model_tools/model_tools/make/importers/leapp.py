@@ -59,7 +59,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of the file."""
+    """Return a draft from the file."""
     given.refuse_joints(source, "element_names")
     pipeline = source.root["pipeline"]
     name, node = _only_model(source.root["models"])
@@ -87,7 +87,7 @@ def _only_model(models: Node) -> tuple[str, Node]:
     entries = models.items()
     if len(entries) != 1:
         raise ToolError(
-            f"{models.file}: models: expected one, since a bundle runs one model, "
+            f"{models.file}: models: expected one model (a bundle runs only one), "
             f"found {', '.join(name for name, _ in entries) or 'none'}"
         )
     return entries[0]
@@ -100,8 +100,8 @@ def _model(node: Node, path: Path, given: Given) -> OnnxModel:
     stated = parameters.get("sha256sum") or parameters.get("sha256")
     if stated and stated.text() != model.sha256:
         raise ToolError(
-            f"{model.path}: expected sha256 {stated.text()}, as {stated.key} of "
-            f"{path.name} says, found {model.sha256}"
+            f"{model.path}: expected sha256 {stated.text()} ({stated.key} in "
+            f"{path.name}), found {model.sha256}"
         )
     return model
 
@@ -197,7 +197,7 @@ def _feedback(pipeline: Node, name: str) -> dict[str, str]:
 def _local(tensor: Node, name: str) -> str:
     model, _, local = tensor.text().partition("/")
     if model != name or not local:
-        raise tensor.wrong(f"a tensor of the model, like {name}/x")
+        raise tensor.wrong(f"a tensor of the model (like {name}/x)")
     return local
 
 
@@ -253,7 +253,7 @@ def elements(tensor: Node) -> list[str]:
 
 
 def put_input(draft: Draft, tensor: Node, name: str, *, is_last_action: bool) -> None:
-    """Write the observation of one model input: a raw term; for a command, sometimes two."""
+    """Write the observation of one model input: one raw term, or sometimes two for a command."""
     kind = stated.text() if (stated := tensor.get("kind")) else ""
     if kind == _COMMAND and (terms := _commands(draft, tensor)):
         draft.put(("observations", name, "terms"), terms, tensor.key)

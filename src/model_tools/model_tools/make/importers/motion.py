@@ -115,7 +115,7 @@ def _put_first_pose(draft: Draft, arrays: Mapping[str, Tensor]) -> None:
 
 
 def _missing(draft: Draft, *, has_anchor: bool) -> list[str] | None:
-    """Return the keys to answer before a model's frames are usable; None if the model has none."""
+    """Return the keys to answer before a model's frames are usable; None if it has no frames."""
     model = draft.model
     joints, bodies = stated_names(model.metadata)
     if not (model.rows_chosen_by(_COUNTER) and joints and _gives(model, _JOINTS)):

@@ -109,8 +109,8 @@ class SourceTerm:
 def _parts_of_motion(term: SourceTerm) -> list[SourceTerm]:
     if term.history > 1 or (term.scale is not None and len(set(term.scale)) > 1):
         raise ToolError(
-            f"{term.name}: expected a motion command with one frame and one scale, found several; "
-            "write the contract by hand"
+            f"{term.name}: expected a motion command with one frame and one scale, found several "
+            "frames or scales; write the contract by hand"
         )
     return [
         replace(term, name=f"{term.name}.{part}", function=f"motion_{part}")
@@ -171,7 +171,7 @@ def scales(term: Node) -> Sequence[float]:
 
 
 def phase_settings(params: Node | None) -> tuple[float | None, list[str] | None]:
-    """Return the period of a phase, s, and the names of its other parameters; None: not stated."""
+    """Return a phase's period (s) and the names of its other parameters; None if not stated."""
     if params is None:
         return None, None
     stated = {key: value for key, value in params.items() if value.value is not None}
@@ -185,7 +185,7 @@ def find_term(function: str) -> str:
 
 
 def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
-    # A function `phase` with a period is a gait phase.
+    # A `phase` function with a period is a gait phase.
     is_phase = term.function == "phase" and term.period_s
     kind = "phase" if is_phase else "height_scan" if term.scan else find_term(term.function)
     entry: dict[str, Any] = {"term": kind}
@@ -273,14 +273,14 @@ def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
 def _history(
     terms: Sequence[SourceTerm], entries: Sequence[dict[str, Any]], layout: TermLayout
 ) -> dict[str, Any]:
-    """Return the section `history`, empty for one frame; different lengths go to the terms."""
+    """Return the `history` section, empty for one frame; different lengths go to the terms."""
     lengths = {term.history for term in terms}
     if lengths == {1}:
         return {}
     common = lengths.pop() if len(lengths) == 1 else 1
     if common == 1:
         if layout.layout != "per_term":
-            raise ToolError("history: expected one length for whole frames, found several")
+            raise ToolError("history: expected one length for whole frames, found several lengths")
         for term, entry in zip(terms, entries, strict=True):
             entry["history_length"] = term.history
     return {
@@ -328,7 +328,7 @@ def _fit(
 
 
 def _action_count(draft: Draft) -> Any:
-    """Return the number of action values; if its terms are open, the size of the output."""
+    """Return the number of action values; if action terms are open, the size of the output."""
     terms = draft.find("action.terms")
     if isinstance(terms, list):
         return sum(len(action["joints"]) for action in terms)

@@ -52,7 +52,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of the metadata."""
+    """Return a draft from the metadata."""
     model, root = find_model(source, given), source.root
     given.refuse_joints(source, _first(root, "names").key)
     draft = Draft(source.path.name, model)
@@ -184,7 +184,7 @@ def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> 
             else [1] * len(names)
         )
         if len(lengths) != len(names):
-            raise root[_LENGTHS].wrong(f"{len(names)} values, one for each of {terms.key}")
+            raise root[_LENGTHS].wrong(f"{len(names)} values (one for each of {terms.key})")
         functions = _FUNCTIONS
         if _ANCHOR in root.mapping():
             functions = {**functions, _COMMAND: MOTION_COMMAND}

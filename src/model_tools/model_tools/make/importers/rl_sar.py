@@ -61,7 +61,7 @@ def recognise(source: TrainingSource) -> bool:
 
 
 def read(source: TrainingSource, given: Given) -> Draft:
-    """Return a draft of the two files."""
+    """Return a draft from the two files."""
     policy = _only(source.root)
     root = _with_base(source.path, policy)
     model = _model(source, policy, given)
@@ -127,7 +127,7 @@ def _names(draft: Draft, source: TrainingSource, root: Node, given: Given) -> li
         on_robot = given.joints.in_listed_order("joint_mapping (indices of the robot's motors)")
     else:
         raise ToolError(
-            f"{source.path}: expected the robot's {_BASE}, which has joint_names, in a folder "
+            f"{source.path}: expected the robot's {_BASE} (with joint_names) in a folder "
             "above, found none; copy it there, or give the joints in the robot's order with "
             "--joints"
         )

@@ -279,8 +279,8 @@ def put_estimation(draft: Draft, robot: Path | None) -> None:
     """Let the estimator provide base_lin_vel, from the legs and the IMU in a robot's figures."""
     if robot is None or not figures_file(robot).is_file():
         raise ToolError(
-            "--estimator: expected --robot with figures of legs and IMU, such as go2, g1, lite3 or "
-            f"a folder, found {robot or 'none'}"
+            "--estimator: expected a --robot with figures for legs and IMU (go2, g1, lite3 or a "
+            f"folder), found {robot or 'none'}"
         )
     terms = [path for path, term in draft.terms() if term.get("term") == "base_lin_vel"]
     if not terms:
@@ -315,8 +315,8 @@ def _on_robot(draft: Draft) -> tuple[str, ...]:
     names, renamed = draft.find("joints.names"), draft.find(_ROBOT_NAMES) or {}
     if not isinstance(renamed, Mapping) or not all(isinstance(n, str) for n in renamed.values()):
         raise ToolError(
-            f"{_ROBOT_NAMES}: expected a mapping from names or patterns of the policy's joints to "
-            f"names of the robot's joints, found {renamed!r}"
+            f"{_ROBOT_NAMES}: expected a mapping from the policy's joint names or patterns to the "
+            f"robot's joint names, found {renamed!r}"
         )
     try:
         return robot_names(names, renamed)

@@ -54,8 +54,8 @@ class Given:
         """Raise if `--joints` was given for a source that names its joints."""
         if self.joints is not None:
             raise ToolError(
-                f"--joints: expected none, since {stated} of {source.path.name} names "
-                f"the policy's joints in their order, found "
+                f"--joints: expected none ({stated} in {source.path.name} names "
+                f"the policy's joints in their order), found "
                 f"{self.joints.origin or ', '.join(self.joints.names)}; --robot FILE "
                 "takes limits from a URDF or MJCF, and --set joints.robot_names states the "
                 "robot's own joint names, where they differ"
@@ -79,14 +79,14 @@ def find_model(source: TrainingSource, given: Given) -> OnnxModel:
     if source.model is not None:
         if given.model not in (None, source.path):
             raise ToolError(
-                f"--model: expected none beside {source.path}, which is the model itself, "
+                f"--model: expected none beside {source.path} (it is the model itself), "
                 f"found {given.model}"
             )
         return source.model
     if given.model is None:
         raise ToolError(
-            f"{source.path.name}: expected the model too, since names and shapes of "
-            "tensors are read from it, found none; give --model policy.onnx"
+            f"{source.path.name}: expected the model too (names and shapes of "
+            "tensors are read from it), found none; give --model policy.onnx"
         )
     return read_onnx(given.model)
 
@@ -169,8 +169,8 @@ def _put_tensor(draft: Draft, model: OnnxModel, key: tuple[str, ...], tensor: Mo
     """Write shape and type; a dynamic first axis becomes a batch of one."""
     if len(tensor.shape) == 2 and tensor.shape[0] > 1:
         raise ToolError(
-            f"{model.path}: {key[-1]}: expected a batch of 1, since one robot is one "
-            f"row, found {tensor}; export it with batch 1 or a dynamic one"
+            f"{model.path}: {key[-1]}: expected a batch of 1 (one row for one "
+            f"robot), found {tensor}; export it with a batch of 1 or a dynamic batch"
         )
     shape = [1 if i == 0 and axis == DYNAMIC else axis for i, axis in enumerate(tensor.shape)]
     entry = {"shape": shape} | ({} if tensor.dtype == "float32" else {"dtype": tensor.dtype})
@@ -198,8 +198,8 @@ def put_kept_statistics(draft: Draft) -> None:
     found = "no such file" if content is None else hashlib.sha256(content).hexdigest()
     if content is None or found != sha256:
         raise ToolError(
-            f"{file}: expected the statistics that the model was exported with, sha256 "
-            f"{sha256}, found {found}; keep both files together"
+            f"{file}: expected the statistics that the model was exported with (sha256 "
+            f"{sha256}), found {found}; keep both files together"
         )
     (observation,) = draft.find("observations")
     draft.put(

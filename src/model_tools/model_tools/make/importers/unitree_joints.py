@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the joints of unitree's `deploy.yaml`, which has no joint names.
+"""Finds the joints of Unitree's `deploy.yaml`, which has no joint names.
 
 `joint_ids_map` gives the SDK motor of each policy joint, so names in SDK order give the policy's
 order. The order in a robot's file does not: a G1's URDF is in SDK order, a Go2's in neither SDK nor
@@ -65,9 +65,9 @@ SDK_JOINTS: dict[str, list[str]] = {
         "h1_2": [*_both(_YAW_FIRST), "torso", *_both(_ARM)],
     }.items()
 }
-"""Joints of unitree's robots in motor order, with the names of the URDFs; "" for no motor.
+"""Joints of Unitree's robots in motor order, with the names of the URDFs; "" for no motor.
 
-From the motor numbers in unitree's SDK and examples; a G1 with 23 joints leaves some out.
+From the motor numbers in Unitree's SDK and examples; a G1 with 23 joints leaves some out.
 """
 _NAMES = "joint_names"
 _BY_NAME = f"--joints with one of Unitree's robots ({', '.join(SDK_JOINTS)})"
@@ -86,7 +86,7 @@ def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str
             return _counted(root, stated.texts(), len(places)), _NAMES
         raise ToolError(
             f"{root.file}: expected the names of its {len(places)} joints, which this format "
-            f"leaves out; give {_BY_NAME}, with the robot's URDF or MJCF file, or with names in "
+            f"omits; give {_BY_NAME}, with the robot's URDF or MJCF file, or with names in "
             "policy order"
         )
     robot = _find_robot(given, places)
@@ -173,9 +173,9 @@ def _refuse_other_order(
         )
         order = "" if given.order is None else f" with --joint-order {given.order}"
         raise ToolError(
-            f"{root.file}: joint_ids_map: expected the order of unitree's {robot}, whose joints "
-            f"these are ({', '.join(expected)}), found {found} where {wanted} belongs{order}; give "
-            f"--joints {robot} and --robot with the robot's file, without --joint-order"
+            f"{root.file}: joint_ids_map: expected the order of Unitree's {robot}, which has "
+            f"these joints ({', '.join(expected)}), found {found} where {wanted} belongs{order}; "
+            f"give --joints {robot} and --robot with the robot's file, without --joint-order"
         )
 
 
@@ -184,7 +184,7 @@ def _of_motors(root: Node, names: Sequence[str], places: Sequence[int], origin: 
     if missing:
         raise ToolError(
             f"{root.file}: joint_ids_map: expected indices of the {len(names)} joints of "
-            f"{origin}, found {', '.join(map(str, missing))}"
+            f"{origin}, found index {', '.join(map(str, missing))}"
         )
     return [names[place] for place in places]
 
@@ -210,30 +210,30 @@ def _undecided(root: Node, given: GivenJoints, orders: Mapping[str, Sequence[str
     """Return the error that lists the possible policy orders."""
     default = root["default_joint_pos"].numbers()
     meaning = {
-        LISTED: "the policy has the file's order, as in MuJoCo",
-        BREADTH_FIRST: "the policy has Isaac Lab's order, level by level",
-        SDK: "the file has the SDK's order, which joint_ids_map maps",
+        LISTED: "the policy uses the file's order, as in MuJoCo",
+        BREADTH_FIRST: "the policy uses Isaac Lab's order, level by level",
+        SDK: "the file uses the SDK's order, which joint_ids_map converts",
     }
     shown = "".join(
-        f"\n  --joint-order {order}: {meaning[order]}; then "
-        f"{_symmetry(found, default)}: {', '.join(found)}"
+        f"\n  `--joint-order {order}`: {meaning[order]}. Result: "
+        f"{_symmetry(found, default)}. Order: {', '.join(found)}"
         for order, found in orders.items()
     )
     return ToolError(
-        f"{root.file}: expected the joints in policy order, which neither this file nor "
-        f"{given.origin} states; list them in policy order (see the training), give {_BY_NAME}, "
-        f"or state the order in the file:{shown}"
+        f"{root.file}: expected the joints in policy order, found that order neither in this "
+        f"file nor in {given.origin}; list them in policy order (see the training), give "
+        f"{_BY_NAME}, or state the file's order:{shown}"
     )
 
 
 def _symmetry(names: Sequence[str], default: Sequence[float]) -> str:
     if len(names) != len(default):
-        return f"there are {len(names)} joints, not {len(default)}"
+        return f"{len(names)} joints, but default_joint_pos has {len(default)} values"
     if not mirrored_pairs(names):
-        return "there are no left and right joints by which to check the order"
+        return "no pairs of left and right joints to check the order with"
     pairs = unlike_pairs(names, default)
     return (
         f"left and right differ in default_joint_pos ({'; '.join(pairs[:2])})"
         if pairs
-        else "left and right have equal default_joint_pos"
+        else "left and right have the same default_joint_pos"
     )

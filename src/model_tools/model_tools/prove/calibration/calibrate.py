@@ -222,7 +222,7 @@ def refuse_poor(name: str, verdict: CalibrationVerdict) -> None:
     if not verdict:
         raise VerdictError(
             f"{name}: expected rows that are usable for calibration, found: "
-            f"{'; '.join(verdict.problems)}; --allow-poor takes them anyway"
+            f"{'; '.join(verdict.problems)}; --allow-poor accepts them anyway"
         )
 
 

@@ -52,14 +52,14 @@ def choose_format(output: Path, asked: str | None, contract: JointContract) -> s
     inputs = contract.model.inputs
     if found == "npy" and len(inputs) != 1:
         raise ToolError(
-            f"{output}: expected a model with one input, since an .npy holds one array,"
+            f"{output}: expected a model with one input (an .npy holds one array),"
             f" found {', '.join(inputs)}; write an .npz"
         )
     odd = [name for name, tensor in inputs.items() if tensor.dtype != "float32"]
     if found in FOLDERS and odd:
         raise ToolError(
-            f"{output}: expected inputs in float32, which the vendor's compiler takes, "
-            f"found others: {', '.join(odd)}"
+            f"{output}: expected float32 inputs (the vendor's compiler accepts nothing "
+            f"else), found others: {', '.join(odd)}"
         )
     return found
 
@@ -174,8 +174,9 @@ def calibration_samples(
     different = len(np.unique(np.concatenate(flat, axis=1), axis=0))
     if different < FEWEST:
         raise ToolError(
-            f"{file}: expected at least {FEWEST} different calibration rows among every other one "
-            f"of its {len(rows)}, found {different}; record the running policy in every gait"
+            f"{file}: expected at least {FEWEST} different calibration rows in half of its "
+            f"{len(rows)} rows (every other one), found {different}; record the running policy in "
+            "every gait"
         )
     return samples
 

@@ -44,7 +44,7 @@ def calibrate_chunks(
     force: bool = False,
     progress: Progress = lambda seen, total: None,
 ) -> dict[str, Any]:
-    """Write a folder with a folder of samples per graph; return the content of `calibration.json`.
+    """Write a folder of samples, with a subfolder per graph; return `calibration.json`'s content.
 
     Args:
         bundle: Bundle of the policy.

@@ -144,8 +144,8 @@ def sample_count(source: ObservationSource, wanted: int | None) -> int:
     count = DEFAULT_COUNT if wanted is None else wanted
     if not 0 < count <= source.count:
         raise ToolError(
-            f"{source.name}: expected at least {count} observations to take, found "
-            f"{source.count}; record more, or take fewer with --samples"
+            f"{source.name}: expected at least {count} observations (--samples), found "
+            f"{source.count}; record more, or ask for fewer"
         )
     return count
 
@@ -195,8 +195,8 @@ class _EncodedCamera:
 class _DenoisingSamples:
     """Inputs of the denoising step's graph besides the observation, over the denoising of a chunk.
 
-    Successive samples use successive steps, so all steps from noise to actions have the same
-    number.
+    Successive samples use successive steps, so each step from noise to actions gets the same
+    number of samples.
     """
 
     def __init__(

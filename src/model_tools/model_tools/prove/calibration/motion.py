@@ -6,9 +6,9 @@ Contacts shake a joint faster than a policy ticks, so in a healthy walk, single 
 contradict the change of position: joints are judged by the median of those that move. Measured on
 healthy walks: correlation 0.55 to 0.98 for joints, 0.48 to 0.98 for axes, and ratios of 0.8 to 1.8.
 
-Rows of a log may be further apart than a tick, even half a gait cycle; then anything may seem to
-contradict its rate, but with a wrong ratio: so only quantities of the right size are judged by
-their sign.
+Rows of a log may be further apart than a tick, even half a gait cycle; then any quantity may seem
+to contradict its rate, but its ratio is wrong too: so only quantities with the right ratio are
+judged by their sign.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ SHOWN = 3
 class MotionOf:
     """Compares rows with those of the previous tick, where the observations permit.
 
-    Compared are joint velocities with changes of the positions; the body's angular velocity w with
-    the change of gravity g in its frame, g' = -w x g, so that -(g x g') / |g|^2 is w without its
-    part along g; and joint positions with the targets one or two ticks earlier.
+    It compares joint velocities with position changes; the body's angular velocity w with the
+    change of gravity g in its frame, g' = -w x g, so that -(g x g') / |g|^2 is w without its part
+    along g; and joint positions with the targets one or two ticks earlier.
     """
 
     def __init__(self, bundle: JointBundle) -> None:
@@ -178,7 +178,7 @@ def moved_wrongly(found: RowMotion) -> Iterator[str]:
             elif _is_scaled(correlation, ratio) and not _rate(found):
                 yield (
                     f"joint velocities are {ratio:.2g} x the changes in position ({which}): wrong "
-                    "units or scales, or motor velocities before the gears"
+                    "units or scales, or motor-side velocities (before the gearboxes)"
                 )
     if found.body is not None:
         for place in np.flatnonzero(_moving(found.body, _MOVES_RAD_S)):

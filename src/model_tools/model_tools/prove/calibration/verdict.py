@@ -116,8 +116,8 @@ def _warnings(found: RowCoverage) -> Iterator[str]:
         yield f"{repeated:.0%} of the rows are duplicates, which add nothing"
     if found.still is not None and _MOSTLY_STILL <= found.still < _ONLY_STILL:
         yield (
-            f"stands still in {found.still:.0%} of the rows: cut that part with --from and --to, "
-            "or record more motion"
+            f"the robot stands still in {found.still:.0%} of the rows: cut that part with --from "
+            "and --to, or record more motion"
         )
     if never := [way for way in found.directions if _is_missing(way)]:
         yield (
@@ -142,8 +142,8 @@ def _warnings(found: RowCoverage) -> Iterator[str]:
             worst = sorted(term.shifted.items(), key=lambda item: -item[1])
             off = [f"{name} by {value:.1f} standard deviations" for name, value in worst]
             yield (
-                f"{term.name} is shifted from a healthy run: {listed(off, SHOWN)}; check the "
-                "joints' order and signs, and the IMU's mounting"
+                f"{term.name} is shifted relative to a healthy run: {listed(off, SHOWN)}; check "
+                "the joints' order and signs, and the IMU's mounting"
             )
     yield from moved_elsewhere(found.motion)
     if found.turning_rad_s is not None and found.turning_rad_s < _FIXED_RAD_S:

@@ -87,8 +87,8 @@ def record(found: Sequence[Compared], *, force: bool) -> list[Path]:
     for one in others:
         if model_sha256(one.bundle.contract, one.backend) is None:
             raise ToolError(
-                f"{one.bundle.path}: expected artifacts for {one.backend}, with which "
-                "the report is kept, found none; compile them first"
+                f"{one.bundle.path}: expected artifacts for {one.backend} (the report "
+                "is kept with them), found none; compile them first"
             )
     report = comparison_report(found)
     for one in others:

@@ -111,8 +111,8 @@ def evaluated_policies(
 def _require_robot(plan: Plan, bundle: AnyBundle) -> None:
     if bundle.contract.kind != plan.kind:
         raise ToolError(
-            f"{bundle.path}: expected a {plan.kind} policy, since the plan's robot is "
-            f"{plan.robot}, found a different kind of policy"
+            f"{bundle.path}: expected a {plan.kind} policy (the plan's robot is "
+            f"{plan.robot}), found a different kind of policy"
         )
     if plan.reaches:
         arm_image_size(bundle)
@@ -121,8 +121,8 @@ def _require_robot(plan: Plan, bundle: AnyBundle) -> None:
     has_term = any(term.term == "base_lin_vel" for term in bundle.contract.terms)
     if plan.factors.velocity_error_mps != (0.0,) and not has_term:
         raise ToolError(
-            f"{bundle.path}: expected a policy that observes base_lin_vel, to which an error is "
-            "added, found one without this term"
+            f"{bundle.path}: expected a policy that observes base_lin_vel (the error is added to "
+            "this term), found one without it"
         )
 
 

@@ -47,8 +47,8 @@ Command = Literal["mixed"] | tuple[float, ...]
 
 def _factor(doc: str, default: float = 0.0, **bounds: Any) -> Any:
     return entry(
-        f"{doc}: a list, of which every value is tried, or a range {{min, max}} of which each "
-        "seed draws one",
+        f"{doc}: a list (every value is tried), or a range {{min, max}} (each seed draws one "
+        "value)",
         default=(default,),
         minItems=1,
         **bounds,
@@ -60,8 +60,8 @@ class Factors:
     """Factors of the trials: every combination of the lists is tried with every seed."""
 
     command: tuple[Command, ...] = entry(
-        "velocity commands [vx, vy in m/s, yaw rate in rad/s], or `mixed`: others every 4 s, which "
-        "the seed draws; of robots on legs",
+        "velocity commands [vx, vy in m/s, yaw rate in rad/s], or `mixed`: new ones every 4 s, "
+        "drawn by the seed; for robots on legs",
         default=("mixed",),
         minItems=1,
     )
@@ -104,7 +104,7 @@ class Factors:
     )
     faults: tuple[tuple[str, ...], ...] = entry(
         "lists of faults of sensors and motors, as robot_sim writes them, timed from the beginning "
-        "of the trial: [noise:imu.angular_velocity=0.1, drop:imu@4+0.06]; of robots on legs",
+        "of the trial: [noise:imu.angular_velocity=0.1, drop:imu@4+0.06]; for robots on legs",
         default=((),),
     )
 
@@ -291,7 +291,7 @@ def _check(plan: Plan, given: Any, reader: Reader) -> None:
         reader.problem(
             "seeds",
             f"enough trials to show a success rate of {plan.required_success:g}",
-            Found(f"{len(plan)}, which show {most:.3g} if all succeed"),
+            Found(f"{len(plan)}, which can show at most {most:.3g}, even if all succeed"),
         )
     if len(plan) > MOST_TRIALS:
         reader.problem(
@@ -319,23 +319,23 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
                 Found(f"{len(command)} values"),
             )
     if plan.success.estimate_rmse_mps is not None and not plan.estimator:
-        reader.problem("estimator", "true, since estimate_rmse_mps limits its error", False)
+        reader.problem("estimator", "true (estimate_rmse_mps limits the estimator's error)", False)
     if plan.trial_s < _SHORTEST_WALK_S:
         reader.problem(
             "duration_s",
-            f"at least {_SHORTEST_WALK_S:g} s, so that a robot has 2 s to follow a command",
+            f"at least {_SHORTEST_WALK_S:g} s (so that a robot has 2 s to follow a command)",
             plan.trial_s,
         )
     try:
         body = SimulatedRobot(figures=plan.robot).body
     except SimError as error:
-        reader.problem("robot", "a robot of robot_sim", Found(f"none ({error})"))
+        reader.problem("robot", "one of robot_sim's robots", Found(f"none ({error})"))
         return
     least_kg = -body.base.mass_kg / 2.0
     if _least(plan.factors.payload_kg) < least_kg:
         reader.problem(
             "factors.payload_kg",
-            f"values >= {least_kg:.3g}, half of the base's mass",
+            f"values >= {least_kg:.3g} (minus half of the base's mass)",
             _least(plan.factors.payload_kg),
         )
     for place, faults in enumerate(plan.factors.faults):

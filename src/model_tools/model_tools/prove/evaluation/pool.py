@@ -205,7 +205,7 @@ class _Worker(Generic[T, R]):
             self._process.join(_LEAVE_S)  # it died; updates `is_alive`
 
     def has_answered(self, on_progress: Callable[[T, float], None] | None) -> bool:
-        """Return whether `answer` has a result; false for a process that ended in the middle."""
+        """Return whether `answer` has a result; false for a process that ended before answering."""
         try:
             while not self._answer and self._connection.poll():
                 share, self._answer = self._connection.recv()
@@ -228,7 +228,7 @@ class _Worker(Generic[T, R]):
         if code >= 0:
             return f"exit status {code}"
         name = signal.Signals(-code).name
-        return f"{name}, as when memory runs out" if -code == signal.SIGKILL else name
+        return f"{name}, as happens when memory runs out" if -code == signal.SIGKILL else name
 
     def leave(self) -> None:
         self._connection.close()

@@ -160,7 +160,7 @@ def sensitivity_report(figures: dict[str, Any]) -> Report:
                 ],
             ),
             *figures["reasons"],
-            "survived error: none: without error, the lower end of the interval is below "
+            "no survived error: even without an error, the lower end of the interval is below "
             f"{100.0 * required:g} %"
             if survived is None
             else f"survived error: {survived:g} m/s",

@@ -74,7 +74,7 @@ def bootstrap_mean(values: Sequence[float]) -> tuple[float, float, float]:
 def pairs_needed(better: int, worse: int, pairs: int) -> int | None:
     """Return the number of pairs that would confirm a difference as large as the observed one.
 
-    At a significance level of 5 %, with `POWER`. None if nothing differed.
+    The significance level is 5 %, the power `POWER`. None if nothing differed.
 
     Source: Connor 1987, sample size of McNemar's test.
     """

@@ -52,7 +52,7 @@ def summarise(found: Evaluated) -> dict[str, Any]:
 
 
 def holds(found: Evaluated) -> bool:
-    """Return whether every trial has a result, and every policy the required success rate."""
+    """Return whether every trial has a result and every policy reaches the required rate."""
     required = found.plan.required_success or 0.0
     return not any(task.key in found.not_done for task in found.tasks) and all(
         wilson(*found.successes(policy))[0] >= required for policy in found.policies

@@ -131,7 +131,7 @@ class TrialRow:
         policy: Label of the policy.
         seed: Seed of the task.
         conditions: Conditions of the task.
-        held: True if the robot survived, or reached; the plan's limits are not included.
+        held: True if the robot survived, or reached its goal, regardless of the plan's limits.
         figures: Measured figures by name; null if not measurable.
         stopped_by: Why the trial did not run to the end; empty if it did.
     """
@@ -167,8 +167,8 @@ def run_trial(task: TrialTask) -> TrialRow:
     """Run a trial, in a process that has the bundle's folder."""
     if task.suite != suite_sha256():
         raise ToolError(
-            f"suite: expected the code with the hash {task.suite}, with which the evaluation was "
-            f"started, found {suite_sha256()}; install the same version on every node"
+            f"suite: expected the code with the hash {task.suite} (the evaluation was started with "
+            f"it), found {suite_sha256()}; install the same version on every node"
         )
     try:
         if task.robot == ARM:

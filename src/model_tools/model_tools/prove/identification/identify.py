@@ -63,7 +63,7 @@ class IdentifiedDrive:
         delay_s: Time from the measurement that a command answers to the resulting torque.
         stiffness: Effective position gain, N m/rad; `commanded_stiffness` is the commanded one.
         damping: Effective velocity gain, N m s/rad; `commanded_damping` is the commanded one.
-        friction_nm: Torque opposing the motion that neither gain explains.
+        friction_nm: Torque that opposes the motion and that neither gain explains.
         residual_nm: Unexplained torque, root mean square.
     """
 
@@ -144,7 +144,7 @@ def factors_text(found: Identified, source: str) -> str:
 
 
 def _range(found: Sequence[Estimate], units: Sequence[float]) -> dict[str, float]:
-    """Return the range of values in their own units, without those whose unit is 0."""
+    """Return the range of the values divided by their units, leaving out those whose unit is 0."""
     known = [(each, unit) for each, unit in zip(found, units, strict=True) if unit > 0.0]
     low = max(0.0, min((each.low / unit for each, unit in known), default=1.0))
     high = max((each.high / unit for each, unit in known), default=1.0)

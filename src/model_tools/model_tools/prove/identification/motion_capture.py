@@ -4,8 +4,8 @@
 
 Motion capture tracks a body on the robot whose place, orientation and clock are unknown. Clock and
 orientation are those with which the body turns like the gyroscope; the place is the one that best
-explains, by least squares, the difference between both velocities while the robot turns. None of
-them can hide an error of the estimate that is constant.
+explains, by least squares, the difference between the two velocities while the robot turns. None of
+them can hide a constant error of the estimate.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class CaptureComparison:
         bias_mps: Mean error along x, y and z.
         nees: Normalised estimation error squared, per axis: 1 if the estimator's variance is right,
             more if it is overconfident; NaN if it states none.
-        late_s: By how much later than the IMU the motion capture arrives, or is stamped.
+        late_s: How much later than the IMU the motion capture arrives, or is stamped.
         body_m: Place of the tracked body in the base, x, y and z.
         body_deg: Its roll, pitch and yaw in the base.
         compared_s: Duration of the comparison.
@@ -89,8 +89,9 @@ def compare_capture(motion: RecordedMotion) -> CaptureComparison:
     ]
     if missing:
         raise ToolError(
-            f"motion_capture: expected {' and '.join(missing)} in the same recording, to compare "
-            "with, found none; record them too"
+            f"motion_capture: expected {' and '.join(missing)} in the same recording, for "
+            "comparison, found none; record "
+            f"{'both' if len(missing) > 1 else 'it'} as well"
         )
     body = _track(motion)
     late_s, turn = _align(motion, body)
@@ -209,9 +210,9 @@ def _align(motion: RecordedMotion, body: _Track) -> tuple[float, F64]:
     spread = np.linalg.svd(known, compute_uv=False) ** 2 if len(known) > 2 else np.zeros(3)
     if spread[1] <= _SECOND_AXIS * spread.sum():
         raise ToolError(
-            "motion_capture: expected a body that turns about at least two axes, which shows its "
-            f"orientation, found {len(known)} samples of one that does not; record 60 s of walking "
-            "with turns"
+            "motion_capture: expected a body that turns about at least two axes (this shows its "
+            f"orientation), found {len(known)} samples of a body that does not; record 60 s of "
+            "walking with turns"
         )
     angle = _turned(motion)
     score, longest_s = 0.0, 0.0
@@ -233,10 +234,10 @@ def _align(motion: RecordedMotion, body: _Track) -> tuple[float, F64]:
         middle_s = late_s
     if score < _ALIKE or abs(late_s) > _LATEST_S - 2.0 * _COARSE_S:
         raise ToolError(
-            "motion_capture: expected a body that turns as imu/data says, found a correlation of "
-            f"{score:.2f} at best (expected {_ALIKE:g}) with clocks that differ by up to "
-            f"{_LATEST_S:g} s, in {longest_s:.1f} s known to both: is the body on this robot, are "
-            "its quaternions x y z w, and do the clocks agree?"
+            "motion_capture: expected a body that turns like imu/data (a correlation of at least "
+            f"{_ALIKE:g}), found a correlation of at most {score:.2f} (clock offsets up to "
+            f"{_LATEST_S:g} s, over {longest_s:.1f} s with data from both): is the body on this "
+            "robot, are its quaternions x y z w, and do the clocks agree?"
         )
     return late_s, turn
 

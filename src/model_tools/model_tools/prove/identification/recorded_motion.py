@@ -192,8 +192,7 @@ class _Rows:
     def _joints(self, message: Any) -> F64:
         if not len(message.effort):
             raise RobotError(
-                "expected torques (effort) of the joints, which show the arrival of a command, "
-                "found none"
+                "expected joint torques (effort; they show when a command arrives), found none"
             )
         return self._taken(JOINT_STATES.name, message.name, message, COMMAND_ROWS[:3])
 

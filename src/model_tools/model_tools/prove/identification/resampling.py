@@ -26,7 +26,7 @@ class Estimate:
 
 
 def estimate_from(value: float, resampled: F64, step: float = 0.0) -> Estimate:
-    """Return a value with the interval of resampled ones, widened by `step` on both sides."""
+    """Return a value with the interval of resampled values, widened by `step` on both sides."""
     low, high = np.percentile(resampled, _TAIL)
     return Estimate(
         value=float(value), low=float(min(low, value) - step), high=float(max(high, value) + step)

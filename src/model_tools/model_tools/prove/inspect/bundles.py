@@ -222,7 +222,7 @@ def _suspect_precision(
 def _suspect_joint_policy(
     contract: JointContract, path: Path, models: _Models, report: InspectionReport
 ) -> None:
-    """Note what nothing proves, and what is done inside the model and again by the contract."""
+    """Note what is unproven, and what both the model and the contract do."""
     _prove_perception(contract, path, report)
     if contract.velocity_command is not None:
         _suspect_walking(contract.safety, report)
@@ -285,19 +285,19 @@ def _suspect_action(contract: JointContract, found: BakedAction, report: Inspect
         twice = "scaled twice" if is_same(found.scale, scale) else "scaled by model and contract"
         report.suspect(
             f"{twice}: {found.read}, and action.scale "
-            f"{span(scale)} in the contract: right only if the training "
+            f"{span(scale)} in the contract; right only if the training "
             f"multiplies by both; {found.feedback_advice}"
         )
     if found.is_shifted and offset.any():
         same = is_same(found.offset, offset)
         twice = "shifted twice" if same else "shifted by model and contract"
         report.suspect(
-            f"{twice}: {found.where}, {span(found.offset)} added, and action.offset "
-            f"{span(offset)} in the contract: right only if the training adds both"
+            f"{twice}: {found.where} ({span(found.offset)} added), and action.offset "
+            f"{span(offset)} in the contract; right only if the training adds both"
         )
     if not found.is_shifted and not offset.any() and default.any():
         report.suspect(
-            f"never shifted: {found.where}, 0 added, and action.offset 0 in the contract: targets "
+            f"never shifted: {found.where} (0 added), and action.offset 0 in the contract; targets "
             "are around 0 rad, not around the default pose, which is right only if the training "
             "adds no offset"
         )

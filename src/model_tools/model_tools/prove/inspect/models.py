@@ -122,7 +122,7 @@ def inspect_rknn(path: Path) -> InspectionReport:
         targets=model.targets, toolkit=model.toolkit, format_version=model.format_version
     )
     report.row("target", ", ".join(model.targets))
-    report.row("made by", f"RKNN Toolkit2 {model.toolkit} from {model.source or 'what is unknown'}")
+    report.row("made by", f"RKNN Toolkit2 {model.toolkit} from {model.source or 'unknown model'}")
     report.row("format version", model.format_version)
     report.tensors(
         {"input": model.inputs, "output": model.outputs},
@@ -130,7 +130,7 @@ def inspect_rknn(path: Path) -> InspectionReport:
     )
     if model.format_version != _KNOWN_RKNN_FORMAT:
         report.suspect(
-            f"format version {model.format_version}; only {_KNOWN_RKNN_FORMAT} has been tried"
+            f"format version {model.format_version}; only {_KNOWN_RKNN_FORMAT} has been tested"
         )
     if not model.inputs or not model.outputs:
         report.suspect("it names no inputs or no outputs")

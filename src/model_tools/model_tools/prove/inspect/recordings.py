@@ -87,7 +87,7 @@ def _describe(name: str, stream: Stream, stated: int, report: InspectionReport) 
         report.suspect(f"{name}: {problem} in {times} of {count} messages")
     if len(stream.joints) > 1:
         report.suspect(
-            f"{name}: {len(stream.joints)} different joint lists, as from several publishers"
+            f"{name}: {len(stream.joints)} different joint lists, as if from several publishers"
         )
     gaps_s = np.diff(np.array(stream.times_ns, np.float64)) * 1e-9
     if len(gaps_s):
@@ -102,7 +102,7 @@ def _describe(name: str, stream: Stream, stated: int, report: InspectionReport) 
         share = (gaps_s < usual_s / 2).mean()
         if len(gaps_s) >= _ENOUGH and share > _FEW_IN_BURSTS:
             report.suspect(
-                f"{name}: {share:.0%} of the messages come right after another, as from two "
+                f"{name}: {share:.0%} of the messages arrive right after another, as if from two "
                 "publishers"
             )
     lag_s = float(np.median(stream.lags_ns)) * 1e-9
@@ -129,7 +129,7 @@ class Stream:
     Attributes:
         times_ns: Stamps; log times for messages without a stamp.
         lags_ns: Log times minus those times.
-        frames: Their frames.
+        frames: Frame names in their headers.
         joints: Lists of joint names in them.
         problems: Number of messages by problem.
     """
@@ -238,8 +238,8 @@ def _describe_inferences(recording: FlightRecording, report: InspectionReport) -
     failed = sum(each.chunk is None for each in results)
     report.row(
         "inferences",
-        f"{len(results)}, {np.median(took_ms):.1f} ms in the median, {took_ms.max():.1f} ms the "
-        f"longest, {failed} failed",
+        f"{len(results)}, median {np.median(took_ms):.1f} ms, longest {took_ms.max():.1f} ms, "
+        f"{failed} failed",
     )
     errors = Counter(each.error for each in results if each.error)
     for error, count in errors.most_common(_SHOWN):

@@ -41,7 +41,7 @@ def inspect_path(path: Path) -> InspectionReport:
         found = next((one for file, one in _FOLDERS.items() if (path / file).is_file()), None)
     if found is None:
         raise ToolError(
-            f"{path}: expected a folder with one of {', '.join(_FOLDERS)}, a rosbag2 recording, "
-            f"or a file {', '.join(_FILES)}, found another kind of file or folder"
+            f"{path}: expected a folder with {' or '.join(_FOLDERS)}, a rosbag2 recording, or a "
+            f"file of the type {', '.join(_FILES)}, found another kind of file or folder"
         )
     return found(path)

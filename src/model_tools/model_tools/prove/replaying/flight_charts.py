@@ -242,7 +242,7 @@ _CLOSE_UP_S, _LONG_S, _SHORT_IN = 1.5, 30.0, 1.6
 
 
 def overview(flight: RecordedFlight) -> Plot:
-    """Return modes, attitude and torque of the whole flight, and beside it of its worst moment."""
+    """Return modes, attitude and torque over the flight, and beside it around the worst moment."""
     near = flight.rows(np.abs(flight.time_s - _moment_s(flight)) <= _CLOSE_UP_S)
 
     parts = (flight, near)
@@ -370,7 +370,7 @@ def _modes(flight: RecordedFlight) -> Chart:
 
 
 def _moment_s(flight: RecordedFlight) -> float:
-    """Return the time at which the guard intervened; else of the largest tilt."""
+    """Return the time at which the guard intervened, or else the time of the largest tilt."""
     if flight.trip:
         return flight.trip.time_s
     tilt = np.nan_to_num(np.cos(flight.rpy_rad[:, 0]) * np.cos(flight.rpy_rad[:, 1]), nan=1.0)

@@ -53,7 +53,7 @@ INVARIANTS: Mapping[str, str] = {
     "velocity, zero effort.",
     "position_in_limits": "Outside DAMP, the commanded position of a joint with stiffness is "
     "within its limits; in STAND it may exceed them by 0.1 rad.",
-    "effort_in_limits": "The effort limit in a command is the one in force.",
+    "effort_in_limits": "The effort limit in a command does not exceed the limit in force.",
     "gains_not_negative": "No stiffness or damping is negative.",
     "hold_repeats": "HOLD repeats the last command sent before HOLD began.",
     "step_in_bounds": "A joint whose steps are limited moves no further per tick than its "
@@ -174,7 +174,7 @@ class _ShadowWatch:
         self._next, self._seen = next(self._answers, None), -1
 
     def see(self, tick: RecordedTick) -> Iterator[tuple[str, str]]:
-        """Yield the violations by answers that arrived by the end of a tick."""
+        """Yield the violations in answers that arrived by the end of a tick."""
         while self._next is not None and self._next.tick <= tick.number:
             answer, self._next = self._next, next(self._answers, None)
             self._checked["shadow_answers_once"] += 1

@@ -52,8 +52,8 @@ class Recorded:
             part, own = info.fields[name], state.slices[name]
             if part.stop - part.start != own.stop - own.start:
                 raise ToolError(
-                    f"{bundle.path}: {name}: expected {part.stop - part.start} values, "
-                    f"as recorded, found {own.stop - own.start}; it is a policy for "
+                    f"{bundle.path}: {name}: expected {part.stop - part.start} values "
+                    f"(as recorded), found {own.stop - own.start}; this bundle is for "
                     "other joints or sensors"
                 )
             source = np.arange(part.start, part.stop)
@@ -156,7 +156,7 @@ def input_names(contract: JointContract, name: str) -> list[str]:
     for names, frames in terms:
         ages = range(frames) if newest_first else reversed(range(frames))
         found += [
-            f"{name}: {each}{f', {age} before' if age else ''}" for age in ages for each in names
+            f"{name}: {each}{f', frame -{age}' if age else ''}" for age in ages for each in names
         ]
     return found
 

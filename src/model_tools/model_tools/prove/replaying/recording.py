@@ -77,7 +77,7 @@ class RecordedTick:
         messages: Messages sampled for this tick, by the name of the input.
         unreadable: Sampled messages that cannot be decoded, as bytes. They had no effect on the
             robot, and have none in a replay.
-        alone: True if no other tick has the same time; their messages could not be separated.
+        alone: True if no other tick has the same time; if one has, messages cannot be assigned.
         command: [6, joints], rows as in `JointTargets.block`; None without a command.
         command_mode: Mode of the command. It differs from the tick's mode only after an e-stop
             between the tick and its publication; then it is DAMP.
@@ -112,7 +112,7 @@ class RecordedTick:
 
     @property
     def contradiction(self) -> tuple[str, str] | None:
-        """The expected and the found part of the policy, if they contradict the mode; else None.
+        """What the mode expects from the policy, and what was found, if they differ; else None.
 
         An answer that was late or failed has no target, and the mode is HOLD or DAMP.
         """
@@ -122,9 +122,9 @@ class RecordedTick:
             return f"no target from the policy in {self.mode.name}", "one"
         of_model = not self.policy_ns  # answers of a chunk policy arrive in ticks of their own
         if of_model and self.target is not None and not self.outputs:
-            return "model outputs, since there is a target", "nothing"
+            return "model outputs (there is a target)", "nothing"
         if self.outputs and not self.inputs:
-            return "model inputs, since there are outputs", "nothing"
+            return "model inputs (there are outputs)", "nothing"
         if self.command_mode not in (None, self.mode, Mode.DAMP):
             return f"a command of {self.mode.name}", f"one of {self.command_mode.name}"
         return None
@@ -284,7 +284,7 @@ class FlightRecording:
         infos = [message for _, message in self._bag.messages(self._info_topic)]
         if len(infos) != 1:
             raise ToolError(
-                f"{path}: expected one message on {self._info_topic}, which describes the policy, "
+                f"{path}: expected one message on {self._info_topic} (it describes the policy), "
                 f"found {len(infos)}"
             )
         self.info = self._info(infos[0])
@@ -292,8 +292,8 @@ class FlightRecording:
         self._states = self._named("control_state", (STATE,))
         if not self._states:
             raise ToolError(
-                f"{path}: expected states of the controller ({STATE}), from which a replay "
-                "starts, found none; replay it with the version that recorded it"
+                f"{path}: expected controller states ({STATE}; a replay starts from one), "
+                "found none; replay it with the version that recorded it"
             )
 
     @property
@@ -318,7 +318,10 @@ class FlightRecording:
             )
 
     def states(self) -> Iterator[tuple[int, int]]:
-        """Yield number and log time (ns) of each tick with a recorded state before it."""
+        """Yield, for each recorded controller state, the tick that starts from it and its log time.
+
+        The log time is in ns.
+        """
         for topic in self._states:
             for log_ns, message in self._bag.messages(topic):
                 yield int(message.tick), log_ns
@@ -439,7 +442,7 @@ class FlightRecording:
             *([("target", len(info.joints))] if len(message.target) else []),
         ):
             if (count := len(getattr(message, name))) != whole:
-                raise self._problem(message, f"{plural(whole, 'value')} of {name}", str(count))
+                raise self._problem(message, f"{plural(whole, 'value')} in {name}", str(count))
         ages = [round(age_s * 1e9) if math.isfinite(age_s) else None for age_s in message.ages_s]
         tick = RecordedTick(
             number=int(message.tick),

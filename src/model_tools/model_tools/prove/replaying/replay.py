@@ -160,8 +160,8 @@ def replay(
         given: A different bundle: its folder, or the name of an installed one.
         backends: Back ends in order of preference, comma-separated; empty for the recorded one.
         options: Options of back ends, by name.
-        from_s: Start, as time since the first tick: the last recorded state of the controller
-            before it.
+        from_s: Time since the first tick; the replay starts from the last controller state
+            recorded before it.
     """
     recording = FlightRecording(path)
     other = bundle_folder(str(given)) if given else None
@@ -175,8 +175,8 @@ def replay(
         bundle = load_bundle(other) if other else recorded_bundle(recording)
     if bundle.contract.kind != contract.kind:
         raise ToolError(
-            f"{bundle.path}: expected a bundle of a {contract.kind} policy, as in the recording, "
-            f"found one of a {bundle.contract.kind} policy"
+            f"{bundle.path}: expected a {contract.kind} policy (as in the recording), "
+            f"found a {bundle.contract.kind} policy"
         )
     limits = recorded_limits(recording)
     broken, tightened = against_contract(limits, contract)
@@ -365,16 +365,16 @@ def _may_be_of_one_model(one: Artifact, other: Artifact) -> bool:
 
 
 def _other_place(recording: FlightRecording, backend: Backend | None) -> list[str]:
-    """Return the differences of machine and back end, if there is one, in words."""
+    """Return how the machine, and the back end if there is one, differ from the recorded ones."""
     info, others = recording.info, list[str]()
     if platform.node() != info.host:
-        others.append(f"the machine is {platform.node()}, and was {info.host}")
+        others.append(f"the machine is {platform.node()}, but was {info.host}")
     if backend is None:
         return others
     if backend.name != info.backend:
-        others.append(f"the back end is {backend.name}, and was {info.backend}")
+        others.append(f"the back end is {backend.name}, but was {info.backend}")
     elif _runs_on(backend) != info.runs_on:
-        others.append(f"the model runs on {_runs_on(backend)}, and ran on {info.runs_on}")
+        others.append(f"the model runs on {_runs_on(backend)}, but ran on {info.runs_on}")
     return others
 
 

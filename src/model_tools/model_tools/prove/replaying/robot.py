@@ -46,7 +46,7 @@ class RecordedClock:
         return self.now_ns
 
     def run_policy(self, *, is_late: bool = True) -> None:
-        """Advance the time by that of a model run; `is_late`: true if this run was the late one."""
+        """Advance the time by a model run's duration; `is_late`: this run was the late one."""
         if is_late and self.late_ns is not None:
             self.now_ns = self.late_ns
         if self.press is not None:

@@ -110,8 +110,8 @@ def shadow_flight(
     active, name = _shadowed(recording, member)
     if active.kind != bundle.contract.kind:
         raise ToolError(
-            f"{bundle.path}: expected a bundle of a {active.kind} policy, as in the recording, "
-            f"found one of a {bundle.contract.kind} policy"
+            f"{bundle.path}: expected a {active.kind} policy (as in the recording), "
+            f"found a {bundle.contract.kind} policy"
         )
     recorded = {answer.tick: answer for answer in recording.shadow_answers()}
     with ExitStack() as opened:
@@ -428,9 +428,9 @@ def missing_images(recording: FlightRecording, bundle: Bundle) -> str:
         return ""
     ran = " ".join(settings.get(f"shadow.{key}", "") for key in ("bundle_name", "bundle_version"))
     return (
-        f"{recording.path}: expected the chunks of {bundle.path} as a shadow, since images are "
-        f"not recorded, found {f'those of {ran.strip()}' if ran.strip() else 'no shadow'}; run it "
-        "as the shadow of a flight (shadow_bundle), or compare it on a dataset (`model_tools "
+        f"{recording.path}: expected the chunks from {bundle.path} as a shadow (images are not "
+        f"recorded), found {f'those from {ran.strip()}' if ran.strip() else 'no shadow'}; run "
+        "it as the shadow in a flight (shadow_bundle), or compare it on a dataset (`model_tools "
         "compare`)"
     )
 

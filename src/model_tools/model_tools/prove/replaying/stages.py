@@ -46,7 +46,7 @@ class Departure:
         apart = f", {self.difference:.3g} apart" if np.isfinite(self.difference) else ""
         return (
             f"tick {self.tick} ({self.time_s:.3f} s), {self.stage}: {self.name}: expected "
-            f"{self.expected}, as recorded, found {self.found}{apart}"
+            f"{self.expected} (as recorded), found {self.found}{apart}"
         )
 
 
@@ -132,7 +132,7 @@ class TickStages:
         expected: Mapping[str, Tensor],
         found: Mapping[str, Tensor],
     ) -> None:
-        """Compare tensors; `called` has those that can be judged, with their values' names."""
+        """Compare tensors; `called` maps those that can be judged to the names of their values."""
         if not called:
             self.skip(name)
             return
@@ -256,8 +256,7 @@ class ReplayCoverage:
             found.append(f"none of {self.due} ticks has a command with its stamp")
         elif self.sent < _ENOUGH * (self.due + self.lost):
             found.append(
-                f"only {self.sent} of {self.due + self.lost} ticks are there with a "
-                "command of their stamp"
+                f"only {self.sent} of {self.due + self.lost} ticks have a command with their stamp"
             )
         if self.lost_in_run and not self.run:
             found.append(
@@ -269,5 +268,5 @@ class ReplayCoverage:
             if not judged:
                 found.append(f"{name}: none of {self.run} ticks in RUN could be compared")
             elif judged < _ENOUGH * due:
-                found.append(f"{name}: too few ticks in RUN could be compared, {judged} of {due}")
+                found.append(f"{name}: too few ticks in RUN could be compared ({judged} of {due})")
         return found

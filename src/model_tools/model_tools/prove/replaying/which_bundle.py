@@ -57,8 +57,8 @@ def recorded_bundle(recording: FlightRecording) -> Bundle:
             return load_bundle(place, kind=Bundle)
         found.append(f"{', '.join(hashes) or 'no bundle'} in {place}")
     raise ToolError(
-        f"{recording.path}: expected the bundle that ran, {info.policy} (sha256 "
-        f"{info.bundle_sha256} of its contract), found {'; '.join(found)}; pass it with --bundle, "
+        f"{recording.path}: expected the bundle that ran, {info.policy} (its contract "
+        f"has the sha256 {info.bundle_sha256}), found {'; '.join(found)}; pass it with --bundle, "
         "or pass a different bundle to see what would have differed"
     )
 
@@ -92,8 +92,8 @@ def recorded_contract(recording: FlightRecording) -> AnyContract:
         return parse_contract(info.contract.encode("utf-8"), where)
     except BundleError as error:
         raise ToolError(
-            f"{where}: expected the policy.yaml that ran, found: "
-            f"{str(error).replace(f'{where}: ', '')}"
+            f"{where}: expected the policy.yaml that ran, found an invalid one "
+            f"({str(error).replace(f'{where}: ', '')})"
         ) from error
 
 
@@ -103,13 +103,13 @@ def _require_recorded_text(recording: FlightRecording, file: str) -> None:
     if found != info.bundle_sha256:
         raise ToolError(
             f"{recording.path}: flight_info: contract: expected the {file} that ran, with the "
-            f"recorded sha256 {info.bundle_sha256}, found a text with {found}; the recording was "
+            f"recorded sha256 {info.bundle_sha256}, found one with {found}; the recording was "
             "changed"
         )
 
 
 def difference(contract: AnyContract, bundle: Any) -> str:
-    """Return the differences in behaviour between recorded contract and bundle; may be empty."""
+    """Return how the bundle's behaviour differs from the recorded contract's; may be empty."""
     own = {"statistics": _recorded_statistics(contract, bundle)} if contract.kind == "joint" else {}
     recorded = dataclasses.replace(bundle, path=Path("the recording"), contract=contract, **own)
     try:
@@ -208,9 +208,9 @@ def against_contract(limits: Limits, contract: HostedContract) -> tuple[list[str
         if not fixed and found is not None and found > 0 and (bound is None or found < bound):
             tightened.append(f"{_PREFIX}{field.name} {said} instead of {bound}")
         else:
-            most = f", at most {bound}" if bound is not None else ""
+            most = f" and at most {bound}" if bound is not None else ""
             broken.append(
-                f"settings: {_PREFIX}{field.name}: expected {bound if fixed else f'above 0{most}'}"
-                f", as the contract says, found {said}"
+                f"settings: {_PREFIX}{field.name}: expected "
+                f"{bound if fixed else f'a value > 0{most}'} (from the contract), found {said}"
             )
     return broken, tightened

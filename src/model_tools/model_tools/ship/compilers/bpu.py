@@ -65,8 +65,8 @@ class BpuCompiler:
         elif shutil.which(settings.toolchain.tool) is None and "workspace" not in order.options:
             raise ToolError(
                 f"bpu: expected {settings.toolchain.tool} on the PATH, or a folder to "
-                "prepare its work in (--option workspace=FOLDER), found neither; it "
-                f"comes in the container {_image(order, settings)}"
+                "prepare its work in (--option workspace=FOLDER), found neither; the "
+                f"tool comes in the container {_image(order, settings)}"
             )
 
     def compile(self, order: CompileOrder) -> Made:
@@ -118,7 +118,7 @@ def _settings(order: CompileOrder) -> BpuSettings:
                 f"bpu: option {name}: expected {listed} for {order.target}, found {value!r}"
             )
     if {"workspace", "compiled"} <= given.keys():
-        raise ToolError("bpu: expected one of the options workspace and compiled, found both")
+        raise ToolError("bpu: expected only one of the options workspace and compiled, found both")
     return BpuSettings(
         march=order.target,
         precision=order.precision,
@@ -204,12 +204,12 @@ def _release(tool: str) -> str:
 
 
 def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
-    """Raise unless a workspace has the expected content; without graphs, the expected options."""
+    """Raise unless a workspace has the expected content, or without graphs the expected options."""
     try:
         found = dict(json.loads((folder / RECORD).read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ToolError(
-            f"{folder}: expected a workspace with {RECORD}, found none that can be read "
+            f"{folder}: expected a workspace, found no {RECORD} in it that can be read "
             f"({error}); make one with --option workspace=FOLDER"
         ) from error
     graphs = wanted["graphs"]

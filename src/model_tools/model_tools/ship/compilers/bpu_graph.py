@@ -64,9 +64,8 @@ class BpuGraph:
         for spec in self.inputs:
             if spec.dtype != "float32" or len(spec.shape) > AXES or spec.shape[:1] != (1,):
                 raise ToolError(
-                    f"{self.model}: input {spec.name}: expected float32 with a batch "
-                    f"of 1 and at most {AXES} axes, which is what a BPU takes, found "
-                    f"{spec}"
+                    f"{self.model}: input {spec.name}: expected float32 with batch size 1 "
+                    f"and at most {AXES} axes (the BPU accepts nothing else), found {spec}"
                 )
             if ";" in spec.name:
                 raise ToolError(
@@ -105,8 +104,9 @@ def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
     opset = _opset(model)
     if not _OPSET <= opset <= last_opset:
         raise ToolError(
-            f"{graph.model}: expected an opset that the compiler reads ({_OPSET} to {last_opset}), "
-            f"found {opset}; export the model again with --opset {_OPSET}"
+            f"{graph.model}: expected an opset that the compiler reads "
+            f"({_OPSET}{f' to {last_opset}' if last_opset > _OPSET else ''}), found "
+            f"{opset}; export the model again with --opset {_OPSET}"
         )
     _fix_sizes(model, graph)
     for spec in graph.inputs:

@@ -72,9 +72,9 @@ class BpuSettings:
 def write_workspace(folder: Path, graphs: Sequence[BpuGraph], settings: BpuSettings) -> None:
     """Write everything that the vendor's compiler needs into an empty folder.
 
-    For each graph there is a folder with its name: the model, settings, a script, and calibration
-    samples by input, named as its files state; above them `build_all.sh`, which writes the results
-    to `bpu_output/`, and `workspace.json`, which records the sources.
+    For each graph there is a folder with its name, which holds the model, settings, a script, and
+    calibration samples by input, named as in `BpuGraph.files`. Above these folders, `build_all.sh`
+    writes the results to `bpu_output/`, and `workspace.json` records the sources.
     """
     names = [graph.name for graph in graphs]
     if len(set(names)) != len(names) or RESULTS in names or not all(map(_NAME.fullmatch, names)):
@@ -229,7 +229,7 @@ def prepare_workspace(
     if march not in MARCHES:
         raise ToolError(f"expected one of {', '.join(MARCHES)}, found {march!r}")
     if jobs < 1:
-        raise ToolError(f"expected at least 1 job of the compiler, found {jobs}")
+        raise ToolError(f"expected at least 1 compiler job, found {jobs}")
     bundle = load_bundle(bundle_folder, kind=ChunkBundle)
     settings = BpuSettings(
         march=march,

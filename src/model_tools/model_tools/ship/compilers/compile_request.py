@@ -62,7 +62,7 @@ def check(request: CompileRequest, compiler: Compiler) -> None:
             + (f", which is called {now} now" if now else "")
         )
     if request.target not in (compiler.targets or (None,)):
-        offered = ", ".join(compiler.targets) or "none, since its files run on any machine"
+        offered = ", ".join(compiler.targets) or "none: its files run on any machine"
         raise ToolError(
             f"{request.compiler}: expected one of the compiler's targets ({offered}), found "
             f"{request.target or 'none'}"

@@ -112,10 +112,10 @@ class Compiler(Protocol):
         suffix: Suffix of its files, such as `.onnx`.
         precisions: Supported precisions, and whether they need calibration samples.
         targets: Chips or GPUs to choose from; empty if the file runs on any of them.
-        former_precisions: Optional: current name of a precision, by its other known names.
+        former_precisions: Optional: current name of a precision, by its former names.
         options: Supported options and their meanings.
         also_for: Optional: other back ends that run the files made beside it.
-        remedies: Optional: remedies by precision, if it exceeds its limits.
+        remedies: Optional: remedies by precision, for a model that exceeds its limits.
         compile_all: Optional: takes the orders of all graphs of a policy, instead of `compile` for
             each, and returns the result of each.
         precheck: Optional: checks the orders of all graphs before their samples are collected,

@@ -63,8 +63,8 @@ class OipCompiler:
         write_oip_model(order.output, model, inputs, outputs)
         return Made(
             tool=f"onnxruntime {onnxruntime.__version__}",
-            how=f"{count} rows of the reference, which the model {model.model} of a server must "
-            f"answer within {tolerance:g} of their largest value",
+            how=f"{count} rows from the reference model; the server's model {model.model} must "
+            f"answer them within {tolerance:g} of the largest value",
         )
 
 

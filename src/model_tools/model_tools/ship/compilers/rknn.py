@@ -136,8 +136,8 @@ def _check_made(order: CompileOrder, recipe: Recipe, made: RknnFile) -> None:
         if wanted != got:
             raise ToolError(
                 f"{order.model}: expected the {kind} {_listed(wanted)} in the file that the "
-                f"toolkit made, found {_listed(got)}; it drops an output that is the same value "
-                "as another: export the model without duplicate outputs"
+                f"toolkit made, found {_listed(got)}; the toolkit drops an output that duplicates "
+                "another: export the model without duplicate outputs"
             )
     stored = made.precisions
     wanted_type = STORED_AS.get(order.precision, "float16")

@@ -80,7 +80,7 @@ OPTIONS: Mapping[str, str] = {
 _HYBRID = "keep the worst layers in fp16 (--option hybrid=yes; accuracy_analysis=yes names them)"
 REMEDIES: Mapping[str, str] = {
     "w8a8": f"{MORE_SAMPLES}; {_HYBRID}; or compile w16a16i_dfp or fp16, where supported",
-    "w16a16i_dfp": f"{MORE_SAMPLES}; {_HYBRID}; or compile fp16, where the chip has it",
+    "w16a16i_dfp": f"{MORE_SAMPLES}; {_HYBRID}; or compile fp16, where the chip supports it",
 }
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "quantized_algorithm": ("normal", "mmse", "kl_divergence", "gdq"),
@@ -159,7 +159,7 @@ class RknnSettings:
     Attributes:
         target: The toolkit's name of the chip.
         config: Arguments of `RKNN.config`, besides target and precision.
-        hybrid: Keep layers that lose too much accuracy in fp16.
+        hybrid: Keep in fp16 those layers that otherwise lose too much accuracy.
         analyse: Compute the error of each layer.
     """
 
@@ -181,7 +181,7 @@ def rknn_settings(precision: str, target: str, options: Mapping[str, str]) -> Rk
     for name, value in options.items():
         if not PRECISIONS[precision] and name not in _FOR_FLOAT:
             raise ToolError(
-                f"rknn: {name}: expected nothing, since fp16 is not calibrated, found {value!r}"
+                f"rknn: {name}: expected nothing (fp16 is not calibrated), found {value!r}"
             )
         if name in _CHOICES and value not in _CHOICES[name]:
             raise ToolError(
@@ -189,8 +189,8 @@ def rknn_settings(precision: str, target: str, options: Mapping[str, str]) -> Rk
             )
     if options.get("quantized_algorithm") == "gdq" and precision not in _OF_FEW_BITS:
         raise ToolError(
-            "rknn: quantized_algorithm: expected an algorithm other than gdq, which only "
-            f"{' and '.join(_OF_FEW_BITS)} support, found gdq for {precision}"
+            "rknn: quantized_algorithm: expected an algorithm other than gdq (only "
+            f"{' and '.join(_OF_FEW_BITS)} support it), found gdq for {precision}"
         )
     config: dict[str, Any] = {
         name: options[name]
@@ -202,7 +202,9 @@ def rknn_settings(precision: str, target: str, options: Mapping[str, str]) -> Rk
     if hybrid:
         config["auto_hybrid_cos_thresh"] = _cosine(options.get("hybrid_cosine", "0.98"))
     elif "hybrid_cosine" in options:
-        raise ToolError("rknn: hybrid_cosine: expected also hybrid=yes, found hybrid_cosine alone")
+        raise ToolError(
+            "rknn: hybrid_cosine: expected hybrid=yes as well, found hybrid_cosine alone"
+        )
     return RknnSettings(
         target=chip, config=config, hybrid=hybrid, analyse=options.get("accuracy_analysis") == "yes"
     )
@@ -222,5 +224,7 @@ def _cosine(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0.0 < value <= 1.0:
-        raise ToolError(f"rknn: hybrid_cosine: expected a number above 0, up to 1, found {text!r}")
+        raise ToolError(
+            f"rknn: hybrid_cosine: expected a number above 0 and at most 1, found {text!r}"
+        )
     return value

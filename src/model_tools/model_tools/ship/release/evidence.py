@@ -62,7 +62,7 @@ def read_report(release: Release, stage: StageName, robot: str, file: Path, show
 
 def _simulation(release: Release, report: Node, robot: str, shown: str) -> Judged:
     if report["kind"].text() != SIMULATION_KIND:
-        raise report["kind"].wrong(f"{SIMULATION_KIND}, which `release record --bundle` writes")
+        raise report["kind"].wrong(f"{SIMULATION_KIND} (`release record --bundle` writes it)")
     _require_bundle(release, report["bundle_sha256"])
     checks = report["checks"].elements()
     failed = [check["text"].text() for check in checks if not check["holds"].boolean()]
@@ -258,4 +258,4 @@ def _too_short(figures: Mapping[str, float], least_minutes: float) -> list[str]:
 
 def _require_bundle(release: Release, found: Node) -> None:
     if found.text() != release.sha256:
-        raise found.wrong(f"{release.sha256}, the policy.yaml of {release.name} {release.version}")
+        raise found.wrong(f"{release.sha256} (the policy.yaml of {release.name} {release.version})")

@@ -42,7 +42,7 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
     loaded = load_bundle(bundle)
     if not (bundle / SIGNATURE_FILE).is_file():
         raise ToolError(
-            f"{bundle}: expected a signed bundle, since a signature changes its digest, found no "
+            f"{bundle}: expected a signed bundle (a signature changes its digest), found no "
             f"signature; `model_tools sign {bundle} --key private.pem`"
         )
     contract, before = loaded.contract, None
@@ -51,7 +51,7 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
         old = load_bundle(bundle_folder(baseline))
         if old.contract.name != contract.name or old.sha256 == loaded.sha256:
             raise ToolError(
-                f"{baseline}: expected another version of {contract.name}, found "
+                f"{baseline}: expected a different version of {contract.name}, found "
                 f"{old.contract.name} {old.contract.version}"
             )
         ours, theirs = (sorted(one.joints.on_robot()) for one in (contract, old.contract))
@@ -129,7 +129,7 @@ def record(
 def _refuse_replayed(
     sources: Mapping[str, Sequence[str]], found: Judged, sha256: str, report: Path
 ) -> None:
-    """Raise ToolError if a report is of a different robot, or older than the newest one.
+    """Raise ToolError if a report is about a different robot, or older than the newest one.
 
     Args:
         sources: SHA-256 of the reports so far, by robot.
@@ -147,8 +147,8 @@ def _refuse_replayed(
         of = sources.get(name, ())
         if sha256 in of[:-1] and sha256 != of[-1]:
             raise ToolError(
-                f"{report}: expected a new report about {name}, found one that had already "
-                "been recorded before the newest"
+                f"{report}: expected a new report about {name}, found an earlier one "
+                "that is already recorded"
             )
 
 

@@ -123,7 +123,7 @@ class ReleaseEvent:
     reason: str = entry("why", default="")
     robots: dict[str, RobotEvidence] = entry("evidence by robot", default={})
     files: dict[str, str] = entry("SHA-256 of reports and recordings, by file", default={})
-    chain: str = entry("SHA-256 over the entry before and this one", pattern=_SHA256)
+    chain: str = entry("SHA-256 over the previous entry and this one", pattern=_SHA256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +215,7 @@ def _parsed(content: bytes, file: Path) -> Release:
         if event.chain != chain:
             raise ToolError(
                 f"{file}: history[{number}]: expected the content that `model_tools release` "
-                "wrote, found a change in it or above it; restore the file from git"
+                "wrote, found a change here or above; restore the file from git"
             )
     return release  # type: ignore[no-any-return]  # `section` returns the given type
 

@@ -25,7 +25,7 @@ from model_tools.simulation.robot import LITE3, mixed
 from policy_core.bundle.bundle import JointBundle
 from policy_core.bundle.load import load_bundle
 from policy_core.interfaces import F64
-from policy_core.observation.quaternion import product
+from policy_core.observation.quaternion import Quat, product
 from policy_inference.backends.registry import open_backend
 from policy_inference.bag_file import BagFile
 from policy_inference.flight.message_types import message_types
@@ -258,26 +258,25 @@ class Laboratory:
         make = self._types.types
         position = sensed.pos_world + rotate(sensed.quat_xyzw, np.array(BODY_M))
         position += self._random.normal(0.0, 0.0002, 3)
-        quat = np.array(product(sensed.quat_xyzw, _from_angles(np.radians(BODY_DEG))))
+        quat = product([*sensed.quat_xyzw], _from_angles(np.radians(BODY_DEG)))
         if self._other:  # a person carries it through the room
             quat = _from_angles(0.3 * np.sin(now_ns / NS_PER_S * np.array([2.0, 1.5, 1.0])))
         sec, nanosec = divmod(now_ns - OTHER_CLOCK_NS, NS_PER_S)
         stamp = make["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
         pose = make["geometry_msgs/msg/Pose"](
             position=make["geometry_msgs/msg/Point"](*position.tolist()),
-            orientation=make["geometry_msgs/msg/Quaternion"](*quat.tolist()),
+            orientation=make["geometry_msgs/msg/Quaternion"](*quat),
         )
         header = make["std_msgs/msg/Header"](stamp=stamp, frame_id="room")
         said = bytes(self._types.serialize_cdr(make[POSE](header=header, pose=pose), POSE))
         bag.write("/cameras/lite3/pose", POSE, now_ns + LATE_NS, said)
 
 
-def _from_angles(roll_pitch_yaw: F64) -> F64:
+def _from_angles(roll_pitch_yaw: F64) -> Quat:
     axes = np.eye(3)[::-1]  # yaw first
-    found = np.array([0.0, 0.0, 0.0, 1.0])
+    found: Quat = (0.0, 0.0, 0.0, 1.0)
     for axis, angle in zip(axes, roll_pitch_yaw[::-1], strict=True):
-        half = np.array([*(np.sin(angle / 2.0) * axis), np.cos(angle / 2.0)])
-        found = np.array(product(found, half))
+        found = product(found, [*(np.sin(angle / 2.0) * axis), np.cos(angle / 2.0)])
     return found
 
 

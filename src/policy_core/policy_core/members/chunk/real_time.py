@@ -121,5 +121,5 @@ class ExecutedDelay(Stateful):
 
     @property
     def steps(self) -> int:
-        """The recent maximum; with fewer, steps that are already executed would change."""
+        """The recent maximum; with fewer, steps that have already been executed would change."""
         return max(self._lately, default=self._expected)

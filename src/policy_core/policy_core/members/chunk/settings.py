@@ -60,8 +60,8 @@ def executed_steps(settings: ChunkSettings, contract: ChunkContract) -> int:
     steps = contract.chunk.steps if settings.steps is None else settings.steps
     if not 1 <= steps <= contract.chunk.size:
         raise PolicyError(
-            f"steps to execute: expected 1 to {contract.chunk.size}, the chunk size of "
-            f"{contract.name}, found {steps}"
+            f"steps to execute: expected 1 to {contract.chunk.size} (the chunk size of "
+            f"{contract.name!r}), found {steps}"
         )
     return steps
 
@@ -137,8 +137,8 @@ def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:
     if contract.observation_steps > 1:
         raise PolicyError(
             f"mode rtc: expected a policy with one observation, found {contract.name} with "
-            f"{contract.observation_steps}, whose first steps lie in the past; choose the mode "
-            "asynchronous"
+            f"{contract.observation_steps} (the first steps of its chunks lie in the past); choose "
+            "the mode asynchronous"
         )
     if settings.prefix_schedule not in PREFIX_SCHEDULES:
         raise PolicyError(
@@ -148,8 +148,8 @@ def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:
     horizon = settings.execution_horizon
     if horizon is not None and not 1 <= horizon <= contract.chunk.size:
         raise PolicyError(
-            f"execution_horizon: expected 1 to {contract.chunk.size}, the chunk size of "
-            f"{contract.name}, found {horizon}"
+            f"execution_horizon: expected 1 to {contract.chunk.size} (the chunk size of "
+            f"{contract.name!r}), found {horizon}"
         )
     if not settings.max_guidance_weight > 0.0:
         raise PolicyError(

@@ -183,7 +183,7 @@ class PersonTakeover(Stateful):
         if self.driver is Driver.PERSON and self._still_s > _STILL_S:
             return (
                 f"the leader has not moved for {self._still_s:.0f} s, and neither has the arm; if "
-                "a person is moving it, its driver is frozen"
+                "a person is moving the leader, its driver is frozen"
             )
         if self.driver is not Driver.HANDOVER:
             return ""
@@ -254,7 +254,7 @@ class PersonTakeover(Stateful):
         """
         _require_running(HAND_BACK, mode)
         if self.driver in (Driver.POLICY, Driver.RETURN):
-            raise RefusedError(f"{HAND_BACK} refused: the policy drives already")
+            raise RefusedError(f"{HAND_BACK} refused: the policy is already driving")
         self._begin(Driver.RETURN, words.HANDS_BACK)
 
     def reset(self) -> None:

@@ -178,7 +178,7 @@ def _check_file(file: Path, target: str | None) -> None:
     if target is not None and not target.startswith(family):
         raise BackendError(
             f"{file}: expected a file for {target}, as policy.yaml says, found one "
-            f"for a BPU {family}-*; compile it for the board ({MARCHES})"
+            f"for a {family}-* BPU; compile it for the board ({MARCHES})"
         )
 
 

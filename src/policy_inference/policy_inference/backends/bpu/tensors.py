@@ -39,7 +39,7 @@ class Quantisation:
         sizes = [1] * len(shape)
         if not -len(shape) <= self.axis < len(shape) or shape[self.axis] != self.scale.size:
             raise BackendError(
-                f"bpu: expected a scale per index of axis {self.axis} of {list(shape)}, "
+                f"bpu: expected one scale per index on axis {self.axis} of {list(shape)}, "
                 f"found {self.scale.size}; update the runtime"
             )
         sizes[self.axis] = shape[self.axis]

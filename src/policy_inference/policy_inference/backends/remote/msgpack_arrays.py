@@ -71,8 +71,8 @@ def unpacked(content: bytes) -> Any:
         msgpack.UnpackException,
     ) as error:
         raise PolicyError(
-            f"expected msgpack with arrays of numbers, found {len(content)} bytes that are not "
-            f"({str(error) or type(error).__name__})"
+            f"expected msgpack with arrays of numbers, found {len(content)} bytes that cannot be "
+            f"decoded ({str(error) or type(error).__name__})"
         ) from error
 
 

@@ -76,7 +76,7 @@ class OipBackend(RemoteBackend):
             raise BackendError(f"{cls.name}: tls: expected yes or no, found {found!r}")
         if given.get("tls") != "yes" and {"ca_file", "cert_file", "key_file"} & given.keys():
             raise BackendError(
-                f"{cls.name}: ca_file, cert_file, key_file: expected tls=yes with them"
+                f"{cls.name}: ca_file, cert_file, key_file: expected tls=yes with these"
             )
         if ("cert_file" in given) != ("key_file" in given):
             raise BackendError(f"{cls.name}: expected both cert_file and key_file, or neither")

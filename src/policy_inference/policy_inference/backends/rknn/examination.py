@@ -76,7 +76,7 @@ def _board(chips: tuple[str, ...], artifact: Artifact | None) -> Finding:
     if wanted and chip(wanted) not in map(chip, chips):
         return Finding.error(
             "board",
-            f"{', '.join(chips)}, and a model for {wanted}",
+            f"{', '.join(chips)}, but a model for {wanted}",
             f"compile the bundle with --target {chip(chips[0])}",
         )
     return Finding(
@@ -168,9 +168,9 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
     if version and made_with and version < made_with:
         return Finding.error(
             LIBRARY,
-            f"{found}, and a model made by {tool}",
-            f"sudo cp {LIBRARY} /usr/lib/, the one from RKNN Toolkit2 "
-            f"{_text(made_with)}; or compile the bundle with version {found}",
+            f"{found}, but a model made by {tool}",
+            f"copy the {LIBRARY} from RKNN Toolkit2 {_text(made_with)} (sudo cp {LIBRARY} "
+            f"/usr/lib/), or compile the bundle with version {found}",
         )
     return Finding(name=LIBRARY, found=found)
 

@@ -161,7 +161,7 @@ class TensorRtBackend(BackendBase):
             if self._engine_options.cuda_graph == "yes":
                 raise BackendError(
                     f"tensorrt: option cuda_graph: expected a model whose run can "
-                    f"be captured, found: {error}; set it to auto"
+                    f"be captured, found: {error}; set cuda_graph to auto"
                 ) from error
             # The text alone: a handler that keeps records would keep the engine with the error.
             _log.info("runs without a CUDA graph: %s", str(error))
@@ -216,7 +216,7 @@ def _tensors(trt: Any, engine: Any, file: Path) -> list[tuple[TensorSpec, Any]]:
         dtype = engine.get_tensor_dtype(name)
         if engine.get_tensor_location(name) != trt.TensorLocation.DEVICE:
             raise BackendError(
-                f"{file}: tensor {name}: expected numbers, found a shape; export "
+                f"{file}: tensor {name}: expected a data tensor, found a shape tensor; export "
                 "the model with fixed sizes"
             )
         if dtype.name not in _DTYPES:

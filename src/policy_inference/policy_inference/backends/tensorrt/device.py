@@ -29,7 +29,7 @@ _REMEDIES = {
     "cuda-python 12, JetPack 7: cuda-python 13)",
     "cudaErrorNoDevice": "no GPU is visible; check CUDA_VISIBLE_DEVICES, and in a container that "
     "it runs with the NVIDIA runtime",
-    "cudaErrorMemoryAllocation": "memory is full; stop other programs (on a Jetson CPU and GPU "
+    "cudaErrorMemoryAllocation": "memory is full; stop other programs (on a Jetson, CPU and GPU "
     "share it), or set a smaller workspace_mib",
     "cudaErrorStreamCaptureUnsupported": "the model does something that cannot be captured",
     "cudaErrorStreamCaptureInvalidated": "the model does something that cannot be captured",

@@ -61,7 +61,7 @@ def _device(machine: Machine, release: str) -> Finding:
             if release
             else "install NVIDIA's driver"
         )
-        return Finding.error("GPU", "no device file of an NVIDIA GPU", remedy)
+        return Finding.error("GPU", "no device file for an NVIDIA GPU", remedy)
     node = nodes[0]
     shown = f"/{node.relative_to(machine.root)}"
     if not machine.may_use(node):
@@ -120,7 +120,7 @@ def _cuda(release: str) -> Finding:
     if numbers and jetpack and numbers[0] != jetpack[1]:
         return Finding.warning(
             "CUDA for Python",
-            f"cuda-python {version}, and JetPack {jetpack[0]} has CUDA {jetpack[1]}",
+            f"cuda-python {version}, but JetPack {jetpack[0]} has CUDA {jetpack[1]}",
             INSTALL_CUDA,
         )
     return Finding(name="CUDA for Python", found=f"cuda-python {version}")
