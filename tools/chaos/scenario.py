@@ -74,8 +74,8 @@ _SEQUENCE_AT, _VALID_AT, _MODE_AT = 12, 20, 28
 _TWIST = struct.Struct("<4s6d")
 _COMPARED_S = 0.1
 _CLOCK_OFFSETS_S = (0.0, 0.0, 0.0, 0.03, -0.03, -0.7, 5.0)
-"""How far the clock of the driver's computer is ahead of the host's, s. If it is behind by more than
-a time-out and less than 0.5 s, no policy starts: its inputs look late.
+"""How far the clock of the driver's computer is ahead of the host's, s. If it is behind by more
+than a time-out and less than 0.5 s, no policy starts: its inputs look late.
 """
 
 
