@@ -29,8 +29,13 @@ def test_in_real_time_the_robot_stands_up_and_sinks_when_its_node_is_killed(tmp_
 @pytest.mark.ros
 def test_an_injected_fault_stops_the_policy_until_it_is_removed(tmp_path: Path) -> None:
     topics = ("joint_states", "imu/data", "odom")
-    remappings = {topic: f"faulty/{topic}" for topic in topics}
-    with Rig(tmp_path, lockstep=False, beside={"fault_injector": {}}, remappings=remappings) as rig:
+    with Rig(
+        tmp_path,
+        lockstep=False,
+        sim={"joint_state_rate_hz": 100.0, "imu_rate_hz": 100.0, "contact_rate_hz": 50.0},
+        beside={"fault_injector": {}},
+        remappings={topic: f"faulty/{topic}" for topic in topics},
+    ) as rig:
         rig.operator.demand("stand")
         rig.wait_until(lambda: rig.height_m > STANDING_M, "the robot to stand")
         rig.set_faults("nan:joint_states.velocity", node="fault_injector")

@@ -73,8 +73,10 @@ _SEQUENCE_AT, _VALID_AT, _MODE_AT = 12, 20, 28
 """Places in a serialised JointCommand."""
 _TWIST = struct.Struct("<4s6d")
 _COMPARED_S = 0.1
-_CLOCK_OFFSETS_S = (0.0, 0.0, 0.0, 0.03, -0.03, -0.2, -0.7, 5.0)
-"""How far the clock of the driver's computer is ahead of the host's, s; 0 if synchronised."""
+_CLOCK_OFFSETS_S = (0.0, 0.0, 0.0, 0.03, -0.03, -0.7, 5.0)
+"""How far the clock of the driver's computer is ahead of the host's, s. If it is behind by more
+than a time-out and less than 0.5 s, no policy starts: its inputs look late.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

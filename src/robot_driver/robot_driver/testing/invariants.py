@@ -242,9 +242,10 @@ class LinkWatch:
     def _looked(self, link: Link[Any], now_ns: int) -> Iterator[tuple[str, bool, object]]:
         before, phase, reason = self._phase, link.phase, link.reason
         frames, self._frames = self._frames, []
-        counted = link.counts["command_received"], link.counts["command_refused"]
-        right = counted[0] == self._received and self._invalid <= counted[1] <= self._received
-        yield "commands_are_counted", right, counted
+        counts = link.counts
+        received, refused = counts["command_received"], counts["command_refused"]
+        right = received == self._received and self._invalid <= refused <= received
+        yield "commands_are_counted", right, f"{received} received, {refused} refused"
         yield "driver_changes_have_reasons", bool(reason), phase.name
         if phase is not before:
             yield from self._changed(before, phase, now_ns)
