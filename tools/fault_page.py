@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Write docs/faults.md from the results of `test/faults/every_fault.py`.
 
-Build and source the workspace of my_robot (docs/bring_your_robot.md), then, in a shell without
-other ROS nodes on the machine:
+Build and source the workspace of my_robot (docs/bring_your_robot.md), then, in a shell that may use
+real-time priorities up to 50, without other ROS nodes on the machine:
 
 for robot in lite3 go2 arm my_robot; do
   python -m pytest -n 0 -m acceptance -k "$robot:" --junitxml out/faults/$robot.xml \
@@ -26,7 +26,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
 INTRODUCTION = """# Fault matrix
 
 This page shows what happens when one part fails while an emulated robot moves in real time. All
-entries were measured with commit `{commit}`, but an emulator is not a real robot
+entries were measured with commit `{commit}` and real-time priority 20
+([performance.md](performance.md#on-a-robot)), but an emulator is not a real robot
 ([lite3.md](lite3.md#what-is-not-verified), [unitree.md](unitree.md#what-is-not-verified)).{absent}
 
 | entry | meaning |

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import signal
 import time
@@ -22,6 +23,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
 from examples.demos.runner import LoggedProcess, Processes
+from policy_inference.machine.scheduling import list_threads, set_realtime_priority
 from robot_operator.nodes.client import Operator
 from robot_operator.nodes.words import STATES
 from robot_operator.requests import OperatorError
@@ -29,11 +31,13 @@ from robot_sim.driven import NS_PER_S
 from robot_sim.faults import starting
 from robot_sim.trace import Trace
 
+_log = logging.getLogger(__name__)
 S = TypeVar("S", bound="Stack")
 TURN_S = 20.0
 _ANSWER_S = 30.0
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LEAD_S = 0.3
+_ROBOT_PRIORITY = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +81,19 @@ class Stack:
         emulator: Mapping[str, Any] | None = None,
         driver: Mapping[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
-        priority: int = 0,
+        priority: int = 20,
     ) -> None:
         """Start everything; nothing moves yet.
+
+        Emulator and this process, which are not on a real robot's computer, have the highest
+        priority, if the kernel allows it.
 
         Args:
             folder: Folder for logs, the trace and the events.
             emulator: Parameters besides those that let driver and emulator find each other.
             driver: The same for the driver.
             policy: Parameters of the policy node.
-            priority: `realtime.priority` of driver and policy node.
+            priority: `realtime.priority` of driver and policy node; ignored if the kernel refuses.
         """
         self.trace_file, self._event_file = folder / "trace.npz", folder / "events.jsonl"
         self._folder, self._started = folder, itertools.count()
@@ -101,6 +108,7 @@ class Stack:
                 **self._emulate({**files, **(emulator or {})}),
                 **(driver or {}),
             }
+            _prefer(os.getpid(), self.emulator.pid)
             self.driver, self.policy = self.start_driver(), self.start_policy()
             self.operator = opened.enter_context(
                 Operator(
@@ -310,6 +318,13 @@ class Stack:
     def _on_status(self, message: RobotStatus) -> None:
         self.driver_status = message
         self.operator.notify()
+
+
+def _prefer(*processes: int) -> None:
+    """Give processes the highest priority."""
+    threads = [thread for process in processes for thread in list_threads(process)]
+    for refused in set_realtime_priority(_ROBOT_PRIORITY, "robot_faults: priority", threads):
+        _log.warning("%s", refused)
 
 
 def _look_away() -> None:
