@@ -11,7 +11,7 @@ for robot in lite3 go2 arm my_robot; do
 done
 python -m tools.fault_page out/faults/*.xml
 
-All results must be of one commit. Where a case is in several files, the last file counts.
+All results of a robot must be of one commit. If a case is in several files, the last file counts.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
 INTRODUCTION = """# Fault matrix
 
 This page shows what happens when one part fails while an emulated robot moves in real time. All
-entries were measured with commit `{commit}` and real-time priority 20
-([performance.md](performance.md#on-a-robot)), but an emulator is not a real robot
+entries were measured, but an emulator is not a real robot
 ([lite3.md](lite3.md#what-is-not-verified), [unitree.md](unitree.md#what-is-not-verified)).{absent}
 
 | entry | meaning |
@@ -142,7 +141,7 @@ _RULE = re.compile(r"policy DAMP: (?P<rule>\w+)(?P<is_rule>:?)")
 _REJECTED = re.compile(r"rejected as (?P<code>`\w+`)")
 Row = Mapping[str, str]
 """`robot`, `group` and `what` of a fault; if it came to an end also `ended`, `as_wanted`,
-`damped_ms` and `within_ms` (a number or "None")."""
+`damped_ms` and `within_ms` (a number or "None"). `commit`: the measured one."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -151,38 +150,42 @@ def main(args: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("results", type=Path, nargs="+", help="files of pytest's --junitxml")
     given = parser.parse_args(args)
-    PAGE.write_text(make_page(*read_results(given.results)), "utf-8")
+    PAGE.write_text(make_page(read_results(given.results)), "utf-8")
 
 
-def read_results(files: Iterable[Path]) -> tuple[str, list[Row]]:
-    """Return the commit, and the last record of each case."""
-    suites = [suite for file in files for suite in ElementTree.parse(file).iter("testsuite")]
-    commits = {_properties(suite.find("properties"))["commit"] for suite in suites}
-    if len(commits) != 1:
-        raise SystemExit(f"expected results of one commit, found {', '.join(sorted(commits))}")
-    tests = [test for suite in suites for test in suite.iter("testcase")]
-    rows = [_properties(test.find("properties")) for test in tests]
-    last = {(row["robot"], row["group"], row["what"]): row for row in rows}
-    return commits.pop(), [*last.values()]
+def read_results(files: Iterable[Path]) -> list[Row]:
+    """Return the last record of each case; exit unless those of a robot have the same commit."""
+    rows = [
+        {**_properties(test.find("properties")), **_properties(suite.find("properties"))}
+        for file in files
+        for suite in ElementTree.parse(file).iter("testsuite")
+        for test in suite.iter("testcase")
+    ]
+    for robot in ROBOTS:
+        commits = sorted({row["commit"] for row in rows if row["robot"] == robot})
+        if len(commits) > 1:
+            raise SystemExit(f"{robot}: expected results of one commit, found {', '.join(commits)}")
+    return [*{(row["robot"], row["group"], row["what"]): row for row in rows}.values()]
 
 
 def _properties(found: ElementTree.Element | None) -> Row:
     return {} if found is None else {one.attrib["name"]: one.attrib["value"] for one in found}
 
 
-def make_page(commit: str, rows: Sequence[Row]) -> str:
+def make_page(rows: Sequence[Row]) -> str:
     """Return the page: for each robot a matrix, requests by people, and refused starts."""
     found = {robot: [row for row in rows if row["robot"] == robot] for robot in ROBOTS}
     absent = [ROBOTS[robot] for robot in ROBOTS if not found[robot]]
     found = {robot: of_robot for robot, of_robot in found.items() if of_robot}
     not_measured = f"\n\n**Not measured: {', '.join(absent)}.**" if absent else ""
-    parts = [INTRODUCTION.format(commit=commit, absent=not_measured)]
+    parts = [INTRODUCTION.format(absent=not_measured)]
     for robot, of_robot in found.items():
         name = ROBOTS[robot]
         others = [[", ".join(what), end] for end, what in _others(of_robot).items()]
         people = [[r["what"], _outcomes([r])] for r in of_robot if r["group"] == "people"]
         starts = [[r["what"], _refusal(r)] for r in of_robot if r["group"] == "start"]
-        parts += [f"## {name}\n", f"{NOTES[robot]}\n", make_matrix(of_robot), ""]
+        measured = f"Measured with commit `{of_robot[0]['commit']}`."
+        parts += [f"## {name}\n", f"{NOTES[robot]} {measured}\n", make_matrix(of_robot), ""]
         parts += [_table(["other faults", "end"], others), ""] if others else []
         parts += [f"### {name}: requests\n", _table(["request", "end"], people), ""]
         if starts:

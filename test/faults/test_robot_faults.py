@@ -81,7 +81,7 @@ def result(what: str, ended: str = "", *, group: str = "robot", **more: object) 
     values = {"damped_ms": None, "within_ms": 5000, "as_wanted": True, **more}
     outcome = {"ended": ended, **values} if ended else {}
     texts = {name: str(value) for name, value in outcome.items()}
-    return {"robot": "go2", "group": group, "what": what, **texts}
+    return {"robot": "go2", "group": group, "what": what, "commit": "abc", **texts}
 
 
 def cells(page: str, component: str) -> list[str]:
@@ -101,19 +101,21 @@ def test_page_has_the_limit_and_the_time_and_dashes_what_has_no_meaning() -> Non
         result("`late:imu=0.03`"),
         result("`drop:imu+0.03`", "policy RUN: the policy runs", as_wanted=False),
     ]
-    assert cells(make_page("abc", rows), "IMU") == [
+    assert cells(make_page(rows), "IMU") == [
         *("`held_too_long` (`old`) 99 / 250 ms", "**driver 300 / 5000 ms**"),
         *("–", "–", "goes on", "no result", "**never damped**"),
     ]
 
 
 def test_page_names_robots_that_were_not_measured() -> None:
-    page = make_page("abc", [result("`drop:imu`", "goes on")])
+    page = make_page([result("`drop:imu`", "goes on")])
     assert "Not measured: Lite3, SO-101 arm, my_robot" in page
     assert "## Lite3" not in page
 
 
-def test_results_are_of_one_commit_and_the_last_one_of_a_case_counts(tmp_path: Path) -> None:
+def test_results_of_a_robot_are_of_one_commit_and_the_last_one_of_a_case_counts(
+    tmp_path: Path,
+) -> None:
     def write(name: str, commit: str, *rows: dict[str, str]) -> Path:
         def listed(properties: dict[str, str]) -> str:
             ones = [f'<property name="{k}" value="{v}"/>' for k, v in properties.items()]
@@ -127,7 +129,7 @@ def test_results_are_of_one_commit_and_the_last_one_of_a_case_counts(tmp_path: P
 
     drop, again = (result("`drop:imu`", ended) for ended in ("goes on", "policy DAMP: estop"))
     files = [write("1.xml", "abc", drop, result("`slow:imu`")), write("2.xml", "abc", again)]
-    assert read_results(files) == ("abc", [again, result("`slow:imu`")])
+    assert read_results(files) == [again, result("`slow:imu`")]
     with pytest.raises(SystemExit):
         read_results([*files, write("3.xml", "def", drop)])
 
