@@ -185,7 +185,7 @@ def make_page(rows: Sequence[Row]) -> str:
         people = [[r["what"], _outcomes([r])] for r in of_robot if r["group"] == "people"]
         starts = [[r["what"], _refusal(r)] for r in of_robot if r["group"] == "start"]
         measured = f"Measured with commit `{of_robot[0]['commit']}`."
-        parts += [f"## {name}\n", f"{NOTES[robot]} {measured}\n", make_matrix(of_robot), ""]
+        parts += [f"## {name}\n", f"{NOTES[robot]}\n{measured}\n", make_matrix(of_robot), ""]
         parts += [_table(["other faults", "end"], others), ""] if others else []
         parts += [f"### {name}: requests\n", _table(["request", "end"], people), ""]
         if starts:

@@ -113,7 +113,7 @@ def test_page_names_robots_that_were_not_measured() -> None:
     assert "## Lite3" not in page
 
 
-def test_results_of_a_robot_are_of_one_commit_and_the_last_one_of_a_case_counts(
+def test_a_robot_has_results_of_one_commit_and_the_last_of_a_case(
     tmp_path: Path,
 ) -> None:
     def write(name: str, commit: str, *rows: dict[str, str]) -> Path:
