@@ -47,6 +47,7 @@ class Go2Stack(Stack):
             "network_interface": _INTERFACE,
             "domain_id": int(os.environ["ROS_DOMAIN_ID"]),
             "remote_required": False,
+            "joint_state_rate_hz": 200.0,  # all processes share one computer
         }
 
     def set_faults(self, *faults: str) -> None:
