@@ -113,7 +113,7 @@ def test_page_names_robots_that_were_not_measured() -> None:
     assert "## Lite3" not in page
 
 
-def test_a_robot_has_results_of_one_commit_and_the_last_of_a_case(
+def test_the_last_result_of_a_case_counts_and_all_commits_are_named(
     tmp_path: Path,
 ) -> None:
     def write(name: str, commit: str, *rows: dict[str, str]) -> Path:
@@ -130,8 +130,8 @@ def test_a_robot_has_results_of_one_commit_and_the_last_of_a_case(
     drop, again = (result("`drop:imu`", ended) for ended in ("goes on", "policy DAMP: estop"))
     files = [write("1.xml", "abc", drop, result("`slow:imu`")), write("2.xml", "abc", again)]
     assert read_results(files) == [again, result("`slow:imu`")]
-    with pytest.raises(SystemExit):
-        read_results([*files, write("3.xml", "def", drop)])
+    page = make_page(read_results([*files, write("3.xml", "def", result("`drop:imu+0.03`"))]))
+    assert "Measured with `abc`, `def`." in page
 
 
 def test_emulator_that_ends_is_named_and_not_as_it_should(tmp_path: Path) -> None:
