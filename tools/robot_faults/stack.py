@@ -108,7 +108,6 @@ class Stack:
                 **self._emulate({**files, **(emulator or {})}),
                 **(driver or {}),
             }
-            _prefer(os.getpid(), self.emulator.pid)
             self.driver, self.policy = self.start_driver(), self.start_policy()
             self.operator = opened.enter_context(
                 Operator(
@@ -118,6 +117,7 @@ class Stack:
                 )
             )
             self._listen()
+            _prefer(os.getpid(), self.emulator.pid)
             self._opened = opened.pop_all()
 
     def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
