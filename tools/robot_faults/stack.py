@@ -117,7 +117,7 @@ class Stack:
                 )
             )
             self._listen()
-            _prefer(os.getpid(), self.emulator.pid)
+            _prefer(self.emulator.pid)
             self._opened = opened.pop_all()
 
     def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
