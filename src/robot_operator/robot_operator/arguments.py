@@ -5,6 +5,7 @@
 import argparse
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from policy_store.command_line import CommandParser, add_json
 from robot_operator.requests import (
@@ -16,7 +17,7 @@ from robot_operator.requests import (
     OperatorRequest,
 )
 
-RECORD, STATUS = "record", "status"
+RECORD, STATUS, TRY_FAULTS = "record", "status", "try_faults"
 REQUESTS = tuple(
     request.value for request in OperatorRequest if request not in {*OF_DRIVER, *OF_SET, *OF_DIAL}
 )
@@ -102,6 +103,15 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
         "--values-topic", default=COMMANDED_VALUES, help=f"their topic; {COMMANDED_VALUES}"
     )
     drive.add_argument("--seconds", type=_positive, required=True, help="how long")
+    faults = actions.add_parser(
+        TRY_FAULTS,
+        parents=[options],
+        help="inject sensor faults into a running robot and compare what the policy node does",
+    )
+    faults.add_argument("file", type=Path, help="YAML file of scenarios; see examples/faults.yaml")
+    faults.add_argument(
+        "--yes", action="store_true", default=False, help="do not wait for Enter before each motion"
+    )
     defaults = argparse.Namespace(
         node=None, driver=None, sim_time=False, timeout=ANSWER_TIMEOUT_S, json=False
     )
