@@ -19,7 +19,7 @@ Storage = Literal["mcap", "sqlite3"]
 
 
 class BagFile:
-    """A recording in progress; its folder is readable only after `finish`."""
+    """A bag that is being written; its folder is readable only after `finish`."""
 
     def __init__(
         self, folder: Path, types: Typestore, *, storage: Storage = "mcap", compressed: bool = True

@@ -190,7 +190,7 @@ class ShadowFigures:
             "distance_ratio": self.max / (largest + _EQUAL_MAX),
             "gain_error": moving(None if self.gain is None else np.abs(self.gain - 1.0)),
             "correlation": moving(self.correlation),
-            # The mean of all moving joints, since a single one means little.
+            # The mean of all moving joints, since a single joint's share means little.
             "systematic_share": None if systematic is None else float(np.nanmean(systematic)),
             "rms_steps": self.rms_steps,
             "distance": self.max,
@@ -210,7 +210,7 @@ def judge_shadow(
         limits: Limits of the gates.
 
     Returns:
-        The results for all applicable gates, and a description of any data missing for a judgement.
+        The results for all applicable gates, and texts that name data missing for a judgement.
     """
     judged, lacking = list[GateResult](), list[str]()
     evidence = UNKNOWN if expected is None else EQUAL if expected.is_equal else ROUNDED

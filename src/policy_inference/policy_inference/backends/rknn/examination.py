@@ -30,7 +30,7 @@ from policy_inference.machine.telemetry import temperature_values
 LIBRARY, RENDER_NODE = "librknnrt.so", "renderD129"
 PACKAGE = "rknn-toolkit-lite2"
 _COMPATIBLE = "/proc/device-tree/compatible"
-# The runtime recommends newer ones than this: airockchip/rknn-toolkit2#16.
+# The runtime recommends drivers newer than this: airockchip/rknn-toolkit2#16.
 _OLDEST_DRIVER = (0, 8, 8)
 # /usr/lib, where the package looks first, and where the dynamic linker looks.
 _LIBRARY_PLACES = (

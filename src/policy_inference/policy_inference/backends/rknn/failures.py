@@ -57,7 +57,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "a model for another chip than this board's",
         "compile it for this board's chip",
     ),
-    # As the vendor's rknn_api.h explains this code.
+    # Explained as in the vendor's rknn_api.h.
     (
         r"DEVICE_UNMATCH",
         "a librknnrt.so that does not fit the kernel's rknpu driver",

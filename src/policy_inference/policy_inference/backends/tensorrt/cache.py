@@ -33,7 +33,7 @@ def cache_folder() -> Path:
 
 
 class PlanCache:
-    """Plans by fingerprint; a deleted plan is rebuilt."""
+    """Stores plans in a folder, by fingerprint; a deleted plan is rebuilt."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
