@@ -55,7 +55,7 @@ class Host:
         """Return load since the last call, memory and temperature, with the unit in each key."""
         import psutil  # only now: a node's start does not wait for it
 
-        # psutil.cpu_percent counts since the last call in this thread, also by other code.
+        # psutil.cpu_percent counts since the last call in this thread, even one by other code.
         before, self._times = self._times, psutil.cpu_times()
         return {
             **(self._load(before) if before else {}),
@@ -110,7 +110,8 @@ def _is_text(value: object) -> bool:
 
 
 class TelemetryReader:
-    """Reads on request, on a separate thread, so a hanging driver delays nothing else."""
+    """Reads telemetry on request, on a thread of its own, so a hanging driver delays nothing
+    else."""
 
     def __init__(self, sources: Mapping[str, Callable[[], Mapping[str, str]]]) -> None:
         """Start the thread, which waits for requests.

@@ -126,8 +126,7 @@ class OipBackend(RemoteBackend):
         return self._model
 
     def golden(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """Return the rows that verify a server: inputs and reference outputs, by tensor [rows,
-        *shape].
+        """Return the inputs and reference outputs that verify a server, by tensor [rows, *shape].
 
         Raises:
             BackendError: The rows do not match the contract's tensors.
@@ -324,8 +323,7 @@ class _OipConnection(ServerConnection):
             self._check_hash(answer.parameters[POLICY_SHA256].string_param)
 
     def _check_hash(self, found: str) -> None:
-        """Raise an error unless a reported hash is the file's or, without that, the first
-        reported."""
+        """Raise an error unless a hash is the file's or, if that is unknown, the first reported."""
         if self._sha256 and found != self._sha256:
             raise LostError(
                 f"model {self._served.model}: expected sha256 {self._sha256}, found {found}: "

@@ -95,8 +95,7 @@ class RknnBackend(BackendBase):
         }
 
     def _check(self, described: RknnFile) -> None:
-        """Raise an error unless the file matches the artifact's chip and precision, and this
-        board."""
+        """Raise an error unless the file fits the artifact's chip and precision, and this board."""
         targets = ", ".join(described.targets)
         if self._target is not None and chip(self._target) not in map(chip, described.targets):
             raise BackendError(
