@@ -371,7 +371,7 @@ class RunningTrial:
             elif self.judge.time_is_up:
                 self.end_run()
                 self._decide(TrialEvent.PASSED)
-        elif self._broken is not None and runs:  # a request was being processed at that moment
+        elif self._broken is not None and runs:  # the last FAULT step was refused
             verdict = RunVerdict(EndStep.FAULT, str(self._broken))
         # A run that is recorded but has not ticked yet is still being granted.
         if ran and not runs:

@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recording on disk: ticks as serialised messages, in a rosbag2 folder that appears once
-complete."""
+"""A recording on disk: serialised messages in a rosbag2 folder, which appears once complete."""
 
 from __future__ import annotations
 
@@ -86,8 +85,8 @@ class TickMessages:
         )
 
     def of(self, tick: FlightTick) -> Iterator[Entry]:
-        """Yield a tick's stored state, if any, incoming messages, inferences, values and
-        command."""
+        """Yield the stored state, incoming messages, inferences, the tick, and the command, if
+        any."""
         if tick.goes_on_from is not None:
             yield self._control_state(tick, tick.goes_on_from)
         for topic, data in zip(self._flight.topics, tick.moment.wire, strict=True):

@@ -221,7 +221,7 @@ def _serve(
         try:
             node.halt()
         finally:
-            # A task for `spin_once` to return from; `shutdown` would destroy what it waits on.
+            # Makes `spin_once` return; `shutdown` would destroy what it waits on.
             executor.create_task(lambda: None)
     ends_s = time.monotonic() + _RETURNED_WITHIN_S
     while wait([spinning], _OPENED_WITHIN_S).not_done:

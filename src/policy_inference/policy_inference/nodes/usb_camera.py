@@ -96,7 +96,7 @@ class UsbCapture:
     def __init__(self, request: CameraRequest) -> None:
         """Open the camera and request its settings; MJPG first, to fit two cameras on a bus."""
         self._request = request
-        # By number if possible: not all builds of OpenCV open Video4Linux by name.
+        # Opened by number if possible: not all builds of OpenCV open Video4Linux by name.
         number = device_number(request.path)
         found = str(request.path) if number is None else number
         self._capture = cv2.VideoCapture(found, cv2.CAP_V4L2)
@@ -337,7 +337,8 @@ class UsbCamera(ServedNode):
 
     @property
     def problem(self) -> str:
-        """Message that the camera's thread has ended; no camera error does that, but Python can."""
+        """Message that the camera's thread has ended, which only an unexpected error causes; else
+        ""."""
         alive = self._thread.is_alive()
         return "" if alive else "the thread that reads the camera has ended; the node exits"
 
