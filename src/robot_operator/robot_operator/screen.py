@@ -62,7 +62,7 @@ class _Terminal(LinuxDriver):
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
 
     def run_input_thread(self) -> None:
-        """Read keys until the end; after an invalid byte, also those that came with it."""
+        """Read keys until the end, including those that arrive together with an invalid byte."""
         while True:
             try:
                 super().run_input_thread()

@@ -85,8 +85,7 @@ class TickMessages:
         )
 
     def of(self, tick: FlightTick) -> Iterator[Entry]:
-        """Yield the stored state, incoming messages, inferences, the tick, and the command, if
-        any."""
+        """Yield a tick's messages: stored state, inputs, inferences, tick, command."""
         if tick.goes_on_from is not None:
             yield self._control_state(tick, tick.goes_on_from)
         for topic, data in zip(self._flight.topics, tick.moment.wire, strict=True):

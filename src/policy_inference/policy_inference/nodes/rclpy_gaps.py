@@ -33,7 +33,7 @@ class Logger(rcutils_logger.RcutilsLogger):
         return bool(super().log(printable(message), severity, **options))
 
 
-# rclpy keeps severity and throttling per line that logs; skip the line above, find its caller.
+# rclpy keeps severity and throttling per calling line, which must not be the line above.
 rcutils_logger._internal_callers.append(os.path.realpath(__file__))
 
 

@@ -134,7 +134,7 @@ class Sampler:
         return f"{name}: a message that could not be used"
 
     def restart(self) -> None:
-        """Reset ages, stamps and the last checked pose, after the clock was set back."""
+        """Reset ages and stamps, and stop trusting the last pose, after the clock was set back."""
         self._controller.joint_check.forget()
         for entry in self._controller.inputs.values():
             entry.reset()

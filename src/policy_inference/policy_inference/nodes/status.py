@@ -427,8 +427,7 @@ class StatusReporter:
         return self._policy.controller.inputs[name].timeout_ns is not None
 
     def _warn(self, name: str, publishers: int) -> None:
-        """Log a second publisher once: as a warning for the command, as an error for robot
-        state."""
+        """Log a second publisher: as a warning for the command, as an error for robot state."""
         if publishers <= 1:
             self._warned.discard(name)
         elif name not in self._warned:

@@ -337,8 +337,7 @@ class UsbCamera(ServedNode):
 
     @property
     def problem(self) -> str:
-        """Message that the camera's thread has ended, which only an unexpected error causes; else
-        ""."""
+        """Message that the camera's thread has ended (only unexpected errors end it), or ""."""
         alive = self._thread.is_alive()
         return "" if alive else "the thread that reads the camera has ended; the node exits"
 

@@ -113,8 +113,7 @@ class VelocitySource:
         self._imu_ns = now_ns
 
     def take_joints(self, message: Any, now_ns: int) -> F64:
-        """Update with a sensor_msgs/JointState; return the base velocity [3], m/s, in the body
-        frame.
+        """Update with a sensor_msgs/JointState; return the velocity [3], m/s, in the body frame.
 
         Raises:
             RobotError: The joints do not match the contract, the IMU is too old, or the estimate is

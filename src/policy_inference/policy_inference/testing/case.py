@@ -92,7 +92,7 @@ def described(arrays: Mapping[str, Array]) -> list[TensorSpec]:
 
 
 def held_by_us(backend: BackendBase) -> int:
-    """Return the bytes held by this package and by the backend's; tracemalloc must be on."""
+    """Return the bytes held by this package and the backend's package; tracemalloc must be on."""
     ours = {policy_inference.__name__, type(backend).__module__.partition(".")[0]}
     snapshot = tracemalloc.take_snapshot().filter_traces(
         [
