@@ -47,9 +47,9 @@ setup(
         "rich",
         "rosbags",
     ],
-    # `test`: makes `colcon test` run pytest instead of unittest, which finds no tests. `testing`:
-    # what the test cases need that other packages' back ends inherit. `remote`: what the back ends
-    # `oip` and `openpi` and `serve --open-inference` need.
+    # `test`: makes `colcon test` run pytest instead of unittest, which finds no tests.
+    # `testing`: what the test cases need that other packages' back ends inherit.
+    # `remote`: what the back ends `oip` and `openpi` and `serve --open-inference` need.
     extras_require={
         "remote": ["grpcio", "msgpack>=1.0.5", "pillow", "protobuf>=4.22", "websockets>=15"],
         "test": ["pytest"],

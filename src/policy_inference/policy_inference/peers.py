@@ -18,7 +18,7 @@ BACKLOG = 128
 def listen_tcp(
     option: str, place: tuple[str, int], *, needs_secret: bool = False, remedy: str = ""
 ) -> tuple[str, socket.socket, bool]:
-    """Listen for TCP; return the address, the socket, and whether other machines can reach it.
+    """Listen on TCP; return the address, the socket, and whether other machines can reach it.
 
     Args:
         option: The option that enables the listener, for messages.

@@ -14,7 +14,8 @@ from collections import Counter
 from policy_inference.service.connection import Connection
 from policy_inference.service.protocol import ServiceError
 
-# Not formatted, since a scale is read along the line. fmt: off
+# Not formatted, since a scale is read along the line.
+# fmt: off
 LATENCY_BOUNDS_S = (50e-6, 100e-6, 200e-6, 300e-6, 500e-6, 750e-6, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3,
                     10e-3, 20e-3, 50e-3, 100e-3)
 """Upper bounds of the histogram buckets; the last bucket has none."""
