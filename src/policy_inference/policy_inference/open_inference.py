@@ -155,7 +155,7 @@ class WireTensors:
     """Writes the input or output tensors of a model to messages, and reads them from messages."""
 
     def __init__(self, specs: Sequence[TensorSpec]) -> None:
-        """Prepare for tensors with these specs; an open axis (-1) allows only `describe`."""
+        """Prepare for tensors with these specs; with an open axis (-1), only `describe` works."""
         self._known = {one.name: (DATATYPES[one.dtype], [*one.shape]) for one in specs}
 
     def describe(self, tensors: Any, names: Container[str] | None = None) -> None:

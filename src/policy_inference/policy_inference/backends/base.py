@@ -316,7 +316,7 @@ class BackendBase(ABC):
 
     @abstractmethod
     def _run(self) -> None:
-        """Run once; failures become BackendError."""
+        """Run once; raise BackendError on failure."""
 
     @abstractmethod
     def _close(self) -> None:

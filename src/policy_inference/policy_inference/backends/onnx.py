@@ -39,7 +39,7 @@ class OnnxBackend(BackendBase):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return the installed version of ONNX Runtime."""
+        """Return findings about ONNX Runtime (version and providers) and the artifact."""
         try:
             import onnxruntime
         except ImportError as error:

@@ -213,7 +213,7 @@ _REMEDY = (
 
 
 class TrialWriter:
-    """Writes trial events to their record, one after another, and retries failed writes.
+    """Writes trial events to the trial's record, in order, and retries failed writes.
 
     Attributes:
         problem: Reason why the newest event is not yet on disk; empty if it is on disk.

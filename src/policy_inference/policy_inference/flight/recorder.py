@@ -447,7 +447,7 @@ class FlightRecorder:
         options: FlightOptions,
         news: News | None = None,
     ) -> None:
-        """Create the ring, and connect it to the controller's runs.
+        """Create the ring, and connect it to the policy's tap.
 
         Args:
             tick: The controller's tick.

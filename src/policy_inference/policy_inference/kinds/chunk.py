@@ -365,7 +365,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         differences: tuple[Difference, ...],
         source: str,
     ) -> tuple[Check, ...]:
-        """Check chunks, and the direction of features, against the artifacts' limits."""
+        """Check chunks and features against the artifacts' limits."""
         chunk, *features = differences
         limits = chunk_limits(bundle.contract, backend, coarsest(entries))
         return (*chunk_checks(chunk, source, limits), *features_checks(features, source, limits))

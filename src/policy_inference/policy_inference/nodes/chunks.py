@@ -317,7 +317,7 @@ class TakeoverReports(TickObserver):
         }
 
     def refusal(self) -> str:
-        """Return why the leader's topic is invalid, which only ROS knows; "" if it is valid."""
+        """Return why the leader's publishers rule out a takeover; "" if they do not."""
         count = self._leader.publishers()
         if count == 1:
             return ""

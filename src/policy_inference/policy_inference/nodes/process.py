@@ -205,7 +205,7 @@ def _serve(
 ) -> bool:
     """Start the node and spin until asked to end, then halt; return True if the node started.
 
-    An error in a callback also ends it, and is raised here.
+    An error in a callback also ends the spinning, and is raised here.
     """
     ending = threading.Event()
     # Opening a model may take minutes, and this thread must notice a request to end.

@@ -59,7 +59,7 @@ class SwitchReports(TickObserver):
 
     @property
     def problem(self) -> str:
-        """Reasons why members in command have no chunks, and their oscillating joints."""
+        """Why members in command have no chunks, and which of their joints oscillate."""
         found = []
         for member in self._commanding():
             why = member.held or member.policy.problem

@@ -94,7 +94,7 @@ class UsbCapture:
     """An opened camera."""
 
     def __init__(self, request: CameraRequest) -> None:
-        """Open the camera and request its settings; MJPG first, to fit two cameras on a bus."""
+        """Open the camera and request its settings; try MJPG first, to fit two cameras on a bus."""
         self._request = request
         # Opened by number if possible: not all builds of OpenCV open Video4Linux by name.
         number = device_number(request.path)

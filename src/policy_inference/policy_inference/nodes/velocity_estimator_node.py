@@ -51,7 +51,7 @@ _log = logging.getLogger("policy_inference")
 
 
 class VelocitySource:
-    """An estimator fed with messages: for each sample, first the IMU's, then the joints'.
+    """An estimator fed with messages: for each sample, first the IMU message, then the joints.
 
     Attributes:
         estimator: The estimator; in C++ or in Python, with bit-identical results.
@@ -62,7 +62,7 @@ class VelocitySource:
 
         Args:
             contract: Contract of the policy.
-            loop: Value of `realtime.loop`: C++ is used if it is built.
+            loop: Value of `realtime.loop`; "native" selects the C++ estimator, if it is built.
 
         Raises:
             PolicyError: The policy uses no estimated velocity.

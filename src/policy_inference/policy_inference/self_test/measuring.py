@@ -66,7 +66,7 @@ class Durations:
             what: Name of the figure.
             limit_ms: Limit on the percentile, ms.
             limit_is: Reason for the limit; may be empty.
-            runs: Term for the runs.
+            runs: Word for the runs, in the check's text.
         """
         median_ms = self.percentile_s(50) * 1e3
         reason = f"; the limit is {limit_is}" if limit_is else ""

@@ -40,7 +40,7 @@ class Observer:
         """Handle a failed or invalid request; `disconnected` follows if the connection closes."""
 
     def cannot_accept(self, where: str, reason: str) -> None:
-        """Handle being unable to accept clients at the moment."""
+        """Handle a listener that cannot accept clients at the moment."""
 
     def inferred(self, rows: int, duration_ns: int) -> None:
         """Handle an inference that computed the answers for this many robots."""
@@ -71,7 +71,7 @@ class Histogram:
 
 
 class Counts:
-    """Loop counts: written by the loop's thread only, read by any; each number is consistent.
+    """Loop counts: only the loop's thread writes them, any thread may read them.
 
     Attributes:
         latency_ns: Latency from the last byte of a request to its answer, by protocol.

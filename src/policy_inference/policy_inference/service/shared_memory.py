@@ -131,7 +131,7 @@ class ServiceMemory(_End):
 
     Attributes:
         bytes: Size of the memory.
-        file: Descriptor of the memory, for the client; until `passed`.
+        file: Descriptor of the memory, for the client; valid until `passed`.
         reply_pending: True if a request was taken and has not been answered yet.
     """
 

@@ -77,14 +77,14 @@ class TickSlots:
         os.eventfd_write(self._given, 1)
 
     def given(self, *, wait: bool) -> int:
-        """Return the number of additional slots with a tick; at least one if `wait`."""
+        """Return how many more slots hold a tick since the last call; wait for one if `wait`."""
         return _count(self._given, None if wait else 0.0)
 
     def answer(self) -> None:
         os.eventfd_write(self._answered, 1)
 
     def answered(self, timeout_s: float = 0.0) -> int:
-        """Return the number of additional slots with an answer; wait for one up to a time limit."""
+        """Return how many more slots hold an answer; wait for one up to a time limit."""
         return _count(self._answered, timeout_s)
 
     def write(self, slot: int, answer: ShadowAnswer) -> None:
