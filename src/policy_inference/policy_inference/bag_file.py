@@ -39,7 +39,7 @@ class BagFile:
         plugin = StoragePlugin[storage.upper()]
         self._writer = Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=plugin)
         if compressed:
-            # Per chunk: `ros2 bag` and Foxglove read this without unpacking a file first.
+            # By chunk or message: `ros2 bag` and Foxglove read these without unpacking the file.
             mode = CompressionMode.STORAGE if storage == "mcap" else CompressionMode.MESSAGE
             self._writer.set_compression(mode, CompressionFormat.ZSTD)
         self._writer.open()

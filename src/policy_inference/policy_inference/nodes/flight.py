@@ -111,7 +111,7 @@ class NodeRecorder(TickObserver):
         return Prepared(part=recorder, start=recorder.start, abandon=recorder.abandon)
 
     def _made_for(self, policy: OpenedPolicy[Any]) -> FlightRecorder:
-        definitions()  # errors in these are reported at once; `start` loads them, which takes time
+        definitions()  # report errors now; `start` builds the types from them, which takes time
         values = {
             **self._values,
             "bundle": policy.request.bundle,

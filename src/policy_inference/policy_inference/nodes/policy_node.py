@@ -472,7 +472,7 @@ class PolicyNode(LifecycleBase):
         if self.count_publishers(topic) <= 1:
             return ""
         senders = sorted(map(full_name, self.get_publishers_info_by_topic(topic)))
-        if len({*senders}) <= 1:  # both are this node's, for its chunks
+        if len({*senders}) <= 1:  # this node's two publishers, for chunks
             return ""
         return (
             f"{len(senders)} publishers on {topic} ({', '.join(senders)}), expected only this "

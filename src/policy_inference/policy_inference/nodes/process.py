@@ -122,7 +122,7 @@ def run_node(
     except PolicyError as error:
         node.get_logger().fatal(str(error))
     finally:
-        # The robot first; entities may be closed only when no executor waits on them.
+        # Stop the robot first; entities may be closed only when no executor waits on them.
         node.halt()
         executor.shutdown()
         node.leave()

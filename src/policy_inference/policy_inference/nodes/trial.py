@@ -66,7 +66,7 @@ class NodeTrial(TickObserver):
     def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[_Trials]:
         trial = policy.request.trial
         if trial is None:
-            with suppress(PolicyError):  # another version's trial, for reports
+            with suppress(PolicyError):  # a trial of another version is only reported
                 return Prepared(part=(None, trial_of_bundle(policy.request.bundle)))
             return Prepared(part=(None, None))
         running = RunningTrial(

@@ -349,7 +349,7 @@ class UsbCamera(ServedNode):
                 with closing(UsbCapture(self._request)) as capture:
                     self._read(capture)
             except Exception as error:  # noqa: BLE001  # OpenCV and drivers raise what they like
-                if self._gives:  # it worked until now
+                if self._gives:  # this capture worked until now
                     wait_s, logged = _FIRST_WAIT_S, ""
                 if (text := self._words(error)) != logged:
                     logged = text

@@ -118,7 +118,7 @@ class ServedModel:
         self._has_state = bool(policy.contract and policy.contract.state)
         self.name, self.version, self.rate_hz = policy.name, policy.version, policy.rate_hz
         several, axes, self.batch = batched or (backend, {}, 1)
-        # Lanes of both, so that the state of a robot fits either.
+        # Lanes of both models, so that a robot's state fits either model.
         self._alone, self._together = (
             (one, make_lanes(policy, one, axes, rows))
             for one, rows in ((backend, 1), (several, self.batch))

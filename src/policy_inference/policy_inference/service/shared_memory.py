@@ -181,7 +181,7 @@ class ServiceMemory(_End):
                 f"{self.count + 1}, found {self.count + ahead}",
             )
         if not ahead or self.reply_pending:
-            # Once is no error: the client may send while the service goes to sleep.
+            # A single time is no error: the client may send while the service goes to sleep.
             self._in_vain += 1
             if self._in_vain > _WAKES_IN_VAIN:
                 raise ServiceError(

@@ -97,7 +97,7 @@ def held_by_us(backend: BackendBase) -> int:
     snapshot = tracemalloc.take_snapshot().filter_traces(
         [
             *(tracemalloc.Filter(True, _sources(sys.modules[name])) for name in ours),
-            tracemalloc.Filter(False, str(Path(__file__).with_name("*"))),  # the tests'
+            tracemalloc.Filter(False, str(Path(__file__).with_name("*"))),  # exclude the tests
         ]
     )
     return sum(statistic.size for statistic in snapshot.statistics("filename"))

@@ -140,7 +140,7 @@ def find_namespace(name: str) -> str:
 def other_publishers(node: Node, topic: str) -> list[str]:
     """Return the full names of the publishers on a topic other than `node`."""
     names = sorted(map(full_name, node.get_publishers_info_by_topic(topic)))
-    # By name: a different node with the same name must still count.
+    # Remove each own publisher once: a different node with the same name must still count.
     own = node.get_fully_qualified_name()
     for publisher in node.publishers:
         if publisher.topic_name == topic and own in names:

@@ -202,7 +202,7 @@ def next_step(
     """Return the next possible request on the way to walking, and the reasons blocking it."""
     if policy is None:
         return None, ["no status of the policy node comes"]
-    troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its name
+    troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its input
     if policy.latched:
         return OperatorRequest.RESET, []
     damped = policy.mode == JointCommand.MODE_DAMP

@@ -164,7 +164,7 @@ class RemoteLink:
             self._is_closed = True
             self._changed.notify()
         if self._thread is not None:
-            # It may be connecting; then it closes the new connection.
+            # A thread that is connecting closes the new connection itself.
             self._thread.join(CONNECT_WITHIN_S + 1.0)
         for connection in (self.first, self._connection):
             if connection is not None:

@@ -309,8 +309,8 @@ class _OpenpiConnection(ServerConnection):
 
         def cut() -> None:
             is_late.set()
-            with suppress(OSError):  # it has ended
-                # Not the TLS method, which would let the other thread continue without encryption.
+            with suppress(OSError):  # the connection has ended
+                # Not the TLS socket's method: the other thread would then continue unencrypted.
                 socket.socket.shutdown(self._socket.socket, socket.SHUT_RDWR)
 
         timer = threading.Timer(time_s, cut)

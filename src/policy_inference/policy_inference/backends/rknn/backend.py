@@ -168,7 +168,7 @@ class RknnBackend(BackendBase):
 
     def _version(self) -> str:
         version = installed_version(PACKAGE)
-        package = f"{PACKAGE} {version}" if version else PACKAGE  # copied, not installed
+        package = f"{PACKAGE} {version}" if version else PACKAGE  # no version if only copied
         return f"{package}; {' '.join(str(self._lite.get_sdk_version()).split())}"
 
     def _place_arrays(self) -> None:

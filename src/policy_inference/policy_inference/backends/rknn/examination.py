@@ -50,7 +50,7 @@ def examine_npu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding
     chips = board_chips(machine.path(_COMPATIBLE))
     if not chips:
         remedy = "run it on the board; on a PC use rknn_sim"
-        if in_container(machine):  # which shows no device tree by default
+        if in_container(machine):  # no device tree there by default
             remedy = f"on a PC use rknn_sim; for a container on the board: {MOUNTS}"
         yield Finding.error("board", "no Rockchip chip in the device tree", remedy)
         return

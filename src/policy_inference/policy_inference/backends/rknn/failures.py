@@ -94,7 +94,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "tensors that the library refuses",
         "compile the bundle again, and update librknnrt.so",
     ),
-    # On a PC, 2.5.0 fails on its own message, which has no text to format.
+    # On a PC, 2.5.0 fails while it formats its own error message.
     (
         r"does not support simulator|no attribute 'format'",
         "a machine without an NPU",

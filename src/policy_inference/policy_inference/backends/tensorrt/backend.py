@@ -151,7 +151,7 @@ class TensorRtBackend(BackendBase):
         """Record a run as a CUDA graph if requested; return an enqueue function, and a text."""
         if self._engine_options.cuda_graph == "no":
             return enqueue, "no"
-        enqueue()  # the first run sets up things that must not be set up in a recording
+        enqueue()  # the first run makes preparations that cannot be recorded
         device.synchronise()
         try:
             recorded = device.record(enqueue)
