@@ -57,7 +57,7 @@ class _Terminal(LinuxDriver):
         assert self._file is not None
         self._file = _Output(self._file)  # type: ignore[assignment]  # all that is used of it
         # textual interprets SIGCONT as the end of a Ctrl-Z, and starts a second reader. But SIGCONT
-        # also arrives with SIGHUP when a terminal closes; two readers then keep textual from ending.
+        # also comes with SIGHUP when a terminal closes; two readers then keep textual from ending.
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
 
