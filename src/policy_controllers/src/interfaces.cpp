@@ -13,7 +13,7 @@ namespace {
 using policy_core::Numbers;
 using policy_core::PlanError;
 
-/// Rows of the targets that have their own interfaces, in this order; then the gains.
+/// Rows of the targets with their own interfaces, in this order; the gains follow.
 constexpr std::array<const char*, 3> kKinds = {"position", "velocity", "effort"};
 constexpr std::size_t kStiffness = 3;
 

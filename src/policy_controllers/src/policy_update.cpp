@@ -32,7 +32,7 @@ constexpr auto kLookEvery = std::chrono::microseconds(100);
 constexpr auto kLongestRequest = std::chrono::milliseconds(500);
 constexpr double kSilentS = 1.0;
 constexpr const char* kHangs = "a tick has not returned; the backend hangs";
-// As in `policy_inference.messages.readers`.
+// Same as in `policy_inference.messages.readers`.
 constexpr const char* kLabel = "contract:";
 constexpr const char* kMadeByAnother =
     "expected values computed with this policy's contract, found values of another contract; "

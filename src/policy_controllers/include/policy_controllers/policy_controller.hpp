@@ -48,7 +48,7 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
 
  protected:
   std::vector<hardware_interface::CommandInterface> on_export_reference_interfaces() override;
-  // Only one of these overrides: for Humble, or for later distributions.
+  // Only one of these overrides a base method: the first on Humble, the second since Jazzy.
   controller_interface::return_type update_reference_from_subscribers();
   controller_interface::return_type update_reference_from_subscribers(
       const rclcpp::Time& time, const rclcpp::Duration& period);

@@ -111,7 +111,7 @@ class PolicyUpdate {
   PolicyUpdate(const std::string& plan, policy_core::ReadClock clock, void* context);
 
   const Facts& facts() const noexcept { return facts_; }
-  /// By member.
+  /// The models, by member name.
   const policy_core::Models& models() const noexcept { return models_.runners(); }
   /// Sets the update rate of the manager, Hz; call it before `start`. Throws PlanError unless it is
   /// a multiple of the policy's rate.

@@ -132,9 +132,9 @@ class ShadowLimits:
 _EQUAL_RMS, _EQUAL_MAX = 1e-4, 1e-3
 """Distance between equal weights on two machines, 20 times the measured one; rad, rad/s, N·m."""
 _MOVES = 10.0
-"""Expected distances that a joint's target must move for gain and correlation to be meaningful."""
+"""Minimum motion for a meaningful gain and correlation, in multiples of the expected distance."""
 _LEAST_MOVE = 1e-3
-"""Minimum motion required in addition, rad (rad/s, N·m), root mean square."""
+"""Lower bound on that minimum motion, root mean square, rad (rad/s, N·m)."""
 _TICKS_PER_VALUE = 4
 _MOST_VALUES = 1000
 """Maximum number of observation values used for the systematic figures."""
