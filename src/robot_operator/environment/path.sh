@@ -1,4 +1,4 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-# Also put the commands that `ros2 run` finds on the PATH.
+# Commands that `ros2 run` finds are on the PATH too.
 _colcon_prepend_unique_value PATH "$COLCON_CURRENT_PREFIX/lib/robot_operator"
