@@ -13,7 +13,7 @@ namespace {
 using policy_core::Numbers;
 using policy_core::PlanError;
 
-/// Rows of the targets that have their own interfaces, in this order; then the gains.
+/// Rows of the targets with their own interfaces, in this order; the gains follow.
 constexpr std::array<const char*, 3> kKinds = {"position", "velocity", "effort"};
 constexpr std::size_t kStiffness = 3;
 
@@ -43,7 +43,7 @@ Interfaces states_of(const Facts& facts, const Wiring& wiring) {
   for (std::size_t group = 0; group < facts.groups.size(); ++group) {
     const auto counter = wiring.counters.find(facts.groups[group]);
     if (counter == wiring.counters.end()) continue;
-    // A manager lends each interface once.
+    // A manager lends each interface only once, so groups may share a counter.
     const auto at = std::find(names.begin() + static_cast<std::ptrdiff_t>(fields), names.end(),
                               counter->second) - names.begin();
     const auto place = static_cast<std::size_t>(at) - fields;
@@ -121,7 +121,7 @@ Interfaces interfaces_of(const Facts& facts, const Wiring& wiring) {
                         facts.joints[joint] + " is commanded; found " +
                         listed(wiring.command_interfaces));
       }
-      // Drives with commanded gains add up all three.
+      // Drives with commanded gains add up the terms of all three kinds.
       const bool is_usual = wiring.command_interfaces.empty() && !gains.empty();
       if (must || is_stated || is_usual) add(kKinds[kind], kind);
     }

@@ -64,7 +64,7 @@ void SimLink::greet() {
     }
   }
   commands_.assign(kCommands * joints_.size(), 0.0);
-  // The reason of a refusal replaces the numbers.
+  // Room for a refusal, whose reason is sent in place of the numbers.
   values_.assign(count() + kLongestText / sizeof(double), 0.0);
 }
 

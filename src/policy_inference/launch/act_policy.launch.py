@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy such as ACT on an arm: policy node, cameras, driver, emulated or simulated arm.
+"""Launch a chunk policy such as ACT: policy node, cameras, driver, emulated or simulated arm.
 
-The launch ends when the policy node, the driver or the emulated or simulated arm exits; without a
-camera the policy holds. For two arms with one policy each, launch it twice, with two namespaces.
+The launch ends when the policy node, the driver or the emulated or simulated arm exits; if a
+camera's node exits, the policy holds. For two arms with one policy each, launch it twice, with two
+namespaces.
 """
 
 import tempfile
@@ -190,7 +191,7 @@ ARGUMENTS = [
         description="Lowest level that the nodes log",
     ),
 ]
-# Through rcl, not through `parameters`, which would only warn about a missing file.
+# Passed through rcl: `parameters` would only warn about a missing file.
 
 
 def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
@@ -204,7 +205,7 @@ def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
 
 
 def find_bundle(context: LaunchContext) -> str:
-    """Return the requested bundle; the simulated arm has a default."""
+    """Return the requested bundle, or the default of the simulated and emulated arms."""
     given, robot = (LaunchConfiguration(name).perform(context) for name in ("bundle", "robot"))
     if given or robot in IN_THIS_COMPUTER:
         return given or SIMULATED
@@ -235,7 +236,7 @@ def cameras(context: LaunchContext) -> list[Node]:
 
 
 def arm(context: LaunchContext) -> list[Node]:
-    """Return the driver, the emulated or simulated arm, or both, with the contract's image size."""
+    """Return the nodes that `robot` selects: driver, emulated or simulated arm, both or none."""
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in ("robot", "viewer", "image_transport", "namespace", "use_sim_time", *DRIVERS)
@@ -327,7 +328,7 @@ def node(package: str, name: str, namespace: object, **more: object) -> Node:
 
 
 def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) -> Node:
-    """Return an arm's driver; the policy continues if a leader's driver exits."""
+    """Return the node of an arm's driver; if it exits, the launch ends, unless it is a leader's."""
     return node(
         "lerobot_arm_driver",
         "lerobot_arm_driver",
@@ -341,7 +342,7 @@ def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) 
 
 
 def policy(context: LaunchContext) -> list[Node]:
-    """Return the policy node; its mode comes from the parameter file unless given."""
+    """Return the policy node; `mode`, if given, replaces the mode in the parameter file."""
     texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     mode = LaunchConfiguration("mode").perform(context)
@@ -383,7 +384,7 @@ def metrics(context: LaunchContext) -> list[Node]:
 
 
 def start_all(context: LaunchContext) -> list[Action]:
-    """Return all actions, so that each part may refuse before the first node starts."""
+    """Return all actions at once, so that any part can refuse before the first node starts."""
     require_known_arguments([one.name for one in ARGUMENTS])
     parts = (environment, cameras, arm, leader, policy, metrics)
     return [action for part in parts for action in part(context)]

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy, or a set of them, on a robot: its node, the robot, and its teleoperation.
+"""Launch a joint policy or a policy set: its node, the robot, and its teleoperation.
 
 The launch files for single robots include this one and differ in their defaults. The launch ends
-when any node but the operator's exits: without an operator the robot stands, because the policy
-fades a velocity command that is not repeated. For two robots, launch it twice, with two
-namespaces.
+when the policy node, the driver, or the simulated or emulated robot exits. If the operator's node
+exits, the robot stands, because the policy fades a velocity command that is not repeated. For two
+robots, launch it twice, with two namespaces.
 """
 
 from collections.abc import Sequence
@@ -185,13 +185,13 @@ EMULATED_UNITREE = {
     ),
     "remote_required": False,
 }
-"""Address of an emulated robot for its driver; the parameter file is for the real robot."""
+"""Driver parameters that address an emulated robot; the parameter file is for the real robot."""
 OPERATED = (
     (["lite3", "lite3_emulator", "sim", "none"], []),
     (["go2", "go2_emulator"], [{"driver_node": "go2_driver"}]),
     (["g1"], [{"driver_node": "g1_driver"}]),
 )
-"""Values of `robot`, each group with its operator parameters: the driver's name."""
+"""Groups of values of `robot`, each with the operator parameters that name its driver."""
 TEXTS = (
     "bundle",
     "public_key",
@@ -236,7 +236,7 @@ def require_arguments(context: LaunchContext) -> None:
 
 
 def sensing(context: LaunchContext) -> list[SetLaunchConfiguration | Node]:
-    """Return the nodes that the contract needs; set `pose`, the topic with the base pose."""
+    """Return the sensing nodes that the contract needs; set `pose` to the base pose topic."""
     bundle, public_key, wanted = (
         LaunchConfiguration(name).perform(context)
         for name in ("bundle", "public_key", "sensing_nodes")
@@ -267,7 +267,7 @@ def texts(names: Sequence[str]) -> dict[str, ParameterValue]:
 
 
 def given(**values: list[str]) -> IfCondition:
-    """Return a condition that holds if each of these arguments has one of its values."""
+    """Return a condition that holds if each named argument has one of the values given for it."""
     words: list[object] = []
     for name, wanted in values.items():
         words += ["'", LaunchConfiguration(name), f"' in {wanted} and "]
@@ -275,7 +275,7 @@ def given(**values: list[str]) -> IfCondition:
 
 
 def node(package: str, name: str, file: str, *, ends: str = "", **more: object) -> Node:
-    """Return a node named after its executable, with the parameter file from argument `file`.
+    """Return a node named after its executable, with the parameter file that argument `file` gives.
 
     If `ends` gives a reason, the launch ends when the node exits.
     """
@@ -284,7 +284,7 @@ def node(package: str, name: str, file: str, *, ends: str = "", **more: object) 
         executable=name,
         name=name,
         namespace=LaunchConfiguration("namespace"),
-        # Through rcl, not through `parameters`, which would only warn about a missing file.
+        # Passed through rcl: `parameters` would only warn about a missing file.
         arguments=[
             "--ros-args",
             "--enclave",

@@ -3,7 +3,7 @@
 """Read a bundle in a limited process before a process that controls a robot reads it.
 
 The limited process always ends, whatever the files contain. Reading the same bytes again then takes
-no more time and memory than it did.
+no more time and memory than that process took.
 """
 
 from __future__ import annotations

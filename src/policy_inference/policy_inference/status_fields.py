@@ -33,7 +33,7 @@ class MetricKind(Enum):
 
     @property
     def is_counter(self) -> bool:
-        """True if the metric only rises, and its name ends in `_total`."""
+        """True if the metric only increases, and its name ends in `_total`."""
         return self in (MetricKind.COUNTER, MetricKind.COUNTS)
 
 
@@ -51,9 +51,9 @@ class StatusField:
         metric: Metric name without the prefix `policy_inference_` and the suffix `_total`; for a
             LABEL, the label name.
         labels: Labels with a fixed value.
-        labels_from: Field with the value of a label, by label; for COUNTS a field of an entry. If
-            this and that field are lists, each entry becomes a sample.
-        states: Names of a STATE, by number if the value is one; empty if the message lists
+        labels_from: Name of the field that holds a label's value, by label; for COUNTS, a field of
+            each entry. If this field and the label's are lists, each entry becomes a sample.
+        states: Names of a STATE, which a numeric value indexes; empty if the message lists
             `states`.
         number: Converts the field's value to the metric's; returns None for no sample.
         part: Fields of each entry, if the value is a list of messages.
@@ -359,7 +359,7 @@ UP = StatusGroup(
         ),
     )
 )
-"""Field that exists even for a node that is not up."""
+"""Fields that exist even for a node that is not up."""
 
 EXPORTED = StatusGroup(
     (
@@ -378,7 +378,7 @@ EXPORTED = StatusGroup(
         ),
     )
 )
-"""Values that only a sequence of statuses shows."""
+"""Values that the exporter derives from a sequence of statuses."""
 
 DIAGNOSED = StatusGroup(
     (

@@ -33,7 +33,7 @@ Without an action it is the operator's node, with its screen, in this terminal.
 
 
 def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
-    # Suppressed defaults let these stand before or after the action.
+    # Suppressed defaults let these options come before or after the action.
     options = CommandParser(add_help=False, argument_default=argparse.SUPPRESS)
     options.add_argument(
         "--node", help="name of the policy node, of any kind (default: the only one)"

@@ -127,7 +127,7 @@ class BackendBase(ABC):
                 raise BackendError(str(error).replace(str(content), str(file))) from error
             if isinstance(error, (PolicyError, KeyboardInterrupt)):
                 raise
-            # Any error of a runtime: the next backend of a list may open.
+            # Convert every error of a runtime, so that the next backend in a list is tried.
             _log.debug("%s: while opening %s", self.name, file, exc_info=True)
             raise BackendError(
                 f"{self.name}: {file}: {type(error).__name__}: "
@@ -316,7 +316,7 @@ class BackendBase(ABC):
 
     @abstractmethod
     def _run(self) -> None:
-        """Run once; failures become BackendError."""
+        """Run once; raise BackendError on failure."""
 
     @abstractmethod
     def _close(self) -> None:

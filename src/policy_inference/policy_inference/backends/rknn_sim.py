@@ -62,7 +62,7 @@ class RknnSimBackend(BackendBase):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return the location of RKNN Toolkit2 without importing it, which would take seconds."""
+        """Return a finding on RKNN Toolkit2; does not import it, which would take seconds."""
         try:
             python = Path(toolkit_python())
         except BackendError as error:

@@ -132,9 +132,9 @@ class ShadowLimits:
 _EQUAL_RMS, _EQUAL_MAX = 1e-4, 1e-3
 """Distance between equal weights on two machines, 20 times the measured one; rad, rad/s, N·m."""
 _MOVES = 10.0
-"""Expected distances that a joint's target must move for gain and correlation to be meaningful."""
+"""Minimum motion for a meaningful gain and correlation, in multiples of the expected distance."""
 _LEAST_MOVE = 1e-3
-"""Minimum motion required in addition, rad (rad/s, N·m), root mean square."""
+"""Lower bound on that minimum motion, root mean square, rad (rad/s, N·m)."""
 _TICKS_PER_VALUE = 4
 _MOST_VALUES = 1000
 """Maximum number of observation values used for the systematic figures."""
@@ -190,7 +190,7 @@ class ShadowFigures:
             "distance_ratio": self.max / (largest + _EQUAL_MAX),
             "gain_error": moving(None if self.gain is None else np.abs(self.gain - 1.0)),
             "correlation": moving(self.correlation),
-            # The mean of all moving joints, since a single one means little.
+            # The mean of all moving joints, since a single joint's share means little.
             "systematic_share": None if systematic is None else float(np.nanmean(systematic)),
             "rms_steps": self.rms_steps,
             "distance": self.max,
@@ -210,7 +210,7 @@ def judge_shadow(
         limits: Limits of the gates.
 
     Returns:
-        The results for all applicable gates, and a description of any data missing for a judgement.
+        The results for all applicable gates, and texts that name data missing for a judgement.
     """
     judged, lacking = list[GateResult](), list[str]()
     evidence = UNKNOWN if expected is None else EQUAL if expected.is_equal else ROUNDED

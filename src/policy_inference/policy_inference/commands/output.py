@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command output files: written atomically, and never over an existing file."""
+"""Write command output files atomically, and over an existing file only if forced."""
 
 from __future__ import annotations
 

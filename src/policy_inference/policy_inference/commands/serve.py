@@ -184,14 +184,14 @@ def run(given: argparse.Namespace) -> int:
     problem = _contradiction(given)
     if problem:
         given.parser.error(problem)
-    # Only after signal handlers are set: this import takes a while.
+    # Imported only after signal handlers are set, since this takes a while.
     from policy_inference.commands.serving import serve
 
     return serve(given)
 
 
 def _contradiction(given: argparse.Namespace) -> str:
-    """Return the first contradiction between arguments; may be empty."""
+    """Return a text on the first contradiction between arguments; "" if there is none."""
     sockets = given.socket or given.tcp or given.framed_socket
     contradictions = (
         (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chunk policies: graphs that run now and then, and turn images into the next targets."""
+"""Chunk policies: graphs that run every few ticks and turn images into the next targets."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ if TYPE_CHECKING:  # not needed without a set
 FEWEST_ROWS = 2
 ENDED_WORKER = "the inference thread has ended; configure the node again"
 _RUNS = 50
-"""Number of initial chunks, time permitting; the second half of them runs at full speed."""
+"""Number of trial chunks, time permitting; only the second half, after warm-up, is measured."""
 _log = logging.getLogger("policy_inference")
 
 
@@ -155,7 +155,7 @@ class OpenedChunks:
 
 
 class ChunkKind(MemberKind[ChunkBundle]):
-    """The kind of chunk policies."""
+    """Opens chunk policies, runs them on rows, and judges their outputs."""
 
     bundle = ChunkBundle
     runs = "chunks"
@@ -203,7 +203,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
                 make=lambda *arguments: native(*arguments) or Controller(*arguments),
             )
             opened.pop_all()
-        # As the policy sees it: observers see the state at the end of the tick.
+        # The state as the policy sees it: observers see the state at the end of the tick.
         inference.worker.state = runtime.controller.state.flat
         contract = bundle.contract
         observing = inference.models[f"graphs.{contract.observing_graph}"]
@@ -365,7 +365,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         differences: tuple[Difference, ...],
         source: str,
     ) -> tuple[Check, ...]:
-        """Check chunks, and the direction of features, against the artifacts' limits."""
+        """Check chunks and features against the artifacts' limits."""
         chunk, *features = differences
         limits = chunk_limits(bundle.contract, backend, coarsest(entries))
         return (*chunk_checks(chunk, source, limits), *features_checks(features, source, limits))

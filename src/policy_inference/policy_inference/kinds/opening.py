@@ -323,7 +323,7 @@ class OpenedMember:
         close: Releases the execution resources, and closes the models.
         recorded: The model whose tensors a flight recorder stores in each tick, if any.
         chunks: Returns the opened chunk policy once the set has created the member; None if this is
-            no chunk policy.
+            not a chunk policy.
     """
 
     runner: Any

@@ -68,7 +68,7 @@ class Switching:
 
 
 class SetKind:
-    """The kind of policy sets; set members are verified when opened."""
+    """Opens policy sets, and verifies each member as it is opened."""
 
     bundle = SetBundle
 

@@ -59,7 +59,7 @@ def discovery_variables(robot: str, environment: Mapping[str, str]) -> dict[str,
     """Return the variables that a launch file sets for a robot's nodes.
 
     For an emulated or simulated robot, discovery is limited to this computer, unless the user has
-    chosen. Humble does not know this variable and ignores it.
+    set a variable for discovery. Humble does not know this variable and ignores it.
 
     Args:
         robot: Value of the `robot` launch argument.
@@ -108,7 +108,7 @@ def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.a
 
     Args:
         known: Names of the arguments that the suite's launch file declares.
-        words: Words of the command line. If they name a different launch file, which includes ours,
+        words: Words of the command line. If they name another launch file, one that includes ours,
             its arguments are unknown here and nothing is checked.
     """
     if not any(Path(word).name in _LAUNCH_FILES for word in words):

@@ -99,7 +99,7 @@ def _processor(machine: Machine) -> Finding:
 
 
 def _load() -> Finding:
-    """Return the number of runnable threads per core."""
+    """Return the finding on the load: runnable threads compared with the number of cores."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     found = f"load {load:.1f} in the last minute, {cores} cores"
     if load <= cores:

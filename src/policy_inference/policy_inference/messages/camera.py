@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Depth and colour images from messages, without any ROS package."""
+"""Read depth and colour images from messages, without any ROS package."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Elevation maps and sampled points from messages, without any ROS package."""
+"""Read elevation maps and sampled points from messages, without any ROS package."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def sampled_heights(message: Any, count: int) -> F64:
 
     Args:
         message: sensor_msgs/PointCloud2 with heights as z, or std_msgs/Float32MultiArray; in the
-            order of the contract, ground above the frame of the scan, NaN if unknown.
+            contract's order; each is the height of the ground above the scan's frame, NaN if
+            unknown.
         count: Number of points in the contract.
 
     Raises:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conversion of messages to robot state: joints, the whole robot, external vectors.
+"""Convert messages to robot state: joints, the whole robot, external vectors.
 
 No ROS package is needed: a message is any object with the attributes of the reader's ROS type, from
 rclpy, a decoder or a bag reader. The native core reads serialised messages itself, following a
@@ -114,7 +114,7 @@ def stamp_ns(message: Any) -> int | None:
 
 
 class JointStateReader:
-    """sensor_msgs/JointState: positions and velocities by joint name."""
+    """Reads sensor_msgs/JointState: positions and velocities by joint name."""
 
     message = JOINT_STATES.types[0]
 
@@ -160,7 +160,7 @@ class JointStateReader:
 
 
 class OtherJointsReader:
-    """sensor_msgs/JointState for joints other than the robot's: a live motion or a leader arm."""
+    """Reads sensor_msgs/JointState for other joints: those of a live motion or a leader arm."""
 
     message = JOINT_STATES.types[0]
 
@@ -191,7 +191,7 @@ class OtherJointsReader:
 
 
 class RobotReader:
-    """A message with whole-robot fields, such as sensor_msgs/Imu."""
+    """Reads a message with whole-robot fields, such as sensor_msgs/Imu."""
 
     def __init__(self, topic: StateTopic, state: StateVector) -> None:
         self.message = topic.types[0]
@@ -224,7 +224,7 @@ class RobotReader:
 
 
 class VectorReader:
-    """std_msgs/Float32MultiArray: an external vector."""
+    """Reads std_msgs/Float32MultiArray: an external vector."""
 
     message, kind = "std_msgs/msg/Float32MultiArray", "vector"
 
@@ -242,7 +242,7 @@ class VectorReader:
 
 
 class PerceivedReader(VectorReader):
-    """policy_msgs/Perceived: a height scan, or the values of camera images."""
+    """Reads policy_msgs/Perceived: a height scan, or the values of camera images."""
 
     message, kind = "policy_msgs/msg/Perceived", "perceived"
 

@@ -23,7 +23,7 @@ from policy_inference.nodes.rclpy_gaps import (
 )
 
 _LONGEST_NS = 1_000_000_000
-"""Maximum time for which a command keeps its publisher, and an ignored one is reported."""
+"""Longest time for which a command keeps its publisher followed, or an ignored one is reported."""
 _NEVER_NS = 1 << 63
 
 

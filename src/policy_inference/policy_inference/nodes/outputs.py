@@ -89,7 +89,7 @@ class Output:
 
 
 class ChunkOutput:
-    """Output that commands no joints; it is the policy's chunks, which another node executes."""
+    """Output that commands no joints: another node executes the chunks that the node publishes."""
 
     def __init__(self, node: Node, contract: HostedContract) -> None:
         """Check the contract.
@@ -182,7 +182,7 @@ def _joint_state(contract: HostedContract, valid_for_s: float, sequence: count[i
 
 
 def _of_positions(message: Any, values: array[float], stamp: Time | None = None) -> Builder:
-    # On the message's own memory: filling it needs no conversion.
+    # A view of the message's memory, so that filling it needs no conversion.
     positions: F64 = np.frombuffer(values)
 
     def build(targets: JointTargets, stamp_ns: int) -> Any:

@@ -139,7 +139,7 @@ class ParameterTable:
         self._unknown = [name for name in given if name not in known and not _is_ros(name)]
         for spec in specs:
             if spec.name in given:
-                # Declared by its value only; the given value is applied again.
+                # Declared from its override only; declaring it below applies the same value.
                 node.undeclare_parameter(spec.name)
             try:
                 node.declare_parameter(spec.name, spec.initial, _descriptor(spec))

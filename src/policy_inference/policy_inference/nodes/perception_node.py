@@ -263,7 +263,7 @@ class PerceptionNode(ServedNode):
             self._take_pose(partial(self._transforms.pose, base_frame, frame, *limits))
 
     def _notice_silence(self, topic: str) -> None:
-        """Report why there are no scans; each message starts one."""
+        """Report why there are no scans, each of which needs a message."""
         silent_s = (self._now_ns - self._heard_ns) * 1e-9
         if silent_s >= _SILENT_S:
             error = RobotError(f"{topic}: expected a message, found none for {silent_s:.1f} s")

@@ -7,7 +7,7 @@
 It is a process of its own, so that no scrape shares the GIL with the thread that commands the
 robot. Subscribes, within its namespace: `~/status` of each policy node (policy_msgs/PolicyStatus)
 and driver (policy_msgs/RobotStatus), `/diagnostics`, `battery_state` (sensor_msgs/BatteryState). A
-node that starts later is found within a second.
+node that starts later is discovered within a second.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from policy_inference.status_fields import (
 
 
 class RobotMetrics:
-    """Keeps each node's newest status; a silent node only has `up` 0.
+    """Keeps each node's newest status; of a silent node, only `up` and the age are shown.
 
     Messages arrive on one thread; `collect` is called on another.
     """
@@ -126,7 +126,7 @@ class RobotMetrics:
 
 
 class _Reports:
-    """A node's newest message, and values that only a sequence of messages reveals."""
+    """A node's newest message, and the values derived from its sequence of messages."""
 
     def __init__(self) -> None:
         self.newest: Any = None

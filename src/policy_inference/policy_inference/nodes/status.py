@@ -166,7 +166,7 @@ class DriverWatch:
             return
         try:
             self._subscription = self._found()
-        except Exception as error:  # noqa: BLE001  without the permission for it, as in SROS 2
+        except Exception as error:  # noqa: BLE001  raised without permission, as under SROS 2
             self._refused = True
             self._node.get_logger().warning(f"the driver's status is not received: {error}")
 
@@ -288,7 +288,7 @@ class StatusReporter:
         edges = self._policy.controller.edges
         while edges:
             mode, reason, at_ns = edges.popleft()
-            # The event of a line happened before it is written, since no tick waits for the log.
+            # The event happened before its line is written, since no tick waits for the log.
             ago_ms = max(0, self._pacer.clock() - at_ns) * 1e-6
             text = f"{mode.name}: {reason} ({ago_ms:.0f} ms ago)"
             # rclpy does not accept two severities from one line of code.
@@ -427,7 +427,7 @@ class StatusReporter:
         return self._policy.controller.inputs[name].timeout_ns is not None
 
     def _warn(self, name: str, publishers: int) -> None:
-        """Log a second publisher: as an error for robot state, where motion continues."""
+        """Log a second publisher: as a warning for the command, as an error for robot state."""
         if publishers <= 1:
             self._warned.discard(name)
         elif name not in self._warned:

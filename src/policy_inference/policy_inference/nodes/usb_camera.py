@@ -94,9 +94,9 @@ class UsbCapture:
     """An opened camera."""
 
     def __init__(self, request: CameraRequest) -> None:
-        """Open the camera and request its settings; MJPG first, to fit two cameras on a bus."""
+        """Open the camera and request its settings; try MJPG first, to fit two cameras on a bus."""
         self._request = request
-        # By number if possible: not all builds of OpenCV open Video4Linux by name.
+        # Opened by number if possible: not all builds of OpenCV open Video4Linux by name.
         number = device_number(request.path)
         found = str(request.path) if number is None else number
         self._capture = cv2.VideoCapture(found, cv2.CAP_V4L2)
@@ -337,7 +337,7 @@ class UsbCamera(ServedNode):
 
     @property
     def problem(self) -> str:
-        """Message that the camera's thread has ended; no camera error does that, but Python can."""
+        """Message that the camera's thread has ended (only unexpected errors end it), or ""."""
         alive = self._thread.is_alive()
         return "" if alive else "the thread that reads the camera has ended; the node exits"
 
@@ -349,7 +349,7 @@ class UsbCamera(ServedNode):
                 with closing(UsbCapture(self._request)) as capture:
                     self._read(capture)
             except Exception as error:  # noqa: BLE001  # OpenCV and drivers raise what they like
-                if self._gives:  # it worked until now
+                if self._gives:  # this capture worked until now
                     wait_s, logged = _FIRST_WAIT_S, ""
                 if (text := self._words(error)) != logged:
                     logged = text

@@ -32,7 +32,7 @@ class ServiceMetrics:
             telemetry: Returns the latest telemetry, with the unit in the key; never waits.
         """
         self._counts, self._acted = counts, acted
-        # Labels are words, but a vendor's backend may use any name for its details.
+        # Label names must be words, but a vendor's backend may use any name for its details.
         self._versions = {re.sub(r"\W", "_", name): text for name, text in versions.items()}
         self._telemetry = telemetry
 

@@ -65,7 +65,7 @@ def _of_joints(
     active: JointContract, sizes: Mapping[str, int], contract: JointContract
 ) -> Iterator[_Difference]:
     if {*active.joints.on_robot()} != {*contract.joints.on_robot()}:
-        return  # the kinds differ
+        return  # already reported as joints.names
     theirs, ours = _kinds(active), _kinds(contract)
     for joint, kind in theirs.items():
         if ours[joint] != kind:

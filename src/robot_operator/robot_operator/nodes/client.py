@@ -114,7 +114,7 @@ class Operator:
             self._join_policy(policy_node)
         if drives:
             self._cmd_vel = self.node.create_publisher(Twist, "cmd_vel", _NEWEST)
-        # a timer keeps its absolute deadlines on any clock
+        # a timer keeps to absolute deadlines, on any clock
         self.node.create_timer(COMMAND_PERIOD_S, self._on_timer, clock=self.clock)
 
     def __enter__(self: P) -> P:

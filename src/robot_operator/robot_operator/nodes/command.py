@@ -44,7 +44,7 @@ from robot_operator.requests import OF_CHUNKS, OF_DRIVER, OperatorError, Operato
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
 _LOOK_FOR_S = 2.0
-"""Time-out for optional nodes; on a busy machine, a new node takes a second to discover others."""
+"""Time limit for optional nodes; on a busy machine, a new node needs a second for discovery."""
 _DAMP, _RESET = OperatorRequest.DAMP.value, OperatorRequest.RESET.value
 _OF_BOTH = (_RESET, STATUS)
 """Actions for both the policy node and the driver, or for the one that exists."""
@@ -205,7 +205,7 @@ def _answered(given: argparse.Namespace, answer: str) -> CommandResult[OperatorR
 
 
 def _move(operator: Operator, given: argparse.Namespace) -> None:
-    """Execute an action that changes the mode or moves the robot; a status shows it afterwards."""
+    """Execute an action, and wait until a status shows its effect."""
     if given.action in _FOLLOWED and given.driver:
         _require_to_be_followed(operator, given)
     if given.action == STATUS:

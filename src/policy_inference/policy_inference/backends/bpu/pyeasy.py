@@ -46,7 +46,8 @@ class PyeasyBackend(BpuRuntime):
         self, file: Path, core: int | None, priority: int | None
     ) -> tuple[Sequence[BpuTensor], Sequence[BpuTensor], Mapping[str, str]]:
         module = vendor_module(*(f"{package}.{PYEASY_DNN}" for package in PACKAGES))
-        # A list: the runtime loses a reference to a single text, which is freed while in use.
+        # A list, since the runtime loses a reference to a single string, which is then freed while
+        # in use.
         models = module.load([str(file)])
         if not models:
             raise BackendError(

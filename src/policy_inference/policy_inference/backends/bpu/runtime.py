@@ -136,7 +136,7 @@ class BpuRuntime(BackendBase):
 
     @abstractmethod
     def _connect(self, copies: Mapping[str, InputCopy]) -> None:
-        """Prepare the argument for all runs from the input arrays."""
+        """Build from the input arrays the argument that every run passes to the runtime."""
 
     @abstractmethod
     def _infer(self) -> Sequence[Any]:

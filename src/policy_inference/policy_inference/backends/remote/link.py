@@ -164,7 +164,7 @@ class RemoteLink:
             self._is_closed = True
             self._changed.notify()
         if self._thread is not None:
-            # It may be connecting; then it closes the new connection.
+            # A thread that is connecting closes the new connection itself.
             self._thread.join(CONNECT_WITHIN_S + 1.0)
         for connection in (self.first, self._connection):
             if connection is not None:
@@ -173,7 +173,7 @@ class RemoteLink:
     def _use(self, connection: ServerConnection) -> None:
         with self._changed:
             self._connection, self._why, self._late = connection, "", 0
-        if connection.lost:  # before this was known here
+        if connection.lost:  # lost before this link used it
             self._lose(connection)
 
     def _lose(self, connection: ServerConnection, why: str = "") -> None:
@@ -228,7 +228,7 @@ class RemoteBackend(BackendBase):
     """
 
     is_remote = True
-    warm_up_runs = 1  # warm-up is the server's task; its times are measured when it is opened
+    warm_up_runs = 1  # warm-up is the server's task; answer times are measured on opening
     _link: RemoteLink | None = None
     _within_s = PROOF_WITHIN_S
     """Time limit for the next run; the first run is part of opening."""
@@ -281,7 +281,7 @@ class RemoteBackend(BackendBase):
             raise BackendError(f"{self.name}: {self.where}: {error}") from error
 
     def _proven(self, connection: ServerConnection) -> None:
-        """Raise an error unless a connection leads to the file's model and contract tensors."""
+        """Raise an error unless a connection has the first one's tensors and the file's model."""
         inputs, outputs = self.specs
         for what, ours, theirs in (
             ("inputs", self._link_first.inputs, connection.inputs),

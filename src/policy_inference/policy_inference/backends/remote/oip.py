@@ -126,7 +126,7 @@ class OipBackend(RemoteBackend):
         return self._model
 
     def golden(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """Return verification rows for the inputs and outputs.
+        """Return the inputs and reference outputs that verify a server, by tensor [rows, *shape].
 
         Raises:
             BackendError: The rows do not match the contract's tensors.
@@ -154,7 +154,7 @@ class OipBackend(RemoteBackend):
             ("grpc.enable_http_proxy", 0),
             ("grpc.enable_retries", 0),
             ("grpc.client_idle_timeout_ms", _NEVER_MS),
-            # Otherwise a new channel waits until the pause of an old one ends.
+            # Otherwise a new channel first waits for an old channel's reconnection pause to end.
             ("grpc.use_local_subchannel_pool", 1),
         ]
         if self._credentials is None:
@@ -240,7 +240,8 @@ class _OipConnection(ServerConnection):
             self._channel.close()
             return
         self._channel.unsubscribe(self._changed)
-        # gRPC's thread that watches a channel raises if the channel is closed; it ends soon.
+        # gRPC's watcher thread, which ends soon, raises an exception if its channel is closed
+        # before.
         timer = threading.Timer(_WATCH_ENDS_S, self._channel.close)
         timer.daemon = True
         timer.start()
@@ -275,7 +276,7 @@ class _OipConnection(ServerConnection):
         self.details = {"runtime": found.platform or "unknown", "model": named}
 
     def _check_config(self, request: Any) -> None:
-        """Compare the hash in the model's Triton parameters, if there is one."""
+        """Check the hash in the model's Triton parameters, if there is one."""
         try:
             parameters = self._call(MODEL_CONFIG, request).config.parameters
         except LostError:
@@ -322,7 +323,7 @@ class _OipConnection(ServerConnection):
             self._check_hash(answer.parameters[POLICY_SHA256].string_param)
 
     def _check_hash(self, found: str) -> None:
-        """Raise an error unless the served model has the file's hash, or an earlier hash of it."""
+        """Raise an error unless a hash is the file's or, if that is unknown, the first reported."""
         if self._sha256 and found != self._sha256:
             raise LostError(
                 f"model {self._served.model}: expected sha256 {self._sha256}, found {found}: "
@@ -331,7 +332,7 @@ class _OipConnection(ServerConnection):
         self._sha256 = found
 
     def _changed(self, state: Any) -> None:
-        """Record that the channel has disconnected; it would reconnect on its own."""
+        """Give up a disconnected channel, which would reconnect by itself without verification."""
         if state is not self._ready and not self._is_closed:
             self.lost = "the connection ended"
             self._lose(self)

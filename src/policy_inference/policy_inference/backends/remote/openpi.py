@@ -130,7 +130,7 @@ class OpenpiBackend(RemoteBackend):
 
     def _prepare(self, file: Path) -> None:
         try:
-            import msgpack  # noqa: F401  # found missing now, not in a run
+            import msgpack  # noqa: F401  # must be found missing now, not in a run
             import websockets.sync.client  # noqa: F401
         except ImportError as error:
             raise BackendError(f"{self.name}: {error}; {_PACKAGES}: install them") from error
@@ -276,7 +276,7 @@ class _OpenpiConnection(ServerConnection):
 
         request = self._request(inputs)
         try:
-            # It belongs to no request: nothing was asked.
+            # Nothing was asked yet, so a message would belong to no request.
             self._socket.recv(timeout=0)
         except TimeoutError:
             pass
@@ -309,8 +309,8 @@ class _OpenpiConnection(ServerConnection):
 
         def cut() -> None:
             is_late.set()
-            with suppress(OSError):  # it has ended
-                # Not the TLS method, which would let the other thread continue without encryption.
+            with suppress(OSError):  # the connection has ended
+                # Not the TLS socket's method: the other thread would then continue unencrypted.
                 socket.socket.shutdown(self._socket.socket, socket.SHUT_RDWR)
 
         timer = threading.Timer(time_s, cut)
@@ -350,7 +350,7 @@ class _OpenpiConnection(ServerConnection):
         chunk[0] = found
 
     def _receive(self, left_s: float, within_s: float) -> Any:
-        """Return the next message, which may take `left_s` out of the total time."""
+        """Return the next message; wait at most `left_s`, what is left of the limit `within_s`."""
         from websockets.exceptions import WebSocketException
 
         try:

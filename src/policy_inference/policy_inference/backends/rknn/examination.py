@@ -30,7 +30,7 @@ from policy_inference.machine.telemetry import temperature_values
 LIBRARY, RENDER_NODE = "librknnrt.so", "renderD129"
 PACKAGE = "rknn-toolkit-lite2"
 _COMPATIBLE = "/proc/device-tree/compatible"
-# The runtime recommends newer ones than this: airockchip/rknn-toolkit2#16.
+# The runtime recommends drivers newer than this: airockchip/rknn-toolkit2#16.
 _OLDEST_DRIVER = (0, 8, 8)
 # /usr/lib, where the package looks first, and where the dynamic linker looks.
 _LIBRARY_PLACES = (
@@ -50,7 +50,7 @@ def examine_npu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding
     chips = board_chips(machine.path(_COMPATIBLE))
     if not chips:
         remedy = "run it on the board; on a PC use rknn_sim"
-        if in_container(machine):  # which shows no device tree by default
+        if in_container(machine):  # no device tree there by default
             remedy = f"on a PC use rknn_sim; for a container on the board: {MOUNTS}"
         yield Finding.error("board", "no Rockchip chip in the device tree", remedy)
         return

@@ -57,7 +57,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "a model for another chip than this board's",
         "compile it for this board's chip",
     ),
-    # As the vendor's rknn_api.h explains this code.
+    # Explained as in the vendor's rknn_api.h.
     (
         r"DEVICE_UNMATCH",
         "a librknnrt.so that does not fit the kernel's rknpu driver",
@@ -94,7 +94,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "tensors that the library refuses",
         "compile the bundle again, and update librknnrt.so",
     ),
-    # On a PC, 2.5.0 fails on its own message, which has no text to format.
+    # On a PC, 2.5.0 fails while it formats its own error message.
     (
         r"does not support simulator|no attribute 'format'",
         "a machine without an NPU",
