@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX model for tools: tensors, metadata and weights, without assumptions about them."""
+"""An ONNX model as tools read it: tensors, metadata and weights, whatever they are for."""
 
 from __future__ import annotations
 

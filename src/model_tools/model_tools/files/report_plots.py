@@ -57,7 +57,7 @@ _OUTSIDE = re.compile(
 
 
 def svg(plot: Plot, salt: str) -> str:
-    """Return a drawing with a legend of its labels.
+    """Return a plot as SVG text, with a legend.
 
     The salt keeps the ids of several drawings on one page unique.
     """

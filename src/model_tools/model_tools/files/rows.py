@@ -134,6 +134,6 @@ def successive(
 
 
 def fitted(camera: Camera, image: Image) -> Image:
-    """Return an image stretched to the size of a camera."""
+    """Return an image, stretched if its size differs from the camera's in the contract."""
     fits = image.shape[:2] == (camera.height, camera.width)
     return image if fits else resized(image, (camera.width, camera.height))

@@ -20,7 +20,7 @@ from policy_core.observation.state import RobotState
 from policy_inference.comparison.rows import Rows
 
 LONG_RUN_S = 3600.0
-"""Longest run (in s) whose ticks are counted, unless the contract or the model bounds it."""
+"""Length (in s) of the longest run, if neither contract nor model bounds the tick count."""
 EXACT_IN_FLOAT16 = 2048
 """Largest number up to which float16 represents every integer."""
 TOLERANCE = 1e-3
@@ -29,7 +29,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TermColumns:
-    """A term, and its columns in a vector without history.
+    """A term, and the columns of its newest frame in a model input.
 
     Attributes:
         name: Name of the term, with its index if there are several, such as `joint_pos[3]`.
@@ -55,7 +55,7 @@ class TermColumns:
 
 
 def term_columns(contract: JointContract, input_name: str) -> Iterator[TermColumns]:
-    """Yield the terms of a model input without past frames, in order."""
+    """Yield the terms of a model input in order; nothing if the input has past frames."""
     if frames(contract.observations[input_name]) == 1:
         yield from newest_columns(contract, input_name)
 
@@ -141,7 +141,7 @@ def frames(observation: Observation) -> int:
 
 
 def check_observations(rows: Rows, bundle: JointBundle) -> Rows:
-    """Check that the rows' inputs match the contract when applied to the recorded sensor values.
+    """Check that the rows' inputs match those computed with the contract from sensor values.
 
     Fields that were not recorded are skipped, as are history frames before the first row of a run.
 

@@ -89,7 +89,7 @@ def _demand(targets: JointTargets, joint_pos: F64, joint_vel: F64) -> F64:
 
 
 def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
-    """Warn if the guard clips a healthy robot at joint limits; raise if it does so often."""
+    """Warn if joint limits clip a healthy robot's targets; raise if that happens often."""
     cut = np.concatenate([_cut(contract, run) for run in measured.runs])
     share = float((cut > 0).any(axis=1).mean())
     if share <= NOTED_SHARE:

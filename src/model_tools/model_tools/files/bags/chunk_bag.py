@@ -58,7 +58,7 @@ class ChunkBagSource:
     """
 
     def __init__(self, contract: ChunkContract, path: Path, topics: Mapping[str, str]) -> None:
-        """Find a policy's inputs in a recording, and its ticks.
+        """Find a policy's inputs in a recording, and the ticks at which all are available.
 
         Args:
             contract: Contract that states the policy's inputs.
@@ -189,7 +189,7 @@ class ChunkBagSource:
 
 
 def _camera_input(bag: Bag, camera: str, given: Mapping[str, str]) -> str:
-    """Return a camera's input name, which its topic name ends with."""
+    """Return a camera's input name, which is the end of its recorded topic's name."""
     names = [camera_input(camera), *(f"{camera}/{end}" for end in _COMPRESSED)]
     recorded = [topic for topic, one in bag.topics.items() if one.count]
     return next(

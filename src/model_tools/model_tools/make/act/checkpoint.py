@@ -49,7 +49,7 @@ class Architecture:
             graph or several; denoising policies have two or more.
         encoder: Returns the graph that encodes a camera's images; None if the policy's graph takes
             the images.
-        tensor: Returns the input of the policy's graph for a camera.
+        tensor: Returns the name of the policy graph's input for a camera.
         description: Returns a one-sentence description of the policy.
         graphs: Patterns of the graph names.
     """
@@ -110,7 +110,7 @@ _SERVED = ("pi0", "pi0_fast", "pi05")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LerobotCheckpoint:
-    """Everything an export takes from a checkpoint's files, read once and checked.
+    """Everything that an export needs from a checkpoint's files, read once and checked.
 
     Attributes:
         folder: Its location, for messages.

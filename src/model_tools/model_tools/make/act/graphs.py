@@ -142,7 +142,7 @@ def encoder_name(config: ActConfig, camera: CameraInput, how: How) -> str | None
 
 
 def tensor_name(camera: CameraInput, how: How) -> str:
-    """Return the input of the policy's graph for a camera."""
+    """Return the name of the policy graph's input for a camera."""
     return f"{camera.name}_image" if how == "one" else f"{camera.name}_features"
 
 

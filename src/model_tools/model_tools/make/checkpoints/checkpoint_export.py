@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export of a policy to an ONNX model that is proven to be the same function."""
+"""Export of a policy to an ONNX model, with proof that both compute the same function."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class ExportedModel:
 
 
 def export(request: ExportRequest) -> ExportedModel:
-    """Export a checkpoint, prove that the model is the same function, and write the model."""
+    """Export a checkpoint, prove that the model computes the same function, and write the model."""
     config = request.config
     given, actions = dict[str, F32](), None
     if request.check is not None:

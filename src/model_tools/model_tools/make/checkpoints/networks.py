@@ -50,12 +50,12 @@ class NormaliserLayer(nn.Module):
 
 
 class PolicyNetwork(nn.Module):
-    """Normaliser, layers, recurrent layers if any, layers."""
+    """A policy: normaliser, layers before the recurrent ones, if any, these, and layers after."""
 
     def __init__(
         self, *, normaliser: nn.Module, before: nn.Module, rnn: nn.Module | None, after: nn.Module
     ) -> None:
-        """Take the parts in the order in which they run."""
+        """Store the parts, given in the order in which they run."""
         super().__init__()
         self.normaliser, self.before, self.rnn, self.after = normaliser, before, rnn, after
 

@@ -66,7 +66,7 @@ LEAVES = {*BESIDE, *(name for kind in CONVENTIONS for name in (kind.mean, kind.s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningStatistics:
-    """Normalised = (obs - mean) / divisor, then clipped to +-clip."""
+    """Statistics that normalise observations: (obs - mean) / divisor, then clipped to +-clip."""
 
     prefix: str
     """Prefix of the names of these tensors in the checkpoint."""

@@ -102,7 +102,7 @@ class Tensors:
 
 
 def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors:
-    """Write tensors, artifact, recurrent state, and tick counters.
+    """Write tensors, artifact, recurrent state and tick counters; return the remaining tensors.
 
     Args:
         draft: Draft to change.

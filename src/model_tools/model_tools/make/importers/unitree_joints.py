@@ -162,7 +162,7 @@ def _with_joints(given: GivenJoints, places: Sequence[int]) -> str | None:
 def _refuse_other_order(
     root: Node, given: GivenJoints, places: Sequence[int], names: Sequence[str]
 ) -> None:
-    """Raise if the names are a unitree robot's in another order."""
+    """Raise if the names are those of a Unitree robot, but in a different order."""
     robot = _with_joints(given, places)
     if robot is None:
         return

@@ -33,7 +33,7 @@ class Evaluated:
 
     Attributes:
         plan: The plan.
-        policies: Policies in the order of the command; the first is compared with the others.
+        policies: Policies in command-line order; the first is compared with the others.
         tasks: All trials of the plan.
         rows: Result of each trial, by key.
         not_done: Reasons for missing results, by key.

@@ -59,7 +59,7 @@ def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
 
 
 def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, Any]:
-    """Return the figures.
+    """Return the success rate with each error, and the error that the policy survives.
 
     Args:
         found: Trials of one policy with a plan of `with_errors`.

@@ -100,9 +100,9 @@ def owned(graphs: Sequence[BpuGraph]) -> tuple[str, ...]:
 
 
 def record(graphs: Sequence[BpuGraph], settings: BpuSettings) -> dict[str, Any]:
-    """Return the sources of a workspace; equal workspaces have equal sources.
+    """Return what a workspace is made from: settings, models and samples.
 
-    The number of compiler processes does not affect the result, and is left out.
+    The number of compiler processes is left out, since it does not affect the result.
     """
     described = {
         graph.name: {
@@ -260,7 +260,7 @@ def prepare_workspace(
                 samples=taken[name].inputs,
                 files=taken[name].files,
             )
-            # Do not replace the bundle's own model by a converted one.
+            # Do not replace the bundle's own model with a converted one.
             kept = fits(graph, settings.toolchain.last_opset)
             graphs.append(graph if kept else replace(graph, file=converted_file(name, march)))
         write_workspace(growing, graphs, settings)

@@ -192,7 +192,7 @@ class Release:
         return found
 
     def files(self, stage: str) -> dict[str, str]:
-        """Return the newest SHA-256 of each file for a stage."""
+        """Return the newest SHA-256 of each file that was recorded in a stage."""
         found = dict[str, str]()
         for event in self.history:
             if event.stage == stage:
