@@ -82,8 +82,7 @@ def rotation_vectors(before: F64, after: F64) -> F64:
 
 
 def find_rotation(source: F64, target: F64) -> F64:
-    """Return the rotation [3, 3] that maps source vectors to targets with the least square error.
-    """
+    """Return the rotation [3, 3] from source to target vectors with the least squared error."""
     left, _, right = np.linalg.svd(target.T @ source)
     flip = np.diag([1.0, 1.0, float(np.linalg.det(left) * np.linalg.det(right))])
     found: F64 = left @ flip @ right

@@ -64,7 +64,7 @@ class Rollout:
         return np.bincount(self.episode, weights=self.reward).astype(np.float64)
 
     def save(self, file: Path) -> None:
-        """Write rows to calibrate and compare: tensors by name, `acted`, `reward`, `episode`."""
+        """Write rows for calibration and comparison: tensors, `acted`, `reward` and `episode`."""
         own: dict[str, Tensor] = {
             "acted": self.acted,
             "reward": self.reward,
@@ -134,7 +134,7 @@ normalised), and whether an episode begins, to an action [actions]."""
 def in_turn(
     environment: UsersEnvironment, bundle: JointBundle, act: Act, seed: int | None = None
 ) -> Iterator[LoopStep]:
-    """Alternate between observing and acting, endlessly."""
+    """Yield the steps of a loop that alternates between observing and acting, endlessly."""
     contract = bundle.contract
     agreement = ObservationAgreement(contract, environment.name)
     normalisers = {
