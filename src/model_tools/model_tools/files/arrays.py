@@ -90,7 +90,7 @@ def read_arrays(file: Path) -> dict[str, Tensor]:
 def write_arrays(file: Path, arrays: Mapping[str, Tensor]) -> None:
     """Write an `.npz` file to this path, whatever its suffix."""
     with file.open("wb") as stream:
-        # By numpy's annotations, one of the names could be its keyword `allow_pickle`.
+        # To a type checker, one of the names could be numpy's keyword `allow_pickle`.
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
 

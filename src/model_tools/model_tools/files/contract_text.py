@@ -66,7 +66,7 @@ def remove_section(text: str, key: str) -> str:
 
 
 def _enter(text: str, key: str) -> tuple[list[str], int, str, int, int]:
-    """Return the lines, the depth and name of `key`, and the first and end row around it."""
+    """Return the lines, the depth and name of `key`, and the rows (first, end) that enclose it."""
     *parents, name = key.split(".")
     lines, start, end = text.splitlines(), 0, len(text.splitlines())
     for depth, parent in enumerate(parents):

@@ -20,7 +20,7 @@ from policy_core.observation.state import RobotState
 from policy_inference.comparison.rows import Rows
 
 LONG_RUN_S = 3600.0
-"""Length (in s) of the longest run, if neither contract nor model bounds the tick count."""
+"""Assumed longest run (in s), if neither contract nor model bounds the tick count."""
 EXACT_IN_FLOAT16 = 2048
 """Largest number up to which float16 represents every integer."""
 TOLERANCE = 1e-3

@@ -58,7 +58,7 @@ class Remark(NamedTuple):
     Attributes:
         health: Resulting health.
         text: Description.
-        since_s: Unix time since which it applies; None if unknown.
+        since_s: Unix time at which it began; None if unknown.
         version: The version concerned; empty for the running one.
     """
 

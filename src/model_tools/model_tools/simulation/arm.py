@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drive the simulated SO-101 with the product's controller, in lockstep and without ROS."""
+"""Drive the simulated SO-101 with the product's chunk controller, in lockstep and without ROS."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class ReachOutcome:
         closest_m: Smallest distance between tip and goal; NaN if the policy never ran.
         took_s: Time for which the policy ran, until success.
         signalled: True if the bundle signalled success; None if it has no signal.
-        effort_nm, joint_vel: The drives' torques and velocities in RUN [ticks, joints].
+        effort_nm, joint_vel: The drives' torques and velocities in RUN, until success [ticks,
+            joints].
         stopped_by: Why the policy did not run to the end; empty if it did.
         trace: Recorded trace of the reach.
     """

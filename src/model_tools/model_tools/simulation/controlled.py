@@ -79,7 +79,8 @@ class ControlledRobot(SelfOperated):
     Attributes:
         controller: The controller.
         targets: Targets from its last tick.
-        altered_ticks: Number of ticks in which a guard rule in `_ALTERING` changed a target.
+        altered_ticks: Number of ticks in which the guard changed a target to bound its step, its
+            torque or its position.
         estimated: Estimates the base velocity if a contract requires it, otherwise None;
             replaceable before the first tick. Unless it is given the sensor values between ticks,
             it uses those at the ticks.

@@ -179,7 +179,7 @@ class _Clock:
         self._newest_ns: int | None = None
 
     def judge(self, block: Block) -> tuple[Times, Times, ToolError | None]:
-        """Return the messages' times, the new ones' indices, and the error that ends the stream."""
+        """Return message times, indices of new messages, and the error that ends the stream."""
         times = self._times(block)
         if self._newest_ns is None:
             self._check_clock(int(times[0]), int(block.log_ns[0]))

@@ -87,7 +87,7 @@ def read_each(file: Path, column: str, rows: Sequence[int]) -> Iterator[Any]:
 
 
 def numbers(array: pa.Array, shape: Sequence[int]) -> Tensor | None:
-    """Return a column as a NumPy array [rows, *shape]; None if it does not fit or has gaps."""
+    """Return a column as a NumPy array [rows, *shape]; None if values do not fit or are missing."""
     count, values = len(array), array
     while pa.types.is_nested(values.type) and not pa.types.is_struct(values.type):
         values = values.flatten()

@@ -78,7 +78,7 @@ class ActRequest:
         prefix: Prefix of the joint names.
         steps: Steps executed per chunk; the checkpoint's number if None.
         resize: Stretch images of a different size, on the robot and from the dataset.
-        graphs: `two`: encoders and the policy apart; `one`: a single graph.
+        graphs: `two`: separate graphs for encoders and policy; `one`: a single graph.
         opset: 11 to 20.
         simplify: Simplify the graphs with onnxsim.
         golden: Golden rows with the training code's outputs, to compare with and to keep.

@@ -34,8 +34,8 @@ _IR_VERSIONS = {
     range(19, 21): 9,
     range(21, 23): 10,
 }
-"""ONNX IR version by opset: the oldest one that runtimes with this opset accept; for opset 11, the
-newest one that D-Robotics' tools accept."""
+"""ONNX IR version by opset: the oldest that runtimes of the opset's time read; for opset 11, the
+newest that D-Robotics' tools accept."""
 PREFIX = "model."
 _UNUSED, _COUNTERS = ("vae_encoder",), "num_batches_tracked"
 """Name prefixes and suffix of tensors that only training needs."""

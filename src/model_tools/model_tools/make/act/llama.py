@@ -96,7 +96,7 @@ class LlamaLayers:
         return op("Concat", low, high, axis=3)
 
     def attended(self, query: Value, key: Value, value: Value, mask: F32 | None) -> Value:
-        """Return attention [1, tokens, heads x head]; several query heads share keys and values.
+        """Return the attention output [1, tokens, heads x head]; query heads share keys, values.
 
         Args:
             query: [1, heads, tokens, head], scaled.

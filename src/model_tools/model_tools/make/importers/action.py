@@ -166,7 +166,7 @@ def _raw_clips(draft: Draft, action: SourceAction) -> list[tuple[float, float] |
 def _offset(
     draft: Draft, kind: str, joints: Sequence[str], offset: Sequence[float]
 ) -> dict[str, Any]:
-    """Return a term's `offset` entry, by name for the default position; empty for zeros."""
+    """Return a term's `offset` entry: `default_position` or numbers; empty if all are 0."""
     names, default = draft.find("joints.names"), draft.find("joints.default_position")
     positions = dict(zip(names, default, strict=True)) if isinstance(default, list) else {}
     if kind == "position" and [positions.get(joint) for joint in joints] == list(offset):

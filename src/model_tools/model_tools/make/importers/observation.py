@@ -265,7 +265,7 @@ def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
 
 
 def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
-    """Return whether an external term may be one of the contract's; commands only if they fit."""
+    """Return whether an external term may be one of the contract's; a command only if it fits."""
     is_wide = isinstance(entry["size"], int) and entry["size"] != TERMS["velocity_command"].size
     return term.function in _UNCLEAR and not (term.function in _ANY_COMMANDS and is_wide)
 

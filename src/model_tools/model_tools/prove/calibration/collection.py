@@ -143,7 +143,7 @@ class Fields:
     """Extracts fields of `policy_core.observation.state.RobotState` from rows."""
 
     def __init__(self, bundle: JointBundle, sensed: Container[str]) -> None:
-        """Find the terms that contain the fields; `sensed` are fields that every row has itself."""
+        """Find the terms with these fields; `sensed` are fields that every row contains as such."""
         self._sensed = [name for name in FIELDS if name in sensed]
         contract = bundle.contract
         self._statistics = bundle.statistics
@@ -163,7 +163,7 @@ class Fields:
                     self._shown.setdefault(columns.spec.field, (name, columns))
 
     def of(self, rows: Records) -> dict[str, F64]:
-        """Return the known fields of rows, by name [rows, size], in SI units, perhaps clipped."""
+        """Return rows' known fields, by name [rows, size], in SI units; clips are not undone."""
         found = {name: rows["sensed"][name].astype(np.float64) for name in self._sensed}
         for field, (name, columns) in self._shown.items():
             if field not in found:

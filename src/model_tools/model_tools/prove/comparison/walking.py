@@ -48,7 +48,7 @@ class Walked:
 def check_walks(
     bundles: Sequence[JointBundle], duration_s: float, robot: SimulatedRobot = LITE3
 ) -> None:
-    """Raise unless the robot can walk with these bundles for this time, before anything runs."""
+    """Raise unless walks of this length are possible with these bundles and this robot."""
     if not SETTLE_S < duration_s < inf:
         raise ToolError(
             f"expected a finite duration longer than the {SETTLE_S:g} s in which a robot settles, "
@@ -69,7 +69,7 @@ def walk_each(
     duration_s: float = DURATION_S,
     robot: SimulatedRobot = LITE3,
 ) -> list[Walked]:
-    """Return a walk for each of `VELOCITIES`, scaled to the robot, each from a new start."""
+    """Return one walk for each of `VELOCITIES`, scaled to the robot."""
     check_walks([bundle], duration_s, robot)
     if bundle.clip is not None:  # the whole clip: a model may compute late frames differently
         duration_s = max(duration_s, len(bundle.clip.joint_pos) / bundle.contract.rate_hz)

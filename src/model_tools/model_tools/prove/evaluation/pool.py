@@ -273,7 +273,7 @@ def _print_to(log: Path) -> None:
 
 
 def done_or_not(work: Callable[[T], R], task: T) -> R | NotDone:
-    """Run a task; return an error as the reason for no result, and print unexpected errors."""
+    """Run a task; return its result, or a failure as `NotDone`; print unexpected errors."""
     try:
         return work(task)
     except (PolicyError, OSError) as error:

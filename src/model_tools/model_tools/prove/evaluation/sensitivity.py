@@ -67,7 +67,7 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
 
     Returns:
         `survived_error_mps`: the largest error up to which the lower end of every success rate's
-            interval reaches the required rate; None if even that without error does not. Trials
+            interval reaches the required rate; None if not even without error. Trials
         without a result count as failed.
     """
     [policy], plan = found.policies, found.plan

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Identifies how the parts of an IMU are mounted; finds rotations between measured vectors."""
+"""Identifies how the parts of an IMU are mounted, and the rotation between two sets of vectors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ImuMounting:
 
 
 def identify_mounting(motion: RecordedMotion) -> ImuMounting:
-    """Return the mounting that explains how gyroscope and accelerometer differ from orientation."""
+    """Return the mounting, from comparing gyroscope and accelerometer with the orientation."""
     quat, rate, acceleration = motion.imu[:, :4], motion.imu[:, 4:7], motion.imu[:, 7:]
     step_s = np.diff(motion.imu_s)
     good = (step_s > 0.0) & (step_s < 5.0 * np.median(step_s))

@@ -88,7 +88,7 @@ class RecordedJointPolicy(ReplayedPolicy):
 
     Its model gets the observation of each tick. History and recurrent state are the policy's own. A
     model whose tensors have the same meaning as the recorded ones continues with the recorded
-    outputs, so that differences do not add up. A different policy only *follows*: each of its
+    outputs, so that differences do not accumulate. A different policy only *follows*: each of its
     observations, including the last action, comes from the recorded state, no matter what it would
     have commanded; it starts with an empty history.
     """
@@ -157,7 +157,7 @@ class RecordedJointPolicy(ReplayedPolicy):
             self._missing_ticks = max(0, self._missing_ticks - 1)
 
     def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
-        """Return the known fields: those given by ticks, the last action, and the last outputs."""
+        """Return the known fields that follow from ticks, the last action and the last outputs."""
         if not tick.ran:
             return set()
         found = set[str]()

@@ -135,7 +135,7 @@ class RecordedTick:
 
     @property
     def rule(self) -> Rule | None:
-        """The guard rule with which the reason begins; None if it begins otherwise."""
+        """The guard rule that the reason begins with; None if it names none."""
         return find_rule(self.reason)
 
     @property

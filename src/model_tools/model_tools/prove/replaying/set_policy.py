@@ -57,7 +57,7 @@ class RecordedSetPolicy(ReplayedPolicy):
     """A policy set on a recording.
 
     Each model of a joint policy gets the observation computed here, and continues with its recorded
-    output, so that differences do not add up; a chunk policy gets the recorded results of its
+    output, so that differences do not accumulate; a chunk policy gets the recorded results of its
     inferences. Requests and switches are the recorded ones.
     """
 

@@ -436,7 +436,7 @@ def missing_images(recording: FlightRecording, bundle: Bundle) -> str:
 
 
 def shadow_parts(divergence: Divergence) -> list[Part]:
-    """Return a table of the distance between the targets by joint, and a sentence of counts."""
+    """Return a table of the distance between the targets by joint, and a summary sentence."""
     steps = divergence.in_steps(divergence.max)
     columns = {
         "mean": divergence.mean,

@@ -34,7 +34,7 @@ class BpuGraph:
     Attributes:
         name: Name of its folder in the workspace, and of its results.
         model: ONNX in fp32.
-        inputs, outputs: Its tensors, float32, with a batch axis of size 1 first.
+        inputs, outputs: Its tensors: float32, with a first axis (batch) of size 1.
         samples: Calibration rows by input, [rows, *shape without the batch axis].
         files: For an ACT graph, by input, the file name of each sample, optionally with a folder;
             empty for other graphs, whose samples are numbered.

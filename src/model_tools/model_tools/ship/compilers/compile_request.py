@@ -86,7 +86,7 @@ def check(request: CompileRequest, compiler: Compiler) -> None:
 
 
 def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
-    """Return the path of the rows if the precision is calibrated; else None, with a warning."""
+    """Return the path of the rows if the precision is calibrated; else warn of unused rows."""
     if compiler.precisions[request.precision]:
         return request.rows
     if request.rows is not None:
@@ -95,7 +95,7 @@ def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
 
 
 def reference(model: ModelFiles) -> Path:
-    """Return the path of a reference model that is complete and has finite weights."""
+    """Verify that a reference model is complete, with finite weights; return its path."""
     entry, file = model.artifact(REFERENCE)
     if entry.precision != REFERENCE_PRECISION:
         raise ToolError(
