@@ -36,7 +36,7 @@ class ReleaseVerb:
         self.__doc__, self.add_arguments, self._does = text, declare, does
 
     def run(self, given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-        """Run the verb.
+        """Run the verb, and return the state of the release.
 
         Returns:
             file of the release, name, version and sha256 of the bundle, digest in the registry,

@@ -48,7 +48,7 @@ compiler settings, the script that runs the compiler, and the sample folder.
 
 
 def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of a feature map: padded with ones at the end."""
+    """Return a tensor's shape as a feature map: padded with ones at the end."""
     return shape + (1,) * (AXES - len(shape))
 
 
@@ -104,7 +104,7 @@ def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
 
 
 def converted_file(graph: str, march: str) -> str:
-    """Return the name of a graph's model in the opset that a march's compiler reads."""
+    """Return the file name of a graph's model, converted to the opset of a march's compiler."""
     return f"{graph}.{march}.onnx"
 
 

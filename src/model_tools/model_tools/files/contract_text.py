@@ -159,7 +159,7 @@ def keep_report(
     force: bool,
     key: str | None = None,
 ) -> Path:
-    """Write a report on a back end's model to the bundle; keep reports on others.
+    """Write a report on a back end's model to the bundle; keep the reports on other models.
 
     Args:
         bundle: Folder of the bundle.

@@ -34,7 +34,7 @@ OBS_STATS = "obs_stats"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTensor:
-    """Shape, with -1 for axes without a fixed size, and the element type's NumPy name."""
+    """A tensor's shape, with -1 for axes without a fixed size, and NumPy name of its type."""
 
     shape: tuple[int, ...]
     dtype: str

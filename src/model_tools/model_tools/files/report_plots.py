@@ -91,7 +91,7 @@ def svg(plot: Plot, salt: str) -> str:
 
 
 def top_view(points: F64) -> bytes:
-    """Return a PNG of points around the robot, with indices and the order of the points.
+    """Return a PNG that shows points around the robot, their order, and some of their indices.
 
     Args:
         points: Points in the base frame [points, 2], x and y, m; x is drawn upward, y to the left.

@@ -77,7 +77,7 @@ class RecordedObservation:
     earlier: tuple[RecordedObservation, ...] = ()
 
     def as_observed(self) -> ChunkObservation:
-        """Return the observation in the form that a chunk policy's graphs take."""
+        """Return the observation in the form that a chunk policy's graphs accept."""
         return ChunkObservation(
             images=self.images,
             state=self.state,

@@ -47,7 +47,7 @@ class TermColumns:
     scale: F64
 
     def observed(self, values: F64, order: str) -> F64:
-        """Return the values [..., size] of the term after scale and clip."""
+        """Return the term's values [..., size] with scale and clip applied."""
         low, high = self.term.clip or (-np.inf, np.inf)
         if order == "clip_then_scale":
             return np.asarray(np.clip(values, low, high) * self.scale)

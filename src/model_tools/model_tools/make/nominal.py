@@ -159,7 +159,7 @@ def _rounded(value: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HealthyRun:
-    """Consecutive ticks in RUN.
+    """A healthy run: consecutive ticks in RUN.
 
     Attributes:
         rows: All tensors of the model, and the measured joints, of every tick.

@@ -92,7 +92,7 @@ class LiveSource:
             )
 
     def stop(self) -> None:
-        """Stop soon; callable from any thread or signal handler."""
+        """End the rows soon; callable from any thread or signal handler."""
         self._stop.set()
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
@@ -184,7 +184,7 @@ class _InputListener:
     """
 
     def __init__(self, node: Node, name: str, topic: str, types: Sequence[str]) -> None:
-        """Wait for a publisher of one of the `types`."""
+        """Prepare to subscribe to messages of one of the `types`."""
         self.name, self.topic = name, node.resolve_topic_name(topic)
         self.lost, self.mixed = 0, ""
         self._node, self._types = node, types

@@ -109,7 +109,7 @@ def check_set(
     tries: int,
     shown: Callable[[int, int], None] = lambda *_: None,
 ) -> list[SetTransitionResult]:
-    """Try each transition of a set.
+    """Try each transition of a set, and return the results.
 
     Args:
         bundle: The set; it may contain only joint policies.

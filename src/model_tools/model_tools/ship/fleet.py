@@ -74,7 +74,7 @@ class NoAnswerError(ToolError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetRobot:
-    """One robot.
+    """State of one robot of a fleet.
 
     Attributes:
         robot: Its name.
@@ -209,7 +209,7 @@ def judge_fleet(
     policy: str = "",
     run_s: float = 0.0,
 ) -> list[FleetRobot]:
-    """Return the state of each robot, by name.
+    """Return the state of each robot, sorted by name.
 
     Args:
         reading: Metrics of the fleet.

@@ -127,7 +127,7 @@ class ControlledRobot(SelfOperated):
         self.altered_ticks, self._alterations = 0, 0
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
-        """Sense, act as the operator, tick.
+        """Sense, act as the operator, and tick the controller.
 
         Args:
             sensors: Sensor values of the robot.
@@ -170,7 +170,7 @@ class ControlledRobot(SelfOperated):
 
 
 class ControlledPolicy(ControlledRobot):
-    """A policy under its controller."""
+    """A joint policy under its controller."""
 
     def __init__(
         self,
@@ -267,7 +267,7 @@ class SeenGround:
         self.topics = {source.topic for source in self._sources}
 
     def look(self, sensors: Sensors) -> None:
-        """Take the map that is due, and scan it from the current pose."""
+        """Update the map if one is due, and scan it from the current pose."""
         if not self._sources:
             return
         now_ns, made = sensors.time_ns, self._mapper.look(sensors)
@@ -338,7 +338,7 @@ class RecordingBackend:
         self._rows: list[dict[str, Tensor]] = []
 
     def run(self) -> None:
-        """Run, and keep inputs and outputs."""
+        """Run the wrapped back end, and keep its inputs and outputs."""
         row = {name: array.copy() for name, array in self.inputs.items()}
         self._backend.run()
         self._rows.append(row | {name: array.copy() for name, array in self.outputs.items()})

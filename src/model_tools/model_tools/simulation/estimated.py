@@ -182,7 +182,7 @@ class _WrongSensors:
     def seen(
         self, now_ns: int, joint_pos: F64, joint_vel: F64, sensors: Sensors
     ) -> tuple[F64, F64, F64, F64, F64]:
-        """Return positions, velocities, orientation, angular velocity and acceleration."""
+        """Return joint positions, joint velocities and the IMU's values, with the errors added."""
         self._imu.append((now_ns, sensors.quat_xyzw, sensors.ang_vel_body, sensors.lin_acc_body))
         while len(self._imu) > 1 and self._imu[1][0] <= now_ns - self._delay_ns:
             self._imu.popleft()

@@ -51,7 +51,7 @@ class SimulatedRobot:
 
     @property
     def name(self) -> str:
-        """Name for reports: robot_sim, followed by the robot's name unless it is the Lite3."""
+        """Name for reports: robot_sim and, except for the Lite3, the name of robot or model."""
         if self.model is not None:
             return f"robot_sim, {self.model.name}"
         return "robot_sim" if self == LITE3 else f"robot_sim, {self.body.name}"
@@ -151,7 +151,7 @@ class WalkLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkCase:
-    """One walk.
+    """One simulated walk, and its limits.
 
     Attributes:
         name: Name of the case.
@@ -199,13 +199,13 @@ def push_from(side: str, *, newton: float = PUSH_N, at_s: float = PUSHED_AT_S) -
 
 
 def steady(*velocity: float) -> Schedule:
-    """Return one command for the whole case."""
+    """Return a schedule with one command for the whole case."""
     vx, vy, wz = velocity
     return [(0.0, (vx, vy, wz))]
 
 
 def mixed(duration_s: float, seed: int) -> Schedule:
-    """Return commands that change on all axes at once; one in ten is zero."""
+    """Return a schedule of commands that change on all axes at once; one in ten is zero."""
     count = int(np.ceil(duration_s / MIXED_EACH_S))
     random = np.random.default_rng(seed)
     commands = random.uniform(-MIXED_LARGEST, MIXED_LARGEST, (count, 3))

@@ -39,7 +39,7 @@ _STAMPED = ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BagTopic:
-    """A recorded topic: its message type, and its number of messages."""
+    """A recorded topic: its message type and number of messages."""
 
     type: str
     count: int
@@ -103,7 +103,7 @@ class Bag:
     def all_messages(
         self, topics: Sequence[str], undecoded: Collection[str] = ()
     ) -> Iterator[tuple[int, str, Any]]:
-        """Yield log time (ns), topic and message from several topics, in one pass, in time order.
+        """Yield each message on several topics as (log time in ns, topic, message), in time order.
 
         Args:
             topics: Full names.
@@ -236,7 +236,7 @@ def _broken(path: Path, found: str) -> ToolError:
 
 
 def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
-    """Raise an error if the log's clock was set back."""
+    """Raise an error if log times jump back, since the clock was reset."""
     for topic in topics.values():
         stored_ns = bag.stored_ns(topic)
         if (place := set_back(stored_ns)) is not None:

@@ -89,7 +89,7 @@ class BlocksOf(Protocol):
 def read_blocks(
     reader: Reader, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS
 ) -> Iterator[Block]:
-    """Yield the messages on a topic in an open recording, read entirely by rosbags."""
+    """Yield a topic's messages from an open recording, all of which rosbags reads."""
     chosen = [each for each in reader.connections if each.topic == topic]
     messages = reader.messages(connections=chosen, start=begin_ns, stop=end_ns)
     while found := list(islice(messages, _AT_ONCE)):

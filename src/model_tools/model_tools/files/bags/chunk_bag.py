@@ -46,7 +46,7 @@ _log = logging.getLogger("model_tools")
 
 
 class ChunkBagSource:
-    """The ticks in a recording at which the robot would have had an observation.
+    """Observations from a recording, at the ticks at which the robot would have had them.
 
     Ticks are at multiples of the policy's period. As on the robot, no input is older than its
     time-out, and the contract's `pairing` selects the messages of an observation. A message's time

@@ -75,7 +75,7 @@ class DatasetEpisode:
 
 
 class Dataset:
-    """A dataset in a folder.
+    """A LeRobot dataset in a folder.
 
     Attributes:
         path: The folder.

@@ -181,7 +181,7 @@ def _feature(name: str, node: Node) -> DatasetFeature:
 
 
 def _names(node: Node | None) -> tuple[str, ...]:
-    """Return a list of names, which some datasets nest in a mapping under a key for the motors."""
+    """Return a feature's names; some datasets nest the list in a mapping, as under `motors`."""
     if node is None:
         return ()
     if isinstance(node.value, dict):

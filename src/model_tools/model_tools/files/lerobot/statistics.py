@@ -71,7 +71,7 @@ class _Source:
 def read_statistics(
     folder: Path, tensors: Mapping[str, Tensor], features: Sequence[PolicyFeature]
 ) -> PolicyStatistics:
-    """Read the statistics of all features.
+    """Read the normalisation statistics of a checkpoint's features.
 
     Args:
         folder: The checkpoint.

@@ -113,7 +113,7 @@ class ActRequest:
 def make_contract(
     request: ActRequest, robot: ActRobot, graphs: Mapping[str, Graph]
 ) -> ChunkContract:
-    """Return the contract without golden rows; `load_bundle` checks it.
+    """Return the contract of an exported policy, without golden rows; `load_bundle` checks it.
 
     The robot is the requested one, with as many joints as the policy.
     """

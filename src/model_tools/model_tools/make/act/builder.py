@@ -53,7 +53,7 @@ class GraphBuilder:
         self._counts = Counter[str]()
 
     def input(self, name: str, shape: Sequence[int]) -> str:
-        """Declare an input, float32."""
+        """Declare a float32 input; return its name."""
         self._inputs[name] = tuple(shape)
         return name
 
@@ -71,7 +71,7 @@ class GraphBuilder:
     def model(
         self, outputs: Mapping[str, tuple[Value, Sequence[int]]], metadata: Mapping[str, str]
     ) -> onnx.ModelProto:
-        """Return the graph with these outputs: value and shape by name."""
+        """Return the model with these outputs, given by name as value and shape."""
         for name, (value, _) in outputs.items():
             given = value if isinstance(value, str) else self._constant(name, value)
             self._nodes.append(helper.make_node("Identity", [given], [name], name=f"to_{name}"))

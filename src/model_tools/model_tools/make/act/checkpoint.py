@@ -131,7 +131,7 @@ class LerobotCheckpoint:
     training: Node | None
 
     def graphs(self, opset: int, how: How) -> dict[str, onnx.ModelProto]:
-        """Return the graphs by name, the policy's last."""
+        """Return the graphs by name, with the policy's graph last."""
         if how == "one" and self.config.denoising is not None:
             raise ToolError(
                 "--graphs: expected two graphs (this policy's encoders run once per chunk, the "
@@ -144,7 +144,7 @@ class LerobotCheckpoint:
 def read_checkpoint(
     folder: Path, language: Language = NO_LANGUAGE, policy: str | None = None
 ) -> LerobotCheckpoint:
-    """Read a checkpoint's files, each once.
+    """Read and check a checkpoint's files, each once.
 
     Args:
         folder: Contains `config.json` and `model.safetensors`.

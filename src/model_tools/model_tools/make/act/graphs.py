@@ -149,7 +149,7 @@ def tensor_name(camera: CameraInput, how: How) -> str:
 def write_graphs(
     config: ActConfig, weights: Weights, opset: int, how: How
 ) -> dict[str, onnx.ModelProto]:
-    """Return the graphs by name, the policy's last."""
+    """Return the graphs by name, with the policy's graph last."""
     graphs = dict[str, onnx.ModelProto]()
     for camera in config.cameras:
         name = encoder_name(config, camera, how)

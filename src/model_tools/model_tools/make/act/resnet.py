@@ -43,7 +43,7 @@ class ResNet:
 
     @property
     def channels(self) -> int:
-        """Channels of the features."""
+        """Number of channels of the features."""
         return _STAGES[-1] * self.widening
 
 
@@ -57,7 +57,7 @@ RESNETS = {
 
 
 def feature_size(pixels: int, *, dilated: bool) -> int:
-    """Return height or width of an image's features: each stride of 2 halves it, rounded up."""
+    """Return the height or width of an image's features, after strides of 2 that round up."""
     return -(-pixels // (16 if dilated else 32))
 
 

@@ -55,7 +55,7 @@ def smolvla_encoder(config: SmolvlaConfig, camera: CameraInput) -> str:
 def write_smolvla_graphs(
     config: SmolvlaConfig, weights: Weights, *, opset: int
 ) -> dict[str, onnx.ModelProto]:
-    """Return the graphs by name, the denoising step's last."""
+    """Return the graphs by name, with the denoising step's graph last."""
     graphs = dict[str, onnx.ModelProto]()
     for camera in config.cameras:
         name = smolvla_encoder(config, camera)

@@ -210,7 +210,7 @@ def unet_tensor(camera: CameraInput) -> str:
 def write_unet_graphs(
     config: UnetConfig, weights: Weights, *, opset: int
 ) -> dict[str, onnx.ModelProto]:
-    """Return the graphs by name, the denoising step's last."""
+    """Return the graphs by name, with the denoising step's graph last."""
     graphs = dict[str, onnx.ModelProto]()
     for number, camera in enumerate(config.cameras):
         name = unet_encoder(config, camera)

@@ -116,7 +116,7 @@ def make_model(
     dynamic_batch: bool,
     metadata: Mapping[str, str],
 ) -> onnx.ModelProto:
-    """Return the exported and simplified model."""
+    """Export a policy to ONNX, and return the simplified model."""
     raw = to_onnx(
         policy.exported,
         policy.whole.initial_state(1),

@@ -19,7 +19,7 @@ from policy_core.interfaces import F32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:
-    """Names and arithmetic of a library; checkpoints contain neither epsilon nor bound."""
+    """A library's names and arithmetic of statistics; checkpoints lack its epsilon and bound."""
 
     library: str
     mean: str

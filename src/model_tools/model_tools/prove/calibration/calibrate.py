@@ -248,7 +248,7 @@ def _report(request: CalibrationRequest) -> AbstractContextManager[Path | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Selection of rows.
+    """States which rows of the sources to use.
 
     Attributes:
         samples: Rows to draw; None for all.

@@ -184,7 +184,7 @@ class _EncodedCamera:
         self._features = policy[camera.tensor]
 
     def take(self, sample: int, images: Sequence[Image]) -> None:
-        """Take the features of all images, and the newest image as a sample of the encoder."""
+        """Store the features of all images, and the newest image as a sample for the encoder."""
         for part, image in zip(_parts(self._features[sample], images), images, strict=True):
             self._normaliser.apply(image)
             self._encoder.run()

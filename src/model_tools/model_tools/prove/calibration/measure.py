@@ -230,7 +230,7 @@ def measure(bundle: JointBundle, collection: Collection, motion: RowMotion) -> R
 
 
 def _hashes(rows: Records, contract: JointContract) -> Iterator[int]:
-    """Yield 64 bits of each row's inputs."""
+    """Yield a 64-bit hash of each row's inputs."""
     inputs = [
         np.ascontiguousarray(rows["tensors"][name]).reshape(len(rows), -1)
         for name in contract.model.inputs

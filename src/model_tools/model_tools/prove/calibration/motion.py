@@ -238,7 +238,7 @@ def _is_off(ratio: float) -> bool:
 
 
 def _rate(found: RowMotion) -> float | None:
-    """Return the number of ticks between rows, if joints and body agree on it."""
+    """Return the number of ticks between rows, if joints and body agree on it; else None."""
     ratios = []
     for part in (found.joints, found.body):
         moving = part is not None and _moving(part, _MOVES_RAD_S)

@@ -164,7 +164,7 @@ def trial_tasks(plan: Plan, policies: list[EvaluatedPolicy]) -> list[TrialTask]:
 
 
 def run_trial(task: TrialTask) -> TrialRow:
-    """Run a trial, in a process that has the bundle's folder."""
+    """Run a trial and return its result; the bundle's folder must be on this machine."""
     if task.suite != suite_sha256():
         raise ToolError(
             f"suite: expected the code with the hash {task.suite} (the evaluation was started with "

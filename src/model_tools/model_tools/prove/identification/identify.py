@@ -79,7 +79,7 @@ class IdentifiedDrive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputRate:
-    """Regularity of an input.
+    """Rate and regularity of an input's messages.
 
     Attributes:
         name: Name of the input.

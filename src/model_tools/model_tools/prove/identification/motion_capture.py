@@ -76,7 +76,7 @@ class CaptureComparison:
 
 
 def compare_capture(motion: RecordedMotion) -> CaptureComparison:
-    """Compare `odom` with the motion capture.
+    """Return the error of `odom`, by comparison with the motion capture.
 
     Raises:
         ToolError: The recording has no `odom` or no IMU, the motion capture is too short, or the

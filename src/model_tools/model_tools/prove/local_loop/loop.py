@@ -86,7 +86,7 @@ def roll_out(
     steps: Iterable[object],
     seed: int | None = None,
 ) -> Rollout:
-    """Let the model act in the environment; recurrent states start at zero in each episode.
+    """Let the model act in the environment, and record it; each episode resets recurrent states.
 
     The reference gets the same observations and keeps its own state, so that errors accumulating in
     the model's state are visible; its outputs do not act.
@@ -243,7 +243,7 @@ def run_and_judge(
     steps: Iterable[object],
     seed: int | None,
 ) -> JudgedRollout:
-    """Let a model act in the environment that `module:function` returns; see `roll_out`."""
+    """Let a model act in the environment of `module:function`, and judge it; see `roll_out`."""
     contract = model.bundle.contract
     limits = open_loop_limits(contract, model.backend, model.entry.precision)
     output = contract.action.output

@@ -125,7 +125,7 @@ class FlightLog:
     """Collects the content of a recording, tick by tick."""
 
     def __init__(self, contract: HostedContract, info: Info, most: int) -> None:
-        """Start; `contract` and `info` come from the recording, which has `most` ticks."""
+        """Prepare for up to `most` ticks of a recording, given its contract and description."""
         self._info, self._limit = info, contract.joints.effort_limit
         joints = (np.float64, (len(info.joints),))
         # One record per tick: for an hour, twelve small arrays per tick would be mostly overhead.

@@ -96,7 +96,7 @@ class RecordedWorker:
 
 
 class RecordedChunks:
-    """Frames and results of one chunk policy.
+    """Recorded frames and results of one chunk policy.
 
     Attributes:
         worker: Delivers its results.

@@ -172,7 +172,7 @@ class CommandLog:
     """Reads commands along with the ticks, keeping only those from about the same time."""
 
     def __init__(self, messages: Iterator[tuple[int, Any]]) -> None:
-        """Start; `messages` yields log time (ns) and command, in time order."""
+        """Read from `messages`, which yields log time (ns) and command, in time order."""
         self._messages = messages
         self._next = next(messages, None)
         self._by_stamp: dict[int, list[Any]] = {}
@@ -252,7 +252,7 @@ _RESULT_FIELDS = {
 
 
 class FlightRecording:
-    """A recording, read tick by tick.
+    """A flight recording, read tick by tick.
 
     Attributes:
         path: Its folder, or its only file.

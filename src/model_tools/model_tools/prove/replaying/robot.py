@@ -239,7 +239,7 @@ class ReplayedRobot:
                 self.refused = str(error)
 
     def sense(self, tick: RecordedTick, before: RecordedTick | None) -> None:
-        """Take the messages sampled for a tick, with the robot's readers.
+        """Read the messages sampled for a tick, with the robot's own readers.
 
         Args:
             tick: The tick.

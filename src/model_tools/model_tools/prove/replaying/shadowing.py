@@ -62,7 +62,7 @@ Answer = Callable[[int, ShadowQuestion, ShadowAnswer | None], ShadowAnswer | Non
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShadowedFlight:
-    """Result of a shadow on a recorded flight.
+    """Result of running a shadow on a recorded flight.
 
     Attributes:
         bundle: Bundle of the shadow.

@@ -55,7 +55,7 @@ class BpuCompiler:
     }
 
     def precheck(self, orders: Sequence[CompileOrder]) -> None:
-        """Raise unless the vendor's tool or its results are there; no samples are needed yet."""
+        """Raise if the vendor's tool or its results are needed but missing; needs no samples."""
         order, settings = orders[0], _settings(orders[0])
         if "compiled" in order.options:
             folder = Path(order.options["compiled"])
@@ -132,7 +132,7 @@ def _settings(order: CompileOrder) -> BpuSettings:
 def _workspace(
     order: CompileOrder, graphs: Sequence[BpuGraph], settings: BpuSettings
 ) -> Iterator[Path]:
-    """Yield a written workspace: the user's folder, or a temporary one."""
+    """Write a workspace and yield its folder: the user's, or a temporary one."""
     if "workspace" not in order.options:
         with tempfile.TemporaryDirectory(prefix="bpu_workspace.") as scratch:
             write_workspace(Path(scratch), graphs, settings)
