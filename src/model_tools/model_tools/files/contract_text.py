@@ -166,7 +166,7 @@ def keep_report(
         backend: Back end of the model.
         name: File name in the folder `reports`.
         write: Writes the report to a path.
-        sha256: Hash of the model, see `bundle.bundle.model_sha256`.
+        sha256: Hash of the model, see `policy_core.bundle.bundle.model_sha256`.
         force: Replace an existing report under this key.
         key: Key in the contract's `reports`; None for the back end's name.
 

@@ -32,7 +32,7 @@ class TermColumns:
     """A term, and the columns of its newest frame in a model input.
 
     Attributes:
-        name: Name of the term, with its index if there are several, such as `joint_pos[3]`.
+        name: Name of the term, with its index if the name is not unique, such as `joint_pos[3]`.
         term, spec: The term's contract entry, and its definition in the suite.
         where: The term's columns.
         names: Names of its values; joint names for a per-joint term.

@@ -58,7 +58,7 @@ class LiveSource:
 
     Attributes:
         name: "live topics".
-        count: None, unknown.
+        count: None, since it is unknown.
     """
 
     def __init__(

@@ -165,8 +165,8 @@ class WalkOutcome:
         name, group: Name and group of the case.
         passed: True if all limits hold; None without limits.
         survived_s, duration_s: Time on its feet in RUN, and required time.
-        error: |mean velocity - command| from 2 s after a command on, for vx, vy (m/s) and wz
-            (rad/s); the mean over the commands of the case.
+        error: |mean velocity from 2 s after a command - command| for vx, vy (m/s) and wz (rad/s),
+            averaged over the commands of the case.
         tilt_deg: Largest tilt.
         torque_limit_share: Share of samples (joint x physics step) at the torque limit.
         action_change: Mean |change of the action per tick|, after 2 s.

@@ -106,8 +106,8 @@ class Bag:
         """Yield each message on several topics as (log time in ns, topic, message), in time order.
 
         Args:
-            topics: Full names.
-            undecoded: Topics whose messages are returned as bytes.
+            topics: Full names of the topics.
+            undecoded: Topics whose messages are yielded as bytes.
         """
         with self._opened() as reader:
             chosen = [each for each in reader.connections if each.topic in topics]

@@ -43,12 +43,12 @@ class Architecture:
     """Converts one policy type's checkpoints to graphs.
 
     Attributes:
-        read: Returns the checked configuration; takes the options for its language model.
+        read: Returns the checked configuration, given the options for a language model.
         prefix: Prefix of the network's tensor names.
         write: Returns the graphs by name, from configuration, weights, opset and the choice of one
             graph or several; denoising policies have two or more.
-        encoder: Returns the graph that encodes a camera's images; None if the policy's graph takes
-            the images.
+        encoder: Returns the name of the graph that encodes a camera's images; None if the policy's
+            graph accepts images.
         tensor: Returns the name of the policy graph's input for a camera.
         description: Returns a one-sentence description of the policy.
         graphs: Patterns of the graph names.
@@ -114,7 +114,7 @@ class LerobotCheckpoint:
 
     Attributes:
         folder: Its location, for messages.
-        architecture: Conversion of its policy type.
+        architecture: Architecture of its policy type.
         config: Inputs, outputs and sizes of the network; cameras named as on the robot.
         tensors: Tensors of the weights file, by name.
         weights_sha256: Hash of that file.

@@ -209,7 +209,7 @@ def without_silent(
     Within a stage the blocks add to each other's results, so all keep the same channels.
 
     Args:
-        convolutions: By name: `conv1`, `layerS.B.convN`, `layerS.B.downsample.0`.
+        convolutions: Convolutions by name: `conv1`, `layerS.B.convN`, `layerS.B.downsample.0`.
         blocks: Number of blocks of each stage.
         layers: Number of convolutions in a block, not counting `downsample.0`.
     """

@@ -167,7 +167,8 @@ def calibrate(
 
     Args:
         bundle: Bundle of the policy.
-        sources: Sources of rows, used in order; opened after the outputs, which may take long.
+        sources: Sources of rows, used in order; they are opened after the outputs, since opening
+            them may take long.
         request: Options for the calibration.
         progress: Called with the number of rows so far.
         show: Called with the results before rows that failed the quality check are refused.

@@ -47,8 +47,8 @@ class GraphSamples:
     """Samples of one graph.
 
     Attributes:
-        inputs: By input [samples, *shape without the batch axis], in the order of the graph; on
-            disk.
+        inputs: Samples by input [samples, *shape without the batch axis], in the graph's order;
+            stored on disk.
         files: By input, a name for each sample: `state/0000000007` in the folder of an input,
             `laptop_0000000007` for an encoder's images.
     """

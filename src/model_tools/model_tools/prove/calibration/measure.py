@@ -99,7 +99,7 @@ class StatedAgreement:
     Attributes:
         names: Names of joints or axes.
         pairs: Number of rows compared with the previous one.
-        stated, seen: RMS of each, or standard deviations.
+        stated, seen: RMS, or standard deviation, of each quantity.
         correlation: From -1 to 1; NaN if either is always 0.
         ratio: Ratio of stated to seen.
     """

@@ -46,7 +46,7 @@ class ObservationAgreement:
         """Check the observations of a step, before normalisation and clipping.
 
         Args:
-            observations: By model input, [size] each.
+            observations: Observations by model input, [size] each.
             action: Previous action [actions]; zeros at the start of an episode.
             step: Number of the step, for messages.
         """

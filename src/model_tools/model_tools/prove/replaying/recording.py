@@ -64,8 +64,8 @@ class RecordedTick:
             policy_msgs/PolicyTick.
         next_reason: Reason in the next tick; empty for the last one.
         ages_ns: Age of each input when sampled; None for one that never arrived.
-        measured_ns: Measurement time of the newest message of each input, on the clock of
-            `time_ns`; without inputs that never arrived.
+        measured_ns: Measurement time of the newest message of each input that has arrived, on the
+            clock of `time_ns`.
         repeats: By input, number of messages just before the newest that had the same image; empty
             if not recorded.
         state: Fields of the robot's state, by `Info.fields`.

@@ -33,8 +33,8 @@ class RecordedClock:
 
     Attributes:
         now_ns: Current time.
-        late_ns: Time after the policy has run, if that was too late.
-        press: Presses the e-stop while the policy runs, if that happened.
+        late_ns: Time at which the policy has run, if that is too late; otherwise None.
+        press: Function that presses the e-stop while the policy runs; None if it was not pressed.
     """
 
     def __init__(self) -> None:

@@ -201,7 +201,7 @@ class ReplayCoverage:
 
     Attributes:
         ticks, lost: Ticks in the recording, and ticks missing between them.
-        run, lost_in_run: The same in RUN, or possibly in RUN.
+        run, lost_in_run: The same for ticks in RUN, and for missing ones possibly in RUN.
         judged: Judged ticks in RUN, by stage; for the state, those with sensor messages.
         due, sent: Ticks that must have a command, and those that have one.
         unsensed: Ticks in RUN in which no message had a sensor's value, by field of the state.

@@ -54,7 +54,7 @@ class BpuSettings:
         precision: `int8` or `int16` for every node.
         calibration: Calibration method: `default`, `mix`, `kl` or `max`.
         optimize_level: One of the toolchain's levels.
-        jobs: Processes of the compiler.
+        jobs: Number of compiler processes.
     """
 
     march: str
@@ -219,8 +219,8 @@ def prepare_workspace(
         bundle_folder: Bundle of a chunk policy.
         march: nash-e, nash-m, nash-p, bayes or bayes-e.
         dataset: LeRobot dataset or rosbag2 recording for calibration.
-        wanted: Number of samples per camera; None: the usual number, at most all.
-        jobs: Processes of the compiler.
+        wanted: Number of samples per camera; None for the usual number, or all if there are fewer.
+        jobs: Number of compiler processes.
         progress: Called with the number of samples so far.
 
     Returns:

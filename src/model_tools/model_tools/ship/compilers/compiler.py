@@ -116,8 +116,8 @@ class Compiler(Protocol):
         options: Supported options and their meanings.
         also_for: Optional: other back ends, for which `Made.beside` has files.
         remedies: Optional: remedies by precision, for a model that exceeds its limits.
-        compile_all: Optional: takes the orders of all graphs of a policy, instead of `compile` for
-            each, and returns the result of each.
+        compile_all: Optional: compiles the graphs of a policy together, given their orders, and
+            returns the result of each; used instead of `compile`.
         precheck: Optional: checks the orders of all graphs before their samples are collected,
             which takes minutes; raises ToolError.
     """

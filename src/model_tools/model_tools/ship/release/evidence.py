@@ -145,7 +145,7 @@ def _figures(
     """Return the figures of a shadow on one robot; None if nothing was compared.
 
     Args:
-        joints: Order of the arrays.
+        joints: Joints, in the order of the arrays.
         ticks: Ticks by outcome.
         beyond_limits: Compared ticks with a target beyond a joint limit.
         measured: Arrays of `ShadowFigures` [joints], by name.
