@@ -318,4 +318,4 @@ _RUNS: Mapping[str, Callable[[argparse.Namespace, Any], CommandResult[Mapping[st
     "joint": _run_rows,
     "chunk": _run_chunks,
 }
-"""Verb by kind of contract."""
+"""Function that runs the verb, by kind of contract."""

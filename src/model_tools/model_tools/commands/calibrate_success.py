@@ -67,7 +67,7 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Calibrate.
+    """Calibrate a success signal, and write it into a new bundle.
 
     Returns:
         output (the new bundle), success (its section of the contract), 95 % intervals of both error

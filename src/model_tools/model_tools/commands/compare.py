@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Compare; the status is 1 if a limit is exceeded.
+    """Compare models; the status is 1 if a limit is exceeded.
 
     Returns:
         The content of comparison.json.

@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Compile.
+    """Compile the models of a bundle into a new bundle.
 
     Returns:
         bundle (folder), precision, and models in this precision: graph (`model` for a joint

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trials(parser: argparse.ArgumentParser) -> None:
-    """Declare where the trials run, and where their results go."""
+    """Declare the arguments for where trials run, their limits, and where their results go."""
     parser.set_defaults(left="results so far are kept; the same command with --resume continues")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FOLDER", help="folder for the results"
@@ -83,7 +83,7 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Evaluate.
+    """Evaluate policies; the status is 1 if a trial has no result or a required rate is missed.
 
     Returns:
         The content of summary.json.

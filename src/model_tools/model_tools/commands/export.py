@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Export, prove, write.
+    """Export a checkpoint to ONNX, and verify the model.
 
     Returns:
         format of the checkpoint, inputs and outputs (names of the model's tensors), opset,

@@ -186,7 +186,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Export.
+    """Export a policy to a bundle.
 
     Returns:
         bundle (folder), name and version of the policy, joints in its order, cameras (width and
@@ -200,7 +200,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 def export(
     given: argparse.Namespace, policy: str | None = None
 ) -> CommandResult[Mapping[str, Any]]:
-    """Export a policy of this type, or any type, and report the result."""
+    """Export a policy, of the type `policy` if that is given, and report the result."""
     from model_tools.make.act.act_contract import ActRequest
     from model_tools.make.act.act_export import export_checkpoint
     from model_tools.make.act.checkpoint import read_checkpoint

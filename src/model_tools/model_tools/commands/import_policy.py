@@ -122,12 +122,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Import; the status is 1 if questions are open.
+    """Make the bundle; the status is 1 if questions are open.
 
     Returns:
-        bundle (folder), questions (by key, to answer before it loads), nominal (source of the
-        guard's nominal figures; null if none), remarks from the import, suspicions (from `inspect`,
-        for a complete bundle).
+        bundle (folder), questions (by key, to answer before the bundle loads), nominal (source of
+        the guard's nominal figures; null if none), remarks from the import, suspicions (from
+        `inspect`, for a complete bundle).
     """
     from model_tools.make.importers.draft import completing
     from model_tools.make.importers.import_bundle import (
@@ -206,5 +206,5 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _quoted(text: str) -> str:
-    """Return YAML for this text, quoted if it looks like a number."""
+    """Return this text as a quoted YAML string, so that YAML does not read it as a number."""
     return "'" + text.replace("'", "''") + "'"

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Measure; the status is 1 if the policy does not survive the error in its contract.
+    """Measure the survived error; the status is 1 if it is below the one in the contract.
 
     Returns:
         The content of sensitivity.json.

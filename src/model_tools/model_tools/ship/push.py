@@ -107,7 +107,7 @@ class PushRepository(RegistryRepository):
 
 
 def manifest_bytes(artifact_type: str, layers: Sequence[Layer]) -> bytes:
-    """Return a manifest, which depends on nothing else: the same files have the same digest."""
+    """Return a manifest that depends on nothing else, so equal bundles have equal digests."""
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,

@@ -101,7 +101,7 @@ class Config:
     features: tuple[PolicyFeature, ...]
 
     def size(self, kind: str) -> int | None:
-        """Return the length of the only vector of this kind."""
+        """Return the length of the only vector of this kind; None unless there is exactly one."""
         found = [f.shape[0] for f in self.features if f.kind == kind and len(f.shape) == 1]
         return found[0] if len(found) == 1 else None
 

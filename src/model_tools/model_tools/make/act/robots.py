@@ -74,7 +74,7 @@ def read_arm(name_or_file: str) -> ActRobot:
     robot: ActRobot | None = reader.section(ActRobot, load_yaml(file))
     if reader.problems:
         raise BundleError(*reader.problems)
-    assert robot is not None  # from_section returned no problems
+    assert robot is not None  # the reader found no problems
     return robot
 
 

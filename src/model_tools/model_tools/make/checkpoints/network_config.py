@@ -79,9 +79,9 @@ class ExportConfig:
 
 
 def read_config(path: Path) -> ExportConfig:
-    """Read the YAML."""
+    """Read and check a configuration file (YAML)."""
     reader = Reader(str(path))
     config = reader.section(ExportConfig, load_yaml(path))
     if reader.problems:
         raise ToolError("\n".join(map(str, reader.problems)))
-    return config  # type: ignore[no-any-return]  # from_section returned no problems
+    return config  # type: ignore[no-any-return]  # the reader found no problems

@@ -140,7 +140,7 @@ class LayerStack:
 
 
 def linear_stacks(tensors: Mapping[str, Tensor]) -> list[LayerStack]:
-    """Return the linear layers in stacks."""
+    """Return the linear layers, grouped into stacks."""
     groups = defaultdict[str, list[str]](list)
     for name, tensor in tensors.items():
         if name.endswith(".weight") and tensor.ndim == 2:

@@ -55,7 +55,7 @@ def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
 
 
 def find_base(robot: Path) -> str:
-    """Return the name of the root body."""
+    """Return the name of the robot's root body."""
     model = _model(robot)
     roots = [model.body(i).name for i in range(1, model.nbody) if not model.body_parentid[i]]
     if len(roots) != 1:

@@ -110,7 +110,7 @@ def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:
 
 
 def _paths(draft: Draft, key: str) -> list[Path]:
-    """Return the paths that a key means; names with a dot are matched to those in the draft."""
+    """Return the paths that a key stands for; names that contain dots are found in the draft."""
     paths = [()]  # type: list[Path]
     rest = key
     while rest or not paths[0]:

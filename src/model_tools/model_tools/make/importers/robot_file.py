@@ -305,7 +305,7 @@ def _legged(robot: Path) -> LeggedRobot:
 
 
 def _plain(value: Any) -> Any:
-    """Return values of the contract as YAML has them, without those that are None."""
+    """Convert contract values to plain YAML types, without those that are None."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items() if each is not None}
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

@@ -59,7 +59,7 @@ def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
 
 
 def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, Any]:
-    """Return the figures.
+    """Return the success rate with each error, and the error that the policy survives.
 
     Args:
         found: Trials of one policy with a plan of `with_errors`.
@@ -67,7 +67,7 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
 
     Returns:
         `survived_error_mps`: the largest error up to which the lower end of every success rate's
-            interval reaches the required rate; None if it does not even without error. Trials
+            interval reaches the required rate; None if not even without error. Trials
         without a result count as failed.
     """
     [policy], plan = found.policies, found.plan
@@ -116,7 +116,7 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
 
 
 def survives(figures: dict[str, Any]) -> bool:
-    """Return whether the policy survives the error that its contract states, or no error."""
+    """Return whether the policy survives the error in its contract (0 if that states none)."""
     survived: float | None = figures["survived_error_mps"]
     return survived is not None and survived >= (figures["stated_error_mps"] or 0.0)
 

@@ -55,7 +55,7 @@ def load_function(name: str) -> Callable[..., object]:
 
 @contextmanager
 def calling(where: str) -> Iterator[None]:
-    """Convert errors in the user's code to one line; log the traceback for debugging.
+    """Convert errors in the user's code to a one-line ToolError; log the traceback for debugging.
 
     Args:
         where: Prefix of the line: `module:function`, and the call that follows.
@@ -69,7 +69,7 @@ def calling(where: str) -> Iterator[None]:
 
 
 def _place(error: BaseException, package: str) -> str:
-    """Return the innermost traceback line of a package, else of any other; empty if unknown."""
+    """Return the innermost traceback line in a package, else in any but ours; empty if unknown."""
     lines = [
         (frame.f_globals.get("__name__", "?"), line)
         for frame, line in traceback.walk_tb(error.__traceback__)
@@ -251,7 +251,7 @@ def opened(name: str, sizes: Mapping[str, int]) -> Iterator[UsersEnvironment]:
 
 
 class UsersPolicy:
-    """A policy of class `module:Class`, made with `obs_dim` and `act_dim`, with `act(obs)`."""
+    """A user's policy `module:Class`, created with `obs_dim` and `act_dim`, that has `act(obs)`."""
 
     def __init__(self, name: str, contract: JointContract) -> None:
         """Create the policy.

@@ -94,7 +94,7 @@ _AFTER = {
 _REQUESTED = {"stand": Mode.STAND, "run": Mode.RUN, "damp": Mode.DAMP, "reset": Mode.DAMP}
 _SENSORS = (JOINT_STATES.name, IMU.name, ODOMETRY.name)
 _ROUNDING_NS, _ROUNDING = 1_000, 1e-9
-"""Tolerances: ages are recorded in seconds; sums are of doubles."""
+"""Tolerances: ages are recorded in seconds, and sums of doubles are rounded."""
 
 
 class Violation(NamedTuple):
@@ -115,7 +115,7 @@ class Violation(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class CheckedFlight:
-    """Result of the check of a recording; true if all invariants hold.
+    """Result of checking a recording; true if all invariants hold.
 
     Attributes:
         recording: The checked recording.
@@ -140,7 +140,7 @@ def check_flight(path: Path) -> CheckedFlight:
     """Check all invariants on a recording of the flight recorder.
 
     Args:
-        path: Its folder or file.
+        path: Folder or file of the recording.
 
     Raises:
         ToolError: It is not a flight recording, or the set that ran is not available.
@@ -236,7 +236,7 @@ _Tick = RecordedTick | LiveTick
 
 
 class FlightWatch:
-    """Checks ticks in order.
+    """Checks the invariants of a control path, given its ticks in order.
 
     Attributes:
         checked: Number of checks of each invariant, by name.
@@ -249,7 +249,7 @@ class FlightWatch:
         joint_names: Sequence[str],
         fields: Mapping[str, slice],
     ) -> None:
-        """Convert the contract's bounds to the order of the joints.
+        """Convert the contract's bounds to the order of `joint_names`.
 
         Args:
             contract: Contract of the policy or set that runs.
@@ -347,7 +347,7 @@ class FlightWatch:
         gap_ns = tick.time_ns - before.time_ns
         if asked is not Mode.DAMP and not 0 <= gap_ns <= self._limits.longest_gap_ns:
             yield "gap_is_a_fault", mode is Mode.DAMP, f"{gap_ns * 1e-9:.3f} s, {mode.name}"
-        # A simulator that has got no answer repeats its time.
+        # A simulator that has received no answer repeats its time.
         goes_on = gap_ns >= 0 and tick.stamp_ns >= before.stamp_ns
         yield "time_goes_on", goes_on or tick.rule is Rule.CLOCK, f"{gap_ns * 1e-9:.6f} s"
         if mode is Mode.DAMP and tick.rule in _LATCHING:
@@ -363,7 +363,7 @@ class FlightWatch:
         position, velocity, effort, stiffness, _, limit = command
         yield "command_is_finite", bool(np.isfinite(command).all()), "NaN or infinity"
         excess = limit - self._effort
-        within = bool((excess <= _ROUNDING).all())  # the policy's is blended in
+        within = bool((excess <= _ROUNDING).all())  # the policy's limit is blended in
         yield "effort_in_limits", within, "" if within else self._worst(excess, limit)
         gains = command[3:5]
         yield "gains_not_negative", gains.min() >= 0.0, "a gain below 0"

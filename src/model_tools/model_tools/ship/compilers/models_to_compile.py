@@ -64,7 +64,8 @@ class ChunkModels:
             progress: Called with the number of samples so far.
 
         Returns:
-            A function that collects the samples, with a folder in which it may store them.
+            A function that collects the samples; its argument is a folder that it may store them
+            in.
         """
         if source is None:
             return lambda folder: {}

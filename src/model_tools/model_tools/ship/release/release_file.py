@@ -76,7 +76,7 @@ class ProductionStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseStages:
-    """Limits by stage; null: the stage is skipped, visibly for all readers."""
+    """Limits by stage; null marks a skipped stage, visible to all readers."""
 
     simulation: SimulationStage | None = entry("in simulation", default=SimulationStage())
     shadow: ShadowStage | None = entry("as a shadow", default=ShadowStage())
@@ -128,7 +128,7 @@ class ReleaseEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Content of the file."""
+    """Content of a release file."""
 
     kind: Literal["release"] = entry("release")
     name: str = entry("of the bundle", pattern=NAME)
@@ -170,7 +170,7 @@ class Release:
 
     @property
     def ended(self) -> ReleaseEvent | None:
-        """The event that ended it before its last stage; None while it continues."""
+        """The event that ended the release before its last stage; None while it continues."""
         ends = [event for event in self.history if event.event in ("halted", "rolled_back")]
         return ends[-1] if ends else None
 
@@ -192,7 +192,7 @@ class Release:
         return found
 
     def files(self, stage: str) -> dict[str, str]:
-        """Return the newest SHA-256 of each file for a stage."""
+        """Return the newest SHA-256 of each file that was recorded in a stage."""
         found = dict[str, str]()
         for event in self.history:
             if event.stage == stage:
