@@ -245,7 +245,7 @@ class EnsembleQueue(ChunkQueue):
     def __init__(self, size: int, coefficient: float) -> None:
         """Start empty, for chunks with `size` steps."""
         self.memory = size
-        # Sorted from the largest weight, 1, so none overflows and the first ones are never 0.
+        # Sorted from the largest weight, which is 1: none overflows, and their sum is never 0.
         self._weights: F64 = np.exp(-abs(coefficient) * np.arange(size, dtype=np.float64))
         self._oldest_first = coefficient >= 0.0
         self._chunks = deque[tuple[int, F64]](maxlen=size)
