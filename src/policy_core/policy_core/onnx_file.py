@@ -119,8 +119,7 @@ def _found(error: Exception) -> str:
 
 
 def _is_whole(model: bytes) -> bool:
-    """Walk all messages that may contain tensors; return True if no tensor's values are external.
-    """
+    """Walk all messages that may contain tensors; return True if no tensor has external values."""
     open_parts, fields = [(_MESSAGES["Model"], 0, len(model), 1)], 0
     while open_parts:
         message, at, end, depth = open_parts.pop()

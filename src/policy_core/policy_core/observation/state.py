@@ -189,8 +189,7 @@ class StateVector(Stateful):
         }
 
     def take_sensed(self, saved: Tree) -> list[str]:
-        """Copy the measurements in a saved state that may have other fields; return those missing.
-        """
+        """Copy the measurements from a saved state; return the names of the fields it lacks."""
         unknown = []
         for name, mine in ((name, self[name]) for name in self.sensed):
             theirs = saved.get(name)

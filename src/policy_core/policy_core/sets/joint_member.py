@@ -125,8 +125,7 @@ class JointMember(MemberPolicy):
         return self._policy.action.decode()
 
     def commit(self) -> tuple[str, ...]:
-        """Apply the inference result, if any, in this tick; return the guard rules that clipped it.
-        """
+        """Apply the inference result, if any; return the guard rules that clipped it."""
         clipped: tuple[str, ...] = ()
         if self.has_answered:
             self.command[:] = self._policy.commit()
