@@ -219,8 +219,8 @@ class DriverCase:
     tolerance_rad: float = 1e-3
     """Resolution of positions sent to the robot, such as one count of a servo encoder."""
     holds_by_itself: bool = False
-    """True if the robot stays at rest without frames: one rest frame is then enough before control
-    is given back, and none is needed if the link process has died.
+    """True if the robot stays at rest without frames: once the link process has died, no rest frame
+    is then required before control is given back.
     """
     deadline_s: float = 30.0
     """Timeout for each wait, far beyond normal durations; only a failing test waits this long."""
