@@ -141,7 +141,7 @@ class MessageLayout:
         self._used = np.frombuffer(_used(self.record), np.uint8)
 
     def offset(self, field: str) -> int:
-        """Return a field's offset in the record; up to the motors, also after a message's HEADER."""
+        """Return a field's offset in the record; up to the motors, the same in a message's CDR."""
         assert self.record.fields is not None
         return int(self.record.fields[field][1])
 
