@@ -470,7 +470,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Rows that a quantised model was calibrated with; comparisons exclude them."""
+    """Rows with which a quantised model was calibrated; comparisons exclude them."""
 
     source: str = entry("name of the file or recording")
     sha256: str = entry("SHA-256 of the file; of a folder, of its files' hashes", pattern=SHA256)
