@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two UDP sockets of a client of the motion host, with explanations of their errors.
 
-One receives on the port to which the host sends its state. The other sends from a port of its own,
+One receives on the port to which the host sends its state. The other sends from a different port,
 as the vendor's client does; any answers there are ignored.
 """
 

@@ -116,7 +116,7 @@ def is_installed(folder: Path, content: bytes, backends: Collection[str] | None)
 def leftovers(model: Path) -> list[Path]:
     """Return the leftovers of killed installers, and the temporary files of a running installer.
 
-    Files of a running pull are not included: it locks a folder of its own, since it may take hours.
+    Files of a running pull are not included: it locks a separate folder, since it may take hours.
     """
     return sorted(
         entry

@@ -23,7 +23,7 @@ _POSITIONS = "that commands positions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialGate:
-    """Gate: a quantity measured on the running robot, which ends the trial if it exceeds its limit."""
+    """Gate: a quantity of the running robot that ends the trial when it exceeds its limit."""
 
     limit: float = entry("largest value that is still good", minimum=0)
     after_s: float = entry(

@@ -165,7 +165,7 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Length of the chunk that one inference returns, and the steps of it that are executed."""
+    """Number of steps in the chunk that one inference returns, and how many are executed."""
 
     size: int = entry("steps that the policy predicts, one period each", minimum=1, maximum=10_000)
     steps: int = entry("how many of them are executed before the next chunk", minimum=1)

@@ -26,7 +26,10 @@ AUTHORITY = "authority"
 
 
 class Rest(IntEnum):
-    """Source of the rest of a joint's command, beside the policy's share; see SetAuthority.srv."""
+    """What the rest of a joint's command comes from, if the policy's share is below 1.
+
+    See SetAuthority.srv.
+    """
 
     STAND = 0
     """Stand pose and stand gains."""
@@ -172,7 +175,7 @@ class Authority(Stateful):
         self._look()
 
     def begin(self) -> None:
-        """Apply all requested values now, without blending; a new run has a blend of its own."""
+        """Apply all requested values now, without blending, since a new run is blended in anyway."""
         self.share[:] = self.wanted
         self._turn[:] = 1.0
         self._look()

@@ -55,10 +55,10 @@ _ADAPTS_S = 0.2
 
 
 class VelocityEstimator:
-    """Estimates the base velocity, sample by sample; it has no clock of its own.
+    """Estimates the base velocity, sample by sample, without reading a clock.
 
-    It computes with scalars instead of arrays, because NumPy sums arrays in an order of its own; so
-    its results equal the native core's `VelocityEstimator` bit for bit.
+    It computes with scalars instead of arrays, because NumPy sums arrays in a different order: its
+    results thus equal those of the native core's `VelocityEstimator` bit for bit.
 
     Attributes:
         lin_vel_body: Velocity of the base [3], m/s, body frame.

@@ -44,7 +44,7 @@ class TypedTopic(NamedTuple):
 
 
 class TopicTransport(RobotTransport):
-    """Transport that carries serialised messages on topics; it listens on a thread of its own.
+    """Transport that carries serialised messages on topics, and listens on a separate thread.
 
     DDS entities cannot be passed between processes, so each of two processes has its own node:
     `link_of_PID` in the link process, and `standby_of_PID` in the process that publishes if the
