@@ -198,7 +198,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
 
     @property
     def given_back(self) -> str:
-        """Answer to `release_control`; it warns if the robot's own controller may move the robot."""
+        """Answer to `release_control`; warns if the robot's own controller may move the robot."""
         text = super().given_back
         if not self._selects:
             return text
