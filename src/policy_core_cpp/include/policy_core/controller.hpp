@@ -145,7 +145,7 @@ class Controller {
   Authority& authority() noexcept { return authority_; }
   /// The policy set; null for a single policy.
   PolicySet* policy_set() noexcept { return set_.get(); }
-  /// The chunk policy of a set's member, or the single one for an empty name, or null.
+  /// The chunk policy of this member, or the single one if `member` is empty; null if none.
   ChunkPolicy* chunk_policy(const std::string& member) noexcept {
     for (std::size_t i = 0; set_ && i < set_->members().size(); ++i) {
       auto& each = *set_->members()[i];
