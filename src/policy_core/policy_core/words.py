@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Control path messages: each text once, with placeholders for names and numbers.
+"""Messages of the control path, with placeholders for names and numbers.
 
-Python fills the placeholders with `str.format`. The native core identifies a reason by a number;
-the plan contains its texts with the known values filled in (`filled`), and C++ fills in the rest.
+Python fills in the placeholders with `str.format`. The native core identifies a message by a
+number: the plan contains the texts with the known values filled in (`filled`), and C++ fills in the
+rest.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ MEMBER_LATE, MEMBER_NOT_FINITE = (
     "inference came too late",
     "a model output is not finite",
 )
-"""Reasons why a set stops using a member."""
+"""Reasons why a member has failed."""
 WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
 """A set's reasons to switch when nothing has failed."""
 FAILED = "{state} failed: {why}"
@@ -119,7 +120,7 @@ WAS_HELD = "the arm was held, and rests until the leader matches again"
 
 
 def filled(text: str, **known: object) -> str:
-    """Return a text with some placeholders filled in and the others kept."""
+    """Return a text with the `known` placeholders filled in, and all others kept."""
     parts = list[str]()
     for literal, name, form, _ in Formatter().parse(text):
         parts.append(_escaped(literal))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`trial.yaml`: duration of a trial, its stricter limits, and the gates that end it."""
+"""`trial.yaml`: duration of a trial, stricter limits during it, and the gates that end it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _POSITIONS = "that commands positions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialGate:
-    """A measured quantity of the running robot that ends the trial above its limit."""
+    """Gate: a quantity of the running robot that ends the trial when it exceeds its limit."""
 
     limit: float = entry("largest value that is still good", minimum=0)
     after_s: float = entry(
@@ -40,8 +40,8 @@ def _trial_gate(
         about: Description of the quantity.
         limit: Default limit.
         after_s: Default of `TrialGate.after_s`.
-        needs: Requirement for judging it on a policy.
-        clock: True if it measures the machine, and so is not judged under simulated time.
+        needs: Property that a policy must have for the gate to be judged.
+        clock: True if the quantity measures the machine and is not judged in simulated time.
     """
     declared = entry(about, default=TrialGate(limit=limit, after_s=after_s))
     metadata = {**declared.metadata, "needs": needs, "clock": clock}
@@ -50,7 +50,7 @@ def _trial_gate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialGates:
-    """Gates by quantity; null: the quantity is not judged."""
+    """Gates by quantity; null if the quantity is not judged."""
 
     falls: TrialGate | None = _trial_gate(
         "faults of the rule `attitude` while the policy ran", 0.0, after_s=0.0, needs=_TILT
@@ -97,11 +97,11 @@ class TrialGates:
     )
 
     def judged(self, *, simulated_time: bool = False) -> dict[str, TrialGate]:
-        """Return the judged gates, by quantity.
+        """Return the gates that are judged, by quantity.
 
         Args:
             simulated_time: True if ticks follow simulated time: durations and missed ticks are then
-                those of the simulation's machine, and are not judged.
+                the simulating machine's, and are not judged.
         """
         return {
             field.name: gate
@@ -112,7 +112,7 @@ class TrialGates:
 
 
 def not_applicable(contract: HostedContract, limits: StricterLimits) -> dict[str, str]:
-    """Return the gates that cannot be judged on trial, each with the policy's missing property."""
+    """Return, by gate that cannot be judged for a policy, the property that the policy lacks."""
     tilts = contract.safety.max_tilt_rad is not None or limits.max_tilt_rad is not None
     has = {
         "": True,
@@ -143,7 +143,7 @@ class TrialSettings:
     gates: TrialGates = entry("what ends the trial", default=TrialGates())
 
     def stricter(self, given: StricterLimits) -> StricterLimits:
-        """Return the stricter of the trial's limit and the given one, for each limit."""
+        """Return, for each limit, the stricter of the trial's value and the given value."""
         both = {
             field.name: (getattr(self.limits, field.name), getattr(given, field.name))
             for field in dataclasses.fields(StricterLimits)
@@ -155,19 +155,22 @@ class TrialSettings:
 
 
 def trial_schema() -> dict[str, Any]:
-    """Return the JSON Schema of `trial.yaml`, for editors."""
+    """Return the JSON Schema for `trial.yaml`, for editors."""
     return json_schema(TrialSettings)
 
 
 def settings_of_trial(content: bytes, file: Path, contract: HostedContract) -> TrialSettings:
-    """Check the content of a `trial.yaml` for the policy on trial.
+    """Return the checked settings in a `trial.yaml`, for the policy on trial.
 
-    Gates that do not apply to the policy are null in the result.
+    Gates that cannot be judged for the policy are null in the result.
 
     Args:
         content: Content of the file.
-        file: Its name in messages.
+        file: Path of the file, for messages.
         contract: Contract of the policy.
+
+    Raises:
+        BundleError: The settings are invalid or do not match the policy; lists every problem.
     """
     value, reader = parse_yaml(content, file), Reader(str(file))
     settings: TrialSettings | None = reader.section(TrialSettings, value)
@@ -218,7 +221,7 @@ def _check_range(wanted: VelocityCommand | None, reader: Reader, contract: Hoste
         return
     rows = zip(wanted.min, wanted.max, trained.min, trained.max, strict=True)
     for i, (low, high, lowest, highest) in enumerate(rows):
-        # it must contain zero: the command fades to zero
+        # the range must contain zero, since the command fades to zero
         if not lowest <= low <= 0.0 <= high <= highest:
             reader.problem(
                 f"command_range[{i}]",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The part that the contracts of all policy kinds share: the robot's side, then the policy's.
+"""What the contracts of all policy kinds have in common: the robot's side, then the policy's.
 
 Each kind of policy is a dataclass that inherits `AnyContract` and has a row in `bundle/kinds.py`.
 """
@@ -44,10 +44,11 @@ PERCEIVED_LABEL = "contract:"
 
 
 SENSITIVITY = "sensitivity_"
+"""Prefix of the keys of sensitivity reports in `AnyContract.reports`."""
 
 
 def perceived_label(*stated: object) -> str:
-    """Return a label for a contract's needs on a topic; equal needs give equal labels."""
+    """Return a label for what a contract requires of a topic; equal requirements, equal labels."""
     text = json.dumps([_plain(each) for each in stated], sort_keys=True)
     return PERCEIVED_LABEL + hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -64,7 +65,7 @@ def _plain(stated: object) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """Healthy values for a model input, one per element."""
+    """Statistics of a model input in a healthy rollout, with one value per input element."""
 
     mean: tuple[float, ...] = entry("mean")
     std: tuple[float, ...] = entry("standard deviation", minimum=0)
@@ -89,7 +90,7 @@ class Nominal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedLoopLimits:
-    """Limits that a compiled model must meet in closed loop."""
+    """Limits that a compiled model must meet in closed-loop simulation."""
 
     velocity_error: float | None = entry(
         "largest extra error per axis, m/s, rad/s", default=None, minimum=0
@@ -145,12 +146,12 @@ class Body(Protocol):
     @property
     @abstractmethod
     def damp(self) -> Damp:
-        """Joint damping when there is no safe target."""
+        """Gain for damping the joints when there is no safe target."""
 
     @property
     @abstractmethod
     def nominal(self) -> Nominal | None:
-        """Behaviour of a healthy run."""
+        """Measured behaviour of a healthy rollout; None if it was not measured."""
 
     @property
     @abstractmethod
@@ -160,7 +161,7 @@ class Body(Protocol):
     @property
     @abstractmethod
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """Joints whose position step is limited by `velocity_limit` [joints].
+        """Mask [joints] of the joints whose position step is limited by `velocity_limit`.
 
         In RUN, these joints have no other step limit unless `nominal` sets one. With
         `hold_measured`, the step of every joint is limited.
@@ -168,7 +169,7 @@ class Body(Protocol):
 
 
 class AnyContract(Body):
-    """Contract of one policy of any kind: everything that hosts and tools need.
+    """Contract of a single policy of any kind: everything that hosts and tools need.
 
     Abstract members have no safe default, so each kind defines them. The other properties describe
     optional features; by default, the policy lacks the feature.
@@ -205,7 +206,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def reports(self) -> Mapping[str, File]:
-        """Comparison reports by artifact, and sensitivity reports by `SENSITIVITY` + artifact."""
+        """Comparison reports by artifact; sensitivity reports, by `SENSITIVITY` + artifact."""
 
     @property
     @abstractmethod
@@ -220,22 +221,22 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def command_kinds(self) -> Mapping[str, Kind]:
-        """Command interface for each joint that the policy commands, by the policy's joint name."""
+        """Command interface of each joint that the policy commands, by contract joint name."""
 
     @property
     @abstractmethod
     def unfollowable(self) -> Sequence[str]:
-        """Names of the state that the policy cannot update while another policy is in command.
+        """Names of the internal states that the policy cannot update unless it is in command.
 
-        A set rejects `starts: followed` for a policy with such state.
+        A set rejects `starts: followed` for a policy with such a state.
         """
 
     @property
     @abstractmethod
     def counts_ticks(self) -> bool:
-        """True if the policy's period must be a whole number of set ticks, as its memory requires.
+        """True if the policy's memory requires a period that is a whole number of set ticks.
 
-        Otherwise its steps are points in time, which may fall between the ticks of a faster set.
+        If False, its steps are points in time, which may fall between the ticks of a faster set.
         """
 
     @property
@@ -255,12 +256,12 @@ class AnyContract(Body):
 
     @property
     def golden(self) -> File | None:
-        """Golden rows for the models."""
+        """File with the golden rows for the models; None if there is none."""
         return None
 
     @property
     def graphs(self) -> Mapping[str, Graph]:
-        """Models that have names of their own."""
+        """Models that the contract lists by name under `graphs`."""
         return {}
 
     @property
@@ -290,9 +291,9 @@ class AnyContract(Body):
 
     @property
     def command_scales(self) -> Mapping[str, float]:
-        """Factor from the policy's first output to each joint's command, by joint name.
+        """Factor from an error in the policy's first output to one in the command, by joint name.
 
-        Empty if commands are not proportional to any output.
+        Empty if the commands are not scaled model outputs.
         """
         return {}
 
@@ -308,7 +309,7 @@ class AnyContract(Body):
 
     @property
     def scenes(self) -> Mapping[str, tuple[Observation, Term]]:
-        """Terms with a scan recorded in training, with their observations, by contract key."""
+        """Each term that has a scan recorded in training, and its observation, by contract key."""
         return {}
 
     @property
@@ -333,15 +334,15 @@ class AnyContract(Body):
 
     @property
     def motion(self) -> ReferenceMotion | None:
-        """Reference motion that the policy tracks."""
+        """Reference motion that the policy tracks; None if it tracks none."""
         return None
 
     @property
     def estimation(self) -> Estimation | None:
-        """Leg and IMU description for estimating the base velocity."""
+        """Legs and IMU for estimating the base velocity; None if it is not estimated."""
         return None
 
     @property
     def velocity_command(self) -> VelocityCommand | None:
-        """Range of velocity commands that the policy accepts."""
+        """Range of velocity commands that the policy accepts; None if it accepts none."""
         return None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images for a joint policy: their size, processing, and the meaning of their values.
+"""Contract section for a joint policy's camera images: size, processing, meaning of the values.
 
 Settings that differ between training setups have no default: an image that is cropped or scaled
 differently, or arrives a frame late, still looks right, but makes the robot walk into obstacles.
@@ -22,7 +22,7 @@ LARGEST_IMAGE = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStack:
-    """Selection of images that the policy sees at the same time, joined in its input vector."""
+    """Selection of images that the policy sees at once, concatenated in its input vector."""
 
     offsets: tuple[int, ...] = entry(
         "age of each image in the order of the vector, in steps; 0: the newest. [0, 1] has the "
@@ -50,7 +50,7 @@ class GaussianBlur:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraImage:
-    """Settings common to depth and colour images; the steps run in the order of the fields."""
+    """Settings common to depth and colour images."""
 
     camera_size: tuple[int, ...] = entry(
         "height and width of the camera's image, pixels",
@@ -135,15 +135,15 @@ class CameraImage:
 
     @property
     def timeout_s(self) -> float:
-        """Age (in s) beyond which the policy no longer uses the values."""
+        """Age of the newest image, in s, beyond which the policy no longer uses its values."""
         return self.max_age_s + (self.hold_s or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthImage(CameraImage):
-    """Depth image: conversion from camera pixels to the policy's values.
+    """Settings that convert a depth image from camera pixels to the policy's values.
 
-    Unknown depths are replaced first, before any step interpolates across them. Scaling comes last.
+    Unknown depths are replaced first, before any step interpolates across them; scaling comes last.
     """
 
     steps: tuple[Literal["crop", "clip", "resize", "blur", "blank"], ...] = entry(
@@ -190,9 +190,9 @@ class DepthImage(CameraImage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColourImage(CameraImage):
-    """Colour or grey image: conversion from 8-bit pixels to the policy's values.
+    """Settings that convert a colour or grey image from 8-bit pixels to the policy's values.
 
-    After all other steps, pixel levels are scaled so that 0 and 255 become the two values in
+    After all other steps, pixel levels are scaled so that 0 and 255 map to the two values in
     `scaled_to`; then `centre` and `mean` are subtracted and the result is divided by `std`.
     """
 
@@ -302,7 +302,7 @@ def check_image(image: AnyImage, key: str, period_s: float, problem: Check) -> N
 
 
 def _check_depths(depth: DepthImage, key: str, problem: Check) -> None:
-    """Check that a depth image section has the values that its scaling needs."""
+    """Check that a depth image section has the values that its scaling requires."""
     expect_paired(depth.values == "scaled", depth.scaled_to, f"{key}.scaled_to", "scaled", problem)
     if depth.clip_m is not None and not depth.clip_m[1] - depth.clip_m[0] >= _SMALLEST_SPAN_M:
         problem(
@@ -313,7 +313,7 @@ def _check_depths(depth: DepthImage, key: str, problem: Check) -> None:
 
 
 def _check_levels(colour: ColourImage, key: str, problem: Check) -> None:
-    """Check that a colour image section scales to a range and has one number per channel."""
+    """Check that `scaled_to` is a range, and that `mean` and `std` have one number per channel."""
     if colour.scaled_to[0] == colour.scaled_to[1]:
         problem(f"{key}.scaled_to", "two different values", list(colour.scaled_to))
     for name in ("mean", "std"):
@@ -323,7 +323,7 @@ def _check_levels(colour: ColourImage, key: str, problem: Check) -> None:
 
 
 def _check_sizes(image: AnyImage, key: str, problem: Check) -> None:
-    """Check that the steps turn the camera's image size into the policy's."""
+    """Check that the steps convert the camera's image size to the policy's."""
     height, width = image.camera_size
     for step in image.steps:
         if step == "resize":

@@ -48,8 +48,8 @@ LARGEST_ENSEMBLE_COEFF = 100
 class JointUnit:
     """Conversion from a joint position q to the policy's unit.
 
-    radians: sign (q - zero_rad); degrees: the same x 180 / pi; range_m100_100 and range_0_100:
-    linear, so that low_rad becomes -100 or 0, and high_rad becomes 100.
+    radians: sign (q - zero_rad); degrees: that value x 180 / pi; range_m100_100 and range_0_100:
+    linear, so that low_rad maps to -100 or 0, and high_rad maps to 100.
     """
 
     unit: Literal["radians", "degrees", "range_m100_100", "range_0_100"] = entry(
@@ -148,10 +148,10 @@ class EnvironmentState:
 class Pairing:
     """Rule that pairs images and measurements into one observation, in training and at run time.
 
-    frame_time: all inputs from the same time, the newest for which every camera has a frame; the
-    frame from each camera and the measurement nearest to that time are used. newest: the newest of
-    each input at the tick, as LeRobot records them, so measurements are newer than images by the
-    camera delay.
+    frame_time: all inputs are from the same time, the newest for which every camera has a frame:
+    each camera's frame and the measurement nearest to that time are used. newest: the newest value
+    of each input at the tick is used, as LeRobot records them, so measurements are newer than
+    images by the camera delay.
     """
 
     rule: Literal["frame_time", "newest"] = entry("which rule", default="frame_time")
@@ -165,7 +165,7 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Output of one inference, and the part of it that is used."""
+    """Number of steps in the chunk that one inference returns, and how many are executed."""
 
     size: int = entry("steps that the policy predicts, one period each", minimum=1, maximum=10_000)
     steps: int = entry("how many of them are executed before the next chunk", minimum=1)
@@ -179,9 +179,9 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """Time t of a denoising step as an input to the policy graph: sin(f t), then cos(f t).
+    """Encoding of a denoising step's time t as a graph input: all sin(f t), then all cos(f t).
 
-    The frequencies f are spaced geometrically; there is one for every two values.
+    The frequencies f are spaced geometrically; there are half as many as there are values.
     """
 
     tensor: str = entry("input of the policy's graph")
@@ -212,8 +212,9 @@ class NoiseSchedule:
 class Denoising:
     """Denoising settings: the policy graph runs once per denoising step to produce a chunk.
 
-    flow: the graph returns the velocity noise - actions at t, from 1 (noise) down to 0; integrated
-    by Euler's method. ddpm, ddim: the samplers with these names over the training timesteps.
+    flow: the graph returns the velocity (noise - actions) at time t, which Euler's method
+    integrates from t = 1 (noise) to 0. ddpm, ddim: the samplers with these names, over the
+    training timesteps.
     """
 
     method: Literal["flow", "ddpm", "ddim"] = entry("how a step uses what the graph answers")
@@ -243,7 +244,7 @@ class Denoising:
 
     @property
     def draws(self) -> int:
-        """Noise samples per chunk; ddpm adds noise after every step except the last."""
+        """Number of noise samples per chunk; ddpm adds noise after every step except the last."""
         return self.steps if self.method == "ddpm" else 1
 
 
@@ -264,7 +265,7 @@ class SignalError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuccessSignal:
-    """Signal that the task is done, sent once `graph` or `joints` has been true for `for_s`."""
+    """Signal that the task is done: sent once the success condition has held for `for_s`."""
 
     graph: str | None = entry(
         "classifier among the graphs: its inputs have the names of cameras, `state` or "
@@ -354,7 +355,7 @@ class ChunkContract(AnyContract):
 
     @property
     def observation_steps(self) -> int:
-        """Number of successive observations that the policy takes."""
+        """Number of successive observations in one input to the policy."""
         return 1 if self.denoising is None else self.denoising.observations
 
     @property
@@ -370,12 +371,12 @@ class ChunkContract(AnyContract):
 
     @property
     def command_kinds(self) -> Mapping[str, Kind]:
-        """Position interface for each joint in the action."""
+        """The position interface for each joint in the action, by contract joint name."""
         return dict.fromkeys(self.action.joints, Kind.POSITION)
 
     @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """True for all joints, since a chunk may begin anywhere."""
+        """True for all joints, since a chunk may begin far from the current target."""
         return np.ones(len(self.joints.names), np.bool_)
 
     @property
@@ -399,6 +400,6 @@ class ChunkContract(AnyContract):
 
     @property
     def external_sizes(self) -> Mapping[str, int]:
-        """Size of the environment state."""
+        """Size of the environment state, by topic; empty if the policy observes none."""
         outside = self.environment_state
         return {} if outside is None else {outside.topic: outside.size}

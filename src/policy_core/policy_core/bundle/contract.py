@@ -3,7 +3,7 @@
 """The contract of a joint policy, `policy.yaml`, as dataclasses. This module opens no files.
 
 Units are rad, s, N·m; per-joint values are in the order of `joints.names` unless they are maps
-keyed by name. Each field's doc string appears in the JSON Schema and in error messages.
+keyed by name. Each field's description appears in the JSON Schema and in error messages.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +21,10 @@ from policy_core.interfaces import Kind, TensorSpec
 
 MOST_JOINTS, LONGEST_NAME = 128, 64
 DEFAULT = "default_position"
-"""Value of an offset that stands for the default position of each joint."""
+"""Word that may replace the numbers of an `offset`: the default position of each joint."""
 MOST_VALUES = 100_000
 """Maximum number of values in a model input, including history; a 320 x 240 depth image has 76,800.
-Assembling an input of this size holds the GIL for several milliseconds in one call.
+Assembling an input of this size holds the GIL for several milliseconds.
 """
 SHA256 = "^[0-9a-f]{64}$"
 NAME = r"^[a-z][a-z0-9_]*$"
@@ -85,7 +85,7 @@ class Via:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingUp:
-    """Motion from any pose to the pose in which the policy may start."""
+    """Motion from an arbitrary pose to the pose in which the policy may start."""
 
     position: PerJoint = entry("pose to stand in, rad")
     stiffness: PerJoint = entry(
@@ -109,20 +109,20 @@ class StandingUp:
 
     @property
     def longest_s(self) -> float:
-        """Time to stand up through all `via` poses, in s."""
+        """Time to stand up if the motion passes through every `via` pose, in s."""
         return self.duration_s + sum(via.duration_s for via in self.via)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damp:
-    """Joint damping when there is no safe target."""
+    """Gain for damping the joints when there is no safe target."""
 
     damping: PerJoint = entry("gain, N·m·s/rad", exclusiveMinimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseStand:
-    """Behaviour of a phase while the velocity command is small enough for standing still."""
+    """Behaviour of a phase while the velocity command is small enough to stand still."""
 
     below: float = entry(
         "the robot stands while the norm of the command (vx, vy in m/s, yaw rate in rad/s) is "
@@ -247,7 +247,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Layout of the most recent frames in the input vector."""
+    """Number and layout of the most recent frames in the input vector."""
 
     length: int = entry("number of frames, the newest included", default=1, minimum=1)
     layout: Literal["per_frame", "per_term"] = entry(
@@ -263,7 +263,7 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalisation:
-    """(x - mean) / max(std, std_floor) over the whole vector; npz with `mean` and `std`."""
+    """Normalisation of the whole vector, (x - mean) / max(std, std_floor), and its npz file."""
 
     file: str = entry("npz inside the bundle folder, arrays mean and std")
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
@@ -302,7 +302,7 @@ class OwnJoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionTerm(OwnJoints):
-    """Commands from a slice of the model output: target = offset + scale x clip(output)."""
+    """Commands made from a slice of the model output: target = offset + scale x clip(output)."""
 
     joints: tuple[str, ...] = entry(
         "joints, or patterns of them, in the order of the output", minItems=1
@@ -327,7 +327,7 @@ class GainOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelGains:
-    """Joint gains from the model, which replace the gains in `joints`."""
+    """Joint gains that the model outputs; they replace the gains in `joints`."""
 
     stiffness: GainOutput | None = entry(
         "N·m/rad, of joints that are commanded to positions", default=None
@@ -452,7 +452,7 @@ class Estimation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VelocityCommand:
-    """Command range that the policy was trained for; commands are clipped to it."""
+    """Range of velocity commands used in training; commands are clipped to it."""
 
     min: tuple[float, ...] = entry("lowest vx, vy in m/s and yaw rate in rad/s", length=3)
     max: tuple[float, ...] = entry("highest vx, vy in m/s and yaw rate in rad/s", length=3)
@@ -470,7 +470,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Rows that calibrated a quantised model; comparisons exclude them."""
+    """Rows with which a quantised model was calibrated; comparisons exclude them."""
 
     source: str = entry("name of the file or recording")
     sha256: str = entry("SHA-256 of the file; of a folder, of its files' hashes", pattern=SHA256)
@@ -632,7 +632,7 @@ class JointContract(AnyContract):
 
     @property
     def command_scales(self) -> Mapping[str, float]:
-        """Scales from the action terms, by joint."""
+        """Scale in the action terms for each joint, by joint name."""
         return {
             joint: float(scale)
             for term in self.action.terms
@@ -648,14 +648,14 @@ class JointContract(AnyContract):
 
     @property
     def unfollowable(self) -> Sequence[str]:
-        """State that only the policy's own model can update."""
+        """Names of the internal states that only the policy's own model can update."""
         last_output = any(term.term == "last_output" for term in self.terms)
         stated = {"recurrent state": bool(self.state), "the term last_output": last_output}
         return [what for what, has in stated.items() if has]
 
     @property
     def counts_ticks(self) -> bool:
-        """True: the policy's history and last action are one period apart."""
+        """True, since the entries of the policy's history are one period apart."""
         return True
 
     @property
@@ -664,12 +664,12 @@ class JointContract(AnyContract):
 
     @property
     def external_sizes(self) -> Mapping[str, int]:
-        """Sizes of the external vectors in the policy's terms."""
+        """Number of values in each external vector that the terms observe, by topic."""
         return {term.topic: term.size for term in self.terms if term.topic and term.size}
 
     @property
     def scans(self) -> Mapping[str, HeightScan]:
-        """Height scans in the policy's terms."""
+        """Height scans that the terms observe, by topic."""
         return {
             term.topic: term.scan
             for term in self.terms
@@ -687,7 +687,7 @@ class JointContract(AnyContract):
 
     @property
     def perceived(self) -> Mapping[str, str]:
-        """Labels for the height scans, and for the camera images with their encoders."""
+        """Contract label by topic, for height scans and for camera images with their encoders."""
         labels = {topic: perceived_label(scan) for topic, scan in self.scans.items()}
         for topic, term in self.images.items():
             image = term.camera_image
@@ -698,7 +698,7 @@ class JointContract(AnyContract):
 
     @property
     def encoders(self) -> Mapping[str, Graph]:
-        """Encoders in the policy's terms."""
+        """Encoders of the terms' camera images, by contract key."""
         return {
             f"observations.{name}.terms[{i}].encoder": term.encoder
             for name, observation in self.observations.items()
@@ -722,7 +722,7 @@ class JointContract(AnyContract):
 
     @property
     def golden(self) -> File | None:
-        """Golden rows for the model."""
+        """File with the golden rows for the model; None if there is none."""
         return self.model.golden
 
     @property

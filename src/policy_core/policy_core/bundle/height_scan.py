@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Height scan for a policy: the positions of its points, and the meaning of its values.
+"""Contract section for a height scan: the positions of its points, the meaning of its values.
 
 Settings that differ between training setups have no default: a scan that is transposed, negated or
 shifted by half a cell looks right on flat ground, but makes the robot walk off a step.
@@ -26,7 +26,7 @@ _ROUNDED = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanGrid:
-    """Points on a grid, including both ends of each axis, as training setups generate them."""
+    """Grid of points with both ends of each axis included, as training setups generate it."""
 
     size_m: tuple[float, ...] = entry(
         "distance between the first and the last point along x and y, m", length=2, minimum=0
@@ -53,7 +53,7 @@ class ScanGrid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeightScan:
-    """A height scan: points around the robot, and the ground height at each."""
+    """Height scan: points around the robot, and what the value at each point means."""
 
     grid: ScanGrid | None = entry("the points, on a grid; or `points_m`", default=None)
     points_m: tuple[tuple[float, ...], ...] | None = entry(
@@ -121,7 +121,7 @@ class HeightScan:
 
     @property
     def points(self) -> F64:
-        """Points [points, 2] in the scan frame, in the order of the values, m."""
+        """Positions of the points [points, 2] in the scan frame, in m, in the values' order."""
         if self.grid is None:
             return np.array(self.points_m, dtype=np.float64).reshape(-1, 2)
         grid = self.grid

@@ -56,7 +56,7 @@ def resolve_set(
 
 
 class _SetResolver:
-    """Merges several robot descriptions into one, and resolves names into arrays."""
+    """Merges the members' robot descriptions into one, and resolves names into arrays."""
 
     def __init__(
         self, stated: SetFile, contracts: Mapping[str, AnyContract], reader: Reader
@@ -73,7 +73,11 @@ class _SetResolver:
         self._owner = {joint: self._find_owner(joint, first) for joint in self._names}
 
     def _find_owner(self, joint: str, first: Sequence[str]) -> str:
-        """Return the member whose values the set uses: the first one that commands the joint."""
+        """Return the member whose values the set uses for a joint: the first that commands it.
+
+        Members in command in the initial state come first; if none commands the joint, it is the
+        first member that has it.
+        """
         having = [name for name in self._order if joint in self._on_robot[name]]
         commanding = [name for name in having if joint in self._commanded[name]]
         return next((name for name in commanding if name in first), (commanding or having)[0])
@@ -170,7 +174,7 @@ class _SetResolver:
     def _every(self, name: str, rate_hz: float) -> Fraction:
         """Return a member's period in set ticks.
 
-        It must be a whole number if the member's contract has `counts_ticks`.
+        The period must be a whole number if `counts_ticks` is true for the member's contract.
         """
         contract = self._contracts[name]
         every = rate_hz / contract.rate_hz
@@ -279,7 +283,7 @@ class _SetResolver:
         return {joint: driven.get(joint, Kind.POSITION) for joint in self._commanded[name]}
 
     def _state(self, name: str, state: SetState, kinds: Mapping[str, Kind]) -> SetState:
-        """Return a state with names and arrays resolved; check that it commands each joint once."""
+        """Return a state with names resolved; check that it commands or holds each joint once."""
         key = f"states.{name}"
         held = self._reader.tried(f"{key}.held", matched, state.held, self._names) or ()
         taken = dict[str, str]()
@@ -331,7 +335,7 @@ class _SetResolver:
         return dataclasses.replace(state, held=tuple(held), to=to)
 
     def _conditions(self, key: str, name: str, to: str) -> EntryConditions:
-        """Return entry conditions with arrays; check that the values they test exist."""
+        """Return the resolved conditions of a transition; check that the values they test exist."""
         states = self._stated.states
         when, leaving, entering = states[name].to[to].when, states[name].members, states[to].members
         self._reader.expect(
@@ -426,7 +430,7 @@ class _SetResolver:
         )
 
     def _nominal(self) -> Nominal | None:
-        """Return the largest nominal values among all members; None if a member has none."""
+        """Return the largest nominal values of all members; None unless every member has some."""
         nominals = {
             name: contract.nominal
             for name, contract in self._contracts.items()
@@ -447,12 +451,12 @@ class _SetResolver:
         )
 
     def _narrower_range(self, contract: AnyContract) -> VelocityCommand | None:
-        """Return a member's command range; None if it equals the set's."""
+        """Return a member's own command range; None if it is the same as the set's."""
         own = contract.velocity_command
         return None if own == self._velocity_command() else own
 
     def _velocity_command(self) -> VelocityCommand | None:
-        """Return a command range that covers the ranges of all members."""
+        """Return a range that covers all members' command ranges; None if no member has one."""
         ranges = [
             contract.velocity_command
             for contract in self._contracts.values()

@@ -34,14 +34,14 @@ from policy_core.bundle.schema import PerJoint, entry
 from policy_core.interfaces import Index, Kind
 
 STAND, FIRST_TARGET, FIRST_FRAME = "stand", "first_target", "first_frame"
-"""Poses that every set has: the stand pose, the first targets of the members taking over, and the
-first frames of the clips that they track.
+"""Names of the poses that every set has: the stand pose, the first targets of the members taking
+over, and the first frames of the clips that they track.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetMember:
-    """A policy in the set."""
+    """Member of a set: a policy, and the joints that it commands."""
 
     bundle: str = entry(
         "folder of its bundle, relative to that of the set, or an installed version: NAME@VERSION"
@@ -61,7 +61,7 @@ class SetMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryConditions:
-    """Conditions checked at the tick of a switch; absent ones are not checked."""
+    """Conditions that must hold in the tick of a switch; absent ones are not checked."""
 
     pose: str | None = entry(
         f"pose that the joints must be near: {STAND}, {FIRST_TARGET} (what the entering members "
@@ -104,7 +104,7 @@ class EntryConditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """Transition of the robot from one state to another."""
+    """Transition from one state of the set to another."""
 
     when: EntryConditions = entry("what must hold", default=EntryConditions())
     blend_s: float = entry(
@@ -126,7 +126,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateEnd:
-    """Condition under which a state ends on its own."""
+    """Time at which a state ends on its own, and the state that follows."""
 
     after_s: float | None = entry(
         "time since the state was entered, s; if absent, it ends when the motions that its members "
@@ -191,12 +191,12 @@ class SetFile:
 
 
 def ends_by_itself(contract: AnyContract) -> bool:
-    """Return True if a member tracks a motion that ends."""
+    """Return True if the policy tracks a motion that ends."""
     return contract.motion is not None and contract.motion.at_end == "hold"
 
 
 def tracks_clip(contract: AnyContract) -> bool:
-    """Return True if a member tracks a motion stored in its bundle."""
+    """Return True if the policy tracks a motion stored in its bundle."""
     return contract.motion is not None and contract.motion.clip is not None
 
 
@@ -210,8 +210,8 @@ class MemberContract:
         sha256: Hash of the member's `policy.yaml`.
         places: Index in the set's joints for each of the member's joints [member joints].
         commanded: Indices, among the member's joints, of the joints that it commands in the set.
-        every: Set ticks per member tick, a whole number if it `counts_ticks`. A step that falls
-            between two ticks is made on the later one.
+        every: Set ticks per member tick; a whole number if the contract's `counts_ticks` is true. A
+            member step that falls between two set ticks is made on the later one.
         is_followed: True if the member keeps observing while it is not in command.
         velocity_command: Range to which the set's velocity command is clipped for this member; None
             if the member accepts the whole range.
@@ -229,12 +229,12 @@ class MemberContract:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SetContract:
-    """Contract of a policy set, resolved: robot description for the guard, members, states.
+    """Resolved contract of a policy set: robot description for the guard, members, states.
 
     The joints are those of all members, with the robot's names. Joint limits are equal in all
     members; gains, stand pose and damping come from the member that commands the joint in the
-    initial state, or else from the first member that has the joint. Time-outs, tilt limit and
-    margin are the strictest among all members.
+    initial state, or else from the first member that commands the joint or, at least, has it.
+    Time-outs, tilt limit and margin are the strictest among all members.
     """
 
     name: str
@@ -265,7 +265,7 @@ class SetContract:
 
     @property
     def way_back_s(self) -> float:
-        """Longest time to return to standing (in s), if no request waits too long."""
+        """Longest time to return to a state with `stand`, in s, if no request times out."""
         return max(self._way_back_s(name) for name in self.states)
 
     def _way_back_s(self, name: str) -> float:
@@ -283,12 +283,12 @@ class SetContract:
 
     @property
     def command_kinds(self) -> Mapping[str, Kind]:
-        """Command interface of each joint of the set."""
+        """Command interface of each joint in the set, by robot joint name."""
         return dict(zip(self.joints.names, self.kinds, strict=True))
 
     @property
     def perceived(self) -> Mapping[str, str]:
-        """Label for each perception topic; members that share a topic state the same label."""
+        """Contract label by perception topic; members that share a topic have equal labels."""
         labels = dict[str, str]()
         for member in self.members.values():
             labels |= member.contract.perceived
@@ -314,7 +314,7 @@ class SetContract:
 
     @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """Commanded joints for which the member's contract limits the position step [joints]."""
+        """Mask [joints] of the joints whose position step is limited; see `Body.step_bounded`."""
         found = np.zeros(len(self.joints.names), np.bool_)
         for member in self.members.values():
             places = member.places[member.commanded]

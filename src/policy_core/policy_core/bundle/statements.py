@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signed statements about a bundle: a channel's version, revocations, allowed downgrades.
 
-A statement is a YAML file with keys that no contract has, so a statement cannot pass for a contract
-or vice versa. `policy_store pull` checks the signature and keeps the newest channel and revocation
-statements next to the installed versions, where nodes read the revocations.
+A statement is a YAML file with keys that no contract has, so neither can pass for the other.
+`policy_store pull` checks the signature and keeps the newest channel and revocation statements next
+to the installed versions, where nodes read the revocations.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MOST_SERIAL = 1 << 53
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelStatement:
-    """Version that the robots on a channel run."""
+    """Statement of the version that the robots on a channel run."""
 
     kind: Literal["channel"] = entry("channel")
     name: str = entry("name of the bundle", pattern=NAME)
@@ -49,7 +49,7 @@ class ChannelStatement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevocationStatement:
-    """Versions that robots must no longer use."""
+    """Statement of the versions that robots must no longer use."""
 
     kind: Literal["revocations"] = entry("revocations")
     name: str = entry("name of the bundle", pattern=NAME)
@@ -65,7 +65,7 @@ class RevocationStatement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DowngradeStatement:
-    """Older version to which robots may return through the registry."""
+    """Statement of an older version that robots may pull from the registry again."""
 
     kind: Literal["downgrade"] = entry("downgrade")
     name: str = entry("name of the bundle", pattern=NAME)
@@ -114,8 +114,8 @@ def parse_statement(content: bytes, place: object) -> Statement:
 def kept(model: Path, tag: str) -> ChannelStatement | RevocationStatement | None:
     """Return the newest statement with this tag that this robot has accepted, or None.
 
-    The signature was checked on arrival; the folder is as safe as the installed versions next to
-    it.
+    Its signature was checked on arrival and is not checked again: the folder is as well protected
+    as the installed versions next to it.
 
     Raises:
         PolicyError: The file is damaged.
@@ -125,7 +125,7 @@ def kept(model: Path, tag: str) -> ChannelStatement | RevocationStatement | None
 
 
 def kept_statements(model: Path) -> list[ChannelStatement | RevocationStatement]:
-    """Return all statements that this robot has accepted.
+    """Return the newest accepted statement for each tag.
 
     Raises:
         PolicyError: A file is damaged.
@@ -135,7 +135,7 @@ def kept_statements(model: Path) -> list[ChannelStatement | RevocationStatement]
 
 
 def revoked_versions(model: Path) -> Mapping[str, str]:
-    """Return the installed bundle's versions that this robot knows to be revoked, with reasons.
+    """Return the reason by revoked version of a bundle, as far as this robot knows.
 
     Raises:
         PolicyError: The stored statement is damaged.

@@ -4,7 +4,7 @@
 
 A term is a slice of the robot state with an optional offset, so a whole observation takes one
 gather and one affine map. Each state field defines a term with its values unchanged; every other
-term is one line in `TERMS`.
+term is an entry in `TERMS`.
 """
 
 import math
@@ -34,18 +34,18 @@ OWN_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermSpec:
-    """Where a term takes its values from."""
+    """Definition of a term: the state field and the values that it is made of."""
 
     field: str
     """A name from `STATE_FIELDS` or `OWN_FIELDS`, or `external` for the vector on the term's topic.
     The term's `joints` may select values from per-joint fields.
     """
     size: Size
-    """Number of values, or the unit in which they are counted."""
+    """Number of values, or what determines that number, such as `joints`."""
     minus_default: bool = False
     """True to subtract the default position."""
     order: tuple[int, ...] | None = None
-    """Indices of the values in the field, if the term has a different order."""
+    """Index in the field for each value, if the term has a different order."""
     parts: tuple[str, ...] = ()
     """Names of the field's values; a contract may select some of them, in its own order."""
     doc: str
@@ -151,7 +151,7 @@ def term_names(term: Term, contract: JointContract) -> Sequence[str]:
 
 
 def _size(term: Term, spec: TermSpec, contract: JointContract) -> int:
-    """Return the number of values in a term that is neither per joint nor per action."""
+    """Return the number of values in a term that is neither per joint nor per action value."""
     if spec.size == "phase":
         return len(spec.parts) * len(term.offsets or (0.0,))
     if spec.size == "output":
@@ -173,7 +173,7 @@ def perceived_size(image: AnyImage, encoder: Graph | None) -> int:
 
 
 def term_places(term: Term, contract: JointContract) -> Sequence[int]:
-    """Return the index of each value of a valid term in its state field."""
+    """Return, for each value of a valid term, its index in the term's state field."""
     spec, names = TERMS[term.term], contract.joints.names
     if spec.size == "joints":
         return [names.index(name) for name in term.joints or names]

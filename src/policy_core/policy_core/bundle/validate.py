@@ -261,7 +261,7 @@ class _JointValidator(BodyValidator):
             self.reader.problem(key, f"one of the model's outputs ({listed(model.outputs)})", name)
 
     def topics(self) -> None:
-        """Check that no external vector's topic is already in use or has two sizes."""
+        """Check that no external topic is used by the robot, or twice for different content."""
         sizes: dict[str, int | None] = {}
         perceived: dict[str, object] = {}
         for name, observation in self.contract.observations.items():
@@ -290,7 +290,7 @@ class _JointValidator(BodyValidator):
                     )
 
     def velocity_command(self, command: VelocityCommand | None) -> None:
-        """Check that a commanded policy states its command range, and that it includes zero."""
+        """Check that a policy that reads commands states a range, and that it includes zero."""
         if command is None:
             terms = self.contract.terms
             self.expect(
@@ -309,7 +309,7 @@ class _JointValidator(BodyValidator):
             )
 
     def motion(self, motion: ReferenceMotion | None) -> None:
-        """Check that reference motion terms have a motion, and that the robot has its anchor."""
+        """Check that terms need a motion if, and only if, there is one; check source and anchor."""
         shown = [term for term in self.contract.terms if term.term in TERMS and is_of_motion(term)]
         if motion is None:
             for term in shown[:1]:
@@ -333,14 +333,14 @@ class _JointValidator(BodyValidator):
         self._chain("motion.anchor.chain", motion.anchor.chain)
 
     def _chain(self, key: str, chain: Sequence[ChainLink]) -> None:
-        """Check that a chain has joints of this robot and nonzero axes."""
+        """Check that a chain's joints are this robot's, and its axes and rotations not zero."""
         for i, link in enumerate(chain):
             self.known(f"{key}[{i}].joint", [] if link.joint is None else [link.joint])
             for name, values in (("axis", link.axis), ("quat_xyzw", link.quat_xyzw)):
                 self.expect(any(values), f"{key}[{i}].{name}", "a length > 0", list(values))
 
     def estimation(self, estimation: Estimation | None) -> None:
-        """Check that legs and IMU are described if, and only if, the velocity is estimated."""
+        """Check that legs and IMU are described if, and only if, the base velocity is estimated."""
         odometry = {
             f"observations.{name}.terms[{i}]": term
             for name, observation in self.contract.observations.items()
@@ -371,7 +371,7 @@ class _JointValidator(BodyValidator):
         self._legs(estimation)
 
     def _legs(self, estimation: Estimation) -> None:
-        """Check that legs have names, and joints of this robot."""
+        """Check that legs have unique names, and joints of this robot."""
         self.unique("estimation.legs", [leg.name for leg in estimation.legs])
         for i, leg in enumerate(estimation.legs):
             key = f"estimation.legs[{i}]"
@@ -380,7 +380,7 @@ class _JointValidator(BodyValidator):
             self.expect(has_joint, f"{key}.chain", "a joint", Found("none"))
 
     def _source_of_motion(self, motion: ReferenceMotion, shown: Sequence[Term]) -> None:
-        """Check that frames come either from a clip or live, with the settings for that source."""
+        """Check that frames come either from a clip or from topics, with that source's settings."""
         if (motion.clip is None) == (motion.live is None):
             found = "nothing" if motion.live is None else "both"
             self.reader.problem("motion", "either `clip` or `live`", Found(found))
@@ -432,7 +432,7 @@ class _JointValidator(BodyValidator):
             self._gain(f"action.gains.{name}", gain, driven)
 
     def _gain(self, key: str, gain: GainOutput, joints: Sequence[str]) -> None:
-        """Check that a gain has one value per joint in the action, within bounds."""
+        """Check that a gain output has one value per joint in the action, and valid bounds."""
         tensor = self.contract.model.outputs.get(gain.output)
         if tensor is not None:
             self.expect(

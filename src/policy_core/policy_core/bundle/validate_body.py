@@ -36,7 +36,7 @@ class BodyValidator:
         self.inside("joints.default_position", joints.default_position)
 
     def _robot_names(self) -> None:
-        """Check that each robot joint has one name here, which no other joint uses."""
+        """Check that each joint's name on the robot is valid, and that no other joint uses it."""
         key, robot_names = "joints.robot_names", self.body.joints.robot_names
         if [*robot_names.values()] != [*robot_names]:
             self.unique(key, [*robot_names.values()])
@@ -84,7 +84,7 @@ class BodyValidator:
     def paths(
         self, contract: AnyContract, others: Mapping[str, File | Normalisation | None]
     ) -> None:
-        """Check that no path leaves the bundle: models, reports, and others by key."""
+        """Check that no path leaves the bundle, for models, reports and the `others` (by key)."""
         stated = {
             **{
                 f"{key}.artifacts.{backend}": artifact
@@ -112,7 +112,7 @@ class BodyValidator:
             )
 
     def inside(self, key: str, position: F64) -> None:
-        """Check that positions [joints] (in rad) are within the position limits."""
+        """Check that a pose [joints], in rad, is within the position limits."""
         lower, upper = self.body.joints.position_min, self.body.joints.position_max
         for i in np.flatnonzero((lower < upper) & ((position < lower) | (position > upper))):
             self.reader.problem(
@@ -139,7 +139,7 @@ class BodyValidator:
 
 
 def listed(names: Iterable[str]) -> Found:
-    """Format names as a short list for a message."""
+    """Return names as a list for a message; "nothing" if there are none."""
     return Found(", ".join(names) or "nothing")
 
 

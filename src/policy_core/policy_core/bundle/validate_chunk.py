@@ -69,7 +69,7 @@ class _ChunkValidator(BodyValidator):
         self._policies = [name for name in contract.graphs if name not in others]
 
     def unguarded(self) -> None:
-        """Check that the contract sets no limit on inputs that a chunk policy does not have."""
+        """Check that the contract has no settings for inputs that a chunk policy does not have."""
         tilt_rad = self.contract.safety.max_tilt_rad
         self.expect(
             tilt_rad is None,
@@ -172,7 +172,7 @@ class _ChunkValidator(BodyValidator):
             )
 
     def chunk(self) -> None:
-        """Check the chunk lengths."""
+        """Check that the chunk is long enough, and that the policy sees a camera or a vector."""
         chunk = self.contract.chunk
         self.expect(
             chunk.steps <= chunk.size,
@@ -299,7 +299,7 @@ class _ChunkValidator(BodyValidator):
             yield "environment_state", (1, contract.environment_state.size)
 
     def tensors(self) -> None:
-        """Check that each tensor of the policy graph has one source or use, with the same size."""
+        """Check the policy graph's tensors: one source per input, the action's shape, the types."""
         contract = self.contract
         if len(self._policies) != 1:
             self.reader.problem(
@@ -351,14 +351,14 @@ class _ChunkValidator(BodyValidator):
                 )
 
     def _others(self) -> str:
-        """Return the roles that the policy graph does not have, in words."""
+        """Return, in words, the roles that the policy graph must not have."""
         kinds = ["an encoder"]
         kinds += ["the condition"] * (self._condition is not None)
         kinds += ["the success classifier"] * (self.contract.classifier is not None)
         return f"not {kinds[0]}" if len(kinds) == 1 else f"neither {' nor '.join(kinds)}"
 
     def _filled(self, name: str, sources: Sequence[tuple[str, tuple[int, ...] | None]]) -> None:
-        """Check that each graph input has one source, with the same shape if that is known."""
+        """Check that each graph input has one source, and the source's shape if that is known."""
         inputs, key = self.contract.graphs[name].inputs, f"graphs.{name}.inputs"
         wanted = dict(sources)
         self.unique(key, [tensor for tensor, _ in sources])
@@ -402,7 +402,7 @@ class _ChunkValidator(BodyValidator):
         self.expect(found == wanted, f"{key}.shape", f"{list(wanted)} ({why})", list(found))
 
     def topics(self) -> None:
-        """Check that no topic is already in use."""
+        """Check that the environment state's topic is not used by the robot or a camera."""
         if (outside := self.contract.environment_state) is None:
             return
         images = [f"{name}/image_raw" for name in self.contract.cameras]

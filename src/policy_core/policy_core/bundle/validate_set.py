@@ -36,7 +36,7 @@ class _SetValidator:
         self._reader, self._expect = reader, reader.expect
 
     def names(self) -> None:
-        """Check the names that services and files use, and that each member is used."""
+        """Check that names are valid in services and files, and that each member is used."""
         for section in ("members", "states", "poses"):
             for name in getattr(self._stated, section):
                 self._expect(
@@ -59,7 +59,7 @@ class _SetValidator:
             )
 
     def initial(self) -> None:
-        """Check that RUN begins in a state in which the robot may stand."""
+        """Check that RUN begins in a state from which the robot may stand up."""
         name = self._stated.initial
         if self._known("initial", name):
             self._expect(
@@ -109,7 +109,7 @@ class _SetValidator:
         )
 
     def _way_back(self, key: str, name: str, state: SetState) -> None:
-        """Check that the way back to standing exists and ends."""
+        """Check that the way back leads to a state from which the robot may stand up."""
         if state.stand:
             self._expect(
                 state.way_back is None,
@@ -136,7 +136,7 @@ class _SetValidator:
         )
 
     def _ways_back(self, name: str) -> Iterator[str]:
-        """Yield the states on the way back from a state, up to the first repetition."""
+        """Yield the states on the way back from a state; a repeated state is the last."""
         seen = {name}
         while (state := self._states.get(name)) is not None and state.way_back is not None:
             name = state.way_back

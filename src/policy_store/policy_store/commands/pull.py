@@ -5,8 +5,8 @@
     policy_store pull robots.lan:5000/fleet/lite3_walk:1.3.0 --backend rknn --install --activate
 
 Signature, hashes, version and revocations are checked before anything is installed. Repeat the
-command to continue an interrupted pull. Without --install the bundle becomes a folder. With
---revocations only the signed list of revoked versions is pulled.
+command to resume an interrupted pull. Without --install, the bundle is written to a folder. With
+--revocations, only the signed list of revoked versions is pulled.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Pull.
+    """Pull a bundle, or only the list of revoked versions.
 
     Returns:
-        with --install as for `install`; with --revocations name of the bundle and revoked (the
-        reason, by version); otherwise folder and absent (back ends whose models were not
+        with --install, as for `install`; with --revocations, name of the bundle and revoked (the
+        reason, by version); otherwise, folder and absent (back ends whose models were not
         requested).
     """
     from policy_store.registry.manifest import parse_reference
