@@ -56,19 +56,19 @@ INVARIANTS: Mapping[str, str] = {
     "effort_in_limits": "The effort limit in a command does not exceed the limit in force.",
     "gains_not_negative": "No stiffness or damping is negative.",
     "hold_repeats": "HOLD repeats the last command sent before HOLD began.",
-    "step_in_bounds": "A joint whose steps are limited moves no further per tick than its "
-    "velocity limit allows.",
+    "step_in_bounds": "If a joint's steps are limited, its commanded position changes no more per "
+    "tick than its velocity limit allows.",
     "target_in_limits": "The policy's target is within the joint's limits of position, velocity or "
     "effort.",
     "target_step_in_bounds": "The policy's target moves no further per tick than the largest "
     "healthy step times the margin.",
-    "blend_grows": "The policy's share of the command is between 0 and 1, and never falls during "
-    "a run.",
+    "blend_grows": "The policy's share of the command is between 0 and 1, and never decreases "
+    "during a run.",
     "time_goes_on": "Neither ticks nor stamps go back in time.",
 }
 """Statements about a control path by name."""
 RECORDER_INVARIANTS: Mapping[str, str] = {
-    "numbers_rise": "Recorded tick numbers rise and never repeat.",
+    "numbers_rise": "Recorded tick numbers increase and never repeat.",
     "shadow_answers_once": "A shadow answers each tick at most once, in order.",
     "shadow_compares_numbers": "Both targets of a comparison are finite.",
 }
