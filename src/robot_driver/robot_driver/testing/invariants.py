@@ -50,9 +50,9 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "command until it has received one in the rest mode. An invalid command in the rest mode, "
     "a new sender, and a start too far from the measured pose also count as stops.",
     "control_is_taken_from_rest": "Control is not taken while the newest command is invalid, or "
-    "still valid and not in the rest mode.",
-    "expired_is_not_followed": "No command is followed after its `valid_for`: the next frame "
-    "brings the robot to rest.",
+    "has not expired and is not in the rest mode.",
+    "expired_is_not_followed": "No command is followed once its `valid_for` has passed: the next "
+    "frame brings the robot to rest.",
     "lost_robot_is_not_followed": "No command is followed while the robot state is older than its "
     "time-out, or the robot reports a fault.",
     "estop_is_not_followed": "No command is followed while the e-stop is pressed.",
@@ -70,8 +70,8 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "have braked for 0.5 s after control was taken, and then give less torque than this.",
     "disobedience_ends_control": "With `obeyed_torque_nm`, control is given back when two joints "
     "have ignored their commands for 0.3 s, and not before.",
-    "no_joint_is_limp": "In FOLLOWING, no joint is without stiffness and damping, except in a "
-    "robot that may be limp.",
+    "no_joint_is_limp": "In FOLLOWING, each joint has stiffness or damping, except in a robot "
+    "whose joints may be limp.",
     "rest_in_damping": "In DAMPING, each frame brings the robot to rest.",
     "rest_lasts": "Before control is given back, the driver brings the robot to rest for `rest_s`.",
     "counts_never_fall": "No counter in a driver's status decreases while the driver runs.",
