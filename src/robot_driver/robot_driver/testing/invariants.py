@@ -40,40 +40,42 @@ if TYPE_CHECKING:
 
 DRIVER_INVARIANTS: Mapping[str, str] = {
     "driver_phases_in_order": "Control is requested, taken with the robot at rest, and given back "
-    "after the robot was brought to rest or lowered; no phase is skipped.",
-    "driver_changes_have_reasons": "Each status of a driver states its reason.",
+    "after the robot has been brought to rest or lowered; no phase is skipped.",
+    "driver_changes_have_reasons": "Each driver status states a reason.",
     "nothing_sent_unasked": "The drives receive nothing before control is requested, nor while "
     "the robot's own controller prepares the robot or lays it down.",
     "nothing_sent_after": "The drives receive nothing after control has been given back.",
     "rest_mode_first": "After control was taken, and after each stop, the driver follows no "
     "command until it has received one in the rest mode. An invalid command in the rest mode, "
-    "another sender, and a start away from the robot are stops.",
+    "a new sender, and a start too far from the measured pose also count as stops.",
     "control_is_taken_from_rest": "Control is not taken while the newest command is invalid, or "
-    "still valid and not in the rest mode.",
-    "expired_is_not_followed": "No command is followed after its `valid_for`: the next frame "
-    "brings the robot to rest.",
+    "has not expired and is not in the rest mode.",
+    "expired_is_not_followed": "No command is followed once its `valid_for` has passed: the next "
+    "frame brings the robot to rest.",
     "lost_robot_is_not_followed": "No command is followed while the robot state is older than its "
     "time-out, or the robot reports a fault.",
     "estop_is_not_followed": "No command is followed while the e-stop is pressed.",
     "newest_is_followed": "In FOLLOWING, each joint gets its position from the newest command, or "
-    "the values of the robot at rest.",
+    "the values that bring it to rest.",
     "frame_is_finite": "Each value of a frame is finite, and no gain is negative.",
     "frame_in_figures": "In FOLLOWING, the position, stiffness and damping in a frame are within "
     "the robot's limits.",
-    "torque_in_limits": "In FOLLOWING, no frame demands more torque, at the last measured state, "
-    "than the effort limit of the command or of the drive.",
-    "starts_at_the_robot": "A joint without stiffness gets its first one only for a position "
-    "within `max_start_error_rad` of the measured one, and until then at most `first_torque_nm`.",
-    "checked_before_following": "With `obeyed_torque_nm`, the drives brake for 0.5 s after control "
-    "was taken, and then give less torque than that, before a command is followed.",
+    "torque_in_limits": "In FOLLOWING, no frame demands, at the last measured state, a torque "
+    "above the effort limit of the command or of the drive.",
+    "starts_at_the_robot": "A joint without stiffness gets its first stiffness only for a position "
+    "within `max_start_error_rad` of the measured one, and before that a torque of at most "
+    "`first_torque_nm`.",
+    "checked_before_following": "With `obeyed_torque_nm`, no command is followed until the drives "
+    "have braked for 0.5 s after control was taken, and then give less torque than this.",
     "disobedience_ends_control": "With `obeyed_torque_nm`, control is given back when two joints "
     "have ignored their commands for 0.3 s, and not before.",
-    "no_joint_is_limp": "In FOLLOWING, no joint is without stiffness and damping, except in a "
-    "robot that may be limp.",
+    "no_joint_is_limp": "In FOLLOWING, each joint has stiffness or damping, except in a robot "
+    "whose joints may be limp.",
     "rest_in_damping": "In DAMPING, each frame brings the robot to rest.",
     "rest_lasts": "Before control is given back, the driver brings the robot to rest for `rest_s`.",
-    "counts_never_fall": "No counter of a driver's status falls while the driver runs.",
-    "commands_are_counted": "A driver counts each command that it receives, and each invalid one.",
+    "counts_never_fall": "No counter in a driver's status decreases while the driver runs.",
+    "commands_are_counted": "A driver counts each command that it receives, and counts each "
+    "invalid one as refused.",
     "driver_answers": "A running driver answers each request.",
 }
 """Text of each invariant, by name."""

@@ -45,7 +45,8 @@ INVARIANTS: Mapping[str, str] = {
     "latched_until_reset": "After a latched fault, the mode stays DAMP until `reset` is granted.",
     "changes_have_reasons": "Each mode change states its reason.",
     "hold_ends": "HOLD lasts no longer than `damp_after_s`.",
-    "gap_is_a_fault": "Motion ends at a tick that is too late, or earlier than the previous one.",
+    "gap_is_a_fault": "Motion ends at a tick that comes too late, or whose time is before the "
+    "previous tick's.",
     "stale_state_is_not_followed": "Motion ends if the robot state is older than its time-out.",
     "state_is_finite": "Motion ends if positions or velocities are not finite.",
     "command_is_finite": "Each value of a command is finite.",
@@ -56,19 +57,19 @@ INVARIANTS: Mapping[str, str] = {
     "effort_in_limits": "The effort limit in a command does not exceed the limit in force.",
     "gains_not_negative": "No stiffness or damping is negative.",
     "hold_repeats": "HOLD repeats the last command sent before HOLD began.",
-    "step_in_bounds": "A joint whose steps are limited moves no further per tick than its "
-    "velocity limit allows.",
+    "step_in_bounds": "If a joint's steps are limited, its commanded position changes no more per "
+    "tick than its velocity limit allows.",
     "target_in_limits": "The policy's target is within the joint's limits of position, velocity or "
     "effort.",
     "target_step_in_bounds": "The policy's target moves no further per tick than the largest "
     "healthy step times the margin.",
-    "blend_grows": "The policy's share of the command is between 0 and 1, and never falls during "
-    "a run.",
+    "blend_grows": "The policy's share of the command is between 0 and 1, and never decreases "
+    "during a run.",
     "time_goes_on": "Neither ticks nor stamps go back in time.",
 }
 """Statements about a control path by name."""
 RECORDER_INVARIANTS: Mapping[str, str] = {
-    "numbers_rise": "Recorded tick numbers rise and never repeat.",
+    "numbers_rise": "Recorded tick numbers increase and never repeat.",
     "shadow_answers_once": "A shadow answers each tick at most once, in order.",
     "shadow_compares_numbers": "Both targets of a comparison are finite.",
 }
