@@ -116,8 +116,8 @@ def unpack(file: Path, folder: Path) -> Recipe:
         zlib.error,
     ) as error:
         raise BackendError(
-            f"{file}: expected a model for rknn_sim, as `model_tools compile rknn` "
-            f"makes it, found: {error}; compile it again"
+            f"{file}: expected a model for rknn_sim, made by `model_tools compile "
+            f"rknn`, found: {error}; compile it again"
         ) from error
     return recipe
 
