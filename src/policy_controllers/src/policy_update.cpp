@@ -35,7 +35,7 @@ constexpr const char* kHangs = "a tick has not returned; the backend hangs";
 // As in `policy_inference.messages.readers`.
 constexpr const char* kLabel = "contract:";
 constexpr const char* kMadeByAnother =
-    "expected values computed with this policy's contract, found values of another contract; "
+    "expected values computed with this policy's contract, found values from a different contract; "
     "restart perception_node with this policy's bundle";
 // With their reason in `policy_core.bundle.state_fields`.
 constexpr double kShortest = 0.9, kLongest = 1.1;

@@ -526,8 +526,8 @@ class FlightRecorder:
             self.news.append(
                 (
                     True,
-                    f"flight recorder: expected messages of {MAX_WIRE_BYTES} bytes "
-                    "a tick at most, found more; larger ones are dropped",
+                    f"flight recorder: expected at most {MAX_WIRE_BYTES} bytes of messages "
+                    "per tick, found more; messages that do not fit are dropped",
                 )
             )
         if self._tick.trip is not self._seen:
