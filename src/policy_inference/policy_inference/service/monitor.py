@@ -148,7 +148,7 @@ class Monitor(Observer):
             _log.warning("%s: no answer: %s: %s", connection.name, error.code.name, str(error))
 
     def cannot_accept(self, where: str, reason: str) -> None:
-        _log.error("%s: cannot accept clients: %s; tries again", where, reason)
+        _log.error("%s: cannot accept clients: %s; retrying", where, reason)
 
     def inferred(self, rows: int, duration_ns: int) -> None:
         self._rows.add(rows)
