@@ -78,8 +78,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "shadow_bundle",
         default_value="",
-        description="Bundle of a shadow, which runs beside the policy and never commands: a folder, "
-        "or an installed one; empty: none",
+        description="Bundle of a shadow, which runs beside the policy and never commands: a "
+        "folder, or an installed one; empty: none",
     ),
     DeclareLaunchArgument(
         "shadow_backend",
