@@ -41,7 +41,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
     """
 
     host = "the robot"
-    preparing = "is released by its own controller, a quadruped once it lies"
+    preparing = "is being released by its own controller (a quadruped once it lies down)"
     prepared = "was released by its own controller"
     # until it is released, its own controller commands the drives
     stopped_by_taking = False
@@ -261,13 +261,13 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         lying, state = self.model.lying, self.reception.state
         if lying is None or state is None:
             return []
-        return [
-            f"the robot is not lying down: {self.figures.joint_names[joint]} is at {angle:.2f} "
-            f"rad, expected {low:.2f}..{high:.2f}"
+        off = ", ".join(
+            f"{self.figures.joint_names[joint]} at {angle:.2f} rad (expected {low:.2f}..{high:.2f})"
             for joint, angle, low, high in outside(
                 state.joint_pos, lying.lowest_rad, lying.highest_rad
             )
-        ]
+        )
+        return [f"the robot is not lying down: {off}"] if off else []
 
 
 class _Commands:

@@ -99,7 +99,7 @@ _IGNORES_S, _SHARE, _IGNORING, _STRAINED_S, _LATE_S = 0.3, 0.5, 2, 0.1, 0.05
 """Thresholds for a robot that ignores commands: time, share of the torque, number of joints, and
 time without strain; and the delay between a received state and the step that the watch sees.
 """
-DISOBEYS = "does not obey"
+DISOBEYS = "ignores commands"
 """Part of a driver's reason to give back a robot that ignores commands."""
 _LARGEST, _LONGEST_NS, _MOST_EFFORT = float(np.finfo(np.float32).max), NS_PER_S, 3.0
 """Command bounds: its values, its `valid_for`, and its effort in multiples of a drive's limit."""
