@@ -501,7 +501,7 @@ void PolicyUpdate::hear(std::size_t place, const std::string& label,
 }
 
 std::string PolicyUpdate::hear(const Chunk& chunk) {
-  if (!chunks_) return "expected no chunk, since the plan is not for a chunk policy, found one";
+  if (!chunks_) return "expected no chunk (the plan is not for a chunk policy), found one";
   auto& into = *chunks_;
   const auto joined = [](const auto&... parts) {
     std::ostringstream text;
