@@ -60,9 +60,7 @@ class JointUnit:
     low_rad: float | None = entry(
         "position that corresponds to the lowest value of a range, rad", default=None
     )
-    high_rad: float | None = entry(
-        "position that corresponds to 100 in a range, rad", default=None
-    )
+    high_rad: float | None = entry("position that corresponds to 100 in a range, rad", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,9 +191,7 @@ class StepTime:
     """
 
     tensor: str = entry("input of the policy's graph")
-    size: int = entry(
-        "number of values: sines, then as many cosines", minimum=4, maximum=8192
-    )
+    size: int = entry("number of values: sines, then as many cosines", minimum=4, maximum=8192)
     first_frequency: float = entry(
         "frequency of the first sine, rad per unit of t", exclusiveMinimum=0
     )

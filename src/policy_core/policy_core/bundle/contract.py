@@ -504,9 +504,7 @@ class Artifact:
         "processor; sums of signed integers saturate on x86 without VNNI",
         default=None,
     )
-    calibration: Calibration | None = entry(
-        "rows that the model was calibrated with", default=None
-    )
+    calibration: Calibration | None = entry("rows that the model was calibrated with", default=None)
     url: str | None = entry("where the file is published", default=None)
 
 
@@ -615,9 +613,7 @@ class JointContract(AnyContract):
         "range of commands used in training", default=None
     )
     motion: ReferenceMotion | None = entry("motion that the policy tracks", default=None)
-    estimation: Estimation | None = entry(
-        "legs and IMU, for estimating base_lin_vel", default=None
-    )
+    estimation: Estimation | None = entry("legs and IMU, for estimating base_lin_vel", default=None)
     model: Model = entry("tensors and files")
     nominal: Nominal | None = entry("measured healthy behaviour", default=None)
     limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})

@@ -59,9 +59,7 @@ class HeightScan:
     points_m: tuple[tuple[float, ...], ...] | None = entry(
         "the points one by one, x and y in the scan frame, m", default=None, minItems=1
     )
-    origin_m: tuple[float, ...] = entry(
-        "origin of the scan frame, in the base frame, m", length=3
-    )
+    origin_m: tuple[float, ...] = entry("origin of the scan frame, in the base frame, m", length=3)
     alignment: Literal["yaw", "base", "world"] = entry(
         "how the points rotate with the base: yaw, by its heading only, with rays straight down "
         "(usual in Isaac Lab, mjlab, legged_gym); base, fully, with rays along its z axis; world, "

@@ -171,9 +171,7 @@ class OpenpiBackend(RemoteBackend):
                 for spec in images
             }
         except ImportError as error:
-            raise BackendError(
-                f"{self.file}: image_size: {error}; {_PACKAGES}"
-            ) from error
+            raise BackendError(f"{self.file}: image_size: {error}; {_PACKAGES}") from error
 
     def _tls_context(self) -> ssl.SSLContext:
         try:
