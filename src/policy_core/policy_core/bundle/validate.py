@@ -320,7 +320,7 @@ class _JointValidator(BodyValidator):
         if not shown:
             self.reader.problem(
                 "motion",
-                "a term that reads the motion, such as motion_joint_pos, or no `motion` section",
+                "a term that reads the motion (such as motion_joint_pos), or no `motion` section",
                 Found("no such term"),
             )
             return

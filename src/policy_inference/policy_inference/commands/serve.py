@@ -255,7 +255,7 @@ def _file(text: str) -> Path:
         )
     if not name or name in (".", "..") or "/" in name:
         raise argparse.ArgumentTypeError(
-            f"expected credential:NAME, such as credential:token, found {text!r}"
+            f"expected credential:NAME (such as credential:token), found {text!r}"
         )
     return Path(folder, name)
 
@@ -266,6 +266,6 @@ def _place(text: str) -> tuple[str, int]:
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not bare or (":" in bare) != (bare != host) or not port.isdecimal() or int(port) > 65535:
         raise argparse.ArgumentTypeError(
-            f"expected HOST:PORT, such as 127.0.0.1:5555 or [::1]:5555, found {text!r}"
+            f"expected HOST:PORT (such as 127.0.0.1:5555 or [::1]:5555), found {text!r}"
         )
     return bare, int(port)

@@ -104,8 +104,8 @@ class OipBackend(RemoteBackend):
         host, _, port = self.where.rpartition(":")
         if not host or not port.isdecimal():
             raise BackendError(
-                f"{self.name}: endpoint: expected HOST:PORT, as in backend_options:="
-                f"{self.name}.endpoint=192.168.1.20:8001, found {self.where or 'nothing'}"
+                f"{self.name}: endpoint: expected HOST:PORT (such as backend_options:="
+                f"{self.name}.endpoint=192.168.1.20:8001), found {self.where or 'nothing'}"
             )
         is_encrypted = self._given.get("tls") == "yes"
         self._require_private(host.strip("[]"), is_encrypted=is_encrypted, option="token_file")

@@ -143,8 +143,8 @@ class OpenpiBackend(RemoteBackend):
         host = rest.partition("/")[0].rpartition(":")[0]
         if scheme not in ("ws", "wss") or not host:
             raise BackendError(
-                f"{self.name}: endpoint: expected ws://HOST:PORT or wss://HOST:PORT, as in "
-                f"backend_options:={self.name}.endpoint=ws://192.168.1.20:8000, found "
+                f"{self.name}: endpoint: expected ws://HOST:PORT or wss://HOST:PORT (such as "
+                f"backend_options:={self.name}.endpoint=ws://192.168.1.20:8000), found "
                 f"{self.where or 'nothing'}"
             )
         self._require_private(host.strip("[]"), is_encrypted=scheme == "wss", option="key_file")
