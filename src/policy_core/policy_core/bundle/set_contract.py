@@ -76,7 +76,7 @@ class EntryConditions:
         "largest speed of the joints, rad/s", default=None, exclusiveMinimum=0
     )
     tilt_rad: float | None = entry(
-        "largest angle between the body's up axis and vertical, rad",
+        "largest angle between the body's z axis and the vertical, rad",
         default=None,
         exclusiveMinimum=0,
         maximum=3.15,

@@ -23,7 +23,7 @@ class StricterLimits:
     """Operating limits from outside the bundle; None keeps the contract's value."""
 
     max_tilt_rad: float | None = _limit(
-        "largest angle between the body's up axis and vertical, rad"
+        "largest angle between the body's z axis and the vertical, rad"
     )
     state_timeout_s: float | None = _limit("age above which robot state is too old, s")
     damp_after_s: float | None = _limit("time in HOLD after which it becomes a fault, s")
