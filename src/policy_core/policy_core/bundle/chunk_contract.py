@@ -323,7 +323,7 @@ class ChunkContract(AnyContract):
     rate_hz: float = entry("chunk steps per second", minimum=0.1, maximum=1000)
     joints: Joints = entry("joints of the robot by name")
     units: dict[str, JointUnit] = entry("the policy's unit for each joint", minProperties=1)
-    stand: StandingUp = entry("pose in which the policy may start, and the way there")
+    stand: StandingUp = entry("pose in which the policy may start, and the motion to it")
     damp: Damp = entry("gain of the damped joints")
     cameras: dict[str, Camera] = entry("cameras in the order used in training", default={})
     state: JointVector | None = entry("measured positions", default=None)

@@ -550,7 +550,8 @@ class Safety:
         "damp or stand is requested"
     )
     max_tilt_rad: float | None = entry(
-        "largest angle between the body's z axis and the vertical, rad; absent for robots without IMU",
+        "largest angle between the body's z axis and the vertical, rad; absent for robots without "
+        "IMU",
         default=None,
         exclusiveMinimum=0,
         maximum=3.15,

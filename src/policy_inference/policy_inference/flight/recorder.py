@@ -611,4 +611,4 @@ class FlightRecorder:
 def _require_none(place: Path | None) -> None:
     """Raise RefusedError while a requested recording is being written; requests do not queue."""
     if place is not None:
-        raise RefusedError(f"{place} is being written already; ask again when it is there")
+        raise RefusedError(f"{place} is being written already; request another when it is finished")

@@ -115,7 +115,7 @@ PARAMETERS = (
         type=str,
         default="depth",
         choices=("depth", "distance"),
-        doc="Meaning of a depth camera's pixels: depth along the optical axis, as REP 118 says, or "
+        doc="Meaning of a depth camera's pixels: depth along the optical axis, as in REP 118, or "
         "distance along the ray",
     ),
 )

@@ -158,7 +158,7 @@ class Monitor(Observer):
         """Count an answer, and sample the observation now and then."""
         self._latency_ns[connection.protocol].add(duration_ns)
         if self._failing and self._failing.pop(connection, None) is not None:
-            _log.info("%s: gets answers again", connection.name)
+            _log.info("%s: receives answers again", connection.name)
         if self._watches_any:
             watch = self._watches.get(connection)
             if watch is None or self._now_ns >= watch.due_ns:

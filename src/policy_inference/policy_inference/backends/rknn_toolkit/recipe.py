@@ -74,7 +74,7 @@ def read_recipe(folder: Path) -> Recipe:
     """
     content = json.loads((folder / RECIPE).read_text("utf-8"))
     if content.pop("version") != _VERSION:
-        raise ValueError("a recipe of another version")
+        raise ValueError("a recipe of a different version")
     for key in ("inputs", "outputs"):
         content[key] = tuple(
             TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"])
