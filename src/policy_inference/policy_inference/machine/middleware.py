@@ -193,7 +193,7 @@ def _reach(environment: Mapping[str, str]) -> Finding:
     if networks and not (is_chosen or is_secured):
         return Finding.warning(
             "discovery",
-            f"DDS is open to the network ({', '.join(networks)}): each machine there "
+            f"DDS is open to the network ({', '.join(networks)}): any machine on it "
             "can command the robot",
             f"set {DISCOVERY_RANGE}=LOCALHOST (Humble: ROS_LOCALHOST_ONLY=1), or "
             "configure SROS 2: docs/hardening.md",
