@@ -110,13 +110,13 @@ class Lite3(RobotInterface[Lite3State]):
 
 def _pose_problems(state: Lite3State) -> list[str]:
     """Return why the robot is not lying folded, as sentences."""
-    off = ", ".join(
-        f"{JOINT_NAMES[joint]} at {angle:.2f} rad (expected {low:.2f}..{high:.2f})"
+    problems = [
+        f"{JOINT_NAMES[joint]} is at {angle:.2f} rad, expected {low:.2f}..{high:.2f} in the "
+        "folded pose"
         for joint, angle, low, high in outside(
             state.joint_pos, FOLDED_LOWEST_RAD, FOLDED_HIGHEST_RAD
         )
-    )
-    problems = [f"the robot is not lying folded: {off}"] if off else []
+    ]
     tilt = np.abs(state.rpy[:2]).max()
     if tilt > LEVEL_RAD:
         problems.append(f"the robot is tilted by {tilt:.2f} rad, expected at most {LEVEL_RAD}")

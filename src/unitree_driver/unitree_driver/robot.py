@@ -261,13 +261,13 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         lying, state = self.model.lying, self.reception.state
         if lying is None or state is None:
             return []
-        off = ", ".join(
-            f"{self.figures.joint_names[joint]} at {angle:.2f} rad (expected {low:.2f}..{high:.2f})"
+        return [
+            f"{self.figures.joint_names[joint]} is at {angle:.2f} rad, expected "
+            f"{low:.2f}..{high:.2f} in the lying pose"
             for joint, angle, low, high in outside(
                 state.joint_pos, lying.lowest_rad, lying.highest_rad
             )
-        )
-        return [f"the robot is not lying down: {off}"] if off else []
+        ]
 
 
 class _Commands:
