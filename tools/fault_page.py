@@ -94,7 +94,7 @@ COMMUNICATION = {
 WALKS_ON = "walks on"
 _KIND = re.compile(r"`?(?P<kind>\w+):(?P<target>[\w.]+)(?:\+(?P<for_s>[\d.]+))?(?:=[\w.]+)?`?")
 _RULE = re.compile(r"policy DAMP: (?P<rule>\w+)")
-_REJECTED = re.compile(r"counts as (?P<code>`\w+`)")
+_REJECTED = re.compile(r"rejected as (?P<code>`\w+`)")
 Row = Mapping[str, str]
 """`group` and `what` of a fault, with `ended`, `as_wanted` and `damped_ms` (a number or "None")."""
 

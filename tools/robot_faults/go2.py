@@ -104,7 +104,9 @@ def bad_starts() -> list[BadStart]:
             says="nowhere0",
         ),
         BadStart(what="a different DDS domain", driver={"domain_id": 101}, says="no state"),
-        BadStart(what="a G1 instead of a Go2", emulator={"robot": "g1"}, says="another kind of"),
+        BadStart(
+            what="a G1 instead of a Go2", emulator={"robot": "g1"}, says="a different kind of"
+        ),
         BadStart(
             what="the robot's own controller is not released",
             emulator={"faults": ["stubborn:host"]},

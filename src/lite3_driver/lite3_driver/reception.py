@@ -104,7 +104,7 @@ class Lite3Reception(StateReception[Lite3State]):
             codes = ", ".join(f"0x{code:04X}" for code in self.other_codes)
             return (
                 f"{settings.host_address} sends no state frames (code 0x{STATE:04X}), "
-                f"only codes {codes}: another firmware, which this driver does not know"
+                f"only codes {codes}: a different firmware, which this driver does not support"
             )
         place = f"{settings.interface_address}:{settings.state_port}"
         return f"no state received from {settings.host_address} on {place}: " + (

@@ -138,7 +138,7 @@ void PolicyController::configure() {
   if (rate_hz == 0) {
     throw policy_core::PlanError(
         "update_rate: expected the rate of the controller manager, found none; set it as a "
-        "parameter of this controller, since Humble's manager does not say it");
+        "parameter of this controller (Humble's manager does not report it)");
   }
   policy.set_update_rate(rate_hz);
   const auto wired = wiring();

@@ -35,7 +35,7 @@ constexpr const char* kHangs = "a tick has not returned; the backend hangs";
 // Same as in `policy_inference.messages.readers`.
 constexpr const char* kLabel = "contract:";
 constexpr const char* kMadeByAnother =
-    "expected values computed with this policy's contract, found values of another contract; "
+    "expected values computed with this policy's contract, found values from a different contract; "
     "restart perception_node with this policy's bundle";
 // The reason for these values is in `policy_core.bundle.state_fields`.
 constexpr double kShortest = 0.9, kLongest = 1.1;
@@ -501,7 +501,7 @@ void PolicyUpdate::hear(std::size_t place, const std::string& label,
 }
 
 std::string PolicyUpdate::hear(const Chunk& chunk) {
-  if (!chunks_) return "expected no chunk, since the plan is not for a chunk policy, found one";
+  if (!chunks_) return "expected no chunk (the plan is not for a chunk policy), found one";
   auto& into = *chunks_;
   const auto joined = [](const auto&... parts) {
     std::ostringstream text;

@@ -117,7 +117,7 @@ std::size_t SimLink::take(void* data, std::size_t size, void* more, std::size_t 
   if (got < 0 && errno != ECONNRESET) {
     if (errno != EAGAIN) fail("its socket to bring an answer", std::strerror(errno));
     fail("an answer within " + std::to_string(limit_.count()) + " ms",
-         "none; give the machine less to do");
+         "none; reduce the load on the machine");
   }
   fail_ended();
 }

@@ -165,7 +165,7 @@ class SimSystem : public hardware_interface::SystemInterface {
     std::istringstream gains(take(parameters, "gain_interfaces", "kp kd"));
     const std::vector<std::string> gain_names{std::istream_iterator<std::string>(gains), {}};
     if (gain_names.size() != 2) {
-      throw std::runtime_error("gain_interfaces: expected two names, as in 'kp kd', found " +
+      throw std::runtime_error("gain_interfaces: expected two names, such as 'kp kd', found " +
                                std::to_string(gain_names.size()));
     }
     const auto rate_hz = take_number(parameters, "update_rate", "500");
@@ -225,7 +225,7 @@ class SimSystem : public hardware_interface::SystemInterface {
     }
     if (period_ns_ % link_->step_ns() != 0) {
       throw std::runtime_error("update_rate: expected a period that is a multiple of the physics "
-                               "step, " + std::to_string(link_->step_ns()) + " ns, found " +
+                               "step (" + std::to_string(link_->step_ns()) + " ns), found " +
                                std::to_string(period_ns_) + " ns");
     }
     behind_ns_ = 0;

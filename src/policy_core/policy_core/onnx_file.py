@@ -100,8 +100,8 @@ def find_model_problem(file: Path, model: bytes) -> Problem | None:
         file=str(file),
         expected="all weights in this file",
         found="some in an external file, which no hash covers",
-        remedy=f"on a machine with the package onnx this merges them: {merge_command(file)} ; the "
-        "contract then needs the sha256 of the new file",
+        remedy="on a machine with the onnx package, this command merges them: "
+        f"{merge_command(file)} ; the contract then needs the sha256 of the new file",
     )
 
 

@@ -69,7 +69,7 @@ def read_plan(
             f"a plan of version {MAGIC[-1:].decode()}", f"a file that begins with {magic!r}"
         )
     if struct.pack("<I", zlib.crc32(content[:-_CRC_BYTES])) != content[-_CRC_BYTES:]:
-        raise problem("a plan with its checksum", "a damaged one")
+        raise problem("a plan that matches its checksum", "a damaged one")
     place = len(MAGIC)
 
     def take(size: int) -> bytes:

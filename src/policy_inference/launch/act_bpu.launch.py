@@ -20,8 +20,8 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "backend",
                 default_value="bpu,onnx",
-                description="What runs the graphs; several in order of preference; "
-                "only the BPU: bpu",
+                description="Back end that runs the graphs, or several in order of preference; "
+                "bpu: only the BPU",
             ),
             IncludeLaunchDescription(
                 str(Path(__file__).with_name("act_policy.launch.py")),

@@ -15,7 +15,7 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument(
                 "bundle",
-                description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION",
+                description="Policy bundle: a folder, or an installed one as NAME or NAME@VERSION",
             ),
             DeclareLaunchArgument(
                 "backend",

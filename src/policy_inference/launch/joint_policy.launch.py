@@ -42,7 +42,7 @@ UNITREE = ["go2", "go2_emulator", "g1"]
 
 ARGUMENTS = [
     DeclareLaunchArgument(
-        "bundle", description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"
+        "bundle", description="Policy bundle: a folder, or an installed one as NAME or NAME@VERSION"
     ),
     DeclareLaunchArgument(
         "policy_node",
@@ -69,8 +69,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "shadow_bundle",
         default_value="",
-        description="Bundle that runs beside the other one and never commands: a folder, or an "
-        "installed one; empty: none",
+        description="Bundle of a shadow, which runs beside the policy and never commands: a "
+        "folder, or an installed one; empty: none",
     ),
     DeclareLaunchArgument(
         "shadow_backend",
@@ -80,8 +80,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "shadow_member",
         default_value="",
-        description="With policy_node:=policy_set_node: the member of the set to which the "
-        "shadow is compared",
+        description="With policy_node:=policy_set_node: the set member with which the shadow is "
+        "compared",
     ),
     DeclareLaunchArgument(
         "robot",
@@ -93,8 +93,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "sim_robot",
         default_value="",
-        description="With robot:=sim: robot to simulate: lite3, go2, g1 or a folder of figures; "
-        "empty: the robot in params_file, else lite3",
+        description="With robot:=sim: the robot to simulate (lite3, go2, g1 or a folder of "
+        "figures); empty: the robot in params_file, else lite3",
     ),
     DeclareLaunchArgument(
         "viewer",
@@ -112,8 +112,8 @@ ARGUMENTS = [
         "joy_node",
         default_value="true",
         choices=BOOLEANS,
-        description="With operator:=joystick: whether to start the joystick's node of package joy "
-        "(apt install ros-$ROS_DISTRO-joy)",
+        description="With operator:=joystick: whether to start the joystick node from the joy "
+        "package (apt install ros-$ROS_DISTRO-joy)",
     ),
     DeclareLaunchArgument(
         "sensing_nodes",
@@ -154,12 +154,13 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "metrics_port",
         default_value="",
-        description="Port at 127.0.0.1 with the robot's metrics for Prometheus; empty: none",
+        description="Port on 127.0.0.1 for the robot's Prometheus metrics; empty: none",
     ),
     DeclareLaunchArgument(
         "security",
         default_value="",
-        description="Keystore of SROS 2, by whose keys alone nodes are reached; empty: unprotected",
+        description="SROS 2 keystore that the nodes, and all that talk to them, must use; empty: "
+        "unprotected",
     ),
     DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, topics and services"

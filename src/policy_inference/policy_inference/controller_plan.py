@@ -193,7 +193,7 @@ def _fields(bundle: Bundle, controller: Controller) -> list[dict[str, Any]]:
     inputs, found = [*controller.inputs], list[dict[str, Any]]()
     for name in inputs:
         if not (name in _TOPICS or is_perceived(name)):
-            expected = f"no inputs but {', '.join(_TOPICS)} and what is perceived"
+            expected = f"only {', '.join(_TOPICS)} and perceived inputs"
             raise _problem(bundle, expected, name)
     for name, values in controller.state.slices.items():
         topic = name.removeprefix(EXTERNAL)
@@ -214,7 +214,7 @@ def _fields(bundle: Bundle, controller: Controller) -> list[dict[str, Any]]:
         if row is None or row.read is None or row.topic.name not in inputs:
             continue  # computed by the policy itself, or derived from another field
         if name not in _SOURCES:
-            raise _problem(bundle, f"no fields but {', '.join(_SOURCES)}", name)
+            raise _problem(bundle, f"only the fields {', '.join(_SOURCES)}", name)
         place = inputs.index(row.topic.name)
         found.append(
             {

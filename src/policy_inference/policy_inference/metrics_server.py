@@ -28,10 +28,15 @@ _MOST_LABELS, _LONGEST_LABEL = 256, 200
 """Maximum samples per family, and maximum label length, which limit the cost of a scrape."""
 TELEMETRY = {
     "_temperature_c": ("temperature_celsius", "Temperature of a device", "device", 1.0),
-    "_load_percent": ("load_ratio", "Load of a device, 1 is all of it", "device", 0.01),
-    "_frequency_mhz": ("frequency_hertz", "Clock of a device", "device", 1e6),
-    "_frequency_highest_mhz": ("frequency_highest_hertz", "Its highest clock", "device", 1e6),
-    "_available_mib": ("available_bytes", "Free for use", "device", 2.0**20),
+    "_load_percent": ("load_ratio", "Load of a device (1: fully loaded)", "device", 0.01),
+    "_frequency_mhz": ("frequency_hertz", "Clock rate of a device", "device", 1e6),
+    "_frequency_highest_mhz": (
+        "frequency_highest_hertz",
+        "Highest clock rate of a device",
+        "device",
+        1e6,
+    ),
+    "_available_mib": ("available_bytes", "Available memory", "device", 2.0**20),
 }
 """Metric name, help text, label name and factor to the base unit, by a key's unit suffix."""
 

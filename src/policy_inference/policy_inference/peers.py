@@ -31,8 +31,8 @@ def listen_tcp(
     is_beyond = not all(is_loopback(address[0]) for _, address in families)
     if is_beyond and needs_secret:
         raise PolicyError(
-            f"{option} {_written(host, port)}: expected a loopback address, such as "
-            f"127.0.0.1:{port}, found an address that other machines can reach; {remedy}"
+            f"{option} {_written(host, port)}: expected a loopback address (such as "
+            f"127.0.0.1:{port}), found an address that other machines can reach; {remedy}"
         )
     # Only one address (IPv4 if possible), so that the address in the log is the only one.
     family, address = min(families, key=lambda one: one[0] != socket.AF_INET)

@@ -90,7 +90,7 @@ class ImageSource:
         height, width = self.image.camera_size
         if (message.height, message.width) != (height, width):
             raise RobotError(
-                f"camera_info: expected {width} x {height} pixels, the contract's camera_size, "
+                f"camera_info: expected {width} x {height} pixels (the contract's camera_size), "
                 f"found {message.width} x {message.height}"
             )
         k = tuple(map(float, message.k))
@@ -165,15 +165,15 @@ class ImageSource:
         same_s = (made_ns - self._changed_ns) * 1e-9
         if same_s > self._frozen_after_s:
             raise RobotError(
-                f"camera image: expected a new one within {self._frozen_after_s:g} s, found the "
+                f"camera image: expected a new image within {self._frozen_after_s:g} s, found the "
                 f"same one for {same_s:.2f} s"
             )
 
     def _require_fresh(self, age_s: float) -> None:
         if age_s > self.image.max_age_s:
             raise RobotError(
-                f"camera image: expected one of at most {self.image.max_age_s:g} s, found none "
-                f"for {age_s:.2f} s"
+                f"camera image: expected an age of at most {self.image.max_age_s:g} s, found "
+                f"{age_s:.2f} s"
             )
 
 

@@ -155,7 +155,7 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
         if before is None or not back:
             raise PolicyError(
                 f"{model}: expected a version that was in use before "
-                f"{before or 'the current one'}, found none; choose one with "
+                f"{before or 'the current one'}, found none; choose a version with "
                 "`policy_store activate`"
             )
         folder = model / back[0]

@@ -162,7 +162,7 @@ def _require_link(model: Path) -> None:
     if current_version(model) is None and recorded_in(model):
         raise PolicyError(
             f"{model / CURRENT}: expected a link to the version in use, found nothing; "
-            f"choose one with `policy_store activate {model.name} VERSION`"
+            f"choose a version with `policy_store activate {model.name} VERSION`"
         )
 
 

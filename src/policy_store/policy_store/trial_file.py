@@ -64,7 +64,7 @@ class TrialGates:
         "share of the ticks of RUN that were HOLD, over the whole trial", 0.05, after_s=10.0
     )
     tilt_rad: TrialGate | None = _trial_gate(
-        "largest angle between the body's up and the world's", 0.5, after_s=0.0, needs=_TILT
+        "largest angle between the body's z axis and the vertical", 0.5, after_s=0.0, needs=_TILT
     )
     tracking_error_rad: TrialGate | None = _trial_gate(
         "distance between commanded and measured position of the worst joint, root mean square "

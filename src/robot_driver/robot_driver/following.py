@@ -71,8 +71,8 @@ class CommandAcknowledgement:
         elif self.known:
             if self._ignored_ns >= _IGNORED_NS:
                 return (
-                    f"{self._host} does not obey: for {_IGNORED_NS / NS_PER_S} s every joint that "
-                    f"was commanded to give more than {self._figures.demand_nm} N m gave less than "
+                    f"{self._host} ignores commands: for {_IGNORED_NS / NS_PER_S} s, every joint "
+                    f"commanded to give more than {self._figures.demand_nm} N m gave less than "
                     f"{_LEAST_SHARE:.0%} of that, or braked joints gave more than "
                     f"{self._figures.foreign_nm} N m too much (set obeyed_torque_nm to 0.0 if the "
                     "reported torques cannot be trusted)"
@@ -139,7 +139,7 @@ class Follower:
         """Start without a command; `max_start_error_rad` is as in `DriverSettings`."""
         self._figures = figures
         self._max_start_error_rad = max_start_error_rad
-        self.latch: str | None = "no command has come"
+        self.latch: str | None = "no command has arrived"
         self.newest: WireCommand | None = None
         self.counts = {"command_received": 0, "command_refused": 0}
         self.refusal = ""
@@ -226,7 +226,7 @@ class Follower:
     def _start_problem(self, command: WireCommand, state: DriveState | None) -> str:
         """Return why a command must not begin to stiffen or drive limp joints; "" if it may."""
         if state is None:
-            return "a command came before any state of the robot"
+            return "a command arrived before any robot state"
         names, first_torque_nm = self._figures.joint_names, self._figures.first_torque_nm
         position, velocity, effort, stiffness, damping = command.values.T
         begins = stiffness > _GROWS * self._stiffness
@@ -269,7 +269,7 @@ def command_problem(command: WireCommand, figures: DriveFigures) -> str:
     """Return why a robot must refuse a whole command; "" if it is valid."""
     values, limit = command.values, command.effort_limit
     if not (np.abs(values).max() <= _LARGEST and np.isfinite(limit).all()):
-        return "a value is not finite, or does not fit into the wire's float32"
+        return "a value is not finite, or exceeds the range of float32"
     if not 0 < command.valid_for_ns <= LONGEST_VALID_NS:
         return (
             f"valid_for is {command.valid_for_ns / NS_PER_S} s, expected more than 0 and at "

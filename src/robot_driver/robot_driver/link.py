@@ -42,7 +42,7 @@ class Link(Generic[StateT]):
 
     def __init__(self, robot: RobotInterface[StateT], now_ns: int) -> None:
         """Start by listening; nothing is sent before control is requested."""
-        self.phase, self._reason = DriverPhase.LISTENING, "control has not been asked for"
+        self.phase, self._reason = DriverPhase.LISTENING, "control has not been requested"
         self.next_ns = now_ns
         settings, figures = robot.settings, robot.figures
         self._robot, self._figures = robot, figures
@@ -82,7 +82,7 @@ class Link(Generic[StateT]):
             if self._reception.restarted and self.phase is not DriverPhase.LISTENING:
                 # a restarted robot no longer knows its controller
                 self.release(
-                    f"{self._robot.host} has been restarted; ask for control again", now_ns
+                    f"{self._robot.host} has been restarted; request control again", now_ns
                 )
             self._robot.see(state, now_ns)
             self._acknowledgement.see(state, self._sent, now_ns)
@@ -222,7 +222,7 @@ class Link(Generic[StateT]):
         if self.phase is not DriverPhase.DAMPING:
             return self._reason
         if not self._acknowledgement.known:
-            return f"checking whether {self._robot.host} obeys"
+            return f"checking whether {self._robot.host} follows commands"
         latch, mode = self._follower.latch, rest_mode_name(self._figures)
         later = f"; {self._later_fault}" if self._later_fault else ""
         return f"{latch}{later}; waiting for a command in {mode}"
@@ -253,9 +253,9 @@ class Link(Generic[StateT]):
         rate_hz, (lowest_hz, highest_hz) = reception.rate.value_hz(now_ns), figures.state_rate_hz
         if not lowest_hz <= rate_hz <= highest_hz:
             against.append(
-                f"{rate_hz:.0f} state frames came in the last second, expected "
-                f"{lowest_hz:.0f}..{highest_hz:.0f} at {self._robot.place}: is this computer too "
-                "busy (docs/performance.md, On a robot), or the way to the robot?"
+                f"{rate_hz:.0f} state frames arrived in the last second, expected "
+                f"{lowest_hz:.0f}..{highest_hz:.0f} at {self._robot.place}: is this computer "
+                "(docs/performance.md, On a robot) or the connection to the robot too busy?"
             )
         newest = self._follower.unexpired(now_ns)
         if newest is not None and newest.mode != figures.rest_mode:
@@ -274,7 +274,9 @@ class Link(Generic[StateT]):
     def _watch_preparation(self, now_ns: int) -> None:
         robot = self._robot
         if self._reception.age_s(now_ns) > _ROBOT_GONE_S:
-            self.release(f"while it {robot.prepared}, {self._reception.silence(now_ns)}", now_ns)
+            self.release(
+                f"while the robot {robot.prepared}, {self._reception.silence(now_ns)}", now_ns
+            )
             return
         out = robot.await_ready((now_ns - self._since_ns) / NS_PER_S)
         if out is not None:
@@ -282,7 +284,7 @@ class Link(Generic[StateT]):
             return
         against = self._robot_obstacles(now_ns)
         if against:
-            self.release(f"after it {robot.prepared}: " + "; ".join(against), now_ns)
+            self.release(f"after the robot {robot.prepared}: " + "; ".join(against), now_ns)
             return
         self._seize()
         self._acknowledgement.begin(now_ns)
@@ -328,8 +330,8 @@ class Link(Generic[StateT]):
         if acknowledgement.known and not was_known:
             self._answer(
                 TAKE,
-                success="in control; commands are followed from one in "
-                f"{rest_mode_name(self._figures)} on",
+                success="in control; commands are followed, starting with one in "
+                f"{rest_mode_name(self._figures)}",
             )
         valid = follower.valid(now_ns) if acknowledgement.known else None
         self.phase = DriverPhase.DAMPING if valid is None else DriverPhase.FOLLOWING
@@ -337,7 +339,7 @@ class Link(Generic[StateT]):
         if gap_s >= self._figures.watchdog_s:
             self.release(
                 f"no command was sent for {gap_s:.1f} s: {self._robot.host} has taken control "
-                "back by itself; ask for it again",
+                "back by itself; request it again",
                 now_ns,
             )
         elif self._reception.age_s(now_ns) > _ROBOT_GONE_S:

@@ -134,7 +134,7 @@ class LinkLoop:
         elif isinstance(request, channel.DampRequest):
             self._link.damp(request.reason, now_ns)
         else:
-            self._link.release("it was asked for", now_ns)
+            self._link.release("requested", now_ns)
 
     def _send(self, frames: list[bytes]) -> None:
         for data in frames:

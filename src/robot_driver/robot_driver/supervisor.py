@@ -194,9 +194,9 @@ class LinkSupervisor(Generic[StateT]):
         status = self._process.status or 0
         end = signal.Signals(-status).name if status < 0 else f"status {status}"
         reason = (
-            "the process that talks to the robot hung, and was killed"
+            "the process that talks to the robot hung and was killed"
             if self._hung
-            else f"the process that talks to the robot has exited by itself ({end})"
+            else f"the process that talks to the robot has exited unexpectedly ({end})"
         )
         if self._report is not None and self._controls:
             self._on_report(
@@ -250,7 +250,7 @@ class LinkSupervisor(Generic[StateT]):
             _send_all(transport, [robot.encode(rest)])
             time.sleep(max(0.0, now_s + period_s - time.monotonic()))
         _send_all(transport, robot.give_back())
-        return "the drives were braked and control was given back in its place"
+        return "the driver node braked the drives and gave control back instead"
 
 
 def _send_all(transport: RobotTransport, frames: Sequence[bytes]) -> None:

@@ -77,7 +77,7 @@ class JoystickLayout:
         for name, index in self._named():
             names.setdefault(index, []).append(f"button_{name}")
         return [
-            f"{' and '.join(twice)}: expected buttons of their own, found {index} for each"
+            f"{' and '.join(twice)}: expected different buttons, found {index} for each"
             for index, twice in names.items()
             if len(twice) > 1
         ]

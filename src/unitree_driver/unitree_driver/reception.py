@@ -171,7 +171,7 @@ class UnitreeReception(StateReception[UnitreeState]):
         fresh = self.fresh(now_ns)
         ahead = (found.tick - self.state.tick) % wire.TICKS if self.state is not None else 1
         if ahead == 0 or (fresh and ahead >= wire.TICKS // 2):
-            return self.reject("old", f"its tick {found.tick} is not higher than the one before")
+            return self.reject("old", f"its tick {found.tick} is not higher than the previous one")
         problem = self._bounds.implausible(found, found.ang_vel, found.lin_acc)
         if fresh and not problem and self.state is not None:
             problem = self._bounds.jump(self.state.joint_pos, found.joint_pos, self.age_s(now_ns))
@@ -205,7 +205,7 @@ def read_state(data: bytes, model: UnitreeFigures) -> UnitreeState | tuple[State
         return StateOddity.ENCODING, f"expected little-endian CDR, found {data[:4].hex()}"
     record = layout.from_wire(data[: layout.wire_bytes])
     if wire.crc(record.tobytes()) != record["crc"]:
-        return StateOddity.CRC, "its checksum is not that of its content"
+        return StateOddity.CRC, "its checksum does not match its content"
     problem = _problem(record, model)
     return _read_state(record, model) if problem is None else problem
 
@@ -280,7 +280,7 @@ def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddi
         return (
             StateOddity.ANGLES,
             f"its roll, pitch and yaw are {rpy.round(2).tolist()} rad, but "
-            f"{of_quat.round(2).tolist()} rad by its quaternion",
+            f"{of_quat.round(2).tolist()} rad according to its quaternion",
         )
     problem = _motor_problem(numbers, motors["temperature"], model)
     if problem:
@@ -289,7 +289,7 @@ def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddi
         if record["mode_pr"] != 0:
             return (
                 StateOddity.LINKAGE,
-                f"mode_pr is {record['mode_pr']}, expected 0: ankles and waist as pitch and roll",
+                f"mode_pr is {record['mode_pr']}, expected 0 (ankles and waist as pitch and roll)",
             )
         return _machine_problem(int(record["mode_machine"]), model)
     return None

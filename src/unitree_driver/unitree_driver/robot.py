@@ -41,7 +41,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
     """
 
     host = "the robot"
-    preparing = "is released by its own controller, a quadruped once it lies"
+    preparing = "is being released by its own controller (a quadruped once it lies down)"
     prepared = "was released by its own controller"
     # until it is released, its own controller commands the drives
     stopped_by_taking = False
@@ -262,8 +262,8 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         if lying is None or state is None:
             return []
         return [
-            f"the robot is not lying down: {self.figures.joint_names[joint]} is at {angle:.2f} "
-            f"rad, expected {low:.2f}..{high:.2f}"
+            f"{self.figures.joint_names[joint]} is at {angle:.2f} rad, expected "
+            f"{low:.2f}..{high:.2f} in the lying pose"
             for joint, angle, low, high in outside(
                 state.joint_pos, lying.lowest_rad, lying.highest_rad
             )

@@ -61,7 +61,7 @@ def read_initial_state(folder: Path, contract: JointContract) -> dict[str, Tenso
         tensor = states.get(name)
         if tensor is None:
             reader.problem(
-                name, f"inputs of `state` with floats ({', '.join(states) or 'none'})", name
+                name, f"a floating-point input of `state` ({', '.join(states) or 'none'})", name
             )
         elif check_array(array, tensor.shape, reader, name):
             found[name] = array.astype(tensor.dtype)

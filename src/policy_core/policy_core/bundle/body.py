@@ -80,10 +80,10 @@ class Nominal:
     source: str = entry("rollout that was measured")
     ticks: int = entry("number of policy ticks measured", minimum=1)
     target_step: PerJoint = entry(
-        "largest change of the target in a tick, in its unit", exclusiveMinimum=0
+        "largest change of the target in one tick, in the target's unit", exclusiveMinimum=0
     )
     effort_demand: PerJoint = entry(
-        "largest torque that target and gains asked for, N·m", exclusiveMinimum=0
+        "largest torque that the target and gains demanded, N·m", exclusiveMinimum=0
     )
     observation: dict[str, Statistics] = entry("statistics by model input", default={})
 
@@ -93,13 +93,17 @@ class ClosedLoopLimits:
     """Limits that a compiled model must meet in closed-loop simulation."""
 
     velocity_error: float | None = entry(
-        "largest extra error per axis, m/s, rad/s", default=None, minimum=0
+        "largest velocity error per axis in excess of the reference's, m/s and rad/s",
+        default=None,
+        minimum=0,
     )
     max_tilt_rad: float | None = entry("largest tilt, rad", default=None, minimum=0)
     torque_limit_share: float | None = entry(
-        "share of samples at the limit", default=None, minimum=0, maximum=1
+        "largest share of samples at the torque limit", default=None, minimum=0, maximum=1
     )
-    standing_action_change: float | None = entry("mean change per tick", default=None, minimum=0)
+    standing_action_change: float | None = entry(
+        "largest mean change of the action per tick while standing", default=None, minimum=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +114,7 @@ class ComparisonLimits:
     rmse: float | None = entry("root mean square error", default=None, exclusiveMinimum=0)
     max_abs: float | None = entry("largest absolute error", default=None, exclusiveMinimum=0)
     cosine_min: float | None = entry(
-        "smallest cosine of outputs", default=None, minimum=-1, maximum=1
+        "smallest cosine between the outputs", default=None, minimum=-1, maximum=1
     )
     closed_loop: ClosedLoopLimits | None = entry("limits in closed loop", default=None)
 

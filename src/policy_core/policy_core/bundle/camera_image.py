@@ -25,18 +25,18 @@ class ImageStack:
     """Selection of images that the policy sees at once, concatenated in its input vector."""
 
     offsets: tuple[int, ...] = entry(
-        "age of each image in the order of the vector, in steps; 0: the newest. [0, 1] has the "
-        "newest first, [1, 0] last; [1] alone is an image that is one step late",
+        "age of each image, in steps, in the order of the vector; 0: the newest. [0, 1] puts the "
+        "newest first, [1, 0] last; [1] alone uses an image that is one step old",
         minItems=1,
         maxItems=MOST_FRAMES,
         minimum=0,
         maximum=255,
     )
     unit: Literal["frames", "ticks"] = entry(
-        "what a step is: frames, a period of the camera; ticks, a period of the policy"
+        "unit of a step: frames, the camera's period; ticks, the policy's period"
     )
     fill: Literal["repeat", "zero"] = entry(
-        "what stands for images before the first: the first image, or zeros, as in `history`"
+        "what replaces missing images before the first: the first image, or zeros, as in `history`"
     )
 
 
@@ -65,7 +65,7 @@ class CameraImage:
         maximum=LARGEST_IMAGE,
     )
     crop_px: tuple[int, ...] | None = entry(
-        "crop: pixels that are cut off at the top, bottom, left and right",
+        "crop: pixels to cut off at the top, bottom, left and right",
         default=None,
         length=4,
         minimum=0,
@@ -83,27 +83,27 @@ class CameraImage:
         ]
         | None
     ) = entry(
-        "resize: how. nearest, bilinear, bicubic: as OpenCV, and torch without antialias; area: as "
-        "OpenCV; nearest_centre: as Pillow, and torch's nearest-exact; ..._antialias: as Pillow, "
-        "and torch with antialias",
+        "resize: method. nearest, bilinear, bicubic: like OpenCV, and torch without antialias; "
+        "area: like OpenCV; nearest_centre: like Pillow, and torch's nearest-exact; "
+        "..._antialias: like Pillow, and torch with antialias",
         default=None,
     )
     resize_to: tuple[int, ...] | None = entry(
-        "resize: height and width of what it makes, pixels; `size` if absent",
+        "resize: height and width of the result, pixels; `size` if absent",
         default=None,
         length=2,
         minimum=1,
         maximum=LARGEST_IMAGE,
     )
-    blur: GaussianBlur | None = entry("blur: the weights", default=None)
+    blur: GaussianBlur | None = entry("blur: the kernel", default=None)
     stack: ImageStack = entry("images that the policy sees at once")
     rate_hz: float = entry(
-        "images per second in training; a faster camera's are thinned out",
+        "images per second in training; if the camera is faster, images are skipped",
         minimum=0.1,
         maximum=1000,
     )
     latency_s: float = entry(
-        "age of the newest image in training when the policy gets it, s: a younger one waits",
+        "age of the newest image when the policy got it in training, s; a younger one is held back",
         minimum=0,
         maximum=5,
     )
@@ -113,11 +113,11 @@ class CameraImage:
         maximum=60,
     )
     on_stale: Literal["fault", "hold"] = entry(
-        "fault: a stale image holds the robot at once; hold: the last values count for `hold_s` "
-        "more"
+        "fault: a stale image holds the robot at once; hold: the last values stay in use for "
+        "another `hold_s`"
     )
     hold_s: float | None = entry(
-        "hold: longest time for which the values of a stale image count, s",
+        "hold: longest time for which the values of a stale image stay in use, s",
         default=None,
         exclusiveMinimum=0,
         maximum=60,
@@ -147,21 +147,22 @@ class DepthImage(CameraImage):
     """
 
     steps: tuple[Literal["crop", "clip", "resize", "blur", "blank"], ...] = entry(
-        "what is done to the image, in the order of the training, each at most once"
+        "processing steps, in the order used in training, each at most once"
     )
     measure: Literal["depth", "distance"] = entry(
         "depth along the optical axis (REP 118), or distance along the ray of each pixel"
     )
     invalid_m: float = entry(
-        "what stands for a depth that is not known, m: 0 in 16UC1; NaN, -infinity and numbers of 0 "
-        "or less in 32FC1; those below `invalid_below_m`"
+        "value that replaces an unknown depth, m. Unknown are 0 in 16UC1; NaN, -infinity and "
+        "numbers <= 0 in 32FC1; depths below `invalid_below_m`"
     )
     invalid_below_m: float | None = entry(
-        "nearer than this a depth counts as not known, m", default=None, exclusiveMinimum=0
+        "depth below which a depth counts as unknown, m", default=None, exclusiveMinimum=0
     )
-    too_far_m: float = entry("what stands for +infinity in 32FC1: nothing in reach, m")
+    too_far_m: float = entry("value that replaces +infinity (nothing within range) in 32FC1, m")
     max_invalid_ratio: float = entry(
-        "largest share of pixels whose depth is not known, after a crop that comes first",
+        "largest accepted share of pixels of unknown depth (after the crop, if it is the first "
+        "step)",
         minimum=0,
         maximum=1,
     )
@@ -177,7 +178,7 @@ class DepthImage(CameraImage):
     )
     blank_m: float | None = entry("blank: the value, m", default=None)
     values: Literal["metres", "scaled"] = entry(
-        "metres: depths as they are; scaled: linear, so that `clip_m` becomes `scaled_to`"
+        "metres: depths unchanged; scaled: linearly, so that `clip_m` maps to `scaled_to`"
     )
     scaled_to: tuple[float, ...] | None = entry(
         "scaled: the values of the nearest and the farthest depth: [0, 1], or [-0.5, 0.5]",
@@ -197,16 +198,16 @@ class ColourImage(CameraImage):
     """
 
     steps: tuple[Literal["crop", "resize", "blur", "round"], ...] = entry(
-        "what is done to the image, in the order of the training, each at most once; round: levels "
-        "become whole numbers from 0 to 255, as in 8-bit images of OpenCV, Pillow and torchvision"
+        "processing steps, in the order used in training, each at most once; round: levels become "
+        "whole numbers from 0 to 255, as in 8-bit images of OpenCV, Pillow and torchvision"
     )
-    channels: Literal["rgb", "bgr", "grey"] = entry("channels in their order")
+    channels: Literal["rgb", "bgr", "grey"] = entry("channels, in order")
     layout: Literal["channels_first", "channels_last"] = entry(
         "channels_first: all pixels of the first channel, then those of the next; channels_last: "
         "all channels of the first pixel, then those of the next"
     )
     scaled_to: tuple[float, ...] = entry(
-        "values of the levels 0 and 255: [0, 1], [-1, 1] or [0, 255]",
+        "values to which levels 0 and 255 map: [0, 1], [-1, 1] or [0, 255]",
         length=2,
         minimum=-1000,
         maximum=1000,
@@ -215,10 +216,10 @@ class ColourImage(CameraImage):
         "image: the mean of each channel in this image is subtracted, as Isaac Lab does"
     )
     mean: tuple[float, ...] | None = entry(
-        "subtracted from each channel, as scaled; nothing if absent", default=None
+        "value subtracted from each channel after scaling; nothing if absent", default=None
     )
     std: tuple[float, ...] | None = entry(
-        "divides each channel; nothing if absent", default=None, exclusiveMinimum=0
+        "divisor of each channel; none if absent", default=None, exclusiveMinimum=0
     )
 
     @property
@@ -281,7 +282,7 @@ def check_image(image: AnyImage, key: str, period_s: float, problem: Check) -> N
     if image.max_age_s < youngest_s - 1e-9:
         problem(
             f"{key}.max_age_s",
-            f"{youngest_s:.3g} or more: latency_s, and the time until the next image",
+            f"{youngest_s:.3g} or more (latency_s plus the time until the next image)",
             image.max_age_s,
         )
     step_s = period_s if image.stack.unit == "ticks" else 1.0 / image.rate_hz
@@ -289,14 +290,14 @@ def check_image(image: AnyImage, key: str, period_s: float, problem: Check) -> N
     if images * math.prod(image.shape) > _MOST_PIXELS:
         problem(
             f"{key}.stack.offsets",
-            f"images of at most {_MOST_PIXELS} values in all between the first and the last",
+            f"a stack that spans images of at most {_MOST_PIXELS} values in total",
             Found(f"{images:.0f} images of {math.prod(image.shape)} values"),
         )
     is_slower = image.rate_hz * period_s < 1.0 - 1e-9
     if is_slower and image.stack.unit == "ticks" and any(image.stack.offsets):
         problem(
             f"{key}.stack.unit",
-            f"frames, since {image.rate_hz:g} images per second are fewer than the policy's ticks",
+            f"frames ({image.rate_hz:g} images per second are fewer than the policy's ticks)",
             image.stack.unit,
         )
 
@@ -306,10 +307,12 @@ def _check_depths(depth: DepthImage, key: str, problem: Check) -> None:
     expect_paired(depth.values == "scaled", depth.scaled_to, f"{key}.scaled_to", "scaled", problem)
     if depth.clip_m is not None and not depth.clip_m[1] - depth.clip_m[0] >= _SMALLEST_SPAN_M:
         problem(
-            f"{key}.clip_m", f"nearest < farthest by {_SMALLEST_SPAN_M:g} m", list(depth.clip_m)
+            f"{key}.clip_m",
+            f"a farthest depth at least {_SMALLEST_SPAN_M:g} m beyond the nearest",
+            list(depth.clip_m),
         )
     if depth.values == "scaled" and depth.clip_m is None:
-        problem(f"{key}.clip_m", "nearest and farthest depth, which are scaled", Found("nothing"))
+        problem(f"{key}.clip_m", "the nearest and farthest depth, to scale by", Found("nothing"))
 
 
 def _check_levels(colour: ColourImage, key: str, problem: Check) -> None:
@@ -331,14 +334,18 @@ def _check_sizes(image: AnyImage, key: str, problem: Check) -> None:
             height, width = image.resize_to or image.size
             if image.resize == "area" and (height > before[0] or width > before[1]):
                 problem(
-                    f"{key}.resize", f"bilinear, to enlarge from {before[0]} x {before[1]}", "area"
+                    f"{key}.resize",
+                    f"bilinear (the image is enlarged from {before[0]} x {before[1]})",
+                    "area",
                 )
         elif step in ("crop", "blank"):
             cut = getattr(image, f"{step}_px") or (0, 0, 0, 0)
             left = height - cut[0] - cut[1], width - cut[2] - cut[3]
             if min(left) < 1:
                 problem(
-                    f"{key}.{step}_px", f"less than the {height} x {width} pixels there", list(cut)
+                    f"{key}.{step}_px",
+                    f"fewer pixels than the {height} x {width} that the image has at this step",
+                    list(cut),
                 )
                 return
             if step == "crop":
@@ -346,9 +353,9 @@ def _check_sizes(image: AnyImage, key: str, problem: Check) -> None:
         elif step == "blur" and image.blur and image.blur.kernel_px >= 2 * min(height, width):
             problem(
                 f"{key}.blur.kernel_px",
-                f"less than twice the {height} x {width} pixels there",
+                f"less than twice the smaller side of the image at this step ({height} x {width})",
                 image.blur.kernel_px,
             )
             return
     if (height, width) != image.size:
-        problem(f"{key}.size", f"{[height, width]}, what the steps make", list(image.size))
+        problem(f"{key}.size", f"{[height, width]} (the result of the steps)", list(image.size))

@@ -53,14 +53,14 @@ class JointUnit:
     """
 
     unit: Literal["radians", "degrees", "range_m100_100", "range_0_100"] = entry(
-        "what the policy's values are"
+        "unit of the policy's values"
     )
-    sign: Literal[1, -1] = entry("-1 where radians or degrees count the other way", default=1)
-    zero_rad: float = entry("position that radians or degrees count 0, rad", default=0.0)
+    sign: Literal[1, -1] = entry("-1 if radians or degrees have the opposite sign", default=1)
+    zero_rad: float = entry("position at which radians or degrees are 0, rad", default=0.0)
     low_rad: float | None = entry(
-        "position that counts as the lowest value of a range, rad", default=None
+        "position that corresponds to the lowest value of a range, rad", default=None
     )
-    high_rad: float | None = entry("position that counts as 100 in a range, rad", default=None)
+    high_rad: float | None = entry("position that corresponds to 100 in a range, rad", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +72,14 @@ class Scaling:
     value, or for an image one per channel (red, green, blue), with pixel values from 0 to 1.
     """
 
-    mode: Literal["mean_std", "min_max", "identity"] = entry("which formula")
+    mode: Literal["mean_std", "min_max", "identity"] = entry("formula")
     mean: tuple[float, ...] | None = entry("mean of the training data", default=None)
-    std: tuple[float, ...] | None = entry("standard deviation of it", default=None, minimum=0)
+    std: tuple[float, ...] | None = entry(
+        "standard deviation of the training data", default=None, minimum=0
+    )
     min: tuple[float, ...] | None = entry("lowest value, or low quantile", default=None)
     max: tuple[float, ...] | None = entry("highest value, or high quantile", default=None)
-    eps: float = entry("as in the formulas", default=1e-8, minimum=0)
+    eps: float = entry("eps in the formulas", default=1e-8, minimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,23 +87,24 @@ class Camera:
     """A camera that the policy sees; the topic is NAME/image_raw, with NAME from the contract."""
 
     feature: str = entry("name of the feature in training: observation.images.NAME")
-    height: int = entry("of the image that the policy takes, pixels", minimum=1, maximum=8192)
-    width: int = entry("of the image that the policy takes, pixels", minimum=1, maximum=8192)
+    height: int = entry("height of the policy's input image, pixels", minimum=1, maximum=8192)
+    width: int = entry("width of the policy's input image, pixels", minimum=1, maximum=8192)
     resize: bool = entry(
-        "whether frames of another size are stretched to it, instead of refused", default=False
+        "whether frames of a different size are stretched to this size instead of refused",
+        default=False,
     )
     normalisation: Scaling = entry("statistics of the three channels")
     encoder: str | None = entry(
-        "graph that makes features of the image; absent where the policy's graph takes it",
+        "graph that computes features from the image; absent if the policy's graph takes the image",
         default=None,
     )
-    tensor: str = entry("input of the policy's graph that takes the image or its features")
+    tensor: str = entry("input of the policy's graph for the image or its features")
     timeout_s: float = entry(
-        "age at which a frame is too old, s", default=0.5, exclusiveMinimum=0, maximum=60
+        "age above which a frame is too old, s", default=0.5, exclusiveMinimum=0, maximum=60
     )
     camera_frozen_s: float | None = entry(
-        "time for which the camera may repeat one image while the robot moves, s; then HOLD; a "
-        "warning alone if absent",
+        "time for which the camera may repeat one image while the robot moves, s; then HOLD. If "
+        "absent, there is only a warning",
         default=None,
         exclusiveMinimum=0,
         maximum=60,
@@ -123,10 +126,11 @@ class ChunkAction(JointVector, OwnJoints):
     """Joint positions that the policy commands."""
 
     grippers: tuple[str, ...] = entry(
-        "joints that go to a new chunk's targets at once, without a fade", default=()
+        "joints that move to a new chunk's targets at once, without a fade", default=()
     )
     max_relative_target: PerJoint | None = entry(
-        "largest distance of a target from the measured position, rad; targets beyond are clipped",
+        "largest distance of a target from the measured position, rad; targets farther away are "
+        "clipped",
         default=None,
         exclusiveMinimum=0,
     )
@@ -141,7 +145,9 @@ class EnvironmentState:
     topic: str = entry("relative topic, std_msgs/Float32MultiArray", pattern=RELATIVE_TOPIC)
     size: int = entry("length of the vector", minimum=1, maximum=1_000_000)
     normalisation: Scaling = entry("statistics")
-    timeout_s: float = entry("age at which it is too old, s", default=0.5, exclusiveMinimum=0)
+    timeout_s: float = entry(
+        "age above which the vector is too old, s", default=0.5, exclusiveMinimum=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +160,9 @@ class Pairing:
     images by the camera delay.
     """
 
-    rule: Literal["frame_time", "newest"] = entry("which rule", default="frame_time")
+    rule: Literal["frame_time", "newest"] = entry("name of the rule", default="frame_time")
     tolerance_s: float = entry(
-        "frame_time: longest time between the frames of one observation, s",
+        "frame_time: longest time between the frames in one observation, s",
         default=0.05,
         minimum=0,
         maximum=60,
@@ -168,9 +174,9 @@ class Chunk:
     """Number of steps in the chunk that one inference returns, and how many are executed."""
 
     size: int = entry("steps that the policy predicts, one period each", minimum=1, maximum=10_000)
-    steps: int = entry("how many of them are executed before the next chunk", minimum=1)
+    steps: int = entry("number of steps to execute before the next chunk", minimum=1)
     ensemble_coeff: float | None = entry(
-        "weights exp(-coeff i) of temporal ensembling, the oldest prediction first",
+        "coeff in the temporal ensembling weights exp(-coeff i), oldest prediction first",
         default=None,
         minimum=-LARGEST_ENSEMBLE_COEFF,
         maximum=LARGEST_ENSEMBLE_COEFF,
@@ -185,26 +191,34 @@ class StepTime:
     """
 
     tensor: str = entry("input of the policy's graph")
-    size: int = entry("values: sines, then as many cosines", minimum=4, maximum=8192)
-    first_frequency: float = entry("of the first sine, rad per unit of t", exclusiveMinimum=0)
-    last_frequency: float = entry("of the last sine, rad per unit of t", exclusiveMinimum=0)
+    size: int = entry("number of values: sines, then as many cosines", minimum=4, maximum=8192)
+    first_frequency: float = entry(
+        "frequency of the first sine, rad per unit of t", exclusiveMinimum=0
+    )
+    last_frequency: float = entry(
+        "frequency of the last sine, rad per unit of t", exclusiveMinimum=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseSchedule:
     """Noise level at each training timestep of a diffusion policy."""
 
-    timesteps: int = entry("of the training", minimum=1, maximum=100_000)
+    timesteps: int = entry("number of training timesteps", minimum=1, maximum=100_000)
     betas: Literal["squaredcos_cap_v2", "scaled_linear", "linear"] = entry(
-        "variance of the noise that a timestep adds, as `diffusers` calls it"
+        "schedule of the noise variance added per timestep, by its name in `diffusers`"
     )
-    beta_start: float = entry("linear, scaled_linear: at timestep 0", default=1e-4, minimum=0)
-    beta_end: float = entry("linear, scaled_linear: at the last timestep", default=0.02, minimum=0)
+    beta_start: float = entry(
+        "linear, scaled_linear: variance at timestep 0", default=1e-4, minimum=0
+    )
+    beta_end: float = entry(
+        "linear, scaled_linear: variance at the last timestep", default=0.02, minimum=0
+    )
     prediction: Literal["epsilon", "sample"] = entry(
-        "what the graph answers: the noise, or the actions"
+        "what the graph predicts: the noise, or the actions"
     )
     clip: float | None = entry(
-        "bound of the normalised actions in each step", default=None, exclusiveMinimum=0
+        "bound on the normalised actions in each step", default=None, exclusiveMinimum=0
     )
 
 
@@ -217,26 +231,26 @@ class Denoising:
     training timesteps.
     """
 
-    method: Literal["flow", "ddpm", "ddim"] = entry("how a step uses what the graph answers")
-    steps: int = entry("denoising steps of a chunk", minimum=1, maximum=10_000)
-    tensor: str = entry("input of the policy's graph that takes the actions with their noise")
-    time: StepTime = entry("input of the policy's graph that takes the time of a step")
+    method: Literal["flow", "ddpm", "ddim"] = entry("how a step uses the graph's output")
+    steps: int = entry("denoising steps per chunk", minimum=1, maximum=10_000)
+    tensor: str = entry("input of the policy's graph for the noisy actions")
+    time: StepTime = entry("input of the policy's graph for the time of a step")
     observations: int = entry(
-        "successive observations that the policy gets, one period apart, the newest last; the "
-        "first row of the noise belongs to the oldest",
+        "number of successive observations that the policy gets, one period apart, newest last; "
+        "the first row of the noise belongs to the oldest",
         default=1,
         minimum=1,
         maximum=100,
     )
-    schedule: NoiseSchedule | None = entry("ddpm, ddim: noise of the training", default=None)
+    schedule: NoiseSchedule | None = entry("ddpm, ddim: training noise", default=None)
     condition: str | None = entry(
-        "graph that runs once for a chunk: it takes cameras and vectors instead of the policy's "
-        "graph, which gets its outputs as inputs of the same names",
+        "graph that runs once per chunk and takes the cameras and vectors; the policy's graph gets "
+        "the outputs of this graph instead, as inputs with the same names",
         default=None,
     )
     columns: int | None = entry(
-        "width of the actions with their noise, where it is more than the joints of the action, "
-        "which are the first ones",
+        "number of values per noisy action, if larger than the number of the action's joints, "
+        "which come first",
         default=None,
         minimum=1,
         maximum=10_000,
@@ -256,10 +270,10 @@ class SignalError:
     successes: int = entry("episodes that succeeded", minimum=1)
     failures: int = entry("episodes that failed", minimum=1)
     false_positive_rate: float = entry(
-        "share of the failed episodes in which the signal came", minimum=0, maximum=1
+        "share of failed episodes with the signal", minimum=0, maximum=1
     )
     false_negative_rate: float = entry(
-        "share of the successful episodes in which it did not come", minimum=0, maximum=1
+        "share of successful episodes without the signal", minimum=0, maximum=1
     )
 
 
@@ -268,8 +282,8 @@ class SuccessSignal:
     """Signal that the task is done: sent once the success condition has held for `for_s`."""
 
     graph: str | None = entry(
-        "classifier among the graphs: its inputs have the names of cameras, `state` or "
-        "`environment_state`, normalised as for the policy; its one output is a probability",
+        "classifier, one of `graphs`; its inputs are named after cameras, `state` or "
+        "`environment_state` and normalised as for the policy; its only output is a probability",
         default=None,
     )
     threshold: float | None = entry(
@@ -281,10 +295,12 @@ class SuccessSignal:
     joints: dict[str, tuple[float, ...]] = entry(
         "instead of a graph: [lowest, highest] measured position by joint, rad", default={}
     )
-    for_s: float = entry("how long it must hold without a break, s", minimum=0, maximum=600)
+    for_s: float = entry(
+        "time for which the condition must hold without a break, s", minimum=0, maximum=600
+    )
     then: Literal["end", "flag"] = entry(
-        "end: the run ends, with the command after a fault (`safety.on_fault`); flag: the status "
-        "says so",
+        "end: the run ends, and the robot gets the command for a fault (`safety.on_fault`); flag: "
+        "the status reports it",
         default="flag",
     )
     error: SignalError | None = entry(
@@ -302,32 +318,32 @@ class ChunkContract(AnyContract):
     version: str = entry("version of the policy, in quotes", pattern=VERSION)
     description: str = entry("one sentence", default="")
     prompt: str = entry(
-        "the task in words, where the graphs contain it: another one needs another export",
+        "the task in words, if it is built into the graphs; another task needs a new export",
         default="",
     )
-    rate_hz: float = entry("steps of a chunk per second", minimum=0.1, maximum=1000)
+    rate_hz: float = entry("chunk steps per second", minimum=0.1, maximum=1000)
     joints: Joints = entry("joints of the robot by name")
-    units: dict[str, JointUnit] = entry("how the policy counts each joint", minProperties=1)
-    stand: StandingUp = entry("pose in which the policy may start, and the way there")
+    units: dict[str, JointUnit] = entry("the policy's unit for each joint", minProperties=1)
+    stand: StandingUp = entry("pose in which the policy may start, and the motion to it")
     damp: Damp = entry("gain of the damped joints")
-    cameras: dict[str, Camera] = entry("cameras in the order of training", default={})
+    cameras: dict[str, Camera] = entry("cameras in the order used in training", default={})
     state: JointVector | None = entry("measured positions", default=None)
     environment_state: EnvironmentState | None = entry("external vector", default=None)
     pairing: Pairing = entry("which images and measurements belong together", default=Pairing())
     action: ChunkAction = entry("commanded positions")
     chunk: Chunk = entry("length of a chunk")
     denoising: Denoising | None = entry(
-        "how a chunk is made of noise; absent where one run of the graph answers it", default=None
+        "how a chunk is made from noise; absent if one run of the graph makes it", default=None
     )
-    success: SuccessSignal | None = entry("whether the task is done", default=None)
+    success: SuccessSignal | None = entry("signal that the task is done", default=None)
     graphs: dict[str, Graph] = entry("tensors and files of each graph", minProperties=1)
     golden: File | None = entry(
-        "npz: rows of observations and of the chunks that the reference answers", default=None
+        "npz: rows of observations, with the reference's chunk for each", default=None
     )
     nominal: Nominal | None = entry("measured healthy behaviour", default=None)
     limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})
     reports: dict[str, File] = entry(
-        "report by artifact: of comparison, or, as sensitivity_ARTIFACT, of sensitivity", default={}
+        "comparison report by artifact; sensitivity report by sensitivity_ARTIFACT", default={}
     )
     safety: Safety = entry("limits of the guard")
     provenance: Provenance = entry("origin and licence")

@@ -115,7 +115,7 @@ def _check_rate(fps: Tensor | None, rate_hz: float, reader: Reader) -> None:
     if fps is None or fps.size != 1 or not np.issubdtype(fps.dtype, np.number):
         reader.problem("fps", "the rate of the frames, Hz", found_array(fps))
     elif not math.isclose(found := float(fps.item()), rate_hz, rel_tol=_RATE_TOLERANCE):
-        reader.problem("fps", f"{rate_hz:g} Hz, the policy's rate", found, _CONVERT)
+        reader.problem("fps", f"{rate_hz:g} Hz (the policy's rate)", found, _CONVERT)
 
 
 def _places(
@@ -132,7 +132,7 @@ def _places(
             key,
             f"the names of the {what} in order",
             found_array(array),
-            f"their order differs between tools; {_CONVERT}",
+            f"the order differs between tools; {_CONVERT}",
         )
         return None
     names = [str(name) for name in array]

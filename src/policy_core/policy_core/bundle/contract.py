@@ -59,8 +59,8 @@ class Joints:
     stiffness: PerJoint = entry("gain while the policy runs, N·m/rad", minimum=0)
     damping: PerJoint = entry("gain while the policy runs, N·m·s/rad", minimum=0)
     robot_names: dict[str, str] = entry(
-        "names of the robot's joints by name or pattern, where they are others; {name} stands for "
-        "the name here",
+        "the robot's joint names, where they differ, by name or pattern in this contract; {name} "
+        "stands for the name in this contract",
         default={},
     )
 
@@ -79,7 +79,7 @@ class Via:
 
     position: PerJoint = entry("pose to pass, rad")
     duration_s: float = entry(
-        "time to reach the pose from the one before, s", exclusiveMinimum=0, maximum=3600
+        "time to reach the pose from the previous one, s", exclusiveMinimum=0, maximum=3600
     )
 
 
@@ -89,22 +89,24 @@ class StandingUp:
 
     position: PerJoint = entry("pose to stand in, rad")
     stiffness: PerJoint = entry(
-        "gain while standing up, N·m/rad; 0 for wheels, which then have no pose to stand in",
+        "gain while standing up, N·m/rad; 0 for wheels, which then have no stand pose",
         minimum=0,
     )
     damping: PerJoint = entry("gain while standing up, N·m·s/rad", minimum=0)
     duration_s: float = entry(
-        "time to reach the pose, from the last of `via` where the way leads through it, s",
+        "time to reach the pose, s; counted from the last `via` pose if the motion passes it",
         exclusiveMinimum=0,
         maximum=3600,
     )
     via: tuple[Via, ...] = entry(
-        "poses to pass on the way, in this order; one is left out unless it is nearer to the stand "
-        "pose than the measured pose is (Euclidean distance over all joints)",
+        "poses to pass on the way, in this order; a pose is skipped unless it is nearer to the "
+        "stand pose than the measured pose is (Euclidean distance over all joints with stiffness)",
         default=(),
     )
     tolerance: PerJoint = entry(
-        "largest distance from the pose for RUN, rad", default=0.35, exclusiveMinimum=0
+        "largest distance from the pose at which RUN is accepted, rad",
+        default=0.35,
+        exclusiveMinimum=0,
     )
 
     @property
@@ -125,19 +127,18 @@ class PhaseStand:
     """Behaviour of a phase while the velocity command is small enough to stand still."""
 
     below: float = entry(
-        "the robot stands while the norm of the command (vx, vy in m/s, yaw rate in rad/s) is "
-        "smaller",
+        "norm of the command (vx, vy in m/s, yaw rate in rad/s) below which the robot stands",
         exclusiveMinimum=0,
     )
     phase: float | Literal["zero"] | None = entry(
-        "phase of every offset meanwhile, in periods; zero makes sin and cos 0; absent, it is "
-        "that of the clock",
+        "phase of all feet while the robot stands, in periods; zero sets sin and cos to 0; if "
+        "absent, the clock's phase",
         default=None,
         minimum=0,
         maximum=1,
     )
     clock: Literal["runs", "stops", "restarts"] = entry(
-        "whether the time of the phase goes on meanwhile, stops, or begins at 0 afterwards",
+        "the phase's clock while the robot stands: runs, stops, or restarts from 0 afterwards",
         default="runs",
     )
 
@@ -147,9 +148,9 @@ class CommandedValue:
     """A value in an external vector that an operator commands, such as a height."""
 
     name: str = entry("what is commanded", pattern=NAME)
-    unit: str = entry("its unit, such as m; empty where it has none", default="")
-    min: float = entry("lowest value; a lower one is clipped to it")
-    max: float = entry("highest value; a higher one is clipped to it")
+    unit: str = entry("unit, such as m; empty if it has none", default="")
+    min: float = entry("lowest value; lower values are clipped to it")
+    max: float = entry("highest value; higher values are clipped to it")
     default: float = entry("value while nothing is commanded")
 
 
@@ -158,27 +159,27 @@ class Term:
     """One term in an observation."""
 
     term: str = entry("name of a registered term")
-    scale: PerJoint = entry("factor for all or for each value", default=1.0)
+    scale: PerJoint = entry("factor for all values or for each", default=1.0)
     clip: tuple[float, ...] | None = entry("lowest and highest value", default=None, length=2)
     joints: tuple[str, ...] | None = entry(
-        "joints of a per-joint term, or patterns of them, in this order; all if absent",
+        "joints (names or patterns) of a per-joint term, in this order; all if absent",
         default=None,
         minItems=1,
     )
     parts: tuple[str, ...] | None = entry(
-        "values of a vector or a phase, in this order: vx, vy, wz of a velocity command, sin, cos "
-        "of a phase, x, y, z; all if absent",
+        "values to use of a vector or phase, in this order: vx, vy, wz for a velocity command; "
+        "sin, cos for a phase; otherwise x, y, z. All if absent",
         default=None,
         minItems=1,
     )
     source: Literal["estimator"] | None = entry(
-        "estimator: base_lin_vel is estimated from legs and IMU, as `estimation` says; absent: it "
-        "is measured",
+        "estimator: base_lin_vel is estimated from legs and IMU, as described by `estimation`; "
+        "measured if absent",
         default=None,
     )
     topic: str | None = entry(
-        "relative topic of an external vector or of what is perceived, which begins with "
-        "perception/",
+        "relative topic of an external vector, or of perceived values (which begins with "
+        "perception/)",
         default=None,
         pattern=RELATIVE_TOPIC,
     )
@@ -186,13 +187,13 @@ class Term:
         "length of an external vector", default=None, minimum=1, maximum=MOST_VALUES
     )
     timeout_s: float | None = entry(
-        "age at which an external vector is too old, s; safety.state_timeout_s if absent",
+        "age above which an external vector is too old, s; safety.state_timeout_s if absent",
         default=None,
         exclusiveMinimum=0,
     )
     commanded: tuple[CommandedValue, ...] | None = entry(
-        "values of an external vector that an operator commands, in their order; when they are "
-        "older than timeout_s, or safety.command_timeout_s, they fade to their defaults",
+        "values of an external vector that an operator commands, in the vector's order; when older "
+        "than timeout_s (or safety.command_timeout_s), they fade to their defaults",
         default=None,
         minItems=1,
     )
@@ -200,23 +201,23 @@ class Term:
         "points of a height scan, and what their values mean", default=None
     )
     scene: File | None = entry(
-        "a scan of the training over uneven ground (.npz), which proves what `scan` says",
+        "a scan recorded in training over uneven ground (.npz), which verifies `scan`",
         default=None,
     )
     depth: DepthImage | None = entry(
-        "a depth image: its size, what is done to it, and what its values mean", default=None
+        "a depth image: its size, processing steps, and the meaning of its values", default=None
     )
     image: ColourImage | None = entry(
-        "a colour or grey image: its size, what is done to it, and what its values mean",
+        "a colour or grey image: its size, processing steps, and the meaning of its values",
         default=None,
     )
     encoder: "Graph | None" = entry(
-        "model that makes a vector of the images of the stack; absent where the policy takes "
-        "their pixels",
+        "model that encodes the images of the stack as a vector; absent if the policy takes the "
+        "pixels",
         default=None,
     )
     output: str | None = entry(
-        "output of the model that `last_output` repeats in the next tick", default=None
+        "model output that `last_output` repeats in the next tick", default=None
     )
     ahead: int | None = entry(
         "ticks by which a term of the reference motion looks ahead; 0 if absent",
@@ -225,16 +226,16 @@ class Term:
     )
     period_s: float | None = entry("period of a phase, s", default=None, exclusiveMinimum=0)
     offsets: tuple[float, ...] | None = entry(
-        "start of each phase, one per foot, in periods; a single 0 if absent",
+        "initial phase of each foot, in periods; a single 0 if absent",
         default=None,
         minItems=1,
     )
     standing: PhaseStand | None = entry(
-        "what a phase does while the robot is commanded to stand; it goes on if absent",
+        "what the phase does while the robot is commanded to stand; it continues if absent",
         default=None,
     )
     history_length: int | None = entry(
-        "frames of this term, where the layout is per_term; the observation's if absent",
+        "number of frames of this term, with layout per_term; the observation's if absent",
         default=None,
         minimum=1,
     )
@@ -249,15 +250,16 @@ class Term:
 class History:
     """Number and layout of the most recent frames in the input vector."""
 
-    length: int = entry("number of frames, the newest included", default=1, minimum=1)
+    length: int = entry("number of frames, including the newest", default=1, minimum=1)
     layout: Literal["per_frame", "per_term"] = entry(
-        "whole frames, or all frames of a term together", default="per_frame"
+        "whole frames one after another, or all frames of one term together", default="per_frame"
     )
     order: Literal["oldest_first", "newest_first"] = entry(
         "order of the frames", default="oldest_first"
     )
     init: Literal["repeat", "zero"] = entry(
-        "what stands for frames before the first: the first frame, or zeros", default="repeat"
+        "what replaces missing frames before the first: the first frame, or zeros",
+        default="repeat",
     )
 
 
@@ -269,7 +271,7 @@ class Normalisation:
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
     std_floor: float = entry("smallest divisor", default=1e-3, exclusiveMinimum=0)
     clip: float | None = entry(
-        "bound of the normalised values, both sides", default=None, exclusiveMinimum=0
+        "bound on the normalised values, on both sides", default=None, exclusiveMinimum=0
     )
 
 
@@ -279,16 +281,16 @@ class Observation:
 
     terms: tuple[Term, ...] = entry("terms in the order of the vector", minItems=1)
     order: Literal["clip_then_scale", "scale_then_clip"] = entry(
-        "what happens first to the values of a term", default="clip_then_scale"
+        "order of clipping and scaling a term's values", default="clip_then_scale"
     )
     history: History = entry("frames in the vector", default=History())
     clip: float | None = entry(
-        "bound of the whole vector before normalisation, both sides",
+        "bound on the whole vector before normalisation, on both sides",
         default=None,
         exclusiveMinimum=0,
     )
     normalisation: Normalisation | None = entry(
-        "statistics applied on top of the scales; absent where the model has them inside",
+        "statistics applied after the scales; absent if the model contains them",
         default=None,
     )
 
@@ -305,7 +307,7 @@ class ActionTerm(OwnJoints):
     """Commands made from a slice of the model output: target = offset + scale x clip(output)."""
 
     joints: tuple[str, ...] = entry(
-        "joints, or patterns of them, in the order of the output", minItems=1
+        "joints (names or patterns), in the order of the output", minItems=1
     )
     kind: Literal["position", "velocity", "effort"] = entry("what is commanded")
     scale: PerJoint = entry("factor for each value", default=1.0)
@@ -330,10 +332,10 @@ class ModelGains:
     """Joint gains that the model outputs; they replace the gains in `joints`."""
 
     stiffness: GainOutput | None = entry(
-        "N·m/rad, of joints that are commanded to positions", default=None
+        "stiffness of joints commanded by position, N·m/rad", default=None
     )
     damping: GainOutput | None = entry(
-        "N·m·s/rad, of joints that are not commanded by effort", default=None
+        "damping of joints not commanded by effort, N·m·s/rad", default=None
     )
 
 
@@ -343,7 +345,7 @@ class Action:
 
     output: str = entry("output tensor of the model")
     terms: tuple[ActionTerm, ...] = entry("terms in the order of the output", minItems=1)
-    gains: ModelGains | None = entry("gains that the model puts out", default=None)
+    gains: ModelGains | None = entry("gains that the model outputs", default=None)
 
     @property
     def gain_outputs(self) -> Mapping[str, GainOutput]:
@@ -366,13 +368,15 @@ class StatePair:
 class ChainLink:
     """One link in a chain from the base: a fixed offset, followed by a joint rotation."""
 
-    joint: str | None = entry("joint that turns what follows; absent: none does", default=None)
-    position_m: tuple[float, ...] = entry("offset in the frame before, m", length=3)
+    joint: str | None = entry(
+        "joint that rotates the rest of the chain; absent for a fixed link", default=None
+    )
+    position_m: tuple[float, ...] = entry("offset in the previous frame, m", length=3)
     quat_xyzw: tuple[float, ...] = entry(
-        "rotation of the offset, to the frame before", default=(0.0, 0.0, 0.0, 1.0), length=4
+        "rotation of the offset, to the previous frame", default=(0.0, 0.0, 0.0, 1.0), length=4
     )
     axis: tuple[float, ...] = entry(
-        "axis of the joint in the frame after the offset", default=(0.0, 0.0, 1.0), length=3
+        "axis of the joint, in the frame after the offset", default=(0.0, 0.0, 1.0), length=3
     )
 
 
@@ -382,7 +386,7 @@ class Anchor:
 
     body: str = entry("name of the body in the clip", pattern=r"^\S+$", maxLength=LONGEST_NAME)
     chain: tuple[ChainLink, ...] = entry(
-        "the way to it from the base, whose pose is measured; empty where it is the base"
+        "links from the base (whose pose is measured) to the body; empty if it is the base"
     )
 
 
@@ -402,15 +406,15 @@ class ReferenceMotion:
     """Reference motion that the policy tracks."""
 
     clip: File | None = entry(
-        "npz with names, rate and frames; docs/motion.md has its arrays", default=None
+        "npz with names, rate and frames; docs/motion.md lists its arrays", default=None
     )
     at_end: Literal["hold", "loop"] | None = entry(
-        "after the last frame of the clip: hold its pose at rest, or begin again from where it "
+        "after the clip's last frame: hold its pose at rest, or repeat the clip from where it "
         "ended",
         default=None,
     )
-    live: LiveMotion | None = entry("instead of a clip: topics that bring the frames", default=None)
-    anchor: Anchor | None = entry("body of the terms motion_anchor_...", default=None)
+    live: LiveMotion | None = entry("instead of a clip: frames arrive on topics", default=None)
+    anchor: Anchor | None = entry("body used by the terms motion_anchor_...", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -418,9 +422,9 @@ class ContactPoint:
     """A point on a foot that touches the ground."""
 
     position_m: tuple[float, ...] = entry(
-        "its place in the frame after the chain, m; of a round foot the centre", length=3
+        "position in the frame after the chain, m; for a round foot, its centre", length=3
     )
-    radius_m: float = entry("radius of the foot about it, m", default=0.0, minimum=0)
+    radius_m: float = entry("radius of the foot about the point, m", default=0.0, minimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -428,9 +432,9 @@ class Leg:
     """A leg, described from the base to the points that touch the ground."""
 
     name: str = entry("name of the leg", pattern=r"^\S+$", maxLength=LONGEST_NAME)
-    chain: tuple[ChainLink, ...] = entry("the way from the base to the foot", minItems=1)
+    chain: tuple[ChainLink, ...] = entry("links from the base to the foot", minItems=1)
     points: tuple[ContactPoint, ...] = entry(
-        "points of the foot: one of a round foot, the corners of a flat one", minItems=1
+        "contact points: one for a round foot, the corners for a flat foot", minItems=1
     )
 
 
@@ -439,12 +443,12 @@ class Estimation:
     """Robot description for the base velocity estimator, and the estimator's error."""
 
     error_mps: float = entry(
-        "error of the estimate, root mean square of its length, m/s, which the policy must survive",
+        "error of the estimate that the policy must survive (root mean square of its norm), m/s",
         exclusiveMinimum=0,
     )
-    legs: tuple[Leg, ...] = entry("legs that may carry the robot", minItems=1)
+    legs: tuple[Leg, ...] = entry("legs that the robot may stand on", minItems=1)
     imu_m: tuple[float, ...] = entry(
-        "place of the IMU in the base, m; its axes are the base's",
+        "position of the IMU in the base frame, m; its axes are the base's",
         default=(0.0, 0.0, 0.0),
         length=3,
     )
@@ -462,9 +466,9 @@ class VelocityCommand:
 class Tensor:
     """Shape and type of a model tensor."""
 
-    shape: tuple[int, ...] = entry("size of each axis, batch included", minItems=1, minimum=1)
+    shape: tuple[int, ...] = entry("size of each axis, including batch", minItems=1, minimum=1)
     dtype: Literal["float32", "float16", "int64", "int32", "uint8"] = entry(
-        "element type; uint8 for images as they are", default="float32"
+        "element type; uint8 for unscaled images", default="float32"
     )
 
 
@@ -473,8 +477,10 @@ class Calibration:
     """Rows with which a quantised model was calibrated; comparisons exclude them."""
 
     source: str = entry("name of the file or recording")
-    sha256: str = entry("SHA-256 of the file; of a folder, of its files' hashes", pattern=SHA256)
-    rows: int = entry("how many of its rows, evenly spaced from the first to the last", minimum=1)
+    sha256: str = entry(
+        "SHA-256 of the file, or of the files' hashes if it is a folder", pattern=SHA256
+    )
+    rows: int = entry("number of rows used, evenly spaced from the first to the last", minimum=1)
 
 
 Integers = Literal["unsigned", "signed"]
@@ -487,18 +493,18 @@ class Artifact:
     file: str = entry("path inside the bundle folder")
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
     precision: str = entry("fp32, fp16, int8, w8a8, ...")
-    target: str | None = entry("chip or GPU it was compiled for", default=None)
-    tool: str | None = entry("tool and version that made it", default=None)
-    made: str | None = entry("how it was made", default=None)
+    target: str | None = entry("chip or GPU that the model was compiled for", default=None)
+    tool: str | None = entry("tool and version that made the file", default=None)
+    made: str | None = entry("how the file was made", default=None)
     compiled_from: str | None = entry(
-        "SHA-256 of the model that it was compiled from", default=None, pattern=SHA256
+        "SHA-256 of the model that this one was compiled from", default=None, pattern=SHA256
     )
     integers: Integers | None = entry(
-        "kind of the integers of an int8 ONNX model: sums of unsigned ones are exact on every "
-        "processor, sums of signed ones saturate on x86 without VNNI",
+        "integer type of an int8 ONNX model: sums of unsigned integers are exact on every "
+        "processor; sums of signed integers saturate on x86 without VNNI",
         default=None,
     )
-    calibration: Calibration | None = entry("rows it was calibrated with", default=None)
+    calibration: Calibration | None = entry("rows that the model was calibrated with", default=None)
     url: str | None = entry("where the file is published", default=None)
 
 
@@ -540,28 +546,31 @@ class Safety:
     """Limits that the guard enforces; ROS parameters may tighten them."""
 
     on_fault: Literal["damp", "hold_measured", "torque_off"] = entry(
-        "what replaces the policy's targets after a fault; hold_measured commands nothing before "
-        "damp or stand is asked for"
+        "what replaces the policy's targets after a fault; hold_measured commands nothing until "
+        "damp or stand is requested"
     )
     max_tilt_rad: float | None = entry(
-        "largest angle between the body's up and the world's; absent for robots without IMU",
+        "largest angle between the body's z axis and the vertical, rad; absent for robots without "
+        "IMU",
         default=None,
         exclusiveMinimum=0,
         maximum=3.15,
     )
     state_timeout_s: float | None = entry(
-        "age of robot state that is too old, s; two periods if absent",
+        "age above which robot state is too old, s; two periods if absent",
         default=None,
         exclusiveMinimum=0,
     )
     damp_after_s: float = entry(
-        "HOLD that lasts longer is a fault, s", default=0.1, minimum=0, maximum=3600
+        "time in HOLD after which it becomes a fault, s", default=0.1, minimum=0, maximum=3600
     )
     command_timeout_s: float = entry(
         "age at which the velocity command begins to fade, s", default=0.5, exclusiveMinimum=0
     )
-    command_ramp_s: float = entry("time in which it fades to zero, s", default=0.5, minimum=0)
-    margin: float = entry("what `nominal` is multiplied by", default=1.5, minimum=1)
+    command_ramp_s: float = entry(
+        "time over which the velocity command fades to zero, s", default=0.5, minimum=0
+    )
+    margin: float = entry("factor by which `nominal` is multiplied", default=1.5, minimum=1)
     blend_s: float = entry("time over which RUN takes over from READY, s", default=0.2, minimum=0)
 
 
@@ -571,7 +580,7 @@ class Provenance:
 
     source: str = entry("training run, repository, or person")
     licence: str = entry("SPDX identifier of the weights' licence")
-    checkpoint_sha256: str | None = entry("hash of the checkpoint", default=None, pattern=SHA256)
+    checkpoint_sha256: str | None = entry("SHA-256 of the checkpoint", default=None, pattern=SHA256)
     exporter: str | None = entry("tool and version that wrote the model", default=None)
     date: str | None = entry(
         "ISO 8601 date, in quotes", default=None, pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}(T.+)?$"
@@ -597,20 +606,20 @@ class JointContract(AnyContract):
     action: Action = entry("what the model's output commands")
     state: tuple[StatePair, ...] = entry("recurrent state", default=())
     initial_state: File | None = entry(
-        "npz with the first values of inputs of `state`, by their names; of the others they are "
-        "zeros",
+        "npz with initial values for the inputs in `state`, by input name; inputs that are not in "
+        "it begin at zero",
         default=None,
     )
-    velocity_command: VelocityCommand | None = entry("range of commands", default=None)
-    motion: ReferenceMotion | None = entry("motion that the policy tracks", default=None)
-    estimation: Estimation | None = entry(
-        "legs and IMU, for a base_lin_vel from the estimator", default=None
+    velocity_command: VelocityCommand | None = entry(
+        "range of commands used in training", default=None
     )
+    motion: ReferenceMotion | None = entry("motion that the policy tracks", default=None)
+    estimation: Estimation | None = entry("legs and IMU, for estimating base_lin_vel", default=None)
     model: Model = entry("tensors and files")
     nominal: Nominal | None = entry("measured healthy behaviour", default=None)
     limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})
     reports: dict[str, File] = entry(
-        "report by artifact: of comparison, or, as sensitivity_ARTIFACT, of sensitivity", default={}
+        "comparison report by artifact; sensitivity report by sensitivity_ARTIFACT", default={}
     )
     safety: Safety = entry("limits of the guard")
     provenance: Provenance = entry("origin and licence")

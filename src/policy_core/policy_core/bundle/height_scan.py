@@ -32,17 +32,17 @@ class ScanGrid:
         "distance between the first and the last point along x and y, m", length=2, minimum=0
     )
     resolution_m: tuple[float, ...] = entry(
-        "distance of neighbouring points along x and y, m", length=2, exclusiveMinimum=0
+        "distance between neighbouring points along x and y, m", length=2, exclusiveMinimum=0
     )
     centre_m: tuple[float, ...] = entry(
-        "centre of the grid in the frame of the scan, x and y, m", length=2
+        "centre of the grid in the scan frame, x and y, m", length=2
     )
     order: Literal["x_fastest", "y_fastest"] = entry(
-        "which coordinate changes from one value to the next: x_fastest for Isaac Lab's ordering "
-        "xy and for mjlab, y_fastest for its ordering yx and for legged_gym"
+        "which coordinate changes from one value to the next: x_fastest for mjlab and Isaac Lab's "
+        "ordering xy, y_fastest for legged_gym and Isaac Lab's ordering yx"
     )
-    x: Literal["ascending", "descending"] = entry("whether x grows with the index, or falls")
-    y: Literal["ascending", "descending"] = entry("whether y grows with the index, or falls")
+    x: Literal["ascending", "descending"] = entry("direction of x as the index increases")
+    y: Literal["ascending", "descending"] = entry("direction of y as the index increases")
 
     @property
     def count(self) -> int:
@@ -57,14 +57,13 @@ class HeightScan:
 
     grid: ScanGrid | None = entry("the points, on a grid; or `points_m`", default=None)
     points_m: tuple[tuple[float, ...], ...] | None = entry(
-        "the points one by one, x and y in the frame of the scan, m", default=None, minItems=1
+        "the points one by one, x and y in the scan frame, m", default=None, minItems=1
     )
-    origin_m: tuple[float, ...] = entry(
-        "origin of the frame of the scan, in that of the base, m", length=3
-    )
+    origin_m: tuple[float, ...] = entry("origin of the scan frame, in the base frame, m", length=3)
     alignment: Literal["yaw", "base", "world"] = entry(
-        "how the points turn with the base: yaw, by its heading alone and straight down (usual in "
-        "Isaac Lab, mjlab, legged_gym); base, with it, along its own axis; world, not at all"
+        "how the points rotate with the base: yaw, by its heading only, with rays straight down "
+        "(usual in Isaac Lab, mjlab, legged_gym); base, fully, with rays along its z axis; world, "
+        "not at all"
     )
     heading: Literal["rotated_x", "twist"] | None = entry(
         "only with alignment yaw, else null: rotated_x, direction of the base's x axis (Isaac Lab, "
@@ -72,8 +71,8 @@ class HeightScan:
         default=None,
     )
     value: Literal["frame_minus_ground", "ground_minus_frame", "ground_minus_mean"] = entry(
-        "height of the frame over the ground (Isaac Lab, mjlab, legged_gym), of the ground over "
-        "the frame, or of the ground over the mean of all points, m"
+        "height of the scan frame above the ground (Isaac Lab, mjlab, legged_gym), of the ground "
+        "above the frame, or of the ground above the mean of all points, m"
     )
     offset_m: float = entry(
         "what is subtracted from the value, m (0.5 in Isaac Lab and legged_gym, 0 in mjlab)",
@@ -81,38 +80,38 @@ class HeightScan:
         maximum=1000,
     )
     reach_m: float | None = entry(
-        "longest ray of the training, m (mjlab's max_distance): ground that is farther is a miss; "
-        "null: none is",
+        "longest ray in training, m (mjlab's max_distance): ground farther away is a miss; null: "
+        "no limit",
         default=None,
         exclusiveMinimum=0,
     )
     miss: float | None = entry(
-        "value of a ray that reaches no ground, before clip and scale of the term (mjlab's "
+        "value of a ray that reaches no ground, before the term's clip and scale (mjlab's "
         "max_distance); null without reach_m",
         default=None,
         minimum=-1000,
         maximum=1000,
     )
     invalid: Literal["value", "nearest", "mean", "fault"] = entry(
-        "what stands for a point whose height is not known: `invalid_value`, the value of the "
-        "nearest known point, the mean of those known, or nothing, so that the scan is refused"
+        "what replaces the value of a point of unknown height: `invalid_value`, the value of the "
+        "nearest known point, the mean of the known points, or (fault) nothing: the scan is refused"
     )
     invalid_value: float | None = entry(
-        "value of a point that is not known, before clip and scale of the term",
+        "value of a point of unknown height, before the term's clip and scale",
         default=None,
         minimum=-1000,
         maximum=1000,
     )
     max_invalid_ratio: float = entry(
-        "largest share of points that are not known", minimum=0, maximum=1
+        "largest accepted share of points of unknown height", minimum=0, maximum=1
     )
     map_timeout_s: float = entry(
-        "age at which the map is too old, s", exclusiveMinimum=0, maximum=60
+        "age above which the map is too old, s", exclusiveMinimum=0, maximum=60
     )
     pose_timeout_s: float = entry(
-        "age at which the pose in the map is too old, s", exclusiveMinimum=0, maximum=5
+        "age above which the pose in the map is too old, s", exclusiveMinimum=0, maximum=5
     )
-    layer: str = entry("layer of a grid_map_msgs/GridMap with the heights")
+    layer: str = entry("layer of the grid_map_msgs/GridMap that contains the heights")
 
     @property
     def count(self) -> int:
@@ -171,7 +170,7 @@ def check_scan(scan: HeightScan, key: str, problem: Check) -> None:
             if abs(size_m / step_m - round(size_m / step_m)) > _ROUNDED:
                 problem(
                     f"{key}.grid.size_m",
-                    f"a multiple of resolution_m along {axis}, so that both ends have a point",
+                    f"a multiple of resolution_m along {axis} (both ends have a point)",
                     list(scan.grid.size_m),
                 )
     expect_paired(scan.alignment == "yaw", scan.heading, f"{key}.heading", "alignment yaw", problem)

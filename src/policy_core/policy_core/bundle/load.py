@@ -93,7 +93,7 @@ def load_bundle(
         raise BundleError(
             Problem(
                 file=str(file),
-                expected=f"sha256 {sha256}, as at the first read",
+                expected=f"sha256 {sha256} (as at the first read)",
                 found=actual,
                 remedy="load it again when no program is writing to it",
             )
@@ -132,7 +132,7 @@ def trusted_keys(given: str = "") -> TrustedKeys | None:
     if named == "":
         raise PolicyError(
             f"{PUBLIC_KEY_VARIABLE}: expected the path of a public key, found "
-            "nothing; unset it where bundles need no signature"
+            "nothing; unset it if bundles need no signature"
         )
     places = [place for place in (named, given) if place]
     if not places:
@@ -143,8 +143,8 @@ def trusted_keys(given: str = "") -> TrustedKeys | None:
     common = {name: key for name, key in sets[0].items() if all(name in keys for keys in sets)}
     if not common:
         raise PolicyError(
-            f"public key: expected one that is in both {' and '.join(places)}, since "
-            "both are configured, found none"
+            f"public key: expected one that is in both {' and '.join(places)} (both are "
+            "configured), found none"
         )
     return TrustedKeys(common, " and ".join(places))
 
@@ -280,7 +280,7 @@ def found_folder(name_or_path: str) -> tuple[Path, bool]:
     listed = ", ".join(names) or "none; source the workspace"
     raise PolicyError(
         f"bundle: expected a bundle folder or one of the installed bundles "
-        f"({listed}), found {name_or_path!r}, which is not in "
+        f"({listed}), found {name_or_path!r}, which does not exist in "
         f"{Path.cwd()} either{did_you_mean(name, names)}"
     )
 

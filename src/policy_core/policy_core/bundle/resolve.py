@@ -201,8 +201,8 @@ def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:
     for key in patterns:
         if key not in chosen:
             raise ValueError(
-                "keys that are used",
-                f"{key!r}: every name that it matches has its own key",
+                "only keys that apply to a name",
+                f"{key!r} (every name that it matches has its own key)",
             )
     return chosen
 
@@ -238,7 +238,7 @@ def _pattern(key: str) -> re.Pattern[str]:
         return name_pattern(key)
     except ValueError as error:
         raise ValueError(
-            "names or patterns of names (docs/bundle.md)", f"{_short(key)}: {error}"
+            "names or name patterns (docs/bundle.md)", f"{_short(key)}: {error}"
         ) from error
 
 

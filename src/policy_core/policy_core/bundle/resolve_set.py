@@ -154,7 +154,7 @@ class _SetResolver:
         self._reader.expect(
             not contract.sets_gains,
             f"members.{name}",
-            "a policy with the fixed gains of its joints",
+            "a policy with fixed joint gains",
             Found("action.gains"),
             "a policy whose model outputs gains can only run alone",
         )
@@ -183,7 +183,7 @@ class _SetResolver:
         self._reader.expect(
             not contract.counts_ticks,
             f"members.{name}.bundle",
-            f"a divisor of the set's fastest rate, {rate_hz:g} Hz",
+            f"a divisor of the set's fastest rate ({rate_hz:g} Hz)",
             Found(f"{contract.rate_hz:g} Hz"),
             "export the policy for another rate",
         )
@@ -217,7 +217,7 @@ class _SetResolver:
                     f"members.{name}.bundle",
                     f"the same `commanded` and `timeout_s` for {topic} as in member {as_in}",
                     Found("different ones"),
-                    "state the same in all members, or use different topics",
+                    "use the same values in all members, or different topics",
                 )
         perceived = dict[str, tuple[str, str]]()
         for name in self._order:
@@ -228,7 +228,7 @@ class _SetResolver:
                     f"members.{name}.bundle",
                     f"the same content on {topic} as in member {as_in}",
                     Found("different content"),
-                    "give it a topic of its own",
+                    "give this member a topic of its own",
                 )
 
     def _check_on_fault(self, members: Mapping[str, str]) -> None:
@@ -241,19 +241,18 @@ class _SetResolver:
             said = ", ".join(f"{on_fault} in {name}" for name, on_fault in members.items())
             self._reader.problem(
                 "on_fault",
-                "a fault behaviour, since the members have different ones",
+                "a fault behaviour (the members' differ)",
                 Found(f"nothing ({said})"),
-                "state it if the parts of the robot differ, otherwise correct the policy.yaml that "
-                "is wrong",
+                "set it if the members may differ; otherwise correct the wrong policy.yaml",
             )
 
     def _same(self, name: str, what: str, expected: float, as_in: str, found: float) -> None:
         self._reader.expect(
             found == expected,
             f"members.{name}.bundle",
-            f"{what} to be {expected:g}, as in member {as_in}",
+            f"{what} to be {expected:g} (as in member {as_in})",
             Found(f"{found:g}"),
-            "the members of a set are for one robot: correct the policy.yaml that is wrong",
+            "all members of a set are for the same robot: correct the wrong policy.yaml",
         )
 
     def _value(self, name: str, joint: str, field: str) -> float:
@@ -269,8 +268,8 @@ class _SetResolver:
                 self._reader.expect(
                     kind is expected,
                     f"members.{name}.bundle",
-                    f"{joint} to be commanded by {expected.value}, as in member {first}",
-                    Found(f"by {kind.value}"),
+                    f"{joint} to be commanded by {expected.value} (as in member {first})",
+                    Found(f"a {kind.value} command"),
                 )
         return {
             joint: found[joint][1] if joint in found else Kind.POSITION for joint in self._names
@@ -349,7 +348,7 @@ class _SetResolver:
         self._reader.expect(
             when.gait_phase is None or any(term.period_s for term in terms),
             f"{key}.gait_phase",
-            "a member with the term phase that commands before the switch",
+            "the term phase in a member that commands before the switch",
             listed(leaving),
         )
         self._reader.expect(

@@ -259,7 +259,7 @@ def expect_paired(is_needed: bool, value: object, key: str, where: str, problem:
     if is_needed and value is None:
         problem(key, f"a value for {where}", Found("nothing"))
     elif not is_needed and value is not None:
-        problem(key, f"nothing, since it applies only to {where}", value)
+        problem(key, f"nothing (it applies only to {where})", value)
 
 
 # Aliases can turn a few lines of YAML into a value whose repr never ends.

@@ -44,17 +44,18 @@ class SetMember:
     """Member of a set: a policy, and the joints that it commands."""
 
     bundle: str = entry(
-        "folder of its bundle, relative to that of the set, or an installed version: NAME@VERSION"
+        "folder of the policy's bundle, relative to the set's, or an installed version: "
+        "NAME@VERSION"
     )
-    sha256: str = entry("SHA-256 of its policy.yaml, 64 hex digits", pattern=SHA256)
+    sha256: str = entry("SHA-256 of the bundle's policy.yaml, 64 hex digits", pattern=SHA256)
     joints: tuple[str, ...] | None = entry(
-        "joints of the robot that it commands, or patterns of them; all of its own if absent",
+        "joints (names or patterns) that the policy commands; all of its joints if absent",
         default=None,
         minItems=1,
     )
     starts: Literal["clean", "followed"] = entry(
-        "what it remembers when it begins to command: nothing, as at the start of a run, or the "
-        "observations and commands of the ticks before",
+        "what the policy remembers when it takes command: nothing, as at the start of a run, or "
+        "the observations and commands of previous ticks",
         default="clean",
     )
 
@@ -75,7 +76,7 @@ class EntryConditions:
         "largest speed of the joints, rad/s", default=None, exclusiveMinimum=0
     )
     tilt_rad: float | None = entry(
-        "largest angle between the body's up and the world's, rad",
+        "largest angle between the body's z axis and the vertical, rad",
         default=None,
         exclusiveMinimum=0,
         maximum=3.15,
@@ -84,8 +85,8 @@ class EntryConditions:
         "largest angular velocity of the body, rad/s", default=None, exclusiveMinimum=0
     )
     gait_phase: tuple[float, ...] | None = entry(
-        "begin and end of the part of the gait, in periods of the phase of a member that commands; "
-        "where the begin is larger, the part leads through 0",
+        "start and end of the accepted part of the gait, in periods of a commanding member's "
+        "phase; if the start is larger, the part wraps around through 0",
         default=None,
         length=2,
         minimum=0,
@@ -106,9 +107,9 @@ class EntryConditions:
 class Transition:
     """Transition from one state of the set to another."""
 
-    when: EntryConditions = entry("what must hold", default=EntryConditions())
+    when: EntryConditions = entry("conditions that must hold", default=EntryConditions())
     blend_s: float = entry(
-        "time over which targets and gains become those of the new state, s",
+        "time over which targets and gains are blended into those of the new state, s",
         default=0.2,
         minimum=0,
         maximum=60,
@@ -120,7 +121,7 @@ class Transition:
         "how long a request waits, s", default=2.0, exclusiveMinimum=0, maximum=3600
     )
     timeout_state: str | None = entry(
-        "state to ask for when a request has waited for too long; none if absent", default=None
+        "state to request when a request has waited too long; none if absent", default=None
     )
 
 
@@ -129,13 +130,13 @@ class StateEnd:
     """Time at which a state ends on its own, and the state that follows."""
 
     after_s: float | None = entry(
-        "time since the state was entered, s; if absent, it ends when the motions that its members "
-        "track have ended",
+        "time after the state was entered, s; if absent, the state ends when the motions that its "
+        "members track have ended",
         default=None,
         exclusiveMinimum=0,
         maximum=86400,
     )
-    to: str = entry("state to ask for then; again in each tick until it is entered")
+    to: str = entry("state to request then, in each tick until it is entered")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,22 +144,23 @@ class SetState:
     """A state of the set: the members in command, and the transitions to other states."""
 
     members: tuple[str, ...] = entry(
-        "members that command, of which no two command the same joint", minItems=1
+        "members in command; no two may command the same joint", minItems=1
     )
     held: tuple[str, ...] = entry(
-        "joints, or patterns of them, that no member commands: they are held in the stand pose",
+        "joints (names or patterns) that no member commands; they are held in the stand pose",
         default=(),
     )
-    to: dict[str, Transition] = entry("transitions by the state that they lead to", default={})
+    to: dict[str, Transition] = entry("transitions, keyed by target state", default={})
     stand: bool = entry(
-        "whether the robot may stand up from it, by the stand motion", default=False
+        "whether the robot may stand up (by the stand motion) from this state", default=False
     )
     way_back: str | None = entry(
-        "next state on the way to one with `stand`; needed where `stand` is false", default=None
+        "next state on the way to one with `stand: true`; required if `stand` is false",
+        default=None,
     )
     fallback: str | None = entry(
-        "state that is entered at once, without conditions, when a member fails; the guard acts if "
-        "absent",
+        "state to enter at once, without conditions, when a member fails; if absent, the guard "
+        "acts",
         default=None,
     )
     ends: StateEnd | None = entry("when the state ends by itself", default=None)
@@ -173,15 +175,15 @@ class SetFile:
     name: str = entry("name of the set", pattern=NAME)
     version: str = entry("version of the set, in quotes", pattern=VERSION)
     description: str = entry("one sentence", default="")
-    members: dict[str, SetMember] = entry("policies by a name of their own", minProperties=1)
+    members: dict[str, SetMember] = entry("policies by their name in the set", minProperties=1)
     initial: str = entry("state in which RUN begins; the robot may stand up from it (`stand`)")
     states: dict[str, SetState] = entry("states by name", minProperties=1)
     on_fault: Literal["damp", "hold_measured", "torque_off"] | None = entry(
-        "what replaces all targets after a fault; needed where the members do not say the same",
+        "what replaces all targets after a fault; required if the members differ in it",
         default=None,
     )
     silence_s: float | None = entry(
-        "time without a new velocity command after which the robot goes back to standing, s; never "
+        "time without a new velocity command after which the robot returns to standing, s; never "
         "if absent",
         default=None,
         exclusiveMinimum=0,

@@ -35,11 +35,15 @@ class ChannelStatement:
     kind: Literal["channel"] = entry("channel")
     name: str = entry("name of the bundle", pattern=NAME)
     channel: str = entry("name of the channel", pattern=CHANNEL_NAME)
-    serial: int = entry("higher than that of the statement before", minimum=1, maximum=_MOST_SERIAL)
-    issued: str = entry("when it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
-    expires: str = entry("from when on no robot takes it any more, UTC", pattern=_TIME)
-    version: str = entry("of the bundle", pattern=VERSION)
-    digest: str = entry("of its manifest, as `model_tools push` prints it", pattern=_DIGEST)
+    serial: int = entry(
+        "number higher than the previous statement's", minimum=1, maximum=_MOST_SERIAL
+    )
+    issued: str = entry("time of writing, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
+    expires: str = entry("time from which no robot accepts it any more, UTC", pattern=_TIME)
+    version: str = entry("version of the bundle", pattern=VERSION)
+    digest: str = entry(
+        "digest of the bundle's manifest, as printed by `model_tools push`", pattern=_DIGEST
+    )
 
     @property
     def tag(self) -> str:
@@ -53,9 +57,11 @@ class RevocationStatement:
 
     kind: Literal["revocations"] = entry("revocations")
     name: str = entry("name of the bundle", pattern=NAME)
-    serial: int = entry("higher than that of the statement before", minimum=1, maximum=_MOST_SERIAL)
-    issued: str = entry("when it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
-    versions: dict[str, str] = entry("the reason, by version")
+    serial: int = entry(
+        "number higher than the previous statement's", minimum=1, maximum=_MOST_SERIAL
+    )
+    issued: str = entry("time of writing, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
+    versions: dict[str, str] = entry("reason for each revoked version")
 
     @property
     def tag(self) -> str:
@@ -69,10 +75,10 @@ class DowngradeStatement:
 
     kind: Literal["downgrade"] = entry("downgrade")
     name: str = entry("name of the bundle", pattern=NAME)
-    version: str = entry("of the bundle", pattern=VERSION)
-    digest: str = entry("of its manifest", pattern=_DIGEST)
-    issued: str = entry("when it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
-    expires: str = entry("from when on it allows nothing any more, UTC", pattern=_TIME)
+    version: str = entry("version of the bundle", pattern=VERSION)
+    digest: str = entry("digest of the bundle's manifest", pattern=_DIGEST)
+    issued: str = entry("time of writing, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
+    expires: str = entry("time from which it no longer allows the downgrade, UTC", pattern=_TIME)
 
 
 Statement = ChannelStatement | RevocationStatement | DowngradeStatement
@@ -99,10 +105,10 @@ def parse_statement(content: bytes, place: object) -> Statement:
         for key in ("issued", "expires"):
             text = getattr(statement, key, None)
             if text is not None and parse_time(text) is None:
-                reader.problem(key, "a time that exists", text)
+                reader.problem(key, "an existing date and time", text)
         expires = getattr(statement, "expires", "")
         if expires and expires <= statement.issued:  # text order is time order
-            reader.problem("expires", f"a time after `issued`, {statement.issued}", expires)
+            reader.problem("expires", f"a time after `issued` ({statement.issued})", expires)
         for version in getattr(statement, "versions", ()):
             if not re.fullmatch(VERSION, version):  # it would revoke nothing
                 reader.problem("versions", "versions of the bundle, such as 1.2.0", version)

@@ -92,8 +92,8 @@ def current_version(model: Path) -> str | None:
         found = f"a link to {target}" if target else "something that is not a link"
         raise PolicyError(
             f"{link}: expected a link to one of the versions beside it "
-            f"({', '.join(installed_versions(model)) or 'none'}), found {found}; remove it "
-            "and choose one with `policy_store activate`"
+            f"({', '.join(installed_versions(model)) or 'none'}), found {found}; remove "
+            f"`{CURRENT}` and choose a version with `policy_store activate`"
         )
     return target
 
@@ -116,7 +116,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
     if not re.fullmatch(NAME, name):
         raise PolicyError(
             f"bundle: expected the name of an installed bundle (text that matches {NAME}), found "
-            f"{name!r}; `policy_store list` shows them"
+            f"{name!r}; `policy_store list` shows the names"
         )
     model = store_root() / name
     try:
@@ -136,7 +136,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
     if not version and there and current is None:
         raise PolicyError(
             f"{model / CURRENT}: expected a link to the version in use (installed: "
-            f"{', '.join(there)}), found nothing; choose one with `policy_store "
+            f"{', '.join(there)}), found nothing; choose a version with `policy_store "
             f"activate {name} {there[-1]}`"
         )
     chosen = version or current
@@ -179,7 +179,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     except OSError as error:
         found = error.strerror or str(error)
     except (ValueError, TypeError, KeyError, RecursionError):
-        found = "no valid record"
+        found = "an invalid record"
     if found:
         raise BundleError(
             Problem(

@@ -74,15 +74,16 @@ TERMS: dict[str, TermSpec] = {
     "last_output": TermSpec(
         field="last_output",
         size="output",
-        doc="Value of the model's other output `output` in the tick before, 0 at the first",
+        doc="Value of the model's other output `output` in the previous tick, 0 in the first",
     ),
     "phase": TermSpec(
         field="phase",
         size="phase",
         parts=("sin", "cos"),
-        doc="sin, then cos, of 2 pi (t / period_s + offset) of each offset, t since RUN began",
+        doc="sin, then cos, of 2 pi (t / period_s + offset) for each offset; t: time since RUN "
+        "began",
     ),
-    "tick": TermSpec(field="tick", size=1, doc="Ticks since RUN began, 0 at the first"),
+    "tick": TermSpec(field="tick", size=1, doc="Ticks since RUN began, 0 in the first"),
     "motion_joint_pos": TermSpec(
         field="motion_joint_pos", size="joints", doc="Positions of the reference motion, rad"
     ),
@@ -106,19 +107,20 @@ TERMS: dict[str, TermSpec] = {
     "height_scan": TermSpec(
         field="external",
         size="scan",
-        doc="Height of the ground at the points of `scan`, as it says, m; from the topic `topic`",
+        doc="Height of the ground at the points of `scan`, as defined there, m; from the topic "
+        "`topic`",
     ),
     "depth": TermSpec(
         field="external",
         size="camera",
-        doc="Pixels of the images of `depth`, row by row, or what `encoder` makes of them; from "
-        "the topic `topic`",
+        doc="Pixels of the images of `depth`, row by row, or the output of `encoder`; from the "
+        "topic `topic`",
     ),
     "image": TermSpec(
         field="external",
         size="camera",
-        doc="Pixels of the colour images of `image`, or what `encoder` makes of them; from the "
-        "topic `topic`",
+        doc="Pixels of the colour images of `image`, or the output of `encoder`; from the topic "
+        "`topic`",
     ),
 }
 

@@ -93,7 +93,7 @@ class _JointValidator(BodyValidator):
         gains = [gain.output for gain in action.gain_outputs.values()]
         for name in gains:
             is_own = [*outputs, *gains].count(name) == 1
-            self.expect(is_own, "action.gains", "an output of its own", name)
+            self.expect(is_own, "action.gains", "an output that has no other use", name)
         for name in [*outputs, *gains]:
             self.expect(
                 name in model.outputs, "model.outputs", f"the output {name}", listed(model.outputs)
@@ -122,7 +122,7 @@ class _JointValidator(BodyValidator):
                 self.expect(
                     tensor.dtype.startswith("float") or spec.field == "tick",
                     where,
-                    f"the term tick, since the input is {tensor.dtype}",
+                    f"the term tick (the input is {tensor.dtype})",
                     term.term,
                 )
             if size is not None:
@@ -133,7 +133,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 size <= MOST_VALUES,
                 f"{key}.terms",
-                f"at most {MOST_VALUES} values, history included",
+                f"at most {MOST_VALUES} values, including history",
                 Found(f"{size}"),
             )
         if size is not None and tensor is not None:
@@ -196,13 +196,13 @@ class _JointValidator(BodyValidator):
             self.expect(
                 is_perceived(term.topic) == (spec.size in ("scan", "camera")),
                 f"{key}.topic",
-                f"a topic that begins with {PERCEPTION} for perception, and only for that",
+                f"a topic that begins with {PERCEPTION} for perceived values, and only for those",
                 term.topic,
             )
         if spec.parts:
             for part in term.parts or ():
                 self.expect(
-                    part in spec.parts, f"{key}.parts", f"some of {', '.join(spec.parts)}", part
+                    part in spec.parts, f"{key}.parts", f"one of {', '.join(spec.parts)}", part
                 )
             self.unique(f"{key}.parts", term.parts or ())
         if spec.size == "output" and term.output is not None:
@@ -218,7 +218,7 @@ class _JointValidator(BodyValidator):
     def _commanded(self, key: str, values: Sequence[CommandedValue], size: int | None) -> None:
         """Check that each value in a vector has a name and a default within its limits."""
         self.expect(
-            len(values) == size, key, f"as many values as the size, {size}", Found(f"{len(values)}")
+            len(values) == size, key, f"as many values as `size` ({size})", Found(f"{len(values)}")
         )
         self.unique(key, [value.name for value in values])
         for i, value in enumerate(values):
@@ -244,7 +244,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 math.prod(found.shape) == image.count,
                 f"{key}.inputs.{tensor}.shape",
-                f"{image.count} values, those of all images in the stack",
+                f"{image.count} values (all images in the stack)",
                 list(found.shape),
             )
 
@@ -296,7 +296,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 not any(term.term == "velocity_command" or term.standing for term in terms),
                 "velocity_command",
-                "the command range used in training, since a term reads the command",
+                "the command range used in training (a term reads the command)",
                 Found("nothing"),
             )
             return
@@ -304,7 +304,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 low <= 0.0 <= high,
                 "velocity_command",
-                f"min <= 0 <= max for {axis}, since zero means stop",
+                f"min <= 0 <= max for {axis} (zero means stop)",
                 [low, high],
             )
 
@@ -320,7 +320,7 @@ class _JointValidator(BodyValidator):
         if not shown:
             self.reader.problem(
                 "motion",
-                "a term that reads the motion, such as motion_joint_pos, or no `motion` section",
+                "a term that reads the motion (such as motion_joint_pos), or no `motion` section",
                 Found("no such term"),
             )
             return
@@ -359,13 +359,13 @@ class _JointValidator(BodyValidator):
             self.expect(
                 term.source is not None,
                 key,
-                "base_lin_vel with source: estimator, as in another term",
+                "base_lin_vel with source: estimator (as in another term)",
                 Found(f"{term.term} from the odometry"),
-                "the estimator replaces the odometry, and gives no position",
+                "the estimator replaces the odometry and provides no position",
             )
         if estimation is None:
             self.reader.problem(
-                "estimation", "legs and an IMU, since base_lin_vel is estimated", Found("nothing")
+                "estimation", "legs and an IMU (base_lin_vel is estimated)", Found("nothing")
             )
             return
         self._legs(estimation)
@@ -395,14 +395,14 @@ class _JointValidator(BodyValidator):
             self.expect(
                 motion.at_end is None,
                 "motion.at_end",
-                "nothing, since a live motion has no last frame",
+                "nothing (a live motion has no last frame)",
                 motion.at_end,
             )
         for term in shown:
             self.expect(
                 motion.live is None or not term.ahead,
                 f"observations: `ahead` of {term.term}",
-                "0, since only the newest frame of a live motion is known",
+                "0 (only the newest frame of a live motion is known)",
                 term.ahead,
             )
 
@@ -460,7 +460,7 @@ class _JointValidator(BodyValidator):
                 self.expect(
                     found == size,
                     f"{where}.{key}",
-                    f"{size} values, like the model's input",
+                    f"{size} values (the size of the model's input)",
                     Found(f"{found}"),
                 )
             for i, (low, high) in enumerate(zip(statistics.min, statistics.max, strict=False)):

@@ -46,7 +46,7 @@ class BodyValidator:
             self.expect(
                 not is_name or there == name or there not in self.names,
                 f"{key} of {name}",
-                "a name that no other joint has, since recordings may use either",
+                "a name that no other joint has (recordings may use either name)",
                 there,
             )
 
@@ -73,7 +73,7 @@ class BodyValidator:
                     "stand pose"
                 )
             elif holds:
-                why = "on_fault: hold_measured holds the joint with it"
+                why = "on_fault: hold_measured holds the joint with this stiffness"
             elif damping[i] == 0.0:
                 key = f"stand.damping of {name}"
                 why = "with a stand.stiffness of 0, nothing else brakes the joint"
@@ -99,7 +99,7 @@ class BodyValidator:
                 self.expect(
                     _leads_inside(file.file),
                     f"{key}.file",
-                    "a path inside the bundle folder, with / between its parts",
+                    "a path inside the bundle folder, with / as separator",
                     file.file,
                 )
 

@@ -50,7 +50,7 @@ def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
             unit.sign == 1 and unit.zero_rad == 0.0,
             key,
             "neither sign nor zero_rad",
-            Found("one of them"),
+            Found("at least one of them"),
             "swap low_rad and high_rad if the range is reversed",
         )
     else:
@@ -74,7 +74,7 @@ class _ChunkValidator(BodyValidator):
         self.expect(
             tilt_rad is None,
             "safety.max_tilt_rad",
-            "nothing, since a chunk policy reads no orientation",
+            "nothing (a chunk policy reads no orientation)",
             tilt_rad,
         )
         if self.contract.nominal is not None and self.contract.nominal.observation:
@@ -93,7 +93,7 @@ class _ChunkValidator(BodyValidator):
         for joint in sorted(used - contract.units.keys()):
             self.reader.problem(
                 "units",
-                f"a unit for {joint}, since the checkpoint does not contain it",
+                f"a unit for {joint} (the checkpoint does not contain it)",
                 Found(f"units for {listed(contract.units)}"),
             )
         for joint, unit in contract.units.items():
@@ -142,7 +142,7 @@ class _ChunkValidator(BodyValidator):
         self.expect(
             re.fullmatch(_TOPIC_PART, name) is not None,
             key,
-            "a name valid in a topic: a letter, then letters, digits or _",
+            "a name valid in a topic (a letter, then letters, digits or _)",
             name,
         )
         self._scaling(f"{key}.normalisation", camera.normalisation, ("red", "green", "blue"))
@@ -228,14 +228,14 @@ class _ChunkValidator(BodyValidator):
         expect(
             self.contract.chunk.ensemble_coeff is None,
             "chunk.ensemble_coeff",
-            "nothing: chunks made of different noise have no meaningful mean",
+            "nothing (chunks made from different noise have no meaningful mean)",
             self.contract.chunk.ensemble_coeff,
         )
         for name, camera in self.contract.cameras.items():
             expect(
                 denoising.observations == 1 or camera.encoder is not None,
                 f"cameras.{name}.encoder",
-                f"a graph, since the policy gets {denoising.observations} observations",
+                f"a graph (the policy gets {denoising.observations} observations)",
                 Found("nothing"),
             )
 
@@ -283,10 +283,10 @@ class _ChunkValidator(BodyValidator):
                 self.reader.problem(
                     f"{key}.inputs.{tensor}",
                     f"one of {listed(seen)}",
-                    Found("an input of another name"),
+                    Found("an input with a different name"),
                 )
         sizes = [math.prod(found.shape) for found in graph.outputs.values()]
-        expect(sizes == [1], f"{key}.outputs", "one output with one value, a probability", sizes)
+        expect(sizes == [1], f"{key}.outputs", "one output with one value (a probability)", sizes)
 
     def _classified(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield the name and shape of each input that a success classifier may have."""
@@ -345,7 +345,7 @@ class _ChunkValidator(BodyValidator):
                     f"graphs.{name}.{tensor}.dtype",
                     "float32 or float16",
                     found.dtype,
-                    "uint8 is for the image of a camera that is normalised by identity"
+                    "uint8 is only for images from a camera with identity normalisation"
                     if found.dtype == "uint8"
                     else "",
                 )
@@ -432,7 +432,7 @@ class _ChunkValidator(BodyValidator):
                 self.expect(
                     target == other,
                     f"{key}.{backend}.target",
-                    f"{other}, as in the other graphs",
+                    f"{other} (as in the other graphs)",
                     target,
                 )
         self.reports(contract.reports, first)

@@ -37,7 +37,7 @@ def require_replaceable(
             key=key,
             found=found,
             remedy=_REMEDY,
-            expected=f"{expected}, to match the policy in use",
+            expected=f"{expected} as in the policy in use",
         )
         for (key, expected), (_, found) in zip(before, now, strict=True)
         if found != expected

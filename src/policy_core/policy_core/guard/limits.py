@@ -22,11 +22,13 @@ def _limit(doc: str) -> Any:
 class StricterLimits:
     """Stricter limits from the operator; None keeps the contract's value."""
 
-    max_tilt_rad: float | None = _limit("largest angle between the body's up and the world's, rad")
-    state_timeout_s: float | None = _limit("age of robot state that is too old, s")
-    damp_after_s: float | None = _limit("HOLD that lasts longer is a fault, s")
+    max_tilt_rad: float | None = _limit(
+        "largest angle between the body's z axis and the vertical, rad"
+    )
+    state_timeout_s: float | None = _limit("age above which robot state is too old, s")
+    damp_after_s: float | None = _limit("time in HOLD after which it becomes a fault, s")
     command_timeout_s: float | None = _limit("age at which the velocity command begins to fade, s")
-    margin: float | None = _limit("what `nominal` is multiplied by")
+    margin: float | None = _limit("factor by which `nominal` is multiplied")
     effort_scale: float | None = _limit(
         "share of the contract's effort limits that the drives may use, (0, 1]"
     )

@@ -153,11 +153,13 @@ class DepthProcessor(_ImageProcessor):
         self.invalid = metres.size - int(np.count_nonzero(self._known))
         if self.invalid > depth.max_invalid_ratio * metres.size + _ROUNDED:
             raise RobotError(
-                f"expected at most {depth.max_invalid_ratio:.3g} of the pixels without a known "
-                f"depth, found {self.invalid} of {metres.size}"
+                f"expected at most {100 * depth.max_invalid_ratio:.3g}% of the pixels to have an "
+                f"unknown depth, found {self.invalid} of {metres.size}"
             )
         if self.invalid == metres.size:
-            raise RobotError("expected a depth image, found no known depth; is the camera covered?")
+            raise RobotError(
+                "expected a depth image, found only unknown depths; is the camera covered?"
+            )
         if raw.dtype.kind != "u":
             np.equal(metres, np.inf, self._far)
             np.copyto(metres, np.float32(depth.too_far_m), where=self._far)
@@ -361,8 +363,8 @@ class ImageHistory:
             apart_s = float(recent_ns[-1] - recent_ns[0]) * 1e-9 / (self._RECENT - 1)
             if apart_s > self._SLOWEST * self._period_ns * 1e-9:
                 raise RobotError(
-                    f"camera images: expected {1e9 / self._period_ns:g} per second, as in "
-                    f"training, found {1.0 / apart_s:.2g}"
+                    f"camera images: expected {1e9 / self._period_ns:g} per second (as in "
+                    f"training), found {1.0 / apart_s:.2g}"
                 )
         distance = self._distance[: len(stamps_ns)]
         oldest_ns = int(stamps_ns.min())

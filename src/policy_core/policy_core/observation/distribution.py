@@ -281,7 +281,7 @@ class DistributionWatch:
     def problems(self) -> list[str]:
         """Description of each term that is often out of range."""
         return [
-            f"observation term {term} is outside what the policy was trained on in {count} of "
+            f"observation term {term} is outside its training range in {count} of "
             f"{len(self._outside)} reports: check normalisation, order and units"
             for term, count in self.outside.items()
         ]

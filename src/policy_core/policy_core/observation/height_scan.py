@@ -147,7 +147,7 @@ class HeightScanner:
                 f"height, found {self.invalid} of {heights.size}"
             )
         if self.invalid == heights.size and scan.invalid != "value":
-            raise RobotError("expected the height of the ground, found it at none of the points")
+            raise RobotError("expected a known ground height at some points, found none")
         reached = known
         if scan.reach_m is not None:
             np.greater_equal(heights, self._lowest, self._more)

@@ -160,7 +160,7 @@ class EntryCheck:
         def of_numbers(text: str, *limits: float | None) -> list[str]:
             return [filled(text, limit=limit) for limit in limits if limit is not None]
 
-        off, within = f"the pose {when.pose}", when.pose_within
+        off, within = f"the {when.pose} pose", when.pose_within
         posed = within if self._pose is not None else None
         phase = when.gait_phase
         return {

@@ -104,8 +104,7 @@ class ChildBackend(BackendBase):
         if answer is None:
             raise BackendError(
                 f"{self.name}: expected the model to open within "
-                f"{OPEN_TIMEOUT_S:g} s in a process of its own, found no answer"
-                + self._last_words()
+                f"{OPEN_TIMEOUT_S:g} s in its own process, found no answer" + self._last_words()
             )
         if answer != OK:
             raise self._failure(answer, f"while opening {self.file}", ENDED_WITHIN_S)

@@ -66,10 +66,10 @@ class OnnxBackend(BackendBase):
             Finding.warning(
                 "int8",
                 f"{artifact.file}: {artifact.integers or 'possibly signed'} integers on a "
-                "processor without VNNI, where their sums saturate; here they become unsigned when "
-                "the model is loaded, but other programs get different results",
+                "processor without VNNI, where their sums saturate; here they are converted to "
+                "unsigned when the model is loaded, but other programs get different results",
                 "compile it again with `model_tools compile onnx --precision int8`, which makes "
-                "unsigned ones that are exact on every processor",
+                "unsigned integers, whose sums are exact on every processor",
             )
         ]
 

@@ -293,11 +293,11 @@ def _distinct(found: Difference, source: str) -> Check:
     enough = np.minimum(FEWEST_VALUES, wanted / 4.0)
     worst = int(np.argmin(there / enough))
     return Check(
-        what="values that a joint takes",
+        what="distinct values of a joint",
         value=float(there[worst]),
         at_least=True,
         limit=float(enough[worst]),
-        where=f"{source}: {found.names[worst]}, of which the reference takes {wanted[worst]}",
+        where=f"{source}: {found.names[worst]} (reference: {wanted[worst]})",
     )
 
 
@@ -312,7 +312,7 @@ def _response(found: Difference, source: str) -> tuple[Check, ...]:
         return ()
     return (
         Check(
-            what="share of the reference's answer to other observations",
+            what="spread over different observations, as a share of the reference's",
             at_least=True,
             value=there / wanted,
             limit=SMALLEST_RESPONSE,
@@ -342,7 +342,7 @@ def swapped_check(
         else f"swapping the two cameras changes chunks by only {change:.2g}, so this proves nothing"
     )
     return Check(
-        what=f"largest error, against that with {one} and {other} swapped",
+        what=f"largest error, limited by that with {one} and {other} swapped",
         value=errors[0],
         limit=max(errors[1], _VISIBLE),
         where=f"{source}: {proof}",

@@ -527,8 +527,8 @@ class FlightRecorder:
             self.news.append(
                 (
                     True,
-                    f"flight recorder: expected messages of {MAX_WIRE_BYTES} bytes "
-                    "a tick at most, found more; larger ones are dropped",
+                    f"flight recorder: expected at most {MAX_WIRE_BYTES} bytes of messages "
+                    "per tick, found more; messages that do not fit are dropped",
                 )
             )
         if self._tick.trip is not self._seen:
@@ -612,4 +612,4 @@ class FlightRecorder:
 def _require_none(place: Path | None) -> None:
     """Raise RefusedError while a requested recording is being written; requests do not queue."""
     if place is not None:
-        raise RefusedError(f"{place} is being written already; ask again when it is there")
+        raise RefusedError(f"{place} is being written already; request another when it is finished")

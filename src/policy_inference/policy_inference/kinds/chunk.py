@@ -376,7 +376,7 @@ def require_patience(inference_s: float, limits: Limits) -> None:
     patience_s = limits.damp_after_ns * 1e-9
     if inference_s >= patience_s:
         raise PolicyError(
-            f"safety.damp_after_s: expected longer than the {inference_s:.3f} s that a chunk "
+            f"safety.damp_after_s: expected more than the {inference_s:.3f} s that a chunk "
             f"takes on this machine, found {patience_s:g} s: waiting for the first chunk would be "
             "a fault; raise it in the contract, or use a faster back end"
         )
@@ -400,13 +400,13 @@ def within_budget(
     steps = min(most, 1 + int((budget_s - one_s) / max(step_s, 1e-9)))
     if budget_s < one_s:
         raise PolicyError(
-            f"time_budget_s: expected at least {one_s:.3f} s, the time that a chunk with "
-            f"one denoising step takes on this machine, found {budget_s:g} s; allow "
+            f"time_budget_s: expected at least {one_s:.3f} s (the time that a chunk with "
+            f"one denoising step takes on this machine), found {budget_s:g} s; allow "
             "more, or use a faster back end"
         )
     _log.warning(
-        "%s: %d of %d denoising steps fit the time budget of %.3f s: a step takes %.1f ms, all "
-        "else %.1f ms",
+        "%s: %d of %d denoising steps fit the time budget of %.3f s: a step takes %.1f ms, "
+        "everything else %.1f ms",
         contract.name,
         steps,
         most,

@@ -97,8 +97,8 @@ class SetKind:
                 Problem(
                     file=str(bundle.file),
                     key="members",
-                    expected="at least one member with a model, since the status and recordings "
-                    "name its back end",
+                    expected="at least one member with a model (the status and recordings name "
+                    "its back end)",
                     found=f"only members without one: {', '.join(bundle.members)}",
                     remedy="add a policy that has a model",
                 )

@@ -93,7 +93,7 @@ def _processor(machine: Machine) -> Finding:
     return Finding.warning(
         "processor",
         found,
-        "a tick begins on a slow clock: echo performance | "
+        "ticks may start on a slow clock: echo performance | "
         "sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor",
     )
 
@@ -107,7 +107,7 @@ def _load() -> Finding:
     return Finding.warning(
         "load",
         found,
-        "the machine is too busy, so that ticks begin late: end other programs, or set "
+        "the machine is too busy, so ticks start late: end other programs, or set "
         "realtime.priority (docs/performance.md, On a robot)",
     )
 

@@ -72,7 +72,7 @@ class JointOrder:
             if joints
         ]
         if missing:
-            found.append(f"the message has {', '.join(names) or 'none'}")
+            found.append(f"the message contains {', '.join(names) or 'none'}")
         if found:
             raise RobotError("expected each joint once; " + "; ".join(found))
         return np.array([list(names).index(name) for name in self.names], dtype=np.intp)
@@ -83,7 +83,7 @@ _LONGEST_REASON, _AHEAD_S, _OTHER_CLOCK_S = 300, 0.1, 1e6
 differ (s); age beyond which a stamp is from a different clock (s).
 """
 MADE_BY_ANOTHER = (
-    "expected values computed with this policy's contract, found values of another contract; "
+    "expected values computed with this policy's contract, found values from a different contract; "
     "restart perception_node with this policy's bundle"
 )
 """Problem reported if a perception input's labels differ; same as in `policy_update.cpp`."""

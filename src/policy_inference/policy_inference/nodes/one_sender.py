@@ -105,7 +105,7 @@ class OneSender:
         if time.monotonic_ns() - self._other_ns >= _LONGEST_NS:
             return ""
         return (
-            f"{self.topic}: the commands of {self._name(self._other)} are ignored while those of "
+            f"{self.topic}: commands from {self._name(self._other)} are ignored while those from "
             f"{self._name(self._followed)} are followed; stop one of the two nodes"
         )
 

@@ -131,12 +131,12 @@ def require_expressible(kind: str, contract: HostedContract) -> None:
     others = sorted(contract.commands - {"position"})
     if others:
         raise PolicyError(
-            f"output {kind!r} carries positions only, and the policy commands "
+            f"output {kind!r} carries positions only, but the policy commands "
             f"{', '.join(others)}; use the output 'joint_command'"
         )
     if contract.sets_gains:
         raise PolicyError(
-            f"output {kind!r} carries positions only, and the policy commands gains "
+            f"output {kind!r} carries positions only, but the policy commands gains "
             "(action.gains); use the output 'joint_command'"
         )
     if on_fault != OnFault.HOLD_MEASURED.value:

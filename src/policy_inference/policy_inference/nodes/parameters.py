@@ -148,7 +148,7 @@ class ParameterTable:
                     raise
                 found = given[spec.name].value
                 raise ParameterException(
-                    f"expected a text, found {found!r}; quote one that looks like a number (-p "
+                    f"expected text, found {found!r}; quote text that looks like a number (-p "
                     f"\"{spec.name}:='{found}'\")",
                     spec.name,
                 ) from error
@@ -201,8 +201,8 @@ class ParameterTable:
                 return SetParametersResult(
                     successful=False,
                     reason=(
-                        f"{parameter.name} is read when the node is configured; clean the node up "
-                        "first"
+                        f"{parameter.name} is read only when the node is configured; clean the "
+                        "node up first"
                     ),
                 )
             if spec and (problem := _problem(spec, spec.given(parameter.value))):

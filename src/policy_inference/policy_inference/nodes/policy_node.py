@@ -245,8 +245,8 @@ class PolicyNode(LifecycleBase):
         self.get_logger().info(str(policy))
         if policy.bundle.contract.nominal is None:
             self.get_logger().warning(
-                "the bundle has no `nominal`: steps and torques are not "
-                "bounded, only the contract's limits guard"
+                "the bundle has no `nominal`: only the contract's limits "
+                "apply; steps and torques are not bounded"
             )
         for member in policy.chunks:
             self.get_logger().info(str(member))
@@ -462,7 +462,7 @@ class PolicyNode(LifecycleBase):
             return ""
         return (
             f"{count} nodes are named {self.get_fully_qualified_name()}, expected only this one: "
-            "each request reaches all of them; give the others another name or namespace; a "
+            "each request reaches all of them; give the others a different name or namespace; a "
             "killed process stays listed for about 20 s"
         )
 

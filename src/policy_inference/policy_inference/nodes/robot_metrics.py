@@ -201,8 +201,8 @@ PARAMETERS = (
         name="address",
         type=str,
         default="127.0.0.1",
-        doc="Address to listen on; on any other than 127.0.0.1, every machine that reaches it "
-        "can read the metrics",
+        doc="Address to listen on; if it is not 127.0.0.1, every machine that reaches it can read "
+        "the metrics",
     ),
     Spec(
         name="port",
@@ -210,13 +210,13 @@ PARAMETERS = (
         default=9464,
         minimum=0,
         maximum=65535,
-        doc="Port to listen on; 0: any free port, which the log names",
+        doc="Port to listen on; 0: any free port, which is logged",
     ),
     Spec(
         name="robot",
         type=str,
         default="",
-        doc="Label `robot` of all metrics; empty: the namespace, or the name of the machine",
+        doc="Label `robot` of all metrics; empty: the namespace, or the machine's name",
     ),
     Spec(
         name="stale_after_s",
@@ -278,7 +278,7 @@ class RobotMetricsNode(ServedNode):
                 continue
             if len(self._followed) == _MOST_NODES:
                 self.get_logger().warning(
-                    f"{topic}: {_MOST_NODES} nodes are followed already; this one is left out",
+                    f"{topic}: {_MOST_NODES} nodes are followed already; this node is ignored",
                     throttle_duration_sec=60.0,
                 )
                 return

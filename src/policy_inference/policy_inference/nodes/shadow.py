@@ -42,7 +42,7 @@ class NodeShadow(TickObserver):
         if values.get("takeover"):
             raise PolicyError(
                 "takeover: expected no shadow_bundle, found one; a shadow cannot be compared with "
-                "a person: leave one of them out"
+                "a person: set only one of the two"
             )
         self._node, self._values = node, values
         self.arrived: tuple[ShadowAnswer, ...] = ()

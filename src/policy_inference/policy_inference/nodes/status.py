@@ -301,7 +301,7 @@ class StatusReporter:
     def problems(self) -> list[str]:
         """Return the reasons to refuse motion that stem from ticks, the backend and publishers."""
         problems = [
-            f"{name}: {count} publishers, expected 1; at depth 1, several starve each other"
+            f"{name}: {count} publishers, expected 1; at queue depth 1, they starve each other"
             for name, sampled in self._topics.items()
             if self._is_needed(name) and (count := sampled.publishers()) != 1
         ]
@@ -312,8 +312,7 @@ class StatusReporter:
         if silent_s < _SILENT_S:
             return ""
         return (
-            f"no tick for {silent_s:.1f} s; the simulator's clock stands still, or the backend "
-            "hangs"
+            f"no tick for {silent_s:.1f} s; the simulator's clock has stopped, or the backend hangs"
         )
 
     def close(self) -> None:
@@ -332,7 +331,7 @@ class StatusReporter:
         if late_s * self._policy.bundle.contract.rate_hz > _LATE_SHARE:
             begins = not self._busy
             self._busy = (
-                f"the machine is too busy: a tick began {late_s * 1e3:.0f} ms late; set "
+                f"the machine is too busy: a tick started {late_s * 1e3:.0f} ms late; set "
                 "realtime.priority (docs/performance.md, On a robot), or end other programs"
             )
             if begins:
@@ -357,7 +356,7 @@ class StatusReporter:
         self._rate_hz = (ticks - ticks_then) / elapsed_s
         slow = self._rate_hz < _SLOW_SHARE * asked_hz
         if slow != self._slow:
-            text = f"rate reached {self._rate_hz:.1f} Hz, asked for {asked_hz:g} Hz"
+            text = f"rate reached {self._rate_hz:.1f} Hz, requested {asked_hz:g} Hz"
             logger = self._node.get_logger()
             if slow:
                 logger.warning(text)

@@ -147,7 +147,7 @@ class NodeTrial(TickObserver):
             return [str(error)]
         if trial.state in (TrialState.FAILED, TrialState.ENDED):
             self._go_back(self._running)
-            why = self._back_problem or "that takes a moment: ask again"
+            why = self._back_problem or "this takes a moment: request it again"
             what = "failed its trial" if trial.state is TrialState.FAILED else "is not on trial"
             return [f"{trial} {what} ({trial.reason}); the version in use is loaded first; {why}"]
         if run and trial.state is TrialState.PASSED:

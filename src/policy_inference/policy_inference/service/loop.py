@@ -252,8 +252,8 @@ class ServiceLoop:
         if not self._has_room():
             error = ServiceError(
                 Code.FULL,
-                f"expected at most {self._most_clients} clients, found as many; end one, or allow "
-                "more: --clients",
+                f"expected fewer than {self._most_clients} other clients, found that many; "
+                "disconnect one, or allow more (--clients)",
             )
             with contextlib.suppress(Disconnected):
                 connection.say(error)

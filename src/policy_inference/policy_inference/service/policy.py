@@ -181,12 +181,12 @@ def _require_action_alone(bundle: JointBundle) -> None:
         for key, expected, has in (
             (
                 "action.gains",
-                "gains from the contract, since a client gets only the action",
+                "gains from the contract (a client gets only the action)",
                 bundle.contract.sets_gains,
             ),
             (
                 "initial_state",
-                "states that begin at zero, as each client's do",
+                "states that begin at zero (as each client's do)",
                 bundle.contract.initial_state is not None,
             ),
         )

@@ -18,7 +18,7 @@ from policy_inference.service.lanes import Lane, make_lanes
 from policy_inference.service.policy import ServedPolicy, Write
 from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
 
-_ACTION_NOT_FINITE = "action: expected finite values of the model, found NaN or infinity"
+_ACTION_NOT_FINITE = "action: expected finite values from the model, found NaN or infinity"
 Place = tuple[Sequence[Lane], int, int]
 
 
@@ -154,8 +154,8 @@ class ServedModel:
             raise ServiceError(
                 Code.NOT_OFFERED,
                 "HELLO: expected SCALED or NORMALISED "
-                "observations and the answer ACTION, since this service has no "
-                f"bundle, found {hello.scaling.name} and {hello.answer.name}",
+                "observations and the answer ACTION (this service has no "
+                f"bundle), found {hello.scaling.name} and {hello.answer.name}",
             )
         if not 1 <= hello.rows <= self.batch:
             raise ServiceError(

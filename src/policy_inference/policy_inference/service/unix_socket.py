@@ -75,7 +75,7 @@ def _make_room(path: Path) -> None:
         asking.setblocking(False)
         answer = asking.connect_ex(str(path))
     if answer == errno.ECONNREFUSED:
-        _log.warning("%s: replaces the socket of a process that has ended", path)
+        _log.warning("%s: replacing the socket of a process that has ended", path)
         path.unlink()
     elif answer in (errno.EACCES, errno.EPERM):
         raise PolicyError(

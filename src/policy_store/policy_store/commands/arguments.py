@@ -29,8 +29,8 @@ def add_public_key(parser: argparse.ArgumentParser) -> None:
         "--public-key",
         default="",
         metavar="PEM",
-        help="file or folder with public keys, one of which must have signed the "
-        "bundle, in addition to the key in POLICY_INFERENCE_PUBLIC_KEY",
+        help="file or folder with public keys, one of which must have signed the bundle; if "
+        "POLICY_INFERENCE_PUBLIC_KEY is also set, only keys in both are trusted",
     )
 
 

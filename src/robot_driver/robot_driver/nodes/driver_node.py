@@ -70,7 +70,7 @@ COMMON_PARAMETERS = (
         default=_DEFAULT.max_start_error_rad,
         minimum=0.01,
         maximum=1.0,
-        doc="Largest distance of the first command with stiffness from the measured pose, rad",
+        doc="Largest distance between the first command with stiffness and the measured pose, rad",
     ),
     *REALTIME,
     Spec(
@@ -91,14 +91,14 @@ COMMON_PARAMETERS = (
 """Parameters common to all drivers; other fields of `DriverSettings` depend on the robot."""
 _STOPS = "the node is stopping"
 _HANGS = (
-    "the process that talks to the robot hangs and takes no requests: press the hardware "
-    "e-stop; unless it continues, the driver exits within a few seconds"
+    "the process that talks to the robot hangs and accepts no requests: press the hardware "
+    "e-stop; unless the process recovers, the driver exits within a few seconds"
 )
 _DAMPED = {
     DriverPhase.LISTENING: "nothing is sent to the robot: control was not taken",
     DriverPhase.TAKING: "control is not taken; the robot is braked and given back",
-    DriverPhase.FOLLOWING: "the drives {rest}; commands are followed again from one in {mode} on",
-    DriverPhase.DAMPING: "the drives {rest}; commands are followed again from one in {mode} on",
+    DriverPhase.FOLLOWING: "the drives {rest}; commands are followed again, from one in {mode} on",
+    DriverPhase.DAMPING: "the drives {rest}; commands are followed again, from one in {mode} on",
     DriverPhase.RELEASING: "the drives {rest}, and control is being given back",
 }
 """Response to a damp request, by phase; {rest} is what this robot's drives do at rest."""

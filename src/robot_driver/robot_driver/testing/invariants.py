@@ -100,7 +100,7 @@ _IGNORES_S, _SHARE, _IGNORING, _STRAINED_S, _LATE_S = 0.3, 0.5, 2, 0.1, 0.05
 """Thresholds for a robot that ignores commands: time, share of the torque, number of joints, time
 without strain; and the maximum delay between a received state and the step that the watch sees.
 """
-DISOBEYS = "does not obey"
+DISOBEYS = "ignores commands"
 """Text in a driver's reason for giving back a robot that ignores commands."""
 _LARGEST, _LONGEST_NS, _MOST_EFFORT = float(np.finfo(np.float32).max), NS_PER_S, 3.0
 """Bounds of a command: any value, its `valid_for`, its effort in multiples of a drive's limit."""

@@ -208,9 +208,9 @@ class Operator:
         )
         if not known() and self.makes_chunks:
             raise OperatorError(
-                f"{name}: expected a node of joint policies, found "
-                f"{self._policy_node}, which runs a chunk policy; it takes no velocity: "
-                "ask for stand, then run"
+                f"{name}: expected a node that runs joint policies, found "
+                f"{self._policy_node}, which runs a chunk policy and accepts no "
+                "velocity; ask for stand, then run"
             )
 
     def require_to_be_alone(self) -> None:

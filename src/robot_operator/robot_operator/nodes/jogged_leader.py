@@ -47,8 +47,8 @@ PARAMETERS = (
         default=0.3,
         minimum=0.01,
         maximum=3.0,
-        doc="Largest distance of a leader joint from the arm's joint, rad; it bounds the command "
-        "when an object blocks the arm",
+        doc="Largest distance between a leader joint and the arm's joint, rad; it bounds the "
+        "command when an object blocks the arm",
     ),
     Spec(
         name="timeout_s",
@@ -56,7 +56,7 @@ PARAMETERS = (
         default=0.3,
         minimum=0.01,
         maximum=5.0,
-        doc="Age of the newest message above which the velocity command is zero, s",
+        doc="Age of the newest message above which the velocity is zero, s",
     ),
     Spec(
         name="autostart",

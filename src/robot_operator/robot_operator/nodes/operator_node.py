@@ -251,7 +251,7 @@ class OperatorNode(LifecycleBase):
         self._robot.announce(request)
         if ready := self._robot.ready(request):
             news.refusal = ""
-            news.tell(f"{name}: asked for")
+            news.tell(f"{name}: requested")
             ask_all(ready, asked or Trigger.Request(), hear, on_end)
             return
         granting = self._robot.granting(request).values()
@@ -299,7 +299,9 @@ class OperatorNode(LifecycleBase):
         if names != self._rivals:
             self._rivals = names
             self.news.tell(
-                _rivalry(names) if names else f"{self._topic}: this node is alone again",
+                _rivalry(names)
+                if names
+                else f"{self._topic}: this node is the only publisher again",
                 wrong=bool(names),
             )
 

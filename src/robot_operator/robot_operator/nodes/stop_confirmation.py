@@ -80,7 +80,7 @@ class StopConfirmation:
         )
         if alone := ", ".join(self._without_policy()):
             unless += f"; no policy node was found for {alone}"
-        return f"{self._action}: {where}obeyed by {obeyed}{unless}"
+        return f"{self._action}: {where}confirmed by {obeyed}{unless}"
 
     def wait(self, timeout_s: float) -> None:
         """Return once every known node has responded, and no other has appeared for 1 s.
@@ -112,7 +112,7 @@ class StopConfirmation:
                 "ROS_DOMAIN_ID? Press the hardware e-stop"
             )
         raise OperatorError(
-            f"{self._action}: expected all nodes to obey within {timeout_s:g} s, still waiting "
+            f"{self._action}: expected all nodes to stop within {timeout_s:g} s, still waiting "
             f"for {', '.join(self._missing()) or 'other nodes'}; press the hardware e-stop"
         )
 

@@ -201,7 +201,7 @@ def next_step(
 ) -> tuple[OperatorRequest | None, list[str]]:
     """Return the next possible request on the way to walking, and the reasons blocking it."""
     if policy is None:
-        return None, ["no status of the policy node comes"]
+        return None, ["no status arrives from the policy node"]
     troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its input
     if policy.latched:
         return OperatorRequest.RESET, []

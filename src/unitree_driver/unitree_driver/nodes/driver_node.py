@@ -83,7 +83,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.command_rate_hz,
             minimum=200.0,
             maximum=1000.0,
-            doc="LowCmd messages while in control, steady, Hz",
+            doc="Steady rate of LowCmd messages while in control, Hz",
         ),
         Spec(
             name="joint_state_rate_hz",
@@ -108,13 +108,13 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=0.0,
             minimum=0.0,
             maximum=100.0,
-            doc="Rate of joy, the robot's remote as a joystick, Hz; 0: no such topic",
+            doc="Rate of joy (the robot's remote as a joystick), Hz; 0: no such topic",
         ),
         Spec(
             name="remote_required",
             type=bool,
             default=defaults.remote_required,
-            doc="Refuse control until a key press of the wireless remote was seen",
+            doc="Refuse control until a key press of the wireless remote has been received",
         ),
         Spec(
             name="restore_mode",
@@ -128,7 +128,8 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.lowcmd_publishers,
             minimum=0,
             maximum=10,
-            doc="Number of the released robot's own publishers on lowcmd, without ROS nodes",
+            doc="Number of publishers on lowcmd, excluding ROS nodes, that the robot itself has "
+            "when it is released",
         ),
         Spec(
             name="release_timeout_s",
@@ -152,8 +153,8 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.obeyed_torque_nm,
             minimum=0.0,
             maximum=50.0,
-            doc="Torque above which, while the drives should damp at rest, another controller "
-            "drives them, N m; 0: no such check",
+            doc="Torque above which a drive that should damp at rest shows that another controller "
+            "drives it, N m; 0: no such check",
         ),
         *COMMON_PARAMETERS,
     )

@@ -194,6 +194,6 @@ def _compiled(node: Node, key: str) -> re.Pattern[str]:
         return name_pattern(key)
     except ValueError as error:
         raise ToolError(
-            f"{node.file}: {node.key}: expected names or patterns of names "
+            f"{node.file}: {node.key}: expected names or name patterns "
             f"(docs/bundle.md), found {key!r}: {error}; write the names instead"
         ) from error

@@ -155,7 +155,7 @@ def _make_method(denoising: Denoising, steps: int) -> FlowMethod | DiffusionMeth
         return FlowMethod(steps)
     if not 1 <= steps <= schedule.timesteps:
         raise PolicyError(
-            f"denoising steps: expected 1 to {schedule.timesteps}, the training timesteps, "
+            f"denoising steps: expected 1 to {schedule.timesteps} (the training timesteps), "
             f"found {steps}"
         )
     return DiffusionMethod(schedule, steps, adds_noise=denoising.method == "ddpm")

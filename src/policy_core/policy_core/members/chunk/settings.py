@@ -131,7 +131,7 @@ def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:
     if method != "flow":
         kind = "one run of its graph" if method is None else f"{method} steps"
         raise PolicyError(
-            f"mode rtc: expected a flow policy, whose denoising steps can be guided, found "
+            f"mode rtc: expected a flow policy (its denoising steps can be guided), found "
             f"{contract.name}, which makes a chunk in {kind}; choose the mode asynchronous"
         )
     if contract.observation_steps > 1:
@@ -172,8 +172,8 @@ def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContr
     """
     if inference_s * contract.rate_hz >= steps:
         raise PolicyError(
-            f"mode rtc: expected inference within the {steps} steps of a chunk, "
-            f"{steps / contract.rate_hz:.2f} s, found {inference_s:.2f} s; execute more steps "
+            f"mode rtc: expected inference within the {steps} steps of a chunk "
+            f"({steps / contract.rate_hz:.2f} s), found {inference_s:.2f} s; execute more steps "
             "(n_action_steps), make fewer denoising steps (time_budget_s), or use a faster back "
             "end"
         )
@@ -193,6 +193,6 @@ def require_ensemble_speed(inference_s: float, contract: ChunkContract) -> None:
     if inference_s > period_s:
         raise PolicyError(
             f"mode ensemble: expected inference within a period of "
-            f"{period_s * 1e3:.1f} ms, since each step needs a chunk of its own, "
+            f"{period_s * 1e3:.1f} ms (each step needs its own chunk), "
             f"found {inference_s * 1e3:.1f} ms; choose the mode asynchronous"
         )

@@ -49,7 +49,7 @@ def _model(artifact: Artifact, march: str) -> Finding:
         return Finding(name="model", found=found)
     return Finding.error(
         "model",
-        f"{found}, but a board with {march}",
+        f"{found}, but this board has {march}",
         f"compile the bundle with --target {march} ({MARCHES})",
     )
 

@@ -81,7 +81,7 @@ class PyeasyBackend(BpuRuntime):
         if described or self._target == "bayes" or {t.dtype for t in inputs} <= {"uint8"}:
             return
         raise BackendError(
-            f"{self._file}: expected a release of {PYEASY_DNN} that takes "
+            f"{self._file}: expected a release of {PYEASY_DNN} that accepts "
             "featuremaps, found a release that casts every input to uint8; update the "
             "board's system, or `pip install hobot-dnn-rdkx5`"
         )

@@ -166,7 +166,7 @@ class OutputCopy:
         if not alike or array.dtype != self._dtype:
             raise BackendError(
                 f"bpu: output {self._name}: expected {self._dtype}{list(shape)} as "
-                f"the model says, found {array.dtype}{list(array.shape)}; update "
+                f"stated in the model, found {array.dtype}{list(array.shape)}; update "
                 "the runtime"
             )
         return array.reshape(shape)

@@ -191,7 +191,7 @@ class RemoteLink:
                     return
             if lost is not None:
                 lost.close()
-            _log.warning("%s: %s; connects again", self._where, self._why)
+            _log.warning("%s: %s; reconnecting", self._where, self._why)
             self._again()
 
     def _again(self) -> None:
@@ -206,13 +206,13 @@ class RemoteLink:
                     connection.close()
                 self._why, pause_s = str(error), min(2 * pause_s, LONGEST_PAUSE_S)
                 if said != self._why:
-                    _log.warning("%s: %s; connects again", self._where, self._why)
+                    _log.warning("%s: %s; reconnecting", self._where, self._why)
                 said = self._why
                 continue
             if self._closed_within(0.0):
                 connection.close()
                 return
-            _log.info("%s: connected again, after %.1f s", self._where, time.monotonic() - began_s)
+            _log.info("%s: reconnected after %.1f s", self._where, time.monotonic() - began_s)
             self._use(connection)
             return
 
@@ -322,8 +322,8 @@ class RemoteBackend(BackendBase):
             )
         if self._deadline_s < _BLOCKING_S:
             _log.warning(
-                "%s: each tick waits for %s: an answer takes %s; each one that takes longer than "
-                "%g ms is a tick without a target (HOLD)",
+                "%s: each tick waits for %s: an answer takes %s; a tick whose answer takes longer "
+                "than %g ms has no target (HOLD)",
                 self.name,
                 self.where,
                 text,
@@ -362,6 +362,6 @@ class RemoteBackend(BackendBase):
         """Raise an error if a secret would be sent unencrypted to another machine."""
         if not is_encrypted and self._given.get(option) and not is_loopback(host):
             raise BackendError(
-                f"{self.name}: {option}: expected TLS to {host}, since anyone could otherwise read "
-                "the secret in transit, found none"
+                f"{self.name}: {option}: expected TLS to {host} (without it, anyone could read the "
+                "secret in transit), found none"
             )

@@ -43,10 +43,10 @@ from policy_inference.open_inference import (
 
 _PACKAGES = "pip install grpcio protobuf, or policy_inference[remote]"
 _OTHER_PROTOCOL = (
-    "expected the Open Inference Protocol, found a gRPC server without it; if it is LeRobot's "
-    "policy server: that one exchanges Python objects by pickle, which lets each side run any code "
-    "in the other, so it is not supported; serve the policy by openpi's protocol "
-    "(backend:=openpi), or its exported graphs with `policy_inference serve --open-inference`"
+    "expected the Open Inference Protocol, found a gRPC server without it (LeRobot's policy server "
+    "is not supported: it exchanges pickled Python objects, which lets each side execute arbitrary "
+    "code in the other); serve the policy with openpi's protocol (backend:=openpi), or its "
+    "exported graphs with `policy_inference serve --open-inference`"
 )
 _NEVER_MS = 2**31 - 1
 _LARGEST_METADATA = 1 << 20
@@ -58,14 +58,14 @@ class OipBackend(RemoteBackend):
 
     name = "oip"
     options: Mapping[str, str] = {
-        "endpoint": "HOST:PORT of the server's gRPC",
-        "deadline_ms": "longest wait for an answer; as the policy needs it if absent",
-        "token_file": "file with a token, which is sent with each request",
-        "token_header": "header that the token goes into; `authorization: Bearer TOKEN` if absent",
+        "endpoint": "HOST:PORT of the gRPC server",
+        "deadline_ms": "longest wait for an answer; by default, what the policy's rate allows",
+        "token_file": "file with a token to send with each request",
+        "token_header": "header for the token; `authorization: Bearer TOKEN` if absent",
         "tls": "yes or no (default)",
-        "ca_file": "certificates that must have signed the server's, PEM; gRPC's own if absent",
+        "ca_file": "CA certificates that verify the server's, PEM; gRPC's own if absent",
         "cert_file": "certificate of this client, PEM",
-        "key_file": "its key, PEM",
+        "key_file": "private key of this client's certificate, PEM",
     }
 
     @classmethod
@@ -76,7 +76,7 @@ class OipBackend(RemoteBackend):
             raise BackendError(f"{cls.name}: tls: expected yes or no, found {found!r}")
         if given.get("tls") != "yes" and {"ca_file", "cert_file", "key_file"} & given.keys():
             raise BackendError(
-                f"{cls.name}: ca_file, cert_file, key_file: expected tls=yes with these"
+                f"{cls.name}: ca_file, cert_file, key_file: expected tls=yes with these options"
             )
         if ("cert_file" in given) != ("key_file" in given):
             raise BackendError(f"{cls.name}: expected both cert_file and key_file, or neither")
@@ -98,14 +98,14 @@ class OipBackend(RemoteBackend):
 
             message_classes()
         except ImportError as error:
-            raise BackendError(f"{self.name}: {error}; {_PACKAGES}: install them") from error
+            raise BackendError(f"{self.name}: {error}; {_PACKAGES}") from error
         self._model, self._golden_inputs, self._golden_outputs = read_oip_model(file)
         self.where = self._given.get("endpoint", "") or self._model.endpoint
         host, _, port = self.where.rpartition(":")
         if not host or not port.isdecimal():
             raise BackendError(
-                f"{self.name}: endpoint: expected HOST:PORT, as in backend_options:="
-                f"{self.name}.endpoint=192.168.1.20:8001, found {self.where or 'nothing'}"
+                f"{self.name}: endpoint: expected HOST:PORT (such as backend_options:="
+                f"{self.name}.endpoint=192.168.1.20:8001), found {self.where or 'nothing'}"
             )
         is_encrypted = self._given.get("tls") == "yes"
         self._require_private(host.strip("[]"), is_encrypted=is_encrypted, option="token_file")
@@ -227,7 +227,7 @@ class _OipConnection(ServerConnection):
         if not worst <= self._served.tolerance:
             raise BackendError(
                 f"model {self._served.model}: expected answers within {self._served.tolerance:g} "
-                f"of the reference, relative to its largest value, found {worst:.3g} for {where}:"
+                f"of the reference (relative to its largest value), found {worst:.3g} for {where}:"
                 " another model is served under this name; serve the right one, or compile the "
                 "bundle again"
             )
@@ -254,7 +254,7 @@ class _OipConnection(ServerConnection):
         """
         served, classes = self._served, message_classes()
         if not self._call("ServerReady", classes["ServerReadyRequest"](), CONNECT_WITHIN_S).ready:
-            raise BackendError("expected a server that is ready, found one that is not ready yet")
+            raise BackendError("expected a ready server, found one that is not ready yet")
         of_model = {"name": served.model, "version": served.version}
         named = f"model {served.model}" + (f" version {served.version}" if served.version else "")
         try:

@@ -129,7 +129,7 @@ class RknnBackend(BackendBase):
             return int(getattr(self._class, f"NPU_CORE_{wanted.upper()}"))
         except AttributeError as error:
             raise BackendError(
-                f"rknn: core_mask: expected a runtime that knows {wanted!r}, found "
+                f"rknn: core_mask: expected a runtime that supports {wanted!r}, found "
                 "an older one; update rknn-toolkit-lite2"
             ) from error
 

@@ -122,8 +122,8 @@ def _with_opset(source: Path, model: Any) -> Any:
         return onnx.version_converter.convert_version(model, NEWEST_OPSET)
     except Exception as error:  # each operator's converter raises its own
         raise BackendError(
-            f"{source}: expected an opset of at most {NEWEST_OPSET}, the newest that RKNN "
-            f"Toolkit2 2.5 supports, found {opset}, which cannot be converted: {error}; "
+            f"{source}: expected an opset of at most {NEWEST_OPSET} (the newest that RKNN "
+            f"Toolkit2 2.5 supports), found {opset}, which cannot be converted: {error}; "
             "export the model with --opset 17"
         ) from error
 

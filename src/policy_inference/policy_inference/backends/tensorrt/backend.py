@@ -191,7 +191,7 @@ class TensorRtBackend(BackendBase):
 
     def _require(self, worked: bool, what: str) -> None:
         if not worked:
-            raise self._failure(f"TensorRT does not take {what}")
+            raise self._failure(f"TensorRT does not accept {what}")
 
     def _failure(self, what: str) -> BackendError:
         return BackendError(f"tensorrt: {self.file}: {what}{self._said.reasons()}")

@@ -105,7 +105,7 @@ def _other_model(trt: Any, network: Any, precision: str) -> str:
     }
     if trt.DataType.HALF in dtypes:
         return ""
-    return "in float16, since this TensorRT takes the precision from the model"
+    return "in float16 (this TensorRT takes the precision from the model)"
 
 
 def _sizes(file: Path, network: Any, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
