@@ -142,13 +142,13 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
     first, late = min(begins, key=begins.__getitem__), max(begins, key=begins.__getitem__)
     late_s = float(frames.parts[0][0] - begins[first]) * 1e-9
     if late_s > _LATE_S:
-        yield (f"frames begin {late_s:.1f} s after the first message of {first}, when {late} began")
+        yield (f"frames begin {late_s:.1f} s after the first message on {first}, when {late} began")
     end = max(heard, key=lambda each: int(each.times_ns[-1]))
     early = min(heard, key=lambda each: int(each.times_ns[-1]))
     early_s = float(end.times_ns[-1] - frames.parts[-1][-1]) * 1e-9
     if early_s > _LATE_S:
         yield (
-            f"frames end {early_s:.1f} s before the last message of {end.topic}, when "
+            f"frames end {early_s:.1f} s before the last message on {end.topic}, when "
             f"{early.topic} ended"
         )
     if frames.apart:

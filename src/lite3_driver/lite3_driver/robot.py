@@ -111,8 +111,8 @@ class Lite3(RobotInterface[Lite3State]):
 def _pose_problems(state: Lite3State) -> list[str]:
     """Return why the robot is not lying folded, as sentences."""
     problems = [
-        f"the robot is not lying folded: {JOINT_NAMES[joint]} is at {angle:.2f} rad, expected "
-        f"{low:.2f}..{high:.2f}"
+        f"{JOINT_NAMES[joint]} is at {angle:.2f} rad, expected {low:.2f}..{high:.2f} in the "
+        "folded pose"
         for joint, angle, low, high in outside(
             state.joint_pos, FOLDED_LOWEST_RAD, FOLDED_HIGHEST_RAD
         )

@@ -27,7 +27,7 @@ class TrialGate:
 
     limit: float = entry("largest value that is still good", minimum=0)
     after_s: float = entry(
-        "the gate is judged once the trial has so much RUN time, s", default=5.0, minimum=0
+        "RUN time of the trial from which the gate is judged, s", default=5.0, minimum=0
     )
 
 
@@ -56,7 +56,7 @@ class TrialGates:
         "faults of the rule `attitude` while the policy ran", 0.0, after_s=0.0, needs=_TILT
     )
     latched_faults: TrialGate | None = _trial_gate(
-        "latched faults of any rule while the policy ran, less those of a pressed e-stop",
+        "latched faults of any rule while the policy ran, except those of a pressed e-stop",
         0.0,
         after_s=0.0,
     )
@@ -64,7 +64,7 @@ class TrialGates:
         "share of the ticks of RUN that were HOLD, over the whole trial", 0.05, after_s=10.0
     )
     tilt_rad: TrialGate | None = _trial_gate(
-        "largest angle between the body's up and the world's", 0.5, after_s=0.0, needs=_TILT
+        "largest angle between the body's z axis and the vertical", 0.5, after_s=0.0, needs=_TILT
     )
     tracking_error_rad: TrialGate | None = _trial_gate(
         "distance between commanded and measured position of the worst joint, root mean square "

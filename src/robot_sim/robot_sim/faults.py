@@ -155,7 +155,7 @@ class Fault:
         for text, fault in faults:
             if fault.end_s * NS_PER_S <= now_ns:
                 raise SimError(
-                    f"fault {text} ended at {fault.end_s:g} s, but the simulated time is already "
+                    f"fault {text} ends at {fault.end_s:g} s, but the simulated time is already "
                     f"{now_ns / NS_PER_S:.1f} s; times count from the start of the simulation"
                 )
         return [fault for _, fault in faults]

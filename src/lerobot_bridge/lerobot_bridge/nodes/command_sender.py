@@ -121,7 +121,7 @@ class CommandSender:
             # without this wait the message would be lost with the publisher
             if not topic.publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S)):
                 _log.warning(
-                    "%s: no receiver has confirmed the last command within %g s; see whether the "
+                    "%s: no receiver has confirmed the last command within %g s; check that the "
                     "robot has stopped",
                     topic.publisher.topic_name,
                     _ACKNOWLEDGED_S,

@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scene",
         type=Path,
         metavar="NPZ",
-        help="height scan beside a step, from training, to verify the contract of a height_scan "
+        help="height scan recorded in training next to a step, to verify a height_scan "
         "(docs/perception.md)",
     )
     parser.add_argument(

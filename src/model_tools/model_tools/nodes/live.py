@@ -120,7 +120,7 @@ class LiveSource:
                 yield row
             heard.report()
             late = ", ".join(
-                f"{heard.topics[name]} is too old (ticks: {count})"
+                f"{heard.topics[name]} is too old (affected ticks: {count})"
                 for name, count in replay.ticks.stale.items()
             )
             if number < 0:

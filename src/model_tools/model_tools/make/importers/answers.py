@@ -164,7 +164,7 @@ def ask_what_follows(draft: Draft) -> None:
     if has_imu and not (isinstance(safety, dict) and "max_tilt_rad" in safety):
         draft.ask(
             "safety.max_tilt_rad",
-            "largest angle between the body's up and the world's, "
+            "largest angle between the body's z axis and the vertical, "
             "rad; null for a robot without IMU",
         )
     if has_imu and not draft.find("stand.via"):
