@@ -36,8 +36,8 @@ class InputCheck:
         topic: Full name of its topic.
         messages: Number of messages.
         rate_hz: Messages per second.
-        age_mean_s, age_max_s: Age of the newest message in the frames.
-        left_out: Number of frames that are left out because its message is missing.
+        age_mean_s, age_max_s: Mean and largest age of the newest message at a frame.
+        left_out: Number of frames that are left out because this input has no message.
         longest_gap_s: Longest time without a message, among these frames.
         clock_offset_s: Smallest delay between the stamp of a message and its time in the log.
     """
@@ -82,7 +82,7 @@ def check_episode(
     split: bool = False,
     pixels: bool = False,
 ) -> EpisodeCheck:
-    """Read an episode as a conversion does.
+    """Check an episode by reading it as a conversion does.
 
     Args:
         mapping: Mapping that defines what is read.

@@ -60,7 +60,7 @@ class Joint(JointUnit):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A topic and its values: joints, or fields by the names of the values."""
+    """A topic and the values in its messages: joints, or fields by value name."""
 
     topic: str = entry("topic, relative or absolute", pattern=_TOPIC)
     type: str = entry("type of its messages: sensor_msgs/msg/JointState", pattern=_TYPE)

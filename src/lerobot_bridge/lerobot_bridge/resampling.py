@@ -17,7 +17,7 @@ from policy_core.observation.pairing import belong_together
 from policy_core.observation.ticks import fresh_at
 
 _SILENT_NS = 3_600_000_000_000
-"""Longest gap: without any message for longer, the clock was set; frames would fill the memory."""
+"""Longest accepted gap: a longer one means a changed clock, and frames would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

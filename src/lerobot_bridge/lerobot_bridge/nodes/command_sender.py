@@ -33,7 +33,7 @@ _ACKNOWLEDGED_S = 1.0
 
 
 class CommandSender:
-    """Publishes actions; one thread at a time.
+    """Publishes actions; only one thread at a time may call it.
 
     A JointCommand is repeated for a limited time while no new action arrives: LeRobot pauses to
     save an episode, and the arm would sink. A base is stopped. Positions in other messages are sent

@@ -115,7 +115,7 @@ class RobotNode(PeerGuard, Node):
         return self.world.whole_steps(round(NS_PER_S / self._get(name)), name)
 
     def publish(self, due: Sequence[str], stamp: Any) -> None:
-        """Publish the streams that are due, also repeated ones; called on the thread of `run`."""
+        """Publish the streams that are due, including repeated ones, on the thread of `run`."""
         raise NotImplementedError
 
     def obey(self, command: DriveCommand) -> None:
