@@ -10,7 +10,7 @@ differences of positions, efforts from the servos' estimate of their load); `~/s
 done, `~/damp`, after which the arm holds its position, and `~/reset`, which releases the e-stop.
 
 With `leader`, in the namespace `leader`: a policy node follows `joint_states` when a person takes
-over, and moves the leader to the arm's pose by `joint_command` (policy_inference,
+over, and moves the leader to the arm's pose with `joint_command` (policy_inference,
 `nodes.takeover`).
 
 Nothing moves before `~/take_control`: until then the servos are only read. At every exit they hold

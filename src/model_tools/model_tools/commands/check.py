@@ -6,7 +6,7 @@
 
 Nothing runs again: recorded modes, requests, ages, targets and commands are checked against the
 invariants of docs/invariants.md, with the contract and the limits that were in force. The exit
-status is 1 if one is violated. `model_tools replay` checks whether the commands are the policy's.
+status is 1 if one is violated. `model_tools replay` checks whether the policy gave the commands.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     model_tools export act --act-path pretrained_model --export-path so101_pick --units degrees
 
 Like `export lerobot`, with the same options, but with --act-path for the checkpoint. The bundle has
-two graphs, an image encoder and the transformer (or one).
+two graphs, an image encoder and the transformer; with `--graphs one`, a single graph.
 """
 
 from __future__ import annotations

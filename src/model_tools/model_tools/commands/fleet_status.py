@@ -6,9 +6,9 @@
     model_tools fleet status --inventory robots.yml --limit wave_1 --policy lite3_walk@1.3.0
 
 With --prometheus, the alert rules in deploy/prometheus judge health. With --inventory alone, the
-command reads each robot's own metrics, and its nodes judge. With both, the robots of the inventory
-must be in Prometheus. The exit status is 0 if all robots are healthy, 1 if one is bad, and 4 if
-there is not enough data to call them healthy.
+command reads each robot's own metrics, and the robot's nodes judge. With both, the robots of the
+inventory must be in Prometheus. The exit status is 0 if all robots are healthy, 1 if one is bad,
+and 4 if there is not enough data to call them healthy.
 """
 
 from __future__ import annotations

@@ -225,7 +225,7 @@ class _InputListener:
         if len(types) > 1 or types[0] not in self._types:
             raise ToolError(
                 f"{self.topic}: expected {' or '.join(self._types)} for the input "
-                f"{self.name}, found {', '.join(types)}; if the input is on another topic, name it: "
+                f"{self.name}, found {', '.join(types)}; name the input's topic with "
                 f"--topic {self.name}=/name"
             )
         self._message = message_class(types[0])

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Put an installed version into use; a node takes it when it is configured or loads it.
+"""Put an installed version into use; nodes run it once they are configured or load it.
 
     policy_store activate lite3_walk 1.2.0
 
-With --trial FILE it is on trial first: nodes take it, and go back to the version in use when a gate
+With --trial FILE it is on trial first: nodes run it, and go back to the version in use when a gate
 fails (docs/candidates.md).
 
 The version is verified first. `policy_store rollback` goes back to the previous version.

@@ -8,7 +8,7 @@ The source is the folder of a bundle or an archive of one (.tar.gz). It is copie
 ROOT/NAME/VERSION, as its policy.yaml states; an installed version never changes. A policy set
 (set.yaml) is one version together with its members (model_tools pin --output). Without
 --activate, the version in use does not change. With --trial FILE the new version is on trial: nodes
-take it, and go back to the version in use when a gate is exceeded (docs/candidates.md).
+run it, and go back to the version in use when a gate is exceeded (docs/candidates.md).
 """
 
 from __future__ import annotations

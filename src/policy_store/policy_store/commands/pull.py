@@ -5,8 +5,8 @@
     policy_store pull robots.lan:5000/fleet/lite3_walk:1.3.0 --backend rknn --install --activate
 
 Signature, hashes, version and revocations are checked before anything is installed. Repeat the
-command to continue an interrupted pull. Without --install the bundle becomes a folder. With
---revocations only the signed list of revoked versions is pulled.
+command to continue an interrupted pull. Without --install the bundle is only written to a folder.
+With --revocations only the signed list of revoked versions is pulled.
 """
 
 from __future__ import annotations

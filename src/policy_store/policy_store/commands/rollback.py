@@ -4,7 +4,8 @@
 
     policy_store rollback lite3_walk
 
-The version is verified first. Newer ones stay in the record until the next `policy_store activate`.
+The version is verified first. Newer versions stay in the record until the next
+`policy_store activate`.
 """
 
 from __future__ import annotations
