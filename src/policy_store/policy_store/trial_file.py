@@ -26,9 +26,7 @@ class TrialGate:
     """A measured quantity of the running robot that ends the trial above its limit."""
 
     limit: float = entry("largest value that is still good", minimum=0)
-    after_s: float = entry(
-        "RUN time of the trial from which the gate is judged, s", default=5.0, minimum=0
-    )
+    after_s: float = entry("RUN time after which the gate is judged, s", default=5.0, minimum=0)
 
 
 def _trial_gate(

@@ -195,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FAULT",
         help="faults, such as drop:imu@4+0.5, press:A@2+0.2; see robot_sim.unitree_host",
     )
-    add("--fault-file", default="", help="file with one fault per line; read when it changes")
+    add("--fault-file", default="", help="file with one fault per line; read whenever it changes")
     add("--event-file", default="", help="file to append events to, as lines of JSON")
     add("--trace-file", default="", help="file to write the trace to at the end (.npz)")
     add("--period-s", type=float, default=0.02, help="time between rows of the trace, s")

@@ -17,7 +17,7 @@ def add_topics(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="INPUT=TOPIC",
-        help="recorded topic of an input, where its name differs from the policy's, such as "
+        help="recorded topic of a policy input, where the names differ, such as "
         "joint_states=/robot/joints; may be repeated",
     )
 

@@ -66,8 +66,8 @@ def inspect_onnx(path: Path) -> InspectionReport:
         elif found.network.startswith(_LAYERS):
             report.row(
                 "scale, offset",
-                f"none is visible after {found.network}, which computes {found.output}; if folded "
-                "into its weights, they are not visible",
+                f"none is visible after {found.network}, which computes {found.output}; any "
+                "that are folded into its weights cannot be seen",
             )
     return report
 
