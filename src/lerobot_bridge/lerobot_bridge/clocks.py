@@ -197,5 +197,5 @@ def _offsets_ns(heard: Sequence[TopicTimes]) -> dict[str, int]:
 
 
 def _right(clocks: Mapping[str, int]) -> str:
-    """Return the clock that agrees best with the log; the first topic if none agrees."""
+    """Return the topic whose clock agrees best with the log; the first topic if none agrees."""
     return min(clocks, key=lambda topic: min(abs(clocks[topic]), AGREE_NS + 1))

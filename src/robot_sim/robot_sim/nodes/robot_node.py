@@ -55,7 +55,7 @@ _LOOK_UP_NS = 50_000_000
 
 
 class Runs(Protocol):
-    """A node that `run_node` runs."""
+    """Methods of a node that `run_node` needs."""
 
     stopped: bool
 
@@ -235,7 +235,7 @@ class RobotNode(PeerGuard, Node):
         self.applied(command, message)
 
     def _receive(self) -> None:
-        """Accept the commands of one publisher, until the node stops."""
+        """Take the commands of one sender, keeping the newest, until the node stops."""
         while not self.stopped:
             if not self._commands.wait(_LOOK_UP_NS):
                 continue
