@@ -101,9 +101,7 @@ class ServoArm(RobotInterface[ArmState]):
             return None
         if elapsed_s < _PREPARATION_S:
             return []
-        self._late = (
-            f"{_PREPARATION_S:.0f} s after they were configured, the servos still have no torque"
-        )
+        self._late = f"the servos still have no torque after {_PREPARATION_S:.0f} s"
         return None
 
     def take(self) -> list[bytes]:

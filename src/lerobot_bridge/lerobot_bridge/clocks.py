@@ -28,9 +28,10 @@ class TopicTimes:
         topic: Full name.
         times_ns: [messages] increasing; repeated and late messages are left out.
         count: Number of messages during the episode.
-        new: Number of these in `times_ns`; they are its last entries.
+        new: Number of these messages that are in `times_ns`, as its last entries.
         logged_ns: Log times of the first and the last message; 0 if there are none.
-        offset_ns: Smallest difference between log time and stamp: on one clock, the shortest delay.
+        offset_ns: Smallest difference between log time and stamp; with one clock, this is the
+            shortest delay.
         back: Number of stamps in the episode that are earlier than the previous one in the log.
         back_ns: The largest step back.
         back_at_ns: The first stamp that is earlier.
@@ -76,7 +77,7 @@ class _TimesReader:
         self._last = found[-1:]
 
     def heard(self, topic: str) -> TopicTimes | None:
-        """Return the times; None without any message."""
+        """Return the times; None if there are no messages."""
         if not self._times:
             return None
         logged, backs, steps = map(np.concatenate, (self._logged, self._backs, self._steps))
@@ -126,7 +127,7 @@ def read_topic_times(
 
 
 def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
-    """Return the problem of each topic whose stamps go back, in the order of the log.
+    """Return a problem for each topic with stamps that go back in log order.
 
     Args:
         path: The recording.
@@ -196,5 +197,5 @@ def _offsets_ns(heard: Sequence[TopicTimes]) -> dict[str, int]:
 
 
 def _right(clocks: Mapping[str, int]) -> str:
-    """Return the clock that agrees best with the log; the first topic if none agrees."""
+    """Return the topic whose clock agrees best with the log; the first topic if none agrees."""
     return min(clocks, key=lambda topic: min(abs(clocks[topic]), AGREE_NS + 1))

@@ -208,7 +208,7 @@ def add_bundle(
         type=type,
         default=argparse.SUPPRESS,  # the positional argument takes precedence
         metavar="BUNDLE",
-        help="the same, as an option",
+        help="alternative to the positional argument",
     )
 
 

@@ -152,7 +152,7 @@ def absent_backends(
     for key, model in contract.models.items():
         if lacking := sorted(set(backends) - set(model.artifacts)):
             raise PolicyError(
-                f"{place}: expected back ends that {key} has an artifact for "
+                f"{place}: expected back ends listed in {key}.artifacts "
                 f"({', '.join(model.artifacts)}), found {', '.join(lacking)}; tensorrt and "
                 "rknn_sim can build theirs from the onnx artifact"
             )

@@ -77,7 +77,7 @@ def verify(
     models = models_in(root) if name is None else [model_folder(root, name)]
     if not models:
         raise PolicyError(
-            f"{root}: expected installed bundles, found that no bundle is installed; install one "
+            f"{root}: expected at least one installed bundle, found none; install one "
             "with `policy_store install`, or name another --root"
         )
     found = list[Verified]()

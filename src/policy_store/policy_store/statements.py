@@ -99,7 +99,7 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
     clock = datetime.now(timezone.utc)
     if clock < _utc(issued):
         _log.warning(
-            "%s: the clock of this computer (%s) is behind the time of this statement (%s)",
+            "%s: this computer's clock (%s) is behind the time when the statement was issued (%s)",
             place,
             clock.isoformat(timespec="seconds"),
             issued,

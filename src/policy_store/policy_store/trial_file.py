@@ -26,9 +26,7 @@ class TrialGate:
     """Gate: a quantity of the running robot that ends the trial when it exceeds its limit."""
 
     limit: float = entry("largest value that is still good", minimum=0)
-    after_s: float = entry(
-        "the gate is judged once the trial has so much RUN time, s", default=5.0, minimum=0
-    )
+    after_s: float = entry("RUN time after which the gate is judged, s", default=5.0, minimum=0)
 
 
 def _trial_gate(
@@ -56,7 +54,7 @@ class TrialGates:
         "faults of the rule `attitude` while the policy ran", 0.0, after_s=0.0, needs=_TILT
     )
     latched_faults: TrialGate | None = _trial_gate(
-        "latched faults of any rule while the policy ran, less those of a pressed e-stop",
+        "latched faults of any rule while the policy ran, except those of a pressed e-stop",
         0.0,
         after_s=0.0,
     )

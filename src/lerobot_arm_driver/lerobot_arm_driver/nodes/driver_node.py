@@ -37,7 +37,7 @@ PARAMETERS = (
         type=str,
         default=_DEFAULT.robot,
         choices=tuple(ARMS),
-        doc="Kind of arm; bi_...: two of them, whose joints begin with left_ and right_",
+        doc="Kind of arm; bi_...: two arms, whose joint names begin with left_ and right_",
     ),
     Spec(
         name="port",

@@ -17,7 +17,7 @@ def add_topics(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="INPUT=TOPIC",
-        help="topic of a recording whose name differs from the policy's input, such as "
+        help="recorded topic of a policy input, where the names differ, such as "
         "joint_states=/robot/joints; may be repeated",
     )
 

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=0.0,
         metavar="S",
-        help="RUN time needed with it",
+        help="minimum RUN time of each robot with this policy, s",
     )
     parser.add_argument(
         "--wait-s",

@@ -6,8 +6,8 @@
     model_tools import --model policy.onnx --output my_draft
 
 Formats are recognised by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
-rl_sar's config.yaml, LEAPP, and metadata inside an ONNX. Answer a TODO with --set, or in the
-policy.yaml followed by `model_tools complete`; until then the loader refuses the bundle, and the
+rl_sar's config.yaml, LEAPP, and metadata inside an ONNX. Answer a TODO with --set, or in
+policy.yaml and then run `model_tools complete`; until then the loader refuses the bundle, and the
 exit status is 1. A bundle without TODOs gets golden rows and, with --simulate, --rollout or --bag,
 the guard's nominal figures.
 """
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scene",
         type=Path,
         metavar="NPZ",
-        help="height scan beside a step, from training, to verify the contract of a height_scan "
+        help="height scan recorded in training next to a step, to verify a height_scan "
         "(docs/perception.md)",
     )
     parser.add_argument(

@@ -61,7 +61,7 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
         "--baseline",
         default="",
         metavar="BUNDLE",
-        help="bundle that robots run before",
+        help="bundle that the robots run before the release",
     )
     parser.add_argument(
         "--without",

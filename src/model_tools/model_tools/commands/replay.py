@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("followed", "free"),
         default="followed",
-        help="with --bundle: memory of the shadow of the recorded policy (default followed; "
-        "docs/candidates.md)",
+        help="with --bundle: what a shadow observes as its last actions, the recorded commands "
+        "(followed, default) or its own (free); see docs/candidates.md",
     )
     parser.add_argument(
         "--member",

@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"velocity_error_mps, and 0 is always tried (default {ERRORS_MPS})",
     )
     parser.add_argument(
-        "--record", action="store_true", help="keep the result in the bundle, for its installation"
+        "--record",
+        action="store_true",
+        help="keep the result in the bundle, where `policy_store install` checks it",
     )
     parser.add_argument("--force", action="store_true", help="replace this report in the bundle")
     add_trials(parser)

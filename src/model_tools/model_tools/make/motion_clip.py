@@ -115,7 +115,7 @@ def _read_csv(file: Path, joints: Sequence[str], bodies: Sequence[str]) -> dict[
     if wrong is not None or not all(map(_are_numbers, lines)):
         raise ToolError(
             f"{file}: expected {len(_POSE) + len(names)} numbers per line (the pose of the base "
-            f"and {plural(len(names), 'joint')}), found a line with something else"
+            f"and {plural(len(names), 'joint')}), found a line with other content"
         )
     if len(bodies) > 1:
         raise ToolError(f"--bodies: expected the base of {file.name} alone, found {len(bodies)}")

@@ -262,7 +262,7 @@ def drawn_rows(bundle: JointBundle) -> Rows:
             if not policy.infer():
                 raise ToolError(
                     f"{bundle.path}: expected a model with finite outputs around the "
-                    "default position, found NaN or infinity; see its weights and the contract"
+                    "default position, found NaN or infinity; check its weights and the contract"
                 )
             policy.commit()
     finally:

@@ -120,7 +120,7 @@ class LiveSource:
                 yield row
             heard.report()
             late = ", ".join(
-                f"{heard.topics[name]} is too old (ticks: {count})"
+                f"{heard.topics[name]} is too old (affected ticks: {count})"
                 for name, count in replay.ticks.stale.items()
             )
             if number < 0:
@@ -225,7 +225,7 @@ class _InputListener:
         if len(types) > 1 or types[0] not in self._types:
             raise ToolError(
                 f"{self.topic}: expected {' or '.join(self._types)} for the input "
-                f"{self.name}, found {', '.join(types)}; it may have another name: "
+                f"{self.name}, found {', '.join(types)}; name the input's topic with "
                 f"--topic {self.name}=/name"
             )
         self._message = message_class(types[0])

@@ -265,8 +265,8 @@ def _refuse_allowed_again(
             named = ", ".join(f"{one} ({before.versions[one]})" for one in lacking)
             raise ToolError(
                 f"{file}: expected every version that is revoked now, found {named} missing: "
-                f"robots would accept it again; add it and {_sign_again(file)}, or allow it again "
-                "with --again"
+                "robots would accept that version again; add it to the statement and "
+                f"{_sign_again(file)}, or allow it again with --again"
             )
 
 

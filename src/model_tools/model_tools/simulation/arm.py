@@ -99,8 +99,8 @@ class ControlledArm(SelfOperated):
         self.image_size = arm_image_size(bundle)
         if outside := contract.environment_state:
             raise ToolError(
-                f"{bundle.path}: expected a policy that takes joints and cameras alone, found one "
-                f"that takes {outside.topic}, too"
+                f"{bundle.path}: expected a policy that observes only joints and cameras, found "
+                f"one that also observes {outside.topic}"
             )
         self._now_ns, self._period_ns = 0, contract.period_ns
         settings = ChunkSettings(simulated_latency_s=1e-3 * inference_ms)

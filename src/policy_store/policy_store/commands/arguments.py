@@ -40,10 +40,10 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
         "--trial",
         type=Path,
         metavar="YAML",
-        help="put it on trial with these limits and gates, instead of into use",
+        help="put the version on trial with these limits and gates, instead of into use",
     )
     parser.add_argument(
-        "--again", action="store_true", help="allow a version that failed its trial again"
+        "--again", action="store_true", help="allow a version even if it failed a trial"
     )
     parser.add_argument(
         "--accept",
@@ -57,7 +57,7 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
         "--node-user",
         default="",
         metavar="USER",
-        help="with --trial: user of the policy node, which writes the record of the trial "
+        help="with --trial: user of the policy node, which writes the trial record "
         "(default: the owner of the record, or the user of this command)",
     )
 

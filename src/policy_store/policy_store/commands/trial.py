@@ -54,6 +54,6 @@ def _text(found: Mapping[str, Any]) -> str:
     running = ", and the run in progress" if found["running"] else ""
     return (
         f"{found['name']} {found['version']}: trial {found['state']}{reason}; "
-        f"{found['run_time_s']:.1f} of {found['run_time_limit_s']:g} s RUN time{running}; "
-        f"{found['current']} is in use, policy nodes take {found['nodes_take']}"
+        f"{found['run_time_s']:.1f} of {found['run_time_limit_s']:g} s of RUN time{running}; "
+        f"{found['current']} is in use, policy nodes run {found['nodes_take']}"
     )

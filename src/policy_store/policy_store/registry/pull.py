@@ -110,8 +110,8 @@ def _refuse_downgrade(
         )
     if trusted is None:
         raise PolicyError(
-            f"{option}: expected public keys that check the statement, found none; name them with "
-            "--public-key"
+            f"{option}: expected public keys to check the statement with, found none; name them "
+            "with --public-key"
         )
     content, signature = read_bytes(file), read_bytes(signature_path(file))
     allowed = signed_statement(content, signature, str(file), DowngradeStatement, trusted)

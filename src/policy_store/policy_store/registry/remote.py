@@ -265,7 +265,7 @@ def _accepted(
     statement = signed_statement(*remote, place, cls, trusted)
     if statement.name != reference.name:
         raise RegistryError(
-            f"{place}: expected a statement on {reference.name}, found {statement.name}"
+            f"{place}: expected a statement about {reference.name}, found {statement.name}"
         )
     if model is not None:
         require_newer(statement, kept(model, tag), place)

@@ -159,7 +159,7 @@ class ChunkBagSource:
         why = {f"{self._topics[name]} is too old": each for name, each in fresh.items()}
         why["frames are further apart than pairing.tolerance_s"] = paired
         late = ", ".join(
-            f"{text} (ticks: {np.count_nonzero(~each)})"
+            f"{text} (affected ticks: {np.count_nonzero(~each)})"
             for text, each in why.items()
             if not each.all()
         )

@@ -189,8 +189,8 @@ def _find_architecture(config: Config, policy: str | None) -> Architecture:
         raise ToolError(
             f"{kind.file}: type: expected {', '.join(others)} or {last} (the LeRobot policies "
             f"that can be exported), found {kind.text()}; {served}{RUN_WITH_LEROBOT}, with the "
-            "packages that LeRobot needs for that policy; or, if ONNX graphs turn images and "
-            "state into a chunk of joint targets, or into a denoising step of one, write a "
-            "policy.yaml for them (docs/bundle.md, chunk policies)"
+            "packages that LeRobot needs for that policy; or, if you have ONNX graphs that compute "
+            "a chunk of joint targets, or one denoising step of a chunk, from images and state, "
+            "write a policy.yaml for them (docs/bundle.md, chunk policies)"
         )
     return ARCHITECTURES[kind.text()]

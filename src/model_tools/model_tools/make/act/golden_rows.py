@@ -246,7 +246,7 @@ def require_same(
         raise ToolError(
             f"{source}: {GOLDEN_CHUNK}: expected the same outputs as in training, found a "
             f"difference of {difference.largest:.2g} (normalised; limit {limit:.2g}) in row "
-            f"{difference.row}; are images RGB, cameras under their own names, and the state in "
-            "the policy's units?"
+            f"{difference.row}; are the images RGB, is each camera under its own name, and is the "
+            "state in the policy's units?"
         )
     return difference.largest

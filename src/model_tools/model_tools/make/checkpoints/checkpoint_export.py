@@ -193,7 +193,7 @@ def prove_recorded(
         raise ToolError(
             f"{name}: expected the actions that were recorded, found a difference of "
             f"{found}; check activation, output_activation, rnn and normaliser, and "
-            "that the rows of a recurrent policy are one run from its beginning"
+            "that the rows of a recurrent policy are a single run from its first step"
         )
     return {f"{name}, recorded actions": found}
 

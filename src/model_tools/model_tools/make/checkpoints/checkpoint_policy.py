@@ -109,8 +109,8 @@ def _require_layers(config: ExportConfig) -> None:
     missing = [key for key in ("hidden_sizes", "activation") if getattr(config, key) is None]
     if missing:
         raise ToolError(
-            f"{', '.join(missing)}: expected a value in the configuration, since a checkpoint "
-            "holds weights but not the structure of the network; found nothing"
+            f"{', '.join(missing)}: expected a value in the configuration, found nothing; a "
+            "checkpoint holds the weights of the network, but not its structure"
         )
 
 
@@ -167,7 +167,7 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
         raise ToolError(
             "TorchScript: expected the same action for the same observation, found "
             "a different one on the second call: the program keeps a state; describe it with "
-            "hidden_sizes, activation and rnn, so that the state can come out"
+            "hidden_sizes, activation and rnn, so that the state becomes an input and an output"
         )
     return PolicyNetwork(
         normaliser=NormaliserLayer(None, None, None),

@@ -34,7 +34,7 @@ class Recurrent:
 
     type: Literal["lstm", "gru"] = entry("kind of cell")
     hidden_size: int = entry("units of each layer", minimum=1)
-    num_layers: int = entry("layers one upon another", default=1, minimum=1)
+    num_layers: int = entry("number of stacked layers", default=1, minimum=1)
     position: Literal["before_mlp", "after_mlp"] = entry(
         "before the hidden layers (rsl_rl), or between them and the output layer (rl_games)",
         default="before_mlp",

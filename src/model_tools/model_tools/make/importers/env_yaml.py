@@ -385,7 +385,7 @@ def _scan(root: Node, term: Node) -> dict[str, Any] | None:
         "miss": (clip.numbers(2)[0] if clip else todo(_MISS)) if ends else None,
         "invalid": todo(
             "replacement for a point that the robot's map does not know: value (with "
-            "invalid_value), nearest, mean or fault; the training knew all"
+            "invalid_value), nearest, mean or fault; in training, all were known"
         ),
     }
 

@@ -221,7 +221,7 @@ def _undecided(root: Node, given: GivenJoints, orders: Mapping[str, Sequence[str
     )
     return ToolError(
         f"{root.file}: expected the joints in policy order, found that order neither in this "
-        f"file nor in {given.origin}; list them in policy order (see the training), give "
+        f"file nor in {given.origin}; list them in policy order (as in training), give "
         f"{_BY_NAME}, or state the file's order:{shown}"
     )
 

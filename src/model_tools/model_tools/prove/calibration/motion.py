@@ -209,8 +209,8 @@ def moved_elsewhere(found: RowMotion) -> Iterator[str]:
     """Yield signs of a different robot or controller, or of joints under wrong names."""
     if rate := _rate(found):
         yield (
-            f"joints and body both move {rate:.2g} x as far from row to row as in a tick of the "
-            "policy: the rows were logged at a different rate, which is harmless here; joint "
+            f"joints and body both move {rate:.2g} x as far between rows as in one policy tick: "
+            "the rows were logged at a different rate, which does not affect calibration; joint "
             "targets are not judged"
         )
         return

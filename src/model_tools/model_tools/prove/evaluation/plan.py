@@ -329,7 +329,7 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
     try:
         body = SimulatedRobot(figures=plan.robot).body
     except SimError as error:
-        reader.problem("robot", "one of robot_sim's robots", Found(f"none ({error})"))
+        reader.problem("robot", "one of robot_sim's robots", Found(f"another ({error})"))
         return
     least_kg = -body.base.mass_kg / 2.0
     if _least(plan.factors.payload_kg) < least_kg:

@@ -53,7 +53,8 @@ def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
     if (highest := highest_shown(walks)) < required:
         raise ToolError(
             f"plan: expected enough walks to show a success rate of {required:g}, found {walks} "
-            f"with each error; if all succeed, they show {highest:.3g}; increase `seeds`"
+            f"for each error, which can show at most {highest:.3g}, even if all succeed; increase "
+            "`seeds`"
         )
     return tried
 

@@ -100,7 +100,7 @@ def vectors(found: object, sizes: Mapping[str, int], where: str) -> dict[str, F6
             found = dict.fromkeys(sizes, found)
     if not isinstance(found, Mapping) or not sizes.keys() <= found.keys():
         raise ToolError(
-            f"{where}: expected observations by model input ({', '.join(sizes)}), "
+            f"{where}: expected observations keyed by model input ({', '.join(sizes)}), "
             f"found {described(found)}"
         )
     return {name: _vector(found[name], size, f"{where}: {name}") for name, size in sizes.items()}
@@ -278,7 +278,7 @@ class UsersPolicy:
         if not callable(getattr(self._policy, "act", None)):
             raise ToolError(
                 f"{name}: expected a policy with act(obs), found "
-                f"{type(self._policy).__name__} without"
+                f"{type(self._policy).__name__}, which lacks it"
             )
         self._name, self._size = name, sizes[1]
 

@@ -114,7 +114,7 @@ def compared(found: ReplayedFlight) -> str:
     of_run = (STATE, INPUTS, OUTPUTS, TARGET)
     policy = [f"{name} {stages[name].judged}" for name in of_run if name in stages]
     text = (
-        f"ticks compared, of {coverage.ticks} in all and {coverage.run} in RUN: "
+        f"{coverage.ticks} ticks, {coverage.run} of them in RUN; compared: "
         f"{', '.join(others + policy)}"
     )
     if coverage.lost:

@@ -209,8 +209,8 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
         found = dict(json.loads((folder / RECORD).read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ToolError(
-            f"{folder}: expected a workspace, found no {RECORD} in it that can be read "
-            f"({error}); make one with --option workspace=FOLDER"
+            f"{folder}: expected a workspace, found no readable {RECORD} in it ({error}); "
+            f"make one with --option workspace=FOLDER"
         ) from error
     graphs = wanted["graphs"]
     differ = [

@@ -104,7 +104,7 @@ def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
     opset = _opset(model)
     if not _OPSET <= opset <= last_opset:
         raise ToolError(
-            f"{graph.model}: expected an opset that the compiler reads "
+            f"{graph.model}: expected an opset that the compiler supports "
             f"({_OPSET}{f' to {last_opset}' if last_opset > _OPSET else ''}), found "
             f"{opset}; export the model again with --opset {_OPSET}"
         )

@@ -255,7 +255,8 @@ def add_event(
     release = read_release(file)
     if release != seen:
         raise ToolError(
-            f"{file}: expected the file unchanged since the start, found a change; try again"
+            f"{file}: expected a file that stays the same while the command runs, found that it "
+            "changed; try again"
         )
     last = release.history[-1].chain if release.history else _head_hash(release)
     added = ReleaseEvent(
