@@ -153,7 +153,7 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
             its clock.
         with_log: True if the log must be on that clock as well.
     """
-    clocks = {**_offsets_ns(heard), **({"the log": 0} if with_log else {})}
+    clocks = {**_offsets_ns(heard), **({"the log times": 0} if with_log else {})}
     if not clocks:
         return []
     right = _right(clocks)
@@ -161,11 +161,11 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
     apart_s = (clocks[wrong] - clocks[right]) * 1e-9
     if abs(apart_s) <= AGREE_NS * 1e-9:
         return []
-    where = "behind" if apart_s > 0 else "ahead of"
+    where = "behind" if apart_s > 0 else "ahead"
     return [
-        f"{path}: {wrong}: expected stamps from the clock of {right}, found a clock "
-        f"{abs(apart_s):.3f} s {where} it; set `stamp: received` for {wrong} in the mapping, or "
-        "record with one clock"
+        f"{path}: {wrong}: expected stamps from the same clock as {right}, found stamps "
+        f"{abs(apart_s):.3f} s {where}; set `stamp: received` for {wrong} in the mapping, or "
+        "record again with synchronised clocks"
     ]
 
 

@@ -101,8 +101,8 @@ class MedianDrift:
 class TickSlowness:
     """Compares the ticks of each second in RUN with those of the first seconds after activation.
 
-    A second is as many RUN ticks as fit into it; they need not be consecutive. A median of up to
-    20 % of the period is not slow, more than 80 % is slow, and `MedianDrift` decides in between.
+    A second is one second's worth of RUN ticks, not necessarily consecutive. A median of at most
+    20 % of the period is never slow, one above 80 % always is; in between, `MedianDrift` decides.
     """
 
     def __init__(self, period_s: float) -> None:

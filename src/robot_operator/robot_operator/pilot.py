@@ -35,8 +35,8 @@ class VelocityLimits:
     def towards(self, now: Velocity, wanted: Velocity, duration_s: float) -> Velocity:
         """Return the velocity `duration_s` after `now`, on the way to `wanted`.
 
-        Each axis changes by at most its acceleration away from zero, and by at most its
-        deceleration toward zero; passing through zero takes two steps.
+        Moving away from zero, each axis is limited by its acceleration; moving toward zero, by its
+        deceleration. A reversal stops at zero and takes two steps.
         """
         faster = (self.acceleration_mps2, self.acceleration_mps2, self.acceleration_radps2)
         slower = (self.deceleration_mps2, self.deceleration_mps2, self.deceleration_radps2)

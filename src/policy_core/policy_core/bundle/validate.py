@@ -377,7 +377,7 @@ class _JointValidator(BodyValidator):
             key = f"estimation.legs[{i}]"
             self._chain(f"{key}.chain", leg.chain)
             has_joint = any(link.joint is not None for link in leg.chain)
-            self.expect(has_joint, f"{key}.chain", "a joint", Found("none"))
+            self.expect(has_joint, f"{key}.chain", "at least one link with a joint", Found("none"))
 
     def _source_of_motion(self, motion: ReferenceMotion, shown: Sequence[Term]) -> None:
         """Check that frames come either from a clip or from topics, with that source's settings."""

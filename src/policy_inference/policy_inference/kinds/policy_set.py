@@ -157,7 +157,7 @@ class SetKind:
     def open_proven(
         self, request: OpenRequest, bundle: SetBundle, limits: Limits, clock: Callable[[], int]
     ) -> OpenedPolicy[SetBundle]:
-        """Open a set alongside a running policy; `open` verifies its members anyway."""
+        """Open a set alongside a running policy; `open` already verifies its members."""
         return self.open(request, request.backend_options, bundle, limits, clock)
 
 

@@ -115,7 +115,7 @@ class TickObserver:
         """Start, or start again after `stop`; call before the first tick."""
 
     def stop(self) -> None:
-        """Stop within a limited time; call after the last tick."""
+        """Stop within a bounded time; call after the last tick."""
 
     def close(self) -> None:
         """Destroy all created objects."""

@@ -89,7 +89,7 @@ class FoundNodes:
                 f"no driver found: {', '.join(self.robots)} subscribes to the commands and, like "
                 "a simulator, publishes no RobotStatus"
             )
-        return "no driver found, so it is not known whether a robot follows the commands"
+        return "no driver found, so there is no way to tell whether a robot follows the commands"
 
 
 def look_around(

@@ -50,7 +50,7 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
     """Return the single-DOF joints in the file's order.
 
     Args:
-        path: URDF or MJCF file, name of a robot of robot_sim, such as go2, or a folder with
+        path: URDF or MJCF file, name of a robot in robot_sim, such as go2, or a folder with
             figures.
     """
     if figures_file(path).is_file():

@@ -255,9 +255,9 @@ class FlightRecording:
     """A flight recording, read tick by tick.
 
     Attributes:
-        path: Its folder, or its only file.
+        path: The recording's folder, or its file if there is only one.
         info: Description of the recorded policy.
-        names: Name of the input by topic, for sensor messages.
+        names: Input name for each topic with sensor messages.
     """
 
     def __init__(self, path: Path) -> None:
