@@ -141,7 +141,8 @@ class ChunkAction(JointVector, OwnJoints):
         "joints that follow a new chunk at once, without a fade", default=()
     )
     max_relative_target: PerJoint | None = entry(
-        "maximum distance of a target from the measured position, rad; targets beyond are clipped",
+        "maximum distance of a target from the measured position, rad; targets farther away are "
+        "clipped",
         default=None,
         exclusiveMinimum=0,
     )
@@ -270,8 +271,8 @@ class Denoising:
         default=None,
     )
     columns: int | None = entry(
-        "number of columns in the noisy actions, if it exceeds the number of action joints, "
-        "which come first",
+        "number of columns in the noisy actions, if larger than the number of action joints, "
+        "whose columns come first",
         default=None,
         minimum=1,
         maximum=10_000,
@@ -322,8 +323,8 @@ class SuccessSignal:
         "time for which the condition must hold without a break, s", minimum=0, maximum=600
     )
     then: Literal["end", "flag"] = entry(
-        "end: the run ends with the fault command (`safety.on_fault`); flag: only the status "
-        "reports success",
+        "end: the run ends with the fault command (`safety.on_fault`); flag: the run continues, "
+        "and the status reports success",
         default="flag",
     )
     error: SignalError | None = entry(

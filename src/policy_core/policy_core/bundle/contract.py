@@ -164,7 +164,7 @@ class Term:
     term: str = entry("name of the observation term, such as joint_pos_rel")
     scale: PerJoint = entry("factor for all values, or one per value", default=1.0)
     clip: tuple[float, ...] | None = entry(
-        "[lowest, highest] value; values beyond are clipped", default=None, length=2
+        "[lowest, highest] value; values outside this range are clipped", default=None, length=2
     )
     joints: tuple[str, ...] | None = entry(
         "joints of a per-joint term (names or patterns), in this order; all if absent",
@@ -323,7 +323,9 @@ class ActionTerm(OwnJoints):
         words=(DEFAULT,),
     )
     clip: tuple[float, ...] | None = entry(
-        "[lowest, highest] raw output; values beyond are clipped", default=None, length=2
+        "[lowest, highest] raw output; values outside this range are clipped",
+        default=None,
+        length=2,
     )
 
 

@@ -29,10 +29,14 @@ class ScanGrid:
     """Grid of points with both ends of each axis included, as training setups generate it."""
 
     size_m: tuple[float, ...] = entry(
-        "distance between the first and last points, along [x, y], in m", length=2, minimum=0
+        "distance between the first and the last point along each axis, [x, y] in m",
+        length=2,
+        minimum=0,
     )
     resolution_m: tuple[float, ...] = entry(
-        "distance between neighbouring points, along [x, y], in m", length=2, exclusiveMinimum=0
+        "distance between neighbouring points along each axis, [x, y] in m",
+        length=2,
+        exclusiveMinimum=0,
     )
     centre_m: tuple[float, ...] = entry(
         "centre of the grid in the scan frame, [x, y] in m", length=2

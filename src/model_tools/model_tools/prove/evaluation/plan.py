@@ -158,7 +158,7 @@ class Plan:
     """The trials, and the criteria of success."""
 
     robot: str = entry(
-        "robot to simulate: lite3, go2, g1, so101, or a folder with the figures of another "
+        "robot to simulate: lite3, go2, g1, so101, or a folder with the figures.yaml of another "
         "legged robot"
     )
     seeds: int = entry(

@@ -100,7 +100,7 @@ class Baseline:
     """The version that the robots ran before, and roll back to."""
 
     version: str = entry("version of the bundle", pattern=VERSION)
-    sha256: str = entry("SHA-256 of its policy.yaml", pattern=_SHA256)
+    sha256: str = entry("SHA-256 of the bundle's policy.yaml", pattern=_SHA256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,21 +144,24 @@ class Release:
     kind: Literal["release"] = entry("kind of file")
     name: str = entry("name of the bundle", pattern=NAME)
     version: str = entry("version of the bundle", pattern=VERSION)
-    sha256: str = entry("SHA-256 of its policy.yaml, as reported by robots", pattern=_SHA256)
-    digest: str = entry("digest of its manifest, as pulled by robots", pattern=_DIGEST)
+    sha256: str = entry(
+        "SHA-256 of the bundle's policy.yaml, as reported by robots", pattern=_SHA256
+    )
+    digest: str = entry("digest of the bundle's manifest, as pulled by robots", pattern=_DIGEST)
     rate_hz: float = entry("policy ticks per second", exclusiveMinimum=0)
     baseline: Baseline | None = entry(
         "version that the robots ran before; null for the first release", default=None
     )
     differences: tuple[BaselineDifference, ...] = entry(
-        "differences between its contract and the baseline's", default=()
+        "differences between the bundle's contract and the baseline's", default=()
     )
     accepted_differences: tuple[str, ...] = entry(
         "contract keys whose differences are intended; a key includes all keys below it", default=()
     )
     expected: dict[str, ExpectedDistance] = entry(
-        "expected distance of its targets from the baseline's, from evidence in the bundles, by "
-        "pair of back ends, `BASELINE CANDIDATE`; pairs that are not listed have no evidence",
+        "expected distance between the bundle's targets and the baseline's, from evidence in the "
+        "two bundles; keys are pairs of back ends, `BASELINE CANDIDATE`; pairs without evidence "
+        "are omitted",
         default={},
     )
     stages: ReleaseStages = entry("limits of each stage", default=ReleaseStages())
