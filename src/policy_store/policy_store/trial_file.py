@@ -25,8 +25,10 @@ _POSITIONS = "that commands positions"
 class TrialGate:
     """Gate: a quantity of the running robot that ends the trial when it exceeds its limit."""
 
-    limit: float = entry("largest value that is still good", minimum=0)
-    after_s: float = entry("RUN time after which the gate is judged, s", default=5.0, minimum=0)
+    limit: float = entry("highest acceptable value", minimum=0)
+    after_s: float = entry(
+        "RUN time of the trial after which the gate is checked, s", default=5.0, minimum=0
+    )
 
 
 def _trial_gate(
@@ -51,47 +53,50 @@ class TrialGates:
     """Gates by quantity; null if the quantity is not judged."""
 
     falls: TrialGate | None = _trial_gate(
-        "faults of the rule `attitude` while the policy ran", 0.0, after_s=0.0, needs=_TILT
+        "latched faults from the `attitude` rule while the policy ran",
+        0.0,
+        after_s=0.0,
+        needs=_TILT,
     )
     latched_faults: TrialGate | None = _trial_gate(
-        "latched faults of any rule while the policy ran, except those of a pressed e-stop",
+        "latched faults from any rule while the policy ran, except e-stops",
         0.0,
         after_s=0.0,
     )
     hold_share: TrialGate | None = _trial_gate(
-        "share of the ticks of RUN that were HOLD, over the whole trial", 0.05, after_s=10.0
+        "share of policy ticks in HOLD, over the whole trial", 0.05, after_s=10.0
     )
     tilt_rad: TrialGate | None = _trial_gate(
-        "largest angle between the body's z axis and the vertical", 0.5, after_s=0.0, needs=_TILT
+        "angle between the body's up axis and the world's, rad", 0.5, after_s=0.0, needs=_TILT
     )
     tracking_error_rad: TrialGate | None = _trial_gate(
-        "distance between commanded and measured position of the worst joint, root mean square "
-        "over about 5 s",
+        "difference between commanded and measured position, rad: root mean square over about 5 "
+        "s, for the worst joint",
         0.45,
         after_s=5.0,
         needs=_POSITIONS,
     )
     torque_share: TrialGate | None = _trial_gate(
-        "torque that the command asks of the drive, as share of the effort limit, of the worst "
-        "joint, root mean square over about 5 s",
+        "torque demanded by the command as a share of the effort limit, root mean square over "
+        "about 5 s, for the worst joint",
         0.6,
         after_s=5.0,
         needs=_VELOCITIES,
     )
     latency_share: TrialGate | None = _trial_gate(
-        "99th percentile of the duration of ticks, as share of the period",
+        "99th percentile of the tick duration, as a share of the period",
         0.9,
         after_s=10.0,
         clock=True,
     )
     missed_ticks_share: TrialGate | None = _trial_gate(
-        "share of the ticks of RUN that were missed, over the whole trial",
+        "share of missed policy ticks, over the whole trial",
         0.02,
         after_s=10.0,
         clock=True,
     )
     temperature_c: TrialGate | None = _trial_gate(
-        "highest temperature that machine, device or drives report", 90.0, after_s=0.0
+        "highest temperature of the machine, device and drives, °C", 90.0, after_s=0.0
     )
 
     def judged(self, *, simulated_time: bool = False) -> dict[str, TrialGate]:
@@ -128,17 +133,17 @@ class TrialSettings:
 
     run_time_s: float = entry("RUN time of the whole trial, s", exclusiveMinimum=0, maximum=1e6)
     limits: StricterLimits = entry(
-        "limits of the guard that are tighter than the contract's", default=StricterLimits()
+        "guard limits that are stricter than the contract's", default=StricterLimits()
     )
     command_range: VelocityCommand | None = entry(
-        "velocity commands are clipped to this range, within the trained one", default=None
+        "range to which velocity commands are clipped, within the trained range", default=None
     )
     accepted_differences: tuple[str, ...] = entry(
-        "keys of the contract whose values may differ from those of the version in use; a key "
-        "covers all below it",
+        "contract keys whose values may differ from the version in use; a key includes all keys "
+        "below it",
         default=(),
     )
-    gates: TrialGates = entry("what ends the trial", default=TrialGates())
+    gates: TrialGates = entry("gates that end the trial", default=TrialGates())
 
     def stricter(self, given: StricterLimits) -> StricterLimits:
         """Return, for each limit, the stricter of the trial's value and the given value."""

@@ -99,19 +99,21 @@ class TrialLine:
     """A line of the record; unknown keys are ignored."""
 
     trial: int = entry("number of the trial in the record, from 1")
-    event: str = entry("a `TrialEvent`")
-    time: str = entry("of the wall clock, ISO 8601 in UTC; nothing is decided by it")
-    version: str = entry("on trial, or that runs again", default="")
-    version_before: str = entry("in use when the trial began", default="")
+    event: str = entry("value of a `TrialEvent`")
+    time: str = entry("wall-clock time of the event, ISO 8601 in UTC; no decision depends on it")
+    version: str = entry(
+        "version on trial; for `rolled_back`, the version that runs again", default=""
+    )
+    version_before: str = entry("version in use when the trial began", default="")
     settings: TrialSettings | None = entry("content of the `trial.yaml`", default=None)
-    bundle_sha256: str = entry("of the `policy.yaml`", default="")
-    trial_sha256: str = entry("of the `trial.yaml`", default="")
+    bundle_sha256: str = entry("SHA-256 of the `policy.yaml`", default="")
+    trial_sha256: str = entry("SHA-256 of the `trial.yaml`", default="")
     runner: str | None = entry("process in which a RUN began", default=None)
-    counts: dict[str, float] = entry("totals of RUN so far", default={}, minimum=0)
+    counts: dict[str, float] = entry("totals over all runs so far", default={}, minimum=0)
     reason: str = entry("why the trial failed or ended", default="")
-    gate: str = entry("figure of the gate that failed", default="")
-    value: float = entry("of that figure", default=0.0, minimum=0)
-    limit: float = entry("of that gate", default=0.0, minimum=0)
+    gate: str = entry("name of the gate that failed", default="")
+    value: float = entry("value measured for that gate", default=0.0, minimum=0)
+    limit: float = entry("limit of that gate", default=0.0, minimum=0)
 
 
 _KEYS = {key.name for key in fields(TrialLine)}

@@ -13,9 +13,13 @@ from policy_core.bundle.schema import Reader, entry, load_yaml
 class FaultScenario:
     """Faults that begin together, and the expected outcome."""
 
-    faults: tuple[str, ...] = entry("faults as in robot_sim.faults, without a start", minItems=1)
-    expected: Literal["rest", "goes_on"] = entry("whether the policy node commands rest")
-    within_s: float = entry("limit of the time until rest, s", default=0.25, exclusiveMinimum=0)
+    faults: tuple[str, ...] = entry(
+        "faults in the syntax of robot_sim.faults, without a start time", minItems=1
+    )
+    expected: Literal["rest", "goes_on"] = entry(
+        "whether the policy node must bring the robot to rest or go on"
+    )
+    within_s: float = entry("maximum time until rest, s", default=0.25, exclusiveMinimum=0)
 
     @property
     def name(self) -> str:
@@ -26,7 +30,9 @@ class FaultScenario:
 class FaultScenarios:
     """The content of the file."""
 
-    scenarios: tuple[FaultScenario, ...] = entry("in this order", minItems=1)
+    scenarios: tuple[FaultScenario, ...] = entry(
+        "scenarios in the order in which they run", minItems=1
+    )
 
 
 def read_scenarios(file: Path) -> tuple[FaultScenario, ...]:

@@ -67,20 +67,20 @@ def _plain(stated: object) -> object:
 class Statistics:
     """Statistics of a model input in a healthy rollout, with one value per input element."""
 
-    mean: tuple[float, ...] = entry("mean")
-    std: tuple[float, ...] = entry("standard deviation", minimum=0)
-    min: tuple[float, ...] = entry("lowest value")
-    max: tuple[float, ...] = entry("highest value")
+    mean: tuple[float, ...] = entry("mean of each element")
+    std: tuple[float, ...] = entry("standard deviation of each element", minimum=0)
+    min: tuple[float, ...] = entry("lowest value of each element")
+    max: tuple[float, ...] = entry("highest value of each element")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nominal:
     """Behaviour of a healthy rollout; the guard allows up to these values times a margin."""
 
-    source: str = entry("rollout that was measured")
+    source: str = entry("name of the measured rollout")
     ticks: int = entry("number of policy ticks measured", minimum=1)
     target_step: PerJoint = entry(
-        "largest change of the target in one tick, in the target's unit", exclusiveMinimum=0
+        "largest change of a target in one tick, in the target's unit", exclusiveMinimum=0
     )
     effort_demand: PerJoint = entry(
         "largest torque that the target and gains demanded, N·m", exclusiveMinimum=0
@@ -93,16 +93,16 @@ class ClosedLoopLimits:
     """Limits that a compiled model must meet in closed-loop simulation."""
 
     velocity_error: float | None = entry(
-        "largest velocity error per axis in excess of the reference's, m/s and rad/s",
+        "maximum increase of the velocity error over the reference's, per axis, m/s and rad/s",
         default=None,
         minimum=0,
     )
-    max_tilt_rad: float | None = entry("largest tilt, rad", default=None, minimum=0)
+    max_tilt_rad: float | None = entry("maximum tilt, rad", default=None, minimum=0)
     torque_limit_share: float | None = entry(
-        "largest share of samples at the torque limit", default=None, minimum=0, maximum=1
+        "maximum share of samples at the torque limit", default=None, minimum=0, maximum=1
     )
     standing_action_change: float | None = entry(
-        "largest mean change of the action per tick while standing", default=None, minimum=0
+        "maximum mean change of the action per tick while standing", default=None, minimum=0
     )
 
 
@@ -110,13 +110,13 @@ class ClosedLoopLimits:
 class ComparisonLimits:
     """Limits on the difference between an artifact and the golden vectors."""
 
-    mae: float | None = entry("mean absolute error", default=None, exclusiveMinimum=0)
-    rmse: float | None = entry("root mean square error", default=None, exclusiveMinimum=0)
-    max_abs: float | None = entry("largest absolute error", default=None, exclusiveMinimum=0)
+    mae: float | None = entry("maximum mean absolute error", default=None, exclusiveMinimum=0)
+    rmse: float | None = entry("maximum root mean square error", default=None, exclusiveMinimum=0)
+    max_abs: float | None = entry("maximum absolute error", default=None, exclusiveMinimum=0)
     cosine_min: float | None = entry(
-        "smallest cosine between the outputs", default=None, minimum=-1, maximum=1
+        "minimum cosine similarity of the outputs", default=None, minimum=-1, maximum=1
     )
-    closed_loop: ClosedLoopLimits | None = entry("limits in closed loop", default=None)
+    closed_loop: ClosedLoopLimits | None = entry("limits in closed-loop simulation", default=None)
 
 
 class Body(Protocol):

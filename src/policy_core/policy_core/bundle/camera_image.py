@@ -25,18 +25,18 @@ class ImageStack:
     """Selection of images that the policy sees at once, concatenated in its input vector."""
 
     offsets: tuple[int, ...] = entry(
-        "age of each image, in steps, in the order of the vector; 0: the newest. [0, 1] puts the "
-        "newest first, [1, 0] last; [1] alone uses an image that is one step old",
+        "age of each image in steps, in the order of the vector; 0: the newest image. [0, 1] "
+        "puts the newest image first, [1, 0] last; [1] is a single image, delayed by one step",
         minItems=1,
         maxItems=MOST_FRAMES,
         minimum=0,
         maximum=255,
     )
     unit: Literal["frames", "ticks"] = entry(
-        "unit of a step: frames, the camera's period; ticks, the policy's period"
+        "length of a step: frames, one camera period (1 / rate_hz); ticks, one policy period"
     )
     fill: Literal["repeat", "zero"] = entry(
-        "what replaces missing images before the first: the first image, or zeros, as in `history`"
+        "content of the images before the first: repeat (the first image) or zero, as in `history`"
     )
 
 
@@ -44,8 +44,8 @@ class ImageStack:
 class GaussianBlur:
     """Gaussian blur; the border is reflected without repeating the edge pixel, as in OpenCV."""
 
-    kernel_px: int = entry("odd number of weights along each axis", minimum=1, maximum=31)
-    sigma_px: float = entry("standard deviation of the weights, pixels", exclusiveMinimum=0)
+    kernel_px: int = entry("number of weights along each axis, odd", minimum=1, maximum=31)
+    sigma_px: float = entry("standard deviation of the Gaussian, pixels", exclusiveMinimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,19 +53,19 @@ class CameraImage:
     """Settings common to depth and colour images."""
 
     camera_size: tuple[int, ...] = entry(
-        "height and width of the camera's image, pixels",
+        "[height, width] of the camera's image, pixels",
         length=2,
         minimum=1,
         maximum=LARGEST_IMAGE,
     )
     size: tuple[int, ...] = entry(
-        "height and width of the image that the policy sees, pixels",
+        "[height, width] of the image that the policy sees, pixels",
         length=2,
         minimum=1,
         maximum=LARGEST_IMAGE,
     )
     crop_px: tuple[int, ...] | None = entry(
-        "crop: pixels to cut off at the top, bottom, left and right",
+        "crop: pixels removed at the [top, bottom, left, right]",
         default=None,
         length=4,
         minimum=0,
@@ -83,41 +83,41 @@ class CameraImage:
         ]
         | None
     ) = entry(
-        "resize: method. nearest, bilinear, bicubic: like OpenCV, and torch without antialias; "
-        "area: like OpenCV; nearest_centre: like Pillow, and torch's nearest-exact; "
-        "..._antialias: like Pillow, and torch with antialias",
+        "resize: method. nearest, bilinear, bicubic: as in OpenCV, and torch without antialias; "
+        "area: as in OpenCV; nearest_centre: as in Pillow, and torch's nearest-exact; "
+        "..._antialias: as in Pillow, and torch with antialias",
         default=None,
     )
     resize_to: tuple[int, ...] | None = entry(
-        "resize: height and width of the result, pixels; `size` if absent",
+        "resize: [height, width] of the result, pixels; `size` if absent",
         default=None,
         length=2,
         minimum=1,
         maximum=LARGEST_IMAGE,
     )
-    blur: GaussianBlur | None = entry("blur: the kernel", default=None)
+    blur: GaussianBlur | None = entry("blur: size and width of the kernel", default=None)
     stack: ImageStack = entry("images that the policy sees at once")
     rate_hz: float = entry(
-        "images per second in training; if the camera is faster, images are skipped",
+        "images per second in training; surplus images from a faster camera are dropped",
         minimum=0.1,
         maximum=1000,
     )
     latency_s: float = entry(
-        "age of the newest image when the policy got it in training, s; a younger one is held back",
+        "age of the newest image when the policy received it in training, s; a younger image waits",
         minimum=0,
         maximum=5,
     )
     max_age_s: float = entry(
-        "age of the newest image, by its own stamp, beyond which it is stale, s",
+        "maximum age of the newest image, by its stamp, s; an older one is stale",
         exclusiveMinimum=0,
         maximum=60,
     )
     on_stale: Literal["fault", "hold"] = entry(
-        "fault: a stale image holds the robot at once; hold: the last values stay in use for "
-        "another `hold_s`"
+        "fault: a stale image causes HOLD at once; hold: the last values stay valid for another "
+        "`hold_s`"
     )
     hold_s: float | None = entry(
-        "hold: longest time for which the values of a stale image stay in use, s",
+        "hold: maximum time for which the values of a stale image stay valid, s",
         default=None,
         exclusiveMinimum=0,
         maximum=60,
@@ -147,41 +147,41 @@ class DepthImage(CameraImage):
     """
 
     steps: tuple[Literal["crop", "clip", "resize", "blur", "blank"], ...] = entry(
-        "processing steps, in the order used in training, each at most once"
+        "processing steps, in the order of training, each at most once"
     )
     measure: Literal["depth", "distance"] = entry(
-        "depth along the optical axis (REP 118), or distance along the ray of each pixel"
+        "depth along the optical axis (REP 118), or distance along each pixel's ray"
     )
     invalid_m: float = entry(
-        "value that replaces an unknown depth, m. Unknown are 0 in 16UC1; NaN, -infinity and "
-        "numbers <= 0 in 32FC1; depths below `invalid_below_m`"
+        "value that replaces unknown depths, m; unknown: 0 in 16UC1; NaN, -infinity and numbers "
+        "<= 0 in 32FC1; depths below `invalid_below_m`"
     )
     invalid_below_m: float | None = entry(
-        "depth below which a depth counts as unknown, m", default=None, exclusiveMinimum=0
+        "depth below which a pixel counts as unknown, m", default=None, exclusiveMinimum=0
     )
     too_far_m: float = entry("value that replaces +infinity (nothing within range) in 32FC1, m")
     max_invalid_ratio: float = entry(
-        "largest accepted share of pixels of unknown depth (after the crop, if it is the first "
-        "step)",
+        "maximum share of pixels with unknown depth, counted after the crop if that is the first "
+        "step",
         minimum=0,
         maximum=1,
     )
     clip_m: tuple[float, ...] | None = entry(
-        "clip: nearest and farthest depth, m", default=None, length=2, minimum=0, maximum=1000
+        "clip: [nearest, farthest] depth, m", default=None, length=2, minimum=0, maximum=1000
     )
     blank_px: tuple[int, ...] | None = entry(
-        "blank: pixels at the top, bottom, left and right that get the value `blank_m`",
+        "blank: pixels set to `blank_m` at the [top, bottom, left, right]",
         default=None,
         length=4,
         minimum=0,
         maximum=LARGEST_IMAGE,
     )
-    blank_m: float | None = entry("blank: the value, m", default=None)
+    blank_m: float | None = entry("blank: value of these pixels, m", default=None)
     values: Literal["metres", "scaled"] = entry(
-        "metres: depths unchanged; scaled: linearly, so that `clip_m` maps to `scaled_to`"
+        "metres: depths in m; scaled: `clip_m` is mapped linearly to `scaled_to`"
     )
     scaled_to: tuple[float, ...] | None = entry(
-        "scaled: the values of the nearest and the farthest depth: [0, 1], or [-0.5, 0.5]",
+        "scaled: values for the nearest and the farthest depth, such as [0, 1] or [-0.5, 0.5]",
         default=None,
         length=2,
         minimum=-1000,
@@ -198,8 +198,9 @@ class ColourImage(CameraImage):
     """
 
     steps: tuple[Literal["crop", "resize", "blur", "round"], ...] = entry(
-        "processing steps, in the order used in training, each at most once; round: levels become "
-        "whole numbers from 0 to 255, as in 8-bit images of OpenCV, Pillow and torchvision"
+        "processing steps, in the order of training, each at most once; round: levels are "
+        "rounded to whole numbers from 0 to 255, as in 8-bit images from OpenCV, Pillow and "
+        "torchvision"
     )
     channels: Literal["rgb", "bgr", "grey"] = entry("channels, in order")
     layout: Literal["channels_first", "channels_last"] = entry(
@@ -207,16 +208,16 @@ class ColourImage(CameraImage):
         "all channels of the first pixel, then those of the next"
     )
     scaled_to: tuple[float, ...] = entry(
-        "values to which levels 0 and 255 map: [0, 1], [-1, 1] or [0, 255]",
+        "values that the levels 0 and 255 map to: [0, 1], [-1, 1] or [0, 255]",
         length=2,
         minimum=-1000,
         maximum=1000,
     )
     centre: Literal["none", "image"] = entry(
-        "image: the mean of each channel in this image is subtracted, as Isaac Lab does"
+        "image: the image's own mean is subtracted from each channel, as in Isaac Lab"
     )
     mean: tuple[float, ...] | None = entry(
-        "value subtracted from each channel after scaling; nothing if absent", default=None
+        "number subtracted from each scaled channel; none if absent", default=None
     )
     std: tuple[float, ...] | None = entry(
         "divisor of each channel; none if absent", default=None, exclusiveMinimum=0

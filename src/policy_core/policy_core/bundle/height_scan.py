@@ -29,20 +29,24 @@ class ScanGrid:
     """Grid of points with both ends of each axis included, as training setups generate it."""
 
     size_m: tuple[float, ...] = entry(
-        "distance between the first and the last point along x and y, m", length=2, minimum=0
+        "distance between the first and the last point along each axis, [x, y] in m",
+        length=2,
+        minimum=0,
     )
     resolution_m: tuple[float, ...] = entry(
-        "distance between neighbouring points along x and y, m", length=2, exclusiveMinimum=0
+        "distance between neighbouring points along each axis, [x, y] in m",
+        length=2,
+        exclusiveMinimum=0,
     )
     centre_m: tuple[float, ...] = entry(
-        "centre of the grid in the scan frame, x and y, m", length=2
+        "centre of the grid in the scan frame, [x, y] in m", length=2
     )
     order: Literal["x_fastest", "y_fastest"] = entry(
-        "which coordinate changes from one value to the next: x_fastest for mjlab and Isaac Lab's "
-        "ordering xy, y_fastest for legged_gym and Isaac Lab's ordering yx"
+        "coordinate that changes between successive values: x_fastest for Isaac Lab's ordering "
+        "xy and for mjlab, y_fastest for Isaac Lab's ordering yx and for legged_gym"
     )
-    x: Literal["ascending", "descending"] = entry("direction of x as the index increases")
-    y: Literal["ascending", "descending"] = entry("direction of y as the index increases")
+    x: Literal["ascending", "descending"] = entry("whether x increases or decreases with the index")
+    y: Literal["ascending", "descending"] = entry("whether y increases or decreases with the index")
 
     @property
     def count(self) -> int:
@@ -55,61 +59,62 @@ class ScanGrid:
 class HeightScan:
     """Height scan: points around the robot, and what the value at each point means."""
 
-    grid: ScanGrid | None = entry("the points, on a grid; or `points_m`", default=None)
+    grid: ScanGrid | None = entry("points on a grid; or use `points_m`", default=None)
     points_m: tuple[tuple[float, ...], ...] | None = entry(
-        "the points one by one, x and y in the scan frame, m", default=None, minItems=1
+        "list of points, each [x, y] in the scan frame, in m", default=None, minItems=1
+    )
+    origin_m: tuple[float, ...] = entry(
+        "origin of the scan frame in the base frame, [x, y, z] in m", length=3
     )
     origin_m: tuple[float, ...] = entry("origin of the scan frame, in the base frame, m", length=3)
     alignment: Literal["yaw", "base", "world"] = entry(
-        "how the points rotate with the base: yaw, by its heading only, with rays straight down "
-        "(usual in Isaac Lab, mjlab, legged_gym); base, fully, with rays along its z axis; world, "
-        "not at all"
+        "how the points turn with the base: yaw, only with its heading, with rays straight down "
+        "(usual in Isaac Lab, mjlab, legged_gym); base, also with roll and pitch, with rays "
+        "along its -z axis; world, not at all"
     )
     heading: Literal["rotated_x", "twist"] | None = entry(
-        "only with alignment yaw, else null: rotated_x, direction of the base's x axis (Isaac Lab, "
-        "mjlab); twist, the rotation about z, 2 atan2(z, w) of the quaternion (legged_gym)",
+        "definition of the heading for alignment yaw, else null: rotated_x, direction of the "
+        "base's x axis (Isaac Lab, mjlab); twist, rotation about z, 2 atan2(z, w) of the "
+        "quaternion (legged_gym)",
         default=None,
     )
     value: Literal["frame_minus_ground", "ground_minus_frame", "ground_minus_mean"] = entry(
-        "height of the scan frame above the ground (Isaac Lab, mjlab, legged_gym), of the ground "
-        "above the frame, or of the ground above the mean of all points, m"
+        "height in m: of the frame above the ground (Isaac Lab, mjlab, legged_gym), of the "
+        "ground above the frame, or of the ground above the mean of all points"
     )
     offset_m: float = entry(
-        "what is subtracted from the value, m (0.5 in Isaac Lab and legged_gym, 0 in mjlab)",
+        "number subtracted from each value, m (0.5 in Isaac Lab and legged_gym, 0 in mjlab)",
         minimum=-1000,
         maximum=1000,
     )
     reach_m: float | None = entry(
-        "longest ray in training, m (mjlab's max_distance): ground farther away is a miss; null: "
-        "no limit",
+        "maximum ray length in training, m (mjlab's max_distance); a ray that hits no ground "
+        "within it is a miss; null: unlimited",
         default=None,
         exclusiveMinimum=0,
     )
     miss: float | None = entry(
-        "value of a ray that reaches no ground, before the term's clip and scale (mjlab's "
+        "value of a ray that misses the ground, before the term's clip and scale (mjlab's "
         "max_distance); null without reach_m",
         default=None,
         minimum=-1000,
         maximum=1000,
     )
     invalid: Literal["value", "nearest", "mean", "fault"] = entry(
-        "what replaces the value of a point of unknown height: `invalid_value`, the value of the "
-        "nearest known point, the mean of the known points, or (fault) nothing: the scan is refused"
+        "how an unknown height is replaced: value, by `invalid_value`; nearest, by the value of "
+        "the nearest known point; mean, by the mean of the known points; fault, not at all: the "
+        "scan is refused"
     )
     invalid_value: float | None = entry(
-        "value of a point of unknown height, before the term's clip and scale",
+        "value of an unknown point, before the term's clip and scale",
         default=None,
         minimum=-1000,
         maximum=1000,
     )
-    max_invalid_ratio: float = entry(
-        "largest accepted share of points of unknown height", minimum=0, maximum=1
-    )
-    map_timeout_s: float = entry(
-        "age above which the map is too old, s", exclusiveMinimum=0, maximum=60
-    )
+    max_invalid_ratio: float = entry("maximum share of unknown points", minimum=0, maximum=1)
+    map_timeout_s: float = entry("maximum age of the map, s", exclusiveMinimum=0, maximum=60)
     pose_timeout_s: float = entry(
-        "age above which the pose in the map is too old, s", exclusiveMinimum=0, maximum=5
+        "maximum age of the base's pose in the map, s", exclusiveMinimum=0, maximum=5
     )
     layer: str = entry("layer of the grid_map_msgs/GridMap that contains the heights")
 

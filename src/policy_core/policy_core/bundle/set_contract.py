@@ -44,18 +44,17 @@ class SetMember:
     """Member of a set: a policy, and the joints that it commands."""
 
     bundle: str = entry(
-        "folder of the policy's bundle, relative to the set's, or an installed version: "
-        "NAME@VERSION"
+        "bundle folder, relative to the set's folder, or an installed version: NAME@VERSION"
     )
     sha256: str = entry("SHA-256 of the bundle's policy.yaml, 64 hex digits", pattern=SHA256)
     joints: tuple[str, ...] | None = entry(
-        "joints (names or patterns) that the policy commands; all of its joints if absent",
+        "robot joints that the member commands (names or patterns); all in its contract if absent",
         default=None,
         minItems=1,
     )
     starts: Literal["clean", "followed"] = entry(
-        "what the policy remembers when it takes command: nothing, as at the start of a run, or "
-        "the observations and commands of previous ticks",
+        "what the member remembers when it takes over: clean (nothing, as at the start of a run) "
+        "or followed (the observations and commands from previous ticks)",
         default="clean",
     )
 
@@ -65,41 +64,41 @@ class EntryConditions:
     """Conditions that must hold in the tick of a switch; absent ones are not checked."""
 
     pose: str | None = entry(
-        f"pose that the joints must be near: {STAND}, {FIRST_TARGET} (what the entering members "
-        f"command first), {FIRST_FRAME} (of the clips that they track) or one of `poses`",
+        f"pose that the joints must be close to: {STAND}, {FIRST_TARGET} (of the entering "
+        f"members), {FIRST_FRAME} (of the clips that they track) or one of `poses`",
         default=None,
     )
     pose_within: PerJoint = entry(
-        "largest distance from the pose, rad", default=0.35, exclusiveMinimum=0
+        "maximum distance of a joint from the pose, rad", default=0.35, exclusiveMinimum=0
     )
     joint_speed: PerJoint | None = entry(
-        "largest speed of the joints, rad/s", default=None, exclusiveMinimum=0
+        "maximum joint speed, rad/s", default=None, exclusiveMinimum=0
     )
     tilt_rad: float | None = entry(
-        "largest angle between the body's z axis and the vertical, rad",
+        "maximum angle between the body's up axis and the world's, rad",
         default=None,
         exclusiveMinimum=0,
         maximum=3.15,
     )
     body_rate_rad_s: float | None = entry(
-        "largest angular velocity of the body, rad/s", default=None, exclusiveMinimum=0
+        "maximum angular velocity of the body, rad/s", default=None, exclusiveMinimum=0
     )
     gait_phase: tuple[float, ...] | None = entry(
-        "start and end of the accepted part of the gait, in periods of a commanding member's "
-        "phase; if the start is larger, the part wraps around through 0",
+        "allowed gait phase [begin, end] of a member in command, in periods; if begin > end, the "
+        "range wraps around 0",
         default=None,
         length=2,
         minimum=0,
         maximum=1,
     )
     command: tuple[float, ...] | None = entry(
-        "largest |vx|, |vy| in m/s and |yaw rate| in rad/s of the velocity command",
+        "maximum [|vx|, |vy|, |yaw rate|] of the velocity command, in m/s and rad/s",
         default=None,
         length=3,
         minimum=0,
     )
     time_in_state_s: float = entry(
-        "shortest time since the state was entered, s", default=0.0, minimum=0, maximum=3600
+        "minimum time since the state was entered, s", default=0.0, minimum=0, maximum=3600
     )
 
 
@@ -109,19 +108,19 @@ class Transition:
 
     when: EntryConditions = entry("conditions that must hold", default=EntryConditions())
     blend_s: float = entry(
-        "time over which targets and gains are blended into those of the new state, s",
+        "time over which targets and gains change to those of the new state, s",
         default=0.2,
         minimum=0,
         maximum=60,
     )
     otherwise: Literal["refuse", "wait"] = entry(
-        "what happens to a request while the conditions do not hold", default="refuse"
+        "what happens to a request whose conditions do not hold", default="refuse"
     )
     timeout_s: float = entry(
-        "how long a request waits, s", default=2.0, exclusiveMinimum=0, maximum=3600
+        "maximum time that a request waits, s", default=2.0, exclusiveMinimum=0, maximum=3600
     )
     timeout_state: str | None = entry(
-        "state to request when a request has waited too long; none if absent", default=None
+        "state to request when a waiting request times out; none if absent", default=None
     )
 
 
@@ -130,13 +129,13 @@ class StateEnd:
     """Time at which a state ends on its own, and the state that follows."""
 
     after_s: float | None = entry(
-        "time after the state was entered, s; if absent, the state ends when the motions that its "
-        "members track have ended",
+        "time since the state was entered, s; if absent, the state ends when the motions that "
+        "its members track have ended",
         default=None,
         exclusiveMinimum=0,
         maximum=86400,
     )
-    to: str = entry("state to request then, in each tick until it is entered")
+    to: str = entry("state to request at that time, and in each tick until it is entered")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,39 +146,38 @@ class SetState:
         "members in command; no two may command the same joint", minItems=1
     )
     held: tuple[str, ...] = entry(
-        "joints (names or patterns) that no member commands; they are held in the stand pose",
+        "joints (names or patterns) that no member commands and that are held in the stand pose",
         default=(),
     )
-    to: dict[str, Transition] = entry("transitions, keyed by target state", default={})
-    stand: bool = entry(
-        "whether the robot may stand up (by the stand motion) from this state", default=False
-    )
+    to: dict[str, Transition] = entry("transitions by target state", default={})
+    stand: bool = entry("whether the stand motion may begin in this state", default=False)
     way_back: str | None = entry(
-        "next state on the way to one with `stand: true`; required if `stand` is false",
-        default=None,
+        "next state on the way to a state with `stand`; required if `stand` is false", default=None
     )
     fallback: str | None = entry(
-        "state to enter at once, without conditions, when a member fails; if absent, the guard "
-        "acts",
+        "state that is entered at once, without conditions, when a member fails; if absent, the "
+        "guard acts",
         default=None,
     )
-    ends: StateEnd | None = entry("when the state ends by itself", default=None)
+    ends: StateEnd | None = entry(
+        "when the state ends on its own, and the state that follows", default=None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetFile:
     """A policy set: members, states and transitions."""
 
-    schema_version: Literal[1] = entry("1")
-    kind: Literal["set"] = entry("set")
+    schema_version: Literal[1] = entry("version of the set format")
+    kind: Literal["set"] = entry("kind of contract")
     name: str = entry("name of the set", pattern=NAME)
     version: str = entry("version of the set, in quotes", pattern=VERSION)
-    description: str = entry("one sentence", default="")
-    members: dict[str, SetMember] = entry("policies by their name in the set", minProperties=1)
-    initial: str = entry("state in which RUN begins; the robot may stand up from it (`stand`)")
+    description: str = entry("description in one sentence", default="")
+    members: dict[str, SetMember] = entry("members by name", minProperties=1)
+    initial: str = entry("state in which RUN begins; its `stand` must be true")
     states: dict[str, SetState] = entry("states by name", minProperties=1)
     on_fault: Literal["damp", "hold_measured", "torque_off"] | None = entry(
-        "what replaces all targets after a fault; required if the members differ in it",
+        "command that replaces all targets after a fault; required if it differs between members",
         default=None,
     )
     silence_s: float | None = entry(
@@ -189,7 +187,9 @@ class SetFile:
         exclusiveMinimum=0,
         maximum=86400,
     )
-    poses: dict[str, PerJoint] = entry("poses that conditions refer to, rad", default={})
+    poses: dict[str, PerJoint] = entry(
+        "joint positions of poses that conditions refer to, rad", default={}
+    )
 
 
 def ends_by_itself(contract: AnyContract) -> bool:

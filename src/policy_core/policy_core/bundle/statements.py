@@ -32,14 +32,16 @@ _MOST_SERIAL = 1 << 53
 class ChannelStatement:
     """Statement of the version that the robots on a channel run."""
 
-    kind: Literal["channel"] = entry("channel")
+    kind: Literal["channel"] = entry("kind of statement")
     name: str = entry("name of the bundle", pattern=NAME)
     channel: str = entry("name of the channel", pattern=CHANNEL_NAME)
     serial: int = entry(
-        "number higher than the previous statement's", minimum=1, maximum=_MOST_SERIAL
+        "number higher than that of the previous statement", minimum=1, maximum=_MOST_SERIAL
     )
-    issued: str = entry("time of writing, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
-    expires: str = entry("time from which no robot accepts it any more, UTC", pattern=_TIME)
+    issued: str = entry(
+        "time at which it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME
+    )
+    expires: str = entry("time from which robots no longer accept it, UTC", pattern=_TIME)
     version: str = entry("version of the bundle", pattern=VERSION)
     digest: str = entry(
         "digest of the bundle's manifest, as printed by `model_tools push`", pattern=_DIGEST
@@ -55,13 +57,15 @@ class ChannelStatement:
 class RevocationStatement:
     """Statement of the versions that robots must no longer use."""
 
-    kind: Literal["revocations"] = entry("revocations")
+    kind: Literal["revocations"] = entry("kind of statement")
     name: str = entry("name of the bundle", pattern=NAME)
     serial: int = entry(
-        "number higher than the previous statement's", minimum=1, maximum=_MOST_SERIAL
+        "number higher than that of the previous statement", minimum=1, maximum=_MOST_SERIAL
     )
-    issued: str = entry("time of writing, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
-    versions: dict[str, str] = entry("reason for each revoked version")
+    issued: str = entry(
+        "time at which it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME
+    )
+    versions: dict[str, str] = entry("reason for the revocation, by version")
 
     @property
     def tag(self) -> str:
@@ -73,12 +77,14 @@ class RevocationStatement:
 class DowngradeStatement:
     """Statement of an older version that robots may pull from the registry again."""
 
-    kind: Literal["downgrade"] = entry("downgrade")
+    kind: Literal["downgrade"] = entry("kind of statement")
     name: str = entry("name of the bundle", pattern=NAME)
     version: str = entry("version of the bundle", pattern=VERSION)
     digest: str = entry("digest of the bundle's manifest", pattern=_DIGEST)
-    issued: str = entry("time of writing, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
-    expires: str = entry("time from which it no longer allows the downgrade, UTC", pattern=_TIME)
+    issued: str = entry(
+        "time at which it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME
+    )
+    expires: str = entry("time from which it no longer allows the version, UTC", pattern=_TIME)
 
 
 Statement = ChannelStatement | RevocationStatement | DowngradeStatement

@@ -23,14 +23,16 @@ class StricterLimits:
     """Stricter limits from the operator; None keeps the contract's value."""
 
     max_tilt_rad: float | None = _limit(
-        "largest angle between the body's z axis and the vertical, rad"
+        "maximum angle between the body's up axis and the world's, rad"
     )
-    state_timeout_s: float | None = _limit("age above which robot state is too old, s")
-    damp_after_s: float | None = _limit("time in HOLD after which it becomes a fault, s")
-    command_timeout_s: float | None = _limit("age at which the velocity command begins to fade, s")
-    margin: float | None = _limit("factor by which `nominal` is multiplied")
+    state_timeout_s: float | None = _limit("maximum age of the robot state, s")
+    damp_after_s: float | None = _limit("maximum duration of HOLD, s; a longer HOLD is a fault")
+    command_timeout_s: float | None = _limit(
+        "age of the velocity command at which it begins to fade, s"
+    )
+    margin: float | None = _limit("multiple of the `nominal` values that the guard allows")
     effort_scale: float | None = _limit(
-        "share of the contract's effort limits that the drives may use, (0, 1]"
+        "share of the contract's effort limits that the drives may use, in (0, 1]"
     )
 
 

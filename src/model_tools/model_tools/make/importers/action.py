@@ -64,7 +64,7 @@ def put_action(
     """Write the action's output and terms to a draft with default positions and tensors."""
     if output is not None:
         draft.put("action.output", output)
-    draft.ask("action.output", "output tensor of the model that commands the joints")
+    draft.ask("action.output", "model output that commands the joints")
     known = [action for action in actions if isinstance(action, SourceAction)]
     terms = [term for action in known for term in _terms(draft, action)]
     own = [action for action in actions if isinstance(action, CustomAction)]

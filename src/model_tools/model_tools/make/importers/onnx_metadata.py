@@ -163,7 +163,9 @@ def ask_action(
                 f"joint{about}"
             ),
         )
-    draft.put((*key, "offset"), todo(f"target at output 0: default_position, or numbers{about}"))
+    draft.put(
+        (*key, "offset"), todo(f"target for an output of 0: default_position, or numbers{about}")
+    )
 
 
 def _scales(root: Node, names: Sequence[str]) -> list[float]:
