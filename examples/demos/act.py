@@ -132,14 +132,14 @@ def image_size(contract: ChunkContract) -> tuple[int, int]:
     others = sorted(set(contract.cameras) - set(POLICY_CAMERAS))
     if others:
         raise SimError(
-            f"bundle: expected cameras among {', '.join(POLICY_CAMERAS)}, which the "
-            f"simulated arm has; it needs {', '.join(others)}"
+            f"bundle: expected only cameras of the simulated arm "
+            f"({', '.join(POLICY_CAMERAS)}), found {', '.join(others)}"
         )
     sizes = {(camera.height, camera.width) for camera in contract.cameras.values()}
     if len(sizes) > 1:
         raise SimError(
-            "bundle: expected images of one size, which the simulated arm makes; it "
-            f"needs {' and '.join(f'{h} x {w}' for h, w in sorted(sizes))}"
+            "bundle: expected images of one size (all that the simulated arm supports), "
+            f"found {' and '.join(f'{h} x {w}' for h, w in sorted(sizes))}"
         )
     return sizes.pop() if sizes else IMAGE_SIZE
 

@@ -347,8 +347,8 @@ def verdict(summary: dict[str, Any]) -> str | None:
         return f"expected no fall, found {summary['falls']}"
     if summary["largest_step_ratio"] > LARGEST_STEP_RATIO:
         return (
-            f"expected steps of at most {LARGEST_STEP_RATIO:g} times that of a healthy run, found "
-            f"{summary['largest_step_ratio']:.2f}"
+            f"expected steps of at most {LARGEST_STEP_RATIO:g} times a healthy run's largest, "
+            f"found {summary['largest_step_ratio']:.2f} times"
         )
     if not summary["failing"]["fallbacks"]:
         return "expected a fallback where a member failed, found none"

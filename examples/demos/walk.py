@@ -393,8 +393,8 @@ def _require_joints(bundle: str, robot: str) -> None:
     fit = [f"--robot {name}" for name in robot_names() if joints <= {*load_robot(name).joint_names}]
     more = f" and {len(others) - 1} more" if others[1:] else ""
     raise SimError(
-        f"{bundle}: expected a policy for the joints of {robot}, found {others[0]}{more} that it "
-        f"does not have; {' or '.join(fit) or 'no robot here'} has all of them"
+        f"{bundle}: expected a policy for the joints of {robot}, found {others[0]}{more}, which "
+        f"{robot} lacks; {' or '.join(fit) or 'no robot here'} has all joints of the policy"
     )
 
 
@@ -422,12 +422,14 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--lockstep",
         action="store_true",
-        help="let simulated time wait for each command, instead of real time",
+        help="run in simulated time, which waits for each command, instead of in real time",
     )
     add_images(parser)
     given = parser.parse_args(args)
     if given.lockstep and given.robot in EMULATED:
-        parser.error(f"--lockstep: expected a simulator, found {given.robot}: it runs in real time")
+        parser.error(
+            f"--lockstep: expected a simulator, found {given.robot}, which runs in real time"
+        )
     simulated = _simulated(given.robot)
     try:
         load_robot(simulated)
@@ -435,8 +437,8 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--robot: {error}; {', '.join(EMULATED)} is a robot behind its driver")
     if given.bundle is None and simulated not in BUNDLES:
         parser.error(
-            f"--bundle: expected the bundle of a policy for {given.robot}, found none: only "
-            f"{', '.join(BUNDLES)} have one that comes with the suite"
+            f"--bundle: expected the bundle of a policy for {given.robot}, found none; the suite "
+            f"includes one only for {', '.join(BUNDLES)}"
         )
     given.bundle = given.bundle or BUNDLES[simulated]
     return given

@@ -47,8 +47,8 @@ setup(
         "rich",
         "rosbags",
     ],
-    # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
-    # `testing`: what the tests need that other packages' back ends inherit.
+    # `test`: makes `colcon test` run pytest instead of unittest, which finds no tests.
+    # `testing`: what the test cases need that other packages' back ends inherit.
     # `remote`: what the back ends `oip` and `openpi` and `serve --open-inference` need.
     extras_require={
         "remote": ["grpcio", "msgpack>=1.0.5", "pillow", "protobuf>=4.22", "websockets>=15"],

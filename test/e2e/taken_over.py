@@ -57,7 +57,7 @@ class TakenOver:
             operator.wait(0.6)
             operator.demand("hand_back")
             operator.wait_until(
-                lambda: operator.status.reason == "the policy drives", "the policy", WITHIN_S
+                lambda: operator.status.reason == "the policy is driving", "the policy", WITHIN_S
             )
 
     def ask_recorder(self, request: str) -> None:

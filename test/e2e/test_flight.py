@@ -45,7 +45,7 @@ def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> N
     walker.operator.wait(2.0)
     path = asked_to_record(walker, Trigger, "record", Trigger.Request())
     found = replayed_exactly(walker, before, "each")
-    assert found.recording.info.reason.startswith("asked for")
+    assert found.recording.info.reason.startswith("requested")
     assert found.replayer.stages["command"].judged > 100
     bag = Bag(path)
     ticks = [tick for _, tick in bag.messages("/policy_tick")]

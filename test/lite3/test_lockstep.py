@@ -129,4 +129,4 @@ def test_a_host_that_took_control_back_is_found_out(lite3_walker: Robot) -> None
 
     assert lite3_walker.happened[-2:] == ["watchdog", "damped"]
     assert lite3_walker.phase() is DriverPhase.RELEASING
-    assert "obey" in lite3_walker.link.reason
+    assert "ignores commands" in lite3_walker.link.reason

@@ -80,10 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument(
-        "--record", action="store_true", help="write the figures into the bundle, as its report"
+        "--record", action="store_true", help="write the figures into the bundle, as a report"
     )
     parser.add_argument(
-        "--processes", type=positive_count, default=2, help="number of cases at a time"
+        "--processes", type=positive_count, default=2, help="number of cases to run at a time"
     )
     return parser
 

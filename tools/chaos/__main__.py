@@ -94,12 +94,16 @@ def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=_seeds, default=range(20), metavar="BEGIN:END")
-    parser.add_argument("--replay", type=_seeds, metavar="SEED", help="one seed, with its steps")
-    parser.add_argument("--seconds", type=float, default=60.0, help="virtual time of a seed")
-    parser.add_argument("--shrink", action="store_true", help="leave out what is not needed")
+    parser.add_argument(
+        "--replay", type=_seeds, metavar="SEED", help="run one seed and print its steps"
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="virtual time per seed")
+    parser.add_argument(
+        "--shrink", action="store_true", help="reduce a failing seed to the steps it needs"
+    )
     parser.add_argument("--core", choices=(PYTHON, NATIVE, BOTH), default=PYTHON)
-    parser.add_argument("--physics", action="store_true", help="MuJoCo moves the robot")
-    parser.add_argument("--jobs", type=positive_count, default=1, help="processes")
+    parser.add_argument("--physics", action="store_true", help="simulate the robot in MuJoCo")
+    parser.add_argument("--jobs", type=positive_count, default=1, help="number of processes")
     parser.add_argument("--mutants", type=positive_count, metavar="COUNT")
     parser.add_argument("--soak", type=float, metavar="HOURS", help="one long flight, with physics")
     given = parser.parse_args()

@@ -76,7 +76,7 @@ class VirtualLink:
         return True
 
     def release(self) -> bool:
-        self.link.release("it was asked for", self._clock.monotonic_ns())
+        self.link.release("requested", self._clock.monotonic_ns())
         return True
 
     def damp(self, reason: str) -> bool:

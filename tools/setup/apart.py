@@ -53,7 +53,7 @@ def make_apart(venv: Path, mark: str, python: str, lock: Path) -> list[str]:
     """
     if venv.is_symlink():
         raise SetupError(
-            f"{venv} leads to {venv.resolve()}, whose owner may need it as it is; "
+            f"{venv} is a link to {venv.resolve()}, which may be needed unchanged elsewhere; "
             "remove the link and try again"
         )
     if venv.exists() and not (venv / mark).exists():
@@ -80,5 +80,5 @@ def install_torch(pip: list[str], python: str) -> None:
         command = [*pip, "--retries", "1", *locked(FOR_CPU), *source]
         if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0:
             return
-    _log.warning("setup: no PyTorch for CPUs of %s was found; using the one for CUDA", FOR_CPU)
+    _log.warning("setup: found no CPU build of PyTorch for %s; using the CUDA build", FOR_CPU)
     run([*pip, *locked(known_lock("pytorch", python))])

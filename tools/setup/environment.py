@@ -80,7 +80,7 @@ def known_lock(name: str, python: str) -> Path:
     lock = lock_file(name, python)
     if not lock.is_file():
         there = ", ".join(sorted(file.name for file in lock.parent.glob(f"{name}-*.txt")))
-        raise SetupError(f"no lock {lock}; there are {there}")
+        raise SetupError(f"expected the lock file {lock}, found only {there}")
     return lock
 
 

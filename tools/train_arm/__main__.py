@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         "--encoder-of",
         type=Path,
         metavar="BUNDLE",
-        help="take the image encoder from a bundle of this training, instead of training one",
+        help="take the image encoder from this bundle (of an earlier run) instead of training one",
     )
     parser.add_argument(
         "--seed", type=seed, default=1, help="seed of everything random (default 1)"
@@ -146,16 +146,16 @@ def _parser() -> argparse.ArgumentParser:
         "--steps",
         type=positive_count,
         metavar="N",
-        help="updates of the policy (default: "
+        help="number of policy updates (default: "
         + ", ".join(f"{kind} {steps}" for kind, steps in _STEPS.items())
         + ")",
     )
     for name, default, help_text in (
-        ("scenes", 10_000, "random scenes for the encoder"),
-        ("encoder-steps", 900, "updates of the encoder"),
-        ("episodes", 250, "demonstrations"),
-        ("judged", 40, "evaluation episodes"),
-        ("threads", 1, "of PyTorch"),
+        ("scenes", 10_000, "number of random scenes for the encoder"),
+        ("encoder-steps", 900, "number of encoder updates"),
+        ("episodes", 250, "number of demonstrations"),
+        ("judged", 40, "number of evaluation episodes"),
+        ("threads", 1, "number of PyTorch threads"),
     ):
         parser.add_argument(
             f"--{name}",

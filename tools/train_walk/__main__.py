@@ -116,7 +116,7 @@ def _bundle(robot: TrainedRobot, task: Task, output: Path, source: str) -> int:
         )
         return 1
     _log.info(
-        "%s\nnow: python -m tools.acceptance --robot %s --bundle '%s' --output '%s'",
+        "%s\nnext: python -m tools.acceptance --robot %s --bundle '%s' --output '%s'",
         bundle.path,
         robot.figures,
         bundle.path,
@@ -131,14 +131,16 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--robot", default="lite3", help="a file of tools/train_walk/robots")
-    parser.add_argument("--task", default="walk", help="a file of tools/train_walk/tasks")
+    parser.add_argument(
+        "--robot", default="lite3", help="name of a file in tools/train_walk/robots"
+    )
+    parser.add_argument("--task", default="walk", help="name of a file in tools/train_walk/tasks")
     parser.add_argument("--seed", type=seed, default=1, help="seed of everything random")
     parser.add_argument(
         "--samples",
         type=positive_count,
         default=10_000_000,
-        help="number of policy steps, over all robots",
+        help="number of policy steps over all robots",
     )
     parser.add_argument(
         "--robots", type=positive_count, default=ROBOTS, help="number of robots simulated at a time"
@@ -147,13 +149,13 @@ def _parser() -> argparse.ArgumentParser:
         "--threads",
         type=positive_count,
         default=1,
-        help="threads of physics and of learning; several seeds at once use cores better",
+        help="threads for physics and for learning; several seeds at once use the cores better",
     )
     parser.add_argument(
         "--start",
         type=Path,
-        help="checkpoint of another training run to start from, instead of from scratch: for a "
-        "robot whose way of walking is similar",
+        help="checkpoint of another training run to start from, instead of from scratch, for a "
+        "robot that walks similarly",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     return parser

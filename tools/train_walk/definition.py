@@ -295,5 +295,5 @@ def _file(folder: str, name: str) -> Path:
     file = _FOLDER / folder / f"{name}.yaml"
     if not file.is_file():
         known = ", ".join(sorted(each.stem for each in file.parent.glob("*.yaml")))
-        raise SimError(f"{file}: expected a file, found none; known: {known}")
+        raise SimError(f"{file}: expected a file, found none; known names: {known}")
     return file

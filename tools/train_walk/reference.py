@@ -166,9 +166,11 @@ def main(args: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--robot", default="lite3_bow", help="a file of tools/train_walk/robots")
-    parser.add_argument("--task", default="bow", help="a file of tools/train_walk/tasks")
-    parser.add_argument("--output", type=Path, required=True, help="the clip, .npz")
+    parser.add_argument(
+        "--robot", default="lite3_bow", help="name of a file in tools/train_walk/robots"
+    )
+    parser.add_argument("--task", default="bow", help="name of a file in tools/train_walk/tasks")
+    parser.add_argument("--output", type=Path, required=True, help="clip to write, .npz")
     given = parser.parse_args(args)
     try:
         robot = load_trained_robot(given.robot)

@@ -58,7 +58,9 @@ def make_scene(robot: TrainedRobot) -> dict[str, Array]:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(prog="train_walk.scene", description=__doc__)
-    parser.add_argument("--robot", default="lite3_stairs", help="a file of tools/train_walk/robots")
+    parser.add_argument(
+        "--robot", default="lite3_stairs", help="name of a file in tools/train_walk/robots"
+    )
     parser.add_argument("--output", type=Path, required=True, help="file to write, .npz")
     given = parser.parse_args(args)
     write_arrays(given.output, make_scene(load_trained_robot(given.robot)))

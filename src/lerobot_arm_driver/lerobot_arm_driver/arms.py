@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Table of arms (LeRobot's class, joints, servos), and the settings of the driver."""
+"""Table of the arms (LeRobot's class, joints, servos), and the settings of the driver."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,26 +11,26 @@ import numpy as np
 from robot_driver.interfaces import MODE_HOLD_MEASURED, DriveFigures, DriverSettings
 
 GRIPPER: Final = "gripper"
-"""The joint that LeRobot counts from 0 (low end of its range) to 100; all others are in degrees."""
+"""Joint that LeRobot measures from 0 (low end of its range) to 100; all others are in degrees."""
 OVERLOAD: Final = 5
-"""Bit of a status, in both families."""
+"""Number of the overload bit in a servo's status, in both families."""
 HOLD, TORQUE_OFF = "hold", "torque_off"
-"""State of the servos after control was given back."""
+"""What the servos do after control was given back: hold their positions, or be limp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servo:
-    """Register names of a family of servos, as in LeRobot's tables.
+    """Registers of a family of servos, named as in LeRobot's tables, and parts of its protocol.
 
     Attributes:
-        gains: P, I and D of the position loop.
-        load: Share of its largest torque, 0.1 %; empty if no model of the family has it.
-        temperature, voltage: Degrees Celsius; 0.1 V.
+        gains: Registers of P, I and D of the position loop.
+        load: Share of the largest torque, in 0.1 %; empty if a model of the family lacks it.
+        temperature, voltage: In degrees Celsius, and in 0.1 V.
         status: Error bits.
-        torque: 1 while it holds its position, 0 while it is limp.
+        torque: 1 while the servo holds its position, 0 while it is limp.
         faults: Meaning of each bit of the status.
-        all_limp: The broadcast instruction to go limp, which no servo answers.
-        number_at: Index of a servo's number in its answers.
+        all_limp: Broadcast packet that makes all servos limp; none answers it.
+        number_at: Index of the servo's number in its answers.
     """
 
     gains: tuple[str, str, str]
@@ -46,16 +46,16 @@ class Servo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """An arm, or two of them.
+    """A kind of arm, or of a pair of such arms.
 
     Attributes:
-        title: Name for people.
-        robot_type: LeRobot's `--robot.type` of a single one.
+        title: Name for messages.
+        robot_type: LeRobot's `--robot.type` of a single arm.
         module: Module in which LeRobot registers that type.
-        range_rad: Lowest and highest position by joint, in the order of the servos' numbers.
+        range_rad: Lowest and highest position of each joint, in the order of the servos' numbers.
         stall_nm, fastest_rad_s: Stall torque and top speed of each servo.
-        servo: Family of all servos.
-        sides: Prefixes of the joints; none for a single arm.
+        servo: Family to which all servos belong.
+        sides: Prefixes of the joint names; one empty prefix for a single arm.
     """
 
     title: str
@@ -69,12 +69,12 @@ class Arm:
 
     @property
     def joint_names(self) -> tuple[str, ...]:
-        """All joints; those of the left arm come first."""
+        """Names of all joints, first those of the left arm."""
         return tuple(f"{side}{joint}" for side in self.sides for joint in self.range_rad)
 
 
 FEETECH: Final = Servo(
-    # Feetech, memory table of the magnetic-encoder STS servos; LeRobot 0.4.4 uses the same names.
+    # Feetech, memory table of the STS servos with magnetic encoders; names as in LeRobot 0.4.4.
     gains=("P_Coefficient", "I_Coefficient", "D_Coefficient"),
     load="Present_Load",
     temperature="Present_Temperature",
@@ -86,8 +86,8 @@ FEETECH: Final = Servo(
     number_at=2,
 )
 DYNAMIXEL: Final = Servo(
-    # ROBOTIS e-Manual, XL430-W250 and XL330-M288. Address 126 is a load in the former, a current in
-    # the latter.
+    # ROBOTIS e-Manual, XL430-W250 and XL330-M288. Address 126 is the load in the former, and the
+    # current in the latter.
     gains=("Position_P_Gain", "Position_I_Gain", "Position_D_Gain"),
     load="",
     temperature="Present_Temperature",
@@ -108,7 +108,7 @@ _SO101: Final = Arm(
     title="SO-101",
     robot_type="so101_follower",
     module="lerobot.robots.so_follower",
-    # TheRobotStudio, MJCF so101_new_calib; its zero is the middle of the range, like LeRobot's.
+    # TheRobotStudio, MJCF so101_new_calib; zero is mid-range, as in LeRobot.
     range_rad={
         "shoulder_pan": (-1.919862, 1.919862),
         "shoulder_lift": (-1.745329, 1.745329),
@@ -117,7 +117,7 @@ _SO101: Final = Arm(
         "wrist_roll": (-2.743847, 2.841206),
         GRIPPER: (-0.174533, 1.745329),
     },
-    # STS3215 for 7.4 V, as a dealer states it: 19.5 kg cm, 52 rpm.
+    # STS3215 for 7.4 V, according to a dealer: 19.5 kg cm, 52 rpm.
     stall_nm=(1.91,) * 6,
     fastest_rad_s=(5.4,) * 6,
     servo=FEETECH,
@@ -129,7 +129,7 @@ _SINGLE: Final = {
         title="Koch",
         robot_type="koch_follower",
         module="lerobot.robots.koch_follower",
-        # No drawing gives its ranges: these are the ones that its brackets allow.
+        # No drawing states its ranges; these are what its brackets allow.
         range_rad={
             "shoulder_pan": (-3.15, 3.15),
             "shoulder_lift": (-1.92, 1.92),
@@ -160,16 +160,18 @@ class ArmSettings(DriverSettings):
 
     Attributes:
         robot: One of ARMS.
-        port, right_port: Serial port of the servo bus or of the left arm's; of the right arm's.
-        calibration_id: LeRobot's `--robot.id`: its calibration file is ID.json, for two arms
+        port, right_port: Serial ports of the servo buses; `port` is that of a single arm or of the
+            left one.
+        calibration_id: LeRobot's `--robot.id`: the calibration file is ID.json; for two arms,
             ID_left.json and ID_right.json.
-        calibration_dir: Folder of the calibration files; empty: LeRobot's default.
-        lerobot_python: Python of LeRobot's environment; empty: the node's.
-        way_out: HOLD or TORQUE_OFF.
-        max_relative_target_rad: Largest distance of a goal from the joint's position; goals further
-            away are clipped.
-        leader: True if a hand moves it: joints without stiffness and damping are then limp.
-        servo_p, servo_i, servo_d: Gains of the servos' own position loop; -1: LeRobot's.
+        calibration_dir: Folder of the calibration files; empty for LeRobot's default.
+        lerobot_python: Python interpreter of LeRobot's environment; empty for the node's.
+        way_out: What the servos do when control is given back: HOLD or TORQUE_OFF.
+        max_relative_target_rad: Maximum distance of a goal from the joint's position, to which
+            goals are clipped.
+        leader: True if a person moves the arm by hand: joints commanded without stiffness and
+            damping are then limp.
+        servo_p, servo_i, servo_d: Gains of the servos' own position loop; -1 for LeRobot's.
     """
 
     robot: str = "so101"
@@ -206,11 +208,11 @@ def drive_figures(arm: Arm) -> DriveFigures:
         joint_names=arm.joint_names,
         lowest_rad=low,
         highest_rad=high,
-        # Manual calibrations end before a joint's stop, or beyond it if the stop yields.
+        # Calibrations by hand end before a joint's stop, or beyond it if the stop yields.
         position_margin_rad=0.2,
         fastest_rad_s=np.tile(arm.fastest_rad_s, sides),
         largest_torque_nm=np.tile(arm.stall_nm, sides),
-        # The servos have their own gains; of a command's gains only zero or not zero matters.
+        # The servos have their own gains; of a command's gains, it only matters if they are zero.
         largest_stiffness=300.0,
         largest_damping=20.0,
         first_torque_nm=1.0,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages, as bytes, between the thread that owns the servo bus and the rest of the driver."""
+"""Messages in bytes between the thread that owns the servo bus and the rest of the driver."""
 
 import struct
 from typing import Final, NamedTuple
@@ -13,31 +13,31 @@ from robot_driver.interfaces import DAMPING, F64, POSITION, STIFFNESS
 from robot_driver.reception import Source, StateBounds, StateReception
 
 PREPARE: Final = b"prepare"
-"""Configure the servos and make them hold their position."""
+"""Request to configure the servos, which then hold their positions."""
 GIVE_BACK: Final = b"give_back"
-"""Leave the servos as `ArmSettings.way_out` specifies."""
+"""Request to leave the servos as `ArmSettings.way_out` specifies."""
 _GOAL: Final = b"goal"
 LIMP: Final = np.inf
-"""Goal of a joint that should be limp."""
+"""Goal that makes a joint limp."""
 _HEAD: Final = struct.Struct("<I?")
 _ROWS: Final = 7
 TICKS: Final = 1 << 32
 
 
 class ArmState(NamedTuple):
-    """State of an arm, or two, at one time; arrays are [n], in the order of `Arm.joint_names`.
+    """State of one arm or two at one time; arrays are [n], in the order of `Arm.joint_names`.
 
     Attributes:
-        tick: Steady clock of the process that reads the bus, ms, modulo 2**32.
-        configured: True if the servos have been configured since the bus was opened, and not made
-            limp since; a limp leader counts as not configured.
-        joint_pos: rad.
-        joint_vel: Velocities from differences of positions, rad/s.
-        joint_effort: Torques from the servos' own estimate of their load, N m; 0 if they have none.
-        temperature_c: Degrees Celsius; NaN before it was read.
-        voltage_v: V; NaN before it was read.
+        tick: Time on the bus-reading process's steady clock, ms, modulo 2**32.
+        configured: True once the servos have been configured, until the bus is reopened or control
+            is given back; False while a leader is limp.
+        joint_pos: Positions, rad.
+        joint_vel: Velocities, from differences of positions, rad/s.
+        joint_effort: Torques, from the servos' estimate of their load, N m; 0 if they have none.
+        temperature_c: Temperatures, degrees Celsius; NaN before the first reading.
+        voltage_v: Supply voltages, V; NaN before the first reading.
         status: Error bits, as the servos report them.
-        holds: True if a servo has torque; if not, it is limp.
+        holds: True for each servo that has torque; the others are limp.
     """
 
     tick: int
@@ -57,7 +57,7 @@ def pack_state(state: ArmState) -> bytes:
 
 
 def read_state(data: bytes) -> ArmState:
-    """Return the state passed to `pack_state`."""
+    """Return the state from the bytes that `pack_state` returned."""
     tick, configured = _HEAD.unpack_from(data)
     rows = np.frombuffer(data, "<f8", offset=_HEAD.size).reshape(_ROWS, -1)
     status, holds = rows[5].astype(np.int64), rows[6] != 0.0
@@ -65,9 +65,9 @@ def read_state(data: bytes) -> ArmState:
 
 
 def pack_goal(values: F64, *, leader: bool) -> bytes:
-    """Return the goals of a command [n, 5].
+    """Return the frame with each joint's goal, for values [n, 5] as in COMMAND_FIELDS.
 
-    A joint without stiffness holds its position; in a leader, one also without damping is limp.
+    A joint without stiffness holds its position; one also without damping is limp in a leader.
     """
     stiffness, damping = values[:, STIFFNESS], values[:, DAMPING]
     goal = np.where(stiffness > 0.0, values[:, POSITION], np.nan)
@@ -77,15 +77,15 @@ def pack_goal(values: F64, *, leader: bool) -> bytes:
 
 
 def read_goal(data: bytes) -> F64 | None:
-    """Return the goals [n] in a frame, rad; None if the frame is of a different kind.
+    """Return the goals [n] in a frame, rad; None if the frame contains no goals.
 
-    NaN is for joints that hold, LIMP for limp ones.
+    The goal of a joint that must hold its position is NaN, that of a limp one LIMP.
     """
     return np.frombuffer(data, "<f8", offset=len(_GOAL)) if data.startswith(_GOAL) else None
 
 
 class ArmReception(StateReception[ArmState]):
-    """Accepts each plausible state of an arm."""
+    """Accepts every state of an arm whose positions are plausible."""
 
     def __init__(self, settings: ArmSettings) -> None:
         super().__init__(settings, ["implausible"])

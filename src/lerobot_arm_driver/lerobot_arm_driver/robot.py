@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Control of an arm: start checks, taking, holding and giving back."""
+"""Take, use and give back control of an arm."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,11 +22,11 @@ from robot_driver.interfaces import F64
 from robot_driver.robot import RobotInterface
 
 _PREPARATION_S = 5.0
-"""Time for the servos until all of them hold; writing their settings takes some tenths."""
+"""Time limit for all servos to hold; writing their settings takes some tenths of a second."""
 
 
 class ServoArm(RobotInterface[ArmState]):
-    """An arm whose servos hold their positions on their own; at rest it holds its position."""
+    """An arm whose servos hold their positions by themselves, as they all do at rest."""
 
     host = "the arm"
     preparing, prepared = "configures its servos", "configured its servos"
@@ -55,7 +55,7 @@ class ServoArm(RobotInterface[ArmState]):
         return read_state(data)
 
     def encode(self, values: F64) -> bytes:
-        """Return the frame with the goals of the joints.
+        """Return the frame with the joints' goals, for values [n, 5].
 
         A joint without stiffness, as all are at rest, holds the position that it has at that time.
         """
@@ -101,13 +101,11 @@ class ServoArm(RobotInterface[ArmState]):
             return None
         if elapsed_s < _PREPARATION_S:
             return []
-        self._late = (
-            f"{_PREPARATION_S:.0f} s after they were configured, the servos still have no torque"
-        )
+        self._late = f"the servos still have no torque after {_PREPARATION_S:.0f} s"
         return None
 
     def take(self) -> list[bytes]:
-        """Return no frames: servos that hold accept goals from any sender."""
+        """Return no frames: servos that hold their positions accept goals without a request."""
         return []
 
     def give_back(self) -> list[bytes]:
@@ -117,8 +115,8 @@ class ServoArm(RobotInterface[ArmState]):
     def _faults(self, state: ArmState) -> list[str]:
         """Return which servos report an error, as sentences.
 
-        A gripper that presses on an object is not a fault: LeRobot lets its servo protect itself
-        early.
+        A gripper's overload, from pressing on an object, is not a fault: LeRobot makes its servo
+        protect itself early.
         """
         faults = []
         for name, status in zip(self.figures.joint_names, state.status.tolist(), strict=True):

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The servos of an arm through LeRobot's robot classes: the only place that imports LeRobot.
+"""The servos of an arm, through LeRobot's robot classes; the only module that imports LeRobot.
 
 LeRobot finds the calibration file, configures the servos (`Robot.configure`), and measures joints
 in its own units: degrees, and 0 to 100 for a gripper. This module also reads values that LeRobot's
-observation lacks: load, temperature, voltage, status and torque, one of them after each position.
+observations lack: load, temperature, voltage, status and torque, one after each reading of
+positions.
 """
 
 import sys
@@ -24,18 +25,18 @@ from robot_driver.interfaces import F64, DriverError
 from robot_driver.reception import StateBounds
 
 _SMOOTHED_S: Final = 0.05
-"""Time constant of velocities: one count of the encoder is 0.09 rad/s between two readings."""
+"""Smoothing time of velocities, since one encoder count between readings is 0.09 rad/s."""
 _TRIES: Final = 3
 _LATE_S: Final = 0.02
 _SUCCESS: Final = 0
-"""`COMM_SUCCESS` of the servo libraries."""
+"""The servo libraries' `COMM_SUCCESS`."""
 _CHECKED: Final = ("homing_offset", "range_min", "range_max")
 _SHOWN: Final = 3
 T = TypeVar("T")
 
 
 class Servos:
-    """The servos of one arm or two; each method may block on them."""
+    """Reads and commands the servos of one arm or two; each method may block."""
 
     def __init__(self, settings: ArmSettings) -> None:
         self._settings, self._arm = settings, settings.arm
@@ -51,18 +52,18 @@ class Servos:
         self._registers = [(what, name) for what, name in registers.items() if name]
         self._orders = cycle(permutations(self._arm.range_rad))
         self._answered: list[int] = []
-        """Numbers of the servos that have answered the current request, in order."""
+        """Numbers of the servos that answered the current request, in the order of the answers."""
         self._configured = self._limp = False
         self._bounds = StateBounds(drive_figures(self._arm))
         self._position: F64 | None = None
-        """Latest plausible positions."""
+        """Latest plausible positions [n], rad."""
         self._doubted: F64 | None = None
-        """Implausible positions since then."""
+        """Latest implausible positions [n], rad; None if the latest ones were plausible."""
         self._read_s, self._doubted_s, self._turn = 0.0, 0.0, 0
         self._velocity, self._held, self._other = self._unknown()
 
     def connect(self) -> None:
-        """Open each bus and find all servos, calibrated as in this arm's file."""
+        """Open each bus, and check that its servos answer and are calibrated as in their file."""
         self._configured, self._limp = False, False
         self._position = self._doubted = None
         self._velocity, self._held, self._other = self._unknown()
@@ -77,11 +78,11 @@ class Servos:
             self._read_register(what)
 
     def read(self) -> ArmState:
-        """Read the positions, and one of the other registers.
+        """Read the positions and one of the other registers, and return the newest state.
 
-        While the servos hold, implausible positions are not a state: an encoder may have slipped,
-        or the answers belong to a different request. Positions that follow them are not accepted
-        either.
+        While the servos hold, implausible positions raise DriverError, because an encoder may have
+        slipped, or the answers belong to a different request. Positions that would only be
+        plausible after those raise it, too.
         """
         seen = self._asked("Present_Position", normalize=True)
         now_s = time.monotonic()
@@ -112,18 +113,18 @@ class Servos:
         )
 
     def _problem(self, position: F64, now_s: float) -> str:
-        """Return why these positions [n], rad, cannot be true, or an empty string."""
+        """Return why positions [n], rad, cannot be right, or an empty string."""
         if self._position is None or not self._configured or self._limp:
             return ""
         since_s = now_s - self._doubted_s
         if self._doubted is not None and not self._bounds.jump(self._doubted, position, since_s):
-            # It follows an implausible position, and does not become plausible by time alone.
+            # They follow implausible positions, and do not become plausible just by time.
             return self._bounds.jump(self._position, position, 0.0)
         return self._bounds.jump(self._position, position, now_s - self._read_s)
 
     def prepare(self) -> None:
-        """Configure the servos as LeRobot does, with the gains of the settings; then they hold."""
-        # `configure` switches torque on again
+        """Configure the servos as LeRobot does, with the settings' gains, and make them hold."""
+        # `configure` switches the torque on again
         self._aim_where_it_is()
         for robot in self._robots:
             _again(_lerobots, robot.configure)
@@ -133,10 +134,11 @@ class Servos:
         _again(self._read_register, "holds")
 
     def go(self, goal: F64) -> None:
-        """Send goals [n], rad; NaN: hold the current position; LIMP for all: go limp.
+        """Send goals [n], rad, to the servos.
 
-        Goals are clipped to `max_relative_target_rad` around the measured position. No goals are
-        sent while the measurement is implausible: the servos keep their previous goals.
+        NaN makes a joint hold its position; LIMP for all joints makes them limp. Goals are clipped
+        to `max_relative_target_rad` around the measured positions. While these are implausible,
+        nothing is sent, so the servos keep their goals.
         """
         if not self._configured or self._position is None:
             return
@@ -154,7 +156,7 @@ class Servos:
         self._send(np.clip(wanted, self._position - reach, self._position + reach))
 
     def _let_go(self, *, limp: bool) -> None:
-        """Switch the torque of all servos off, or make them hold their position."""
+        """Make all servos limp, or make them hold their positions again."""
         if limp is self._limp:
             return
         if not limp:
@@ -166,9 +168,9 @@ class Servos:
         self._limp = limp
 
     def _aim_where_it_is(self) -> None:
-        """Read the positions and make them the goals, replacing any previous goals.
+        """Read the positions, and set them as the goals.
 
-        Each servo confirms its goal; after that, torque may be switched on.
+        Each servo confirms its goal, so that torque may then be switched on.
         """
         _again(self.read)
         assert self._position is not None
@@ -178,7 +180,7 @@ class Servos:
                 _lerobots(robot.bus.write, "Goal_Position", joint, goal, num_retry=_TRIES)
 
     def give_back(self) -> None:
-        """Leave the servos as `way_out` specifies: holding or limp."""
+        """Leave the servos holding or limp, as `way_out` specifies."""
         self._configured = False
         if self._settings.way_out == TORQUE_OFF:
             for robot in self._robots:
@@ -187,15 +189,15 @@ class Servos:
             self._read_register("holds")
 
     def close(self) -> None:
-        """Close each bus; the servos stay as they are."""
+        """Close each bus, and leave the servos as they are."""
         for robot in self._robots:
-            # ignore errors of a port while closing: the next one is new
+            # ignore errors while closing a port: it is opened anew
             with suppress(Exception):
                 robot.bus.disconnect(disable_torque=False)
         self._robots = []
 
     def _unknown(self) -> tuple[F64, F64, dict[str, F64]]:
-        """Return unknown velocities, held poses and registers, for servos not read yet."""
+        """Return velocities, held positions and register values for servos not read yet."""
         zeros, unknown = (np.full(len(self._arm.joint_names), value) for value in (0.0, np.nan))
         other = {
             "load": zeros,
@@ -207,7 +209,7 @@ class Servos:
         return zeros.copy(), unknown, other
 
     def _made(self, side: str, port: str) -> Any:
-        """Return LeRobot's robot of a side, not connected."""
+        """Return LeRobot's robot for one side, not yet connected."""
         settings, arm = self._settings, self._arm
         try:
             robots = import_module("lerobot.robots")
@@ -233,7 +235,7 @@ class Servos:
         return robot
 
     def _check_calibration(self, robot: Any, port: str) -> None:
-        """Check that the servos' calibration matches the file."""
+        """Raise DriverError unless the servos' calibration matches the calibration file."""
         found = _again(_lerobots, robot.bus.read_calibration)
         different = [
             f"{key} of {joint} is {getattr(expected, key)} there, {getattr(found[joint], key)} here"
@@ -256,7 +258,7 @@ class Servos:
         )
 
     def _units(self) -> tuple[Callable[[F64], F64], Callable[[F64], F64]]:
-        """Return the conversions of LeRobot's values to rad, and back."""
+        """Return two functions: from LeRobot's units to rad, and back."""
         # imported here, because only the process that opens servos needs them
         from policy_core.bundle.chunk_contract import JointUnit
         from policy_core.members.chunk.normalise import Units
@@ -276,7 +278,7 @@ class Servos:
             _lerobots(robot.send_action, {f"{joint}.pos": goal for joint, goal in goals.items()})
 
     def _by_joint(self, position_rad: F64) -> list[dict[str, float]]:
-        """Return positions in LeRobot's units, by joint, of each robot."""
+        """Return each robot's positions in LeRobot's units, by joint."""
         rows = self._of_rad(position_rad).reshape(len(self._robots), -1).tolist()
         return [dict(zip(self._arm.range_rad, row, strict=True)) for row in rows]
 
@@ -291,12 +293,11 @@ class Servos:
         self._other[what] = self._asked(dict(self._registers)[what], normalize=False)
 
     def _asked(self, register: str, *, normalize: bool) -> F64:
-        """Return the answers of all servos to a request for a register [n], in LeRobot's units.
+        """Read a register of all servos [n]; positions are in LeRobot's units if normalised.
 
-        The servo libraries give up after 34 or 50 ms, and take an answer that arrives later for the
-        answer to the next request: the load for the position. Servos answer in the order in which a
-        request names them. Each request uses a different order, so that its answers are recognised
-        by theirs.
+        The servo libraries give up after 34 or 50 ms, and mistake a later answer for that to the
+        next request: the load for the position. Servos answer in the order in which a request
+        lists them. Each request uses a different order, by which its answers are recognised.
         """
         values: list[float] = []
         for robot in self._robots:
@@ -316,7 +317,7 @@ class Servos:
         return np.array(values, np.float64)
 
     def _listen(self, bus: Any) -> None:
-        """Discard pending answers before each request, and note which servos answer it."""
+        """Make the bus discard old answers before each request, and record which servos answer."""
         port, packets, number_at = bus.port_handler, bus.packet_handler, self._arm.servo.number_at
         receive = packets.rxPacket
 
@@ -326,13 +327,13 @@ class Servos:
                 self._answered.append(packet[number_at])
             return packet, result
 
-        # The libraries call `clearPort` before each request; their own clears only the output.
+        # The libraries call `clearPort` before each request; their own version clears only output.
         port.clearPort = lambda: port.ser.reset_input_buffer()
         packets.rxPacket = note
 
 
 def _find_servos(bus: Any, port: str) -> None:
-    """Open a bus and find each servo; LeRobot's own check reports a faulty one as missing."""
+    """Open a bus and check each servo, because LeRobot's check reports faulty ones as missing."""
     _lerobots(bus.connect, handshake=False)
     problems = []
     for joint, motor in bus.motors.items():
@@ -353,7 +354,7 @@ def _find_servos(bus: Any, port: str) -> None:
 
 
 def _again(call: Callable[..., T], *args: Any) -> T:
-    """Retry a call whose answers may be lost on the way; return its result."""
+    """Return the result of a call, retried on errors, since a servo's answers may be lost."""
     for _ in range(_TRIES - 1):
         with suppress(DriverError):
             return call(*args)
@@ -361,11 +362,11 @@ def _again(call: Callable[..., T], *args: Any) -> T:
 
 
 def _lerobots(call: Callable[..., T], *args: Any, **named: Any) -> T:
-    """Call LeRobot and return its result, with its errors as DriverError."""
+    """Return the result of a call to LeRobot, whose errors are raised as DriverError."""
     try:
         return call(*args, **named)
     except DriverError:
         raise
-    # LeRobot and the servo libraries raise errors of all types
+    # LeRobot and the servo libraries raise errors of any type
     except Exception as error:  # noqa: BLE001
         raise DriverError(" ".join(str(error).split()) or repr(error)) from None

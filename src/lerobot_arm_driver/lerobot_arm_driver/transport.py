@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transport to the servos: the link process's thread owns the bus, the node reserves the ports."""
+"""Transport to the servos: the link process uses the bus, the node's process reserves the ports."""
 
 import errno
 import fcntl
@@ -20,9 +20,9 @@ from robot_driver.interfaces import F64, DriverError
 from robot_driver.robot import Datagram, RobotTransport
 
 _AGAIN_S: Final = 1.0
-"""Time between attempts to connect; and time for which a bus may fail before it is reopened."""
+"""Time between attempts to connect, and for which a bus may fail before it is reopened."""
 _APPEARS_S: Final = 10.0
-"""Wait for a port that does not exist yet: the driver may start first."""
+"""Time limit for a port to appear, since the driver may start before it exists."""
 _LOOKS_AGAIN_S: Final = 0.1
 _END_S: Final = 2.0
 _REPEATED: Final = 3
@@ -34,9 +34,9 @@ _REMEDY: Final = {
 
 
 class PortTransport(RobotTransport):
-    """The node's end: reserves the serial ports, and switches torque off if the link process dies.
+    """The node's end: reserves the serial ports; can switch torque off if the link process dies.
 
-    Servos that should hold need no frames: they hold their last goal on their own.
+    Servos that should hold need no frames, since they keep their last goals by themselves.
     """
 
     def __init__(self, settings: ArmSettings, ports: Sequence[int]) -> None:
@@ -57,29 +57,29 @@ class PortTransport(RobotTransport):
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """Descriptors of the ports: they are reserved as long as one of the processes lives."""
+        """Descriptors of the ports, which stay reserved as long as either process lives."""
         return self._ports
 
     def watched(self) -> Sequence[int]:
-        """Return nothing: only the link process receives."""
+        """Return no descriptors, since only the link process receives."""
         return ()
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
         return iter(())
 
     def send(self, data: bytes) -> None:
-        """Switch the torque of all servos off, if `way_out` says so."""
+        """Make all servos limp if control is given back and `way_out` requires it."""
         if data != GIVE_BACK or self._settings.way_out != TORQUE_OFF:
             return
         for port in self._ports:
             try:
-                for _ in range(_REPEATED):  # none answers, and the link may have died in a packet
+                for _ in range(_REPEATED):  # unconfirmed, and the link may have died mid-packet
                     os.write(port, self._settings.arm.servo.all_limp)
             except OSError as error:
                 raise DriverError(f"the servo bus: {error.strerror}") from None
 
     def keep_sending_half(self) -> None:
-        """Keep the ports: they are that half."""
+        """Do nothing: the ports are the sending half."""
 
     def close(self) -> None:
         while self._ports:
@@ -87,7 +87,7 @@ class PortTransport(RobotTransport):
 
 
 def _reserved(name: str) -> int:
-    """Return an open serial port that no other driver can open."""
+    """Open a serial port, locked against other drivers; return its descriptor."""
     ends_s = time.monotonic() + _APPEARS_S
     while not Path(name).exists() and time.monotonic() < ends_s:
         time.sleep(_LOOKS_AGAIN_S)
@@ -117,17 +117,17 @@ def _reserved(name: str) -> int:
 
 
 class ArmTransport(RobotTransport):
-    """The link process's end: a thread reads the servos at a steady rate, and writes goals.
+    """The link process's end: its thread reads the servos at a steady rate, and sends goals.
 
-    A bus that fails for a second is reopened, and its servos are checked again.
+    If a bus fails for a second, it is reopened, and its servos are checked again.
     """
 
     def __init__(self, settings: ArmSettings, reserved: Sequence[int] = ()) -> None:
-        """Start the thread, which connects to the servos.
+        """Start the thread, which then connects to the servos.
 
         Args:
             settings: Settings of the driver.
-            reserved: Ports that stay reserved as long as this process lives.
+            reserved: Descriptors of the ports, kept open so that they stay reserved.
         """
         self.counts = {"bus_failed": 0}
         self._period_s = 1.0 / settings.command_rate_hz
@@ -142,7 +142,7 @@ class ArmTransport(RobotTransport):
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """None that another process could use."""
+        """An empty tuple, since no other process could use them."""
         return ()
 
     def watched(self) -> Sequence[int]:
@@ -169,7 +169,7 @@ class ArmTransport(RobotTransport):
         """Do nothing: this is not the node's process."""
 
     def close(self) -> None:
-        """Let the thread complete the pending requests, then end it."""
+        """End the thread, after it has executed the pending requests."""
         self._ending.set()
         self._thread.join(_END_S)
 
@@ -177,7 +177,7 @@ class ArmTransport(RobotTransport):
         while not self._ending.is_set():
             try:
                 self._servos.connect()
-                # Old goals are obsolete; a request to go limp is not.
+                # Goals from before are obsolete; a request to become limp is not.
                 self._act(goals=False)
                 self._problem = ""
                 self._serve()
@@ -207,7 +207,10 @@ class ArmTransport(RobotTransport):
                     self._act(self._asked.get(timeout=left_s))
 
     def _act(self, first: bytes | F64 | None = None, *, goals: bool = True) -> None:
-        """Execute the requests in order, but only the newest goal, if any."""
+        """Execute `first` and all pending requests in order, but of the goals only the newest.
+
+        With `goals=False`, no goal is executed.
+        """
         asked = [] if first is None else [first]
         while not self._asked.empty():
             asked.append(self._asked.get())

@@ -36,8 +36,8 @@ class InputCheck:
         topic: Full name of its topic.
         messages: Number of messages.
         rate_hz: Messages per second.
-        age_mean_s, age_max_s: Age of the newest message in the frames.
-        left_out: Number of frames that are left out because its message is missing.
+        age_mean_s, age_max_s: Mean and largest age of the newest message at a frame.
+        left_out: Number of frames that are left out because this input has no message.
         longest_gap_s: Longest time without a message, among these frames.
         clock_offset_s: Smallest delay between the stamp of a message and its time in the log.
     """
@@ -82,7 +82,7 @@ def check_episode(
     split: bool = False,
     pixels: bool = False,
 ) -> EpisodeCheck:
-    """Read an episode as a conversion does.
+    """Check an episode by reading it as a conversion does.
 
     Args:
         mapping: Mapping that defines what is read.
@@ -142,13 +142,13 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
     first, late = min(begins, key=begins.__getitem__), max(begins, key=begins.__getitem__)
     late_s = float(frames.parts[0][0] - begins[first]) * 1e-9
     if late_s > _LATE_S:
-        yield (f"frames begin {late_s:.1f} s after the first message of {first}, when {late} began")
+        yield (f"frames begin {late_s:.1f} s after the first message on {first}, when {late} began")
     end = max(heard, key=lambda each: int(each.times_ns[-1]))
     early = min(heard, key=lambda each: int(each.times_ns[-1]))
     early_s = float(end.times_ns[-1] - frames.parts[-1][-1]) * 1e-9
     if early_s > _LATE_S:
         yield (
-            f"frames end {early_s:.1f} s before the last message of {end.topic}, when "
+            f"frames end {early_s:.1f} s before the last message on {end.topic}, when "
             f"{early.topic} ended"
         )
     if frames.apart:

@@ -28,9 +28,10 @@ class TopicTimes:
         topic: Full name.
         times_ns: [messages] increasing; repeated and late messages are left out.
         count: Number of messages during the episode.
-        new: Number of these in `times_ns`; they are its last entries.
+        new: Number of these messages that are in `times_ns`, as its last entries.
         logged_ns: Log times of the first and the last message; 0 if there are none.
-        offset_ns: Smallest difference between log time and stamp: on one clock, the shortest delay.
+        offset_ns: Smallest difference between log time and stamp; with one clock, this is the
+            shortest delay.
         back: Number of stamps in the episode that are earlier than the previous one in the log.
         back_ns: The largest step back.
         back_at_ns: The first stamp that is earlier.
@@ -76,7 +77,7 @@ class _TimesReader:
         self._last = found[-1:]
 
     def heard(self, topic: str) -> TopicTimes | None:
-        """Return the times; None without any message."""
+        """Return the times; None if there are no messages."""
         if not self._times:
             return None
         logged, backs, steps = map(np.concatenate, (self._logged, self._backs, self._steps))
@@ -126,7 +127,7 @@ def read_topic_times(
 
 
 def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
-    """Return the problem of each topic whose stamps go back, in the order of the log.
+    """Return a problem for each topic with stamps that go back in log order.
 
     Args:
         path: The recording.
@@ -152,7 +153,7 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
             its clock.
         with_log: True if the log must be on that clock as well.
     """
-    clocks = {**_offsets_ns(heard), **({"the log": 0} if with_log else {})}
+    clocks = {**_offsets_ns(heard), **({"the log times": 0} if with_log else {})}
     if not clocks:
         return []
     right = _right(clocks)
@@ -160,11 +161,11 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
     apart_s = (clocks[wrong] - clocks[right]) * 1e-9
     if abs(apart_s) <= AGREE_NS * 1e-9:
         return []
-    where = "behind" if apart_s > 0 else "ahead of"
+    where = "behind" if apart_s > 0 else "ahead"
     return [
-        f"{path}: {wrong}: expected stamps from the clock of {right}, found a clock "
-        f"{abs(apart_s):.3f} s {where} it; set `stamp: received` for {wrong} in the mapping, or "
-        "record with one clock"
+        f"{path}: {wrong}: expected stamps from the same clock as {right}, found stamps "
+        f"{abs(apart_s):.3f} s {where}; set `stamp: received` for {wrong} in the mapping, or "
+        "record again with synchronised clocks"
     ]
 
 
@@ -196,5 +197,5 @@ def _offsets_ns(heard: Sequence[TopicTimes]) -> dict[str, int]:
 
 
 def _right(clocks: Mapping[str, int]) -> str:
-    """Return the clock that agrees best with the log; the first topic if none agrees."""
+    """Return the topic whose clock agrees best with the log; the first topic if none agrees."""
     return min(clocks, key=lambda topic: min(abs(clocks[topic]), AGREE_NS + 1))

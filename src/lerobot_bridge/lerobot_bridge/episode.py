@@ -90,7 +90,7 @@ class DatasetFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A part of a recording that is not an episode: its name, and why."""
+    """A part of a recording that is not an episode: its name, and the reason."""
 
     name: str
     why: str

@@ -150,7 +150,7 @@ class _MarkReader:
 
     def _discard(self, number: int) -> None:
         episodes = self.found.episodes
-        # also an episode that was already stopped, but no earlier one
+        # the last episode can be discarded even if it has ended
         if self._running is None and episodes and episodes[-1].number == number:
             self._running = episodes.pop()
         self.drop("it was discarded")

@@ -296,7 +296,7 @@ class EpisodeFrames:
         )
 
     def _why_apart(self) -> Iterator[str]:
-        """Yield the explanation for images of different times."""
+        """Explain the frames that are left out because their images are too far apart in time."""
         if self.apart:
             yield (
                 "the cameras' images are further apart than pairing.tolerance_s "

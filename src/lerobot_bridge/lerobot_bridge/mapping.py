@@ -60,7 +60,7 @@ class Joint(JointUnit):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A topic and its values: joints, or fields by the names of the values."""
+    """A topic and the values in its messages: joints, or fields by value name."""
 
     topic: str = entry("topic, relative or absolute", pattern=_TOPIC)
     type: str = entry("type of its messages: sensor_msgs/msg/JointState", pattern=_TYPE)
@@ -70,7 +70,7 @@ class Channel:
         minItems=1,
     )
     fields: dict[str, str] | None = entry(
-        "fields of the message by the name of the value: {x.vel: twist.linear.x}; in ROS's units; "
+        "message field for each value name: {x.vel: twist.linear.x}; in ROS's units; "
         "{scan: 'data[0:187]'} means scan.0 to scan.186",
         default=None,
         minProperties=1,
@@ -101,10 +101,12 @@ class Source(Channel):
     )
     resample: Literal["hold", "as_of", "drop"] = entry("which messages count", default="as_of")
     tolerance_s: float | None = entry(
-        "age up to which as_of counts, s; two periods if absent", default=None, exclusiveMinimum=0
+        "age up to which a message counts with as_of, s; two periods if absent",
+        default=None,
+        exclusiveMinimum=0,
     )
     stamp: Literal["header", "received"] = entry(
-        "time of a message; messages without a header or a stamp have the time of arrival",
+        "time of a message; without a header or a stamp it is the time of arrival",
         default="header",
     )
     timeout_s: float = entry(
@@ -119,7 +121,7 @@ class CommandChannel(Channel):
     """A topic to which values are sent, and the limits of fields; joints have their own limits."""
 
     limits: dict[str, tuple[float, ...]] = entry(
-        "lowest and highest value that is sent of `fields`, in LeRobot's units: "
+        "lowest and highest value to send for each of `fields`, in LeRobot's units: "
         "{x.vel: [-0.3, 0.3]}; needed for all of a Twist, which nothing else limits",
         default={},
         length=2,
@@ -133,12 +135,16 @@ class CameraSource:
     topic: str = entry("topic of the images", pattern=_TOPIC)
     height: int = entry("height of the images, pixels", minimum=1, maximum=8192)
     width: int = entry("width of the images, pixels", minimum=1, maximum=8192)
-    resize: bool = entry("whether images of another size are stretched to it", default=False)
-    resample: Literal["hold", "as_of", "drop"] = entry("as for values", default="as_of")
+    resize: bool = entry("whether images of a different size are stretched to fit", default=False)
+    resample: Literal["hold", "as_of", "drop"] = entry("which images count", default="as_of")
     tolerance_s: float | None = entry(
-        "age up to which as_of counts, s; two periods if absent", default=None, exclusiveMinimum=0
+        "age up to which a message counts with as_of, s; two periods if absent",
+        default=None,
+        exclusiveMinimum=0,
     )
-    stamp: Literal["header", "received"] = entry("as for values", default="header")
+    stamp: Literal["header", "received"] = entry(
+        "time of an image; without a stamp it is the time of arrival", default="header"
+    )
     timeout_s: float = entry(
         "age of the newest image at which a live camera counts as lost, s",
         default=0.5,
@@ -168,7 +174,7 @@ class RobotMapping:
         "which images and values form a frame, as in the contract of a policy", default=Pairing()
     )
     command: tuple[CommandChannel, ...] = entry(
-        "topics that LeRobot's actions are sent to; absent if it only observes", default=()
+        "topics that LeRobot's actions are sent to; absent if LeRobot only observes", default=()
     )
     max_gap_frames: int = entry(
         "frames in a row that may be missing inside an episode; a longer gap ends it",

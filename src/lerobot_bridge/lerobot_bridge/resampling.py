@@ -17,7 +17,7 @@ from policy_core.observation.pairing import belong_together
 from policy_core.observation.ticks import fresh_at
 
 _SILENT_NS = 3_600_000_000_000
-"""Longest gap: without any message for longer, the clock was set; frames would fill the memory."""
+"""Longest accepted gap: a longer one means a changed clock, and frames would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ def _ticks(times_ns: Mapping[str, Times], first: int, period_ns: int) -> Times:
     longest = int(np.argmax(np.diff(said, append=said[-1])))
     if said[min(longest + 1, len(said) - 1)] - said[longest] > _SILENT_NS:
         raise ToolError(
-            f"expected messages without a gap of an hour, found such a gap after "
+            f"expected no gap of more than an hour between messages, found one after "
             f"{said[longest] * 1e-9:.3f} s: most likely the clock was set forward; set it (NTP) "
             "before recording"
         )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Short recordings of an arm with two joints and a camera, and a mapping of it."""
+"""Short recordings of an arm with two joints and a camera, and its mapping."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def arm_mapping(**changes: Any) -> RobotMapping:
 
 
 def times_ns(period_ms: float, last_ms: float, first_ms: float = 0) -> list[int]:
-    """Return times from the first to the last, both included, in ns from the start."""
+    """Return times from the first to the last, inclusive, in ns since the start."""
     count = math.floor((last_ms - first_ms) / period_ms + 1e-6) + 1
     return [round((first_ms + i * period_ms) * MS) for i in range(count)]
 
@@ -57,7 +57,7 @@ def say_joints(
     stamp_ns: int = START_NS,
     **changes: Any,
 ) -> list[Said]:
-    """Say t s after the start that pan is t / 10 rad plus the offset, and the gripper half open."""
+    """Return joint states: pan at t / 10 rad plus the offset, t in s; the gripper half open."""
     said = list[Said]()
     for time_ns in times_ns:
         pan = time_ns / S / 10 + offset_rad
@@ -81,7 +81,7 @@ def say_images(
     encoding: str = "rgb8",
     stamp_ns: int = START_NS,
 ) -> list[Said]:
-    """Say images whose red is the time in 10 ms, green 50, blue 100."""
+    """Return images with red equal to the time in units of 10 ms, green 50, blue 100."""
     return [
         (topic, START_NS + at_ns, bags.image(stamp_ns + at_ns, bags.picture(at_ns, size), encoding))
         for at_ns in times_ns
@@ -95,7 +95,7 @@ def say_compressed(
     end: str = ".png",
     size: tuple[int, int] = (16, 24),
 ) -> list[Said]:
-    """Say the same images as PNG, or as JPEG."""
+    """Return the same images as PNG or JPEG."""
     return [
         (
             topic,
@@ -123,9 +123,9 @@ def mark(
     tags: Sequence[str] = (),
     stamp_ns: int | None = None,
 ) -> Said:
-    """Say where an episode begins or ends, or what is to be said of it.
+    """Return an episode mark: a beginning, an end or a verdict.
 
-    Its stamp is of that time, too, unless another one is given (0: none).
+    Its stamp has the time of the log unless another is given (0: none).
     """
     make = TYPES.types["policy_msgs/msg/EpisodeMark"]
     stamp = bags.stamp(START_NS + time_ns if stamp_ns is None else stamp_ns)
@@ -141,7 +141,7 @@ def twist(time_ns: int, x: float, topic: str = "/cmd_vel") -> Said:
 
 
 def say_arm(last_ms: float = 1000) -> list[Said]:
-    """Say everything of the mapping until then: joints every 10 ms, images every 50 ms."""
+    """Return all messages of the mapping: joints every 10 ms, images every 50 ms."""
     return [
         *say_joints(times_ns(10, last_ms)),
         *say_joints(times_ns(10, last_ms), "/leader/joint_states", offset_rad=0.05),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A mapping without fault, and the means to put faults into it."""
+"""A valid mapping, and a function that returns it with errors."""
 
 import copy
 from typing import Any
@@ -52,7 +52,7 @@ MISSING = object()
 
 
 def rolling_arm_with(**changes: object) -> dict[str, Any]:
-    """Return the mapping with other values at keys like `vectors/action/0/topic`."""
+    """Return the mapping with changed values at keys like `vectors/action/0/topic`."""
     content = copy.deepcopy(MAPPING)
     for key, value in changes.items():
         *parents, last = key.split("/")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a recording is named: topic, time, expected, found, remedy."""
+"""Errors in recordings are reported with topic, time, expected, found and remedy."""
 
 from collections.abc import Container, Sequence
 from pathlib import Path
@@ -50,7 +50,7 @@ def read_frames(
 
 
 def arm_with(topic: str, *said: Said, begin_ms: float = 0, end_ms: float = 2000) -> list[Said]:
-    """Say something else on a topic for some time."""
+    """Replace the messages on a topic for some time."""
     return [*leave_out(say_arm(), topic, begin_ms, end_ms), *said]
 
 
@@ -69,7 +69,7 @@ def refuse(folder: Path, said: Sequence[Said], **given: Any) -> None:
 
 @pytest.mark.parametrize("offset_s", [3600.0, -0.8])
 def test_a_topic_of_another_clock_is_named(tmp_path: Path, offset_s: float) -> None:
-    """A camera that is stamped with the time since the computer was switched on, say."""
+    """For example, a camera stamps images with the time since the computer was switched on."""
     said = arm_with(
         IMAGES, *say_images(times_ns(50, 1000), stamp_ns=START_NS + round(offset_s * S))
     )
@@ -101,7 +101,7 @@ def test_what_goes_by_the_log_needs_its_clock(tmp_path: Path, by: str) -> None:
 
 
 def interleaved(topic: str, *, late_ms: float, stamp_late_ms: float) -> list[Said]:
-    """Two arms on one topic, a rad apart, of which the second is logged and stamped later."""
+    """Return two arms on one topic, 1 rad apart; the second is logged and stamped later."""
     other = [round(t + late_ms * MS) for t in times_ns(20, 1000)]
     late_ns = round((stamp_late_ms - late_ms) * MS)
     return [
@@ -196,7 +196,7 @@ def test_an_episode_without_messages_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_was_set_forward_is_named(tmp_path: Path) -> None:
-    """As by NTP after the start; frames of the time between would not fit into memory."""
+    """NTP may set it after the start; frames for the gap would not fit into memory."""
     ahead_s = 1_700_000_000
     ahead = arm_with(IMAGES, *say_images(times_ns(50, 1000), stamp_ns=START_NS + ahead_s * S))
     for topic in (STATES, LEADERS):

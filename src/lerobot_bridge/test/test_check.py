@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`lerobot_bridge check` says what recordings would give, and refuses what `convert` would."""
+"""`lerobot_bridge check` reports the frames of recordings, and refuses what `convert` refuses."""
 
 import argparse
 import json

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings hold the episodes that were recorded, marked, or cut by time."""
+"""Episodes in recordings: recorded as a whole, marked, or cut by time."""
 
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def test_the_episodes_of_a_session_are_in_order_and_unfinished_ones_are_named(
 def test_marks_say_where_episodes_are_and_how_they_ended(tmp_path: Path) -> None:
     bag = marked_bag(
         tmp_path,
-        mark(1000, "STOP"),  # of one that began before the recording
+        mark(1000, "STOP"),  # of an episode that began before the recording
         mark(1000 * MS, "START", episode=4, task="stack", tags=["cubes"]),
         mark(1200 * MS, "INTERVENTION_BEGINS"),
         mark(1300 * MS, "INTERVENTION_ENDS"),
@@ -93,7 +93,7 @@ def test_marks_say_where_episodes_are_and_how_they_ended(tmp_path: Path) -> None
         number=4,
         interventions=(span(1200, 1300), span(1900, 2000)),
     )
-    # The person still drove when it began.
+    # The person was still driving when the episode began.
     assert second == Episode(
         bag=bag,
         span=span(3000, 4000),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings give the frames that LeRobot would have recorded."""
+"""The frames of recordings are those that LeRobot would have recorded."""
 
 import math
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_images_of_different_times_make_no_frame(
 
 
 def test_each_image_of_a_trembling_camera_is_in_its_frame(tmp_path: Path) -> None:
-    """The first one is neither early nor late, and those after it are, by up to 3 ms."""
+    """The first image is on time; later ones are early or late by up to 3 ms."""
     trembles = [round((i / 20 + 0.003 * math.sin(i)) * S) for i in range(100)]
     said = [
         *say_joints(times_ns(10, 5000)),
@@ -211,7 +211,7 @@ def test_long_gaps_part_an_episode(tmp_path: Path) -> None:
 def test_an_episode_is_what_happened_in_its_span(
     tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
 ) -> None:
-    """The newest image before it counts, and what a held topic said long before."""
+    """The newest image before the span counts, and so does an old message on a held topic."""
     said = [
         *say_joints(times_ns(10, 1000)),
         *say_images(times_ns(60, 1000)),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever a mapping file says: a mapping whose names can be listed, or one error."""
+"""Any mapping file gives a mapping whose names can be listed, or one error."""
 
 import pytest
 import yaml

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a mapping says, and what is refused in one."""
+"""The content of a mapping, and refusals of invalid mappings."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is sent: messages that read again as they were meant, within limits."""
+"""Sent messages read back as the intended values, within limits."""
 
 import math
 from collections.abc import Callable

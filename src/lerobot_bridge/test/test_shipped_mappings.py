@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The mappings that come along: an arm means the same to them, to LeRobot, and to bundles."""
+"""The included mappings convert the values of an arm as LeRobot and bundles do."""
 
 import copy
 import dataclasses

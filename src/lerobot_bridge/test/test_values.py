@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of every type into LeRobot's values, from recordings and from ROS 2."""
+"""Conversion of messages of every type to LeRobot's values, from recordings and from ROS 2."""
 
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
@@ -129,7 +129,7 @@ def test_array_of_another_length_is_refused() -> None:
 
 @pytest.mark.parametrize("points", [0, 2])
 def test_trajectory_of_another_number_of_points_is_refused(points: int) -> None:
-    """The first of several is most often where the arm is already."""
+    """With several points, the first is usually where the arm already is."""
     with refusal(RobotError):
         values_read(_trajectory(*[RAD] * points), kind=TRAJECTORY)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Options of a ROS 2 robot in LeRobot's commands: --robot.type=ros2 --robot.mapping=so101."""
+"""Options for a ROS 2 robot in LeRobot's commands: --robot.type=ros2 --robot.mapping=so101."""
 
 # LeRobot's parser needs types, not their names: no `from __future__ import annotations`.
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from lerobot_bridge.nodes.command_sender import HOLD_S
 @RobotConfig.register_subclass("ros2")
 @dataclass(kw_only=True)
 class Ros2RobotConfig(RobotConfig):
-    """Options of a ROS 2 robot.
+    """Options for a ROS 2 robot.
 
     Attributes:
         mapping: A mapping file, or the name of a mapping of lerobot_bridge.
         connect_timeout_s: Longest wait until all topics have a message, s.
-        hold_s: Time for which an arm on JointCommand holds its last action while LeRobot pauses, s;
-            then it damps.
+        hold_s: Time for which an arm that follows JointCommand holds its last action while LeRobot
+            pauses, s; then it damps.
     """
 
     mapping: str

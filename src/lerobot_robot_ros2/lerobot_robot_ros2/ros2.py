@@ -86,20 +86,20 @@ class Ros2Robot(Robot):
 
     @property
     def is_calibrated(self) -> bool:
-        """Always true: ROS 2 robots publish rad, m and s, and their drivers calibrate them."""
+        """Always true: a ROS 2 robot publishes rad, m and s, and its driver calibrates it."""
         return True
 
     def calibrate(self) -> None:
         """Do nothing, see `is_calibrated`."""
 
     def configure(self) -> None:
-        """Do nothing: gains are the driver's, or in the mapping."""
+        """Do nothing: the driver sets the gains, or the mapping states them."""
 
     def get_observation(self) -> dict[str, Any]:
         return self._connected().newest()
 
     def send_action(self, action: dict[str, Any]) -> dict[str, Any]:
-        """Send an action within the limits of the mapping; return the values that were sent."""
+        """Limit an action to the mapping's limits and send it; return the values sent."""
         link = self._connected()
         sent = self._limits.apply(action, link.newest())
         link.send(sent.values)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Options of a teleoperator in LeRobot's commands: --teleop.type=ros2 --teleop.mapping=so101."""
+"""Options for a teleoperator in LeRobot's commands: --teleop.type=ros2 --teleop.mapping=so101."""
 
 # LeRobot's parser needs types, not their names: no `from __future__ import annotations`.
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from lerobot.teleoperators import TeleoperatorConfig
 @TeleoperatorConfig.register_subclass("ros2")
 @dataclass(kw_only=True)
 class Ros2TeleoperatorConfig(TeleoperatorConfig):
-    """Options of a teleoperator.
+    """Options for a ROS 2 teleoperator.
 
     Attributes:
         mapping: A mapping file, or the name of a mapping of lerobot_bridge.

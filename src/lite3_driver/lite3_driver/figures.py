@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data of the robot, in wire order, and the settings of its driver."""
+"""Figures of the robot, in wire order, and the settings of its driver."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -25,29 +25,29 @@ FIGURES: Final = DriveFigures(
     largest_torque_nm=_each_leg(24.0, 24.0, 36.0),
     fastest_rad_s=_each_leg(26.2, 26.2, 17.3),
     position_margin_rad=0.1,
-    # Three and four times the most that published controllers of this robot ask for (100 and 5).
+    # Three and four times the highest gains of this robot's published controllers (100 and 5).
     largest_stiffness=300.0,
     largest_damping=20.0,
     first_torque_nm=5.0,
     demand_nm=10.0,
-    # If braked legs exert this much more than braking explains, another controller drives them.
+    # If braked legs exert this much more torque than braking does, another controller drives them.
     foreign_nm=10.0,
     state_rate_hz=(200.0, 5000.0),
-    # The longest watchdog in any document: after it, the host has control again.
+    # The longest watchdog time in any document; after it, the host has control again.
     watchdog_s=1.0,
     rest_mode=MODE_DAMP,
-    # The damping with which the vendor's client brakes before it returns control.
+    # As long as the vendor's client brakes before it gives control back.
     rest_s=2.0,
 )
 
-# Folded pose, with room for the encoder offsets of each robot: the vendor's simulator starts at 0,
-# -1.35453, 2.54948 (DeepRoboticsLab/Lite3_rl_deploy 7871b47).
+# Range of the folded pose, with room for each robot's encoder offsets: the vendor's simulator
+# starts at 0, -1.35453, 2.54948 (DeepRoboticsLab/Lite3_rl_deploy 7871b47).
 FOLDED_LOWEST_RAD: Final = _each_leg(-0.6, -1.9, 2.3)
 FOLDED_HIGHEST_RAD: Final = _each_leg(
     0.6, -0.8, float(FIGURES.highest_rad[2]) + FIGURES.position_margin_rad
 )
 LEVEL_RAD: Final = 0.35
-"""Maximum tilt of a robot lying down."""
+"""Maximum tilt at which the robot counts as lying down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +55,13 @@ class Lite3Settings(DriverSettings):
     """Settings in addition to those of every driver; the node's parameters have the same names.
 
     Attributes:
-        host_address, host_port: Address of the motion host; frames from elsewhere are ignored.
+        host_address, host_port: Where the motion host receives; frames from other addresses are
+            ignored.
         interface_address, state_port: Address at which the host's state is received.
         angular_velocity_unit: Unit of the host's angular velocities: `rad/s` or `deg/s`.
-        angular_velocity_checked: True if that unit was confirmed on this robot, so the robot need
-            not be turned before control is taken.
-        fold_s: Time the robot takes to fold its legs.
+        angular_velocity_checked: True if that unit was confirmed on this robot, so that it need not
+            be turned before control is taken.
+        fold_s: Time that the robot takes to fold its legs.
     """
 
     host_address: str = "192.168.1.120"

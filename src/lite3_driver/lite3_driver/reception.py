@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Validate datagrams as the robot's state, and count the others."""
+"""Accept or reject datagrams as the robot's state, and count those that are rejected."""
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from lite3_driver.wire import (
 )
 from robot_driver.reception import Source, StateBounds, StateReception
 
-# IMUs of such robots measure up to 2000 deg/s and 16 g. The limit is in deg/s because the host's
-# unit is unknown until the robot is turned. Yaw may count turns: no document specifies it.
+# IMUs of such robots measure up to 2000 deg/s and 16 g. The limit allows deg/s because the host's
+# unit is unknown until the robot is turned. Yaw may count whole turns: no document specifies it.
 _BOUNDS = StateBounds(
     FIGURES,
     [
@@ -29,36 +29,35 @@ _BOUNDS = StateBounds(
 )
 _AHEAD_SHARE = 0.5
 """Fraction of `state_timeout_s` by which a tick may be ahead of the elapsed time. A frame with a
-wrong tick within this limit makes the host's own frames look old for at most that long, which ends
-before they would count as lost.
+wrong tick within this limit makes the host's own frames look old for at most that long, so the
+state does not count as lost.
 """
 _CODES_KEPT = 8
 
 
 def in_si(state: Lite3State, settings: Lite3Settings) -> Lite3State:
-    """Return a state with angular velocity in rad/s, converted if the host sends degrees/s."""
+    """Return a state with its angular velocity in rad/s, converted if the host sends deg/s."""
     if settings.angular_velocity_unit == "rad/s":
         return state
     return state._replace(ang_vel=np.radians(state.ang_vel))
 
 
 class Lite3Reception(StateReception[Lite3State]):
-    """Accepts only frames from the configured host that are newer than the previous frame.
+    """Accepts only frames from the configured host that are newer than the last accepted one.
 
-    Frames from another port are ignored as long as frames arrive from the first one. Ticks must
+    Frames from another port are rejected as long as frames arrive from the first one. Ticks must
     rise (modulo 2**32), by no more than the elapsed time plus half of `state_timeout_s`. After
     `state_timeout_s` without frames, any port and any tick are accepted, because the host may have
-    been restarted. A frame is rejected if neither its IMU stamp nor its IMU noise changes, if no
-    robot could send it, or if its joints are too far from the previous frame's. UDP has no
-    authentication: a program that sends from the host's address and port, with the next tick and
-    plausible joints, is accepted.
+    been restarted. A frame is rejected if neither its IMU stamp nor its IMU values change, if its
+    values are impossible, or if its joints are too far from the last frame's. UDP has no
+    authentication: frames that a program sends from the host's address and port, with the next tick
+    and plausible joints, are accepted.
 
-    `missed` counts ticks that never arrived, and `contact_not_finite` received frames whose contact
-    forces are not finite. `restarted` is True after the tick has gone back.
+    In `counts`, `missed` is the number of ticks that never arrived, and `contact_not_finite` that
+    of accepted frames with non-finite contact forces. `restarted` is True if the tick went back.
 
     Attributes:
-        other_codes: Codes of datagrams from the host that are not states: the first few distinct
-            ones.
+        other_codes: Codes of the host's datagrams that are not states; the first few distinct ones.
     """
 
     def __init__(self, settings: Lite3Settings) -> None:
@@ -105,7 +104,7 @@ class Lite3Reception(StateReception[Lite3State]):
             codes = ", ".join(f"0x{code:04X}" for code in self.other_codes)
             return (
                 f"{settings.host_address} sends no state frames (code 0x{STATE:04X}), "
-                f"only codes {codes}: another firmware, which this driver does not know"
+                f"only codes {codes}: a different firmware, which this driver does not support"
             )
         place = f"{settings.interface_address}:{settings.state_port}"
         return f"no state received from {settings.host_address} on {place}: " + (
@@ -115,7 +114,7 @@ class Lite3Reception(StateReception[Lite3State]):
         )
 
     def _leap(self, state: Lite3State, ahead: int, now_ns: int) -> str:
-        """Return why a state cannot follow the newest one so soon, or an empty string."""
+        """Return why a state cannot come so soon after the last one, or an empty string."""
         passed_s = self.age_s(now_ns)
         if ahead / TICKS_PER_S > passed_s + _AHEAD_SHARE * self._settings.state_timeout_s:
             return (

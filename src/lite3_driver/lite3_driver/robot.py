@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Control of a Lite3: the requests to its motion host, and the conditions for them."""
+"""Take, use and give back control of a Lite3 through its motion host."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ from robot_driver.robot import RobotInterface
 
 
 class Lite3(RobotInterface[Lite3State]):
-    """Interface to the motion host: requests get no answer, and the legs fold before control."""
+    """DeepRobotics Lite3: it folds its legs before control is taken, and answers no request."""
 
     name = "Lite3"
     host = "the motion host"
@@ -96,11 +96,11 @@ class Lite3(RobotInterface[Lite3State]):
         return [wire.request(wire.FOLD)]
 
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
-        """Return None once `fold_s` has passed, since the host does not report folded legs."""
+        """Return None once `fold_s` has passed: the host does not report when legs are folded."""
         return None if elapsed_s >= self.settings.fold_s else []
 
     def take(self) -> list[bytes]:
-        """Return the request for control, twice, as in the vendor's client."""
+        """Return the request for control twice, as the vendor's client sends it."""
         return [wire.request(wire.TAKE_CONTROL)] * 2
 
     def give_back(self) -> list[bytes]:
@@ -111,8 +111,8 @@ class Lite3(RobotInterface[Lite3State]):
 def _pose_problems(state: Lite3State) -> list[str]:
     """Return why the robot is not lying folded, as sentences."""
     problems = [
-        f"the robot is not lying folded: {JOINT_NAMES[joint]} is at {angle:.2f} rad, expected "
-        f"{low:.2f}..{high:.2f}"
+        f"{JOINT_NAMES[joint]} is at {angle:.2f} rad, expected {low:.2f}..{high:.2f} in the "
+        "folded pose"
         for joint, angle, low, high in outside(
             state.joint_pos, FOLDED_LOWEST_RAD, FOLDED_HIGHEST_RAD
         )

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The two UDP sockets of a motion host client, and the meaning of their errors.
+"""The two UDP sockets of a client of the motion host, with explanations of their errors.
 
-One receives on the port to which the host sends its state. The other sends from its own port, as
-the vendor's client does; anything that the host may answer there is ignored.
+One receives on the port to which the host sends its state. The other sends from a different port,
+as the vendor's client does; any answers there are ignored.
 """
 
 import errno
@@ -18,25 +18,25 @@ from robot_driver.interfaces import DriverError
 from robot_driver.robot import Datagram, RobotTransport
 
 _IP_RECVERR = 11
-"""From linux/in.h: report a refusal by the host's machine as an error on the sending socket."""
+"""From linux/in.h: option to report refusals by the host's machine as errors on the socket."""
 _ERROR = struct.Struct("=I")
 _LARGEST_DATAGRAM_BYTES = 4096
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _LOOKS_AGAIN_S = 0.05
 _AFTER_REST_S = 1.0
-"""Time, beyond the time at rest, for which a killed driver's process may hold the port."""
+"""Time beyond the time at rest for which a killed driver's link process may hold the port."""
 _AT_ONCE = 8
 _SO_RXQ_OVFL = 40
-"""From asm-generic/socket.h; the `socket` module does not define it."""
+"""From asm-generic/socket.h: option to report dropped datagrams; not in the `socket` module."""
 _DROPPED = struct.Struct("=I")
 
 
 class _InUseError(DriverError):
-    """Error for a port that another program uses."""
+    """The port is in use by another program."""
 
 
 class UdpTransport(RobotTransport):
-    """A client's two sockets. Only the link process holds the port, so its exit frees the port."""
+    """Transport on the two sockets. Only the link process keeps the port, so its exit frees it."""
 
     def __init__(
         self, settings: Lite3Settings, receiver: socket.socket, sender: socket.socket
@@ -47,7 +47,7 @@ class UdpTransport(RobotTransport):
 
     @classmethod
     def open(cls, settings: Lite3Settings) -> "UdpTransport":
-        """Open both sockets; wait while the port is in use."""
+        """Return a transport with new sockets; wait for a while if the port is in use."""
         receiver = _open_receiver(settings)
         try:
             return cls(settings, receiver, _open_sender(settings))
@@ -68,11 +68,11 @@ class UdpTransport(RobotTransport):
         return self._receiver.fileno(), self._sender.fileno()
 
     def watched(self) -> Sequence[int]:
-        """Return both sockets; the sending one reports refusals by the host's machine."""
+        """Return both descriptors: the sending socket reports refusals by the host's machine."""
         return self.descriptors
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return some of the received datagrams, and count those dropped by the kernel."""
+        """Return some of the received datagrams, and count those that the kernel dropped."""
         if self._receiver.fileno() in ready:
             yield from self._received()
         if self._sender.fileno() in ready:
@@ -115,7 +115,7 @@ class UdpTransport(RobotTransport):
             yield Datagram(data, source, received_ns)
 
     def _hear_refusal(self) -> None:
-        """Raise the error that the host's machine reports for a sent datagram; discard answers."""
+        """Raise an error if the host's machine refused a sent datagram; discard any answer."""
         try:
             refusal = _taken_refusal(self._sender)
             if refusal is None:
@@ -156,14 +156,14 @@ def _open_sender(settings: Lite3Settings) -> socket.socket:
 
 
 def _taken_refusal(sender: socket.socket) -> OSError | None:
-    """Return the error that a machine on the route reported for a sent datagram, and clear it."""
+    """Return and clear the error that a machine on the route reported for a sent datagram."""
     try:
         _, ancillary, _, _ = sender.recvmsg(
             _LARGEST_DATAGRAM_BYTES, _LARGEST_DATAGRAM_BYTES, socket.MSG_ERRQUEUE
         )
     except BlockingIOError:
         return None
-    # struct sock_extended_err of linux/errqueue.h begins with the error number.
+    # struct sock_extended_err in linux/errqueue.h begins with the error number.
     numbers = [
         _ERROR.unpack_from(content)[0]
         for level, kind, content in ancillary
@@ -173,7 +173,7 @@ def _taken_refusal(sender: socket.socket) -> OSError | None:
 
 
 def _error_text(error: OSError, settings: Lite3Settings) -> str:
-    """Return the meaning of an error on the sending socket."""
+    """Return an explanation of an error on the sending socket."""
     place = f"{settings.host_address}:{settings.host_port}"
     if error.errno == errno.ECONNREFUSED:
         return f"nothing listens on {place}: is the host's motion program running?"

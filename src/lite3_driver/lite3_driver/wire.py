@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The joint-level UDP interface of the Lite3's motion host, byte for byte.
 
-All numbers are little-endian. A datagram is a header of 12 bytes (code u32; value or size u32;
-type u8, 0 = the value alone, 1 = a payload of `size` bytes follows; an unused counter u24) and its
-payload. There is no checksum, no sequence number, and no answer to any datagram.
+All numbers are little-endian. A datagram is a header of 12 bytes (code u32; value or size u32; type
+u8, 0: value only, 1: a payload of `size` bytes follows; an unused counter u24) and its payload.
+There is no checksum, no sequence number, and no answer to any datagram.
 
-Source: measurements with the vendor's SDK client (DeepRoboticsLab/Lite3_MotionSDK b30a3ec), with
-meanings from its headers and README; docs/lite3.md lists what has not been measured on a robot.
+Source: measurements with the vendor's SDK client (DeepRoboticsLab/Lite3_MotionSDK b30a3ec); the
+meanings are from its headers and README. docs/lite3.md lists what has not been measured on a robot.
 """
 
 import struct
@@ -18,17 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 HOST_PORT, STATE_PORT = 43893, 43897
-"""UDP ports: the motion host's, and the default port to which it sends its state."""
+"""UDP ports: where the motion host receives, and where it sends its state by default."""
 FOLD, TAKE_CONTROL, GIVE_BACK = 0x31010C05, 0x0114, 0x0113
-"""Requests without a payload: fold the legs; take control; give control back to the host."""
+"""Codes of requests, which have no payload: fold the legs, take control, give control back."""
 COMMAND, STATE = 0x0111, 0x0906
-"""Codes of frames with a payload: joint commands to the host, and robot state from it."""
+"""Codes of frames with a payload: joint commands to the host, and its robot states."""
 
 JOINT_NAMES = tuple(
     f"{leg}_{part}_joint" for leg in ("FL", "FR", "HL", "HR") for part in ("HipX", "HipY", "Knee")
 )
 FOOT_NAMES = ("FL_foot", "FR_foot", "HL_foot", "HR_foot")
-"""Order of joints and feet on the wire. Angles are as in the URDF: no sign, no offset."""
+"""Joints and feet in wire order. Angles are as in the URDF, with the same signs and zeros."""
 
 _HEADER = struct.Struct("<III")
 _VALUE, _PAYLOAD = 0, 1
@@ -57,18 +57,18 @@ _STATE = np.dtype(
     ]
 )
 TICKS, TICKS_PER_S = 1 << 32, 1000
-"""The host's tick: modulus, and rate."""
+"""Modulus and rate of the host's tick counter."""
 COMMAND_BYTES = _HEADER.size + len(JOINT_NAMES) * _JOINT_COMMAND.itemsize
 STATE_BYTES = _STATE.itemsize
 IMU_BYTES = slice(16, 56)
-"""Bytes of a state frame that hold the IMU's values and stamp."""
+"""Bytes of a state frame that hold the IMU's time stamp and values."""
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 
 class Oddity(str, Enum):
-    """Reason why a datagram is not a state frame."""
+    """Why a datagram is not a valid state frame."""
 
     LENGTH = "wrong_length"
     CODE = "other_code"
@@ -78,13 +78,13 @@ class Oddity(str, Enum):
 
 
 class Lite3State(NamedTuple):
-    """A state frame. Arrays are float64, C-contiguous; only angles are converted, to rad.
+    """A state from a state frame. Arrays are float64; only rpy is converted, from deg to rad.
 
     Attributes:
-        tick: The host's counter, in ms, modulo 2**32.
+        tick: The host's counter, ms, modulo 2**32.
         imu_stamp_ms: IMU time stamp, ms.
         rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
-        ang_vel: Angular velocity, body frame [3], in the unit in which the host sends it.
+        ang_vel: Angular velocity, body frame [3], in the unit that the host uses.
         lin_acc: Acceleration, body frame [3], m/s^2; about +9.81 along z at rest.
         joint_pos, joint_vel, joint_effort: Joint states [12], rad, rad/s, N m, in the order of
             JOINT_NAMES.
@@ -105,19 +105,19 @@ class Lite3State(NamedTuple):
 
 
 def request(code: int) -> bytes:
-    """Return a datagram without payload: FOLD, TAKE_CONTROL or GIVE_BACK."""
+    """Return the datagram of a request: FOLD, TAKE_CONTROL or GIVE_BACK."""
     return _HEADER.pack(code, 0, _VALUE)
 
 
 def command(joints: npt.ArrayLike) -> bytes:
-    """Return a command frame for values [12, 5], columns as in COMMAND_FIELDS."""
+    """Return the command frame for values [12, 5], columns as in COMMAND_FIELDS."""
     values = np.asarray(joints, dtype="<f4").reshape(len(JOINT_NAMES), len(COMMAND_FIELDS))
     size = COMMAND_BYTES - _HEADER.size
     return _HEADER.pack(COMMAND, size, _PAYLOAD) + values.tobytes()
 
 
 def damping_command(damping: float) -> bytes:
-    """Return the command frame that brakes every joint: no stiffness, this damping (N m s/rad)."""
+    """Return the command frame that brakes all joints with this damping (N m s/rad)."""
     joints = np.zeros((len(JOINT_NAMES), len(COMMAND_FIELDS)))
     joints[:, COMMAND_FIELDS.index("damping")] = damping
     return command(joints)
@@ -129,10 +129,10 @@ def read_code(data: bytes) -> int | None:
 
 
 def read_state(data: bytes) -> Lite3State | Oddity:
-    """Return the state in a datagram, or why it is not a state frame.
+    """Return the state from a datagram, or why it is not a valid state frame.
 
     Temperatures and contact forces may be non-finite, because balance does not depend on them. All
-    other values must be valid.
+    other values must be finite.
     """
     if len(data) < _HEADER.size:
         return Oddity.LENGTH
@@ -181,7 +181,7 @@ def write_state(state: Lite3State) -> bytes:
 
 
 def read_request(data: bytes) -> int | None:
-    """Return the code of a datagram without payload; None for any other."""
+    """Return the code of a request; None if a datagram is not one."""
     if len(data) != _HEADER.size:
         return None
     code, _, kind = _HEADER.unpack(data)
@@ -189,7 +189,7 @@ def read_request(data: bytes) -> int | None:
 
 
 def read_command(data: bytes) -> F32 | None:
-    """Return a command frame's values [12, 5] (columns as in COMMAND_FIELDS), or None."""
+    """Return a command frame's values [12, 5] (columns as in COMMAND_FIELDS); else None."""
     if len(data) != COMMAND_BYTES:
         return None
     code, size, kind = _HEADER.unpack_from(data)

@@ -66,7 +66,7 @@ COMMANDS: dict[str, Verb] = {
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command.
+    """Run the `model_tools` command.
 
     Returns:
         The exit status: 1 for errors and violated limits, 3 if another machine must finish the

@@ -14,17 +14,17 @@
 #include <memory>
 #include <thread>
 
-/// Writes lines to standard output for a thread that must not block; for one thread only.
+/// Writes lines to standard output for one thread that must not block.
 ///
-/// The reader of a log can stop reading: Ctrl-S in a terminal, a full pipe. Then only the writing
-/// thread blocks; lines without room in the buffer are dropped and counted.
+/// The reader of a log may stop reading: Ctrl-S in a terminal, a full pipe. Then only the writing
+/// thread blocks, and lines for which the buffer has no room are dropped and counted.
 class BoundedLog {
  public:
   BoundedLog() {
     std::thread([lines = lines_] { lines->write_all(); }).detach();
   }
 
-  /// Gives the reader a limited time for the last lines: a program must be able to end.
+  /// Waits a limited time until the last lines are written, because a program must be able to end.
   ~BoundedLog() {
     const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(200);
     while (lines_->waiting() > 0 && std::chrono::steady_clock::now() < until) {
@@ -59,7 +59,7 @@ class BoundedLog {
   static constexpr unsigned room = 64;
   static constexpr std::size_t line_bytes = 512;
 
-  /// Owned by both threads: the writing one may be blocked when the program ends.
+  /// The buffer, owned by both threads, since the writing one may be blocked when the program ends.
   struct Lines {
     Lines() { ::sem_init(&more, 0, 0); }
 
@@ -75,7 +75,7 @@ class BoundedLog {
         while (left > 0) {
           const ssize_t count = ::write(STDOUT_FILENO, line, left);
           if (count < 0 && errno == EINTR) continue;
-          if (count <= 0) break;  // No reader is left: the line is lost, the program continues.
+          if (count <= 0) break;  // No reader is left: the line is lost, but the program continues.
           line += count;
           left -= static_cast<std::size_t>(count);
         }

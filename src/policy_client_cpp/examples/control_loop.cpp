@@ -69,7 +69,8 @@ void become_real_time(int priority, int cpu, BoundedLog& log) {
     sched_param given{};
     given.sched_priority = priority;
     if (::sched_setscheduler(0, SCHED_FIFO, &given) != 0) {
-      say("no SCHED_FIFO, others may delay a tick", "allow it: ulimit -r 99, or CAP_SYS_NICE");
+      say("no SCHED_FIFO, other threads may delay a tick",
+          "allow it: ulimit -r 99, or CAP_SYS_NICE");
     }
   }
   if (cpu >= 0) {
@@ -222,9 +223,10 @@ Arguments parse(int argc, char** argv) {
   if (argc < 2) {
     throw std::invalid_argument(
         "policy_client_control_loop SOURCE [SECONDS] [PRIORITY] [CPU]\n"
-        "  SOURCE: where lite3_walk is served: unix:PATH, shm:PATH\n"
-        "  SECONDS: 10; PRIORITY: of SCHED_FIFO, 0 for none (0); CPU: to be pinned to (any)\n"
-        "Status 0, or 1 where the robot was damped on the way, 2 where it cannot start.");
+        "  SOURCE: where lite3_walk is served: unix:PATH or shm:PATH\n"
+        "  SECONDS: duration (10); PRIORITY: SCHED_FIFO priority, 0 for none (0);\n"
+        "  CPU: the one to run on (any)\n"
+        "Exit status: 0; 1 if the robot was damped meanwhile; 2 if the loop cannot start.");
   }
   arguments.options.source = argv[1];
   if (argc > 2) arguments.seconds = std::stod(argv[2]);
@@ -298,7 +300,7 @@ int main(int argc, char** argv) try {
   const auto source = policy_client::make_policy_source(arguments.options);
   const auto status = source->connect(5s);
   if (status != policy_client::Status::ok) {
-    log.say("not connected yet, goes on trying: %s: %s", to_string(status), source->message());
+    log.say("not connected yet, still trying: %s: %s", to_string(status), source->message());
   }
   // The sensors' threads first: they may be late, the control loop must not.
   robot.start();

@@ -77,7 +77,9 @@ class Arguments {
                        std::uint16_t preset) {
     const std::string value = text(name, choices[preset]);
     const auto found = std::find(choices.begin(), choices.end(), value);
-    if (found == choices.end()) throw std::invalid_argument("--" + name + ": found '" + value + "'");
+    if (found == choices.end()) {
+      throw std::invalid_argument("--" + name + ": unknown value '" + value + "'");
+    }
     return static_cast<std::uint16_t>(found - choices.begin());
   }
 

@@ -17,9 +17,9 @@ namespace policy_client {
 
 using Clock = std::chrono::steady_clock;
 
-/// poll() until a time; an interrupted call counts as nothing to read.
+/// Calls poll() with an absolute time limit; if it is interrupted, no descriptor has an event.
 inline void poll_until(pollfd* descriptors, nfds_t count, Clock::time_point until) noexcept {
-  // For Clock::time_point::max() a day is enough: all callers check the time again.
+  // For Clock::time_point::max(), a day is enough: all callers check the time again.
   const auto left = std::clamp<std::chrono::nanoseconds>(until - Clock::now(), {},
                                                          std::chrono::hours(24));
   const timespec time{static_cast<time_t>(left.count() / 1'000'000'000),
@@ -29,17 +29,17 @@ inline void poll_until(pollfd* descriptors, nfds_t count, Clock::time_point unti
   }
 }
 
-/// Wakes another thread of this process. No other process has it, so neither end can block.
+/// Wakes another thread of this process; no other process shares it, so neither end can block.
 class Bell {
  public:
-  /// @throws std::system_error where the process has no descriptor left.
+  /// @throws std::system_error if the process has no descriptor left.
   Bell() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (!event_) throw std::system_error(errno, std::generic_category(), "eventfd");
   }
 
   void ring() noexcept {
     const std::uint64_t one = 1;
-    // full: the other end will wake anyway
+    // if it is full, the other thread will wake anyway
     [[maybe_unused]] const ssize_t written = ::write(event_.get(), &one, sizeof(one));
   }
 

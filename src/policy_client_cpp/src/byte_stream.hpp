@@ -16,32 +16,34 @@
 namespace policy_client {
 
 enum class Io {
-  done,   ///< Some bytes went through.
-  again,  ///< Nothing now: wait for the events of wanted().
+  done,   ///< Some bytes were transferred.
+  again,  ///< Nothing can be transferred now: wait for the events of wanted().
   failed  ///< The stream is unusable; the message has the reason.
 };
 
-/// A connection to a Unix socket that never blocks, except for closing.
+/// A connection to a Unix socket, which never blocks except in close().
 class ByteStream {
  public:
   /// @throws std::invalid_argument for a path that is too long for a socket.
   explicit ByteStream(const std::string& path);
 
-  /// From then on no byte is transferred: always Io::again, however much the other end sends.
+  /// Sets a time from which no byte is transferred, but always Io::again returned, however much the
+  /// other end sends.
   void keep_to(Clock::time_point deadline) noexcept { deadline_ = deadline; }
 
-  /// Connects; returns false, with a message, unless a service accepts it at once.
+  /// Connects; returns false, with a message, unless a service accepts the connection at once.
   bool open(Message& message) noexcept;
   Io read(std::byte* data, std::size_t room, std::size_t& count, Message&) noexcept;
   Io write(const std::byte* data, std::size_t size, std::size_t& count, Message&) noexcept;
-  /// May take as long as the other end likes: it may have passed descriptors that close slowly.
+  /// Closes the connection. The other end can delay this, by having passed a descriptor that closes
+  /// slowly.
   void close() noexcept;
 
-  /// Events to poll for after Io::again; `writing`: bytes wait to be written.
+  /// What to poll for after Io::again; `writing` is true if bytes are waiting to be written.
   pollfd wanted(bool writing) const noexcept;
 
-  /// Whether a descriptor may come with the next bytes; if not, the connection fails, and the
-  /// descriptor stays in it until that is closed. Reading may block if more than one come.
+  /// Sets whether a descriptor may come with the next bytes. An unexpected one makes the connection
+  /// fail, and stays in it until that is closed. Reading may block if more than one comes.
   void take_descriptor_with_bytes(bool taken) noexcept { takes_descriptor_ = taken; }
   /// The received descriptor, now owned by the caller.
   Descriptor take_descriptor() noexcept { return std::move(received_); }

@@ -11,41 +11,40 @@
 
 namespace policy_client {
 
-/// Connects and disconnects on a thread of its own, because the service can make both take
-/// arbitrarily long: it greets when it wants to, and closing the last descriptor of a socket or of
-/// a file system in user space waits for its other side. The control thread only waits for the
-/// result.
+/// Connects and disconnects on a separate thread, because the service can delay both for any time:
+/// it may greet late, and closing the last descriptor of a socket or of a user-space file system
+/// waits for the other side. The control thread only waits for the result.
 ///
-/// One of the two threads owns the link at a time, and passes it to the other.
+/// At any time, one of the two threads owns the link, and passes it to the other.
 class Connector {
  public:
-  /// @throws std::invalid_argument like Link; std::runtime_error without thread or eventfd.
+  /// @throws std::invalid_argument like Link; std::runtime_error if a thread or eventfd is refused.
   Connector(const std::string& path, const Options& options, bool shared_memory);
-  /// Disconnects; abandons anything that takes longer than Options::answer_limit.
+  /// Disconnects, but abandons the thread if that takes longer than Options::answer_limit.
   ~Connector();
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;
 
-  /// Waits until the control thread owns the link: ready, refused or down. Returns false if not by
-  /// `until`, or while an attempt is postponed and the caller does not wait for it.
+  /// Waits until the control thread owns the link, which is then ready, refused or down. Returns
+  /// false if it does not by `until`, or in a pause between attempts unless `through_pauses`.
   bool await(Clock::time_point until, bool through_pauses) noexcept;
 
-  /// For the control thread, after await().
+  /// The link, for the control thread after await().
   Link& link() noexcept { return work_->link; }
   bool has_link() const noexcept {
     return work_->turn.load(std::memory_order_acquire) == Turn::control;
   }
 
-  /// Hands over a link that is down: it is closed and, after its pause, reconnected.
+  /// Gives a link that is down to the thread, which closes it and, after its pause, reconnects.
   void reconnect() noexcept;
 
-  /// Clears refusal and pause.
+  /// Clears a refusal and a pause.
   void retry() noexcept;
 
  private:
   enum class Turn { control, pausing, connecting };
 
-  /// State shared by both threads and owned by both: a thread that cannot end is abandoned with it.
+  /// State that both threads share and own, so that a thread that cannot end is abandoned with it.
   struct Work {
     Work(const std::string& path, const Options& options, bool shared_memory)
         : link(path, options, shared_memory) {}

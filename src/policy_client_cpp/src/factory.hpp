@@ -9,8 +9,8 @@
 
 namespace policy_client {
 
-// CMake decides which of these are built; each is in its own file.
-// All throw std::runtime_error for an unreadable file or an unsuitable model.
+// CMake decides which of these functions are built; each is in its own file.
+// They throw std::runtime_error for an unreadable file or an unsuitable model.
 std::unique_ptr<Model> make_onnx_model(const std::string& file, const Options& options);
 std::unique_ptr<Model> make_rknn_model(const std::string& file, const Options& options);
 

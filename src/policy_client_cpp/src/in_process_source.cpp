@@ -99,7 +99,7 @@ Answer InProcessSource::tick(const float* observation, std::int64_t stamp_ns,
                      static_cast<long long>(options_.answer_limit.count()));
         answer.status = Status::disconnected;
       } else {
-        message_.set("%s: the answer to an earlier observation is still owed",
+        message_.set("%s: the answer to an earlier observation is still pending",
                      options_.source.c_str());
       }
       return answer;

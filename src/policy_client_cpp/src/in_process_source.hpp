@@ -12,7 +12,7 @@
 
 namespace policy_client {
 
-/// A model that runs on its own thread, so that a slow one does not delay control.
+/// Runs a model on a separate thread, so that a slow one does not delay control.
 class InProcessSource : public PolicySource {
  public:
   /// @throws std::invalid_argument for a mean or divisor of the wrong size.
@@ -29,10 +29,10 @@ class InProcessSource : public PolicySource {
   PolicyInfo info() const override;
 
  private:
-  /// State shared by both threads and owned by both: a model that never returns is abandoned with
-  /// it.
+  /// State that both threads share and own: a model that never returns is abandoned with it.
   ///
-  /// While `task` is `run`, only the worker uses the fields below, otherwise the control thread.
+  /// While `task` is `run`, only the worker uses the fields after it; otherwise, only the control
+  /// thread.
   struct Work {
     enum class Task { none, run, end };
     std::mutex mutex;
@@ -56,7 +56,7 @@ class InProcessSource : public PolicySource {
   const std::shared_ptr<Work> work_;
   std::int64_t stamp_ns_ = 0;
   Message message_;
-  bool handed_over_ = false;  ///< An observation was handed over, and its answer not taken yet.
+  bool handed_over_ = false;  ///< The worker has an observation whose answer was not taken yet.
   std::chrono::steady_clock::time_point handed_over_at_{};
   std::thread thread_;
 };

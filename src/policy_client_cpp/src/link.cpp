@@ -137,7 +137,7 @@ bool Link::receive_from_memory(Frame& frame) noexcept {
   const auto received = memory_.receive(shared_answer_.data(), shared_answer_.size());
   if (received == SharedMemory::Received::nothing) return false;
   if (received == SharedMemory::Received::broken) {
-    message_.set("%s: an answer in shared memory that was not asked for, or too long",
+    message_.set("%s: an answer in shared memory that was not requested, or is too long",
                  options_.source.c_str());
     drop();
     return false;

@@ -12,10 +12,10 @@
 
 namespace policy_client {
 
-/// A connection to the service at a Unix socket: opened, greeted, lost and opened again.
+/// The connection to the service at a Unix socket, which can be lost and opened again.
 ///
-/// Frames go over the stream or, after the greeting, through shared memory. The steps that the
-/// service can slow down, opening and closing, are separate from those of a tick.
+/// Frames go over the stream or, after the greeting, through shared memory. Opening and closing,
+/// which the service can delay, are separate from the steps of a tick.
 class Link {
  public:
   enum class State { down, greeting, ready, refused };
@@ -25,37 +25,38 @@ class Link {
 
   // For the connecting thread.
 
-  /// Connects and greets: then it is ready, refused or down. Takes at most Options::answer_limit,
-  /// or until it is `ending`, signalled by `wake`.
+  /// Connects and greets; the link is then ready, refused or down. Takes at most
+  /// Options::answer_limit, and stops early if `ending` is set and `wake` rung.
   void connect(Bell& wake, const std::atomic<bool>& ending) noexcept;
-  /// Releases all descriptors and the memory.
+  /// Releases all descriptors and the shared memory.
   void close() noexcept;
 
-  // For the control thread, while ready. None of these blocks, or continues beyond the deadline.
+  // For the control thread, while ready. None of these blocks or continues beyond the deadline.
 
   void keep_to(Clock::time_point deadline) noexcept;
-  /// Sends one observation; only if no other is unanswered.
+  /// Sends an observation; call it only if no other one is unanswered.
   void send(const Header& header, const float* values) noexcept;
 
-  /// The next frame with a valid header, if there is one; valid until the next call.
+  /// Returns true with the next frame that has a valid header; the frame is valid until the next
+  /// call.
   bool receive(Frame& frame) noexcept;
 
-  /// Waits for an event; may return early.
+  /// Waits until something can be received or sent; may return early.
   void wait(Clock::time_point until, Clock::time_point spin_until) noexcept;
 
-  /// Keeps the text of an ERROR as the message.
+  /// Stores the text of an ERROR as the message.
   void keep_error(const Frame& frame) noexcept;
-  /// Marks the connection as failed for the reason in message(); it must still be closed. A pause
-  /// precedes the next attempt, longer each time until an answer arrives.
+  /// Marks the connection as failed for the reason in message(); it must still be closed. The pause
+  /// before the next attempt grows each time until an answer arrives.
   void drop() noexcept;
-  /// An answer arrived: the service works.
+  /// Records that an answer arrived, so the service works.
   void answered() noexcept { pause_ = {}; }
 
-  // For the thread that owns it.
+  // For the thread that owns the link.
 
-  /// Clears refusal and pause.
+  /// Clears a refusal and the pause.
   void retry() noexcept;
-  /// Pause before the next attempt.
+  /// Pause before the next attempt to connect.
   std::chrono::milliseconds pause() const noexcept { return pause_; }
   State state() const noexcept { return state_; }
   Message& message() noexcept { return message_; }
@@ -86,9 +87,9 @@ class Link {
   std::size_t out_size_ = 0;
   std::vector<std::byte> in_;  ///< Buffer for the largest frame; [0, in_size_) was received.
   std::size_t in_size_ = 0;
-  std::size_t in_taken_ = 0;   ///< Size of the last frame in it.
-  bool look_at_stream_ = true;  ///< With shared memory the stream is read only after a poll.
-  std::vector<std::byte> shared_answer_;  ///< A copy of the answer in shared memory.
+  std::size_t in_taken_ = 0;   ///< Size of the last frame returned from it.
+  bool look_at_stream_ = true;  ///< With shared memory, the stream is read only after a poll.
+  std::vector<std::byte> shared_answer_;  ///< Copy of the answer in shared memory.
   std::vector<std::byte> welcome_;
   Message message_;
 };

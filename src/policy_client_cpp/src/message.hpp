@@ -7,7 +7,7 @@
 
 namespace policy_client {
 
-/// A text that is written without allocation; excess is cut off.
+/// A text written without allocation; what exceeds its size is cut off.
 class Message {
  public:
   void set(const char* format, ...) noexcept __attribute__((format(printf, 2, 3))) {

@@ -7,12 +7,12 @@
 
 namespace policy_client {
 
-/// A network in this process: normalised observations in, actions out.
+/// A network in this process, from normalised observations to actions.
 class Model {
  public:
   virtual ~Model() = default;
 
-  /// Runs once for all rows; returns false, with a message, on failure.
+  /// Computes the actions for all rows; returns false, with a message, on failure.
   virtual bool run(const float* observation, float* action, Message& message) noexcept = 0;
 };
 

@@ -6,18 +6,18 @@
 
 namespace policy_client {
 
-/// The content of a model's file: a regular file of at most 2 GiB, which is also protobuf's limit.
+/// Returns the content of a model's file, a regular file of at most 2 GiB, as protobuf requires.
 ///
 /// @throws std::runtime_error if it cannot be read.
 std::string read_model(const std::string& file);
 
-/// Checks that an ONNX model contains all its weights, as every runtime would parse it.
+/// Checks that an ONNX model contains all its weights, however a runtime parses it.
 ///
-/// A hash of the file does not cover other files, and runtimes load weights from any file that the
-/// model names. Only the parser's grammar shows where such a reference can be, so this walks
-/// protobuf's wire format, like policy_inference/onnx_file.py: it skips weights unread.
+/// Runtimes load weights from any file that the model names, which a hash of the model's file does
+/// not cover. Only the grammar shows where such a name can be, so this walks protobuf's wire format
+/// like policy_inference/onnx_file.py, and skips the weights.
 ///
-/// @throws std::runtime_error if weights are in a second file, or it is not an ONNX model.
+/// @throws std::runtime_error if weights are in another file, or this is not an ONNX model.
 void require_whole(const std::string& file, const std::string& model);
 
 }  // namespace policy_client

@@ -117,7 +117,7 @@ ObservationBuffer::~ObservationBuffer() = default;
 std::size_t ObservationBuffer::add(StreamOptions options) {
   if (options.width == 0 || options.capacity < 2 || options.max_age.count() <= 0) {
     throw std::invalid_argument("stream '" + options.name +
-                                "': expected a width, 2 samples or more and a greatest age");
+                                "': expected a width, at least 2 samples and a maximum age");
   }
   width_ += options.width;
   streams_.push_back(std::make_unique<Stream>(std::move(options)));
@@ -159,7 +159,7 @@ std::string describe(const ObservationBuffer& buffer, const Taken& taken) {
   switch (taken.fault) {
     case Taken::Fault::empty: return stream.name + ": no sample yet";
     case Taken::Fault::overrun:
-      return stream.name + ": more samples came than the " + std::to_string(stream.capacity) +
+      return stream.name + ": more samples arrived than the " + std::to_string(stream.capacity) +
              " that are kept";
     default: break;
   }

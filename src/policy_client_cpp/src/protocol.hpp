@@ -41,23 +41,23 @@ struct Header {
   FrameType type = FrameType::hello;
   std::uint16_t flags = 0;
   std::uint32_t length = 0;
-  std::uint32_t rows = 0;  ///< For an error: its code.
+  std::uint32_t rows = 0;  ///< In an ERROR, its code.
   std::uint64_t sequence = 0;
   std::uint64_t stamp_ns = 0;
   std::uint64_t answered_ns = 0;
 };
 static_assert(sizeof(Header) == 40, "as on the wire");
 
-/// Longest accepted payload of a greeting or an error.
+/// Maximum payload of a greeting or an error that is accepted.
 constexpr std::size_t most_text_bytes = 65536;
 
-/// A frame in its buffer; valid until the next call of the object that returned it.
+/// A frame in the buffer of the object that returned it, valid until the next call to that object.
 struct Frame {
   Header header;
   const std::byte* payload = nullptr;
 };
 
-/// The service's parameters; texts stay in the payload until they are needed.
+/// The numbers in a WELCOME; its texts stay in the payload until they are needed.
 struct Welcome {
   std::array<std::uint8_t, 32> sha256{};
   std::uint32_t obs_dim = 0;
@@ -68,18 +68,18 @@ struct Welcome {
 };
 constexpr std::size_t welcome_fixed_bytes = 56;
 
-bool is_final(ErrorCode code) noexcept;           ///< Trying again would not help.
-bool closes_connection(ErrorCode code) noexcept;  ///< The service disconnects after it.
+bool is_final(ErrorCode code) noexcept;           ///< True if trying again would not help.
+bool closes_connection(ErrorCode code) noexcept;  ///< True if the service disconnects after it.
 const char* to_string(ErrorCode code) noexcept;
 
-/// The HELLO of a client with these options, header included.
+/// The HELLO of a client with these options, including the header.
 /// @throws std::invalid_argument for an invalid hash.
 std::vector<std::byte> make_hello(const Options& options, bool shared_memory);
 
-/// Reads the numbers of a WELCOME; returns false if the payload is too short for them or its texts.
+/// Reads a WELCOME's numbers; returns false if the payload is too short for them or for its texts.
 bool read_welcome(const std::byte* payload, std::size_t length, Welcome& welcome) noexcept;
 
-/// Reads all of a WELCOME that read_welcome() accepted.
+/// Reads all of a WELCOME that read_welcome() has accepted.
 PolicyInfo read_policy_info(const std::byte* payload, std::size_t length);
 
 }  // namespace policy_client

@@ -104,7 +104,7 @@ void RemoteSource::explain(Status status) noexcept {
     message_.set("%s: no answer within %lld us", options_.source.c_str(),
                  static_cast<long long>(options_.timeout.count()));
   } else if (status == Status::pending) {
-    message_.set("%s: the answer to an earlier observation is still owed",
+    message_.set("%s: the answer to an earlier observation is still pending",
                  options_.source.c_str());
   }
 }

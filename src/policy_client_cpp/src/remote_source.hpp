@@ -8,7 +8,7 @@
 
 namespace policy_client {
 
-/// A policy behind the framed protocol. At most one observation is unanswered at a time.
+/// A policy that a service runs. At most one observation is unanswered at a time.
 class RemoteSource : public PolicySource {
  public:
   /// @throws std::invalid_argument for options that cannot work.
@@ -38,9 +38,9 @@ class RemoteSource : public PolicySource {
   const Options options_;
   Connector connector_;
   Message message_;
-  std::vector<std::byte> welcome_;  ///< Of the latest connection.
+  std::vector<std::byte> welcome_;  ///< Payload of the latest connection's WELCOME.
   bool connected_ = false;          ///< The link is ready, and was ready before this tick.
-  std::uint64_t sequence_ = 0;  ///< Of the last observation sent, …
+  std::uint64_t sequence_ = 0;  ///< Number of the last observation sent, …
   std::int64_t stamp_ns_ = 0;   ///< … and its time of measurement.
   bool owed_ = false;           ///< It is unanswered, …
   bool current_ = false;        ///< … and belongs to the current tick.

@@ -81,8 +81,8 @@ bool SharedMemory::attach(Descriptor memory, const Welcome& welcome, Message& me
     return false;
   }
   if (!memory) {
-    message.set("shared memory: it came without its descriptor; has this process too many open "
-                "files?");
+    message.set("shared memory: it arrived without its descriptor; does this process have too "
+                "many open files?");
     return false;
   }
   if (!keeps_size(memory.get(), welcome.shared_bytes)) {

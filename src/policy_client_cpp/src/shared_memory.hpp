@@ -14,10 +14,10 @@
 
 namespace policy_client {
 
-/// One request and one answer in memory that both sides map.
+/// One request and one answer, in memory that both sides map.
 ///
-/// A byte over the connection, which is the link's, wakes a sleeping side. Here a tick only reads
-/// and writes memory: any other descriptor from the service may block.
+/// A byte over the link's connection wakes a sleeping side. Here, a tick only reads and writes
+/// memory, because any other descriptor from the service may block.
 class SharedMemory {
  public:
   SharedMemory() = default;
@@ -25,10 +25,10 @@ class SharedMemory {
   SharedMemory& operator=(const SharedMemory&) = delete;
   ~SharedMemory() { detach(); }
 
-  // For the connecting thread: these may take as long as the service likes.
+  // For the connecting thread: the service can make these take arbitrarily long.
 
-  /// Maps the memory that came with a WELCOME; returns false, with a message, if it is not as
-  /// stated.
+  /// Maps the memory that came with a WELCOME; returns false, with a message, if it differs from
+  /// what the WELCOME states.
   bool attach(Descriptor memory, const Welcome& welcome, Message& message) noexcept;
   void detach() noexcept;
 
@@ -36,15 +36,15 @@ class SharedMemory {
 
   bool attached() const noexcept { return memory_ != nullptr; }
 
-  /// Writes a request of at most 4 × rows × obs_dim bytes, as attached. Returns true if the service
-  /// sleeps.
+  /// Writes a request, with at most 4 × rows × obs_dim bytes as in attach(). Returns true if the
+  /// service is asleep and must be woken.
   bool send(const Header& header, const float* values) noexcept;
 
   enum class Received { nothing, frame, broken };
-  /// Copies the answer, header and payload, if it has arrived and fits.
+  /// Copies the answer with its header, if it has arrived and fits.
   Received receive(std::byte* frame, std::size_t room) noexcept;
 
-  /// Polls for the answer until `spin_until`, then sleeps until `socket` has an event, such as the
+  /// Polls for the answer until `spin_until`. Then sleeps until `socket` has an event, such as the
   /// byte that signals the answer, or until `until`. Sets `socket.revents` unless the answer
   /// arrived.
   void wait(Clock::time_point until, Clock::time_point spin_until, pollfd& socket) noexcept;

@@ -9,10 +9,10 @@
 
 #include "policy_client/policy_source.hpp"
 
-/// How often `new` ran so far.
+/// Number of calls of `new` on this thread so far.
 std::size_t allocations_of_this_thread();
 
-/// A folder that goes with its contents.
+/// A temporary folder, deleted with its contents.
 class TemporaryFolder {
  public:
   TemporaryFolder();
@@ -38,9 +38,9 @@ class Child {
   void write_line(const std::string& line);
   void stop_reading();
   void signal(int signal);
-  /// Ends it with a signal, waits, and returns the signal or status that it ended with.
+  /// Ends the process with a signal, waits, and returns the signal or status with which it ended.
   int end(int signal);
-  /// Waits until it ends by itself.
+  /// Waits until the process ends by itself; returns the signal or status.
   int wait();
   bool runs() const { return process_ > 0; }
 
@@ -50,7 +50,7 @@ class Child {
   int out_ = -1;
 };
 
-/// peer.py at a socket of its own; it must still be well when the test ends.
+/// Runs peer.py at its own socket; it must still work when the test ends.
 class Peer {
  public:
   explicit Peer(std::vector<std::string> behaviours);
@@ -63,7 +63,7 @@ class Peer {
   Child child_;
 };
 
-/// Ends the tests, with a signal, where they take longer than that: a tick did not return.
+/// Ends the tests with a signal if they take longer than this, since a tick did not return.
 class Limit {
  public:
   explicit Limit(unsigned seconds);
@@ -72,18 +72,18 @@ class Limit {
   Limit& operator=(const Limit&) = delete;
 };
 
-/// Options for a peer: three values in, two out, and much time.
+/// Options for a peer with three inputs and two outputs, and long time limits.
 policy_client::Options options_for(const std::string& source);
 
-/// Checks that a client believes nothing of what a peer does, and is well with the next one.
+/// Checks that a client rejects what a misbehaving peer sends, and then works with the next peer.
 /// @param transport  `unix` or `shm`.
 void check_disbelief(const std::string& transport, const std::string& behaviour);
 
-/// Ticks until the status is this one; what other statuses there were does not matter.
+/// Ticks until this status is returned, whatever other statuses come before it.
 policy_client::Answer tick_until(policy_client::PolicySource& source, policy_client::Status status,
                                  const std::vector<float>& observation, std::vector<float>& action);
 
-/// Ticks until the peer says so.
+/// Ticks until the peer prints this word.
 policy_client::Answer tick_until_said(policy_client::PolicySource& source, Peer& peer,
                                       const std::string& word,
                                       const std::vector<float>& observation,

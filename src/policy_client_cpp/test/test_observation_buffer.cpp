@@ -123,7 +123,7 @@ TEST_CASE("a ring that is too short for the time asked says so") {
   CHECK(buffer.take(7 * ms, &value));
   const Taken taken = buffer.take(6 * ms, &value);
   CHECK(taken.fault == Taken::Fault::overrun);
-  CHECK(describe(buffer, taken) == "imu: more samples came than the 4 that are kept");
+  CHECK(describe(buffer, taken) == "imu: more samples arrived than the 4 that are kept");
 }
 
 TEST_CASE("a sample that is not later than the last is not kept") {

@@ -20,8 +20,9 @@ namespace {
 constexpr auto kEndsWithin = std::chrono::seconds(5);
 constexpr auto kLook = std::chrono::milliseconds(10);
 
-/// `posix_spawn`, which is safe beside threads; the program keeps `socket` open, has its own
-/// process group, which Ctrl-C in a terminal does not reach, and has no blocked signals.
+/// Starts a program with `posix_spawn`, which is safe in a process with threads. The program keeps
+/// `socket` open, has its own process group, which Ctrl-C in a terminal does not reach, and has no
+/// blocked signals.
 int spawn(pid_t& pid, char* const* words, int socket) {
   posix_spawn_file_actions_t files;
   posix_spawnattr_t attributes;

@@ -27,9 +27,9 @@ EstopTopic::EstopTopic(rclcpp_lifecycle::LifecycleNode::SharedPtr node,
 EstopTopic::Reader EstopTopic::reader(const rclcpp::QoS& qos) {
   rclcpp::SubscriptionOptions options;
   options.callback_group = group_;
-  options.use_default_callbacks = false;  // it need not match every publisher
+  options.use_default_callbacks = false;  // no QoS warnings: it need not match every publisher
   const auto hear = [this](const std_msgs::msg::Bool& message) {
-    // False releases nothing: a button that is not pressed repeats it.
+    // False releases nothing: a button that is not pressed repeats False.
     if (message.data) press_();
   };
   return node_.lock()->create_subscription<std_msgs::msg::Bool>("estop", qos, hear, options);

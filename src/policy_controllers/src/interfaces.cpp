@@ -13,7 +13,7 @@ namespace {
 using policy_core::Numbers;
 using policy_core::PlanError;
 
-/// Rows of the targets that have their own interfaces, in this order; then the gains.
+/// Rows of the targets with their own interfaces, in this order; the gains follow.
 constexpr std::array<const char*, 3> kKinds = {"position", "velocity", "effort"};
 constexpr std::size_t kStiffness = 3;
 
@@ -32,7 +32,7 @@ Interfaces states_of(const Facts& facts, const Wiring& wiring) {
     }
     if (wiring.imu_name.empty()) {
       throw PlanError("imu_name: expected the name of the sensor with " + field.source +
-                      ", which the contract needs; found none");
+                      " (which the contract needs), found none");
     }
     for (const auto* axis : {".x", ".y", ".z", ".w"}) {
       if (is_rate && axis[1] == 'w') continue;
@@ -43,7 +43,7 @@ Interfaces states_of(const Facts& facts, const Wiring& wiring) {
   for (std::size_t group = 0; group < facts.groups.size(); ++group) {
     const auto counter = wiring.counters.find(facts.groups[group]);
     if (counter == wiring.counters.end()) continue;
-    // A manager lends each interface once.
+    // A manager lends each interface only once, so groups may share a counter.
     const auto at = std::find(names.begin() + static_cast<std::ptrdiff_t>(fields), names.end(),
                               counter->second) - names.begin();
     const auto place = static_cast<std::size_t>(at) - fields;
@@ -63,14 +63,14 @@ void check_kept(const Facts& facts, const char* what, const Numbers& contract,
   const auto joints = facts.joints.size();
   for (std::size_t i = 0; i < joints; ++i) {
     if (!std::isnan(contract[i])) continue;
-    throw PlanError("gain_interfaces: expected names for stiffness and damping, since the " +
+    throw PlanError("gain_interfaces: expected names for stiffness and damping (the " +
                     std::string(what) + " of " + facts.joints[i] +
-                    " changes between the modes of the contract; found none");
+                    " changes between the contract's modes), found none");
   }
   if (kept.size() != 1 && kept.size() != joints) {
-    throw PlanError(key + ": expected the " + what + " that the drives keep, 1 value or " +
-                    std::to_string(joints) + ", found " + std::to_string(kept.size()) +
-                    "; or name their gain_interfaces");
+    throw PlanError(key + ": expected the " + what + " that the drives keep (1 value or " +
+                    std::to_string(joints) + "), found " + std::to_string(kept.size()) +
+                    "; or name the drives' gain_interfaces");
   }
   for (std::size_t i = 0; i < joints; ++i) {
     const double found = kept[kept.size() == 1 ? 0 : i];
@@ -78,7 +78,7 @@ void check_kept(const Facts& facts, const char* what, const Numbers& contract,
     std::ostringstream text;
     text << key << ": " << facts.joints[i] << ": expected " << contract[i]
          << " as in the contract, found " << found
-         << "; set the drives to it, or name their gain_interfaces";
+         << "; set the drives to the contract's value, or name their gain_interfaces";
     throw PlanError(text.str());
   }
 }
@@ -117,11 +117,11 @@ Interfaces interfaces_of(const Facts& facts, const Wiring& wiring) {
       const bool is_stated = has(wiring.command_interfaces, kKinds[kind]);
       const bool must = is_needed(facts, joint, kind);
       if (must && !is_stated && !wiring.command_interfaces.empty()) {
-        throw PlanError("command_interfaces: expected " + std::string(kKinds[kind]) + ", by which " +
-                        facts.joints[joint] + " is commanded; found " +
+        throw PlanError("command_interfaces: expected " + std::string(kKinds[kind]) +
+                        " (by which " + facts.joints[joint] + " is commanded), found " +
                         listed(wiring.command_interfaces));
       }
-      // Drives with commanded gains add up all three.
+      // Drives with commanded gains add up the terms of all three kinds.
       const bool is_usual = wiring.command_interfaces.empty() && !gains.empty();
       if (must || is_stated || is_usual) add(kKinds[kind], kind);
     }

@@ -32,9 +32,9 @@ using Texts = std::vector<std::string>;
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr const char* kNotActive = "the controller is not active; activate it first";
-/// The e-stop, and the velocity command where the policy takes one.
+/// The e-stop, and the velocity command if the policy accepts one.
 constexpr std::array<const char*, 4> kReferences = {"estop", "vx", "vy", "wz"};
-/// By group: the parameter with the name of its counter.
+/// For each group, the parameter that names its counter.
 constexpr std::array<std::pair<const char*, const char*>, 2> kCounters = {
     {{"joint_states", "counters.joint_states"}, {"imu/data", "counters.imu"}}};
 
@@ -47,7 +47,7 @@ Velocity velocity_of(const Twist& twist) {
   return {twist.linear.x, twist.linear.y, twist.angular.z};
 }
 
-/// Not by `rclcpp::Time`, which throws before 1970; that would end the manager.
+/// Avoids `rclcpp::Time`, which throws for times before 1970; that would end the manager.
 std::int64_t ns_of(const builtin_interfaces::msg::Time& stamp) {
   return stamp.sec * std::int64_t{1'000'000'000} + stamp.nanosec;
 }
@@ -57,7 +57,7 @@ policy_core::Time stamp_of(const std_msgs::msg::Header& header) {
   return stamp_ns ? policy_core::Time(stamp_ns) : policy_core::Time();
 }
 
-/// Looks up loaned interfaces in the order of names; throws PlanError if one is missing.
+/// Returns the loaned interface with this name; throws PlanError if it is missing.
 template <class Loaned>
 Loaned* find(std::vector<Loaned>& loaned, const std::string& name) {
   const auto found = std::find_if(loaned.begin(), loaned.end(),
@@ -132,13 +132,13 @@ void PolicyController::configure() {
   }
   hosted_ = std::make_shared<Hosted>(plan);
   auto& policy = hosted_->policy;
-  // First, so that a configuration that fails does not release it.
+  // First, so that a failed configuration does not release the e-stop.
   if (was_pressed_) policy.press_estop("pressed before the controller was configured again");
   const auto rate_hz = get_update_rate();
   if (rate_hz == 0) {
     throw policy_core::PlanError(
         "update_rate: expected the rate of the controller manager, found none; set it as a "
-        "parameter of this controller, since Humble's manager does not say it");
+        "parameter of this controller (Humble's manager does not report it)");
   }
   policy.set_update_rate(rate_hz);
   const auto wired = wiring();
@@ -368,7 +368,7 @@ return_type PolicyController::update_and_write_commands(const rclcpp::Time& time
     if (reference_interfaces_.front() > 0.0) hosted_->policy.press_estop();
     std::copy(reference_interfaces_.begin() + 1, reference_interfaces_.end(), velocity.begin());
     for (double value : velocity) has_chained_velocity_ |= !std::isnan(value);
-    // so that a value that is not written again expires
+    // a value that is not written again must expire
     std::fill(reference_interfaces_.begin(), reference_interfaces_.end(), kNan);
   }
   const auto* targets = hosted_->policy.update(

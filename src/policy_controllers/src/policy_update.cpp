@@ -32,14 +32,14 @@ constexpr auto kLookEvery = std::chrono::microseconds(100);
 constexpr auto kLongestRequest = std::chrono::milliseconds(500);
 constexpr double kSilentS = 1.0;
 constexpr const char* kHangs = "a tick has not returned; the backend hangs";
-// As in `policy_inference.messages.readers`.
+// Same as in `policy_inference.messages.readers`.
 constexpr const char* kLabel = "contract:";
 constexpr const char* kMadeByAnother =
-    "expected values computed with this policy's contract, found values of another contract; "
+    "expected values computed with this policy's contract, found values from a different contract; "
     "restart perception_node with this policy's bundle";
-// With their reason in `policy_core.bundle.state_fields`.
+// The reason for these values is in `policy_core.bundle.state_fields`.
 constexpr double kShortest = 0.9, kLongest = 1.1;
-/// By source: a field of the state, and its number of values; 0: one per joint.
+/// A source of state fields, and a field's number of values; 0: one per joint.
 struct Source {
   const char* name;
   std::size_t size;
@@ -262,7 +262,7 @@ const Targets* PolicyUpdate::update(const double* values, const Velocity* veloci
     }
   }
   updated_ns_ = now_ns;
-  // After an e-stop only the fault command is sent, also between two ticks.
+  // After an e-stop, only the fault command is sent, even between two ticks.
   if (was_kept_ || controller_.estop_pressed()) command(has_safe_ ? &safe_ : nullptr);
   return has_command_ ? &command_ : nullptr;
 }
@@ -273,13 +273,13 @@ void PolicyUpdate::look(const double* values, int64_t now_ns) noexcept {
     if (group.counter) {
       has_changed = values[*group.counter] != values_[*group.counter];
     } else {
-      // Bits, so that NaN equals itself.
+      // Compared as bits, so that NaN equals itself.
       for (const auto& field : group.fields) {
         has_changed = has_changed || std::memcmp(values + field.begin, values_.data() + field.begin,
                                                  field.size * sizeof(double)) != 0;
       }
     }
-    // The initial value may be old.
+    // The first values seen may be old.
     if (!has_changed || !has_values_) continue;
     group.is_new = true;
     group.changed_ns = now_ns;
@@ -353,7 +353,7 @@ void PolicyUpdate::sample_velocity(int64_t now_ns, int64_t ros_now_ns) noexcept 
 void PolicyUpdate::sample_perceived(int64_t now_ns, int64_t ros_now_ns) noexcept {
   if (seen_.empty()) return;
   const std::unique_lock lock(hearing_, std::try_to_lock);
-  if (!lock) return;  // the next tick takes it
+  if (!lock) return;  // the next tick takes the values
   for (auto& each : seen_) {
     if (!each.is_new) continue;
     each.is_new = false;
@@ -424,7 +424,7 @@ void PolicyUpdate::go_on(int64_t now_ns) noexcept {
     const auto since_ns = now_ns - began_ns_;
     const auto age_ns = controller_.input(*command_input_).age_ns(now_ns).value_or(since_ns);
     if (std::min(since_ns, age_ns) <= *silence_ns_) return;
-    began_ns_ = now_ns;  // if it is refused, ask again after that time
+    began_ns_ = now_ns;  // if standing is refused, ask again after that time
     problems = begin_to_stand();
   }
   if (problems.any()) not_standing_.push(problems);
@@ -501,7 +501,7 @@ void PolicyUpdate::hear(std::size_t place, const std::string& label,
 }
 
 std::string PolicyUpdate::hear(const Chunk& chunk) {
-  if (!chunks_) return "expected no chunk, since the plan is not for a chunk policy, found one";
+  if (!chunks_) return "expected no chunk (the plan is not for a chunk policy), found one";
   auto& into = *chunks_;
   const auto joined = [](const auto&... parts) {
     std::ostringstream text;
@@ -588,7 +588,7 @@ std::string PolicyUpdate::damp() {
   return request([this]() -> std::string {
     if (controller_.damp(damp_text_)) return "";
     make_words();
-    // Refused in this mode: the message says why, and nothing happens.
+    // `run` is refused in this mode and does nothing; its problems say why.
     return words_.damp_refusal(controller_.run(), controller_);
   });
 }
@@ -645,7 +645,7 @@ Report PolicyUpdate::report() {
   std::unique_lock reporting(reporting_);
   auto report = report_;
   reporting.unlock();
-  if (estop_pressed() && !report.estop_noted) {  // no tick has seen it: one may hang
+  if (estop_pressed() && !report.estop_noted) {  // no tick has seen the press: one may hang
     report.mode = Mode::kDamp;
     report.latched = true;
     report.reason = policy_core::said(controller_.pressed());

@@ -87,7 +87,7 @@ struct Difference {
       std::ostringstream text;
       text << file << ": golden rows: " << kNames[i] << " of " << output.tensor.name
            << ": expected at most " << limits[i] << ", found " << found[i] << " (" << where
-           << "); the policy is not the same function here";
+           << "); on this machine, the policy computes a different function";
       throw PlanError(text.str() + kRemedy);
     }
   }

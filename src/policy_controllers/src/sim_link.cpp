@@ -64,7 +64,7 @@ void SimLink::greet() {
     }
   }
   commands_.assign(kCommands * joints_.size(), 0.0);
-  // The reason of a refusal replaces the numbers.
+  // Room for a refusal, whose reason is sent in place of the numbers.
   values_.assign(count() + kLongestText / sizeof(double), 0.0);
 }
 
@@ -117,7 +117,7 @@ std::size_t SimLink::take(void* data, std::size_t size, void* more, std::size_t 
   if (got < 0 && errno != ECONNRESET) {
     if (errno != EAGAIN) fail("its socket to bring an answer", std::strerror(errno));
     fail("an answer within " + std::to_string(limit_.count()) + " ms",
-         "none; give the machine less to do");
+         "none; reduce the load on the machine");
   }
   fail_ended();
 }

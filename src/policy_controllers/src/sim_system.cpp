@@ -22,7 +22,7 @@
 #include "rclcpp/logging.hpp"
 #include "rclcpp_lifecycle/state.hpp"
 
-// Exporting by value is deprecated since Jazzy, but Humble has nothing else.
+// Exporting interfaces by value is deprecated since Jazzy, but Humble supports nothing else.
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 namespace robot_sim {
@@ -43,7 +43,7 @@ const char* const kSensors[SimLink::kImu + SimLink::kGroups] = {
     "imu/angular_velocity.z",    "imu/linear_acceleration.x", "imu/linear_acceleration.y",
     "imu/linear_acceleration.z", "joints/samples",            "imu/samples",
 };
-/// After a longer pause of the manager, the robot continues as if there had been none.
+/// Longest pause of the manager that the simulation makes up for; the rest is skipped.
 constexpr std::int64_t kLongestPauseNs = 100'000'000;
 constexpr auto kStartLimit = std::chrono::seconds(60), kAnswerLimit = std::chrono::seconds(2);
 
@@ -94,8 +94,8 @@ std::vector<Interface> exported(const Interfaces& interfaces) {
 
 }  // namespace
 
-/// Sends the command in `write`, and receives the robot's answer in the next `read`, so that it
-/// moves while the manager sleeps. Its time follows the manager's.
+/// Sends the command in `write`, and receives the robot's answer in the next `read`, so that the
+/// robot moves while the manager sleeps. Simulated time follows the manager's.
 class SimSystem : public hardware_interface::SystemInterface {
  public:
   CallbackReturn on_init(const hardware_interface::HardwareInfo& info) override {
@@ -165,7 +165,7 @@ class SimSystem : public hardware_interface::SystemInterface {
     std::istringstream gains(take(parameters, "gain_interfaces", "kp kd"));
     const std::vector<std::string> gain_names{std::istream_iterator<std::string>(gains), {}};
     if (gain_names.size() != 2) {
-      throw std::runtime_error("gain_interfaces: expected two names, as in 'kp kd', found " +
+      throw std::runtime_error("gain_interfaces: expected two names, such as 'kp kd', found " +
                                std::to_string(gain_names.size()));
     }
     const auto rate_hz = take_number(parameters, "update_rate", "500");
@@ -208,7 +208,7 @@ class SimSystem : public hardware_interface::SystemInterface {
     for (const auto& one : info_.sensors) add(one.name, one.state_interfaces, states, states_);
   }
 
-  /// Starts the robot; finds the URDF's joints in its order.
+  /// Starts the robot, and looks up where the URDF's joints are in the robot's order.
   void start() {
     link_ = std::make_unique<SimLink>(words_, kStartLimit, kAnswerLimit);
     const auto& robot = link_->joints();
@@ -225,7 +225,7 @@ class SimSystem : public hardware_interface::SystemInterface {
     }
     if (period_ns_ % link_->step_ns() != 0) {
       throw std::runtime_error("update_rate: expected a period that is a multiple of the physics "
-                               "step, " + std::to_string(link_->step_ns()) + " ns, found " +
+                               "step (" + std::to_string(link_->step_ns()) + " ns), found " +
                                std::to_string(period_ns_) + " ns");
     }
     behind_ns_ = 0;
@@ -243,7 +243,7 @@ class SimSystem : public hardware_interface::SystemInterface {
     *out = static_cast<double>(link_->samples(SimLink::kBody));
   }
 
-  /// Advances time by this much. A joint that was never claimed is limp; if none was, all damp.
+  /// Advances simulated time. A joint that was never claimed is limp; if none was, all damp.
   void command(std::int64_t duration_ns) {
     for (std::size_t row = 0; row < SimLink::kCommands; ++row) {
       auto* sent = link_->command(SimLink::Command(row));
@@ -278,10 +278,10 @@ class SimSystem : public hardware_interface::SystemInterface {
   std::vector<std::string> words_;
   std::int64_t period_ns_ = 0, behind_ns_ = 0;
   Interfaces states_, commands_;
-  /// In the order of the URDF: rows of the joints; of `state_` then the sensors.
+  /// Rows with the joints in the URDF's order; in `state_`, the sensors follow.
   std::vector<double> state_, command_;
   std::vector<bool> is_claimed_;
-  /// Of the URDF's joints in the order of the robot.
+  /// Indices of the URDF's joints in the robot's order.
   std::vector<std::size_t> places_;
   std::unique_ptr<SimLink> link_;
 };

@@ -113,7 +113,7 @@ def test_drives_that_keep_their_gains_take_what_is_commanded(stiff_plan: Path) -
         ([IMU, ("gain_interfaces", "kp")], "gain_interfaces: expected the names of stiffness and"),
         (
             [IMU],
-            "gain_interfaces: expected names for stiffness and damping, since the stiffness of",
+            "gain_interfaces: expected names for stiffness and damping (the stiffness of",
         ),
         ([IMU, GAINS, ("command_interfaces", "torque")], "found torque"),
         ([IMU, GAINS, ("command_interfaces", "effort")], "command_interfaces: expected position"),
@@ -130,7 +130,7 @@ def test_what_cannot_be_commanded_is_refused(
     [
         (
             [],
-            "hardware_gains.stiffness: expected the stiffness that the drives keep, 1 value or 12",
+            "hardware_gains.stiffness: expected the stiffness that the drives keep (1 value or 12",
         ),
         ([("stiffness", "30"), ("damping", "1,1")], "hardware_gains.damping: expected the damping"),
         (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel: turn a bundle and measurements into safe joint commands, one call per tick.
+"""The kernel: turns a bundle and measurements into safe joint commands, one call per tick.
 
 Depends on NumPy and YAML only. It does not use ROS, starts no processes, has no clock of its own,
 and reads no files but the bundle's. Imports go one way: ``bundle <- observation <- guard <- control

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""State of a control path as one value: saved between ticks, and restorable to another path.
+"""The state of a control path as one value, saved between ticks and restored later or elsewhere.
 
 Each part of the control path lists the attributes that make up its state. All others follow from
-the contract or are written in every tick before they are read.
+the contract, or are written in every tick before they are read.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ class Stateful:
 
     __slots__ = ()
     STATE: ClassVar[tuple[str, ...]] = ()
-    """Attributes that restoring a state replaces."""
+    """Attributes that `restore` replaces."""
     STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ()
-    """Fixed-shape arrays that other parts reference; they keep their address."""
+    """Arrays of fixed shape that other parts reference; `restore` keeps their address."""
     PLAN: ClassVar[tuple[str, ...]] = ()
-    """Attributes that follow from the contract and the limits, and that the native core reads."""
+    """Attributes that follow from the contract and the limits, and configure the native core."""
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of the state, with names stripped of their leading underscore."""
+        """Return a copy of the state, by attribute name without leading underscore."""
         return self._saved((*self.STATE, *self.STATE_IN_PLACE))
 
     def _saved(self, names: Sequence[str]) -> dict[str, Any]:
         return {name.lstrip("_"): _copied(getattr(self, name)) for name in names}
 
     def plan(self) -> dict[str, Any]:
-        """Return this part's configuration for the native core; same names as `saved`, no None."""
+        """Return this part's configuration for the native core, with names as in `saved`."""
         return {name.lstrip("_"): _planned(getattr(self, name)) for name in self.PLAN}
 
     def restore(self, saved: Tree) -> None:
@@ -99,7 +99,7 @@ def _planned(value: Any) -> Any:
 
 
 def _restored(before: Any, saved: Any) -> Any:
-    """Return a saved value in the same form as the value that it replaces."""
+    """Return a saved value in the form of the value `before` that it replaces."""
     if isinstance(before, Stateful):
         before.restore(saved)
         return before

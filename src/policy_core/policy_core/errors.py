@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Errors raised by this suite that a user can see."""
+"""Errors of this suite that a user may see."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LONGEST = 600
 
 
 class PolicyError(Exception):
-    """Base of all errors with a cause outside this code: a file, a device, a robot."""
+    """Base of all errors whose cause is outside this code: a file, a device, a robot."""
 
     exit_status = 4
-    """Exit status of a command that ends with this error. Others: 0 done, 1 verdict, 2 usage."""
+    """Exit status of a command that fails with this error (others: 0 done, 1 verdict, 2 usage)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One problem in a bundle: location, expected value, found value, remedy."""
+    """A problem in a bundle: location, expected value, found value, remedy."""
 
     file: str
     key: str = ""
@@ -49,7 +49,7 @@ class BundleError(PolicyError):
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type[BundleError], tuple[Problem, ...]]:
-        """Keep the problems when the error is pickled to another process."""
+        """Pickle the error with its problems, for another process."""
         return BundleError, self.problems
 
 
@@ -71,8 +71,8 @@ def plural(count: int, noun: str) -> str:
 def printable(text: str) -> str:
     """Return untrusted text in a form that is safe to print on a terminal.
 
-    Line breaks are kept; other nonprintable characters, such as terminal control characters, become
-    escapes.
+    Line breaks are kept; other nonprintable characters, such as terminal control characters, are
+    escaped.
     """
     if text.isprintable():
         return text
@@ -84,7 +84,7 @@ def printable(text: str) -> str:
 def shown(text: str) -> str:
     """Return untrusted text as one line of at most 600 characters.
 
-    Like `printable`, but line breaks become escapes too.
+    Like `printable`, but line breaks are escaped, too.
     """
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return printable(cut).replace("\n", r"\n")

@@ -40,7 +40,7 @@ class TensorSpec:
 
 
 def row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a tensor's shape in a file of rows: without the batch axis if that is 1."""
+    """Return the shape that a tensor has in a row of a file: without a batch axis of size 1."""
     return shape[1:] if shape[0] == 1 else shape
 
 
@@ -58,14 +58,14 @@ class Backend(Protocol):
     """Runtime version, device and precision, determined on opening."""
 
     def run(self) -> None:
-        """Compute `outputs` from `inputs`.
+        """Run the model: compute `outputs` from `inputs`.
 
         Raises:
             BackendError: The runtime failed; `outputs` are then undefined.
         """
 
     def close(self) -> None:
-        """Release the runtime; a second call does nothing, and failures are only logged."""
+        """Release the runtime; a second call does nothing, and a failure is only logged."""
 
 
 class Mode(IntEnum):
@@ -79,7 +79,7 @@ class Mode(IntEnum):
 
 
 class OnFault(str, Enum):
-    """Command that replaces the policy's targets when there is no safe target."""
+    """Behaviour when there is no safe target: what replaces the policy's targets."""
 
     DAMP = "damp"
     HOLD_MEASURED = "hold_measured"
@@ -87,18 +87,18 @@ class OnFault(str, Enum):
 
 
 FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
-"""policy_msgs/JointCommand mode that represents Mode.DAMP, by fault behaviour."""
+"""Mode in policy_msgs/JointCommand that stands for Mode.DAMP, by fault behaviour."""
 
 
 class ShadowMode(str, Enum):
-    """Memory that a shadow policy uses; see docs/candidates.md.
+    """Source of a shadow policy's memory; see docs/candidates.md.
 
-    FOLLOWED: based on the commands that were actually sent. The guard's step and a realigned chunk
-    begin at the active policy's command; a joint policy's last action, including in its history, is
-    the active policy's target in the shadow's scale. Recurrent state, observed outputs and queued
+    FOLLOWED: the commands that were actually sent. The guard's step and a realigned chunk begin at
+    the active policy's command; a joint policy's last actions, including those in its history, are
+    the active policy's targets in the shadow's scale. Recurrent state, observed outputs and queued
     chunks are the shadow's own, since another model's would be meaningless to it.
 
-    FREE: all memory is the shadow's own.
+    FREE: the shadow's own outputs for all memory.
     """
 
     FOLLOWED = "followed"
@@ -106,7 +106,7 @@ class ShadowMode(str, Enum):
 
 
 class Kind(str, Enum):
-    """Command kind of an action term: position (rad), velocity (rad/s) or effort (N·m)."""
+    """Kind of a joint's command: position (rad), velocity (rad/s) or effort (N·m)."""
 
     POSITION = "position"
     VELOCITY = "velocity"
@@ -151,17 +151,17 @@ class JointTargets(Stateful):
 
 
 class Command(Stateful):
-    """A policy's command in one tick: one value per joint, of its kind, in contract order.
+    """A policy's command in one tick: a value for each joint, in contract order, with gains.
 
     Attributes:
         kinds: Kind of each joint's value.
         command: Target of each joint [joints], in the unit of its kind; the guard changes it in
             place.
         gains: Stiffness and damping [2, joints], as the kinds require.
-        healthy: Largest torque demand (N·m) and step (in the unit of the kind) during a healthy run
-            [2, joints]; inf if unknown.
+        healthy: Largest torque demand (N·m) and largest step (in the unit of the kind) in a healthy
+            run [2, joints]; inf if unknown.
         is_rescaled: True if the last `commit` changed `gains` or `healthy`.
-        clipped: Guard rules for the policy's own limits that changed the command.
+        clipped: Names of the guard rules by which the policy's own limits changed the command.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("is_rescaled", "clipped")
@@ -183,7 +183,7 @@ class Command(Stateful):
             (kind == value.value).astype(np.float64)
             for value in (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)
         ]
-        # As `JointTargets.block`, without the effort limits.
+        # Same layout as `JointTargets.block`, without the effort limits.
         self._rows: F64 = np.zeros((5, len(kinds)))
         self.gains: F64 = self._rows[3:]
         self.gains[0] = stiffness * is_kind[0]
@@ -191,18 +191,18 @@ class Command(Stateful):
         self.healthy: F64 = healthy.copy()
         self.is_rescaled = False
         self.clipped: tuple[str, ...] = ()
-        # The usual policy, with positions only, is written with one copy.
+        # The command of a usual policy, positions only, is written with one copy.
         self._is_kind = None if is_kind[0].all() else np.stack(is_kind)
         self.command: F64 = self._rows[0] if self._is_kind is None else np.zeros(len(kinds))
 
     def plan(self) -> dict[str, Any]:
-        """Return the initial values, and the kinds as numbers."""
+        """Return the configuration for the native core: initial values, and kinds as numbers."""
         order = [Kind.POSITION, Kind.VELOCITY, Kind.EFFORT]
         return {**super().plan(), "kinds": [order.index(kind) for kind in self.kinds]}
 
     @property
     def steady_gains(self) -> F64:
-        """`gains` [2, joints]; NaN if each `commit` may change them."""
+        """`gains` [2, joints] if they are constant; NaN for those that a `commit` may change."""
         return self.gains
 
     def fill(self, targets: JointTargets) -> None:
@@ -225,7 +225,7 @@ class Policy(Protocol):
 
     @property
     def change(self) -> str:
-        """Change of commanding members since the last `commit`, in words; "" if none."""
+        """Change of the members in command in the last `commit`, in words; "" if none."""
 
     def reset(self) -> None:
         """Clear all memory, as for a new run."""
@@ -234,7 +234,7 @@ class Policy(Protocol):
         """Exclude an interval during which the last targets were held."""
 
     def infer(self) -> bool:
-        """Compute the response to the observation; return True if it is finite.
+        """Run inference on the current observation; return True if the result is finite.
 
         Raises:
             BackendError: The runtime failed.
@@ -242,7 +242,7 @@ class Policy(Protocol):
         """
 
     def commit(self) -> F64:
-        """Make the response take effect in this tick, and return the command [joints]."""
+        """Apply the inference result in this tick, and return the command [joints]."""
 
     def saved(self) -> Tree:
         """Return a copy of all memory."""

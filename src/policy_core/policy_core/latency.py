@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tick durations over a window, and detection of a policy that has become slow."""
+"""Statistics of tick durations, and detection of a policy that has become slow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from policy_core.interfaces import F64, Mode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Percentiles over a window, in s; each is one of its durations, or 0 if there are none."""
+    """Percentiles of the durations in a window, in s; 0 if the window is empty."""
 
     p50_s: float
     p99_s: float
@@ -22,7 +22,7 @@ class Latency:
 
 
 class LatencyWindow:
-    """Window of the latest durations; one thread adds, another may summarise."""
+    """Window of the latest durations; one thread adds them, another may read them."""
 
     def __init__(self, size: int = 1000) -> None:
         """Keep the latest `size` durations."""
@@ -58,19 +58,19 @@ class LatencyWindow:
 
 
 _FACTOR, _RECOVERED_FACTOR = 2.0, 1.5
-"""Slow if above the first factor times the reference median; recovered if below the second."""
+"""Median, relative to the reference, above which a window is slow; and below which no longer."""
 _SMALL_SHARE, _FULL_SHARE = 0.2, 0.8
-"""Below the first share of the period, never slow; above the second, always slow."""
+"""A median below the first share of the period is never slow; above the second, always."""
 _FIRST_WINDOWS = 3
-"""Number of initial windows; the fastest is the reference, since early ones may include warm-up."""
+"""Number of first windows, the fastest of which is the reference: some may include warm-up."""
 
 
 class MedianDrift:
-    """Compares window medians with the medians of the first windows.
+    """Detects windows whose median is slow compared with the medians of the first windows.
 
-    A window is slow if its median exceeds twice the reference (the fastest median of the first
-    three windows) and `small_s`, or if it exceeds `full_s`. Later windows stay slow until the
-    median is below 1.5 times the reference, or small.
+    A window is slow if its median exceeds both twice the reference (the fastest median of the first
+    three windows) and `small_s`, or if it exceeds `full_s`. Later windows count as slow until their
+    median is at most 1.5 times the reference, or at most `small_s`.
 
     Attributes:
         first_s: Fastest of the first medians, s.
@@ -89,7 +89,7 @@ class MedianDrift:
         self.first_s, self.slow = math.inf, False
 
     def add(self, median_s: float) -> None:
-        """Judge a window by its median, in s."""
+        """Add the median of the next window, in s, and update `slow`."""
         if len(self._firsts) < _FIRST_WINDOWS:
             self._firsts.append(median_s)
         self.first_s = min(self._firsts)
@@ -99,10 +99,10 @@ class MedianDrift:
 
 
 class TickSlowness:
-    """Compares ticks from each second in RUN with those from the first seconds after activation.
+    """Compares the ticks of each second in RUN with those of the first seconds after activation.
 
-    A second consists of RUN ticks, which need not be consecutive. Up to 20 % of the period is not
-    slow, more than 80 % is slow, and `MedianDrift` decides in between.
+    A second is one second's worth of RUN ticks, not necessarily consecutive. A median of at most
+    20 % of the period is never slow, one above 80 % always is; in between, `MedianDrift` decides.
     """
 
     def __init__(self, period_s: float) -> None:
@@ -120,7 +120,7 @@ class TickSlowness:
         """Description of the slowness for the operator; empty if nothing is slow."""
 
     def add(self, durations_s: F64, mode: Mode) -> None:
-        """Add the durations of the ticks since the last call (in s), oldest first.
+        """Add the durations of the ticks since the last call, in s, oldest first.
 
         Args:
             durations_s: Duration of each tick.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Converts the native core's numbers to the words and names of the Python core."""
+"""Conversion between the native core's numbers and the words and names of the Python core."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NOT_REFUSED, _REFUSED_IN_WORDS = 0, 10
 
 
 class Reason(NamedTuple):
-    """`Reason` from guard.hpp, where its fields are documented; `number` is its `count`."""
+    """The C++ `Reason` as a tuple; guard.hpp documents the fields, `number` is `count` there."""
 
     code: int
     text: int = 0
@@ -58,30 +58,30 @@ class Reason(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """Conversion between a tagged value and its form in `ControlState.tree`."""
+    """Conversion of a tagged value: `ours` to its form in `ControlState.tree`, `theirs` back."""
 
     ours: Callable[[Any], Any]
     theirs: Callable[[Any], Any]
 
 
 class Words:
-    """Converts one native controller's numbers to words and back.
+    """Converts a native controller's numbers to words and back.
 
     Attributes:
         text: Returns the words for a number that the host assigned to a request or a message.
         set_text: Sets the words for a number from `new_number`.
-        number_of: Returns the number for words, assigned on first use; may be called from any
-            thread.
+        number_of: Returns the number for words, which is assigned on first use; may be called from
+            any thread.
         new_number: Returns a new number that has no words yet.
         joint_problem: Returns why a joint sample is implausible, or "" if it is trusted.
         clock_step: Describes a clock step, or returns "" if there was none.
     """
 
     def __init__(self, controller: Controller, plan: bytes) -> None:
-        """Take the names from the Python controller that the plan was made from.
+        """Prepare the conversions for a controller.
 
         Args:
-            controller: The Python controller.
+            controller: The Python controller from which the plan was made.
             plan: The plan, with the texts from `native_words`.
         """
         from policy_core_native import Words as NativeWords
@@ -101,16 +101,16 @@ class Words:
         self._forms = self._tags(self._states, drivers)
 
     def reason(self, found: tuple[Any, ...]) -> str:
-        """Return the reason for the mode."""
+        """Return a `Reason` in words."""
         return str(self._native.reason(found))
 
     def last_switch(self, found: tuple[Any, ...]) -> tuple[str, ...]:
-        """Return a set's last switch: from, to, reason."""
+        """Return a set's last switch: old state, new state, and reason in words."""
         said = Reason(*found)
         return self._states[said.begin], self._states[said.end], str(self._native.why(said))
 
     def refusal(self, found: Mapping[str, Any]) -> str:
-        """Return why a switch was refused or abandoned; see `Refusal` in policy_set.hpp."""
+        """Return why a switch was refused or given up, in words; see policy_set.hpp."""
         return str(self._native.switch_refusal(found))
 
     def tree(self, saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,10 +118,10 @@ class Words:
         return {name: self._value(value) for name, value in saved.items()}
 
     def numbers(self, tree: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert a `ControlState.tree` to the form that the native core saves.
+        """Convert a `ControlState.tree` to the form of a state saved by the native core.
 
         Args:
-            tree: The tree; words become numbers.
+            tree: The tree, whose words are converted to numbers.
             saved: The native core's current saved state, which defines the form.
         """
         return {name: self._number(tree[name], before) for name, before in saved.items()}
@@ -145,7 +145,7 @@ class Words:
         return value
 
     def _tags(self, states: Sequence[str], drivers: Sequence[str]) -> dict[str, _Form]:
-        """Return the form for each tag, given the names of a set's states and of the drivers."""
+        """Return the conversion for each tag, given the names of a set's states and the drivers."""
 
         def said(text: str) -> Reason:
             return Reason(ReasonCode.TEXT, self.number_of(text))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy in the native core: its inputs, and its view in Python."""
+"""Chunk policy in the native core: its camera frames, its worker, and its copy in Python."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ExchangeEvent = IntEnum("ExchangeEvent", "ASKED AWAITED FORGOTTEN", start=0)
 
 
 class NativeChunks:
-    """Connects a chunk policy in the native core to its worker, within the ticks.
+    """Connects a chunk policy in the native core to its worker.
 
-    The worker is called at the same points as in `ChunkPolicy`. After each tick, the Python policy
-    holds the values that observers read.
+    During a tick, the worker is called at the same points as by `ChunkPolicy`. After each tick, the
+    values that observers read are copied to the Python policy.
 
     Attributes:
         raised: Internal error from an inference, re-raised by the tick, or None.
@@ -41,7 +41,7 @@ class NativeChunks:
         Args:
             name: Name of the set member; empty for a single policy.
             owner: The member, the takeover around the policy, or the policy itself.
-            policy: Policy whose worker the native core uses from now on.
+            policy: Policy whose worker serves the native core from now on.
             native: The native controller.
             words: Words for the native controller.
         """
@@ -57,11 +57,11 @@ class NativeChunks:
         }
         policy.sync.frames = self._frames
         self._rest = policy.saved()
-        """State that only the native core uses, in the form of the Python policy."""
+        """Saved state of the Python policy, for the parts that the native core leaves out."""
         native.on_event(name, self._notice)
 
     def complete(self, saved: Tree) -> Tree:
-        """Add the state that only the native core has to the owner's state; call between ticks."""
+        """Return an owner's state from the native core with the missing parts added."""
         if self._owner is self._policy:
             return {**self._rest, **saved}
         return {**saved, "policy": {**self._rest, **saved["policy"]}}
@@ -78,7 +78,7 @@ class NativeChunks:
         self._native.restore_chunks(self._name, self._words.numbers(saved, form))
 
     def show(self) -> None:
-        """Copy the completed tick to the Python policy."""
+        """Copy the last tick's values from the native core to the Python policy."""
         self._note_taken()
         saved = self._words.tree(self._native.saved_chunks(self._name))
         self._owner.restore(self.complete(saved))
@@ -123,7 +123,7 @@ class NativeChunks:
     def _seen(
         self, sensed: Snapshot, numbers: Sequence[int], earlier: tuple[Snapshot, ...] = ()
     ) -> Snapshot:
-        """Return an observation with its images."""
+        """Return an observation with its images, given each camera's frame number."""
         frames = {
             camera: cast(Frame, buffer.image(number))  # None for a frame of a restored state
             for (camera, buffer), number in zip(self._frames.items(), numbers, strict=True)
@@ -157,7 +157,7 @@ class NativeChunks:
         )
 
     def _note_taken(self) -> None:
-        """Publish the last delivered chunk, if it was used."""
+        """Append the last delivered chunk to the policy's finished chunks, if it was used."""
         while (taken := self._native.pop_chunk(self._name)) is not None:
             sequence, time_ns, first_tick, tick = taken
             assert self._handed is not None
@@ -175,13 +175,13 @@ class NativeChunks:
 
 
 class NativeFrames(FrameBuffer):
-    """One camera's frames for a policy in the native core, which refers to them by number."""
+    """A camera's frames for a policy in the native core, which refers to them by number."""
 
     def __init__(self, buffer: FrameBuffer, member: str, place: int, native: Any) -> None:
-        """Take over a camera's buffer.
+        """Replace a camera's buffer.
 
         Args:
-            buffer: The buffer.
+            buffer: The buffer to replace.
             member: Set member that owns the camera; empty for a single policy.
             place: Index of the camera in the policy.
             native: The native controller.
@@ -198,17 +198,17 @@ class NativeFrames(FrameBuffer):
             del self._images[each]
 
     def image(self, number: int) -> Frame | None:
-        """Return the frame with this number; None if it was never added."""
+        """Return the frame with this number; None if it is unknown or no longer kept."""
         return self._images.get(number)
 
     @property
     def repeats(self) -> int:  # type: ignore[override]
-        """Number of consecutive frames before the newest that have the same bytes."""
+        """Number of consecutive earlier frames with the same bytes as the newest."""
         return int(self._native.frame_report(*self._place)[0]) - 1
 
     @property
     def content(self) -> bytes:
-        """Bytes by which a repetition of the newest frame is recognised."""
+        """Sampled bytes of the newest frame; a frame with equal ones counts as a repetition."""
         return bytes(self._native.frame_content(*self._place))
 
     @property
@@ -223,19 +223,19 @@ class NativeFrames(FrameBuffer):
         return bool(self._native.frame_report(*self._place)[-1])
 
     def clear(self) -> None:
-        """Discard all frames after a clock reset; a pending request may still use them."""
+        """Discard all frames; a pending request may still use them. Called after a clock reset."""
         self._native.clear_frames(*self._place)
 
     def saved(self) -> dict[str, Any]:
-        """Return an empty state, since the native core holds it."""
+        """Return an empty state, since the native core saves the frames."""
         return {}
 
     def restore(self, saved: Tree) -> None:
-        """Do nothing, since the native core restores it."""
+        """Do nothing, since the native core restores the frames."""
 
 
 class _NativeWorker:
-    """Stand-in for the Python policy's worker, since the native core calls the real one."""
+    """Stand-in for the Python policy's worker, which serves the native core instead."""
 
     busy, alive = False, True
 

@@ -46,7 +46,7 @@ _STATUS_LOCK_S = 0.02
 
 
 class _Model:
-    """Runs a backend for the native core, which identifies errors by the number of their words."""
+    """Runs a backend for the native core, which knows errors by the number of their words."""
 
     def __init__(self, backend: Backend, number_of: Callable[[str], int]) -> None:
         self._backend, self._number_of = backend, number_of
@@ -56,10 +56,10 @@ class _Model:
             {name: np.zeros_like(array) for name, array in arrays.items()}
             for arrays in (backend.inputs, backend.outputs)
         )
-        """Copies of the inputs and outputs in the displayed tick."""
+        """Copies of the model's inputs and outputs in the displayed tick."""
 
     def native(self) -> Any:
-        """The model object for the native core."""
+        """Return what the native core runs: a native model, or the arrays and `run`."""
         open_native = getattr(self._backend, "native_model", None)
         model = open_native() if open_native is not None else None
         return model or (self._backend.inputs, self._backend.outputs, self.run)
@@ -76,7 +76,7 @@ class _Model:
 
 
 class TickRecord(NamedTuple):
-    """A native core tick without its arrays; see `Record` in host.hpp."""
+    """One tick of the native core, without arrays; see `Record` in host.hpp."""
 
     number: int
     now_ns: int
@@ -106,12 +106,12 @@ class TickRecord(NamedTuple):
 
 
 class NativeController(Controller):
-    """A controller that ticks in C++, with results bit-identical to `Controller`.
+    """A controller that ticks in C++, with results bit-identical to those of `Controller`.
 
-    The native core holds the state that a tick changes. The part that requests read, except a chunk
-    policy's own memory, is copied from it before each request and back afterwards, between two
-    ticks. State fields are shared memory. `latest_tick` shows copies of ticks, so ticking may
-    continue meanwhile.
+    The native core holds the state that a tick changes. Between two ticks, the part that requests
+    use, except a chunk policy's own memory, is copied from the native core before each request and
+    back after it. State fields are shared memory. `latest_tick` shows copies of ticks, so that
+    ticks may continue meanwhile.
     """
 
     _COPIED = (
@@ -147,17 +147,17 @@ class NativeController(Controller):
         models: Mapping[str, Backend],
         sha256: bytes,
     ) -> None:
-        """Connect the parts, as `Controller` does, and open the controller's plan.
+        """Connect the parts, as `Controller` does, and open the native core with their plan.
 
         Args:
-            body: Same as for `Controller`, like the next arguments.
+            body: Same as for `Controller`, like the following arguments up to `clock`.
             policy: The policy for RUN.
             state: Measured state.
-            inputs: Ages, by topic.
-            command: Velocity command.
+            inputs: Ages of the inputs, by topic.
+            command: The operator's command.
             limits: Limits in force.
             clock: The clock that `now_ns` comes from.
-            models: Opened models by set member name; for a single policy, the name is "".
+            models: Opened models by set member name; "" for a single policy.
             sha256: Hash of the bundle [32].
 
         Raises:
@@ -186,16 +186,16 @@ class NativeController(Controller):
         self.joint_check = NativeJointCheck(body, limits.state_timeout_ns, clock, native, words)
         self._sent, self._fault = (JointTargets(len(body.joints.names)) for _ in range(2))
         self.policy_set: NativeSet | None = None
-        """The running set in its current state; None for a single policy."""
+        """View of the running set; None for a single policy."""
         if hasattr(policy, "states"):
             from policy_core.sets.native_set import NativeSet
 
             self.policy_set = NativeSet(cast("PolicySet", policy), native, words)
         self._chunks = _native_chunks(policy, live, native, words)
         self.asked: Callable[[bool], None] | None = None
-        """Called on each tick that asked the policy; the argument is True if it answered."""
+        """Called for each displayed tick that asked the policy; True if the policy answered."""
         self.runs_ahead = False
-        """True if ticks continue while one of them is displayed."""
+        """True if ticks may continue while a tick is displayed."""
         self._shown = StateVector(
             {name: place.stop - place.start for name, place in state.slices.items()}
         )
@@ -209,7 +209,7 @@ class NativeController(Controller):
             self._shown, self._shown_inputs, self.latest_tick.target.copy(), self._state_of_tick
         )
         self._granted = deque[tuple[int, tuple[tuple[str, int], ...], str]]()
-        """First tick after each granted request, with the mode's reason from then on."""
+        """After requests: number of the next tick, the requests, and the reason for the mode."""
         self._edges = self._trips = 0
         self._snapshot_bytes: bytes | None = None
         seen = [each.seen for each in self._models.values()]
@@ -226,7 +226,7 @@ class NativeController(Controller):
 
     @property
     def native(self) -> Any:
-        """The policy_core_native controller, for a loop."""
+        """The controller in policy_core_native, for a loop that ticks it."""
         return self._native
 
     @property
@@ -263,7 +263,7 @@ class NativeController(Controller):
         return self.latest_tick.targets
 
     def show_next(self) -> TickRecord | None:
-        """Show the next tick in `latest_tick`, or return None."""
+        """Show the next completed tick in `latest_tick`, and return it; None if there is none."""
         found = self._native.pop()
         if found is None:
             return None
@@ -302,7 +302,7 @@ class NativeController(Controller):
         return record
 
     def _note(self, record: TickRecord) -> None:
-        """Convert mode changes and the last tripped rule to words."""
+        """Convert mode changes and the last trip to words."""
         assert record.reason is not None
         self.latest_tick.reason = self.words.reason(record.reason)
         if record.edges != self._edges:
@@ -319,7 +319,7 @@ class NativeController(Controller):
 
     @contextmanager
     def _locked(self, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
-        """Lock out ticks."""
+        """Lock out ticks, or raise RefusedError if a tick does not return in time."""
         if not self._native.lock(round(timeout_s * 1e9)):
             raise RefusedError(TICK_HANGS)
         try:
@@ -360,7 +360,7 @@ class NativeController(Controller):
             self._driver_stopped = ""
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of the full state, between two ticks."""
+        """Return a copy of the full state; call between two ticks."""
         return {**self.words.tree(self._native.saved()), "estop": self._estop}
 
     def restore(self, saved: Tree) -> None:
@@ -373,7 +373,7 @@ class NativeController(Controller):
             chunks.restore(found[key], like[key])
 
     def control_state(self) -> ControlState:
-        """Return a copy of the control path's full state; see `Controller`."""
+        """Return a copy of the control path's full state; see `Controller.control_state`."""
         with self._locked():
             return ControlState(tree=self.saved())
 
@@ -386,7 +386,7 @@ class NativeController(Controller):
         return ControlState(tree=self.words.tree(self._native.tree_of(self._snapshot_bytes)))
 
     def take_over(self, before: Controller) -> None:
-        """Continue from a different controller; see `Controller.take_over`."""
+        """Continue from another controller; see `Controller.take_over`."""
         self._is_copied = True
         try:
             super().take_over(before)
@@ -415,7 +415,7 @@ class NativeController(Controller):
         self._native.reject_command()
 
     def safe_targets(self) -> JointTargets | None:
-        """Return the targets after a fault; None if not yet known."""
+        """Return the targets to send in DAMP; see `Controller.safe_targets`."""
         block = self._native.safe()
         if block is None:
             return None
@@ -440,7 +440,7 @@ class NativeController(Controller):
 def _native_chunks(
     policy: Any, inputs: Mapping[str, Input], native: Any, words: Words
 ) -> dict[str, NativeChunks]:
-    """Return the chunk connection for each member; a single policy's name is empty."""
+    """Return the connection of each chunk policy, by set member; "" for a single policy."""
     owners = policy.members if hasattr(policy, "members") else {"": policy}
     found: dict[str, NativeChunks] = {}
     for name, owner in owners.items():
@@ -455,17 +455,17 @@ def _native_chunks(
 
 
 def _owners(tree: Any, name: str) -> tuple[Any, str]:
-    """Return the saved state that contains the owner of chunks, and the owner's key in it."""
+    """Return the part of a saved state that contains a chunk policy, and the policy's key in it."""
     return (tree["run"]["policy"]["members"], name) if name else (tree["run"], "policy")
 
 
 def _shown_ticks(period_ns: int) -> int:
-    """Return how many ticks may wait to be shown: one second's worth."""
+    """Return how many ticks may wait to be shown: those of a second, but 64 to 1024."""
     return max(64, min(1024, 1_000_000_000 // period_ns))
 
 
 class NativeInput(Input):
-    """An input whose age is kept in a native core once the input has joined one."""
+    """An input whose state is kept in a native core, once the input has joined it."""
 
     _native: Any = None
     _repeats = 0
@@ -480,7 +480,7 @@ class NativeInput(Input):
         """Become input number `place` of a native controller."""
         self._place, self._words, self._native = place, words, native
         self.number = words.new_number()
-        """Number under which the native core reports the last message's problem."""
+        """Number that stands for the last message's problem in the native core."""
 
     def reset(self) -> None:
         self._repeats = 0
@@ -496,16 +496,16 @@ class NativeInput(Input):
         self._native.accept(self._place, now_ns, stamp_ns, ros_now_ns)
 
     def reject(self, problem: str) -> None:
-        """Record an unusable message; the age keeps growing."""
+        """Record an unusable message; see `Input.reject`."""
         self.say(problem)
         self._native.reject(self._place, self.number)
 
     def say(self, problem: str) -> None:
-        """Set the problem of a message that the native core has rejected."""
+        """Set the words for the problem of a message that the native core has rejected."""
         self._words.set_text(self.number, problem)
 
     def age_ns(self, now_ns: int) -> int | None:
-        """Return the age; None before the first usable message."""
+        """Return the age of the newest message; see `Input.age_ns`."""
         age_ns: int | None = self._native.age_ns(self._place, now_ns)
         return age_ns
 
@@ -514,7 +514,7 @@ class NativeInput(Input):
         return bool(self._native.is_stale(self._place, now_ns))
 
     def describe(self, now_ns: int) -> str:
-        """Describe the problem in a few words."""
+        """Describe the input in a few words; see `Input.describe`."""
         problem, _, refused, stamps, *_ = self._native.input_report(self._place)
         return self.described(
             self.age_ns(now_ns), self._words.text(problem), refused, STAMPS[stamps]
@@ -522,7 +522,7 @@ class NativeInput(Input):
 
     @property
     def problem(self) -> str:
-        """Problem with the last message; may be empty."""
+        """Why the last message was unusable; "" if it was usable."""
         return self._words.text(int(self._native.input_report(self._place)[0]))
 
     @problem.setter
@@ -561,35 +561,35 @@ class NativeInput(Input):
         return self._words.tree(self._native.saved_input(self._place))
 
     def restore(self, saved: Tree) -> None:
-        """Restore the saved state of an input."""
+        """Restore a saved state."""
         numbers = self._words.numbers(saved, self._native.saved_input(self._place))
         self._native.restore_input(self._place, numbers)
 
 
 class NativeCommand(CommandFader):
-    """Velocity command held in a native core."""
+    """Velocity command that is held in a native core."""
 
     def __init__(self, command: CommandFader, native: Any, words: Words) -> None:
-        """Use this native controller, with another command's bounds."""
+        """Hold the command in this native controller, with the range of `command`."""
         self._low, self._high = command._low, command._high
         self._native, self._words = native, words
 
     def set(self, velocity: tuple[float, float, float], born_ns: int) -> bool:
-        """Apply a new command; return False and ignore it if it is not finite."""
+        """Accept a new command; see `CommandFader.set`."""
         return bool(self._native.set_command(*velocity, born_ns))
 
     def narrow(self, within: VelocityCommand) -> None:
-        """Also clip commands to this range."""
+        """Narrow the range of commands; see `CommandFader.narrow`."""
         super().narrow(within)
         self._native.narrow_command(self._low, self._high)
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
-        """Write the commands for this tick; see `CommandFader.update`."""
+        """Write this tick's commands; see `CommandFader.update`."""
         acted = self._native.update_command(now_ns)
         return tuple(rule for place, rule in enumerate(_RULES) if acted >> place & 1)
 
     def close(self, now_ns: int) -> None:
-        """Fade to zero from now on; see `CommandFader.close`."""
+        """Start to fade the command to zero; see `CommandFader.close`."""
         self._native.close_command(now_ns)
 
     def open(self) -> None:
@@ -601,7 +601,7 @@ class NativeCommand(CommandFader):
         return self._words.tree(self._native.saved_command())
 
     def restore(self, saved: Tree) -> None:
-        """Continue with a different policy's command, clipped to this policy's trained range."""
+        """Restore a saved state; see `CommandFader.restore`."""
         numbers = self._words.numbers(saved, self._native.saved_command())
         self._native.restore_command(numbers)
 
@@ -614,19 +614,19 @@ class NativeJointCheck(JointCheck):
     def __init__(
         self, body: Body, longest_ns: int, clock: Callable[[], int], native: Any, words: Words
     ) -> None:
-        """Use this native controller; arguments as for `JointCheck`."""
+        """Use the check in this native controller; other arguments as for `JointCheck`."""
         super().__init__(body, longest_ns, clock)
         self._native, self._words = native, words
 
     def forget(self) -> None:
-        """Stop trusting any pose until one is confirmed."""
+        """Discard the trusted pose; see `JointCheck.forget`."""
         if self._native is None:
             super().forget()
         else:
             self._native.forget_joints()
 
     def believe(self, position: F64, now_ns: int) -> None:
-        """Trust this pose [joints] (in rad) as of now."""
+        """Trust this pose; see `JointCheck.believe`."""
         self._native.believe_joints(position, now_ns)
 
     def problem(self, position: F64, velocity: F64 | None) -> str:
@@ -636,7 +636,7 @@ class NativeJointCheck(JointCheck):
 
     @property
     def doubted(self) -> F64 | None:
-        """Newest sample [joints] (in rad) if it is in range but not yet trusted."""
+        """Newest positions if not yet trusted; see `JointCheck.doubted`."""
         doubted: F64 | None = self._native.doubted()
         return doubted
 
@@ -661,7 +661,7 @@ class NativeJointCheck(JointCheck):
 
     @property
     def replaced(self) -> int:
-        """Number of accepted implausible jumps; see `JointCheck`."""
+        """Number of accepted implausible jumps; see `JointCheck.replaced`."""
         return int(self._native.joints_replaced)
 
     @replaced.setter

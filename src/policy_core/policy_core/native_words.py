@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One controller's texts, keyed by their numbers in the native core."""
+"""The texts of a controller, by their numbers in the native core."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _PLAIN = {
     ReasonCode.PERSON_HANDS_BACK: words.HANDS_BACK,
     ReasonCode.POLICY_DRIVES: words.POLICY_DRIVES,
 }
-"""Texts for reasons without parameters."""
+"""Texts for reasons that are the same in every controller."""
 
 _COMMON = (
     "LATCHED RECOVERED PRESSED_TOO AGE AGE_LIMIT NO_MESSAGE REFUSED_STAMPS INPUT INPUT_PROBLEM "
@@ -50,13 +50,13 @@ _COMMON = (
     "OF_MEMBER MEMBER_HELD DROPPED_OUT SWITCH GIVEN_UP INSTEAD SAME_STATE NO_TRANSITION "
     "SWITCH_REFUSED STILL_BLENDING CLOCK_STEP"
 )
-"""Names in `words` of the texts that C++ itself completes."""
+"""Names, in `words`, of the texts whose placeholders C++ fills in."""
 
 Texts = dict[str, Any]
 
 
 def native_plan(controller: Any) -> Texts:
-    """Return a `Controller`'s plan, with its texts for `Words` in words.hpp."""
+    """Return the plan of a `Controller`, with the texts that `Words` in words.hpp needs."""
     common = {name.lower(): getattr(words, name) for name in _COMMON.split()}
     lists = {
         "why": [*words.WHY],
@@ -70,10 +70,10 @@ def native_plan(controller: Any) -> Texts:
 
 
 def _make_texts(controller: Any) -> Texts:
-    """Return the texts for a controller's reasons, refusals and joints.
+    """Return the texts for a controller's reasons, refusals and joint samples.
 
     They contain placeholders for the numbers in a `Reason` (a, b, c, count), and for `why`, `rules`
-    and other composed texts.
+    and other texts to insert.
     """
     joints, limits, policy = controller.joint_check.names, controller.limits, controller.policy
     states = getattr(policy, "states", {})
@@ -140,7 +140,11 @@ def _cameras(member: Any) -> dict[ReasonCode, list[str]]:
 
 
 def _leader(policy: Any, timeout_ns: int) -> dict[ReasonCode, list[str]]:
-    """Return the leader texts, one per joint: the plain ones, then those asking for the unit."""
+    """Return the texts about a leader arm; texts about its joints are lists, one text per joint.
+
+    The first half of a list is for an implausible pose, the second half for the first pose, whose
+    unit may be wrong. Empty for a policy without takeover.
+    """
     if not hasattr(policy, "driver"):
         return {}
     leader = policy.leader.name

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check that an ONNX file contains all its weights, since its hash does not cover external files.
 
-Runtimes look for external weights wherever the model says, relative to the working directory.
+Runtimes read external weights from wherever the model says, relative to the working directory.
 Protobuf has many encodings of the same message, so a search for bytes cannot find such references
-reliably. Therefore this module walks the wire format, and skips weights without a copy.
+reliably. Therefore this module walks the wire format; it skips weights without copying them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from policy_core.errors import BackendError, Problem
 LARGEST_BYTES = (1 << 31) - 1
 """Maximum size of a protobuf message."""
 MOST_FIELDS = 2_000_000
-"""Maximum number of fields walked, about a second; each weight array is one field."""
+"""Maximum number of fields walked, which takes about a second; each weight array is one field."""
 DEEPEST = 100
 """Maximum nesting depth, which is also protobuf's own limit."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class _Message(NamedTuple):
-    """The fields of an ONNX message, by number; `inside` are those that may contain weights."""
+    """Field numbers of an ONNX message: `leaves`, and `inside`, which may contain weights."""
 
     name: str
     leaves: frozenset[int]
@@ -34,7 +34,7 @@ class _Message(NamedTuple):
 
 
 def _message(name: str, leaves: str, **inside: str) -> tuple[str, _Message]:
-    """Declare a message: its leaf fields as `1-3 5`, and its nested messages as `f7="Graph"`."""
+    """Return a message by name; leaf fields are given as `1-3 5`, nested messages as f7="Graph"."""
     numbers = set[int]()
     for part in leaves.split():
         first, _, last = part.partition("-")
@@ -42,8 +42,8 @@ def _message(name: str, leaves: str, **inside: str) -> tuple[str, _Message]:
     return name, _Message(name, frozenset(numbers), {int(k[1:]): v for k, v in inside.items()})
 
 
-# From onnx.proto up to IR version 13. An unknown field is refused: a runtime that knows it may find
-# weights in it.
+# From onnx.proto up to IR version 13. Unknown fields are refused: a runtime that knows such a field
+# may read weights from it.
 _MESSAGES = dict(
     (
         _message("Model", "1-6 8 14 26", f7="Graph", f20="Training", f25="Function"),
@@ -70,7 +70,7 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 
 
 def require_whole(file: Path, model: bytes) -> None:
-    """Check that a model contains all its weights, however a runtime parses it.
+    """Raise an error unless a model contains all its weights, however a runtime parses it.
 
     Args:
         file: Path of the model, for messages.
@@ -84,7 +84,7 @@ def require_whole(file: Path, model: bytes) -> None:
 
 
 def find_model_problem(file: Path, model: bytes) -> Problem | None:
-    """Return the problem with an incomplete model (see `require_whole`), or None."""
+    """Return why a model is refused (see `require_whole`); None if it contains all its weights."""
     try:
         whole = _is_whole(model)
     except (ValueError, IndexError) as error:
@@ -100,8 +100,8 @@ def find_model_problem(file: Path, model: bytes) -> Problem | None:
         file=str(file),
         expected="all weights in this file",
         found="some in an external file, which no hash covers",
-        remedy=f"on a machine with the package onnx this merges them: {merge_command(file)} ; the "
-        "contract then needs the sha256 of the new file",
+        remedy="on a machine with the onnx package, this command merges them: "
+        f"{merge_command(file)} ; the contract then needs the sha256 of the new file",
     )
 
 
@@ -119,7 +119,7 @@ def _found(error: Exception) -> str:
 
 
 def _is_whole(model: bytes) -> bool:
-    """Walk all messages that may contain tensors; return True if no tensor is external."""
+    """Walk all messages that may contain tensors; return True if no tensor has external values."""
     open_parts, fields = [(_MESSAGES["Model"], 0, len(model), 1)], 0
     while open_parts:
         message, at, end, depth = open_parts.pop()
@@ -149,9 +149,9 @@ def _is_whole(model: bytes) -> bool:
 
 
 def _skip(model: bytes, at: int, wire: int) -> tuple[int, int, int]:
-    """Return the start and end of a field's content, and its value if it is an integer.
+    """Return the start and end of a field's content, and the field's value if it is an integer.
 
-    For other types the value is 1, which is safe wherever a number is expected.
+    For other types, the value is 1, which is safe wherever a number is expected.
     """
     if wire == _VARINT:
         value, end = _varint(model, at)
@@ -165,11 +165,11 @@ def _skip(model: bytes, at: int, wire: int) -> tuple[int, int, int]:
 
 
 def _varint(model: bytes, at: int) -> tuple[int, int]:
-    """Return a number of at most 64 bits, in any encoding, and its end.
+    """Return a number of at most 64 bits, however it is encoded, and the index after it.
 
     Raises:
         IndexError: The model ends within the number.
-        ValueError: It is longer than ten bytes, protobuf's limit.
+        ValueError: The number is longer than ten bytes, protobuf's limit.
     """
     value = model[at]
     if value < 0x80:

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan: all controller data that the native core needs, as named arrays in one binary file.
+"""The plan: all data on a controller that the native core needs, as named arrays in a binary file.
 
 A plan is made from a controller, whose parts have resolved the contract's names and patterns into
 arrays. Layout, little-endian: the magic, the SHA-256 of the bundle (32 bytes), the number of values
-(uint32); for each value its name (uint32 length, UTF-8), its type (`d` float64, `q` int64, `s`
-text), the number of its elements (uint64) and the elements; then the CRC-32 of everything before it
-(uint32).
+(uint32); for each value, its name (uint32 length, UTF-8), its type (`d` float64, `q` int64, `s`
+text), the number of its elements (uint64) and the elements; then the CRC-32 (uint32) of all
+preceding bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from policy_core.errors import BundleError, Problem
 
 MAGIC = b"POLPLAN2"
-"""Magic bytes; the last one is the version, and no other version is accepted."""
+"""Magic bytes; the last byte is the version, and no other version is accepted."""
 _SHA256_BYTES, _CRC_BYTES = 32, 4
 _NUMBERS = {b"d": "<f8", b"q": "<i8"}
 
@@ -54,7 +54,7 @@ def read_plan(
     Args:
         content: Content of the plan file.
         file: File name, for messages.
-        sha256: Required hash of the `policy.yaml` (`set.yaml`) [32]; None accepts any.
+        sha256: Required hash of the `policy.yaml` or `set.yaml` [32]; None accepts any.
 
     Raises:
         BundleError: The file is not a plan, is damaged, or is for a different version or bundle.
@@ -69,7 +69,7 @@ def read_plan(
             f"a plan of version {MAGIC[-1:].decode()}", f"a file that begins with {magic!r}"
         )
     if struct.pack("<I", zlib.crc32(content[:-_CRC_BYTES])) != content[-_CRC_BYTES:]:
-        raise problem("a plan with its checksum", "a damaged one")
+        raise problem("a plan that matches its checksum", "a damaged one")
     place = len(MAGIC)
 
     def take(size: int) -> bytes:

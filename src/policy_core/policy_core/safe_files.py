@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Safe reads from untrusted paths, atomic file writes, and file locks.
 
-Only regular files of limited size are read: a pipe could block its reader forever, and a device has
-no end.
+Only regular files of limited size are read: a pipe could block its reader forever, and a device may
+have no end.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import IO
 
 BOUNDED_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-"""Compression methods used in zip archives by NumPy and this suite. zipfile unpacks other methods
-in one step, whatever size the member declares: 750 bytes of bzip2 become 400 MB.
+"""Compression methods that NumPy and this suite use in zip archives. zipfile unpacks other methods
+in one step, whatever size the member declares: 750 bytes of bzip2 expand to 400 MB.
 """
 _LOOK_AGAIN_S = 0.01
 PREFIX = ".policy_inference."
-"""Prefix of an incomplete file; the final name may use the file system's full length."""
+"""Prefix of an incomplete file, which does not contain the final name: that may be too long."""
 MOST_MEMBERS = 4096
-"""Maximum number of members in an array archive; to read one, NumPy searches all of them."""
+"""Maximum number of members in an array archive; to read one array, NumPy searches all members."""
 
 
 def arrays_problem(archive: zipfile.ZipFile) -> str:
-    """Return why the arrays in an archive (.npz) cannot be read; empty if they can."""
+    """Return why the arrays in an archive (.npz) must not be read; "" if they may be."""
     members = archive.infolist()
     if len(members) > MOST_MEMBERS:
         return f"{len(members)} members, more than {MOST_MEMBERS}"
@@ -42,11 +42,11 @@ def arrays_problem(archive: zipfile.ZipFile) -> str:
 
 
 def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, dir_fd: int | None = None) -> int:
-    """Open a file, which must be a regular one; return its descriptor.
+    """Open a regular file; return its descriptor.
 
     Args:
         path: The file.
-        flags: Flags of open(2); the umask decides who can read a created file.
+        flags: Flags for open(2); the umask decides who can read a created file.
         dir_fd: Descriptor of the folder for a relative path; None for the working directory.
 
     Raises:
@@ -73,16 +73,16 @@ def reading(path: Path) -> IO[bytes]:
 
 
 def read_at_most(path: Path, limit_bytes: int) -> bytes:
-    """Return the content of a regular file.
+    """Return the content of a regular file of at most `limit_bytes`.
 
     Raises:
         OSError: Same as `open_regular`, or the file is larger.
     """
     with reading(path) as stream:
-        # Read the stated size only, since the buffer is as large as the requested size.
+        # First read the stated size only, since a buffer of the requested size is allocated.
         stated = min(os.fstat(stream.fileno()).st_size, limit_bytes)
         content = stream.read(stated + 1)
-        if len(content) == stated + 1:  # the file grows, or has no size, as below /proc
+        if len(content) == stated + 1:  # the file has grown, or states no size, as in /proc
             content += stream.read(limit_bytes - stated)
     if len(content) > limit_bytes:
         raise OSError(errno.EFBIG, f"more than {limit_bytes} bytes", str(path))
@@ -91,10 +91,10 @@ def read_at_most(path: Path, limit_bytes: int) -> bytes:
 
 @contextmanager
 def whole_file(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
-    """Yield a temporary file that replaces `path` on success and is removed otherwise.
+    """Yield a temporary file that replaces `path` on success, and is removed otherwise.
 
     Args:
-        path: The final file; an existing one is replaced.
+        path: The final file; an existing file is replaced.
         mode: Permissions of the final file.
 
     Raises:
@@ -105,7 +105,7 @@ def whole_file(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(handle)  # robots are switched off, not shut down
+            os.fsync(handle)  # robots are switched off without being shut down
         Path(name).chmod(mode)
         Path(name).replace(path)
     except BaseException:
@@ -122,7 +122,7 @@ def lock_within(handle: int, timeout_s: float) -> None:
         timeout_s: Maximum wait for another process that holds the lock.
 
     Raises:
-        BlockingIOError: Another process holds it for longer.
+        BlockingIOError: Another process held the lock for longer.
     """
     ends_s = time.monotonic() + timeout_s
     while True:

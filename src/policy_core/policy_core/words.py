@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Control path messages: each text once, with placeholders for names and numbers.
+"""Messages of the control path, with placeholders for names and numbers.
 
-Python fills the placeholders with `str.format`. The native core identifies a reason by a number;
-the plan contains its texts with the known values filled in (`filled`), and C++ fills in the rest.
+Python fills in the placeholders with `str.format`. The native core identifies a message by a
+number: the plan contains the texts with the known values filled in (`filled`), and C++ fills in the
+rest.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ STANDING, STANDING_UP, RUNS = "standing", "standing up", "the policy runs"
 MODEL_OUTPUT, POLICY_TARGET = "model output", "policy target"
 FIRST_AWAITED = "waiting for the first chunk"
 """Reason for a HOLD at the start of RUN that is not a problem."""
-DAMP_ASKED = "asked for"
+DAMP_ASKED = "requested"
 GAP = "{a:.0f} ms since the last tick, limit {limit:.0f} ms"
 LATE = "{a:.1f} ms late"
-CLIPPED = "{limit} ticks in a row: {rules}"
+CLIPPED = "{limit} ticks in a row ({rules})"
 TILT = "tilt {a:.2f} rad, limit {limit:.2f} rad"
 LATCHED = "{rule}: {why}"
 RECOVERED = "recovered from: {why}"
@@ -27,15 +28,15 @@ PRESSED_TOO = "{why}; estop: {estop}"
 # Joint samples.
 BEYOND = "{joint} at {a:.3g} {unit}, expected within [{b:.3g}, {c:.3g}]"
 UNCONFIRMED = "{count} of {needed} consistent samples so far"
-JUMP = "{joint} at {a:.3g} rad, {b:.3g} just before: it cannot move that fast"
+JUMP = "{joint} jumped from {b:.3g} to {a:.3g} rad, faster than it can move"
 
 # Inputs.
 OUR_CLOCK, SENDERS_CLOCK = "our clock", "the sender's clock"
-CLOCK_STEP = "{whose} was set by {a:+.0f} ms; ages are not affected"
+CLOCK_STEP = "{whose} jumped by {a:+.0f} ms; ages are not affected"
 NO_MESSAGE, AGE = "no message", "{a:.0f} ms old"
 AGE_LIMIT = "{age}, limit {limit:.0f} ms"
 STAMPS = ("", "repeat", "run backward")
-REFUSED_STAMPS = "{count} newer messages do not count: their stamps {stamps}"
+REFUSED_STAMPS = "{count} newer messages were ignored: their stamps {stamps}"
 INPUT, INPUT_PROBLEM = "{name}: {age}", "{name}: {age} ({problems})"
 
 # Refused requests.
@@ -45,18 +46,18 @@ PRESSED = "e-stop ({why}); request reset first"
 WRONG_MODE = "the mode is {mode}, expected READY; request stand first"
 FAR_OFF = "too far from the stand pose: {joints}"
 BAD_SHARE = "expected a share from 0 to 1, found {found}"
-MAY_NOT_DISABLE = "on_fault is hold_measured: without stiffness the robot falls; use FREEZE"
+MAY_NOT_DISABLE = "a robot with on_fault: hold_measured falls without stiffness; use FREEZE"
 NO_SUCH_JOINT = "joints: expected names or patterns that match {names}; found {found}"
 NOTHING_TO_FREEZE = "FREEZE: nothing is commanded in DAMP; request stand first"
 HELD_ELSEWHERE = (
-    "{joint} is measured at {a:.2f} rad and held at {b:.2f} rad; request damp to hold what is "
-    "measured"
+    "{joint} is measured at {a:.2f} rad but held at {b:.2f} rad; request damp to hold the "
+    "measured pose"
 )
 NO_POSE = "nothing is commanded, and there is no pose to hold: {problems}"
 FIELDS_NOT_FINITE = "not finite: {fields}"
 OUTSIDE = "outside their position limits: {joints}"
 SILENT, SILENT_ASKED = (
-    "nothing is commanded before damp or stand",
+    "no command is sent until damp or stand is requested",
     "no command is sent until the joints' pose is trusted",
 )
 
@@ -65,8 +66,8 @@ MEMBER_LATE, MEMBER_NOT_FINITE = (
     "inference came too late",
     "a model output is not finite",
 )
-"""Reasons why a set stops using a member."""
-WHY = ("asked for", "on the way back to standing", "the state has ended", "waited for too long")
+"""Reasons why a member has failed."""
+WHY = ("requested", "on the way back to standing", "the state has ended", "waited too long")
 """A set's reasons to switch when nothing has failed."""
 FAILED = "{state} failed: {why}"
 SWITCHED = "{begin} -> {end}: {why}"
@@ -101,7 +102,7 @@ FRAMES_APART = (
     "most {limit:.0f} ms (pairing.tolerance_s)"
 )
 FROZEN_CAMERA = (
-    "expected images that change while the robot moves, found {count} equal ones while a joint "
+    "expected images that change while the robot moves, found {count} identical ones while a joint "
     "moved by {a:.2f} rad; is the camera or its driver frozen?"
 )
 MEMBER_HELD = "{member}: joints held for {held_s:.1f} s: {why}"
@@ -112,14 +113,14 @@ FROZEN_LEADER = (
     "the leader was still for {a:.0f} s, then suddenly moved {b:.2f} rad: was its driver frozen? "
     "The arm rests until it matches again"
 )
-TAKES_OVER = "a person takes over: the arm rests until the leader matches"
-PERSON_DRIVES, POLICY_DRIVES = "a person drives", "the policy drives"
-HANDS_BACK = "the person hands back to the policy"
+TAKES_OVER = "a person is taking over: the arm rests until the leader matches"
+PERSON_DRIVES, POLICY_DRIVES = "a person is driving", "the policy is driving"
+HANDS_BACK = "the person is handing control back to the policy"
 WAS_HELD = "the arm was held, and rests until the leader matches again"
 
 
 def filled(text: str, **known: object) -> str:
-    """Return a text with some placeholders filled in and the others kept."""
+    """Return a text with the `known` placeholders filled in, and all others kept."""
     parts = list[str]()
     for literal, name, form, _ in Formatter().parse(text):
         parts.append(_escaped(literal))

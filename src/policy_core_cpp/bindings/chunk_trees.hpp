@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Memory of a chunk policy in the form of `ControlState.tree`: `tree_of` writes it, `take` replaces
-// it. Its lists have any length, so they are passed without conversion to words.
+// A chunk policy's memory in the form of `ControlState.tree`: `tree_of` returns it, `take` replaces
+// it. Its lists have no fixed length, so they are passed directly, not as words.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -26,7 +26,7 @@ inline nb::object array_of(const double* values, std::size_t rows, std::size_t c
   return found;
 }
 
-/// The values of an array, row by row; ValueError if there is not enough memory for them.
+/// Copies an array's values, row by row; returns their number. ValueError if `capacity` is less.
 inline std::size_t copy_into(double* values, std::size_t capacity, nb::handle array) {
   auto numpy = nb::module_::import_("numpy");
   auto flat = nb::cast<nb::ndarray<double, nb::c_contig>>(
@@ -167,7 +167,7 @@ inline void take(ChunkRequest& request, nb::handle saved) {
   request.delay = nb::cast<std::int64_t>(planned[1]);
 }
 
-/// The waiting request, with the numbers of its frames by camera, step by step; None without one.
+/// Fetches the waiting request, with its frame numbers by step and camera; None if there is none.
 inline nb::object fetched(ChunkPolicy& policy) {
   auto request = policy.request_like();
   if (!policy.exchange().fetch(request)) return nb::none();
@@ -184,7 +184,7 @@ inline nb::object fetched(ChunkPolicy& policy) {
   return found;
 }
 
-/// Delivers a chunk [steps, actions]; if it is None, an error: `kind` and the number of its words.
+/// Delivers a chunk [steps, actions]; if it is None, an error of this kind with this text number.
 inline void hand_over(ChunkPolicy& policy, std::int64_t began_ns, std::int64_t ended_ns,
                       nb::object chunk, std::int64_t kind, std::int64_t text) {
   if (!policy.exchange().is_computing()) throw nb::value_error("expected a fetched request");

@@ -118,7 +118,8 @@ Table Table::parse(const std::uint8_t* data, std::size_t size) {
   size -= std::min(size, sizeof crc);
   std::memcpy(&crc, data + size, sizeof crc);
   if (crc32(data, size) != crc) {
-    throw PlanError("plan: expected its checksum, found a damaged one; make it again");
+    throw PlanError(
+        "plan: expected one that matches its checksum, found a damaged one; make it again");
   }
   Bytes bytes(data, size);
   bytes.take(sizeof kMagic);

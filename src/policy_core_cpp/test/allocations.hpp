@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Counts allocations of a thread while `counting` is set.
+// Counts the allocations of a thread while `counting` is set.
 
 #include <cstdlib>
 #include <utility>
@@ -13,7 +13,7 @@ inline thread_local long allocations = 0;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED
 #endif
-/// After a function's parameters: RealtimeSanitizer allows it no call that may block.
+/// After a function's parameters: makes RealtimeSanitizer forbid calls in it that may block.
 #define NONBLOCKING
 #if defined(__has_feature)
 #if __has_feature(realtime_sanitizer)
@@ -24,7 +24,7 @@ inline thread_local long allocations = 0;
 #endif
 
 #ifndef SANITIZED
-// Of the whole process, C and C++ alike; a sanitizer has its own.
+// Replaces malloc in the whole process, for C and C++; a sanitizer has its own.
 extern "C" void* __libc_malloc(std::size_t size);
 extern "C" void* malloc(std::size_t size) {
   if (counting) ++allocations;
@@ -32,7 +32,7 @@ extern "C" void* malloc(std::size_t size) {
 }
 #endif
 
-/// Whether an allocation is counted where there is no sanitizer.
+/// True if an allocation is counted, or a sanitizer prevents counting.
 inline bool counts() {
 #ifdef SANITIZED
   return true;

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// A controller with models and chunks that answer at random, and what drives it through a random
+// Models and chunks with random answers, and functions that drive a controller through a random
 // life.
 
 #include <cmath>
@@ -20,7 +20,7 @@ namespace policy_core {
 constexpr std::int64_t kPeriodNs = 20'000'000;
 inline std::int64_t now_ns = 10'000'000'000, late_ns = 0;
 
-/// Answers with numbers at random, and fails now and then.
+/// A model that answers with random numbers, and is late or fails now and then.
 struct Model {
   std::deque<std::string> names;
   std::deque<std::vector<float>> arrays;
@@ -72,7 +72,7 @@ struct Model {
   }
 };
 
-/// The chunk policy of a controller; null where there is none.
+/// The chunk policy of a controller; null if there is none.
 inline ChunkPolicy* chunks_of(Controller& controller) {
   if (auto* alone = controller.chunk_policy("")) return alone;
   auto* set = controller.policy_set();
@@ -82,13 +82,13 @@ inline ChunkPolicy* chunks_of(Controller& controller) {
   return nullptr;
 }
 
-/// Answers the requests of a chunk policy at random, some with errors.
+/// Answers a chunk policy's requests with random chunks, and some with errors.
 class RandomChunks {
  public:
   RandomChunks(ChunkPolicy& policy, unsigned seed)
       : exchange_(policy.exchange()), request_(policy.request_like()), random_(seed) {}
 
-  /// Answers the request that waits; false where there is none.
+  /// Answers the waiting request; returns false if there is none.
   bool answer() {
     if (!exchange_.fetch(request_)) return false;
     std::normal_distribution<double> value(0.0, 0.02);
@@ -154,7 +154,7 @@ inline void ask(Controller& controller, std::mt19937& random) {
   }
 }
 
-/// The models of a plan, none of chunk policies; they must outlive what runs on them.
+/// The models of a plan, except those of chunk policies; must outlive the controller.
 struct RandomModels {
   std::deque<Model> models;
   Models runners;
@@ -179,13 +179,13 @@ inline std::vector<std::uint8_t> content_of(const char* path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// Of a plan that a controller was made of.
+/// The stand pose in the plan of a controller.
 inline Numbers stand_pose(const Table& table, const Controller& controller) {
   const auto& poses = Part(table).at("stand").numbers("poses");
   return {poses.end() - static_cast<std::ptrdiff_t>(controller.target().size()), poses.end()};
 }
 
-/// Begins the next tick: samples and requests.
+/// Advances to the next tick, with random samples and requests.
 inline void live(Controller& controller, std::mt19937& random, const Numbers& pose) {
   now_ns += kPeriodNs;
   late_ns = 0;

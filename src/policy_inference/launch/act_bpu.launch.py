@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ACT policy on an arm, on a D-Robotics board's BPU; `robot:=sim` anywhere.
+"""Launch an ACT policy for an arm on a D-Robotics board's BPU; `robot:=sim` works anywhere.
 
 If the bundle has no BPU artifact, or the machine no BPU, ONNX Runtime is used; the node's log and
 status say so.
@@ -14,14 +14,14 @@ from launch.substitutions import LaunchConfiguration
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Set the board's defaults; act_policy.launch.py has the other arguments."""
+    """Include act_policy.launch.py, which has the other arguments, with the board's defaults."""
     return LaunchDescription(
         [
             DeclareLaunchArgument(
                 "backend",
                 default_value="bpu,onnx",
-                description="What runs the graphs; several in order of preference; "
-                "only the BPU: bpu",
+                description="Back end that runs the graphs, or several in order of preference; "
+                "bpu: only the BPU",
             ),
             IncludeLaunchDescription(
                 str(Path(__file__).with_name("act_policy.launch.py")),

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy such as ACT on an arm: policy node, cameras, driver, emulated or simulated arm.
+"""Launch a chunk policy such as ACT: policy node, cameras, driver, emulated or simulated arm.
 
-The launch ends when the policy node, the driver or the emulated or simulated arm exits; without a
-camera the policy holds. For two arms with one policy each, launch it twice, with two namespaces.
+The launch ends when the policy node, the driver or the emulated or simulated arm exits; if a
+camera's node exits, the policy holds. For two arms with one policy each, launch it twice, with two
+namespaces.
 """
 
 import tempfile
@@ -51,8 +52,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "bundle",
         default_value="",
-        description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION; with "
-        "robot:=sim so101_reach",
+        description="Policy bundle: a folder, or an installed one as NAME or NAME@VERSION; by "
+        "default so101_reach with robot:=sim or so101_emulator",
     ),
     DeclareLaunchArgument(
         "public_key",
@@ -62,7 +63,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "backend",
         default_value="onnx",
-        description="What runs the graphs; several in order of preference: bpu,onnx",
+        description="Back end that runs the graphs, or several in order of preference: bpu,onnx",
     ),
     DeclareLaunchArgument(
         "mode",
@@ -78,21 +79,21 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "shadow_bundle",
         default_value="",
-        description="Bundle that runs beside the other one and never commands: a folder, or an "
-        "installed one; empty: none",
+        description="Bundle of a shadow, which runs beside the policy and never commands: a "
+        "folder, or an installed one; empty: none",
     ),
     DeclareLaunchArgument(
         "shadow_backend",
         default_value="",
-        description="What runs the shadow's graphs, as backend; empty: the same",
+        description="Back end of the shadow's graphs, as for backend; empty: the same back end",
     ),
     DeclareLaunchArgument(
         "robot",
         default_value="none",
         choices=[*ARMS, *IN_THIS_COMPUTER, "none"],
-        description="What to start beside the policy: the driver of one of LeRobot's arms, or of "
-        "two (bi_...); that of an SO-101 with an emulated servo bus; a simulated SO-101 without a "
-        "driver; nothing",
+        description="Robot to start with the policy: the driver of one LeRobot arm or of two "
+        "(bi_...); the driver of an SO-101 with an emulated servo bus; a simulated SO-101 without "
+        "a driver; or none",
     ),
     DeclareLaunchArgument(
         "viewer",
@@ -104,8 +105,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "port",
         default_value="",
-        description="Serial port of the arm's servo bus, of two arms the left one's; empty: as in "
-        "params_file",
+        description="Serial port of the arm's servo bus (with two arms, of the left one); empty: "
+        "as in params_file",
     ),
     DeclareLaunchArgument(
         "right_port",
@@ -115,14 +116,13 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "calibration_id",
         default_value="",
-        description="LeRobot's --robot.id, by which it finds the calibration; empty: as in "
-        "params_file",
+        description="LeRobot's --robot.id, which selects the calibration; empty: as in params_file",
     ),
     DeclareLaunchArgument(
         "lerobot_python",
         default_value="",
-        description="Python of LeRobot's environment, as .venv-lerobot/bin/python; empty: as in "
-        "params_file",
+        description="Python of LeRobot's environment, such as .venv-lerobot/bin/python; empty: as "
+        "in params_file",
     ),
     DeclareLaunchArgument(
         "takeover",
@@ -135,7 +135,7 @@ ARGUMENTS = [
         "leader_port",
         default_value="",
         description="Serial port of a leader arm of the same kind as robot, whose driver starts in "
-        "the namespace leader; with it takeover is true",
+        "the namespace leader; if given, takeover is true",
     ),
     DeclareLaunchArgument(
         "leader_calibration_id",
@@ -167,12 +167,13 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "metrics_port",
         default_value="",
-        description="Port at 127.0.0.1 with the robot's metrics for Prometheus; empty: none",
+        description="Port on 127.0.0.1 for the robot's Prometheus metrics; empty: none",
     ),
     DeclareLaunchArgument(
         "security",
         default_value="",
-        description="Keystore of SROS 2, by whose keys alone nodes are reached; empty: unprotected",
+        description="SROS 2 keystore that the nodes, and all that talk to them, must use; empty: "
+        "unprotected",
     ),
     DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, topics and services"
@@ -190,7 +191,7 @@ ARGUMENTS = [
         description="Lowest level that the nodes log",
     ),
 ]
-# Through rcl, not through `parameters`, which would only warn about a missing file.
+# Passed through rcl: `parameters` would only warn about a missing file.
 
 
 def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
@@ -204,13 +205,13 @@ def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
 
 
 def find_bundle(context: LaunchContext) -> str:
-    """Return the requested bundle; the simulated arm has a default."""
+    """Return the requested bundle, or the default of the simulated and emulated arms."""
     given, robot = (LaunchConfiguration(name).perform(context) for name in ("bundle", "robot"))
     if given or robot in IN_THIS_COMPUTER:
         return given or SIMULATED
     raise PolicyError(
         "bundle: expected bundle:=FOLDER or the name of an installed one, found "
-        f"none; robot:=sim and robot:=so101_emulator alone take {SIMULATED}"
+        f"none; only robot:=sim and robot:=so101_emulator have a default ({SIMULATED})"
     )
 
 
@@ -235,7 +236,7 @@ def cameras(context: LaunchContext) -> list[Node]:
 
 
 def arm(context: LaunchContext) -> list[Node]:
-    """Return the driver, the emulated or simulated arm, or both, with the contract's image size."""
+    """Return the nodes that `robot` selects: driver, emulated or simulated arm, both or none."""
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in ("robot", "viewer", "image_transport", "namespace", "use_sim_time", *DRIVERS)
@@ -284,8 +285,8 @@ def leader(context: LaunchContext) -> list[Node]:
         return []
     if given["robot"] not in ARMS or given["robot"].startswith("bi_"):
         raise PolicyError(
-            "leader_port: expected robot:=so100, so101 or koch, the kind of both arms, found "
-            f"{given['robot']}; start lerobot_arm_driver in the namespace leader by yourself"
+            "leader_port: expected robot:=so100, so101 or koch (the kind of both arms), found "
+            f"{given['robot']}; start lerobot_arm_driver in the namespace leader yourself"
         )
     driven = {
         "port": given["leader_port"],
@@ -327,7 +328,7 @@ def node(package: str, name: str, namespace: object, **more: object) -> Node:
 
 
 def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) -> Node:
-    """Return an arm's driver; the policy continues if a leader's driver exits."""
+    """Return the node of an arm's driver; if it exits, the launch ends, unless it is a leader's."""
     return node(
         "lerobot_arm_driver",
         "lerobot_arm_driver",
@@ -341,7 +342,7 @@ def driver(namespace: str, parameters: dict[str, str], *, leader: bool = False) 
 
 
 def policy(context: LaunchContext) -> list[Node]:
-    """Return the policy node; its mode comes from the parameter file unless given."""
+    """Return the policy node; `mode`, if given, replaces the mode in the parameter file."""
     texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     mode = LaunchConfiguration("mode").perform(context)
@@ -383,7 +384,7 @@ def metrics(context: LaunchContext) -> list[Node]:
 
 
 def start_all(context: LaunchContext) -> list[Action]:
-    """Return all actions, so that each part may refuse before the first node starts."""
+    """Return all actions at once, so that any part can refuse before the first node starts."""
     require_known_arguments([one.name for one in ARGUMENTS])
     parts = (environment, cameras, arm, leader, policy, metrics)
     return [action for part in parts for action in part(context)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An Isaac Lab policy on a Jetson, with TensorRT; `robot:=sim backend:=onnx` anywhere."""
+"""Launch an Isaac Lab policy with TensorRT on a Jetson; elsewhere: `robot:=sim backend:=onnx`."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from launch.substitutions import LaunchConfiguration
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Set the Jetson's defaults; joint_policy.launch.py has the other arguments."""
+    """Include joint_policy.launch.py, which has the other arguments, with the Jetson's defaults."""
     return LaunchDescription(
         [
             DeclareLaunchArgument(
                 "bundle",
-                description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION",
+                description="Policy bundle: a folder, or an installed one as NAME or NAME@VERSION",
             ),
             DeclareLaunchArgument(
                 "backend",

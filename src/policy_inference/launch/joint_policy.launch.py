@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy, or a set of them, on a robot: its node, the robot, and its teleoperation.
+"""Launch a joint policy or a policy set: its node, the robot, and its teleoperation.
 
 The launch files for single robots include this one and differ in their defaults. The launch ends
-when any node but the operator's exits: without an operator the robot stands, because the policy
-fades a velocity command that is not repeated. For two robots, launch it twice, with two
-namespaces.
+when the policy node, the driver, or the simulated or emulated robot exits. If the operator's node
+exits, the robot stands, because the policy fades a velocity command that is not repeated. For two
+robots, launch it twice, with two namespaces.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ UNITREE = ["go2", "go2_emulator", "g1"]
 
 ARGUMENTS = [
     DeclareLaunchArgument(
-        "bundle", description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"
+        "bundle", description="Policy bundle: a folder, or an installed one as NAME or NAME@VERSION"
     ),
     DeclareLaunchArgument(
         "policy_node",
@@ -69,8 +69,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "shadow_bundle",
         default_value="",
-        description="Bundle that runs beside the other one and never commands: a folder, or an "
-        "installed one; empty: none",
+        description="Bundle of a shadow, which runs beside the policy and never commands: a "
+        "folder, or an installed one; empty: none",
     ),
     DeclareLaunchArgument(
         "shadow_backend",
@@ -80,8 +80,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "shadow_member",
         default_value="",
-        description="With policy_node:=policy_set_node: the member of the set to which the "
-        "shadow is compared",
+        description="With policy_node:=policy_set_node: the set member with which the shadow is "
+        "compared",
     ),
     DeclareLaunchArgument(
         "robot",
@@ -93,8 +93,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "sim_robot",
         default_value="",
-        description="With robot:=sim: robot to simulate: lite3, go2, g1 or a folder of figures; "
-        "empty: the robot in params_file, else lite3",
+        description="With robot:=sim: the robot to simulate (lite3, go2, g1 or a folder of "
+        "figures); empty: the robot in params_file, else lite3",
     ),
     DeclareLaunchArgument(
         "viewer",
@@ -112,8 +112,8 @@ ARGUMENTS = [
         "joy_node",
         default_value="true",
         choices=BOOLEANS,
-        description="With operator:=joystick: whether to start the joystick's node of package joy "
-        "(apt install ros-$ROS_DISTRO-joy)",
+        description="With operator:=joystick: whether to start the joystick node from the joy "
+        "package (apt install ros-$ROS_DISTRO-joy)",
     ),
     DeclareLaunchArgument(
         "sensing_nodes",
@@ -154,12 +154,13 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "metrics_port",
         default_value="",
-        description="Port at 127.0.0.1 with the robot's metrics for Prometheus; empty: none",
+        description="Port on 127.0.0.1 for the robot's Prometheus metrics; empty: none",
     ),
     DeclareLaunchArgument(
         "security",
         default_value="",
-        description="Keystore of SROS 2, by whose keys alone nodes are reached; empty: unprotected",
+        description="SROS 2 keystore that the nodes, and all that talk to them, must use; empty: "
+        "unprotected",
     ),
     DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, topics and services"
@@ -185,13 +186,13 @@ EMULATED_UNITREE = {
     ),
     "remote_required": False,
 }
-"""Address of an emulated robot for its driver; the parameter file is for the real robot."""
+"""Driver parameters that address an emulated robot; the parameter file is for the real robot."""
 OPERATED = (
     (["lite3", "lite3_emulator", "sim", "none"], []),
     (["go2", "go2_emulator"], [{"driver_node": "go2_driver"}]),
     (["g1"], [{"driver_node": "g1_driver"}]),
 )
-"""Values of `robot`, each group with its operator parameters: the driver's name."""
+"""Groups of values of `robot`, each with the operator parameters that name its driver."""
 TEXTS = (
     "bundle",
     "public_key",
@@ -236,7 +237,7 @@ def require_arguments(context: LaunchContext) -> None:
 
 
 def sensing(context: LaunchContext) -> list[SetLaunchConfiguration | Node]:
-    """Return the nodes that the contract needs; set `pose`, the topic with the base pose."""
+    """Return the sensing nodes that the contract needs; set `pose` to the base pose topic."""
     bundle, public_key, wanted = (
         LaunchConfiguration(name).perform(context)
         for name in ("bundle", "public_key", "sensing_nodes")
@@ -267,7 +268,7 @@ def texts(names: Sequence[str]) -> dict[str, ParameterValue]:
 
 
 def given(**values: list[str]) -> IfCondition:
-    """Return a condition that holds if each of these arguments has one of its values."""
+    """Return a condition that holds if each named argument has one of the values given for it."""
     words: list[object] = []
     for name, wanted in values.items():
         words += ["'", LaunchConfiguration(name), f"' in {wanted} and "]
@@ -275,7 +276,7 @@ def given(**values: list[str]) -> IfCondition:
 
 
 def node(package: str, name: str, file: str, *, ends: str = "", **more: object) -> Node:
-    """Return a node named after its executable, with the parameter file from argument `file`.
+    """Return a node named after its executable, with the parameter file that argument `file` gives.
 
     If `ends` gives a reason, the launch ends when the node exits.
     """
@@ -284,7 +285,7 @@ def node(package: str, name: str, file: str, *, ends: str = "", **more: object) 
         executable=name,
         name=name,
         namespace=LaunchConfiguration("namespace"),
-        # Through rcl, not through `parameters`, which would only warn about a missing file.
+        # Passed through rcl: `parameters` would only warn about a missing file.
         arguments=[
             "--ros-args",
             "--enclave",

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A walking policy on a Lite3, on the NPU of its RK3588.
+"""Launch a walking policy on a Lite3, on the NPU of its RK3588.
 
-`robot:=lite3_emulator backend:=onnx` or `robot:=sim backend:=onnx` anywhere.
+On any other machine, add `robot:=lite3_emulator backend:=onnx` or `robot:=sim backend:=onnx`.
 """
 
 from pathlib import Path
@@ -13,13 +13,13 @@ from launch.substitutions import LaunchConfiguration
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Set the Lite3's defaults; joint_policy.launch.py has the other arguments."""
+    """Include joint_policy.launch.py, which has the other arguments, with the Lite3's defaults."""
     return LaunchDescription(
         [
             DeclareLaunchArgument(
                 "bundle",
                 default_value="lite3_walk",
-                description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION",
+                description="Policy bundle: a folder, or an installed one as NAME or NAME@VERSION",
             ),
             DeclareLaunchArgument(
                 "backend",

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A walking policy as a ros2_control controller, on a simulated Lite3 (or Go2, G1) as hardware.
+"""Launch a walking policy as a ros2_control controller of a simulated Lite3, Go2 or G1.
 
 It needs ros2_control and the packages policy_controllers and robot_sim. On your own robot, its
-hardware replaces the simulated one: docs/ros2_control.md.
+hardware component replaces the simulated one: docs/ros2_control.md.
 """
 
 import subprocess
@@ -53,7 +53,7 @@ ARGUMENTS = [
 
 
 def control(context: LaunchContext) -> list[Node]:
-    """Write the bundle's plan; return the manager, its hardware and the controller."""
+    """Write the bundle's plan; return the nodes that load the hardware and the controller."""
     bundle, robot, faults, file = (
         LaunchConfiguration(name).perform(context)
         for name in ("bundle", "robot", "faults", "params_file")
@@ -76,8 +76,8 @@ def control(context: LaunchContext) -> list[Node]:
         Node(
             package="controller_manager",
             executable="ros2_control_node",
-            # Humble's controllers read the parameters of their process, and its manager does not
-            # read the topic.
+            # On Humble, controllers read the parameters of their process, and the manager does not
+            # subscribe to robot_description.
             parameters=[file, str(own), description],
             remappings=[("~/robot_description", "robot_description")],
             output="screen",
@@ -98,7 +98,7 @@ def require_arguments(_: LaunchContext) -> None:
 
 
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict a simulated robot's discovery to this computer, unless the user has chosen."""
+    """Restrict discovery to this computer, unless the user has set the discovery range."""
     return [
         SetEnvironmentVariable(*one)
         for one in discovery_variables("sim", context.environment).items()

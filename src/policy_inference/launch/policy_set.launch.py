@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy set on a robot: `policy_set.launch.py bundle:=FOLDER robot:=sim`."""
+"""Launch a policy set on a robot: `policy_set.launch.py bundle:=FOLDER robot:=sim`."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ CONFIG = Path(__file__).parents[1] / "config" / "nodes"
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Select the node for sets; joint_policy.launch.py has the other arguments."""
+    """Include joint_policy.launch.py, which has the other arguments, with the node for sets."""
     return LaunchDescription(
         [
             DeclareLaunchArgument("bundle", description="Policy set: a folder with a set.yaml"),

@@ -7,6 +7,6 @@ Imports go one way: ``{errors, interfaces} <- bundle <- {core, backends} <- node
 
 import os
 
-# From 1.31 on, ONNX Runtime records its usage in a database in the user's home and sends it to its
-# vendor, from a thread of its own. A robot sends nothing unless its owner wants it to.
+# Since 1.31, ONNX Runtime records its usage in a database in the user's home and sends it to its
+# vendor from a separate thread. A robot sends nothing unless its owner wants it to.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

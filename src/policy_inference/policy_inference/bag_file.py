@@ -19,7 +19,7 @@ Storage = Literal["mcap", "sqlite3"]
 
 
 class BagFile:
-    """A recording in progress; its folder is readable only after `finish`."""
+    """A bag that is being written; its folder is readable only after `finish`."""
 
     def __init__(
         self, folder: Path, types: Typestore, *, storage: Storage = "mcap", compressed: bool = True
@@ -39,7 +39,7 @@ class BagFile:
         plugin = StoragePlugin[storage.upper()]
         self._writer = Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=plugin)
         if compressed:
-            # Per chunk: `ros2 bag` and Foxglove read this without unpacking a file first.
+            # By chunk or message: `ros2 bag` and Foxglove read these without unpacking the file.
             mode = CompressionMode.STORAGE if storage == "mcap" else CompressionMode.MESSAGE
             self._writer.set_compression(mode, CompressionFormat.ZSTD)
         self._writer.open()

@@ -50,7 +50,7 @@ _TOPICS = (JOINT_STATES.name, IMU.name, VELOCITY_COMMAND.name)
 
 
 class ModelArrays:
-    """Inputs and outputs of a model that is not opened."""
+    """Stands in for an opened model: has its input and output arrays, but no runtime."""
 
     name = "none"
 
@@ -69,7 +69,7 @@ class ModelArrays:
 def unopened_controller(
     bundle: Any, limits: Limits, runners: Mapping[str, Any] | None = None
 ) -> Controller:
-    """Return a bundle's controller with unopened models, at time 0.
+    """Return a bundle's controller without opening its models; its clock stays at 0.
 
     Args:
         bundle: A joint policy, or a set.
@@ -78,7 +78,7 @@ def unopened_controller(
     """
     if not bundle.members:
         return joint_controller(bundle, ModelArrays(bundle.contract.model), limits, lambda: 0)
-    # A single joint policy needs no sets.
+    # Imported here because a single joint policy does not need it.
     from policy_core.sets.controller import SensedState, make_policy_set, set_controller, set_inputs
 
     state = SensedState(bundle.contract, limits)
@@ -120,7 +120,7 @@ def controller_plan(bundle: Any, library: Path, stricter: StricterLimits) -> byt
 def executing_controller(
     bundle: ChunkBundle, limits: Limits, worker: Worker, clock: Callable[[], int] = lambda: 0
 ) -> Controller:
-    """Return a chunk policy's controller, which has no access to its chunks' observations.
+    """Return a controller that only executes chunks; it lacks the observations to compute them.
 
     Args:
         bundle: The policy.
@@ -179,7 +179,7 @@ def _host(bundle: Any, controller: Controller, library: Path) -> dict[str, Any]:
 
 
 def _gains(bundle: Bundle, controller: Controller) -> F64:
-    """Return stiffness and damping [2, joints]; NaN where they are not equal in every mode."""
+    """Return stiffness and damping [2, joints]; NaN where they differ between modes."""
     stand, policy = bundle.contract.stand, controller.policy
     always = np.array([stand.stiffness, stand.damping])
     states = getattr(policy, "states", {}).values()
@@ -193,7 +193,7 @@ def _fields(bundle: Bundle, controller: Controller) -> list[dict[str, Any]]:
     inputs, found = [*controller.inputs], list[dict[str, Any]]()
     for name in inputs:
         if not (name in _TOPICS or is_perceived(name)):
-            expected = f"no inputs but {', '.join(_TOPICS)} and what is perceived"
+            expected = f"only {', '.join(_TOPICS)} and perceived inputs"
             raise _problem(bundle, expected, name)
     for name, values in controller.state.slices.items():
         topic = name.removeprefix(EXTERNAL)
@@ -212,9 +212,9 @@ def _fields(bundle: Bundle, controller: Controller) -> list[dict[str, Any]]:
             )
         row = STATE_FIELDS.get(name)
         if row is None or row.read is None or row.topic.name not in inputs:
-            continue  # computed by the policy itself, or derived from another one
+            continue  # computed by the policy itself, or derived from another field
         if name not in _SOURCES:
-            raise _problem(bundle, f"no fields but {', '.join(_SOURCES)}", name)
+            raise _problem(bundle, f"only the fields {', '.join(_SOURCES)}", name)
         place = inputs.index(row.topic.name)
         found.append(
             {

@@ -23,17 +23,22 @@ from policy_inference.peers import listen_tcp
 
 PREFIX = "policy_inference"
 _WITHIN_S = 1.0
-"""Time after which a silent scraper is disconnected; a working one asks within milliseconds."""
+"""Time after which a silent scraper is disconnected; a working one sends its request in ms."""
 _MOST_LABELS, _LONGEST_LABEL = 256, 200
 """Maximum samples per family, and maximum label length, which limit the cost of a scrape."""
 TELEMETRY = {
     "_temperature_c": ("temperature_celsius", "Temperature of a device", "device", 1.0),
-    "_load_percent": ("load_ratio", "Load of a device, 1 is all of it", "device", 0.01),
-    "_frequency_mhz": ("frequency_hertz", "Clock of a device", "device", 1e6),
-    "_frequency_highest_mhz": ("frequency_highest_hertz", "Its highest clock", "device", 1e6),
-    "_available_mib": ("available_bytes", "Free for use", "device", 2.0**20),
+    "_load_percent": ("load_ratio", "Load of a device (1: fully loaded)", "device", 0.01),
+    "_frequency_mhz": ("frequency_hertz", "Clock rate of a device", "device", 1e6),
+    "_frequency_highest_mhz": (
+        "frequency_highest_hertz",
+        "Highest clock rate of a device",
+        "device",
+        1e6,
+    ),
+    "_available_mib": ("available_bytes", "Available memory", "device", 2.0**20),
 }
-"""Metric, help, label and factor to the base unit, by the unit suffix of a key."""
+"""Metric name, help text, label name and factor to the base unit, by a key's unit suffix."""
 
 
 class Collector(Protocol):
@@ -44,10 +49,10 @@ class Collector(Protocol):
 
 
 class Families:
-    """Metrics under construction: one bounded family for the samples from several sources."""
+    """Collects metrics; samples of a metric from several sources share one bounded family."""
 
     def __init__(self, **labels: str) -> None:
-        """Begin.
+        """Begin without metrics.
 
         Args:
             labels: Labels of every sample.
@@ -62,7 +67,7 @@ class Families:
         self._add(GaugeMetricFamily, name, text, value, labels)
 
     def counter(self, name: str, text: str, value: float, /, **labels: str) -> None:
-        """Add a sample of a count, named without `_total`."""
+        """Add a sample of a count; `name` does not include `_total`."""
         self._add(CounterMetricFamily, name, text, value, labels)
 
     def info(self, name: str, text: str, words: Mapping[str, str], /, **labels: str) -> None:
@@ -71,7 +76,7 @@ class Families:
         self._add(InfoMetricFamily, name, text, cut, labels)
 
     def telemetry(self, values: Mapping[str, str], **labels: str) -> None:
-        """Add telemetry in base units; other units stay in the name.
+        """Add telemetry, converted to base units; any other unit stays in the value's name.
 
         Args:
             values: Values as reported by a backend, with the unit in each key; non-numbers are

@@ -46,7 +46,7 @@ _TYPED = {
     "INT32": "int_contents",
     "UINT8": "uint_contents",
 }
-"""Fields that hold the values of an answer without raw bytes."""
+"""Fields that hold a tensor's values if the response has no raw bytes, by datatype."""
 _PROTOCOL = """
 ServerLiveRequest:
 ServerLiveResponse: bool live = 1
@@ -80,7 +80,7 @@ ModelParameter: string string_value = 1
 ModelConfig: string name = 1; map ModelParameter parameters = 14
 ModelConfigResponse: ModelConfig config = 1
 """
-"""The protocol, and the part of Triton's extensions in use. Maps have string keys."""
+"""The protocol, and those of Triton's extensions that are used. Maps have string keys."""
 _FIELD = re.compile(r"(?:(repeated|map) )?(\w+) (\w+) = (\d+)")
 _LARGEST_OVERHEAD = 1 << 16
 """Maximum bytes in a message besides its tensor contents."""
@@ -152,10 +152,10 @@ def described(tensors: Sequence[Any]) -> list[TensorSpec]:
 
 
 class WireTensors:
-    """Tensors on one side of a model, in messages; constant parts are created once."""
+    """Writes the input or output tensors of a model to messages, and reads them from messages."""
 
     def __init__(self, specs: Sequence[TensorSpec]) -> None:
-        """Store tensors with fixed axes; open axes (-1) are allowed if they are only described."""
+        """Prepare for tensors with these specs; with an open axis (-1), only `describe` works."""
         self._known = {one.name: (DATATYPES[one.dtype], [*one.shape]) for one in specs}
 
     def describe(self, tensors: Any, names: Container[str] | None = None) -> None:

@@ -18,12 +18,12 @@ BACKLOG = 128
 def listen_tcp(
     option: str, place: tuple[str, int], *, needs_secret: bool = False, remedy: str = ""
 ) -> tuple[str, socket.socket, bool]:
-    """Listen; return the address, the socket, and whether other machines can reach it.
+    """Listen on TCP; return the address, the socket, and whether other machines can reach it.
 
     Args:
         option: The option that enables the listener, for messages.
         place: Host and port; port 0 selects a free one.
-        needs_secret: True to allow only this machine.
+        needs_secret: True to refuse an address that other machines can reach.
         remedy: Remedy for an address that others can reach.
     """
     host, port = place
@@ -31,14 +31,14 @@ def listen_tcp(
     is_beyond = not all(is_loopback(address[0]) for _, address in families)
     if is_beyond and needs_secret:
         raise PolicyError(
-            f"{option} {_written(host, port)}: expected a loopback address, such as "
-            f"127.0.0.1:{port}, found an address that other machines can reach; {remedy}"
+            f"{option} {_written(host, port)}: expected a loopback address (such as "
+            f"127.0.0.1:{port}), found an address that other machines can reach; {remedy}"
         )
-    # One address, IPv4 if possible, so that the log names the only one.
+    # Only one address (IPv4 if possible), so that the address in the log is the only one.
     family, address = min(families, key=lambda one: one[0] != socket.AF_INET)
     listening = socket.socket(family)
     try:
-        # The port is free again as soon as its service has ended.
+        # The next service can then bind the port as soon as this one has ended.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(BACKLOG)
@@ -52,7 +52,7 @@ def listen_tcp(
 
 
 class Waker:
-    """Wakes a thread that waits for sockets and monitors `fileno`; used from other threads."""
+    """Wakes, from another thread, a thread that waits for sockets, `fileno` among them."""
 
     def __init__(self) -> None:
         self._asked, self._asking = socket.socketpair()
@@ -68,7 +68,7 @@ class Waker:
             self._asking.send(b"\0")
 
     def awake(self) -> None:
-        """Acknowledge a wake-up in the thread, so that it can be woken again."""
+        """Acknowledge a wake-up; the thread calls this so that it can be woken again."""
         with contextlib.suppress(BlockingIOError):
             self._asked.recv(4096)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Perception for a policy from streams of maps and poses, or of images, without ROS."""
+"""Compute a policy's perception values from maps and poses, or from images, without ROS."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class ImageSource:
             image: The contract section.
             period_ns: The policy's period.
             camera_measure: Meaning of a depth camera's pixels: depth, as in REP 118, or distance.
-            encoder: Opened model that computes the values from the images; None for the pixels
-                themselves.
+            encoder: Opened model that computes the values from the images; None if the values are
+                the pixels.
             frozen_after_s: Time after which an unchanged image is no longer trusted; 0 for no
                 limit, for a camera without noise.
         """
@@ -80,7 +80,7 @@ class ImageSource:
         self._heard_ns: int | None = None
 
     def take_camera(self, message: Any) -> None:
-        """Set the camera's sensor_msgs/CameraInfo.
+        """Set the camera's intrinsics from a sensor_msgs/CameraInfo.
 
         Raises:
             RobotError: The message has the wrong size or is invalid; the previous one is then
@@ -90,7 +90,7 @@ class ImageSource:
         height, width = self.image.camera_size
         if (message.height, message.width) != (height, width):
             raise RobotError(
-                f"camera_info: expected {width} x {height} pixels, the contract's camera_size, "
+                f"camera_info: expected {width} x {height} pixels (the contract's camera_size), "
                 f"found {message.width} x {message.height}"
             )
         k = tuple(map(float, message.k))
@@ -132,7 +132,7 @@ class ImageSource:
         self._history.add(self.processor.image, made_ns)
 
     def see(self, now_ns: int) -> tuple[F64, int] | None:
-        """Return the values and the stamp of their newest image; None if unchanged.
+        """Return the values and the stamp (ns) of their newest image; None if unchanged.
 
         The next call overwrites them.
 
@@ -165,20 +165,20 @@ class ImageSource:
         same_s = (made_ns - self._changed_ns) * 1e-9
         if same_s > self._frozen_after_s:
             raise RobotError(
-                f"camera image: expected a new one within {self._frozen_after_s:g} s, found the "
+                f"camera image: expected a new image within {self._frozen_after_s:g} s, found the "
                 f"same one for {same_s:.2f} s"
             )
 
     def _require_fresh(self, age_s: float) -> None:
         if age_s > self.image.max_age_s:
             raise RobotError(
-                f"camera image: expected one of at most {self.image.max_age_s:g} s, found none "
-                f"for {age_s:.2f} s"
+                f"camera image: expected an age of at most {self.image.max_age_s:g} s, found "
+                f"{age_s:.2f} s"
             )
 
 
 _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
-"""Robots do not move or turn faster than this: such a jump is a correction that the map follows."""
+"""Faster than any robot moves or turns: a larger change is a jump of the pose estimate."""
 _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
 """Default distance after which an unchanged map is no longer trusted."""
@@ -208,7 +208,7 @@ class ScanSource:
         self._jumped_ns: int | None = None
 
     def take_map(self, message: Any, now_ns: int) -> None:
-        """Take a grid_map_msgs/GridMap that has just arrived; an unusable one makes `see` fail."""
+        """Store a grid_map_msgs/GridMap that has just arrived; an unusable one makes `see` fail."""
         made_ns = stamp_ns(message) or now_ns
         try:
             found = read_elevation(message, self._scan.layer)
@@ -218,11 +218,11 @@ class ScanSource:
         self.take(found, message.header.frame_id, made_ns)
 
     def take(self, found: ElevationMap, frame: str, made_ns: int) -> None:
-        """Store a map in a frame, created at a time on the clock used for stamps."""
+        """Store a map, with its frame and its creation time (ns) on the clock used for stamps."""
         if made_ns < self.map_stamp_ns:
             if self.map_stamp_ns - made_ns < self._scan.map_timeout_s * 1e9:
                 return  # overtaken by a newer one in transit
-            self._jumped_ns = None  # its clock was set back
+            self._jumped_ns = None  # the map's clock was set back
         self._map, self.frame, self.map_stamp_ns = found, frame, made_ns
         content = zlib.crc32(found.heights.tobytes()), found.centre
         if content != self._content:

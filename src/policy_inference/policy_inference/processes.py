@@ -71,16 +71,16 @@ def unblock_log() -> None:
     A write to a full pipe, or to a terminal behind a stalled connection, waits. rclpy and native
     libraries write like this while they hold the GIL, so the control thread would wait as well.
 
-    The same applies to stdout if it is a pipe or a socket; on a terminal it may be a full-screen
-    program. A terminal that this user may not open stays as it is.
+    The same applies to stdout if it is a pipe or a socket, but not if it is a terminal, on which a
+    full-screen program may run. A terminal that this user may not open stays as it is.
     """
     for fd in (1, 2):
         mode = _mode(fd)
-        if stat.S_ISSOCK(mode):  # one of this service alone, from journald; cannot be opened again
+        if stat.S_ISSOCK(mode):  # journald's, for this service alone; cannot be reopened
             os.set_blocking(fd, False)
         elif stat.S_ISFIFO(mode) or (fd == 2 and os.isatty(fd)):
             with suppress(OSError):
-                # Opened again, since the mode of the first belongs to other processes too.
+                # Reopened, since other processes share the flags of the inherited one.
                 flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
                 own = os.open(f"/proc/self/fd/{fd}", flags)
                 os.dup2(own, fd)

@@ -3,7 +3,7 @@
 """Read a bundle in a limited process before a process that controls a robot reads it.
 
 The limited process always ends, whatever the files contain. Reading the same bytes again then takes
-no more time and memory than it did.
+no more time and memory than that process took.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
     if status == _REFUSED:
         raise RefusedError(said)
     found = (
-        f"none of it after {LIMIT_S:g} s"
+        f"one that was not read after {LIMIT_S:g} s"
         if status is None
         else f"one that takes more than {cpu_s} s of CPU time"
         if status in _TOO_LONG

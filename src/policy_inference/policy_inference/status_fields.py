@@ -33,7 +33,7 @@ class MetricKind(Enum):
 
     @property
     def is_counter(self) -> bool:
-        """True if the metric only rises, and its name ends in `_total`."""
+        """True if the metric only increases, and its name ends in `_total`."""
         return self in (MetricKind.COUNTER, MetricKind.COUNTS)
 
 
@@ -51,9 +51,9 @@ class StatusField:
         metric: Metric name without the prefix `policy_inference_` and the suffix `_total`; for a
             LABEL, the label name.
         labels: Labels with a fixed value.
-        labels_from: Field with the value of a label, by label; for COUNTS a field of an entry. If
-            this and that field are lists, each entry becomes a sample.
-        states: Names of a STATE, by number if the value is one; empty if the message lists
+        labels_from: Name of the field that holds a label's value, by label; for COUNTS, a field of
+            each entry. If this field and the label's are lists, each entry becomes a sample.
+        states: Names of a STATE, which a numeric value indexes; empty if the message lists
             `states`.
         number: Converts the field's value to the metric's; returns None for no sample.
         part: Fields of each entry, if the value is a list of messages.
@@ -142,10 +142,10 @@ def _distance(statistic: str, unit: str, doc: str) -> StatusField:
 
 
 _BUNDLE = (
-    _label("bundle", "bundle_name", "Name in its contract"),
-    _label("version", "bundle_version", "Version in its contract"),
+    _label("bundle", "bundle_name", "Name in the contract"),
+    _label("version", "bundle_version", "Version in the contract"),
 )
-_RUNS_ON = "Device and precision as the runtime reports them"
+_RUNS_ON = "Device and precision, as reported by the runtime"
 _INPUT = {"input": "name"}
 
 INPUT = StatusGroup(
@@ -154,13 +154,13 @@ INPUT = StatusGroup(
         _gauge(
             "input_age_seconds",
             "age_s",
-            "Age of the newest message of an input; +Inf: none came",
+            "Age of the newest message of an input; +Inf if none has arrived",
             "s",
             labels_from=_INPUT,
         ),
-        StatusField("publishers", "Publishers that match now"),
+        StatusField("publishers", "Publishers that match at present"),
         _gauge("input_ok", "ok", "1 while the input may be used", labels_from=_INPUT),
-        StatusField("text", "Why it may not be used"),
+        StatusField("text", "Why the input may not be used"),
     ),
     "InputStatus",
 )
@@ -169,23 +169,23 @@ SHADOW = StatusGroup(
     (
         StatusField("bundle", "Path of the bundle's folder"),
         *_BUNDLE,
-        _label("sha256", "bundle_sha256", "Hash of its policy.yaml", shown=""),
+        _label("sha256", "bundle_sha256", "SHA-256 of the policy.yaml", shown=""),
         _label("backend", "backend", "Registered name of the back end"),
         StatusField("runs_on", _RUNS_ON),
-        _label("mode", "mode", "State that it continues from", shown=""),
+        _label("mode", "mode", "State from which the shadow continues", shown=""),
         _gauge("shadow_ok", "problem", "1 while the shadow answers", number=lambda why: not why),
         _shadow_tick("compared", "Ticks of the shadow, by outcome"),
-        _shadow_tick("skipped", "It was late"),
-        _shadow_tick("lost", "It was too late to see the tick"),
-        _shadow_tick("failed", "Its runtime failed"),
-        _shadow_tick("not_finite", "An output of its model was NaN or infinite"),
-        _shadow_tick("beyond_limits", "Compared, and a target is beyond a limit", None),
-        StatusField("duration_mean_s", "Mean duration of its ticks", "s"),
+        _shadow_tick("skipped", "Ticks for which the shadow was late"),
+        _shadow_tick("lost", "Ticks that the shadow was too late to see"),
+        _shadow_tick("failed", "Ticks in which the shadow's runtime failed"),
+        _shadow_tick("not_finite", "Ticks in which a model output was NaN or infinite"),
+        _shadow_tick("beyond_limits", "Compared ticks with a target beyond a limit", None),
+        StatusField("duration_mean_s", "Mean duration of the shadow's ticks", "s"),
         _gauge("shadow_tick_seconds", "duration_max_s", "Longest tick of the shadow", "s"),
-        _guard("shadow_guard", "How often the guard would have acted on the shadow, by its rule"),
-        StatusField("joints", "Joints as the robot calls them"),
+        _guard("shadow_guard", "How often the guard would have acted on the shadow, by rule"),
+        StatusField("joints", "The robot's joint names"),
         *(
-            _distance(each, unit, f"Distance of its targets from the active policy's, {doc}")
+            _distance(each, unit, f"Distance of the shadow's targets from the active ones, {doc}")
             for unit, doc in (("", "rad, rad/s or N·m"), ("_steps", "in steps of a healthy run"))
             for each in ("mean", "rms", "max")
         ),
@@ -197,8 +197,8 @@ SHADOW = StatusGroup(
 
 TRIAL = StatusGroup(
     (
-        _label("version", "version", "On trial", shown=""),
-        _label("version_before", "version_before", "In use before"),
+        _label("version", "version", "Version on trial", shown=""),
+        _label("version_before", "version_before", "Version in use before the trial"),
         _state(
             "trial_state",
             "state",
@@ -207,12 +207,12 @@ TRIAL = StatusGroup(
             labels_from={"version": "version"},
             states=("open", "passed", "failed", "kept", "ended"),
         ),
-        StatusField("reason", "Why it failed or ended"),
+        StatusField("reason", "Why the trial failed or ended"),
         _gauge("trial_run_seconds", "run_time_s", "RUN time of the newest trial", "s", shown=".1f"),
         _gauge("trial_run_limit_seconds", "run_time_limit_s", "RUN time of the whole trial", "s"),
         _label("gate", "gate", "Gate that was exceeded"),
-        StatusField("value", "Value at the gate, in the unit of its name"),
-        StatusField("limit", "Limit of the gate, in the unit of its name"),
+        StatusField("value", "Value that exceeded the gate, in the unit in its name"),
+        StatusField("limit", "Limit of the gate, in the unit in its name"),
     ),
     "TrialStatus",
     "trial.",
@@ -224,20 +224,20 @@ SET = StatusGroup(
         _state(
             "set_state",
             "state",
-            "1 for the state of the policy set that commands, 0 for the others",
+            "1 for the policy set's state in command, 0 for its other states",
             shown="",
         ),
         StatusField("states", "All states of the set"),
-        StatusField("blending", "Whether targets are those of two states"),
-        StatusField("asked", "State that is asked for and not entered yet", shown=""),
+        StatusField("blending", "Whether the targets of two states are being blended"),
+        StatusField("asked", "Requested state that has not been entered yet", shown=""),
         StatusField("refused", "Why the last request was not granted", shown=""),
         _counter(
-            "set_switches", "switches", "Switches between its states since configure", shown=""
+            "set_switches", "switches", "Switches between states since configuration", shown=""
         ),
         _counter("set_fallbacks", "fallbacks", "Switches because a member failed", shown=""),
         StatusField("last_from", "State before the last switch"),
         StatusField("last_to", "State after the last switch"),
-        StatusField("last_reason", "Reason of the last switch"),
+        StatusField("last_reason", "Reason for the last switch"),
         _gauge(
             "set_last_step_ratio",
             "last_step_ratio",
@@ -251,7 +251,7 @@ SET = StatusGroup(
 
 POLICY = StatusGroup(
     (
-        StatusField("stamp", "When the status was put together"),
+        StatusField("stamp", "Time of the status"),
         _state(
             "mode",
             "mode",
@@ -264,46 +264,48 @@ POLICY = StatusGroup(
         _gauge(
             "authority",
             "authority",
-            "Share of the policy in the command, the lowest of all joints",
+            "The policy's share of the command, the lowest of all joints",
             shown="g",
         ),
         StatusField("bundle", "Path of the bundle's folder", shown=""),
         *_BUNDLE,
-        _label("sha256", "bundle_sha256", "Hash of its policy.yaml"),
+        _label("sha256", "bundle_sha256", "SHA-256 of the policy.yaml"),
         _label("backend", "backend", "Registered name of the back end", shown=""),
         StatusField("runs_on", _RUNS_ON, shown=""),
-        StatusField("fallback", "Why preferred back ends did not open", shown=""),
+        StatusField("fallback", "Why preferred back ends could not be opened", shown=""),
         StatusField("nominal_known", "Whether the contract has `nominal`", shown=""),
-        _gauge("rate_asked_hertz", "rate_hz", "Rate of the contract", "Hz", shown="g"),
-        _gauge("rate_hertz", "rate_reached_hz", "Rate over the last second", "Hz", shown=".1f"),
-        _latency("latency_p50_s", "0.5", "Sampling to command, latest 1000 ticks"),
-        _latency("latency_p99_s", "0.99", "The 99th percentile", shown=".6f"),
-        _latency("latency_max_s", "1", "The longest"),
+        _gauge("rate_asked_hertz", "rate_hz", "Tick rate in the contract", "Hz", shown="g"),
+        _gauge(
+            "rate_hertz", "rate_reached_hz", "Tick rate over the last second", "Hz", shown=".1f"
+        ),
+        _latency("latency_p50_s", "0.5", "Time from sampling to command, latest 1000 ticks"),
+        _latency("latency_p99_s", "0.99", "99th percentile of this time", shown=".6f"),
+        _latency("latency_max_s", "1", "Maximum of this time"),
         _counter("ticks", "ticks", "Ticks since activation"),
         _counter(
             "ticks_missed", "ticks_missed", "Deadlines at which no tick could start", shown=""
         ),
-        _guard("guard", "How often the guard acted; every rule has a sample, from 0"),
+        _guard("guard", "How often the guard acted; every rule has a sample, starting at 0"),
         StatusField("inputs", "Inputs of the contract", part=INPUT),
-        StatusField("telemetry", "Of machine and device, the unit in the key"),
+        StatusField("telemetry", "Telemetry of machine and device, with the unit in the key"),
         StatusField("shadow", "At most one", part=SHADOW),
         StatusField("trial", "At most one", part=TRIAL),
         StatusField("policy_set", "At most one", part=SET),
         _state(
             "success",
             "success",
-            "1 for what the signal of success says, 0 for the others",
+            "1 for the state of the success signal, 0 for the others",
             shown="",
             states=("not_watched", "awaited", "reached"),
         ),
     ),
     "PolicyStatus",
-    info=("", "1 for what the node runs"),
+    info=("", "1 for the policy that the node runs"),
 )
 
 DRIVER = StatusGroup(
     (
-        StatusField("stamp", "When the status was put together"),
+        StatusField("stamp", "Time of the status"),
         _state(
             "driver_state",
             "state",
@@ -316,7 +318,7 @@ DRIVER = StatusGroup(
             _gauge(
                 "driver_rate_hertz",
                 name,
-                "Frames over the last second",
+                "Frames per second, over the last second",
                 "Hz",
                 labels={"frames": way},
             )
@@ -328,25 +330,25 @@ DRIVER = StatusGroup(
             "Longest time between two commands since control was taken",
             "s",
         ),
-        StatusField("latency_p50_s", "From a command to its first frame, median", "s"),
-        StatusField("latency_p99_s", "The same, 99th percentile", "s"),
-        StatusField("joint_names", "Drives"),
+        StatusField("latency_p50_s", "Median time from a command to its first frame", "s"),
+        StatusField("latency_p99_s", "99th percentile of this time", "s"),
+        StatusField("joint_names", "Names of the drives"),
         _gauge(
             "joint_temperature_celsius",
             "temperature_c",
-            "Drives, if the robot reports it",
+            "Temperature of each drive, if the robot reports it",
             "°C",
             labels_from={"joint": "joint_names"},
         ),
-        StatusField("details", "Other values, the unit in the key"),
+        StatusField("details", "Other values, with the unit in the key"),
     ),
     "RobotStatus",
 )
 
 BATTERY = StatusGroup(
     (
-        _gauge("battery_ratio", "percentage", "If the robot publishes `battery_state`; 1 is full"),
-        _gauge("battery_volts", "voltage", "The same", "V"),
+        _gauge("battery_ratio", "percentage", "Charge (1: full), if `battery_state` is published"),
+        _gauge("battery_volts", "voltage", "Voltage, if `battery_state` is published", "V"),
     )
 )
 """Fields from sensor_msgs/BatteryState."""
@@ -359,14 +361,14 @@ UP = StatusGroup(
         ),
     )
 )
-"""Field that exists even for a node that is not up."""
+"""Fields that exist even for a node that is not up."""
 
 EXPORTED = StatusGroup(
     (
         _gauge(
             "version_since_timestamp_seconds",
             "version_since_s",
-            "Unix time since which the exporter sees this version",
+            "Unix time at which the exporter first saw this version",
             "s",
         ),
         _counter(
@@ -378,7 +380,7 @@ EXPORTED = StatusGroup(
         ),
     )
 )
-"""Values that only a sequence of statuses shows."""
+"""Values that the exporter derives from a sequence of statuses."""
 
 DIAGNOSED = StatusGroup(
     (
@@ -386,7 +388,7 @@ DIAGNOSED = StatusGroup(
         _gauge(
             "drifted_terms",
             "drifted_terms",
-            "Observation terms that are often outside their range in training",
+            "Observation terms that are often outside their training range",
             number=lambda terms: len([*filter(None, (terms or "").split(", "))]),
         ),
         _gauge(
@@ -399,11 +401,11 @@ DIAGNOSED = StatusGroup(
             _gauge(metric, key, doc, unit, number=lambda text: number_in(text or ""))
             for metric, key, doc, unit in (
                 ("chunk_rate_hertz", "chunk.rate_hz", "Chunks per second", "Hz"),
-                ("chunk_steps_left", "chunk.steps_left", "Steps of the chunk that are left", ""),
+                ("chunk_steps_left", "chunk.steps_left", "Remaining steps of the chunk", ""),
                 (
                     "chunk_inference_p99_seconds",
                     "chunk.inference_p99_s",
-                    "Inference of a chunk",
+                    "99th percentile of the inference time of a chunk",
                     "s",
                 ),
             )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Child processes of the suite, which end together with their parent process.
+"""Run the suite's child processes, which end together with their parent process.
 
     python -m policy_inference.worker_process LIFELINE -m MODULE ARGUMENT ...
     python -m policy_inference.worker_process LIFELINE COMMAND ARGUMENT ...
@@ -146,7 +146,7 @@ class WorkerProcess:
         self.end(patience_s)
 
     def end(self, patience_s: float | None = None) -> None:
-        """Wait for the worker to end, then ask it to, then force it; a survivor is left behind.
+        """Wait for the worker to end, then ask it to end, then kill it; a survivor is left behind.
 
         Args:
             patience_s: Time to end on its own (default LEAVE_TIMEOUT_S), s.
@@ -164,7 +164,7 @@ class WorkerProcess:
 
 
 class PrivateWorker(WorkerProcess):
-    """A worker that runs a module with a private folder, and whose last output is kept.
+    """A worker that runs a module in a private folder and keeps the end of its output.
 
     The folder is its working folder, since Python searches it first for modules and a
     world-writable one would be unsafe; it also holds its temporary files. Output goes to a file,

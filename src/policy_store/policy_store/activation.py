@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Choose the version that runs, and go back to the previous version.
+"""Choose the version in use, and go back to the previous version.
 
 The activation record is a file that lists versions in order of activation, one per line. The lines
-before the version in use are the way back, even if an activation was interrupted. A version that is
-activated again is listed twice until the next change; `settled` uses the version in use to resolve
-that.
+before the version in use are the way back, even if an activation was interrupted. While a version
+is being activated again, it is listed twice; `settled` removes one of the two entries, depending on
+the version in use.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def activate(
 ) -> Path:
     """Put an installed version into use after verifying it; return its folder.
 
-    An undecided trial of any version ends. The contract is not compared if the version was in use
-    before, since it was accepted then.
+    This ends an undecided trial of any version. The contract is not compared with that in use if
+    the version was in use before, since it was accepted then.
 
     Args:
         root: Folder of all installed bundles.
@@ -77,9 +77,9 @@ def activate(
 
 
 def _compare_with_current(model: Path, bundle: Bundle, accepted: Collection[str]) -> None:
-    """Raise PolicyError if a version never in use before differs from the one in use.
+    """Raise PolicyError if a version that was never in use has unaccepted contract differences.
 
-    A damaged version in use can still be replaced.
+    If the version in use is damaged, nothing is compared, so that it can still be replaced.
     """
     current, before = current_version(model), list[str]()
     with suppress(PolicyError):  # `move_on` moves a damaged record aside
@@ -95,7 +95,7 @@ def _compare_with_current(model: Path, bundle: Bundle, accepted: Collection[str]
 
 
 def warn_of_older(model: Path, version: str) -> None:
-    """Warn if a version is older than the one in use, since signatures do not expire."""
+    """Log a warning if a version is older than the one in use, since signatures do not expire."""
     current = current_version(model)
     if current is not None and is_older(version, current):
         _log.warning(
@@ -107,7 +107,7 @@ def warn_of_older(model: Path, version: str) -> None:
 
 
 def warn_of_revoked(model: Path, installed: str = "") -> None:
-    """Warn if a version just installed, or the one in use (which keeps running), is revoked."""
+    """Log a warning if the version just installed, or the version in use, is revoked."""
     current, revoked = current_version(model), revoked_versions(model)
     if installed in revoked and installed != current:
         why = revoked[installed]
@@ -125,18 +125,19 @@ def warn_of_revoked(model: Path, installed: str = "") -> None:
 
 
 def is_older(version: str, than: str) -> bool:
-    """Return whether a version precedes another in Semantic Versioning order."""
+    """Return True if a version precedes the version `than` in Semantic Versioning order."""
     return version_order(version) < version_order(than)
 
 
 def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:
-    """Put the version before the current one into use after verifying it.
+    """Put the version before the current version into use, after verifying it.
 
-    If a version is on trial, the version to go back to is the one in use, and the trial ends.
-    Versions that were revoked or failed a trial are skipped.
+    If a version is on trial, its trial ends, and nodes go back to the version in use. Versions that
+    were revoked, or failed a trial, are skipped.
 
     Returns:
-        The version that nodes used until now, and the folder of the one that they use from now on.
+        The version that nodes used until now, and the folder of the version that they use from now
+        on.
     """
     model = model_folder(root, name)
     with writing(root), locked(model):
@@ -154,7 +155,7 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
         if before is None or not back:
             raise PolicyError(
                 f"{model}: expected a version that was in use before "
-                f"{before or 'the current one'}, found none; choose one with "
+                f"{before or 'the current one'}, found none; choose a version with "
                 "`policy_store activate`"
             )
         folder = model / back[0]
@@ -166,7 +167,7 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
 
 
 def keep_trial(root: Path, name: str, trusted: TrustedKeys | None = None) -> Path:
-    """Put the version that passed its trial into use after verifying it; return its folder."""
+    """Put the version that passed its trial into use, after verifying it; return its folder."""
     model = model_folder(root, name)
     with writing(root), locked(model):
         trial = newest_trial(model)
@@ -183,7 +184,7 @@ def keep_trial(root: Path, name: str, trusted: TrustedKeys | None = None) -> Pat
 
 
 def way_back(model: Path) -> list[str]:
-    """Return the installed versions before the one in use, nearest first."""
+    """Return the installed versions that were in use before the current one, the latest first."""
     current, there = current_version(model), installed_versions(model)
     if current is None:
         return []
@@ -193,10 +194,10 @@ def way_back(model: Path) -> list[str]:
 
 
 def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
-    """Put a version into use, after the current one; drop the versions recorded after that.
+    """Put a version into use, recorded after the current version; drop any recorded after that.
 
-    A new record replaces a damaged one, which is kept under a different name. `decide` decides a
-    trial, as for `switch_link`.
+    A new record replaces a damaged record, which is kept under a different name. `decide` records
+    the end of a trial; see `switch_link`.
     """
     current = current_version(model)
     try:
@@ -211,7 +212,7 @@ def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
     if current is not None:  # a version linked by hand counts as activated
         recorded = recorded[: recorded.index(current)] if current in recorded else recorded
         recorded = [*recorded, current]
-    # For the first activation the link comes first: a record without a link means a lost link.
+    # For the first activation, the link comes first: a record without a link means a lost link.
     if recorded:
         _write(model, [*recorded, version])
     switch_link(model / CURRENT, version, decide)
@@ -220,7 +221,7 @@ def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
 
 
 def settle(model: Path) -> None:
-    """Write the record with each version listed once, omitting versions that are not installed."""
+    """Rewrite the record: each version once, without versions that are not installed."""
     before, there = recorded_in(model), installed_versions(model)
     after = [one for one in settled(before, current_version(model)) if one in there]
     if after != before:
@@ -228,9 +229,9 @@ def settle(model: Path) -> None:
 
 
 def settled(recorded: Sequence[str], current: str | None) -> list[str]:
-    """Return the record without a duplicate version; only the last entry may be a duplicate.
+    """Return the record with each version listed once; only the last entry may be a duplicate.
 
-    The version in use shows whether that last activation took place.
+    The version in use shows whether the last activation took place.
     """
     *before, last = recorded or ("",)
     if last not in before:
@@ -239,7 +240,7 @@ def settled(recorded: Sequence[str], current: str | None) -> list[str]:
 
 
 def recorded_in(model: Path) -> list[str]:
-    """Return the record as stored; empty if the file is missing."""
+    """Return the versions in the record as stored; empty if the file is missing."""
     file = model / FILE
     try:
         found = read_at_most(file, _LARGEST_BYTES).decode("utf-8").split()

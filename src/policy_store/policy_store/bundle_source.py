@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Source of an installation: a bundle folder, or an archive of one, which is unpacked first.
 
-The installing user may have more rights than the bundle's author, so sources are untrusted.
+Sources are untrusted, since the installing user may have more rights than the bundle's author.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from policy_core.safe_files import open_regular
 MOST_FILES, DEEPEST = 10_000, 16
 """Maximum number of files and folders in an archive, and maximum folder depth."""
 _LARGEST_HEADER_BYTES = 1 << 13
-"""Maximum size of a name or comment in an archive; tarfile reads the whole into memory."""
+"""Maximum size of a name or comment in an archive; tarfile reads all of it into memory."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Nested headers are parsed recursively, and their numbers may be invalid.
 _BROKEN = (
@@ -38,7 +38,7 @@ _BROKEN = (
 
 @contextmanager
 def opened(path: Path, room: int) -> Iterator[BundleFolder]:
-    """Open the folder or the archive at `path`.
+    """Yield the bundle folder at `path`, or the unpacked archive, opened for reading.
 
     Args:
         path: The folder, or the archive.
@@ -62,7 +62,7 @@ def opened(path: Path, room: int) -> Iterator[BundleFolder]:
 def _unpacked(path: Path, private: Path, room: int) -> Path:
     """Unpack an archive; return the bundle folder, which is `private` or its only subfolder.
 
-    `tarfile.data_filter` is not used, because the Python 3.11 of Debian 12 lacks it.
+    `tarfile.data_filter` is not used, because Python 3.11 in Debian 12 lacks it.
     """
     size = 0
     try:
@@ -95,7 +95,7 @@ def _unpacked(path: Path, private: Path, room: int) -> Path:
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:
-    """Return whether this is a folder, or a file with its own content, inside the bundle."""
+    """Return True for a folder, or a file with its own content, inside the bundle."""
     name = PurePosixPath(member.name)
     return (
         (member.isdir() or (member.isreg() and not member.issparse()))
@@ -117,20 +117,20 @@ class _BoundedHeader(tarfile.TarInfo):
 
 
 class BundleFolder:
-    """Files in a folder that its owner may change at any time; links are never followed."""
+    """A bundle folder that its owner may change at any time; links in it are never followed."""
 
     def __init__(self, folder: Path, path: Path) -> None:
         """Open a folder; `path` is its name in messages."""
         self.path = path
-        # All files are opened from this descriptor, so that none is outside this folder.
+        # All files are opened relative to this descriptor, so that none is outside the folder.
         self._root = os.open(folder, _FOLDER)
 
     def close(self) -> None:
-        """Forget the folder."""
+        """Close the folder."""
         os.close(self._root)
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file for reading, by its name inside the bundle.
+        """Open a file for reading, given its name inside the bundle.
 
         Raises:
             FileNotFoundError: The file does not exist.
@@ -156,7 +156,7 @@ class BundleFolder:
         return os.fdopen(file, "rb")
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of a contract or a signature; None if there is none."""
+        """Return the content of a contract or signature file; None if there is no such file."""
         try:
             with self.open(name) as stream:
                 content = stream.read(LARGEST_BYTES + 1)
@@ -170,7 +170,7 @@ class BundleFolder:
         return content
 
     def read_contract(self) -> tuple[Path, bytes]:
-        """Return name and content of the contract."""
+        """Return the path and the content of the contract file."""
         found = {name: content for name in HOSTED_FILES if (content := self.read(name)) is not None}
         if len(found) != 1:
             raise PolicyError(
@@ -182,7 +182,7 @@ class BundleFolder:
 
 
 def require_room(path: Path, size: int, room: int) -> None:
-    """Raise PolicyError if files are larger than the free space, both in bytes."""
+    """Raise PolicyError if files of `size` bytes exceed the free space, `room` bytes."""
     if size > room:
         raise PolicyError(
             f"{path}: expected a bundle that fits into the free space ({room / 1e6:.1f} "

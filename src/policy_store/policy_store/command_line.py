@@ -30,14 +30,14 @@ BUNDLE = "bundle"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class CommandResult(Generic[DocumentT_co]):
-    """A command's result. `show_result` prints it, as text or as JSON.
+    """The result of a command; `show_result` prints it, as text or as JSON.
 
     Attributes:
         document: Result for programs: a dataclass or a mapping, with JSON types, paths and enums.
         text: Result for people: lines, and other report parts.
         status: Exit status of the command.
-        error: A failure after the result was available. It is logged after the result, and the
-            command exits with its status.
+        error: A failure after the result was available. It is logged after the result, and
+            determines the exit status.
     """
 
     document: DocumentT_co
@@ -47,7 +47,7 @@ class CommandResult(Generic[DocumentT_co]):
 
 
 class Verb(Protocol):
-    """A module that implements one verb."""
+    """A module that implements a verb of a command; its docstring is the verb's help."""
 
     __doc__: str | None
 
@@ -58,23 +58,23 @@ class Verb(Protocol):
         """
 
     def run(self, given: argparse.Namespace) -> CommandResult[Any] | int:
-        """Run the verb; return its result, or the exit status if it was stopped.
+        """Run the verb; return its result, or the exit status if the verb runs until stopped.
 
-        While it runs, everything written to standard output, even by a library, goes to standard
-        error.
+        While a verb with a result runs, everything written to standard output, even by a library,
+        goes to standard error.
         """
 
 
 class CommandParser(argparse.ArgumentParser):
     """Argument parser for a command in the suite.
 
-    Options cannot be abbreviated, because an abbreviation can change its meaning when an option is
-    added. An unknown option is reported before a missing one, since it is often a misspelling of
-    the missing one.
+    Options cannot be abbreviated, because an abbreviation may change its meaning when an option is
+    added. Unknown options are reported before missing options, of which they are often
+    misspellings.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Accept the arguments of argparse's parser."""
+        """Create a parser; arguments are as for `argparse.ArgumentParser`."""
         usual: dict[str, Any] = {
             "allow_abbrev": False,
             "formatter_class": argparse.RawDescriptionHelpFormatter,
@@ -85,8 +85,8 @@ class CommandParser(argparse.ArgumentParser):
         """Declare `--version`.
 
         Args:
-            distribution: The package whose version is printed, as pip names it; "" for the package
-                that installed a command of this name.
+            distribution: pip's name of the package whose version is printed; "" for the package
+                that installed the command with this parser's name.
         """
         self.add_argument(
             "--version", action=_Version, nargs=0, const=distribution, help="print the version"
@@ -95,7 +95,7 @@ class CommandParser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]  # argparse has overloads of it
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """Parse like argparse; for shell completion, print the possible continuations instead."""
+        """Parse the arguments; for shell completion, print the possible continuations instead."""
         self.complete()
         return super().parse_args(args, namespace)
 
@@ -109,7 +109,7 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # argparse has overloads of it
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse like argparse; also raise `SystemExit` (2) for an unknown option."""
+        """Parse like argparse, but exit with status 2 for an unknown option."""
         words = list(sys.argv[1:] if args is None else args)
         known, ends, has_verbs = self._option_string_actions, {"--"}, False
         for action in self._actions:
@@ -118,7 +118,7 @@ class CommandParser(argparse.ArgumentParser):
             elif action.nargs == argparse.REMAINDER:
                 ends.update(action.option_strings)
         for word in words:
-            # The rest is not for this parser, even after a misspelled verb.
+            # The rest belongs to the verb's parser, even if the verb is misspelled.
             if word in ends or (has_verbs and not word.startswith("-")):
                 break
             option = word.partition("=")[0]
@@ -129,9 +129,10 @@ class CommandParser(argparse.ArgumentParser):
 
     @contextmanager
     def _no_place_for_a_named_bundle(self, words: Sequence[str]) -> Iterator[None]:
-        """Parse without the positional bundle if `--bundle` is given.
+        """Remove the positional bundle argument while parsing, if `--bundle` is given.
 
-        Otherwise, the positional argument would be missing, or would take another argument's word.
+        Otherwise, the positional argument would be missing, or would consume another argument's
+        value.
         """
         options = words[: words.index("--")] if "--" in words else words
         declared = list(self._actions)
@@ -143,7 +144,7 @@ class CommandParser(argparse.ArgumentParser):
             self._actions[:] = declared
 
     def error(self, message: str) -> NoReturn:
-        """Report wrong arguments, suggest the closest choice, and exit with status 2."""
+        """Report wrong arguments, suggest the closest valid choice, and exit with status 2."""
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if choice is not None:
             choices = [one.strip(" '") for one in choice[2].split(",")]
@@ -152,7 +153,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def number_within(least: int, most: int) -> Callable[[str], int]:
-    """Return a parser for a whole-number argument from `least` to `most`."""
+    """Return a function that parses an integer argument from `least` to `most`."""
 
     def read(text: str) -> int:
         with suppress(ValueError):
@@ -164,7 +165,7 @@ def number_within(least: int, most: int) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
-    """Parse a time argument (in s); reject NaN, which compares with no other time."""
+    """Return a time argument as a number, in s; reject negative and non-finite values."""
     with suppress(ValueError):
         if 0.0 <= (value := float(text)) < math.inf:
             return value
@@ -173,7 +174,7 @@ def seconds(text: str) -> float:
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        """Print the version; exit with status 0."""
+        """Print the version, and exit with status 0."""
         from importlib.metadata import entry_points, version
 
         known = entry_points(group="console_scripts", name=parser.prog)
@@ -200,14 +201,14 @@ def add_bundle(
     type: Callable[[str], Any] = str,
     **options: Any,
 ) -> None:
-    """Declare a command's bundle argument: positional, or `--bundle`."""
+    """Declare a command's bundle argument, positional or as `--bundle`."""
     parser.add_argument(BUNDLE, help=help, type=type, **options)
     parser.add_argument(
         "--bundle",
         type=type,
         default=argparse.SUPPRESS,  # the positional argument takes precedence
         metavar="BUNDLE",
-        help="the same, as an option",
+        help="alternative to the positional argument",
     )
 
 
@@ -216,10 +217,10 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def show(text: str, to: TextIO | None = None) -> None:
-    """Write a text and a line end, to standard output or another stream.
+    """Write a text and a line end to standard output or another stream.
 
-    Control characters, and characters missing from the terminal's encoding, are escaped, since a
-    text may contain untrusted names.
+    Control characters are escaped, since a text may contain untrusted names; so are characters that
+    the stream's encoding lacks.
     """
     stream = to or sys.stdout
     encoding = stream.encoding or "utf-8"
@@ -229,7 +230,7 @@ def show(text: str, to: TextIO | None = None) -> None:
 
 
 def show_result(result: CommandResult[Any], *, as_json: bool) -> None:
-    """Print a result to standard output: only its document, or only its text."""
+    """Print a result to standard output: its document as JSON, or its text."""
     if as_json:
         show(json.dumps(plain(result.document), indent=2, allow_nan=False))
         return
@@ -258,18 +259,18 @@ def _printing_to_stderr() -> Iterator[None]:
 def run_command(
     name: str, description: str | None, verbs: Mapping[str, Verb], args: Sequence[str] | None
 ) -> int:
-    """Run a command.
+    """Parse a command's arguments, run its verb, and print the result.
 
     Args:
         name: Name of the command, and of its logger.
-        description: Purpose of the command.
+        description: Purpose of the command, for its help.
         verbs: Verbs by name, which may be a group and a verb: `release new`. A group's help lists
             its verbs.
         args: The command's arguments; None for the process's.
 
     Returns:
-        The exit status of the verb or of its result; after an error, the error's own; after one of
-        the INTERRUPTING signals, 128 plus its number, such as 130 after SIGINT.
+        The exit status: that of the verb or its result; after an error, the error's own; after one
+        of the INTERRUPTING signals, 128 plus the signal's number, such as 130 after SIGINT.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_PrintableFormatter("%(message)s"))
@@ -305,11 +306,11 @@ def run_command(
 
 
 def node_command(module: str, function: str = "main") -> Callable[[], None]:
-    """Return the entry point of a node's command.
+    """Return the entry point of a node's command: a function that imports and runs the node.
 
     Importing ROS and a model's runtime takes a second or more, during which Ctrl-C would print a
-    long traceback. At that point nothing has been commanded, so the process just exits. Later, the
-    node has its own handlers.
+    long traceback. At that point, nothing has been commanded, so the process just exits. Later, the
+    node's own handlers apply.
 
     Args:
         module: Module of the node, imported when the command runs.
@@ -331,14 +332,14 @@ def node_command(module: str, function: str = "main") -> Callable[[], None]:
 
 
 class _PrintableFormatter(logging.Formatter):
-    """Escapes control characters in messages, since file names and contents are untrusted."""
+    """Log formatter that escapes control characters: file names and contents are untrusted."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
 
 
 def describe_error(error: OSError) -> str:
-    """Return which file cannot be read or written, and why, as one line for a user."""
+    """Return a line for the user: which file cannot be read or written, and why."""
     if error.filename is None:
         return f"expected files that can be read and written, found: {error}"
     if isinstance(error, FileNotFoundError):

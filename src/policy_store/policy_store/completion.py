@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shell completion: verbs, options, and names of bundles and back ends.
 
-The shell asks through argcomplete (`register-python-argcomplete`), which this needs.
+It needs argcomplete, through which the shell asks (`register-python-argcomplete`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from policy_core.bundle.load import shipped_names
 from policy_core.bundle.store import installed_versions, store_root
 
 _BUNDLES = frozenset(("bundle", "bundles", "baseline", "path", "reference"))
-"""Arguments that take a folder or a name; those of `install` and `push` take a folder only."""
+"""Arguments that accept a bundle's folder or name; for `install` and `push`, only a folder."""
 _files = FilesCompleter()
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
-    """Print the possible continuations of the environment's command line; exit the process."""
+    """Print the possible continuations of the command line in the environment, and exit."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             _nest(action)
@@ -77,7 +77,7 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def _nest(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Nest verbs of two words, `fleet status`, word by word, as shells complete them."""
+    """Split verbs of two words, such as `fleet status`, since shells complete word by word."""
     of_two = [verb for verb in verbs.choices if " " in verb]
     parsers = {verb: verbs._name_parser_map.pop(verb) for verb in of_two}
     verbs._choices_actions = [each for each in verbs._choices_actions if each.dest not in of_two]
@@ -85,7 +85,7 @@ def _nest(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for verb, parser in parsers.items():
         first, second = verb.split(" ")
         if first in verbs.choices and first not in groups and not _goes_on(verb):
-            # A verb itself, `export`: the second word may be its argument.
+            # The first word is a verb itself, such as `export`: the second may be its argument.
             argument = next(each for each in verbs.choices[first]._actions if each.dest != "help")
             _offer_also(argument, second)
             continue
@@ -96,7 +96,7 @@ def _nest(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _goes_on(verb: str) -> bool:
-    """Return whether the shell's line contains this verb and more after it."""
+    """Return True if the shell's line contains this verb, and more words after it."""
     line = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])].split(" ")
     return line[1:3] == verb.split(" ") and len(line) > 3
 

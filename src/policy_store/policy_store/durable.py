@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Atomic, durable steps on the file system; one installer at a time."""
+"""Atomic and durable changes to the file system, and locks against other installers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from policy_core.errors import BundleError, PolicyError
 from policy_core.safe_files import PREFIX, lock_within, whole_file
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
-"""File modes, set regardless of the umask, since the node's user is not the installer's."""
+"""File modes, set despite the umask, so that the node's user can read what another installed."""
 _BLOCK = 1 << 20
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -28,7 +28,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Raise errors with a remedy if the root cannot be written."""
+    """Turn errors in the block about writing to the root into errors with a remedy."""
     try:
         yield
     except OSError as error:
@@ -48,7 +48,7 @@ def writing(root: Path) -> Iterator[None]:
 
 @contextmanager
 def errors_renamed(renamed: Callable[[str], str]) -> Iterator[None]:
-    """In errors, replace the names of temporary files with names that the user knows."""
+    """Replace the names of temporary files in errors from the block with names the user knows."""
     try:
         yield
     except BundleError as error:
@@ -61,13 +61,13 @@ def errors_renamed(renamed: Callable[[str], str]) -> Iterator[None]:
 
 
 def room_bytes(folder: Path) -> int:
-    """Return the space available for files in a folder, which may not exist yet."""
+    """Return the free space for files in a folder, which may not exist yet, in bytes."""
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     return shutil.disk_usage(there).free
 
 
 def make_folders(folder: Path) -> Path:
-    """Make a folder and its missing parents; return it."""
+    """Create a folder and its missing parents, and return it."""
     if not folder.is_dir():
         make_folders(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -77,7 +77,7 @@ def make_folders(folder: Path) -> Path:
 
 
 def copy_synced(stream: IO[bytes], file: Path) -> str:
-    """Write a new file; return its SHA-256, 64 hex digits."""
+    """Write a stream to a new file; return its SHA-256 as 64 hex digits."""
     digest = hashlib.sha256()
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     with os.fdopen(handle, "wb") as out:
@@ -98,13 +98,13 @@ def write_text(file: Path, text: str) -> None:
 
 
 def switch_link(link: Path, target: str, decide: Callable[[], object]) -> None:
-    """Point a link to `target` atomically: its readers find the old or the new target.
+    """Point a link to `target` atomically: readers see either the old or the new target.
 
     Args:
         link: The link, which may exist already.
         target: New target, relative to the link.
-        decide: Records the switch elsewhere, once space for it has been reserved, so that on a full
-            disk either both happen or neither does.
+        decide: Records the switch elsewhere. It is called once the new link exists under a
+            temporary name, so that a full disk prevents both or neither.
     """
     growing = link.with_name(hidden(link.name))
     try:
@@ -146,13 +146,13 @@ def hidden(name: str) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a name came from `hidden`; other hidden files belong to other programs."""
+    """Return True for the name of a temporary file; other hidden files are other programs'."""
     return name.startswith(PREFIX) or bool(re.fullmatch(r"\..+\.[0-9a-f]{8}", name))
 
 
 @contextmanager
 def locked(model: Path) -> Iterator[None]:
-    """Lock the folder of a bundle, or of a pull, against other installers."""
+    """Lock the folder of a bundle, or of a pull, against other installers in the block."""
     handle = os.open(model, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
@@ -167,7 +167,7 @@ def locked(model: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether an installer is running."""
+    """Return True if an installer holds the lock of a folder."""
     try:
         with locked(folder):
             return False

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recognise hosts that are this machine, without opening a socket, since nodes use this too."""
+"""Recognise this machine among hosts, without opening a socket, since nodes use this, too."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host, given as a name or IP address, is reachable only from this machine."""
+    """Return True if a host (name or IP address) is reachable only from this machine."""
     if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:  # another name
+    except ValueError:  # a name, not an address
         return False

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Install a version of a bundle: copied, verified, then moved to its final name."""
+"""Install a version of a bundle: copy it, verify the copy, and move it to its final name."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Installed:
         is_new: True if the version was not installed before, or was damaged.
         damaged: Folder with this version's damaged files, which were replaced; None if there were
             none.
-        absent: Back ends whose models were not requested.
+        absent: Back ends whose models were not requested, and are not installed.
     """
 
     folder: Path
@@ -73,12 +73,12 @@ def install(
     expected: str = "",
     origin: str = "",
 ) -> Installed:
-    """Install the bundle in a folder or an archive below a root, without putting it into use.
+    """Install a bundle, from a folder or an archive, below a root, without putting it into use.
 
     The contract, its signature and the files that the contract names are copied, and every hash is
-    verified on the copy. A policy that did not survive the stated error of its base velocity
-    estimator (`model_tools sensitivity --record`) is refused. A version that is already installed
-    is not changed, unless it is damaged and this is the bundle that was installed: then it is
+    verified on the copy. A policy is refused if a report (`model_tools sensitivity --record`) says
+    that it does not survive the stated error of its base velocity estimator. A version that is
+    already installed is not changed, unless it is damaged and has the same contract: then it is
     replaced, and the damaged files stay until `prune`.
 
     Args:
@@ -87,8 +87,8 @@ def install(
         trusted: Keys, one of which must have signed the bundle; None requires no signature.
         backends: Back ends whose models are installed; None for all. The version is then complete
             for these back ends, and no others can be added.
-        expected: Required NAME@VERSION; empty for any.
-        origin: Source to record, if other than `path`.
+        expected: Required NAME@VERSION; "" for any.
+        origin: Source to record; "" for `path`.
     """
     room = room_bytes(root)
     with opened(path, room) as source:
@@ -141,14 +141,18 @@ def require_expected(contract: HostedContract, expected: str, place: Path | str)
 def absent_backends(
     contract: HostedContract, backends: Collection[str] | None, place: Path | str
 ) -> list[str]:
-    """Return the back ends whose models are not requested; raise PolicyError if one has none."""
+    """Return a contract's back ends that are not requested.
+
+    Raises:
+        PolicyError: A model has no artifact for a requested back end.
+    """
     known = sorted({name for model in contract.models.values() for name in model.artifacts})
     if backends is None:
         return []
     for key, model in contract.models.items():
         if lacking := sorted(set(backends) - set(model.artifacts)):
             raise PolicyError(
-                f"{place}: expected back ends that {key} has an artifact for "
+                f"{place}: expected back ends listed in {key}.artifacts "
                 f"({', '.join(model.artifacts)}), found {', '.join(lacking)}; tensorrt and "
                 "rknn_sim can build theirs from the onnx artifact"
             )
@@ -166,7 +170,7 @@ def _member_contract(source: BundleFolder, name: str) -> bytes:
 def _growing(model: Path, path: Path) -> Iterator[Path]:
     """Yield a hidden folder, which is removed at the end unless it was moved.
 
-    Errors about its files name those of the source at `path`.
+    Errors about files in this folder name the files at the source, `path`, instead.
     """
     growing = model / hidden("installing")
     try:
@@ -179,7 +183,7 @@ def _growing(model: Path, path: Path) -> Iterator[Path]:
 
 
 def _copy(source: BundleFolder, growing: Path, names: Iterable[str], room: int) -> None:
-    """Copy files; `Bundle.verify` reports any that are missing."""
+    """Copy files from the source; skip missing files, which `Bundle.verify` reports."""
     size, folders = 0, {growing}
     for name in names:
         file = growing / name
@@ -194,7 +198,7 @@ def _copy(source: BundleFolder, growing: Path, names: Iterable[str], room: int) 
 
 
 def _require_survived(policy: AnyBundle) -> None:
-    """Raise an error if a report says that the policy does not survive its estimator's error."""
+    """Raise PolicyError if a report says that a policy does not survive its estimator's error."""
     estimation = policy.contract.estimation
     if estimation is None:
         return

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installed bundles: their folders, their records, and checks on their integrity."""
+"""Installed bundles: folders, records, and integrity checks."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from policy_store.durable import is_hidden, is_locked
 
 
 def models_in(root: Path) -> list[Path]:
-    """Return the folders of all bundles installed below a root, in order.
+    """Return the folders of all bundles installed below a root, sorted by name.
 
-    This includes bundles of which only the `current` link is left.
+    They include bundles of which only the `current` link is left.
     """
     if not root.is_dir():
         return []
@@ -45,7 +45,7 @@ def models_in(root: Path) -> list[Path]:
 
 
 def model_folder(root: Path, name: str) -> Path:
-    """Return the folder of an installed bundle."""
+    """Return the folder of an installed bundle, or raise PolicyError."""
     known = [folder.name for folder in models_in(root)]
     if name not in known:
         is_folder = Path(name).is_dir()
@@ -59,7 +59,7 @@ def model_folder(root: Path, name: str) -> Path:
 
 
 def version_folder(model: Path, version: str) -> Path:
-    """Return the folder of an installed version."""
+    """Return the folder of an installed version, or raise PolicyError."""
     known = installed_versions(model)
     if version not in known:
         raise PolicyError(
@@ -70,9 +70,10 @@ def version_folder(model: Path, version: str) -> Path:
 
 
 def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
-    """Verify an installed version: contract, signature, record, every hash in the contract.
+    """Verify an installed version, and return its bundle.
 
-    If it was installed for some back ends only, their models must be present.
+    This checks contract, signature, record, and every hash in the contract. If the version was
+    installed for some back ends only, only their models must be present.
     """
     bundle = load_bundle(folder, trusted, kind=Bundle)
     record = require_recorded(folder, bundle.contract, bundle.sha256)
@@ -81,9 +82,9 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
 
 
 def is_installed(folder: Path, content: bytes, backends: Collection[str] | None) -> bool:
-    """Return whether a version is installed and complete; False if it must be replaced.
+    """Return True if a version is installed and intact; False if it is missing or damaged.
 
-    A version must be replaced if it is damaged, or has no readable record, so that nothing runs it.
+    A version without a readable record counts as damaged: no node runs it.
 
     Args:
         folder: Folder of the version.
@@ -113,9 +114,9 @@ def is_installed(folder: Path, content: bytes, backends: Collection[str] | None)
 
 
 def leftovers(model: Path) -> list[Path]:
-    """Return the leftovers of killed installers, and the temporary files of a running one.
+    """Return the leftovers of killed installers, and the temporary files of a running installer.
 
-    Files from a running pull are not included: it locks its own folder, because it may take hours.
+    Files of a running pull are not included: it locks a separate folder, since it may take hours.
     """
     return sorted(
         entry
@@ -125,11 +126,11 @@ def leftovers(model: Path) -> list[Path]:
 
 
 def make_record(bundle: Bundle, source: str, backends: Collection[str] | None) -> dict[str, Any]:
-    """Return the record of a bundle that is installed now.
+    """Return the installation record of a bundle that is being installed.
 
     Args:
         bundle: The bundle.
-        source: Source of the installation.
+        source: Where the bundle came from.
         backends: Back ends whose models are installed; None for all.
     """
     contract = bundle.contract
@@ -159,7 +160,7 @@ def make_record(bundle: Bundle, source: str, backends: Collection[str] | None) -
 def _model_hashes(
     contract: HostedContract, backends: Collection[str] | None
 ) -> dict[str, str | dict[str, str]]:
-    """Return the hash of each back end's model; if there are several graphs, by graph name."""
+    """Return each back end's model hash, as BACKEND_hash; a map by graph if there are several."""
     hashes = dict[str, dict[str, str]]()
     for key, model in contract.models.items():
         for backend, entry in model.artifacts.items():
@@ -171,7 +172,7 @@ def _model_hashes(
 
 
 def _export_time(contract: HostedContract) -> str | None:
-    """Return ISO 8601 in UTC; a date without a time of day stays a date; None if not stated."""
+    """Return the contract's date in ISO 8601: UTC if it has a time of day; None if not stated."""
     stated = contract.provenance.date if contract.provenance else None
     if stated is None or "T" not in stated:
         return stated

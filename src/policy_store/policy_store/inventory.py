@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Installed bundles: listed as plain values, verified again, and pruned."""
+"""List, verify and prune installed bundles."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ from policy_store.trial_record import newest_trial
 from policy_store.trials import trial_words
 
 STEPS_BACK = 2
-"""Number of versions on the way back that are never pruned."""
+"""Number of versions before the version in use that are never pruned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """Result of verifying a version, or the folder that holds all versions of a bundle.
+    """Result of verifying a version, or the folder with all versions of a bundle.
 
     Attributes:
         folder: The verified folder.
-        version: The version; "" for the folder of all versions.
-        problem: The problem; otherwise "".
+        version: The version; "" for the folder with all versions.
+        problem: The problem; "" if there is none.
         notes: Harmless findings.
-        signed_by: Fingerprint of the key, if signatures are required.
+        signed_by: Fingerprint of the key that signed the version; None if none is required.
     """
 
     folder: Path
@@ -63,11 +63,21 @@ def verify(
     version: str | None = None,
     trusted: TrustedKeys | None = None,
 ) -> list[Verified]:
-    """Verify one version ("current": the one in use), all versions of a bundle, or all bundles."""
+    """Verify installed versions, and the folders of their bundles.
+
+    Args:
+        root: Folder of all installed bundles.
+        name: Name of the bundle; None for all bundles.
+        version: Version to verify, or "current" for the version in use; None for all.
+        trusted: Keys, one of which must have signed each version.
+
+    Raises:
+        PolicyError: There is no such bundle or version.
+    """
     models = models_in(root) if name is None else [model_folder(root, name)]
     if not models:
         raise PolicyError(
-            f"{root}: expected installed bundles, found that no bundle is installed; install one "
+            f"{root}: expected at least one installed bundle, found none; install one "
             "with `policy_store install`, or name another --root"
         )
     found = list[Verified]()
@@ -84,7 +94,7 @@ def verify(
 
 
 def _taken(model: Path) -> list[str | None]:
-    """Return the versions that nodes use when given the bundle's name."""
+    """Return the version in use, and the version on trial that nodes use, if any."""
     current, trial = current_version(model), newest_trial(model)
     return [current, trial.version if trial is not None and trial.nodes_take_it else None]
 
@@ -106,7 +116,7 @@ def _wanted(model: Path, version: str | None) -> list[str]:
 def _version(
     folder: Path, trusted: TrustedKeys | None, revoked: str | None, is_wanted: bool
 ) -> Verified:
-    """Verify a version; a revoked one is a problem only if it was requested or is in use."""
+    """Verify a version; `is_wanted` decides if a revocation is a problem or only a note."""
     notes = list[str]()
     try:
         signed_by, problem = check_version(folder, trusted).signed_by, ""
@@ -148,16 +158,16 @@ def _model(model: Path) -> Verified:
 
 
 def _require_link(model: Path) -> None:
-    """Raise PolicyError if the link to the version in use is missing but must have existed."""
+    """Raise PolicyError if no link to the version in use exists although one was recorded."""
     if current_version(model) is None and recorded_in(model):
         raise PolicyError(
             f"{model / CURRENT}: expected a link to the version in use, found nothing; "
-            f"choose one with `policy_store activate {model.name} VERSION`"
+            f"choose a version with `policy_store activate {model.name} VERSION`"
         )
 
 
 def listing(root: Path) -> list[dict[str, Any]]:
-    """Return the bundles below a root, each with its versions, without reading models."""
+    """Return the bundles below a root and their versions, for JSON, without reading models."""
     return [_listed_model(folder) for folder in models_in(root)]
 
 
@@ -204,13 +214,14 @@ def _listed_version(folder: Path, revoked: Mapping[str, str]) -> dict[str, Any]:
 
 
 def prune(root: Path, name: str, keep: int, *, force: bool) -> tuple[list[Path], list[Path]]:
-    """Return old versions and leftovers of killed installers; with `force`, remove them.
+    """Return the folders of old versions, and leftovers of killed installers; remove with `force`.
 
     A version is renamed first, so that it never exists in part. The record is updated last, because
-    only then does a full disk have room for it; a recorded version that is missing is not used for
-    a rollback.
+    only then does a full disk have room for it; a rollback ignores recorded versions that are
+    missing.
 
-    The `keep` most recently installed versions, the one in use, and the two before it are kept.
+    The `keep` most recently installed versions, those that nodes use, and the two versions before
+    the version in use are kept.
     """
     model = model_folder(root, name)
     with writing(root), locked(model):
@@ -241,7 +252,7 @@ def _old_versions(model: Path, keep: int) -> list[Path]:
 
 
 def _installed_time(folder: Path) -> str:
-    """Return ISO 8601 in UTC, which sorts by time; the earliest time if the record is broken."""
+    """Return the time of installation as text that sorts by time; "" if the record is damaged."""
     try:
         return str(read_record(folder)["installed_time"])
     except BundleError:

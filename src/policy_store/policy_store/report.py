@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A tool's result as one value: numbers for programs; facts, tables and plots for people.
 
-A tool reports its results. Renderers define layout and number formats: `document` for JSON,
-`report_terminal` for a terminal, `model_tools.files.report_page` for an HTML page.
+Renderers define layout and number formats: `Report.document` for JSON, `report_terminal` for a
+terminal, `model_tools.files.report_page` for an HTML page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Tone(enum.Enum):
-    """Meaning of a word or of a line in a plot."""
+    """Meaning of a word or of a line in a plot, shown by its colour."""
 
     PLAIN = "plain"
     GOOD = "good"
@@ -32,14 +32,14 @@ class Tone(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A word in the colour of its tone."""
+    """A word with a tone, which determines its colour."""
 
     text: str
     tone: Tone
 
     @staticmethod
     def of(holds: object, good: str = "holds", bad: str = "fails") -> Verdict:
-        """Return one of two words, green or red."""
+        """Return the good or the bad word, with its tone."""
         return Verdict(good, Tone.GOOD) if holds else Verdict(bad, Tone.BAD)
 
 
@@ -49,7 +49,7 @@ Cell = str | float | Verdict | None
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line with a coloured word first, such as a problem."""
+    """A line of text that begins with a coloured word, such as a problem."""
 
     verdict: Verdict
     text: str
@@ -72,30 +72,30 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Values of many things, one row each. Columns of numbers are aligned right."""
+    """Table with one row per thing. Columns of numbers are aligned right."""
 
     title: str = ""
     header: tuple[str, ...]
     rows: Sequence[Sequence[Cell]]
 
     def is_numeric(self, column: int) -> bool:
-        """Return whether a column contains only numbers."""
+        """Return True if a column contains only numbers and empty cells."""
         cells = [row[column] for row in self.rows]
         return not any(isinstance(cell, (str, Verdict)) for cell in cells)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Series:
-    """Values of one thing in a chart.
+    """A series of values in a chart.
 
     Attributes:
-        label: Label in the legend; empty for none.
+        label: Label in the legend; "" for none.
         y: Values [points]; for a `violin`, counts [names, bins] from `low` to `high`.
-        x: Positions [points], or None if the chart has names.
+        x: Positions [points]; None if the chart has names.
         kind: Style. A `range` goes from `low` to `high`.
         low, high: Ends of an interval around each value [points].
-        tone: Tone of the colour; None for the series' own colour, PLAIN (grey) for expected values,
-            BAD for a limit.
+        tone: Tone of the colour: PLAIN (grey) for expected values, BAD for a limit, None for a
+            colour of the series' own.
     """
 
     label: str = ""
@@ -109,15 +109,15 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chart:
-    """Series over a shared axis.
+    """A chart: series over a shared axis.
 
     Attributes:
         title: Title, with the unit of the values.
-        series: In drawing order.
-        x_label: Label of the x axis, with the unit.
-        names: Names of the values on the axis, such as joints; empty for numbers.
+        series: The series, in drawing order.
+        x_label: Label of the x axis, with its unit.
+        names: Names on the axis, such as joints; empty if the axis has numbers.
         is_log: True if the value axis is logarithmic.
-        spans: Start, end, name and tone of shaded areas.
+        spans: Start, end, name and tone of each shaded area.
         marks: Positions of vertical lines that mark events.
     """
 
@@ -132,7 +132,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plot:
-    """Charts in `columns` columns, row by row; on pages only."""
+    """Charts laid out in `columns` columns, row by row; shown on pages only."""
 
     charts: Sequence[Chart]
     columns: int = 1
@@ -141,7 +141,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """An image or a video with its MIME type; on pages only."""
+    """An image or a video, with its MIME type; shown on pages only."""
 
     title: str
     content: bytes
@@ -150,7 +150,7 @@ class Media:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Section:
-    """Parts under a heading; folded ones are closed on a page, but not on a terminal."""
+    """Parts under a heading; folded sections are closed on a page, and omitted on a terminal."""
 
     title: str
     parts: Sequence[Part]
@@ -162,13 +162,13 @@ Part = str | Note | Facts | Table | Plot | Media | Section
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Report:
-    """A tool's result.
+    """A tool's result, for programs and for people.
 
     Attributes:
         title: Title of the page.
-        values: Values, for programs.
-        parts: Parts, for people.
-        digits: Significant digits of the numbers in JSON.
+        values: Values for programs.
+        parts: Parts for people.
+        digits: Number of significant digits in JSON.
     """
 
     title: str
@@ -178,18 +178,18 @@ class Report:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The values as JSON types; values that could not be measured are null."""
+        """The values as JSON types; values that were not measured are null."""
         document: dict[str, Any] = plain(self.values, self.digits)
         return document
 
     def write_json(self, file: Path) -> None:
-        """Write the values."""
+        """Write the values to a JSON file."""
         text = json.dumps(self.document, indent=1, allow_nan=False)
         file.write_text(f"{text}\n", "utf-8")
 
 
 def plain(value: Any, digits: int = 17) -> Any:
-    """Return a value as JSON types, with rounded numbers; NaN (not measured) becomes null."""
+    """Return a value as JSON types, with rounded numbers; null for NaN and infinite numbers."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         return {field.name: plain(getattr(value, field.name), digits) for field in fields}
@@ -209,7 +209,7 @@ def plain(value: Any, digits: int = 17) -> Any:
 
 
 def cell_text(cell: Cell) -> str:
-    """Return a cell's text for people."""
+    """Return the text that a table cell shows."""
     if isinstance(cell, Verdict):
         return cell.text
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
@@ -218,7 +218,7 @@ def cell_text(cell: Cell) -> str:
 
 
 def checks_table(checks: Iterable[Any], title: str = "") -> Table:
-    """Return figures, each a `comparison.limits.Check`, with their limits and verdicts."""
+    """Return a table of figures (each a `comparison.limits.Check`) with limits and verdicts."""
     return Table(
         title=title,
         header=("figure", "found", "limit", "where", "verdict"),

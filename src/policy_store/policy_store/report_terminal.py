@@ -35,12 +35,12 @@ def print_parts(parts: Sequence[Part]) -> None:
     if not console.is_terminal:
         console = Console(width=_WIDTH)
     for part in rendered(parts):
-        # the terminal wraps lines, so that commands in them can be copied
+        # the terminal wraps the lines, so that commands in them can be copied whole
         console.print(part, highlight=False, soft_wrap=isinstance(part, Text))
 
 
 def rendered(parts: Sequence[Part]) -> Iterator[RenderableType]:
-    """Yield the elements for rich to draw; control characters in names are escaped."""
+    """Yield elements of rich for the parts; control characters in texts are escaped."""
     for part in parts:
         if isinstance(part, str):
             yield Text(printable(part))

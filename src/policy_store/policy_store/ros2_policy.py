@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`ros2 policy VERB`: the verbs of all installed packages of the suite under `ros2`."""
+"""`ros2 policy VERB`: the verbs of all installed packages of the suite, as a `ros2` command."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from importlib.metadata import entry_points
 from typing import Any
 
 GROUP = "policy_store.commands"
-"""Entry-point group of modules with `COMMANDS` and `main`."""
+"""Entry-point group of the modules that have `COMMANDS` and `main`."""
 
 
 class PolicyCommand:
     """Policies: from a training run to a proven bundle on a robot."""
 
-    # The interface that ros2cli expects of a command. It is not derived from its class, because
-    # `ros2 -h` loads this module, and the package works without ros2cli.
+    # Has the interface that ros2cli expects of a command, but is not derived from ros2cli's class:
+    # the package works without ros2cli, and `ros2 -h` loads this module.
     NAME = "policy"
     EXTENSION_POINT_VERSION = "0.1"
 
     def add_arguments(self, parser: argparse.ArgumentParser, cli_name: str) -> None:
-        """Accept everything after `ros2 policy`; the verb parses it."""
+        """Declare that all arguments after `ros2 policy` are for the verb, which parses them."""
         self._parser, self._commands = parser, _commands()
         verbs = {
             name: does for command in self._commands for name, does in command.COMMANDS.items()
@@ -51,12 +51,12 @@ class PolicyCommand:
             for command in self._commands
             if any(name.split()[0] == words[0] for name in command.COMMANDS)
         )
-        # the command with the most verbs gives the best suggestions for a mistyped one
+        # for a mistyped verb, the command with the most verbs gives the best suggestions
         most = max(self._commands, key=lambda command: len(command.COMMANDS))
         return int(next(known, most).main(words))
 
 
 def _commands() -> list[Any]:
-    """Return the modules of the commands; model_tools, which includes others' verbs, is last."""
+    """Return the commands' modules; model_tools, which includes other commands' verbs, is last."""
     found = [entry.load() for entry in entry_points(group=GROUP)]
     return sorted(found, key=lambda command: len(command.COMMANDS))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""End a process on signals, even if its threads hang."""
+"""End the process on signals, even if its threads hang."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _last_acts = list[Callable[[], None]]()
 
 
 def unblock_signals() -> None:
-    """Unblock the INTERRUPTING signals for this thread, even if the parent process blocked them.
+    """Unblock the INTERRUPTING signals for this thread.
 
-    A process inherits blocked signals, and would otherwise never end.
+    A process inherits the signals that its parent blocked, and would otherwise never end.
     """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTING)
 
@@ -50,8 +50,8 @@ def before_end_now(act: Callable[[], None]) -> None:
 def signals_interrupt() -> Iterator[list[int]]:
     """Make each of INTERRUPTING raise a KeyboardInterrupt; yield the list of received signals.
 
-    A process that does not handle one within HANGS_AFTER_S ends; a second signal ends it at once.
-    A signal that was ignored before stays ignored.
+    If the process does not handle a signal within HANGS_AFTER_S, it ends; a second signal ends it
+    at once. A signal that was ignored before stays ignored.
     """
     came = list[int]()
 
@@ -74,13 +74,13 @@ def signals_interrupt() -> Iterator[list[int]]:
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], None], within_s: float = HANGS_AFTER_S) -> Iterator[None]:
-    """Call `stop` on one of INTERRUPTING, on another thread; the block should end soon after.
+    """Call `stop`, on another thread, when one of INTERRUPTING arrives; the block should then end.
 
-    The process exits with status 1 if the block takes longer, or a second signal arrives.
+    The process exits with status 1 if the block takes too long, or a second signal arrives.
 
     Args:
         stop: Function that asks the block to end.
-        within_s: Time for the block to end after that, s.
+        within_s: Time within which the block must end after that, s.
     """
     for number in INTERRUPTING:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -91,14 +91,14 @@ def stopped_by_signals(stop: Callable[[], None], within_s: float = HANGS_AFTER_S
 
 @contextmanager
 def _signals_watched(watch: Callable[[socket.socket], None]) -> Iterator[None]:
-    """Let a thread receive each signal at once, even those that the parent process blocked.
+    """Run `watch` on a thread that learns of each signal at once, even if the main thread hangs.
 
     A Python signal handler runs on the main thread, where it waits for a call into a runtime to
     return, which may never happen. The interpreter's write to a descriptor does not wait.
 
     Args:
-        watch: Runs on the thread; from the socket it reads one byte for each signal, its number,
-            and the end of the stream when the block ends.
+        watch: Function that runs on the thread; the socket gives it one byte for each signal, the
+            signal's number, and the end of the stream when the block ends.
     """
     received, sent = socket.socketpair()
     sent.setblocking(False)
@@ -116,7 +116,7 @@ def _signals_watched(watch: Callable[[socket.socket], None]) -> Iterator[None]:
 
 
 def _end_what_hangs(came: Sequence[int], signals: socket.socket) -> None:
-    """End the process if a signal is not handled in time, or a second one arrives first."""
+    """End the process if a signal is not handled in time, or a second signal arrives first."""
     first = 0
     while not came:
         try:
@@ -152,6 +152,6 @@ def _stop_in_time(stop: Callable[[], None], within_s: float, signals: socket.soc
 class _Interrupted(KeyboardInterrupt):
     """An interruption that does not change the exit status.
 
-    If the plain exception passes through `exec` of a text, as for dataclasses during an import,
-    CPython remembers it, and finally ends the process by SIGINT, although it was caught.
+    If a plain KeyboardInterrupt passes through `exec` of a text, as for dataclasses during an
+    import, CPython remembers it, and ends the process by SIGINT at exit, although it was caught.
     """

@@ -3,13 +3,13 @@
 """Acceptance of signed statements about a bundle, and their order.
 
 A statement is a YAML file with its signature next to it (`FILE.sig`), made by `model_tools sign`
-with the same key as the bundles. A statement cannot pass for a contract, or vice versa: their YAML
-keys differ.
+with the same key as for bundles. A statement cannot pass for a contract, or vice versa, since their
+YAML keys differ.
 
-**Order** is by `serial`: a robot keeps the newest statement of each kind, and refuses a lower
+**Order** is by `serial`: a robot keeps the newest statement for each tag, and refuses a lower
 serial, or different content with the same serial. **Time** is the robot's clock, but never earlier
 than the `issued` time of any accepted statement: a clock that is behind (no battery, no network
-yet) neither makes an expired statement valid again nor a new one invalid.
+yet) does not make an expired statement valid again, nor a new statement invalid.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def keep(model: Path, statement: ChannelStatement | RevocationStatement, content
 
 
 def refuse_revoked(model: Path, version: str) -> None:
-    """Raise an error if this robot knows that a version is revoked."""
+    """Raise PolicyError if this robot knows that a version is revoked."""
     reason = revoked_versions(model).get(version)
     if reason is not None:
         raise PolicyError(
@@ -81,7 +81,7 @@ def require_newer(
     remedy: str = "the registry may be replaying an old statement: ask the signer for the current "
     "serial",
 ) -> None:
-    """Raise an error unless a statement follows the previously accepted one, or is the same."""
+    """Raise PolicyError unless a statement is newer than the last accepted one, or the same."""
     if before is None or new.serial > before.serial or new == before:
         return
     found = "different content with" if new.serial == before.serial else "the older"
@@ -92,14 +92,14 @@ def require_newer(
 
 
 def require_valid(issued: str, expires: str, model: Path | None, place: str) -> None:
-    """Raise an error if a statement has expired; the module docstring covers wrong clocks.
+    """Raise PolicyError if a statement has expired; the module docstring covers wrong clocks.
 
-    `model` is the folder with the previously accepted statements; None for none.
+    `model` is the bundle's folder with previously accepted statements, or None.
     """
     clock = datetime.now(timezone.utc)
     if clock < _utc(issued):
         _log.warning(
-            "%s: the clock of this computer (%s) is behind the time of this statement (%s)",
+            "%s: this computer's clock (%s) is behind the time when the statement was issued (%s)",
             place,
             clock.isoformat(timespec="seconds"),
             issued,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`trial.yaml`: duration of a trial, its stricter limits, and the gates that end it."""
+"""`trial.yaml`: duration of a trial, stricter limits during it, and the gates that end it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _POSITIONS = "that commands positions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialGate:
-    """A measured quantity of the running robot that ends the trial above its limit."""
+    """Gate: a quantity of the running robot that ends the trial when it exceeds its limit."""
 
-    limit: float = entry("largest value that is still good", minimum=0)
+    limit: float = entry("highest acceptable value", minimum=0)
     after_s: float = entry(
-        "the gate is judged once the trial has so much RUN time, s", default=5.0, minimum=0
+        "RUN time of the trial after which the gate is checked, s", default=5.0, minimum=0
     )
 
 
@@ -40,8 +40,8 @@ def _trial_gate(
         about: Description of the quantity.
         limit: Default limit.
         after_s: Default of `TrialGate.after_s`.
-        needs: Requirement for judging it on a policy.
-        clock: True if it measures the machine, and so is not judged under simulated time.
+        needs: Property that a policy must have for the gate to be judged.
+        clock: True if the quantity measures the machine and is not judged in simulated time.
     """
     declared = entry(about, default=TrialGate(limit=limit, after_s=after_s))
     metadata = {**declared.metadata, "needs": needs, "clock": clock}
@@ -50,58 +50,61 @@ def _trial_gate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialGates:
-    """Gates by quantity; null: the quantity is not judged."""
+    """Gates by quantity; null if the quantity is not judged."""
 
     falls: TrialGate | None = _trial_gate(
-        "faults of the rule `attitude` while the policy ran", 0.0, after_s=0.0, needs=_TILT
+        "latched faults from the `attitude` rule while the policy ran",
+        0.0,
+        after_s=0.0,
+        needs=_TILT,
     )
     latched_faults: TrialGate | None = _trial_gate(
-        "latched faults of any rule while the policy ran, less those of a pressed e-stop",
+        "latched faults from any rule while the policy ran, except e-stops",
         0.0,
         after_s=0.0,
     )
     hold_share: TrialGate | None = _trial_gate(
-        "share of the ticks of RUN that were HOLD, over the whole trial", 0.05, after_s=10.0
+        "share of policy ticks in HOLD, over the whole trial", 0.05, after_s=10.0
     )
     tilt_rad: TrialGate | None = _trial_gate(
-        "largest angle between the body's up and the world's", 0.5, after_s=0.0, needs=_TILT
+        "angle between the body's up axis and the world's, rad", 0.5, after_s=0.0, needs=_TILT
     )
     tracking_error_rad: TrialGate | None = _trial_gate(
-        "distance between commanded and measured position of the worst joint, root mean square "
-        "over about 5 s",
+        "difference between commanded and measured position, rad: root mean square over about 5 "
+        "s, for the worst joint",
         0.45,
         after_s=5.0,
         needs=_POSITIONS,
     )
     torque_share: TrialGate | None = _trial_gate(
-        "torque that the command asks of the drive, as share of the effort limit, of the worst "
-        "joint, root mean square over about 5 s",
+        "torque demanded by the command as a share of the effort limit, root mean square over "
+        "about 5 s, for the worst joint",
         0.6,
         after_s=5.0,
         needs=_VELOCITIES,
     )
     latency_share: TrialGate | None = _trial_gate(
-        "99th percentile of the duration of ticks, as share of the period",
+        "99th percentile of the tick duration, as a share of the period",
         0.9,
         after_s=10.0,
         clock=True,
     )
     missed_ticks_share: TrialGate | None = _trial_gate(
-        "share of the ticks of RUN that were missed, over the whole trial",
+        "share of missed policy ticks, over the whole trial",
         0.02,
         after_s=10.0,
         clock=True,
     )
     temperature_c: TrialGate | None = _trial_gate(
-        "highest temperature that machine, device or drives report", 90.0, after_s=0.0
+        "highest temperature of the machine, device and drives, °C", 90.0, after_s=0.0
     )
 
     def judged(self, *, simulated_time: bool = False) -> dict[str, TrialGate]:
-        """Return the judged gates, by quantity.
+        """Return the gates that are judged, by quantity.
 
         Args:
             simulated_time: True if ticks follow simulated time: durations and missed ticks are then
-                those of the simulation's machine, and are not judged.
+                the simulating machine's, and are not judged.
         """
         return {
             field.name: gate
@@ -112,7 +115,7 @@ class TrialGates:
 
 
 def not_applicable(contract: HostedContract, limits: StricterLimits) -> dict[str, str]:
-    """Return the gates that cannot be judged on trial, each with the policy's missing property."""
+    """Return, by gate that cannot be judged for a policy, the property that the policy lacks."""
     tilts = contract.safety.max_tilt_rad is not None or limits.max_tilt_rad is not None
     has = {
         "": True,
@@ -130,20 +133,20 @@ class TrialSettings:
 
     run_time_s: float = entry("RUN time of the whole trial, s", exclusiveMinimum=0, maximum=1e6)
     limits: StricterLimits = entry(
-        "limits of the guard that are tighter than the contract's", default=StricterLimits()
+        "guard limits that are stricter than the contract's", default=StricterLimits()
     )
     command_range: VelocityCommand | None = entry(
-        "velocity commands are clipped to this range, within the trained one", default=None
+        "range to which velocity commands are clipped, within the trained range", default=None
     )
     accepted_differences: tuple[str, ...] = entry(
-        "keys of the contract whose values may differ from those of the version in use; a key "
-        "covers all below it",
+        "contract keys whose values may differ from the version in use; a key includes all keys "
+        "below it",
         default=(),
     )
-    gates: TrialGates = entry("what ends the trial", default=TrialGates())
+    gates: TrialGates = entry("gates that end the trial", default=TrialGates())
 
     def stricter(self, given: StricterLimits) -> StricterLimits:
-        """Return the stricter of the trial's limit and the given one, for each limit."""
+        """Return, for each limit, the stricter of the trial's value and the given value."""
         both = {
             field.name: (getattr(self.limits, field.name), getattr(given, field.name))
             for field in dataclasses.fields(StricterLimits)
@@ -155,19 +158,22 @@ class TrialSettings:
 
 
 def trial_schema() -> dict[str, Any]:
-    """Return the JSON Schema of `trial.yaml`, for editors."""
+    """Return the JSON Schema for `trial.yaml`, for editors."""
     return json_schema(TrialSettings)
 
 
 def settings_of_trial(content: bytes, file: Path, contract: HostedContract) -> TrialSettings:
-    """Check the content of a `trial.yaml` for the policy on trial.
+    """Return the checked settings in a `trial.yaml`, for the policy on trial.
 
-    Gates that do not apply to the policy are null in the result.
+    Gates that cannot be judged for the policy are null in the result.
 
     Args:
         content: Content of the file.
-        file: Its name in messages.
+        file: Path of the file, for messages.
         contract: Contract of the policy.
+
+    Raises:
+        BundleError: The settings are invalid or do not match the policy; lists every problem.
     """
     value, reader = parse_yaml(content, file), Reader(str(file))
     settings: TrialSettings | None = reader.section(TrialSettings, value)
@@ -218,7 +224,7 @@ def _check_range(wanted: VelocityCommand | None, reader: Reader, contract: Hoste
         return
     rows = zip(wanted.min, wanted.max, trained.min, trained.max, strict=True)
     for i, (low, high, lowest, highest) in enumerate(rows):
-        # it must contain zero: the command fades to zero
+        # the range must contain zero, since the command fades to zero
         if not lowest <= low <= 0.0 <= high <= highest:
             reader.problem(
                 f"command_range[{i}]",

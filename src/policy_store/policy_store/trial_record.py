@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record of a bundle's trials: `ROOT/NAME/trials.jsonl`, one line of JSON per event.
 
-Lines are only ever appended, by one process at a time, each synced to the disk before anything
+Lines are only ever appended, by one process at a time, and each is synced to disk before anything
 depends on it. The `current` link stays on the previous version until a trial is kept, so nothing
 has to be undone when a trial fails, even if the power is cut. If the record contains the start of a
-RUN without its end, and its process no longer exists, the trial was interrupted: it has failed.
+RUN without its end, and the RUN's process no longer exists, the trial was interrupted: it has
+failed.
 
-It is not a database: the node's user owns this one file and may not create others beside it. SQLite
-needs a journal or a log beside the file, even for reading after a power cut, and syncs four times
-per event.
+The record is not a database: the node's user owns this one file and may not create others beside
+it. SQLite needs a journal or a log beside the file, even for reading after a power cut, and syncs
+four times per event.
 """
 
 from __future__ import annotations
@@ -37,19 +38,19 @@ from policy_store.trial_file import TrialSettings
 
 CUT = "the power was cut, or the node was killed, while the policy ran"
 THIS_PROCESS = f"{secrets.token_hex(16)} {os.getpid()}"
-"""Name of this process as a runner, for display."""
+"""Identifier of this process as a runner, in records."""
 _LARGEST_BYTES = 1 << 24
 _LEAST_ROOM_BYTES = 1 << 20
-"""Free space below which the record accepts no new trial and no RUN, to leave room for its end."""
+"""Free space below which no trial and no RUN may begin, so that its end can still be recorded."""
 _LOCKED_WITHIN_S = 2.0
 _FLOCK = "@hhqqi4x"
-"""Format of `struct flock` from fcntl(2): type, whence, start, length, process."""
+"""Format of `struct flock` in fcntl(2): type, whence, start, length, process."""
 _PRESENCES = 1 << 62
-"""Start of the bytes that stand for processes: no record is that long."""
+"""Offset of the bytes whose locks stand for processes; no record is that long."""
 
 
 class TrialEvent(str, Enum):
-    """Events in the record."""
+    """An event of a trial, as recorded."""
 
     BEGUN = "begun"
     RUN_BEGAN = "run_began"
@@ -60,24 +61,24 @@ class TrialEvent(str, Enum):
     KEPT = "kept"
     ENDED = "ended"
     ROLLED_BACK = "rolled_back"
-    """The previous version runs again on the node."""
+    """The node runs the previous version again."""
     ALLOWED = "allowed"
-    """A newer order has cleared the mark on a failed version."""
+    """An operator has cleared the mark on a failed version (`--again`)."""
 
 
 class TrialState(str, Enum):
     """State of a trial."""
 
     OPEN = "open"
-    """The version runs, within its gates and its time limit."""
+    """Nodes run the version; no gate has failed, and its time is not up."""
     PASSED = "passed"
-    """The time is up and no gate failed; RUN is refused until the version is kept."""
+    """The time is up, and no gate failed; RUN is refused until the version is kept."""
     FAILED = "failed"
     """A gate failed, or the power was cut during RUN; the version is marked bad."""
     KEPT = "kept"
     """The version is in use."""
     ENDED = "ended"
-    """Ended by a person, or because another version was activated, even after it was kept."""
+    """A person ended the trial, or another version was activated, even after this one was kept."""
 
 
 _UNDECIDED = (TrialState.OPEN, TrialState.PASSED)
@@ -88,29 +89,31 @@ _TRANSITIONS: Mapping[TrialEvent, tuple[tuple[TrialState, ...], TrialState]] = {
     TrialEvent.KEPT: ((TrialState.PASSED, TrialState.KEPT), TrialState.KEPT),
     TrialEvent.ENDED: ((*_UNDECIDED, TrialState.KEPT), TrialState.ENDED),
 }
-"""States in which an event changes the state, and the following state. In any other state the event
-is late, e.g. from a node whose trial has since been ended, and changes nothing.
+"""States in which an event changes the state, and the new state. In any other state, the event is
+late, for example from a node whose trial has since been ended, and changes nothing.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialLine:
-    """A line of the record; additional keys are ignored."""
+    """A line of the record; unknown keys are ignored."""
 
     trial: int = entry("number of the trial in the record, from 1")
-    event: str = entry("a `TrialEvent`")
-    time: str = entry("of the wall clock, ISO 8601 in UTC; nothing is decided by it")
-    version: str = entry("on trial, or that runs again", default="")
-    version_before: str = entry("in use when the trial began", default="")
+    event: str = entry("value of a `TrialEvent`")
+    time: str = entry("wall-clock time of the event, ISO 8601 in UTC; no decision depends on it")
+    version: str = entry(
+        "version on trial; for `rolled_back`, the version that runs again", default=""
+    )
+    version_before: str = entry("version in use when the trial began", default="")
     settings: TrialSettings | None = entry("content of the `trial.yaml`", default=None)
-    bundle_sha256: str = entry("of the `policy.yaml`", default="")
-    trial_sha256: str = entry("of the `trial.yaml`", default="")
+    bundle_sha256: str = entry("SHA-256 of the `policy.yaml`", default="")
+    trial_sha256: str = entry("SHA-256 of the `trial.yaml`", default="")
     runner: str | None = entry("process in which a RUN began", default=None)
-    counts: dict[str, float] = entry("totals of RUN so far", default={}, minimum=0)
+    counts: dict[str, float] = entry("totals over all runs so far", default={}, minimum=0)
     reason: str = entry("why the trial failed or ended", default="")
-    gate: str = entry("figure of the gate that failed", default="")
-    value: float = entry("of that figure", default=0.0, minimum=0)
-    limit: float = entry("of that gate", default=0.0, minimum=0)
+    gate: str = entry("name of the gate that failed", default="")
+    value: float = entry("value measured for that gate", default=0.0, minimum=0)
+    limit: float = entry("limit of that gate", default=0.0, minimum=0)
 
 
 _KEYS = {key.name for key in fields(TrialLine)}
@@ -118,17 +121,17 @@ _KEYS = {key.name for key in fields(TrialLine)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionTrial(TrialLine):
-    """A trial as recorded: its first line, updated by the following ones.
+    """A trial as recorded: its first line, updated by the lines that follow.
 
     Attributes:
         file: The record.
         settings: Settings of the trial.
-        state: Its state.
+        state: State of the trial.
         runner: The process in which the policy runs; None between runs.
         is_bad: True if the version is marked bad.
-        is_recorded: True if a line in the record states the state; if False, it follows from an
-            interrupted RUN.
-        begun_time: Time of the first line; `time` is the last line's.
+        is_recorded: True if the state is in the record; False if it follows from an interrupted
+            RUN.
+        begun_time: Time of the first line; `time` is that of the last line.
     """
 
     file: Path
@@ -145,7 +148,7 @@ class VersionTrial(TrialLine):
 
     @property
     def run_time_s(self) -> float:
-        """RUN time so far, as of the end of the last RUN."""
+        """Total RUN time, s, as of the end of the last RUN."""
         return self.counts.get("run_time_s", 0.0)
 
     @property
@@ -169,24 +172,28 @@ class VersionTrial(TrialLine):
         return replace(changed, state=state, is_bad=state is TrialState.FAILED, **why)
 
     def append(self, event: TrialEvent, **values: object) -> None:
-        """Append an event to this trial's record; arguments and errors as for `append_event`."""
+        """Append an event of this trial to the record; see `append_event`."""
         append_event(self.file, self.trial, event, **values)
 
     def failed(self, reason: str) -> VersionTrial:
-        """Return the trial as failed, if it was undecided."""
+        """Return the trial as failed for this reason, or unchanged if it was decided before."""
         if not self.nodes_take_it:
             return self
         return replace(self, state=TrialState.FAILED, is_bad=True, runner=None, reason=reason)
 
 
 def new_line(trial: int, event: TrialEvent, **values: object) -> dict[str, Any]:
-    """Return an event of a trial that happens now, as a line of the record."""
+    """Return the line of the record for an event that happens now, as a mapping."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     return {"trial": trial, "event": event.value, "time": now, **values}
 
 
 def parse_line(value: object, file: Path) -> TrialLine:
-    """Parse a line of the record; make its texts safe for terminals and for ROS."""
+    """Return a parsed line of the record, with texts that are safe for terminals and ROS.
+
+    Raises:
+        ValueError: The line is invalid.
+    """
     if not isinstance(value, dict):
         raise ValueError(value)
     texts = {key: printable(one) for key, one in value.items() if isinstance(one, str)}
@@ -213,8 +220,8 @@ def append_event(
         file: The record; never the target of a link, because the installer may be root.
         trial: The trial's number.
         event: The event.
-        require: Raises an OSError if the event may not happen; no other process appends while it
-            runs.
+        require: Function that raises an OSError if the event may not happen; no other process
+            appends while it runs.
         values: Further values of the line, for JSON.
     """
     line = json.dumps(new_line(trial, event, **values), allow_nan=False).encode() + b"\n"
@@ -223,7 +230,7 @@ def append_event(
         lock_within(handle, _LOCKED_WITHIN_S)
         if require is not None:
             require()
-        end = os.pread(handle, os.fstat(handle).st_size, 0).rfind(b"\n") + 1  # of whole lines
+        end = os.pread(handle, os.fstat(handle).st_size, 0).rfind(b"\n") + 1  # of complete lines
         try:
             os.ftruncate(handle, end)
             while line:
@@ -238,10 +245,10 @@ def append_event(
 
 
 def read_trials(model: Path) -> list[VersionTrial]:
-    """Return the trials of the bundle in `ROOT/NAME`, in order; an interrupted one has failed.
+    """Return the trials of the bundle in `ROOT/NAME`, in order; an interrupted trial has failed.
 
-    An incomplete line at the end of the record is ignored, since nothing depended on it yet.
-    An unreadable line in the middle ends the trial that it belongs to.
+    An incomplete line at the end of the record is ignored, since nothing depended on it yet. An
+    unreadable line fails the trial of the line before it, if that trial was undecided.
     """
     file = model / TRIALS_FILE
     try:
@@ -333,7 +340,11 @@ def require_room(place: Path) -> None:
 
 
 def begin_run(trial: VersionTrial) -> None:
-    """Record that the policy runs in this process, which holds its presence lock."""
+    """Record that a RUN begins in this process, which must hold its lock from `show_presence`.
+
+    Raises:
+        OSError: The disk is full, another process runs the policy, or the record cannot be written.
+    """
 
     def require_alone() -> None:
         try:
@@ -348,10 +359,10 @@ def begin_run(trial: VersionTrial) -> None:
 
 
 def show_presence(file: Path, runner: str = THIS_PROCESS) -> int:
-    """Show that a runner exists: lock the byte in the record that stands for it.
+    """Show that a runner exists: lock the byte of the record that stands for it.
 
     The kernel releases the lock when the process exits for any reason, even in another container.
-    Only users who may write the record can hold one.
+    Only users who may write the record can hold such a lock.
 
     Returns:
         The descriptor, which must stay open as long as the runner exists.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Put an installed version on trial, keep it, or end its trial; the robot's node judges it.
+"""Begin and end trials of installed versions; a node on the robot judges the version on trial.
 
 The version in use stays in use until the trial is kept: `current` never points to a version on
 trial, so nothing has to be undone, whatever happens.
@@ -51,8 +51,9 @@ def begin_trial(
 ) -> VersionTrial:
     """Put an installed version on trial, after verifying it and the version in use.
 
-    An undecided trial of another version ends. `node_user` runs the policy node and must be able to
-    write the record; empty: the owner of the record, or the user who runs this.
+    This ends an undecided trial of another version. `node_user` is the user who runs the policy
+    node and must be able to write the record; if "", the record keeps its owner, or belongs to the
+    user who creates it.
     """
     model = model_folder(root, name)
     folder = version_folder(model, version)
@@ -96,7 +97,7 @@ def begin_trial(
 def require_accepted(
     in_use: Bundle, candidate: Bundle, accepted: Collection[str], where: str
 ) -> None:
-    """Raise PolicyError if a contract differs from the one in use in keys that are not accepted.
+    """Raise PolicyError if the candidate's contract differs in keys that are not accepted.
 
     `where` says where the accepted keys come from, for the message.
     """
@@ -111,7 +112,7 @@ def require_accepted(
 
 
 def require_good(model: Path, version: str, *, again: bool) -> None:
-    """Raise PolicyError if a version failed its trial, unless a newer order allows it again."""
+    """Raise PolicyError if a version failed its trial; with `again`, clear that mark instead."""
     bad = bad_trial(model, version)
     if bad is None:
         return
@@ -126,8 +127,8 @@ def require_good(model: Path, version: str, *, again: bool) -> None:
 def end_trial(model: Path, reason: str, then: str = "") -> None:
     """End an undecided trial; the version in use does not change.
 
-    If `then` is in use from now on, a trial of another version ends even if it was kept: `keep`
-    must not restore a version that was replaced on purpose.
+    If the version `then` is in use from now on, the trial of another version ends even if that was
+    kept: `keep` must not restore a version that was replaced on purpose.
     """
     newest = newest_trial(model)
     if newest is None:
@@ -150,7 +151,7 @@ def end_undecided(root: Path, name: str, trusted: TrustedKeys | None = None) -> 
 
 
 def trial_status(root: Path, name: str) -> dict[str, Any]:
-    """Return the newest trial of a bundle as plain values; `state` is "none" if there is none."""
+    """Return the newest trial of a bundle, for JSON; its `state` is "none" if there is no trial."""
     model = model_folder(root, name)
     current, trial = current_version(model), newest_trial(model)
     if trial is None:
@@ -164,7 +165,7 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
         "state": trial.state.value,
         "nodes_take": trial.version if trial.nodes_take_it else current,
         "current": current,
-        "host": socket.gethostname(),  # the rest may be equal for two robots
+        "host": socket.gethostname(),  # all other values may be equal on two robots
         "running": trial.runner is not None,
         "run_time_limit_s": trial.settings.run_time_s,
         "counts": dict(trial.counts),
@@ -174,12 +175,12 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
 
 
 def trial_words(model: Path) -> dict[str, str]:
-    """Return the state of the last trial of each version, in words."""
+    """Return the state of each version's last trial, in words, by version."""
     return {trial.version: _words(trial) for trial in read_trials(model)}
 
 
 def found_words(trial: VersionTrial | None) -> str:
-    """Return version and state of a trial for a message."""
+    """Return the version and state of a trial, in words, for a message."""
     return "no trial" if trial is None else f"{trial.version} ({_words(trial)})"
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages between the node and the link process, one per datagram."""
+"""Encoding of the messages between the node and the link process, one per datagram."""
 
 import json
 import struct
@@ -42,7 +42,7 @@ class DampRequest(NamedTuple):
 
 
 class StateFrame(NamedTuple):
-    """A valid state frame, and its receipt time (ns, system clock)."""
+    """A valid state frame, and the time of its receipt (ns, system clock)."""
 
     data: bytes
     receipt_ns: int
@@ -70,7 +70,7 @@ def pack_request(request: LinkRequest) -> bytes:
 
 
 def read_request(data: bytes) -> LinkRequest:
-    """Return the request passed to `pack_request`."""
+    """Return the request in a datagram from `pack_request`."""
     kind, content = data[:1], data[1:]
     if kind == _FOLLOW:
         sequence, valid_for_ns, received_ns, mode = _COMMAND.unpack_from(data, 1)
@@ -98,7 +98,7 @@ def pack_report(report: DriverReport) -> bytes:
 
 
 def read_news(data: bytes) -> StateFrame | DriverReport:
-    """Return the value passed to `pack_frame` or `pack_report`."""
+    """Return the frame or report in a datagram from `pack_frame` or `pack_report`."""
     if data[:1] == _STATE:
         return StateFrame(data[1 + _RECEIPT.size :], _RECEIPT.unpack_from(data, 1)[0])
     fields = json.loads(data[1:])

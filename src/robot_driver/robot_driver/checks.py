@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Start checks shared by several robot kinds; each robot's interface picks the ones it needs."""
+"""Start checks for several kinds of robots; each robot's interface selects those that it needs."""
 
 from collections import deque
 
@@ -9,7 +9,7 @@ import numpy as np
 from robot_driver.interfaces import F64, NS_PER_S, DriveFigures
 
 TICKS, TICKS_PER_S = 1 << 32, 1000
-"""A robot's tick: modulus, and rate."""
+"""Modulus and rate of a robot's tick counter."""
 _STILL_RAD_S = 0.3
 _STILL_GYRO_RAD_S = 0.2
 _STILL_S = 0.5
@@ -23,7 +23,7 @@ _DEGREES = 180.0 / np.pi
 
 
 def range_problems(joint_pos: F64, figures: DriveFigures) -> list[str]:
-    """Return the joints [n] that are outside their ranges, as sentences."""
+    """Return a sentence for each joint whose position [n], in rad, is outside its range."""
     margin = figures.position_margin_rad
     found = outside(joint_pos, figures.lowest_rad - margin, figures.highest_rad + margin)
     return [
@@ -34,7 +34,7 @@ def range_problems(joint_pos: F64, figures: DriveFigures) -> list[str]:
 
 
 def outside(values: F64, low: F64, high: F64) -> list[tuple[int, float, float, float]]:
-    """Return index, value and both bounds for each value [n] outside its bounds."""
+    """Return the index, the value and both bounds of each value [n] outside its bounds."""
     found = np.flatnonzero((values < low) | (values > high))
     return [(int(i), float(values[i]), float(low[i]), float(high[i])) for i in found]
 
@@ -54,7 +54,7 @@ class Stillness:
             self._since_ns = now_ns
 
     def problems(self, now_ns: int) -> list[str]:
-        """Return why the robot is not at rest, as sentences."""
+        """Return a sentence that the robot is moving; empty if it is at rest."""
         if self._since_ns is not None and now_ns - self._since_ns >= _STILL_S * NS_PER_S:
             return []
         return [
@@ -65,15 +65,16 @@ class Stillness:
 
 
 class YawRateCheck:
-    """Compares the angular velocity with the attitude while the robot turns.
+    """Checks the unit of the angular velocity, by comparison with the attitude, as the robot turns.
 
-    Over any second in which yaw changes by more than 5 degrees, the integral of the yaw rate
+    Over each second in which yaw changes by more than 5 degrees, the integral of the yaw rate
     (Euler's kinematic equation for rotations about z, y, x) must equal that change: a wrong unit
     gives a factor of 57.3. Time is the robot's tick in ms, so frames that arrive late in a burst do
     not look like a fast turn.
 
     Attributes:
-        ratio: Integral divided by change over the newest such second, ideally 1; None before that.
+        ratio: Integral divided by the change, over the newest such second; ideally 1. None before
+            the first.
     """
 
     def __init__(self) -> None:
@@ -113,13 +114,18 @@ class YawRateCheck:
 
     @property
     def other_unit(self) -> bool:
-        """True if the robot has turned and only a different unit explains its IMU data."""
+        """True if the robot has turned, and its IMU data show that the unit is a different one."""
         return self.ratio is not None and any(
             _near(self.ratio, factor) for factor in (_DEGREES, 1.0 / _DEGREES)
         )
 
     def problems(self, *, unit: str, waived: bool) -> list[str]:
-        """Return why the angular velocity is not reliable, as sentences."""
+        """Return the reasons not to trust the angular velocity, as sentences.
+
+        Args:
+            unit: The unit that is configured.
+            waived: True to accept that the robot has not turned yet.
+        """
         if self.ratio is None:
             return (
                 []

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that a legged robot's sensors agree with each other and with its commands.
+"""Check that a legged robot's sensors agree with each other and with its commands.
 
 Each value on its own could come from a healthy robot: a velocity of 0, a rate that is 0.5 rad/s too
-high, the angle of a joint on another leg. Their combination cannot.
+high, the angle of a joint on another leg. Only the combination of values reveals the fault.
 """
 
 from math import cos, sin
@@ -19,14 +19,14 @@ MISMATCH_LIMIT = 0.5
 of a^2 + b^2. This share is 1 if one signal is always 0, and 2 if it has the wrong sign.
 """
 BIAS_LIMIT_RAD_S = 0.25
-"""Limit on the mean difference between angular velocity and attitude rotation."""
+"""Limit on the mean difference between the angular velocity and the rate of the attitude."""
 GRAVITY_LIMIT_M_S2 = 6.0
-"""Limit on the distance between the mean acceleration in the world frame and the reaction to
+"""Limit on the difference between the mean acceleration, in the world frame, and the reaction to
 gravity.
 """
 STILL_LIMIT = 0.5
-"""Limit on the change in the torque demanded by the position error while the joint stands still, in
-multiples of `DriveFigures.demand_nm`.
+"""Limit on how much the torque that the target position demands may change while the joint stands
+still, in multiples of `DriveFigures.demand_nm`.
 """
 WARNING_SHARE = 0.75
 """Share of a limit above which a rule warns."""
@@ -37,18 +37,18 @@ _LONGEST_STEP_S = 0.05
 _WINDOW_S, _SLOW_WINDOW_S = 1.0, 2.0
 _REACTION_M_S2 = np.array([0.0, 0.0, 9.81])
 _WAY_FLOOR_RAD, _TURN_FLOOR_RAD = 0.05, 0.06
-"""Noise floor, within a block, for a robot that hardly moves: root of the mean of a^2 + b^2. For
-torques, it is `DriveFigures.demand_nm`.
+"""Noise floor of joint displacements and rotations in a block, for a robot that hardly moves: the
+root of the mean of a^2 + b^2. For torques, it is `DriveFigures.demand_nm`.
 """
 _MOST_RAD = 0.12
-"""Both displacements in a block are scaled down to this, since one jump is no lasting fault."""
+"""Maximum displacement in a block, to which larger ones are scaled down: one jump is no fault."""
 _STILL_RAD, _STILL_S = 1e-4, 0.2
-"""A joint that moves by less than this in each block, for this long, stands still. Encoder noise is
-larger; at the end of a swing, a joint moves this little only for a block or two.
+"""A joint stands still if it moves by at most this distance in each block, for this time. Encoder
+noise is larger; at the end of a swing, a joint moves so little only for a block or two.
 """
 _MOVED_RAD = 1e-3
 _STOP_RAD = 0.1
-"""A joint this close to the end of its range may rest on its stop."""
+"""Distance from the end of its range within which a joint may rest on its stop."""
 _JOINTS = 2
 """Minimum number of joints with mismatched torques: one such joint may be a failed drive."""
 
@@ -56,7 +56,7 @@ _JOINTS = 2
 class SenseConsistency:
     """Compares positions, velocities, attitude, angular velocity, acceleration and commands.
 
-    Time is the robot's tick. Windows fade exponentially, so impacts and noise hardly count.
+    Time is the robot's tick. Windows are exponential averages, so impacts and noise hardly count.
 
     Attributes:
         shares: Latest value of each rule, as a share of its limit.
@@ -94,7 +94,7 @@ class SenseConsistency:
         self._still_s, self._low, self._high = np.zeros((3, joints))
 
     def sent(self, values: F64 | None) -> None:
-        """Set the values [n, 5] that the drives now follow (COMMAND_FIELDS); None if unknown."""
+        """Set the values that the drives now follow [n, 5] (COMMAND_FIELDS); None if unknown."""
         self._command = values
 
     def notes(self) -> dict[str, str | float]:
@@ -164,7 +164,7 @@ class SenseConsistency:
             self._explain(mismatch, changed_nm)
 
     def _asked_of_the_still(self, joint_pos: F64, moved: F64, passed_s: float) -> F64:
-        """Return the change in each joint's demanded torque while the joint stood still."""
+        """Return how much the torque demanded of each joint changed while the joint stood still."""
         values = self._command
         if values is None:
             self._still_s[:], self._moved[:] = 0.0, False
@@ -202,13 +202,13 @@ class SenseConsistency:
         shares = self.shares
         beyond = [rule for rule in texts if shares[rule] >= 1.0]
         near = [rule for rule in texts if WARNING_SHARE <= shares[rule] < 1.0]
-        # without numbers, each of which would make a new text for the log
+        # without numbers: each new number would make a new text for the log
         self.problem = "; ".join(texts[rule] for rule in beyond)
         self.warning = "; ".join(f"{texts[rule]} (near the limit)" for rule in near)
 
 
 def _axes(rpy: F64) -> F64:
-    """Return the body's axes in the world, as columns [3, 3]."""
+    """Return the body's axes in the world frame, as columns [3, 3]."""
     roll, pitch, yaw = rpy.tolist()
     cr, sr, cp, sp, cy, sy = cos(roll), sin(roll), cos(pitch), sin(pitch), cos(yaw), sin(yaw)
     return np.array(
@@ -221,7 +221,7 @@ def _axes(rpy: F64) -> F64:
 
 
 def _turn(before: F64, axes: F64) -> F64:
-    """Return the (small) rotation between two attitudes in the body frame [3], rad."""
+    """Return the small rotation from one attitude to another, in the body frame [3], rad."""
     _, (_, _, yz), _ = rows = (before.T @ axes).tolist()
     (_, xy, xz), (yx, _, _), (zx, zy, _) = rows
     return np.array([0.5 * (zy - yz), 0.5 * (xz - zx), 0.5 * (yx - xy)])

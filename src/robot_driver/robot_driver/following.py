@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Decides which command is followed, and for how long."""
+"""Decide which command the drives follow, and for how long."""
 
 import numpy as np
 
@@ -21,16 +21,18 @@ from robot_driver.interfaces import (
 _FIRST_S, _FIRST_FOR_S = 0.5, 0.1
 _IGNORED_NS = 300_000_000
 _LEAST_SHARE = 0.5
-"""Share of the commanded torque: legs that follow exert all of it; braked legs may exert less."""
+"""Share of the commanded torque below which a joint ignores its command; a joint that follows
+exerts all of it.
+"""
 _JOINTS = 2
 """Minimum number of joints that ignore their command: one such joint may be a failed drive."""
 
 
 class CommandAcknowledgement:
-    """Compares the measured torques with the commanded ones.
+    """Compares measured with commanded torques to see if the robot follows this driver.
 
     Attributes:
-        known: True if the robot is known to have responded since control was taken.
+        known: True once the robot is known to follow this driver, after control was taken.
     """
 
     def __init__(self, figures: DriveFigures, torque_nm: float, host: str) -> None:
@@ -48,11 +50,11 @@ class CommandAcknowledgement:
         self._ignored_ns = 0
 
     def begin(self, now_ns: int) -> None:
-        """Start monitoring when control is taken and the drives should brake."""
+        """Start monitoring; called when control is taken, and the drives should brake."""
         self.known, self._taken_ns = False, now_ns
 
     def see(self, state: DriveState, sent: F64 | None, now_ns: int) -> None:
-        """Update with a state and the values [n, 5] sent last."""
+        """Update with a state, and with the values sent last [n, 5]; None if none were sent."""
         self._seen_ns = now_ns
         if np.abs(state.joint_effort).max() >= self._torque_nm:
             self._strained_ns = now_ns
@@ -63,14 +65,14 @@ class CommandAcknowledgement:
         self._ignored_ns = 0 if self._ignored_since_ns is None else now_ns - self._ignored_since_ns
 
     def problem(self, now_ns: int) -> str:
-        """Return why another controller must be driving the robot, or ""; sets `known`."""
+        """Return why another controller must be driving the robot, or ""; update `known`."""
         if self._torque_nm <= 0.0:
             self.known = True
         elif self.known:
             if self._ignored_ns >= _IGNORED_NS:
                 return (
-                    f"{self._host} does not obey: for {_IGNORED_NS / NS_PER_S} s every joint that "
-                    f"was commanded to give more than {self._figures.demand_nm} N m gave less than "
+                    f"{self._host} ignores commands: for {_IGNORED_NS / NS_PER_S} s, every joint "
+                    f"commanded to give more than {self._figures.demand_nm} N m gave less than "
                     f"{_LEAST_SHARE:.0%} of that, or braked joints gave more than "
                     f"{self._figures.foreign_nm} N m too much (set obeyed_torque_nm to 0.0 if the "
                     "reported torques cannot be trusted)"
@@ -82,7 +84,7 @@ class CommandAcknowledgement:
                     "were commanded to brake, a lying robot's torques are still above "
                     f"{self._torque_nm} N m (obeyed_torque_nm)"
                 )
-            # Without a state nothing is known: either one arrives, or the host is gone.
+            # Without a state, nothing is known: either a state arrives, or the host is gone.
             self.known = now_ns - self._seen_ns < _FIRST_FOR_S * NS_PER_S
         return ""
 
@@ -101,11 +103,14 @@ LONGEST_VALID_NS = NS_PER_S
 as silent.
 """
 _MOST_LOST = 100
-"""Sequence step beyond which (or backward) a sender counts as new; no network loses so many."""
+"""Step of the sequence number beyond which the sender counts as new, since no network loses so many
+commands; a backward step also means a new sender.
+"""
 _LARGEST_RATE_HZ = 1000
-"""Maximum command rate; while the e-stop blocks commands, their sender still counts them."""
+"""Maximum command rate; it bounds how far the sequence advances while the e-stop blocks commands.
+"""
 _GROWS = 4.0
-"""Factor beyond which growing stiffness is checked like a joint's first stiffness."""
+"""Factor beyond which an increase in stiffness is checked like a joint's first stiffness."""
 _CARRIES = 1.0
 """Stiffness (N m/rad) below which a joint counts as having none."""
 _MOST_EFFORT = 3.0
@@ -118,11 +123,10 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Follower:
     """Keeps the newest command for as long as it is valid.
 
-    Whenever following ends (by expiry, a different sender, or a request to damp), the end is
-    latched: nothing is followed until a command in MODE_DAMP arrives. A policy that was cut off
-    while running therefore does not drive the robot again until its operator has gone through its
-    modes. A robot that holds its pose instead of damping has a different rest mode
-    (`DriveFigures.rest_mode`).
+    When following ends (by expiry, a different sender, or a request to damp), the end is latched:
+    no command is followed until one in the rest mode (`DriveFigures.rest_mode`, usually MODE_DAMP)
+    arrives. A policy that was cut off while running therefore does not drive the robot again until
+    its operator has stepped it through its modes.
 
     Attributes:
         latch: Reason why nothing is followed; None while `command` is followed.
@@ -132,19 +136,19 @@ class Follower:
     """
 
     def __init__(self, figures: DriveFigures, max_start_error_rad: float) -> None:
-        """Start without a command; the arguments are from the robot and `DriverSettings`."""
+        """Start without a command; `max_start_error_rad` is as in `DriverSettings`."""
         self._figures = figures
         self._max_start_error_rad = max_start_error_rad
-        self.latch: str | None = "no command has come"
+        self.latch: str | None = "no command has arrived"
         self.newest: WireCommand | None = None
         self.counts = {"command_received": 0, "command_refused": 0}
         self.refusal = ""
         self._unfit_ns: int | None = None
-        """Receipt time of the newest command, if the command was invalid."""
+        """Receipt time of the newest command, if that command was invalid; otherwise None."""
         self._stiffness = np.zeros(len(self._figures.joint_names))
 
     def notice(self, command: WireCommand) -> bool:
-        """Keep a command as the newest; return whether it is valid."""
+        """Keep a command as the newest if it is valid; return True if it is."""
         self.counts["command_received"] += 1
         problem = command_problem(command, self._figures)
         if problem:
@@ -159,7 +163,7 @@ class Follower:
         before = self.newest
         if not self.notice(command):
             if command.mode == self._figures.rest_mode:
-                # Even if it is invalid, its sender no longer wants to drive.
+                # Even though the command is invalid, its sender no longer wants to drive.
                 self.hold(
                     f"a command in {rest_mode_name(self._figures)} was refused: {self.refusal}"
                 )
@@ -167,8 +171,8 @@ class Follower:
         if before is not None and not (
             0 < command.sequence - before.sequence <= _most_skipped(before, command)
         ):
-            # Nor is its rest mode accepted before its next command, so that two senders in turn are
-            # refused.
+            # Even a command in the rest mode is refused if it is a sender's first, so that two
+            # senders that alternate are never followed.
             self.hold(
                 f"another sender of joint_command: its sequence went from {before.sequence} "
                 f"to {command.sequence}"
@@ -186,12 +190,12 @@ class Follower:
             self._stiffness = command.values[:, STIFFNESS]
 
     def hold(self, reason: str) -> None:
-        """Follow nothing until a command in the rest mode arrives."""
+        """Follow no command until one in the rest mode arrives; `reason` becomes the latch."""
         self.latch = reason
         self._stiffness = np.zeros(len(self._figures.joint_names))
 
     def valid(self, now_ns: int) -> WireCommand | None:
-        """Return the command to follow now."""
+        """Return the command to follow now; None if there is none."""
         if self.latch is not None or self.newest is None:
             return None
         command = self.unexpired(now_ns)
@@ -203,14 +207,14 @@ class Follower:
         return command
 
     def unexpired(self, now_ns: int) -> WireCommand | None:
-        """Return the newest command that has not expired, followed or not."""
+        """Return the newest command, followed or not; None if there is none, or it has expired."""
         newest = self.newest
         if newest is None or now_ns - newest.received_ns >= newest.valid_for_ns:
             return None
         return newest
 
     def sender_problem(self, now_ns: int) -> str:
-        """Return why no command from the current sender can be followed, or ""."""
+        """Return why the current sender's commands are refused, or ""."""
         if self._unfit_ns is None or now_ns - self._unfit_ns >= LONGEST_VALID_NS:
             return ""
         return refused(self.refusal)
@@ -220,9 +224,9 @@ class Follower:
         self.refusal = problem
 
     def _start_problem(self, command: WireCommand, state: DriveState | None) -> str:
-        """Judge a command for joints that had no stiffness, or much less, until now."""
+        """Return why a command must not begin to stiffen or drive limp joints; "" if it may."""
         if state is None:
-            return "a command came before any state of the robot"
+            return "a command arrived before any robot state"
         names, first_torque_nm = self._figures.joint_names, self._figures.first_torque_nm
         position, velocity, effort, stiffness, damping = command.values.T
         begins = stiffness > _GROWS * self._stiffness
@@ -254,7 +258,7 @@ def rest_mode_name(figures: DriveFigures) -> str:
 
 
 def _most_skipped(before: WireCommand, command: WireCommand) -> int:
-    """Return how far a sequence may advance; after a silence, by all commands sent meanwhile."""
+    """Return how far the sequence number may advance; more if the sender was silent for long."""
     silent_ns = command.received_ns - before.received_ns
     if silent_ns < before.valid_for_ns:
         return _MOST_LOST
@@ -265,7 +269,7 @@ def command_problem(command: WireCommand, figures: DriveFigures) -> str:
     """Return why a robot must refuse a whole command; "" if it is valid."""
     values, limit = command.values, command.effort_limit
     if not (np.abs(values).max() <= _LARGEST and np.isfinite(limit).all()):
-        return "a value is not finite, or does not fit into the wire's float32"
+        return "a value is not finite, or exceeds the range of float32"
     if not 0 < command.valid_for_ns <= LONGEST_VALID_NS:
         return (
             f"valid_for is {command.valid_for_ns / NS_PER_S} s, expected more than 0 and at "
@@ -305,9 +309,9 @@ def command_problem(command: WireCommand, figures: DriveFigures) -> str:
 
 
 def law_torque(values: F64, state: DriveState) -> F64:
-    """Return the drives' control law torques [n], N m, at a state, for frame values [n, 5].
+    """Return the torques [n], N m, that the drives' control law gives for values [n, 5] at a state.
 
-    See policy_msgs/JointCommand.
+    policy_msgs/JointCommand defines the law.
     """
     position, velocity, effort, stiffness, damping = values.T
     return np.asarray(
@@ -320,12 +324,12 @@ def drive_values(
 ) -> F64:
     """Return the values [n, 5] to send to the drives for a command; columns as in COMMAND_FIELDS.
 
-    The wire has no field for `effort_limit`. If the control law would exceed it at the newest
-    measured state, stiffness, damping and effort are scaled down in proportion so that the law just
-    reaches the limit; this never adds to the policy's command, however wrong the state is. A joint
-    that is left with hardly any stiffness and damping gets its row of `rest`, the values [n, 5]
-    that bring the robot to rest, because a limp robot falls. `rest` is None for a robot that may be
-    limp.
+    The robot's protocol has no field for `effort_limit`. If the control law would exceed that limit
+    at the newest measured state, effort, stiffness and damping are scaled down in proportion so
+    that the law just reaches it; this never adds to the policy's command, however wrong the state
+    is. A joint that is left with hardly any stiffness and damping gets its row of `rest`, the
+    values [n, 5] that bring the robot to rest, because a limp robot falls. `rest` is None for a
+    robot that may be limp.
     """
     values = command.values.copy()
     torque = np.abs(law_torque(values, state))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plain values exchanged between a robot's interface, the link process and the driver's node."""
+"""Plain values that a robot's interface, the link process and the driver's node exchange."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,18 +18,18 @@ NS_PER_S: Final = 1_000_000_000
 MODE_DAMP, MODE_HOLD_MEASURED = 0, 5
 """Modes of policy_msgs/JointCommand."""
 TAKE, RELEASE = "take_control", "release_control"
-"""Requests that are answered once they are complete."""
+"""Requests whose answer comes when they are complete."""
 COMMAND_FIELDS: Final = ("position", "velocity", "effort", "stiffness", "damping")
 """Columns of a command's values: rad, rad/s, N m, N m/rad, N m s/rad."""
 POSITION, VELOCITY, EFFORT, STIFFNESS, DAMPING = range(len(COMMAND_FIELDS))
 
 
 class DriverError(PolicyError):
-    """Error for a robot interface that cannot be used, or whose process has been lost."""
+    """A robot interface that cannot be used, or a link process that has been lost."""
 
 
 class DriverPhase(IntEnum):
-    """State of control, numbered as in policy_msgs/RobotStatus."""
+    """Phase of control over the robot, numbered as in policy_msgs/RobotStatus."""
 
     LISTENING = 0
     TAKING = 1
@@ -42,13 +42,13 @@ class DriveState(Protocol):
     """The part of a robot's state that this package reads; a robot's own state may hold more.
 
     Attributes:
-        tick: The robot's counter, ms, modulo 2**32.
+        tick: The robot's time counter, ms, modulo 2**32.
         joint_pos, joint_vel, joint_effort: Joint states [n], rad, rad/s, N m, in wire order.
         temperature_c: Drive temperatures [n], degrees Celsius; may be non-finite.
     """
 
     @property
-    def tick(self) -> int: ...  # each includes the ones before
+    def tick(self) -> int: ...
     @property
     def joint_pos(self) -> F64: ...
     @property
@@ -66,23 +66,23 @@ class DriveFigures:
     Attributes:
         joint_names: Names of all joints that the driver commands.
         lowest_rad, highest_rad: Range of each joint's position.
-        position_margin_rad: How far a joint may leave its range: stops yield, and encoders have
+        position_margin_rad: How far a joint may go beyond its range: stops yield, and encoders have
             offsets.
         fastest_rad_s, largest_torque_nm: Rated velocity and torque of each drive.
         largest_stiffness, largest_damping: Limits for any joint in a command, N m/rad and N m
             s/rad.
-        first_torque_nm: Maximum torque that velocity and effort may demand from a joint without
-            stiffness.
+        first_torque_nm: Maximum torque that velocity and effort may demand from a joint that had no
+            stiffness until now.
         demand_nm: Demanded torque above which a drive's response is judged.
-        foreign_nm: Torque that, beyond what braking explains, reveals another controller.
+        foreign_nm: Torque in excess of what braking explains that reveals another controller.
         state_rate_hz: Lowest and highest plausible rate of state frames.
         watchdog_s: Time without a command after which the robot takes control back; infinite if it
             never does.
-        rest_mode: Command mode that brings this robot to rest, and from which commands are followed
-            again after a stop: MODE_DAMP, or MODE_HOLD_MEASURED for a robot that would fall.
+        rest_mode: Command mode that brings this robot to rest, and with which following resumes
+            after a stop: MODE_DAMP, or MODE_HOLD_MEASURED for a robot that would fall.
         rest_s: Time at rest before control is given back.
-        lower_s: Maximum time before that for lowering the robot (`RobotInterface.lower`).
-        may_be_limp: True if a command may leave a joint limp so that a hand can move it, as on a
+        lower_s: Maximum time for lowering the robot before that rest (`RobotInterface.lower`).
+        may_be_limp: True if a command may leave a joint limp, so that a hand can move it, as on a
             leader arm; on all other robots, a joint left with hardly any gains is brought to rest.
     """
 
@@ -107,18 +107,18 @@ class DriveFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverSettings:
-    """Settings common to all drivers, with the same names as the node's parameters; valid JSON.
+    """Settings common to all drivers, named like the node's parameters; they convert to JSON.
 
     Attributes:
-        command_rate_hz: Command frames per second, steady while in control.
-        joint_state_rate_hz: State frames per second that the node receives.
+        command_rate_hz: Number of command frames sent per second while in control.
+        joint_state_rate_hz: Number of state frames per second that the node receives.
         state_timeout_s: Time without a new state frame after which the robot is brought to rest.
-        damping: Damping of braking drives, N m s/rad.
+        damping: Damping gain of braking drives, N m s/rad.
         max_start_error_rad: Maximum distance between the first command with stiffness and the
             measured pose.
-        obeyed_torque_nm: Torque above which another controller must be driving the robot while the
-            drives should be braking at rest; 0 disables this check and the check that commanded
-            torques are exerted.
+        obeyed_torque_nm: Torque of a resting robot's braking drives above which another controller
+            must be driving the robot; 0 disables this check, and the check that commanded torques
+            are exerted.
         realtime: Real-time settings for the link process, from the node's `realtime.*` parameters.
     """
 
@@ -164,10 +164,11 @@ class DriverReport:
     """Content of policy_msgs/RobotStatus, and the answer to a request that has just ended.
 
     Attributes:
-        refused: Parts of `DriverSettings.realtime` that the machine refused, with remedies.
-        temperature_c: Drive temperatures in wire order; empty before the first frame.
+        refused: The settings in `DriverSettings.realtime` that the machine refused, with remedies.
+        temperature_c: Drive temperatures, degrees Celsius, in wire order; empty before the first
+            frame.
         details: Counters and other values, with the unit in the key.
-        answer: Answer to a request, if one has just ended.
+        answer: Answer to a request that has just ended; None if there is none.
     """
 
     phase: DriverPhase

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Control state machine: decides what is sent to the robot and when; no transport, no clock."""
+"""State machine of a driver: what is sent to the robot, and when; without I/O and clock."""
 
 from collections import deque
 from typing import Generic
@@ -32,8 +32,8 @@ _IN_CONTROL = (DriverPhase.FOLLOWING, DriverPhase.DAMPING)
 class Link(Generic[StateT]):
     """A driver's state machine. `now_ns` is steady time, on the same clock in every call.
 
-    `receive`, `follow`, `take`, `release`, `damp` are its inputs. Call `step` after each of them,
-    and by `next_ns` at the latest; it returns the datagrams to send.
+    Its inputs are `receive`, `follow`, `take`, `release` and `damp`. Call `step` after each of
+    them, and by `next_ns` at the latest; it returns the datagrams to send.
 
     Attributes:
         phase: See `state` in policy_msgs/RobotStatus.
@@ -41,8 +41,8 @@ class Link(Generic[StateT]):
     """
 
     def __init__(self, robot: RobotInterface[StateT], now_ns: int) -> None:
-        """Listen; nothing is sent before control is requested."""
-        self.phase, self._reason = DriverPhase.LISTENING, "control has not been asked for"
+        """Start by listening; nothing is sent before control is requested."""
+        self.phase, self._reason = DriverPhase.LISTENING, "control has not been requested"
         self.next_ns = now_ns
         settings, figures = robot.settings, robot.figures
         self._robot, self._figures = robot, figures
@@ -50,21 +50,20 @@ class Link(Generic[StateT]):
         self._follower = Follower(figures, settings.max_start_error_rad)
         self._period_ns = round(NS_PER_S / settings.command_rate_hz)
         self._since_ns = now_ns
-        """Time at which control was requested or taken, or at which the shutdown sequence began."""
+        """Time at which the phase, or the rest after lowering, began."""
         self._later_fault = ""
-        """First fault after following ended, so that a flickering fault does not flood the status.
+        """First fault after following ended; later ones are not shown, so that a fault that comes
+        and goes does not flood the status.
         """
         self._resting: F64 | None = None
-        """Values that have brought the robot to rest since the rest began; None while it follows.
-        """
+        """Values that bring the robot to rest, kept while it rests; None while it follows."""
         self._acknowledgement = CommandAcknowledgement(
             figures, settings.obeyed_torque_nm, robot.host
         )
         self._sent: F64 | None = None
         """Values last sent to the drives since control was taken."""
         self._lowered_from: F64 | None = None
-        """Values last sent to the drives before lowering; None unless the robot is being lowered.
-        """
+        """Last values sent before the lowering; None unless the robot is being lowered."""
         self._outbox: list[bytes] = []
         self._answers: list[DriverAnswer] = []
         self._command_rate = Rate()
@@ -77,20 +76,20 @@ class Link(Generic[StateT]):
         self._send_error = ""
 
     def receive(self, data: bytes, source: Source, now_ns: int) -> StateT | None:
-        """Process a datagram; return the state in it, if it is the robot's newest."""
+        """Process a datagram; return its state if that is the robot's newest, or None."""
         state = self._reception.receive(data, source, now_ns)
         if state is not None:
             if self._reception.restarted and self.phase is not DriverPhase.LISTENING:
                 # a restarted robot no longer knows its controller
                 self.release(
-                    f"{self._robot.host} has been restarted; ask for control again", now_ns
+                    f"{self._robot.host} has been restarted; request control again", now_ns
                 )
             self._robot.see(state, now_ns)
             self._acknowledgement.see(state, self._sent, now_ns)
         return state
 
     def follow(self, command: WireCommand, now_ns: int) -> None:
-        """Process a command; if it may be followed, it is sent at once and then repeated."""
+        """Process a command; if it may be followed, it is sent at once, and then repeated."""
         if self.phase not in _IN_CONTROL:
             self._follower.notice(command)
             return
@@ -99,7 +98,7 @@ class Link(Generic[StateT]):
             self._unsent, self.next_ns = command, now_ns
 
     def take(self, obstacles: tuple[str, ...], now_ns: int) -> None:
-        """Prepare the robot, then take control, unless there are reasons to refuse."""
+        """Prepare the robot and then take control, unless there are reasons to refuse."""
         against = [*self.obstacles(now_ns), *obstacles]
         if self.phase is not DriverPhase.LISTENING:
             against.insert(
@@ -121,7 +120,7 @@ class Link(Generic[StateT]):
                 if not self._robot.stopped_by_taking:
                     self._leave(reason, now_ns)
                     return
-                # Only the controller in charge can stop a robot that prepares.
+                # Only the controller in charge can stop a robot that is being prepared.
                 self._seize()
             follows = self.phase is DriverPhase.FOLLOWING and self._figures.lower_s > 0.0
             self._lowered_from = self._sent if follows else None
@@ -180,7 +179,7 @@ class Link(Generic[StateT]):
             self._unsent = None
 
     def failed(self, error: str, now_ns: int) -> None:
-        """Record that sending failed, or that the robot's side rejected a datagram."""
+        """Record that sending failed, or that the transport reported an error."""
         self._due = False
         self._counts["send_failed"] += 1
         self._send_error = error
@@ -188,11 +187,11 @@ class Link(Generic[StateT]):
             self.release(f"nothing can be sent to {self._robot.host}: {error}", now_ns)
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return the reasons to refuse control, as sentences; none while it is being taken."""
+        """Return the reasons to refuse control, as sentences; none unless LISTENING."""
         return self._robot_obstacles(now_ns) if self.phase is DriverPhase.LISTENING else []
 
     def report(self, now_ns: int) -> DriverReport:
-        """Return the current report, with the oldest answer that the node has not yet received."""
+        """Return the current report, with the oldest answer not yet delivered to the node."""
         reception, state = self._reception, self._reception.state
         latencies_ns = self._latencies_ns or (0,)
         median_s, high_s = (np.percentile(latencies_ns, (50, 99)) / NS_PER_S).tolist()
@@ -223,7 +222,7 @@ class Link(Generic[StateT]):
         if self.phase is not DriverPhase.DAMPING:
             return self._reason
         if not self._acknowledgement.known:
-            return f"checking whether {self._robot.host} obeys"
+            return f"checking whether {self._robot.host} follows commands"
         latch, mode = self._follower.latch, rest_mode_name(self._figures)
         later = f"; {self._later_fault}" if self._later_fault else ""
         return f"{latch}{later}; waiting for a command in {mode}"
@@ -235,7 +234,7 @@ class Link(Generic[StateT]):
 
     @property
     def newest(self) -> WireCommand | None:
-        """The newest command that was not refused."""
+        """The newest valid command, followed or not; None if there is none."""
         return self._follower.newest
 
     @property
@@ -254,9 +253,9 @@ class Link(Generic[StateT]):
         rate_hz, (lowest_hz, highest_hz) = reception.rate.value_hz(now_ns), figures.state_rate_hz
         if not lowest_hz <= rate_hz <= highest_hz:
             against.append(
-                f"{rate_hz:.0f} state frames came in the last second, expected "
-                f"{lowest_hz:.0f}..{highest_hz:.0f} at {self._robot.place}: is this computer too "
-                "busy (docs/performance.md, On a robot), or the way to the robot?"
+                f"{rate_hz:.0f} state frames arrived in the last second, expected "
+                f"{lowest_hz:.0f}..{highest_hz:.0f} at {self._robot.place}: is this computer "
+                "(docs/performance.md, On a robot) or the connection to the robot too busy?"
             )
         newest = self._follower.unexpired(now_ns)
         if newest is not None and newest.mode != figures.rest_mode:
@@ -275,7 +274,9 @@ class Link(Generic[StateT]):
     def _watch_preparation(self, now_ns: int) -> None:
         robot = self._robot
         if self._reception.age_s(now_ns) > _ROBOT_GONE_S:
-            self.release(f"while it {robot.prepared}, {self._reception.silence(now_ns)}", now_ns)
+            self.release(
+                f"while the robot {robot.prepared}, {self._reception.silence(now_ns)}", now_ns
+            )
             return
         out = robot.await_ready((now_ns - self._since_ns) / NS_PER_S)
         if out is not None:
@@ -283,7 +284,7 @@ class Link(Generic[StateT]):
             return
         against = self._robot_obstacles(now_ns)
         if against:
-            self.release(f"after it {robot.prepared}: " + "; ".join(against), now_ns)
+            self.release(f"after the robot {robot.prepared}: " + "; ".join(against), now_ns)
             return
         self._seize()
         self._acknowledgement.begin(now_ns)
@@ -296,7 +297,7 @@ class Link(Generic[StateT]):
         self._sent_ns, self._largest_gap_ns = None, 0
 
     def _leave(self, reason: str, now_ns: int) -> None:
-        """Give control back, or end the preparation of a robot that was not taken over."""
+        """Give control back, or end the preparation if control was not taken yet."""
         if self.phase is DriverPhase.TAKING:
             self._answer(TAKE, f"{reason}; control was not taken")
         given_back = self._robot.given_back
@@ -305,7 +306,7 @@ class Link(Generic[StateT]):
         self._answer(RELEASE, success=given_back)
 
     def _watch_lowering(self, now_ns: int) -> None:
-        """Bring the robot to rest if it can no longer be lowered; its time at rest then starts."""
+        """Bring the robot to rest if it can no longer be lowered; the time at rest then starts."""
         elapsed_ns = now_ns - self._since_ns
         late = elapsed_ns > self._figures.lower_s * NS_PER_S
         if late or not self._reception.fresh(now_ns) or self._robot.fault():
@@ -329,8 +330,8 @@ class Link(Generic[StateT]):
         if acknowledgement.known and not was_known:
             self._answer(
                 TAKE,
-                success="in control; commands are followed from one in "
-                f"{rest_mode_name(self._figures)} on",
+                success="in control; commands are followed, starting with one in "
+                f"{rest_mode_name(self._figures)}",
             )
         valid = follower.valid(now_ns) if acknowledgement.known else None
         self.phase = DriverPhase.DAMPING if valid is None else DriverPhase.FOLLOWING
@@ -338,7 +339,7 @@ class Link(Generic[StateT]):
         if gap_s >= self._figures.watchdog_s:
             self.release(
                 f"no command was sent for {gap_s:.1f} s: {self._robot.host} has taken control "
-                "back by itself; ask for it again",
+                "back by itself; request it again",
                 now_ns,
             )
         elif self._reception.age_s(now_ns) > _ROBOT_GONE_S:
@@ -379,7 +380,7 @@ class Link(Generic[StateT]):
         )
 
     def _notes(self) -> dict[str, str | float]:
-        """Return the details that are not counters and have a value."""
+        """Return the details that are not counters, as far as they have a value."""
         notes = self._robot.notes()
         if warning := self._robot.warning():
             notes["warning"] = warning

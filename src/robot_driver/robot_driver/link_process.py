@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that talks to the robot: `python -m robot_driver.link_process`.
 
-LinkSupervisor starts it as a WorkerProcess. It is small and single-threaded, so ROS cannot delay a
-command frame. When the node closes its end of the channel or dies, this process gives control back
-and exits.
+LinkSupervisor starts it as a WorkerProcess. It is small, single-threaded and free of ROS, so
+nothing delays a command frame. When the node closes its end of the channel, or dies, this process
+gives control back and exits.
 """
 
 import gc
@@ -42,7 +42,13 @@ _REPORT_NS = NS_PER_S // 5
 def process_arguments(
     robot: RobotInterface[Any], node: socket.socket, descriptors: Sequence[int]
 ) -> list[str]:
-    """Return the process's arguments for a robot, its end of the channel, and a transport."""
+    """Return the arguments for the process.
+
+    Args:
+        robot: Interface of the robot; the process creates another with the same settings.
+        node: The process's end of the channel to the node.
+        descriptors: Descriptors of the transport.
+    """
     kind = type(robot)
     return [
         f"{kind.__module__}:{kind.__qualname__}",
@@ -52,7 +58,7 @@ def process_arguments(
 
 
 class LinkLoop:
-    """Carries frames between the robot, the state machine and the node."""
+    """Loop that passes frames between the robot, the state machine and the node."""
 
     def __init__(
         self,
@@ -87,11 +93,11 @@ class LinkLoop:
 
     @property
     def _due_ns(self) -> int:
-        """Return when the robot must get its next frame, or the node its next report."""
+        """Time at which the robot's next frame or the node's next report is due."""
         return min(self._link.next_ns, self._report_ns)
 
     def _hear_robot(self, ready: Collection[int]) -> None:
-        """Receive datagrams; the rest of a flood waits while a frame is due."""
+        """Process the robot's datagrams; in a flood, stop when a frame or report is due."""
         try:
             for data, source, received_ns in self._transport.receive(ready):
                 now_ns = time.monotonic_ns()
@@ -104,7 +110,7 @@ class LinkLoop:
             self._link.failed(str(error), time.monotonic_ns())
 
     def _forward(self, state: DriveState, data: bytes, received_ns: int) -> None:
-        """Forward frames to the node at the rate it requested, by the robot's tick in ms."""
+        """Forward frames to the node at `joint_state_rate_hz`, timed by the robot's tick."""
         turn = int(state.tick * self._robot.settings.joint_state_rate_hz) // 1000
         if turn != self._forwarded:
             self._forwarded = turn
@@ -128,7 +134,7 @@ class LinkLoop:
         elif isinstance(request, channel.DampRequest):
             self._link.damp(request.reason, now_ns)
         else:
-            self._link.release("it was asked for", now_ns)
+            self._link.release("requested", now_ns)
 
     def _send(self, frames: list[bytes]) -> None:
         for data in frames:
@@ -161,14 +167,14 @@ class LinkLoop:
             link.answer_delivered()
 
     def _tell_node(self, data: bytes) -> bool:
-        """Send data to the node, if the channel has room; return whether it had."""
+        """Send data to the node; return False, and drop the data, if the channel is full."""
         try:
             self._node.send(data)
         except BlockingIOError:
             self._not_read += 1
             return False
         except ConnectionError:
-            pass  # the closed channel is noticed by the next read
+            pass  # the next read finds that the channel is closed
         return True
 
 
@@ -182,20 +188,20 @@ def main() -> None:
     transport = robot.adopt([int(number) for number in descriptors])
     refused = settings.realtime.apply(threading.get_native_id(), [os.getpid()])
     loop = LinkLoop(robot, socket.socket(fileno=int(node)), transport, refused)
-    # All objects here live on, and the code below makes no cycles: avoid garbage collection pauses.
+    # All objects so far live on, and the loop creates no cycles: avoid garbage collection pauses.
     gc.freeze()
     gc.disable()
     loop.run()
     transport.close()
-    # A middleware library that lives on must not hold the robot's port: Fast DDS has been seen to
-    # spin for ever when a process exits.
+    # Exit without clean-up, so that the process does not keep holding the robot's port: Fast DDS
+    # has been seen to spin forever at exit.
     os._exit(0)
 
 
 def end_with_channel() -> None:
-    """Ignore all signals that request an exit, including the end of the parent process.
+    """Ignore all signals that request an exit, including the signal for the parent's death.
 
-    The process must give control back first; its channel says when to exit.
+    The process must give control back first; the end of its channel tells it when to exit.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGIO):
         signal.signal(number, signal.SIG_IGN)

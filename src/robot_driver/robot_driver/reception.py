@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's newest state: its age, its rate, and the datagrams rejected."""
+"""Reception of the robot's state: the newest state, its age and rate, and rejected datagrams."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -15,18 +15,18 @@ StateT = TypeVar("StateT", bound=DriveState)
 Source = tuple[str, int]
 """Source of a datagram: address and port, or the name of a channel and a number."""
 
-# No robot can exceed these: a stop yields by less, and an overloaded drive turns more slowly and
-# carries less.
+# Bounds that no robot can exceed: stops yield by less, and even an overloaded drive is slower and
+# weaker.
 _BEYOND_RANGE_RAD = 0.5
 _BEYOND_RATED_SPEED, _BEYOND_RATED_TORQUE = 2.0, 3.0
 _FROZEN_S = 0.05
-"""Time without any change in its values after which an IMU has failed; a working one has noise."""
+"""Time without any change in its values after which an IMU has failed: a working IMU has noise."""
 _NOISE_RAD = 0.1
-"""Largest jump between two positions, for encoder noise and frames that arrive in a burst."""
+"""Jump between two positions that is always allowed, for encoder noise and frames in a burst."""
 
 
 class Rate:
-    """Rate of an event over the last second."""
+    """Measures the rate of an event over the last second."""
 
     def __init__(self) -> None:
         self._times_ns: deque[int] = deque()
@@ -36,7 +36,7 @@ class Rate:
         self._forget(now_ns)
 
     def value_hz(self, now_ns: int) -> float:
-        """Return the number of events over the last second."""
+        """Return the number of events in the last second."""
         self._forget(now_ns)
         return float(len(self._times_ns))
 
@@ -49,15 +49,16 @@ class StateReception(ABC, Generic[StateT]):
     """Keeps the newest valid state. A robot's subclass decides which datagrams are valid.
 
     Attributes:
-        state: Newest state, in SI units; None before the first one.
+        state: Newest state, in SI units; None before the first state.
         state_ns: Receipt time of the state, on the steady clock.
+        rate: Rate of valid states.
         counts: Number of datagrams by kind.
-        restarted: True if the robot was restarted before the newest state.
-        instead: Kind of the newest datagram and its error, if it is not a state; otherwise empty.
+        restarted: True if the robot was restarted before it sent the newest state.
+        instead: Kind and error of the newest datagram, if it is not a state; otherwise "".
     """
 
     def __init__(self, settings: DriverSettings, counts: Sequence[str]) -> None:
-        """Start without a state; `counts` names the kinds of datagrams besides `received`."""
+        """Start without a state; `counts` lists the kinds of datagrams other than `received`."""
         self._timeout_s = settings.state_timeout_s
         self.state: StateT | None = None
         self.state_ns = 0
@@ -68,23 +69,23 @@ class StateReception(ABC, Generic[StateT]):
 
     @abstractmethod
     def receive(self, data: bytes, source: Source, now_ns: int) -> StateT | None:
-        """Return the state in a datagram, if it is the robot's newest."""
+        """Return the state in a datagram, if it is valid and the robot's newest; otherwise None."""
 
     @abstractmethod
     def silence(self, now_ns: int) -> str:
-        """Return a message that no state is arriving, what arrives instead, and the remedy."""
+        """Return a message that no state arrives, what arrives instead, and the remedy."""
 
     @property
     def rejection(self) -> str:
-        """Error in the newest datagram, for `silence`; empty if no datagram or a state arrived."""
+        """Error in the newest datagram, for `silence`; "" if it is a state, or none arrived."""
         return f"its frames are rejected as {self.instead}" if self.instead else ""
 
     def age_s(self, now_ns: int) -> float:
-        """Return the age of the state; infinite before the first one."""
+        """Return the age of the newest state, s; infinite before the first state."""
         return float("inf") if self.state is None else (now_ns - self.state_ns) / NS_PER_S
 
     def fresh(self, now_ns: int) -> bool:
-        """Return whether the newest state is recent enough to use."""
+        """Return True if the newest state is recent enough to use."""
         return self.age_s(now_ns) <= self._timeout_s
 
     def accept(self, state: StateT, now_ns: int) -> StateT:
@@ -95,7 +96,7 @@ class StateReception(ABC, Generic[StateT]):
         return state
 
     def imu_stands_still(self, imu: bytes, now_ns: int) -> bool:
-        """Return whether the IMU's data, including its noise, has not changed for 50 ms."""
+        """Return True if the IMU's data, noise included, has not changed for more than 50 ms."""
         if imu != self._imu:
             self._imu, self._imu_ns = imu, now_ns
         return now_ns - self._imu_ns > _FROZEN_S * NS_PER_S
@@ -108,19 +109,19 @@ class StateReception(ABC, Generic[StateT]):
 
 
 class StateBounds:
-    """Bounds on the state of a robot kind, and on how fast its joints can move."""
+    """Bounds on the state of a robot, and on how fast its joints can move."""
 
     def __init__(
         self,
         figures: DriveFigures,
         vectors: Sequence[tuple[str, float]] = (),
     ) -> None:
-        """Take a robot's data.
+        """Compute the bounds from a robot's data.
 
         Args:
             figures: Figures of the robot.
-            vectors: Name and maximum magnitude of each additional vector along x, y and z, in the
-                unit in which it is sent.
+            vectors: Name of each additional vector [3], and the maximum magnitude of its elements,
+                in the unit in which it is sent.
         """
         self._figures = figures
         names = figures.joint_names
@@ -140,7 +141,7 @@ class StateBounds:
         self._labels += [f"the {axis}-axis {what}" for what, _ in vectors for axis in "xyz"]
 
     def implausible(self, state: DriveState, *vectors: F64) -> str:
-        """Return why no robot can be in this state with these other vectors [3]; may be empty."""
+        """Return why no robot can have this state and these other vectors [3]; "" if one can."""
         values = np.concatenate([state.joint_pos, state.joint_vel, state.joint_effort, *vectors])
         beyond = ~((values >= self._low) & (values <= self._high))  # also true for NaN
         if not beyond.any():
@@ -152,7 +153,7 @@ class StateBounds:
         )
 
     def jump(self, before: F64, position: F64, passed_s: float) -> str:
-        """Return which positions [n] (rad) no joint can have reached in this time; may be empty."""
+        """Return why a joint cannot have reached its position [n], rad, in this time, or ""."""
         moved = np.abs(position - before)
         if moved.max() <= _NOISE_RAD:
             return ""

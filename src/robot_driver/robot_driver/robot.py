@@ -46,15 +46,15 @@ class RobotTransport(ABC):
 
     @abstractmethod
     def watched(self) -> Sequence[int]:
-        """Return the descriptors that become readable when there is data to receive.
+        """Return the descriptors that become readable when data can be received.
 
         For a bus that answers only on request, or a library with its own threads, the transport
-        reads on its own thread, which signals through an eventfd.
+        reads on its own thread and signals through an eventfd.
         """
 
     @abstractmethod
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return some of the data available on the readable descriptors.
+        """Return some of the data waiting on the descriptors that are readable.
 
         Raises:
             DriverError: Data that was sent did not arrive.
@@ -69,12 +69,12 @@ class RobotTransport(ABC):
         """
 
     def problems(self) -> tuple[str, ...]:
-        """Return why the robot cannot be reached, as sentences; sends nothing."""
+        """Return why the robot cannot be reached, as sentences, without sending anything."""
         return ()
 
     @abstractmethod
     def keep_sending_half(self) -> None:
-        """Close the parts that, from now on, only the link process uses."""
+        """Close the parts that only the link process uses from now on."""
 
     @abstractmethod
     def close(self) -> None:
@@ -82,21 +82,21 @@ class RobotTransport(ABC):
 
 
 class RobotInterface(ABC, Generic[StateT]):
-    """One kind of robot; only `open` and `adopt` do I/O; no clock, no ROS.
+    """One kind of robot. Only `open` and `adopt` do I/O; nothing here reads a clock or uses ROS.
 
-    Both processes create an instance from the settings; the link process finds the class by its
-    module and name.
+    Both processes create an instance from the settings; the link process finds the class by module
+    and name.
 
     Attributes:
         name: Name of the robot kind, for messages.
-        host: Receiver of the commands, as named in messages.
+        host: What receives the commands, as named in messages.
         preparing, prepared: Message texts for what the robot does between `prepare` and `take`, and
-            for what it has done afterwards.
-        stopped_by_taking: True if a robot that prepares is stopped by taking control and braking.
-            If not, nothing is sent to its drives before it is ready; if it is not taken after all,
-            it is sent `give_back`.
-        figures: Figures of the drives; set on the class, or on its object if settings choose among
-            robots.
+            for what it has done by then.
+        stopped_by_taking: True if taking control and braking stops a robot that is preparing.
+            Otherwise nothing is sent to its drives before it is ready; if control is not taken
+            after all, the frames of `give_back` are sent.
+        figures: Figures of the drives; set on the class, or on the instance if the settings choose
+            among robots.
         python: Python interpreter for the link process, for a robot whose library has its own
             environment (which must also contain NumPy); empty for the node's interpreter.
         settings_type: Type of `settings`.
@@ -115,7 +115,7 @@ class RobotInterface(ABC, Generic[StateT]):
     reception: StateReception[StateT]
 
     def __init__(self, settings: Any) -> None:
-        """Start with no data from the robot.
+        """Store the settings; no data has been received from the robot yet.
 
         Args:
             settings: An object of `settings_type`.
@@ -125,11 +125,11 @@ class RobotInterface(ABC, Generic[StateT]):
     @property
     @abstractmethod
     def place(self) -> str:
-        """Address at which the robot's state is received, and the sender's address."""
+        """Where the robot's state is received and from whom, for messages."""
 
     @abstractmethod
     def open(self) -> RobotTransport:
-        """Open the transport, in the node's process; nothing is sent.
+        """Open the transport in the node's process, without sending anything.
 
         Raises:
             DriverError: The transport is in use or does not exist.
@@ -137,61 +137,61 @@ class RobotInterface(ABC, Generic[StateT]):
 
     @abstractmethod
     def adopt(self, descriptors: Sequence[int]) -> RobotTransport:
-        """Return the transport in the link process, given `RobotTransport.descriptors`."""
+        """Return the link process's transport, built from `RobotTransport.descriptors`."""
 
     @abstractmethod
     def decode(self, data: bytes) -> StateT | None:
-        """Return the state in a datagram that `reception` has accepted."""
+        """Return the state from a datagram that `reception` has accepted."""
 
     @abstractmethod
     def encode(self, values: F64) -> bytes:
-        """Return the frame for values [n, 5] (columns as in COMMAND_FIELDS).
+        """Return the frame that sends values [n, 5] (columns as in COMMAND_FIELDS) to the drives.
 
-        The node's process calls this only in the shutdown sequence; in that process, only `decode`
-        has seen the robot's states.
+        The node's process calls this only in the shutdown sequence; in that process, `see` was
+        never called, only `decode`.
         """
 
     def rest(self, state: StateT | None) -> F64:
-        """Return the values [n, 5] that bring the robot to rest from a state.
+        """Return the values [n, 5] that bring the robot to rest from a given state.
 
-        Called when the rest begins; the values are sent until it ends. This default damps; a robot
-        whose rest mode is MODE_HOLD_MEASURED holds the measured pose instead.
+        Called once when the rest begins; the values are then sent until it ends. This default
+        damps; a robot whose rest mode is MODE_HOLD_MEASURED must hold the measured pose instead.
         """
         values = np.zeros((len(self.figures.joint_names), len(COMMAND_FIELDS)))
         values[:, DAMPING] = self.settings.damping
         return values
 
     def see(self, state: StateT, now_ns: int) -> None:
-        """Update the robot's own checks with each new state."""
+        """Update the robot's own checks with a new state; called for each one."""
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return the robot's own reasons to refuse control, as sentences.
+        """Return this robot's specific reasons to refuse control, as sentences.
 
-        The state's age, rate and joint ranges are checked elsewhere.
+        `Link` checks the state's age, rate and joint ranges.
         """
         return []
 
     def fault(self) -> str:
-        """Return why a robot under control must be brought to rest at once, or an empty string."""
+        """Return why a robot under control must come to rest at once, or an empty string."""
         return ""
 
     def warning(self) -> str:
-        """Return a problem despite which the robot may continue, for `reason` and `details`."""
+        """Return a problem that does not stop the robot, for `reason` and `details`."""
         return ""
 
     def notes(self) -> dict[str, str | float]:
-        """Return additional `details` for the status."""
+        """Return this robot's additional entries for the status's `details`."""
         return {}
 
     def prepare(self) -> list[bytes]:
-        """Return the frames to send when control is requested: the robot may move on its own."""
+        """Return the frames to send on a request for control; the robot may then move by itself."""
         return []
 
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
         """Return more frames to send before control is taken; None once the robot is ready.
 
-        Called about 20 times per second and at each new state, with the time since `prepare`. A
-        robot that never gets ready eventually returns None, and gives the reason in `obstacles`.
+        Called about 20 times per second and at each new state, with the time since `prepare`. For a
+        robot that does not get ready, return None eventually, and the reason in `obstacles`.
         """
         return None
 
@@ -200,40 +200,40 @@ class RobotInterface(ABC, Generic[StateT]):
         return []
 
     def keep_control(self, now_ns: int) -> list[bytes]:
-        """Return frames to send besides command frames, to keep control or to check it.
+        """Return frames to send besides the command frames, to keep or check control.
 
         Called before each frame while the robot is under control.
         """
         return []
 
     def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
-        """Return values [n, 5] that lower a robot that would otherwise drop when brought to rest.
+        """Return values [n, 5] that lower the robot gently, if it would drop when brought to rest.
 
-        If a command is followed when control is to be given back, this is called before each frame,
-        for at most `figures.lower_s`. The robot's state is fresh and there is no `fault`.
+        If a command is being followed when control is to be given back, this is called before each
+        frame, for at most `figures.lower_s`, while the robot's state is fresh and without `fault`.
 
         Args:
             sent: The values [n, 5] last sent to the drives.
             elapsed_s: Time since lowering began.
 
         Returns:
-            The values, or None once the robot is down or if it cannot be lowered; it is then
-                brought to rest.
+            The values, or None if the robot is down or cannot be lowered; it is then brought to
+                rest.
         """
         return None
 
     def recall(self, details: Mapping[str, str | int | float]) -> None:
-        """Pass the node's process the data that `give_back` needs, before `give_back` is called.
+        """Store what `give_back` needs; called in the node's process if the link process died.
 
         Args:
-            details: Details in the newest report from the link process, with its `notes`.
+            details: Details in the link process's last report, including its `notes`.
         """
 
     @property
     def given_back(self) -> str:
-        """Answer to `release_control`, including what the robot may do on its own afterwards.
+        """Answer to `release_control`, including what the robot may do by itself afterwards.
 
-        Read right before `give_back`.
+        Read right before `give_back` is called.
         """
         return "control was given back"
 

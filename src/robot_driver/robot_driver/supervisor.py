@@ -25,21 +25,21 @@ _START_S = 20.0
 _START_SLICE_S = 0.05
 _END_AFTER_REST_S = 3.0
 _HANGS_S = 3.0
-"""Silence after which a process that reports several times a second counts as hanging."""
+"""Silence after which the process, which reports several times a second, counts as hanging."""
 _SILENCES = 4
-"""Factor on that silence while nothing is under control; a busy machine may delay the process."""
+"""Multiple of `_HANGS_S` allowed without control, since a busy machine may delay the process."""
 
 
 class LinkSupervisor(Generic[StateT]):
     """Starts the link process, receives from it on a separate thread, and sends it requests.
 
-    No request ever blocks, whatever the process does. A hanging process does not read; once the
+    No request ever blocks, whatever the process does. A hanging process does not read, so once the
     channel is full, further requests are lost and return False. Only a request to bring the robot
-    to rest is kept: the process gets it as soon as it continues.
+    to rest is kept and sent as soon as the process continues.
 
-    If the process dies while the robot is under control, this thread runs the shutdown sequence
-    instead: it brings the robot to rest and gives control back, over the same transport. A
-    process that hangs is killed first.
+    If the process dies while the robot is under control, that thread runs the shutdown sequence in
+    its place: it brings the robot to rest and gives control back over the same transport. A
+    hanging process is killed first.
 
     Attributes:
         refused: Parts of `realtime.*` that the machine refused to grant the process, with remedies.
@@ -54,19 +54,19 @@ class LinkSupervisor(Generic[StateT]):
         on_lost: Callable[[str], None],
         ends: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Open the transport and start the process; nothing is sent to the robot.
+        """Open the transport and start the process, without sending anything to the robot.
 
         Args:
-            robot: The robot.
-            on_state: Called with each state and its receipt (ns, the system's clock),
+            robot: Robot to connect to.
+            on_state: Called with each state and its receipt time (ns, system clock),
                 `joint_state_rate_hz` times per second.
             on_report: Called several times per second, at every change, and with each answer.
-            on_lost: Called once, with the reason, if the process has ended unexpectedly, after the
-                shutdown sequence. All three are called on the thread of this object.
-            ends: Returns whether the caller wants to end, which aborts the start.
+            on_lost: Called once with the reason if the process ends unexpectedly, after any
+                shutdown sequence. All three are called on this object's thread.
+            ends: Returns True to abort the start, because the caller wants to end.
 
         Raises:
-            DriverError: As for `RobotInterface.open`, or the process does not start, or `ends`.
+            DriverError: As in `RobotInterface.open`; or the process does not start; or `ends`.
         """
         self._robot = robot
         self._on_state, self._on_report, self._on_lost = on_state, on_report, on_lost
@@ -104,7 +104,7 @@ class LinkSupervisor(Generic[StateT]):
             other_obstacles: The caller's own reasons to refuse.
 
         Returns:
-            Whether the request was sent; if not, there is no answer.
+            True if the request was sent; if False, no answer will come.
         """
         return self._ask(channel.TakeRequest(tuple(other_obstacles)))
 
@@ -112,15 +112,15 @@ class LinkSupervisor(Generic[StateT]):
         """Give control back; a report brings the answer, at once or after some seconds of rest.
 
         Returns:
-            Whether the request was sent; if not, there is no answer.
+            True if the request was sent; if False, no answer will come.
         """
         return self._ask(channel.ReleaseRequest())
 
     def damp(self, reason: str) -> bool:
-        """Bring the robot to rest; follow nothing until a command in the rest mode arrives.
+        """Bring the robot to rest, and follow no command until one in the rest mode arrives.
 
         Returns:
-            Whether the request was sent now; if not, it is sent as soon as the process continues.
+            True if the request was sent; if False, it is sent as soon as the process continues.
         """
         request = channel.DampRequest(reason)
         asked = self._ask(request)
@@ -129,7 +129,7 @@ class LinkSupervisor(Generic[StateT]):
         return asked
 
     def close(self) -> None:
-        """Give control back if the driver has it, end the process, and wait for it."""
+        """Give control back if the driver has it, end the process, and wait until it has exited."""
         self._closing = True
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
@@ -143,7 +143,7 @@ class LinkSupervisor(Generic[StateT]):
         self._transport.close()
 
     def _ask(self, request: channel.LinkRequest) -> bool:
-        """Send a request; return at once whether the channel had room."""
+        """Send a request without waiting; return True if the channel had room for it."""
         try:
             self._channel.send(channel.pack_request(request))
         except BlockingIOError:
@@ -156,9 +156,9 @@ class LinkSupervisor(Generic[StateT]):
         """Wait for the first report.
 
         Raises:
-            DriverError: None arrived, or the caller wants to end.
+            DriverError: No report arrived in time, or the caller wants to end.
         """
-        # a timeout of the socket would also apply to `send`, even with MSG_DONTWAIT
+        # a socket timeout would also apply to `send`, even with MSG_DONTWAIT
         self._channel.setblocking(False)
         until_s = time.monotonic() + _START_S
         heard = False
@@ -194,9 +194,9 @@ class LinkSupervisor(Generic[StateT]):
         status = self._process.status or 0
         end = signal.Signals(-status).name if status < 0 else f"status {status}"
         reason = (
-            "the process that talks to the robot hung, and was killed"
+            "the process that talks to the robot hung and was killed"
             if self._hung
-            else f"the process that talks to the robot has exited by itself ({end})"
+            else f"the process that talks to the robot has exited unexpectedly ({end})"
         )
         if self._report is not None and self._controls:
             self._on_report(
@@ -207,7 +207,7 @@ class LinkSupervisor(Generic[StateT]):
             self._on_lost(reason)
 
     def _receive(self) -> bytes:
-        """Return the next datagram within the time limit; empty at the end."""
+        """Return the next datagram; empty if the process has ended, or hung and was killed."""
         silences = 0
         while not self._heard_within(_HANGS_S):
             silences += 1
@@ -221,7 +221,7 @@ class LinkSupervisor(Generic[StateT]):
             return b""
 
     def _heard_within(self, time_s: float) -> bool:
-        """Return whether the process sends something, or ends, within the time limit."""
+        """Wait for the process to send something or end; return False if the time runs out."""
         heard = select.poll()
         heard.register(self._channel, select.POLLIN)
         return bool(heard.poll(1e3 * time_s))
@@ -231,10 +231,10 @@ class LinkSupervisor(Generic[StateT]):
         return self._report is not None and self._report.phase is not DriverPhase.LISTENING
 
     def _shut_down(self) -> str:
-        """Bring the robot to rest, then give control back; take control first, if needed.
+        """Bring the robot to rest, then give control back; take control first if needed.
 
         Returns:
-            A description of what was done.
+            What was done, in words.
         """
         robot, transport = self._robot, self._transport
         if self._report is not None and self._report.phase is DriverPhase.TAKING:
@@ -250,11 +250,11 @@ class LinkSupervisor(Generic[StateT]):
             _send_all(transport, [robot.encode(rest)])
             time.sleep(max(0.0, now_s + period_s - time.monotonic()))
         _send_all(transport, robot.give_back())
-        return "the drives were braked and control was given back in its place"
+        return "the driver node braked the drives and gave control back instead"
 
 
 def _send_all(transport: RobotTransport, frames: Sequence[bytes]) -> None:
-    # even if the robot refuses one frame, send the next
+    # send the remaining frames even if the robot refuses one
     for frame in frames:
         with suppress(DriverError):
             transport.send(frame)
@@ -263,10 +263,10 @@ def _send_all(transport: RobotTransport, frames: Sequence[bytes]) -> None:
 def _start(
     robot: RobotInterface[Any], node: socket.socket, descriptors: Sequence[int]
 ) -> WorkerProcess:
-    """Start the process with its end of the channel and the transport's descriptors.
+    """Start the link process, with one end of the channel and the transport's descriptors.
 
     Raises:
-        DriverError: The interpreter does not exist.
+        DriverError: The Python interpreter cannot be run.
     """
     python = robot.python or sys.executable
     try:

@@ -5,6 +5,7 @@
 import argparse
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from policy_store.command_line import CommandParser, add_json
 from robot_operator.requests import (
@@ -16,29 +17,29 @@ from robot_operator.requests import (
     OperatorRequest,
 )
 
-RECORD, STATUS = "record", "status"
+RECORD, STATUS, TRY_FAULTS = "record", "status", "try_faults"
 REQUESTS = tuple(
     request.value for request in OperatorRequest if request not in {*OF_DRIVER, *OF_SET, *OF_DIAL}
 )
-_ABOUT = """Ask a policy node for a mode, a state, a recording or a new policy; drive.
+_ABOUT = """Request a mode, a state, a recording or a new policy from a policy node, or drive.
 
     robot_operator stand
     robot_operator run
     robot_operator drive 0.3 0 0 --seconds 5
     robot_operator status --json
 
-Without an action it is the operator's node, with its screen, in this terminal.
+Without an action, it runs the operator node with its screen in this terminal.
 """
 
 
 def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
-    # Suppressed defaults let these stand before or after the action.
+    # Suppressed defaults let these options come before or after the action.
     options = CommandParser(add_help=False, argument_default=argparse.SUPPRESS)
     options.add_argument(
         "--node", help="name of the policy node, of any kind (default: the only one)"
     )
     options.add_argument("--driver", help="name of the robot's driver (default: the only one)")
-    options.add_argument("--sim-time", action="store_true", help="time is that of /clock")
+    options.add_argument("--sim-time", action="store_true", help="use the time on /clock")
     options.add_argument(
         "--timeout",
         type=_positive,
@@ -56,11 +57,11 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     actions = parser.add_subparsers(dest="action", metavar="action")
     for name in sorted(request.value for request in OF_DRIVER):
         actions.add_parser(
-            name, parents=[options], help=f"ask the driver for '{name}', wait until that is done"
+            name, parents=[options], help=f"request '{name}' from the driver, wait until it is done"
         )
     for name in REQUESTS:
         request = actions.add_parser(
-            name, parents=[options], help=f"ask for '{name}', wait for its effect"
+            name, parents=[options], help=f"request '{name}', wait until it takes effect"
         )
         if name in (OperatorRequest.STAND.value, OperatorRequest.RUN.value):
             request.add_argument(
@@ -72,8 +73,8 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     actions.add_parser(
         STATUS,
         parents=[options],
-        help="print mode, reason, rate, latency, inputs, guard; the driver's state, "
-        "and its obstacles to taking control",
+        help="print mode, reason, rate, latency, inputs and guard; and the driver's state, "
+        "with its reasons to refuse control",
     )
     actions.add_parser(RECORD, parents=[options], help="write the flight recorder's data")
     record_run = actions.add_parser(
@@ -82,11 +83,11 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     record_run.add_argument("switch", choices=("on", "off"))
     load = actions.add_parser("load", parents=[options], help="make the node load a new bundle")
     load.add_argument("bundle", help="folder, NAME or NAME@VERSION, on the machine of the node")
-    load.add_argument("--backend", default="", help="as before if not given")
+    load.add_argument("--backend", default="", help="back end of the models (default: as before)")
     switch = actions.add_parser(
         "switch", parents=[options], help="switch a policy set to another state"
     )
-    switch.add_argument("state", help="its name in the set")
+    switch.add_argument("state", help="name of the state in the set")
     drive = actions.add_parser(
         "drive", parents=[options], help="command a velocity for some time, then zero"
     )
@@ -96,12 +97,25 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
         "--values",
         type=_finite,
         nargs="+",
-        help="what the contract's `commanded` takes besides, in its order, such as a height",
+        help="values of the contract's `commanded`, in its order, such as a height",
     )
     drive.add_argument(
-        "--values-topic", default=COMMANDED_VALUES, help=f"their topic; {COMMANDED_VALUES}"
+        "--values-topic",
+        default=COMMANDED_VALUES,
+        help=f"topic of --values (default: {COMMANDED_VALUES})",
     )
-    drive.add_argument("--seconds", type=_positive, required=True, help="how long")
+    drive.add_argument(
+        "--seconds", type=_positive, required=True, help="duration of the command, s"
+    )
+    faults = actions.add_parser(
+        TRY_FAULTS,
+        parents=[options],
+        help="inject sensor faults into a running robot and compare what the policy node does",
+    )
+    faults.add_argument("file", type=Path, help="YAML file of scenarios; see examples/faults.yaml")
+    faults.add_argument(
+        "--yes", action="store_true", default=False, help="do not wait for Enter before each motion"
+    )
     defaults = argparse.Namespace(
         node=None, driver=None, sim_time=False, timeout=ANSWER_TIMEOUT_S, json=False
     )

@@ -28,15 +28,15 @@ class VelocityLimits:
     deceleration_radps2: float
 
     def scaled(self, shares: Velocity) -> Velocity:
-        """Return the velocity for these shares of the largest, each in -1..1."""
+        """Return the velocity for these shares of the maximum, each in -1..1."""
         vx, vy, wz = (min(max(share, -1.0), 1.0) for share in shares)
         return vx * self.max_vx_mps, vy * self.max_vy_mps, wz * self.max_wz_radps
 
     def towards(self, now: Velocity, wanted: Velocity, duration_s: float) -> Velocity:
         """Return the velocity `duration_s` after `now`, on the way to `wanted`.
 
-        Each axis changes by at most its acceleration away from zero, and by at most its
-        deceleration toward zero; passing through zero takes two steps.
+        Moving away from zero, each axis is limited by its acceleration; moving toward zero, by its
+        deceleration. A reversal stops at zero and takes two steps.
         """
         faster = (self.acceleration_mps2, self.acceleration_mps2, self.acceleration_radps2)
         slower = (self.deceleration_mps2, self.deceleration_mps2, self.deceleration_radps2)
@@ -72,12 +72,12 @@ class JoystickLayout:
     """Button of each request; NO_BUTTON for none."""
 
     def problems(self) -> list[str]:
-        """Return which buttons have two meanings, as sentences."""
+        """Return a sentence for each button that is assigned more than once."""
         names: dict[int, list[str]] = {}
         for name, index in self._named():
             names.setdefault(index, []).append(f"button_{name}")
         return [
-            f"{' and '.join(twice)}: expected buttons of their own, found {index} for each"
+            f"{' and '.join(twice)}: expected different buttons, found {index} for each"
             for index, twice in names.items()
             if len(twice) > 1
         ]
@@ -223,7 +223,7 @@ class Joystick:
 
 
 def _share(value: float, deadband: float) -> float:
-    """Return a share that starts from zero at the edge of the dead band."""
+    """Return the share (-1..1) for an axis value; it is zero up to the edge of the dead band."""
     outside = max(abs(value) - deadband, 0.0) / (1.0 - deadband)
     return math.copysign(min(outside, 1.0), value)
 
@@ -346,7 +346,7 @@ def read_keys(request: OperatorRequest) -> str:
 
 _NS_PER_S = 1e9
 _LONGEST_STEP_S = 0.2
-"""Maximum step; a late step does not catch up with a jump."""
+"""Maximum duration of a step, so that the velocity does not jump after a late one."""
 _LATE_NS = 300_000_000
 """Keys that waited for a step this late are obsolete and drive nothing."""
 

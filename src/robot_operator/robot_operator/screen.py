@@ -56,13 +56,13 @@ class _Terminal(LinuxDriver):
         super().__init__(*arguments, **options)
         assert self._file is not None
         self._file = _Output(self._file)  # type: ignore[assignment]  # all that is used of it
-        # textual takes SIGCONT for the end of a Ctrl-Z and starts a second reader. It also comes
-        # with the SIGHUP of a terminal that closes; two readers then keep it from ending.
+        # textual interprets SIGCONT as the end of a Ctrl-Z, and starts a second reader. But SIGCONT
+        # also comes with SIGHUP when a terminal closes; two readers then keep textual from ending.
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
 
     def run_input_thread(self) -> None:
-        """Read keys until the end; after an invalid byte, also those that came with it."""
+        """Read keys until the end, including those that arrive together with an invalid byte."""
         while True:
             try:
                 super().run_input_thread()
@@ -128,7 +128,7 @@ class Screen(App[None]):
         """Show a text, unless it is already shown, since the connection may be slow."""
         if self._shown.get(place) != text:
             self._shown[place] = text
-            place.update(printable(text))  # the robot chose part of it
+            place.update(printable(text))  # part of it is from the robot
 
 
 def _table(lines: Sequence[tuple[str, str]], width: int) -> list[str]:

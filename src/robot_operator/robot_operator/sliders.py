@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Values that a policy takes besides the velocity, such as a height, set with keys."""
+"""Values that a policy accepts besides the velocity, such as a height, set with keys."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -106,9 +106,9 @@ class Episodes:
         return self._asked
 
     def cube_to_move(self, now_ns: int) -> int | None:
-        """Return the seed of a newly requested episode once, otherwise None.
+        """Return the seed of a newly requested episode on the first call, otherwise None.
 
-        An episode that is still running counts as failed.
+        This ends an episode that is still running; it counts as failed.
         """
         if self._asked == self._seed:
             return None

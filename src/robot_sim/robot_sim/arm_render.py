@@ -84,7 +84,7 @@ def _text(trace: ArmTrace, row: int) -> str:
     number = int(trace.episode[: row + 1].max())
     first, last = np.flatnonzero(trace.episode == number)[[0, -1]]
     text = f"episode {number + 1}   {trace.time_s[row] - trace.time_s[first]:4.1f} s"
-    if number >= len(trace.seed):  # aborted
+    if number >= len(trace.seed):  # the episode was aborted
         return text
     result = "" if row < last else "   reached" if trace.succeeded[number] else "   not reached"
     return f"{text}   seed {trace.seed[number]}{result}"

@@ -42,7 +42,7 @@ class DrivenWorld:
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
-        """Wrap a model with whole steps per second; `Drives` lists its other requirements."""
+        """Wrap a model with a whole number of steps per second; `Drives` lists other conditions."""
         self.model = model
         self.steps_per_s: int = round(1.0 / model.opt.timestep)
         self._data = mujoco.MjData(model)

@@ -162,7 +162,7 @@ class Fault:
         for text, fault in faults:
             if fault.end_s * NS_PER_S <= now_ns:
                 raise SimError(
-                    f"fault {text} ended at {fault.end_s:g} s, but the simulated time is already "
+                    f"fault {text} ends at {fault.end_s:g} s, but the simulated time is already "
                     f"{now_ns / NS_PER_S:.1f} s; times count from the start of the simulation"
                 )
         return [fault for _, fault in faults]
@@ -369,7 +369,7 @@ class FaultPlan:
 
 
 def _find_stream(fault: Fault) -> str:
-    """Return the stream that a fault affects; for a fault of the body, a word that is no stream."""
+    """Return the stream that a fault affects, or for a fault of the body a word that names none."""
     if fault.kind in ("stuck", "swapped"):
         return "joint_states"
     return fault.target.split(".")[0]

@@ -85,9 +85,9 @@ class Ground:
         return np.asarray(self.step_m * share, dtype=np.float64)
 
     def height_m(self, xy: Array) -> Array:
-        """Return the ground height in the world [...] at points [..., 2], m.
+        """Return the world-frame ground height [...] at points [..., 2], m.
 
-        On a slope, a tile's edge is off by up to its height times the slope.
+        On a slope, a tile's edge is off in x by up to the tile's height times the slope.
         """
         slope, x = self.slope_rad, xy[..., 0]
         tiles = self._tile(np.stack([x / np.cos(slope), xy[..., 1]], axis=-1))

@@ -229,13 +229,13 @@ class Lite3FaultPlan(HostFaultPlan[bytes, tuple[bytes, Address]]):
         return frame
 
     def foreign(self, frame: bytes, now_ns: int) -> bytes | None:
-        """Return a foreign sender's false frame to go with this state frame, with a newer tick."""
+        """Return a foreign sender's forged frame to go with this state frame, with a newer tick."""
         if not any(fault.kind == "foreign" for fault in self.active(now_ns)):
             return None
         return _false_frame(frame, _FOREIGN_AHEAD)
 
     def forged(self, frame: bytes, now_ns: int) -> bytes | None:
-        """Return the false frame that is sent from the host's address after this state frame."""
+        """Return the forged frame to send from the host's address after this frame, or None."""
         for fault in self.active(now_ns):
             if fault.kind == "forged":
                 return _false_frame(frame, round(fault.value))

@@ -155,8 +155,8 @@ def _add_scene(spec: Spec, friction: float) -> None:
     )
     head = spec.visual.headlight
     head.ambient, head.diffuse, head.specular = [0.38] * 3, [0.25] * 3, [0.0] * 3
-    spec.visual.quality.shadowsize = 2048  # twice that takes a third more time in software
-    spec.visual.map.shadowclip = 3.0  # in extents; below it the shadow map's edge shows
+    spec.visual.quality.shadowsize = 2048  # doubling it takes a third more time in software
+    spec.visual.map.shadowclip = 3.0  # in units of extent; below this, the shadow map's edge shows
     spec.stat.extent = 0.8
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1920, 1080
 

@@ -227,7 +227,7 @@ def parse_arguments(args: Sequence[str] | None = None) -> argparse.Namespace:
         "--latency-s", type=float, default=0.0, help="delay of commands to the drives, up to 0.04 s"
     )
     add("--faults", default="", help="faults, separated by spaces; see robot_sim.faults")
-    add("--fault-file", default="", help="file with one fault per line; read when it changes")
+    add("--fault-file", default="", help="file with one fault per line; read whenever it changes")
     add("--trace-file", default="", help="file to write the trace to at the end (.npz)")
     add("--viewer", choices=["true", "false"], default="false", help="open MuJoCo's viewer")
     return parser.parse_args(args)

@@ -6,13 +6,14 @@
 
 To a driver it looks like a robot: LowState at 500 Hz, LowCmd, the services `motion_switcher` and,
 on the Go2, `sport`; `robot_sim.unitree_host` lists the rules. The robot's own controller drives
-the joints until it is released. For each sort of ignored input, the log and the events contain
-the first one.
+the joints until it is released. The log and the events contain the first ignored input of each
+sort.
 
-Set faults, and buttons of its remote control, with --faults, or as the lines of a file, which is
-read again whenever it changes. `cmd_vel` and the mode of `joint_command` are only recorded.
+Faults, and pressed buttons of the remote control, are given with --faults, or as the lines of
+--fault-file, which is read again whenever it changes. `cmd_vel` and the mode of `joint_command`
+are only recorded.
 
-It is visible on this computer only, unless --interface names a network interface.
+The emulator is visible on this computer only, unless --interface names a network interface.
 """
 
 import argparse
@@ -194,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FAULT",
         help="faults, such as drop:imu@4+0.5, press:A@2+0.2; see robot_sim.unitree_host",
     )
-    add("--fault-file", default="", help="file with one fault per line; read when it changes")
+    add("--fault-file", default="", help="file with one fault per line; read whenever it changes")
     add("--event-file", default="", help="file to append events to, as lines of JSON")
     add("--trace-file", default="", help="file to write the trace to at the end (.npz)")
     add("--period-s", type=float, default=0.02, help="time between rows of the trace, s")

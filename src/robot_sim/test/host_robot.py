@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A motion host in lockstep, and what a driver says to it."""
+"""An emulated motion host in lockstep, and the datagrams of its driver."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def holding_frame(pose: np.ndarray, *, stiffness: float = 100.0, damping: float 
 
 
 class Robot:
-    """A host and what happened to it."""
+    """A motion host and its events."""
 
     def __init__(self, *, pose: Pose = "lying", **options: Any) -> None:
         self.events: list[HostEvent] = []
@@ -31,14 +31,14 @@ class Robot:
 
     @property
     def happened(self) -> list[str]:
-        """What happened, but for datagrams that changed nothing."""
+        """The events so far, without ignored datagrams."""
         return [event.what for event in self.events if event.what != "ignored"]
 
     def send(self, data: bytes, source: Address = DRIVER) -> None:
         self.host.receive(data, source)
 
     def run(self, seconds: float, command: bytes | None = None) -> wire.Lite3State:
-        """Go on, with a command every 2 ms; return the last state."""
+        """Step the host, with a command every 2 ms if given; return the last state."""
         for step in range(round(seconds * 1000)):
             if command is not None and step % 2 == 0:
                 self.send(command)

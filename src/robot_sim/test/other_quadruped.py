@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the figures of a quadruped that is no Lite3: other names, masses and lengths."""
+"""Writes the data of a quadruped with other names, masses and lengths than a Lite3."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ STANDING_M = (THIGH_M + SHANK_M) * float(np.cos(0.65)) + LITE3.feet[0].radius_m 
 
 
 def name_in_other_quadruped(name: str) -> str:
-    """Return what the other robot calls a part of the Lite3."""
+    """Return the other robot's name for a part of the Lite3."""
     for names in (LEG_NAMES, PART_NAMES):
         for old, new in names.items():
             name = name.replace(f"{old}_", f"{new}_")
@@ -25,7 +25,7 @@ def name_in_other_quadruped(name: str) -> str:
 
 
 def write_other_quadruped(folder: Path, **changes: Any) -> Path:
-    """Write the figures, with some keys changed or, where None is given, left out."""
+    """Write the data file with these keys changed; None leaves a key out."""
     figures = yaml.safe_load((ROBOTS / "lite3" / FILE).read_text())
     figures["name"] = "Other"
     figures["bodies"][0] |= {"mass_kg": 9.0, "inertia": [0.05, 0.11, 0.14]}

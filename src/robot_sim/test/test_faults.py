@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Faults begin and end on the simulated clock and change what they name, nothing else."""
+"""Faults begin and end on the simulated clock, and change only what they name."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ BIASED, SWAPPED = "bias:imu.angular_velocity=0.5", "swapped:FL_HipY_joint.FR_Hip
 
 @pytest.fixture(scope="module")
 def knocked_sensors() -> Sensors:
-    """Sensors of a robot that has just been knocked: no two joints show the same."""
+    """Return the sensors of a robot that has just been pushed: all joints differ."""
     world = World(pose="standing")
     world.push([30.0, 20.0, 0.0], 0.1)
     world.step(50 * MS)
@@ -28,7 +28,7 @@ def knocked_sensors() -> Sensors:
 
 
 def sensed_at(sensors: Sensors, time_s: float) -> Sensors:
-    """Return the same readings, stamped with another time."""
+    """Return the same readings with a different time."""
     return dataclasses.replace(sensors, time_ns=round(time_s * 1e9))
 
 

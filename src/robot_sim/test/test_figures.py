@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot is a folder of figures, and a folder that is none is an error that says why."""
+"""A robot is read from a folder of figures; an unsuitable folder is refused with the reason."""
 
 import re
 from collections.abc import Iterator
@@ -105,7 +105,7 @@ def test_the_guide_has_every_key_and_says_which_are_needed() -> None:
 
 
 def keys_of(kind: Any, place: str = "") -> Iterator[tuple[str, bool]]:
-    """Yield each key of the file, with whether it is needed where its parent is."""
+    """Yield each key of the file, and whether its parent requires it."""
     types = get_type_hints(kind)
     for each in fields(kind):
         form = types[each.name]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of the motion host and of the network do what they say, and no more."""
+"""Faults of the motion host and the network have the stated effect and no other."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def host_fault_plan(*texts: str, seed: int = 0) -> Lite3FaultPlan:
 
 
 def carried(texts: list[str], count: int = 1000, *, seed: int = 0) -> list[tuple[int, int]]:
-    """Send a numbered datagram per ms; return (ms of arrival, number) of what arrives."""
+    """Send a numbered datagram per ms; return (time in ms, number) for each that arrives."""
     network = host_fault_plan(*texts, seed=seed).command
     return [
         (ms, int(data))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Legs as a contract describes them: feet are where the model has them, and move as there."""
+"""Legs as a contract describes them: position and motion of the feet match the model's."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The motion host obeys who has control, folds, damps and reports the truth; all in lockstep."""
+"""The motion host follows the sender in control, folds, damps and reports the true state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OCCUPIED = Lite3Fault(kind="occupied", target="host")
 
 @pytest.fixture
 def packets(shared_data: Path) -> Path:
-    """Datagrams captured from the vendor's client, and frames that it understood."""
+    """Return the folder of datagrams from the vendor's client, and of frames it accepted."""
     return shared_data / "legged" / "lite3" / "udp"
 
 
@@ -70,7 +70,7 @@ class TestState:
 
 
 def _quat_of_rpy(rpy: np.ndarray) -> np.ndarray:
-    """Return the rotation about z, then y, then x as x, y, z, w."""
+    """Return the quaternion [x, y, z, w] of a rotation about z, then y, then x."""
     (cr, cp, cy), (sr, sp, sy) = np.cos(rpy / 2), np.sin(rpy / 2)
     return np.array(
         [

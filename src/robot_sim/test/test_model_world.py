@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Robots from model files: small ones that are written here."""
+"""Robots from small model files, which the tests write."""
 
 import re
 from pathlib import Path

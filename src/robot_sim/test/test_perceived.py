@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the simulated depth camera and mapper show of the ground, less their faults."""
+"""What the simulated depth camera and mapper show of the ground, and their faults."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_depth_of_level_ground_is_along_the_optical_axis() -> None:
     world = World(pose="standing")
     height_m = world.sense().pos_world[2] + 0.1
     rows = (np.arange(12) + 0.5 - 6.0) / FIGURES.focal_px
-    # The depth at which a ray of this row is down by the height of the camera.
+    # The depth at which a ray of this row meets the ground.
     expected = height_m / (math.sin(math.radians(30)) + rows * math.cos(math.radians(30)))
     expected[(expected < 0.0) | (expected > FIGURES.far_m)] = np.inf
     depth = seen(world).metres

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robots that come with the package are those of their published figures, and stand."""
+"""The robots in this package match their published figures, and can stand."""
 
 import numpy as np
 import pytest

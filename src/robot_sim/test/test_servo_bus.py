@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Emulated servos: what instructions do, what is refused, and each fault."""
+"""Emulated servos: the effect of instructions, refusals, and each fault."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NS = 1_000_000_000
 
 
 class Line:
-    """Three servos, and who asks them."""
+    """Three servos, and the host that sends them requests."""
 
     def __init__(self, model: ServoModel) -> None:
         self.model = model
@@ -52,7 +52,7 @@ class Line:
         self.size = self.bus.wire.address_bytes
 
     def place(self, register: str, *, count: bool = False) -> bytes:
-        """Return the address of a register, with its bytes if asked for, as parameters."""
+        """Return the address of a register, and with `count` its size, as parameters."""
         address, size = self.model.registers[register]
         numbers = (address, size) if count else (address,)
         return b"".join(number.to_bytes(self.size, "little") for number in numbers)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated robot for one other program: lockstep over a socket, faults, and its end."""
+"""The simulated robot for one client: lockstep over a socket, faults, and the end."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Client:
 
 @contextmanager
 def served(*arguments: str) -> Iterator[Client]:
-    """A server on a thread of this process."""
+    """Run a server on a thread of this process; yield its client."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     given = parse_arguments(["--channel", str(theirs.fileno()), *arguments])
 

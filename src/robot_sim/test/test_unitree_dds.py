@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The emulated Unitree on real DDS, as a driver of another make meets it."""
+"""The emulated Unitree on real DDS, as seen by a driver that declares the message types."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ _NUMBERS = {
 
 
 def _as_bytes(kind: Any) -> Any:
-    """Return a type of the binding whose samples are made of bytes, `data`, instead of fields.
+    """Let samples of this type carry raw bytes, `data`, instead of fields; return the type.
 
-    Its declaration to DDS stays: that is why it has no base with these methods.
+    The methods are replaced in place, so that its declaration to DDS stays the same.
     """
 
     def begin(sample: Any, data: bytes = b"") -> None:
@@ -67,17 +67,17 @@ def _as_bytes(kind: Any) -> Any:
     kind.__init__ = begin
     kind.serialize = lambda sample, *_, **__: sample.data
     kind.deserialize = classmethod(lambda own, data, *_, **__: own(data))
-    # For the sample without fields that says that a writer has gone.
+    # Called for the empty sample which reports that a writer has gone.
     kind.deserialize_key = kind.deserialize
     return kind
 
 
 def declared_type(name: str, *, as_bytes: bool = False) -> Any:
-    """Return the type of a message of `unitree_messages` for the binding.
+    """Return the DDS type of a message of `unitree_messages`.
 
     Args:
         name: Its name in `FIELDS`.
-        as_bytes: Whether samples are made of bytes, `data`, instead of fields.
+        as_bytes: True if samples carry raw bytes, `data`, instead of fields.
     """
     declared: dict[str, Any] = {}
     for field, kind, count in messages.message_fields(name):
@@ -93,7 +93,7 @@ def _api_type(name: str, **fields: Any) -> Any:
 
 
 class Client:
-    """A driver without rules. Its domain is ROS_DOMAIN_ID."""
+    """A driver without safety rules, in the DDS domain ROS_DOMAIN_ID."""
 
     def __init__(self, family: str) -> None:
         domain = int(os.environ["ROS_DOMAIN_ID"])
@@ -125,7 +125,7 @@ class Client:
     def endpoints(self) -> tuple[dict[str, bool], dict[str, bool]]:
         """Return the topics of other participants' endpoints, and of the client's own.
 
-        Each with whether all its endpoints come with a description of their type.
+        The value of a topic is True if all its endpoints describe their type.
         """
         others: dict[str, bool] = {}
         own: dict[str, bool] = {}
@@ -153,11 +153,11 @@ class Client:
         self._commands.write(self._commands.data_type(data))
 
     def leave(self) -> None:
-        """Publish commands no more, as a driver that ends."""
+        """Stop publishing commands, like a driver that exits."""
         del self._commands
 
     def ask(self, api: int, parameter: str = "{}", service: str = "motion_switcher") -> Any:
-        """Ask a service, again and again until it answers; return the answer."""
+        """Repeat a request to a service until it answers; return the answer."""
         if service not in self._services:
             asked, answered = (
                 Topic(self._robot, f"rt/api/{service}/{way}", kind)
@@ -183,7 +183,7 @@ class Client:
     def until(
         self, condition: Callable[[], Any], what: str, each: Callable[[], None] = lambda: None
     ) -> None:
-        """Wait until something holds, doing something every 2 ms."""
+        """Wait until the condition holds; call `each` every 2 ms."""
         ends_s = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < ends_s, f"waited in vain for {what}"
@@ -191,7 +191,7 @@ class Client:
             time.sleep(0.002)
 
     def end(self, process: subprocess.Popen[str]) -> str:
-        """End an emulator as Ctrl-C does; return its log."""
+        """End an emulator with SIGINT, like Ctrl-C; return its log."""
         process.send_signal(signal.SIGINT)
         _, log = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0, log
@@ -276,7 +276,7 @@ class TestMessages:
 
 @pytest.fixture
 def go2_client() -> Iterator[Client]:
-    """A driver of a Go2; what it started ends with the test."""
+    """Provide a driver of a Go2; end what it started after the test."""
     client = Client("go")
     yield client
     client.close()
@@ -292,7 +292,7 @@ class TestProcess:
         state = go2_client.state()
         assert messages.crc(state) == int(state["crc"])
         assert json.loads(go2_client.ask(CHECK).data)["name"] == "ai"
-        # The maker's DDS can read it: nothing of it describes its type.
+        # The vendor's DDS can read the topics because they do not describe their types.
         others, own = go2_client.endpoints()
         assert own["rt/lowstate"]
         assert {"rt/lowstate", "rt/lowcmd", "rt/api/sport/response", "rt/cmd_vel"} <= set(others)

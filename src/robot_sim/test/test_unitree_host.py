@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The computer of a Go2 or G1 obeys as little as a robot could, reports the truth; in lockstep."""
+"""The computer of a Go2 or G1 follows only valid commands, and reports the true state."""
 
 import json
 from typing import Any
@@ -38,7 +38,7 @@ DISOBEYED: dict[str, list[tuple[dict[str, Any], str]]] = {
 
 @pytest.fixture
 def released_go2() -> Unitree:
-    """A Go2 that lies, and whose own controller is released."""
+    """Return a lying Go2 whose own controller is released."""
     robot = Unitree(pose="lying")
     robot.release()
     robot.events.clear()

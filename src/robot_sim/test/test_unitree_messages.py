@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Unitree's messages have the bytes and the CRC that the maker's programs give them."""
+"""Unitree's messages have the bytes and the CRC that the vendor's programs write."""
 
 import json
 import struct
@@ -14,7 +14,7 @@ import pytest
 from robot_sim import unitree_messages as messages
 from testkit.wording import refusal
 
-# The sizes and places that the maker's generated code and its C++ objects have.
+# Sizes and offsets in the vendor's generated code and in its C++ objects.
 SIZES = {
     "go.LowCmd": (808, 812),
     "go.LowState": (1176, 1180),
@@ -24,7 +24,7 @@ SIZES = {
     "hg.BmsState": (164, 164),
 }
 MOTORS = {
-    # Mode of the first and of the second motor, position of the first and of the second.
+    # Offsets: mode of the first and second motor, position of the first and second motor.
     "go.LowCmd": ("motor_cmd", 22, 56, 24, 60),
     "go.LowState": ("motor_state", 77, 124, 80, 128),
     "hg.LowCmd": ("motor_cmd", 2, 28, 4, 32),
@@ -34,7 +34,7 @@ WITH_CRC = tuple(MOTORS)
 
 
 def numbered_message(name: str) -> messages.Record:
-    """Return a message with another number in each byte of its fields, as far as a byte reaches."""
+    """Return a message whose field bytes are all different, up to a period of 251."""
     message = messages.blank(name)
     body = np.arange(message.nbytes, dtype=np.uint64) * 37 % 251
     wire = messages.encode(name, np.frombuffer(body.astype(np.uint8), message.dtype)[0].reshape(()))
@@ -66,8 +66,8 @@ def test_what_was_written_is_read(name: str) -> None:
 
 
 def test_crc_has_the_known_value_of_the_check_word() -> None:
-    # Of "12345678" as two words. One byte more, "123456789", is the check word of the catalogue of
-    # CRCs, with 0x0376E6E7.
+    # For "12345678" as two words; for "123456789", the check string of CRC catalogues, it is
+    # 0x0376E6E7.
     assert crc_bit_by_bit(struct.pack("<2I", 0x31323334, 0x35363738)) == 0x49E3C2FB
 
 
@@ -76,7 +76,7 @@ def test_what_a_sender_leaves_between_the_fields_does_not_count(name: str) -> No
     message = numbered_message(name)
     messages.seal(message)
     clean = messages.encode(name, message)
-    # Bytes that differ between a message of ones and one of zeros belong to fields.
+    # A byte that differs between a message of ones and one of zeros belongs to a field.
     ones = np.frombuffer(b"\xff" * message.nbytes, message.dtype)[0].reshape(())
     of_fields = np.frombuffer(messages.encode(name, ones), np.uint8) != 0
     dirty = bytes(
@@ -122,7 +122,7 @@ def confirmed_messages(shared_data: Path) -> dict[str, Any]:
 
 @pytest.mark.real_data
 class TestGolden:
-    """Messages that the maker's own message classes and CRC programs have confirmed."""
+    """Messages confirmed by the vendor's own message classes and CRC programs."""
 
     def test_bytes_and_values(self, confirmed_messages: dict[str, Any], shared_data: Path) -> None:
         tried = 0

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""MuJoCo reads the URDF back: the same robot stands there."""
+"""MuJoCo reads the written URDF as the same robot."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_joint_angles_put_every_link_where_the_simulation_has_it(name: str) -> N
 def boxes_and_cylinders(
     model: mujoco.MjModel, data: mujoco.MjData, body: int | str
 ) -> Iterator[tuple[Array, Array]]:
-    """Yield place and axes (of a cylinder its own) of each shape that has a direction."""
+    """Yield the position of each box and cylinder, with a box's axes or the cylinder's axis."""
     first, kinds = model.body(body).geomadr[0], mujoco.mjtGeom
     for geom in range(first, first + model.body(body).geomnum[0]):
         axes = data.geom_xmat[geom].reshape(3, 3)

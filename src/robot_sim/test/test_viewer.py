@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The window, in processes of their own: a window system is a matter of a whole process."""
+"""The window, tested in separate processes: a process can use only one window system."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ print("changed:", bool((before != world.pose).any()))
 
 @pytest.fixture
 def display() -> Iterator[dict[str, str]]:
-    """The environment of a display that nobody sees."""
+    """Provide the environment variables of a virtual display."""
     if (server := shutil.which("Xvfb")) is None:
         pytest.skip("Xvfb is not installed (apt install xvfb)")
     read, write = os.pipe()
@@ -67,7 +67,7 @@ def display() -> Iterator[dict[str, str]]:
 
 
 def run_window(world: str, environment: dict[str, str], then: str = "") -> list[str]:
-    """Return the lines that a process prints which opens a window."""
+    """Open a window in a new process; return the lines that the process prints."""
     done = subprocess.run(
         [sys.executable, "-c", OPENED.format(world=world, then=then)],
         env=environment,
@@ -101,7 +101,7 @@ print("colours:", len(ImageGrab.grab(xdisplay="").getcolors(1 << 24)) >= 50)
 
 @pytest.mark.acceptance
 def test_a_camera_renders_beside_a_window(display: dict[str, str]) -> None:
-    """OpenGL of the window and that of the policy's cameras are in one process."""
+    """The window and the policy's cameras use OpenGL in the same process."""
     render = "print(world.render('front').std() > 10.0)"
     assert run_window("ArmWorld()", display, render)[1] == "True"
 
@@ -118,7 +118,7 @@ def stance_trace() -> Trace:
 
 @pytest.fixture(scope="module", autouse=True)
 def _needs_opengl() -> None:
-    """Skip where the machine cannot render at all."""
+    """Skip the test if the machine cannot render."""
     try:
         FollowingCamera(width=64, height=64).close()
     except SimError as error:

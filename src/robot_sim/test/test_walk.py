@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The closed loop of policy and world, and what is measured of it."""
+"""The closed loop of policy and world, and the measured quality of a walk."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def rotations_about(axis: tuple[float, float, float], angle_rad: np.ndarray) -> 
 
 
 def made_trace(seconds: float = 10.0, **columns: np.ndarray) -> Trace:
-    """Return a robot that stands still, with some columns replaced."""
+    """Return the trace of a robot that stands still, with some columns replaced."""
     rows = round(seconds * RATE_HZ)
     zeros = {"lin_vel_body": 3, "ang_vel_body": 3, "lin_acc_body": 3, "command": 3}
     zeros |= {"joint_pos": 12, "joint_vel": 12, "joint_effort": 12, "target": 12}
@@ -199,7 +199,7 @@ def test_action_change_is_in_units_of_the_action() -> None:
 def test_torque_limit_share_counts_joints_at_their_own_limit() -> None:
     effort = np.zeros((500, 12))
     effort[:250, 0] = -24.0
-    effort[:, 2] = 24.0  # a knee has 36
+    effort[:, 2] = 24.0  # the rated torque of a knee is 36
     assert measure(made_trace(joint_effort=effort)).torque_limit_share == pytest.approx(0.5 / 12)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated robot: what it senses, how it obeys, when it damps."""
+"""The simulated robot: what it senses, how it follows commands, when it damps."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_angular_velocity_is_in_the_body_frame() -> None:
     before = world.sense()
     hold_pose(world, TICK_NS)
     after = world.sense()
-    # A push to the left rolls the robot to the left: negative about x, in both figures.
+    # A push to the left rolls the robot to the left: negative about x, in pose and velocity.
     turned = 2.0 * (after.quat_xyzw[0] - before.quat_xyzw[0])
     mean = 0.5 * (after.ang_vel_body[0] + before.ang_vel_body[0])
     assert mean < -0.1
@@ -328,7 +328,7 @@ def test_the_ground_is_as_high_as_rays_find_it(terrain: Terrain, slope_rad: floa
     points = np.random.default_rng(1).uniform(-2.5, 2.5, (400, 2))
     found = np.array([ray_height_m(world.model, data, xy) for xy in points])
     apart = np.abs(ground.height_m(points) - found)
-    # On a slope the edges of tiles lean over.
+    # On a slope, a tile's edges are not vertical.
     assert (apart < 1e-9).mean() > (0.93 if slope_rad else 0.999)
     assert found.max() - found.min() > 0.09
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Unitree host in lockstep, and what a driver says to it."""
+"""An emulated Unitree host in lockstep, and the messages of its driver."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ def low_cmd(
     """Return a LowCmd that holds a pose, in the order of the motors.
 
     Args:
-        changes: Fields of the message that have another value; those of `motors_...` are of its
-            motors. The CRC is right unless `crc` says otherwise.
+        changes: Other values for fields of the message; `motors_...` sets a field of its motors.
+            The CRC is right unless `crc` is given.
     """
     message = messages.blank(f"{family}.LowCmd")
     motors = message["motor_cmd"]
@@ -46,7 +46,7 @@ def low_cmd(
 
 
 class Unitree:
-    """A host, what happened to it and what it sent."""
+    """A Unitree host, its events, and the messages that it sent."""
 
     def __init__(self, robot: str = "go2", *, faults: list[str] | None = None, **options: Any):
         self.events: list[HostEvent] = []
@@ -63,12 +63,12 @@ class Unitree:
 
     @property
     def happened(self) -> list[str]:
-        """What happened, but for what changed nothing."""
+        """The events so far, without ignored inputs."""
         return [event.what for event in self.events if event.what != "ignored"]
 
     @property
     def ignored(self) -> dict[str, int]:
-        """What changed nothing, by kind."""
+        """Number of ignored inputs, by kind."""
         return {kind: count for kind, count in self.host.ignored.items() if count}
 
     @property
@@ -82,7 +82,7 @@ class Unitree:
         return float(self.host.world.sense().pos_world[2])
 
     def command(self, pose: np.ndarray | None = None, **changes: Any) -> bytes:
-        """Return a LowCmd that holds a pose; the standing one if none is given."""
+        """Return a LowCmd that holds a pose, by default the standing pose."""
         given = {"stiffness": 60.0, "damping": 3.0, **changes}
         return low_cmd(self.family, self.standing if pose is None else pose, **given)
 
@@ -98,7 +98,7 @@ class Unitree:
         return answer
 
     def run(self, seconds: float, command: bytes | None = None) -> messages.Record:
-        """Go on, with a command every 2 ms; return the last LowState."""
+        """Step the host, with a command every 2 ms if given; return the last LowState."""
         for step in range(round(seconds * 1000)):
             if command is not None and step % 2 == 0:
                 self.send(command)
@@ -110,7 +110,7 @@ class Unitree:
         return messages.decode(f"{self.family}.LowState", self.sent[LOW_STATE])
 
     def release(self) -> None:
-        """Let a quadruped lie down, unless it does, and release its own controller."""
+        """Let a standing quadruped lie down, then release its own controller."""
         if self.host.model.feet and self.height_m > 0.15:
             self.ask(STAND_DOWN, service="sport")
             self.run(2.5)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data of each robot, in motor order, and the settings of its driver.
+"""Figures of each robot, in motor order, and the settings of the drivers.
 
 Sources, all BSD-3-Clause, unitreerobotics: unitree_ros d6f13aa (URDF: names, ranges, efforts,
-velocities), unitree_sdk2 21d0a3b (order of motors, modes). Gains and poses: unitree_rl_lab e72a072
+velocities), unitree_sdk2 21d0a3b (motor order, modes). Gains and poses: unitree_rl_lab e72a072
 (Apache-2.0).
 """
 
@@ -17,11 +17,11 @@ from robot_driver.interfaces import MODE_DAMP, DriveFigures, DriverSettings
 from unitree_driver.wire import F64, GO, HG, MessageFamily
 
 ON, STRONG = 1, 10
-"""Modes of a motor that follows commands; the H1's strong motors have their own."""
+"""Motor modes for following commands; the H1's strong motors have their own mode."""
 
 
 class _Motor(NamedTuple):
-    """A joint's motor: range (rad), rated torque (N m) and velocity (rad/s)."""
+    """A motor: its joint, range (rad), rated torque (N m) and velocity (rad/s)."""
 
     joint: str
     lowest_rad: float
@@ -35,9 +35,9 @@ class LyingPose:
     """Pose of a robot lying on the ground, and the gains for lowering it; arrays are [n].
 
     Attributes:
-        position: Joint positions of a lying robot, rad.
-        lowest_rad, highest_rad: Bounds within which the robot counts as lying.
-        stiffness, damping: Gains for lowering it, N m/rad and N m s/rad.
+        position: Joint positions to which the robot is lowered, rad.
+        lowest_rad, highest_rad: Bounds of the positions at which the robot counts as lying.
+        stiffness, damping: Gains at the end of lowering, N m/rad and N m s/rad.
     """
 
     position: F64
@@ -53,14 +53,14 @@ class UnitreeSettings(DriverSettings):
 
     Attributes:
         domain_id: DDS domain of the robot, independent of the node's.
-        network_interface: Network interface to the robot; empty for the environment's.
-        remote_required: True if control requires that a button press from the wireless remote was
+        network_interface: Network interface to the robot; empty to use those of the environment.
+        remote_required: True to refuse control until a button press on the wireless remote was
             received.
-        hung: True if a person confirms that the humanoid is suspended, since its joints become
-            limp.
-        restore_mode: True to select the robot's own controller again after control.
-        lowcmd_publishers: Number of command publishers on the robot itself once it is released.
-        release_timeout_s: Time for the robot to lie down and to be released.
+        hung: True if a person confirms that the humanoid is suspended, because its joints will
+            become limp.
+        restore_mode: True to select the robot's own controller again when control is given back.
+        lowcmd_publishers: Number of command publishers on the released robot itself.
+        release_timeout_s: Time limit for the robot to lie down and to be released.
     """
 
     domain_id: int = 0
@@ -75,19 +75,19 @@ class UnitreeSettings(DriverSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitreeFigures:
-    """A kind of robot.
+    """Figures of one kind of Unitree robot.
 
     Attributes:
-        name: Display name.
-        family: Message family.
+        name: Name of the robot kind, for messages.
+        family: Family of its messages.
         slots: Motor index of each joint.
-        modes: Mode of each joint's motor in which it follows commands.
-        figures: Drive figures.
-        machines: Accepted values of `mode_machine` with their meaning; may be empty.
-        waist: Joint between the torso, which has the IMU, and the pelvis; empty if the IMU is in
+        modes: Mode in which each joint's motor follows commands.
+        figures: Figures of its drives.
+        machines: Accepted values of `mode_machine` with their meanings; if empty, any value but 0.
+        waist: Joint between the torso, which holds the IMU, and the pelvis; empty if the IMU is in
             the body that `imu/data` describes.
         lying: Pose on the ground; None for a robot that is suspended when control is taken.
-        defaults: Defaults of the settings.
+        defaults: Default settings.
     """
 
     name: str
@@ -230,7 +230,10 @@ def _model(
     waist: str = "",
     lying: LyingPose | None = None,
 ) -> UnitreeFigures:
-    """Return a kind of robot, whose first motors may be strong; for the rest see DriveFigures."""
+    """Return a robot's figures, where its first `strong` motors use the mode STRONG.
+
+    See DriveFigures for the other arguments.
+    """
     used = [(slot, motor) for slot, motor in enumerate(motors) if motor is not None]
     figures = DriveFigures(
         joint_names=tuple(motor.joint for _, motor in used),
@@ -244,9 +247,9 @@ def _model(
         first_torque_nm=first_nm,
         demand_nm=judged_nm,
         foreign_nm=judged_nm,
-        # 500 Hz; simulators send at up to twice that
+        # 500 Hz; simulators send up to twice as often
         state_rate_hz=(200.0, 1200.0),
-        # No document gives the robot a timeout: the last command may stay in force for ever.
+        # No document mentions a timeout of the robot: the last command may stay in force forever.
         watchdog_s=float("inf"),
         rest_mode=MODE_DAMP,
         rest_s=2.0,
@@ -317,4 +320,4 @@ OTHER_MACHINES: Final = {
     6: "G1 with 29 joints and a locked waist, revision 1.0",
     9: "G1 with arms only",
 }
-"""Values of `mode_machine` that are known and refused."""
+"""Known values of `mode_machine` that are refused, with their meanings."""

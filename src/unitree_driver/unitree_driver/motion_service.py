@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's built-in controller: it is asked to release the robot, then monitored.
+"""Requests to the robot's built-in controller: it must release the robot, and is then monitored.
 
 The `motion_switcher` service names the active controller; an empty name means that the robot is
-free. Its answers may be lost, so an unanswered request is sent again. An answer is accepted only if
-it repeats the number of the newest request.
+free. Its answers may be lost, so unanswered requests are repeated. An answer is accepted only if it
+repeats the number of the newest request.
 """
 
 import json
@@ -19,28 +19,28 @@ from unitree_driver.wire import (
 )
 
 CHECK_MODE, SELECT_MODE, RELEASE_MODE = 1001, 1002, 1003
-"""Requests to `motion_switcher`."""
+"""Request codes of `motion_switcher`."""
 STAND_DOWN: Final = 1005
-"""Request to `sport` to lie down."""
+"""Request code of `sport` that makes the robot lie down."""
 _AGAIN_S = 1.0
-"""Time after which an unanswered request is sent again (answers take 21 to 48 ms)."""
+"""Time after which an unanswered request is repeated (answers take 21 to 48 ms)."""
 _RELEASE_AGAIN_S = 2.0
 _WATCH_S = 1.0
 _SUCCESS = 0
 _LONGEST_NAME = 64
-"""Maximum length: anyone in the DDS domain can answer, and status and log contain the name."""
+"""Maximum length: anyone in the DDS domain can answer, and the name appears in status and log."""
 
 
 class MotionService:
-    """Requests to the built-in controller, and its answers.
+    """Creates the requests that release or select the built-in controller, and reads the answers.
 
     All times are on one clock with an arbitrary zero.
 
     Attributes:
-        active: Name of the active controller, "" if the robot is free; None before any answer.
-        released: Name of the controller that was released here; otherwise "". It is kept for a
-            new request for control that arrives before its selection is confirmed.
-        error: Error in the newest answer; "" if there was none.
+        active: Name of the active controller; "" if the robot is free; None before any answer.
+        released: Name of the controller that was released here, or "". If control is requested
+            again before its selection is confirmed, the name is restored.
+        error: Error in the newest answer, or "".
         unanswered: Number of requests since the newest answer.
     """
 
@@ -54,17 +54,17 @@ class MotionService:
         self.unanswered = 0
 
     def begin(self) -> None:
-        """Reset at the start of a request for control."""
+        """Forget earlier requests and answers, when control is requested or given back."""
         self._pending, self.active, self.released, self.error = None, None, "", ""
         self._sent_s = self._released_s = -_RELEASE_AGAIN_S
         self._stood_down, self.unanswered = False, 0
 
     def advance(self, now_s: float, *, lies: bool, lies_down: bool) -> list[bytes]:
-        """Return the next requests toward a free robot; may be empty.
+        """Return the next requests that lead to a free robot; empty if none is due.
 
         Args:
             now_s: Current time.
-            lies: True if the robot is lying down, or need not.
+            lies: True if the robot is lying down or need not.
             lies_down: True if its controller can make it lie down.
         """
         if self._pending is not None and now_s - self._sent_s < _AGAIN_S:
@@ -81,7 +81,7 @@ class MotionService:
         return self._ask(CHECK_MODE, "{}", now_s)
 
     def watch(self, now_s: float) -> list[bytes]:
-        """Return a request for the name of the active controller, at intervals."""
+        """Return a request for the active controller's name, if one is due; otherwise nothing."""
         if now_s - self._sent_s < _WATCH_S:
             return []
         return self._ask(CHECK_MODE, "{}", now_s)
@@ -104,7 +104,7 @@ class MotionService:
                     self.released = self._selected
 
     def select(self) -> list[bytes]:
-        """Return the request that selects the released controller again."""
+        """Return the request that selects the released controller again; empty if there is none."""
         if not self.released:
             return []
         self._selected, self.released = self.released, ""
@@ -117,7 +117,7 @@ class MotionService:
         ]
 
     def problem(self) -> str:
-        """Return why the robot is not free; "" if it is."""
+        """Return why the robot is not free, or "" if it is."""
         if self.active is None:
             why = self.error or f"{self.unanswered} requests unanswered"
             return (
@@ -148,7 +148,7 @@ def _frame(topic: RobotTopic, asked: ServiceRequest) -> bytes:
 
 
 def _name(data: str) -> str | None:
-    """Return the name in an answer of CheckMode; None if the answer has no valid name."""
+    """Return the controller's name in an answer to CHECK_MODE; None if it is invalid."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Validate LowState messages as the robot's state, and handle its other messages."""
+"""Accept or reject LowState messages as the robot's state, and read its other messages."""
 
 import json
 import math
@@ -18,22 +18,22 @@ from unitree_driver.motion_service import MotionService
 from unitree_driver.wire import F64, FAMILIES, HG, RobotTopic, WirelessRemote
 
 GRAPH = "graph"
-"""Source of the transport's news about publishers: JSON, see `PublisherNews`."""
+"""Source of datagrams that contain the transport's PublisherNews."""
 _LOWSTATE, _SWITCHER_RESPONSE, _BATTERY = (
     wire.TOPIC_NAMES[topic]
     for topic in (RobotTopic.LOWSTATE, RobotTopic.SWITCHER_RESPONSE, RobotTopic.BATTERY)
 )
-"""Sources of the robot's messages, by topic."""
+"""Topic names that are the sources of the robot's messages."""
 _UNIT = 0.02
 """Maximum deviation of a quaternion's length from 1."""
 _ANGLE_RAD, _STEEPEST_RAD = 0.1, 1.3
-"""Maximum difference between roll, pitch and yaw and the quaternion, and the pitch up to which it
-is checked, since roll and yaw are undefined near a right angle.
+"""Maximum difference of roll, pitch and yaw from the quaternion, and the pitch up to which this is
+checked, since roll and yaw are undefined at a pitch of 90 degrees.
 """
 
 
 class StateOddity(str, Enum):
-    """Reason why a LowState is not a state of this robot."""
+    """Why a LowState is not a valid state of this kind of robot."""
 
     LENGTH = "wrong_length"
     ENCODING = "wrong_encoding"
@@ -47,7 +47,7 @@ class StateOddity(str, Enum):
 
 
 class BatteryCharge(NamedTuple):
-    """Charge in percent, current in A (negative: discharging), voltage in V (NaN: not known)."""
+    """Battery charge in percent, current in A (negative: discharging), voltage in V."""
 
     percent: float
     current_a: float
@@ -55,20 +55,20 @@ class BatteryCharge(NamedTuple):
 
 
 class UnitreeState(NamedTuple):
-    """A LowState. Arrays are float64; the joints are in the model's order.
+    """A state from a LowState. Arrays are float64; the joints are in the model's order.
 
     Attributes:
         tick: The robot's counter, taken as ms, modulo 2**32.
-        quat_xyzw: Rotation body -> world [4]; on the wire w is first.
+        quat_xyzw: Rotation body -> world [4]; in the message, w is first.
         rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
         ang_vel, lin_acc: Angular velocity and acceleration, body frame [3], rad/s and m/s^2; about
             +9.81 along z at rest.
         joint_pos, joint_vel, joint_effort: Joint states [n], rad, rad/s, N m.
         temperature_c: Motor temperatures [n], degrees Celsius; the higher of casing and winding.
-        motor_errors: Motor error bits [n]; 0 if the messages have none.
+        motor_errors: Error bits of the motors [n]; 0 if the messages have none.
         machine: `mode_machine`, which commands must repeat; 0 if the messages have none.
         remote: State of the wireless remote.
-        battery: The robot's battery; None if a separate message carries it.
+        battery: State of the battery; None if a separate message carries it.
     """
 
     tick: int
@@ -87,13 +87,13 @@ class UnitreeState(NamedTuple):
 
 
 class PublisherNews(NamedTuple):
-    """DDS discovery data for the robot's topics.
+    """What DDS discovery found on the robot's topics.
 
     Attributes:
         commanders: Names of the other nodes that publish commands; "" for each publisher that is
             not a ROS node.
-        state_types: Types with which the state topic is published.
-        standby: True if there is a process that damps the robot if the link process dies.
+        state_types: Message types published on the state topic.
+        standby: True if the standby process, which damps if the link process dies, is there.
     """
 
     commanders: tuple[str, ...]
@@ -101,21 +101,21 @@ class PublisherNews(NamedTuple):
     standby: bool
 
     def pack(self) -> bytes:
-        """Serialise the news for a datagram from source GRAPH."""
+        """Return the news as JSON, for a datagram from the source GRAPH."""
         return json.dumps(self).encode()
 
 
 class UnitreeReception(StateReception[UnitreeState]):
-    """Accepts only LowState messages from this kind of robot that are newer than the previous one.
+    """Accepts only LowState messages from this kind of robot that are newer than the last one.
 
     A message is accepted if its length, checksum, motors, quaternion and `mode_machine` are right,
-    its tick is higher than the previous one, its joints are at plausible positions, and its IMU
-    data has changed within 50 ms. After `state_timeout_s` without one, any tick is accepted,
-    because the robot may have been restarted.
+    its tick is higher than the last accepted one, its joints are at plausible positions, and its
+    IMU data has changed within 50 ms. After `state_timeout_s` without an accepted message, any tick
+    is accepted, because the robot may have been restarted.
 
     Attributes:
-        service: The robot's built-in controller.
-        news: DDS discovery data for the robot's topics.
+        service: Requests to the robot's built-in controller, and its answers.
+        news: What DDS discovery last found on the robot's topics.
         battery: Newest battery state, from LowState or from a separate message; None before the
             first one.
     """
@@ -171,7 +171,7 @@ class UnitreeReception(StateReception[UnitreeState]):
         fresh = self.fresh(now_ns)
         ahead = (found.tick - self.state.tick) % wire.TICKS if self.state is not None else 1
         if ahead == 0 or (fresh and ahead >= wire.TICKS // 2):
-            return self.reject("old", f"its tick {found.tick} is not higher than the one before")
+            return self.reject("old", f"its tick {found.tick} is not higher than the previous one")
         problem = self._bounds.implausible(found, found.ang_vel, found.lin_acc)
         if fresh and not problem and self.state is not None:
             problem = self._bounds.jump(self.state.joint_pos, found.joint_pos, self.age_s(now_ns))
@@ -181,7 +181,7 @@ class UnitreeReception(StateReception[UnitreeState]):
             return self.reject("frozen_imu")
         self.restarted = ahead >= wire.TICKS // 2
         if fresh:
-            # at 500 Hz every second tick is a message; missed messages are counted in ticks
+            # at 500 Hz, a message comes every second tick; `missed` counts ticks
             self.counts["missed"] += max(0, ahead - _TICKS_BETWEEN)
         self.battery = found.battery or self.battery
         return self.accept(found, now_ns)
@@ -190,34 +190,34 @@ class UnitreeReception(StateReception[UnitreeState]):
 _TICKS_BETWEEN = 2
 _SHOWN = 3
 _IMU_BYTES = 4 * (4 + 3 + 3)
-"""Bytes of the quaternion, gyroscope and accelerometer values, one after the other."""
+"""Size of the consecutive quaternion, gyroscope and accelerometer values."""
 _XYZW = np.array([1, 2, 3, 0])
-"""Indices of x, y, z and w on the wire, where w is first."""
+"""Indices of x, y, z and w in messages, where w is first."""
 
 
 def read_state(data: bytes, model: UnitreeFigures) -> UnitreeState | tuple[StateOddity, str]:
-    """Return the state in a LowState, or why this kind of robot cannot have sent it."""
+    """Return the state from a LowState, or why it is not valid for this kind of robot."""
     layout = model.family.state
-    # DDS may add up to 3 bytes, to make the size a multiple of 4
+    # DDS may append up to 3 bytes, to make the size a multiple of 4
     if not layout.wire_bytes <= len(data) < layout.wire_bytes + 4:
         return StateOddity.LENGTH, _length_text(len(data), layout.wire_bytes)
     if data[:2] != wire.HEADER[:2]:
         return StateOddity.ENCODING, f"expected little-endian CDR, found {data[:4].hex()}"
     record = layout.from_wire(data[: layout.wire_bytes])
     if wire.crc(record.tobytes()) != record["crc"]:
-        return StateOddity.CRC, "its checksum is not that of its content"
+        return StateOddity.CRC, "its checksum does not match its content"
     problem = _problem(record, model)
     return _read_state(record, model) if problem is None else problem
 
 
 def _imu(data: bytes, model: UnitreeFigures) -> bytes:
-    """Return the IMU's values as they are on the wire, where they precede the motors."""
+    """Return the bytes of the IMU's values in a LowState."""
     begin = len(wire.HEADER) + model.family.state.offset("imu")
     return data[begin : begin + _IMU_BYTES]
 
 
 def decode_state(data: bytes, model: UnitreeFigures) -> UnitreeState:
-    """Return the state in a LowState that `read_state` has accepted."""
+    """Return the state from a LowState that `read_state` has accepted, without further checks."""
     layout = model.family.state
     return _read_state(layout.from_wire(data[: layout.wire_bytes]), model)
 
@@ -245,7 +245,7 @@ def _read_state(record: npt.NDArray[Any], model: UnitreeFigures) -> UnitreeState
 
 
 def read_battery(data: bytes) -> BatteryCharge | None:
-    """Return the battery in a unitree_hg BmsState; None if it is invalid."""
+    """Return the battery state from a unitree_hg BmsState; None if the message is invalid."""
     if len(data) != len(wire.HEADER) + wire.BATTERY.itemsize or data[:2] != wire.HEADER[:2]:
         return None
     record = np.frombuffer(data, wire.BATTERY, offset=len(wire.HEADER))[0]
@@ -261,7 +261,7 @@ def _length_text(found: int, expected: int) -> str:
 
 
 def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddity, str] | None:
-    """Return why this kind of robot cannot have sent a message, or why its attitude is invalid."""
+    """Return why a LowState is not valid for this kind of robot; None if it is."""
     motors, imu = record["motors"], record["imu"]
     numbers = np.stack([motors[name] for name in ("q", "dq", "tau_est")], axis=1)
     vectors = [imu[name] for name in ("quaternion", "rpy", "gyroscope", "accelerometer")]
@@ -280,7 +280,7 @@ def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddi
         return (
             StateOddity.ANGLES,
             f"its roll, pitch and yaw are {rpy.round(2).tolist()} rad, but "
-            f"{of_quat.round(2).tolist()} rad by its quaternion",
+            f"{of_quat.round(2).tolist()} rad according to its quaternion",
         )
     problem = _motor_problem(numbers, motors["temperature"], model)
     if problem:
@@ -289,7 +289,7 @@ def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddi
         if record["mode_pr"] != 0:
             return (
                 StateOddity.LINKAGE,
-                f"mode_pr is {record['mode_pr']}, expected 0: ankles and waist as pitch and roll",
+                f"mode_pr is {record['mode_pr']}, expected 0 (ankles and waist as pitch and roll)",
             )
         return _machine_problem(int(record["mode_machine"]), model)
     return None
@@ -298,7 +298,7 @@ def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddi
 def _motor_problem(
     numbers: npt.NDArray[np.float32], temperature: npt.NDArray[Any], model: UnitreeFigures
 ) -> str:
-    """Return which motors report although they should not, or do not although they should."""
+    """Return which motors report that the robot lacks, or do not report although it has them."""
     reports = numbers.any(axis=1) | temperature.reshape(len(numbers), -1).any(axis=1)
     expected = np.zeros(len(numbers), bool)
     expected[list(model.slots)] = True
@@ -321,7 +321,7 @@ def _motor_problem(
 
 
 def a_robot(model: UnitreeFigures) -> str:
-    """Return the robot kind with its article: `a Go2`, `an H1`."""
+    """Return the robot kind's name with its article, such as `a Go2` or `an H1`."""
     return f"{'an' if model.name.startswith('H') else 'a'} {model.name}"
 
 
@@ -346,9 +346,9 @@ def _go_battery(record: npt.NDArray[Any]) -> BatteryCharge:
 
 
 def _in_pelvis(state: UnitreeState, model: UnitreeFigures) -> UnitreeState:
-    """Return the state with the IMU's vectors transformed from the torso to the pelvis.
+    """Return the state with the IMU's values transformed from the torso to the pelvis.
 
-    The waist turns the torso about the common z axis, so the waist's own rate must be subtracted.
+    The waist turns the torso about their common z axis, so its joint velocity is subtracted.
     """
     joint = model.figures.joint_names.index(model.waist)
     angle, rate = float(state.joint_pos[joint]), float(state.joint_vel[joint])
@@ -373,7 +373,7 @@ def _in_pelvis(state: UnitreeState, model: UnitreeFigures) -> UnitreeState:
 
 
 def rpy_from_quat(quat_xyzw: F64) -> F64:
-    """Return roll, pitch, yaw [3], rad (rotations about z, then y, then x) for a rotation [4]."""
+    """Return the roll, pitch and yaw [3], rad, of a rotation [4], about z, then y, then x."""
     x, y, z, w = quat_xyzw.tolist()
     pitch = math.asin(max(-1.0, min(1.0, 2.0 * (w * y - x * z))))
     roll = math.atan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Control of a Unitree robot: taking, commanding, giving back; `nodes` has the transport."""
+"""Take, use and give back control of a Unitree robot; the transport is in `nodes`."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -17,31 +17,31 @@ from unitree_driver.reception import UnitreeReception, UnitreeState, decode_stat
 from unitree_driver.wire import RobotTopic
 
 STOP_KEYS = ("L2", "B")
-"""Remote keys that act as an e-stop when held together, as in unitree_rl_lab."""
+"""Keys of the remote that are an e-stop when held together, as in unitree_rl_lab."""
 _LEVEL_RAD = 0.5
 """Maximum roll and pitch at which control is taken."""
 _LOWERED_RAD = 0.8
-"""Tilt beyond which a robot is not lowered, since it has fallen or is about to fall."""
+"""Tilt from which a robot is not lowered, since it has fallen or is about to fall."""
 _RATIO = 1.25
 _HOST_TIMED_OUT = 0x40000000
-"""Motor error bit: the motor's connection to the computer timed out."""
+"""Motor error bit: the motor lost its connection to the robot's computer."""
 _LOWER_S, _SETTLE_S = 2.0, 0.3
 _SHOWN = 8
-"""Maximum number of command publishers that a message names."""
+"""Maximum number of command publishers named in a message."""
 _RELEASED = "released_mode"
-"""Key in the notes for the controller that was released here."""
+"""Key in `notes` of the controller that was released here."""
 _NO_STANDBY = "the standby process, which damps if the link process dies, is not running"
 
 
 class UnitreeRobot(RobotInterface[UnitreeState]):
-    """A robot that its own controller must release on request, and that then follows any LowCmd.
+    """Unitree robot: its own controller must release it; it then follows anyone's LowCmd.
 
     Attributes:
-        model: Kind of robot.
+        model: Figures of this kind of robot; set by each subclass.
     """
 
     host = "the robot"
-    preparing = "is released by its own controller, a quadruped once it lies"
+    preparing = "is being released by its own controller (a quadruped once it lies down)"
     prepared = "was released by its own controller"
     # until it is released, its own controller commands the drives
     stopped_by_taking = False
@@ -51,7 +51,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
     model: ClassVar[UnitreeFigures]
 
     def __init_subclass__(cls) -> None:
-        """Set the name and the figures from the model."""
+        """Set the class's name and figures from its model."""
         super().__init_subclass__()
         if "model" in vars(cls):
             cls.name, cls.figures = cls.model.name, cls.model.figures
@@ -65,7 +65,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         self._commands = _Commands(self.model)
         self._remote_seen = self._stop_held = False
         self._taking = False
-        """True if control was requested and has not been given back yet."""
+        """True from a request for control until control is given back."""
 
     @property
     def place(self) -> str:
@@ -79,7 +79,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return state
 
     def encode(self, values: F64) -> bytes:
-        """Return a LowCmd, preceded by the number of its topic."""
+        """Return the LowCmd for values [n, 5], preceded by the number of its topic."""
         self._senses.sent(values)
         return self._commands.frame(values)
 
@@ -89,11 +89,11 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         self._yaw_rate.see(state.tick, state.rpy, state.ang_vel)
         self._senses.see(state, state.rpy, state.ang_vel, state.lin_acc)
         self._stop_held = state.remote.holds(*STOP_KEYS)
-        # without a key all bytes are 0, as a switched-off remote may also send
+        # without a key, all bytes are 0, as they may also be for a switched-off remote
         self._remote_seen = self._remote_seen or state.remote.keys != 0
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return why control is refused; once requested, also check that the robot is free."""
+        """Return reasons to refuse control; once it is requested, also if the robot is not free."""
         settings, state = self.settings, self.reception.state
         found = [*self._imu_problems(), *self._commander_problems()]
         found += filter(None, [self._senses.problem])
@@ -146,7 +146,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
             notes[_RELEASED] = service.released
         if service.error:
             notes["motion_service_error"] = service.error
-        # not a fault: a walking robot would fall because of it
+        # not a fault, because stopping would make a walking robot fall
         if self._taking and not self.reception.news.standby:
             notes["standby"] = _NO_STANDBY
         if battery is not None:
@@ -175,11 +175,11 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return self._service.advance(elapsed_s, lies=rests, lies_down=can_lie)
 
     def keep_control(self, now_ns: int) -> list[bytes]:
-        """Check at intervals that the robot is still free; an app or the remote can end that."""
+        """Return requests that check if the robot is still free: an app or remote may change it."""
         return self._service.watch(now_ns / NS_PER_S)
 
     def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
-        """Return the values that lower a standing robot to the ground; None at the end."""
+        """Return values [n, 5] that lower a standing robot; None once down, or if not standing."""
         lying, state = self.model.lying, self.reception.state
         if lying is None or state is None or elapsed_s >= _LOWER_S + _SETTLE_S:
             return None
@@ -193,12 +193,12 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return np.asarray(sent + share * (end - sent))
 
     def recall(self, details: Mapping[str, str | int | float]) -> None:
-        """Store which controller the link process released."""
+        """Store which controller the link process released, so that it can be selected again."""
         self._service.released = str(details.get(_RELEASED, ""))
 
     @property
     def given_back(self) -> str:
-        """Return whether the robot's own controller is selected again, which may move the robot."""
+        """Answer to `release_control`; warns if the robot's own controller may move the robot."""
         text = super().given_back
         if not self._selects:
             return text
@@ -208,7 +208,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         )
 
     def give_back(self) -> list[bytes]:
-        """Return the request that selects the built-in controller again, if it was released."""
+        """Return the request that selects the released controller again, if that is wanted."""
         self._taking = False
         self._senses.sent(None)
         frames = self._service.select() if self._selects else []
@@ -217,11 +217,11 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
 
     @property
     def _selects(self) -> bool:
-        """True if the controller that was released here will be selected again."""
+        """True if giving control back selects the controller that was released here."""
         return self.settings.restore_mode and bool(self._service.released)
 
     def _imu_problems(self) -> list[str]:
-        """Return a problem if the angular velocity does not explain the robot's rotation."""
+        """Return a problem if the angular velocity does not match the robot's rotation."""
         ratio = self._yaw_rate.ratio
         if ratio is None or 1.0 / _RATIO < ratio < _RATIO:
             return []
@@ -231,7 +231,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         ]
 
     def _commander_problems(self) -> list[str]:
-        """Return who else publishes commands; the built-in controller may, until it is released."""
+        """Return which others publish commands; the robot's own controller may until released."""
         others = self.reception.news.commanders
         named = sorted(name for name in others if name)
         unnamed = len(others) - len(named)
@@ -257,13 +257,13 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return [f"{names}: lost the connection to the robot's computer"] if names else []
 
     def _lying_problems(self) -> list[str]:
-        """Return why the robot is not lying down, if it has to, as sentences."""
+        """Return why the robot is not lying down although it has to, as sentences."""
         lying, state = self.model.lying, self.reception.state
         if lying is None or state is None:
             return []
         return [
-            f"the robot is not lying down: {self.figures.joint_names[joint]} is at {angle:.2f} "
-            f"rad, expected {low:.2f}..{high:.2f}"
+            f"{self.figures.joint_names[joint]} is at {angle:.2f} rad, expected "
+            f"{low:.2f}..{high:.2f} in the lying pose"
             for joint, angle, low, high in outside(
                 state.joint_pos, lying.lowest_rad, lying.highest_rad
             )
@@ -271,10 +271,10 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
 
 
 class _Commands:
-    """LowCmd messages of a robot: created once, and updated for each frame.
+    """Encodes LowCmd messages from one record that is updated for each frame.
 
     Attributes:
-        machine: `mode_machine` from the newest state, which a unitree_hg robot expects.
+        machine: `mode_machine` of the newest state, which a unitree_hg robot expects back.
     """
 
     def __init__(self, model: UnitreeFigures) -> None:
@@ -292,8 +292,8 @@ class _Commands:
         self.machine = 0
 
     def frame(self, values: F64) -> bytes:
-        """Return the message for values [n, 5], preceded by the number of its topic."""
-        # the wire has the same order as COMMAND_FIELDS: q, dq, tau, kp, kd
+        """Return the LowCmd for values [n, 5], preceded by the number of its topic."""
+        # same order as COMMAND_FIELDS: q, dq, tau, kp, kd
         self._record["motors"]["numbers"][self._slots] = values
         if self._has_machine:
             self._record["mode_machine"] = self.machine

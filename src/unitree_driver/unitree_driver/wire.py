@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unitree's low-level messages as bytes: layouts, checksum, requests to the robot's services.
 
-A message is 4 bytes of encapsulation and CDR, little-endian. Its checksum does not cover these
-bytes, but the vendor's C++ object in memory, with zeros as padding. Both hold the same bytes,
-except for the first motor: CDR aligns numbers and not structures, so that on the wire its `mode`
-directly follows the previous field. Each message here is one numpy record in the layout of C, and
-`_from_wire`, `_to_wire` move that one byte.
+A message is 4 bytes of encapsulation followed by little-endian CDR. Its checksum does not cover
+these bytes, but the vendor's C++ object in memory, with zeros as padding. Both hold the same bytes,
+except at the first motor: CDR aligns numbers and not structures, so in a message its `mode`
+directly follows the previous field. Each message here is one numpy record with C layout, and
+`from_wire` and `to_wire` move that one byte.
 
 Source: unitreerobotics/unitree_ros2 eea2719 and unitree_sdk2 21d0a3b (layouts, checksum).
 """
@@ -24,20 +24,20 @@ import numpy.typing as npt
 
 F64 = npt.NDArray[np.float64]
 TICKS, TICKS_PER_S = 1 << 32, 1000
-"""The robot's tick: its modulus and its assumed rate."""
+"""Modulus of the robot's tick counter, and its assumed rate."""
 HEADER = b"\0\1\0\0"
-"""Encapsulation: CDR, little-endian."""
+"""Encapsulation of a message: CDR, little-endian."""
 
 _Fields = list[tuple[Any, ...]]
 
 
 def _structure(*fields: tuple[Any, ...]) -> np.dtype[Any]:
-    """Return a record in the layout of C."""
+    """Return the dtype of a record with C layout."""
     return np.dtype(list(fields), align=True)
 
 
 def _used(kind: np.dtype[Any]) -> bytes:
-    """Return 255 for each byte of a record that belongs to a field, otherwise 0."""
+    """Return a mask of a record's bytes: 255 for those of a field, 0 for padding."""
     if kind.subdtype is not None:
         item, shape = kind.subdtype
         return _used(item) * int(np.prod(shape))
@@ -116,20 +116,20 @@ BATTERY = _structure(
     ("bmsstate", "<u4", 5),
     ("reserve", "<u4", 3),
 )
-"""unitree_hg/msg/BmsState, a message of its own."""
+"""Layout of unitree_hg/msg/BmsState, a separate message."""
 
 
 class MessageLayout:
-    """A message whose checksum covers the vendor's C++ object in memory.
+    """Layout of a message whose checksum covers the vendor's C++ object in memory.
 
     Attributes:
-        type_name: Type of the message in ROS.
-        record: Record in the layout of C; the last field is `crc`.
-        wire_bytes: Size including the 4 bytes of encapsulation.
+        type_name: ROS type of the message.
+        record: The object's dtype, with C layout; its last field is `crc`.
+        wire_bytes: Size of the message, including the 4 bytes of encapsulation.
     """
 
     def __init__(self, type_name: str, fields: _Fields) -> None:
-        """Set the fields, in order."""
+        """Derive the layout from the fields, in order; one of them is `motors`."""
         self.type_name, self.record = type_name, np.dtype(fields, align=True)
         self._memory = self.offset("motors")
         before = fields[[field[0] for field in fields].index("motors") - 1][0]
@@ -137,16 +137,16 @@ class MessageLayout:
         used = len(_used(kind).rstrip(b"\0"))
         self._wire = self.offset(before) + used
         self.wire_bytes = self.record.itemsize
-        """By chance, CDR saves 4 bytes, as many as the encapsulation has."""
+        """Size of a message: by chance, CDR saves the 4 bytes that the encapsulation adds."""
         self._used = np.frombuffer(_used(self.record), np.uint8)
 
     def offset(self, field: str) -> int:
-        """Return a field's offset in the record and, up to the motors, after the wire's header."""
+        """Return a field's offset in the record; up to the motors, the same in a message's CDR."""
         assert self.record.fields is not None
         return int(self.record.fields[field][1])
 
     def from_wire(self, data: bytes) -> npt.NDArray[Any]:
-        """Return the record [] of a message of `wire_bytes`, with zeros as padding."""
+        """Return a message of `wire_bytes` as a record array [], with zeros as padding."""
         payload = np.frombuffer(data, np.uint8, offset=len(HEADER))
         memory = np.zeros(self.record.itemsize, np.uint8)
         wire, start = self._wire, self._memory
@@ -157,7 +157,7 @@ class MessageLayout:
         return memory.view(self.record)[0:1].reshape(())
 
     def to_wire(self, record: npt.NDArray[Any]) -> bytes:
-        """Return the message of a record [], with its checksum."""
+        """Return the message for a record array [], with its checksum set."""
         memory = bytearray(record.tobytes())
         memory[-4:] = struct.pack("<I", crc(memory))
         wire, start = self._wire, self._memory
@@ -232,9 +232,9 @@ class MessageFamily(NamedTuple):
     """One of the two families of low-level messages.
 
     Attributes:
-        name: Package of its messages.
+        name: ROS package of its messages.
         state, command: Layouts of LowState and LowCmd.
-        head: First bytes of a LowCmd; empty if it has no head.
+        head: Values of `head` and `level_flag` in a LowCmd; empty if it has no such fields.
     """
 
     name: str
@@ -249,7 +249,7 @@ FAMILIES = (GO, HG)
 
 
 class RobotTopic(IntEnum):
-    """Topic that a frame is sent to or received from: its first byte between our processes."""
+    """Number of a topic: the first byte of a frame between this driver's processes."""
 
     LOWCMD = 0
     LOWSTATE = 1
@@ -269,15 +269,15 @@ TOPIC_NAMES = {
     RobotTopic.SPORT_RESPONSE: "/api/sport/response",
     RobotTopic.BATTERY: "/lf/bmsstate",
 }
-"""Names in ROS; DDS adds the prefix `rt`."""
+"""ROS name of each topic; in DDS it has the prefix `rt`."""
 
 
 def crc(memory: bytes | bytearray) -> int:
-    """Return CRC-32/MPEG-2 over all words of an object except for the last, the checksum itself.
+    """Return the CRC-32/MPEG-2 of an object's words, without the last one, which holds it.
 
-    Each word is processed from its most significant bit. `binascii.crc32` uses the same polynomial
-    from the least significant bit, so the bytes of each word are swapped, and the bits of each
-    byte.
+    The CRC processes each word from its most significant bit. `binascii.crc32` uses the same
+    polynomial but starts at the least significant bit, so each word's bytes and each byte's bits
+    are reversed.
     """
     words = np.frombuffer(memory, "<u4")[:-1].byteswap()
     reflected = binascii.crc32(words.tobytes().translate(_REFLECTED)) ^ 0xFFFFFFFF
@@ -288,7 +288,7 @@ _REFLECTED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class ServiceRequest(NamedTuple):
-    """A request to one of the robot's services (unitree_api/msg/Request)."""
+    """Request to one of the robot's services (unitree_api/msg/Request)."""
 
     identity: int
     api: int
@@ -296,7 +296,7 @@ class ServiceRequest(NamedTuple):
 
 
 class ServiceResponse(NamedTuple):
-    """Answer to a request (unitree_api/msg/Response); code 0 is success."""
+    """Answer to a service request (unitree_api/msg/Response); code 0 is success."""
 
     identity: int
     api: int
@@ -309,7 +309,7 @@ _RESPONSE = struct.Struct("<qqiI")
 
 
 def request_numbers() -> Iterator[int]:
-    """Return numbers of requests that no other client of the robot uses."""
+    """Return an iterator of request numbers, from a random one, that no other client uses."""
     return itertools.count(secrets.randbits(62))
 
 
@@ -320,7 +320,7 @@ def request(asked: ServiceRequest) -> bytes:
 
 
 def response(answer: ServiceResponse) -> bytes:
-    """Return an answer as a message, in the robot's format."""
+    """Return the message with an answer, as the robot sends it."""
     text = answer.data.encode() + b"\0"
     head = _RESPONSE.pack(answer.identity, answer.api, answer.code, len(text))
     return b"".join((HEADER, head, text, bytes(-(len(head) + len(text)) % 4), bytes(4)))
@@ -343,7 +343,7 @@ def read_response(data: bytes) -> ServiceResponse | None:
 
 
 def _text(data: bytes, head: struct.Struct) -> str | None:
-    """Return the text after the numbers of a request or an answer; the last number is its size."""
+    """Return the text after a message's numbers, the last of which is its size; None if invalid."""
     start = len(HEADER) + head.size
     if len(data) < start or data[:2] != HEADER[:2]:
         return None
@@ -357,10 +357,10 @@ def _text(data: bytes, head: struct.Struct) -> str | None:
 
 
 class WirelessRemote(NamedTuple):
-    """The wireless remote. Sticks are -1..1: x to the right, y up.
+    """State of the wireless remote. Sticks are -1..1: x to the right, y up.
 
     Attributes:
-        keys: One bit for each of KEYS.
+        keys: Pressed keys, one bit for each of KEYS.
     """
 
     keys: int

@@ -121,8 +121,8 @@ class MyRobotReception(StateReception[MyRobotState]):
 
     def silence(self, now_ns: int) -> str:
         """Return that no state arrives, and the remedy."""
-        instead = f"what comes counts as {self.instead}" if self.instead else "is the robot on?"
-        return f"no state has come on {self._topic}: {instead}"
+        instead = f"its frames are rejected as {self.instead}" if self.instead else "is it on?"
+        return f"no state received from the robot on {self._topic}: {instead}"
 
 
 class MyRobot(RobotInterface[MyRobotState]):

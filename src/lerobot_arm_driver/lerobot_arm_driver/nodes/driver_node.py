@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver of LeRobot's arms: connects a servo bus to ROS 2 topics.
+"""Driver for LeRobot's arms: connects a servo bus to ROS 2 topics.
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState, rad; velocities from
 differences of positions, efforts from the servos' estimate of their load); `~/status`
@@ -9,12 +9,12 @@ differences of positions, efforts from the servos' estimate of their load); `~/s
 (std_msgs/Bool). Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when
 done, `~/damp`, after which the arm holds its position, and `~/reset`, which releases the e-stop.
 
-With `leader`, in the namespace `leader`: a policy node follows `joint_states` when a person takes
-over, and moves the leader to the arm's pose by `joint_command` (policy_inference,
+Run a leader arm with `leader` in the namespace `leader`: a policy node follows its `joint_states`
+when a person takes over, and moves it to the arm's pose by `joint_command` (policy_inference,
 `nodes.takeover`).
 
-Nothing moves before `~/take_control`: until then the servos are only read. At every exit they hold
-their position or become limp (`way_out`).
+Nothing moves before `~/take_control`: until then, the servos are only read. At every exit, they
+hold their positions or become limp (`way_out`).
 """
 
 import sys
@@ -37,7 +37,7 @@ PARAMETERS = (
         type=str,
         default=_DEFAULT.robot,
         choices=tuple(ARMS),
-        doc="Kind of arm; bi_...: two of them, whose joints begin with left_ and right_",
+        doc="Kind of arm; bi_...: two arms, whose joint names begin with left_ and right_",
     ),
     Spec(
         name="port",
@@ -122,7 +122,7 @@ PARAMETERS = (
         doc="Highest rate of joint_states, Hz",
     ),
     *(
-        # Servos answer less often than the drives of other robots.
+        # Servos answer less often than other robots' drives.
         replace(spec, default=_DEFAULT.state_timeout_s) if spec.name == "state_timeout_s" else spec
         for spec in COMMON_PARAMETERS
     ),
@@ -130,7 +130,7 @@ PARAMETERS = (
 
 
 class ArmDriverNode(DriverNode):
-    """A driver of an arm, or of two."""
+    """Driver node for one arm or two."""
 
     def __init__(self) -> None:
         super().__init__("lerobot_arm_driver", ServoArm, PARAMETERS)

@@ -5,9 +5,9 @@
     lerobot_bridge replay my_dataset --bundle my_policy --episodes 0,2 --output replay.html
 
 The policy sees the recorded observations as often as it would on the robot (a chunk every
-`chunk.steps` frames, or --every). The command compares its steps with the recorded actions in their
-frames: errors by joint in the units of the dataset and in rad, correlation, and delay. It does not
-need LeRobot.
+`chunk.steps` frames, or --every). The command compares each predicted step with the recorded action
+of the same frame: errors by joint in the units of the dataset and in rad, correlation, and delay.
+It does not need LeRobot.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ _log = logging.getLogger("lerobot_bridge")
 
 
 class _Job(NamedTuple):
-    """An episode, and what makes its parts."""
+    """An episode, and the function that makes its parts."""
 
     episode: Episode
     work: Callable[[Callable[[float], None]], dict[str, Any]]
@@ -134,7 +134,7 @@ def _convert(
     settings: ConversionSettings,
     on_progress: Callable[[float, int], None],
 ) -> Conversion:
-    total = len(jobs) + 1  # joining counts as one more
+    total = len(jobs) + 1  # joining counts as one more job
     done = _parts(jobs, settings.processes, folder, lambda part: on_progress(part, total))
     made = {name: each for name, each in done.items() if not isinstance(each, Refused)}
     found = Conversion(
@@ -154,7 +154,7 @@ def _convert(
                 ]
             )
         )
-    growing.rmdir()  # LeRobot makes it
+    growing.rmdir()  # LeRobot creates it, and fails if it exists
     parts = [
         (folder / name / part, length)
         for name, each in made.items()

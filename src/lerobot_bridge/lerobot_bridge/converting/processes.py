@@ -20,7 +20,7 @@ OnProgress = Callable[[float], None]
 """Called with the share of the work that is done, 0 to 1."""
 
 _QUIET = {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
-"""Nothing is downloaded. This program draws the progress bar."""
+"""No downloads; no progress bars of LeRobot next to ours."""
 
 
 class Refused(NamedTuple):
@@ -43,7 +43,7 @@ def run_apart(
         jobs: Module functions, or partials of them, by job name. An error that a user can correct
             refuses the job.
         at_once: The number of processes.
-        needs: Module that is imported once for all.
+        needs: Module that is imported once, for all processes.
         log: File for the output of the processes.
         on_progress: Called with the number of jobs done, including fractions.
 

@@ -33,7 +33,7 @@ _ACKNOWLEDGED_S = 1.0
 
 
 class CommandSender:
-    """Publishes actions; one thread at a time.
+    """Publishes actions; only one thread at a time may call it.
 
     A JointCommand is repeated for a limited time while no new action arrives: LeRobot pauses to
     save an episode, and the arm would sink. A base is stopped. Positions in other messages are sent
@@ -121,7 +121,7 @@ class CommandSender:
             # without this wait the message would be lost with the publisher
             if not topic.publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S)):
                 _log.warning(
-                    "%s: no receiver has confirmed the last command within %g s; see whether the "
+                    "%s: no receiver has confirmed the last command within %g s; check that the "
                     "robot has stopped",
                     topic.publisher.topic_name,
                     _ACKNOWLEDGED_S,

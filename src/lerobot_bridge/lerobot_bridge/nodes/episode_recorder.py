@@ -203,7 +203,7 @@ class EpisodeRecorder(ServedNode):
 
     @property
     def problem(self) -> str:
-        """Reason why it cannot continue; empty while it can."""
+        """Reason why the recorder cannot continue; empty while it can."""
         if self._listening.works and self._disk.works:
             return ""
         return "a thread that takes or writes messages has ended; the node exits"

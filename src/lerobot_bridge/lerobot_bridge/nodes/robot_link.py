@@ -98,7 +98,7 @@ class RobotLink:
 
     def send(self, values: Mapping[str, float]) -> None:
         """Publish an action, given by name in LeRobot's units, to all command topics."""
-        assert self._sender is not None  # `commands` were asked for
+        assert self._sender is not None  # `commands` was set
         with self._sending:
             self._sender.send(values)
 

@@ -93,7 +93,7 @@ class PredictionErrors:
 
 
 def measure(contract: ChunkContract, found: Sequence[Predicted]) -> PredictionErrors:
-    """Measure episodes together; each has frames to compare."""
+    """Measure several episodes together; each must have frames to compare."""
     recorded, predicted = (
         np.concatenate(parts)
         for parts in (

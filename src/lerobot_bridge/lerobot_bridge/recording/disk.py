@@ -29,7 +29,7 @@ _PREFIXES = "AMENT_PREFIX_PATH"
 
 
 class Definitions:
-    """Reads definitions on demand.
+    """Reads message definitions on demand.
 
     Attributes:
         types: The types that were read.

@@ -18,7 +18,7 @@ from policy_core.safe_files import whole_file
 
 MAPPING = "mapping.yaml"
 UNFINISHED = ".unfinished"
-"""Folder in which episodes grow; episodes of a killed process stay there."""
+"""Folder in which episodes are written; those of a killed process stay there."""
 _NAME = re.compile(r"episode_(\d{4,})")
 
 

@@ -181,7 +181,7 @@ class RecordingSession:
             [f"episode {number} has ended and is being written; {self._outlook()}", *wrong]
         )
 
-    def finish(self, now_ns: int, why: str = "finish was asked for") -> str:
+    def finish(self, now_ns: int, why: str = "finish was requested") -> str:
         """End the session; an episode that is being recorded is kept."""
         self._follow_clock(now_ns)
         wrong = self._end(now_ns, why) if self._running else []

@@ -235,7 +235,7 @@ class PolicyWatch:
     def said(
         self, mode: str, reason: str, name: str, version: str, done: bool | None = None
     ) -> bool:
-        """Take a status; return whether its success signal has arrived since the previous one."""
+        """Process a status; return whether the success signal has appeared since the last one."""
         came = done is True and self.done is False
         self._mode, self._reason, self._heard_ns = mode, reason, self._steady_ns()
         self.done = done

@@ -144,7 +144,7 @@ def _find_places(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[i
     known = (*_OWN, *found, *(IMAGES + name for name in mapping.cameras))
     if others := [name for name in info.features if name not in known]:
         _log.warning(
-            "%s: left out, since the mapping has no topic for them: %s",
+            "%s: features for which the mapping has no topic are left out: %s",
             info.file,
             ", ".join(others),
         )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `lerobot_bridge convert` where LeRobot is not: what is said before any work."""
+"""The command `lerobot_bridge convert` without LeRobot: its errors before any work."""
 
 import importlib.metadata
 import subprocess

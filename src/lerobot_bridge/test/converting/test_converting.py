@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parts in OUTPUT.parts, the processes that make them, and the report of it all."""
+"""Parts in OUTPUT.parts, the processes that make them, and the report."""
 
 import importlib
 import os
@@ -43,7 +43,7 @@ ROWS = "part_000/data/rows.parquet"
 
 @pytest.fixture
 def parts_folder(tmp_path: Path) -> Path:
-    """Return the folder of a command at work."""
+    """Return a folder of parts that a command left behind."""
     found = tmp_path / "cubes.parts"
     with locked(found):
         (found / LOG).touch()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot beside the nodes under test, on a ROS 2 domain of the test's own."""
+"""Fixtures that run a robot next to the nodes under test, in their own ROS 2 domain."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,13 +16,13 @@ from .robot import Robot
 
 @pytest.fixture
 def new_stderr(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-    """Return what this process wrote to its standard error since the last call.
+    """Return a function that reads what this process has written to stderr since the last call.
 
-    `capfd.readouterr` cuts short what another thread writes just then.
+    `capfd.readouterr` truncates what another thread writes at that moment.
     """
     with ExitStack() as opened:
 
-        @cache  # in the test: while fixtures are set up, another file is there
+        @cache  # opened in the test: while fixtures are set up, stderr is another file
         def log() -> TextIO:
             return opened.enter_context(Path("/proc/self/fd/2").open(errors="replace"))
 
@@ -31,7 +31,7 @@ def new_stderr(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]
 
 @pytest.fixture
 def rig(new_stderr: Callable[[], str]) -> Iterator[Robot]:
-    """A robot that is not there until it appears; all ends with the test."""
+    """Provide a robot without topics until `appears` is called; close it after the test."""
     rclpy.init(args=[])
     try:
         robot = Robot(new_stderr)

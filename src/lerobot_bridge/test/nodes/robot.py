@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot with one camera and a leader beside the episode recorder, in one process."""
+"""A robot with one camera and a leader, in one process with the episode recorder."""
 
 import time
 from array import array
@@ -44,7 +44,7 @@ LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Robot:
-    """Publishes on request; what there is of the recorder is served meanwhile."""
+    """Publishes on request, while its executor also runs the recorders."""
 
     def __init__(self, new_log: Callable[[], str]) -> None:
         self._new_log, self._log = new_log, ""
@@ -63,7 +63,7 @@ class Robot:
         self.publishers: dict[str, Any] = {}
 
     def appears(self) -> None:
-        """Create the publishers: a camera that loses what it must, joints that do not."""
+        """Create the publishers: best effort for the camera, reliable for the joints."""
         for topic in ("joint_states", "leader/joint_states"):
             self.publishers[topic] = self.node.create_publisher(JointState, topic, RELIABLE)
         self.publishers["front"] = self.node.create_publisher(
@@ -87,7 +87,7 @@ class Robot:
         return node
 
     def send(self, count: int = 1) -> None:
-        """Publish each topic that is not silent, some times."""
+        """Publish each topic that is not silent `count` times."""
         for _ in range(count):
             self.sent += 1
             stamp = self.node.get_clock().now().to_msg()
@@ -104,7 +104,7 @@ class Robot:
                 publisher.publish(message)
 
     def until(self, condition: Callable[[], object], what: str, *, sends: bool = False) -> None:
-        """Spin, and publish meanwhile, until the condition holds; fail if it never does."""
+        """Spin until the condition holds, publishing if `sends`; fail if it never does."""
         ends_s = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < ends_s, f"waited in vain for {what}; log: {self.log}"
@@ -137,7 +137,7 @@ class Robot:
         self.until(lambda: not node.recorder.obstacle(node.now_ns()), "all topics", sends=True)
 
     def sends_seen(self, count: int) -> None:
-        """Send so often that each message has come to the recorder."""
+        """Publish `count` times, and wait each time until the recorder has the message."""
         watch = self.recorders[-1].recorder.watches["/joint_states"]
         for _ in range(count):
             more = watch.count + 1
@@ -174,7 +174,7 @@ class Robot:
 
 
 def read_episode(episode: Path) -> dict[str, list[tuple[int, Any]]]:
-    """Return the messages of a recorded episode by topic: time of the log, message."""
+    """Return the messages of a recorded episode by topic: (log time in ns, message)."""
     found: dict[str, list[tuple[int, Any]]] = {}
     with AnyReader([episode]) as reader:
         for connection, log_ns, data in reader.messages():

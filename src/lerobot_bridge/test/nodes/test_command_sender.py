@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is sent while no action comes, and last."""
+"""Commands that are sent while no action arrives, and the last command."""
 
 from collections.abc import Iterator
 from typing import Any

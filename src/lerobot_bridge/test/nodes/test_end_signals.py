@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Signals that are sent to this process, which they would end."""
+"""Signals sent to this process, which would end it without a handler."""
 
 import signal
 from collections.abc import Iterator

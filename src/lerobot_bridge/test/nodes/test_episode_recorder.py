@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The episode recorder beside a robot, over real DDS."""
+"""The episode recorder with a robot, over real DDS."""
 
 from pathlib import Path
 

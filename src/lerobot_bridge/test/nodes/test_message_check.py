@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages are judged before an episode as a conversion would judge them."""
+"""Messages are checked before an episode as a conversion would check them."""
 
 import math
 from typing import Any

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command `episode_recorder` as a process: how it ends, and what is left then."""
+"""The command `episode_recorder` as a process: how it ends, and what it leaves behind."""
 
 import json
 import signal
@@ -25,7 +25,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def start_recorder(tmp_path: Path) -> Iterator[Start]:
-    """Start recorders of a session; what they print goes to recorder.log."""
+    """Return a function that starts a recorder of a session with its output in recorder.log."""
     running: list[subprocess.Popen[bytes]] = []
     mapping = tmp_path / "two_joints.yaml"
     mapping.write_text(MAPPING)
@@ -66,9 +66,9 @@ def start_recorder(tmp_path: Path) -> Iterator[Start]:
 
 
 def begins(robot: Robot) -> None:
-    """Ask for an episode, again after some time, until there is one.
+    """Request an episode repeatedly until one begins.
 
-    A request to a process that was killed, or whose answers find no way yet, is lost.
+    A request is lost if it goes to a killed process, or to one whose answers cannot arrive yet.
     """
     asked_ns = robot.node.get_clock().now().nanoseconds
     robot.statuses.clear()
@@ -78,7 +78,7 @@ def begins(robot: Robot) -> None:
     client.call_async(Trigger.Request())
     timer = robot.node.create_timer(2.0, lambda: client.call_async(Trigger.Request()))
     robot.until(
-        # One from before may still have waited in the queue.
+        # An older status may still have been in the queue.
         lambda: (
             ns(robot.statuses[-1].header.stamp) > asked_ns and robot.value("state") == "episode"
         ),

@@ -57,7 +57,7 @@ IMAGE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
 
 
 class Robot:
-    """Publishes at 50 Hz what is in `publishes`, and keeps the commands that come."""
+    """Publishes the messages in `publishes` at 50 Hz, and stores the commands it receives."""
 
     def __init__(self) -> None:
         self.context = Context()
@@ -142,7 +142,7 @@ def linked(
 
 
 def error_of(link: RobotLink) -> str:
-    """Return what the link says as soon as it is not content."""
+    """Return the link's first error."""
     found: list[str] = []
 
     def fails() -> bool:
@@ -251,7 +251,7 @@ import signal
 import sys
 import time
 
-# Ignored signals stay ignored, and whoever runs the tests may have done that (nohup).
+# The link leaves ignored signals alone, and the parent may ignore SIGHUP (nohup).
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 from lerobot_bridge.mapping_file import parse_mapping

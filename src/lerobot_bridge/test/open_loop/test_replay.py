@@ -39,14 +39,14 @@ def replayed_bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def golden_chunks(replayed_bundle: Path) -> dict[str, Tensor]:
-    """Observations, and what onnx's reference evaluator answers to each: chunks of 8 steps."""
+    """Return observations, and the 8-step chunk of onnx's reference evaluator for each."""
     with np.load(replayed_bundle / "golden.npz") as found:
         return dict(found)
 
 
 @pytest.fixture
 def write_golden(tmp_path: Path, golden_chunks: dict[str, Tensor]) -> Callable[..., Path]:
-    """Return what writes a dataset of the golden observations and of actions, one episode each."""
+    """Return a function that writes a dataset: an episode for each array of actions."""
 
     def write(*actions: Tensor, names: Any = VECTORS, **more: Any) -> Path:
         episodes = [
@@ -89,7 +89,7 @@ def golden_columns(golden: dict[str, Tensor], actions: Tensor) -> dict[str, Tens
 
 
 def followed(golden: dict[str, Tensor], every: int) -> Tensor:
-    """Return what is done where a chunk of every so many frames is followed."""
+    """Return the actions of a robot that follows a new chunk every `every` frames."""
     chunks = golden["chunk"]
     return np.stack([chunks[frame - frame % every, frame % every] for frame in range(len(chunks))])
 
@@ -99,7 +99,7 @@ def test_it_follows_a_chunk_of_every_so_many_frames(
     golden_chunks: dict[str, Tensor], tmp_path: Path, replay: Replay, every: int
 ) -> None:
     actions = followed(golden_chunks, every)
-    # What was recorded is not what is predicted, so that other steps are not the same.
+    # Recorded and predicted actions differ, so that using a wrong step would show.
     dataset = write_frames(tmp_path / "dataset", [golden_columns(golden_chunks, actions)], VECTORS)
     arguments = () if every == 4 else ("--every", str(every))  # the policy's own chunk.steps
 
@@ -123,7 +123,7 @@ def test_a_policy_of_several_observations_gets_the_frames_before(
         for name, one in contract.cameras.items()
     }
     states = random.normal(0.0, 10.0, (3, 6)).astype(np.float32)
-    steps = [[0, 0], [0, 1], [1, 2]]  # before the first frame the policy sees that one
+    steps = [[0, 0], [0, 1], [1, 2]]  # before the first frame, the policy sees the first
     seen = {f"cameras.{name}": array[steps] for name, array in images.items()}
     noise = {name: array.repeat(3, axis=0) for name, array in drawn_noise(contract, 1).items()}
     rows = Rows(source="frames", inputs={"state": states[steps], **seen, **noise}, outputs={})
@@ -257,12 +257,12 @@ FRAMES = 60
 
 @pytest.fixture
 def three_joint_contract(tmp_path: Path) -> ChunkContract:
-    """Pan and elbow in degrees, the elbow's backwards; the gripper 0 to 100 over 1.91986 rad."""
+    """Return a contract: pan, elbow (reversed) in degrees; gripper 0 to 100 over 1.91986 rad."""
     return load_bundle(write_chunk_bundle(tmp_path / "bundle"), kind=ChunkBundle).contract
 
 
 def course(frames: int = FRAMES, seed: int = 0) -> F64:
-    """Return actions that are like none of other times."""
+    """Return actions [frames, 3] that do not repeat over time."""
     walk = np.cumsum(np.random.default_rng(seed).normal(size=(frames, 3)), axis=0)
     return walk * [2.0, 1.0, 1.0] + [0.0, 5.0, 40.0]
 
@@ -386,7 +386,7 @@ def test_values_that_the_limits_do_not_allow_are_named(three_joint_contract: Chu
 
 
 def test_rad_in_the_place_of_degrees_is_named(three_joint_contract: ChunkContract) -> None:
-    # The training knew about 20, 20 and 65 of these joints; a right angle is 1.6 rad.
+    # In training, these joints reached about 20, 20 and 65; a right angle is 1.6 rad.
     actions = course() / 57.3
     large = course()
 

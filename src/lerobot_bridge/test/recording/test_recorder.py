@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes on disks that are full, slow, or another's."""
+"""Episodes on disks that are full or slow, and in folders that are not its own."""
 
 import threading
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ MS = 1_000_000
 
 
 class Fed:
-    """A recorder whose clock and topic a test has in its hands; 100 messages a second."""
+    """A recorder whose clock and topic a test controls; 100 messages per second."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Fed:
 
 
 def _array_on_the_wire(size: int) -> bytes:
-    """Return a Float64MultiArray of about so many bytes, as it goes over the wire."""
+    """Return a serialized Float64MultiArray of about this many bytes."""
     values = np.random.default_rng(1).normal(size=size // 8)
     head = np.array([0x100, 0, 0, len(values), 0], "<u4").tobytes()
     return head + values.astype("<f8").tobytes()
@@ -134,7 +134,7 @@ def count(episode: Path) -> int:
 
 
 def recorded_times(episode: Path) -> list[int]:
-    """Return when the messages of an episode came, ns."""
+    """Return the log times of the messages in an episode, ns."""
     with AnyReader([episode]) as reader:
         return [time for _, time, _ in reader.messages()]
 
@@ -189,7 +189,7 @@ def test_episode_ends_with_the_last_message_before_its_end(tmp_path: Path) -> No
 
 
 class Signalled(Fed):
-    """A recorder whose policy has a signal of success."""
+    """A recorder for a policy that has a success signal."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, evaluates=True, judged=True, episode_s=1.0)

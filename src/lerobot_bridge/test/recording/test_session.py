@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The course of a session, by a clock that the test turns."""
+"""The course of a session, on a clock that the test advances."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,7 +19,7 @@ S = 1_000_000_000
 
 
 class Desk:
-    """Takes down what a session does, and how long it was between."""
+    """Records what a session does, and the times between."""
 
     def __init__(self) -> None:
         self.missing = ""
@@ -60,13 +60,13 @@ def session_desk() -> Desk:
 
 @pytest.fixture
 def auto(session_desk: Desk) -> RecordingSession:
-    """Three episodes of 30 s that follow each other by themselves."""
+    """Return a session of three 30 s episodes that follow each other automatically."""
     return RecordingSession(Course(episodes=3), session_desk)
 
 
 @pytest.fixture
 def by_hand(session_desk: Desk) -> RecordingSession:
-    """Three episodes that a person begins."""
+    """Return a session of three episodes that a person starts."""
     return RecordingSession(Course(episodes=3, auto=False), session_desk)
 
 
@@ -84,7 +84,7 @@ def test_warm_up_episodes_and_resets_follow_each_other(
         auto.tick(second * S)
         states.append(auto.state)
 
-    # 5 s of warm-up, then 30 s and 1 s by turns; after the last one nothing.
+    # 5 s of warm-up, then 30 s of episode and 1 s of reset in turn; no reset after the last one.
     assert (
         states
         == [State.WARM_UP] * 5
@@ -160,7 +160,7 @@ def test_an_episode_waits_until_nothing_is_missing(
     auto.tick(7 * S)
 
     assert (auto.waits_for, session_desk.begun) == ("", [0])
-    passes(auto, 37, since=7)  # it has its whole time
+    passes(auto, 37, since=7)  # the episode has its full duration
     assert session_desk.marks == [(Mark.START, 0, 7 * S), (Mark.STOP, 0, 37 * S)]
 
 
@@ -240,7 +240,7 @@ class AnySession(RuleBasedStateMachine):
         self.session.tick(self.now_ns)
 
     def ask(self, request: Callable[[int], object]) -> None:
-        """A request that is refused changes nothing."""
+        """Make a request, and check that it changes nothing if it is refused."""
         session = self.session
         before = (session.state, session.number, session.done, set(session.writing))
         try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be recorded, and the file beside it."""
+"""The topics to record, and the sidecar file of an episode."""
 
 from pathlib import Path
 

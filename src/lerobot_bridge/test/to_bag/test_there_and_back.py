@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A dataset as recordings, read by the same mapping, has the same frames: values and images."""
+"""A dataset written as recordings, then read with the same mapping, has the same frames."""
 
 import copy
 from pathlib import Path
@@ -44,7 +44,7 @@ def joint_state_source(topic: str, kind: str, **more: Any) -> dict[str, Any]:
 def there_and_back(
     dataset: Path, mapping: dict[str, Any], folder: Path
 ) -> tuple[RobotMapping, list[list[DatasetFrame]]]:
-    """Return the frames of all episodes, as they come from the recordings."""
+    """Write a dataset as recordings; return the mapping and the frames read from them."""
     file = folder / "given.yaml"
     file.write_text(yaml.safe_dump(mapping, sort_keys=False), "utf-8")
     words = [str(dataset), "--mapping", str(file), "--output", str(folder / "session")]
@@ -64,7 +64,7 @@ def there_and_back(
 def assert_same_dataset(
     dataset: Path, mapping: RobotMapping, episodes: list[list[DatasetFrame]]
 ) -> None:
-    """Check values of all frames, and images of cameras that are not compressed."""
+    """Check the values of all frames, and the images of uncompressed cameras."""
     given = Dataset(dataset)
     assert [len(frames) for frames in episodes] == [one.length for one in given.episodes]
     for episode, frames in zip(given.episodes, episodes, strict=True):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`lerobot_bridge to-bag`: what stands in the recordings, read by rosbags alone."""
+"""`lerobot_bridge to-bag`: the content of the recordings, read with rosbags alone."""
 
 import copy
 import json
@@ -59,7 +59,7 @@ ToBag = Callable[..., int]
 
 
 def smooth_images(seed: int) -> Tensor:
-    """Return smooth images, each of its own colours, as a JPEG keeps them."""
+    """Return smooth images in different colours, which JPEG hardly changes."""
     small = np.random.default_rng(seed).integers(0, 256, (FRAMES, 3, 4, 3)).astype(np.uint8)
     return np.stack([cv2.resize(one, (32, 24), interpolation=cv2.INTER_CUBIC) for one in small])
 
@@ -99,7 +99,7 @@ def to_bag(tmp_path: Path) -> ToBag:
 
 
 def said_in(folder: Path) -> Said:
-    """Return time, topic and message of all that was recorded, in the order of the log."""
+    """Return (log time in ns, topic, message) for each recorded message, in log order."""
     with AnyReader([folder], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
         return [
             (log_ns, connection.topic, reader.deserialize(data, connection.msgtype))
@@ -125,7 +125,7 @@ def stamp_ns(message: Any) -> int:
 
 
 def rad(pan: Tensor, gripper: Tensor) -> F64:
-    """Return what the mapping's units mean, by hand."""
+    """Return the positions in rad, computed without the mapping."""
     return np.stack(
         [
             -np.radians(pan.astype(np.float64)) + 0.1,
@@ -252,7 +252,7 @@ def test_the_mapping_lies_beside_the_chosen_episodes(tmp_path: Path, to_bag: ToB
 
 
 def bag_mapping_with(**changes: Any) -> dict[str, Any]:
-    """Return the mapping with other entries; keys are paths with __ between."""
+    """Return the mapping with changed entries; a key is a path joined by __."""
     mapping: dict[str, Any] = copy.deepcopy(MAPPING)
     for path, value in changes.items():
         *parents, last = path.split("__")

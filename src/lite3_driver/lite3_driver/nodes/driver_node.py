@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver of a Lite3: connects its motion host's UDP interface to ROS 2 topics.
+"""Driver for a Lite3: connects its motion host's UDP interface to ROS 2 topics.
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
 (sensor_msgs/Imu), `contact_forces` (policy_msgs/ContactForces); `~/status`
@@ -132,7 +132,7 @@ PARAMETERS = (
 
 
 class Lite3DriverNode(DriverNode):
-    """A driver of a Lite3."""
+    """Driver node for a Lite3."""
 
     def __init__(self) -> None:
         super().__init__("lite3_driver", Lite3, PARAMETERS, _sensor_topics())

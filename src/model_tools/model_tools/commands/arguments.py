@@ -17,7 +17,7 @@ def add_topics(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="INPUT=TOPIC",
-        help="topic of a recording whose name differs from the policy's input, such as "
+        help="recorded topic of a policy input, where the names differ, such as "
         "joint_states=/robot/joints; may be repeated",
     )
 
@@ -57,7 +57,7 @@ def pair(text: str) -> tuple[str, str]:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Yield a function that takes the amount done and the total amount (None if unknown)."""
+    """Show a progress bar; yield the function that updates it (amount done, total or None)."""
     from rich.console import Console
     from rich.progress import Progress
 

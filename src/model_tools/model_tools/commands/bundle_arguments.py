@@ -43,13 +43,13 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
         "--golden",
         type=Path,
         metavar="NPZ",
-        help="golden rows to check and use, instead of rows of that run",
+        help="golden rows to check and use, instead of rows of the measured run",
     )
     parser.add_argument(
         "--rows-output",
         type=Path,
         metavar="NPZ",
-        help="save all rows of that run, for calibration and comparison",
+        help="save all rows of the measured run, for calibration and comparison",
     )
 
 
@@ -107,7 +107,7 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
         "--robot-imu",
         default="",
         metavar="NAME",
-        help="site or body of that model whose frame is the IMU's (default: its base)",
+        help="site or body of --robot-model whose frame is the IMU's (default: the base)",
     )
 
 

@@ -75,15 +75,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         metavar="MODULE:CLASS",
         help="policy that acts in the environment instead of the bundle's model: a class "
-        "or function called with obs_dim and act_dim; the result has act(obs)",
+        "or function called with obs_dim and act_dim that returns an object with act(obs)",
     )
     parser.add_argument(
         "--dataset", type=Path, metavar="FOLDER", help="LeRobot dataset (v3.0), for a chunk policy"
     )
     add_samples(
         parser,
-        "number of samples, or all (default 2048; usual: 1000 to 4000); for a chunk policy number "
-        "of observations (default 200, or all if there are fewer)",
+        "number of samples, or all (default 2048; usual: 1000 to 4000); for a chunk policy, the "
+        "number of observations (default 200, or all if there are fewer)",
         or_all=True,
     )
     parser.add_argument(
@@ -170,8 +170,8 @@ def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> CommandResult
     sources = [*given.bag, *given.rows, *([given.dataset] if given.dataset else [])]
     if len(sources) != 1:
         raise ToolError(
-            "expected one --dataset, --rows or --bag to calibrate a chunk policy, found "
-            f"{len(sources)}"
+            "expected exactly one of --dataset, --rows and --bag to calibrate a chunk policy, "
+            f"found {len(sources)}"
         )
     source = open_source(bundle.contract, sources[0], dict(given.topic))
     with progress_bar("samples") as progress:
@@ -318,4 +318,4 @@ _RUNS: Mapping[str, Callable[[argparse.Namespace, Any], CommandResult[Mapping[st
     "joint": _run_rows,
     "chunk": _run_chunks,
 }
-"""Verb by kind of contract."""
+"""Function that runs the verb, by kind of contract."""

@@ -44,12 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="range of positions in which the joint counts as done, rad; may be repeated",
     )
     parser.add_argument(
-        "--for", type=float, dest="for_s", metavar="SECONDS", help="time for which it must hold, s"
+        "--for",
+        type=float,
+        dest="for_s",
+        metavar="SECONDS",
+        help="time for which the task must count as done, s",
     )
     parser.add_argument(
         "--then",
         choices=("end", "flag"),
-        help="end the run, or only report it in the status (default)",
+        help="on success: end the run, or only report it in the status (default)",
     )
     parser.add_argument("--version", required=True, help="version of the new bundle")
     parser.add_argument(
@@ -67,7 +71,7 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Calibrate.
+    """Calibrate a success signal, and write it into a new bundle.
 
     Returns:
         output (the new bundle), success (its section of the contract), 95 % intervals of both error

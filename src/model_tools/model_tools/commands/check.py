@@ -6,7 +6,7 @@
 
 Nothing runs again: recorded modes, requests, ages, targets and commands are checked against the
 invariants of docs/invariants.md, with the contract and the limits that were in force. The exit
-status is 1 if one is violated. `model_tools replay` checks whether the commands are the policy's.
+status is 1 if any is violated. `model_tools replay` checks whether the policy gives these commands.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Check; the status is 1 if an invariant is violated.
+    """Check recordings; the status is 1 if an invariant is violated.
 
     Returns:
         By recording: `ticks`, `checked` and `violated` (counts by invariant), `first` (the first

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--closed-loop",
         action="store_true",
-        help="also walk the simulated robot with each",
+        help="also let the simulated robot walk with each artifact",
     )
     add_robot(parser)
     parser.add_argument(
@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=60.0,
         metavar="S",
-        help="time limit of one model run of a back end in its own process, such as rknn_sim, s "
-        "(default 60)",
+        help="time limit of one model run, for back ends in their own process, such as rknn_sim, "
+        "s (default 60)",
     )
     parser.add_argument("--output", type=Path, help="folder for the report")
     parser.add_argument(
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Compare; the status is 1 if a limit is exceeded.
+    """Compare models; the status is 1 if a limit is exceeded.
 
     Returns:
         The content of comparison.json.

@@ -7,7 +7,7 @@ r"""Compile a bundle's reference model, or all graphs of a chunk policy, for a b
     model_tools compile bpu --bundle my_arm --precision int16 --target nash-e \
         --dataset my_dataset --option workspace=work --output my_arm_s100
 
-In the new bundle the compiled model replaces that back end's previous one; everything else is
+In the new bundle the compiled model replaces that back end's previous model; everything else is
 unchanged. `model_tools compare my_bundle my_bundle_int8` measures its accuracy.
 
 Exit status 3 means that the vendor's compiler is not on this machine: its inputs are in the folder
@@ -74,12 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-poor",
         action="store_true",
-        help="also take rows that fail the quality check of calibrate",
+        help="also accept rows that fail the quality check of calibrate",
     )
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Compile.
+    """Compile the models of a bundle into a new bundle.
 
     Returns:
         bundle (folder), precision, and models in this precision: graph (`model` for a joint

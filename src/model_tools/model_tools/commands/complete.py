@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Complete a contract and its model into a bundle with golden rows and nominal figures.
+r"""Make a complete bundle, with golden rows and nominal figures, from a contract and its model.
 
     model_tools complete my_contract --model policy.onnx --simulate --output my_bundle
 
 The guard bounds steps and torques by the nominal figures times a margin; without them it applies
-only the limits of the joints. The model must have the hash in the contract.
+only the limits of the joints. The model must have the hash stated in the contract.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Complete.
+    """Make the bundle.
 
     Returns:
-        bundle (folder), questions (by key, to answer before it loads), nominal (source of the
-        guard's nominal figures; null if none), remarks from the import, suspicions (from `inspect`,
-        for a complete bundle).
+        bundle (folder), questions (by key, to answer before the bundle loads), nominal (source of
+        the guard's nominal figures; null if none), remarks from the import, suspicions (from
+        `inspect`, for a complete bundle).
     """
     from model_tools.make.complete import make_bundle
 

@@ -4,8 +4,8 @@
 
     model_tools evaluate my_bundle my_older_bundle --plan plan.yaml --output out/evaluation
 
-Each trial runs the product's controller on a simulated robot; the plan states robot, conditions and
-repetitions. The first bundle is compared with each other one, trial by trial under the same
+Each trial runs the real controller on a simulated robot; the plan states robot, conditions and
+repetitions. The first bundle is compared with each of the others, trial by trial under the same
 conditions. The output folder gets trials.jsonl, a line per finished trial, and at the end
 summary.json and report.html. --resume continues an interrupted evaluation, or one whose plan has
 been extended. The numbers do not depend on the number of workers. The exit status is 1 if a trial
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trials(parser: argparse.ArgumentParser) -> None:
-    """Declare where the trials run, and where their results go."""
+    """Declare the arguments for where trials run, their limits, and where their results go."""
     parser.set_defaults(left="results so far are kept; the same command with --resume continues")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FOLDER", help="folder for the results"
@@ -77,13 +77,13 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=600.0,
         metavar="SECONDS",
-        help="time limit of a trial, which otherwise has no result (default %(default)g)",
+        help="time limit of a trial; one that exceeds it has no result (default %(default)g)",
     )
     add_backend_options(parser)
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Evaluate.
+    """Evaluate policies; the status is 1 if a trial has no result or a required rate is missed.
 
     Returns:
         The content of summary.json.
@@ -152,7 +152,11 @@ def _require_new(folder: Path, resume: bool) -> None:
     from model_tools.prove.evaluation.evaluate import ROWS
 
     if not resume and folder.exists() and any(folder.iterdir()):
-        remedy = "--resume continues it" if (folder / ROWS).exists() else "name another --output"
+        remedy = (
+            "--resume continues the evaluation"
+            if (folder / ROWS).exists()
+            else "name another --output"
+        )
         raise ToolError(
             f"{folder}: expected a path that does not exist yet, found a folder with files; "
             f"{remedy}"

@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="NPZ",
         help="observations (key obs, one per row) to compare on, in addition to random ones, and "
-        "the training's actions for them (key actions); only actions verify the activations of a "
-        "state dict",
+        "the training's actions for them (key actions); for a state dict, only such actions verify "
+        "the activations",
     )
     parser.add_argument(
         "--trust-code",
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Export, prove, write.
+    """Export a checkpoint to ONNX, and verify the model.
 
     Returns:
         format of the checkpoint, inputs and outputs (names of the model's tensors), opset,

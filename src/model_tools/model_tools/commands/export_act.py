@@ -5,7 +5,7 @@
     model_tools export act --act-path pretrained_model --export-path so101_pick --units degrees
 
 Like `export lerobot`, with the same options, but with --act-path for the checkpoint. The bundle has
-two graphs, an image encoder and the transformer (or one).
+two graphs, an image encoder and the transformer, or one graph for both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Export.
+    """Export an ACT policy to a bundle.
 
     Returns:
         bundle (folder), name and version of the policy, joints in its order, cameras (width and

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         required=True,
         help="units of the policy's values, which no checkpoint states: degrees "
         "(LeRobot's default since 0.4), range (-100 to 100 of the calibrated "
-        "range, the default until 0.3), radians; in the first two a gripper counts 0 to 100",
+        "range, the default until 0.3), radians; in the first two, grippers use 0 to 100",
     )
     parser.add_argument(
         "--robot",
@@ -162,7 +162,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         type=Path,
         metavar="NPZ",
         help="rows with the training's outputs (cameras.NAME, state, chunk, and the initial "
-        "noise), to compare with and to keep; else rows are drawn",
+        "noise), to compare with and to keep; without them, rows are drawn at random",
     )
     parser.add_argument("--name", help="name of the policy (default: the bundle's folder)")
     parser.add_argument(
@@ -186,7 +186,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Export.
+    """Export a policy to a bundle.
 
     Returns:
         bundle (folder), name and version of the policy, joints in its order, cameras (width and
@@ -200,7 +200,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 def export(
     given: argparse.Namespace, policy: str | None = None
 ) -> CommandResult[Mapping[str, Any]]:
-    """Export a policy of this type, or any type, and report the result."""
+    """Export a policy, of the type `policy` if that is given, and report the result."""
     from model_tools.make.act.act_contract import ActRequest
     from model_tools.make.act.act_export import export_checkpoint
     from model_tools.make.act.checkpoint import read_checkpoint

@@ -6,9 +6,9 @@
     model_tools fleet status --inventory robots.yml --limit wave_1 --policy lite3_walk@1.3.0
 
 With --prometheus, the alert rules in deploy/prometheus judge health. With --inventory alone, the
-command reads each robot's own metrics, and its nodes judge. With both, the robots of the inventory
-must be in Prometheus. The exit status is 0 if all robots are healthy, 1 if one is bad, and 4 if
-there is not enough data to call them healthy.
+command reads each robot's own metrics, and the robot's nodes judge. With both, the robots of the
+inventory must be in Prometheus. The exit status is 0 if all robots are healthy, 1 if one is bad,
+and 4 if there is not enough data to call them healthy.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=0.0,
         metavar="S",
-        help="RUN time needed with it",
+        help="minimum RUN time of each robot with this policy, s",
     )
     parser.add_argument(
         "--wait-s",
@@ -65,7 +65,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     Returns:
         health of the worst robot (healthy, bad, unknown), and robots: robot, policy (NAME@VERSION),
         sha256 (of its contract), stage, health, reasons, since_s (Unix time; null if unknown),
-        run_s (time in RUN with it).
+        run_s (time in RUN with this policy).
     """
     from model_tools.ship.fleet import (
         EXIT_STATUS,
@@ -111,7 +111,7 @@ def _read(prometheus: str | None, robots: dict[str, str] | None) -> FleetReading
 
 
 def fleet_report(states: Sequence[FleetRobot]) -> Report:
-    """Return a table of robots."""
+    """Return a report with a table of the robots."""
     tones = {"healthy": Tone.GOOD, "bad": Tone.BAD, "unknown": Tone.WARN}
     rows = [
         (

@@ -106,7 +106,7 @@ def _tables(found: Identified) -> list[Table]:
 
 
 def _velocity_tables(found: CaptureComparison) -> list[Table]:
-    """Return the error of odom in base_link, and where the body is."""
+    """Return tables of odom's velocity error in base_link, and of the tracked body's pose there."""
     means = zip("xyz", map(_shown, found.bias_mps), strict=True)
     place = zip("xyz", map(_shown, found.body_m), strict=True)
     error: list[tuple[str, str | float]] = [

@@ -6,8 +6,8 @@
     model_tools import --model policy.onnx --output my_draft
 
 Formats are recognised by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
-rl_sar's config.yaml, LEAPP, and metadata inside an ONNX. Answer a TODO with --set, or in the
-policy.yaml followed by `model_tools complete`; until then the loader refuses the bundle, and the
+rl_sar's config.yaml, LEAPP, and metadata inside an ONNX. Answer a TODO with --set, or in
+policy.yaml and then run `model_tools complete`; until then the loader refuses the bundle, and the
 exit status is 1. A bundle without TODOs gets golden rows and, with --simulate, --rollout or --bag,
 the guard's nominal figures.
 """
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scene",
         type=Path,
         metavar="NPZ",
-        help="height scan beside a step, from training, to verify the contract of a height_scan "
+        help="height scan recorded in training next to a step, to verify a height_scan "
         "(docs/perception.md)",
     )
     parser.add_argument(
@@ -122,12 +122,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Import; the status is 1 if questions are open.
+    """Make the bundle; the status is 1 if questions are open.
 
     Returns:
-        bundle (folder), questions (by key, to answer before it loads), nominal (source of the
-        guard's nominal figures; null if none), remarks from the import, suspicions (from `inspect`,
-        for a complete bundle).
+        bundle (folder), questions (by key, to answer before the bundle loads), nominal (source of
+        the guard's nominal figures; null if none), remarks from the import, suspicions (from
+        `inspect`, for a complete bundle).
     """
     from model_tools.make.importers.draft import completing
     from model_tools.make.importers.import_bundle import (
@@ -206,5 +206,5 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _quoted(text: str) -> str:
-    """Return YAML for this text, quoted if it looks like a number."""
+    """Return this text as a quoted YAML string, so that YAML does not read it as a number."""
     return "'" + text.replace("'", "''") + "'"

@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--robot",
         type=Path,
         metavar="ROBOT",
-        help="robot, to compute its pose: URDF or MJCF file, or go2, g1 or lite3 of robot_sim",
+        help="robot, to compute that body's pose: URDF or MJCF file, or go2, g1 or lite3 of "
+        "robot_sim",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write the hashes of its members into a policy set, and check the set as a whole.
+"""Write the hashes of a policy set's members into the set, and check the set as a whole.
 
     model_tools pin my_set
     model_tools pin my_set --output out/my_set
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Write the hashes.
+    """Write the members' hashes into the set.
 
     Returns:
         folder of the set, and members by name: policy, version, sha256 (of its policy.yaml), is_new

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Push.
+    """Push the bundle or statement.
 
     Returns:
         reference (HOST/NAME:TAG), digest of the manifest (the permanent address), is_signed.

@@ -36,7 +36,7 @@ class ReleaseVerb:
         self.__doc__, self.add_arguments, self._does = text, declare, does
 
     def run(self, given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-        """Run the verb.
+        """Run the verb, and return the state of the release.
 
         Returns:
             file of the release, name, version and sha256 of the bundle, digest in the registry,
@@ -61,7 +61,7 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
         "--baseline",
         default="",
         metavar="BUNDLE",
-        help="bundle that robots run before",
+        help="bundle that the robots run before the release",
     )
     parser.add_argument(
         "--without",
@@ -186,7 +186,7 @@ def _rollback(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _judged(file: Path, release: Release) -> CommandResult[Mapping[str, Any]]:
-    """Return a release with the verdict on its current stage, which sets the status."""
+    """Return a release's verdicts as a result; the current stage's one sets the exit status."""
     from model_tools.ship.release.promotion import EXIT_STATUS, verdict
 
     ended, verdicts = release.ended, {stage: verdict(release, stage) for stage in release.asked}

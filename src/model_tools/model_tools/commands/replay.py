@@ -4,14 +4,15 @@
 
     model_tools replay ~/.ros/flights/my_policy-20260101T120000Z-attitude --output report
 
-The recorded messages, ages and requests drive the real controller, starting from a recorded state
-of it (`--from`). State, observation, model, target, command and mode are compared with the
-recording: bit for bit on the same machine and back end, else within the limits of the model's
-precision. The report names the first tick and value that differ. A policy set is replayed with
-itself. A bundle of a different policy (`--bundle`) only follows: in each tick it observes what was
-measured and commanded; its outputs are shown, not judged, with the figures that a node computes for
-a shadow (`--mode`, docs/candidates.md). The exit status is 1 if the same policy gives different
-commands. The output folder gets report.html, which shows what happened, and replay.json.
+The recorded messages, ages and requests drive the real controller, starting from one of its
+recorded states (`--from`). State, observation, model, target, command and mode are compared with
+the recording: bit for bit on the same machine and back end, else within the limits of the model's
+precision. The report names the first tick and value that differ. A recorded policy set is always
+replayed with that set. A bundle of a different policy (`--bundle`) only follows: in each tick it
+observes what was measured and commanded; its outputs are shown, not judged, with the figures that a
+node computes for a shadow (`--mode`, docs/candidates.md). The exit status is 1 if the same policy
+gives different commands. The output folder gets report.html, which shows what happened, and
+replay.json.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("followed", "free"),
         default="followed",
-        help="with --bundle: memory of the shadow of the recorded policy (default followed; "
-        "docs/candidates.md)",
+        help="with --bundle: what a shadow observes as its last actions, the recorded commands "
+        "(followed, default) or its own (free); see docs/candidates.md",
     )
     parser.add_argument(
         "--member",
@@ -70,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Replay; the status is 1 if the same policy gives different commands.
+    """Replay a recording; the status is 1 if the same policy gives different commands.
 
     Returns:
         The content of replay.json.
@@ -94,7 +95,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight | None]:
-    """Return the replay of a recording, and with a different bundle its shadowing."""
+    """Return the replay of a recording, and the results of a different bundle as its shadow."""
     from model_tools.prove.replaying.replay import replay
     from model_tools.prove.replaying.shadowing import missing_images, shadow_flight
     from policy_core.bundle.load import bundle_folder, load_bundle
@@ -102,7 +103,7 @@ def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight
     from policy_inference.backends.registry import parse_options
 
     options = parse_options(given.backend_option)
-    # A bundle beside a set may be the shadow of a member; the set is replayed with itself.
+    # With --member, the bundle shadows that member; the set itself is replayed with its own bundle.
     other = None if given.member else given.bundle
     found = replay(given.recording, other, given.backend, options, given.from_s)
     if given.bundle is None or (found.bundle.members and not given.member):

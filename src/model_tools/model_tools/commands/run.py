@@ -52,14 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Run it; the status is 1 if a limit is exceeded.
+    """Run the model; the status is 1 if a limit is exceeded.
 
     Returns:
         environment, bundle, backend and precision of the model that acted, reference (bundle
         whose ONNX it was compared with), steps, returns (sum of rewards of each episode),
         difference of the actions as in comparison.json, checks (each figure with its limit),
-        holds (all do), latency_p50_s, latency_p99_s, rows (file with a row per step; null without
-        --output).
+        holds (no limit is exceeded), latency_p50_s, latency_p99_s, rows (file with a row per step;
+        null without --output).
     """
     from rich.console import Console
     from rich.progress import track

@@ -42,14 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"velocity_error_mps, and 0 is always tried (default {ERRORS_MPS})",
     )
     parser.add_argument(
-        "--record", action="store_true", help="keep the result in the bundle, for its installation"
+        "--record",
+        action="store_true",
+        help="keep the result in the bundle, where `policy_store install` checks it",
     )
     parser.add_argument("--force", action="store_true", help="replace this report in the bundle")
     add_trials(parser)
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Measure; the status is 1 if the policy does not survive the error in its contract.
+    """Measure the survived error; the status is 1 if it is below the one in the contract.
 
     Returns:
         The content of sensitivity.json.

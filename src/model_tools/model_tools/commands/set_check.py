@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult]]:
-    """Check; the status is 1 if a transition fails.
+    """Check the set; the status is 1 if a transition fails.
 
     Returns:
         An array with the result of each transition.
@@ -102,7 +102,7 @@ def _sentences(found: Sequence[SetTransitionResult]) -> Iterator[str]:
             remedy = (
                 "name another fallback, or none, so that the guard stops the robot"
                 if one.edge.is_fallback
-                else "try stricter conditions (`when`), a longer `blend_s`, or leave it out"
+                else "try stricter conditions (`when`), a longer `blend_s`, or no such transition"
             )
             yield (
                 f"{one.edge}: the robot failed after {one.failed} of {one.granted}: "

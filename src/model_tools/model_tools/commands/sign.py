@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Sign.
+    """Sign the bundle, set or statement.
 
     Returns:
         path (folder of the bundle or set, or file of the statement), signed_by (fingerprint of

@@ -26,9 +26,9 @@ from policy_core.safe_files import arrays_problem
 from policy_inference.messages.readers import JointOrder
 
 OBSERVATION = "obs"
-"""Name of the observation if it is the only one."""
+"""Array name for the observation of a model that has only one."""
 EPISODE, TIME = "episode", "time"
-"""Names for a row's episode and its time (s), which together show whether rows are consecutive."""
+"""Array names for each row's episode and time (s), which show whether rows are consecutive."""
 _BFLOAT16 = "BF16"
 _TYPES = {
     "F64": "<f8",
@@ -90,7 +90,7 @@ def read_arrays(file: Path) -> dict[str, Tensor]:
 def write_arrays(file: Path, arrays: Mapping[str, Tensor]) -> None:
     """Write an `.npz` file to this path, whatever its suffix."""
     with file.open("wb") as stream:
-        # numpy's annotations would allow any of the arrays as its own keyword.
+        # To a type checker, one of the names could be numpy's keyword `allow_pickle`.
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
 
@@ -103,7 +103,7 @@ def write_parts(
         stream: A file, or a member of an `.npz`.
         dtype: Type of the array.
         shape: Shape of the array.
-        parts: The array's rows, one part after another.
+        parts: Blocks of the array's rows, in order.
     """
     np.lib.format.write_array_header_1_0(
         stream,
@@ -118,12 +118,12 @@ def write_parts(
 
 
 def first_array(arrays: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | None:
-    """Return the array with the first of these names that is present."""
+    """Return the array under the first of `names` that is present; None if none is."""
     return next((arrays[name] for name in names if name in arrays), None)
 
 
 def checked(file: Path, name: str, array: Tensor, entry: TensorEntry, count: int) -> Tensor:
-    """Return `count` rows of a model's tensor, in its type."""
+    """Require `count` valid rows for a model's tensor; return them in the tensor's type."""
     check_rows(file, name, array, (count, *row_shape(entry.shape)))
     return array.astype(entry.dtype)
 
@@ -167,7 +167,7 @@ def _columns(file: Path, arrays: Mapping[str, Tensor], joints: Joints) -> tuple[
 
 
 def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> None:
-    """Check the shape and values of an array of rows."""
+    """Raise an error unless an array of rows has this shape and only finite numbers."""
     if not shape[0] or array.shape != tuple(shape) or not np.issubdtype(array.dtype, np.number):
         raise ToolError(
             f"{file}: {name}: expected numbers "

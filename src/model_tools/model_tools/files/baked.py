@@ -34,7 +34,7 @@ _Step = tuple[Any, int, F64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BakedAction:
-    """Scale and offset after the network within the graph: output = scale x result + offset.
+    """Scale and offset that a graph applies after the network: output = scale x result + offset.
 
     Attributes:
         output: Name of the model output.
@@ -78,7 +78,7 @@ class BakedAction:
 
     @property
     def advice(self) -> str:
-        """The description, and its consequences for a contract."""
+        """Description of the nodes, and what they imply for a contract."""
         outside = (
             "the contract's scale and offset must match what the training applies outside the "
             "model (1 and 0 if nothing)"
@@ -177,7 +177,7 @@ def _named(node: Any) -> str:
 
 
 def _chain(nodes: Any, name: str, constants: Container[str]) -> list[str]:
-    """Return the chain of affine operators after a tensor."""
+    """Return the chain of affine operators that directly follows a tensor."""
     chain = list[str]()
     while True:
         users = [node for node in nodes if name in node.input]

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files for D-Robotics' BPU compilers and for its programs on the board; list of compilers.
+"""D-Robotics' BPU compilers, and files for them and for D-Robotics' programs on the board.
 
 In an ACT policy's statistics, `action_mean` and `action_std` belong to the state; the action's are
-named `..._unnormalise`. The script on the board computes only (x - mean) / std, so other
+named `..._unnormalize`. The script on the board computes only (x - mean) / std, so other
 normalisations are converted to that form.
 """
 
@@ -25,7 +25,7 @@ RECORD, BUILD_ALL = "workspace.json", "build_all.sh"
 AXES = 4
 """Number of axes of a feature map, the type of a model's inputs."""
 _NUMBER = "[0-9]" * 10
-"""Number of a sample in its file name."""
+"""Pattern for a sample's number in its file name."""
 PRECISIONS = ("int8", "int16")
 BOARD_FOLDER = "bpu_output"
 BOARD_FILES = tuple(
@@ -38,7 +38,7 @@ BOARD_FILES = tuple(
         "new_actions.npy",
     )
 )
-"""Patterns of the board's files."""
+"""Patterns for the files that programs on the board read."""
 
 
 CONFIG, BUILD, CALIBRATION = "config_{}.yaml", "build_{}.sh", "calibration_data_{}"
@@ -48,7 +48,7 @@ compiler settings, the script that runs the compiler, and the sample folder.
 
 
 def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of a feature map: padded with ones at the end."""
+    """Return a tensor's shape as a feature map: padded with ones at the end."""
     return shape + (1,) * (AXES - len(shape))
 
 
@@ -60,11 +60,11 @@ def sample_folders(inputs: Sequence[str]) -> list[str]:
 def write_samples(
     folder: Path, parts: Iterable[F32], suffix: str, names: Iterable[str] | None = None
 ) -> None:
-    """Write a folder of samples.
+    """Write each sample to a file in a new folder.
 
     Args:
         folder: Folder to create.
-        parts: Input rows [rows, *compiler's shape], one part after another.
+        parts: Blocks of input rows [rows, *compiler's shape], in order.
         suffix: `.npy` for one row with a batch axis per file; `.bin` for raw float32.
         names: File names without suffix; numbers if None.
     """
@@ -82,7 +82,7 @@ def write_samples(
 def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
     """Return patterns that match exactly the workspace files of these graphs.
 
-    The results of the vendor's compiler, which took hours to make, are not included.
+    They do not match the results of the vendor's compiler, which take hours to make.
     """
     found = [RECORD, BUILD_ALL]
     for name in graphs:
@@ -104,13 +104,13 @@ def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
 
 
 def converted_file(graph: str, march: str) -> str:
-    """Return the name of a graph's model in the opset that a march's compiler reads."""
+    """Return the file name of a graph's model, converted to the opset of a march's compiler."""
     return f"{graph}.{march}.onnx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
-    """One of the BPU compilers.
+    """A BPU compiler: its command, file formats and settings.
 
     Attributes:
         tool: Compiler command.
@@ -166,12 +166,13 @@ MARCHES = {"nash-e": NASH, "nash-m": NASH, "nash-p": NASH, "bayes-e": BAYES, "ba
 
 
 def write_board_files(folder: Path, contract: ChunkContract, chunk: F32) -> None:
-    """Write the statistics and a normalised chunk [steps, actions], the network's first output.
+    """Write statistics and a normalised chunk for D-Robotics' script on the board.
 
     Args:
         folder: The bundle; files are written to its folder `bpu_output`.
         contract: Contract of the bundle.
-        chunk: The chunk; the script on the board executes as many steps as it has.
+        chunk: The network's first output [steps, actions]; the script executes as many steps as
+            this chunk has.
     """
     place = folder / BOARD_FOLDER
     place.mkdir()

@@ -66,7 +66,7 @@ def remove_section(text: str, key: str) -> str:
 
 
 def _enter(text: str, key: str) -> tuple[list[str], int, str, int, int]:
-    """Return the lines, and inner depth, name, first and end row of the section around `key`."""
+    """Return the lines, the depth and name of `key`, and the rows (first, end) that enclose it."""
     *parents, name = key.split(".")
     lines, start, end = text.splitlines(), 0, len(text.splitlines())
     for depth, parent in enumerate(parents):
@@ -95,7 +95,7 @@ def _find(lines: list[str], name: str, depth: int, start: int, end: int) -> tupl
 
 
 def plain(value: Any, without: tuple[Any, ...] = (None,)) -> Any:
-    """Return the value in YAML's types, without entries equal to those in `without`."""
+    """Return the value in plain YAML types, without mapping entries whose value is in `without`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -105,7 +105,7 @@ def plain(value: Any, without: tuple[Any, ...] = (None,)) -> Any:
 
 def _dump(name: str, value: Any, depth: int) -> list[str]:
     """Return the section's lines; lists and maps of plain values in flow style."""
-    # PyYAML would write a map of one word in flow style, and then it is not a key of the file.
+    # By default, PyYAML would write a one-word map in braces, where no search finds its key.
     style = False if isinstance(value, str) else None
     text = yaml.safe_dump(
         {name: value},
@@ -159,14 +159,14 @@ def keep_report(
     force: bool,
     key: str | None = None,
 ) -> Path:
-    """Write a report on a back end's model to the bundle; keep reports on others.
+    """Write a report on a back end's model to the bundle; keep the reports on other models.
 
     Args:
         bundle: Folder of the bundle.
         backend: Back end of the model.
         name: File name in the folder `reports`.
         write: Writes the report to a path.
-        sha256: Hash of the model, see `bundle.bundle.model_sha256`.
+        sha256: Hash of the model, see `policy_core.bundle.bundle.model_sha256`.
         force: Replace an existing report under this key.
         key: Key in the contract's `reports`; None for the back end's name.
 

@@ -57,7 +57,7 @@ class Node:
         return self.value
 
     def section(self, name: str) -> list[Node]:
-        """Return the non-null entries of a list or mapping; empty if the key is absent."""
+        """Return the non-null entries of a key's list or mapping; empty if the key is absent."""
         found = self.get(name)
         if found is None:
             return []
@@ -81,7 +81,7 @@ class Node:
         return [Node(self.file, value, f"{self.key}[{i}]") for i, value in enumerate(self.value)]
 
     def mapping(self) -> dict[str, object]:
-        """Return a mapping with text as keys."""
+        """Return a mapping, all of whose keys must be text."""
         if not isinstance(self.value, Mapping) or not all(isinstance(k, str) for k in self.value):
             raise self.wrong("a mapping with names as keys")
         return dict(self.value)
@@ -177,7 +177,7 @@ def parse_foreign_yaml(text: str, origin: str) -> object:
 class _DataLoader(StrictLoader):
     """Loader that also accepts the two harmless tags found in run folders."""
 
-    # A copy, since resolvers are kept in a dictionary of the class.
+    # A copy, since the base class shares its dictionary of resolvers with all loaders.
     yaml_implicit_resolvers = {  # noqa: RUF012  # as PyYAML types it
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
         for first, resolvers in StrictLoader.yaml_implicit_resolvers.items()

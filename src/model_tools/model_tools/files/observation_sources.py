@@ -47,7 +47,7 @@ def open_source(
 
 
 class DatasetSource:
-    """The frames of a dataset, numbered across all episodes.
+    """Observations from the frames of a dataset, numbered across all episodes.
 
     Attributes:
         name: Name of the dataset's folder.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX model for tools: tensors, metadata and weights, without assumptions about them."""
+"""An ONNX model as tools read it: tensors, metadata and weights, whatever they are for."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OBS_STATS = "obs_stats"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTensor:
-    """Shape, with -1 for axes without a fixed size, and the element type's NumPy name."""
+    """A tensor's shape, with -1 for axes without a fixed size, and NumPy name of its type."""
 
     shape: tuple[int, ...]
     dtype: str

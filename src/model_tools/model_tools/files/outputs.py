@@ -73,7 +73,7 @@ def new_folder(
         force: Replace such a folder.
         owned: Patterns of the files in such a folder, relative to it; `name/**` matches everything
             below a folder.
-        kept: Folder whose files are kept in the new one.
+        kept: Folder from which the new one is made; files with the same names may be replaced.
     """
     path = path.resolve()
 

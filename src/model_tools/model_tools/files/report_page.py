@@ -73,7 +73,7 @@ def write_page(report: Report, file: Path) -> None:
 
 
 class _Page:
-    """Numbers the drawings on a page, so that their ids differ."""
+    """Writes the parts of a page; numbers its drawings, so that their ids differ."""
 
     def __init__(self) -> None:
         self._drawings = count()

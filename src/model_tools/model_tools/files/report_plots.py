@@ -57,7 +57,7 @@ _OUTSIDE = re.compile(
 
 
 def svg(plot: Plot, salt: str) -> str:
-    """Return a drawing with a legend of its labels.
+    """Return a plot as SVG text, with a legend.
 
     The salt keeps the ids of several drawings on one page unique.
     """
@@ -91,7 +91,7 @@ def svg(plot: Plot, salt: str) -> str:
 
 
 def top_view(points: F64) -> bytes:
-    """Return a PNG of points around the robot, with indices and the order of the points.
+    """Return a PNG that shows points around the robot, their order, and some of their indices.
 
     Args:
         points: Points in the base frame [points, 2], x and y, m; x is drawn upward, y to the left.

@@ -56,7 +56,7 @@ def read_rows(path: Path, bundle: JointBundle, topics: Mapping[str, str] | None 
         path: `.npz` with an array [rows, ...] for each model input, or a recorded rollout with
             `obs` and optionally `actions` or `action`; `.npy` for a model with one observation; a
             rosbag2 recording, on which the reference model is replayed. Optional additional arrays:
-            the sensed state (`model_tools.files.arrays.sensed`), `time` [rows], s, and `episode`
+            the sensed state (`model_tools.files.arrays.sensed`), `time` (s) and `episode`, both
             [rows].
         bundle: Bundle that states names and shapes; its `onnx` artifact is replayed.
         topics: The recording's topics, by input, if they are renamed.
@@ -161,15 +161,15 @@ class BagSource:
         from_s: float = 0.0,
         to_s: float = math.inf,
     ) -> None:
-        """Find the inputs of the bundle's policy in the recording, and its ticks.
+        """Find the policy's inputs in the recording, and the ticks at which it can run.
 
         Args:
             bundle: Bundle whose `onnx` artifact is replayed.
             path: Folder of the recording, or its only file.
             topics: Topics, by input, if they are renamed.
-            from_s: Start of the rows, since the first tick. A policy with memory is replayed from
+            from_s: Start of the rows, s since the first tick. A policy with memory is replayed from
                 the beginning, so the rows are the same as in a full replay.
-            to_s: End of the rows.
+            to_s: End of the rows, s since the first tick.
         """
         self.name, bag = path.name, Bag(path)
         self._bundle, self._from_s, self._to_s = bundle, from_s, to_s
@@ -186,7 +186,7 @@ class BagSource:
             _log.warning("%s: skipped: %s", path, skipped)
         self.count: int | None = ticks.present
         late = ", ".join(
-            f"{self.topics[name]} is too old (ticks: {count})"
+            f"{self.topics[name]} is too old (affected ticks: {count})"
             for name, count in ticks.stale.items()
         )
         if not ticks.present:

@@ -77,7 +77,7 @@ class RecordedObservation:
     earlier: tuple[RecordedObservation, ...] = ()
 
     def as_observed(self) -> ChunkObservation:
-        """Return the observation in the form that a chunk policy's graphs take."""
+        """Return the observation in the form that a chunk policy's graphs accept."""
         return ChunkObservation(
             images=self.images,
             state=self.state,
@@ -134,6 +134,6 @@ def successive(
 
 
 def fitted(camera: Camera, image: Image) -> Image:
-    """Return an image stretched to the size of a camera."""
+    """Return an image, stretched if its size differs from the camera's in the contract."""
     fits = image.shape[:2] == (camera.height, camera.width)
     return image if fits else resized(image, (camera.width, camera.height))

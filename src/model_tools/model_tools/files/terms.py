@@ -20,7 +20,7 @@ from policy_core.observation.state import RobotState
 from policy_inference.comparison.rows import Rows
 
 LONG_RUN_S = 3600.0
-"""Longest run (in s) whose ticks are counted, unless the contract or the model bounds it."""
+"""Assumed longest run (in s), if neither contract nor model bounds the tick count."""
 EXACT_IN_FLOAT16 = 2048
 """Largest number up to which float16 represents every integer."""
 TOLERANCE = 1e-3
@@ -29,10 +29,10 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TermColumns:
-    """A term, and its columns in a vector without history.
+    """A term, and the columns of its newest frame in a model input.
 
     Attributes:
-        name: Name of the term, with its index if there are several, such as `joint_pos[3]`.
+        name: Name of the term, with its index if the name is not unique, such as `joint_pos[3]`.
         term, spec: The term's contract entry, and its definition in the suite.
         where: The term's columns.
         names: Names of its values; joint names for a per-joint term.
@@ -47,7 +47,7 @@ class TermColumns:
     scale: F64
 
     def observed(self, values: F64, order: str) -> F64:
-        """Return the values [..., size] of the term after scale and clip."""
+        """Return the term's values [..., size] with scale and clip applied."""
         low, high = self.term.clip or (-np.inf, np.inf)
         if order == "clip_then_scale":
             return np.asarray(np.clip(values, low, high) * self.scale)
@@ -55,7 +55,7 @@ class TermColumns:
 
 
 def term_columns(contract: JointContract, input_name: str) -> Iterator[TermColumns]:
-    """Yield the terms of a model input without past frames, in order."""
+    """Yield the terms of a model input in order; nothing if the input has past frames."""
     if frames(contract.observations[input_name]) == 1:
         yield from newest_columns(contract, input_name)
 
@@ -141,7 +141,7 @@ def frames(observation: Observation) -> int:
 
 
 def check_observations(rows: Rows, bundle: JointBundle) -> Rows:
-    """Check that the rows' inputs match the contract when applied to the recorded sensor values.
+    """Check that the rows' inputs match those computed with the contract from sensor values.
 
     Fields that were not recorded are skipped, as are history frames before the first row of a run.
 

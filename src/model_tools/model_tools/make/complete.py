@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Completes a contract and its reference model into a whole bundle."""
+"""Makes a whole bundle from a contract and its reference model."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _read_answered(file: Path) -> None:
     except BundleError as error:
         try:
             questions = open_questions(load_yaml(file))
-        except BundleError:  # the open questions are this error
+        except BundleError:  # not even valid YAML, as the first error says
             questions = {}
         if not questions:
             raise
@@ -214,7 +214,7 @@ def _put_golden(folder: Path, given: Path | None, rows: Rows | None) -> None:
 
 
 def _check_given(golden: Path, bundle: JointBundle) -> None:
-    """Raise unless the rows differ and their observations match the contract."""
+    """Raise unless enough rows are different and their observations match the contract."""
     rows = read_rows(golden, bundle)
     different = len(
         np.unique(
@@ -241,7 +241,7 @@ def _set(folder: Path, key: str, value: Any) -> None:
 
 
 def write_golden(file: Path, rows: Rows) -> None:
-    """Write at most 256 of the rows, evenly spaced, that have all tensors of the model."""
+    """Write at most 256 evenly spaced rows, which must have all tensors of the model."""
     chosen = evenly(len(rows), GOLDEN_ROWS)
     tensors = {**rows.inputs, **rows.outputs}
     write_arrays(file, {name: array[chosen] for name, array in tensors.items()})

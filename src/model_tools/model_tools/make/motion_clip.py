@@ -42,7 +42,7 @@ def make_clip(
         rate_hz: Rate of the clip; frames are interpolated.
         fps: Frames per second, if the source does not state them.
         joints: Joint names in the source's order, if it does not state them.
-        bodies: The source's body names, in the same way; for a CSV, the base's.
+        bodies: Body names in the source's order, if it does not state them; for a CSV, the base.
         frames: First frame, and the one after the last.
         robot: Robot description, to compute an anchor pose that the source lacks.
         anchor: Body whose pose is added.
@@ -115,7 +115,7 @@ def _read_csv(file: Path, joints: Sequence[str], bodies: Sequence[str]) -> dict[
     if wrong is not None or not all(map(_are_numbers, lines)):
         raise ToolError(
             f"{file}: expected {len(_POSE) + len(names)} numbers per line (the pose of the base "
-            f"and {plural(len(names), 'joint')}), found a line with something else"
+            f"and {plural(len(names), 'joint')}), found a line with other content"
         )
     if len(bodies) > 1:
         raise ToolError(f"--bodies: expected the base of {file.name} alone, found {len(bodies)}")

@@ -89,7 +89,7 @@ def _demand(targets: JointTargets, joint_pos: F64, joint_vel: F64) -> F64:
 
 
 def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
-    """Warn if the guard clips a healthy robot at joint limits; raise if it does so often."""
+    """Warn if joint limits clip a healthy robot's targets; raise if that happens often."""
     cut = np.concatenate([_cut(contract, run) for run in measured.runs])
     share = float((cut > 0).any(axis=1).mean())
     if share <= NOTED_SHARE:
@@ -159,7 +159,7 @@ def _rounded(value: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HealthyRun:
-    """Consecutive ticks in RUN.
+    """A healthy run: consecutive ticks in RUN.
 
     Attributes:
         rows: All tensors of the model, and the measured joints, of every tick.

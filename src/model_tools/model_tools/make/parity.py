@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Proof that an ONNX model computes the same function as its source, and as its bundle states."""
+"""Proof that an ONNX model computes the same function as its source, or as recorded rows show."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def difference(
     batch: int = 1,
     tolerance: float = TOLERANCE,
 ) -> ParityDifference:
-    """Run both over the rows in order, each with its own state fed back.
+    """Run model and reference on the rows, each with its own state fed back, and compare actions.
 
     Args:
         model: ONNX model; its first input and output are observation and action, the others are

@@ -74,11 +74,11 @@ _MOTIONS = (
     f"{_MOTION_PUSH_N:g} N for {PUSH_S:g} s"
 )
 _LARGEST_ERROR_MPS, _LARGEST_ERROR_SHARE = 0.25, 0.68
-"""Largest velocity error, and as a share of the error of a robot that stands still (0.37 m/s for a
-Lite3). Turning uses only the share."""
+"""Largest accepted velocity error, and the same as a share of the error of a robot that stands
+still (0.37 m/s for a Lite3). Turning uses only the share."""
 DRAWN_ROWS = 256
 _DRAWN_APART = ("quat_xyzw", "gravity_body", "velocity_command")
-"""Fields with unit length, derived from others, or with a range in the contract."""
+"""Fields drawn separately: with unit length, derived from others, or with a contract range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ def _mixed(contract: JointContract) -> Schedule:
 def simulated_walks(
     bundle: JointBundle, robot: SimulatedRobot = LITE3, climb: Walk | None = None
 ) -> MeasuredRuns:
-    """Run all walks with the bundle, and `climb` on its own ground if the policy sees ground."""
+    """Run the bundle's walks or motion in simulation; if given, also `climb` on its own ground."""
     if climb is not None:
         what = f"{_WALKS}, and {climb.ground.terrain} of {climb.ground.step_m:g} m"
         wanted, source = (*walks(bundle.contract, robot), climb), figure_source(robot, what)
@@ -195,7 +195,7 @@ def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot, source: str)
 def _rows(
     contract: JointContract, recorder: RecordingBackend, trace: Trace, order: list[int], source: str
 ) -> Rows:
-    """Return the ticks in RUN, the last ticks of the walk."""
+    """Return rows of the ticks in RUN, which are the last ones of the walk."""
     tensors, model = recorder.recorded(), contract.model
     ticks = slice(-recorder.runs, None)
     return Rows(
@@ -262,7 +262,7 @@ def drawn_rows(bundle: JointBundle) -> Rows:
             if not policy.infer():
                 raise ToolError(
                     f"{bundle.path}: expected a model with finite outputs around the "
-                    "default position, found NaN or infinity; see its weights and the contract"
+                    "default position, found NaN or infinity; check its weights and the contract"
                 )
             policy.commit()
     finally:

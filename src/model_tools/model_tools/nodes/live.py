@@ -45,20 +45,20 @@ _LOOK_S = 0.1
 """Period of the search for publishers."""
 _HEADER = "std_msgs/Header"
 _DEPTH = 2000
-"""Queue of messages while rows are computed and written: seconds of a recording played fast."""
+"""Length of the queue for messages that arrive while rows are computed and written."""
 _log = logging.getLogger("model_tools")
 
 
 class LiveSource:
     """Rows from a policy that is replayed on live messages.
 
-    Time is taken from the header stamps, at any speed. The rows end after `duration_s`, on SIGINT
-    or `stop`, when all publishers are gone, when the robot's state has a second publisher, or when
-    timestamps jump back. Rows up to that point are valid.
+    Time is taken from the header stamps, so it may pass at any speed. The rows end after
+    `duration_s`, on SIGINT or `stop`, when all publishers are gone, when the robot's state has a
+    second publisher, or when timestamps jump back. Rows up to that point are valid.
 
     Attributes:
         name: "live topics".
-        count: None, unknown.
+        count: None, since it is unknown.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class LiveSource:
         """Prepare; subscribe to nothing yet.
 
         Args:
-            bundle: Its `onnx` artifact is replayed.
+            bundle: Bundle whose `onnx` artifact is replayed.
             topics: Topics, by input, if they are renamed.
             duration_s: Time from the first row to the last, on the clock of the stamps.
-            patience_s: Time after which an input counts as missing, wall-clock time.
-            left_s: Time without any publisher of sensor data that ends the rows, wall-clock time.
+            patience_s: Wall-clock time after which an input counts as missing.
+            left_s: Wall-clock time without any publisher of sensor data after which the rows end.
         """
         self.name = "live topics"
         self.count: int | None = None
@@ -92,7 +92,7 @@ class LiveSource:
             )
 
     def stop(self) -> None:
-        """Stop soon; callable from any thread or signal handler."""
+        """End the rows soon; callable from any thread or signal handler."""
         self._stop.set()
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
@@ -120,7 +120,7 @@ class LiveSource:
                 yield row
             heard.report()
             late = ", ".join(
-                f"{heard.topics[name]} is too old (ticks: {count})"
+                f"{heard.topics[name]} is too old (affected ticks: {count})"
                 for name, count in replay.ticks.stale.items()
             )
             if number < 0:
@@ -175,16 +175,16 @@ def _node() -> Iterator[Node]:
 
 
 class _InputListener:
-    """Subscribes once a publisher exists, with its type and reliability.
+    """Subscribes to an input once it has a publisher, with the publisher's type and reliability.
 
     Attributes:
         name, topic: The input, and the full name of its topic.
         lost: Number of lost messages, if the middleware numbers them.
-        mixed: Problem of a robot's state with several publishers; else empty.
+        mixed: The problem, if an input other than the command has several publishers; else empty.
     """
 
     def __init__(self, node: Node, name: str, topic: str, types: Sequence[str]) -> None:
-        """Wait for a publisher of one of the `types`."""
+        """Prepare to subscribe to messages of one of the `types`."""
         self.name, self.topic = name, node.resolve_topic_name(topic)
         self.lost, self.mixed = 0, ""
         self._node, self._types = node, types
@@ -225,7 +225,7 @@ class _InputListener:
         if len(types) > 1 or types[0] not in self._types:
             raise ToolError(
                 f"{self.topic}: expected {' or '.join(self._types)} for the input "
-                f"{self.name}, found {', '.join(types)}; it may have another name: "
+                f"{self.name}, found {', '.join(types)}; name the input's topic with "
                 f"--topic {self.name}=/name"
             )
         self._message = message_class(types[0])
@@ -256,7 +256,7 @@ class _InputListener:
         return found
 
     def _count_lost(self, number: int | None) -> None:
-        """Note the publisher's message number; Humble and some middlewares have none."""
+        """Count the messages lost before this number; Humble and some middlewares have none."""
         if number is None or self._publishers != 1:
             return
         if self._number is not None and number > self._number:
@@ -324,7 +324,7 @@ class _Topics:
         return not (left or self._stop.is_set() or self.mixed() or self._restarted())
 
     def mixed(self) -> str:
-        """Return which topic has several publishers; empty unless it must have one."""
+        """Return the problem of each topic that has several publishers but must have one."""
         return "; ".join(each.mixed for each in self._listeners if each.mixed)
 
     def _restarted(self) -> str:
@@ -340,7 +340,7 @@ class _Topics:
         self._wait_set.wait(handles, int(rest_s * 1e9))
 
     def missing(self) -> str:
-        """Return which inputs have no messages, and the current topics; empty if all have some."""
+        """Describe which inputs lack messages, and which topics exist; empty if none lacks them."""
         names = self._ordering.missing
         if not names:
             return ""

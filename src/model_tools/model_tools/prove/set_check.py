@@ -28,8 +28,8 @@ WORLDS = ((1.0, 0), (0.4, 0), (1.0, 20), (0.4, 20))
 PUSH_N_PER_KG = 5.0
 """Push per kg of the robot's mass: 60 N for a Lite3."""
 AFTER_S, GRANTED_WITHIN_S, REACHED_WITHIN_S = 5.0, 5.0, 30.0
-"""Time of observation after a switch, time limit of a granted switch, and time limit to reach the
-state before it."""
+"""Time for which the robot is observed after a switch; time limits within which the switch must be
+granted, and the state before it reached."""
 _WALKED_S, _NEW_COMMAND_S = (1.5, 3.5), 1.0
 
 
@@ -109,7 +109,7 @@ def check_set(
     tries: int,
     shown: Callable[[int, int], None] = lambda *_: None,
 ) -> list[SetTransitionResult]:
-    """Try each transition of a set.
+    """Try each transition of a set, and return the results.
 
     Args:
         bundle: The set; it may contain only joint policies.
@@ -197,7 +197,7 @@ class _FailingBackend:
 
 
 class _SwitchingRobot(ControlledSet):
-    """Goes to the state before a switch, walks, requests the switch, and walks on, pushed."""
+    """Goes to the state before a switch, walks, requests the switch, and walks on under a push."""
 
     def __init__(
         self,

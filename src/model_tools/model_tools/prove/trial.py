@@ -165,8 +165,8 @@ class WalkOutcome:
         name, group: Name and group of the case.
         passed: True if all limits hold; None without limits.
         survived_s, duration_s: Time on its feet in RUN, and required time.
-        error: |mean velocity after 2 s of a command - command| for vx, vy (m/s) and wz (rad/s), its
-            mean over the commands of the case.
+        error: |mean velocity from 2 s after a command - command| for vx, vy (m/s) and wz (rad/s),
+            averaged over the commands of the case.
         tilt_deg: Largest tilt.
         torque_limit_share: Share of samples (joint x physics step) at the torque limit.
         action_change: Mean |change of the action per tick|, after 2 s.
@@ -289,7 +289,7 @@ def _try(
 
 
 def _within_range(schedule: Schedule, contract: JointContract) -> Schedule:
-    """Return the commands as the policy gets them, limited: errors are measured against these."""
+    """Return the commands limited to the trained range; errors are measured against these."""
     trained = contract.velocity_command
     if trained is None:
         return schedule

@@ -58,7 +58,7 @@ class Remark(NamedTuple):
     Attributes:
         health: Resulting health.
         text: Description.
-        since_s: Start, Unix time, s.
+        since_s: Unix time at which it began; None if unknown.
         version: The version concerned; empty for the running one.
     """
 
@@ -74,7 +74,7 @@ class NoAnswerError(ToolError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetRobot:
-    """One robot.
+    """State of one robot of a fleet.
 
     Attributes:
         robot: Its name.
@@ -104,7 +104,7 @@ class FleetReading:
     Attributes:
         samples: Current metrics by robot; empty for an expected robot that does not report.
         remarks: The source's own reasons why a robot is not healthy, by robot.
-        judges: The source judges health itself, so the nodes' own levels are not used.
+        judges: True if the source judges health itself, so that the nodes' own levels are not used.
     """
 
     samples: Mapping[str, Sequence[Sample]]
@@ -156,7 +156,7 @@ def read_robots(metrics_urls: Mapping[str, str]) -> FleetReading:
     for robot, (text, problem) in answers.items():
         try:
             samples[robot] = [*_parsed(text)]
-        except _OTHER_SHAPE as error:  # the parser raises many
+        except _OTHER_SHAPE as error:  # the parser raises various types
             samples[robot] = []
             problem = (
                 f"{metrics_urls[robot]}: expected metrics, found text that cannot be parsed "
@@ -209,7 +209,7 @@ def judge_fleet(
     policy: str = "",
     run_s: float = 0.0,
 ) -> list[FleetRobot]:
-    """Return the state of each robot, by name.
+    """Return the state of each robot, sorted by name.
 
     Args:
         reading: Metrics of the fleet.
@@ -271,7 +271,7 @@ def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> Flee
 
 
 def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
-    """Yield the nodes' own remarks; if alerts judge, only a missing node."""
+    """Yield the nodes' own remarks; if alerts judge, only those about a missing node."""
     for name, labels, value in samples:
         node = labels.get("node", "")
         if name == "up" and value != 1.0:
@@ -349,7 +349,7 @@ def _alerts(rules: Iterable[Any]) -> Iterator[tuple[str, Remark]]:
 
 
 def _unix_time(text: str) -> float | None:
-    """Return a time in RFC 3339; Python 3.10 does not parse nanoseconds or Z."""
+    """Convert an RFC 3339 time to Unix time; Python 3.10 itself parses neither ns nor Z."""
     try:
         return datetime.fromisoformat(f"{text[:19]}+00:00").timestamp()
     except ValueError:

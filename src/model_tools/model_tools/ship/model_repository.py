@@ -130,7 +130,7 @@ def _warm_up(inputs: Tensors) -> Iterable[str]:
 
 
 def _ensemble(contract: Any, version: int) -> Sequence[str]:
-    """Return the ensemble of all graphs; empty for a single graph, or with a condition."""
+    """Return the configuration of an ensemble of all graphs; empty if the bundle needs none."""
     if len(contract.graphs) < 2 or contract.observing_graph != contract.policy_graph:
         return ()
     policy, encoders = contract.graphs[contract.policy_graph], contract.cameras

@@ -107,7 +107,7 @@ class PushRepository(RegistryRepository):
 
 
 def manifest_bytes(artifact_type: str, layers: Sequence[Layer]) -> bytes:
-    """Return a manifest, which depends on nothing else: the same files have the same digest."""
+    """Return a manifest that depends on nothing else, so equal bundles have equal digests."""
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
@@ -265,8 +265,8 @@ def _refuse_allowed_again(
             named = ", ".join(f"{one} ({before.versions[one]})" for one in lacking)
             raise ToolError(
                 f"{file}: expected every version that is revoked now, found {named} missing: "
-                f"robots would accept it again; add it and {_sign_again(file)}, or allow it again "
-                "with --again"
+                "robots would accept that version again; add it to the statement and "
+                f"{_sign_again(file)}, or allow it again with --again"
             )
 
 

@@ -40,7 +40,7 @@ def sign(
     verified = load_bundle(bundle, kind=Bundle)
     verified.verify()
     with new_file(signature_path(verified.file), force=force) as growing:
-        # Not the file, which may have changed in the meantime.
+        # Sign the verified content: the file may have changed in the meantime.
         growing.write_bytes(base64.b64encode(key.sign(verified.content)) + b"\n")
     public = key.public_key()
     name = fingerprint(public)
@@ -68,7 +68,7 @@ def sign_statement(
 
 
 def require_begun(statement: Statement, place: Path) -> None:
-    """Raise an error if a statement was issued in the future, by the clock of this computer.
+    """Raise an error if a statement was issued in the future, according to this computer's clock.
 
     A robot that accepts it takes that time as the current time, and treats channels as expired
     until then.

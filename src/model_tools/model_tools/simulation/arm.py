@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The product's controller for a chunk policy drives the simulated SO-101, in lockstep, no ROS."""
+"""Drive the simulated SO-101 with the product's chunk controller, in lockstep and without ROS."""
 
 from __future__ import annotations
 
@@ -61,8 +61,9 @@ class ReachOutcome:
         closest_m: Smallest distance between tip and goal; NaN if the policy never ran.
         took_s: Time for which the policy ran, until success.
         signalled: True if the bundle signalled success; None if it has no signal.
-        effort_nm, joint_vel: Torques and velocities of the drives while it ran [ticks, joints].
-        stopped_by: Why it did not run to the end; empty if it did.
+        effort_nm, joint_vel: The drives' torques and velocities in RUN, until success [ticks,
+            joints].
+        stopped_by: Why the policy did not run to the end; empty if it did.
         trace: Recorded trace of the reach.
     """
 
@@ -77,10 +78,10 @@ class ReachOutcome:
 
 
 class ControlledArm(SelfOperated):
-    """A chunk policy under its controller, in the world of an arm.
+    """A chunk policy under its controller, which commands the arm in an `ArmWorld`.
 
     Attributes:
-        success: Watches the bundle's success signal, which may end the run; None: it has none.
+        success: Watch on the bundle's success signal, which may end the run; None without a signal.
     """
 
     def __init__(
@@ -98,8 +99,8 @@ class ControlledArm(SelfOperated):
         self.image_size = arm_image_size(bundle)
         if outside := contract.environment_state:
             raise ToolError(
-                f"{bundle.path}: expected a policy that takes joints and cameras alone, found one "
-                f"that takes {outside.topic}, too"
+                f"{bundle.path}: expected a policy that observes only joints and cameras, found "
+                f"one that also observes {outside.topic}"
             )
         self._now_ns, self._period_ns = 0, contract.period_ns
         settings = ChunkSettings(simulated_latency_s=1e-3 * inference_ms)
@@ -126,7 +127,7 @@ class ControlledArm(SelfOperated):
         return self._runtime.controller.snapshot().reason
 
     def tick(self, world: ArmWorld, sensed: ArmSensors) -> JointTargets | None:
-        """Sense, act as the operator, command the drives; return the command."""
+        """Sense, act as the operator, and command the drives; return the command, if any."""
         controller, self._now_ns = self._runtime.controller, sensed.time_ns
         now_ns = self._now_ns
         self._order.take(sensed.joint_names, sensed.joint_pos, controller.state["joint_pos"])

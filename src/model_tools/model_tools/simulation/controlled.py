@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The product's controller drives the simulated robot, in lockstep and without ROS.
+"""Drive the simulated robot with the product's controller, in lockstep and without ROS.
 
-`robot_sim.walk.walk` takes a `ControlledPolicy` as its policy. Guard, modes and observation are the
+`robot_sim.walk.walk` accepts a `ControlledPolicy`. Guard, modes and observation are the
 same as on a robot; only the topics in between are left out.
 """
 
@@ -55,11 +55,11 @@ class SelfOperated:
     """
 
     def __init__(self) -> None:
-        """Initialise; call before the first tick."""
+        """Begin without a request."""
         self._has_stood, self.refusal = False, ""
 
     def operate(self, controller: Controller) -> None:
-        """Act as the operator, before a tick."""
+        """Request stand or run if it is time; call this before each tick."""
         try:
             if not self._has_stood:
                 controller.stand()
@@ -78,8 +78,9 @@ class ControlledRobot(SelfOperated):
 
     Attributes:
         controller: The controller.
-        targets: Its last targets.
-        altered_ticks: Ticks in which guard rules 7 and 8 changed a target.
+        targets: Targets from its last tick.
+        altered_ticks: Number of ticks in which the guard changed a target to bound its step, its
+            torque or its position.
         estimated: Estimates the base velocity if a contract requires it, otherwise None;
             replaceable before the first tick. Unless it is given the sensor values between ticks,
             it uses those at the ticks.
@@ -126,7 +127,7 @@ class ControlledRobot(SelfOperated):
         self.altered_ticks, self._alterations = 0, 0
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
-        """Sense, act as the operator, tick.
+        """Sense, act as the operator, and tick the controller.
 
         Args:
             sensors: Sensor values of the robot.
@@ -152,7 +153,7 @@ class ControlledRobot(SelfOperated):
         return drive_command(self._names, targets)
 
     def _estimate(self, sensors: Sensors) -> None:
-        """Replace the odometry velocity by the estimate, and add the error that is tried."""
+        """Replace the odometry velocity with the estimate, and add the error under test."""
         if self.estimated is not None:
             self.estimated.watch(sensors)
             if self._is_estimated:
@@ -169,7 +170,7 @@ class ControlledRobot(SelfOperated):
 
 
 class ControlledPolicy(ControlledRobot):
-    """A policy under its controller."""
+    """A joint policy under its controller."""
 
     def __init__(
         self,
@@ -200,7 +201,7 @@ class ControlledSet(ControlledRobot):
 
     Attributes:
         policy_set: The set that the controller runs.
-        requests: Requests to it, between two ticks.
+        requests: Accepts requests to the set, between two ticks.
     """
 
     def __init__(
@@ -233,7 +234,7 @@ class ControlledSet(ControlledRobot):
         self.requests = SetRequests(bundle.contract, self.controller, self.policy_set)
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
-        """Tick like `ControlledRobot`, and continue the way back."""
+        """Tick like `ControlledRobot`; then continue a way back, see `SetRequests.tick`."""
         drive = super().__call__(sensors, command)
         self.requests.tick(self._now_ns)
         return drive
@@ -266,7 +267,7 @@ class SeenGround:
         self.topics = {source.topic for source in self._sources}
 
     def look(self, sensors: Sensors) -> None:
-        """Take the map that is due, and scan it from the current pose."""
+        """Update the map if one is due, and scan it from the current pose."""
         if not self._sources:
             return
         now_ns, made = sensors.time_ns, self._mapper.look(sensors)
@@ -337,7 +338,7 @@ class RecordingBackend:
         self._rows: list[dict[str, Tensor]] = []
 
     def run(self) -> None:
-        """Run, and keep inputs and outputs."""
+        """Run the wrapped back end, and keep its inputs and outputs."""
         row = {name: array.copy() for name, array in self.inputs.items()}
         self._backend.run()
         self._rows.append(row | {name: array.copy() for name, array in self.outputs.items()})
@@ -352,7 +353,7 @@ class RecordingBackend:
         self._backend.close()
 
     def recorded(self) -> dict[str, Tensor]:
-        """Return all runs so far by tensor, [runs, *shape without the batch axis]."""
+        """Return the tensors of all runs so far, by name [runs, *shape without the batch axis]."""
         names = self._rows[0] if self._rows else ()
         return {
             name: np.stack([row[name].reshape(row_shape(row[name].shape)) for row in self._rows])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The estimator of the base velocity, on simulated sensors, and its error."""
+"""Run the base velocity estimator on simulated sensors, and measure its error."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _GYRO_BIAS, _GYRO_NOISE = np.radians(1.0), np.radians(0.014 * 250.0**0.5)
 _TILT_BIAS = np.radians(0.5)
 _JOINT_POS_NOISE, _JOINT_VEL_NOISE = 0.001, 0.05
 CORRELATION_S = 0.2
-"""Correlation time of the varying part of a `VelocityError`. In walks of Lite3 and Go2, the
-estimator's error had one of 0.02 to 0.05 s on good ground, and up to 0.19 s on slippery ground.
+"""Correlation time of the varying part of a `VelocityError`. In walks of Lite3 and Go2, that of the
+estimator's error was 0.02 to 0.05 s on good ground, and up to 0.19 s on slippery ground.
 """
 
 
@@ -68,7 +68,7 @@ class EstimateError:
 
 
 class EstimatedVelocity:
-    """An estimator on the sensors of a simulated robot."""
+    """A base velocity estimator that reads the sensors of a simulated robot."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class EstimatedVelocity:
         on_robot: tuple[str, ...],
         errors: SensorErrors = NO_ERRORS,
     ) -> None:
-        """Initialise; call before the first sample.
+        """Begin without a sample.
 
         Args:
             estimation: Description of legs and IMU.
@@ -93,7 +93,7 @@ class EstimatedVelocity:
         self._rows: list[tuple[float, ...]] = []
 
     def watch(self, sensors: Sensors) -> None:
-        """Take a sample, unless already seen."""
+        """Update the estimate with a sample, unless it has been used already."""
         now_ns = sensors.time_ns
         step_s = 0.0 if self._last_ns is None else (now_ns - self._last_ns) / NS_PER_S
         self._last_ns = now_ns
@@ -134,7 +134,7 @@ class VelocityError:
 
         Args:
             size_mps: Expected root mean square of the error's length.
-            seed: Errors of one seed differ in size only.
+            seed: Errors with the same seed differ only in size.
         """
         random = np.random.default_rng([seed, 1])  # mixed commands are drawn from the seed alone
         self._random, self._last_ns = random, 0
@@ -163,7 +163,7 @@ def watched_by_contract(
 
 
 def watched_by_figures(robot: LeggedRobot, errors: SensorErrors = NO_ERRORS) -> EstimatedVelocity:
-    """Return an estimator for a robot whose policy does not need it."""
+    """Return an estimator made from a robot's figures, for a policy that does not need one."""
     return EstimatedVelocity(make_estimation(robot), robot.joint_names, robot.joint_names, errors)
 
 
@@ -182,7 +182,7 @@ class _WrongSensors:
     def seen(
         self, now_ns: int, joint_pos: F64, joint_vel: F64, sensors: Sensors
     ) -> tuple[F64, F64, F64, F64, F64]:
-        """Return positions, velocities, orientation, angular velocity and acceleration."""
+        """Return joint positions, joint velocities and the IMU's values, with the errors added."""
         self._imu.append((now_ns, sensors.quat_xyzw, sensors.ang_vel_body, sensors.lin_acc_body))
         while len(self._imu) > 1 and self._imu[1][0] <= now_ns - self._delay_ns:
             self._imu.popleft()

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated robot, and the walks on which a policy is tested.
 
-Errors are |mean velocity after 2 s of a command - command| in the yaw-aligned base frame, averaged
-over the commands if there are several.
+The velocity error of a command is |mean velocity - command| from 2 s after its start, in the
+yaw-aligned base frame; for several commands it is averaged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from robot_sim.walk import Schedule, evenly_timed
 from robot_sim.world import WalkingWorld, World
 
 _BODY_INPUTS = STATE_TOPICS.keys() - {JOINT_STATES.name}
-"""A policy that reads one of these moves the robot's base, which is then free."""
+"""Inputs about the base: a robot model is simulated with a free base if its policy reads one."""
 _LITE3_MOST = 0.8
 """Largest component of the commands in a Lite3's walk, m/s and rad/s."""
 PUSHED_AT_S, PUSH_S, PUSH_N = 5.0, 0.1, 100.0
@@ -51,7 +51,7 @@ class SimulatedRobot:
 
     @property
     def name(self) -> str:
-        """Short name; the Lite3's figures have none."""
+        """Name for reports: robot_sim and, except for the Lite3, the name of robot or model."""
         if self.model is not None:
             return f"robot_sim, {self.model.name}"
         return "robot_sim" if self == LITE3 else f"robot_sim, {self.body.name}"
@@ -62,7 +62,7 @@ class SimulatedRobot:
         return load_robot(self.figures)
 
     def require(self, contract: HostedContract) -> None:
-        """Raise unless a policy's joints are in the figures; `world` checks a model's."""
+        """Raise unless the figures have all of a policy's joints; for a model, `world` checks."""
         if self.model is not None:
             return
         body = self.body
@@ -151,7 +151,7 @@ class WalkLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkCase:
-    """One walk.
+    """One simulated walk, and its limits.
 
     Attributes:
         name: Name of the case.
@@ -199,13 +199,13 @@ def push_from(side: str, *, newton: float = PUSH_N, at_s: float = PUSHED_AT_S) -
 
 
 def steady(*velocity: float) -> Schedule:
-    """Return one command for the whole case."""
+    """Return a schedule with one command for the whole case."""
     vx, vy, wz = velocity
     return [(0.0, (vx, vy, wz))]
 
 
 def mixed(duration_s: float, seed: int) -> Schedule:
-    """Return commands that change on all axes at once; one in ten is zero."""
+    """Return a schedule of commands that change on all axes at once; one in ten is zero."""
     count = int(np.ceil(duration_s / MIXED_EACH_S))
     random = np.random.default_rng(seed)
     commands = random.uniform(-MIXED_LARGEST, MIXED_LARGEST, (count, 3))

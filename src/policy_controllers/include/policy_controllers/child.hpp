@@ -11,7 +11,7 @@ namespace policy_controllers {
 
 /// A program that is started with one end of a socket pair, and ends when the other end closes.
 ///
-/// Only this process has that end, so the program ends with it, however it ends.
+/// Only this process has the other end, so the program ends with this process, however that ends.
 class Child {
  public:
   /// Starts `words`, with `--channel=` and the descriptor of its end appended. Its standard error

@@ -10,18 +10,18 @@
 
 namespace policy_controllers {
 
-/// Names of a robot's interfaces, and the properties of its drives without an interface: the
-/// parameters of a controller.
+/// Parameters of a controller: names of the robot's interfaces, and properties of its drives that
+/// have no interface.
 struct Wiring {
-  /// Names of stiffness and damping: `kp, kd`, `stiffness, damping`; none if the drives keep their
-  /// own.
+  /// Names of the stiffness and damping interfaces, such as `kp, kd`; none if the drives' gains are
+  /// fixed.
   std::vector<std::string> gain_interfaces;
   /// Any of position, velocity, effort; none: those that the contract needs.
   std::vector<std::string> command_interfaces;
-  /// Fixed values of the drives, one for all joints or one for each.
+  /// Fixed gains of the drives: one value for all joints, or one per joint.
   policy_core::Numbers stiffness, damping;
   std::string imu_name;
-  /// State interfaces that count measurements, by group; groups without one are left out.
+  /// State interface that counts the measurements of each group; groups without one are left out.
   std::map<std::string, std::string> counters;
 };
 

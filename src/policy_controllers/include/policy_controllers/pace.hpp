@@ -8,8 +8,8 @@
 
 namespace policy_controllers {
 
-/// Selects the updates of a manager that tick: those nearest to deadlines, which are a period apart
-/// however late an update is. Times in ns.
+/// Selects the manager's updates in which the policy ticks: those nearest to the deadlines, which
+/// stay one period apart even if an update is late. Times in ns.
 class Pace {
  public:
   explicit Pace(std::int64_t period_ns) : period_ns_(period_ns), slack_ns_(period_ns / 2) {}
@@ -29,7 +29,7 @@ class Pace {
     const auto missed = std::max<std::int64_t>(0, now_ns - *deadline_ns_ + slack_ns_) / period_ns_;
     *deadline_ns_ += missed * period_ns_;
     const auto off_ns = now_ns - *deadline_ns_;
-    // Follow a manager whose clock drifts against this one; a single late update hardly counts.
+    // Follows a manager whose clock drifts against this one; a single late update hardly counts.
     if (off_ns <= slack_ns_) *deadline_ns_ += off_ns / 16;
     *deadline_ns_ += period_ns_;
     return missed;

@@ -26,18 +26,18 @@ namespace policy_controllers {
 /// `~/status` (policy_msgs/PolicyStatus). Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`,
 /// `~/estop`, `~/reset`; for a set `~/switch` (policy_msgs/SwitchState). The interface is that of a
 /// policy node, so that clients work with both. Exports the references `vx`, `vy` and `wz` if the
-/// policy takes a velocity command.
+/// policy accepts a velocity command.
 class PolicyController : public controller_interface::ChainableControllerInterface {
  public:
   using CallbackReturn = controller_interface::CallbackReturn;
   using State = rclcpp_lifecycle::State;
 
   CallbackReturn on_init() override;
-  /// Opens the plan and proves the models; moves nothing.
+  /// Opens the plan and verifies the models; moves nothing.
   CallbackReturn on_configure(const State& previous) override;
   /// Starts in DAMP.
   CallbackReturn on_activate(const State& previous) override;
-  /// Leaves the command that follows a fault as the last one.
+  /// Writes the fault command as the last one.
   CallbackReturn on_deactivate(const State& previous) override;
   CallbackReturn on_cleanup(const State& previous) override;
   CallbackReturn on_shutdown(const State& previous) override;
@@ -48,7 +48,7 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
 
  protected:
   std::vector<hardware_interface::CommandInterface> on_export_reference_interfaces() override;
-  // Only one of these overrides: for Humble, or for later distributions.
+  // Only one of these overrides a base method: the first on Humble, the second since Jazzy.
   controller_interface::return_type update_reference_from_subscribers();
   controller_interface::return_type update_reference_from_subscribers(
       const rclcpp::Time& time, const rclcpp::Duration& period);
@@ -56,7 +56,7 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
       const rclcpp::Time& time, const rclcpp::Duration& period) override;
 
  private:
-  /// State shared with callbacks, as long as one runs.
+  /// State shared with the callbacks; kept alive as long as one of them runs.
   struct Hosted {
     explicit Hosted(const std::string& plan);
     static std::int64_t read_clock(void* self);
@@ -64,7 +64,7 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
     /// Time of the update under simulated time; -1: real time.
     std::atomic<std::int64_t> simulated_ns{-1};
     std::atomic<bool> is_active{false};
-    /// Whether it has started or ended since the last status.
+    /// Whether the controller was activated or deactivated since the last status.
     std::atomic<bool> has_changed{false};
     PolicyUpdate policy;
     std::unique_ptr<StatusReporter> reporter;
@@ -85,7 +85,7 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
   std::shared_ptr<Hosted> hosted_;
   Interfaces interfaces_;
   bool returns_errors_ = false, was_pressed_ = false;
-  /// Whether velocities come from a chained controller; then the topic is ignored.
+  /// Whether velocities come from a chained controller; the topic is then ignored.
   bool has_chained_velocity_ = false;
   std::vector<double> values_;
   std::vector<hardware_interface::LoanedStateInterface*> states_;

@@ -26,7 +26,7 @@ struct Field {
   std::size_t size;
 };
 
-/// Values that another process makes of a map or of images for the policy.
+/// Values that another process computes for the policy from a map or images.
 struct Perceived {
   std::string topic;
   std::size_t size;
@@ -41,7 +41,7 @@ struct Facts {
   std::vector<std::string> joints;
   /// Command of each joint: 0 by position, 1 by velocity, 2 by effort.
   policy_core::Integers commanded;
-  /// Value for each joint in every mode; NaN if it changes.
+  /// Gain of each joint; NaN if it differs between modes.
   policy_core::Numbers stiffness, damping;
   /// In the order that `update` reads.
   std::vector<Field> fields;
@@ -49,11 +49,11 @@ struct Facts {
   std::vector<std::string> groups;
   bool takes_command = false;
   std::vector<Perceived> perceived;
-  /// Names that chunks of another process command, in the order of their columns; none: no chunks.
+  /// Joints that another process's chunks command, in column order; none without chunks.
   std::vector<std::string> actions;
 };
 
-/// Names joined in a line; "none" for none.
+/// The names, joined by commas; "none" if there are none.
 std::string listed(const std::vector<std::string>& names);
 
 /// The next steps of an action, computed by another process.
@@ -63,21 +63,21 @@ struct Chunk {
   std::size_t steps;
   /// Targets [steps, names].
   const std::vector<double>& data;
-  /// Age of the observation that it answers.
+  /// Age of the observation that the chunk answers.
   std::int64_t age_ns;
 };
 
 /// A velocity command: vx, vy, yaw rate.
 using Velocity = std::array<double, 3>;
 
-/// An input at the last tick.
+/// State of an input at the last tick.
 struct InputReport {
   std::string name;
   policy_core::Reason found;
   bool is_stale = false;
 };
 
-/// A set after the last tick.
+/// State of a policy set after the last tick.
 struct SetReport {
   std::int64_t state = -1, asked = -1, switches = 0, fallbacks = 0;
   bool is_blending = false;
@@ -101,17 +101,17 @@ struct Report {
   std::optional<SetReport> set;
 };
 
-/// The policy of a plan in a controller manager's updates, without ROS.
+/// Runs a plan's policy in a controller manager's updates, without ROS.
 ///
 /// `update` belongs to one thread; it allocates nothing, blocks on no lock, and throws and logs
 /// nothing. The other methods belong to other threads.
 class PolicyUpdate {
  public:
-  /// Opens a plan and proves its models. Throws PlanError. `clock`: as for `Controller`.
+  /// Opens a plan and verifies its models. Throws PlanError. `clock`: same as for `Controller`.
   PolicyUpdate(const std::string& plan, policy_core::ReadClock clock, void* context);
 
   const Facts& facts() const noexcept { return facts_; }
-  /// By member.
+  /// The models, by member name.
   const policy_core::Models& models() const noexcept { return models_.runners(); }
   /// Sets the update rate of the manager, Hz; call it before `start`. Throws PlanError unless it is
   /// a multiple of the policy's rate.
@@ -135,16 +135,17 @@ class PolicyUpdate {
   /// Whether a fault is latched, or the e-stop pressed.
   bool is_latched() const noexcept { return is_latched_.load() || estop_pressed(); }
 
-  /// Takes a received velocity command, with its stamp if it has one.
+  /// Stores a received velocity command, with its stamp if it has one.
   void hear(const Velocity& velocity, policy_core::Time stamp_ns);
-  /// Takes what is perceived, by its place in the facts; `label`: of the contract that the values
-  /// are made by, or a frame; `problem`: why it has no values.
+  /// Stores perceived values, given their index in the facts; `label`: of the contract with which
+  /// the values were computed, or a frame; `problem`: why there are no values.
   void hear(std::size_t place, const std::string& label, const std::vector<double>& values,
             const std::string& problem, policy_core::Time stamp_ns);
-  /// Takes a chunk that has come; returns why it is refused, nothing where it is not.
+  /// Stores a received chunk; returns why it is refused, or an empty text.
   std::string hear(const Chunk& chunk);
 
-  /// Blocks ticks, as each request does for microseconds; owns nothing if one hangs.
+  /// Returns a lock that holds off ticks, as each request does for microseconds; if a tick hangs,
+  /// the lock owns nothing.
   std::unique_lock<std::mutex> between_ticks();
 
   // Requests. Each returns why it is refused; otherwise an empty text.
@@ -155,10 +156,10 @@ class PolicyUpdate {
   std::string switch_to(const std::string& state);
   /// Never blocks.
   void press_estop(const std::string& why);
-  /// For a chained controller, on the thread of `update`.
+  /// For a chained controller; call it on the thread of `update`.
   void press_estop() noexcept;
   bool estop_pressed() const noexcept { return controller_.estop_pressed(); }
-  /// After a press of the e-stop DAMP, also before the next tick.
+  /// The mode; after a press of the e-stop, DAMP even before the next tick.
   policy_core::Mode mode() const noexcept {
     return estop_pressed() ? policy_core::Mode::kDamp : mode_.load();
   }
@@ -167,7 +168,7 @@ class PolicyUpdate {
   Report report();
   policy_core::Words& words() noexcept { return words_; }
   std::string reason(const Report& report);
-  /// Why an input may not be used; otherwise empty.
+  /// Why an input may not be used; empty if it may.
   std::string problem(const InputReport& input);
   /// Events since the last call, one line each; `is_error`: whether it needs attention.
   struct Line {
@@ -188,7 +189,7 @@ class PolicyUpdate {
   struct Group {
     std::size_t input;
     std::vector<Read> fields;
-    /// Values to check, if it has any.
+    /// Fields whose values are checked, if the group has them.
     std::optional<Read> position, velocity, orientation;
     std::optional<std::size_t> counter;
     std::int64_t changed_ns = 0;
@@ -229,7 +230,7 @@ class PolicyUpdate {
   void sample_perceived(std::int64_t now_ns, std::int64_t ros_now_ns) noexcept;
   void bring_chunk(policy_core::ChunkExchange::Event event) noexcept;
   void go_on(std::int64_t now_ns) noexcept;
-  /// Stands up, or returns to a state of the set that may.
+  /// Stands up, or first returns to a state of the set from which the robot may stand up.
   policy_core::Controller::Problems begin_to_stand() noexcept;
   void command(const policy_core::Targets* targets) noexcept;
   void note_safe() noexcept;

@@ -11,16 +11,16 @@
 
 namespace policy_controllers {
 
-/// The opened models of a plan, each proven on the golden rows of its bundle.
+/// The opened models of a plan, each verified on the golden rows of its bundle.
 class ProvenModels {
  public:
   /// `host`: the part of a plan. Throws PlanError if a file is missing, differs from the one that
   /// the plan was made from, cannot be opened, or its outputs differ from the rows.
   explicit ProvenModels(const policy_core::Part& host);
 
-  /// By member; owned by this.
+  /// Runners by member; owned by this object.
   const policy_core::Models& runners() const noexcept { return runners_; }
-  /// Message of the latest failure of a model's runtime; changes with the next failure.
+  /// Message of the latest failure of a model's runtime; overwritten by the next failure.
   const char* error(std::size_t model) const noexcept { return opened_[model].error(); }
 
  private:

@@ -8,7 +8,7 @@
 
 namespace policy_controllers {
 
-/// Passes values from one thread to another, without blocking; values without room are dropped.
+/// Passes values from one thread to another without blocking; drops values if it is full.
 template <class T>
 class Queue {
  public:

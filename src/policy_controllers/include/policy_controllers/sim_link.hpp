@@ -23,21 +23,21 @@ class SimLink {
   static constexpr std::size_t kStates = 3;
   /// Orientation x y z w, angular velocity in rad/s, linear acceleration in m/s².
   static constexpr std::size_t kImu = 10;
-  /// Numbers of samples so far.
+  /// Groups of sensors, each with a count of its samples so far.
   enum Group : std::size_t { kJoints, kBody, kGroups };
 
   /// Starts the robot and waits for its first sample.
   SimLink(const std::vector<std::string>& words, std::chrono::milliseconds start_limit,
           std::chrono::milliseconds answer_limit);
 
-  /// The order of all rows.
+  /// The joint names, in the order of each row.
   const std::vector<std::string>& joints() const noexcept { return joints_; }
   std::int64_t step_ns() const noexcept { return step_ns_; }
 
   /// A row of the command that `send` sends.
   double* command(Command row) noexcept { return commands_.data() + row * joints_.size(); }
-  /// Advances time by this much, a multiple of the step; without a command the drives damp. Neither
-  /// this nor `receive` allocates.
+  /// Advances simulated time by this duration, a multiple of the step; without a command the drives
+  /// damp. Neither this nor `receive` allocates.
   void send(std::int64_t duration_ns, bool is_commanded);
   /// Waits for the robot's answer; does nothing if it has been received.
   void receive();

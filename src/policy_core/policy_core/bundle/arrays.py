@@ -25,7 +25,7 @@ _LARGEST_NUMBER_BYTES, _HEADER_BYTES = 32, 4096
 def read_statistics(
     folder: Path, normalisation: Normalisation, shape: tuple[int, ...]
 ) -> tuple[F64, F64]:
-    """Return the mean and divisor [size] of an input with this shape.
+    """Return the mean and the divisor [input size] that normalise an input of this shape.
 
     Raises:
         BundleError: The file is missing, has a wrong hash, or contains different arrays.
@@ -45,7 +45,7 @@ def read_statistics(
 
 
 def read_initial_state(folder: Path, contract: JointContract) -> dict[str, Tensor]:
-    """Return the initial recurrent states, in the shape and type of the model inputs.
+    """Return the initial recurrent states by model input, in that input's shape and type.
 
     Raises:
         BundleError: The file is missing, has a wrong hash, or contains different arrays.
@@ -61,7 +61,7 @@ def read_initial_state(folder: Path, contract: JointContract) -> dict[str, Tenso
         tensor = states.get(name)
         if tensor is None:
             reader.problem(
-                name, f"inputs of `state` with floats ({', '.join(states) or 'none'})", name
+                name, f"a floating-point input of `state` ({', '.join(states) or 'none'})", name
             )
         elif check_array(array, tensor.shape, reader, name):
             found[name] = array.astype(tensor.dtype)
@@ -146,7 +146,7 @@ def unpacked_arrays(
 
 
 def require_array(name: str, member: object) -> Tensor:
-    """Return an archive member that must be an array (numpy returns other members as bytes).
+    """Return an archive member if it is an array (numpy returns other members as bytes).
 
     Raises:
         ValueError: The member is not an array.

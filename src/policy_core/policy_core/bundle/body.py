@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The part that the contracts of all policy kinds share: the robot's side, then the policy's.
+"""What the contracts of all policy kinds have in common: the robot's side, then the policy's.
 
 Each kind of policy is a dataclass that inherits `AnyContract` and has a row in `bundle/kinds.py`.
 """
@@ -44,10 +44,11 @@ PERCEIVED_LABEL = "contract:"
 
 
 SENSITIVITY = "sensitivity_"
+"""Prefix of the keys of sensitivity reports in `AnyContract.reports`."""
 
 
 def perceived_label(*stated: object) -> str:
-    """Return a label for a contract's needs on a topic; equal needs give equal labels."""
+    """Return a label for what a contract requires of a topic; equal requirements, equal labels."""
     text = json.dumps([_plain(each) for each in stated], sort_keys=True)
     return PERCEIVED_LABEL + hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -64,54 +65,58 @@ def _plain(stated: object) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """Healthy values for a model input, one per element."""
+    """Statistics of a model input in a healthy rollout, with one value per input element."""
 
-    mean: tuple[float, ...] = entry("mean")
-    std: tuple[float, ...] = entry("standard deviation", minimum=0)
-    min: tuple[float, ...] = entry("lowest value")
-    max: tuple[float, ...] = entry("highest value")
+    mean: tuple[float, ...] = entry("mean of each element")
+    std: tuple[float, ...] = entry("standard deviation of each element", minimum=0)
+    min: tuple[float, ...] = entry("lowest value of each element")
+    max: tuple[float, ...] = entry("highest value of each element")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nominal:
     """Behaviour of a healthy rollout; the guard allows up to these values times a margin."""
 
-    source: str = entry("rollout that was measured")
+    source: str = entry("name of the measured rollout")
     ticks: int = entry("number of policy ticks measured", minimum=1)
     target_step: PerJoint = entry(
-        "largest change of the target in a tick, in its unit", exclusiveMinimum=0
+        "largest change of a target in one tick, in the target's unit", exclusiveMinimum=0
     )
     effort_demand: PerJoint = entry(
-        "largest torque that target and gains asked for, N·m", exclusiveMinimum=0
+        "largest torque that the target and gains demanded, N·m", exclusiveMinimum=0
     )
     observation: dict[str, Statistics] = entry("statistics by model input", default={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedLoopLimits:
-    """Limits that a compiled model must meet in closed loop."""
+    """Limits that a compiled model must meet in closed-loop simulation."""
 
     velocity_error: float | None = entry(
-        "largest extra error per axis, m/s, rad/s", default=None, minimum=0
+        "maximum increase of the velocity error over the reference's, per axis, m/s and rad/s",
+        default=None,
+        minimum=0,
     )
-    max_tilt_rad: float | None = entry("largest tilt, rad", default=None, minimum=0)
+    max_tilt_rad: float | None = entry("maximum tilt, rad", default=None, minimum=0)
     torque_limit_share: float | None = entry(
-        "share of samples at the limit", default=None, minimum=0, maximum=1
+        "maximum share of samples at the torque limit", default=None, minimum=0, maximum=1
     )
-    standing_action_change: float | None = entry("mean change per tick", default=None, minimum=0)
+    standing_action_change: float | None = entry(
+        "maximum mean change of the action per tick while standing", default=None, minimum=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonLimits:
     """Limits on the difference between an artifact and the golden vectors."""
 
-    mae: float | None = entry("mean absolute error", default=None, exclusiveMinimum=0)
-    rmse: float | None = entry("root mean square error", default=None, exclusiveMinimum=0)
-    max_abs: float | None = entry("largest absolute error", default=None, exclusiveMinimum=0)
+    mae: float | None = entry("maximum mean absolute error", default=None, exclusiveMinimum=0)
+    rmse: float | None = entry("maximum root mean square error", default=None, exclusiveMinimum=0)
+    max_abs: float | None = entry("maximum absolute error", default=None, exclusiveMinimum=0)
     cosine_min: float | None = entry(
-        "smallest cosine of outputs", default=None, minimum=-1, maximum=1
+        "minimum cosine similarity of the outputs", default=None, minimum=-1, maximum=1
     )
-    closed_loop: ClosedLoopLimits | None = entry("limits in closed loop", default=None)
+    closed_loop: ClosedLoopLimits | None = entry("limits in closed-loop simulation", default=None)
 
 
 class Body(Protocol):
@@ -145,12 +150,12 @@ class Body(Protocol):
     @property
     @abstractmethod
     def damp(self) -> Damp:
-        """Joint damping when there is no safe target."""
+        """Gain for damping the joints when there is no safe target."""
 
     @property
     @abstractmethod
     def nominal(self) -> Nominal | None:
-        """Behaviour of a healthy run."""
+        """Measured behaviour of a healthy rollout; None if it was not measured."""
 
     @property
     @abstractmethod
@@ -160,7 +165,7 @@ class Body(Protocol):
     @property
     @abstractmethod
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """Joints whose position step is limited by `velocity_limit` [joints].
+        """Mask [joints] of the joints whose position step is limited by `velocity_limit`.
 
         In RUN, these joints have no other step limit unless `nominal` sets one. With
         `hold_measured`, the step of every joint is limited.
@@ -168,7 +173,7 @@ class Body(Protocol):
 
 
 class AnyContract(Body):
-    """Contract of one policy of any kind: everything that hosts and tools need.
+    """Contract of a single policy of any kind: everything that hosts and tools need.
 
     Abstract members have no safe default, so each kind defines them. The other properties describe
     optional features; by default, the policy lacks the feature.
@@ -205,7 +210,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def reports(self) -> Mapping[str, File]:
-        """Comparison reports by artifact, and sensitivity reports by `SENSITIVITY` + artifact."""
+        """Comparison reports by artifact; sensitivity reports, by `SENSITIVITY` + artifact."""
 
     @property
     @abstractmethod
@@ -220,22 +225,22 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def command_kinds(self) -> Mapping[str, Kind]:
-        """Command interface for each joint that the policy commands, by the policy's joint name."""
+        """Command interface of each joint that the policy commands, by contract joint name."""
 
     @property
     @abstractmethod
     def unfollowable(self) -> Sequence[str]:
-        """Names of the state that the policy cannot update while another policy is in command.
+        """Names of the internal states that the policy cannot update unless it is in command.
 
-        A set rejects `starts: followed` for a policy with such state.
+        A set rejects `starts: followed` for a policy with such a state.
         """
 
     @property
     @abstractmethod
     def counts_ticks(self) -> bool:
-        """True if the policy's period must be a whole number of set ticks, as its memory requires.
+        """True if the policy's memory requires a period that is a whole number of set ticks.
 
-        Otherwise its steps are points in time, which may fall between the ticks of a faster set.
+        If False, its steps are points in time, which may fall between the ticks of a faster set.
         """
 
     @property
@@ -255,12 +260,12 @@ class AnyContract(Body):
 
     @property
     def golden(self) -> File | None:
-        """Golden rows for the models."""
+        """File with the golden rows for the models; None if there is none."""
         return None
 
     @property
     def graphs(self) -> Mapping[str, Graph]:
-        """Models that have names of their own."""
+        """Models that the contract lists by name under `graphs`."""
         return {}
 
     @property
@@ -290,9 +295,9 @@ class AnyContract(Body):
 
     @property
     def command_scales(self) -> Mapping[str, float]:
-        """Factor from the policy's first output to each joint's command, by joint name.
+        """Factor from an error in the policy's first output to one in the command, by joint name.
 
-        Empty if commands are not proportional to any output.
+        Empty if the commands are not scaled model outputs.
         """
         return {}
 
@@ -308,7 +313,7 @@ class AnyContract(Body):
 
     @property
     def scenes(self) -> Mapping[str, tuple[Observation, Term]]:
-        """Terms with a scan recorded in training, with their observations, by contract key."""
+        """Each term that has a scan recorded in training, and its observation, by contract key."""
         return {}
 
     @property
@@ -333,15 +338,15 @@ class AnyContract(Body):
 
     @property
     def motion(self) -> ReferenceMotion | None:
-        """Reference motion that the policy tracks."""
+        """Reference motion that the policy tracks; None if it tracks none."""
         return None
 
     @property
     def estimation(self) -> Estimation | None:
-        """Leg and IMU description for estimating the base velocity."""
+        """Legs and IMU for estimating the base velocity; None if it is not estimated."""
         return None
 
     @property
     def velocity_command(self) -> VelocityCommand | None:
-        """Range of velocity commands that the policy accepts."""
+        """Range of velocity commands that the policy accepts; None if it accepts none."""
         return None

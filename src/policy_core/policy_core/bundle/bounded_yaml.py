@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """YAML from untrusted sources: tags run no code, and the file size bounds the parsing time.
 
-PyYAML builds whatever the text describes: 500 bytes of anchors and merge keys grow to 2 GB within
+PyYAML builds whatever the text describes: 500 bytes of anchors and merge keys expand to 2 GB within
 minutes, and `1:1:1...` is a base-60 number. The limits in this module count values as if all
 aliases were expanded.
 """
@@ -25,8 +25,8 @@ LONGEST_NUMBER = 1000
 _LONGEST_FAULT = 300
 """Maximum length of an error message, which may quote the text."""
 _BRACKETS_INSIDE = re.compile(r"expected ',' or '[\]}]', but got '(\[|\{|<scalar>)'")
-"""PyYAML's error message after `{F` in `{F[LR]_hip: 1}`, and after `{[LR]`."""
-# Errors that PyYAML raises besides its own: for a value that its tag cannot construct, an escape
+"""Matches PyYAML's error message after `{F` in `{F[LR]_hip: 1}`, or after `{[LR]`."""
+# Errors that PyYAML raises besides its own: for a value that does not fit its tag, an escape
 # beyond Unicode, or a version with thousands of digits.
 _CANNOT_MAKE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _PREFIX = "tag:yaml.org,2002:"
@@ -41,8 +41,8 @@ class YamlError(ValueError):
 class StrictLoader(yaml.SafeLoader):
     """SafeLoader with limits; rejects duplicate keys and reads numbers such as 1e-3 as floats."""
 
-    # Copies, because the resolvers are kept in a dictionary of the class.
-    yaml_implicit_resolvers = {  # noqa: RUF012  # typed by PyYAML as it is there
+    # A copy, because SafeLoader keeps its resolvers in a class attribute that all loaders share.
+    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML declares the type
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_INT, _FLOAT)]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -97,7 +97,7 @@ class StrictLoader(yaml.SafeLoader):
         return text
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Reject duplicate keys, and `!!map` or `!!set` on a value that is not a mapping."""
+        """Return a mapping; reject duplicate keys, and `!!map` or `!!set` on any other value."""
         if not isinstance(node, yaml.MappingNode):
             raise _error("a value that is not a mapping", node)
         seen = set[Any]()
@@ -111,12 +111,12 @@ class StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_int(self, node: yaml.ScalarNode) -> int:
-        """Return an integer, such as 12, -3, 1_000 or 0x1F."""
+        """Return the integer that a scalar such as 12, -3, 1_000 or 0x1F stands for."""
         text = self._number(node)
         return int(text, 16 if "x" in text else 10)
 
     def construct_float(self, node: yaml.ScalarNode) -> float:
-        """Return a number, such as 0.5, 1e-3, .inf or .nan."""
+        """Return the float that a scalar such as 0.5, 1e-3, .inf or .nan stands for."""
         text = self._number(node)
         value = _SPECIAL.get(text.lstrip("+-"))
         if value is None:
@@ -131,7 +131,7 @@ class StrictLoader(yaml.SafeLoader):
 
 
 def load_text(text: str, loader: type[StrictLoader] = StrictLoader) -> object:
-    """Parse YAML text.
+    """Parse YAML text and return its value.
 
     Args:
         text: Content of a file of at most `LARGEST_BYTES`.
@@ -165,8 +165,8 @@ def _place_and_problem(error: Exception) -> str:
     return f"an error at line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
-# PyYAML follows YAML 1.1: 1e-3 is text because it has no decimal point, 010 is eight, and 1:30 is
-# ninety.
+# Replaces PyYAML's rules, which follow YAML 1.1: there, 1e-3 is text because it has no decimal
+# point, 010 is eight, and 1:30 is ninety.
 StrictLoader.add_implicit_resolver(
     _INT, re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)\Z"), list("-+0123456789")
 )

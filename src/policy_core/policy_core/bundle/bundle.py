@@ -27,7 +27,7 @@ CONTRACT_FILE, SET_FILE, REPORT_FOLDER = "policy.yaml", "set.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
 """File name of the signature over the contract's bytes, if the bundle is signed."""
 HOSTED_FILES = (CONTRACT_FILE, SET_FILE)
-"""Contract file names; a bundle folder contains one of them."""
+"""Contract file names; a bundle folder contains exactly one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,17 +101,17 @@ class Bundle:
         )
 
     def verify(self, backends: Collection[str] | None = None) -> None:
-        """Verify every file that the contract names: models, golden rows, statistics, reports.
+        """Verify the files that the contract names: models, golden rows, statistics, reports.
 
-        An ONNX model must contain all its weights, since the hash covers one file only.
+        An ONNX model must contain all its weights: the hash would not cover a separate weight file.
 
         Args:
-            backends: Backends whose models must be present; None for all. A bundle that has models
-                for these backends counts as complete.
+            backends: Backends whose models must be present; None for all. Models for other
+                backends are not verified and may be missing.
 
         Raises:
-            BundleError: Lists every file that is missing or has a wrong hash, and every ONNX model
-                with external weights.
+            BundleError: Files are missing or have a wrong hash, or ONNX models have external
+                weights; lists every one.
         """
         from policy_core import onnx_file
 
@@ -161,7 +161,7 @@ B = TypeVar("B", bound=Bundle)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AnyBundle(Bundle, ABC):
-    """Bundle of one policy of any kind."""
+    """Bundle of a single policy of any kind."""
 
     contract: AnyContract
 
@@ -169,7 +169,7 @@ class AnyBundle(Bundle, ABC):
     def read(
         cls, path: Path, contract: Any, content: bytes, signed_by: str | None = None
     ) -> AnyBundle:
-        """Return the bundle in a folder, with all arrays that a run needs besides the models.
+        """Return the bundle in a folder, with all arrays that a run needs; opens no models.
 
         Args:
             path: The folder.
@@ -202,7 +202,7 @@ class JointBundle(AnyBundle):
     clip: MotionClip | None = None
     """Clip of the motion that the policy tracks."""
     initial_state: Mapping[str, Tensor] = field(default_factory=dict)
-    """Initial values of recurrent state inputs, in model shapes; missing ones start at zero."""
+    """Initial values by recurrent state input, in model shapes; inputs not listed start at zero."""
 
     @classmethod
     def read(
@@ -336,7 +336,7 @@ def _entries(
             for backend, artifact in model.artifacts.items()
             if backends is None or backend in backends
         ),
-        # Its backend is chosen where it runs, in another process than the policy.
+        # For all backends: an encoder's backend is chosen in the process that runs the encoder.
         *(
             artifact
             for encoder in contract.encoders.values()
@@ -357,7 +357,7 @@ def _onnx_models(contract: HostedContract) -> set[str]:
 
 
 def golden_entry(folder: Path, entry: File | None, key: str, remedy: str) -> File:
-    """Return the contract entry for the golden rows.
+    """Return the contract entry for the golden rows, or raise an error that names the remedy.
 
     Raises:
         BundleError: The contract has no golden rows.

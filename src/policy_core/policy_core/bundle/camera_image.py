@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images for a joint policy: their size, processing, and the meaning of their values.
+"""Contract section for a joint policy's camera images: size, processing, meaning of the values.
 
 Settings that differ between training setups have no default: an image that is cropped or scaled
 differently, or arrives a frame late, still looks right, but makes the robot walk into obstacles.
@@ -22,21 +22,21 @@ LARGEST_IMAGE = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStack:
-    """Selection of images that the policy sees at the same time, joined in its input vector."""
+    """Selection of images that the policy sees at once, concatenated in its input vector."""
 
     offsets: tuple[int, ...] = entry(
-        "age of each image in the order of the vector, in steps; 0: the newest. [0, 1] has the "
-        "newest first, [1, 0] last; [1] alone is an image that is one step late",
+        "age of each image in steps, in the order of the vector; 0: the newest image. [0, 1] "
+        "puts the newest image first, [1, 0] last; [1] is a single image, delayed by one step",
         minItems=1,
         maxItems=MOST_FRAMES,
         minimum=0,
         maximum=255,
     )
     unit: Literal["frames", "ticks"] = entry(
-        "what a step is: frames, a period of the camera; ticks, a period of the policy"
+        "length of a step: frames, one camera period (1 / rate_hz); ticks, one policy period"
     )
     fill: Literal["repeat", "zero"] = entry(
-        "what stands for images before the first: the first image, or zeros, as in `history`"
+        "content of the images before the first: repeat (the first image) or zero, as in `history`"
     )
 
 
@@ -44,28 +44,28 @@ class ImageStack:
 class GaussianBlur:
     """Gaussian blur; the border is reflected without repeating the edge pixel, as in OpenCV."""
 
-    kernel_px: int = entry("odd number of weights along each axis", minimum=1, maximum=31)
-    sigma_px: float = entry("standard deviation of the weights, pixels", exclusiveMinimum=0)
+    kernel_px: int = entry("number of weights along each axis, odd", minimum=1, maximum=31)
+    sigma_px: float = entry("standard deviation of the Gaussian, pixels", exclusiveMinimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraImage:
-    """Settings common to depth and colour images; the steps run in the order of the fields."""
+    """Settings common to depth and colour images."""
 
     camera_size: tuple[int, ...] = entry(
-        "height and width of the camera's image, pixels",
+        "[height, width] of the camera's image, pixels",
         length=2,
         minimum=1,
         maximum=LARGEST_IMAGE,
     )
     size: tuple[int, ...] = entry(
-        "height and width of the image that the policy sees, pixels",
+        "[height, width] of the image that the policy sees, pixels",
         length=2,
         minimum=1,
         maximum=LARGEST_IMAGE,
     )
     crop_px: tuple[int, ...] | None = entry(
-        "crop: pixels that are cut off at the top, bottom, left and right",
+        "crop: pixels removed at the [top, bottom, left, right]",
         default=None,
         length=4,
         minimum=0,
@@ -83,41 +83,41 @@ class CameraImage:
         ]
         | None
     ) = entry(
-        "resize: how. nearest, bilinear, bicubic: as OpenCV, and torch without antialias; area: as "
-        "OpenCV; nearest_centre: as Pillow, and torch's nearest-exact; ..._antialias: as Pillow, "
-        "and torch with antialias",
+        "resize: method. nearest, bilinear, bicubic: as in OpenCV, and torch without antialias; "
+        "area: as in OpenCV; nearest_centre: as in Pillow, and torch's nearest-exact; "
+        "..._antialias: as in Pillow, and torch with antialias",
         default=None,
     )
     resize_to: tuple[int, ...] | None = entry(
-        "resize: height and width of what it makes, pixels; `size` if absent",
+        "resize: [height, width] of the result, pixels; `size` if absent",
         default=None,
         length=2,
         minimum=1,
         maximum=LARGEST_IMAGE,
     )
-    blur: GaussianBlur | None = entry("blur: the weights", default=None)
+    blur: GaussianBlur | None = entry("blur: size and width of the kernel", default=None)
     stack: ImageStack = entry("images that the policy sees at once")
     rate_hz: float = entry(
-        "images per second in training; a faster camera's are thinned out",
+        "images per second in training; surplus images from a faster camera are dropped",
         minimum=0.1,
         maximum=1000,
     )
     latency_s: float = entry(
-        "age of the newest image in training when the policy gets it, s: a younger one waits",
+        "age of the newest image when the policy received it in training, s; a younger image waits",
         minimum=0,
         maximum=5,
     )
     max_age_s: float = entry(
-        "age of the newest image, by its own stamp, beyond which it is stale, s",
+        "maximum age of the newest image, by its stamp, s; an older one is stale",
         exclusiveMinimum=0,
         maximum=60,
     )
     on_stale: Literal["fault", "hold"] = entry(
-        "fault: a stale image holds the robot at once; hold: the last values count for `hold_s` "
-        "more"
+        "fault: a stale image causes HOLD at once; hold: the last values stay valid for another "
+        "`hold_s`"
     )
     hold_s: float | None = entry(
-        "hold: longest time for which the values of a stale image count, s",
+        "hold: maximum time for which the values of a stale image stay valid, s",
         default=None,
         exclusiveMinimum=0,
         maximum=60,
@@ -135,52 +135,53 @@ class CameraImage:
 
     @property
     def timeout_s(self) -> float:
-        """Age (in s) beyond which the policy no longer uses the values."""
+        """Age of the newest image, in s, beyond which the policy no longer uses its values."""
         return self.max_age_s + (self.hold_s or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthImage(CameraImage):
-    """Depth image: conversion from camera pixels to the policy's values.
+    """Settings that convert a depth image from camera pixels to the policy's values.
 
-    Unknown depths are replaced first, before any step interpolates across them. Scaling comes last.
+    Unknown depths are replaced first, before any step interpolates across them; scaling comes last.
     """
 
     steps: tuple[Literal["crop", "clip", "resize", "blur", "blank"], ...] = entry(
-        "what is done to the image, in the order of the training, each at most once"
+        "processing steps, in the order of training, each at most once"
     )
     measure: Literal["depth", "distance"] = entry(
-        "depth along the optical axis (REP 118), or distance along the ray of each pixel"
+        "depth along the optical axis (REP 118), or distance along each pixel's ray"
     )
     invalid_m: float = entry(
-        "what stands for a depth that is not known, m: 0 in 16UC1; NaN, -infinity and numbers of 0 "
-        "or less in 32FC1; those below `invalid_below_m`"
+        "value that replaces unknown depths, m; unknown: 0 in 16UC1; NaN, -infinity and numbers "
+        "<= 0 in 32FC1; depths below `invalid_below_m`"
     )
     invalid_below_m: float | None = entry(
-        "nearer than this a depth counts as not known, m", default=None, exclusiveMinimum=0
+        "depth below which a pixel counts as unknown, m", default=None, exclusiveMinimum=0
     )
-    too_far_m: float = entry("what stands for +infinity in 32FC1: nothing in reach, m")
+    too_far_m: float = entry("value that replaces +infinity (nothing within range) in 32FC1, m")
     max_invalid_ratio: float = entry(
-        "largest share of pixels whose depth is not known, after a crop that comes first",
+        "maximum share of pixels with unknown depth, counted after the crop if that is the first "
+        "step",
         minimum=0,
         maximum=1,
     )
     clip_m: tuple[float, ...] | None = entry(
-        "clip: nearest and farthest depth, m", default=None, length=2, minimum=0, maximum=1000
+        "clip: [nearest, farthest] depth, m", default=None, length=2, minimum=0, maximum=1000
     )
     blank_px: tuple[int, ...] | None = entry(
-        "blank: pixels at the top, bottom, left and right that get the value `blank_m`",
+        "blank: pixels set to `blank_m` at the [top, bottom, left, right]",
         default=None,
         length=4,
         minimum=0,
         maximum=LARGEST_IMAGE,
     )
-    blank_m: float | None = entry("blank: the value, m", default=None)
+    blank_m: float | None = entry("blank: value of these pixels, m", default=None)
     values: Literal["metres", "scaled"] = entry(
-        "metres: depths as they are; scaled: linear, so that `clip_m` becomes `scaled_to`"
+        "metres: depths in m; scaled: `clip_m` is mapped linearly to `scaled_to`"
     )
     scaled_to: tuple[float, ...] | None = entry(
-        "scaled: the values of the nearest and the farthest depth: [0, 1], or [-0.5, 0.5]",
+        "scaled: values for the nearest and the farthest depth, such as [0, 1] or [-0.5, 0.5]",
         default=None,
         length=2,
         minimum=-1000,
@@ -190,35 +191,36 @@ class DepthImage(CameraImage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColourImage(CameraImage):
-    """Colour or grey image: conversion from 8-bit pixels to the policy's values.
+    """Settings that convert a colour or grey image from 8-bit pixels to the policy's values.
 
-    After all other steps, pixel levels are scaled so that 0 and 255 become the two values in
+    After all other steps, pixel levels are scaled so that 0 and 255 map to the two values in
     `scaled_to`; then `centre` and `mean` are subtracted and the result is divided by `std`.
     """
 
     steps: tuple[Literal["crop", "resize", "blur", "round"], ...] = entry(
-        "what is done to the image, in the order of the training, each at most once; round: levels "
-        "become whole numbers from 0 to 255, as in 8-bit images of OpenCV, Pillow and torchvision"
+        "processing steps, in the order of training, each at most once; round: levels are "
+        "rounded to whole numbers from 0 to 255, as in 8-bit images from OpenCV, Pillow and "
+        "torchvision"
     )
-    channels: Literal["rgb", "bgr", "grey"] = entry("channels in their order")
+    channels: Literal["rgb", "bgr", "grey"] = entry("channels, in order")
     layout: Literal["channels_first", "channels_last"] = entry(
         "channels_first: all pixels of the first channel, then those of the next; channels_last: "
         "all channels of the first pixel, then those of the next"
     )
     scaled_to: tuple[float, ...] = entry(
-        "values of the levels 0 and 255: [0, 1], [-1, 1] or [0, 255]",
+        "values that the levels 0 and 255 map to: [0, 1], [-1, 1] or [0, 255]",
         length=2,
         minimum=-1000,
         maximum=1000,
     )
     centre: Literal["none", "image"] = entry(
-        "image: the mean of each channel in this image is subtracted, as Isaac Lab does"
+        "image: the image's own mean is subtracted from each channel, as in Isaac Lab"
     )
     mean: tuple[float, ...] | None = entry(
-        "subtracted from each channel, as scaled; nothing if absent", default=None
+        "number subtracted from each scaled channel; none if absent", default=None
     )
     std: tuple[float, ...] | None = entry(
-        "divides each channel; nothing if absent", default=None, exclusiveMinimum=0
+        "divisor of each channel; none if absent", default=None, exclusiveMinimum=0
     )
 
     @property
@@ -281,7 +283,7 @@ def check_image(image: AnyImage, key: str, period_s: float, problem: Check) -> N
     if image.max_age_s < youngest_s - 1e-9:
         problem(
             f"{key}.max_age_s",
-            f"{youngest_s:.3g} or more: latency_s, and the time until the next image",
+            f"{youngest_s:.3g} or more (latency_s plus the time until the next image)",
             image.max_age_s,
         )
     step_s = period_s if image.stack.unit == "ticks" else 1.0 / image.rate_hz
@@ -289,31 +291,33 @@ def check_image(image: AnyImage, key: str, period_s: float, problem: Check) -> N
     if images * math.prod(image.shape) > _MOST_PIXELS:
         problem(
             f"{key}.stack.offsets",
-            f"images of at most {_MOST_PIXELS} values in all between the first and the last",
+            f"a stack that spans images of at most {_MOST_PIXELS} values in total",
             Found(f"{images:.0f} images of {math.prod(image.shape)} values"),
         )
     is_slower = image.rate_hz * period_s < 1.0 - 1e-9
     if is_slower and image.stack.unit == "ticks" and any(image.stack.offsets):
         problem(
             f"{key}.stack.unit",
-            f"frames, since {image.rate_hz:g} images per second are fewer than the policy's ticks",
+            f"frames ({image.rate_hz:g} images per second are fewer than the policy's ticks)",
             image.stack.unit,
         )
 
 
 def _check_depths(depth: DepthImage, key: str, problem: Check) -> None:
-    """Check that a depth image section has the values that its scaling needs."""
+    """Check that a depth image section has the values that its scaling requires."""
     expect_paired(depth.values == "scaled", depth.scaled_to, f"{key}.scaled_to", "scaled", problem)
     if depth.clip_m is not None and not depth.clip_m[1] - depth.clip_m[0] >= _SMALLEST_SPAN_M:
         problem(
-            f"{key}.clip_m", f"nearest < farthest by {_SMALLEST_SPAN_M:g} m", list(depth.clip_m)
+            f"{key}.clip_m",
+            f"a farthest depth at least {_SMALLEST_SPAN_M:g} m beyond the nearest",
+            list(depth.clip_m),
         )
     if depth.values == "scaled" and depth.clip_m is None:
-        problem(f"{key}.clip_m", "nearest and farthest depth, which are scaled", Found("nothing"))
+        problem(f"{key}.clip_m", "the nearest and farthest depth, to scale by", Found("nothing"))
 
 
 def _check_levels(colour: ColourImage, key: str, problem: Check) -> None:
-    """Check that a colour image section scales to a range and has one number per channel."""
+    """Check that `scaled_to` is a range, and that `mean` and `std` have one number per channel."""
     if colour.scaled_to[0] == colour.scaled_to[1]:
         problem(f"{key}.scaled_to", "two different values", list(colour.scaled_to))
     for name in ("mean", "std"):
@@ -323,7 +327,7 @@ def _check_levels(colour: ColourImage, key: str, problem: Check) -> None:
 
 
 def _check_sizes(image: AnyImage, key: str, problem: Check) -> None:
-    """Check that the steps turn the camera's image size into the policy's."""
+    """Check that the steps convert the camera's image size to the policy's."""
     height, width = image.camera_size
     for step in image.steps:
         if step == "resize":
@@ -331,14 +335,18 @@ def _check_sizes(image: AnyImage, key: str, problem: Check) -> None:
             height, width = image.resize_to or image.size
             if image.resize == "area" and (height > before[0] or width > before[1]):
                 problem(
-                    f"{key}.resize", f"bilinear, to enlarge from {before[0]} x {before[1]}", "area"
+                    f"{key}.resize",
+                    f"bilinear (the image is enlarged from {before[0]} x {before[1]})",
+                    "area",
                 )
         elif step in ("crop", "blank"):
             cut = getattr(image, f"{step}_px") or (0, 0, 0, 0)
             left = height - cut[0] - cut[1], width - cut[2] - cut[3]
             if min(left) < 1:
                 problem(
-                    f"{key}.{step}_px", f"less than the {height} x {width} pixels there", list(cut)
+                    f"{key}.{step}_px",
+                    f"fewer pixels than the {height} x {width} that the image has at this step",
+                    list(cut),
                 )
                 return
             if step == "crop":
@@ -346,9 +354,9 @@ def _check_sizes(image: AnyImage, key: str, problem: Check) -> None:
         elif step == "blur" and image.blur and image.blur.kernel_px >= 2 * min(height, width):
             problem(
                 f"{key}.blur.kernel_px",
-                f"less than twice the {height} x {width} pixels there",
+                f"less than twice the smaller side of the image at this step ({height} x {width})",
                 image.blur.kernel_px,
             )
             return
     if (height, width) != image.size:
-        problem(f"{key}.size", f"{[height, width]}, what the steps make", list(image.size))
+        problem(f"{key}.size", f"{[height, width]} (the result of the steps)", list(image.size))

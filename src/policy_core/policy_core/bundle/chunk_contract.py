@@ -48,19 +48,23 @@ LARGEST_ENSEMBLE_COEFF = 100
 class JointUnit:
     """Conversion from a joint position q to the policy's unit.
 
-    radians: sign (q - zero_rad); degrees: the same x 180 / pi; range_m100_100 and range_0_100:
-    linear, so that low_rad becomes -100 or 0, and high_rad becomes 100.
+    radians: sign (q - zero_rad); degrees: that value x 180 / pi; range_m100_100 and range_0_100:
+    linear, so that low_rad maps to -100 or 0, and high_rad maps to 100.
     """
 
     unit: Literal["radians", "degrees", "range_m100_100", "range_0_100"] = entry(
-        "what the policy's values are"
+        "unit of the policy's values"
     )
-    sign: Literal[1, -1] = entry("-1 where radians or degrees count the other way", default=1)
-    zero_rad: float = entry("position that radians or degrees count 0, rad", default=0.0)
+    sign: Literal[1, -1] = entry(
+        "-1 if the policy's radians or degrees increase in the opposite direction", default=1
+    )
+    zero_rad: float = entry(
+        "position at which the policy's radians or degrees are 0, rad", default=0.0
+    )
     low_rad: float | None = entry(
-        "position that counts as the lowest value of a range, rad", default=None
+        "position that maps to the lowest value of a range, rad", default=None
     )
-    high_rad: float | None = entry("position that counts as 100 in a range, rad", default=None)
+    high_rad: float | None = entry("position that maps to 100 in a range, rad", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,36 +76,47 @@ class Scaling:
     value, or for an image one per channel (red, green, blue), with pixel values from 0 to 1.
     """
 
-    mode: Literal["mean_std", "min_max", "identity"] = entry("which formula")
+    mode: Literal["mean_std", "min_max", "identity"] = entry("normalisation formula")
     mean: tuple[float, ...] | None = entry("mean of the training data", default=None)
-    std: tuple[float, ...] | None = entry("standard deviation of it", default=None, minimum=0)
-    min: tuple[float, ...] | None = entry("lowest value, or low quantile", default=None)
-    max: tuple[float, ...] | None = entry("highest value, or high quantile", default=None)
-    eps: float = entry("as in the formulas", default=1e-8, minimum=0)
+    std: tuple[float, ...] | None = entry(
+        "standard deviation of the training data", default=None, minimum=0
+    )
+    min: tuple[float, ...] | None = entry(
+        "minimum, or a low quantile, of the training data", default=None
+    )
+    max: tuple[float, ...] | None = entry(
+        "maximum, or a high quantile, of the training data", default=None
+    )
+    eps: float = entry(
+        "mean_std: number added to std; min_max: divisor used if max equals min",
+        default=1e-8,
+        minimum=0,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
     """A camera that the policy sees; the topic is NAME/image_raw, with NAME from the contract."""
 
-    feature: str = entry("name of the feature in training: observation.images.NAME")
-    height: int = entry("of the image that the policy takes, pixels", minimum=1, maximum=8192)
-    width: int = entry("of the image that the policy takes, pixels", minimum=1, maximum=8192)
+    feature: str = entry("feature name in training: observation.images.NAME")
+    height: int = entry("height of the policy's image, pixels", minimum=1, maximum=8192)
+    width: int = entry("width of the policy's image, pixels", minimum=1, maximum=8192)
     resize: bool = entry(
-        "whether frames of another size are stretched to it, instead of refused", default=False
+        "whether frames of a different size are stretched to this size, instead of refused",
+        default=False,
     )
-    normalisation: Scaling = entry("statistics of the three channels")
+    normalisation: Scaling = entry("statistics of the three colour channels")
     encoder: str | None = entry(
-        "graph that makes features of the image; absent where the policy's graph takes it",
+        "graph that computes image features; absent if the policy's graph receives the image",
         default=None,
     )
-    tensor: str = entry("input of the policy's graph that takes the image or its features")
+    tensor: str = entry("input of the policy's graph that receives the image or its features")
     timeout_s: float = entry(
-        "age at which a frame is too old, s", default=0.5, exclusiveMinimum=0, maximum=60
+        "maximum age of a frame, s", default=0.5, exclusiveMinimum=0, maximum=60
     )
     camera_frozen_s: float | None = entry(
-        "time for which the camera may repeat one image while the robot moves, s; then HOLD; a "
-        "warning alone if absent",
+        "maximum time for which the camera may repeat an image while the robot moves, s; after "
+        "that, HOLD; if absent, only a warning",
         default=None,
         exclusiveMinimum=0,
         maximum=60,
@@ -112,10 +127,10 @@ class Camera:
 class JointVector:
     """Joint positions that the policy observes."""
 
-    feature: str = entry("name of the feature in training: observation.state or action")
-    tensor: str = entry("tensor of the policy's graph")
-    joints: tuple[str, ...] = entry("joints in the order of the vector", minItems=1)
-    normalisation: Scaling = entry("statistics, in the policy's units")
+    feature: str = entry("feature name in training: observation.state or action")
+    tensor: str = entry("input or output of the policy's graph")
+    joints: tuple[str, ...] = entry("joints, in the order of the vector", minItems=1)
+    normalisation: Scaling = entry("statistics, one number per joint, in the policy's units")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +138,11 @@ class ChunkAction(JointVector, OwnJoints):
     """Joint positions that the policy commands."""
 
     grippers: tuple[str, ...] = entry(
-        "joints that go to a new chunk's targets at once, without a fade", default=()
+        "joints that follow a new chunk at once, without a fade", default=()
     )
     max_relative_target: PerJoint | None = entry(
-        "largest distance of a target from the measured position, rad; targets beyond are clipped",
+        "maximum distance of a target from the measured position, rad; targets farther away are "
+        "clipped",
         default=None,
         exclusiveMinimum=0,
     )
@@ -136,27 +152,29 @@ class ChunkAction(JointVector, OwnJoints):
 class EnvironmentState:
     """A vector from a source outside the robot."""
 
-    feature: str = entry("name of the feature in training", default="observation.environment_state")
-    tensor: str = entry("input of the policy's graph")
-    topic: str = entry("relative topic, std_msgs/Float32MultiArray", pattern=RELATIVE_TOPIC)
-    size: int = entry("length of the vector", minimum=1, maximum=1_000_000)
-    normalisation: Scaling = entry("statistics")
-    timeout_s: float = entry("age at which it is too old, s", default=0.5, exclusiveMinimum=0)
+    feature: str = entry("feature name in training", default="observation.environment_state")
+    tensor: str = entry("input of the policy's graph that receives the vector")
+    topic: str = entry("relative topic (std_msgs/Float32MultiArray)", pattern=RELATIVE_TOPIC)
+    size: int = entry("number of values", minimum=1, maximum=1_000_000)
+    normalisation: Scaling = entry("statistics, one number per value")
+    timeout_s: float = entry("maximum age of the vector, s", default=0.5, exclusiveMinimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
     """Rule that pairs images and measurements into one observation, in training and at run time.
 
-    frame_time: all inputs from the same time, the newest for which every camera has a frame; the
-    frame from each camera and the measurement nearest to that time are used. newest: the newest of
-    each input at the tick, as LeRobot records them, so measurements are newer than images by the
-    camera delay.
+    frame_time: all inputs are from the same time, the newest for which every camera has a frame:
+    each camera's frame and the measurement nearest to that time are used. newest: the newest value
+    of each input at the tick is used, as LeRobot records them, so measurements are newer than
+    images by the camera delay.
     """
 
-    rule: Literal["frame_time", "newest"] = entry("which rule", default="frame_time")
+    rule: Literal["frame_time", "newest"] = entry(
+        "rule that pairs images and measurements", default="frame_time"
+    )
     tolerance_s: float = entry(
-        "frame_time: longest time between the frames of one observation, s",
+        "frame_time: maximum time between the frames in one observation, s",
         default=0.05,
         minimum=0,
         maximum=60,
@@ -165,12 +183,15 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Output of one inference, and the part of it that is used."""
+    """Number of steps in the chunk that one inference returns, and how many are executed."""
 
-    size: int = entry("steps that the policy predicts, one period each", minimum=1, maximum=10_000)
-    steps: int = entry("how many of them are executed before the next chunk", minimum=1)
+    size: int = entry(
+        "number of steps that the policy predicts, one period each", minimum=1, maximum=10_000
+    )
+    steps: int = entry("number of steps executed before the next chunk", minimum=1)
     ensemble_coeff: float | None = entry(
-        "weights exp(-coeff i) of temporal ensembling, the oldest prediction first",
+        "coefficient of the temporal ensembling weights exp(-coeff i), with i = 0 for the oldest "
+        "prediction",
         default=None,
         minimum=-LARGEST_ENSEMBLE_COEFF,
         maximum=LARGEST_ENSEMBLE_COEFF,
@@ -179,32 +200,44 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """Time t of a denoising step as an input to the policy graph: sin(f t), then cos(f t).
+    """Encoding of a denoising step's time t as a graph input: all sin(f t), then all cos(f t).
 
-    The frequencies f are spaced geometrically; there is one for every two values.
+    The frequencies f are spaced geometrically; there are half as many as there are values.
     """
 
-    tensor: str = entry("input of the policy's graph")
-    size: int = entry("values: sines, then as many cosines", minimum=4, maximum=8192)
-    first_frequency: float = entry("of the first sine, rad per unit of t", exclusiveMinimum=0)
-    last_frequency: float = entry("of the last sine, rad per unit of t", exclusiveMinimum=0)
+    tensor: str = entry("input of the policy's graph that receives the encoded time")
+    size: int = entry(
+        "number of values: sines, followed by as many cosines", minimum=4, maximum=8192
+    )
+    first_frequency: float = entry(
+        "frequency of the first sine, rad per unit of t", exclusiveMinimum=0
+    )
+    last_frequency: float = entry(
+        "frequency of the last sine, rad per unit of t", exclusiveMinimum=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseSchedule:
     """Noise level at each training timestep of a diffusion policy."""
 
-    timesteps: int = entry("of the training", minimum=1, maximum=100_000)
+    timesteps: int = entry("number of training timesteps", minimum=1, maximum=100_000)
     betas: Literal["squaredcos_cap_v2", "scaled_linear", "linear"] = entry(
-        "variance of the noise that a timestep adds, as `diffusers` calls it"
+        "schedule of the noise variance added in each timestep, by its name in `diffusers`"
     )
-    beta_start: float = entry("linear, scaled_linear: at timestep 0", default=1e-4, minimum=0)
-    beta_end: float = entry("linear, scaled_linear: at the last timestep", default=0.02, minimum=0)
+    beta_start: float = entry(
+        "linear, scaled_linear: variance added at timestep 0", default=1e-4, minimum=0
+    )
+    beta_end: float = entry(
+        "linear, scaled_linear: variance added at the last timestep", default=0.02, minimum=0
+    )
     prediction: Literal["epsilon", "sample"] = entry(
-        "what the graph answers: the noise, or the actions"
+        "what the graph predicts: the noise (epsilon) or the actions (sample)"
     )
     clip: float | None = entry(
-        "bound of the normalised actions in each step", default=None, exclusiveMinimum=0
+        "maximum absolute value of the normalised actions in each step",
+        default=None,
+        exclusiveMinimum=0,
     )
 
 
@@ -212,30 +245,34 @@ class NoiseSchedule:
 class Denoising:
     """Denoising settings: the policy graph runs once per denoising step to produce a chunk.
 
-    flow: the graph returns the velocity noise - actions at t, from 1 (noise) down to 0; integrated
-    by Euler's method. ddpm, ddim: the samplers with these names over the training timesteps.
+    flow: the graph returns the velocity (noise - actions) at time t, which Euler's method
+    integrates from t = 1 (noise) to 0. ddpm, ddim: the samplers with these names, over the
+    training timesteps.
     """
 
-    method: Literal["flow", "ddpm", "ddim"] = entry("how a step uses what the graph answers")
-    steps: int = entry("denoising steps of a chunk", minimum=1, maximum=10_000)
-    tensor: str = entry("input of the policy's graph that takes the actions with their noise")
-    time: StepTime = entry("input of the policy's graph that takes the time of a step")
+    method: Literal["flow", "ddpm", "ddim"] = entry("how a denoising step uses the graph's output")
+    steps: int = entry("number of denoising steps per chunk", minimum=1, maximum=10_000)
+    tensor: str = entry("input of the policy's graph that receives the noisy actions")
+    time: StepTime = entry("input of the policy's graph that receives the time of a step")
     observations: int = entry(
-        "successive observations that the policy gets, one period apart, the newest last; the "
-        "first row of the noise belongs to the oldest",
+        "number of successive observations that the policy receives, one period apart, newest "
+        "last; the first row of the noise belongs to the oldest one",
         default=1,
         minimum=1,
         maximum=100,
     )
-    schedule: NoiseSchedule | None = entry("ddpm, ddim: noise of the training", default=None)
+    schedule: NoiseSchedule | None = entry(
+        "ddpm, ddim: noise schedule of the training", default=None
+    )
     condition: str | None = entry(
-        "graph that runs once for a chunk: it takes cameras and vectors instead of the policy's "
-        "graph, which gets its outputs as inputs of the same names",
+        "graph that runs once per chunk and, in place of the policy's graph, receives the "
+        "cameras and vectors; the policy's graph receives its outputs as inputs of the same "
+        "names",
         default=None,
     )
     columns: int | None = entry(
-        "width of the actions with their noise, where it is more than the joints of the action, "
-        "which are the first ones",
+        "number of columns in the noisy actions, if larger than the number of action joints, "
+        "whose columns come first",
         default=None,
         minimum=1,
         maximum=10_000,
@@ -243,7 +280,7 @@ class Denoising:
 
     @property
     def draws(self) -> int:
-        """Noise samples per chunk; ddpm adds noise after every step except the last."""
+        """Number of noise samples per chunk; ddpm adds noise after every step except the last."""
         return self.steps if self.method == "ddpm" else 1
 
 
@@ -251,43 +288,48 @@ class Denoising:
 class SignalError:
     """Error rates of a success signal, measured on recorded episodes that a person labelled."""
 
-    source: str = entry("recordings")
-    successes: int = entry("episodes that succeeded", minimum=1)
-    failures: int = entry("episodes that failed", minimum=1)
+    source: str = entry("name of the recordings")
+    successes: int = entry("number of successful episodes", minimum=1)
+    failures: int = entry("number of failed episodes", minimum=1)
     false_positive_rate: float = entry(
-        "share of the failed episodes in which the signal came", minimum=0, maximum=1
+        "share of the failed episodes in which the signal was sent", minimum=0, maximum=1
     )
     false_negative_rate: float = entry(
-        "share of the successful episodes in which it did not come", minimum=0, maximum=1
+        "share of the successful episodes in which the signal was not sent", minimum=0, maximum=1
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuccessSignal:
-    """Signal that the task is done, sent once `graph` or `joints` has been true for `for_s`."""
+    """Signal that the task is done: sent once the success condition has held for `for_s`."""
 
     graph: str | None = entry(
-        "classifier among the graphs: its inputs have the names of cameras, `state` or "
-        "`environment_state`, normalised as for the policy; its one output is a probability",
+        "graph that classifies success: its inputs are named after cameras, `state` or "
+        "`environment_state`, and are normalised as for the policy; its only output is a "
+        "probability",
         default=None,
     )
     threshold: float | None = entry(
-        "graph: smallest probability that counts as done; `model_tools calibrate success` sets it",
+        "graph: lowest probability that counts as success; set by `model_tools calibrate success`",
         default=None,
         exclusiveMinimum=0,
         maximum=1,
     )
     joints: dict[str, tuple[float, ...]] = entry(
-        "instead of a graph: [lowest, highest] measured position by joint, rad", default={}
+        "instead of a graph: range of measured positions by joint, [lowest, highest] in rad",
+        default={},
     )
-    for_s: float = entry("how long it must hold without a break, s", minimum=0, maximum=600)
+    for_s: float = entry(
+        "time for which the condition must hold without a break, s", minimum=0, maximum=600
+    )
     then: Literal["end", "flag"] = entry(
-        "end: the run ends, with the command after a fault (`safety.on_fault`); flag: the status "
-        "says so",
+        "end: the run ends with the fault command (`safety.on_fault`); flag: the run continues, "
+        "and the status reports success",
         default="flag",
     )
     error: SignalError | None = entry(
-        "measured by `model_tools calibrate success`; not to be written by hand", default=None
+        "error rates measured by `model_tools calibrate success`; do not write them by hand",
+        default=None,
     )
 
 
@@ -295,40 +337,45 @@ class SuccessSignal:
 class ChunkContract(AnyContract):
     """Contract of a chunk policy: everything needed to run it, and its graphs per backend."""
 
-    schema_version: Literal[1] = entry("1")
-    kind: Literal["chunk"] = entry("chunk")
+    schema_version: Literal[1] = entry("version of the contract format")
+    kind: Literal["chunk"] = entry("kind of policy")
     name: str = entry("name of the policy", pattern=NAME)
     version: str = entry("version of the policy, in quotes", pattern=VERSION)
-    description: str = entry("one sentence", default="")
+    description: str = entry("description in one sentence", default="")
     prompt: str = entry(
-        "the task in words, where the graphs contain it: another one needs another export",
+        "task in words, if the graphs contain it; a different task needs a new export",
         default="",
     )
-    rate_hz: float = entry("steps of a chunk per second", minimum=0.1, maximum=1000)
-    joints: Joints = entry("joints of the robot by name")
-    units: dict[str, JointUnit] = entry("how the policy counts each joint", minProperties=1)
-    stand: StandingUp = entry("pose in which the policy may start, and the way there")
-    damp: Damp = entry("gain of the damped joints")
-    cameras: dict[str, Camera] = entry("cameras in the order of training", default={})
-    state: JointVector | None = entry("measured positions", default=None)
-    environment_state: EnvironmentState | None = entry("external vector", default=None)
-    pairing: Pairing = entry("which images and measurements belong together", default=Pairing())
-    action: ChunkAction = entry("commanded positions")
-    chunk: Chunk = entry("length of a chunk")
+    rate_hz: float = entry("chunk steps per second", minimum=0.1, maximum=1000)
+    joints: Joints = entry("joint names, limits and gains")
+    units: dict[str, JointUnit] = entry("unit of the policy's values, by joint", minProperties=1)
+    stand: StandingUp = entry(
+        "stand pose, in which the policy may start, and the motion that leads to it"
+    )
+    damp: Damp = entry("gain for damping the joints")
+    cameras: dict[str, Camera] = entry("cameras by name, in the order of training", default={})
+    state: JointVector | None = entry("measured joint positions", default=None)
+    environment_state: EnvironmentState | None = entry(
+        "vector from a source outside the robot", default=None
+    )
+    pairing: Pairing = entry("rule that pairs images and measurements", default=Pairing())
+    action: ChunkAction = entry("commanded joint positions")
+    chunk: Chunk = entry("number of steps in a chunk, and how many are executed")
     denoising: Denoising | None = entry(
-        "how a chunk is made of noise; absent where one run of the graph answers it", default=None
+        "how a chunk is computed from noise; absent if one run of the graph returns the chunk",
+        default=None,
     )
-    success: SuccessSignal | None = entry("whether the task is done", default=None)
-    graphs: dict[str, Graph] = entry("tensors and files of each graph", minProperties=1)
+    success: SuccessSignal | None = entry("signal that the task is done", default=None)
+    graphs: dict[str, Graph] = entry("graphs by name: tensors and files", minProperties=1)
     golden: File | None = entry(
-        "npz: rows of observations and of the chunks that the reference answers", default=None
+        "npz with rows of observations and of the reference's chunks", default=None
     )
-    nominal: Nominal | None = entry("measured healthy behaviour", default=None)
-    limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})
+    nominal: Nominal | None = entry("behaviour measured in a healthy rollout", default=None)
+    limits: dict[str, ComparisonLimits] = entry("comparison limits by artifact", default={})
     reports: dict[str, File] = entry(
-        "report by artifact: of comparison, or, as sensitivity_ARTIFACT, of sensitivity", default={}
+        "comparison report by artifact; sensitivity report by sensitivity_ARTIFACT", default={}
     )
-    safety: Safety = entry("limits of the guard")
+    safety: Safety = entry("limits that the guard enforces")
     provenance: Provenance = entry("origin and licence")
 
     @property
@@ -354,7 +401,7 @@ class ChunkContract(AnyContract):
 
     @property
     def observation_steps(self) -> int:
-        """Number of successive observations that the policy takes."""
+        """Number of successive observations in one input to the policy."""
         return 1 if self.denoising is None else self.denoising.observations
 
     @property
@@ -370,12 +417,12 @@ class ChunkContract(AnyContract):
 
     @property
     def command_kinds(self) -> Mapping[str, Kind]:
-        """Position interface for each joint in the action."""
+        """The position interface for each joint in the action, by contract joint name."""
         return dict.fromkeys(self.action.joints, Kind.POSITION)
 
     @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """True for all joints, since a chunk may begin anywhere."""
+        """True for all joints, since a chunk may begin far from the current target."""
         return np.ones(len(self.joints.names), np.bool_)
 
     @property
@@ -399,6 +446,6 @@ class ChunkContract(AnyContract):
 
     @property
     def external_sizes(self) -> Mapping[str, int]:
-        """Size of the environment state."""
+        """Size of the environment state, by topic; empty if the policy observes none."""
         outside = self.environment_state
         return {} if outside is None else {outside.topic: outside.size}

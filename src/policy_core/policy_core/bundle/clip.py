@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clip of a reference motion: an npz file with named joints and bodies.
 
-The arrays are the same as for motion tracking in Isaac Lab and mjlab, plus the names.
+Its arrays are those used for motion tracking in Isaac Lab and mjlab, plus the names.
 """
 
 import math
@@ -23,7 +23,7 @@ JOINT_ARRAYS = ("fps", "joint_names", "joint_pos", "joint_vel")
 BODY_ARRAYS = ("body_names", "body_pos_w", "body_quat_w")
 _FEWEST_FRAMES = 2
 _RATE_TOLERANCE = 1e-4
-"""Relative tolerance for the rate: 10 s of motion end within 1 ms of the clip's own time."""
+"""Relative tolerance for the rate: over 10 s, the motion drifts at most 1 ms from the clip."""
 _UNIT_TOLERANCE = 0.01
 _CONVERT = "`model_tools motion` makes a clip for this contract"
 
@@ -52,8 +52,8 @@ def read_clip(folder: Path, contract: JointContract) -> MotionClip | None:
 
     Raises:
         BundleError: The file is missing, has a wrong hash or contains no names, or the clip is for
-            a different robot or rate, is not finite, or begins too far from the stand pose; lists
-            every problem.
+            a different robot or rate, has values that are not finite, or begins too far from the
+            stand pose; lists every problem.
     """
     if contract.motion is None or contract.motion.clip is None:
         return None
@@ -115,13 +115,16 @@ def _check_rate(fps: Tensor | None, rate_hz: float, reader: Reader) -> None:
     if fps is None or fps.size != 1 or not np.issubdtype(fps.dtype, np.number):
         reader.problem("fps", "the rate of the frames, Hz", found_array(fps))
     elif not math.isclose(found := float(fps.item()), rate_hz, rel_tol=_RATE_TOLERANCE):
-        reader.problem("fps", f"{rate_hz:g} Hz, the policy's rate", found, _CONVERT)
+        reader.problem("fps", f"{rate_hz:g} Hz (the policy's rate)", found, _CONVERT)
 
 
 def _places(
     arrays: Mapping[str, Tensor], key: str, contract: JointContract, reader: Reader
 ) -> list[int] | None:
-    """Return the clip's indices for the contract's joints, or for its anchor."""
+    """Return the clip's indices for the contract's joints, or the index of its anchor.
+
+    If a name is missing or appears twice, add the problem to `reader` and return None.
+    """
     array = arrays.get(key)
     if array is None or array.ndim != 1 or array.dtype.kind != "U":
         what = {"joint_names": "joints", "body_names": "bodies"}[key]
@@ -129,7 +132,7 @@ def _places(
             key,
             f"the names of the {what} in order",
             found_array(array),
-            f"their order differs between tools; {_CONVERT}",
+            f"the order differs between tools; {_CONVERT}",
         )
         return None
     names = [str(name) for name in array]
@@ -159,7 +162,7 @@ def _wanted(key: str, contract: JointContract) -> Sequence[Sequence[str]]:
 
 
 def _unit(quat_wxyz: F64, reader: Reader) -> F64:
-    """Return normalised orientations [frames, 4] in the order x, y, z, w."""
+    """Return the normalised orientations [frames, 4], reordered to x, y, z, w."""
     length = np.linalg.norm(quat_wxyz, axis=1)
     wrong = np.flatnonzero(np.abs(length - 1.0) > _UNIT_TOLERANCE)
     if wrong.size:

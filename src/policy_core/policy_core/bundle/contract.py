@@ -3,7 +3,7 @@
 """The contract of a joint policy, `policy.yaml`, as dataclasses. This module opens no files.
 
 Units are rad, s, N·m; per-joint values are in the order of `joints.names` unless they are maps
-keyed by name. Each field's doc string appears in the JSON Schema and in error messages.
+keyed by name. Each field's description appears in the JSON Schema and in error messages.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +21,10 @@ from policy_core.interfaces import Kind, TensorSpec
 
 MOST_JOINTS, LONGEST_NAME = 128, 64
 DEFAULT = "default_position"
-"""Value of an offset that stands for the default position of each joint."""
+"""Word that may replace the numbers of an `offset`: the default position of each joint."""
 MOST_VALUES = 100_000
 """Maximum number of values in a model input, including history; a 320 x 240 depth image has 76,800.
-Assembling an input of this size holds the GIL for several milliseconds in one call.
+Assembling an input of this size holds the GIL for several milliseconds.
 """
 SHA256 = "^[0-9a-f]{64}$"
 NAME = r"^[a-z][a-z0-9_]*$"
@@ -54,13 +54,13 @@ class Joints:
     default_position: PerJoint = entry("default position, rad")
     position_min: PerJoint = entry("lower position limit, rad")
     position_max: PerJoint = entry("upper position limit, rad")
-    velocity_limit: PerJoint = entry("largest speed, rad/s", exclusiveMinimum=0)
-    effort_limit: PerJoint = entry("largest torque, N·m", exclusiveMinimum=0)
-    stiffness: PerJoint = entry("gain while the policy runs, N·m/rad", minimum=0)
-    damping: PerJoint = entry("gain while the policy runs, N·m·s/rad", minimum=0)
+    velocity_limit: PerJoint = entry("maximum speed, rad/s", exclusiveMinimum=0)
+    effort_limit: PerJoint = entry("maximum torque, N·m", exclusiveMinimum=0)
+    stiffness: PerJoint = entry("position gain while the policy runs, N·m/rad", minimum=0)
+    damping: PerJoint = entry("velocity gain while the policy runs, N·m·s/rad", minimum=0)
     robot_names: dict[str, str] = entry(
-        "names of the robot's joints by name or pattern, where they are others; {name} stands for "
-        "the name here",
+        "the robot's joint names, keyed by contract name or pattern, where they differ; {name} "
+        "stands for the contract name",
         default={},
     )
 
@@ -77,67 +77,71 @@ class Joints:
 class Via:
     """A pose at which the stand-up motion stops briefly on its way."""
 
-    position: PerJoint = entry("pose to pass, rad")
+    position: PerJoint = entry("joint positions of the pose, rad")
     duration_s: float = entry(
-        "time to reach the pose from the one before, s", exclusiveMinimum=0, maximum=3600
+        "time to reach this pose from the previous one, s", exclusiveMinimum=0, maximum=3600
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandingUp:
-    """Motion from any pose to the pose in which the policy may start."""
+    """Motion from an arbitrary pose to the pose in which the policy may start."""
 
-    position: PerJoint = entry("pose to stand in, rad")
+    position: PerJoint = entry("stand pose, rad")
     stiffness: PerJoint = entry(
-        "gain while standing up, N·m/rad; 0 for wheels, which then have no pose to stand in",
+        "position gain while standing up, N·m/rad; 0 for wheels, which then have no stand position",
         minimum=0,
     )
-    damping: PerJoint = entry("gain while standing up, N·m·s/rad", minimum=0)
+    damping: PerJoint = entry("velocity gain while standing up, N·m·s/rad", minimum=0)
     duration_s: float = entry(
-        "time to reach the pose, from the last of `via` where the way leads through it, s",
+        "time to reach the stand pose from the last `via` pose or, if none is used, from the "
+        "measured pose, s",
         exclusiveMinimum=0,
         maximum=3600,
     )
     via: tuple[Via, ...] = entry(
-        "poses to pass on the way, in this order; one is left out unless it is nearer to the stand "
-        "pose than the measured pose is (Euclidean distance over all joints)",
+        "poses to pass through, in this order; a pose is skipped unless it is closer to the "
+        "stand pose than the measured pose is (Euclidean distance over joints with stiffness)",
         default=(),
     )
     tolerance: PerJoint = entry(
-        "largest distance from the pose for RUN, rad", default=0.35, exclusiveMinimum=0
+        "maximum distance of a joint from the stand pose at which RUN may start, rad",
+        default=0.35,
+        exclusiveMinimum=0,
     )
 
     @property
     def longest_s(self) -> float:
-        """Time to stand up through all `via` poses, in s."""
+        """Time to stand up if the motion passes through every `via` pose, in s."""
         return self.duration_s + sum(via.duration_s for via in self.via)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damp:
-    """Joint damping when there is no safe target."""
+    """Gain for damping the joints when there is no safe target."""
 
-    damping: PerJoint = entry("gain, N·m·s/rad", exclusiveMinimum=0)
+    damping: PerJoint = entry("velocity gain, N·m·s/rad", exclusiveMinimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseStand:
-    """Behaviour of a phase while the velocity command is small enough for standing still."""
+    """Behaviour of a phase while the velocity command is small enough to stand still."""
 
     below: float = entry(
-        "the robot stands while the norm of the command (vx, vy in m/s, yaw rate in rad/s) is "
-        "smaller",
+        "norm of the velocity command (vx, vy in m/s, yaw rate in rad/s) below which the robot "
+        "stands",
         exclusiveMinimum=0,
     )
     phase: float | Literal["zero"] | None = entry(
-        "phase of every offset meanwhile, in periods; zero makes sin and cos 0; absent, it is "
-        "that of the clock",
+        "phase of all feet while the robot stands, in periods; zero: sin and cos are 0; if "
+        "absent, the phase follows the clock",
         default=None,
         minimum=0,
         maximum=1,
     )
     clock: Literal["runs", "stops", "restarts"] = entry(
-        "whether the time of the phase goes on meanwhile, stops, or begins at 0 afterwards",
+        "whether the phase clock keeps running while the robot stands, stops, or restarts at 0 "
+        "when the robot walks again",
         default="runs",
     )
 
@@ -146,95 +150,98 @@ class PhaseStand:
 class CommandedValue:
     """A value in an external vector that an operator commands, such as a height."""
 
-    name: str = entry("what is commanded", pattern=NAME)
-    unit: str = entry("its unit, such as m; empty where it has none", default="")
-    min: float = entry("lowest value; a lower one is clipped to it")
-    max: float = entry("highest value; a higher one is clipped to it")
-    default: float = entry("value while nothing is commanded")
+    name: str = entry("name of the commanded value", pattern=NAME)
+    unit: str = entry("unit, such as m; empty if the value has none", default="")
+    min: float = entry("lowest value; commands are clipped to it")
+    max: float = entry("highest value; commands are clipped to it")
+    default: float = entry("value without a command")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
     """One term in an observation."""
 
-    term: str = entry("name of a registered term")
-    scale: PerJoint = entry("factor for all or for each value", default=1.0)
-    clip: tuple[float, ...] | None = entry("lowest and highest value", default=None, length=2)
+    term: str = entry("name of the observation term, such as joint_pos_rel")
+    scale: PerJoint = entry("factor for all values, or one per value", default=1.0)
+    clip: tuple[float, ...] | None = entry(
+        "[lowest, highest] value; values outside this range are clipped", default=None, length=2
+    )
     joints: tuple[str, ...] | None = entry(
-        "joints of a per-joint term, or patterns of them, in this order; all if absent",
+        "joints of a per-joint term (names or patterns), in this order; all if absent",
         default=None,
         minItems=1,
     )
     parts: tuple[str, ...] | None = entry(
-        "values of a vector or a phase, in this order: vx, vy, wz of a velocity command, sin, cos "
-        "of a phase, x, y, z; all if absent",
+        "values selected from a vector or phase, in this order: vx, vy, wz of a velocity "
+        "command, sin, cos of a phase, x, y, z; all if absent",
         default=None,
         minItems=1,
     )
     source: Literal["estimator"] | None = entry(
-        "estimator: base_lin_vel is estimated from legs and IMU, as `estimation` says; absent: it "
-        "is measured",
+        "estimator: base_lin_vel is estimated from the legs and the IMU in `estimation`; absent: "
+        "it is measured",
         default=None,
     )
     topic: str | None = entry(
-        "relative topic of an external vector or of what is perceived, which begins with "
-        "perception/",
+        "relative topic of an external vector, a height scan or an image; below perception/ for "
+        "scans and images",
         default=None,
         pattern=RELATIVE_TOPIC,
     )
     size: int | None = entry(
-        "length of an external vector", default=None, minimum=1, maximum=MOST_VALUES
+        "number of values in an external vector", default=None, minimum=1, maximum=MOST_VALUES
     )
     timeout_s: float | None = entry(
-        "age at which an external vector is too old, s; safety.state_timeout_s if absent",
+        "maximum age of an external vector, s; safety.state_timeout_s if absent",
         default=None,
         exclusiveMinimum=0,
     )
     commanded: tuple[CommandedValue, ...] | None = entry(
-        "values of an external vector that an operator commands, in their order; when they are "
-        "older than timeout_s, or safety.command_timeout_s, they fade to their defaults",
+        "values of an external vector that an operator commands, in order; after timeout_s (or "
+        "safety.command_timeout_s) without a message, they fade to their defaults",
         default=None,
         minItems=1,
     )
     scan: HeightScan | None = entry(
-        "points of a height scan, and what their values mean", default=None
+        "height scan: its points, and the meaning of its values", default=None
     )
     scene: File | None = entry(
-        "a scan of the training over uneven ground (.npz), which proves what `scan` says",
+        "npz with a scan recorded in training over uneven ground, against which `scan` is checked",
         default=None,
     )
     depth: DepthImage | None = entry(
-        "a depth image: its size, what is done to it, and what its values mean", default=None
+        "depth image: its size, its processing, and the meaning of its values", default=None
     )
     image: ColourImage | None = entry(
-        "a colour or grey image: its size, what is done to it, and what its values mean",
+        "colour or grey image: its size, its processing, and the meaning of its values",
         default=None,
     )
     encoder: "Graph | None" = entry(
-        "model that makes a vector of the images of the stack; absent where the policy takes "
+        "model that encodes the stacked images as a vector; absent if the policy's input is "
         "their pixels",
         default=None,
     )
     output: str | None = entry(
-        "output of the model that `last_output` repeats in the next tick", default=None
+        "model output that `last_output` repeats in the next tick", default=None
     )
     ahead: int | None = entry(
-        "ticks by which a term of the reference motion looks ahead; 0 if absent",
+        "number of ticks that a reference motion term looks ahead; 0 if absent",
         default=None,
         minimum=0,
     )
     period_s: float | None = entry("period of a phase, s", default=None, exclusiveMinimum=0)
     offsets: tuple[float, ...] | None = entry(
-        "start of each phase, one per foot, in periods; a single 0 if absent",
+        "phase offsets in periods, one per foot; a single 0 if absent",
         default=None,
         minItems=1,
     )
     standing: PhaseStand | None = entry(
-        "what a phase does while the robot is commanded to stand; it goes on if absent",
+        "behaviour of a phase while the velocity command is small; if absent, the phase keeps "
+        "running",
         default=None,
     )
     history_length: int | None = entry(
-        "frames of this term, where the layout is per_term; the observation's if absent",
+        "number of frames of this term, for the per_term layout; the observation's if absent",
         default=None,
         minimum=1,
     )
@@ -247,29 +254,30 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Layout of the most recent frames in the input vector."""
+    """Number and layout of the most recent frames in the input vector."""
 
-    length: int = entry("number of frames, the newest included", default=1, minimum=1)
+    length: int = entry("number of frames, including the newest", default=1, minimum=1)
     layout: Literal["per_frame", "per_term"] = entry(
-        "whole frames, or all frames of a term together", default="per_frame"
+        "per_frame: one whole frame after the other; per_term: all frames of a term together",
+        default="per_frame",
     )
     order: Literal["oldest_first", "newest_first"] = entry(
         "order of the frames", default="oldest_first"
     )
     init: Literal["repeat", "zero"] = entry(
-        "what stands for frames before the first: the first frame, or zeros", default="repeat"
+        "content of the frames before the first: repeat (the first frame) or zero", default="repeat"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalisation:
-    """(x - mean) / max(std, std_floor) over the whole vector; npz with `mean` and `std`."""
+    """Normalisation of the whole vector, (x - mean) / max(std, std_floor), and its npz file."""
 
-    file: str = entry("npz inside the bundle folder, arrays mean and std")
+    file: str = entry("npz inside the bundle folder, with the arrays mean and std")
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
-    std_floor: float = entry("smallest divisor", default=1e-3, exclusiveMinimum=0)
+    std_floor: float = entry("minimum divisor", default=1e-3, exclusiveMinimum=0)
     clip: float | None = entry(
-        "bound of the normalised values, both sides", default=None, exclusiveMinimum=0
+        "maximum absolute value after normalisation", default=None, exclusiveMinimum=0
     )
 
 
@@ -277,18 +285,18 @@ class Normalisation:
 class Observation:
     """Composition of one model input: terms, history, clipping, normalisation."""
 
-    terms: tuple[Term, ...] = entry("terms in the order of the vector", minItems=1)
+    terms: tuple[Term, ...] = entry("terms, in the order of the vector", minItems=1)
     order: Literal["clip_then_scale", "scale_then_clip"] = entry(
-        "what happens first to the values of a term", default="clip_then_scale"
+        "whether a term's values are first clipped or first scaled", default="clip_then_scale"
     )
     history: History = entry("frames in the vector", default=History())
     clip: float | None = entry(
-        "bound of the whole vector before normalisation, both sides",
+        "maximum absolute value in the whole vector, before normalisation",
         default=None,
         exclusiveMinimum=0,
     )
     normalisation: Normalisation | None = entry(
-        "statistics applied on top of the scales; absent where the model has them inside",
+        "statistics for normalising the scaled vector; absent if the model normalises it",
         default=None,
     )
 
@@ -302,15 +310,23 @@ class OwnJoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionTerm(OwnJoints):
-    """Commands from a slice of the model output: target = offset + scale x clip(output)."""
+    """Commands made from a slice of the model output: target = offset + scale x clip(output)."""
 
     joints: tuple[str, ...] = entry(
-        "joints, or patterns of them, in the order of the output", minItems=1
+        "joints (names or patterns), in the order of the output", minItems=1
     )
-    kind: Literal["position", "velocity", "effort"] = entry("what is commanded")
-    scale: PerJoint = entry("factor for each value", default=1.0)
-    offset: PerJoint = entry("target at output 0", default=0.0, words=(DEFAULT,))
-    clip: tuple[float, ...] | None = entry("lowest and highest raw output", default=None, length=2)
+    kind: Literal["position", "velocity", "effort"] = entry("quantity that is commanded")
+    scale: PerJoint = entry("factor for all values, or one per joint", default=1.0)
+    offset: PerJoint = entry(
+        "target for an output of 0; default_position: each joint's default position",
+        default=0.0,
+        words=(DEFAULT,),
+    )
+    clip: tuple[float, ...] | None = entry(
+        "[lowest, highest] raw output; values outside this range are clipped",
+        default=None,
+        length=2,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,20 +336,20 @@ class GainOutput:
     The output and the bounds have one value per joint in the action terms, in the same order.
     """
 
-    output: str = entry("output tensor of the model")
+    output: str = entry("model output with the gains")
     min: PerJoint = entry("lowest gain", minimum=0)
     max: PerJoint = entry("highest gain", minimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelGains:
-    """Joint gains from the model, which replace the gains in `joints`."""
+    """Joint gains that the model outputs; they replace the gains in `joints`."""
 
     stiffness: GainOutput | None = entry(
-        "N·m/rad, of joints that are commanded to positions", default=None
+        "position gains of joints that are commanded by position, N·m/rad", default=None
     )
     damping: GainOutput | None = entry(
-        "N·m·s/rad, of joints that are not commanded by effort", default=None
+        "velocity gains of joints that are not commanded by effort, N·m·s/rad", default=None
     )
 
 
@@ -341,9 +357,9 @@ class ModelGains:
 class Action:
     """Model output, and the meaning of its values in order."""
 
-    output: str = entry("output tensor of the model")
-    terms: tuple[ActionTerm, ...] = entry("terms in the order of the output", minItems=1)
-    gains: ModelGains | None = entry("gains that the model puts out", default=None)
+    output: str = entry("model output with the action")
+    terms: tuple[ActionTerm, ...] = entry("terms, in the order of the output", minItems=1)
+    gains: ModelGains | None = entry("gains that the model outputs", default=None)
 
     @property
     def gain_outputs(self) -> Mapping[str, GainOutput]:
@@ -358,21 +374,25 @@ class Action:
 class StatePair:
     """A recurrent state: the output from one tick is the input to the next."""
 
-    input: str = entry("input tensor of the model")
-    output: str = entry("output tensor of the model, same shape")
+    input: str = entry("model input that receives the state")
+    output: str = entry("model output with the next state, of the same shape")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainLink:
     """One link in a chain from the base: a fixed offset, followed by a joint rotation."""
 
-    joint: str | None = entry("joint that turns what follows; absent: none does", default=None)
-    position_m: tuple[float, ...] = entry("offset in the frame before, m", length=3)
+    joint: str | None = entry(
+        "joint that rotates the rest of the chain; absent if the link is fixed", default=None
+    )
+    position_m: tuple[float, ...] = entry("offset in the previous frame, [x, y, z] in m", length=3)
     quat_xyzw: tuple[float, ...] = entry(
-        "rotation of the offset, to the frame before", default=(0.0, 0.0, 0.0, 1.0), length=4
+        "orientation after the offset, relative to the previous frame, [x, y, z, w]",
+        default=(0.0, 0.0, 0.0, 1.0),
+        length=4,
     )
     axis: tuple[float, ...] = entry(
-        "axis of the joint in the frame after the offset", default=(0.0, 0.0, 1.0), length=3
+        "joint axis in the frame after the offset, [x, y, z]", default=(0.0, 0.0, 1.0), length=3
     )
 
 
@@ -382,7 +402,7 @@ class Anchor:
 
     body: str = entry("name of the body in the clip", pattern=r"^\S+$", maxLength=LONGEST_NAME)
     chain: tuple[ChainLink, ...] = entry(
-        "the way to it from the base, whose pose is measured; empty where it is the base"
+        "links from the base, whose pose is measured, to the body; empty if the body is the base"
     )
 
 
@@ -391,7 +411,7 @@ class LiveMotion:
     """A reference motion whose frames arrive on topics; see docs/motion.md."""
 
     timeout_s: float = entry(
-        "age of the newest frame beyond which the policy is held, s",
+        "maximum age of the newest frame, s; if it is older, the policy goes to HOLD",
         exclusiveMinimum=0,
         maximum=5,
     )
@@ -402,15 +422,15 @@ class ReferenceMotion:
     """Reference motion that the policy tracks."""
 
     clip: File | None = entry(
-        "npz with names, rate and frames; docs/motion.md has its arrays", default=None
+        "npz with the names, the rate and the frames; docs/motion.md lists its arrays", default=None
     )
     at_end: Literal["hold", "loop"] | None = entry(
-        "after the last frame of the clip: hold its pose at rest, or begin again from where it "
+        "after the last frame of the clip: hold its pose at rest, or loop the clip from where it "
         "ended",
         default=None,
     )
-    live: LiveMotion | None = entry("instead of a clip: topics that bring the frames", default=None)
-    anchor: Anchor | None = entry("body of the terms motion_anchor_...", default=None)
+    live: LiveMotion | None = entry("frames that arrive on topics, instead of a clip", default=None)
+    anchor: Anchor | None = entry("body that the motion_anchor_... terms refer to", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -418,9 +438,13 @@ class ContactPoint:
     """A point on a foot that touches the ground."""
 
     position_m: tuple[float, ...] = entry(
-        "its place in the frame after the chain, m; of a round foot the centre", length=3
+        "position in the frame at the end of the chain, [x, y, z] in m; for a round foot, its "
+        "centre",
+        length=3,
     )
-    radius_m: float = entry("radius of the foot about it, m", default=0.0, minimum=0)
+    radius_m: float = entry(
+        "radius of a round foot around this point, m; 0 for a corner", default=0.0, minimum=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -428,9 +452,10 @@ class Leg:
     """A leg, described from the base to the points that touch the ground."""
 
     name: str = entry("name of the leg", pattern=r"^\S+$", maxLength=LONGEST_NAME)
-    chain: tuple[ChainLink, ...] = entry("the way from the base to the foot", minItems=1)
+    chain: tuple[ChainLink, ...] = entry("links from the base to the foot", minItems=1)
     points: tuple[ContactPoint, ...] = entry(
-        "points of the foot: one of a round foot, the corners of a flat one", minItems=1
+        "contact points of the foot: the centre of a round foot, or the corners of a flat one",
+        minItems=1,
     )
 
 
@@ -439,12 +464,13 @@ class Estimation:
     """Robot description for the base velocity estimator, and the estimator's error."""
 
     error_mps: float = entry(
-        "error of the estimate, root mean square of its length, m/s, which the policy must survive",
+        "root mean square length of the velocity error vector that the policy must survive, m/s",
         exclusiveMinimum=0,
     )
-    legs: tuple[Leg, ...] = entry("legs that may carry the robot", minItems=1)
+    legs: tuple[Leg, ...] = entry("legs that may support the robot", minItems=1)
     imu_m: tuple[float, ...] = entry(
-        "place of the IMU in the base, m; its axes are the base's",
+        "position of the IMU in the base frame, [x, y, z] in m; its axes are parallel to the "
+        "base's",
         default=(0.0, 0.0, 0.0),
         length=3,
     )
@@ -452,29 +478,31 @@ class Estimation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VelocityCommand:
-    """Command range that the policy was trained for; commands are clipped to it."""
+    """Range of velocity commands used in training; commands are clipped to it."""
 
-    min: tuple[float, ...] = entry("lowest vx, vy in m/s and yaw rate in rad/s", length=3)
-    max: tuple[float, ...] = entry("highest vx, vy in m/s and yaw rate in rad/s", length=3)
+    min: tuple[float, ...] = entry("lowest [vx, vy, yaw rate], in m/s and rad/s", length=3)
+    max: tuple[float, ...] = entry("highest [vx, vy, yaw rate], in m/s and rad/s", length=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
     """Shape and type of a model tensor."""
 
-    shape: tuple[int, ...] = entry("size of each axis, batch included", minItems=1, minimum=1)
+    shape: tuple[int, ...] = entry("size of each axis, including the batch", minItems=1, minimum=1)
     dtype: Literal["float32", "float16", "int64", "int32", "uint8"] = entry(
-        "element type; uint8 for images as they are", default="float32"
+        "element type; uint8 for images without conversion", default="float32"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Rows that calibrated a quantised model; comparisons exclude them."""
+    """Rows with which a quantised model was calibrated; comparisons exclude them."""
 
     source: str = entry("name of the file or recording")
-    sha256: str = entry("SHA-256 of the file; of a folder, of its files' hashes", pattern=SHA256)
-    rows: int = entry("how many of its rows, evenly spaced from the first to the last", minimum=1)
+    sha256: str = entry(
+        "SHA-256 of the file or, for a folder, of the list of its files' hashes", pattern=SHA256
+    )
+    rows: int = entry("number of rows used, evenly spaced from the first to the last", minimum=1)
 
 
 Integers = Literal["unsigned", "signed"]
@@ -486,29 +514,29 @@ class Artifact:
 
     file: str = entry("path inside the bundle folder")
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
-    precision: str = entry("fp32, fp16, int8, w8a8, ...")
-    target: str | None = entry("chip or GPU it was compiled for", default=None)
+    precision: str = entry("numeric precision: fp32, fp16, int8, w8a8, ...")
+    target: str | None = entry("chip or GPU that it was compiled for", default=None)
     tool: str | None = entry("tool and version that made it", default=None)
     made: str | None = entry("how it was made", default=None)
     compiled_from: str | None = entry(
-        "SHA-256 of the model that it was compiled from", default=None, pattern=SHA256
+        "SHA-256 of the model from which it was compiled", default=None, pattern=SHA256
     )
     integers: Integers | None = entry(
-        "kind of the integers of an int8 ONNX model: sums of unsigned ones are exact on every "
-        "processor, sums of signed ones saturate on x86 without VNNI",
+        "signedness of the integers in an int8 ONNX model: sums of unsigned integers are exact "
+        "on every processor, sums of signed ones saturate on x86 without VNNI",
         default=None,
     )
-    calibration: Calibration | None = entry("rows it was calibrated with", default=None)
-    url: str | None = entry("where the file is published", default=None)
+    calibration: Calibration | None = entry("rows with which it was calibrated", default=None)
+    url: str | None = entry("URL at which the file is published", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
     """A model: its tensors, and one file per backend."""
 
-    inputs: dict[str, Tensor] = entry("inputs by name", minProperties=1)
-    outputs: dict[str, Tensor] = entry("outputs by name", minProperties=1)
-    artifacts: dict[str, Artifact] = entry("files by backend", minProperties=1)
+    inputs: dict[str, Tensor] = entry("input tensors by name", minProperties=1)
+    outputs: dict[str, Tensor] = entry("output tensors by name", minProperties=1)
+    artifacts: dict[str, Artifact] = entry("model files by backend", minProperties=1)
 
     @property
     def input_specs(self) -> tuple[TensorSpec, ...]:
@@ -531,7 +559,7 @@ class Model(Graph):
     """The reference model of a joint policy: tensors, files per backend, golden vectors."""
 
     golden: File | None = entry(
-        "npz: rows of every input and output of the reference model", default=None
+        "npz with rows of every input and output of the reference model", default=None
     )
 
 
@@ -540,29 +568,41 @@ class Safety:
     """Limits that the guard enforces; ROS parameters may tighten them."""
 
     on_fault: Literal["damp", "hold_measured", "torque_off"] = entry(
-        "what replaces the policy's targets after a fault; hold_measured commands nothing before "
-        "damp or stand is asked for"
+        "command that replaces the policy's targets after a fault; with hold_measured, no "
+        "command is sent after activation until damp or stand is requested"
     )
     max_tilt_rad: float | None = entry(
-        "largest angle between the body's up and the world's; absent for robots without IMU",
+        "maximum angle between the body's up axis and the world's, rad; absent for robots "
+        "without an IMU",
         default=None,
         exclusiveMinimum=0,
         maximum=3.15,
     )
     state_timeout_s: float | None = entry(
-        "age of robot state that is too old, s; two periods if absent",
+        "maximum age of the robot state, s; two periods if absent",
         default=None,
         exclusiveMinimum=0,
     )
     damp_after_s: float = entry(
-        "HOLD that lasts longer is a fault, s", default=0.1, minimum=0, maximum=3600
+        "maximum duration of HOLD, s; a longer HOLD is a fault",
+        default=0.1,
+        minimum=0,
+        maximum=3600,
     )
     command_timeout_s: float = entry(
-        "age at which the velocity command begins to fade, s", default=0.5, exclusiveMinimum=0
+        "age of the velocity command at which it begins to fade, s", default=0.5, exclusiveMinimum=0
     )
-    command_ramp_s: float = entry("time in which it fades to zero, s", default=0.5, minimum=0)
-    margin: float = entry("what `nominal` is multiplied by", default=1.5, minimum=1)
-    blend_s: float = entry("time over which RUN takes over from READY, s", default=0.2, minimum=0)
+    command_ramp_s: float = entry(
+        "time in which the velocity command fades to zero, s", default=0.5, minimum=0
+    )
+    margin: float = entry(
+        "multiple of the `nominal` values that the guard allows", default=1.5, minimum=1
+    )
+    blend_s: float = entry(
+        "time over which RUN blends from the stand targets to the policy's, s",
+        default=0.2,
+        minimum=0,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -571,7 +611,7 @@ class Provenance:
 
     source: str = entry("training run, repository, or person")
     licence: str = entry("SPDX identifier of the weights' licence")
-    checkpoint_sha256: str | None = entry("hash of the checkpoint", default=None, pattern=SHA256)
+    checkpoint_sha256: str | None = entry("SHA-256 of the checkpoint", default=None, pattern=SHA256)
     exporter: str | None = entry("tool and version that wrote the model", default=None)
     date: str | None = entry(
         "ISO 8601 date, in quotes", default=None, pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}(T.+)?$"
@@ -582,37 +622,37 @@ class Provenance:
 class JointContract(AnyContract):
     """Contract of a joint policy: everything needed to run it, and its model per backend."""
 
-    schema_version: Literal[1] = entry("1")
-    kind: Literal["joint"] = entry("joint")
+    schema_version: Literal[1] = entry("version of the contract format")
+    kind: Literal["joint"] = entry("kind of policy")
     name: str = entry("name of the policy", pattern=NAME)
     version: str = entry("version of the policy, in quotes", pattern=VERSION)
-    description: str = entry("one sentence", default="")
+    description: str = entry("description in one sentence", default="")
     rate_hz: float = entry("policy ticks per second", minimum=0.1, maximum=1000)
-    joints: Joints = entry("joints by name in policy order")
-    stand: StandingUp = entry("pose, gains and duration of standing up")
-    damp: Damp = entry("gain of the damped joints")
-    observations: dict[str, Observation] = entry(
-        "observation for each model input", minProperties=1
+    joints: Joints = entry("joint names, limits and gains")
+    stand: StandingUp = entry("pose, gains and duration of the stand-up motion")
+    damp: Damp = entry("gain for damping the joints")
+    observations: dict[str, Observation] = entry("one observation per model input", minProperties=1)
+    action: Action = entry("meaning of the model's output")
+    state: tuple[StatePair, ...] = entry(
+        "recurrent states, each with its input and output", default=()
     )
-    action: Action = entry("what the model's output commands")
-    state: tuple[StatePair, ...] = entry("recurrent state", default=())
     initial_state: File | None = entry(
-        "npz with the first values of inputs of `state`, by their names; of the others they are "
-        "zeros",
+        "npz with initial values by input name, for inputs listed in `state`; all others begin "
+        "with zeros",
         default=None,
     )
-    velocity_command: VelocityCommand | None = entry("range of commands", default=None)
+    velocity_command: VelocityCommand | None = entry(
+        "range of velocity commands in training", default=None
+    )
     motion: ReferenceMotion | None = entry("motion that the policy tracks", default=None)
-    estimation: Estimation | None = entry(
-        "legs and IMU, for a base_lin_vel from the estimator", default=None
-    )
-    model: Model = entry("tensors and files")
-    nominal: Nominal | None = entry("measured healthy behaviour", default=None)
-    limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})
+    estimation: Estimation | None = entry("legs and IMU for estimating base_lin_vel", default=None)
+    model: Model = entry("model tensors and files")
+    nominal: Nominal | None = entry("behaviour measured in a healthy rollout", default=None)
+    limits: dict[str, ComparisonLimits] = entry("comparison limits by artifact", default={})
     reports: dict[str, File] = entry(
-        "report by artifact: of comparison, or, as sensitivity_ARTIFACT, of sensitivity", default={}
+        "comparison report by artifact; sensitivity report by sensitivity_ARTIFACT", default={}
     )
-    safety: Safety = entry("limits of the guard")
+    safety: Safety = entry("limits that the guard enforces")
     provenance: Provenance = entry("origin and licence")
 
     @property
@@ -632,7 +672,7 @@ class JointContract(AnyContract):
 
     @property
     def command_scales(self) -> Mapping[str, float]:
-        """Scales from the action terms, by joint."""
+        """Scale in the action terms for each joint, by joint name."""
         return {
             joint: float(scale)
             for term in self.action.terms
@@ -648,14 +688,14 @@ class JointContract(AnyContract):
 
     @property
     def unfollowable(self) -> Sequence[str]:
-        """State that only the policy's own model can update."""
+        """Names of the internal states that only the policy's own model can update."""
         last_output = any(term.term == "last_output" for term in self.terms)
         stated = {"recurrent state": bool(self.state), "the term last_output": last_output}
         return [what for what, has in stated.items() if has]
 
     @property
     def counts_ticks(self) -> bool:
-        """True: the policy's history and last action are one period apart."""
+        """True, since the entries of the policy's history are one period apart."""
         return True
 
     @property
@@ -664,12 +704,12 @@ class JointContract(AnyContract):
 
     @property
     def external_sizes(self) -> Mapping[str, int]:
-        """Sizes of the external vectors in the policy's terms."""
+        """Number of values in each external vector that the terms observe, by topic."""
         return {term.topic: term.size for term in self.terms if term.topic and term.size}
 
     @property
     def scans(self) -> Mapping[str, HeightScan]:
-        """Height scans in the policy's terms."""
+        """Height scans that the terms observe, by topic."""
         return {
             term.topic: term.scan
             for term in self.terms
@@ -687,7 +727,7 @@ class JointContract(AnyContract):
 
     @property
     def perceived(self) -> Mapping[str, str]:
-        """Labels for the height scans, and for the camera images with their encoders."""
+        """Contract label by topic, for height scans and for camera images with their encoders."""
         labels = {topic: perceived_label(scan) for topic, scan in self.scans.items()}
         for topic, term in self.images.items():
             image = term.camera_image
@@ -698,7 +738,7 @@ class JointContract(AnyContract):
 
     @property
     def encoders(self) -> Mapping[str, Graph]:
-        """Encoders in the policy's terms."""
+        """Encoders of the terms' camera images, by contract key."""
         return {
             f"observations.{name}.terms[{i}].encoder": term.encoder
             for name, observation in self.observations.items()
@@ -722,7 +762,7 @@ class JointContract(AnyContract):
 
     @property
     def golden(self) -> File | None:
-        """Golden rows for the model."""
+        """File with the golden rows for the model; None if there is none."""
         return self.model.golden
 
     @property

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Differences between the candidate's contract and the contract in use.
 
-Equal actions prove nothing about the gains, limits and scales that a node applies before or after
-the model, so every stage compares the two contracts, whatever else it measures. It skips only keys
-that cannot affect motion: name, version, description, provenance, model files, reports, and limits
-on the difference between a compiled model and its reference.
+Equal model outputs prove nothing about the gains, limits and scales that a node applies before or
+after the model, so every stage of a candidate's trial compares the two contracts, whatever else it
+measures. The comparison skips only keys that cannot affect motion: name, version, description,
+provenance, model files, reports, and limits on the difference between a compiled model and its
+reference.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def contract_differences(
 
 
 def _missing_part(key: str, values: Mapping[str, _Leaf]) -> str:
-    """Return the largest contract part around this key that the other contract lacks entirely."""
+    """Return the key of the largest section around `key` that the other contract lacks entirely."""
     names = key.split(".")
     for count in range(1, len(names)):
         part = ".".join(names[:count])
@@ -108,7 +109,7 @@ def _contract(contract: Any, key: str) -> Iterator[tuple[str, _Leaf]]:
 
 
 def _leaves(value: Any, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
-    """Yield the key and value of every leaf below a key; per-joint arrays become maps by joint."""
+    """Yield the key and value of every leaf below `key`; per-joint arrays as maps by joint."""
     if isinstance(value, MemberContract):
         yield from _contract(value.contract, key)
     if isinstance(value, Joints):
@@ -140,7 +141,10 @@ def _leaves(value: Any, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _
 
 
 def _terms(observation: Observation, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
-    """Yield the terms by name, and their order as one value, so a move is one difference."""
+    """Yield the terms' values by term name, and the order of the terms as a single value.
+
+    So a term that moved counts as one difference.
+    """
     names = list[str]()
     for term in observation.terms:
         before = names.count(term.term)
@@ -158,7 +162,7 @@ def _terms(observation: Observation, key: str, robot: Sequence[str]) -> Iterator
 
 
 def _action(action: Action, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
-    """Yield the commands by joint, and the order of the output values."""
+    """Yield the action's settings by joint, and the joint order of the output as a single value."""
     yield f"{key}.output", action.output
     rows = dict[str, dict[str, _Leaf]]()
     for term in action.terms:
@@ -177,7 +181,7 @@ def _action(action: Action, key: str, robot: Sequence[str]) -> Iterator[tuple[st
 
 
 def _tuple(value: Any) -> _Leaf:
-    """Return an array as a tuple, or as a single number if all its values are equal."""
+    """Return an array as a tuple, or as a single number if all values are equal."""
     values = value.reshape(-1).tolist()
     return values[0] if values and len(set(values)) == 1 else tuple(values)
 
@@ -187,7 +191,7 @@ def _below(key: str, name: str) -> str:
 
 
 def _words(ours: _Leaf, theirs: _Leaf) -> tuple[str, str]:
-    """Return both values in words; for values by joint, only the ones that differ."""
+    """Return both values in words; of values by joint, only those that differ."""
     if not (isinstance(ours, Mapping) and isinstance(theirs, Mapping)):
         return _text(ours), _text(theirs)
     joints = [

@@ -10,12 +10,12 @@ from policy_core.bundle.set_contract import SetFile
 
 
 def set_schema() -> dict[str, Any]:
-    """Return the schema for a policy set."""
+    """Return the JSON Schema for `set.yaml`."""
     return json_schema(SetFile)
 
 
 def contract_schema() -> dict[str, Any]:
-    """Return a schema that requires the keys of the contract's `kind`."""
+    """Return the JSON Schema for `policy.yaml`, which selects the keys by the contract's `kind`."""
     schemas = {name: json_schema(kind().contract) for name, kind in CONTRACT_KINDS.items()}
     dialects = {schema.pop("$schema") for schema in schemas.values()}
     found = schemas.pop(DEFAULT_KIND)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Height scan for a policy: the positions of its points, and the meaning of its values.
+"""Contract section for a height scan: the positions of its points, the meaning of its values.
 
 Settings that differ between training setups have no default: a scan that is transposed, negated or
 shifted by half a cell looks right on flat ground, but makes the robot walk off a step.
@@ -26,23 +26,27 @@ _ROUNDED = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanGrid:
-    """Points on a grid, including both ends of each axis, as training setups generate them."""
+    """Grid of points with both ends of each axis included, as training setups generate it."""
 
     size_m: tuple[float, ...] = entry(
-        "distance between the first and the last point along x and y, m", length=2, minimum=0
+        "distance between the first and the last point along each axis, [x, y] in m",
+        length=2,
+        minimum=0,
     )
     resolution_m: tuple[float, ...] = entry(
-        "distance of neighbouring points along x and y, m", length=2, exclusiveMinimum=0
+        "distance between neighbouring points along each axis, [x, y] in m",
+        length=2,
+        exclusiveMinimum=0,
     )
     centre_m: tuple[float, ...] = entry(
-        "centre of the grid in the frame of the scan, x and y, m", length=2
+        "centre of the grid in the scan frame, [x, y] in m", length=2
     )
     order: Literal["x_fastest", "y_fastest"] = entry(
-        "which coordinate changes from one value to the next: x_fastest for Isaac Lab's ordering "
-        "xy and for mjlab, y_fastest for its ordering yx and for legged_gym"
+        "coordinate that changes between successive values: x_fastest for Isaac Lab's ordering "
+        "xy and for mjlab, y_fastest for Isaac Lab's ordering yx and for legged_gym"
     )
-    x: Literal["ascending", "descending"] = entry("whether x grows with the index, or falls")
-    y: Literal["ascending", "descending"] = entry("whether y grows with the index, or falls")
+    x: Literal["ascending", "descending"] = entry("whether x increases or decreases with the index")
+    y: Literal["ascending", "descending"] = entry("whether y increases or decreases with the index")
 
     @property
     def count(self) -> int:
@@ -53,66 +57,66 @@ class ScanGrid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeightScan:
-    """A height scan: points around the robot, and the ground height at each."""
+    """Height scan: points around the robot, and what the value at each point means."""
 
-    grid: ScanGrid | None = entry("the points, on a grid; or `points_m`", default=None)
+    grid: ScanGrid | None = entry("points on a grid; or use `points_m`", default=None)
     points_m: tuple[tuple[float, ...], ...] | None = entry(
-        "the points one by one, x and y in the frame of the scan, m", default=None, minItems=1
+        "list of points, each [x, y] in the scan frame, in m", default=None, minItems=1
     )
     origin_m: tuple[float, ...] = entry(
-        "origin of the frame of the scan, in that of the base, m", length=3
+        "origin of the scan frame in the base frame, [x, y, z] in m", length=3
     )
+    origin_m: tuple[float, ...] = entry("origin of the scan frame, in the base frame, m", length=3)
     alignment: Literal["yaw", "base", "world"] = entry(
-        "how the points turn with the base: yaw, by its heading alone and straight down (usual in "
-        "Isaac Lab, mjlab, legged_gym); base, with it, along its own axis; world, not at all"
+        "how the points turn with the base: yaw, only with its heading, with rays straight down "
+        "(usual in Isaac Lab, mjlab, legged_gym); base, also with roll and pitch, with rays "
+        "along its -z axis; world, not at all"
     )
     heading: Literal["rotated_x", "twist"] | None = entry(
-        "only with alignment yaw, else null: rotated_x, direction of the base's x axis (Isaac Lab, "
-        "mjlab); twist, the rotation about z, 2 atan2(z, w) of the quaternion (legged_gym)",
+        "definition of the heading for alignment yaw, else null: rotated_x, direction of the "
+        "base's x axis (Isaac Lab, mjlab); twist, rotation about z, 2 atan2(z, w) of the "
+        "quaternion (legged_gym)",
         default=None,
     )
     value: Literal["frame_minus_ground", "ground_minus_frame", "ground_minus_mean"] = entry(
-        "height of the frame over the ground (Isaac Lab, mjlab, legged_gym), of the ground over "
-        "the frame, or of the ground over the mean of all points, m"
+        "height in m: of the frame above the ground (Isaac Lab, mjlab, legged_gym), of the "
+        "ground above the frame, or of the ground above the mean of all points"
     )
     offset_m: float = entry(
-        "what is subtracted from the value, m (0.5 in Isaac Lab and legged_gym, 0 in mjlab)",
+        "number subtracted from each value, m (0.5 in Isaac Lab and legged_gym, 0 in mjlab)",
         minimum=-1000,
         maximum=1000,
     )
     reach_m: float | None = entry(
-        "longest ray of the training, m (mjlab's max_distance): ground that is farther is a miss; "
-        "null: none is",
+        "maximum ray length in training, m (mjlab's max_distance); a ray that hits no ground "
+        "within it is a miss; null: unlimited",
         default=None,
         exclusiveMinimum=0,
     )
     miss: float | None = entry(
-        "value of a ray that reaches no ground, before clip and scale of the term (mjlab's "
+        "value of a ray that misses the ground, before the term's clip and scale (mjlab's "
         "max_distance); null without reach_m",
         default=None,
         minimum=-1000,
         maximum=1000,
     )
     invalid: Literal["value", "nearest", "mean", "fault"] = entry(
-        "what stands for a point whose height is not known: `invalid_value`, the value of the "
-        "nearest known point, the mean of those known, or nothing, so that the scan is refused"
+        "how an unknown height is replaced: value, by `invalid_value`; nearest, by the value of "
+        "the nearest known point; mean, by the mean of the known points; fault, not at all: the "
+        "scan is refused"
     )
     invalid_value: float | None = entry(
-        "value of a point that is not known, before clip and scale of the term",
+        "value of an unknown point, before the term's clip and scale",
         default=None,
         minimum=-1000,
         maximum=1000,
     )
-    max_invalid_ratio: float = entry(
-        "largest share of points that are not known", minimum=0, maximum=1
-    )
-    map_timeout_s: float = entry(
-        "age at which the map is too old, s", exclusiveMinimum=0, maximum=60
-    )
+    max_invalid_ratio: float = entry("maximum share of unknown points", minimum=0, maximum=1)
+    map_timeout_s: float = entry("maximum age of the map, s", exclusiveMinimum=0, maximum=60)
     pose_timeout_s: float = entry(
-        "age at which the pose in the map is too old, s", exclusiveMinimum=0, maximum=5
+        "maximum age of the base's pose in the map, s", exclusiveMinimum=0, maximum=5
     )
-    layer: str = entry("layer of a grid_map_msgs/GridMap with the heights")
+    layer: str = entry("layer of the grid_map_msgs/GridMap that contains the heights")
 
     @property
     def count(self) -> int:
@@ -121,7 +125,7 @@ class HeightScan:
 
     @property
     def points(self) -> F64:
-        """Points [points, 2] in the scan frame, in the order of the values, m."""
+        """Positions of the points [points, 2] in the scan frame, in m, in the values' order."""
         if self.grid is None:
             return np.array(self.points_m, dtype=np.float64).reshape(-1, 2)
         grid = self.grid
@@ -171,7 +175,7 @@ def check_scan(scan: HeightScan, key: str, problem: Check) -> None:
             if abs(size_m / step_m - round(size_m / step_m)) > _ROUNDED:
                 problem(
                     f"{key}.grid.size_m",
-                    f"a multiple of resolution_m along {axis}, so that both ends have a point",
+                    f"a multiple of resolution_m along {axis} (both ends have a point)",
                     list(scan.grid.size_m),
                 )
     expect_paired(scan.alignment == "yaw", scan.heading, f"{key}.heading", "alignment yaw", problem)

@@ -17,7 +17,7 @@ from policy_core.bundle.validate import validate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractKind:
-    """A kind of policy, described without opening a bundle.
+    """A kind of policy: its contract and bundle classes, its checks and its node.
 
     Attributes:
         contract: Dataclass for its `policy.yaml`.
@@ -47,4 +47,4 @@ def _chunk() -> ContractKind:
 DEFAULT_KIND = "joint"
 """Kind of a contract that does not state one."""
 CONTRACT_KINDS: Mapping[str, Callable[[], ContractKind]] = {DEFAULT_KIND: _joint, "chunk": _chunk}
-"""Kinds by a contract's `kind`, each imported when the first such contract is read."""
+"""Function that returns each kind, by its name in contracts; the call imports its modules."""

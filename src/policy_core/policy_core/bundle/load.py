@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Load a bundle: find its folder, check signature and contract, resolve names, read arrays.
+"""Load a bundle: find the folder, check signature and contract, resolve names, read arrays.
 
 Imports for chunk policies and sets are lazy, so that a joint policy's node never loads them.
 """
@@ -64,9 +64,9 @@ def load_bundle(
     instead: str = "",
     sha256: str | None = None,
 ) -> Bundle:
-    """Read and check a bundle; model files are verified when a backend opens them.
+    """Return the bundle in a folder, read and checked; backends verify model files on opening.
 
-    A folder holds a policy (`policy.yaml`) or a policy set (`set.yaml`), never both.
+    A folder contains a policy (`policy.yaml`) or a policy set (`set.yaml`), never both.
 
     Args:
         bundle: Path of the folder; a string may also be the name of an installed bundle (see
@@ -74,8 +74,8 @@ def load_bundle(
         trusted: Keys, one of which must have signed the contract; None requires no signature. The
             file is read once, so the bytes that are parsed are the ones that were checked. A set
             contains the hashes of its members' contracts, so its signature covers them.
-        kind: Required bundle type; `Bundle` accepts any bundle, None any policy but no set.
-        instead: Remedy for the error raised when the policy is of a different kind.
+        kind: Required bundle class; `Bundle` accepts any bundle, None any policy but no set.
+        instead: Remedy in the error message if the policy is of a different kind.
         sha256: Expected hash of the contract; None accepts any.
 
     Raises:
@@ -93,7 +93,7 @@ def load_bundle(
         raise BundleError(
             Problem(
                 file=str(file),
-                expected=f"sha256 {sha256}, as at the first read",
+                expected=f"sha256 {sha256} (as at the first read)",
                 found=actual,
                 remedy="load it again when no program is writing to it",
             )
@@ -132,7 +132,7 @@ def trusted_keys(given: str = "") -> TrustedKeys | None:
     if named == "":
         raise PolicyError(
             f"{PUBLIC_KEY_VARIABLE}: expected the path of a public key, found "
-            "nothing; unset it where bundles need no signature"
+            "nothing; unset it if bundles need no signature"
         )
     places = [place for place in (named, given) if place]
     if not places:
@@ -143,8 +143,8 @@ def trusted_keys(given: str = "") -> TrustedKeys | None:
     common = {name: key for name, key in sets[0].items() if all(name in keys for keys in sets)}
     if not common:
         raise PolicyError(
-            f"public key: expected one that is in both {' and '.join(places)}, since "
-            "both are configured, found none"
+            f"public key: expected one that is in both {' and '.join(places)} (both are "
+            "configured), found none"
         )
     return TrustedKeys(common, " and ".join(places))
 
@@ -184,7 +184,7 @@ def parse_contract(
     kind: type[Any] | None = None,
     instead: str = "",
 ) -> AnyContract:
-    """Check the content of a `policy.yaml` without opening the files that it names.
+    """Return the checked contract in a `policy.yaml`, without opening the files that it names.
 
     Args:
         content: Content of the file.
@@ -236,11 +236,11 @@ def _other_kind(file: object, found: str, wanted: type[Any] | None, instead: str
 
 
 def bundle_folder(name_or_path: str) -> Path:
-    """Return the folder of a bundle, given by its path or by an installed bundle's name.
+    """Return the folder of a bundle, given its path or the name of an installed bundle.
 
     `NAME@VERSION` is an installed version; `NAME` is the version in use. If no version is
-    installed, `NAME` is the bundle shipped with this package, found in the first AMENT_PREFIX_PATH
-    entry that contains it, or else in this Python's prefix.
+    installed, `NAME` is the bundle shipped with this package, in the first AMENT_PREFIX_PATH entry
+    that contains shipped bundles, or else in this Python's prefix.
 
     Raises:
         PolicyError: There is no such bundle, the version in use is unknown, or the folder does not
@@ -258,7 +258,13 @@ def bundle_folder(name_or_path: str) -> Path:
 
 
 def found_folder(name_or_path: str) -> tuple[Path, bool]:
-    """Return the folder, and whether it should contain an installed version."""
+    """Return a bundle's folder, and whether that folder should contain an installed version.
+
+    Same as `bundle_folder`, but does not check the installation record.
+
+    Raises:
+        PolicyError: There is no such bundle, or the version in use is unknown.
+    """
     folder = Path(name_or_path).expanduser()
     if os.sep in name_or_path or folder.exists():
         return folder, False
@@ -274,7 +280,7 @@ def found_folder(name_or_path: str) -> tuple[Path, bool]:
     listed = ", ".join(names) or "none; source the workspace"
     raise PolicyError(
         f"bundle: expected a bundle folder or one of the installed bundles "
-        f"({listed}), found {name_or_path!r}, which is not in "
+        f"({listed}), found {name_or_path!r}, which does not exist in "
         f"{Path.cwd()} either{did_you_mean(name, names)}"
     )
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resolve the names and patterns in a contract once, when it is loaded.
 
-A resolved contract lists the joints of each term by name, and has one array per value.
+A resolved contract lists each term's joints by name, and has an array for each per-joint value.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from policy_core.interfaces import F64
 
 C = TypeVar("C", bound=AnyContract)
 _FIRST = {"joints": 0, "action": 1}
-"""Fields that others refer to; they are resolved first."""
+"""Order of the fields that other fields refer to and that are therefore resolved first."""
 
 
 def resolve(contract: C, reader: Reader) -> C:
@@ -47,7 +47,7 @@ def resolve(contract: C, reader: Reader) -> C:
 
 
 class _Resolver:
-    """Resolver for contract sections; sections that another one refers to are resolved first."""
+    """Resolves the fields of a contract, section by section."""
 
     def __init__(self, contract: AnyContract, reader: Reader) -> None:
         self._contract, self._names, self._reader = contract, contract.joints.names, reader
@@ -55,7 +55,7 @@ class _Resolver:
         """Joints in the action terms so far."""
 
     def field(self, section: Any, name: str, key: str) -> Any:
-        """Return a resolved field of a section or of the contract itself."""
+        """Return the resolved value of a field in a section or in the contract itself."""
         value = getattr(section, name)
         arrays = _arrays(type(section))  # type: ignore[arg-type]  # a class is hashable
         if value is None or name not in arrays:
@@ -64,7 +64,7 @@ class _Resolver:
         return value if names is None else self._array(value, key, names)
 
     def value(self, value: Any, key: str) -> Any:
-        """Return a section or a collection of sections resolved; return other values unchanged."""
+        """Return a resolved copy of a section or collection of sections; other values unchanged."""
         if dataclasses.is_dataclass(value):
             return self._section(value, key)
         if isinstance(value, dict):
@@ -118,10 +118,10 @@ class _Resolver:
 
 @cache
 def _arrays(section: type) -> frozenset[str]:
-    """Return the names of a section's per-joint fields.
+    """Return the names of the per-joint fields in a section class.
 
     Raises:
-        TypeError: A collection contains per-joint values, which would not be resolved.
+        TypeError: A collection field contains per-joint values, which would not be resolved.
     """
     hints = get_type_hints(section)
     found = frozenset(
@@ -143,15 +143,15 @@ LONGEST_PATTERN = 128
 
 
 def per_joint(value: PerJointYaml, names: Sequence[str]) -> F64:
-    """Return one float64 value per name.
+    """Return an array with one float64 value per name.
 
     The keys of a map are names, or patterns (see `name_pattern`) that must match a whole name. A
-    name takes the value under its own key, or else under the only pattern that matches it; a key
+    name gets the value under its own key, or else under the only pattern that matches it; a key
     that applies to no name is an error.
 
     Raises:
         ValueError: The number of values is wrong or the names do not match; the exception's two
-            arguments are the expected and the found value.
+            arguments describe the expected and the found value.
     """
     if isinstance(value, Mapping):
         return np.array([value[key] for key in _key_of_each(names, value)], dtype=np.float64)
@@ -163,13 +163,13 @@ def per_joint(value: PerJointYaml, names: Sequence[str]) -> F64:
 
 
 def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names that a list of names and patterns selects, entry by entry.
+    """Return the names that the `entries` (names and patterns) select, entry by entry.
 
     A pattern selects all names that it matches, in the order of `names`. A name selects itself. An
     entry that matches nothing is returned unchanged, for the caller to report.
 
     Raises:
-        ValueError: An entry is neither a name nor a pattern; same arguments as in `per_joint`.
+        ValueError: An entry is neither a name nor a pattern; arguments as in `per_joint`.
     """
     found = list[str]()
     for entry in entries:
@@ -179,13 +179,13 @@ def matched(entries: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
 
 
 def robot_names(names: Sequence[str], renamed: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the robot's joint names, given a map from contract names or patterns.
+    """Return the robot's name for each joint, given a map from contract names or patterns.
 
     A joint without a key keeps its name. In a map value, `{name}` stands for the contract's joint
     name.
 
     Raises:
-        ValueError: Several patterns match a name; same arguments as in `per_joint`.
+        ValueError: Several patterns match a name; arguments as in `per_joint`.
     """
     patterns = _patterns(renamed, names)
     found = list[str]()
@@ -201,8 +201,8 @@ def _key_of_each(names: Sequence[str], keys: Collection[str]) -> list[str]:
     for key in patterns:
         if key not in chosen:
             raise ValueError(
-                "keys that are used",
-                f"{key!r}: every name that it matches has its own key",
+                "only keys that apply to a name",
+                f"{key!r} (every name that it matches has its own key)",
             )
     return chosen
 
@@ -219,8 +219,8 @@ def _patterns(keys: Collection[str], names: Sequence[str]) -> dict[str, re.Patte
 def name_pattern(text: str) -> re.Pattern[str]:
     """Compile a name pattern, which callers match with `fullmatch`.
 
-    A malicious pattern may take minutes to match, so a node in control of a robot first reads
-    contracts in a separate process.
+    A malicious pattern may take minutes to match, so a node that controls a robot reads a new
+    contract in a separate process first.
 
     Raises:
         ValueError: The pattern is invalid or too long; the message says why.
@@ -238,7 +238,7 @@ def _pattern(key: str) -> re.Pattern[str]:
         return name_pattern(key)
     except ValueError as error:
         raise ValueError(
-            "names or patterns of names (docs/bundle.md)", f"{_short(key)}: {error}"
+            "names or name patterns (docs/bundle.md)", f"{_short(key)}: {error}"
         ) from error
 
 

@@ -56,7 +56,7 @@ def resolve_set(
 
 
 class _SetResolver:
-    """Merges several robot descriptions into one, and resolves names into arrays."""
+    """Merges the members' robot descriptions into one, and resolves names into arrays."""
 
     def __init__(
         self, stated: SetFile, contracts: Mapping[str, AnyContract], reader: Reader
@@ -73,7 +73,11 @@ class _SetResolver:
         self._owner = {joint: self._find_owner(joint, first) for joint in self._names}
 
     def _find_owner(self, joint: str, first: Sequence[str]) -> str:
-        """Return the member whose values the set uses: the first one that commands the joint."""
+        """Return the member whose values the set uses for a joint: the first that commands it.
+
+        Members in command in the initial state come first; if none commands the joint, it is the
+        first member that has it.
+        """
         having = [name for name in self._order if joint in self._on_robot[name]]
         commanding = [name for name in having if joint in self._commanded[name]]
         return next((name for name in commanding if name in first), (commanding or having)[0])
@@ -150,7 +154,7 @@ class _SetResolver:
         self._reader.expect(
             not contract.sets_gains,
             f"members.{name}",
-            "a policy with the fixed gains of its joints",
+            "a policy with fixed joint gains",
             Found("action.gains"),
             "a policy whose model outputs gains can only run alone",
         )
@@ -170,7 +174,7 @@ class _SetResolver:
     def _every(self, name: str, rate_hz: float) -> Fraction:
         """Return a member's period in set ticks.
 
-        It must be a whole number if the member's contract has `counts_ticks`.
+        The period must be a whole number if `counts_ticks` is true for the member's contract.
         """
         contract = self._contracts[name]
         every = rate_hz / contract.rate_hz
@@ -179,7 +183,7 @@ class _SetResolver:
         self._reader.expect(
             not contract.counts_ticks,
             f"members.{name}.bundle",
-            f"a divisor of the set's fastest rate, {rate_hz:g} Hz",
+            f"a divisor of the set's fastest rate ({rate_hz:g} Hz)",
             Found(f"{contract.rate_hz:g} Hz"),
             "export the policy for another rate",
         )
@@ -213,7 +217,7 @@ class _SetResolver:
                     f"members.{name}.bundle",
                     f"the same `commanded` and `timeout_s` for {topic} as in member {as_in}",
                     Found("different ones"),
-                    "state the same in all members, or use different topics",
+                    "use the same values in all members, or different topics",
                 )
         perceived = dict[str, tuple[str, str]]()
         for name in self._order:
@@ -224,7 +228,7 @@ class _SetResolver:
                     f"members.{name}.bundle",
                     f"the same content on {topic} as in member {as_in}",
                     Found("different content"),
-                    "give it a topic of its own",
+                    "give this member a topic of its own",
                 )
 
     def _check_on_fault(self, members: Mapping[str, str]) -> None:
@@ -237,19 +241,18 @@ class _SetResolver:
             said = ", ".join(f"{on_fault} in {name}" for name, on_fault in members.items())
             self._reader.problem(
                 "on_fault",
-                "a fault behaviour, since the members have different ones",
+                "a fault behaviour (the members' differ)",
                 Found(f"nothing ({said})"),
-                "state it if the parts of the robot differ, otherwise correct the policy.yaml that "
-                "is wrong",
+                "set it if the members may differ; otherwise correct the wrong policy.yaml",
             )
 
     def _same(self, name: str, what: str, expected: float, as_in: str, found: float) -> None:
         self._reader.expect(
             found == expected,
             f"members.{name}.bundle",
-            f"{what} to be {expected:g}, as in member {as_in}",
+            f"{what} to be {expected:g} (as in member {as_in})",
             Found(f"{found:g}"),
-            "the members of a set are for one robot: correct the policy.yaml that is wrong",
+            "all members of a set are for the same robot: correct the wrong policy.yaml",
         )
 
     def _value(self, name: str, joint: str, field: str) -> float:
@@ -265,8 +268,8 @@ class _SetResolver:
                 self._reader.expect(
                     kind is expected,
                     f"members.{name}.bundle",
-                    f"{joint} to be commanded by {expected.value}, as in member {first}",
-                    Found(f"by {kind.value}"),
+                    f"{joint} to be commanded by {expected.value} (as in member {first})",
+                    Found(f"a {kind.value} command"),
                 )
         return {
             joint: found[joint][1] if joint in found else Kind.POSITION for joint in self._names
@@ -279,7 +282,7 @@ class _SetResolver:
         return {joint: driven.get(joint, Kind.POSITION) for joint in self._commanded[name]}
 
     def _state(self, name: str, state: SetState, kinds: Mapping[str, Kind]) -> SetState:
-        """Return a state with names and arrays resolved; check that it commands each joint once."""
+        """Return a state with names resolved; check that it commands or holds each joint once."""
         key = f"states.{name}"
         held = self._reader.tried(f"{key}.held", matched, state.held, self._names) or ()
         taken = dict[str, str]()
@@ -331,7 +334,7 @@ class _SetResolver:
         return dataclasses.replace(state, held=tuple(held), to=to)
 
     def _conditions(self, key: str, name: str, to: str) -> EntryConditions:
-        """Return entry conditions with arrays; check that the values they test exist."""
+        """Return the resolved conditions of a transition; check that the values they test exist."""
         states = self._stated.states
         when, leaving, entering = states[name].to[to].when, states[name].members, states[to].members
         self._reader.expect(
@@ -345,7 +348,7 @@ class _SetResolver:
         self._reader.expect(
             when.gait_phase is None or any(term.period_s for term in terms),
             f"{key}.gait_phase",
-            "a member with the term phase that commands before the switch",
+            "the term phase in a member that commands before the switch",
             listed(leaving),
         )
         self._reader.expect(
@@ -426,7 +429,7 @@ class _SetResolver:
         )
 
     def _nominal(self) -> Nominal | None:
-        """Return the largest nominal values among all members; None if a member has none."""
+        """Return the largest nominal values of all members; None unless every member has some."""
         nominals = {
             name: contract.nominal
             for name, contract in self._contracts.items()
@@ -447,12 +450,12 @@ class _SetResolver:
         )
 
     def _narrower_range(self, contract: AnyContract) -> VelocityCommand | None:
-        """Return a member's command range; None if it equals the set's."""
+        """Return a member's own command range; None if it is the same as the set's."""
         own = contract.velocity_command
         return None if own == self._velocity_command() else own
 
     def _velocity_command(self) -> VelocityCommand | None:
-        """Return a command range that covers the ranges of all members."""
+        """Return a range that covers all members' command ranges; None if no member has one."""
         ranges = [
             contract.velocity_command
             for contract in self._contracts.values()

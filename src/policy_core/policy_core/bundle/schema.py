@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Dataclasses that define a YAML file: a strict reader and a JSON Schema from one source.
+"""Strict reader and JSON Schema for YAML files, both derived from dataclasses.
 
 A field is declared with `entry(doc, ...)`; its type defines the structure of the YAML value, and
-its metadata the bounds. Supported types: bool, int, float, str, Literal, tuple[T, ...], dict[str,
-T], dataclasses, `PerJoint` and Optional of each.
+its metadata define the bounds. Supported types: bool, int, float, str, Literal, tuple[T, ...],
+dict[str, T], dataclasses, `PerJoint` and Optional of each.
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ from policy_core.interfaces import F64
 from policy_core.safe_files import read_at_most
 
 Check = Callable[[str, str, object], None]
-"""Callback with a key, the expected value and the found value."""
+"""Callback that reports a problem: key, expected value, found value."""
 PerJoint = F64
-"""One number per joint, in policy order. `Reader` stores a `PerJointYaml`, which `bundle.resolve`
-converts to an array.
+"""One number per joint, in policy order. `Reader` stores the value as `PerJointYaml`;
+`bundle.resolve` converts it to an array.
 """
 PerJointYaml = float | Sequence[float] | Mapping[str, float]
-"""One number for all joints, one per joint in order, or a map from name patterns to numbers."""
+"""One number for all joints, one per joint in policy order, or a map from names or patterns."""
 
 V = TypeVar("V")
 _MISSING = object()
@@ -52,7 +52,7 @@ def entry(
 
 
 def load_yaml(path: Path) -> object:
-    """Parse a YAML file without executing tags; duplicate keys are errors.
+    """Return the value in a YAML file; tags run no code, and duplicate keys are errors.
 
     Raises:
         BundleError: The file is missing, unreadable, or not YAML.
@@ -79,7 +79,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse_yaml(content: bytes, path: object) -> object:
-    """Parse the content of a YAML file; see `load_yaml`.
+    """Return the value in the content of a YAML file; see `load_yaml`.
 
     Raises:
         BundleError: The content is not YAML; the message names `path`.
@@ -92,7 +92,7 @@ def parse_yaml(content: bytes, path: object) -> object:
 
 
 class Reader:
-    """Turns parsed YAML into dataclasses and collects all problems."""
+    """Converts parsed YAML to dataclasses and collects all problems."""
 
     def __init__(self, file: str) -> None:
         """Create a reader; error messages name `file`."""
@@ -100,7 +100,7 @@ class Reader:
         self.problems: list[Problem] = []
 
     def problem(self, key: str, expected: str, value: object, remedy: str = "") -> None:
-        """Add a problem; a long value is shortened in the message."""
+        """Add a problem; the message shortens a long value."""
         found = value if isinstance(value, Found) else Found.of(value)
         self.problems.append(
             Problem(file=self.file, key=key, expected=expected, found=found, remedy=remedy)
@@ -112,7 +112,7 @@ class Reader:
             self.problem(key, expected, value, remedy)
 
     def tried(self, key: str, resolve: Callable[..., V], *values: Any) -> V | None:
-        """Return the resolved values; on ValueError(expected, found), note it and return None."""
+        """Return `resolve(*values)`; on ValueError(expected, found), add it and return None."""
         try:
             return resolve(*values)
         except ValueError as error:
@@ -120,7 +120,7 @@ class Reader:
             return self.problem(key, expected, Found(found))  # type: ignore[func-returns-value]
 
     def require_none(self) -> None:
-        """Raise BundleError with all problems, if there are any.
+        """Raise an error that lists all problems, if there are any.
 
         Raises:
             BundleError: There are problems.
@@ -129,7 +129,7 @@ class Reader:
             raise BundleError(*self.problems)
 
     def section(self, cls: Any, value: object, key: str = "") -> Any:
-        """Read a mapping as an instance of the dataclass `cls`; return None if it is invalid."""
+        """Return a mapping as an instance of the dataclass `cls`; None if it is invalid."""
         if not isinstance(value, Mapping):
             # A wrong file may hold secrets, so its content is not shown.
             found = value if key else Found(_KINDS.get(type(value), "another value"))
@@ -153,7 +153,7 @@ class Reader:
         return cls(**values) if len(self.problems) == before else None
 
     def value(self, kind: Any, value: object, key: str, rules: Mapping[str, Any]) -> Any:
-        """Read a value of the given type."""
+        """Return a value converted to the type `kind`; if it is invalid, add a problem."""
         if kind == PerJoint:
             return self._per_joint(value, key, rules)
         origin, args = get_origin(kind), get_args(kind)
@@ -223,12 +223,12 @@ class Reader:
 
 
 def one_of(words: Sequence[str]) -> str:
-    """Return the allowed values as text for the expected value of a problem."""
+    """Return the allowed values in words, as the expected value in an error message."""
     return f"one of {', '.join(words)}" if len(words) > 1 else words[0]
 
 
 def _wanted(kind: Any, doc: str) -> str:
-    """Return the text for the expected value of a missing key."""
+    """Return, in words, the value that is expected for a missing key."""
     if get_origin(kind) is Literal:
         return one_of([*map(str, get_args(kind))])
     return f"a value ({doc})" if doc else "a value"
@@ -239,7 +239,7 @@ class Found(str):
 
     @classmethod
     def of(cls, value: object) -> "Found":
-        """Describe a YAML value briefly."""
+        """Return a brief description of a YAML value."""
         if value is None:
             return cls("nothing")
         text = _BRIEF.repr(value)
@@ -247,7 +247,7 @@ class Found(str):
 
 
 def expect_paired(is_needed: bool, value: object, key: str, where: str, problem: Check) -> None:
-    """Report a value that is missing where it is needed, or present where it has no meaning.
+    """Report a value that is missing although needed, or present although meaningless.
 
     Args:
         is_needed: True if the value is required.
@@ -259,7 +259,7 @@ def expect_paired(is_needed: bool, value: object, key: str, where: str, problem:
     if is_needed and value is None:
         problem(key, f"a value for {where}", Found("nothing"))
     elif not is_needed and value is not None:
-        problem(key, f"nothing, since it applies only to {where}", value)
+        problem(key, f"nothing (it applies only to {where})", value)
 
 
 # Aliases can turn a few lines of YAML into a value whose repr never ends.
@@ -311,7 +311,7 @@ def _make_schema(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _choose(args: tuple[Any, ...], value: object) -> Any:
-    """Return the Union member type that matches a YAML value.
+    """Return the member of a Union that a YAML value is read as.
 
     A string selects a Literal, a mapping selects a dataclass, and anything else selects the first
     remaining member.
@@ -352,7 +352,7 @@ def _count(rules: Mapping[str, Any]) -> dict[str, int]:
 
 @functools.cache
 def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)  # takes 0.2 ms each time, and a trials file has one section per line
+    return get_type_hints(cls)  # cached: takes 0.2 ms, and a trials file has one section per line
 
 
 def _has_default(field: "dataclasses.Field[Any]") -> bool:

@@ -28,7 +28,7 @@ from policy_core.bundle.validate_set import validate_set
 from policy_core.errors import BundleError, PolicyError, Problem
 
 _MEMBERS = "members."
-"""Prefix of member names in contract keys of a set."""
+"""Prefix of member names in the contract keys of a set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,14 +48,14 @@ class SetBundle(Bundle):
         )
 
     def select_members(self, kind: type[B]) -> dict[str, B]:
-        """Return the members of one kind, by their names in the set."""
+        """Return the members whose bundles are of one class, by their names in the set."""
         return {name: member for name, member in self.members.items() if isinstance(member, kind)}
 
     def verify(self, backends: Collection[str] | None = None) -> None:
-        """Verify every file of all members; see `Bundle.verify`.
+        """Verify the files of all members; see `Bundle.verify`.
 
         Raises:
-            BundleError: Lists every file that is missing or has a wrong hash.
+            BundleError: Files are invalid; lists every one.
         """
         problems = list[Problem]()
         for member in self.members.values():
@@ -68,16 +68,17 @@ class SetBundle(Bundle):
 
 
 def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> HostedContract:
-    """Check a `policy.yaml`, or a `set.yaml` together with the members in its folder.
+    """Return the checked contract in a `policy.yaml`, or in a `set.yaml` with its members.
 
     Args:
         content: Content of the file.
         file: Path of the file, for messages; a set is recognised by its file name.
-        read: Returns the bytes of a file in the same folder, by name; called for member contracts
-            only.
+        read: Returns the content of a file, given its path relative to the folder of `file`; called
+            for member contracts only.
 
     Raises:
-        BundleError: Lists every problem, such as a member outside the folder.
+        BundleError: The contract is invalid, or a member is outside the folder; lists every
+            problem.
         Exception: Any error from `read`.
     """
     if file.name != SET_FILE:
@@ -105,7 +106,7 @@ def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> Ho
 
 
 def load_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
-    """Return a set and its members.
+    """Return the bundle of a set, with the bundles of its members.
 
     Args:
         file: Path of the `set.yaml`.
@@ -172,7 +173,7 @@ def member_folder(folder: Path, bundle: str) -> Path:
 
 
 def _is_version(bundle: str) -> bool:
-    """Return True if a member is an installed version, NAME@VERSION."""
+    """Return True if a member's `bundle` names an installed version, NAME@VERSION."""
     return "@" in bundle and os.sep not in bundle
 
 

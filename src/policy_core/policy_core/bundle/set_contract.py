@@ -34,108 +34,108 @@ from policy_core.bundle.schema import PerJoint, entry
 from policy_core.interfaces import Index, Kind
 
 STAND, FIRST_TARGET, FIRST_FRAME = "stand", "first_target", "first_frame"
-"""Poses that every set has: the stand pose, the first targets of the members taking over, and the
-first frames of the clips that they track.
+"""Names of the poses that every set has: the stand pose, the first targets of the members taking
+over, and the first frames of the clips that they track.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetMember:
-    """A policy in the set."""
+    """Member of a set: a policy, and the joints that it commands."""
 
     bundle: str = entry(
-        "folder of its bundle, relative to that of the set, or an installed version: NAME@VERSION"
+        "bundle folder, relative to the set's folder, or an installed version: NAME@VERSION"
     )
-    sha256: str = entry("SHA-256 of its policy.yaml, 64 hex digits", pattern=SHA256)
+    sha256: str = entry("SHA-256 of the bundle's policy.yaml, 64 hex digits", pattern=SHA256)
     joints: tuple[str, ...] | None = entry(
-        "joints of the robot that it commands, or patterns of them; all of its own if absent",
+        "robot joints that the member commands (names or patterns); all in its contract if absent",
         default=None,
         minItems=1,
     )
     starts: Literal["clean", "followed"] = entry(
-        "what it remembers when it begins to command: nothing, as at the start of a run, or the "
-        "observations and commands of the ticks before",
+        "what the member remembers when it takes over: clean (nothing, as at the start of a run) "
+        "or followed (the observations and commands from previous ticks)",
         default="clean",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryConditions:
-    """Conditions checked at the tick of a switch; absent ones are not checked."""
+    """Conditions that must hold in the tick of a switch; absent ones are not checked."""
 
     pose: str | None = entry(
-        f"pose that the joints must be near: {STAND}, {FIRST_TARGET} (what the entering members "
-        f"command first), {FIRST_FRAME} (of the clips that they track) or one of `poses`",
+        f"pose that the joints must be close to: {STAND}, {FIRST_TARGET} (of the entering "
+        f"members), {FIRST_FRAME} (of the clips that they track) or one of `poses`",
         default=None,
     )
     pose_within: PerJoint = entry(
-        "largest distance from the pose, rad", default=0.35, exclusiveMinimum=0
+        "maximum distance of a joint from the pose, rad", default=0.35, exclusiveMinimum=0
     )
     joint_speed: PerJoint | None = entry(
-        "largest speed of the joints, rad/s", default=None, exclusiveMinimum=0
+        "maximum joint speed, rad/s", default=None, exclusiveMinimum=0
     )
     tilt_rad: float | None = entry(
-        "largest angle between the body's up and the world's, rad",
+        "maximum angle between the body's up axis and the world's, rad",
         default=None,
         exclusiveMinimum=0,
         maximum=3.15,
     )
     body_rate_rad_s: float | None = entry(
-        "largest angular velocity of the body, rad/s", default=None, exclusiveMinimum=0
+        "maximum angular velocity of the body, rad/s", default=None, exclusiveMinimum=0
     )
     gait_phase: tuple[float, ...] | None = entry(
-        "begin and end of the part of the gait, in periods of the phase of a member that commands; "
-        "where the begin is larger, the part leads through 0",
+        "allowed gait phase [begin, end] of a member in command, in periods; if begin > end, the "
+        "range wraps around 0",
         default=None,
         length=2,
         minimum=0,
         maximum=1,
     )
     command: tuple[float, ...] | None = entry(
-        "largest |vx|, |vy| in m/s and |yaw rate| in rad/s of the velocity command",
+        "maximum [|vx|, |vy|, |yaw rate|] of the velocity command, in m/s and rad/s",
         default=None,
         length=3,
         minimum=0,
     )
     time_in_state_s: float = entry(
-        "shortest time since the state was entered, s", default=0.0, minimum=0, maximum=3600
+        "minimum time since the state was entered, s", default=0.0, minimum=0, maximum=3600
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """Transition of the robot from one state to another."""
+    """Transition from one state of the set to another."""
 
-    when: EntryConditions = entry("what must hold", default=EntryConditions())
+    when: EntryConditions = entry("conditions that must hold", default=EntryConditions())
     blend_s: float = entry(
-        "time over which targets and gains become those of the new state, s",
+        "time over which targets and gains change to those of the new state, s",
         default=0.2,
         minimum=0,
         maximum=60,
     )
     otherwise: Literal["refuse", "wait"] = entry(
-        "what happens to a request while the conditions do not hold", default="refuse"
+        "what happens to a request whose conditions do not hold", default="refuse"
     )
     timeout_s: float = entry(
-        "how long a request waits, s", default=2.0, exclusiveMinimum=0, maximum=3600
+        "maximum time that a request waits, s", default=2.0, exclusiveMinimum=0, maximum=3600
     )
     timeout_state: str | None = entry(
-        "state to ask for when a request has waited for too long; none if absent", default=None
+        "state to request when a waiting request times out; none if absent", default=None
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateEnd:
-    """Condition under which a state ends on its own."""
+    """Time at which a state ends on its own, and the state that follows."""
 
     after_s: float | None = entry(
-        "time since the state was entered, s; if absent, it ends when the motions that its members "
-        "track have ended",
+        "time since the state was entered, s; if absent, the state ends when the motions that "
+        "its members track have ended",
         default=None,
         exclusiveMinimum=0,
         maximum=86400,
     )
-    to: str = entry("state to ask for then; again in each tick until it is entered")
+    to: str = entry("state to request at that time, and in each tick until it is entered")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,60 +143,62 @@ class SetState:
     """A state of the set: the members in command, and the transitions to other states."""
 
     members: tuple[str, ...] = entry(
-        "members that command, of which no two command the same joint", minItems=1
+        "members in command; no two may command the same joint", minItems=1
     )
     held: tuple[str, ...] = entry(
-        "joints, or patterns of them, that no member commands: they are held in the stand pose",
+        "joints (names or patterns) that no member commands and that are held in the stand pose",
         default=(),
     )
-    to: dict[str, Transition] = entry("transitions by the state that they lead to", default={})
-    stand: bool = entry(
-        "whether the robot may stand up from it, by the stand motion", default=False
-    )
+    to: dict[str, Transition] = entry("transitions by target state", default={})
+    stand: bool = entry("whether the stand motion may begin in this state", default=False)
     way_back: str | None = entry(
-        "next state on the way to one with `stand`; needed where `stand` is false", default=None
+        "next state on the way to a state with `stand`; required if `stand` is false", default=None
     )
     fallback: str | None = entry(
-        "state that is entered at once, without conditions, when a member fails; the guard acts if "
-        "absent",
+        "state that is entered at once, without conditions, when a member fails; if absent, the "
+        "guard acts",
         default=None,
     )
-    ends: StateEnd | None = entry("when the state ends by itself", default=None)
+    ends: StateEnd | None = entry(
+        "when the state ends on its own, and the state that follows", default=None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetFile:
     """A policy set: members, states and transitions."""
 
-    schema_version: Literal[1] = entry("1")
-    kind: Literal["set"] = entry("set")
+    schema_version: Literal[1] = entry("version of the set format")
+    kind: Literal["set"] = entry("kind of contract")
     name: str = entry("name of the set", pattern=NAME)
     version: str = entry("version of the set, in quotes", pattern=VERSION)
-    description: str = entry("one sentence", default="")
-    members: dict[str, SetMember] = entry("policies by a name of their own", minProperties=1)
-    initial: str = entry("state in which RUN begins; the robot may stand up from it (`stand`)")
+    description: str = entry("description in one sentence", default="")
+    members: dict[str, SetMember] = entry("members by name", minProperties=1)
+    initial: str = entry("state in which RUN begins; its `stand` must be true")
     states: dict[str, SetState] = entry("states by name", minProperties=1)
     on_fault: Literal["damp", "hold_measured", "torque_off"] | None = entry(
-        "what replaces all targets after a fault; needed where the members do not say the same",
+        "command that replaces all targets after a fault; required if it differs between members",
         default=None,
     )
     silence_s: float | None = entry(
-        "time without a new velocity command after which the robot goes back to standing, s; never "
+        "time without a new velocity command after which the robot returns to standing, s; never "
         "if absent",
         default=None,
         exclusiveMinimum=0,
         maximum=86400,
     )
-    poses: dict[str, PerJoint] = entry("poses that conditions refer to, rad", default={})
+    poses: dict[str, PerJoint] = entry(
+        "joint positions of poses that conditions refer to, rad", default={}
+    )
 
 
 def ends_by_itself(contract: AnyContract) -> bool:
-    """Return True if a member tracks a motion that ends."""
+    """Return True if the policy tracks a motion that ends."""
     return contract.motion is not None and contract.motion.at_end == "hold"
 
 
 def tracks_clip(contract: AnyContract) -> bool:
-    """Return True if a member tracks a motion stored in its bundle."""
+    """Return True if the policy tracks a motion stored in its bundle."""
     return contract.motion is not None and contract.motion.clip is not None
 
 
@@ -210,8 +212,8 @@ class MemberContract:
         sha256: Hash of the member's `policy.yaml`.
         places: Index in the set's joints for each of the member's joints [member joints].
         commanded: Indices, among the member's joints, of the joints that it commands in the set.
-        every: Set ticks per member tick, a whole number if it `counts_ticks`. A step that falls
-            between two ticks is made on the later one.
+        every: Set ticks per member tick; a whole number if the contract's `counts_ticks` is true. A
+            member step that falls between two set ticks is made on the later one.
         is_followed: True if the member keeps observing while it is not in command.
         velocity_command: Range to which the set's velocity command is clipped for this member; None
             if the member accepts the whole range.
@@ -229,12 +231,12 @@ class MemberContract:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SetContract:
-    """Contract of a policy set, resolved: robot description for the guard, members, states.
+    """Resolved contract of a policy set: robot description for the guard, members, states.
 
     The joints are those of all members, with the robot's names. Joint limits are equal in all
     members; gains, stand pose and damping come from the member that commands the joint in the
-    initial state, or else from the first member that has the joint. Time-outs, tilt limit and
-    margin are the strictest among all members.
+    initial state, or else from the first member that commands the joint or, at least, has it.
+    Time-outs, tilt limit and margin are the strictest among all members.
     """
 
     name: str
@@ -265,7 +267,7 @@ class SetContract:
 
     @property
     def way_back_s(self) -> float:
-        """Longest time to return to standing (in s), if no request waits too long."""
+        """Longest time to return to a state with `stand`, in s, if no request times out."""
         return max(self._way_back_s(name) for name in self.states)
 
     def _way_back_s(self, name: str) -> float:
@@ -283,12 +285,12 @@ class SetContract:
 
     @property
     def command_kinds(self) -> Mapping[str, Kind]:
-        """Command interface of each joint of the set."""
+        """Command interface of each joint in the set, by robot joint name."""
         return dict(zip(self.joints.names, self.kinds, strict=True))
 
     @property
     def perceived(self) -> Mapping[str, str]:
-        """Label for each perception topic; members that share a topic state the same label."""
+        """Contract label by perception topic; members that share a topic have equal labels."""
         labels = dict[str, str]()
         for member in self.members.values():
             labels |= member.contract.perceived
@@ -314,7 +316,7 @@ class SetContract:
 
     @property
     def step_bounded(self) -> npt.NDArray[np.bool_]:
-        """Commanded joints for which the member's contract limits the position step [joints]."""
+        """Mask [joints] of the joints whose position step is limited; see `Body.step_bounded`."""
         found = np.zeros(len(self.joints.names), np.bool_)
         for member in self.members.values():
             places = member.places[member.commanded]

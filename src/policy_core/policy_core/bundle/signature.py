@@ -32,7 +32,7 @@ _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class TrustedKeys:
-    """Public keys, one of which must have signed a bundle."""
+    """The trusted public keys, one of which must have signed a bundle."""
 
     keys: Mapping[str, Ed25519PublicKey]
     """Keys by fingerprint."""
@@ -48,8 +48,7 @@ class TrustedKeys:
             remedy: Remedy for the error message; "" for the default.
 
         Raises:
-            BundleError: The signature is missing, or was not made with one of these keys over these
-                bytes.
+            BundleError: The signature is missing, or is not by one of these keys over these bytes.
         """
         place = signature_path(file)
         try:
@@ -62,13 +61,13 @@ class TrustedKeys:
         raise self._no_signature(place, found, remedy)
 
     def find_signer(self, file: Path, content: bytes, text: bytes | None, remedy: str = "") -> str:
-        """Return the fingerprint of the key that signed a contract, given the signature.
+        """Return the fingerprint of the key that signed a contract, given the signature's text.
 
         Args:
             file: Same as for `signer`; used in messages only.
-            content: As for `signer`.
-            text: Content of the signature file; None if there is none.
-            remedy: As for `signer`.
+            content: Same as for `signer`.
+            text: Content of the signature file; None if there is no such file.
+            remedy: Same as for `signer`.
 
         Raises:
             BundleError: Same as `signer`.
@@ -117,7 +116,7 @@ class TrustedKeys:
 
 
 def signature_path(file: Path) -> Path:
-    """Return the path of a file's signature."""
+    """Return the path of the signature file that belongs to a file."""
     return file.with_name(f"{file.name}.sig")
 
 
@@ -125,7 +124,7 @@ def read_public_keys(place: Path) -> dict[str, Ed25519PublicKey]:
     """Return the public keys from a PEM file, or from a folder's `*.pem` files, by fingerprint.
 
     Raises:
-        PolicyError: There is no key, or a key is unreadable or not Ed25519.
+        PolicyError: No key was found, or a key is unreadable or not Ed25519.
     """
     try:
         files = sorted(place.glob("*.pem")) if place.is_dir() else [place]

@@ -52,17 +52,17 @@ class StateField:
         doc: Short description.
         unit: Unit of the values; empty if dimensionless.
         frame: Coordinate frame of the values; empty if none applies.
-        size: Number of values, or per joint (one each, in contract order).
+        size: Number of values; `joints` if there is one per joint, in contract order.
         parts: Names of the values; a contract may select some.
         topic: Topic that carries the field.
-        read: Extracts the values from a message, [size] or, per joint, [names]; None for a field
-            that `RobotState.derive` computes from another field on the same topic.
+        read: Returns the values in a message [size], or one per joint in the message; None for a
+            field that `RobotState.derive` computes from another field on the same topic.
         require: Raises RobotError if a message does not contain the field.
         aliases: Other names for the field in rollouts, with the index of each value.
-        simulated: Returns the values from `robot_sim.world.Sensors` [size]; None if no simulated
+        simulated: Returns the values [size] in `robot_sim.world.Sensors`; None if no simulated
             robot measures the field.
-        at_rest: Values for a robot standing still and upright; if empty, zeros.
-        drawn_std: Standard deviation for random states.
+        at_rest: Values for a robot that stands still and upright; zeros if empty.
+        drawn_std: Standard deviation of the values in random states.
     """
 
     name: str
@@ -82,7 +82,10 @@ class StateField:
 
     @property
     def recorded_as(self) -> dict[str, tuple[int, ...] | None]:
-        """Names of the field in rollouts, with the index of each value; None if per joint."""
+        """Index of each value in the recorded array, by the field's name in rollouts.
+
+        None instead of indices if the field is per joint; empty if the field is not recorded.
+        """
         if self.read is None:
             return {}
         order = None if self.size == "joints" else tuple(range(self.size))
@@ -120,7 +123,7 @@ def require_pose(message: Any) -> None:
 
 
 def _at(part: str, names: Sequence[str]) -> Callable[[Any], Sequence[float]]:
-    """Return a getter for two or more named values in one part of a message."""
+    """Return a function that reads two or more named values from one part of a message."""
     return attrgetter(*(f"{part}.{name}" for name in names))
 
 

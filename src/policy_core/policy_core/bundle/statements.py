@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signed statements about a bundle: a channel's version, revocations, allowed downgrades.
 
-A statement is a YAML file with keys that no contract has, so a statement cannot pass for a contract
-or vice versa. `policy_store pull` checks the signature and keeps the newest channel and revocation
-statements next to the installed versions, where nodes read the revocations.
+A statement is a YAML file with keys that no contract has, so neither can pass for the other.
+`policy_store pull` checks the signature and keeps the newest channel and revocation statements next
+to the installed versions, where nodes read the revocations.
 """
 
 from __future__ import annotations
@@ -30,16 +30,22 @@ _MOST_SERIAL = 1 << 53
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelStatement:
-    """Version that the robots on a channel run."""
+    """Statement of the version that the robots on a channel run."""
 
-    kind: Literal["channel"] = entry("channel")
+    kind: Literal["channel"] = entry("kind of statement")
     name: str = entry("name of the bundle", pattern=NAME)
     channel: str = entry("name of the channel", pattern=CHANNEL_NAME)
-    serial: int = entry("higher than that of the statement before", minimum=1, maximum=_MOST_SERIAL)
-    issued: str = entry("when it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
-    expires: str = entry("from when on no robot takes it any more, UTC", pattern=_TIME)
-    version: str = entry("of the bundle", pattern=VERSION)
-    digest: str = entry("of its manifest, as `model_tools push` prints it", pattern=_DIGEST)
+    serial: int = entry(
+        "number higher than that of the previous statement", minimum=1, maximum=_MOST_SERIAL
+    )
+    issued: str = entry(
+        "time at which it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME
+    )
+    expires: str = entry("time from which robots no longer accept it, UTC", pattern=_TIME)
+    version: str = entry("version of the bundle", pattern=VERSION)
+    digest: str = entry(
+        "digest of the bundle's manifest, as printed by `model_tools push`", pattern=_DIGEST
+    )
 
     @property
     def tag(self) -> str:
@@ -49,13 +55,17 @@ class ChannelStatement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevocationStatement:
-    """Versions that robots must no longer use."""
+    """Statement of the versions that robots must no longer use."""
 
-    kind: Literal["revocations"] = entry("revocations")
+    kind: Literal["revocations"] = entry("kind of statement")
     name: str = entry("name of the bundle", pattern=NAME)
-    serial: int = entry("higher than that of the statement before", minimum=1, maximum=_MOST_SERIAL)
-    issued: str = entry("when it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
-    versions: dict[str, str] = entry("the reason, by version")
+    serial: int = entry(
+        "number higher than that of the previous statement", minimum=1, maximum=_MOST_SERIAL
+    )
+    issued: str = entry(
+        "time at which it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME
+    )
+    versions: dict[str, str] = entry("reason for the revocation, by version")
 
     @property
     def tag(self) -> str:
@@ -65,14 +75,16 @@ class RevocationStatement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DowngradeStatement:
-    """Older version to which robots may return through the registry."""
+    """Statement of an older version that robots may pull from the registry again."""
 
-    kind: Literal["downgrade"] = entry("downgrade")
+    kind: Literal["downgrade"] = entry("kind of statement")
     name: str = entry("name of the bundle", pattern=NAME)
-    version: str = entry("of the bundle", pattern=VERSION)
-    digest: str = entry("of its manifest", pattern=_DIGEST)
-    issued: str = entry("when it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME)
-    expires: str = entry("from when on it allows nothing any more, UTC", pattern=_TIME)
+    version: str = entry("version of the bundle", pattern=VERSION)
+    digest: str = entry("digest of the bundle's manifest", pattern=_DIGEST)
+    issued: str = entry(
+        "time at which it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME
+    )
+    expires: str = entry("time from which it no longer allows the version, UTC", pattern=_TIME)
 
 
 Statement = ChannelStatement | RevocationStatement | DowngradeStatement
@@ -99,10 +111,10 @@ def parse_statement(content: bytes, place: object) -> Statement:
         for key in ("issued", "expires"):
             text = getattr(statement, key, None)
             if text is not None and parse_time(text) is None:
-                reader.problem(key, "a time that exists", text)
+                reader.problem(key, "an existing date and time", text)
         expires = getattr(statement, "expires", "")
         if expires and expires <= statement.issued:  # text order is time order
-            reader.problem("expires", f"a time after `issued`, {statement.issued}", expires)
+            reader.problem("expires", f"a time after `issued` ({statement.issued})", expires)
         for version in getattr(statement, "versions", ()):
             if not re.fullmatch(VERSION, version):  # it would revoke nothing
                 reader.problem("versions", "versions of the bundle, such as 1.2.0", version)
@@ -114,8 +126,8 @@ def parse_statement(content: bytes, place: object) -> Statement:
 def kept(model: Path, tag: str) -> ChannelStatement | RevocationStatement | None:
     """Return the newest statement with this tag that this robot has accepted, or None.
 
-    The signature was checked on arrival; the folder is as safe as the installed versions next to
-    it.
+    Its signature was checked on arrival and is not checked again: the folder is as well protected
+    as the installed versions next to it.
 
     Raises:
         PolicyError: The file is damaged.
@@ -125,7 +137,7 @@ def kept(model: Path, tag: str) -> ChannelStatement | RevocationStatement | None
 
 
 def kept_statements(model: Path) -> list[ChannelStatement | RevocationStatement]:
-    """Return all statements that this robot has accepted.
+    """Return the newest accepted statement for each tag.
 
     Raises:
         PolicyError: A file is damaged.
@@ -135,7 +147,7 @@ def kept_statements(model: Path) -> list[ChannelStatement | RevocationStatement]
 
 
 def revoked_versions(model: Path) -> Mapping[str, str]:
-    """Return the installed bundle's versions that this robot knows to be revoked, with reasons.
+    """Return the reason by revoked version of a bundle, as far as this robot knows.
 
     Raises:
         PolicyError: The stored statement is damaged.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from policy_core.bundle.set_contract import HostedContract
 
 ROOT_VARIABLE = "POLICY_INFERENCE_MODELS"
-"""Environment variable for a root other than the default."""
+"""Environment variable that replaces the default root folder."""
 DEFAULT_ROOT = Path("/opt/models")
 CURRENT = "current"
 TRIALS_FILE = "trials.jsonl"
@@ -32,15 +32,15 @@ RECORD_FILE = "model_version.json"
 """Record that `policy_store install` writes into a version's folder; every version needs one."""
 REMEDY = "install the same bundle again to replace it, or activate another version"
 ALGORITHM = "sha256:"
-"""Prefix of a hash."""
+"""Prefix of a hash in an installation record."""
 _LARGEST_BYTES = 1 << 24
 STATEMENTS = "statements"
-"""Folder with accepted statements, next to the versions of a bundle."""
+"""Name of the folder with accepted statements, next to the versions of a bundle."""
 REVOKED_TAG = "revoked"
 
 
 def store_root() -> Path:
-    """Return the folder of all installed bundles; it may not exist."""
+    """Return the root folder of all installed bundles; it may not exist."""
     return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT).expanduser()
 
 
@@ -48,7 +48,7 @@ def named_folder(bundle: str) -> Path | None:
     """Return the folder `ROOT/NAME` of an installed bundle; it may not exist.
 
     Args:
-        bundle: NAME or NAME@VERSION; a path gives None.
+        bundle: NAME or NAME@VERSION; for a path, the result is None.
     """
     name = bundle.partition("@")[0]
     if os.sep in bundle or not re.fullmatch(NAME, name) or Path(bundle).exists():
@@ -87,19 +87,19 @@ def current_version(model: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     target = str(link.readlink()) if link.is_symlink() else ""
-    # Relative, so that it is also valid when a robot's disk is mounted on a PC.
+    # The link is relative, so it is also valid when a robot's disk is mounted on a PC.
     if target not in installed_versions(model):
         found = f"a link to {target}" if target else "something that is not a link"
         raise PolicyError(
             f"{link}: expected a link to one of the versions beside it "
-            f"({', '.join(installed_versions(model)) or 'none'}), found {found}; remove it "
-            "and choose one with `policy_store activate`"
+            f"({', '.join(installed_versions(model)) or 'none'}), found {found}; remove "
+            f"`{CURRENT}` and choose a version with `policy_store activate`"
         )
     return target
 
 
 def installed_folder(name: str, version: str = "") -> Path | None:
-    """Return the folder of an installed version.
+    """Return the folder of an installed version, or of the version in use.
 
     Args:
         name: Name of the bundle.
@@ -116,7 +116,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
     if not re.fullmatch(NAME, name):
         raise PolicyError(
             f"bundle: expected the name of an installed bundle (text that matches {NAME}), found "
-            f"{name!r}; `policy_store list` shows them"
+            f"{name!r}; `policy_store list` shows the names"
         )
     model = store_root() / name
     try:
@@ -136,7 +136,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
     if not version and there and current is None:
         raise PolicyError(
             f"{model / CURRENT}: expected a link to the version in use (installed: "
-            f"{', '.join(there)}), found nothing; choose one with `policy_store "
+            f"{', '.join(there)}), found nothing; choose a version with `policy_store "
             f"activate {name} {there[-1]}`"
         )
     chosen = version or current
@@ -144,7 +144,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
 
 
 def version_order(version: str) -> tuple[Any, ...]:
-    """Return the sort key of a Semantic Versioning version: rc.9 before rc.10 before rc.x."""
+    """Return a sort key that orders Semantic Versioning versions: rc.9 before rc.10 before rc.x."""
     released, _, _ = version.partition("+")
     numbers, _, pre_release = released.partition("-")
     parts = [
@@ -155,13 +155,13 @@ def version_order(version: str) -> tuple[Any, ...]:
 
 
 def _number(digits: str) -> tuple[int, str]:
-    """Return the sort key of an integer; Python refuses to parse thousands of digits."""
+    """Return a sort key for an integer as text; Python refuses to parse thousands of digits."""
     digits = digits.lstrip("0")
     return len(digits), digits
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return the record of an installed version.
+    """Return the installation record of an installed version.
 
     Raises:
         BundleError: The record is missing or invalid.
@@ -179,7 +179,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     except OSError as error:
         found = error.strerror or str(error)
     except (ValueError, TypeError, KeyError, RecursionError):
-        found = "no valid record"
+        found = "an invalid record"
     if found:
         raise BundleError(
             Problem(
@@ -193,7 +193,9 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dict[str, Any]:
-    """Return a version's record; the record and the folder `NAME/VERSION` must match the version.
+    """Return a version's installation record after comparing it with the folder's content.
+
+    Name, version and hash must match the contract, and name and version the folder `NAME/VERSION`.
 
     Args:
         folder: Folder of the installed version.
@@ -227,7 +229,7 @@ def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dic
 
 
 def _are_backends(value: Any) -> bool:
-    """Return True for a list of backends with installed models, or for null (all backends)."""
+    """Return True if a record's `backends` is a list of names, or null (all backends)."""
     return value is None or (isinstance(value, list) and all(isinstance(n, str) for n in value))
 
 
@@ -270,7 +272,7 @@ class RevocationWatch:
         self._found = ""
 
     def look(self) -> str:
-        """Return a message if the bundle is revoked or this cannot be determined; else ""."""
+        """Return a message if the bundle is revoked, or if that cannot be determined; else ""."""
         seen = [_stamp(file) for file in self._files]
         if seen != self._seen:
             self._seen = seen

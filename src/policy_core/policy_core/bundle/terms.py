@@ -4,7 +4,7 @@
 
 A term is a slice of the robot state with an optional offset, so a whole observation takes one
 gather and one affine map. Each state field defines a term with its values unchanged; every other
-term is one line in `TERMS`.
+term is an entry in `TERMS`.
 """
 
 import math
@@ -34,18 +34,18 @@ OWN_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermSpec:
-    """Where a term takes its values from."""
+    """Definition of a term: the state field and the values that it is made of."""
 
     field: str
     """A name from `STATE_FIELDS` or `OWN_FIELDS`, or `external` for the vector on the term's topic.
     The term's `joints` may select values from per-joint fields.
     """
     size: Size
-    """Number of values, or the unit in which they are counted."""
+    """Number of values, or what determines that number, such as `joints`."""
     minus_default: bool = False
     """True to subtract the default position."""
     order: tuple[int, ...] | None = None
-    """Indices of the values in the field, if the term has a different order."""
+    """Index in the field for each value, if the term has a different order."""
     parts: tuple[str, ...] = ()
     """Names of the field's values; a contract may select some of them, in its own order."""
     doc: str
@@ -74,15 +74,16 @@ TERMS: dict[str, TermSpec] = {
     "last_output": TermSpec(
         field="last_output",
         size="output",
-        doc="Value of the model's other output `output` in the tick before, 0 at the first",
+        doc="Value of the model's other output `output` in the previous tick, 0 in the first",
     ),
     "phase": TermSpec(
         field="phase",
         size="phase",
         parts=("sin", "cos"),
-        doc="sin, then cos, of 2 pi (t / period_s + offset) of each offset, t since RUN began",
+        doc="sin, then cos, of 2 pi (t / period_s + offset) for each offset; t: time since RUN "
+        "began",
     ),
-    "tick": TermSpec(field="tick", size=1, doc="Ticks since RUN began, 0 at the first"),
+    "tick": TermSpec(field="tick", size=1, doc="Ticks since RUN began, 0 in the first"),
     "motion_joint_pos": TermSpec(
         field="motion_joint_pos", size="joints", doc="Positions of the reference motion, rad"
     ),
@@ -106,19 +107,20 @@ TERMS: dict[str, TermSpec] = {
     "height_scan": TermSpec(
         field="external",
         size="scan",
-        doc="Height of the ground at the points of `scan`, as it says, m; from the topic `topic`",
+        doc="Height of the ground at the points of `scan`, as defined there, m; from the topic "
+        "`topic`",
     ),
     "depth": TermSpec(
         field="external",
         size="camera",
-        doc="Pixels of the images of `depth`, row by row, or what `encoder` makes of them; from "
-        "the topic `topic`",
+        doc="Pixels of the images of `depth`, row by row, or the output of `encoder`; from the "
+        "topic `topic`",
     ),
     "image": TermSpec(
         field="external",
         size="camera",
-        doc="Pixels of the colour images of `image`, or what `encoder` makes of them; from the "
-        "topic `topic`",
+        doc="Pixels of the colour images of `image`, or the output of `encoder`; from the topic "
+        "`topic`",
     ),
 }
 
@@ -151,7 +153,7 @@ def term_names(term: Term, contract: JointContract) -> Sequence[str]:
 
 
 def _size(term: Term, spec: TermSpec, contract: JointContract) -> int:
-    """Return the number of values in a term that is neither per joint nor per action."""
+    """Return the number of values in a term that is neither per joint nor per action value."""
     if spec.size == "phase":
         return len(spec.parts) * len(term.offsets or (0.0,))
     if spec.size == "output":
@@ -173,7 +175,7 @@ def perceived_size(image: AnyImage, encoder: Graph | None) -> int:
 
 
 def term_places(term: Term, contract: JointContract) -> Sequence[int]:
-    """Return the index of each value of a valid term in its state field."""
+    """Return, for each value of a valid term, its index in the term's state field."""
     spec, names = TERMS[term.term], contract.joints.names
     if spec.size == "joints":
         return [names.index(name) for name in term.joints or names]

@@ -93,7 +93,7 @@ class _JointValidator(BodyValidator):
         gains = [gain.output for gain in action.gain_outputs.values()]
         for name in gains:
             is_own = [*outputs, *gains].count(name) == 1
-            self.expect(is_own, "action.gains", "an output of its own", name)
+            self.expect(is_own, "action.gains", "an output that has no other use", name)
         for name in [*outputs, *gains]:
             self.expect(
                 name in model.outputs, "model.outputs", f"the output {name}", listed(model.outputs)
@@ -122,7 +122,7 @@ class _JointValidator(BodyValidator):
                 self.expect(
                     tensor.dtype.startswith("float") or spec.field == "tick",
                     where,
-                    f"the term tick, since the input is {tensor.dtype}",
+                    f"the term tick (the input is {tensor.dtype})",
                     term.term,
                 )
             if size is not None:
@@ -133,7 +133,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 size <= MOST_VALUES,
                 f"{key}.terms",
-                f"at most {MOST_VALUES} values, history included",
+                f"at most {MOST_VALUES} values, including history",
                 Found(f"{size}"),
             )
         if size is not None and tensor is not None:
@@ -196,13 +196,13 @@ class _JointValidator(BodyValidator):
             self.expect(
                 is_perceived(term.topic) == (spec.size in ("scan", "camera")),
                 f"{key}.topic",
-                f"a topic that begins with {PERCEPTION} for perception, and only for that",
+                f"a topic that begins with {PERCEPTION} for perceived values, and only for those",
                 term.topic,
             )
         if spec.parts:
             for part in term.parts or ():
                 self.expect(
-                    part in spec.parts, f"{key}.parts", f"some of {', '.join(spec.parts)}", part
+                    part in spec.parts, f"{key}.parts", f"one of {', '.join(spec.parts)}", part
                 )
             self.unique(f"{key}.parts", term.parts or ())
         if spec.size == "output" and term.output is not None:
@@ -218,7 +218,7 @@ class _JointValidator(BodyValidator):
     def _commanded(self, key: str, values: Sequence[CommandedValue], size: int | None) -> None:
         """Check that each value in a vector has a name and a default within its limits."""
         self.expect(
-            len(values) == size, key, f"as many values as the size, {size}", Found(f"{len(values)}")
+            len(values) == size, key, f"as many values as `size` ({size})", Found(f"{len(values)}")
         )
         self.unique(key, [value.name for value in values])
         for i, value in enumerate(values):
@@ -244,7 +244,7 @@ class _JointValidator(BodyValidator):
             self.expect(
                 math.prod(found.shape) == image.count,
                 f"{key}.inputs.{tensor}.shape",
-                f"{image.count} values, those of all images in the stack",
+                f"{image.count} values (all images in the stack)",
                 list(found.shape),
             )
 
@@ -261,7 +261,7 @@ class _JointValidator(BodyValidator):
             self.reader.problem(key, f"one of the model's outputs ({listed(model.outputs)})", name)
 
     def topics(self) -> None:
-        """Check that no external vector's topic is already in use or has two sizes."""
+        """Check that no external topic is used by the robot, or twice for different content."""
         sizes: dict[str, int | None] = {}
         perceived: dict[str, object] = {}
         for name, observation in self.contract.observations.items():
@@ -290,13 +290,13 @@ class _JointValidator(BodyValidator):
                     )
 
     def velocity_command(self, command: VelocityCommand | None) -> None:
-        """Check that a commanded policy states its command range, and that it includes zero."""
+        """Check that a policy that reads commands states a range, and that it includes zero."""
         if command is None:
             terms = self.contract.terms
             self.expect(
                 not any(term.term == "velocity_command" or term.standing for term in terms),
                 "velocity_command",
-                "the command range used in training, since a term reads the command",
+                "the command range used in training (a term reads the command)",
                 Found("nothing"),
             )
             return
@@ -304,12 +304,12 @@ class _JointValidator(BodyValidator):
             self.expect(
                 low <= 0.0 <= high,
                 "velocity_command",
-                f"min <= 0 <= max for {axis}, since zero means stop",
+                f"min <= 0 <= max for {axis} (zero means stop)",
                 [low, high],
             )
 
     def motion(self, motion: ReferenceMotion | None) -> None:
-        """Check that reference motion terms have a motion, and that the robot has its anchor."""
+        """Check that terms need a motion if, and only if, there is one; check source and anchor."""
         shown = [term for term in self.contract.terms if term.term in TERMS and is_of_motion(term)]
         if motion is None:
             for term in shown[:1]:
@@ -320,7 +320,7 @@ class _JointValidator(BodyValidator):
         if not shown:
             self.reader.problem(
                 "motion",
-                "a term that reads the motion, such as motion_joint_pos, or no `motion` section",
+                "a term that reads the motion (such as motion_joint_pos), or no `motion` section",
                 Found("no such term"),
             )
             return
@@ -333,14 +333,14 @@ class _JointValidator(BodyValidator):
         self._chain("motion.anchor.chain", motion.anchor.chain)
 
     def _chain(self, key: str, chain: Sequence[ChainLink]) -> None:
-        """Check that a chain has joints of this robot and nonzero axes."""
+        """Check that a chain's joints are this robot's, and its axes and rotations not zero."""
         for i, link in enumerate(chain):
             self.known(f"{key}[{i}].joint", [] if link.joint is None else [link.joint])
             for name, values in (("axis", link.axis), ("quat_xyzw", link.quat_xyzw)):
                 self.expect(any(values), f"{key}[{i}].{name}", "a length > 0", list(values))
 
     def estimation(self, estimation: Estimation | None) -> None:
-        """Check that legs and IMU are described if, and only if, the velocity is estimated."""
+        """Check that legs and IMU are described if, and only if, the base velocity is estimated."""
         odometry = {
             f"observations.{name}.terms[{i}]": term
             for name, observation in self.contract.observations.items()
@@ -359,28 +359,28 @@ class _JointValidator(BodyValidator):
             self.expect(
                 term.source is not None,
                 key,
-                "base_lin_vel with source: estimator, as in another term",
+                "base_lin_vel with source: estimator (as in another term)",
                 Found(f"{term.term} from the odometry"),
-                "the estimator replaces the odometry, and gives no position",
+                "the estimator replaces the odometry and provides no position",
             )
         if estimation is None:
             self.reader.problem(
-                "estimation", "legs and an IMU, since base_lin_vel is estimated", Found("nothing")
+                "estimation", "legs and an IMU (base_lin_vel is estimated)", Found("nothing")
             )
             return
         self._legs(estimation)
 
     def _legs(self, estimation: Estimation) -> None:
-        """Check that legs have names, and joints of this robot."""
+        """Check that legs have unique names, and joints of this robot."""
         self.unique("estimation.legs", [leg.name for leg in estimation.legs])
         for i, leg in enumerate(estimation.legs):
             key = f"estimation.legs[{i}]"
             self._chain(f"{key}.chain", leg.chain)
             has_joint = any(link.joint is not None for link in leg.chain)
-            self.expect(has_joint, f"{key}.chain", "a joint", Found("none"))
+            self.expect(has_joint, f"{key}.chain", "at least one link with a joint", Found("none"))
 
     def _source_of_motion(self, motion: ReferenceMotion, shown: Sequence[Term]) -> None:
-        """Check that frames come either from a clip or live, with the settings for that source."""
+        """Check that frames come either from a clip or from topics, with that source's settings."""
         if (motion.clip is None) == (motion.live is None):
             found = "nothing" if motion.live is None else "both"
             self.reader.problem("motion", "either `clip` or `live`", Found(found))
@@ -395,14 +395,14 @@ class _JointValidator(BodyValidator):
             self.expect(
                 motion.at_end is None,
                 "motion.at_end",
-                "nothing, since a live motion has no last frame",
+                "nothing (a live motion has no last frame)",
                 motion.at_end,
             )
         for term in shown:
             self.expect(
                 motion.live is None or not term.ahead,
                 f"observations: `ahead` of {term.term}",
-                "0, since only the newest frame of a live motion is known",
+                "0 (only the newest frame of a live motion is known)",
                 term.ahead,
             )
 
@@ -432,7 +432,7 @@ class _JointValidator(BodyValidator):
             self._gain(f"action.gains.{name}", gain, driven)
 
     def _gain(self, key: str, gain: GainOutput, joints: Sequence[str]) -> None:
-        """Check that a gain has one value per joint in the action, within bounds."""
+        """Check that a gain output has one value per joint in the action, and valid bounds."""
         tensor = self.contract.model.outputs.get(gain.output)
         if tensor is not None:
             self.expect(
@@ -460,7 +460,7 @@ class _JointValidator(BodyValidator):
                 self.expect(
                     found == size,
                     f"{where}.{key}",
-                    f"{size} values, like the model's input",
+                    f"{size} values (the size of the model's input)",
                     Found(f"{found}"),
                 )
             for i, (low, high) in enumerate(zip(statistics.min, statistics.max, strict=False)):

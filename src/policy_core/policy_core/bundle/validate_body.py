@@ -36,7 +36,7 @@ class BodyValidator:
         self.inside("joints.default_position", joints.default_position)
 
     def _robot_names(self) -> None:
-        """Check that each robot joint has one name here, which no other joint uses."""
+        """Check that each joint's name on the robot is valid, and that no other joint uses it."""
         key, robot_names = "joints.robot_names", self.body.joints.robot_names
         if [*robot_names.values()] != [*robot_names]:
             self.unique(key, [*robot_names.values()])
@@ -46,7 +46,7 @@ class BodyValidator:
             self.expect(
                 not is_name or there == name or there not in self.names,
                 f"{key} of {name}",
-                "a name that no other joint has, since recordings may use either",
+                "a name that no other joint has (recordings may use either name)",
                 there,
             )
 
@@ -73,7 +73,7 @@ class BodyValidator:
                     "stand pose"
                 )
             elif holds:
-                why = "on_fault: hold_measured holds the joint with it"
+                why = "on_fault: hold_measured holds the joint with this stiffness"
             elif damping[i] == 0.0:
                 key = f"stand.damping of {name}"
                 why = "with a stand.stiffness of 0, nothing else brakes the joint"
@@ -84,7 +84,7 @@ class BodyValidator:
     def paths(
         self, contract: AnyContract, others: Mapping[str, File | Normalisation | None]
     ) -> None:
-        """Check that no path leaves the bundle: models, reports, and others by key."""
+        """Check that no path leaves the bundle, for models, reports and the `others` (by key)."""
         stated = {
             **{
                 f"{key}.artifacts.{backend}": artifact
@@ -99,7 +99,7 @@ class BodyValidator:
                 self.expect(
                     _leads_inside(file.file),
                     f"{key}.file",
-                    "a path inside the bundle folder, with / between its parts",
+                    "a path inside the bundle folder, with / as separator",
                     file.file,
                 )
 
@@ -112,7 +112,7 @@ class BodyValidator:
             )
 
     def inside(self, key: str, position: F64) -> None:
-        """Check that positions [joints] (in rad) are within the position limits."""
+        """Check that a pose [joints], in rad, is within the position limits."""
         lower, upper = self.body.joints.position_min, self.body.joints.position_max
         for i in np.flatnonzero((lower < upper) & ((position < lower) | (position > upper))):
             self.reader.problem(
@@ -139,7 +139,7 @@ class BodyValidator:
 
 
 def listed(names: Iterable[str]) -> Found:
-    """Format names as a short list for a message."""
+    """Return names as a list for a message; "nothing" if there are none."""
     return Found(", ".join(names) or "nothing")
 
 

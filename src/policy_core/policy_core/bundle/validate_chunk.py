@@ -50,7 +50,7 @@ def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
             unit.sign == 1 and unit.zero_rad == 0.0,
             key,
             "neither sign nor zero_rad",
-            Found("one of them"),
+            Found("at least one of them"),
             "swap low_rad and high_rad if the range is reversed",
         )
     else:
@@ -69,12 +69,12 @@ class _ChunkValidator(BodyValidator):
         self._policies = [name for name in contract.graphs if name not in others]
 
     def unguarded(self) -> None:
-        """Check that the contract sets no limit on inputs that a chunk policy does not have."""
+        """Check that the contract has no settings for inputs that a chunk policy does not have."""
         tilt_rad = self.contract.safety.max_tilt_rad
         self.expect(
             tilt_rad is None,
             "safety.max_tilt_rad",
-            "nothing, since a chunk policy reads no orientation",
+            "nothing (a chunk policy reads no orientation)",
             tilt_rad,
         )
         if self.contract.nominal is not None and self.contract.nominal.observation:
@@ -93,7 +93,7 @@ class _ChunkValidator(BodyValidator):
         for joint in sorted(used - contract.units.keys()):
             self.reader.problem(
                 "units",
-                f"a unit for {joint}, since the checkpoint does not contain it",
+                f"a unit for {joint} (the checkpoint does not contain it)",
                 Found(f"units for {listed(contract.units)}"),
             )
         for joint, unit in contract.units.items():
@@ -142,7 +142,7 @@ class _ChunkValidator(BodyValidator):
         self.expect(
             re.fullmatch(_TOPIC_PART, name) is not None,
             key,
-            "a name valid in a topic: a letter, then letters, digits or _",
+            "a name valid in a topic (a letter, then letters, digits or _)",
             name,
         )
         self._scaling(f"{key}.normalisation", camera.normalisation, ("red", "green", "blue"))
@@ -172,7 +172,7 @@ class _ChunkValidator(BodyValidator):
             )
 
     def chunk(self) -> None:
-        """Check the chunk lengths."""
+        """Check that the chunk is long enough, and that the policy sees a camera or a vector."""
         chunk = self.contract.chunk
         self.expect(
             chunk.steps <= chunk.size,
@@ -228,14 +228,14 @@ class _ChunkValidator(BodyValidator):
         expect(
             self.contract.chunk.ensemble_coeff is None,
             "chunk.ensemble_coeff",
-            "nothing: chunks made of different noise have no meaningful mean",
+            "nothing (chunks made from different noise have no meaningful mean)",
             self.contract.chunk.ensemble_coeff,
         )
         for name, camera in self.contract.cameras.items():
             expect(
                 denoising.observations == 1 or camera.encoder is not None,
                 f"cameras.{name}.encoder",
-                f"a graph, since the policy gets {denoising.observations} observations",
+                f"a graph (the policy gets {denoising.observations} observations)",
                 Found("nothing"),
             )
 
@@ -283,10 +283,10 @@ class _ChunkValidator(BodyValidator):
                 self.reader.problem(
                     f"{key}.inputs.{tensor}",
                     f"one of {listed(seen)}",
-                    Found("an input of another name"),
+                    Found("an input with a different name"),
                 )
         sizes = [math.prod(found.shape) for found in graph.outputs.values()]
-        expect(sizes == [1], f"{key}.outputs", "one output with one value, a probability", sizes)
+        expect(sizes == [1], f"{key}.outputs", "one output with one value (a probability)", sizes)
 
     def _classified(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Yield the name and shape of each input that a success classifier may have."""
@@ -299,7 +299,7 @@ class _ChunkValidator(BodyValidator):
             yield "environment_state", (1, contract.environment_state.size)
 
     def tensors(self) -> None:
-        """Check that each tensor of the policy graph has one source or use, with the same size."""
+        """Check the policy graph's tensors: one source per input, the action's shape, the types."""
         contract = self.contract
         if len(self._policies) != 1:
             self.reader.problem(
@@ -345,20 +345,20 @@ class _ChunkValidator(BodyValidator):
                     f"graphs.{name}.{tensor}.dtype",
                     "float32 or float16",
                     found.dtype,
-                    "uint8 is for the image of a camera that is normalised by identity"
+                    "uint8 is only for images from a camera with identity normalisation"
                     if found.dtype == "uint8"
                     else "",
                 )
 
     def _others(self) -> str:
-        """Return the roles that the policy graph does not have, in words."""
+        """Return, in words, the roles that the policy graph must not have."""
         kinds = ["an encoder"]
         kinds += ["the condition"] * (self._condition is not None)
         kinds += ["the success classifier"] * (self.contract.classifier is not None)
         return f"not {kinds[0]}" if len(kinds) == 1 else f"neither {' nor '.join(kinds)}"
 
     def _filled(self, name: str, sources: Sequence[tuple[str, tuple[int, ...] | None]]) -> None:
-        """Check that each graph input has one source, with the same shape if that is known."""
+        """Check that each graph input has one source, and the source's shape if that is known."""
         inputs, key = self.contract.graphs[name].inputs, f"graphs.{name}.inputs"
         wanted = dict(sources)
         self.unique(key, [tensor for tensor, _ in sources])
@@ -402,7 +402,7 @@ class _ChunkValidator(BodyValidator):
         self.expect(found == wanted, f"{key}.shape", f"{list(wanted)} ({why})", list(found))
 
     def topics(self) -> None:
-        """Check that no topic is already in use."""
+        """Check that the environment state's topic is not used by the robot or a camera."""
         if (outside := self.contract.environment_state) is None:
             return
         images = [f"{name}/image_raw" for name in self.contract.cameras]
@@ -432,7 +432,7 @@ class _ChunkValidator(BodyValidator):
                 self.expect(
                     target == other,
                     f"{key}.{backend}.target",
-                    f"{other}, as in the other graphs",
+                    f"{other} (as in the other graphs)",
                     target,
                 )
         self.reports(contract.reports, first)

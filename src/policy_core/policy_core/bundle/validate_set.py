@@ -36,7 +36,7 @@ class _SetValidator:
         self._reader, self._expect = reader, reader.expect
 
     def names(self) -> None:
-        """Check the names that services and files use, and that each member is used."""
+        """Check that names are valid in services and files, and that each member is used."""
         for section in ("members", "states", "poses"):
             for name in getattr(self._stated, section):
                 self._expect(
@@ -47,25 +47,25 @@ class _SetValidator:
                 )
         for name in {*_OWN_POSES} & self._stated.poses.keys():
             self._reader.problem(
-                f"poses.{name}", "another name, since every set has a pose of this name", name
+                f"poses.{name}", "a different name (every set has a pose with this name)", name
             )
         used = {member for state in self._states.values() for member in state.members}
         for name in self._stated.members:
             self._expect(
                 name in used,
                 f"members.{name}",
-                "at least one state in which it commands",
+                "at least one state with this member",
                 Found("none"),
             )
 
     def initial(self) -> None:
-        """Check that RUN begins in a state in which the robot may stand."""
+        """Check that RUN begins in a state from which the robot may stand up."""
         name = self._stated.initial
         if self._known("initial", name):
             self._expect(
                 self._states[name].stand,
                 f"states.{name}.stand",
-                "true, since RUN begins in this state, with the robot standing",
+                "true (RUN begins in this state with the robot standing)",
                 Found("false"),
             )
 
@@ -101,7 +101,7 @@ class _SetValidator:
                 f"{key}.timeout_state",
                 "nothing",
                 transition.timeout_state,
-                "only a request that waits (otherwise: wait) can wait for too long",
+                "only a request with `otherwise: wait` can wait too long",
             )
         pose, known = transition.when.pose, (*_OWN_POSES, *self._stated.poses)
         self._expect(
@@ -109,12 +109,12 @@ class _SetValidator:
         )
 
     def _way_back(self, key: str, name: str, state: SetState) -> None:
-        """Check that the way back to standing exists and ends."""
+        """Check that the way back leads to a state from which the robot may stand up."""
         if state.stand:
             self._expect(
                 state.way_back is None,
                 key,
-                "nothing, since the robot may stand up from this state",
+                "nothing (the robot may stand up from this state)",
                 state.way_back,
             )
             return
@@ -136,7 +136,7 @@ class _SetValidator:
         )
 
     def _ways_back(self, name: str) -> Iterator[str]:
-        """Yield the states on the way back from a state, up to the first repetition."""
+        """Yield the states on the way back from a state; a repeated state is the last."""
         seen = {name}
         while (state := self._states.get(name)) is not None and state.way_back is not None:
             name = state.way_back
@@ -171,7 +171,7 @@ class _SetValidator:
         return known
 
     def _is_another(self, key: str, name: str, to: str) -> None:
-        self._expect(to != name, key, "another state", to)
+        self._expect(to != name, key, f"a state other than {name}", to)
 
     def _leads(self, key: str, name: str, to: str) -> None:
         """Check that a state has a transition to a given other state."""

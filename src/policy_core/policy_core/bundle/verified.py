@@ -35,7 +35,7 @@ def sha256_file(file: Path) -> str:
 
 
 def verified(folder: Path, entry: Artifact | File | Normalisation) -> Path:
-    """Return the path of a file after checking its hash.
+    """Check the hash of a file in a bundle folder, and return the file's path.
 
     Raises:
         BundleError: The file is missing or has a wrong hash.
@@ -48,7 +48,7 @@ def verified(folder: Path, entry: Artifact | File | Normalisation) -> Path:
 def verified_bytes(
     folder: Path, entry: Artifact | File | Normalisation, largest: int = LARGEST_BYTES
 ) -> bytes:
-    """Return the content of a file, up to a maximum size, after checking its hash.
+    """Check the hash of a file in a bundle folder, and return its content, up to a maximum size.
 
     Raises:
         BundleError: Same as `verified`, or the file is too large to keep in memory.
@@ -69,7 +69,7 @@ def verified_bytes(
 
 
 def verified_copy(folder: Path, entry: Artifact, place: Path) -> Path:
-    """Copy a file to `place`, a folder only this user can change; return the checked copy.
+    """Copy a file to `place` (a folder only this user can change), check it and return its path.
 
     Raises:
         BackendError: There is no space left.
@@ -89,7 +89,7 @@ def verified_copy(folder: Path, entry: Artifact, place: Path) -> Path:
 
 
 def _blocks(folder: Path, entry: Artifact | File | Normalisation) -> Iterator[bytes]:
-    """Yield the content of a file; if its hash is wrong, raise an error at the end."""
+    """Yield the content of a file in blocks; if its hash is wrong, raise an error at the end."""
     file, digest = folder / entry.file, hashlib.sha256()
     remedy = ""
     if isinstance(entry, Artifact):

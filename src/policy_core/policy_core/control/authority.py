@@ -22,11 +22,14 @@ from policy_core.guard.limits import Limits
 from policy_core.interfaces import F64, Index, JointTargets, OnFault
 
 AUTHORITY = "authority"
-"""Prefix of authority requests in recordings."""
+"""First word of an authority request in recordings."""
 
 
 class Rest(IntEnum):
-    """Source of a joint's command beyond the policy's share; values match SetAuthority.srv."""
+    """What the rest of a joint's command comes from, if the policy's share is below 1.
+
+    See SetAuthority.srv.
+    """
 
     STAND = 0
     """Stand pose and stand gains."""
@@ -37,11 +40,11 @@ class Rest(IntEnum):
 
 
 class AuthorityRequest(NamedTuple):
-    """An authority setting; as text in recordings: `authority 0.5 freeze FL_*,FR_HipX`.
+    """A request for authority; its text in recordings: `authority 0.5 freeze FL_*,FR_HipX`.
 
     Attributes:
         share: The policy's share, 0 to 1.
-        rest: Source of the remainder of the command.
+        rest: Source of the rest of the command.
         joints: Joint names or patterns (`FL_*`); empty for all joints.
     """
 
@@ -58,7 +61,7 @@ class AuthorityRequest(NamedTuple):
 
     @staticmethod
     def parse(text: str) -> AuthorityRequest:
-        """Parse a request from text.
+        """Return the request in a text.
 
         Raises:
             KeyError, ValueError: The text is not such a request.
@@ -127,7 +130,7 @@ class Authority(Stateful):
         self.is_partial = bool((self.share < 1.0).any() or (self.wanted < 1.0).any())
 
     def select_joints(self, request: AuthorityRequest) -> Index:
-        """Return the indices of the joints that a request names.
+        """Return the indices of the joints that a request names, or of all joints if it names none.
 
         Raises:
             RefusedError: The request cannot be granted; lists every reason.
@@ -150,13 +153,13 @@ class Authority(Stateful):
         return np.flatnonzero(np.any([*matches.values()], axis=0))
 
     def set(self, request: AuthorityRequest, joints: Index, pose: F64, *, at_once: bool) -> None:
-        """Apply an authority request.
+        """Grant an authority request.
 
         Args:
             request: Authority request.
             joints: Indices of the requested joints; see `select_joints`.
             pose: Commanded position [joints] that FREEZE holds, rad.
-            at_once: True to apply it without blending, because the policy is not running.
+            at_once: True to grant it without blending, because the policy is not running.
         """
         at_rest = self._at_rest()
         changes = joints
@@ -172,13 +175,13 @@ class Authority(Stateful):
         self._look()
 
     def begin(self) -> None:
-        """Apply all requested values now; the run's own blend starts at 0."""
+        """Apply all requested values now, without blending, as a new run is itself blended in."""
         self.share[:] = self.wanted
         self._turn[:] = 1.0
         self._look()
 
     def advance(self) -> None:
-        """Advance by one tick of RUN."""
+        """Move the shares and the rest targets one RUN tick closer to the requested values."""
         if not self.is_partial:
             return
         step, gap = self._step, self.wanted - self.share
@@ -188,11 +191,11 @@ class Authority(Stateful):
         self._look()
 
     def mix(self, targets: JointTargets, unposed: npt.NDArray[np.bool_]) -> None:
-        """Scale the targets by each joint's share, and add the rest targets.
+        """Scale the targets by each joint's share, and add the rest targets to make up the whole.
 
         Args:
             targets: Targets from the policy, changed in place.
-            unposed: Joints that the policy does not command by position [joints].
+            unposed: Mask [joints] of the joints that the policy does not command by position.
         """
         rest = self._at_rest()
         targets.blended *= self.share
@@ -208,7 +211,7 @@ class Authority(Stateful):
 
 
 def refused(problems: Sequence[str]) -> RefusedError:
-    """Return the error for a rejected request, listing every reason."""
+    """Return an error that lists every reason why an authority request was refused."""
     return RefusedError(
         words.REQUEST_REFUSED.format(wanted=AUTHORITY, problems="; ".join(problems))
     )

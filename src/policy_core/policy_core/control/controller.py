@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Control path: modes and guard around a policy, one call per tick, without ROS or a clock."""
+"""Control path: modes and guard around a policy, one call per tick, without ROS."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class ControllerStatus:
 
 
 class Controller(Stateful):
-    """Controller with the modes DAMP, STAND, READY, RUN and HOLD around a policy, under the guard.
+    """Runs a policy under the guard, with the modes DAMP, STAND, READY, RUN and HOLD.
 
     `tick` and all writes to `state`, `inputs` and `command` belong to the control thread; requests
     and `snapshot` may be called from any thread. `edges` holds the latest mode changes with their
-    reasons and times (ns), to be popped from the left by a logging thread; `latest_tick` holds all
-    other public results of a tick.
+    reasons and times (ns), which a logging thread pops from the left; `latest_tick` holds all other
+    public results of a tick.
     """
 
     _BODY: ClassVar[tuple[str, ...]] = (
@@ -105,10 +105,10 @@ class Controller(Stateful):
             policy: The policy for RUN.
             state: Measured state; has `joint_pos` [joints].
             inputs: Ages of the state's inputs and of the policy's other inputs, by topic.
-            command: Velocity command, if the policy takes one.
+            command: The operator's command; writes nothing if the policy accepts none.
             limits: Limits in force.
-            clock: The clock that `now_ns` comes from, read again after inference. In simulated time
-                it stands still during a tick, so a slow machine does not change the result.
+            clock: The clock that `now_ns` comes from, read again after inference. Simulated time
+                stands still during a tick, so a slow machine does not change the result.
         """
         self.limits, self._clock = limits, clock
         self._longest_gap_ns = limits.longest_gap_ns
@@ -129,7 +129,7 @@ class Controller(Stateful):
         self._pose_source = self.inputs["joint_states"]
         # Second of three locks, inside ControlLoop's; see "Locks" in docs/architecture.md.
         self._lock = threading.Lock()
-        # A new object per press, so that a reset never clears a press that it has not seen.
+        # Each press creates a new object, so a reset never clears a press that it has not seen.
         self._estop: tuple[str] | None = None
         self._estop_noted = False
         self._driver_stopped = ""
@@ -139,8 +139,8 @@ class Controller(Stateful):
         self._granted_since = list[tuple[str, int]]()
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns, self._held_until_ns = Mode.DAMP, 0, 0
-        # Each targets object has one owner and thereby one mode: `_safe` is always DAMP, and HOLD
-        # has its own.
+        # Each targets object has one owner and so one mode at a time: `_safe` is for DAMP only, and
+        # HOLD has an object of its own.
         self._motions = {"stand": self._stand.targets, "run": self._run.targets}
         self._commanded_by = ""
         """The motion that last issued a command; empty in DAMP, and before the first motion."""
@@ -148,7 +148,7 @@ class Controller(Stateful):
         self._held.mode = Mode.HOLD
 
     def start(self) -> None:
-        """Begin in DAMP with no knowledge of the robot; called on each activation.
+        """Discard all knowledge of the robot; called on each activation, in DAMP.
 
         With `hold_measured`, no command is sent before `damp` or `stand`.
         """
@@ -188,7 +188,7 @@ class Controller(Stateful):
             return targets
 
     def _bound(self, targets: JointTargets | None) -> None:
-        """Limit this tick's position step for targets from any source."""
+        """Limit this tick's position step, whatever the source of the targets."""
         if targets is None:
             self._step.forget()
             return
@@ -216,7 +216,7 @@ class Controller(Stateful):
         """Continue, bit for bit, from the state of a controller with the same contract and limits.
 
         Raises:
-            KeyError, TypeError, ValueError: The state belongs to another controller.
+            KeyError, TypeError, ValueError: The state is from a different contract.
             RefusedError: A tick hangs.
         """
         with self._between_ticks():
@@ -232,9 +232,9 @@ class Controller(Stateful):
         `before`. Commands to a standing robot do not change.
 
         Raises:
-            RefusedError: The policy is running, the robot is standing and the new stand pose or
-                gains differ, an arm is held beyond the new limits, or a tick hangs. `before` is
-                unchanged.
+            RefusedError: The policy is running; the robot is standing and the new stand motion or
+                gains differ, or the new policy would refuse its state; an arm is held beyond the
+                new limits; or a tick hangs. `before` is unchanged.
         """
         with before._between_ticks():
             before.require_stand_like(self._stand)
@@ -247,14 +247,14 @@ class Controller(Stateful):
                 )
             unknown = self._adopt(saved)
             if not rests and self._last_tick_ns is not None:
-                # As judged at the previous tick: no message was read since then.
+                # Judged by the previous tick's time: no message was read since then.
                 self._require_calm(unknown, self._last_tick_ns)
             self.edges = before.edges
 
     def adopt(self, state: ControlState) -> None:
-        """Continue from the saved state of a different policy's controller for the same joints.
+        """Continue from the saved state of another policy's controller for the same joints.
 
-        Takes over everything except the policy's memory; a running policy keeps running.
+        Takes over everything except the policy's memory, including the mode RUN.
 
         Raises:
             KeyError, TypeError, ValueError: The state is for different joints.
@@ -274,7 +274,7 @@ class Controller(Stateful):
         return unknown
 
     def require_rest(self) -> None:
-        """Raise RefusedError while a policy commands the robot.
+        """Raise an error if a policy commands the robot.
 
         Raises:
             RefusedError: A policy is in command.
@@ -285,11 +285,11 @@ class Controller(Stateful):
             )
 
     def require_stand_like(self, wanted: Stand) -> None:
-        """Raise RefusedError unless a policy with this stand motion may take over in this mode.
+        """Raise an error unless a policy with this stand motion may take over in the current mode.
 
         Raises:
-            RefusedError: The policy is running, or the robot is standing with a different pose or
-                gains.
+            RefusedError: The policy is running, or the robot stands with a different stand motion
+                or gains.
         """
         self.require_rest()
         found = wanted.differences(self._stand) if self.mode is not Mode.DAMP else ()
@@ -331,7 +331,7 @@ class Controller(Stateful):
 
     def _run_policy(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
         if self.mode is Mode.HOLD:
-            # Before inference: its answer is for now, whether HOLD ends or not.
+            # Before inference, whose result is for this tick, whether HOLD ends or not.
             self._pause(now_ns)
         try:
             finite = self._run.infer()
@@ -375,7 +375,7 @@ class Controller(Stateful):
             last = self._motions.get(self._commanded_by, self._safe.targets)
             self._held.block[:] = last.block
             self._enter(Mode.HOLD, reason)
-        # By the clock, since the failed inference may itself have taken that long.
+        # Read from the clock, since the failed inference may itself have taken that long.
         if max(now_ns, self._clock()) - self._hold_began_ns > self.limits.damp_after_ns:
             return self._latch(Rule.HELD_TOO_LONG, reason)
         return self._held
@@ -391,7 +391,7 @@ class Controller(Stateful):
         self._run.pause(held_ns)
 
     def _latch(self, rule: Rule, reason: str) -> JointTargets | None:
-        """Enter DAMP and stay there until `reset`."""
+        """Enter DAMP because of a fault, and stay there until `reset`; return the safe targets."""
         if not self._latched:
             self._count(rule)
             self._latched = True
@@ -412,7 +412,7 @@ class Controller(Stateful):
         self._counters[rule] += 1
 
     def _act_on_estop(self) -> bool:
-        """Latch a pressed e-stop; return True if nothing was latched before."""
+        """Latch an e-stop press not yet processed; return True if no fault was latched before."""
         if self._estop is None or self._estop_noted:
             return False
         self._estop_noted = True
@@ -425,7 +425,7 @@ class Controller(Stateful):
         return False
 
     def _act_on_driver(self) -> None:
-        """Abort a motion that the driver does not follow."""
+        """Enter DAMP if the driver has stopped following a motion."""
         reason, self._driver_stopped = self._driver_stopped, ""
         if reason and self.mode is not Mode.DAMP:
             self._count(Rule.DRIVER)
@@ -453,7 +453,7 @@ class Controller(Stateful):
         return self._estop is not None
 
     def safe_targets(self) -> JointTargets | None:
-        """Return the targets to send after a fault; None if not yet known."""
+        """Return the targets to send in DAMP; None if no pose to hold is known."""
         return self._safe.targets if self._safe.known else None
 
     @contextmanager
@@ -517,7 +517,11 @@ class Controller(Stateful):
                 self._enter_damp(reason)
 
     def fault(self, rule: Rule, reason: str) -> None:
-        """Latch a fault detected elsewhere, such as a clock that ran backward."""
+        """Latch a fault detected elsewhere, such as a clock that ran backward.
+
+        Raises:
+            RefusedError: A tick hangs.
+        """
         with self._between_ticks():
             self._latch(rule, reason)
 
@@ -532,7 +536,7 @@ class Controller(Stateful):
             problems: The caller's own reasons to refuse.
 
         Raises:
-            RefusedError: Lists every reason.
+            RefusedError: The robot may not move (lists every reason), or a tick hangs.
         """
         with self._between_ticks():
             now_ns = self._clock()
@@ -546,13 +550,13 @@ class Controller(Stateful):
             self._granted_since.append(("stand", now_ns))
 
     def run(self, problems: Sequence[str] = ()) -> None:
-        """Let the policy take over.
+        """Enter RUN: let the policy command the robot.
 
         Args:
             problems: The caller's own reasons to refuse.
 
         Raises:
-            RefusedError: Lists every reason.
+            RefusedError: The policy may not run (lists every reason), or a tick hangs.
         """
         with self._between_ticks():
             now_ns = self._clock()
@@ -576,7 +580,7 @@ class Controller(Stateful):
         self.request(FADE_COMMAND, lambda: self.command.close(self._clock()))
 
     def set_authority(self, request: AuthorityRequest) -> None:
-        """Set the policy's share of the command in RUN.
+        """Set the policy's share in the joints' commands during RUN.
 
         Raises:
             RefusedError: The request is refused (lists every reason), or a tick hangs.
@@ -597,14 +601,14 @@ class Controller(Stateful):
         self.request(str(request), act)
 
     def end_run(self, verdict: RunVerdict, stand: Callable[[], None]) -> None:
-        """Take an observer's requested step toward the end of a run, between two ticks.
+        """Take the step toward the end of a run that an observer requests, between two ticks.
 
         Args:
             verdict: The observer's verdict.
             stand: Callback that requests standing up.
 
         Raises:
-            RefusedError: The step is not possible now.
+            RefusedError: The step is refused, or a tick hangs.
         """
         if verdict.step is EndStep.FADE_COMMAND:
             self.fade_command()
@@ -640,7 +644,7 @@ class Controller(Stateful):
             raise RefusedError(words.REQUEST_REFUSED.format(wanted=wanted, problems=problems))
 
     def snapshot(self) -> ControllerStatus:
-        """Return the mode, reason and counters; never blocks, so a tick may intervene."""
+        """Return the status; never blocks, so a tick may change parts of it meanwhile."""
         return self._snapshot(
             self._counters.values(),
             self._safe.silence,

@@ -20,17 +20,16 @@ from policy_core.guard.joint_check import JointCheck, joint_turns, nearest_turn
 from policy_core.interfaces import F64, JointTargets, OnFault
 
 _FOLLOWED_RAD = 0.05
-"""Distance at which a joint counts as following: a loaded servo arm sags about this much."""
+"""Distance within which a joint follows its command: a loaded servo arm sags about this much."""
 
 
 class Stand(Stateful):
-    """Moves from a measured pose to the contract's stand pose, through its `via` poses.
+    """Stand-up motion: from a start pose to the contract's stand pose, through its `via` poses.
 
     Each segment is a cubic function of time that begins and ends at rest, so the joints rest for an
     instant at each via pose. A via pose is skipped unless it is closer to the stand pose than the
-    measured pose is (Euclidean distance over joints with stiffness). No curve leads farther from
-    the stand pose than the measured pose, since all endpoints lie in a ball around the stand pose,
-    so a standing robot does not draw its legs in.
+    start pose is (Euclidean distance over joints with stiffness). So every point of the motion is
+    at most as far from the stand pose as the start, and a standing robot does not draw its legs in.
     """
 
     STATE = ("_way", "_ends_ns", "_began_ns")
@@ -57,7 +56,7 @@ class Stand(Stateful):
         self.begin(self.pose, 0)
 
     def begin(self, pose: F64, now_ns: int) -> None:
-        """Start from this pose [joints]."""
+        """Start the motion from this pose [joints], rad."""
         measured = self._distance(pose)
         nearer = np.array([self._distance(via) < measured for via in self.poses])
         nearer[-1] = True
@@ -78,7 +77,7 @@ class Stand(Stateful):
         self._began_ns += duration_ns
 
     def update(self, now_ns: int) -> bool:
-        """Write the targets for this time; return True if the motion has ended."""
+        """Set the targets for this time; return True if the motion has ended."""
         passed_ns = max(0, now_ns - self._began_ns)
         part = min(bisect_right(self._ends_ns, passed_ns), len(self._ends_ns) - 1)
         began_ns = self._ends_ns[part - 1] if part else 0
@@ -89,7 +88,7 @@ class Stand(Stateful):
         return share >= 1.0
 
     def differences(self, before: Stand) -> list[str]:
-        """Describe how the commands differ from those of another stand motion."""
+        """Return the contract keys in which this stand motion differs from another."""
         mine, theirs = self.targets, before.targets
         same = {
             "stand.position": np.array_equal(self.pose, before.pose),
@@ -103,7 +102,7 @@ class Stand(Stateful):
         return [key for key, is_same in same.items() if not is_same]
 
     def far_off(self, joint_pos: F64) -> list[str]:
-        """Return the joints that are too far from the stand pose for RUN to start."""
+        """Return the names of the joints that are too far from the stand pose for RUN to start."""
         far = np.flatnonzero(np.abs(joint_pos - self.pose) > self._tolerance)
         return [self._names[i] for i in far]
 
@@ -118,10 +117,11 @@ def silence_words(*, known: bool, requested: bool) -> str:
 class SafeTargets(Stateful):
     """Targets for DAMP, as defined by the contract's `on_fault`.
 
-    With `hold_measured`, they are a pose within the joints' position limits, and no command is sent
-    before `capture` or `hold`. A joint near its commanded position keeps that command; otherwise it
-    is held at its measured position, on the turn closest to the command. Of each joint's last two
-    samples, the one closer to the command is used, so a single bad sample does not move an arm.
+    With `hold_measured`, they hold a pose within the joints' position limits, and no command is
+    sent before `capture` or `hold`. A joint near its commanded position keeps that command;
+    otherwise it is held at its measured position, on the turn closest to the command. Of each
+    joint's last two samples, the one closer to the command is used, so a single bad sample does not
+    move an arm.
     """
 
     STATE = ("known", "_sample_ns", "_lost", "_replaced", "_requested")
@@ -152,8 +152,8 @@ class SafeTargets(Stateful):
             body: Defines the behaviour after a fault.
             effort_limit: Maximum drive effort [joints], N·m.
             joint_vel: Velocities measured with each pose [joints], rad/s. Positions with a NaN
-                velocity do not count as a pose: a driver that cannot read its joints may make them
-                up.
+                velocity do not count as a pose: they may be made up by a driver that cannot read
+                its joints.
             step: Limit on the distance between a held pose and the last command.
             timeout_ns: A sample that is older than the newest one by more than this is ignored.
         """
@@ -167,7 +167,7 @@ class SafeTargets(Stateful):
         if self.on_fault is OnFault.DAMP:
             self.targets.damping[:] = body.damp.damping
         elif self._holds:
-            # Not the policy's gains: those of a velocity or effort policy may hold nothing.
+            # Not the policy's gains: a velocity or effort policy's may be too weak to hold a pose.
             self.targets.stiffness[:] = body.stand.stiffness
             self.targets.damping[:] = body.stand.damping
         self._low = body.joints.position_min
@@ -185,9 +185,12 @@ class SafeTargets(Stateful):
         self.forget()
 
     def forget(self) -> None:
-        """If a pose is held, send no command until one is requested; called on each activation."""
+        """Discard the held pose and all samples; called on each activation.
+
+        With `hold_measured`, no command is sent until a pose is requested.
+        """
         self.known = not self._holds
-        # Another thread may be sending `targets`, so they stay finite.
+        # `targets` keeps its values: another thread may be sending them.
         self._goal[:] = self._commanded[:] = self._measured[:] = np.nan
         self._sample_ns = None
         self._lost, self._requested = True, False
@@ -198,13 +201,13 @@ class SafeTargets(Stateful):
         return silence_words(known=self.known, requested=self._requested)
 
     def note(self, commanded: JointTargets) -> None:
-        """Record a command from a motion."""
+        """Record a command sent in a mode other than DAMP."""
         if self._holds:
             self._commanded[:] = commanded.position
             self.targets.position[:] = self._step.within(self.targets.position)
 
     def see(self, joint_pos: F64, sample_ns: int | None) -> None:
-        """Record a trusted sample, unless the last call already did.
+        """Record a sample of a trusted pose, unless it was recorded before.
 
         Args:
             joint_pos: Measured positions [joints], rad.
@@ -223,10 +226,10 @@ class SafeTargets(Stateful):
         self._newest[:], self._sample_ns = joint_pos, sample_ns
 
     def capture(self) -> None:
-        """Hold the last observed pose from now on, if that is the fault behaviour.
+        """With `hold_measured`, hold the last recorded pose from now on.
 
         The targets move as close to it as the step limit allows; later DAMP ticks continue from
-        there, and bring back any joint that was beyond its limits while no command was sent.
+        there, and bring a joint that is beyond its position limits back within them.
         """
         if not self._holds or self._sample_ns is None:
             return
@@ -240,18 +243,18 @@ class SafeTargets(Stateful):
         self._requested = self.known = True
 
     def hold(self) -> None:
-        """Hold the last observed pose; DAMP ticks move to it within the velocity limits."""
+        """Hold the last recorded pose; DAMP ticks move to it within the velocity limits."""
         if not self.known:
             self.capture()
         elif self._holds and self._sample_ns is not None:
             self._goal[:] = self.within_limits(self._held_pose(self.targets.position))
 
     def watch(self, joint_pos: F64, check: JointCheck, gap_ns: int, *, stale: bool) -> None:
-        """Keep the held pose in DAMP unless the joints were moved during an outage.
+        """Advance the held pose in a DAMP tick, and detect joints moved during an outage.
 
-        An arm found elsewhere after an outage does not move back: no command is sent until its pose
-        is trusted. An arm that sags below its target does not count as moved. An implausible jump
-        is ignored if the source was never silent.
+        An arm found elsewhere after an outage does not move back: no command is sent until its new
+        pose is trusted, and then that pose is held. An arm that sags below its target does not
+        count as moved, nor does an implausible jump while the source was never silent.
 
         Args:
             joint_pos: Trusted positions [joints].
@@ -274,7 +277,7 @@ class SafeTargets(Stateful):
             self._go_on(gap_ns)
 
     def _find(self, joint_pos: F64, *, replaced: bool) -> None:
-        """Resume holding the pose after an outage; if the arm was moved, hold its new pose."""
+        """Resume holding a pose after an outage: the new pose if the arm was moved."""
         if not replaced and self._moved(joint_pos):
             self.hold()
         self.known = True
@@ -287,11 +290,11 @@ class SafeTargets(Stateful):
         self._commanded[:] = position
 
     def within_limits(self, pose: F64) -> F64:
-        """Return a pose [joints] (in rad), clipped to the joints' position limits."""
+        """Return a pose [joints], in rad, clipped to the joints' position limits."""
         return np.clip(pose, self._low, self._high)
 
     def _held_pose(self, commanded: F64) -> F64:
-        """Return the pose [joints] to hold after these commanded positions."""
+        """Return the pose to hold [joints], given the last commanded positions."""
         measured = nearest_turn(self._seen, commanded, self._turns)
         return np.where(np.abs(commanded - measured) <= _FOLLOWED_RAD, commanded, measured)
 
@@ -302,7 +305,7 @@ class SafeTargets(Stateful):
         return bool(far.any())
 
     def motion_start(self, joint_pos: F64) -> F64:
-        """Return the start of a motion [joints]: the held pose, or else the measured one."""
+        """Return the start pose of a motion [joints]: the held pose, or else the measured one."""
         return self.targets.position if self._holds and self.known else joint_pos
 
     def contradictions(self, joint_pos: F64) -> list[str]:
@@ -317,18 +320,18 @@ class SafeTargets(Stateful):
         ]
 
     def _far(self, joint_pos: F64) -> npt.NDArray[np.bool_]:
-        """Return a mask of the joints that are far from where they were last held [joints]."""
+        """Return the mask [joints] of the joints that are far from their held positions."""
         held = self.targets.position
         far = np.abs(nearest_turn(joint_pos, held, self._turns) - held) > self._tolerance
         return far & self._is_pose(joint_pos)
 
     def _is_pose(self, joint_pos: F64) -> bool:
-        """Return True if these could be measured positions [joints]."""
+        """Return True if these positions [joints] and their velocities are finite."""
         velocity = joint_pos if self._joint_vel is None else self._joint_vel
         return bool(np.isfinite(joint_pos).all() and np.isfinite(velocity).all())
 
     def beyond(self, saved: Tree) -> list[str]:
-        """Return the joints that a different controller's saved pose holds beyond these limits."""
+        """Describe each joint that another controller's saved pose holds beyond these limits."""
         goal: F64 = saved["goal"]
         outside = (goal < self._low) | (goal > self._high)
         return [

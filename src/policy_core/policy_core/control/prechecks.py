@@ -15,11 +15,11 @@ from policy_core.observation.freshness import Input
 from policy_core.observation.state import StateVector, tilt_rad
 
 LIMIT_SLACK_RAD = 0.1
-"""A leg resting on its mechanical stop may measure slightly beyond the limit."""
+"""Tolerance of the position limits: a leg on its mechanical stop may measure slightly beyond."""
 
 
 class MotionPrechecks(Stateful):
-    """Checks on the measured state; each method describes the problem, or returns ""."""
+    """Checks on the measured state before and during a motion; methods describe what they find."""
 
     PLAN = ("_low", "_high", "_upright_z")
 
@@ -36,7 +36,7 @@ class MotionPrechecks(Stateful):
         self._needed = tuple(i for i in inputs.values() if i.timeout_ns is not None)
         self._watched = tuple(i for i in self._needed if i.stops_all)
         self._max_tilt_rad = max_tilt_rad
-        # Below this value, no angle has to be computed.
+        # If the gravity vector's z is below this, the tilt is allowed, whatever its angle.
         self._upright_z = -math.cos(max_tilt_rad or 0.0)
         self._gravity = state["gravity_body"] if max_tilt_rad is not None else None
         self._joint_pos = state["joint_pos"]
@@ -44,18 +44,21 @@ class MotionPrechecks(Stateful):
         self._high = body.joints.position_max + LIMIT_SLACK_RAD
 
     def not_finite(self) -> str:
-        """Return the fields that hold NaN or infinite values."""
+        """Return the names of the fields that hold NaN or infinite values; "" if none does."""
         return "" if self._state.is_finite() else ", ".join(self._state.not_finite())
 
     def stale(self, now_ns: int) -> tuple[Rule, str] | None:
-        """Return the first input that is too old to continue, with its rule."""
+        """Return the rule and the description for the first stale input; None if none is stale.
+
+        Only inputs that stop the robot count.
+        """
         for watched in self._watched:
             if watched.is_stale(now_ns):
                 return _stale_rule(watched), watched.describe(now_ns)
         return None
 
     def tilted(self) -> str:
-        """Describe how far the body is tilted beyond the limit."""
+        """Describe a tilt beyond the limit; return "" if it is allowed or there is no limit."""
         if self._gravity is None or self._max_tilt_rad is None:
             return ""
         if self._gravity.item(2) < self._upright_z:

@@ -16,10 +16,10 @@ _REMEDY = "clean the node up and configure it with this bundle"
 def require_replaceable(
     running: HostedContract, inputs: Iterable[str], bundle: Bundle, new_inputs: Iterable[str]
 ) -> None:
-    """Raise unless the parts built for a running policy also match another bundle.
+    """Raise an error unless another bundle may replace the running policy.
 
-    A robot, or a controller that receives the command, relies on them: joint order, rate, inputs,
-    and behaviour after a fault.
+    Joint order, rate, inputs and the behaviour after a fault must be equal: the robot, or a
+    controller that receives the command, relies on them.
 
     Args:
         running: Contract of the running policy.
@@ -37,7 +37,7 @@ def require_replaceable(
             key=key,
             found=found,
             remedy=_REMEDY,
-            expected=f"{expected}, to match the policy in use",
+            expected=f"{expected} as in the policy in use",
         )
         for (key, expected), (_, found) in zip(before, now, strict=True)
         if found != expected

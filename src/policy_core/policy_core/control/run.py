@@ -19,7 +19,7 @@ from policy_core.observation.state import StateVector
 
 
 class Run(Stateful):
-    """Runs the policy; `targets` come from the last `update`, and the tick holds the details."""
+    """Converts the policy's output to `targets` in each RUN tick; the tick holds the details."""
 
     STATE = ("_policy", "_bounds", "_began_ns", "clipped_ticks", "targets", "authority")
     PLAN = ("_policy", "_bounds", "targets", "authority")
@@ -51,29 +51,29 @@ class Run(Stateful):
 
     @property
     def change(self) -> str:
-        """Description of a change in commanding members during the last `update`; may be empty."""
+        """Change of the members in command in the last `update`, in words; "" if none."""
         return self._policy.change
 
     @property
     def is_finite(self) -> bool:
-        """True if all of the policy's targets are finite after the guard's limits."""
+        """True if the policy's command is finite after the guard's limits."""
         target = self._policy.action.command
         return math.isfinite(target.dot(target))
 
     @property
     def pose(self) -> F64:
-        """Commanded position [joints], rad; the measured position for joints without a command."""
+        """Commanded positions [joints], rad; measured ones for joints not commanded by position."""
         return np.where(self._unposed, self._joint_pos, self.targets.position)
 
     def begin(self, now_ns: int) -> None:
-        """Start with empty memory, from the stand pose."""
+        """Start a run from the stand pose, with the policy's memory cleared."""
         self._policy.reset()
         self._bounds.reset(self._stand.pose)
         self.authority.begin()
         self._began_ns, self.clipped_ticks = now_ns, 0
 
     def adopt(self, saved: Tree) -> None:
-        """Continue a different policy's run for the same joints, without that policy's memory."""
+        """Continue another policy's run for the same joints, without that policy's memory."""
         self._restore(self.STATE[1:], saved)
         self.targets.effort_limit[:] = self._stand.targets.effort_limit
 
@@ -102,7 +102,7 @@ class Run(Stateful):
             self._tick.begins = self._policy.begins
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
-        """Convert the result to `targets`; return the rules that changed them."""
+        """Convert the inference result to `targets`; return the guard's rules that changed it."""
         # The time of a request may be slightly after that of the tick that follows it.
         elapsed_ns = max(0, now_ns - self._began_ns)
         share = elapsed_ns / self._blend_ns if elapsed_ns < self._blend_ns else 1.0
@@ -118,7 +118,7 @@ class Run(Stateful):
         return (*map(Rule, action.clipped), *acted) if action.clipped else acted
 
     def _fill(self, share: float) -> None:
-        """Write the policy's command, scaled by `share`, and its gains to `targets`."""
+        """Write the policy's command and gains to `targets`, with authority and `share` applied."""
         self._policy.action.fill(self.targets)
         self.authority.advance()
         if self.authority.is_partial:
@@ -127,10 +127,11 @@ class Run(Stateful):
             self._blend(share)
 
     def _blend(self, share: float) -> None:
-        """Blend this share of the policy's targets with the stand targets."""
+        """Blend the targets with the stand targets; `share` is the targets' weight, 0 to 1."""
         mixed, stand = self.targets, self._stand.targets
         mixed.blended *= share
         mixed.blended += (1.0 - share) * stand.blended
-        # While its gain fades, a joint without position target is held where it stood, not at 0.
+        # While its stand gain fades out, a joint without a position target is held at its stand
+        # position, not at 0.
         whole = self._unposed & (self.authority.share >= 1.0)
         np.copyto(mixed.position, stand.position, where=whole)

@@ -18,7 +18,7 @@ from policy_core.observation.state import StateVector
 
 
 class Tick:
-    """Latest tick of a controller, after the fact; observers must not modify it.
+    """Record of a controller's latest tick, for observers, which must not modify it.
 
     Each controller has one `Tick` object and overwrites it in every tick on the control thread.
     Observers read it on that thread and copy anything they want to keep. Times are in ns.
@@ -27,23 +27,23 @@ class Tick:
         state: Measured state, and the fields that the policy computes.
         inputs: Ages of the state's inputs, by topic.
         control_state: Callable that returns a copy of the controller's full state after this tick,
-            or None if it was not kept and later ticks have run; raises RefusedError if a tick
-            hangs.
+            or None if that state was not kept and later ticks have run; raises RefusedError if a
+            tick hangs.
         now_ns: Time of the tick, on the clock used for ages and motions.
         mode: Mode at the end of the tick, before any later request.
         reason: Reason for that mode, in words.
-        trip: The last rule to latch a fault or begin a HOLD (in this tick, before it, or right
+        trip: The last rule that latched a fault or began a HOLD (in this tick, before it, or right
             after it); a new object each time. None if there was none.
         granted: Requests granted between the previous tick and this one, in order, with their
             times.
         asked: True if the policy was asked for a target.
-        begins: If asked: True if the policy had no memory, so a run begins.
+        begins: If asked: True if the policy had no memory, because a run begins.
         taken: True if the policy was asked and its target was used.
         target: If taken: the policy's target after the guard's limits, before blending [joints].
             Always the same array.
-        authority: Share of the command that the operator grants to the policy [joints], 0 to 1.
-            Always the same array.
-        blend: If taken: the policy's share in the targets, 0 to 1.
+        authority: The policy's share in each joint's command [joints], 0 to 1, as granted by the
+            operator. Always the same array.
+        blend: If taken: the share of the policy's targets, 0 to 1, as they are blended in.
         clipped_ticks: If taken: consecutive ticks in which step or effort exceeded a limit.
         targets: Targets that the controller returned, or that the host sent instead; None if
             nothing was sent.
@@ -83,7 +83,7 @@ class Tick:
         target: F64,
         control_state: Callable[[], ControlState | None],
     ) -> None:
-        """Represent a controller that has not ticked yet.
+        """Create the record of a controller that has not ticked yet.
 
         Args:
             state: Receives the measurements.
@@ -113,7 +113,7 @@ class Tick:
         duration_ns: int,
         missed: int = 0,
     ) -> None:
-        """Add the data that only the host knows, after it has sent the command.
+        """Add what only the host knows, after it has sent the command.
 
         Args:
             targets: Targets that the host sent; None if it sent nothing.
@@ -130,11 +130,11 @@ class EndStep(Enum):
     """A step toward the end of a run; the last step ends it."""
 
     FADE_COMMAND = "fade_command"
-    """The velocity command fades to zero; new ones are ignored until the next run."""
+    """The velocity command fades to zero; new commands are ignored until the next run."""
     STAND = "stand"
-    """The robot stands up; a set takes its way back first."""
+    """The robot stands up; a set takes its way back to standing first."""
     DAMP = "damp"
-    """The robot gets the command used after a fault, but no fault is latched."""
+    """The robot receives the command for DAMP, as after a fault, but no fault is latched."""
     FAULT = "fault"
     """The `trial` fault is latched."""
 

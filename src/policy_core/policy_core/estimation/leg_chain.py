@@ -17,7 +17,7 @@ Vector = tuple[float, float, float]
 
 
 def cross(a: Vector, b: Vector) -> Vector:
-    """Return a x b."""
+    """Return the cross product a x b."""
     ax, ay, az = a
     bx, by, bz = b
     return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
@@ -29,14 +29,14 @@ class LegChain:
     A point p on the last link moves at `turn` x p - `moment`, as seen from the base.
 
     Attributes:
-        points: Positions of the points, m.
+        points: Positions of the contact points in the base frame, m.
         radii: Radius of the foot around each point, m.
-        turn: Angular velocity of the last link, rad/s.
-        moment: Sum over all joints of angular velocity x joint position vector, m/s.
+        turn: Angular velocity of the last link relative to the base, rad/s.
+        moment: Sum, over all joints, of (angular velocity x joint position vector), m/s.
     """
 
     def __init__(self, leg: Leg, joint_names: Sequence[str]) -> None:
-        """Resolve joint names to indices.
+        """Prepare the chain's constants, with joint names resolved to indices.
 
         Args:
             leg: Leg from a valid contract.
@@ -56,9 +56,9 @@ class LegChain:
         return {**joints, "tips": self._tips, "radii": self.radii}
 
     def update(self, joint_pos: Sequence[float], joint_vel: Sequence[float]) -> None:
-        """Compute all attributes for these joint positions (rad) and velocities (rad/s)."""
+        """Update `points`, `turn` and `moment` for joint positions (rad) and velocities (rad/s)."""
         points = self._tips
-        # From the foot to the base: all vectors are in the frame of the current link.
+        # From the foot to the base; all vectors are in the frame of the current link.
         u = v = w = p = q = r = 0.0
         for place, (ax, ay, az), (ox, oy, oz), constant, sine, cosine in self._joints:
             angle, rate = joint_pos[place], joint_vel[place]
@@ -87,8 +87,9 @@ class LegChain:
 class _Joint(NamedTuple):
     """A joint and the fixed links before it.
 
-    Its rotation F (1 + sin K + (1 - cos) K K), where F is the fixed links' rotation and K x = axis
-    x x (Rodrigues), is `constant` + sin `sine` + cos `cosine` [9].
+    The rotation is F (1 + sin K + (1 - cos) K K), where F is the fixed links' rotation and K the
+    cross-product matrix of the axis (Rodrigues). It equals `constant` + sin `sine` + cos `cosine`,
+    each a 3 x 3 matrix, row by row [9].
     """
 
     place: int
@@ -100,7 +101,7 @@ class _Joint(NamedTuple):
 
 
 def _list_joints(chain: Sequence[ChainLink], joint_names: Sequence[str]) -> list[_Joint]:
-    """Return the joints in a chain, last one first."""
+    """Return the joints in a chain, the last joint first."""
     joints, before = list[_Joint](), np.eye(4)
     for link in chain:
         before = before @ _offset(link)
@@ -129,7 +130,7 @@ def _tail(chain: Sequence[ChainLink]) -> F64:
 
 
 def _offset(link: ChainLink) -> F64:
-    """Return the fixed transform of a link [4, 4]."""
+    """Return the fixed transform of a link, its offset before the joint [4, 4]."""
     x, y, z, w = np.array(link.quat_xyzw) / np.linalg.norm(link.quat_xyzw)
     made = np.eye(4)
     made[:3, :3] += 2.0 * (w * _skew(np.array([x, y, z])) + _squared(np.array([x, y, z])))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Base velocity from stance legs and the accelerometer, estimated by a Kalman filter.
+"""Kalman filter that estimates the base velocity from stance legs and the accelerometer.
 
 A foot in stance is at rest in the world, so its leg measures the motion of the base; between these
 measurements the filter integrates the accelerometer minus its bias. This is the filter of Bloesch
@@ -8,9 +8,9 @@ et al. (RSS 2012) and Hartley et al. (RSS 2018), in reduced form: the IMU suppli
 the foot positions are eliminated, and the noise is isotropic, so the covariance of velocity and
 bias has only three numbers. docs/estimation.md gives the estimation error.
 
-Stance is detected from the legs alone. A stance point moves as the filter expects, and a swing
-point moves freely; the two likelihoods determine the point's weight (probabilistic data
-association). A slipping foot moves too, and so loses its weight.
+Stance is detected from the legs alone. A stance point moves as the filter expects, a swing point
+moves freely; the two likelihoods determine the point's weight (probabilistic data association). A
+slipping foot moves, too, and so loses its weight.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from policy_core.interfaces import F64
 
 GRAVITY = 9.81
 LONGEST_STEP_S = 0.1
-"""Maximum gap between samples; after a longer one, the velocity is as uncertain as at the start."""
+"""Maximum gap between samples; after a longer gap, the velocity is as uncertain as at the start."""
 _START_STD = 1.0
-"""Standard deviation of the initial velocity, m/s: the robot may lie, stand, or already walk."""
+"""Standard deviation of the initial velocity, m/s: the robot may already be walking."""
 _POINT_STD = 0.02
 """Standard deviation of a stance point's velocity, m/s: it rolls, and ground and leg yield."""
 _POINT_CORRELATION_S = 0.03
@@ -37,11 +37,11 @@ _POINT_CORRELATION_S = 0.03
 not.
 """
 _DRIFT, _SAMPLED = 0.1, 1.5
-"""Noise in the integrated accelerometer, m/s per root s; and deviation of a sample from the mean
-over its step, m/s^2, since touchdowns shake the base.
+"""Noise of the integrated accelerometer, m/s per root s; and standard deviation of a sample from
+the mean acceleration over its step, m/s^2, which is large because touchdowns shake the base.
 """
 _LOST_S = 0.3
-"""Time without a stance point after which the estimate restarts; no gait has a longer flight."""
+"""Time without a stance point after which the estimate restarts: longer than any flight phase."""
 _BIAS_STD, _BIAS_DRIFT = 0.3, 0.05
 """Standard deviation of the initial accelerometer bias, m/s^2, and the bias random walk, m/s^2 per
 root s. The bias is an offset plus the gravity that a tilt error lets through.
@@ -51,19 +51,19 @@ _SWING_STD = 1.0
 _STANDS = 0.05
 """Prior probability of stance: small, because mistaking swing for stance is harmful."""
 _ADAPTS_S = 0.2
-"""Time constant of the height, in s."""
+"""Time constant of the low-pass filter on the height, in s."""
 
 
 class VelocityEstimator:
-    """Estimates the base velocity, sample by sample; it has no clock of its own.
+    """Estimates the base velocity, sample by sample, without reading a clock.
 
-    It computes with scalars instead of arrays, since NumPy sums arrays in an order of its own, and
-    so matches the native core's `VelocityEstimator` bit for bit.
+    It computes with scalars instead of arrays, because NumPy sums arrays in a different order: its
+    results thus equal those of the native core's `VelocityEstimator` bit for bit.
 
     Attributes:
         lin_vel_body: Velocity of the base [3], m/s, body frame.
-        variance: Variance of each component, m^2/s^2.
-        standing: Stance probability of each contact point [points on all legs].
+        variance: Variance of each velocity component, m^2/s^2.
+        standing: Stance probability of each contact point [points of all legs].
         height_m: Height of the base above the stance points; NaN until the first stance.
     """
 
@@ -110,7 +110,7 @@ class VelocityEstimator:
         """Update the estimate with a sample; every value must be finite.
 
         Args:
-            step_s: Time since the previous sample; a sample with a value of 0 or less is ignored.
+            step_s: Time since the previous sample; if it is 0 or less, the sample is ignored.
             joint_pos: Positions [joints], rad.
             joint_vel: Velocities [joints], rad/s.
             quat_xyzw: Orientation [4], body to world, of unit length; only the tilt is used.
@@ -134,7 +134,7 @@ class VelocityEstimator:
         self._correct(step_s, up, (p, q, r))
 
     def _predict(self, step_s: float, up: Vector, turn: Vector, acceleration: Vector) -> None:
-        """Integrate the accelerometer."""
+        """Predict velocity and variance by integrating the accelerometer."""
         x, y, z = self._imu_vel
         (a, b, c), (i, j, k), (u, v, w) = acceleration, self._bias, up
         p, q, r = cross(turn, self._imu_vel)
@@ -182,8 +182,8 @@ class VelocityEstimator:
             moves: Velocity of the IMU relative to the base origin, minus its predicted velocity.
 
         Returns:
-            Sum of the stance probabilities; weighted by them, the height of the base, and the
-            difference of the IMU's velocity from the prediction.
+            The sum of the stance probabilities and, averaged with them as weights, the height of
+            the base and the difference between the IMU's measured and predicted velocity.
         """
         stands, swings = self.variance + _POINT_STD**2, self.variance + _SWING_STD**2
         ratio = stands / swings

@@ -51,18 +51,18 @@ class Trip:
 
 
 CLIPPED_TICKS_LIMIT = 10
-"""Number of consecutive ticks clipped by step or effort that counts as a fault."""
+"""Number of consecutive ticks, clipped in step or effort, that counts as a fault."""
 
 
 class TargetBounds(Stateful):
-    """Limits on a command [joints], in the units of its kinds.
+    """Limits on a policy's command [joints], in the units of its kinds.
 
     There are three rows, each |command - centre| <= half width: for the torque that results from
     the command, the gains and the measured state; for the step from the last command; and for the
-    joint's own limit. With a command u, the demanded torque is stiffness (u - q) - damping dq for
+    joint's own limit. For a command u, the demanded torque is stiffness (u - q) - damping dq for
     positions, damping (u - dq) for velocities, and u for efforts, so a torque limit is an interval
-    of u. Rows 0 and 1 come from a healthy run times a margin, and are unbounded if no healthy run
-    is known.
+    of u. Rows 0 and 1 are the values of a healthy run times a margin, and unlimited if these are
+    unknown.
 
     The rows apply in this order. Measurements affect only the first row, so a wrong measurement
     never moves the command by more than a step, and the joint limits always hold.
@@ -73,7 +73,7 @@ class TargetBounds(Stateful):
     RULES = (Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
 
     def __init__(self, body: Body, action: Command, margin: float) -> None:
-        """Compute the parts that depend on the joint limits, and call `rescale`."""
+        """Compute the limits for a contract; `margin` is the factor on healthy values."""
         joints = len(body.joints.names)
         kinds = np.array([kind.value for kind in action.kinds])
         position, effort = kinds == Kind.POSITION.value, kinds == Kind.EFFORT.value
@@ -93,7 +93,7 @@ class TargetBounds(Stateful):
         self.rescale()
 
     def rescale(self) -> None:
-        """Compute the parts that depend on the action's current gains and healthy values."""
+        """Recompute the limits for the action's current gains and healthy values."""
         (stiffness, damping), (demand, step) = self._action.gains, self._action.healthy
         per_unit, of_velocity, has_gain = self._per_unit, self._of_velocity, self._has_gain
         # The torque per unit of the command, and the command per unit of velocity, by kind.
@@ -114,23 +114,23 @@ class TargetBounds(Stateful):
         np.multiply(step, self._margin, self._half[1])
 
     def reset(self, pose: F64) -> None:
-        """Measure steps from this pose [joints] (in rad); for other kinds, from 0."""
+        """Measure the next step from this pose [joints], in rad; from 0 for kinds but position."""
         np.multiply(pose, self._of_position, out=self._last)
 
     def count_from(self, command: F64) -> None:
-        """Measure steps from this command [joints], in the units of its kinds."""
+        """Measure the next step from this command [joints], in the units of its kinds."""
         self._last[:] = command
 
     def restore(self, saved: Tree) -> None:
-        """Restore a saved state; the action's gains and healthy values must be restored first."""
+        """Restore a saved state, after the action's gains and healthy values were restored."""
         super().restore(saved)
         self.rescale()
 
     def apply(self, command: F64, joint_pos: F64, joint_vel: F64) -> tuple[Rule, ...]:
-        """Clip `command` in place; return the rules that changed it.
+        """Clip `command` in place, and return the rules that changed it.
 
         Args:
-            command: Target per joint [joints], finite; changed in place.
+            command: Target of each joint [joints], finite; changed in place.
             joint_pos: Measured positions [joints], rad.
             joint_vel: Measured velocities [joints], rad/s.
         """
@@ -140,13 +140,13 @@ class TargetBounds(Stateful):
         np.subtract(command, self._centre, self._excess)
         np.absolute(self._excess, self._excess)
         np.greater(self._excess, self._half, self._beyond)
-        # Takes a fifth of the time of any(), an array method that is written in Python.
+        # Takes a fifth of the time of the array method any(), which is written in Python.
         acted = self._clip(command) if 1 in self._beyond.tobytes() else ()
         self._last[...] = command
         return acted
 
     def _clip(self, command: F64) -> tuple[Rule, ...]:
-        """Apply the rows in order, since each may move the command past the next."""
+        """Clip to the rows in order: clipping to one may move the command beyond the next."""
         acted = []
         for rule, centre, half in zip(self.RULES, self._centre, self._half, strict=True):
             if (np.abs(command - centre) > half).any():
@@ -158,17 +158,17 @@ class TargetBounds(Stateful):
 class StepBound(Stateful):
     """Limit on the position step between ticks; it is applied last.
 
-    The step may be as large as `velocity_limit` allows per period, measured from the last command.
-    The limit always applies to the joints of chunk policies. With `hold_measured` it applies to all
-    joints, except those of joint policies in RUN and on leaving RUN: their targets become torques,
-    which `nominal` limits.
+    The step from the last command may be as large as `velocity_limit` allows in a period. The limit
+    always applies to the joints of chunk policies. With `hold_measured`, it applies to all joints,
+    except those of joint policies in RUN and on leaving RUN: their targets become torques, which
+    `nominal` limits.
     """
 
     STATE_IN_PLACE = ("_last",)
     PLAN = ("_stride", "_free_in_run", "_acts")
 
     def __init__(self, body: Body) -> None:
-        """Start without a limit, until the first command."""
+        """Set no limit before the first command."""
         holds = body.safety.on_fault == OnFault.HOLD_MEASURED.value
         bounded = body.step_bounded
         self._stride: F64 = np.where(
@@ -183,19 +183,19 @@ class StepBound(Stateful):
         self._last[:] = np.nan
 
     def count_from(self, position: F64, stiffness: F64, mode: Mode) -> None:
-        """Limit the next step from this command: positions, gains [joints], and mode."""
+        """Measure the next step from this command: positions and stiffness [joints], and mode."""
         # A joint without stiffness moves freely.
         self._last[:] = np.where(stiffness > 0.0, position, np.nan)
         if mode is Mode.RUN:
             self._last[self._free_in_run] = np.nan
 
     def within(self, position: F64) -> F64:
-        """Return positions [joints] (in rad), clipped to the limit."""
-        # These two ignore NaN, which means no limit.
+        """Return positions [joints], in rad, clipped to the limit."""
+        # fmin and fmax ignore NaN, which means no limit.
         return np.fmin(np.fmax(position, self._last - self._stride), self._last + self._stride)
 
     def apply(self, targets: JointTargets) -> None:
-        """Clip a tick's positions, and measure the next step from them."""
+        """Clip a tick's positions in place, and measure the next step from them."""
         if not self._acts:
             return
         targets.position[:] = self.within(targets.position)
@@ -205,7 +205,7 @@ class StepBound(Stateful):
 
 
 def healthy_range(body: Body) -> F64:
-    """Return `Command.healthy` for a contract [2, joints]; inf without `nominal`."""
+    """Return the largest healthy torque demand and step [2, joints]; inf without `nominal`."""
     nominal = body.nominal
     if nominal is None:
         return np.full((2, len(body.joints.names)), np.inf)
@@ -213,7 +213,7 @@ def healthy_range(body: Body) -> F64:
 
 
 def joint_limits(body: Body, action: Command) -> tuple[F64, F64]:
-    """Return the lowest and highest command for each joint, in the unit of its kind."""
+    """Return the lowest and the highest command of each joint [joints], in the unit of its kind."""
     joints, kinds = body.joints, np.array([kind.value for kind in action.kinds])
     is_position, is_effort = kinds == Kind.POSITION.value, kinds == Kind.EFFORT.value
     largest = np.where(is_effort, joints.effort_limit, joints.velocity_limit)

@@ -19,10 +19,10 @@ from policy_core.observation.state import EXTERNAL, StateVector
 
 
 class CommandedVector(Stateful):
-    """Holds the newest commanded values from a topic, each within its limits.
+    """The newest commanded values from a topic, each within its limits.
 
-    Values older than the time-out fade linearly to their defaults. A message that is not finite is
-    ignored.
+    Values older than the time-out fade linearly to their defaults. A message with values that are
+    not finite is ignored.
     """
 
     STATE = ("_taken_ns", "_fading")
@@ -36,7 +36,7 @@ class CommandedVector(Stateful):
             term: Names the commanded values and their topic.
             field: Name of the state field.
             out: Array of that field; messages write it and each `update` overwrites it.
-            source: Ages of the messages.
+            source: Age of the newest message.
             limits: Limits in force.
         """
         assert term.topic is not None
@@ -53,7 +53,7 @@ class CommandedVector(Stateful):
         self._out[:] = self._default
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
-        """Write the values for this tick; return the rules that acted on the command."""
+        """Write this tick's values to the state field; return the guard rules that acted."""
         bad = self._take()
         age_ns = self._source.age_ns(now_ns)
         late_ns = -1 if age_ns is None else age_ns - self._timeout_ns
@@ -68,7 +68,7 @@ class CommandedVector(Stateful):
         return (*bad, Rule.STALE_COMMAND) if began else bad
 
     def _take(self) -> tuple[Rule, ...]:
-        """Apply a message that has arrived since the last call."""
+        """Apply a message that has arrived since the last call, or return the rule against it."""
         if self._source.measured_ns == self._taken_ns:
             return ()
         self._taken_ns = self._source.measured_ns
@@ -86,7 +86,7 @@ def commanded_vectors(
     inputs: Mapping[str, Input],
     limits: Limits,
 ) -> list[CommandedVector]:
-    """Return, by topic, the vectors that write these terms' values to the state fields."""
+    """Return the vectors that write the values of `terms` (by topic) to their state fields."""
     return [
         CommandedVector(term, name := f"{EXTERNAL}{topic}", state[name], inputs[topic], limits)
         for topic, term in terms.items()
@@ -94,9 +94,9 @@ def commanded_vectors(
 
 
 class CommandFader(Stateful):
-    """Holds the newest velocity command [vx, vy, yaw rate] (m/s, m/s, rad/s, body frame).
+    """The newest velocity command: vx, vy, yaw rate in m/s, m/s, rad/s, body frame.
 
-    A command older than the time-out fades linearly to zero; this causes neither HOLD nor DAMP.
+    A command older than the time-out fades linearly to zero, which causes neither HOLD nor DAMP.
 
     Attributes:
         vectors: Commanded vectors other than the velocity.
@@ -112,7 +112,15 @@ class CommandFader(Stateful):
         limits: Limits,
         vectors: Sequence[CommandedVector] = (),
     ) -> None:
-        """Write to `out` [3] on each `update`; None if the policy takes no velocity command."""
+        """Start from zero.
+
+        Args:
+            out: State field [3] that each `update` writes; None if the policy accepts no velocity
+                command.
+            trained: Range to which commands are clipped; None for no limits.
+            limits: Limits in force.
+            vectors: See the attribute.
+        """
         self.vectors = list(vectors)
         self._out = out
         self._low, self._high = (
@@ -123,7 +131,7 @@ class CommandFader(Stateful):
         self.reset()
 
     def reset(self) -> None:
-        """Command zero until a new command arrives."""
+        """Set the command to zero until a new command arrives."""
         self._wanted: F64 = np.zeros(3)
         self._born_ns: int | None = None
         self.fading = False
@@ -131,7 +139,7 @@ class CommandFader(Stateful):
             self._out[:] = 0.0
 
     def set(self, velocity: tuple[float, float, float], born_ns: int) -> bool:
-        """Apply a new command; return False and ignore it if it is not finite."""
+        """Accept a new command, received at `born_ns`; return False if it is not finite."""
         if not all(map(math.isfinite, velocity)):
             return False
         if self._closed:
@@ -142,12 +150,12 @@ class CommandFader(Stateful):
         return True
 
     def narrow(self, within: VelocityCommand) -> None:
-        """Also clip commands to this range."""
+        """Narrow the range to which commands are clipped to its intersection with `within`."""
         self._low = tuple(map(max, self._low, within.min))
         self._high = tuple(map(min, self._high, within.max))
 
     def close(self, now_ns: int) -> None:
-        """Fade to zero from now on, as if the last command were too old.
+        """Start to fade the command to zero now, as if it were too old.
 
         New commands are ignored until a new run calls `open`. `update` does not report this fade.
         """
@@ -160,12 +168,12 @@ class CommandFader(Stateful):
         self._closed = False
 
     def restore(self, saved: Tree) -> None:
-        """Continue with a different policy's command, clipped to this policy's trained range."""
+        """Restore a saved state; its command is clipped to this policy's trained range."""
         super().restore(saved)
         self._wanted = np.clip(self._wanted, self._low, self._high)
 
     def update(self, now_ns: int) -> tuple[Rule, ...]:
-        """Write the commands for this tick; return the rules that acted on them."""
+        """Write this tick's commands to the state; return the guard rules that acted on them."""
         acted: tuple[Rule, ...] = ()
         if self._update_velocity(now_ns):
             acted = (Rule.STALE_COMMAND,)
@@ -178,7 +186,7 @@ class CommandFader(Stateful):
         if self._out is None or self._born_ns is None:
             return False
         if now_ns < self._born_ns:
-            # The clock was reset: the age is unknown, and would stay small for long.
+            # The clock was reset: the command's age is unknown, and it would not fade for long.
             self.reset()
             return True
         late_ns = now_ns - self._born_ns - self._limits.command_timeout_ns

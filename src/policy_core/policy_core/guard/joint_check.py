@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plausibility check on joint samples; the policy and the guard never see implausible ones.
+"""Plausibility check on joint samples; the policy and the guard never see implausible samples.
 
 A driver that has not read its joints yet, or has died, publishes zeros or its last values; encoders
-slip; buses flip bits. Such a sample is finite and fresh, and would become a pose to hold, the start
-of a stand-up motion, or a torque limit.
+slip; buses flip bits. Such a sample is finite and fresh: unchecked, it would be used as the pose to
+hold, as the start of a stand-up motion, or for a torque limit.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from policy_core.control_state import Stateful
 from policy_core.interfaces import F64
 
 _BEYOND_LIMIT_RAD = 0.5
-"""Distance beyond the limits. Joints rest on their stops and are pressed into them, by up to 0.42
-rad in a simulated walking Lite3.
+"""Plausible distance beyond the position limits. Joints rest on their stops and are pressed into
+them, by up to 0.42 rad in a simulated walking Lite3.
 """
 _SPEED_FACTOR = 10.0
-"""Multiple of the velocity limit; on contact, the simulated Lite3 reaches 5.5 times its limit."""
+"""Plausible multiple of the velocity limit; the simulated Lite3 reaches 5.5 on contact."""
 _NOISE_RAD_S = 2.0
-"""Velocity noise on slow joints: one count of 4096 per turn, in 2 ms, is 0.77 rad/s."""
+"""Plausible velocity of slow joints: one count of 4096 per turn, in 2 ms, is 0.77 rad/s."""
 _REACH_FACTOR, _JITTER_NS, _NOISE_RAD = 2.0, 5_000_000, 0.02
 """A position is reachable within twice the velocity limit times the elapsed time plus 5 ms, plus
 0.02 rad. The simulated Lite3 uses 84 % of that at 200 Hz and 58 % at 50 Hz.
@@ -36,36 +36,39 @@ _CONFIRM_S = 0.5
 """Time for which samples must agree after an implausible jump before the new pose is trusted."""
 _FEWEST = 5
 _TURN_RAD, _ROUNDED_RAD = 2.0 * math.pi, 0.01
-"""A joint limit of one turn to each side, as on many arms, may be rounded up."""
+"""One turn, and the tolerance for a limit of one turn to each side, which may be rounded up."""
 _FORGOTTEN_NS = 500_000_000
-"""Samples farther apart than both this and `longest_ns` do not count as agreeing. `longest_ns`
-alone would not do, since a source may be slower than the policy.
+"""Samples farther apart in time than both this and `longest_ns` do not count as agreeing.
+`longest_ns` alone would not do, since a source may be slower than the policy.
 """
 
 
 def joint_turns(joints: Joints) -> F64:
     """Return one turn for continuous joints and 0 for all others [joints], rad.
 
-    Their encoders may wrap around after each turn.
+    The encoders of continuous joints may wrap around after each turn.
     """
     span = joints.position_max - joints.position_min
     return np.where(span > 2.0 * _TURN_RAD + _ROUNDED_RAD, _TURN_RAD, 0.0)
 
 
 def nearest_turn(position: F64, to: F64, turns: F64) -> F64:
-    """Return positions [joints] (in rad) on the turn nearest to `to`; see `joint_turns`."""
+    """Return positions [joints], in rad, shifted by whole turns as close to `to` as possible.
+
+    `turns` is the result of `joint_turns`.
+    """
     return position - turns * np.rint((position - to) / _TURN_RAD)
 
 
 class JointCheck(Stateful):
-    """Checks successive joint samples.
+    """Decides, sample by sample, whether joint measurements can be trusted.
 
-    A sample is trusted if its positions are within 0.5 rad of the joint limits, its velocities are
-    within ten times the velocity limits or 2 rad/s, and its pose is reachable from the last trusted
-    pose in the time between the two. Except for wheels, this time is at most `longest_ns`; at rest
-    after an outage, the joints must not have moved. An unreachable pose within these ranges,
-    including the first pose, is trusted after half a second of ticks with consistent samples, but
-    never while the robot moves.
+    A sample is trusted if its positions are at most 0.5 rad beyond the joint limits, its velocities
+    are at most ten times the velocity limits or 2 rad/s, and its pose is reachable from the last
+    trusted pose in the time between the two. Except for wheels, this time counts up to
+    `longest_ns`; at rest after an outage, the joints must not have moved. An unreachable pose
+    within these ranges, including the first pose, is trusted after half a second of ticks with
+    consistent samples, but never while the robot moves.
 
     Attributes:
         names: Joint names.
@@ -84,9 +87,8 @@ class JointCheck(Stateful):
 
         Args:
             body: Limits and rate of the robot.
-            longest_ns: If the source is silent for longer, it is an outage. This also caps the time
-                in which a joint may have moved, except for wheels (joints without
-                `stand.stiffness`).
+            longest_ns: A source that is silent for longer has an outage. This also caps the time in
+                which a joint may have moved, except for wheels (joints without `stand.stiffness`).
             clock: Clock used for the ticks.
         """
         joints, self.names = body.joints, body.joints.names
@@ -99,8 +101,8 @@ class JointCheck(Stateful):
         is_wheel = body.stand.stiffness == 0.0
         self._farthest = np.where(is_wheel, np.inf, self._speed * (longest_ns * 1e-9))
         # Rows, each |sample - centre| <= half width: position, velocity, and distance from the last
-        # trusted pose, as reachable in zero time. This is nearly always enough, and costs a tick
-        # only one comparison.
+        # trusted pose, as reachable in zero time. These nearly always suffice, so a tick needs only
+        # one comparison.
         self._sample: F64 = np.zeros((3, len(self.names)))
         self._positions, self._velocity = self._sample[::2], self._sample[1]
         self._centre = np.stack([(low + high) / 2.0, np.zeros_like(low), np.full_like(low, np.nan)])
@@ -115,13 +117,13 @@ class JointCheck(Stateful):
         self.forget()
 
     def forget(self) -> None:
-        """Stop trusting any pose until one is confirmed."""
+        """Discard the trusted pose; none is trusted until one is confirmed."""
         self._believed_ns: int | None = None
         self._seen_ns, self._agreeing, self.lost = 0, 0, True
         self._believed[:] = self._seen[:] = np.nan
 
     def believe(self, position: F64, now_ns: int) -> None:
-        """Trust this pose [joints] (in rad) as of now."""
+        """Trust this pose [joints], in rad, as measured at `now_ns`."""
         self._seen_ns = now_ns
         self._believe(position, now_ns)
 
@@ -145,14 +147,13 @@ class JointCheck(Stateful):
         np.subtract(self._sample, self._centre, self._excess)
         np.absolute(self._excess, self._excess)
         np.less_equal(self._excess, self._half, self._within)
-        # Takes a fifth of the time of all(). A comparison with NaN (no pose) is false.
+        # Takes a fifth of the time of all(). A comparison with NaN (no trusted pose) is false.
         if 0 not in self._within.tobytes():
             return self._believe(position, now_ns)
         if not self._within[:2].all():
             self._agreeing = 0
             return self._beyond() if np.isfinite(self._sample).all() else ""
-        # At rest, a robot that was moved in an outage and a driver with wrong first values look the
-        # same.
+        # At rest, a robot moved during an outage and a driver with wrong first values look alike.
         trusting = self.in_motion or not self.lost
         reach = self._reached(now_ns - (self._believed_ns or 0) if trusting else 0)
         way = self._way(position, self._believed)
@@ -186,7 +187,7 @@ class JointCheck(Stateful):
 
     @property
     def doubted(self) -> F64 | None:
-        """Newest sample [joints] (in rad) if it is in range but not yet trusted."""
+        """Newest positions [joints], in rad, if in range but not yet trusted; None otherwise."""
         return self._seen if self._agreeing else None
 
     def _believe(self, position: F64, now_ns: int) -> str:
@@ -197,7 +198,7 @@ class JointCheck(Stateful):
     def _confirm(self, position: F64, jump: F64, gap_ns: int, now_ns: int) -> str:
         """Count a sample after an implausible jump; trust its pose after enough of them.
 
-        `jump` [joints] (in rad) is the distance beyond what the joints can have moved.
+        `jump` [joints], in rad, is each joint's distance beyond what it can have moved.
         """
         follows = (
             self._agreeing > 0 and (self._way(position, self._seen) <= self._reached(gap_ns)).all()

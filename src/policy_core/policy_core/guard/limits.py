@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The guard's limits: the contract's, tightened by the operator."""
+"""The guard's limits: those of the contract, tightened by the operator."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -20,15 +20,19 @@ def _limit(doc: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StricterLimits:
-    """Operating limits from outside the bundle; None keeps the contract's value."""
+    """Stricter limits from the operator; None keeps the contract's value."""
 
-    max_tilt_rad: float | None = _limit("largest angle between the body's up and the world's, rad")
-    state_timeout_s: float | None = _limit("age of robot state that is too old, s")
-    damp_after_s: float | None = _limit("HOLD that lasts longer is a fault, s")
-    command_timeout_s: float | None = _limit("age at which the velocity command begins to fade, s")
-    margin: float | None = _limit("what `nominal` is multiplied by")
+    max_tilt_rad: float | None = _limit(
+        "maximum angle between the body's up axis and the world's, rad"
+    )
+    state_timeout_s: float | None = _limit("maximum age of the robot state, s")
+    damp_after_s: float | None = _limit("maximum duration of HOLD, s; a longer HOLD is a fault")
+    command_timeout_s: float | None = _limit(
+        "age of the velocity command at which it begins to fade, s"
+    )
+    margin: float | None = _limit("multiple of the `nominal` values that the guard allows")
     effort_scale: float | None = _limit(
-        "share of the contract's effort limits that the drives may use, (0, 1]"
+        "share of the contract's effort limits that the drives may use, in (0, 1]"
     )
 
 
@@ -47,15 +51,15 @@ class Limits:
 
     @property
     def longest_gap_ns(self) -> int:
-        """Maximum time between two ticks; a longer gap without data would damp the robot."""
+        """Maximum time between two ticks: after that long without data, the guard enters DAMP."""
         return self.state_timeout_ns + self.damp_after_ns
 
 
 def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
-    """Combine the contract's safety section with operating limits.
+    """Return the contract's limits, tightened by the operator's.
 
     Raises:
-        PolicyError: Lists every value that would loosen the contract's limit.
+        PolicyError: A value would loosen the contract's limit; lists every one.
     """
     safety = body.safety
     ours = {
@@ -92,15 +96,16 @@ def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
 
 
 def effort_limit(body: Body, limits: Limits) -> F64:
-    """Return the maximum drive effort [joints], N·m."""
+    """Return the maximum effort that the drives may use [joints], N·m."""
     joints = body.joints
     return limits.effort_scale * joints.effort_limit
 
 
 def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
-    """Return the input time-outs that differ from the robot state time-out; None for no time-out.
+    """Return the time-outs, by topic, of the inputs to which `state_timeout_s` does not apply.
 
-    A velocity command fades out instead; an external vector may arrive at its own rate.
+    None means no time-out: a command fades out instead. An external vector may arrive at its own
+    rate.
     """
     timeouts_ns: dict[str, int | None] = {COMMAND: None}
     for term in contract.terms:
@@ -123,7 +128,7 @@ def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
 def timeouts_in_force_ns(
     contract: JointContract, limits: Limits, inputs: Iterable[str]
 ) -> dict[str, int | None]:
-    """Return, by input, the maximum age of its newest message; None for no limit."""
+    """Return, by input, the maximum age of the newest message, in ns; None for no limit."""
     own = input_timeouts_ns(contract)
     return {name: own.get(name, limits.state_timeout_ns) for name in inputs}
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy, the interpretation of its model outputs, and its control path."""
+"""Joint policy: its model, the decoding of the model's outputs, and its control path."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from policy_core.observation.state import LAST_OUTPUT, RobotState
 
 
 class RawAction(Stateful):
-    """Model output: the values of all terms in one row, with their clips.
+    """The model output that commands joints, with the terms' clips.
 
-    `raw` [actions] is the latest output; `clipped` names the clip's rule if the clip changed the
-    output.
+    `raw` [actions] is the latest output; `clipped` contains the clip's guard rule if the clip
+    changed the output.
     """
 
     STATE: ClassVar[tuple[str, ...]] = ("clipped",)
     STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ("raw",)
 
     def __init__(self, output: Tensor, terms: Sequence[ActionTerm] = ()) -> None:
-        """Store the array for `read`, and the clips; without terms, nothing is clipped."""
+        """Read from `output`, and clip as `terms` define; without terms, nothing is clipped."""
         self._source_tensor = output.reshape(-1)
         self.raw: F64 = np.zeros(self._source_tensor.size)
         self.clipped: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class RawAction(Stateful):
         return math.isfinite(self.raw.dot(self.raw))
 
     def bounded(self) -> F64:
-        """Return `raw` within its clips; the next call overwrites the result."""
+        """Return `raw`, clipped [actions]; the next call overwrites the result."""
         if not self._clips:
             return self.raw
         np.clip(self.raw, self._low, self._high, out=self._clipped)
@@ -64,9 +64,9 @@ class RawAction(Stateful):
 
 
 class GainOutputs(Stateful):
-    """Gains from the model that replace a command's gains, each within its bounds.
+    """Gains that the model outputs, which replace a command's gains, each within its bounds.
 
-    Stiffness applies to joints commanded by position, and damping to joints not commanded by
+    Stiffness is replaced for joints commanded by position, and damping for joints not commanded by
     effort; all other gains stay unchanged.
     """
 
@@ -76,7 +76,7 @@ class GainOutputs(Stateful):
     def __init__(
         self, contract: JointContract, command: Command, outputs: Mapping[str, Tensor]
     ) -> None:
-        """Resolve names to indices once; each `read` reads `outputs`."""
+        """Connect the model's `outputs` (by name) to the gains of `command`."""
         names, rows = contract.joints.names, ("stiffness", "damping")
         driven = [joint for term in contract.action.terms for joint in term.joints]
         self.gains = command.gains
@@ -95,7 +95,7 @@ class GainOutputs(Stateful):
                     source.append(row * len(driven) + i)
                     bounds.append((gain.min[i], gain.max[i]))
         self.places: Index = np.array(places, np.intp)
-        """Index of each value in `gains`."""
+        """Index of each replaced value in the flattened `gains`."""
         self._source: Index = np.array(source, np.intp)
         self._low, self._high = np.array(bounds).reshape(-1, 2).T.copy()
 
@@ -105,7 +105,7 @@ class GainOutputs(Stateful):
         return math.isfinite(self.raw.dot(self.raw))
 
     def fill(self) -> bool:
-        """Write the gains to the command; return True if a bound changed one."""
+        """Write the gains to the command; return True if a bound changed any of them."""
         given = self.raw[self._source]
         bounded = np.clip(given, self._low, self._high)
         self.gains.reshape(-1)[self.places] = bounded
@@ -137,12 +137,13 @@ class ActionDecoder(RawAction, Command):
     def __init__(
         self, contract: JointContract, output: Tensor, outputs: Mapping[str, Tensor] = {}
     ) -> None:
-        """Resolve names to indices, once.
+        """Connect the model's outputs.
 
         Args:
             contract: Defines how the output maps to commands.
-            output: Array that each `read` reads, as it does the gains in `outputs`.
-            outputs: All outputs of the model; without them the contract's gains apply.
+            output: The model output that commands joints; each `read` reads it.
+            outputs: All outputs of the model, from which each `read` reads the gains; without them,
+                the contract's gains apply.
         """
         joints, names = contract.joints, contract.joints.names
         driven = {joint: Kind(each.kind) for each in contract.action.terms for joint in each.joints}
@@ -173,12 +174,12 @@ class ActionDecoder(RawAction, Command):
         self._offset[joints] = term.offset
 
     def read(self) -> bool:
-        """Copy the action to `raw`, and read the gains; return True if all values are finite."""
+        """Read the output and the gains; return True if all values are finite."""
         finite = super().read()
         return finite and (self._gain_outputs is None or self._gain_outputs.read())
 
     def decode(self) -> F64:
-        """Return `command` for `raw`; the next call overwrites the result."""
+        """Return the command [joints] for `raw`; the next call overwrites the result."""
         raw, command = self.bounded(), self.command
         if self._gain_outputs is not None:
             self._fill_gains(self._gain_outputs)
@@ -204,9 +205,9 @@ class ActionDecoder(RawAction, Command):
             self.clipped = (*self.clipped, Rule.GAIN_LIMIT.value)
 
     def invert_command(self, command: F64, into: F64) -> None:
-        """Write the raw output [actions] that would have produced this command [joints].
+        """Write to `into` the raw output [actions] that would produce this command [joints].
 
-        A value that has no effect because its scale is 0 becomes 0.
+        An output that has no effect, because its scale is 0, is set to 0.
         """
         np.subtract(command, self._offset, self._inverse)
         np.multiply(self._inverse, self._per_scale, self._inverse)
@@ -214,10 +215,10 @@ class ActionDecoder(RawAction, Command):
 
 
 class JointPolicy(Stateful):
-    """Runs the bundle's model on the robot state.
+    """Runs a bundle's model on the robot state; implements `Policy`.
 
-    `infer` and `commit` are separate, so a late result leaves the history, last action and
-    recurrent state unchanged.
+    `infer` and `commit` are separate, so that a late result, which is not committed, leaves
+    history, last action and recurrent state unchanged.
     """
 
     STATE = ("action", "_remembering", "_recurrent", "_tick", "begins")
@@ -246,13 +247,13 @@ class JointPolicy(Stateful):
         ]
         self._last_action = state["last_action"]
         self.remembers = bool(self._remembering) or state.keeps_time
-        """True if `watch` has any effect."""
+        """True if `watch` has an effect."""
         self._tick = 0
         self.begins = True
         """True if history, last action and recurrent state were empty at the last `infer`."""
 
     def plan(self) -> dict[str, Any]:
-        """Return the configuration of the parts, with the tensors that each reads or writes."""
+        """Return the configuration for the native core: each part, and the tensors that it uses."""
         plan, contract = super().plan(), self._contract
         plan["action"]["output"] = contract.action.output
         for name, observation in zip(contract.observations, plan["observations"], strict=True):
@@ -279,12 +280,12 @@ class JointPolicy(Stateful):
             observation.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Do nothing: only ticks count, not the time between them."""
+        """Do nothing, since the policy counts ticks, not the time between them."""
 
     def watch(self) -> None:
-        """Observe a tick without running the model: update history and clocks.
+        """Observe a tick without running the model: advance the history and the clocks.
 
-        The last action, observed outputs and recurrent state do not change.
+        Last action, observed outputs and recurrent state do not change.
         """
         for observation in self._remembering:
             observation.write()
@@ -305,7 +306,7 @@ class JointPolicy(Stateful):
         return not self._fed_back or all(each.is_finite() for each in self._fed_back)
 
     def commit(self) -> F64:
-        """Make the result take effect; return the command [joints] in contract order."""
+        """Apply the inference result in this tick, and return the command [joints]."""
         self._last_action[...] = self.action.raw
         for outputs in self._fed_back:
             outputs.advance()
@@ -321,7 +322,7 @@ class JointPolicy(Stateful):
 
 
 class RecurrentState(Stateful):
-    """Copies each state output to its input; starts from the initial state, or from zeros."""
+    """Feeds each recurrent state from its output back to its input, tick by tick."""
 
     def __init__(
         self,
@@ -329,7 +330,13 @@ class RecurrentState(Stateful):
         backend: Backend,
         initial: Mapping[str, Tensor] = {},
     ) -> None:
-        """Store the arrays for each pair, and the initial values of inputs by name."""
+        """Start from the initial state.
+
+        Args:
+            pairs: The contract's `state` section.
+            backend: Opened backend with the inputs and outputs.
+            initial: Initial values by input name; zeros for inputs not listed.
+        """
         self.initial = initial
         self.pairs = [(backend.inputs[pair.input], backend.outputs[pair.output]) for pair in pairs]
         """Input and output array of each pair; may be empty."""
@@ -346,11 +353,11 @@ class RecurrentState(Stateful):
             into[...] = self.initial.get(name, 0)
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of each input."""
+        """Return a copy of the recurrent states, by input name."""
         return {name: into.copy() for name, into in self._inputs.items()}
 
     def restore(self, saved: Tree) -> None:
-        """Restore the inputs from a state of the same model."""
+        """Restore saved recurrent states of the same model."""
         for name, into in self._inputs.items():
             into[...] = np.reshape(saved[name], into.shape)  # the native core has no shapes
 
@@ -365,19 +372,18 @@ class RecurrentState(Stateful):
 
 
 class LastOutputs:
-    """Writes the outputs that terms observe to the state, for the next tick.
+    """Writes the model outputs that `last_output` terms observe to the state, for the next tick.
 
-    Unlike recurrent state, these outputs are scaled, clipped and kept in the history, like
-    observations. `RobotState.restart` sets them to zero; if a result is dropped, they do not
-    change.
+    Unlike recurrent state, these values are scaled, clipped and kept in the history, like any
+    observation. `RobotState.restart` sets them to zero; if a result is dropped, they do not change.
     """
 
     def __init__(self, state: RobotState, backend: Backend) -> None:
-        """Find the arrays of the outputs that have a state field."""
+        """Connect each output that has a state field to that field."""
         self.pairs = [
             (field, backend.outputs[name].reshape(-1)) for name, field in state.last_outputs.items()
         ]
-        """State field and output array of each such output; may be empty."""
+        """State field and output array of each observed output; may be empty."""
 
     def is_finite(self) -> bool:
         """Return True if the outputs of this tick are finite."""
@@ -405,7 +411,7 @@ def joint_controller(
         limits: Limits in force.
         clock: Same as for `Controller`.
         state: Receives the measurements; None creates one.
-        make: Factory that takes the arguments of `Controller`.
+        make: Function with the arguments of `Controller` that creates the controller.
     """
     contract = bundle.contract
     state = state or RobotState(contract, orientation=limits.max_tilt_rad is not None)

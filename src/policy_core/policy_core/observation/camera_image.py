@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images: conversion to the policy's values, and stacking by their stamps."""
+"""Camera images: conversion to the policy's values, and selection of the stack by stamps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STEEPEST = 20.0
 
 
 class _ImageProcessor:
-    """Steps from a camera's pixels to the policy's values, with all memory preallocated.
+    """Converts a camera's pixels to the policy's values, step by step, in preallocated memory.
 
     Attributes:
         image: The policy's image, in the contract's shape and scaling; float32.
@@ -40,7 +40,7 @@ class _ImageProcessor:
         self._contract = image
         height, width = image.camera_size
         self._part = slice(None), slice(None)
-        if steps[:1] == ("crop",):  # cropped pixels neither take time nor count
+        if steps[:1] == ("crop",):  # cropped pixels take no time and do not count as unknown
             assert image.crop_px is not None
             top, bottom, left, right = image.crop_px
             self._part = slice(top, height - bottom), slice(left, width - right)
@@ -55,7 +55,10 @@ class _ImageProcessor:
             stage()
 
     def _lay_out(self, steps: Sequence[str]) -> F32:
-        """Plan the stages; return the image that the last one writes."""
+        """Set up the stages; return the image that the last stage writes.
+
+        Adjacent linear steps are combined into one stage.
+        """
         image = self._pixels
         weights: tuple[F64, F64] | None = None
         for step in [*steps, "end"]:
@@ -75,11 +78,11 @@ class _ImageProcessor:
         return image
 
     def _plan(self, step: str, image: F32) -> None:
-        """Append the stage of a step that leaves the size as it is, or of the end."""
+        """Append the stage for a step that keeps the image size, or for the end."""
         raise NotImplementedError
 
     def _weights(self, step: str, shape: Sequence[int]) -> tuple[F64, F64]:
-        """Return the weights of a step along rows and along columns [after, before]."""
+        """Return a linear step's weights along rows and along columns, each [after, before]."""
         image = self._contract
         if step == "crop":
             assert image.crop_px is not None
@@ -123,14 +126,14 @@ class DepthProcessor(_ImageProcessor):
         self._known, self._far = np.zeros((2, *self._pixels.shape), np.bool_)
 
     def see(self, raw: npt.NDArray[np.uint16] | F32, factor: F32 | None = None) -> None:
-        """Write `image`.
+        """Convert a camera's depth image, and write the result to `image`.
 
         Args:
             raw: Image in the camera's size [height, width]; uint16 in mm, where 0 is unknown, or
                 float32 in m, where NaN and -infinity are unknown and +infinity is too far; in
                 either byte order.
-            factor: Factor for each pixel [height, width], if the camera measures a different kind
-                of distance than the policy expects: `ray_factors`, or the inverse.
+            factor: Factor for each pixel [height, width], `ray_factors` or the inverse, if the
+                camera measures a different kind of distance from what the policy expects.
 
         Raises:
             RobotError: All depths are unknown, or more than the contract allows.
@@ -150,11 +153,13 @@ class DepthProcessor(_ImageProcessor):
         self.invalid = metres.size - int(np.count_nonzero(self._known))
         if self.invalid > depth.max_invalid_ratio * metres.size + _ROUNDED:
             raise RobotError(
-                f"expected at most {depth.max_invalid_ratio:.3g} of the pixels without a known "
-                f"depth, found {self.invalid} of {metres.size}"
+                f"expected at most {100 * depth.max_invalid_ratio:.3g}% of the pixels to have an "
+                f"unknown depth, found {self.invalid} of {metres.size}"
             )
         if self.invalid == metres.size:
-            raise RobotError("expected a depth image, found no known depth; is the camera covered?")
+            raise RobotError(
+                "expected a depth image, found only unknown depths; is the camera covered?"
+            )
         if raw.dtype.kind != "u":
             np.equal(metres, np.inf, self._far)
             np.copyto(metres, np.float32(depth.too_far_m), where=self._far)
@@ -230,7 +235,7 @@ class ColourProcessor(_ImageProcessor):
         self._means: F32 = np.zeros((len(self._values), 1, 1), np.float32)
 
     def see(self, raw: npt.NDArray[np.uint8]) -> None:
-        """Write `image` from an RGB image in the camera's size [height, width, 3]."""
+        """Convert an RGB image in the camera's size [height, width, 3], and write it to `image`."""
         raw = raw[self._part]
         if self.colour.channels == "grey":
             self._pixels[0] = cv2.cvtColor(raw, cv2.COLOR_RGB2GRAY)
@@ -249,7 +254,7 @@ class ColourProcessor(_ImageProcessor):
             np.divide(values, self._std, values)
 
     def levels(self) -> npt.NDArray[np.uint8]:
-        """Return the last image before scaling [height, width, channels], from 0 to 255."""
+        """Return the last image as it was before scaling [height, width, channels], 0 to 255."""
         rounded = np.clip(np.rint(self._last), 0.0, 255.0).astype(np.uint8)
         return np.ascontiguousarray(rounded.transpose(1, 2, 0))
 
@@ -264,17 +269,17 @@ class ColourProcessor(_ImageProcessor):
 
 
 class ImageHistory:
-    """Latest images by stamp, from which the policy's stack is taken.
+    """The latest images with their stamps, from which the policy's stack is selected.
 
-    Stack positions are times, so a lost or late image does not shift the others.
+    Positions in the stack are times, so a lost or late image does not shift the others.
 
     Attributes:
         newest_ns: Stamp of the newest image; None without one.
     """
 
     _RECENT, _SLOWEST = 4, 1.5
-    """Number of images over which the camera's rate is judged, and the number of periods by which
-    they may be apart on average.
+    """Number of images from which the camera's rate is computed, and the largest mean distance of
+    images, in periods.
     """
 
     def __init__(self, image: CameraImage, period_ns: int) -> None:
@@ -300,16 +305,16 @@ class ImageHistory:
         self.clear()
 
     def clear(self) -> None:
-        """Discard all images: the next one is the first."""
+        """Discard all images, so that the next image begins a new stack."""
         self.newest_ns: int | None = None
         self._count = 0
         self._due_ns = 0
 
     def wants(self, stamp_ns: int) -> bool:
-        """Return True if the image with this stamp belongs in the stack.
+        """Return True if the image with this stamp is needed.
 
-        A faster camera sends more images than needed. An image that is earlier than the newest by
-        more than the usual reordering, or that follows a gap, begins a new stack.
+        A camera that is faster than the contract's sends more images than needed. An image whose
+        stamp is far before or after the newest begins a new stack.
         """
         newest_ns = self.newest_ns
         if newest_ns is not None and not (
@@ -332,7 +337,7 @@ class ImageHistory:
         self.newest_ns = stamp_ns
 
     def ready_ns(self, now_ns: int) -> int | None:
-        """Return the stamp of the newest image that is as old as in training, or None.
+        """Return the stamp of the newest image that is at least as old as in training, or None.
 
         Args:
             now_ns: Time on the clock used for stamps; an image stamped later, as in a simulation
@@ -343,11 +348,11 @@ class ImageHistory:
         return int(old.max()) if old.size else None
 
     def write(self, newest_ns: int, out: npt.NDArray[np.floating]) -> None:
-        """Write the stacked images in contract order.
+        """Write the images of the stack to `out`, in contract order.
 
         Args:
             newest_ns: Stamp of the image at offset 0.
-            out: [offsets, values of an image].
+            out: Array [offsets, values per image] to write to.
 
         Raises:
             RobotError: The camera is too slow for the image spacing in training.
@@ -358,8 +363,8 @@ class ImageHistory:
             apart_s = float(recent_ns[-1] - recent_ns[0]) * 1e-9 / (self._RECENT - 1)
             if apart_s > self._SLOWEST * self._period_ns * 1e-9:
                 raise RobotError(
-                    f"camera images: expected {1e9 / self._period_ns:g} per second, as in "
-                    f"training, found {1.0 / apart_s:.2g}"
+                    f"camera images: expected {1e9 / self._period_ns:g} per second (as in "
+                    f"training), found {1.0 / apart_s:.2g}"
                 )
         distance = self._distance[: len(stamps_ns)]
         oldest_ns = int(stamps_ns.min())
@@ -374,7 +379,7 @@ class ImageHistory:
 
 
 def ray_factors(k: Sequence[float], height: int, width: int) -> F32:
-    """Return each pixel's ratio of ray distance to axial depth [height, width].
+    """Return, for each pixel, the ratio of distance along the ray to axial depth [height, width].
 
     Args:
         k: Intrinsic matrix row by row [9], as in sensor_msgs/CameraInfo.
@@ -410,8 +415,8 @@ def resize_weights(before: int, after: int, method: str) -> F64:
     """Return resizing weights along one axis [after, before]; each row sums to 1.
 
     Args:
-        before: Pixels before.
-        after: Pixels after.
+        before: Number of pixels before resizing.
+        after: Number of pixels after resizing.
         method: One of the contract's methods.
     """
     scale = before / after
@@ -450,7 +455,7 @@ def _triangle(distance: F64) -> F64:
 
 
 def _cubic(distance: F64, a: float) -> F64:
-    """Return the weights of cubic convolution, R. Keys, 1981."""
+    """Return the weights of cubic convolution (R. Keys, 1981) at distances in pixels."""
     x = np.abs(distance)
     near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
     far = ((x - 5.0) * x + 8.0) * x * a - 4.0 * a

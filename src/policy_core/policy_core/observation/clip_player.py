@@ -3,10 +3,10 @@
 """A policy's reference motion, frame by frame, in the form that its observation terms need.
 
 The frames come from a clip, or the newest frame comes from a topic. At the first tick of RUN, the
-motion is translated and rotated about the vertical so that the anchor of its first frame coincides
-with the robot's anchor in position and heading. The motion's roll and pitch are kept. BeyondMimic's
-deployment (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does the same, and the
-terms match those in its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
+motion is translated, and rotated about the vertical, so that the anchor of its first frame
+coincides with the robot's anchor in position and heading; the motion's roll and pitch are kept.
+BeyondMimic's deployment (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does the
+same, and the terms match those in its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _ORIGIN: Vector = (0.0, 0.0, 0.0)
 
 
 class ClipPlayer(Stateful):
-    """Writes each tick's reference to fields of the state.
+    """Plays a clip: writes each tick's frames to fields of the state.
 
-    `restart` and `advance` write the terms that depend only on the clip; `write` writes the terms
-    that depend on the robot's pose, which are NaN while the pose is unknown.
+    `restart` and `advance` write the fields that depend on the clip only; `write` writes the fields
+    that also depend on the robot's pose, which are NaN while the pose is unknown.
     """
 
     STATE = ("_tick", "_cycle", "_is_placed", "_placement")
@@ -50,14 +50,15 @@ class ClipPlayer(Stateful):
         state: Mapping[str, F64],
         outputs: Mapping[tuple[str, int], F64],
     ) -> None:
-        """Find the arrays.
+        """Connect the fields, and begin at the first frame.
 
         Args:
             clip: The frames.
             motion: The contract's `motion` section.
-            joint_names: Joints of the contract, in its order.
-            state: Fields `joint_pos`; with an anchor also `quat_xyzw`, and `pos_world` if measured.
-            outputs: Fields to write, keyed by the field in `TERMS` and the number of ticks ahead.
+            joint_names: Joint names of the contract, in its order.
+            state: Fields to read: `joint_pos`; with an anchor also `quat_xyzw`, and `pos_world` if
+                measured.
+            outputs: Fields to write, by field name in `TERMS` and number of ticks ahead.
         """
         self._clip, self._loops, self._last = clip, motion.at_end == "loop", len(clip.joint_pos) - 1
         self._joints = [
@@ -75,7 +76,7 @@ class ClipPlayer(Stateful):
         self.restart()
 
     def plan(self) -> dict[str, Any]:
-        """Return the frames, and the chain to the anchor."""
+        """Return the configuration for the native core: the frames, the chain to the anchor."""
         return {
             **dataclasses.asdict(self._clip),
             "loops": self._loops,
@@ -123,7 +124,7 @@ class ClipPlayer(Stateful):
                 out[:] = _two_columns(product(inverse, there_quat))
 
     def _frame(self, ahead: int) -> tuple[int, int]:
-        """Return the frame this many ticks ahead, and how often the clip has looped before it."""
+        """Return the index of the frame some ticks ahead, and the number of loops before it."""
         place = self._tick + ahead
         if self._loops:
             cycle, frame = divmod(place, self._last + 1)
@@ -137,7 +138,7 @@ class ClipPlayer(Stateful):
             out[:] = 0.0 if is_over and frames is self._clip.joint_vel else frames[frame]
 
     def _place(self, robot_quat: Quat, robot_pos: Vector) -> None:
-        """Move the first frame to the robot's pose, once that is known."""
+        """Place the motion so that its first frame is at the robot's pose, if that is known."""
         first_quat, first_pos = self._anchor_pose(0)
         found = _Placement.between(first_quat, first_pos, robot_quat, robot_pos)
         if found.is_finite():
@@ -150,7 +151,7 @@ class ClipPlayer(Stateful):
         )
 
     def _step_of_cycle(self) -> _Placement:
-        """Return the transform from one cycle of the clip to the next, on level ground."""
+        """Return the placement of a clip's cycle relative to the previous one, at equal height."""
         first_quat, first_pos = self._anchor_pose(0)
         last_quat, (x, y, _) = self._anchor_pose(self._last)
         return _Placement.between(first_quat, first_pos, last_quat, (x, y, first_pos[2]))
@@ -168,9 +169,9 @@ class ClipPlayer(Stateful):
 
 
 class LivePlayer(Stateful):
-    """Writes a live motion's newest frame to fields of the state; see `ClipPlayer`.
+    """Plays a live motion: writes its newest frame to fields of the state; see `ClipPlayer`.
 
-    The frame at the first RUN tick is moved to the robot, like the first frame of a clip.
+    The frame at the first RUN tick is placed at the robot's pose, like the first frame of a clip.
     """
 
     STATE = ("_is_placed", "_placement")
@@ -182,7 +183,7 @@ class LivePlayer(Stateful):
         state: Mapping[str, F64],
         outputs: Mapping[tuple[str, int], F64],
     ) -> None:
-        """Find the arrays, as in `ClipPlayer`; the newest frame is in the `live_` fields."""
+        """Connect the fields, as in `ClipPlayer`; the `live_` fields hold the newest frame."""
         self._measured, self._chain = state, _Chain(motion.anchor, joint_names)
         self._joints = [
             (state[field.replace("motion_", "live_")], out)
@@ -195,18 +196,18 @@ class LivePlayer(Stateful):
         self.restart()
 
     def plan(self) -> dict[str, Any]:
-        """Return the chain to the anchor."""
+        """Return the configuration for the native core: the chain to the anchor."""
         return {"chain": self._chain.plan()}
 
     def restart(self) -> None:
-        """On the next `write`, move the frame to the robot's pose at that time."""
+        """Place the motion at the robot's pose again, on the next `write`."""
         self._placement, self._is_placed = _Placement(), False
 
     def advance(self) -> None:
-        """Do nothing, since the newest frame is used."""
+        """Do nothing, since every `write` uses the newest frame."""
 
     def write(self) -> None:
-        """Write the newest frame, relative to the current measurements."""
+        """Write the newest frame's fields for the current measurements."""
         for newest, out in self._joints:
             out[:] = newest
         if self._pos is None and self._ori is None:
@@ -227,7 +228,7 @@ class LivePlayer(Stateful):
 
 
 class _Placement(Stateful):
-    """A rotation about the vertical, then a translation: from the clip's world to the robot's."""
+    """Transform from the motion's world to the robot's: a rotation about the vertical, a shift."""
 
     STATE = ("_yaw", "_shift")
 
@@ -240,24 +241,24 @@ class _Placement(Stateful):
 
     @staticmethod
     def between(quat: Quat, pos: Vector, to_quat: Quat, to_pos: Vector) -> _Placement:
-        """Return the placement that moves one pose to another's position and heading."""
+        """Return the placement that moves a pose to another pose's position and heading."""
         turn = _Placement(yaw_rad(to_quat) - yaw_rad(quat))
         return _Placement(turn._yaw, _difference(to_pos, turn.position(pos)))
 
     def after(self, first: _Placement) -> _Placement:
-        """Return the placement that applies `first`, then this one."""
+        """Return the placement that applies `first`, and then this one."""
         return _Placement(self._yaw + first._yaw, self.position(first._shift))
 
     def position(self, pos: Sequence[float]) -> Vector:
-        """Transform a position of the clip."""
+        """Return a position of the motion in the robot's world."""
         return _sum(rotated(self._turn, pos), self._shift)
 
     def orientation(self, quat: Sequence[float]) -> Quat:
-        """Transform an orientation of the clip."""
+        """Return an orientation of the motion in the robot's world."""
         return product(self._turn, quat)
 
     def is_finite(self) -> bool:
-        """Return True if the placement is known."""
+        """Return True if the placement is known, which requires known poses."""
         return all(map(math.isfinite, (self._yaw, *self._shift)))
 
 
@@ -274,7 +275,7 @@ class _Chain:
             self._links.append((joint, (x, y, z), normalized(link.quat_xyzw), (u, v, w)))
 
     def plan(self) -> list[dict[str, Any]]:
-        """Return the links; joint -1 is a fixed link."""
+        """Return the configuration for the native core: the links; joint -1 is a fixed link."""
         return [
             {
                 "joint": -1 if joint is None else joint,
@@ -286,7 +287,12 @@ class _Chain:
         ]
 
     def pose(self, base: Quat, joint_pos: F64) -> tuple[Quat, Vector]:
-        """Return the anchor's orientation, and its offset from the base, in the world frame."""
+        """Return the anchor's orientation and its offset from the base, in the world frame.
+
+        Args:
+            base: Orientation of the base in the world frame.
+            joint_pos: Measured positions [joints], rad.
+        """
         quat, offset = base, _ORIGIN
         for joint, position, fixed, (u, v, w) in self._links:
             offset = _sum(offset, rotated(quat, position))
@@ -300,7 +306,7 @@ class _Chain:
 
 
 def _anchor_of_robot(measured: Mapping[str, F64], chain: _Chain) -> tuple[Quat, Vector]:
-    """Return the measured pose of the robot's anchor; at the origin if no position is measured."""
+    """Return the robot's anchor: orientation, and position (0 if no position is measured)."""
     base = measured.get("pos_world")
     quat, offset = chain.pose(normalized(measured["quat_xyzw"].tolist()), measured["joint_pos"])
     return quat, _ORIGIN if base is None else _sum(base.tolist(), offset)
@@ -315,7 +321,7 @@ def _difference(first: Sequence[float], second: Sequence[float]) -> Vector:
 
 
 def _two_columns(quat: Quat) -> tuple[float, ...]:
-    """Return the first two columns of the rotation matrix, row by row."""
+    """Return the first two columns of a quaternion's rotation matrix, row by row [6]."""
     x, y, z, w = quat
     return (
         1.0 - 2.0 * (y * y + z * z),

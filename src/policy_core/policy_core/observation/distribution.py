@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that a model input is distributed as in training; if not, suggest a likely cause."""
+"""Check whether a model input is distributed as in training; if not, suggest a likely cause."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policy_core.interfaces import F32, F64, Index, Tensor
 from policy_core.observation.rows import layout
 
 OUTSIDE_SHARE = 0.2
-"""Share of samples out of range above which a term does not match training."""
+"""Share of samples out of range from which a term does not match training."""
 MARGIN = 0.5
 """Margin on each side, as a share of the healthy range; pushes and slopes exceed it by less."""
 _LARGEST_DEVIATIONS = 8.0
@@ -27,15 +27,15 @@ _LARGEST_DEVIATIONS = 8.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InputStatistics:
-    """A model input's training statistics, as arrays [size] in its order.
+    """Training statistics of a model input, as arrays [size] in the input's order.
 
     Attributes:
         terms: Name of the term that each value belongs to.
-        low: Lowest value, with a margin.
-        high: Highest value, with a margin.
+        low: Lowest healthy value, less a margin.
+        high: Highest healthy value, plus a margin.
         std: Standard deviation.
-        scale: Term scale for each value.
-        subtracted: Offset that the term subtracts before scaling.
+        scale: Scale that the term applies.
+        subtracted: Offset that the term subtracts, as scaled.
         blocks: Index groups, each with one term's values for all joints, in the contract's joint
             order.
     """
@@ -49,7 +49,7 @@ class InputStatistics:
     blocks: tuple[Index, ...] = ()
 
     def outside(self, values: F64 | F32) -> list[str]:
-        """Return the terms that are often out of range in input samples [samples, size]."""
+        """Return the names of the terms that are often out of range in samples [samples, size]."""
         beyond = (values < self.low) | (values > self.high)
         names = dict.fromkeys(self.terms.tolist())
         return [
@@ -60,7 +60,7 @@ class InputStatistics:
 
 
 def input_statistics(contract: JointContract, name: str) -> InputStatistics | None:
-    """Return a model input's statistics from `nominal.observation`; None without them."""
+    """Return a model input's statistics from `nominal.observation`; None if there are none."""
     statistics = contract.nominal.observation.get(name) if contract.nominal else None
     if statistics is None:
         return None
@@ -88,7 +88,7 @@ def input_statistics(contract: JointContract, name: str) -> InputStatistics | No
 
 
 def normalised_input(size: int) -> InputStatistics:
-    """Return the statistics of an input for which only mean and standard deviation are known."""
+    """Return statistics for a normalised input of which only mean and deviation are known."""
     ones = np.ones(size)
     return InputStatistics(
         terms=np.array([f"value {place}" for place in range(size)]),
@@ -103,7 +103,10 @@ def normalised_input(size: int) -> InputStatistics:
 def _frame_values(
     number: int, term: Term, contract: JointContract
 ) -> tuple[npt.NDArray[np.str_], F64, F64, Index]:
-    """Return name, scale, offset and joint index (-1 unless for all joints) of a term's values."""
+    """Return the term name, scale, offset and block of each value in a term.
+
+    The block is the term's number if the term has all joints in contract order, and -1 otherwise.
+    """
     spec = TERMS[term.term]
     names, joints = list(term_names(term, contract)), contract.joints
     default = np.zeros(len(names))
@@ -119,18 +122,18 @@ def _frame_values(
 
 
 _FACTOR = 3.0
-"""Allowed median ratio to the training standard deviations: nearly every explanation fits a robot
-that stands still, so a corrected input must vary about as much as in training.
+"""Largest median ratio between a corrected input's standard deviations and those in training: if a
+robot stands still, nearly every explanation fits, so the input must also vary as in training.
 """
 _TERMS = 4
-"""Number of terms shown with their values."""
+"""Maximum number of terms that a message shows with values."""
 
 
 class DistributionCheck:
-    """Judges samples of one model input, taken before normalisation."""
+    """Compares samples of a model input with training, and explains a mismatch."""
 
     def __init__(self, healthy: InputStatistics, statistics: tuple[F64, F64] | None) -> None:
-        """Compare with the healthy input.
+        """Store the statistics.
 
         Args:
             healthy: Statistics of the model input in training.
@@ -140,10 +143,10 @@ class DistributionCheck:
         self._mean, self._divisor = statistics or (np.zeros(1), np.ones(1))
 
     def describe(self, given: F64) -> str:
-        """Return the mismatch in words; may be empty.
+        """Return the mismatch in words, with a likely cause; "" if there is none.
 
         Args:
-            given: Observation samples [samples, size] before normalisation, with scales applied.
+            given: Samples of the input [samples, size] before normalisation, with scales applied.
         """
         inputs = self._normalised(given)
         outside = self._healthy.outside(inputs)
@@ -159,14 +162,14 @@ class DistributionCheck:
         )
 
     def not_normalised(self, inputs: F64) -> F64:
-        """Return model inputs as they were before normalisation [samples, size]."""
+        """Return samples of the model input as they were before normalisation [samples, size]."""
         return inputs * self._divisor + self._mean
 
     def _normalised(self, given: F64) -> F64:
         return (given - self._mean) / self._divisor
 
     def _numbers(self, term: str, inputs: F64) -> str:
-        """Describe a term's value farthest out of range, and the healthy range of that value."""
+        """Describe the value of a term that is farthest out of range, and its healthy range."""
         places = np.flatnonzero(self._healthy.terms == term)
         low, high = self._healthy.low[places], self._healthy.high[places]
         means = inputs[:, places].mean(axis=0)
@@ -179,7 +182,7 @@ class DistributionCheck:
         )
 
     def _explanation(self, given: F64) -> str:
-        """Return the best explanation whose correction restores the input; "" if none does."""
+        """Return the best explanation, whose correction restores the input; "" if none does."""
         fitting = [
             (self._distance(inputs), text)
             for text, inputs in self._explanations(given)
@@ -189,13 +192,13 @@ class DistributionCheck:
         return text if distance < math.log(_FACTOR) else ""
 
     def _distance(self, inputs: F64) -> float:
-        """Return the median |log| ratio of the values' spread to their spread in training."""
+        """Return the median, over all values, of |log(std / std in training)|."""
         known = self._healthy.std > 0
         ratio = inputs[:, known].std(axis=0) / self._healthy.std[known]
         return float(np.median(np.abs(np.log(np.maximum(ratio, 1e-9))))) if known.any() else 0.0
 
     def _explanations(self, given: F64) -> Iterator[tuple[str, F64]]:
-        """Yield possible mistakes, and the model input with each one corrected."""
+        """Yield each possible mistake in words, and the model input with that mistake corrected."""
         healthy = self._healthy
         if self._normalises:
             yield "observations that were normalised twice", given
@@ -230,7 +233,7 @@ class DistributionCheck:
 def watched_inputs(
     contract: JointContract, inputs: Mapping[str, Tensor]
 ) -> list[tuple[Tensor, InputStatistics]]:
-    """Return a joint policy's inputs that have a healthy range in the bundle."""
+    """Return each input of a joint policy that has statistics in the bundle, with these."""
     return [
         (array, healthy)
         for name, array in inputs.items()
@@ -240,13 +243,13 @@ def watched_inputs(
 
 
 _REPORTS = 125
-"""Number of recent reports considered."""
+"""Number of recent reports that count."""
 _OUTSIDE = round(OUTSIDE_SHARE * _REPORTS)
-"""Number of out-of-range reports required, even if there are fewer than `_REPORTS` so far."""
+"""Number of out-of-range reports from which a term is a problem, however many there are so far."""
 
 
 class DistributionWatch:
-    """Counts how often reports find each term outside its training range.
+    """Counts the reports in which a term was outside its training range.
 
     Each report samples the newest observation; ticks record nothing.
     """
@@ -264,21 +267,21 @@ class DistributionWatch:
         """Check the current observation in the model's inputs; call in RUN only."""
         outside = set[str]()
         for values, healthy in self._watched:
-            # Another thread may be writing: a mixture of two ticks is good enough here.
+            # Another thread may be writing; a mixture of two ticks is good enough here.
             outside.update(healthy.outside(values[None].astype(np.float64)))
         self._outside.append(frozenset(outside))
 
     @property
     def outside(self) -> dict[str, int]:
-        """Number of reports that found each term out of range, for terms that often are."""
+        """Number of reports with a term out of range, by term, for terms that often are."""
         counts = Counter(term for outside in tuple(self._outside) for term in outside)
         return {term: count for term, count in sorted(counts.items()) if count >= _OUTSIDE}
 
     @property
     def problems(self) -> list[str]:
-        """Problems found, one sentence per term."""
+        """Description of each term that is often out of range."""
         return [
-            f"observation term {term} is outside what the policy was trained on in {count} of "
+            f"observation term {term} is outside its training range in {count} of "
             f"{len(self._outside)} reports: check normalisation, order and units"
             for term, count in self.outside.items()
         ]

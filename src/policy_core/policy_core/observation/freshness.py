@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The age of each input, and the reason why an input cannot be used."""
+"""Age of the inputs, and the reason why an input cannot be used."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from policy_core.control_state import Stateful
 _SOONEST_NS, _LATEST_NS = -50_000_000, 500_000_000
 """Range of header ages in which the sender's clock counts as synchronised with ours."""
 _RESTART_AGAIN_NS = 1_000_000_000
-"""Time after a restart during which stamps that go back are taken for old messages, since clocks
-are not set that often.
+"""Time after a restart of a stream during which messages with earlier stamps count as old, since
+clocks are not set that often.
 """
 _NOTED_STEP_NS = 20_000_000
 _DRIFT_SHIFT, _SLEW_SHIFT = 10, 3
-"""As shifts: clocks may drift apart by 1/1024, as under NTP's slow corrections (500 ppm), and a
-sender whose clock is ahead may slew back by 1/8 (chrony's fastest correction is 1/12).
+"""Allowances, as bit shifts: clocks may drift apart by 1/1024, as under NTP's slow corrections (500
+ppm), and a sender whose clock is ahead may slew back by 1/8 (chrony's fastest correction is 1/12).
 """
 
 
 class Input(Stateful):
-    """Age of one input.
+    """An input: the age of its newest message, and the reason why its messages cannot be used.
 
     The header stamp identifies the sample in a message. The sample's age on arrival is the smaller
     of two measures, because setting a clock affects at most one of them:
 
     - the delay relative to the least delayed message in the stream, on our steady clock;
-    - if the sender's clock is synchronised with ours, the age of the header: between 50 ms in the
-      future and 500 ms, on our current clock or the one at the last synchronisation.
+    - if the sender's clock is synchronised with ours, the age of the header: -50 ms to 500 ms, on
+      our current clock or on our clock as of the last synchronisation.
 
-    Therefore a step in either clock does not make a live stream old, while a growing transport
+    Therefore a step in either clock does not make a live stream old, but an increasing transport
     delay does. At the start of a stream, only the header counts if the clocks are synchronised.
 
-    A repeated or earlier stamp is not new. But if the message after an earlier one continues from
-    it rather than from the newest, the sender's clock was set back, and its stream starts over.
-    This is accepted at most once a second, so that old messages sent in a loop do not count as new.
+    A message with a repeated or earlier stamp is not new. But if the next message continues from an
+    earlier stamp rather than from the newest, the sender's clock was set back, and its stream
+    starts over. This is accepted at most once a second, so that old messages sent in a loop do not
+    count as new.
     """
 
     STATE = (
@@ -65,8 +66,8 @@ class Input(Stateful):
         Args:
             name: Topic of the input.
             timeout_ns: Age beyond which the input is stale; None for never.
-            stops_all: True if the whole robot is held when the input is stale; otherwise the policy
-                that reads it handles the problem.
+            stops_all: True if the whole robot is held while the input is stale; if False, the
+                policy that reads the input handles the problem.
         """
         self.name, self.is_perceived = name, is_perceived(name)
         self.timeout_ns, self.stops_all = timeout_ns, stops_all
@@ -75,31 +76,28 @@ class Input(Stateful):
     def reset(self) -> None:
         self.problem = ""
         self.clock_step = ""
-        """The latest clock step, in words; a new object each time."""
+        """The latest clock step, in words; a new object for each step."""
         self.measured_ns: int | None = None
-        """Measurement time of the newest message, on our steady clock: its stamp, if the sender's
-        clock is synchronised with ours; otherwise derived from its age. It includes a constant
-        delay, which the clock drift allowance removes from the age.
+        """Measurement time of the newest message, on our steady clock: from its stamp, if the
+        sender's clock is synchronised with ours, and otherwise from its age. Unlike the age, it
+        accounts for a constant delay, which the drift allowance removes from the age.
         """
         self.repeats = 0
-        """Number of consecutive earlier messages from a camera with the same image."""
+        """Number of consecutive earlier messages with the same image, for a camera."""
         self._born_ns: int | None = None
         self._came_ns = 0
         self._stamp_ns: int | None = None
         self._earlier: tuple[int, int] | None = None
-        """Stamp and arrival of a message stamped earlier than the newest."""
+        """Stamp and arrival time of the last message stamped earlier than the newest."""
         self._restarts = False
         """True if the current message belongs to a stream that starts over."""
         self._restarted_ns: int | None = None
         self._refused, self._refused_stamps = 0, ""
-        """Number of messages since the newest that were not new, and the last one's stamp problem.
-        """
+        """Number of messages after the newest that were not new, and why the last one was not."""
         self._ahead_ns = 0
-        """Offset from stamp to arrival time for the least delayed message."""
+        """Stamp minus arrival time of the least delayed message, less the drift allowance."""
         self._wall_ns: int | None = None
-        """Our clock of header stamps minus the steady clock, at the last synchronisation with the
-        sender.
-        """
+        """Our clock for header stamps minus the steady clock, when the clocks last agreed."""
         self._seen_wall_ns = 0
 
     def is_new(self, stamp_ns: int | None, now_ns: int) -> bool:
@@ -107,14 +105,14 @@ class Input(Stateful):
 
         Args:
             stamp_ns: Header stamp; None for a message without one.
-            now_ns: Steady clock.
+            now_ns: Time on the steady clock.
         """
         newest_ns, self._restarts = self._stamp_ns, False
         if stamp_ns is None or newest_ns is None:
             return True
         if self._earlier is not None:
             self._restarts = self._goes_on_from(*self._earlier, stamp_ns, now_ns)
-        # Kept if the stream starts over: its first messages may be refused, and more follow.
+        # Kept if the stream starts over: its first messages may be unusable, and more follow.
         if self._restarts or stamp_ns < newest_ns:
             self._earlier = stamp_ns, now_ns
         elif stamp_ns > newest_ns:
@@ -126,7 +124,7 @@ class Input(Stateful):
         return False
 
     def _goes_on_from(self, earlier_ns: int, came_ns: int, stamp_ns: int, now_ns: int) -> bool:
-        """Return True if a stamp continues from an earlier one, as after a clock was set back."""
+        """Return True if a stamp continues from an earlier stamp, as after a clock was set back."""
         if self._restarted_ns is not None and now_ns - self._restarted_ns < _RESTART_AGAIN_NS:
             return False
         after_newest_ns = (self._stamp_ns or 0) + now_ns - self._came_ns
@@ -138,9 +136,9 @@ class Input(Stateful):
         """Record a new, usable message.
 
         Args:
-            now_ns: Steady clock.
+            now_ns: Time on the steady clock.
             stamp_ns: Header stamp; None for a message without one.
-            ros_now_ns: Time on the clock that the stamp should agree with.
+            ros_now_ns: Time on our clock for header stamps.
         """
         self.problem = ""
         self._refused = 0
@@ -150,7 +148,7 @@ class Input(Stateful):
             self._stamp_ns, self._came_ns = stamp_ns, now_ns
 
     def _delay_ns(self, now_ns: int, stamp_ns: int, wall_ns: int) -> int:
-        """Return the age of a message on arrival."""
+        """Return the age of a message on arrival, and set `measured_ns`."""
         before_ns, since_ns, ahead_ns = self._stamp_ns, now_ns - self._came_ns, self._ahead_ns
         if before_ns is not None and abs(wall_ns - self._seen_wall_ns) > _NOTED_STEP_NS:
             self._note(words.OUR_CLOCK, wall_ns - self._seen_wall_ns)
@@ -170,7 +168,7 @@ class Input(Stateful):
         return max(0, min(late_ns, header_ns) if agrees else late_ns)
 
     def _header_age_ns(self, steady_age_ns: int, wall_ns: int) -> int:
-        """Return a header's age on our clock as last synchronised, or else on the current clock."""
+        """Return a header's age on our clock as of the last synchronisation, or else as of now."""
         if self._wall_ns is not None:
             age_ns = steady_age_ns + self._wall_ns
             if _SOONEST_NS <= age_ns <= _LATEST_NS:
@@ -181,7 +179,7 @@ class Input(Stateful):
         return age_ns
 
     def _note_step(self, jump_ns: int, now_ns: int) -> None:
-        """Record a step of the sender's clock: back, or forward by a relevant amount."""
+        """Record a step of the sender's clock, unless it is a small step forward."""
         if self._restarts:
             self._restarted_ns, self._restarts = now_ns, False
         elif jump_ns <= _NOTED_STEP_NS:
@@ -192,15 +190,15 @@ class Input(Stateful):
         self.clock_step = words.CLOCK_STEP.format(whose=whose, a=step_ns * 1e-6)
 
     def show(self, born_ns: int | None, measured_ns: int | None) -> None:
-        """Copy another input's age, for later readers."""
+        """Set the times to those of another input, to display them."""
         self._born_ns, self.measured_ns = born_ns, measured_ns
 
     def reject(self, problem: str) -> None:
-        """Record an unusable message; the age keeps growing."""
+        """Record why a message is unusable; the age keeps increasing."""
         self.problem = problem
 
     def age_ns(self, now_ns: int) -> int | None:
-        """Return the age; None before the first usable message."""
+        """Return the age of the newest message, in ns; None before the first usable message."""
         return None if self._born_ns is None else now_ns - self._born_ns
 
     def is_stale(self, now_ns: int) -> bool:
@@ -210,13 +208,13 @@ class Input(Stateful):
         return self._born_ns is None or now_ns - self._born_ns > self.timeout_ns
 
     def describe(self, now_ns: int) -> str:
-        """Describe the problem in a few words."""
+        """Describe the input in a few words: age, time-out, problems."""
         return self.described(
             self.age_ns(now_ns), self.problem, self._refused, self._refused_stamps
         )
 
     def described(self, age_ns: int | None, problem: str, refused: int, stamps: str) -> str:
-        """Describe a stream's problem, given its age, problem and rejected stamps."""
+        """Describe the input as `describe` does, given the values to describe."""
         age = words.NO_MESSAGE if age_ns is None else words.AGE.format(a=age_ns * 1e-6)
         if age_ns is not None and self.timeout_ns is not None and age_ns > self.timeout_ns:
             age = words.AGE_LIMIT.format(age=age, limit=self.timeout_ns * 1e-6)

@@ -15,7 +15,7 @@ from policy_core.errors import RobotError
 from policy_core.interfaces import F64, Index
 
 _RAY_STEPS = 4
-"""Number of steps per map cell when following a slanted ray to the ground."""
+"""Number of iterations in which a slanted ray is followed to the ground."""
 _SHALLOWEST = 0.2
 """Sine of the minimum angle below the horizon at which rays are followed."""
 _ROUNDED = 1e-9
@@ -23,11 +23,11 @@ _ROUNDED = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ElevationMap:
-    """Ground heights on a grid, NaN if unknown.
+    """Ground heights on a grid; NaN if unknown.
 
     Attributes:
         heights: Heights in the map frame [rows, columns], m. Row 0 is at the largest x, column 0 at
-            the largest y, shifted by `start`.
+            the largest y, but both are shifted by `start`.
         centre: Centre of the map, x and y, m.
         resolution_m: Edge length of a cell, m.
         start: Row and column in `heights` of the corner with the largest x and y.
@@ -40,7 +40,7 @@ class ElevationMap:
 
 
 class HeightScanner:
-    """Finds the ground height at each scan point, and converts it to the policy's values.
+    """Determines the ground height at each scan point, and converts it to the policy's value.
 
     Attributes:
         values: Values before the term's clip and scale [points], m; finite after `see`.
@@ -49,7 +49,7 @@ class HeightScanner:
     """
 
     def __init__(self, scan: HeightScan) -> None:
-        """Prepare the points for a scan that has passed `check_scan`."""
+        """Prepare the points of a scan section that has passed `check_scan`."""
         self._scan, points = scan, scan.points
         size = len(points)
         self._x, self._y = points[:, 0].copy(), points[:, 1].copy()
@@ -63,7 +63,7 @@ class HeightScanner:
         self._outside, self._more, self._known, self._reached = np.zeros((4, size), bool)
         self._frame_z = 0.0
         self._reach_m = np.inf if scan.reach_m is None else scan.reach_m
-        # Above the frame of the scan; the ray does not reach anything lower.
+        # Lowest height, relative to the scan frame, that each ray reaches.
         self._lowest: F64 = np.full(size, -self._reach_m)
         self._neighbours: Index | None = None
         if scan.invalid == "nearest":
@@ -72,12 +72,12 @@ class HeightScanner:
             self._neighbours = distances.round(9).argsort(axis=1, kind="stable")
 
     def sample(self, elevation: ElevationMap, position: F64, quat_xyzw: F64) -> None:
-        """Write `heights` from the map cell under each point.
+        """Set `heights` from the map cell under each point, or where its ray meets the ground.
 
         Args:
             elevation: The map.
             position: Position of the base in the map frame [3], m.
-            quat_xyzw: Rotation base -> map frame [4].
+            quat_xyzw: Rotation from the base to the map frame [4].
         """
         (x, y, z), turn, down = self._placed(position, quat_xyzw)
         self._turned(self._at_x, turn[0], x)
@@ -91,7 +91,7 @@ class HeightScanner:
         self._frame_z = z
 
     def ground(self, position: F64, quat_xyzw: F64) -> F64:
-        """Return the ground points that `sample` found [points, 3], in the base frame, m.
+        """Return the ground points from the last `sample` [points, 3], in the base frame, m.
 
         Args:
             position: Same as for `sample`.
@@ -101,12 +101,12 @@ class HeightScanner:
         return np.asarray((found - position) @ _rotation(quat_xyzw))
 
     def take_hits(self, hits: F64, position: F64, quat_xyzw: F64) -> F64:
-        """Write `heights` from ray hits on the ground; return each hit's distance from its ray.
+        """Set `heights` from ray hits on the ground; return each hit's distance from its ray.
 
         Args:
             hits: Hits in the map frame [points, 3], m; not finite for rays without a hit.
             position: Position of the base in the map frame [3], m.
-            quat_xyzw: Rotation base -> map frame [4].
+            quat_xyzw: Rotation from the base to the map frame [4].
 
         Returns:
             Distances [points], m; 0 for a ray without a hit.
@@ -121,7 +121,7 @@ class HeightScanner:
         return np.asarray(np.linalg.norm(apart - np.outer(apart @ down, down), axis=1))
 
     def _placed(self, position: F64, quat_xyzw: F64) -> tuple[list[float], F64, F64]:
-        """Return the scan frame's origin [3] and rotation, and its ray direction [3]."""
+        """Return the scan frame's origin [3] and rotation [3, 3], and the ray direction [3]."""
         rotation = _rotation(quat_xyzw)
         begin: list[float] = (position + rotation @ self._origin).tolist()
         if self._scan.alignment == "base":
@@ -132,7 +132,7 @@ class HeightScanner:
         return begin, turn, np.array([0.0, 0.0, -1.0])
 
     def see(self) -> None:
-        """Compute `values` from `heights`, as the scan defines.
+        """Compute `values` from `heights`, as the contract's scan section defines.
 
         Raises:
             RobotError: More points are unknown than the scan allows.
@@ -147,7 +147,7 @@ class HeightScanner:
                 f"height, found {self.invalid} of {heights.size}"
             )
         if self.invalid == heights.size and scan.invalid != "value":
-            raise RobotError("expected the height of the ground, found it at none of the points")
+            raise RobotError("expected a known ground height at some points, found none")
         reached = known
         if scan.reach_m is not None:
             np.greater_equal(heights, self._lowest, self._more)
@@ -184,14 +184,14 @@ class HeightScanner:
         return math.atan2(rotation[1, 0], rotation[0, 0])
 
     def _turned(self, out: F64, row: F64, begin: float) -> None:
-        """Write one coordinate of the points after rotation by a matrix row."""
+        """Write one coordinate of the points in the map frame, given rotation row and origin."""
         np.multiply(self._x, row[0], out)
         np.multiply(self._y, row[1], self._work)
         np.add(out, self._work, out)
         np.add(out, begin, out)
 
     def _look_up(self, elevation: ElevationMap) -> None:
-        """Write the heights of the map at the points."""
+        """Set `heights` to the map's heights at the points; NaN outside the map."""
         rows, columns = elevation.heights.shape
         outside = self._outside
         outside[:] = False
@@ -216,9 +216,12 @@ class HeightScanner:
         np.copyto(self.heights, np.nan, where=outside)
 
     def _follow(self, elevation: ElevationMap, start_z: F64, down: F64) -> None:
-        """Follow slanted rays from these heights to the ground.
+        """Follow slanted rays to the ground; a ray ends at a cell with unknown height.
 
-        A ray ends at a cell with unknown height.
+        Args:
+            elevation: The map.
+            start_z: Heights at which the rays begin [points], m.
+            down: Direction of the rays [3].
         """
         if down[2] > -_SHALLOWEST:
             self.heights[:] = np.nan

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Camera images: checked on arrival, and decoded only when needed.
 
-The checks take microseconds and run at once, so a misconfigured camera is reported; decoding takes
-milliseconds, so only frames that a policy sees are decoded.
+The checks take microseconds, so every frame is checked and a misconfigured camera is reported at
+once; decoding takes milliseconds, so only frames that a policy sees are decoded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from policy_core.errors import RobotError
 
 Image = npt.NDArray[np.uint8]
-"""uint8 [height, width, 3], channels red, green, blue."""
+"""Image in RGB, uint8 [height, width, 3]."""
 
 _LARGEST = 8192
 """Maximum height and width, pixels: a small compressed image may claim to be huge."""
@@ -29,9 +29,11 @@ _PNG_SIZE = struct.Struct(">16x2I")
 _JPEG_SEGMENT, _JPEG_SIZE = struct.Struct(">BBH"), struct.Struct(">5x2H")
 _JPEG_SCAN = 0xDA
 _JPEG_STEPS = 256
-"""Maximum number of parsed segments and fill bytes, far more than cameras write; a tick waits."""
+"""Maximum number of parsed segments and fill bytes, far more than cameras write; it bounds the time
+for which a tick waits.
+"""
 _READ_AHEAD = bytes(16)
-"""Padding beyond the 8 bytes that libjpeg reads ahead."""
+"""Padding after the data, more than the 8 bytes that libjpeg reads ahead."""
 # Start-of-frame markers: C0 to CF except tables (C4, CC) and an extension (C8).
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -55,11 +57,11 @@ class _Raw(NamedTuple):
     """Memory layout of an encoding, and its conversion to RGB."""
 
     channels: int
-    """Bytes per pixel in a row of `step` bytes."""
+    """Number of bytes per pixel in a row of `step` bytes."""
     even: tuple[int, int]
     """Required divisors of height and width."""
     half_rows: int
-    """Half rows per image row: 3 if each row has half a row of chroma, otherwise 2."""
+    """Number of half rows in the data per image row: 3 if chroma adds half a row, otherwise 2."""
     conversion: int | None
 
 
@@ -81,7 +83,7 @@ FRAME_ENCODINGS = (*ENCODINGS, "jpeg", "png")
 
 
 class ImageSize(Protocol):
-    """Image size of a camera, from a contract or a mapping."""
+    """Image size that is expected from a camera, as in a contract or a mapping."""
 
     @property
     def height(self) -> int:
@@ -97,14 +99,14 @@ class ImageSize(Protocol):
 
 
 def read_frame(message: Any, camera: ImageSize) -> Frame:
-    """Return the frame in a camera message, checked but not decoded.
+    """Return the frame in a camera message, validated but not decoded.
 
     Args:
         message: sensor_msgs/Image or CompressedImage, or an object with the same attributes.
         camera: Expected size.
 
     Raises:
-        RobotError: The encoding is unknown, the size is wrong and must not be resized, or data is
+        RobotError: The encoding is unknown, the size is wrong and may not be changed, or data is
             missing.
     """
     frame = _compressed(message) if hasattr(message, "format") else _raw(message)
@@ -119,7 +121,7 @@ def read_frame(message: Any, camera: ImageSize) -> Frame:
 
 
 def require_size(frame: Frame, camera: ImageSize) -> None:
-    """Raise RobotError unless a frame has the expected size."""
+    """Raise RobotError unless a frame has the expected size, or may be resized."""
     if not camera.resize and (frame.height, frame.width) != (camera.height, camera.width):
         raise RobotError(
             f"expected an image of {camera.width} x {camera.height} pixels, found {frame.width} x "
@@ -129,7 +131,7 @@ def require_size(frame: Frame, camera: ImageSize) -> None:
 
 
 def decode(frame: Frame) -> Image:
-    """Return the pixels; if they are already RGB, as a view of the message.
+    """Return the frame's pixels in RGB; a view of the message if that is RGB already.
 
     Raises:
         RobotError: A compressed image is damaged.
@@ -188,8 +190,8 @@ def _compressed(message: Any) -> Frame:
 def _jpeg_size(data: memoryview) -> tuple[int, int]:
     """Return the height and width of a complete JPEG (ITU-T T.81, annex B).
 
-    Decoders fill missing parts with grey, without an error. Within a scan FF is always followed by
-    00 or a restart marker, so a truncated image never ends as a complete one does.
+    Decoders fill missing parts with grey, without an error. Within a scan, FF is always followed by
+    00 or a restart marker, so a truncated image never ends with the end marker.
     """
     # Cameras may pad their data with zeros.
     if not bytes(data).rstrip(b"\0").endswith(_JPEG_END):
@@ -216,7 +218,7 @@ def _jpeg_size(data: memoryview) -> tuple[int, int]:
 
 
 def _png_size(data: memoryview) -> tuple[int, int]:
-    """Return the height and width of a PNG that includes its last chunk."""
+    """Return the height and width of a PNG that ends with its last chunk, IEND."""
     if bytes(data[-len(_PNG_END) :]) != _PNG_END or len(data) < _PNG_SIZE.size:
         raise _truncated("PNG", data)
     width, height = _PNG_SIZE.unpack_from(data)
@@ -230,7 +232,7 @@ def _truncated(kind: str, data: memoryview) -> RobotError:
 
 
 def _decode_compressed(frame: Frame) -> Image:
-    # As captured: the camera's orientation tag must not rotate the image.
+    # Decoded as captured: the camera's orientation tag must not rotate the image.
     how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     data = _without_end(bytes(frame.data)) if frame.encoding == "jpeg" else frame.data
     try:
@@ -246,11 +248,12 @@ def _decode_compressed(frame: Frame) -> Image:
 
 
 def _without_end(data: bytes) -> bytes:
-    """Return a single-scan JPEG without its end marker, with the same image.
+    """Return a single-scan JPEG without its end marker; its image does not change.
 
-    At that marker libjpeg fills missing parts, for example after a camera's packets were lost, and
-    reports this only on stderr. Without the marker it waits for more data, and OpenCV (4.11, 5.0)
-    returns no image. (With several scans, as in a progressive JPEG, it would wait in any case.)
+    At the end marker, libjpeg fills in missing parts, for example after a camera's packets were
+    lost, and reports this only on stderr. Without the marker, it waits for more data, and OpenCV
+    (4.11, 5.0) returns no image. With several scans, as in a progressive JPEG, it would wait in any
+    case, so the marker is kept.
     """
     if data.count(bytes((0xFF, _JPEG_SCAN))) > 1:
         return data
@@ -258,6 +261,6 @@ def _without_end(data: bytes) -> bytes:
 
 
 def _checked(found: Any) -> Image:
-    """Return OpenCV's result with a precise type."""
+    """Return OpenCV's result, typed as an image."""
     image: Image = found
     return image

@@ -22,10 +22,10 @@ from policy_core.errors import NoTargetError
 from policy_core.interfaces import Times
 
 _FRAMES = 3
-"""Frames kept per camera: enough to find one at the time of another camera's newest frame."""
+"""Number of frames kept per camera: enough to pair with another camera's newest frame."""
 _VALUES = 32
-"""Messages kept per other input, at most one per tick: one second at 30 Hz, which exceeds a
-camera's delay.
+"""Number of messages kept per other input, at most one per tick: at 30 Hz, these cover a second,
+which exceeds a camera's delay.
 """
 
 
@@ -40,7 +40,7 @@ class Arrival(NamedTuple):
 
 
 class RecentMessages(Stateful):
-    """The last messages of one input, with their times."""
+    """The latest messages of an input, with their times."""
 
     def __init__(self, kept: int) -> None:
         """Keep the latest `kept` messages."""
@@ -50,17 +50,17 @@ class RecentMessages(Stateful):
         """Add a message.
 
         Args:
-            time_ns: Measurement time, on the clock of the ticks.
+            time_ns: Measurement time, on the tick clock.
             message: Any object; stored unchanged.
         """
         self._entries.append((time_ns, message))
 
     def clear(self) -> None:
-        """Discard all messages, after a clock reset."""
+        """Discard all messages; called after a clock reset."""
         self._entries.clear()
 
     def saved(self) -> dict[str, Any]:
-        """Return times and array messages; for images, only the times."""
+        """Return a copy of the messages with their times; None in place of an image."""
         return {
             "entries": tuple(
                 (time_ns, message.copy() if isinstance(message, np.ndarray) else None)
@@ -75,16 +75,19 @@ class RecentMessages(Stateful):
 
     @property
     def newest_ns(self) -> int | None:
-        """Time of the newest message."""
+        """Time of the newest message; None if there is none."""
         return max((time_ns for time_ns, _ in self._entries), default=None)
 
     @property
     def newest(self) -> Any:
-        """The newest message; there must be one."""
+        """The message added last; there must be one."""
         return self._entries[-1][1]
 
     def nearest(self, time_ns: int) -> tuple[int, Any]:
-        """Return the time and message nearest to a time (the later on a tie); there must be one."""
+        """Return the message nearest to a time, and its own time; there must be a message.
+
+        Of two equally near messages, the one added later is returned.
+        """
         found: tuple[int, Any] = min(
             reversed(self._entries), key=lambda entry: abs(entry[0] - time_ns)
         )
@@ -109,7 +112,7 @@ class ObservationAssembler:
     Attributes:
         by_frame_time: True for the frame_time rule.
         tolerance_ns: Maximum time between the frames in one observation.
-        inputs: The messages of each input.
+        inputs: Recent messages by input name.
     """
 
     def __init__(
@@ -137,14 +140,14 @@ class ObservationAssembler:
         self.inputs: Mapping[str, RecentMessages] = {**self._cameras, **self._others}
 
     def observe(self, now_ns: int) -> PairedMessages:
-        """Return the newest messages that form one observation.
+        """Return the newest set of messages that form one observation.
 
         Args:
             now_ns: Time of the tick; no message is later.
 
         Raises:
-            NoTargetError: An input has no message, or under frame_time a camera has no frame close
-                enough to the other cameras' frames; the message names it.
+            NoTargetError: An input has no message or, with frame_time, a camera has no frame close
+                enough to the other cameras' frames; the error names the input or camera.
         """
         frames_ns = self._frames_ns(now_ns)
         for name, recent in self._others.items():
@@ -169,7 +172,7 @@ class ObservationAssembler:
         return time_ns
 
     def _frame(self, name: str, recent: RecentMessages, time_ns: int) -> Any:
-        """Return the frame of a camera near this time."""
+        """Return a camera's frame nearest to this time, or raise NoTargetError if it is too far."""
         frame_ns, frame = recent.nearest(time_ns)
         apart_ns = abs(frame_ns - time_ns)
         if apart_ns > self.tolerance_ns:
@@ -187,7 +190,7 @@ def observations(
 
     Args:
         assembler: An empty assembler, which receives the arrivals and stores the messages.
-        arrivals: Arrivals in time order; for each input, the ones that are newest at some tick.
+        arrivals: Arrivals in time order; for each input, those that are the newest at some tick.
         ends_ns: For each tick, in increasing order, the time up to which messages belong to it.
     """
     rest = iter(arrivals)
@@ -205,7 +208,7 @@ def observations(
 def belong_together(
     pairing: Pairing, times_ns: Mapping[str, Times], ends_ns: Times, period_ns: int
 ) -> npt.NDArray[np.bool_]:
-    """Return the ticks at which the cameras have frames that form one observation [ticks].
+    """Return a mask [ticks], True where the cameras have frames that form one observation.
 
     Args:
         pairing: The rule.
@@ -228,12 +231,12 @@ def belong_together(
 
 
 def newest_at_ticks(times_ns: Times, period_ns: int, phase_ns: int = 0) -> npt.NDArray[np.intp]:
-    """Return the indices of the messages that are newest at some tick, as a robot samples them.
+    """Return the indices of the messages that are the newest at some tick, as sampled on a robot.
 
     Args:
         times_ns: Message times [messages], increasing.
         period_ns: Time between two ticks.
-        phase_ns: Time of any one tick; all others are multiples of the period away.
+        phase_ns: Time of an arbitrary tick; all others are multiples of the period away.
     """
     ticks = -((phase_ns - times_ns) // period_ns)
     return np.flatnonzero(np.diff(ticks, append=ticks[-1:] + 1))

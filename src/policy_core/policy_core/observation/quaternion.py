@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rotations as unit quaternions x, y, z, w, in plain floats."""
+"""Rotations as unit quaternions (x, y, z, w), in plain floats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 Vector = tuple[float, float, float]
 Quat = tuple[float, float, float, float]
-"""x, y, z, w."""
+"""Quaternion in the order x, y, z, w."""
 
 
 def normalized(quat: Sequence[float]) -> Quat:
@@ -21,13 +21,13 @@ def normalized(quat: Sequence[float]) -> Quat:
 
 
 def conjugate(quat: Quat) -> Quat:
-    """Return the inverse rotation."""
+    """Return the conjugate: for a unit quaternion, the inverse rotation."""
     x, y, z, w = quat
     return -x, -y, -z, w
 
 
 def product(first: Sequence[float], second: Sequence[float]) -> Quat:
-    """Return the rotation that applies `second` first, then `first`."""
+    """Return the product: the rotation that applies `second`, and then `first`."""
     ax, ay, az, aw = first
     bx, by, bz, bw = second
     return (
@@ -39,7 +39,7 @@ def product(first: Sequence[float], second: Sequence[float]) -> Quat:
 
 
 def rotated(quat: Quat, vector: Sequence[float]) -> Vector:
-    """Return the rotated vector, v + 2 q x (q x v + w v)."""
+    """Return a vector rotated by a quaternion: v + 2 q x (q x v + w v)."""
     x, y, z, w = quat
     a, b, c = vector
     p, q, r = y * c - z * b + w * a, z * a - x * c + w * b, x * b - y * a + w * c
@@ -51,6 +51,6 @@ def rotated(quat: Quat, vector: Sequence[float]) -> Vector:
 
 
 def yaw_rad(quat: Quat) -> float:
-    """Return the heading, rad."""
+    """Return the heading (the direction of the rotated x axis), rad."""
     x, y, z, w = quat
     return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conversion of robot state to a model input: gather, offset, scale, clip, history, normalise."""
+"""Conversion of the robot state to model inputs: offset, scale, clip, history, normalisation."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from policy_core.observation.state import RobotState, field_name
 
 
 class ObservationBuilder(Stateful):
-    """Writes one model input from the robot state, without allocating.
+    """Writes a model input from the robot state, without allocating.
 
     Attributes:
-        remembers: True if it keeps past frames; if False, `advance` and `reset` do nothing.
+        remembers: True if the input has past frames; if False, `advance` and `reset` do nothing.
     """
 
     STATE = ("_history",)
     PLAN = ("_index", "_offset", "_history")
 
     def plan(self) -> dict[str, Any]:
-        """Return the index of each value, and its processing."""
+        """Return the configuration for the native core: indices, offsets, and processing."""
         return {**super().plan(), **self._scaler.plan(), **self._normaliser.plan()}
 
     def __init__(
@@ -38,14 +38,15 @@ class ObservationBuilder(Stateful):
         out: Tensor,
         statistics: tuple[F64, F64] | None = None,
     ) -> None:
-        """Resolve names to indices, once.
+        """Resolve the terms to indices in the state.
 
         Args:
-            observation: Terms of this input; a valid part of `contract`.
+            observation: Section for this input in `contract`.
             contract: The whole contract.
             state: State that each `write` reads.
             out: Backend array to write to; any shape with the same number of values.
-            statistics: Mean and divisor [size] that normalise the whole vector.
+            statistics: Mean and divisor [size] that normalise the whole vector; None for no
+                normalisation.
         """
         indices, offsets = zip(
             *(_gathered(term, contract, state) for term in observation.terms), strict=True
@@ -69,7 +70,7 @@ class ObservationBuilder(Stateful):
             self._history.reset()
 
     def advance(self) -> None:
-        """Add the last written frame to the past."""
+        """Add the last written frame to the past frames."""
         if self._history:
             self._history.advance()
 
@@ -88,9 +89,9 @@ class ObservationBuilder(Stateful):
 
 
 class _History(Stateful):
-    """Latest frames: a ring buffer stored twice, so the frames are contiguous.
+    """The latest frames, in a ring buffer that is stored twice so that they are contiguous.
 
-    The oldest is always `length - 1` slots before the newest, so one index reads them all.
+    The oldest frame is always `length - 1` slots before the newest, so one index reads all of them.
     """
 
     STATE = ("_newest", "_empty")
@@ -98,7 +99,7 @@ class _History(Stateful):
     PLAN = ("_length", "_repeat_first", "_order")
 
     def plan(self) -> dict[str, Any]:
-        """Return the number of frames, and the selected values in them."""
+        """Return the configuration for the native core: frames, and the values selected in them."""
         return {**super().plan(), "frame_size": self._frame.size}
 
     def __init__(self, age: Index, column: Index, frame: F64, init: str) -> None:
@@ -120,7 +121,7 @@ class _History(Stateful):
         self._empty = True
 
     def write(self) -> None:
-        """Write the past frames and this one into `vector`."""
+        """Write the past frames and the current frame to `vector`, in the contract's layout."""
         if self._empty and self._repeat_first:
             self._rings[...] = self._frame
         # The newest frame overwrites the one that has become too old.
@@ -128,7 +129,7 @@ class _History(Stateful):
         self._windows[self._newest].take(self._order, out=self.vector, mode="clip")
 
     def advance(self) -> None:
-        """Add the last written frame to the past."""
+        """Add the last written frame to the past frames."""
         self._empty = False
         self._newest = (self._newest + 1) % self._length
 
@@ -144,7 +145,7 @@ def _gathered(term: Term, contract: JointContract, state: RobotState) -> tuple[I
 
 
 class Scaler(Stateful):
-    """Scales and clips values as defined by their terms: value x scale, within low and high."""
+    """Scales and clips values as their terms define: value x scale, clipped to [low, high]."""
 
     PLAN = ("_scale", "_low", "_high", "_clips")
 
@@ -159,12 +160,12 @@ class Scaler(Stateful):
             np.clip(values, self._low, self._high, out=values)
 
     def taken(self, columns: Index) -> Scaler:
-        """Return a scaler for values that each belong to one of this scaler's columns."""
+        """Return a scaler for values given by their column in this scaler, once per column."""
         return Scaler(self._scale[columns], self._low[columns], self._high[columns])
 
 
 def frame_scaler(observation: Observation, contract: JointContract) -> Scaler:
-    """Return the scaler for one frame's values, in SI units minus their offsets."""
+    """Return the scaler for one frame, whose values are in SI units, with offsets subtracted."""
     scales = [term.scale for term in observation.terms]
     bounds = [
         clip_bounds(term, observation, scale)
@@ -181,7 +182,7 @@ def vector_scaler(observation: Observation, contract: JointContract) -> Scaler:
 
 
 def layout(observation: Observation, contract: JointContract) -> tuple[Index, Index]:
-    """Return the age in frames and the frame column of each value in the vector."""
+    """Return the age (in frames) and the column in its frame of each value in the input vector."""
     terms, frames = observation.terms, observation.history.length
     sizes = [len(term_names(term, contract)) for term in terms]
     ends = np.cumsum(sizes).tolist()
@@ -206,9 +207,9 @@ def _repeated(members: Sequence[int], frames: int, order: str) -> tuple[Index, I
 
 
 def clip_bounds(term: Term, observation: Observation, scale: F64) -> F64:
-    """Return the clip as bounds on the scaled values [2, values].
+    """Return a term's clip as bounds on the scaled values [2, values]; infinite without a clip.
 
-    If clipping comes first, the bounds are scaled too.
+    If values are clipped before they are scaled, the bounds are scaled, too.
     """
     if term.clip is None:
         return np.stack([np.full(scale.size, -np.inf), np.full(scale.size, np.inf)])
@@ -222,13 +223,13 @@ class Normaliser(Stateful):
     """Clips and normalises a vector in place, if the contract requires it.
 
     Attributes:
-        changes: True if it has any effect.
+        changes: True if `apply` has an effect.
     """
 
     PLAN = ("_bound", "_normalised_bound")
 
     def plan(self) -> dict[str, Any]:
-        """Return the bounds and the statistics."""
+        """Return the configuration for the native core: bounds and statistics."""
         mean, divisor = self._mean_and_divisor or (None, None)
         return {**super().plan(), "mean": mean, "divisor": divisor}
 
@@ -246,7 +247,7 @@ class Normaliser(Stateful):
         self.changes = self._bound is not None or statistics is not None
 
     def apply(self, vector: F64) -> None:
-        """Clip, normalise and clip a vector [size], without allocating."""
+        """Clip and normalise a vector [size] in place, and clip the result; allocates nothing."""
         if self._bound is not None:
             np.clip(vector, -self._bound, self._bound, out=vector)
         if self._mean_and_divisor is not None:

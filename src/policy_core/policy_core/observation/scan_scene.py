@@ -5,10 +5,10 @@
 Training code places the robot beside a step, with roll, pitch and yaw, and saves four arrays
 (.npz):
 
-`hits` [points, 3]       where each ray met the ground, world frame, m; not finite if it met none
-`position` [3]           of the base, world frame, m
-`quat_xyzw` [4]          rotation base -> world
-`values` [points]        what the policy was shown, after clip and scale
+`hits` [points, 3]       where each ray met the ground, world frame, m; not finite if it missed
+`position` [3]           position of the base, world frame, m
+`quat_xyzw` [4]          rotation from the base to the world frame
+`values` [points]        values that the policy observed, after clip and scale
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TOLERANCE_M, _TOLERANCE = 2e-3, 1e-3
 """
 _FLATTEST_M = 0.05
 _OF_GRID, _OF_SCAN = ("order", "x", "y"), ("alignment", "heading", "value")
-"""Keys whose alternatives a scene must rule out."""
+"""Keys of the contract whose other values a scene must rule out."""
 _CHANGED = (*(f"grid.{name}" for name in _OF_GRID), *_OF_SCAN, "offset_m")
 """Keys that the remedy for a mismatched scene may name."""
 _OFFSET_DIGITS = 3
@@ -56,10 +56,10 @@ class ScanScene:
 
 
 def check_scenes(bundle: AnyBundle) -> None:
-    """Verify every height scan in a policy that has a recorded scene.
+    """Verify each height scan in a policy's contract for which a scene was recorded.
 
     Raises:
-        BundleError: A scene contradicts its contract, also matches another contract, or cannot be
+        BundleError: A scene contradicts the contract, matches other contracts as well, or cannot be
             read.
     """
     problems = list[Problem]()
@@ -83,9 +83,9 @@ def check_scenes(bundle: AnyBundle) -> None:
 
 
 def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str, str, str, str]:
-    """Return the wrong array in a scene, what was expected, what was found, and the remedy.
+    """Return the problem with a scene: wrong array, expected value, found value, remedy.
 
-    The array is empty if the contract is wrong; everything is empty if the scene fits.
+    The array is "" if the contract is wrong; all four are "" if there is no problem.
     """
     assert term.scan is not None
     heights = scene.hits[np.isfinite(scene.hits).all(axis=1), 2]
@@ -119,14 +119,14 @@ def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str
 def _fitting(
     scans: Iterable[tuple[str, HeightScan]], term: Term, observation: Observation, scene: ScanScene
 ) -> list[str]:
-    """Return the names of the scans that fit."""
+    """Return the names of the scans that fit the scene."""
     return [
         name for name, scan in scans if not _misfit(replace(term, scan=scan), observation, scene)
     ]
 
 
 def _changes(term: Term, observation: Observation, scene: ScanScene) -> list[str]:
-    """Return the changes to one key, or else to two, with which a contract fits its scene."""
+    """Return the changes, to one key or else to two keys, that make a contract fit its scene."""
     assert term.scan is not None
     one = [*_alternatives(term.scan), *_other_offset(term, observation, scene)]
     if found := _fitting(one, term, observation, scene):
@@ -148,7 +148,7 @@ def _place(change: str) -> int:
 def _other_offset(
     term: Term, observation: Observation, scene: ScanScene
 ) -> Iterator[tuple[str, HeightScan]]:
-    """Yield the offset that most values in the scene have, and the scan with that offset."""
+    """Yield the change to the offset that fits most values in the scene, and the changed scan."""
     scan = term.scan
     assert scan is not None
     scanner = HeightScanner(scan)
@@ -164,13 +164,13 @@ def _other_offset(
         return
     off = scanner.values[within] - scene.values[within] / scale[within]
     offset_m = round(scan.offset_m + float(np.median(off)), _OFFSET_DIGITS)
-    # On one scene any height of the frame fits an offset from the mean.
+    # For ground_minus_mean, the frame's height cancels out, so any offset could fit a scene.
     if offset_m != scan.offset_m and (scan.value != "ground_minus_mean" or not offset_m):
         yield f"offset_m: {offset_m:g}", replace(scan, offset_m=offset_m)
 
 
 def _misfit(term: Term, observation: Observation, scene: ScanScene) -> str:
-    """Return the first difference between a scan and its scene; may be empty."""
+    """Return the first contradiction between a scan and its scene, in words; "" if they fit."""
     assert term.scan is not None
     scanner = HeightScanner(term.scan)
     off_m = scanner.take_hits(scene.hits, scene.position, scene.quat_xyzw)
@@ -194,7 +194,7 @@ def _misfit(term: Term, observation: Observation, scene: ScanScene) -> str:
 
 
 def _alternatives(scan: HeightScan) -> Iterator[tuple[str, HeightScan]]:
-    """Yield every other value of the keys that a scene must pin down, and the scan with it."""
+    """Yield each change to a key that a scene must pin down, and the changed scan."""
     grid = scan.grid
     if grid is not None:
         for name in _OF_GRID:
@@ -219,14 +219,14 @@ def _with(section: T, name: str, value: str) -> T:
 
 
 def _choices(section: type[Any], name: str) -> list[str]:
-    """Return the values that a contract may have under this key."""
+    """Return the values that a section may have under this key."""
     kind = get_type_hints(section)[name]
     literals = [kind] if get_origin(kind) is Literal else get_args(kind)
     return [choice for each in literals for choice in get_args(each)]
 
 
 def _read(folder: Path, entry: File, count: int) -> ScanScene:
-    """Return the arrays of a scene.
+    """Return a scene from its file in the bundle.
 
     Raises:
         BundleError: The file is missing, has a wrong hash, or contains different arrays.

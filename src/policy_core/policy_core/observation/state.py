@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Robot state as one vector with named fields, so that an observation is one gather."""
+"""Robot state as one vector with named fields, so that one gather reads an observation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # not needed by a policy without a reference motion
 
 
 def phase_name(term: Term) -> str:
-    """Return the state field for a phase; terms with the same clock and feet share one."""
+    """Return the name of a phase's state field, which terms with equal settings share."""
     name = f"phase:{term.period_s}"
     if term.offsets not in (None, (0.0,)):
         name += f",offsets={term.offsets}"
@@ -33,12 +33,13 @@ def phase_name(term: Term) -> str:
 
 
 class Phase(Stateful):
-    """Writes sin for all feet, then cos for all feet.
+    """A gait phase; writes sin for all feet, then cos for all feet, to its state field.
 
-    The robot stands in any tick whose command norm is below the `standing` threshold. Published
-    policies were trained with different phases for this case: sin and cos of 0 with the clock
-    running (Unitree's G1 and Go2 in mjlab) or stopped (Booster), pi for both feet with the clock
-    running (MuJoCo Playground) or restarting (Holosoma), or an unchanged phase (unitree_rl_gym).
+    The robot stands in each tick in which the command's norm is below the `standing` threshold.
+    Published policies were trained with different phases for this case: sin and cos set to 0, with
+    the clock running (Unitree's G1 and Go2 in mjlab) or stopped (Booster); pi for both feet, with
+    the clock running (MuJoCo Playground) or restarting (Holosoma); or an unchanged phase
+    (unitree_rl_gym).
 
     Attributes:
         is_commanded: True if the phase depends on the velocity command.
@@ -64,7 +65,7 @@ class Phase(Stateful):
         self.restart()
 
     def plan(self) -> dict[str, Any]:
-        """Return the rate (in rad/s), and the values while the robot stands."""
+        """Return the configuration for the native core: rate in rad/s, offsets, standing."""
         standing = self._standing
         if standing is None:
             return super().plan()
@@ -80,12 +81,12 @@ class Phase(Stateful):
         }
 
     def restart(self) -> None:
-        """Start at 0, where RUN begins."""
+        """Set the clock to 0, as at the start of RUN."""
         self._tick = 0
         self.write()
 
     def advance(self) -> None:
-        """Advance to the next tick, unless the current command stops the clock."""
+        """Advance the clock by one tick, unless it stops or restarts while the robot stands."""
         clock = self._standing.clock if self._standing and self._stands() else "runs"
         if clock == "runs":
             self._tick += 1
@@ -118,7 +119,7 @@ _CLOCKS = "clocks"
 
 
 def field_name(term: Term) -> str:
-    """Return the state field that a term reads, e.g. ``joint_vel`` or ``external:height_scan``."""
+    """Return the name of the state field that a term reads, such as ``external:height_scan``."""
     field = TERMS[term.term].field
     if field == "external":
         return f"{EXTERNAL}{term.topic}"
@@ -130,9 +131,9 @@ def field_name(term: Term) -> str:
 
 
 class StateVector(Stateful):
-    """Newest values of named fields, as float64 in a single array `flat`.
+    """The newest values of named fields, as float64 in a single array `flat`.
 
-    Fields are NaN until they are written, so that a missing input never looks like a zero.
+    Fields are NaN until they are written, so that a missing input never looks like zero.
 
     Attributes:
         perceived: Contract label for each perception topic; see `perceived_label`.
@@ -141,7 +142,7 @@ class StateVector(Stateful):
     def __init__(
         self, sizes: Mapping[str, int], perceived: Mapping[str, str] | None = None
     ) -> None:
-        """Lay out the fields, in this order."""
+        """Lay out the fields, given their `sizes` by name, in this order."""
         self.perceived = perceived or {}
         self.flat: F64 = np.full(sum(sizes.values()), np.nan)
         ends = np.cumsum(list(sizes.values())).tolist()
@@ -150,11 +151,11 @@ class StateVector(Stateful):
         }
 
     def __getitem__(self, field: str) -> F64:
-        """Return a writable view of the field."""
+        """Return a writable view of a field [size]."""
         return self.flat[self.slices[field]]
 
     def get(self, field: str) -> F64 | None:
-        """Return a view of the field; None if the contract does not need it."""
+        """Return a writable view of a field [size]; None if the contract does not need it."""
         return self[field] if field in self.slices else None
 
     @property
@@ -164,23 +165,23 @@ class StateVector(Stateful):
 
     @property
     def sensed(self) -> tuple[str, ...]:
-        """Fields that messages fill, and fields that `derive` computes from them."""
+        """Names of the fields that messages fill, or that `derive` computes from these."""
         return tuple(filter(_find_topic, self.slices))
 
     def derive(self) -> None:
-        """Compute fields derived from others; this class has none."""
+        """Compute the fields that are derived from others; this class has none."""
 
     def saved(self) -> dict[str, Any]:
         """Return a copy of each field."""
         return {name: self[name].copy() for name in self.slices}
 
     def restore(self, saved: Tree) -> None:
-        """Restore each field from a state with the same fields."""
+        """Restore each field from a saved state with the same fields."""
         for name in self.slices:
             self[name][...] = saved[name]
 
     def plan(self) -> dict[str, Any]:
-        """Return the fields and their sizes."""
+        """Return the configuration for the native core: the fields and their sizes."""
         return {
             "names": [*self.slices],
             "sizes": [each.stop - each.start for each in self.slices.values()],
@@ -188,7 +189,7 @@ class StateVector(Stateful):
         }
 
     def take_sensed(self, saved: Tree) -> list[str]:
-        """Copy the measurements from a state with different fields; return the missing fields."""
+        """Copy the measurements from a saved state; return the names of the fields it lacks."""
         unknown = []
         for name, mine in ((name, self[name]) for name in self.sensed):
             theirs = saved.get(name)
@@ -199,23 +200,28 @@ class StateVector(Stateful):
         return unknown
 
     def is_finite(self) -> bool:
-        """Return True if every field is finite; one product finds a NaN faster than isfinite."""
+        """Return True if every field is finite; a dot product is faster than np.isfinite."""
         return math.isfinite(self.flat.dot(self.flat))
 
     def not_finite(self) -> list[str]:
-        """Return the fields that hold NaN or infinite values."""
+        """Return the names of the fields that hold NaN or infinite values."""
         return [name for name in self.slices if not math.isfinite(self[name].dot(self[name]))]
 
 
 class RobotState(StateVector):
-    """State fields that a joint policy's contract needs.
+    """The state that a joint policy's contract needs: measurements and the policy's own fields.
 
     Per-joint fields are in contract order; `quat_xyzw` rotates body to world; fields that end in
     `_body` are in the body frame; all units are SI.
     """
 
     def __init__(self, contract: JointContract, *, orientation: bool = False) -> None:
-        """Lay out the fields that the contract's terms need; `orientation` is for the guard."""
+        """Lay out the fields that the contract's terms need.
+
+        Args:
+            contract: The contract.
+            orientation: True to include the orientation, even if no term needs it, for the guard.
+        """
         super().__init__(dict(_needed(contract, orientation)), contract.perceived)
         command = self.get("velocity_command")
         self.phases = {
@@ -223,7 +229,7 @@ class RobotState(StateVector):
             for term in contract.terms
             if (name := field_name(term)).startswith("phase:")
         }
-        """State fields that hold phases."""
+        """The phases, by state field."""
         self.last_outputs = {
             name.removeprefix(LAST_OUTPUT): self[name]
             for name in self.slices
@@ -231,10 +237,10 @@ class RobotState(StateVector):
         }
         """Fields that repeat a model output, by output name."""
         self.motions = {field_name(term): term for term in contract.terms if is_of_motion(term)}
-        """Fields for the reference motion, each with a term that reads it."""
+        """Terms that read the reference motion, by state field."""
         self._joint_names, self._reference = contract.joints.names, contract.motion
         self.motion: ClipPlayer | None = None
-        """Player of the reference motion."""
+        """Player of the clip; None without a clip."""
         self._go_by()
         if contract.motion and contract.motion.live:
             from policy_core.observation.clip_player import LivePlayer
@@ -249,7 +255,7 @@ class RobotState(StateVector):
         self.restart()
 
     def play(self, clip: MotionClip) -> None:
-        """Play this clip, which is the contract's reference motion, from its first frame."""
+        """Play the clip of the contract's reference motion from its first frame."""
         from policy_core.observation.clip_player import ClipPlayer
 
         assert self._reference is not None
@@ -259,7 +265,7 @@ class RobotState(StateVector):
     def _for_player(
         self,
     ) -> tuple[Sequence[str], Mapping[str, F64], Mapping[tuple[str, int], F64]]:
-        """Return the arguments of a player: joint names, all fields, and its output fields."""
+        """Return a player's arguments: joint names, fields to read, and fields to write."""
         outputs = {
             (TERMS[term.term].field, term.ahead or 0): self[name]
             for name, term in self.motions.items()
@@ -267,14 +273,14 @@ class RobotState(StateVector):
         return self._joint_names, {name: self[name] for name in self.slices}, outputs
 
     def _go_by(self, *players: ClipPlayer | LivePlayer) -> None:
-        """Make the phases and the reference motion's player advance with the ticks."""
+        """Let the phases, and the player of the reference motion, advance with the ticks."""
         phases = self.phases.values()
         self._clocks: list[Phase | ClipPlayer | LivePlayer] = [*phases, *players]
         commanded = [phase for phase in phases if phase.is_commanded]
         self._derived: list[Phase | ClipPlayer | LivePlayer] = [*commanded, *players]
 
     def restart(self) -> None:
-        """Reset the policy's own fields: last action and outputs, clocks, tick count."""
+        """Reset the policy's own fields for a new run: last action and outputs, clocks, tick."""
         self["last_action"][:] = 0.0
         for output in self.last_outputs.values():
             output[:] = 0.0
@@ -284,20 +290,20 @@ class RobotState(StateVector):
             clock.restart()
 
     def advance(self) -> None:
-        """Advance to the next tick since RUN began: tick number, phases, reference motion."""
+        """Advance the tick number, the phases and the reference motion by one tick."""
         if self._tick is not None:
             self._tick[0] += 1.0
         for clock in self._clocks:
             clock.advance()
 
     def derive(self) -> None:
-        """Compute the fields that follow from others."""
+        """Compute the fields that are derived from others."""
         if self._orientation:
             gravity_body(self._quat, self._gravity)
         self.derive_own()
 
     def derive_own(self) -> None:
-        """Compute fields that a `SensedCopy` does not copy: phases and the reference motion."""
+        """Compute the derived fields that `SensedCopy` does not copy: phases, reference motion."""
         for part in self._derived:
             part.write()
 
@@ -307,13 +313,13 @@ class RobotState(StateVector):
         return {**super().saved(), _CLOCKS: clocks}
 
     def restore(self, saved: Tree) -> None:
-        """Restore a state with the same fields and clocks."""
+        """Restore a saved state with the same fields and clocks."""
         super().restore(saved)
         for clock, own in zip(self._clocks, saved[_CLOCKS], strict=True):
             clock.restore(own)
 
     def plan(self) -> dict[str, Any]:
-        """Return the fields, and the phases among them."""
+        """Return the configuration for the native core: fields, phases, reference motion."""
         phases = [{"field": name, **phase.plan()} for name, phase in self.phases.items()]
         plan = {**super().plan(), "is_own": True, "phases": phases}
         for player in self._clocks[len(phases) :]:
@@ -321,7 +327,7 @@ class RobotState(StateVector):
         return plan
 
     def _planned_outputs(self) -> dict[str, Any]:
-        """Return the fields that the motion player writes, and those of the newest frame."""
+        """Return, for the native core, the fields that the motion's player reads and writes."""
         outputs = dict[str, Any](joints=[], anchors=[])
         for name, term in self.motions.items():
             field = TERMS[term.term].field
@@ -338,7 +344,7 @@ class RobotState(StateVector):
 
     @property
     def keeps_time(self) -> bool:
-        """True if `advance` has any effect."""
+        """True if `advance` has an effect."""
         return self._tick is not None or bool(self._clocks)
 
 
@@ -346,17 +352,17 @@ class SensedCopy:
     """Copies measurements from one state to another, without allocating."""
 
     def __init__(self, source: StateVector, into: StateVector, places: Index) -> None:
-        """Resolve names to indices, once.
+        """Resolve names to indices.
 
         Args:
-            source: State that has all the fields measured in `into`.
+            source: State that has all measured fields of `into`.
             into: State with different joints or a different order.
             places: For each joint in `into`, its index in the source's joints.
         """
         self._source = source.flat
         self._parts = list[tuple[Index, F64]]()
         self._starts = list[int]()
-        """Runs of adjacent fields in `into`, with their indices in `source`."""
+        """Start in `into` of each run of adjacent fields."""
         start, index = 0, np.zeros(0, np.intp)
         for name in into.sensed:
             there, here = source.slices[name], into.slices[name]
@@ -373,27 +379,27 @@ class SensedCopy:
             self._starts.append(start)
 
     def plan(self) -> list[dict[str, Any]]:
-        """Return the start of each run, and the indices of its values in the source."""
+        """Return the configuration for the native core: runs of fields, indices in the source."""
         return [
             {"start": start, "index": index}
             for start, (index, _) in zip(self._starts, self._parts, strict=True)
         ]
 
     def take(self) -> None:
-        """Copy the source's current values."""
+        """Copy the source's current measurements."""
         for index, part in self._parts:
             self._source.take(index, None, part, "clip")
 
 
 def _find_topic(field: str) -> str:
-    """Return the topic that a field comes from; "" for a field that the policy computes."""
+    """Return the topic that carries a field; "" for a field that the policy computes."""
     if field in STATE_FIELDS:
         return STATE_FIELDS[field].topic.name
     return field.partition(EXTERNAL)[2]
 
 
 def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, int]]:
-    """Return the fields and their sizes, joint fields first."""
+    """Yield the name and size of each field that a contract needs; names may repeat."""
     joints, terms = len(contract.joints.names), list(contract.terms)
     yield "joint_pos", joints
     yield "joint_vel", joints
@@ -426,7 +432,7 @@ def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, i
 
 
 def _live_fields(term: Term, contract: JointContract) -> Sequence[str]:
-    """Return the measured fields that a term of a live motion is computed from."""
+    """Return the names of the measured fields that a live motion's term is computed from."""
     if contract.motion is None or contract.motion.live is None:
         return ()
     if is_of_anchor(term):
@@ -440,15 +446,15 @@ def _sized(field: str, joints: int) -> tuple[str, int]:
 
 
 def gravity_body(quat_xyzw: F64, out: F64) -> None:
-    """Write the direction of gravity in the body frame [3] for a rotation body -> world.
+    """Write to `out` the direction of gravity in the body frame [3], given the body's orientation.
 
-    This is minus the last row of the rotation matrix; the quaternion [x, y, z, w] need not be of
-    unit length. Upright gives 0, 0, -1.
+    This is minus the last row of the rotation matrix from body to world, and (0, 0, -1) if upright.
+    The quaternion need not be of unit length.
     """
     x, y, z, w = quat_xyzw.tolist()
     norm = x * x + y * y + z * z + w * w
     scale = 2.0 / norm if norm > 0.0 else math.nan
-    # Faster one by one than as a tuple, which would first become an array.
+    # Assigning one by one is faster than assigning a tuple, which is first converted to an array.
     out[0] = scale * (w * y - x * z)
     out[1] = -scale * (w * x + y * z)
     out[2] = scale * (x * x + y * y) - 1.0
@@ -461,5 +467,5 @@ def length(vector: F64) -> float:
 
 
 def tilt_rad(gravity: F64) -> float:
-    """Return the angle between the body's up axis and the world's, given gravity_body."""
+    """Return the angle between the body's up axis and the world's, given `gravity_body` [3]."""
     return math.acos(max(-1.0, min(1.0, -float(gravity[2]))))

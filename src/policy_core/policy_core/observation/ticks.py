@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ticks of recorded or live messages: the times at which every input is fresh."""
+"""Ticks of a policy on recorded or live messages: the times at which every input is fresh."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ _FOR_EVER = np.iinfo(np.int64).max // 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickCount:
-    """Tick counts for a set of messages.
+    """Numbers of ticks for a set of messages.
 
     Attributes:
-        present: Ticks at which every input is fresh.
-        dropped: All other ticks, from the first tick that has every input to the last message.
-        stale: Number of dropped ticks at which each input is too old.
+        present: Number of ticks at which every input is fresh.
+        dropped: Number of all other ticks, from the first tick that has every input to the last
+            message.
+        stale: Number of dropped ticks at which an input is too old, by input.
     """
 
     present: int
@@ -43,9 +44,9 @@ def count_ticks(
 
     Args:
         period_ns: Time between two ticks.
-        timeouts_ns: Maximum age of the newest message for each required input; None for no limit.
-        times_ns: Arrays with the increasing times of each input's messages; at least those that are
-            newest at some tick.
+        timeouts_ns: Maximum age of the newest message, by required input; None for no limit.
+        times_ns: Arrays with the increasing times of the messages, by input; they must include the
+            messages that are the newest at some tick.
     """
     fresh = {
         name: _Fresh(times, period_ns, timeouts_ns.get(name)) for name, times in times_ns.items()
@@ -56,7 +57,7 @@ def count_ticks(
         return TickCount(present=0, dropped=0, stale={})
     first = max(int(each[0, 0]) for each in runs.values())
     runs = {name: each.clip(first, max(first, end)) for name, each in runs.items()}
-    # At the start of a run the number of fresh inputs rises by one, at its end it falls by one.
+    # The number of fresh inputs increases by one at the start of a run, and decreases at its end.
     at = np.concatenate([each.reshape(-1) for each in runs.values()])
     order = np.argsort(at, kind="stable")
     together = np.cumsum(np.tile([1, -1], len(at) // 2)[order])[:-1] == len(runs)
@@ -70,7 +71,7 @@ def count_ticks(
 
 
 class _Fresh:
-    """Runs of ticks [runs, 2] at which an input is fresh: first tick, and one after the last."""
+    """Runs of ticks at which an input is fresh; `runs` [runs, 2]: first tick, last tick + 1."""
 
     def __init__(self, times_ns: Iterable[Times], period_ns: int, timeout_ns: int | None) -> None:
         self.newest_ns = 0
@@ -94,13 +95,13 @@ class _Fresh:
 def fresh_at(
     times_ns: Times, ticks_ns: Times, limit_ns: float, slack_ns: int = 0
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Return the newest message's index at each tick, and whether it is fresh [ticks].
+    """Return, for each tick, the newest message's index and whether that message is fresh [ticks].
 
     Args:
-        times_ns: [messages] increasing; the first is not after the first tick.
-        ticks_ns: [ticks] increasing.
+        times_ns: Message times [messages], increasing; the first is not after the first tick.
+        ticks_ns: Tick times [ticks], increasing.
         limit_ns: Age up to which the newest message is fresh.
-        slack_ns: Time after a tick in which messages still belong to it.
+        slack_ns: Time after a tick in which messages still belong to that tick.
     """
     newest = np.searchsorted(times_ns, ticks_ns + slack_ns, "right") - 1
     return newest, ticks_ns - times_ns[newest] <= limit_ns
@@ -110,10 +111,10 @@ class Ticks:
     """A policy's ticks: at multiples of its period, while every input is fresh.
 
     Attributes:
-        newest: Messages for each input since the previous tick; the consumer removes them.
+        newest: Newest message since the previous tick, by input; the consumer removes it.
         begins: True if the current tick follows a gap or is the first.
         dropped: Number of ticks skipped so far.
-        stale: Number of skipped ticks at which each input was too old.
+        stale: Number of skipped ticks at which an input was too old, by input.
     """
 
     def __init__(self, period_ns: int, timeouts_ns: Mapping[str, int | None]) -> None:
@@ -151,7 +152,7 @@ class Ticks:
         while self._next_ns is not None and self._next_ns < end_ns:
             count, now_ns = 1, self._next_ns
             if any(entry.is_stale(now_ns) for entry in self._inputs.values()):
-                # Only a message ends the gap, however long it is, or makes an input fresh again.
+                # Until the next message, no input becomes fresh again, however many ticks pass.
                 gap_ns = range(now_ns, end_ns, self._period_ns)
                 count = len(gap_ns)
                 self.dropped += count

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy as a set member: for example, an arm with cameras on a walking robot."""
+"""A chunk policy as a set member, for example for an arm with cameras on a walking robot."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from policy_core.sets.member import JoinedTargets, MemberPolicy
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChunkRunner:
-    """Execution resources of a chunk policy.
+    """Worker and settings with which a set runs a chunk policy.
 
     Attributes:
         worker: Computes the chunks; the caller closes it.
@@ -51,11 +51,11 @@ class ChunkRunner:
 class ChunkMember(MemberPolicy):
     """Executes one step of a chunk on each of its ticks, and never waits.
 
-    If it has no step or a camera is silent, its joints are held while all others continue, and no
-    step is skipped. It fails if that takes longer than its contract allows.
+    If it has no step, or a camera is silent, its joints are held while all others continue, and no
+    step is skipped. The member fails if this lasts longer than `ChunkRunner.longest_hold_ns`.
 
     Attributes:
-        runner: Execution resources of the policy.
+        runner: Worker and settings.
         policy: The chunk policy.
         held: Reason why the member's joints are held; empty if they are not.
     """
@@ -88,12 +88,12 @@ class ChunkMember(MemberPolicy):
 
     @staticmethod
     def sensed_sizes(contract: ChunkContract) -> Mapping[str, int]:
-        """Return the fields observed (measured positions and external vector), with their sizes."""
+        """Return the sizes of the observed fields, joint positions and external vector, by name."""
         return state_sizes(contract)
 
     @staticmethod
     def timeouts_ns(contract: ChunkContract, limits: Limits) -> Mapping[str, int | None]:
-        """Return the time-outs for all inputs, including cameras."""
+        """Return the time-outs of all inputs, including cameras, by topic."""
         return chunk_timeouts_ns(contract, limits)
 
     @property
@@ -108,11 +108,11 @@ class ChunkMember(MemberPolicy):
 
     @property
     def state(self) -> StateVector:
-        """The member's inputs other than cameras."""
+        """The member's measured state: its inputs other than cameras."""
         return self._state
 
     def plan(self) -> dict[str, Any]:
-        """Return the member's place in the set, its state and its policy."""
+        """Return the configuration for the native core: place in the set, state and policy."""
         return {
             **super().plan(),
             "state": self._state.plan(),
@@ -123,7 +123,7 @@ class ChunkMember(MemberPolicy):
         }
 
     def reset(self) -> None:
-        """Start over in the stand pose; chunks still being computed are ignored."""
+        """Clear all memory, with the stand pose as last command; ignore a pending chunk."""
         super().reset()
         self.policy.reset()
         self.command[:] = self.policy.action.command
@@ -131,13 +131,13 @@ class ChunkMember(MemberPolicy):
         self._held_since_ns = self._held_until_ns = 0
 
     def enter(self, command: F64) -> None:
-        """Start over from the set's last command [set joints]."""
+        """Clear all memory, and continue from the set's last command [set joints]."""
         super().enter(command)
         self.follow(command)
 
     def pause(self, duration_ns: int) -> None:
-        """Do not skip steps for an interval during which the whole robot was held."""
-        if not self.held:  # else `infer` excludes all the time that has passed
+        """Exclude an interval during which the whole robot was held: no steps are skipped."""
+        if not self.held:  # otherwise `infer` excludes the whole time that has passed
             self.policy.pause(duration_ns)
 
     def follow(self, command: F64) -> None:
@@ -146,7 +146,7 @@ class ChunkMember(MemberPolicy):
         self.policy.action.command[:] = self.command
 
     def infer(self) -> bool:
-        """Find this tick's target, or hold the last one; return True if all values are finite.
+        """Determine this tick's target, or hold the last; return True if all values are finite.
 
         Raises:
             BackendError: No step is left, because a runtime failed.
@@ -168,11 +168,11 @@ class ChunkMember(MemberPolicy):
         return finite
 
     def first_target(self) -> F64:
-        """Return the current command, since speed limits keep the first step close to it."""
+        """Return the last command, since speed limits keep the first step close to it."""
         return self.command
 
     def commit(self) -> tuple[str, ...]:
-        """Execute this tick's step, if any; return the rules that clipped it."""
+        """Execute this tick's step, if any; return the guard rules that clipped it."""
         clipped: tuple[str, ...] = ()
         if self.has_answered and not self.held:
             self.command[:] = self.policy.commit()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Entry conditions of a transition, evaluated within one tick."""
+"""Entry conditions of transitions, evaluated within a tick."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ from policy_core.words import filled
 
 
 class EntryCheck:
-    """Checks one transition's conditions.
+    """Checks the entry conditions of a transition.
 
     Attributes:
         needs_target: True if the entering members' first targets are checked.
-        texts: Message for each condition, used if it does not hold; per joint [set joints].
+        texts: Messages for conditions that do not hold, by condition; lists, with one message per
+            joint [set joints] for conditions on joints.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class EntryCheck:
         leaving: Sequence[MemberPolicy],
         entering: Sequence[MemberPolicy],
     ) -> None:
-        """Resolve names to arrays once.
+        """Resolve the conditions to arrays.
 
         Args:
             when: The conditions.
@@ -70,7 +71,7 @@ class EntryCheck:
         self.texts = self._texts(when)
 
     def plan(self, members: Sequence[str]) -> dict[str, Any]:
-        """Return the conditions, with the set's joint indices."""
+        """Return the configuration for the native core: the conditions, with joints as indices."""
         when, phased = self._when, self._phased
         plan = {
             "ticks": self._ticks,
@@ -93,7 +94,7 @@ class EntryCheck:
         return plan
 
     def problems(self, ticks: int) -> list[str]:
-        """Return the conditions that do not hold, except the condition on the first target.
+        """Return, in words, the conditions that do not hold, except that on the first target.
 
         Args:
             ticks: Set ticks since the state was entered.
@@ -115,16 +116,17 @@ class EntryCheck:
         return self.words(found)
 
     def target_problems(self, target: F64) -> list[str]:
-        """Return why the entering members' first target [set joints] is too far away."""
+        """Return, in words, the joints whose first target [set joints] is too far away."""
         off = _beyond(np.abs(self._joint_pos - target), self._when.pose_within)
         return self.words({"ticks": -1, "off": off}, is_target=True)
 
     def words(self, found: Mapping[str, Any], *, is_target: bool = False) -> list[str]:
-        """Return the failed conditions in words.
+        """Return, in words, the conditions that do not hold.
 
         Args:
-            found: Values of failed conditions; NaN, absent or -1 (for `ticks`) if a condition
-                holds. Per joint: distance `off` the pose, rad, and `speed`, rad/s [set joints].
+            found: Value that violates a condition, by condition; -1 (for `ticks`), NaN or missing
+                if the condition holds. Per joint: distance `off` the pose, rad, and `speed`, rad/s
+                [set joints].
             is_target: True if the pose is the first target.
         """
         texts, problems = self.texts, list[str]()
@@ -134,7 +136,7 @@ class EntryCheck:
             ("target" if is_target else "off", "off"),
             *((name, name) for name in ("speed", "tilt", "body_rate", "command", "phase")),
         ):
-            # Without a limit there are no texts; a joint that is not checked has an empty one.
+            # Without a limit, the list is empty; a joint that is not checked has an empty text.
             values = np.atleast_1d(found.get(name, math.nan))
             problems += [
                 text.format(a=value)
@@ -144,7 +146,7 @@ class EntryCheck:
         return problems
 
     def _texts(self, when: EntryConditions) -> dict[str, list[str]]:
-        """Return the message for each condition; per joint [set joints]."""
+        """Return the messages by condition; see the attribute `texts`."""
 
         def of_joints(text: str, joints: Index, limit: F64 | None, pose: str = "") -> list[str]:
             if limit is None:
@@ -158,7 +160,7 @@ class EntryCheck:
         def of_numbers(text: str, *limits: float | None) -> list[str]:
             return [filled(text, limit=limit) for limit in limits if limit is not None]
 
-        off, within = f"the pose {when.pose}", when.pose_within
+        off, within = f"the {when.pose} pose", when.pose_within
         posed = within if self._pose is not None else None
         phase = when.gait_phase
         return {
@@ -183,13 +185,16 @@ class EntryCheck:
 
 
 def _commanded_by(members: Sequence[MemberPolicy]) -> Index:
-    """Return the joints of the set that members command, in their order."""
+    """Return the indices of the set joints that members command, in increasing order."""
     places = [each.member.places[each.member.commanded] for each in members]
     return np.sort(np.concatenate(places))
 
 
 def _first_frame(tracking: Sequence[MemberPolicy], contract: SetContract) -> F64:
-    """Return the first frames of members' clips [joints of the set], rad; else the stand pose."""
+    """Return the joints' positions in the clips' first frames [set joints], rad.
+
+    Joints without a clip have their stand position.
+    """
     pose: F64 = contract.stand.position.copy()
     for each in tracking:
         assert each.motion is not None
@@ -198,13 +203,13 @@ def _first_frame(tracking: Sequence[MemberPolicy], contract: SetContract) -> F64
 
 
 def _read_phase(sines_and_cosines: F64) -> float:
-    """Return the phase of the first foot, 0 to 1 period."""
+    """Return the phase of the first foot, in periods, from 0 to 1."""
     sine, cosine = sines_and_cosines[0], sines_and_cosines[sines_and_cosines.size // 2]
     return math.atan2(sine, cosine) / (2.0 * math.pi) % 1.0
 
 
 def _beyond(values: F64, largest: F64) -> F64:
-    """Return the values beyond their limits, NaN for all others; a NaN input becomes inf."""
+    """Return values that exceed their limits, NaN for all others, and inf for NaN values."""
     return np.where(values <= largest, np.nan, np.where(np.isnan(values), np.inf, values))
 
 

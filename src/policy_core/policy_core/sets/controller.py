@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Control path of a policy set, and requests to the set."""
+"""Control path of a policy set, and the requests to a set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # not if Python runs the ticks
     from policy_core.sets.native_set import NativeSet
 
 SWITCH, WAY_BACK = "switch", "way_back"
-"""Request names in recordings; for a switch, followed by a space and the state name."""
+"""Names of requests in recordings; for a switch, a space and the state name follow."""
 
 
 MEMBERS: Mapping[str, type[MemberPolicy]] = {"joint": JointMember, "chunk": ChunkMember}
@@ -36,16 +36,17 @@ MEMBERS: Mapping[str, type[MemberPolicy]] = {"joint": JointMember, "chunk": Chun
 
 
 class SensedState(StateVector):
-    """State that members observe, and that the guard and the entry conditions check.
+    """Measured state that members observe, and that the guard and the entry conditions check.
 
     Per-joint fields are in the set's joint order; everything else is as in `RobotState`.
     """
 
     def __init__(self, contract: SetContract, limits: Limits) -> None:
-        """Lay out the fields, NaN until they are measured; the velocity command is zero."""
+        """Lay out the fields; they are NaN until measured, but the velocity command is zero."""
         sizes = _sizes(contract, orientation=limits.max_tilt_rad is not None)
         super().__init__(sizes, contract.perceived)
-        # The guard looks at all fields, and only the member that tracks a live motion needs these.
+        # Finite from the start: the guard checks all fields, but only a member that tracks a live
+        # motion needs these.
         for field in (each for topic in MOTION_TOPICS for each in topic_fields(topic)):
             if (values := self.get(field.name)) is not None:
                 values[:] = field.at_rest or 0.0
@@ -55,13 +56,13 @@ class SensedState(StateVector):
             command[:] = 0.0
 
     def derive(self) -> None:
-        """Compute the direction of gravity."""
+        """Compute the direction of gravity, if the set needs it."""
         if self._quat is not None and self._gravity is not None:
             gravity_body(self._quat, self._gravity)
 
 
 def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dict[str, Input]:
-    """Return all members' inputs, by topic.
+    """Return the inputs of all members, by topic.
 
     If a camera, a live motion or perception falls silent, only the members that observe it stop.
     """
@@ -89,7 +90,7 @@ def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dic
 
 
 def list_cameras(contract: SetContract) -> tuple[str, ...]:
-    """Return the cameras of all members, each listed once."""
+    """Return the names of all members' cameras, each listed once."""
     return tuple(
         dict.fromkeys(
             camera for member in contract.members.values() for camera in member.contract.cameras
@@ -104,12 +105,12 @@ def make_policy_set(
     inputs: Mapping[str, Input],
     clock: Callable[[], int],
 ) -> PolicySet:
-    """Return a policy set that uses opened models.
+    """Return a policy set that runs with opened models.
 
     Args:
         bundle: Bundle of the set.
-        runners: An opened model for each joint policy, and a `ChunkRunner` for each chunk policy.
-            The caller closes them.
+        runners: By member, an opened model for a joint policy or a `ChunkRunner` for a chunk
+            policy; the caller closes them.
         state: Receives the measurements.
         inputs: Ages of the members' inputs, from `set_inputs`.
         clock: Same as for `Controller`.
@@ -142,7 +143,7 @@ def set_controller(
         inputs: Inputs from `set_inputs`.
         limits: Limits in force.
         clock: Same as for `Controller`.
-        make: Factory that takes the arguments of `Controller`.
+        make: Function with the arguments of `Controller` that creates the controller.
     """
     vectors = commanded_vectors(contract.commanded, state, inputs, limits)
     velocity = state.get("velocity_command")
@@ -156,7 +157,13 @@ class SetRequests:
     def __init__(
         self, contract: SetContract, controller: Controller, policy: PolicySet | NativeSet
     ) -> None:
-        """Send requests to this controller and its set."""
+        """Connect the controller and its set.
+
+        Args:
+            contract: Contract of the set.
+            controller: Controller that executes the requests between two ticks.
+            policy: The set.
+        """
         self._controller, self._policy = controller, policy
         self._silence_ns = None if contract.silence_s is None else round(contract.silence_s * 1e9)
         self._stands_up, self._began_ns = False, 0
@@ -169,7 +176,7 @@ class SetRequests:
             problems: The caller's own reasons to refuse.
 
         Raises:
-            RefusedError: Lists every reason.
+            RefusedError: The switch is refused (lists every reason), or a tick hangs.
         """
 
         def ask() -> None:
@@ -184,7 +191,7 @@ class SetRequests:
         self._controller.request(f"{SWITCH} {to}", ask)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; if the current state does not allow it, first return to one that does.
+        """Stand up; if the current state does not allow it, first return to a state that does.
 
         Args:
             problems: The caller's own reasons to refuse.
@@ -199,13 +206,15 @@ class SetRequests:
             self._stands_up = True
 
     def tick(self, now_ns: int) -> None:
-        """Continue the way back, or begin it when commands stop; call this after each tick.
+        """Continue the way back, or begin it after `silence_s` without a command.
+
+        Call this after each tick.
 
         Args:
             now_ns: Time of the tick, whose thread makes this call.
 
         Raises:
-            RefusedError: The robot has reached the end of its way back, but may not stand up.
+            RefusedError: The robot has reached the end of its way back, but may not stand up now.
         """
         mode = self._controller.mode
         if mode is Mode.RUN:
@@ -213,14 +222,14 @@ class SetRequests:
                 self._stands_up = False
                 self._controller.stand()
             elif not self._stands_up and self._is_silent(now_ns):
-                self._began_ns = now_ns  # if refused, it is requested again after that time
+                self._began_ns = now_ns  # if refused, the request is repeated after `silence_s`
                 self.stand()
         elif mode is not Mode.HOLD:
             self._stands_up, self._began_ns = False, now_ns
             self._policy.stop()
 
     def _is_silent(self, now_ns: int) -> bool:
-        """Return True if no velocity command has arrived for too long, or since RUN began."""
+        """Return True if no velocity command has arrived in RUN for longer than `silence_s`."""
         if self._silence_ns is None:
             return False
         age_ns = self._controller.inputs[COMMAND].age_ns(now_ns)
@@ -229,7 +238,7 @@ class SetRequests:
 
 
 def _sizes(contract: SetContract, *, orientation: bool) -> dict[str, int]:
-    """Return the fields and their sizes, joint fields first."""
+    """Return the size of each field that a set needs, by field name."""
     joints = len(contract.joints.names)
     sizes = {"joint_pos": joints, "joint_vel": joints}
     for member in contract.members.values():

@@ -22,7 +22,7 @@ from policy_core.sets.member import JoinedTargets, MemberPolicy
 
 
 class JointMember(MemberPolicy):
-    """Runs its model on each of its ticks; if followed, it also observes all other ticks."""
+    """Runs its model on each of its ticks; if followed, it also observes while not in command."""
 
     STATE = (*MemberPolicy.STATE, "_state", "_policy")
 
@@ -37,9 +37,9 @@ class JointMember(MemberPolicy):
         inputs: Mapping[str, Input],
         clock: Callable[[], int],
     ) -> None:
-        """Connect the parts; `backend` is the opened model.
+        """Connect the parts.
 
-        Arguments as for `MemberPolicy`.
+        Arguments are as for `MemberPolicy`; `backend` is the opened model.
         """
         super().__init__(name, bundle, member, backend, state, targets, inputs, clock)
         contract = bundle.contract
@@ -59,23 +59,23 @@ class JointMember(MemberPolicy):
         self.motion = self._state.motion
         self.phase_names = tuple(self._state.phases)
         self.phases = tuple(self._state[name] for name in self._state.phases)
-        # A member at the set's own rate has no rhythm to keep, and is due in each tick.
+        # A member at the set's rate is due in each tick, so it has no rhythm of its own to keep.
         self.watches = member.is_followed and (self._policy.remembers or member.every != 1)
         self.reset()
 
     @staticmethod
     def sensed_sizes(contract: JointContract) -> Mapping[str, int]:
-        """Return the fields from which the policy's terms are computed, and their sizes."""
+        """Return the sizes of the measured fields from which the terms are computed, by name."""
         state = RobotState(contract)
         return {name: state[name].size for name in state.sensed}
 
     @staticmethod
     def timeouts_ns(contract: JointContract, limits: Limits) -> Mapping[str, int | None]:
-        """Return the time-outs for the velocity command, external vectors and live motion."""
+        """Return the time-outs of the velocity command, external vectors and live motion."""
         return input_timeouts_ns(contract)
 
     def plan(self) -> dict[str, Any]:
-        """Return the member's place in the set, its state and its policy."""
+        """Return the configuration for the native core: place in the set, state and policy."""
         return {
             **super().plan(),
             "watches": self.watches,
@@ -98,19 +98,19 @@ class JointMember(MemberPolicy):
         self._policy.reset()
 
     def pause(self, duration_ns: int) -> None:
-        """Do nothing: only ticks count, not the time between them."""
+        """Do nothing, since the policy counts ticks, not the time between them."""
 
     def follow(self, command: F64) -> None:
-        """Set the member's last action to the set's last command [set joints]."""
+        """Set the last action to the output that would produce this command [set joints]."""
         command.take(self.member.places, None, self._commanded, "clip")
         self._policy.action.invert_command(self._commanded, self._last_action)
 
     def infer(self) -> bool:
-        """Compute the response to the current state; return True if it is finite.
+        """Run the model on the current state; return True if the result is finite.
 
         Raises:
             BackendError: The runtime failed.
-            NoTargetError: The live motion that it tracks, or its perception, is too old.
+            NoTargetError: The live motion that the member tracks, or its perception, is too old.
         """
         for entry in self._own_inputs:
             if entry.is_stale(now_ns := self._clock()):
@@ -121,11 +121,11 @@ class JointMember(MemberPolicy):
         return finite
 
     def first_target(self) -> F64:
-        """Return the command in the current response [member joints]."""
+        """Return the command [member joints] that `commit` would apply."""
         return self._policy.action.decode()
 
     def commit(self) -> tuple[str, ...]:
-        """Make the response take effect in this tick; return the rules that clipped it."""
+        """Apply the inference result, if any; return the guard rules that clipped it."""
         clipped: tuple[str, ...] = ()
         if self.has_answered:
             self.command[:] = self._policy.commit()
@@ -136,7 +136,7 @@ class JointMember(MemberPolicy):
         return clipped
 
     def rest(self) -> None:
-        """Observe a tick in which other members are in command."""
+        """Observe a tick in which only other members are in command."""
         if self.is_due:
             self._look()
             self._policy.watch()
@@ -144,7 +144,7 @@ class JointMember(MemberPolicy):
         super().rest()
 
     def _look(self) -> None:
-        """Copy the set's state to the member's own, and clip the velocity to the member's range."""
+        """Copy the set's state to the member's, with the velocity clipped to the member's range."""
         self._sensed.take()
         if self._velocity is not None:
             np.maximum(self._velocity, self._lowest, out=self._velocity)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy in a set; it commands its own joints at its own rate."""
+"""A policy as a member of a set, which commands its own joints at its own rate."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:  # a set of joint policies uses no images
 
 
 class JoinedTargets:
-    """Last targets of all members one after another, then the stand pose, in one array.
+    """One array with the last targets of all members, one after another, and then the stand pose.
 
     Attributes:
         stand: The stand pose; 0 for joints not commanded by position [set joints].
     """
 
     def __init__(self, contract: SetContract) -> None:
-        """Lay out the members in the set's order."""
+        """Lay out the members in the contract's order."""
         sizes = [member.places.size for member in contract.members.values()]
         ends = np.cumsum(sizes).tolist()
         joints = len(contract.joints.names)
@@ -47,15 +47,15 @@ class JoinedTargets:
         self.stand[:] = np.where(is_posed, contract.stand.position, 0.0)
 
     def of(self, name: str) -> F64:
-        """Return a member's part [member joints]."""
+        """Return a writable view of a member's targets [member joints]."""
         return self.flat[self._slices[name]]
 
     def member_start(self, name: str) -> int:
-        """Return the index in `flat` at which a member's part begins."""
+        """Return the index in `flat` at which a member's targets begin."""
         return int(self._slices[name].start)
 
     def sources(self, contract: SetContract, state: str) -> Index:
-        """Return each set joint's target in a given state, as an index in `flat`."""
+        """Return, for each set joint, the index in `flat` of its target in a state [set joints]."""
         found: Index = self._held + np.arange(len(contract.joints.names))
         for name in contract.states[state].members:
             member = contract.members[name]
@@ -64,24 +64,25 @@ class JoinedTargets:
 
 
 class MemberPolicy(Stateful, ABC):
-    """Runs a member on the set's state. Each policy kind has its own class, in `sets.controller`.
+    """Runs a member of a set; `sets.controller.MEMBERS` lists the subclass for each policy kind.
 
-    On each tick of the set, a member in command executes `infer` and `commit`; one that only
-    watches executes `follow` and `rest`. A result that is not committed leaves the memory
+    On each tick of the set, `infer` and `commit` are called for a member in command, and `follow`
+    and `rest` for a member that only watches. A result that is not committed leaves the memory
     unchanged.
 
     Attributes:
         name: Name in the set.
         member: The member's contract and its place in the set.
         command: Last targets [member joints], in the units of their kinds.
-        has_answered: True if there is a response that has not been committed.
-        watches: True if the member's memory changes in ticks in which others are in command.
-        phases: Gait phases, each with the sines, then the cosines, for all feet.
+        has_answered: True if there is an inference result that has not been committed.
+        watches: True if the member's memory changes in ticks in which only others are in command.
+        phases: Gait phases, each with the sines, and then the cosines, of all feet.
         phase_names: Names of the phase fields in `state`.
         resets: Number of fresh starts. From this and the next two counts, an observer can
             reconstruct the effect of a tick on this member.
-        own_ticks: The member's own ticks since then: with a response, or only watched.
-        answers: Number of responses that were used.
+        own_ticks: Number of the member's own ticks since the last fresh start, in command or only
+            watched.
+        answers: Number of inference results that were used.
         frames: Buffers for new frames, by camera; empty for a member without images.
     """
 
@@ -108,13 +109,13 @@ class MemberPolicy(Stateful, ABC):
 
         Args:
             name: Name in the set.
-            bundle: Bundle of the policy, of its kind.
+            bundle: Bundle of the policy.
             member: The member's contract and its place in the set.
-            runner: Execution resources for its kind of policy; the caller closes them.
+            runner: What runs this kind of policy, such as an opened model; the caller closes it.
             state: State of the set.
             targets: Receives the member's targets.
-            inputs: Inputs of the set.
-            clock: Time of inference, the same for all members in a tick.
+            inputs: Inputs of the set, by topic.
+            clock: Returns the time of inference, the same for all members in a tick.
         """
         self.name, self.member, self.command = name, member, targets.of(name)
         self._every, self._parts = member.every.numerator, member.every.denominator
@@ -127,25 +128,25 @@ class MemberPolicy(Stateful, ABC):
     @property
     @abstractmethod
     def state(self) -> StateVector:
-        """The member's inputs, and its memory of its own actions."""
+        """The member's state: its measurements, and fields that it computes itself."""
 
     @property
     def chunk_policy(self) -> ChunkPolicy | None:
-        """The chunk policy that the member runs; None if it computes each tick separately."""
+        """The chunk policy that the member runs; None for other kinds of policy."""
         return None
 
     @staticmethod
     @abstractmethod
     def sensed_sizes(contract: Any) -> Mapping[str, int]:
-        """Return the state fields that such a policy observes, with their sizes."""
+        """Return the sizes of the measured fields that a policy observes, by field name."""
 
     @staticmethod
     @abstractmethod
     def timeouts_ns(contract: Any, limits: Limits) -> Mapping[str, int | None]:
-        """Return the input time-outs specific to this policy; None means no time-out."""
+        """Return the time-outs of inputs that have their own, by topic; None for no time-out."""
 
     def plan(self) -> dict[str, Any]:
-        """Return the member's place in the set."""
+        """Return the configuration for the native core: the member's place in the set."""
         return {
             "name": self.name,
             "start": self._start,
@@ -162,19 +163,19 @@ class MemberPolicy(Stateful, ABC):
 
     @property
     def is_due(self) -> bool:
-        """True if the member runs in this tick; if not, its last targets remain in force."""
+        """True if the member runs in this tick; if False, its last targets stay in force."""
         return self._wait <= 0
 
     def run_now(self) -> None:
-        """Make the member due in this tick, regardless of when it last ran."""
+        """Make the member due in this tick, no matter when it last ran."""
         self._wait = 0
 
     def drop_answer(self) -> None:
-        """Drop a response that has not been committed."""
+        """Drop an inference result that has not been committed."""
         self.has_answered = False
 
     def enter(self, command: F64) -> None:
-        """Take command: from a fresh start, unless the member was followed.
+        """Prepare to take command: from a fresh start, unless the contract says `followed`.
 
         Args:
             command: The set's last command [set joints].
@@ -194,27 +195,27 @@ class MemberPolicy(Stateful, ABC):
 
     @abstractmethod
     def infer(self) -> bool:
-        """Compute the response to the current state; return True if it is finite.
+        """Run inference on the current state; return True if the result is finite.
 
         Raises:
             BackendError: The runtime failed.
-            NoTargetError: It has had no target for too long.
+            NoTargetError: The member has had no target for too long, or an input is too old.
         """
 
     @abstractmethod
     def first_target(self) -> F64:
-        """Return the command in the response before it is committed [member joints]."""
+        """Return the command that `commit` would apply [member joints]."""
 
     @abstractmethod
     def commit(self) -> tuple[str, ...]:
-        """Make the response take effect in this tick; without one, the last targets remain.
+        """Apply the inference result in this tick; without one, the last targets stay in force.
 
         Returns:
-            The rules that clipped it.
+            The guard rules that clipped the result.
         """
 
     def rest(self) -> None:
-        """Process a tick in which other members are in command."""
+        """Process a tick in which only other members are in command."""
         self._pass()
 
     def _count(self) -> None:

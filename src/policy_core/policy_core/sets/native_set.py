@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy set in the native core."""
+"""A policy set that runs in the native core."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NativeSet:
     """
 
     def __init__(self, policy: PolicySet, native: Any, words: Words) -> None:
-        """Wrap this set, whose state the controller copies to and from the native core."""
+        """Wrap a Python set, whose state the controller copies to and from the native core."""
         self._policy, self._native, self._words = policy, native, words
         self.members, self.states, self.refusals = policy.members, policy.states, policy.refusals
         self._names = [*policy.states]
@@ -29,7 +29,7 @@ class NativeSet:
         self._native.stop_set()
 
     def take_refusals(self) -> None:
-        """Convert the requests that the last tick refused to words."""
+        """Append to `refusals`, in words, the requests that ticks have refused."""
         while (refusal := self._native.pop_refusal()) is not None:
             self.refusals.append(self._words.refusal(refusal))
 
@@ -40,16 +40,16 @@ class NativeSet:
 
     @property
     def may_stand(self) -> bool:
-        """True if the robot may now stand up with the stand motion."""
+        """True if the robot may stand up now."""
         return bool(self._native.may_stand())
 
     def commands(self, member: MemberPolicy) -> bool:
-        """Return True if a member is part of the state in command."""
+        """Return True if a member is in command in the current state."""
         return member in self.states[self._names[self._native.set_state()]].members
 
     @property
     def report(self) -> SetReport:
-        """Current status of the set."""
+        """Current status of the set; see `SetReport`."""
         state, is_blending, asked, refused, switches, fallbacks, last, step_ratio = (
             self._native.set_report()
         )

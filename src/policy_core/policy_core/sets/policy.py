@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy set as one policy: members command in states, and switch between two ticks.
+"""A policy set as one policy: in each state, some of its members are in command.
 
 Each tick of a set decides on a requested switch, runs the members in command, and joins their
 targets. In the tick of a switch, the entering members run first; if one of them fails, the switch
-is refused and the robot continues unchanged. Otherwise targets and gains are blended, and the
+is refused and the robot continues unchanged. Otherwise, targets and gains are blended, and the
 leaving members keep running until the blend ends.
 """
 
@@ -34,10 +34,10 @@ class SetReport(NamedTuple):
     Attributes:
         state: State in command.
         is_blending: True if the switch to that state is not complete.
-        asked: Requested state that has not been entered yet; empty if none.
-        refused: Why the last request was refused, or why the current one waits; may be empty.
-        switches, fallbacks: Number of switches and of fallbacks since the set was opened.
-        last: The last switch: from, to, reason; empty if there was none.
+        asked: Requested state that has not been entered yet; "" if none.
+        refused: Why the last request was refused, or why the current request waits; may be empty.
+        switches, fallbacks: Number of switches, and of fallbacks, since the set was opened.
+        last: The last switch: old state, new state, reason; empty if there was none.
         step_ratio: Largest target step of any joint in the last switch, relative to the largest
             step in healthy runs of both states; 0 if unknown.
     """
@@ -53,7 +53,7 @@ class SetReport(NamedTuple):
 
 
 class AskedAt:
-    """Time at which a set's members run in a tick, ns; the same for all of them."""
+    """Clock of a set's members, ns: the time of inference, which is the same for all in a tick."""
 
     def __init__(self) -> None:
         """Start at 0."""
@@ -64,7 +64,7 @@ class AskedAt:
 
 
 class _Request(NamedTuple):
-    """A requested state that waits for at most this many ticks; None for no limit."""
+    """A requested state, which waits for its conditions for at most `ticks`; None for no limit."""
 
     to: str
     why: str
@@ -73,12 +73,12 @@ class _Request(NamedTuple):
 
 
 class PolicySet(Stateful):
-    """Runs a set's members; see `Policy`.
+    """Runs a set's members; implements `Policy`.
 
     `ask` and `go_back` are called between two ticks, by `Controller.request`; `report` may be read
-    from any thread. `members` holds all members by name. `refusals` describes the latest requests
-    that a tick refused, oldest first, to be popped from the left; `change` is the switch that the
-    last `commit` began.
+    from any thread. `members` holds all members by name. `refusals` holds, in words, the latest
+    requests that ticks refused, oldest first, to be popped from the left; `change` describes the
+    switch that the last `commit` began.
     """
 
     STATE = (
@@ -113,11 +113,11 @@ class PolicySet(Stateful):
         clock: Callable[[], int],
         asked: AskedAt,
     ) -> None:
-        """Create all states and transitions.
+        """Prepare all states and transitions, and begin in the initial state.
 
         Args:
             contract: Contract of the set.
-            members: Members by name; their commands are parts of `targets`.
+            members: Members by name; their commands are views of `targets`.
             targets: Last targets of all members.
             state: The set's state.
             clock: Same as for `Controller`.
@@ -125,7 +125,7 @@ class PolicySet(Stateful):
         """
         self._clock, self._asked = clock, asked
         self._infer_ns = self._left_ns = 0
-        """Inference time of all members in the last tick, and of the leaving members in a blend."""
+        """Inference time of all members in the last tick, and of the leaving members only."""
         self.members, self._members = members, [*members.values()]
         self._watching = [member for member in self._members if member.watches]
         self._flat, self._stand, self._rate_hz = targets.flat, targets.stand, contract.rate_hz
@@ -150,9 +150,9 @@ class PolicySet(Stateful):
         self.reset()
 
     def reset(self) -> None:
-        """Start over in the initial state; the last command is the stand pose.
+        """Clear all memory, and begin in the initial state; the last command is the stand pose.
 
-        If the first tick fails, its fallback is blended in from that pose.
+        If the first tick fails, the state's fallback is blended in from that pose.
         """
         initial = self._initial.rows
         self.action.command[...] = self._stand
@@ -170,7 +170,7 @@ class PolicySet(Stateful):
         self._refused = self.change = self._entered = ""
 
     def plan(self) -> dict[str, Any]:
-        """Return members and states; each refers to others by number."""
+        """Return the configuration for the native core: members and states, numbered."""
         members, states = [*self.members], [*self.states]
         return {
             "action": self.action.plan(),
@@ -182,7 +182,7 @@ class PolicySet(Stateful):
         }
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of the state of the set and of its members."""
+        """Return a copy of the memory of the set and its members."""
         left, request = self._left, self._request
         return {
             **super().saved(),
@@ -192,7 +192,7 @@ class PolicySet(Stateful):
         }
 
     def restore(self, saved: Tree) -> None:
-        """Restore the state of a set with the same contract."""
+        """Restore the saved memory of a set with the same contract."""
         super().restore(saved)
         self._state = self.states[saved["state"]]
         self._left = None if saved["left"] is None else self.states[saved["left"]]
@@ -213,7 +213,7 @@ class PolicySet(Stateful):
 
     @property
     def report(self) -> SetReport:
-        """Current status of the set."""
+        """Current status of the set; see `SetReport`."""
         request = self._request
         return SetReport(
             state=self._state.name,
@@ -227,20 +227,20 @@ class PolicySet(Stateful):
         )
 
     def commands(self, member: MemberPolicy) -> bool:
-        """Return True if a member is part of the state in command."""
+        """Return True if a member is in command in the current state."""
         return member in self._state.members
 
     @property
     def may_stand(self) -> bool:
-        """True if the robot may now stand up with the stand motion."""
+        """True if the robot may stand up now: the state allows it, and no switch is under way."""
         return self._state.stated.stand and not self._blend_ticks
 
     def ask(self, to: str) -> None:
-        """Request a switch, which the next tick begins if the conditions hold.
+        """Request a switch to a state, which the next tick begins if the conditions hold.
 
         Raises:
-            RefusedError: The state is already current, no transition leads to it, or the conditions
-                do not hold and the transition does not wait for them.
+            RefusedError: The state is the current state, no transition leads to it, or the
+                conditions do not hold and the transition does not wait for them.
         """
         state = self._state
         if to == state.name:
@@ -261,7 +261,7 @@ class PolicySet(Stateful):
         self._returning, self._refused = False, ""
 
     def go_back(self) -> None:
-        """Go to a state from which the robot may stand up; switches wait for their conditions."""
+        """Begin the way back to a state with `stand`; each switch waits for its conditions."""
         self._returning, self._request = True, None
 
     def stop(self) -> None:
@@ -270,7 +270,7 @@ class PolicySet(Stateful):
         self._settle()
 
     def infer(self) -> bool:
-        """Run the members in command; return True if all responses are finite.
+        """Run the members in command; return True if all results are finite.
 
         Raises:
             BackendError: A runtime failed, and the state has no fallback.
@@ -293,7 +293,7 @@ class PolicySet(Stateful):
             self._infer_ns = self._clock() - began_ns
 
     def commit(self) -> F64:
-        """Make the responses take effect in this tick; return the joined command [joints]."""
+        """Apply the members' results in this tick, and return the joined command [joints]."""
         self._unanswered = False
         self.change, self._entered = self._entered, ""
         clipped: tuple[str, ...] = ()
@@ -334,7 +334,7 @@ class PolicySet(Stateful):
                 member for member in self.states[request.to].members if member not in self._running
             ]
             if any(member.member.is_followed and not member.is_due for member in entering):
-                return  # it keeps its own rhythm, and is due in one of the next ticks
+                return  # a followed member keeps its rhythm; it is due in one of the next ticks
             problems = self._entering_problems(request.to, entering)
             if problems:
                 for member in entering:
@@ -350,7 +350,7 @@ class PolicySet(Stateful):
                 self._give_up(request)
 
     def _own_request(self) -> _Request | None:
-        """Return the set's own request: for the way back, or because a state ends."""
+        """Return the set's own request, for the way back or because a state ends, or None."""
         stated = self._state.stated
         if self._returning:
             if stated.way_back is None:
@@ -362,14 +362,14 @@ class PolicySet(Stateful):
         return _Request(stated.ends.to, words.WHY[2], None, None)
 
     def _give_up(self, request: _Request) -> None:
-        """Cancel a request that has waited for too long."""
+        """Cancel a request that has waited for too long, and request its time-out state."""
         self._request = None
         self.refusals.append(words.GIVEN_UP.format(refusal=self._refused, state=self._state.name))
         if request.timeout_state is not None:
             self._request = _Request(request.timeout_state, words.WHY[3], None, None)
 
     def _problems(self, to: str) -> list[str]:
-        """Return why a switch cannot begin now, before its members run."""
+        """Return the reasons why a switch cannot begin now, before the entering members run."""
         if self._blend_ticks:
             return [words.STILL_BLENDING.format(state=self._state.name)]
         return self._state.checks[to].problems(self._ticks_in_state)
@@ -392,7 +392,7 @@ class PolicySet(Stateful):
         return check.target_problems(self._flat.take(state.sources))
 
     def _enter(self, state: CommandingState, why: str, blend_ticks: int) -> None:
-        """Put the members of a state in command from this tick on."""
+        """Enter a state: its members are in command from this tick on."""
         before = self._state
         self._left = before if not self._blend_ticks else None
         if self._left is None:
@@ -411,21 +411,21 @@ class PolicySet(Stateful):
         self._entered = words.SWITCHED.format(begin=before.name, end=state.name, why=why)
 
     def _freeze(self) -> None:
-        """Blend from the last command, without the members that produced it."""
+        """Let the blend start from the last command, without the members that produced it."""
         self._left = None
         self._from.command[...] = self.action.command
         self._from.gains[...] = self.action.gains
         self._from.healthy[...] = self.action.healthy
 
     def _bound_held(self) -> None:
-        """Limit the steps of held joints, since no member does and a blend may be too short."""
+        """Limit the steps of held joints: no member limits them, and the blend may be too short."""
         held = self._state.held
         if held.size:
             before, command = self._before[held], self.action.command
             command[held] = before + np.clip(command[held] - before, *self._state.held_bounds)
 
     def _set_running(self, running: Sequence[MemberPolicy]) -> None:
-        """Run these members and rest all others; drop pending responses from the others."""
+        """Let only these members run from now on, and drop pending results of all others."""
         self._running = [member for member in self._members if member in running]
         self._resting = [member for member in self._watching if member not in running]
         for member in self._members:
@@ -433,12 +433,12 @@ class PolicySet(Stateful):
                 member.drop_answer()
 
     def _settle(self) -> None:
-        """Finish any blend; the next tick uses the state's own gains and healthy values."""
+        """End any blend; from the next tick on, the state's own gains and healthy values apply."""
         self._blend_ticks = self._blended_ticks = 0
         self._settled = False
 
     def _fall_back(self, why: str) -> bool:
-        """Enter the fallback of the state, from the last command; return False if it has none."""
+        """Enter the state's fallback, from the last command; return False if there is none."""
         name = self._state.stated.fallback
         if name is None:
             return False
@@ -448,17 +448,17 @@ class PolicySet(Stateful):
                 member.enter(self.action.command)
             member.run_now()
         failed, blend_ticks = self._state.name, self._state.fallback_blend_ticks
-        # The blend begins at the last command, since the member that produced it has failed.
+        # Lets `_enter` blend from the last command, since a member that produced it has failed.
         self._blend_ticks = 1
         self._enter(state, words.FAILED.format(state=failed, why=why), blend_ticks)
         self._fallbacks += 1
         return True
 
     def _act_on_lateness(self) -> None:
-        """Continue without the member that made the previous tick late, or with the fallback.
+        """After a late tick, leave out the leaving members, or enter the fallback.
 
-        During a blend, that may be a leaving member. In the state's fallback, the member may
-        command again.
+        The leaving members are left out if they took most of the time, or there is no fallback. A
+        late member may be in command again in the fallback.
         """
         is_left = 2 * self._left_ns > self._infer_ns
         if self._left is not None and (is_left or self._state.stated.fallback is None):
@@ -467,13 +467,13 @@ class PolicySet(Stateful):
             self._fall_back(words.MEMBER_LATE)
 
     def _leave_out(self) -> None:
-        """Finish a blend without the leaving members."""
+        """Continue a blend without the leaving members."""
         self._freeze()
         self._blend_ticks, self._blended_ticks = self._blend_ticks - self._blended_ticks, 0
         self._set_running(self._state.members)
 
     def _run(self) -> bool:
-        """Run the members in command; if one fails, run the fallback's members.
+        """Run the members in command, or the fallback's if one fails; return False if all failed.
 
         Raises:
             BackendError: A runtime failed, and no fallback is left.
@@ -497,11 +497,11 @@ class PolicySet(Stateful):
             self._fall_back(str(failed or words.MEMBER_NOT_FINITE))
 
     def _infer_all(self) -> bool:
-        """Run the members that are due; return True if all required responses are finite.
+        """Run the members that are due; return True if the state's members have finite results.
 
         Raises:
             BackendError: The runtime of one of the state's members failed.
-            NoTargetError: One of them has had no target for too long.
+            NoTargetError: One of the state's members has had no target for too long.
         """
         for member in self._state.members:
             if member.is_due and not member.has_answered and not member.infer():
@@ -513,7 +513,7 @@ class PolicySet(Stateful):
         return True
 
     def _infer_left(self, left: CommandingState) -> None:
-        """Run the leaving members that are due during a blend."""
+        """Run the leaving members that are due; if one fails, leave out all of them."""
         for member in left.members:
             if member in self._state.members or not member.is_due or member.has_answered:
                 continue
@@ -526,7 +526,7 @@ class PolicySet(Stateful):
                 return
 
     def _blend(self) -> None:
-        """Blend the state's targets with those of the leaving members."""
+        """Blend the state's targets and gains with those of the leaving members."""
         action, state, left = self.action, self._state, self._from
         self._blended_ticks += 1
         share = self._blended_ticks / self._blend_ticks

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A state of a policy set, with everything that a switch needs prepared in advance."""
+"""A state of a policy set, with all that a switch needs prepared in advance."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from policy_core.sets.conditions import EntryCheck
 from policy_core.sets.member import JoinedTargets, MemberPolicy
 
 _FALLBACK_BLEND_S = 0.2
-"""Blend time to a fallback to which no transition leads."""
+"""Blend time to a fallback to which the state has no transition."""
 
 
 class CommandingState:
-    """A state: its members in command, gains and healthy values.
+    """A state of a set: its members, gains, healthy values and transitions.
 
     Attributes:
         name: Name of the state.
@@ -32,9 +32,9 @@ class CommandingState:
         held: Indices, in the set, of the joints held in the stand pose.
         held_bounds: Lowest and highest target step of each held joint per tick, rad.
         checks: Entry conditions, by target state of the transition.
-        blend_ticks: Blend duration, by target state.
-        waiting_ticks: Maximum wait for the conditions, by target state.
-        fallback_blend_ticks: Duration of the blend to the fallback.
+        blend_ticks: Duration of the blend, in set ticks, by target state.
+        waiting_ticks: Maximum wait for the conditions, in set ticks, by target state.
+        fallback_blend_ticks: Duration of the blend to the fallback, in set ticks.
     """
 
     def __init__(
@@ -45,7 +45,15 @@ class CommandingState:
         targets: JoinedTargets,
         state: StateVector,
     ) -> None:
-        """Prepare switches to and from this state."""
+        """Prepare the state, and the switches from it.
+
+        Args:
+            name: Name of the state.
+            contract: Contract of the set.
+            members: All members of the set, by name.
+            targets: Last targets of all members.
+            state: The set's measured state.
+        """
         self.name, self.stated = name, contract.states[name]
         self.members = [members[member] for member in self.stated.members]
         after_s = self.stated.ends.after_s if self.stated.ends else None
@@ -137,7 +145,7 @@ class CommandingState:
             return False
         if self._ends_after is not None:
             return ticks >= self._ends_after
-        # A slower member shows its last frame until its next tick would begin.
+        # A slower member tracks its last frame until its next tick would begin.
         return all(member.is_due and motion.has_ended for member, motion in self._ending)
 
 

@@ -10,10 +10,10 @@
 
 namespace policy_core {
 
-/// Source of the rest of a joint's command when the policy's share is below 1.
+/// What the rest of a joint's command comes from when the policy's share is below 1.
 enum class Rest : std::int64_t { kStand, kFreeze, kDisable };
 
-/// The operator's authority setting; the rules are those of
+/// Blends the policy's command as the operator's authority setting requires. Same rules as
 /// `policy_core.control.authority.Authority`.
 class Authority {
  public:
@@ -21,16 +21,16 @@ class Authority {
 
   /// True if the robot may have joints without stiffness.
   bool may_disable() const noexcept { return may_disable_; }
-  /// Applies a request to these joints; `pose`: the current command. `at_once`: no blending, since
+  /// Applies a request to these joints. `pose` is the current command. `at_once` skips blending, if
   /// the policy does not run.
   void set(double share, Rest rest, const std::vector<bool>& joints, const Numbers& pose,
            bool at_once) noexcept;
   void begin() noexcept;
   void advance() noexcept;
   void mix(Targets& targets, const Command& action) noexcept;
-  /// True if the share of a joint is, or will be, below 1.
+  /// True if any joint's share is, or will be, below 1.
   bool is_partial() const noexcept;
-  /// Share of the policy in force [joints].
+  /// The policy's current share [joints].
   const Numbers& share() const noexcept { return share_; }
   double lowest() const noexcept;
 

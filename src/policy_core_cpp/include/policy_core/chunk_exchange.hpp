@@ -11,72 +11,72 @@
 
 namespace policy_core {
 
-/// Request for the chunk that responds to an observation.
+/// A request for the chunk that follows an observation.
 struct ChunkRequest {
   SensedValues sensed;
-  /// Observations of the previous steps, the oldest first, if the policy takes several.
+  /// Observations of the previous steps, oldest first, if the policy takes several.
   std::vector<SensedValues> earlier;
-  /// Generation of the requesting run; outcomes for another one are ignored.
+  /// Number of the requesting run; outcomes for other runs are ignored.
   std::int64_t generation = 0;
   std::int64_t asked_ns = 0;
-  /// Steps that the chunk must continue, and how many of them will have been executed; no rows for
-  /// none.
+  /// Steps that the chunk must continue (may have no rows), and how many of them will have been
+  /// executed by then.
   Rows planned;
   std::int64_t delay = 0;
 };
 
-/// Result of a request.
+/// The result of a request: a chunk or an error.
 struct ChunkOutcome {
   enum class Kind : std::int64_t { kBackendError, kRobotError, kNoTarget, kChunk };
 
   Kind kind = Kind::kChunk;
-  /// For an error: the host's number for its words.
+  /// For an error: the host's number of its text.
   std::int64_t text = 0;
   std::int64_t began_ns = 0, ended_ns = 0;
   /// Targets [steps, actions], rad.
   Rows chunk;
-  // Of the request.
+  // Copied from the request.
   std::int64_t generation = 0, time_ns = 0;
   bool continues = false;
 };
 
-/// Lock-free, non-blocking exchange of requests from a tick and outcomes from a host.
+/// Lock-free, non-blocking exchange of requests from ticks and outcomes from a host.
 ///
-/// One thread ticks, and one computes: `fetch`, then `answer` and `hand_over`, one inference after
-/// another.
+/// One thread ticks. One thread computes: for each inference, it calls `fetch`, `answer` and
+/// `hand_over`.
 class ChunkExchange {
  public:
   ChunkExchange(const ChunkRequest& request_like, const Rows& chunk_like);
   ChunkExchange(const ChunkExchange&) = delete;
 
   // For the ticking thread.
-  /// True if a request is unanswered or its answer was not collected.
+  /// True while a request is unanswered, or its outcome has not been dropped.
   bool is_busy() const noexcept;
-  /// Sends a request; it replaces one that was not fetched.
+  /// Sends a request, which replaces one that has not been fetched.
   void ask(const ChunkRequest& request) noexcept;
-  /// Invalidates earlier requests; drops the request that was not fetched.
+  /// Invalidates earlier requests, and drops one that has not been fetched.
   void forget() noexcept;
-  /// The available outcome, until `drop`; null for none.
+  /// The available outcome, valid until `drop`; null if there is none.
   const ChunkOutcome* outcome() noexcept;
   void drop() noexcept { finished_ = false; }
 
   // For the computing thread.
-  /// Takes the request; false without one, or while the last outcome waits.
+  /// Takes the request; returns false if there is none, or the last outcome is still waiting.
   bool fetch(ChunkRequest& into) noexcept;
-  /// True if a request was fetched and not answered.
+  /// True while a fetched request is unanswered.
   bool is_computing() const noexcept { return computes_; }
-  /// Write kind, text, times and chunk here before `hand_over`. The rest is set.
+  /// Outcome in which to write kind, text, times and chunk before `hand_over`; the rest is set.
   ChunkOutcome& answer() noexcept { return outcome_; }
   void hand_over() noexcept;
   /// Abandons the fetched request.
   void give_up() noexcept { computes_ = false; }
 
   enum class Event : std::int64_t {
-    kAsked,    ///< there is a request
-    kAwaited,  ///< an outcome was requested, but there is none yet
+    kAsked,    ///< there is a new request
+    kAwaited,  ///< the tick looked for an outcome, but there is none yet
     kForgotten,
   };
-  /// Called within the tick: to wake a thread, or to fetch and answer there.
+  /// Called in the tick, to wake the computing thread, or to fetch and answer at once.
   void (*notify)(void* context, Event event) = nullptr;
   void* context = nullptr;
 

@@ -14,16 +14,16 @@
 
 namespace policy_core {
 
-/// Positions [joints], rad; joints without an action keep their position.
+/// A chunk policy's command: positions [joints], rad; joints without an action keep theirs.
 class ChunkCommand : public Command {
  public:
   explicit ChunkCommand(const Part& plan);
 
-  /// Sets the last command to the stand pose, where RUN begins.
+  /// Sets the command to the stand pose, where RUN begins.
   void restart() noexcept { command = pose_; }
-  /// Writes the last command in the order of the actions.
+  /// Writes the command in the order of the actions.
   void read(Numbers& target) const noexcept;
-  /// Commands a target [actions], clipped to the policy's own limits.
+  /// Sets the command to a target [actions], clipped to the policy's own limits.
   void set(const Numbers& target, Span joint_pos) noexcept;
   const Integers& places() const noexcept { return joints_; }
   const Numbers& pose() const noexcept { return pose_; }
@@ -39,26 +39,26 @@ class ChunkCommand : public Command {
   Numbers stride_, pose_, reach_;
 };
 
-/// An accepted chunk, for observers: step k belongs to `time_ns` + k periods, and to the tick
-/// `first_tick` + k. It arrived in `tick`.
+/// An accepted chunk, for observers. Its step k belongs to `time_ns` + k periods and to tick
+/// `first_tick` + k; it arrived in `tick`.
 struct TakenChunk {
   std::int64_t sequence = 0, time_ns = 0, first_tick = 0, tick = 0;
 };
 
-/// Commands and motion of the drives, for `policy_core.members.chunk.oscillation`.
+/// Recent commands and positions of the drives, for `policy_core.members.chunk.oscillation`.
 struct Swings {
-  /// Measured, then previously commanded [ticks, 2, joints], rad; row `count` % ticks is written
-  /// next.
+  /// Measured and previously commanded positions [ticks, 2, joints], rad; row `count` % ticks is
+  /// written next.
   Numbers values;
   std::int64_t count = 0;
 
   void add(Span measured, const Numbers& command) noexcept;
 };
 
-/// Executes chunks that a host computes; the twin of `policy_core.members.chunk.policy`.
+/// Executes chunks that a host computes; equivalent to `policy_core.members.chunk.policy`.
 class ChunkPolicy : public Policy {
  public:
-  /// `member`: its index in a set, used in its failures; -1 for a single policy.
+  /// `member` is its index in a set, for its failures; -1 for a single policy.
   ChunkPolicy(const Part& plan, RobotState& state, const std::vector<Input>& inputs,
               ReadClock clock, void* context, std::int64_t member = -1);
 
@@ -68,25 +68,25 @@ class ChunkPolicy : public Policy {
   Numbers& commit() noexcept override;
   ChunkCommand& action() noexcept override { return action_; }
   bool begins() const noexcept override { return begins_; }
-  /// Observes in a tick that a person controls, and drops arriving chunks; returns its time, ns.
+  /// Observes in a tick in which a person has control, dropping chunks; returns its time, ns.
   std::int64_t stand_by() noexcept;
 
-  /// Last output of the queue, before any limit [actions], rad.
+  /// The queue's last output before any limit [actions], rad.
   Numbers target;
-  /// Exchange of requests and chunks.
+  /// Passes requests to the host, and chunks back.
   ChunkExchange& exchange() noexcept { return exchange_; }
   ObservationSync& sync() noexcept { return sync_; }
   const Swings& swings() const noexcept { return swings_; }
-  /// The number of the run, and the number of ticks with targets from the last one on.
+  /// The number of the run, and the number of ticks, from the last one on, that have targets.
   std::int64_t generation() const noexcept { return generation_; }
   std::int64_t left() const noexcept { return queue_.left(tick_); }
   /// Time at which it last ran.
   std::int64_t now_ns() const noexcept { return now_ns_; }
-  /// Takes the oldest accepted chunk that was not taken; false without one.
+  /// Takes the oldest accepted chunk not taken yet; returns false if there is none.
   bool pop_chunk(TakenChunk& chunk) noexcept;
   const ChunkRequest& request_like() const noexcept { return under_way_; }
 
-  /// Kind and reason of a failed inference.
+  /// Why an inference failed: the kind and the reason.
   using Failure = std::pair<ChunkOutcome::Kind, Reason>;
 
   template <class Visitor>
@@ -135,7 +135,7 @@ class ChunkPolicy : public Policy {
   Swings swings_;
   Numbers last_target_;
   Ring<std::int64_t> lately_{10};
-  /// Time and number of the last ticks, without those that were held.
+  /// Time and number of the last ticks, except those in which targets were held.
   Ring<std::pair<std::int64_t, std::int64_t>> executed_;
   Ring<TakenChunk> taken_{16};
   std::int64_t tick_ = 0, generation_ = 0, sequence_ = 0, now_ns_ = 0, took_ns_ = 0;

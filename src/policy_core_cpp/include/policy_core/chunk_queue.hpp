@@ -13,7 +13,7 @@
 
 namespace policy_core {
 
-/// Targets of a number of ticks, rad: `count` rows of `columns`, with memory for a fixed number.
+/// Targets for several ticks, rad: `count` rows of `columns`, with fixed memory.
 struct Rows {
   Rows() = default;
   Rows(std::size_t capacity, std::size_t width) : columns(width), values(capacity * width) {}
@@ -26,29 +26,29 @@ struct Rows {
   const double* operator[](std::size_t row) const noexcept {
     return values.data() + row * columns;
   }
-  /// Copies rows of another one of the same width, beginning with one of its rows.
+  /// Copies this many rows of `other`, of the same width, beginning with its row `first`.
   void take(const Rows& other, std::size_t first, std::size_t rows) noexcept;
 };
 
-/// Selects the chunk step for each tick; combines the four kinds of
+/// Selects each tick's target from the chunks; implements the four kinds of
 /// `policy_core.members.chunk.queue`.
 class ChunkQueue {
  public:
   ChunkQueue(const Part& plan, std::size_t size, std::size_t actions);
 
   void reset() noexcept;
-  /// Adds a new chunk whose first step belongs to `first_tick`, at most `now_tick`.
+  /// Adds a new chunk whose first step belongs to `first_tick`, which is at most `now_tick`.
   void add(const Rows& chunk, std::int64_t first_tick, std::int64_t now_tick,
            const Numbers& last_target) noexcept;
   bool wants_chunk(std::int64_t tick) const noexcept;
-  /// Writes the target for a tick; returns true if there is one.
+  /// Writes the target for a tick; returns false if there is none.
   bool target(std::int64_t tick, Numbers& out) noexcept;
   void advance() noexcept;
   std::int64_t left(std::int64_t tick) const noexcept;
-  /// Writes the targets that a chunk must continue from a tick on; none if nothing is planned.
+  /// Writes the planned targets from a tick on, which a new chunk must continue; may be none.
   void planned(std::int64_t first_tick, Rows& into) const noexcept;
 
-  /// A chunk that is part of a mean, and the tick of its first step.
+  /// The tick of a chunk's first step, and the chunk, for the mean over several.
   using Said = std::pair<std::int64_t, Rows>;
 
   template <class Visitor>
@@ -80,12 +80,12 @@ class ChunkQueue {
   Ring<Numbers> queue_;
   Ring<Said> said_;
   std::vector<const double*> means_;
-  /// `plan_` is empty without a plan.
+  /// `plan_` has no rows if nothing is planned.
   Rows plan_, new_;
   std::int64_t first_tick_ = 0;
 };
 
-/// Numbers the ticks by time, despite jitter and skipped ticks.
+/// Numbers ticks by their time, so that jitter and skipped ticks do not matter.
 class TickCounter {
  public:
   explicit TickCounter(std::int64_t period_ns) : period_ns_(period_ns) {}

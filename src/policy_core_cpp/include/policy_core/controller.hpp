@@ -25,27 +25,27 @@
 
 namespace policy_core {
 
-/// A change of mode, for a log.
+/// A mode change, for logs.
 struct Edge {
   Mode mode;
   Reason reason;
   std::int64_t at_ns;
 };
 
-/// Results of a tick besides its targets.
+/// The results of a tick.
 struct TickResult {
   Mode mode = Mode::kDamp;
   Reason reason;
-  /// Null for no command. Owned by the controller; the next tick overwrites it.
+  /// Null if no command is to be sent. Owned by the controller; the next tick overwrites it.
   Targets* targets = nullptr;
-  /// True if the policy was asked; if it had no memory then; if its answer was used.
+  /// The policy was asked; had no memory at that time; gave an answer that was used.
   bool asked = false, begins = false, taken = false;
-  /// If used: share of the policy in the targets, consecutive clipped ticks.
+  /// If it was used: the policy's share of the targets, the number of consecutive clipped ticks.
   double blend = 0.0;
   std::int64_t clipped_ticks = 0;
 };
 
-/// A rule that latched a fault, or began a HOLD.
+/// A rule that latched a fault or began a HOLD.
 struct Trip {
   Rule rule;
   Reason reason;
@@ -54,23 +54,23 @@ struct Trip {
 
 /// Modes DAMP, STAND, READY, RUN and HOLD around a policy, under the guard's rules.
 ///
-/// Same results as `policy_core.control.controller.Controller`, bit for bit. All methods belong to
-/// one thread, or to a host that serialises them, except `press_estop` and `driver_stopped`. `tick`
+/// Same results as `policy_core.control.controller.Controller`, bit for bit. Except for
+/// `press_estop` and `driver_stopped`, call all methods from one thread, or serialise them. `tick`
 /// allocates nothing, takes no lock, throws nothing and logs nothing.
 class Controller {
  public:
-  /// Throws PlanError if plan and models do not match. Both must outlive the controller. `memory`:
-  /// as for `RobotState`.
+  /// Throws PlanError if plan and models do not match. Both must outlive the controller. `memory`
+  /// is the same as for `RobotState`.
   Controller(const Table& plan, const Models& models, ReadClock clock, void* context,
              Span memory = {});
   Controller(const Controller&) = delete;
 
-  /// Begins in DAMP without knowledge of the robot; called for each activation.
+  /// Begins in DAMP, with nothing known about the robot; call it for each activation.
   void start() noexcept;
-  /// Times in ns: of the tick, and of the next one; a later result is too late.
+  /// Executes the tick due at `now_ns`. A policy's result after `next_deadline_ns` is too late.
   const TickResult& tick(std::int64_t now_ns, std::int64_t next_deadline_ns) noexcept;
 
-  // For sampling. Pass each message to `input(place).is_new` first.
+  // For sampling. First call `input(place).is_new` for each message.
   RobotState& state() noexcept { return state_; }
   std::size_t input_count() const noexcept { return inputs_.size(); }
   Input& input(std::size_t place) noexcept { return inputs_[place]; }
@@ -79,13 +79,13 @@ class Controller {
   /// Writes the commands for this time; returns the rules that acted on them.
   Rules update_command(std::int64_t now_ns) noexcept { return command_.update(inputs_, now_ns); }
   void reject_command() noexcept { count(Rule::kBadCommand); }
-  /// The time of its clock, ns: that of the ticks, which advances within one.
+  /// The time on the clock of the ticks, ns; it advances within a tick.
   std::int64_t now() const noexcept { return clock_(context_); }
 
-  // Requests, between two ticks. The reasons to refuse a motion are in `problems`.
+  // Requests, to be made between ticks. A motion is refused if there are `Problems`.
   struct Problems {
     bool latched = false, pressed = false, wrong_mode = false;
-    /// Inputs that are too old or invalid; fields that are not finite; joints. Bits.
+    /// Bits of inputs that are too old or invalid, of fields that are not finite, and of joints.
     std::uint64_t inputs = 0, not_finite = 0, outside = 0, held = 0, far_off = 0;
     double tilt_rad = 0.0;
     bool any() const noexcept {
@@ -93,48 +93,48 @@ class Controller {
              far_off || tilt_rad > 0.0;
     }
   };
-  /// Stands up unless there are problems.
+  /// Makes the robot stand up unless there are problems; returns them.
   Problems stand() noexcept;
-  /// Lets the policy take over unless there are problems.
+  /// Starts the policy unless there are problems; returns them.
   Problems run() noexcept;
-  /// False if no command is being sent and no pose is known that could be held.
+  /// Enters DAMP; returns false if no command is being sent and no pose to hold is known.
   bool damp(std::int64_t text) noexcept;
   void stop(std::int64_t text) noexcept;
   void fault(Rule rule, std::int64_t text) noexcept;
   void reset() noexcept;
-  /// Sets the policy's share of the command in RUN. False if it is not within 0 to 1, if the robot
-  /// must not have joints without stiffness, or if no pose is commanded that could be frozen.
+  /// Sets the policy's share of the command in RUN. Returns false if the share is not within 0..1,
+  /// the robot must not have joints without stiffness, or no pose to freeze is being commanded.
   bool set_authority(double share, Rest rest, const std::vector<bool>& joints) noexcept;
   void fade_command() noexcept { command_.close(now()); }
 
-  // From any thread.
-  /// Lets the next tick latch the e-stop; `text`: the host's number for the reason.
+  // For any thread.
+  /// Makes the next tick latch the e-stop. `text` is the host's number of the reason.
   void press_estop(std::int64_t text) noexcept { pressed_.store(text, std::memory_order_release); }
   bool estop_pressed() const noexcept { return pressed() >= 0; }
-  /// The number of the press; -1 if it is not pressed.
+  /// The number of the reason for the press; -1 if the e-stop is not pressed.
   std::int64_t pressed() const noexcept { return pressed_.load(std::memory_order_acquire); }
-  /// Clears a press, unless there was another one since.
+  /// Clears the press with this number, unless there was another one since.
   void forget_press(std::int64_t text) noexcept { pressed_.compare_exchange_strong(text, -1); }
   void driver_stopped(std::int64_t text) noexcept {
     driver_stopped_.store(text, std::memory_order_release);
   }
 
-  /// Registers a function for each tick that asks the policy, called before its answer is used with
-  /// true if it answered.
+  /// Registers a function that each tick calls after it asked the policy and before it uses the
+  /// answer, with true if the policy answered.
   using Asked = void (*)(void* context, bool has_answered);
   void on_asked(Asked asked, void* context) noexcept {
     asked_ = asked;
     asked_context_ = context;
   }
 
-  /// Null if no targets are known for after a fault.
+  /// The targets to send after a fault; null if none are known.
   Targets* safe_targets() noexcept { return safe_.known ? &safe_.targets : nullptr; }
   bool was_asked_for_a_pose() const noexcept { return safe_.requested; }
   Mode mode() const noexcept { return mode_; }
   const Reason& reason() const noexcept { return reason_; }
   bool latched() const noexcept { return latched_; }
   bool estop_noted() const noexcept { return estop_noted_; }
-  /// Number of mode changes, and of rules that tripped.
+  /// Number of mode changes so far, and of trips.
   std::int64_t edge_count() const noexcept { return edge_count_; }
   std::int64_t trip_count() const noexcept { return trip_count_; }
   const std::array<std::int64_t, kRules>& counters() const noexcept { return counters_; }
@@ -143,9 +143,9 @@ class Controller {
   const Numbers& target() const noexcept { return policy_->action().command; }
   /// The operator's authority setting.
   Authority& authority() noexcept { return authority_; }
-  /// The running set; null for a single policy.
+  /// The policy set; null for a single policy.
   PolicySet* policy_set() noexcept { return set_.get(); }
-  /// The chunk policy of a member; for an empty name the single policy. Null for another kind.
+  /// The chunk policy of this member, or the single one if `member` is empty; null if none.
   ChunkPolicy* chunk_policy(const std::string& member) noexcept {
     for (std::size_t i = 0; set_ && i < set_->members().size(); ++i) {
       auto& each = *set_->members()[i];
@@ -154,14 +154,14 @@ class Controller {
     if (!member.empty()) return nullptr;
     return person_ ? &person_->policy() : chunk_.get();
   }
-  /// The takeover by a person; null if disabled.
+  /// The takeover by a person; null if the policy has none.
   PersonTakeover* person() noexcept { return person_.get(); }
-  /// Takes the oldest mode change that was not taken; false without one.
+  /// Takes the oldest mode change not taken yet; returns false if there is none.
   bool pop_edge(Edge& edge) noexcept;
 
-  /// Shows the full state to a visitor, which reads or replaces it; the press of an e-stop and a
-  /// stopped driver belong to other threads, and a visitor may skip them. A visitor that is not
-  /// `is_whole` does not see what only a chunk policy reads.
+  /// Shows the full state to a visitor, which reads or replaces it. A visitor may skip the pressed
+  /// e-stop and the stopped driver, which belong to other threads. If it is not `is_whole`, it does
+  /// not see what only a chunk policy reads.
   template <class Visitor>
   void visit(Visitor& v);
 

@@ -43,40 +43,40 @@ enum class Rule : std::int64_t {
 };
 constexpr std::size_t kRules = 24;
 
-/// A set of rules.
+/// A set of rules, one bit each.
 using Rules = std::uint32_t;
 constexpr Rules bit(Rule rule) { return Rules{1} << static_cast<int>(rule); }
 
-/// The reason for the mode, without words: `policy_core_native` converts it to words.
+/// Why the controller is in its mode, as numbers: `Words` converts them to text.
 struct Reason {
   enum class Code : std::int64_t {
-    kText,          ///< text: the host's number for the words
+    kText,          ///< text: the host's number of the text
     kStarted,
     kReset,
     kStanding,
     kStandingUp,
     kRuns,
     kGap,           ///< a: ms since the last tick
-    kFields,        ///< fields: those that are not finite
+    kFields,        ///< fields: bits of those that are not finite
     kStale,         ///< place: input; a: its age in ns, NaN before the first; text: its problem;
-                    ///< count: messages since then that do not count; stamps: why
+                    ///< count: messages since then that were refused; stamps: why
     kTilt,          ///< a: rad
     kModelError,    ///< text: number of the runner's error
     kModelOutput,
     kPolicyTarget,
     kLate,          ///< a: ms
     kClipped,       ///< rules: those that acted in the last tick
-    kSwitched,      ///< from, to: states of a set; why; for a failure the fields of its code
+    kSwitched,      ///< from, to: states of a set; why; for a failure, also the fields of its code
     kFirstAwaited,
-    kNoStepLeft,    ///< a: ms of an inference
-    kSlowInference, ///< a: the same; count: steps that had passed
+    kNoStepLeft,    ///< a: duration of an inference, ms
+    kSlowInference, ///< a: duration of the inference, ms; count: steps that had passed by then
     kNoFrame,       ///< place: camera
     kFramesApart,   ///< place: camera; a: ms
-    kFrozenCamera,  ///< place: camera; count: equal frames; a: rad
-    kLeaderSilent,  ///< as kStale
-    kLeaderBeyond,  ///< place: joint; a, b, c: found, low, high, rad; count: 1 for the first that
-                    ///< is judged
-    kLeaderJump,    ///< place: joint; a, b: found and before, rad; count as above
+    kFrozenCamera,  ///< place: camera; count: equal frames; a: motion meanwhile, rad
+    kLeaderSilent,  ///< same fields as kStale
+    kLeaderBeyond,  ///< place: joint; a, b, c: found, low, high, rad; count: 1 for the first pose
+                    ///< that is checked
+    kLeaderJump,    ///< place: joint; a, b: found and before, rad; count: as above
     kLeaderWasFrozen,  ///< a: s; b: rad
     kArmWasHeld,
     kPersonTakesOver,
@@ -84,47 +84,47 @@ struct Reason {
     kPersonHandsBack,
     kPolicyDrives,
   };
-  /// Reason of a set's switch.
+  /// Why a set switched its state.
   enum class Why : std::int64_t {
     kAskedFor,
     kWayBack,
     kEnded,
     kWaited,
-    kLate,       ///< the previous state has failed
+    kLate,       ///< the previous state failed
     kNotFinite,
     kFailed,
   };
 
   Code code = Code::kStarted;
   std::int64_t text = 0, count = 0, stamps = 0, place = 0;
-  /// The member of a set, or -1.
+  /// The member of a set that it concerns, or -1.
   std::int64_t member = -1;
   std::int64_t from = -1, to = -1;
   Why why = Why::kAskedFor;
-  /// For `Why::kFailed`: the original `code`, with its fields.
+  /// For `Why::kFailed`: the failure's own `code`.
   Code failed = Code::kText;
   std::uint64_t fields = 0;
   double a = 0.0, b = 0.0, c = 0.0;
   Rules rules = 0;
-  /// The rule that latched it, or -1.
+  /// The rule that latched it as a fault, or -1.
   std::int64_t latched_by = -1;
   /// True if a HOLD has recovered from it.
   bool recovered = false;
-  /// Text of an e-stop pressed while it was latched, or -1.
+  /// Text number of an e-stop that was pressed while it was latched, or -1.
   std::int64_t estop = -1;
   /// True if the leader dropped out for this reason.
   bool is_drop_out = false;
-  /// Time for which the joints of a set's member were held for this reason, s; NaN if they were
-  /// not.
+  /// Time for which a member's joints were held for this reason, s; NaN if they were not.
   double held_s = kNan;
 };
 
-/// A reason of this code, with its number `a`.
+/// A reason with this code and `a`.
 Reason because(Reason::Code code, double a = 0.0) noexcept;
-/// A reason with the host's number for its words.
+/// A reason whose text has this number at the host.
 Reason said(std::int64_t text) noexcept;
 
-/// Targets of one tick: rows of `block` [6, joints], as of `policy_core.interfaces.JointTargets`.
+/// The targets of one tick: the rows of `block` [6, joints], as in
+/// `policy_core.interfaces.JointTargets`.
 class Targets {
  public:
   explicit Targets(std::size_t joints) : joints_(joints), block_(6 * joints, 0.0) {}
@@ -152,14 +152,14 @@ class Targets {
   Numbers block_;
 };
 
-/// A policy's command in one tick: a value per joint, of its kind, and gains for the kinds.
+/// A policy's command in one tick: one value per joint, a position, velocity or effort, and gains.
 class Command {
  public:
-  /// Kinds per joint: 0 position, 1 velocity, 2 effort.
+  /// Reads each joint's kind of value (0: position, 1: velocity, 2: effort) and the gains.
   explicit Command(const Part& plan);
 
   std::size_t joints() const noexcept { return kinds_.size(); }
-  /// True if a joint is commanded by position.
+  /// True if the joint's value is a position.
   bool is_posed(std::size_t joint) const noexcept { return kinds_[joint] == 0; }
   /// Writes the command and the gains into the targets.
   void fill(Targets& targets) const noexcept;
@@ -167,7 +167,7 @@ class Command {
   Numbers command;
   /// Stiffness, then damping [2, joints].
   Numbers gains;
-  /// Largest torque demand, then step, of a healthy run [2, joints]; infinite if unknown.
+  /// Largest torque demand, then largest step, of a healthy run [2, joints]; infinite if unknown.
   Numbers healthy;
   /// True if the last `commit` changed `gains` or `healthy`.
   bool is_rescaled = false;
@@ -187,7 +187,7 @@ class Command {
   bool all_posed_;
 };
 
-/// Limits of a command: torque, step, joint limit; in this order.
+/// Limits a command's torques, steps and positions, in this order.
 class TargetBounds {
  public:
   TargetBounds(const Part& plan, const Command& action);
@@ -211,7 +211,7 @@ class TargetBounds {
   Numbers half_, centre_, of_velocity_, per_unit_;
 };
 
-/// Limit on the position step between ticks.
+/// Limits the step of positions between ticks.
 class StepBound {
  public:
   explicit StepBound(const Part& plan);
@@ -236,11 +236,11 @@ class StepBound {
   bool acts_;
 };
 
-/// The newest commanded values of a topic, each within its limits; they fade to their defaults when
-/// too old.
+/// Values that a topic commands, each clipped to its limits; they fade to their defaults when too
+/// old.
 class CommandedVector {
  public:
-  /// `out`: the state field, which messages write; `place`: index of the topic's input.
+  /// `out` is the state field that messages write; `place` is the index of the topic's input.
   CommandedVector(const Part& plan, std::int64_t ramp_ns, Span out, std::size_t place);
 
   /// Writes the values of this tick; returns the rules that acted on the command.
@@ -266,15 +266,15 @@ class CommandedVector {
   bool fading_ = false;
 };
 
-/// The newest velocity command, clipped to the trained range; fades out when too old.
+/// The velocity command, clipped to the trained range, and the vectors; they fade when too old.
 class CommandFader {
  public:
   CommandFader(const Part& plan, std::int64_t timeout_ns, std::int64_t ramp_ns, Span out);
 
   void reset() noexcept;
-  /// Applies a new command; false if it is not finite and therefore ignored.
+  /// Takes a new command; returns false and ignores it if it is not finite.
   bool set(const std::array<double, 3>& velocity, std::int64_t born_ns) noexcept;
-  /// Clips commands to this range as well.
+  /// Also clips commands to this range from now on.
   void narrow(const std::array<double, 3>& low, const std::array<double, 3>& high) noexcept;
   void close(std::int64_t now_ns) noexcept;
   void open() noexcept { closed_ = false; }
@@ -307,9 +307,9 @@ class CommandFader {
   bool fading_ = false, closed_ = false;
 };
 
-/// The rule for this input when it is too old to act on.
+/// The rule that applies when this input is too old.
 Rule stale_rule(const Input& input) noexcept;
-/// Reason why an input is too old to act on.
+/// Why an input is too old.
 Reason stale_reason(const Input& input, std::size_t place, std::int64_t now_ns) noexcept;
 
 std::vector<bool> flags(const Part& plan, const std::string& name, std::size_t size);

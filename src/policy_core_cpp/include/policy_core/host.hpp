@@ -12,84 +12,84 @@
 
 namespace policy_core {
 
-/// Time of a tick; all in ns.
+/// The times of a tick, ns.
 struct DueTick {
-  std::int64_t now_ns;            ///< on the clock of ages and motions
-  std::int64_t next_deadline_ns;  ///< of the next tick
-  std::int64_t stamp_ns;          ///< on the clock of stamps
-  std::int64_t missed = 0;        ///< deadlines before it at which no tick could start
-  std::int64_t late_ns = 0;       ///< delay of its start after its deadline
+  std::int64_t now_ns;            ///< its time on the clock of ages and motions
+  std::int64_t next_deadline_ns;  ///< deadline of the next tick, on the same clock
+  std::int64_t stamp_ns;          ///< its time on the clock of stamps
+  std::int64_t missed = 0;        ///< number of deadlines missed before it
+  std::int64_t late_ns = 0;       ///< how long after its deadline it started
 };
 
-/// One tick as its observers see it: a copy, in preallocated memory.
+/// A copy of one tick for observers, in preallocated memory.
 struct Record {
   std::int64_t number = 0;
   DueTick due{};
   std::int64_t duration_ns = 0;
   Mode mode = Mode::kDamp;
   Reason reason;
-  /// Number of mode changes and of trips; the last trip.
+  /// Number of mode changes and of trips so far; the last trip.
   std::int64_t edges = 0, trips = 0;
   Trip trip{};
-  /// True if the policy was asked, had no memory then, has answered; if the answer was used.
+  /// The policy was asked; had no memory at that time; answered; gave an answer that was used.
   bool asked = false, begins = false, answered = false, taken = false;
   double blend = 0.0;
   std::int64_t clipped_ticks = 0;
-  /// The mode of the sent targets, and the number of the command; -1 if none was sent.
+  /// Mode of the sent targets, and number of the command; -1 if none was sent.
   std::int64_t sent_mode = -1, sequence = -1;
-  /// Bits: readers with an unreadable message, and with doubted joints.
+  /// Bits of the readers with an unreadable message, and of those with doubted joints.
   std::uint64_t refused = 0, doubted = 0;
-  /// State fields as the policy saw them, and after the tick; its target; the sent targets [6,
-  /// joints]; the share that the operator grants the policy [joints].
+  /// State fields as the policy saw them, and after the tick; the policy's target; the sent targets
+  /// [6, joints]; the share that the operator grants the policy [joints].
   Numbers seen, state, target, block, authority;
-  /// Of all models in their order.
+  /// Inputs and outputs of all models, in order.
   std::vector<std::uint8_t> inputs, outputs;
-  /// By input: birth and measurement time of its newest message.
+  /// For each input, when its newest message was born and measured.
   std::vector<Time> born_ns, measured_ns;
-  /// The arrived messages, one after another, with the range of each source; empty for none.
+  /// The messages that arrived, one after another, and the range of each source's, empty for none.
   std::vector<std::uint8_t> wire;
   struct Place {
     std::size_t begin, size;
   };
   std::vector<Place> places;
-  /// The state of the controller after the tick, as a `Snapshot`, if it was kept.
+  /// A `Snapshot` of the controller after the tick, if one was stored.
   std::vector<std::uint8_t> snapshot;
   std::size_t snapshot_bytes = 0;
 };
 
-/// A controller, and the records of its ticks for one other thread.
+/// Owns a controller, and records its ticks for one other thread.
 ///
 /// `tick` takes no lock and allocates nothing. If the other thread falls behind by all slots, ticks
 /// continue without records.
 class Host {
  public:
-  /// As for `Controller`. `slots`: number of records; `sources`: number of message sources.
+  /// Same as for `Controller`. `slots` is the number of records, `sources` that of message sources.
   Host(const Table& plan, const Models& models, ReadClock clock, void* context, Span memory,
        std::size_t slots, std::size_t sources);
 
   Controller& controller() noexcept { return *controller_; }
-  /// Serialises requests and ticks.
+  /// To be locked for requests and ticks.
   std::recursive_timed_mutex& mutex() noexcept { return mutex_; }
 
   /// Begins the record of a tick, before its messages are taken.
   void begin(const DueTick& due) noexcept;
-  /// Stores the message of a source in it, up to the available space.
+  /// Stores a source's message in the record, if there is space left.
   void keep(std::size_t source, const std::uint8_t* data, std::size_t size) noexcept;
   Record& record() noexcept { return slots_[made_.load(std::memory_order_relaxed) % slots_.size()]; }
-  /// Ticks; returns the targets to send, which the next tick overwrites, or null.
+  /// Executes the tick; returns the targets to send, or null. The next tick overwrites them.
   Targets* tick() noexcept;
-  /// Records targets that are sent instead of those of the tick.
+  /// Records targets that are sent instead of the tick's.
   void note_sent(Targets* targets) noexcept;
-  /// Completes the record for the other thread.
+  /// Completes the record, and passes it to the other thread.
   void end(std::int64_t duration_ns, std::int64_t sequence) noexcept;
 
-  /// The oldest record that was not dropped, or null. For one thread.
+  /// The oldest record not yet dropped, or null; for the other thread only.
   const Record* oldest() const noexcept;
   void drop() noexcept { taken_.store(taken_.load(std::memory_order_relaxed) + 1,
                                       std::memory_order_release); }
 
   std::int64_t ticks() const noexcept { return ticks_; }
-  /// Ticks without a record.
+  /// Number of ticks without a record.
   std::int64_t lost() const noexcept { return lost_.load(std::memory_order_relaxed); }
 
  private:

@@ -13,24 +13,25 @@ namespace policy_core {
 
 using Time = std::optional<std::int64_t>;
 
-/// Age of one input; the rules are those of `policy_core.observation.freshness.Input`. Times in ns.
+/// Tracks the age of one input. Same rules as `policy_core.observation.freshness.Input`; times in
+/// ns.
 class Input {
  public:
-  /// Problem of stamps that are not new.
+  /// Why stamps were refused as not new.
   enum class Refused : std::int64_t { kNone, kRepeat, kBackward };
-  /// The clock that was last set; `kText`: the step is the number of saved words.
+  /// Which clock was last set. For `kText`, the step is the number of a saved text.
   enum class Stepped : std::int64_t { kNone, kOurs, kSenders, kText };
 
   explicit Input(const Part& plan);
 
   void reset() noexcept;
-  /// True if a message with this stamp is new; call it once for each.
+  /// True if a message with this stamp is new; call it once per message.
   bool is_new(Time stamp_ns, std::int64_t now_ns) noexcept;
-  /// Records a new, usable message; the stamp should agree with the clock `ros_now_ns`.
+  /// Records a new, usable message. `ros_now_ns` is the time on the clock of stamps.
   void accept(std::int64_t now_ns, Time stamp_ns, std::int64_t ros_now_ns) noexcept;
-  /// Records an unusable message, with its owner's number for the reason, > 0.
+  /// Records that a message was unusable, with the owner's number (> 0) of the reason.
   void reject(std::int64_t problem) noexcept { problem_ = problem; }
-  /// Sets the number of consecutive earlier messages of a camera with the same image.
+  /// Sets how many consecutive earlier messages of a camera had the same image.
   void note_repeats(std::int64_t repeats) noexcept { repeats_ = repeats; }
   Time age_ns(std::int64_t now_ns) const noexcept;
   bool is_stale(std::int64_t now_ns) const noexcept;

@@ -10,17 +10,17 @@
 
 namespace policy_core {
 
-/// A position on the turn nearest to another one, rad; `turn` is 0 for a joint that is not
-/// continuous.
+/// A position, rad, moved by whole turns to be nearest to `to`; unchanged if `turn` is 0, for a
+/// joint that is not continuous.
 inline double nearest_turn(double position, double to, double turn) noexcept {
   constexpr double kTurnRad = 2.0 * 3.141592653589793;
   return position - turn * std::nearbyint((position - to) / kTurnRad);
 }
 
-/// Checks joint samples; the rules are those of `policy_core.guard.joint_check`.
+/// Checks if joint samples are plausible. Same rules as `policy_core.guard.joint_check`.
 class JointCheck {
  public:
-  /// Problem of a sample.
+  /// Why a sample is not trusted.
   struct Problem {
     enum class Code : std::int64_t {
       kNone,
@@ -39,11 +39,11 @@ class JointCheck {
   std::size_t joints() const noexcept { return turns_.size(); }
 
   void forget() noexcept;
-  /// Checks positions, rad, and velocities, rad/s (an empty span if unused), at a time, ns.
+  /// Checks positions, rad, and velocities, rad/s (an empty span if unused), received at `now_ns`.
   Problem judge(Span position, Span velocity, std::int64_t now_ns) noexcept;
   void believe(Span position, std::int64_t now_ns) noexcept;
 
-  /// Trusts this pose as of now.
+  /// Trusts this pose from now on.
   void believe_now(Span position, std::int64_t now_ns) noexcept {
     seen_ns_ = now_ns;
     believe(position, now_ns);
@@ -52,7 +52,7 @@ class JointCheck {
   bool lost = true;
   bool in_motion = false;
   std::int64_t replaced = 0;
-  /// The newest sample, if it is in range but not trusted yet.
+  /// The newest sample if it is in range but not trusted yet, or null.
   const Numbers* doubted() const noexcept { return agreeing_ ? &seen_ : nullptr; }
 
   template <class Visitor>

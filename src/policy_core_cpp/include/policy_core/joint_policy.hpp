@@ -21,7 +21,7 @@ inline std::size_t byte_count(const policy_core_tensor& tensor) {
 
 constexpr std::size_t kAnySize = static_cast<std::size_t>(-1);
 
-/// A model's input or output, read and written as float64.
+/// A model's input or output, which is read and written as float64.
 class Tensor {
  public:
   Tensor() = default;
@@ -41,10 +41,10 @@ class Tensor {
   const policy_core_tensor* tensor_ = nullptr;
 };
 
-/// The latest frames of an observation.
+/// The latest frames of an observation, as one vector.
 class History {
  public:
-  /// For frames of this size.
+  /// `frame_size` is the number of values in a frame.
   History(const Part& plan, std::size_t frame_size);
 
   void reset() noexcept;
@@ -68,7 +68,8 @@ class History {
   bool empty_ = true;
 };
 
-/// Writes one model input from the robot's state: gather, offset, scale, clip, history, normalise.
+/// Writes one model input from the robot's state: gathers, offsets, scales and clips values, adds
+/// their history, and normalises them.
 class ObservationBuilder {
  public:
   ObservationBuilder(const Part& plan, RobotState& state, const policy_core_runner& runner);
@@ -96,15 +97,15 @@ class ObservationBuilder {
   Tensor out_;
 };
 
-/// Gains that a model outputs and that replace a command's, each within its bounds.
+/// Replaces a command's gains by those that a model outputs, each clipped to its bounds.
 class GainOutputs {
  public:
-  /// For a command with these gains [2, joints].
+  /// `gains` are those of the command [2, joints].
   GainOutputs(const Part& plan, const policy_core_runner& runner, Numbers& gains);
 
-  /// Reads the outputs; returns true if all of them are finite.
+  /// Reads the outputs; returns true if all values are finite.
   bool read() noexcept;
-  /// Writes the gains to the command; returns true if a bound changed one.
+  /// Writes the gains to the command; returns true if any was clipped.
   bool fill() noexcept;
 
   template <class Visitor>
@@ -119,14 +120,14 @@ class GainOutputs {
   Numbers low_, high_, raw_;
 };
 
-/// The output of a model as one command per joint: offset + scale x clip(output).
+/// Decodes a model's output to one command value per joint: offset + scale x clip(output).
 class ActionDecoder : public Command {
  public:
   ActionDecoder(const Part& plan, const policy_core_runner& runner);
   ActionDecoder(const ActionDecoder&) = delete;
   ActionDecoder& operator=(const ActionDecoder&) = delete;
 
-  /// Reads the output into `raw`; returns true if all of it is finite.
+  /// Reads the output into `raw`; returns true if all values are finite.
   bool read() noexcept;
   Numbers& decode() noexcept;
   /// Writes the output that would have produced this command [joints].
@@ -151,21 +152,21 @@ class ActionDecoder : public Command {
   std::optional<GainOutputs> gain_outputs_;
 };
 
-/// Runs a model on the robot's state; `infer` and `commit` are separate so that a late result
-/// leaves history, last action and recurrent state unchanged.
+/// Runs a model on the robot's state. `infer` and `commit` are separate, so that a late result
+/// changes neither history, last action nor recurrent state.
 class JointPolicy : public Policy {
  public:
   JointPolicy(const Part& plan, RobotState& state, const policy_core_runner& runner);
 
   void reset() noexcept override;
-  /// Does nothing: ticks count, not the time between them.
+  /// Does nothing, since the policy counts ticks and not time.
   void pause(std::int64_t) noexcept override {}
   Answer infer() noexcept override;
   Numbers& commit() noexcept override;
   Command& action() noexcept override { return action_; }
   ActionDecoder& decoder() noexcept { return action_; }
   bool begins() const noexcept override { return begins_; }
-  /// Processes a tick without running the model.
+  /// Updates histories and clocks in a tick, without running the model.
   void watch() noexcept;
 
   template <class Visitor>

@@ -17,9 +17,9 @@
 
 namespace policy_core {
 
-/// The rcl functions of a loop, by their addresses, so that building does not need ROS.
+/// Addresses of the rcl functions that a loop uses, so that building it does not need ROS.
 struct Middleware {
-  /// rmw_serialized_message_t; the last five are its rcutils_allocator_t.
+  /// Layout of rmw_serialized_message_t; the last five values are its rcutils_allocator_t.
   struct Message {
     std::uint8_t* buffer;
     std::size_t length, capacity;
@@ -40,45 +40,45 @@ struct Middleware {
   Wait wait;                            ///< rcl_wait
 };
 
-/// Ticks a host at absolute deadlines of the steady clock, on its own thread: takes the newest
-/// messages, ticks, publishes the targets. A missed deadline is skipped.
+/// Ticks a host on its own thread at absolute deadlines of the steady clock. Each tick takes the
+/// newest messages, runs the controller, and publishes the targets. Missed deadlines are skipped.
 class Loop {
  public:
-  /// A subscription, by its index, whose first message after a deadline starts the tick, and a
-  /// rcl_wait_set_t for it alone. Null to start ticks at deadlines.
+  /// Index of a subscription whose first message after a deadline starts the tick, and a
+  /// rcl_wait_set_t for it alone; null to start ticks at their deadlines.
   struct Trigger {
     std::size_t place = 0;
     void* wait_set = nullptr;
   };
-  /// A host's samples: readers of some of the subscriptions, by their indices.
+  /// A host, and the readers of its samples with the indices of their subscriptions.
   struct Sampled {
     Host* host = nullptr;
     std::vector<std::pair<std::size_t, std::unique_ptr<MessageReader>>> readers;
   };
 
-  /// `subscriptions`, `publisher`: rcl_subscription_t and rcl_publisher_t; like the wait set, they
-  /// must outlive the loop.
+  /// `subscriptions` are rcl_subscription_t, and `publisher` is an rcl_publisher_t; like the wait
+  /// set, they must outlive the loop.
   Loop(const Middleware& middleware, std::vector<const void*> subscriptions, const void* publisher,
        std::unique_ptr<CommandEncoder> encoder, std::int64_t period_ns, Trigger trigger);
   ~Loop();
   Loop(const Loop&) = delete;
 
-  /// Ticks this host from now on; call between two ticks, or before `start`.
+  /// Ticks this host from now on; call it between ticks or before `start`.
   void host(std::shared_ptr<Sampled> sampled) noexcept;
   void start();
-  /// False if a tick hangs, so that its thread cannot be stopped.
+  /// Ends the thread; returns false if a tick hangs, so that it cannot be ended.
   bool stop(std::int64_t timeout_ns);
   std::recursive_timed_mutex& mutex() noexcept { return mutex_; }
 
-  /// Sends the fault command, from any thread; returns its number, or -1 if none is known.
+  /// Sends the command for faults, from any thread; returns its number, or -1 if none is known.
   std::int64_t send_safe(std::int64_t stamp_ns) noexcept;
-  /// Waits for the end of the next tick; false if there was none.
+  /// Waits for the end of the next tick; returns false if there was none in time.
   bool wait(std::int64_t timeout_ns) noexcept;
 
   std::int64_t thread_id() const noexcept { return thread_id_.load(); }
   std::int64_t ticks() const noexcept { return ticks_.load(std::memory_order_relaxed); }
   std::int64_t missed() const noexcept { return missed_.load(std::memory_order_relaxed); }
-  /// End of the last tick, on the steady clock.
+  /// When the last tick ended, on the steady clock.
   std::int64_t ticked_ns() const noexcept { return ticked_ns_.load(std::memory_order_relaxed); }
 
  private:
@@ -102,7 +102,7 @@ class Loop {
   bool is_held_ = false;
   std::shared_ptr<Sampled> sampled_;
   std::recursive_timed_mutex mutex_;
-  /// The innermost lock: for sending, the command number, and the fault command.
+  /// The innermost lock; guards sending, the command number and the command for faults.
   std::mutex sending_;
   std::int64_t sequence_ = 0;
   Targets safe_;

@@ -10,7 +10,7 @@
 
 namespace policy_core {
 
-/// Moves from a measured pose to the stand pose, through its `via` poses.
+/// The motion from a measured pose through the `via` poses to the stand pose.
 class Stand {
  public:
   explicit Stand(const Part& plan);
@@ -19,7 +19,7 @@ class Stand {
   void pause(std::int64_t duration_ns) noexcept { began_ns_ += duration_ns; }
   /// Writes the targets for this time; returns true if the motion has ended.
   bool update(std::int64_t now_ns) noexcept;
-  /// True if a joint is too far from the stand pose for RUN to start.
+  /// True if this joint is too far from the stand pose for RUN to begin.
   bool is_far_off(Span joint_pos, std::size_t joint) const noexcept {
     return std::fabs(joint_pos[joint] - pose_[joint]) > tolerance_[joint];
   }
@@ -39,14 +39,14 @@ class Stand {
   Numbers poses_, pose_, tolerance_;
   std::vector<std::int64_t> durations_ns_;
   std::vector<bool> posed_;
-  /// Number of parts used for the way from the measured pose.
+  /// Number of parts of the way from the measured pose.
   std::size_t parts_ = 1;
   Numbers way_;
   std::vector<std::int64_t> ends_ns_;
   std::int64_t began_ns_ = 0;
 };
 
-/// Targets of DAMP; the rules are those of `policy_core.control.motions.SafeTargets`.
+/// Provides the targets of DAMP. Same rules as `policy_core.control.motions.SafeTargets`.
 class SafeTargets {
  public:
   SafeTargets(const Part& plan, StepBound& step, Span joint_vel);
@@ -60,7 +60,7 @@ class SafeTargets {
   Span start_of(Span joint_pos) noexcept {
     return holds_ && known ? targets.position() : joint_pos;
   }
-  /// True if a motion cannot start because a joint is far from where it is held.
+  /// True if no motion can start because this joint is far from the position that it should hold.
   bool contradicts(Span joint_pos, std::size_t joint) noexcept {
     return holds_ && known && is_pose(joint_pos) && is_far(joint_pos, joint);
   }

@@ -14,14 +14,14 @@
 
 namespace policy_core {
 
-/// Names of the inputs of an observation.
+/// Names of an observation's cameras and fields, and the fields' sizes.
 struct SensedNames {
   std::vector<std::string> cameras, fields;
   std::vector<std::size_t> sizes;
 };
 
-/// The observation at `time_ns`: for each camera the number of its frame, counted from 1, which the
-/// host knows (0: a frame of a restored state, without an image); then all fields in one array.
+/// The observation at `time_ns`: for each camera, the number (from 1) of a frame that the host has
+/// stored (0: a frame of a restored state, without image); and all fields in one array.
 struct SensedValues {
   const SensedNames* names = nullptr;
   std::int64_t time_ns = 0;
@@ -29,30 +29,30 @@ struct SensedValues {
   Numbers fields;
 };
 
-/// The latest of one input, with its time: values of the state, or the number of a frame.
+/// A recent value of one input with its time: values of the state, or the number of a frame.
 struct Recent {
   std::int64_t time_ns = 0, frame = 0;
   Numbers values;
 };
 
-/// Stores the encoded frames of one camera, and detects when they stop changing.
+/// Numbers the frames of one camera, and detects when they stop changing.
 class FrameBuffer {
  public:
   FrameBuffer(double frozen_s, std::size_t joints) : frozen_s_(frozen_s), seen_from_(joints) {}
 
-  /// Adds a new frame of this size, captured at a time, ns; returns its number.
+  /// Adds a new encoded frame, captured at `time_ns`; returns its number.
   std::int64_t add(const std::uint8_t* data, std::size_t size, std::int64_t time_ns) noexcept;
   void note_joints(Span joint_pos) noexcept;
   bool is_frozen() const noexcept { return repeated_s_ > frozen_s_ && is_repeating(); }
   void clear() noexcept;
 
   std::int64_t equal_frames() const noexcept { return repeats_ + 1; }
-  /// True if its frames must not be trusted, for whatever duration.
+  /// True if its frames repeat although the joints move, however briefly.
   bool is_repeating() const noexcept;
   double moved_rad() const noexcept { return moved_rad_; }
   const Ring<Recent>& recent() const noexcept { return recent_; }
 
-  /// Some of a frame's bytes.
+  /// Part of a frame's bytes.
   struct Content {
     std::size_t size = 0;
     std::array<std::uint8_t, 2000> bytes{};
@@ -84,31 +84,32 @@ class FrameBuffer {
   double moved_rad_ = 0.0;
 };
 
-/// Pairs inputs of the same time; equivalent to
+/// Combines inputs of the same time to observations; equivalent to
 /// `policy_core.members.chunk.observation_sync.ObservationSync`.
 class ObservationSync {
  public:
   ObservationSync(const Part& plan, RobotState& state, const std::vector<Input>& inputs);
   ObservationSync(const ObservationSync&) = delete;
 
-  /// A snapshot with preallocated memory, and a list of earlier ones.
+  /// An observation with the memory that `snapshot` needs; and the number of earlier ones.
   SensedValues snapshot_like() const;
   std::size_t earlier() const noexcept { return steps_.capacity(); }
 
   void record_state(std::int64_t now_ns) noexcept;
-  /// True if all cameras work; else the reason.
+  /// Returns true if all cameras work; otherwise writes the reason.
   bool has_sight(Reason& why) const noexcept;
-  /// Writes the newest observation, and those of the previous steps; else the reason.
+  /// Writes the newest observation and those of the previous steps; otherwise the reason, and
+  /// returns false.
   bool snapshot(std::int64_t now_ns, SensedValues& newest, std::vector<SensedValues>& earlier,
                 Reason& why) noexcept;
   void forget_steps() noexcept;
   FrameBuffer& frames(std::size_t camera) noexcept { return frames_[camera]; }
   std::size_t cameras() const noexcept { return frames_.size(); }
-  /// The number of the oldest frame of a camera that a request may still refer to; 0 for one of a
+  /// The number of a camera's oldest frame to which a request may still refer; 0 for one of a
   /// restored state.
   std::int64_t oldest_frame(std::size_t camera) const noexcept;
 
-  /// An observation, and the time of its tick.
+  /// An observation with the time of its tick.
   struct Step {
     std::int64_t tick_ns = 0;
     SensedValues sensed;

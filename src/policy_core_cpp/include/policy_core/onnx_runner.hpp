@@ -12,20 +12,20 @@
 
 namespace policy_core {
 
-/// A model in ONNX Runtime's C API, on one thread without spinning, with fixed arrays.
+/// Runs a model with ONNX Runtime's C API, on one thread without spinning, with fixed arrays.
 ///
-/// The library is opened by its path, so nothing is linked: that of the installed wheel
+/// The library is loaded from its path and not linked; that of the installed wheel
 /// (`onnxruntime/capi/libonnxruntime.so.*`) is suitable.
 class OnnxRunner {
  public:
-  /// Throws std::runtime_error with the message of the library or the runtime.
+  /// Throws std::runtime_error with the message of the loader or the runtime.
   OnnxRunner(const std::string& library, const std::uint8_t* model, std::size_t size);
   ~OnnxRunner();
   OnnxRunner(OnnxRunner&&) noexcept;
 
   /// Owned by this object.
   const policy_core_runner& runner() const noexcept;
-  /// The runtime's message for the last failed `run`; overwritten by the next failure.
+  /// The runtime's message for the last failed `run`; the next failure overwrites it.
   const char* error() const noexcept;
 
  private:

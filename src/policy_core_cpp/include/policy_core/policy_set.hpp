@@ -18,7 +18,7 @@
 
 namespace policy_core {
 
-/// The models of a set's members, by name; a single policy has an empty name.
+/// Models by the names of a set's members; a single policy's has an empty name.
 using Models = std::vector<std::pair<std::string, const policy_core_runner*>>;
 
 /// Throws PlanError if there is no model of this name.
@@ -30,12 +30,12 @@ class ChunkMember;
 /// `policy_core.sets.member.MemberPolicy`.
 class Member {
  public:
-  /// `targets`: of all members; `joints`: number of joints of the set.
+  /// `targets` are those of all members; `joints` is the set's number of joints.
   Member(const Part& plan, RobotState& sensed, Numbers& targets, std::size_t joints);
   virtual ~Member() = default;
 
   virtual void reset() noexcept;
-  /// Begins to command, after the last command of the set [joints of the set].
+  /// Begins to command, following the set's last command [joints of the set].
   virtual void enter(const Numbers& command) noexcept;
   virtual void follow(const Numbers& command) noexcept = 0;
   virtual void pause(std::int64_t) noexcept {}
@@ -45,7 +45,7 @@ class Member {
   virtual void rest() noexcept { pass(); }
   virtual bool watches() const noexcept { return false; }
   virtual bool has_ended() const noexcept { return false; }
-  /// Itself, if it is a chunk member.
+  /// This object if it is a chunk member, otherwise null.
   virtual ChunkMember* as_chunk() noexcept { return nullptr; }
 
   bool is_due() const noexcept { return wait_ <= 0; }
@@ -59,9 +59,9 @@ class Member {
   const Reason& failure() const noexcept { return failure_; }
 
  protected:
-  /// Throws PlanError if its policy has another number of joints.
+  /// Throws PlanError if its policy has a different number of joints.
   void check_joints_of(Policy& policy) const;
-  /// Copies the state of the set to its own.
+  /// Copies the values that it needs from the set's state to its own.
   void look() noexcept;
   /// Advances to the next tick of the set.
   void pass() noexcept;
@@ -119,7 +119,7 @@ class JointMember : public Member {
 /// A chunk policy as a member of a set; equivalent to `policy_core.sets.chunk_member`.
 class ChunkMember : public Member {
  public:
-  /// `asked_ns`: time at which the members run, the same for all in a tick; outlives the member.
+  /// `asked_ns` is the time at which all members run in a tick; it must outlive the member.
   ChunkMember(const Part& plan, RobotState& sensed, const std::vector<Input>& inputs,
               Numbers& targets, std::size_t joints, std::int64_t number,
               std::int64_t& asked_ns);
@@ -129,7 +129,7 @@ class ChunkMember : public Member {
   void follow(const Numbers& command) noexcept override;
   void pause(std::int64_t duration_ns) noexcept override;
   Policy::Answer infer(std::int64_t now_ns) noexcept override;
-  /// Its current command: speed limits keep the first step near it.
+  /// Its current command, since speed limits keep the first step near it.
   Span first_target() noexcept override { return command_; }
   Rules commit() noexcept override;
   ChunkMember* as_chunk() noexcept override { return this; }
@@ -152,48 +152,49 @@ class ChunkMember : public Member {
   ChunkPolicy policy_;
   std::vector<std::pair<const Input*, std::size_t>> cameras_;
   std::int64_t longest_hold_ns_;
-  /// Reason why its joints are held; empty if they are not.
+  /// Why its joints are held; empty if they are not.
   std::optional<Reason> held_;
   std::int64_t held_since_ns_ = 0, held_until_ns_ = 0;
 };
 
-/// Reason why a switch was refused, or waits.
+/// Why a switch was refused, or why it waits.
 struct Refusal {
   enum class Code : std::int64_t {
     kNone,
-    kSame,        ///< the state is already `to`
+    kSame,        ///< the set is already in state `to`
     kNoTransition,
-    kBlending,    ///< the switch to `other` has not ended
+    kBlending,    ///< the switch to `other` has not ended yet
     kConditions,
     kModelError,  ///< of a member; text: number of the runner's error
     kStale,       ///< of a member, see `failure`
     kNotFinite,   ///< of a member
     kFirstTarget,
     kInstead,     ///< `other` was requested instead
-    kText,        ///< failure.text: saved words
+    kText,        ///< failure.text: number of a saved text
   };
   Code code = Code::kNone;
   std::int64_t to = -1, other = -1, member = -1;
-  /// True once the request has been abandoned; from then on `state` continues.
+  /// True once the request was abandoned, and `state` continues.
   bool is_given_up = false;
   std::int64_t state = -1;
   Reason failure;
-  /// Values of failed conditions, NaN for the others: distance from the pose and speed [joints];
-  /// tilt, rad; angular velocity, rad/s; vx, vy, yaw rate; gait phase; ticks in the state.
+  /// Values for the failed conditions, NaN for the others: distance from the pose and speed
+  /// [joints]; tilt, rad; angular velocity, rad/s; vx, vy, yaw rate; gait phase; ticks in state.
   Numbers off, speed;
   double tilt = 0.0, body_rate = 0.0, phase = 0.0;
   std::array<double, 3> command{};
   std::int64_t ticks = -1;
 };
 
-/// Checks the entry conditions of one transition.
+/// Checks the conditions of one transition.
 class EntryCheck {
  public:
   EntryCheck(const Part& plan, RobotState& state,
              std::vector<std::unique_ptr<Member>>& members, std::size_t joints);
 
   bool needs_target() const noexcept { return needs_target_; }
-  /// Writes the failed conditions; returns true if all hold, except that of the first target.
+  /// Checks all conditions but that of the first target; returns true if they hold, otherwise
+  /// writes those that failed.
   bool holds(std::int64_t ticks, Refusal& found) noexcept;
   bool target_holds(const Numbers& target, Refusal& found) noexcept;
 
@@ -209,7 +210,7 @@ class EntryCheck {
   Span joint_pos_, joint_vel_, gravity_, rate_, command_, phases_;
 };
 
-/// A state of a set, with everything for a switch prepared in advance.
+/// A state of a set, with everything that a switch needs prepared in advance.
 struct CommandingState {
   struct Transition {
     std::int64_t to, blend_ticks, ticks, timeout_state;
@@ -228,12 +229,12 @@ struct CommandingState {
 
   bool has(const Member* member) const noexcept;
   Transition* transition(std::int64_t to) noexcept;
-  /// Throws PlanError if its way back, end or a time-out leads to a state without a transition.
+  /// Throws PlanError if its way back, its end or a time-out has no transition to its state.
   void check_transitions();
   bool ends_now(std::int64_t ticks) const noexcept;
 };
 
-/// Several policies behind one controller; equivalent to `policy_core.sets.policy.PolicySet`.
+/// Combines several policies for one controller; equivalent to `policy_core.sets.policy.PolicySet`.
 class PolicySet : public Policy {
  public:
   PolicySet(const Part& plan, RobotState& state, std::vector<Input>& inputs, const Models& models,
@@ -247,7 +248,7 @@ class PolicySet : public Policy {
   bool begins() const noexcept override { return begins_; }
   const Reason* change() const noexcept override { return change_ ? &*change_ : nullptr; }
 
-  /// Requests a state by its number; returns why it is refused, or `kNone`. Between two ticks.
+  /// Requests a state by its number, between two ticks; returns why it is refused, or `kNone`.
   const Refusal& ask(std::int64_t to) noexcept;
   void go_back() noexcept;
   void stop() noexcept;
@@ -263,7 +264,7 @@ class PolicySet : public Policy {
   double step_ratio() const noexcept { return step_ratio_; }
   /// Time at which the members last ran.
   std::int64_t asked_ns() const noexcept { return now_ns_; }
-  /// Takes the oldest request that a tick refused, or null.
+  /// Takes the oldest refusal by a tick; null if there is none.
   const Refusal* pop_refusal() noexcept;
   std::vector<std::unique_ptr<Member>>& members() noexcept { return members_; }
 
@@ -306,7 +307,7 @@ class PolicySet : public Policy {
   struct Request {
     std::int64_t to;
     Reason::Why why;
-    /// Remaining ticks; -1 for no limit.
+    /// Remaining ticks for which it may wait; -1 for no limit.
     std::int64_t ticks;
     std::int64_t timeout_state;
   };

@@ -13,7 +13,7 @@
 
 namespace policy_core {
 
-/// Counts the ticks of a run: a phase, or a player of a reference motion.
+/// Counts the ticks of a run: base class of a phase and of the player of a reference motion.
 class Clock {
  public:
   virtual ~Clock() = default;
@@ -22,7 +22,8 @@ class Clock {
   virtual void write() noexcept = 0;
 };
 
-/// A rotation about the vertical, then a translation: from the motion's world to the robot's.
+/// Transformation from the motion's world to the robot's: a rotation about the vertical, then a
+/// translation.
 struct Placement {
   double yaw = 0.0;
   Vector3 shift{};
@@ -43,12 +44,13 @@ struct Placement {
 
 using Fields = std::function<Span(const std::string&)>;
 
-/// The measured pose of the robot's anchor.
+/// Measures the pose of the robot's anchor.
 class Anchor {
  public:
   Anchor(const Part& plan, const Fields& fields);
 
-  /// Writes its orientation and position in the world; at the origin if no position is measured.
+  /// Writes the anchor's orientation and position in the world, with the base at the origin if its
+  /// position is not measured.
   void measure(Quaternion& quat, Vector3& pos) const noexcept;
 
  private:
@@ -62,7 +64,7 @@ class Anchor {
   Span quat_, joint_pos_, base_;
 };
 
-/// Writes the reference of each tick into state fields: the frames of a clip, or the newest of a
+/// Writes each tick's reference into state fields, from a clip's frames or the newest frame of a
 /// live motion. Equivalent to `policy_core.observation.clip_player`.
 class ReferenceMotion : public Clock {
  public:

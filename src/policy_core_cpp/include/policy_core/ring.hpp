@@ -7,19 +7,19 @@
 
 namespace policy_core {
 
-/// The newest values, up to a fixed number, the oldest first: a deque that allocates only on
-/// construction. Values that are popped or pushed out are overwritten later.
+/// A deque of the newest values, up to a fixed number, oldest first. It allocates only on
+/// construction; values that are popped or pushed out are overwritten later.
 template <class T>
 class Ring {
  public:
-  /// `like` has the memory that each value needs.
+  /// `like` is a value with the memory that each one needs.
   explicit Ring(std::size_t capacity, const T& like = T()) : values_(capacity, like) {}
 
   std::size_t size() const noexcept { return size_; }
   std::size_t capacity() const noexcept { return values_.size(); }
   bool empty() const noexcept { return size_ == 0; }
   void clear() noexcept { begin_ = size_ = 0; }
-  /// Makes room for a newest value, which the caller writes; the capacity must not be 0.
+  /// Makes room for the newest value, which the caller writes; the capacity must not be 0.
   T& push() noexcept {
     if (size_ == capacity()) pop();
     return at(size_++);
@@ -28,7 +28,7 @@ class Ring {
     begin_ = (begin_ + 1) % capacity();
     --size_;
   }
-  /// A value with the memory that each has; the capacity must not be 0.
+  /// Any value, with the memory that each one has; the capacity must not be 0.
   T& like() noexcept { return values_[0]; }
   T& operator[](std::size_t i) noexcept { return at(i); }
   const T& operator[](std::size_t i) const noexcept { return const_cast<Ring*>(this)->at(i); }

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: 2026 The policy_inference authors
  * SPDX-License-Identifier: Apache-2.0
  *
- * What runs a model: opened by its owner, asked by one thread at a time. */
+ * Interface to what runs a model: its owner opens it, and one thread at a time uses it. */
 #ifndef POLICY_CORE_RUNNER_H_
 #define POLICY_CORE_RUNNER_H_
 
@@ -13,7 +13,7 @@ extern "C" {
 
 enum policy_core_dtype { POLICY_CORE_FLOAT32 = 1, POLICY_CORE_FLOAT64 = 2 };
 
-/* An input or an output: an array that keeps its address until `close`. */
+/* An input or output: an array that keeps its address until `close`. */
 struct policy_core_tensor {
   const char* name;
   void* data;
@@ -27,9 +27,9 @@ struct policy_core_runner {
   size_t input_count;
   const struct policy_core_tensor* outputs;
   size_t output_count;
-  /* Computes the outputs from the inputs. Returns 0, or the number of an error, counted from 1. */
+  /* Computes the outputs from the inputs. Returns 0, or the number (from 1) of an error. */
   long (*run)(void* context);
-  /* Ends it; `context` is not used afterwards. */
+  /* Frees everything; `context` is not used afterwards. */
   void (*close)(void* context);
 };
 

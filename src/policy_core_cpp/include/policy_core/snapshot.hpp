@@ -20,13 +20,13 @@
 
 namespace policy_core {
 
-/// Writes or reads the state of a controller as plain bytes, for another controller of the same
-/// plan in the same process: fast enough for a tick.
+/// Writes or reads a controller's state as plain bytes, fast enough for a tick. Another controller
+/// of the same plan in the same process can read it.
 template <bool kReads>
 class Snapshot {
  public:
-  /// Bytes, and the number of them in use: more than `size` if there was no room, and then none is
-  /// valid. Without `data`, it counts the largest number ever needed.
+  /// Memory, and how much of it is used. If `used` exceeds `size`, there was not enough memory, and
+  /// the bytes are invalid. Without `data`, `used` becomes the largest number ever needed.
   struct Bytes {
     std::conditional_t<kReads, const std::uint8_t, std::uint8_t>* data;
     std::size_t size, used = 0;
@@ -131,7 +131,7 @@ class Snapshot {
 
  private:
   bool counts() const noexcept { return !bytes_->data; }
-  /// A number of current values, of which there may be up to `capacity`.
+  /// Writes or reads a number of values, up to `capacity`; returns it, or `capacity` if counting.
   std::size_t counted(std::size_t& count, std::size_t capacity) {
     value("", count);
     return counts() ? capacity : count;
@@ -179,7 +179,7 @@ class Snapshot {
   void all(Ring<T>& ring) {
     auto count = ring.size();
     if (counts()) {
-      // All have the memory of the first.
+      // All values have the same memory as the first.
       const auto used = bytes_->used;
       if (ring.capacity()) all(ring.like());
       bytes_->used = used + ring.capacity() * (bytes_->used - used) + sizeof count;

@@ -13,10 +13,10 @@
 
 namespace policy_core {
 
-/// sin and cos of a phase per foot, counted in ticks since RUN began.
+/// Writes the sin and cos of each foot's phase, which counts ticks since RUN began.
 class Phase : public Clock {
  public:
-  /// `command` is read if the phase depends on standing.
+  /// `command` is only read if the phase depends on standing.
   Phase(const Part& plan, Span out, Span command);
 
   void restart() noexcept override;
@@ -42,18 +42,18 @@ class Phase : public Clock {
   std::int64_t tick_ = 0;
 };
 
-/// The newest values of named fields in one array; SI units. NaN until they are written.
+/// The newest values of named fields, in one array, in SI units; NaN until they are written.
 class RobotState {
  public:
-  /// `memory`: of the fields, if a host also writes and reads them; null to allocate it.
+  /// `memory` holds the fields if a host also writes and reads them; null to allocate it.
   explicit RobotState(const Part& plan, Span memory = {});
 
   const std::vector<std::string>& names() const noexcept { return names_; }
-  /// A field by its index in `names`.
+  /// The field with this index in `names`.
   Span field(std::size_t place) noexcept { return {flat_.data + starts_[place], sizes_[place]}; }
-  /// A field by its name; empty if the contract does not need it.
+  /// The field with this name; empty if the contract does not need it.
   Span find(const std::string& name) noexcept;
-  /// The same; throws PlanError if its size in the plan differs.
+  /// The same; throws PlanError if the field in the plan has a different size.
   Span find(const std::string& name, std::size_t size);
   Span flat() noexcept { return flat_; }
 
@@ -61,14 +61,14 @@ class RobotState {
   void restart() noexcept;
   /// Advances to the next tick of a run.
   void advance() noexcept;
-  /// Computes the fields that follow from others.
+  /// Computes the fields that are derived from others.
   void derive() noexcept;
-  /// Computes the phases and the reference motion only.
+  /// Computes only the phases and the reference motion.
   void derive_own() noexcept;
   bool keeps_time() const noexcept { return tick_.size || !phases_.empty() || motion_; }
   ReferenceMotion* motion() noexcept { return motion_.get(); }
   bool is_finite() const noexcept { return policy_core::is_finite(flat_); }
-  /// A bit for each of the first 64 fields that is not finite.
+  /// Bits of the fields that are not finite; only the first 64 fields.
   std::uint64_t not_finite() noexcept;
 
   template <class Visitor>
@@ -85,7 +85,7 @@ class RobotState {
   std::vector<std::size_t> starts_, sizes_;
   Numbers own_memory_;
   Span flat_;
-  /// True for the state of a policy, with clocks and a last action; false for that of a set.
+  /// True for a policy's state, with clocks and a last action; false for a set's.
   bool is_own_;
   std::vector<std::unique_ptr<Phase>> phases_;
   std::unique_ptr<ReferenceMotion> motion_;
@@ -94,10 +94,11 @@ class RobotState {
   Span tick_, quat_, gravity_;
 };
 
-/// Minus the last row of the rotation matrix of a quaternion [x, y, z, w] of any length.
+/// Writes the direction of gravity in the body frame: minus the last row of the rotation matrix of
+/// a quaternion [x, y, z, w] of any length.
 void gravity_body(Span quat_xyzw, Span out) noexcept;
 
-/// The angle between the body's up and the world's, rad.
+/// The angle between the body's and the world's up, rad, from gravity in the body frame.
 double tilt_rad(Span gravity) noexcept;
 
 }  // namespace policy_core

@@ -10,13 +10,13 @@
 
 namespace policy_core {
 
-/// A chunk policy that a person can take over from with a leader arm; equivalent to
+/// A chunk policy from which a person can take over with a leader arm; equivalent to
 /// `policy_core.members.chunk.takeover.PersonTakeover`.
 class PersonTakeover : public Policy {
  public:
-  /// Source of the arm's targets in RUN.
+  /// Where the arm's targets come from in RUN.
   enum class Driver : std::int64_t { kPolicy, kHandover, kPerson, kReturn };
-  /// Reason for a refusal; for `kLeader`, `failure` has the details.
+  /// Why a request was refused; for `kLeader`, `failure` has the details.
   enum class Refused : std::int64_t { kNo, kMode, kAlready, kLeader };
 
   PersonTakeover(const Part& plan, RobotState& state, const std::vector<Input>& inputs,
@@ -31,9 +31,9 @@ class PersonTakeover : public Policy {
   const Reason* change() const noexcept override { return change_ ? &*change_ : nullptr; }
   ChunkPolicy& policy() noexcept { return policy_; }
 
-  /// Stops the arm, and follows the leader once it matches; between two ticks.
+  /// Stops the arm, which follows the leader once that matches its pose. Call it between two ticks.
   Refused take_over(Mode mode) noexcept;
-  /// Lets the policy drive again, with a new chunk; between two ticks.
+  /// Makes the policy drive again, with a new chunk. Call it between two ticks.
   Refused hand_back(Mode mode) noexcept;
   Driver driver() const noexcept { return driver_; }
 

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Arithmetic as in NumPy, value by value: results that must equal those of the Python core bit by
-// bit must be rounded at the same places. The library is compiled with -ffp-contract=off.
+// Arithmetic with the same rounding, value by value, as in NumPy, because results must equal those
+// of the Python core bit for bit. The library is compiled with -ffp-contract=off.
 
 #include <array>
 #include <cmath>
@@ -21,7 +21,7 @@ inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 inline constexpr double kInf = std::numeric_limits<double>::infinity();
 
 using Vector3 = std::array<double, 3>;
-/// x, y, z, w.
+/// Quaternion in the order x, y, z, w.
 using Quaternion = std::array<double, 4>;
 
 inline Vector3 sum(const Vector3& a, const Vector3& b) noexcept {
@@ -42,7 +42,7 @@ struct Span {
   double* end() const { return data + size; }
 };
 
-/// np.maximum and np.minimum: NaN is propagated.
+/// Like np.maximum and np.minimum: the result is NaN if either value is.
 inline double maximum(double a, double b) noexcept {
   return std::isnan(a) ? a : (std::isnan(b) || a < b ? b : a);
 }
@@ -50,16 +50,16 @@ inline double minimum(double a, double b) noexcept {
   return std::isnan(a) ? a : (std::isnan(b) || b < a ? b : a);
 }
 
-/// np.clip.
+/// Like np.clip.
 inline double clip(double value, double low, double high) noexcept {
   return minimum(maximum(value, low), high);
 }
 
-/// np.fmax and np.fmin: NaN is ignored.
+/// Like np.fmax and np.fmin: NaN is ignored.
 inline double fmaximum(double a, double b) noexcept { return std::isnan(a) ? b : (b > a ? b : a); }
 inline double fminimum(double a, double b) noexcept { return std::isnan(a) ? b : (b < a ? b : a); }
 
-/// True if the sum of the squares is finite, as `math.isfinite(x.dot(x))`.
+/// True if the sum of the squares is finite, like `math.isfinite(x.dot(x))`.
 template <class Values>
 bool is_finite(const Values& values) noexcept {
   double sum = 0.0;

@@ -10,23 +10,23 @@
 
 namespace policy_core {
 
-/// Estimates the velocity of the base from legs and IMU, sample by sample. Equivalent to
+/// Estimates the base's velocity from the legs and the IMU, sample by sample. Equivalent to
 /// `policy_core.estimation.velocity_estimator`.
 class VelocityEstimator {
  public:
-  /// Every value must be finite.
+  /// Measurements at one time, all finite.
   struct Sample {
     /// Time since the previous sample; a sample with 0 or less is ignored.
     double step_s;
-    /// rad and rad/s, [joint_count].
+    /// Joint positions and velocities [joint_count], rad and rad/s.
     const double *joint_pos, *joint_vel;
-    /// Body to world, of unit length.
+    /// Rotation body to world, of unit length.
     Quaternion quat_xyzw;
-    /// rad/s and m/s^2, body frame; the acceleration is +9.81 on z at rest.
+    /// Angular velocity and acceleration in the body frame, rad/s and m/s^2; +9.81 on z at rest.
     Vector3 ang_vel_body, lin_acc_body;
   };
 
-  /// `plan`: the part `estimation` of a plan.
+  /// `plan` is the part `estimation` of a plan.
   explicit VelocityEstimator(const Part& plan);
 
   /// Resets to the initial state.
@@ -34,11 +34,11 @@ class VelocityEstimator {
   void update(const Sample& sample) noexcept;
 
   std::size_t joint_count() const noexcept { return joint_count_; }
-  /// Velocity of the base, m/s, body frame.
+  /// Velocity of the base in the body frame, m/s.
   const Vector3& lin_vel_body() const noexcept { return lin_vel_body_; }
   /// Variance of each component, m^2/s^2.
   double variance() const noexcept { return variance_; }
-  /// Stance probability of each foot point.
+  /// Probability that each foot point is in stance.
   const Numbers& standing() const noexcept { return standing_; }
   /// Height of the base above the stance points; NaN until the first stance.
   double height_m() const noexcept { return height_m_; }
@@ -47,11 +47,11 @@ class VelocityEstimator {
   struct Joint {
     std::size_t place;
     Vector3 axis, offset;
-    /// Its rotation is constant + sin sine + cos cosine.
+    /// The joint's rotation is constant + sin * sine + cos * cosine.
     std::array<double, 9> constant, sine, cosine;
   };
   struct Leg {
-    /// The last one first.
+    /// In reverse order: the last joint first.
     std::vector<Joint> joints;
     std::vector<Vector3> tips, points;
     Numbers radii;

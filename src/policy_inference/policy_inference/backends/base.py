@@ -127,7 +127,7 @@ class BackendBase(ABC):
                 raise BackendError(str(error).replace(str(content), str(file))) from error
             if isinstance(error, (PolicyError, KeyboardInterrupt)):
                 raise
-            # Any error of a runtime: the next backend of a list may open.
+            # Convert every error of a runtime, so that the next backend in a list is tried.
             _log.debug("%s: while opening %s", self.name, file, exc_info=True)
             raise BackendError(
                 f"{self.name}: {file}: {type(error).__name__}: "
@@ -199,8 +199,8 @@ class BackendBase(ABC):
         """
         raise BackendError(
             f"{file}: expected a file whose tensors can be read, found one for "
-            f"{cls.name}, which does not contain them; make a bundle from it, which "
-            "states them (`model_tools import`)"
+            f"{cls.name}, which does not describe them; make a bundle from it "
+            "(`model_tools import`), which does"
         )
 
     @classmethod
@@ -260,7 +260,7 @@ class BackendBase(ABC):
             if not np.isfinite(array, out=finite).all():
                 raise BackendError(
                     f"{self.name}: input {name}: expected finite values, found NaN "
-                    "or infinity, which the integers of this model would hide"
+                    "or infinity, which this model's integers would hide"
                 )
         self._run()
 
@@ -316,7 +316,7 @@ class BackendBase(ABC):
 
     @abstractmethod
     def _run(self) -> None:
-        """Run once; failures become BackendError."""
+        """Run once; raise BackendError on failure."""
 
     @abstractmethod
     def _close(self) -> None:

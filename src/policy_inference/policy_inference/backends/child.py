@@ -89,7 +89,7 @@ class ChildBackend(BackendBase):
     @property
     def pid(self) -> int:
         """Process ID of the child."""
-        assert self._process is not None  # ensured while open
+        assert self._process is not None  # set while open
         return self._process.pid
 
     @classmethod
@@ -104,8 +104,7 @@ class ChildBackend(BackendBase):
         if answer is None:
             raise BackendError(
                 f"{self.name}: expected the model to open within "
-                f"{OPEN_TIMEOUT_S:g} s in a process of its own, found no answer"
-                + self._last_words()
+                f"{OPEN_TIMEOUT_S:g} s in its own process, found no answer" + self._last_words()
             )
         if answer != OK:
             raise self._failure(answer, f"while opening {self.file}", ENDED_WITHIN_S)
@@ -201,7 +200,7 @@ class ChildBackend(BackendBase):
         assert self._process is not None
         self._process.ends_within(within_s)
         status = self._process.status
-        # The child closes its pipes before it has exited, and a run does not wait for the end.
+        # The child closes its pipes before it exits, and a run does not wait until it has.
         what = "exited" if status is None else f"exited with status {status}"
         return (
             f"{self.name}: the runtime process {what}"

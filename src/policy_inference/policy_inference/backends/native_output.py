@@ -74,6 +74,6 @@ def _text(fd: int, start: int = 0) -> str:
 
 def _flush() -> None:
     """Empty the buffers of Python and of the C library."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # none if it is closed
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None without a stream
         stream.flush()
     ctypes.CDLL(None).fflush(None)

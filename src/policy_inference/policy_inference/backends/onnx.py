@@ -39,7 +39,7 @@ class OnnxBackend(BackendBase):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return the installed version of ONNX Runtime."""
+        """Return findings about ONNX Runtime (version and providers) and the artifact."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -66,10 +66,10 @@ class OnnxBackend(BackendBase):
             Finding.warning(
                 "int8",
                 f"{artifact.file}: {artifact.integers or 'possibly signed'} integers on a "
-                "processor without VNNI, where their sums saturate; here they become unsigned when "
-                "the model is loaded, but other programs get different results",
+                "processor without VNNI, where their sums saturate; here they are converted to "
+                "unsigned when the model is loaded, but other programs get different results",
                 "compile it again with `model_tools compile onnx --precision int8`, which makes "
-                "unsigned ones that are exact on every processor",
+                "unsigned integers, whose sums are exact on every processor",
             )
         ]
 
@@ -101,8 +101,8 @@ class OnnxBackend(BackendBase):
         # 16 bits, which saturate; this option makes ONNX Runtime convert them to unsigned there,
         # and nowhere else.
         options.add_session_config_entry("session.x64quantprecision", "1")
-        # `require_whole` parses protobuf, so the runtime must do the same; external files, of which
-        # there are none then, would be searched where no file can exist.
+        # `require_whole` parsed the file as protobuf, so the runtime must do the same. It rejects
+        # references to external files; should one remain, no file exists at this path.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", os.devnull

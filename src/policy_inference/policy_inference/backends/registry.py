@@ -105,8 +105,8 @@ def parse_options(texts: Iterable[str]) -> Options:
         backend, dot, option = name.partition(".")
         if not (equals and dot and backend and option):
             raise BackendError(
-                "backend options: expected BACKEND.OPTION=VALUE, such as "
-                f"rknn.core_mask=0_1, found {text!r}"
+                "backend options: expected BACKEND.OPTION=VALUE (such as "
+                f"rknn.core_mask=0_1), found {text!r}"
             )
         options.setdefault(backend, {})[option] = value
     return options

@@ -45,7 +45,7 @@ class RknnSimBackend(BackendBase):
     simulates = True
     builds_from, built_precision = "onnx", FLOAT
     options: Mapping[str, str] = {
-        "target": f"chip that is simulated where the model is an ONNX file (default {_TARGET})"
+        "target": f"chip to simulate if the model is an ONNX file (default {_TARGET})"
     }
     warm_up_runs = 3
     _toolkit: Any = None
@@ -62,7 +62,7 @@ class RknnSimBackend(BackendBase):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return the location of RKNN Toolkit2 without importing it, which would take seconds."""
+        """Return a finding on RKNN Toolkit2; does not import it, which would take seconds."""
         try:
             python = Path(toolkit_python())
         except BackendError as error:
@@ -119,8 +119,8 @@ class RknnSimBackend(BackendBase):
     def _check_recipe(self) -> None:
         if "target" in self._given:
             raise BackendError(
-                f"{self._file}: expected no option target, since the model was "
-                f"compiled for {self._recipe.target}, found one"
+                f"{self._file}: expected no option target (the model was compiled "
+                f"for {self._recipe.target}), found one"
             )
         if self._precision != self._recipe.precision:
             raise BackendError(
@@ -162,7 +162,7 @@ class RknnSimBackend(BackendBase):
             raise BackendError(
                 f"{self._file}: expected the outputs {', '.join(map(str, self._recipe.outputs))}, "
                 f"found {len(found)}: {', '.join(str(list(a.shape)) for a in found)}; the toolkit "
-                "drops an output that is the same value as another: export the model without "
+                "drops an output that has the same value as another: export the model without "
                 "duplicate outputs"
             )
         for place, array in zip(self._results, found, strict=True):

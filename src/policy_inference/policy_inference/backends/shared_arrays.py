@@ -70,7 +70,7 @@ class SharedArrays:
 
 
 class Bell:
-    """Signals across processes; also detects that the other process has ended."""
+    """Exchanges one-byte signals with another process, and detects that it has ended."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.fds = read_fd, write_fd

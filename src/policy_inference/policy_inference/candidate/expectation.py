@@ -35,7 +35,7 @@ class ExpectedDistance:
 
 
 def expected_distances(active: AnyBundle, candidate: AnyBundle) -> dict[str, ExpectedDistance]:
-    """Return the expected distance for each known pair of backends, `ACTIVE CANDIDATE`."""
+    """Return expected distances by `ACTIVE CANDIDATE`, for the pairs of backends with evidence."""
     found = dict[str, ExpectedDistance]()
     for ours in _back_ends(active):
         for theirs in _back_ends(candidate):

@@ -74,55 +74,56 @@ class ShadowLimits:
     """Limits for the gates; null disables a gate."""
 
     max_rms_ratio: float | None = _shadow_gate(
-        "root mean square of the distance of a joint's targets, in multiples of what the evidence "
-        "of the bundle expects",
+        "root mean square distance between the two policies' targets for a joint, in multiples of "
+        "the value expected from the bundle's evidence",
         1.5,
         (EQUAL, ROUNDED),
         exclusiveMinimum=0,
     )
     max_distance_ratio: float | None = _shadow_gate(
-        "largest distance of a joint's targets, in multiples of the largest in the evidence",
+        "largest distance between the two policies' targets for a joint, in multiples of the "
+        "largest in the evidence",
         10.0,
         (EQUAL, ROUNDED),
         exclusiveMinimum=0,
     )
     max_gain_error: float | None = _shadow_gate(
-        "|slope - 1| of the candidate's target of a joint over that of the version in use",
+        "|slope - 1| of a joint's target from the candidate over that from the version in use",
         0.03,
         (ROUNDED, UNKNOWN),
         exclusiveMinimum=0,
     )
     min_correlation: float | None = _shadow_gate(
-        "correlation of both targets of a joint",
+        "correlation, per joint, between the candidate's target and that of the version in use",
         0.995,
         (ROUNDED, UNKNOWN),
         minimum=-1,
         maximum=1,
     )
     max_systematic_share: float | None = _shadow_gate(
-        "share of the distance of a rounded model that is a linear function of the observation",
+        "share of a rounded model's distance that is a linear function of the observation",
         0.4,
         (ROUNDED,),
         minimum=0,
         maximum=1,
     )
     max_rms_steps: float | None = _shadow_gate(
-        "root mean square of the distance of a joint, in multiples of the active policy's largest "
-        "healthy step; to be stated where the evidence says nothing, of other weights",
+        "root mean square distance for a joint, in multiples of the active policy's largest "
+        "healthy step; state it for different weights, for which there is no evidence",
         None,
         exclusiveMinimum=0,
     )
     max_distance: float | None = _shadow_gate(
-        "largest distance of a target from the active policy's, rad (rad/s, N·m); to be stated as "
-        "`max_rms_steps`",
+        "largest distance of a target from the active policy's, rad (rad/s, N·m); state it in the "
+        "same cases as `max_rms_steps`",
         None,
         exclusiveMinimum=0,
     )
     max_beyond_limits_share: float = _shadow_gate(
-        "share of the ticks with a target beyond a joint limit", 0.0, minimum=0, maximum=1
+        "share of ticks with a target beyond a joint limit", 0.0, minimum=0, maximum=1
     )
     max_failed_share: float = _shadow_gate(
-        "share of the ticks in which its runtime failed or its output was not finite",
+        "share of ticks in which the candidate's runtime failed or its output was not finite",
         0.0,
         minimum=0,
         maximum=1,
@@ -132,9 +133,9 @@ class ShadowLimits:
 _EQUAL_RMS, _EQUAL_MAX = 1e-4, 1e-3
 """Distance between equal weights on two machines, 20 times the measured one; rad, rad/s, N·m."""
 _MOVES = 10.0
-"""Expected distances that a joint's target must move for gain and correlation to be meaningful."""
+"""Minimum motion for a meaningful gain and correlation, in multiples of the expected distance."""
 _LEAST_MOVE = 1e-3
-"""Minimum motion required in addition, rad (rad/s, N·m), root mean square."""
+"""Lower bound on that minimum motion, root mean square, rad (rad/s, N·m)."""
 _TICKS_PER_VALUE = 4
 _MOST_VALUES = 1000
 """Maximum number of observation values used for the systematic figures."""
@@ -190,7 +191,7 @@ class ShadowFigures:
             "distance_ratio": self.max / (largest + _EQUAL_MAX),
             "gain_error": moving(None if self.gain is None else np.abs(self.gain - 1.0)),
             "correlation": moving(self.correlation),
-            # The mean of all moving joints, since a single one means little.
+            # The mean of all moving joints, since a single joint's share means little.
             "systematic_share": None if systematic is None else float(np.nanmean(systematic)),
             "rms_steps": self.rms_steps,
             "distance": self.max,
@@ -210,7 +211,7 @@ def judge_shadow(
         limits: Limits of the gates.
 
     Returns:
-        The results for all applicable gates, and a description of any data missing for a judgement.
+        The results for all applicable gates, and texts that name data missing for a judgement.
     """
     judged, lacking = list[GateResult](), list[str]()
     evidence = UNKNOWN if expected is None else EQUAL if expected.is_equal else ROUNDED
@@ -238,8 +239,8 @@ def judge_shadow(
         )
     if evidence == UNKNOWN and limits.max_distance is None and limits.max_rms_steps is None:
         lacking.append(
-            "the candidate has other weights, and no report says how far its targets may be from "
-            "those in use: state max_rms_steps and max_distance"
+            "the candidate has different weights, and no report states how far its targets may be "
+            "from those in use: state max_rms_steps and max_distance"
         )
     return judged, lacking
 

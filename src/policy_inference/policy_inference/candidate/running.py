@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A version on trial in a controller: judged by the gates in its `trial.yaml`, and recorded."""
+"""Judge a version on trial in a controller by the gates in its `trial.yaml`, and record it."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ _REMEDY = (
 
 
 class TrialWriter:
-    """Writes events one after another, and retries failed writes.
+    """Writes trial events to the trial's record, in order, and retries failed writes.
 
     Attributes:
         problem: Reason why the newest event is not yet on disk; empty if it is on disk.
@@ -371,9 +371,9 @@ class RunningTrial:
             elif self.judge.time_is_up:
                 self.end_run()
                 self._decide(TrialEvent.PASSED)
-        elif self._broken is not None and runs:  # a request was being processed at that moment
+        elif self._broken is not None and runs:  # the last FAULT step was refused
             verdict = RunVerdict(EndStep.FAULT, str(self._broken))
-        # A recorded run without a tick is just being granted.
+        # A run that is recorded but has not ticked yet is still being granted.
         if ran and not runs:
             self.end_run()
         return verdict
@@ -444,7 +444,7 @@ class RunEnding:
         late_ns = tick.now_ns - self._began_ns - (self._rests_ns if takes_command else 0)
         if late_ns < 0:
             return None
-        # Obstacles to standing may last a few ticks only, so it is requested again.
+        # Obstacles to standing may last only a few ticks, so stand is requested in each tick.
         if self._holds or late_ns > self._stand_within_ns:
             return RunVerdict(EndStep.DAMP, _REASON)
         return RunVerdict(EndStep.STAND, _REASON) if tick.mode is Mode.RUN else None

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="steps of a chunk that are executed (default: as the contract states)",
+        help="number of steps to execute of each chunk (default: the contract's)",
     )
     parser.add_argument(
         "--inference-time",
@@ -79,13 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image-transport",
         default="raw",
         choices=["raw", "compressed"],
-        help="of all cameras (default raw)",
+        help="image transport of all cameras (default raw)",
     )
     parser.add_argument(
         "--ros-args",
         nargs=argparse.REMAINDER,
         default=[],
-        help="all arguments after it go to act_policy_node, such as "
+        help="pass all arguments that follow to act_policy_node, such as "
         "-r joint_states:=follower/joint_states -p fade_s:=0.1",
     )
 
@@ -100,8 +100,8 @@ def run(given: argparse.Namespace) -> int:
     contract = read_contract(given.bundle)
     if given.fps is not None and given.fps != contract.rate_hz:
         raise PolicyError(
-            f"--fps: expected {contract.rate_hz:g}, the rate of {contract.name} "
-            f"(rate_hz in its policy.yaml), found {given.fps:g}; at another rate the steps "
+            f"--fps: expected {contract.rate_hz:g} (rate_hz in the policy.yaml of "
+            f"{contract.name}), found {given.fps:g}; at a different rate the steps "
             "of a chunk are a different motion"
         )
     cameras = list_cameras(given.camera, contract)
@@ -119,11 +119,11 @@ def run(given: argparse.Namespace) -> int:
             processes.add(WorkerProcess(["-m", "policy_inference.nodes.usb_camera", *arguments]))
         arguments = ros_arguments(_parameters(given, contract), given.ros_args)
         processes.add(WorkerProcess(["-m", "policy_inference.nodes.act_policy_node", *arguments]))
-        show("once the node is ready, in another terminal (either of each two):")
+        show("once the node is ready, in another terminal (either command of each pair):")
         for request, meaning in (
             ("stand", "the arm goes to the pose in which the policy begins"),
             ("run", "the policy takes over"),
-            ("damp", "it is held again"),
+            ("damp", "the arm is held again"),
         ):
             show(
                 f"robot_operator {request:<38}# {meaning}\n"

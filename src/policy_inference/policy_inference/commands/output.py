@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command output files: written atomically, and never over an existing file."""
+"""Write command output files atomically, and over an existing file only if forced."""
 
 from __future__ import annotations
 
@@ -53,12 +53,13 @@ def _refuse_existing(path: Path, force: bool) -> None:
         return
     if not is_file:
         raise PolicyError(
-            f"{path}: expected a file to write, found something that is not a file; name another"
+            f"{path}: expected a file to write, found something that is not a regular file; name "
+            "a different path"
         )
     if not force:
         raise PolicyError(
-            f"{path}: expected a file that is not there yet, found one; name "
-            "another, or replace it with --force"
+            f"{path}: expected a path that does not exist yet, found a file; name "
+            "a different path, or replace the file with --force"
         )
 
 

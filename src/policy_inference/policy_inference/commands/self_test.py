@@ -54,9 +54,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Run the command.
 
     Returns:
-        The file's content.
+        The result, whose document is the content of the file.
     """
-    # Only after signal handlers are set: this import takes a while.
+    # Imported only after signal handlers are set, since this takes a while.
     from policy_core.bundle.load import bundle_folder, load_bundle
     from policy_core.errors import BackendError, PolicyError
     from policy_inference.backends.registry import parse_options

@@ -44,16 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--obs-dim",
         type=number_within(1, 1 << 24),
         metavar="N",
-        help="number of values of an observation of --model, if its file does not state it",
+        help="number of values in an observation of --model, if the file does not state it",
     )
     policy.add_argument(
         "--act-dim",
         type=number_within(1, 1 << 24),
         metavar="N",
-        help="number of values of an action of --model, if its file does not state it",
+        help="number of values in an action of --model, if the file does not state it",
     )
     policy.add_argument(
-        "--precision", default="fp32", help="of --model: fp32, fp16, w8a8, ... (default fp32)"
+        "--precision",
+        default="fp32",
+        help="precision of --model: fp32, fp16, w8a8, ... (default fp32)",
     )
     policy.add_argument(
         "--public-key", default="", metavar="FILE", help="key that must have signed the bundle"
@@ -70,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number_within(1, 4096),
         default=1,
         metavar="N",
-        help="most robots in one inference; more than 1 needs a model with a "
+        help="maximum number of robots per inference; more than 1 needs a model with a "
         "dynamic batch axis (default 1)",
     )
     policy.add_argument(
@@ -78,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number_within(0, 1_000_000),
         default=32,
         metavar="N",
-        help="inferences before the first client, for at most 5 s (default 32)",
+        help="warm-up inferences before the first client, for at most 5 s (default 32)",
     )
 
     places = parser.add_argument_group("endpoints")
@@ -105,20 +107,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number_within(1, 4096),
         default=64,
         metavar="N",
-        help="most clients at once, over all endpoints (default 64)",
+        help="maximum number of simultaneous clients over all endpoints (default 64)",
     )
     places.add_argument(
         "--token-file",
         type=_file,
         metavar="FILE",
-        help="token that clients of --open-inference must send; only owner and group may be "
-        "able to read the file; credential:NAME means systemd's LoadCredential=NAME:...",
+        help="file with the token that clients of --open-inference must send; only its owner and "
+        "group may have access; credential:NAME means systemd's LoadCredential=NAME:...",
     )
     places.add_argument(
         "--tls-cert",
         type=_file,
         metavar="FILE",
-        help="certificate of --open-inference, PEM; required to serve other machines, with "
+        help="certificate of --open-inference, PEM; required for serving other machines, as is "
         "--tls-client-ca or --token-file",
     )
     places.add_argument(
@@ -168,8 +170,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         type=_place,
         metavar="HOST:PORT",
-        help="serve metrics for Prometheus, such as at 127.0.0.1:9464; every program that "
-        "reaches this address can read them",
+        help="serve metrics for Prometheus at this address, such as 127.0.0.1:9464; every program "
+        "that reaches it can read them",
     )
 
     parser.add_argument(
@@ -184,19 +186,19 @@ def run(given: argparse.Namespace) -> int:
     problem = _contradiction(given)
     if problem:
         given.parser.error(problem)
-    # Only after signal handlers are set: this import takes a while.
+    # Imported only after signal handlers are set, since this takes a while.
     from policy_inference.commands.serving import serve
 
     return serve(given)
 
 
 def _contradiction(given: argparse.Namespace) -> str:
-    """Return the first contradiction between arguments; may be empty."""
+    """Return a text on the first contradiction between arguments; "" if there is none."""
     sockets = given.socket or given.tcp or given.framed_socket
     contradictions = (
         (
             bool(given.bundle) == (given.model is not None),
-            "expected --bundle, or --model for a file without a contract, and not both",
+            "expected either --bundle, or --model for a file without a contract",
         ),
         (
             given.bundle and given.obs_stats,
@@ -208,7 +210,7 @@ def _contradiction(given: argparse.Namespace) -> str:
         ),
         (
             given.open_inference and (given.batch != 1 or given.obs_stats),
-            "--open-inference: expected neither --batch nor --obs-stats: clients fill the tensors",
+            "--open-inference: expected neither --batch nor --obs-stats (clients fill the tensors)",
         ),
         (
             (given.tls_cert is None) != (given.tls_key is None),
@@ -253,7 +255,7 @@ def _file(text: str) -> Path:
         )
     if not name or name in (".", "..") or "/" in name:
         raise argparse.ArgumentTypeError(
-            f"expected credential:NAME, such as credential:token, found {text!r}"
+            f"expected credential:NAME (such as credential:token), found {text!r}"
         )
     return Path(folder, name)
 
@@ -264,6 +266,6 @@ def _place(text: str) -> tuple[str, int]:
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not bare or (":" in bare) != (bare != host) or not port.isdecimal() or int(port) > 65535:
         raise argparse.ArgumentTypeError(
-            f"expected HOST:PORT, such as 127.0.0.1:5555 or [::1]:5555, found {text!r}"
+            f"expected HOST:PORT (such as 127.0.0.1:5555 or [::1]:5555), found {text!r}"
         )
     return bare, int(port)

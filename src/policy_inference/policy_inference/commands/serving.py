@@ -49,7 +49,7 @@ def serve(given: argparse.Namespace) -> int:
         closing(open_served(_serve_request(given))) as model,
         _monitored(given, model, notifier) as monitor,
     ):
-        # Clients find the socket only when the model can answer.
+        # Only now, so that clients find a socket only once the model can answer.
         listeners = open_listeners(
             EndpointOptions(
                 socket=given.socket,
@@ -72,10 +72,12 @@ def serve(given: argparse.Namespace) -> int:
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
             # NaN and infinity are refused with a reason; numpy would also print warnings.
             np.seterr(all="ignore")
-            # Existing objects stay; scanning them would delay answers by milliseconds.
+            # Existing objects are never collected; scanning them would delay answers by
+            # milliseconds.
             gc.collect()
             gc.freeze()
-            # Only now: the threads of runtimes and metrics have started without it.
+            # Only now, when the threads of runtimes and metrics have started without these
+            # settings.
             for warning in _real_time(given):
                 _log.warning("%s", warning)
             _log_endpoints(model, listeners)
@@ -141,7 +143,7 @@ def _monitored(
     with ExitStack() as opened:
         opened.callback(monitor.close)
         if given.metrics:
-            # Rarely requested, and prometheus_client takes 20 ms to import.
+            # Imported here: rarely requested, and prometheus_client takes 20 ms to import.
             from policy_inference.metrics_server import MetricsServer
             from policy_inference.service.metrics import ServiceMetrics
 

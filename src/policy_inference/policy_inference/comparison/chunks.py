@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chunks: running a policy on rows, distance between two policies, and response checks."""
+"""Run chunk policies on rows, and check their distance from a reference and their response."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CHUNK_DEFAULTS = {
 
 This project chose them, in standard deviations of the actions. The errors to detect were measured
 with a LeRobot ACT policy: swapping cameras changes a chunk by 0.4, swapping red and blue by 0.2,
-and a degree on every joint by 0.02; float32 results differ by 2e-6 between runtimes.
+and an error of one degree on every joint by 0.02; float32 results differ by 2e-6 between runtimes.
 """
 _PROBABILITY = ComparisonLimits(max_abs=0.05)
 """Limit for the success classifier, in any precision."""
@@ -130,7 +130,7 @@ def noise_at(rows: Rows, row: int) -> F32 | None:
 
 
 def drawn_noise(contract: ChunkContract, rows: int) -> dict[str, Tensor]:
-    """Return reproducible noise for this many rows, by name in the golden rows.
+    """Return reproducible noise for a number of rows, named as in the golden rows.
 
     Empty for policies without denoising.
     """
@@ -143,7 +143,7 @@ def drawn_noise(contract: ChunkContract, rows: int) -> dict[str, Tensor]:
 def _observations(
     images: Mapping[str, Tensor], vectors: Mapping[str, Tensor]
 ) -> list[ChunkObservation]:
-    """Return a row's observations, newest last: one, or one per index of an axis."""
+    """Return a row's observations, newest last: one, or one per index of the first axis."""
     is_single = all(image.ndim == 3 for image in images.values()) and all(
         vector.ndim == 1 for vector in vectors.values()
     )
@@ -272,7 +272,7 @@ def chunk_checks(found: Difference, source: str, limits: ComparisonLimits) -> tu
 def features_checks(
     found: Sequence[Difference], source: str, limits: ComparisonLimits
 ) -> tuple[Check, ...]:
-    """Check the direction of features against limits, and probabilities against their own."""
+    """Check the cosine of features against `limits`, and probabilities against a fixed limit."""
     cosine = ComparisonLimits(cosine_min=limits.cosine_min)
     return tuple(
         dataclasses.replace(check, what=f"{check.what} of {one.output}")
@@ -293,11 +293,11 @@ def _distinct(found: Difference, source: str) -> Check:
     enough = np.minimum(FEWEST_VALUES, wanted / 4.0)
     worst = int(np.argmin(there / enough))
     return Check(
-        what="values that a joint takes",
+        what="distinct values of a joint",
         value=float(there[worst]),
         at_least=True,
         limit=float(enough[worst]),
-        where=f"{source}: {found.names[worst]}, of which the reference takes {wanted[worst]}",
+        where=f"{source}: {found.names[worst]} (reference: {wanted[worst]})",
     )
 
 
@@ -312,7 +312,7 @@ def _response(found: Difference, source: str) -> tuple[Check, ...]:
         return ()
     return (
         Check(
-            what="share of the reference's answer to other observations",
+            what="spread over different observations, as a share of the reference's",
             at_least=True,
             value=there / wanted,
             limit=SMALLEST_RESPONSE,
@@ -342,7 +342,7 @@ def swapped_check(
         else f"swapping the two cameras changes chunks by only {change:.2g}, so this proves nothing"
     )
     return Check(
-        what=f"largest error, against that with {one} and {other} swapped",
+        what=f"largest error, limited by that with {one} and {other} swapped",
         value=errors[0],
         limit=max(errors[1], _VISIBLE),
         where=f"{source}: {proof}",

@@ -66,7 +66,7 @@ class Check:
 
 
 def judged_by_walking(precision: str) -> bool:
-    """Return True if figures on rows alone cannot decide, because 8 bits or fewer are too coarse.
+    """Return True if figures on rows cannot decide alone, as for precisions of 8 bits or fewer.
 
     This includes every precision that is not known to be as fine as floats.
     """

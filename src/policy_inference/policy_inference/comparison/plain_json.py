@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures in JSON types."""
+"""Convert figures to JSON types."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def play(
         initial_state: Initial state values by input; zeros for all others.
 
     Returns:
-        Rows of all model inputs and outputs, as used and computed.
+        All model inputs, as used, and outputs, as computed, by tensor [rows, ...].
     """
     carried, begins = RecurrentState(state, backend, initial_state), {0, *rows.breaks}
     states = {pair.input for pair in state}

@@ -296,7 +296,8 @@ class RecordingWriter:
         before = self._pending
         # While too many copies wait, one recording covers all causes that follow.
         if before is not None and (before.due >= cause.at or len(self._copied) >= _SET_ASIDE):
-            # Consequences of a fault are part of its recording, named after what ended the motion.
+            # A fault's consequences are part of its recording, which is named after what ended the
+            # motion.
             main = cause if cause.latched and not before.latched else before
             self._pending = dataclasses.replace(main, text=f"{before.text}; {cause.text}")
             return
@@ -403,7 +404,7 @@ def _nothing() -> None:
 _SPARE_S = 2.0
 """Spare time in the ring for new ticks while older ones are copied."""
 _STATE_EVERY_S = 5.0
-"""Interval of saved states; a recording begins at one, so it may be this much longer."""
+"""Interval between saved states; a recording begins at one, so it may be this much longer."""
 _NEWS = 100
 
 
@@ -446,7 +447,7 @@ class FlightRecorder:
         options: FlightOptions,
         news: News | None = None,
     ) -> None:
-        """Create the ring, and connect it to the controller's runs.
+        """Create the ring, and connect it to the policy's tap.
 
         Args:
             tick: The controller's tick.
@@ -493,7 +494,7 @@ class FlightRecorder:
         self._thread.start()
 
     def adopt(self) -> None:
-        """Start with the state that the controller has taken over; no tick may be running."""
+        """Store the state that the controller has taken over, to start from; call between ticks."""
         self.ring.keep_state()
 
     def stop(self, timeout_s: float = 3.0) -> None:
@@ -526,8 +527,8 @@ class FlightRecorder:
             self.news.append(
                 (
                     True,
-                    f"flight recorder: expected messages of {MAX_WIRE_BYTES} bytes "
-                    "a tick at most, found more; larger ones are dropped",
+                    f"flight recorder: expected at most {MAX_WIRE_BYTES} bytes of messages "
+                    "per tick, found more; messages that do not fit are dropped",
                 )
             )
         if self._tick.trip is not self._seen:
@@ -545,7 +546,7 @@ class FlightRecorder:
                 return
             # A robot with intermittent sensors must not fill its disk.
             self._held_until = self.ring.end + self._before
-        # By ticks, since simulated time may restart.
+        # Due by tick number rather than by time, since simulated time may restart.
         at = self.ring.end - 1
         self.writer.put(
             Cause(
@@ -611,4 +612,4 @@ class FlightRecorder:
 def _require_none(place: Path | None) -> None:
     """Raise RefusedError while a requested recording is being written; requests do not queue."""
     if place is not None:
-        raise RefusedError(f"{place} is being written already; ask again when it is there")
+        raise RefusedError(f"{place} is being written already; request another when it is finished")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recording on disk: ticks as serialised messages, in a rosbag2 folder that appears complete."""
+"""A recording on disk: serialised messages in a rosbag2 folder, which appears once complete."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TickMessages:
     """Creates the messages for one recording's ticks, in order."""
 
     def __init__(self, types: Typestore, flight: Flight) -> None:
-        """Begin a recording; the first tick states the reason, later ticks only if it changes."""
+        """Begin a recording; a tick's `reason` is empty if it and the mode have not changed."""
         self._types, self._flight = types, flight
         contract = flight.bundle.contract
         self._joints = list(contract.joints.on_robot())
@@ -85,7 +85,7 @@ class TickMessages:
         )
 
     def of(self, tick: FlightTick) -> Iterator[Entry]:
-        """Yield the stored state, if any, the incoming messages, the tick, and the command."""
+        """Yield a tick's messages: stored state, inputs, inferences, tick, command."""
         if tick.goes_on_from is not None:
             yield self._control_state(tick, tick.goes_on_from)
         for topic, data in zip(self._flight.topics, tick.moment.wire, strict=True):
@@ -235,7 +235,7 @@ def free_place(folder: Path, name: str) -> Path:
 class Recording:
     """A recording written to a hidden folder next to its final path, and moved there at the end.
 
-    Used as a context manager, it ends that way, or is discarded on an exception.
+    Used as a context manager, it is finished at the end, or discarded on an exception.
     """
 
     def __init__(self, place: Path, types: Typestore, flight: Flight, reason: str) -> None:
@@ -305,7 +305,7 @@ class Recording:
         while True:
             place = free_place(self.place.parent, self.place.name)
             try:
-                # Never replaces anything: it fails for a folder that contains files.
+                # This never replaces a recording: it fails if the target folder contains files.
                 return self._bag.folder.rename(place)
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):

@@ -144,10 +144,10 @@ class FlightTick:
 
 
 class Ring:
-    """Keeps the latest ticks of a controller whose policy runs through a tap into this ring.
+    """Keeps the latest ticks of a controller whose policy is recorded through a tap.
 
-    A chunk policy's results are kept without copying: one chunk of memory per result in the stored
-    ticks.
+    A chunk policy's results are kept without copying, so each result in a stored tick keeps the
+    memory of its chunk.
     """
 
     def __init__(self, tick: Tick, tap: PolicyTap, size: int, state_every: int = 250) -> None:
@@ -187,7 +187,7 @@ class Ring:
         """Number of messages dropped because they exceeded `MAX_WIRE_BYTES` in their tick."""
 
     def restart(self) -> None:
-        """Number ticks from 0 again, starting with their initial state; discard earlier ones."""
+        """Discard the ticks so far, number ticks from 0 again, and store their initial state."""
         self.begin = self.end
         self._states.clear()
         self._clear()
@@ -207,7 +207,7 @@ class Ring:
         self._mode, self._state_due = Mode(state.tree["mode"]), self.end + self._state_every
 
     def first_to_go_on(self, number: int) -> int:
-        """Return the newest tick up to `number` that has a stored state before it, or `number`."""
+        """Return the newest tick up to `number` with a state stored before it, else `number`."""
         kept = [each for each, _ in [*self._states] if each <= number]
         return kept[-1] if kept and kept[-1] >= self.begin else number
 
@@ -249,7 +249,7 @@ class Ring:
         asked, answered = self._asked, self._answered
         if not asked:
             self._state[slot] = self._flat
-        # A failed run or a dropped result leaves nothing.
+        # A failed run or a dropped result leaves no target.
         taken = asked and tick.taken
         if taken:
             self._target[slot] = tick.target

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sensor values as robot messages, for runs without ROS."""
+"""Convert sensor values to robot messages, for runs without ROS."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SensorMessages:
     def joint_states(
         self, stamp_ns: int, names: Sequence[str], position: F64, velocity: F64, effort: F64
     ) -> bytes:
-        """Return a JointState with each joint's rad, rad/s and N·m."""
+        """Return a JointState with positions (rad), velocities (rad/s) and efforts (N·m)."""
         return self._bytes(
             JOINT_STATES,
             header=self._header(stamp_ns, ""),
@@ -98,7 +98,7 @@ class SensorMessages:
         return bytes(self._types.serialize_cdr(message, TWIST.type))
 
     def contact_forces(self, stamp_ns: int, names: Sequence[str], forces_world: F64) -> bytes:
-        """Return ContactForces [contacts, 3], N, in the world frame."""
+        """Return a ContactForces message; forces [contacts, 3] are in N, in the world frame."""
         forces = [self._vector(force) for force in forces_world]
         return self._bytes(
             CONTACT_FORCES, header=self._header(stamp_ns, "world"), names=list(names), forces=forces

@@ -19,7 +19,7 @@ class PolicyTap:
     """Forwards calls to a policy's backend, and records runs in a ring.
 
     Attributes:
-        state: State fields as seen by the policy; None for their current values while it runs.
+        state: State fields as seen by the policy; None to record the controller's current ones.
         inputs, outputs: Arrays for each run; they keep their address.
         workers: Workers of the chunk policies in a set.
     """
@@ -66,7 +66,7 @@ class Tap(PolicyTap):
 
 
 class NativeTap(PolicyTap):
-    """Records the ticks of a policy that runs in C++ in a ring.
+    """Records, in a ring, the ticks of a policy that runs in C++.
 
     The arrays cover all models (for set members, by MEMBER.TENSOR); if a member does not run in a
     tick, its arrays are from an earlier one.

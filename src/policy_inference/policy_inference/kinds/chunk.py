@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chunk policies: graphs that run now and then, and turn images into the next targets."""
+"""Chunk policies: graphs that run every few ticks and turn images into the next targets."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ if TYPE_CHECKING:  # not needed without a set
 FEWEST_ROWS = 2
 ENDED_WORKER = "the inference thread has ended; configure the node again"
 _RUNS = 50
-"""Number of initial chunks, time permitting; the second half of them runs at full speed."""
+"""Number of trial chunks, time permitting; only the second half, after warm-up, is measured."""
 _log = logging.getLogger("policy_inference")
 
 
@@ -155,7 +155,7 @@ class OpenedChunks:
 
 
 class ChunkKind(MemberKind[ChunkBundle]):
-    """The kind of chunk policies."""
+    """Opens chunk policies, runs them on rows, and judges their outputs."""
 
     bundle = ChunkBundle
     runs = "chunks"
@@ -203,7 +203,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
                 make=lambda *arguments: native(*arguments) or Controller(*arguments),
             )
             opened.pop_all()
-        # As the policy sees it: observers see the state at the end of the tick.
+        # The state as the policy sees it: observers see the state at the end of the tick.
         inference.worker.state = runtime.controller.state.flat
         contract = bundle.contract
         observing = inference.models[f"graphs.{contract.observing_graph}"]
@@ -365,7 +365,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         differences: tuple[Difference, ...],
         source: str,
     ) -> tuple[Check, ...]:
-        """Check chunks, and the direction of features, against the artifacts' limits."""
+        """Check chunks and features against the artifacts' limits."""
         chunk, *features = differences
         limits = chunk_limits(bundle.contract, backend, coarsest(entries))
         return (*chunk_checks(chunk, source, limits), *features_checks(features, source, limits))
@@ -376,7 +376,7 @@ def require_patience(inference_s: float, limits: Limits) -> None:
     patience_s = limits.damp_after_ns * 1e-9
     if inference_s >= patience_s:
         raise PolicyError(
-            f"safety.damp_after_s: expected longer than the {inference_s:.3f} s that a chunk "
+            f"safety.damp_after_s: expected more than the {inference_s:.3f} s that a chunk "
             f"takes on this machine, found {patience_s:g} s: waiting for the first chunk would be "
             "a fault; raise it in the contract, or use a faster back end"
         )
@@ -400,13 +400,13 @@ def within_budget(
     steps = min(most, 1 + int((budget_s - one_s) / max(step_s, 1e-9)))
     if budget_s < one_s:
         raise PolicyError(
-            f"time_budget_s: expected at least {one_s:.3f} s, the time that a chunk with "
-            f"one denoising step takes on this machine, found {budget_s:g} s; allow "
+            f"time_budget_s: expected at least {one_s:.3f} s (the time that a chunk with "
+            f"one denoising step takes on this machine), found {budget_s:g} s; allow "
             "more, or use a faster back end"
         )
     _log.warning(
-        "%s: %d of %d denoising steps fit the time budget of %.3f s: a step takes %.1f ms, all "
-        "else %.1f ms",
+        "%s: %d of %d denoising steps fit the time budget of %.3f s: a step takes %.1f ms, "
+        "everything else %.1f ms",
         contract.name,
         steps,
         most,

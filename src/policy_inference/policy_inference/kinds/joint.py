@@ -41,7 +41,7 @@ FEWEST_ROWS = 8
 
 
 class JointKind(MemberKind[JointBundle]):
-    """The kind of joint policies."""
+    """Opens joint policies, runs them on rows, and judges their outputs."""
 
     bundle = JointBundle
     runs = "runs"
@@ -193,7 +193,7 @@ def _opened_models(
         bundle.models,
         request.backends,
         options,
-        # After that the controller gives up anyway.
+        # After this time, the controller gives up anyway.
         run_timeout_s=limits.longest_gap_ns * 1e-9,
         # Another machine may use half of a tick; the rest is for this one.
         deadline_s=0.5e-9 * bundle.contract.period_ns,

@@ -141,7 +141,7 @@ class OpenRequest:
 
     @property
     def limits(self) -> StricterLimits:
-        """Operating limits; for a version on trial, the stricter of its limits and these."""
+        """`stricter_limits`, or for a version on trial, the stricter of those and its own."""
         if self.trial is None:
             return self.stricter_limits
         return self.trial.settings.stricter(self.stricter_limits)
@@ -212,7 +212,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def left_behind(self) -> bool:
-        """True if, after `close`, a thread cannot be stopped because a run hangs in a model."""
+        """True if, after `close`, a worker thread cannot be stopped because inference hangs."""
         return any(member.worker.busy for member in self.chunks)
 
     def input_problem(self, name: str) -> str:
@@ -261,7 +261,7 @@ class OpenedPolicy(Generic[B]):
         return settings
 
     def close(self) -> None:
-        """Stop the chunk worker, then close the models; models in which a run hangs stay open."""
+        """Stop the chunk worker, then close the models; models whose inference hangs stay open."""
         for member in self.chunks:
             member.worker.close()
         if not self.left_behind:
@@ -323,7 +323,7 @@ class OpenedMember:
         close: Releases the execution resources, and closes the models.
         recorded: The model whose tensors a flight recorder stores in each tick, if any.
         chunks: Returns the opened chunk policy once the set has created the member; None if this is
-            no chunk policy.
+            not a chunk policy.
     """
 
     runner: Any

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Golden rows as proof that models compute the same function here as where they were made."""
+"""Prove on golden rows that models compute the same function here as where they were made."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Switching:
 
 
 class SetKind:
-    """The kind of policy sets; set members are verified when opened."""
+    """Opens policy sets, and verifies each member as it is opened."""
 
     bundle = SetBundle
 
@@ -97,8 +97,8 @@ class SetKind:
                 Problem(
                     file=str(bundle.file),
                     key="members",
-                    expected="at least one member with a model, since the status and recordings "
-                    "name its back end",
+                    expected="at least one member with a model (the status and recordings name "
+                    "its back end)",
                     found=f"only members without one: {', '.join(bundle.members)}",
                     remedy="add a policy that has a model",
                 )
@@ -157,7 +157,7 @@ class SetKind:
     def open_proven(
         self, request: OpenRequest, bundle: SetBundle, limits: Limits, clock: Callable[[], int]
     ) -> OpenedPolicy[SetBundle]:
-        """Open a set alongside a running policy; `open` verifies its members anyway."""
+        """Open a set alongside a running policy; `open` already verifies its members."""
         return self.open(request, request.backend_options, bundle, limits, clock)
 
 

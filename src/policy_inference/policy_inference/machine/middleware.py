@@ -59,7 +59,7 @@ def discovery_variables(robot: str, environment: Mapping[str, str]) -> dict[str,
     """Return the variables that a launch file sets for a robot's nodes.
 
     For an emulated or simulated robot, discovery is limited to this computer, unless the user has
-    chosen. Humble does not know this variable and ignores it.
+    set a variable for discovery. Humble does not know this variable and ignores it.
 
     Args:
         robot: Value of the `robot` launch argument.
@@ -108,7 +108,7 @@ def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.a
 
     Args:
         known: Names of the arguments that the suite's launch file declares.
-        words: Words of the command line. If they name a different launch file, which includes ours,
+        words: Words of the command line. If they name another launch file, one that includes ours,
             its arguments are unknown here and nothing is checked.
     """
     if not any(Path(word).name in _LAUNCH_FILES for word in words):
@@ -117,7 +117,7 @@ def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.a
         if separator and name not in known:
             meant = did_you_mean(name, known) or f"; the arguments are {', '.join(sorted(known))}"
             raise PolicyError(
-                f"{name}: expected an argument of the launch file, found none with this name{meant}"
+                f"{name}: expected an argument of the launch file, found an unknown one{meant}"
             )
 
 
@@ -126,7 +126,7 @@ def require_joystick_package(environment: Mapping[str, str]) -> None:
     if not _is_installed("joy", environment):
         distribution = environment.get("ROS_DISTRO") or "$ROS_DISTRO"
         raise PolicyError(
-            "operator:=joystick: expected the joy package, which is not in this shell; install it "
+            "operator:=joystick: expected the joy package in this shell, found none; install it "
             f"(sudo apt install ros-{distribution}-joy) and source ROS 2 again, or pass "
             "joy_node:=false if another node publishes `joy`"
         )
@@ -193,7 +193,7 @@ def _reach(environment: Mapping[str, str]) -> Finding:
     if networks and not (is_chosen or is_secured):
         return Finding.warning(
             "discovery",
-            f"DDS is open to the network ({', '.join(networks)}): each machine there "
+            f"DDS is open to the network ({', '.join(networks)}): any machine on it "
             "can command the robot",
             f"set {DISCOVERY_RANGE}=LOCALHOST (Humble: ROS_LOCALHOST_ONLY=1), or "
             "configure SROS 2: docs/hardening.md",

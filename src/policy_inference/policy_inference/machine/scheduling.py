@@ -37,7 +37,8 @@ def parse_cpus(text: str) -> tuple[int, ...]:
         first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (0, -1)
         if not first <= last <= _HIGHEST_CORE:
             raise PolicyError(
-                f"expected cores from 0 to {_HIGHEST_CORE}, as in 4-7 or 0,2, found {text[:20]!r}"
+                f"expected cores from 0 to {_HIGHEST_CORE} (such as 4-7 or 0,2), found "
+                f"{text[:20]!r}"
             )
         chosen.update(range(first, last + 1))
     return tuple(sorted(chosen))

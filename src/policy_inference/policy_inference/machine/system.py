@@ -93,13 +93,13 @@ def _processor(machine: Machine) -> Finding:
     return Finding.warning(
         "processor",
         found,
-        "a tick begins on a slow clock: echo performance | "
+        "ticks may start on a slow clock: echo performance | "
         "sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor",
     )
 
 
 def _load() -> Finding:
-    """Return the number of runnable threads per core."""
+    """Return the finding on the load: runnable threads compared with the number of cores."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     found = f"load {load:.1f} in the last minute, {cores} cores"
     if load <= cores:
@@ -107,7 +107,7 @@ def _load() -> Finding:
     return Finding.warning(
         "load",
         found,
-        "the machine is too busy, so that ticks begin late: end other programs, or set "
+        "the machine is too busy, so ticks start late: end other programs, or set "
         "realtime.priority (docs/performance.md, On a robot)",
     )
 

@@ -55,7 +55,7 @@ class Host:
         """Return load since the last call, memory and temperature, with the unit in each key."""
         import psutil  # only now: a node's start does not wait for it
 
-        # psutil.cpu_percent counts since the last call in this thread, also by other code.
+        # Not psutil.cpu_percent: it counts since this thread's last call, even by other code.
         before, self._times = self._times, psutil.cpu_times()
         return {
             **(self._load(before) if before else {}),
@@ -110,7 +110,7 @@ def _is_text(value: object) -> bool:
 
 
 class TelemetryReader:
-    """Reads on request, on a separate thread, so a hanging driver delays nothing else."""
+    """Reads telemetry on request, on its own thread, so a hanging driver delays nothing else."""
 
     def __init__(self, sources: Mapping[str, Callable[[], Mapping[str, str]]]) -> None:
         """Start the thread, which waits for requests.
@@ -205,7 +205,7 @@ def _loads(telemetry: Mapping[str, str]) -> Iterator[str]:
 def _heat(telemetry: Mapping[str, str]) -> Iterator[str]:
     for device, degrees in _values(telemetry, "_temperature_c"):
         if degrees >= _HOT_C:
-            yield f"{device.upper()} at {degrees:.0f} °C, where clocks are lowered"
+            yield f"{device.upper()} at {degrees:.0f} °C, hot enough for clocks to be lowered"
 
 
 def _preemptions(telemetry: Mapping[str, str]) -> Iterator[str]:

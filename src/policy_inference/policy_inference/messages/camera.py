@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Depth and colour images from messages, without any ROS package."""
+"""Read depth and colour images from messages, without any ROS package."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _compressed(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
         with Pillow.open(io.BytesIO(content), formats=["PNG"]) as image:
             _require_size((image.height, image.width), size)
             if not image.mode.startswith("I"):
-                raise RobotError(f"expected a PNG of 16 bits, found the mode {image.mode}")
+                raise RobotError(f"expected a 16-bit PNG, found mode {image.mode}")
             pixels = np.asarray(image, dtype=np.uint16)
     except RobotError:
         raise
@@ -107,7 +107,7 @@ def _compressed(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
     _, scale, offset = _HEADER.unpack_from(data)
     if not (math.isfinite(scale) and math.isfinite(offset) and scale > 0.0):
         raise RobotError(
-            f"expected compressedDepth with finite parameters of depth, found {scale:g}, {offset:g}"
+            f"expected compressedDepth with finite depth parameters, found {scale:g}, {offset:g}"
         )
     with np.errstate(divide="ignore"):
         metres = np.float32(scale) / (pixels - np.float32(offset))
@@ -127,6 +127,6 @@ def _kind(encoding: str) -> str:
 def _require_size(found: tuple[int, int], size: tuple[int, ...]) -> None:
     if found != tuple(size):
         raise RobotError(
-            f"expected an image of {size[1]} x {size[0]} pixels, the contract's camera_size, found "
-            f"{found[1]} x {found[0]}; set the camera to that size"
+            f"expected an image of {size[1]} x {size[0]} pixels (the contract's camera_size), "
+            f"found {found[1]} x {found[0]}; set the camera to the expected size"
         )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Elevation maps and sampled points from messages, without any ROS package."""
+"""Read elevation maps and sampled points from messages, without any ROS package."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def read_elevation(message: Any, layer: str) -> ElevationMap:
     expected = info.length_x / info.resolution, info.length_y / info.resolution
     if abs(expected[0] - rows) > 0.5 or abs(expected[1] - columns) > 0.5:
         raise RobotError(
-            f"expected {expected[0]:g} x {expected[1]:g} cells, the map's lengths divided by its "
-            f"resolution, found {rows} x {columns}"
+            f"expected {expected[0]:g} x {expected[1]:g} cells (the map's lengths divided by its "
+            f"resolution), found {rows} x {columns}"
         )
     if max(abs(turn.x), abs(turn.y), abs(turn.z)) > _SMALLEST_TURN:
         raise RobotError("expected a map without rotation in its frame, found a rotated one")
@@ -86,7 +86,8 @@ def sampled_heights(message: Any, count: int) -> F64:
 
     Args:
         message: sensor_msgs/PointCloud2 with heights as z, or std_msgs/Float32MultiArray; in the
-            order of the contract, ground above the frame of the scan, NaN if unknown.
+            contract's order; each is the height of the ground above the scan's frame, NaN if
+            unknown.
         count: Number of points in the contract.
 
     Raises:
@@ -113,5 +114,5 @@ def sampled_heights(message: Any, count: int) -> F64:
         z = np.ascontiguousarray(rows).reshape(-1, step)[:, offsets[0] : offsets[0] + 4].copy()
         heights = z.view(">f4" if message.is_bigendian else "<f4").ravel().astype(np.float64)
     if heights.size != count:
-        raise RobotError(f"expected {count} points, as in the contract, found {heights.size}")
+        raise RobotError(f"expected {count} points as in the contract, found {heights.size}")
     return heights

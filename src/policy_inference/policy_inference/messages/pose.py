@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conversion of odometry, or of a transform tree, to the base pose, without ROS."""
+"""Convert odometry, or a transform tree, to the base pose, without ROS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from policy_inference.messages.readers import require_age, stamp_ns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pose:
-    """Base pose, timed on the clock used for stamps."""
+    """Base pose in `frame`, position in m; `stamp_ns` is on the clock used for stamps."""
 
     stamp_ns: int
     frame: str
@@ -87,8 +87,8 @@ class Transforms:
             base: Frame of the base.
             frame: Frame of the map.
             now_ns: Time on the clock used for stamps.
-            timeout_s: Maximum age of a transform; some localisation systems set stamps ahead of the
-                clock.
+            timeout_s: Maximum age of a transform; one stamped ahead of the clock, as by some
+                localisation systems, counts as new.
 
         Raises:
             RobotError: No transforms connect the frames, or one is invalid, too old, or part of a

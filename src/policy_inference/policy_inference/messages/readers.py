@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conversion of messages to robot state: joints, the whole robot, external vectors.
+"""Convert messages to robot state: joints, the whole robot, external vectors.
 
 No ROS package is needed: a message is any object with the attributes of the reader's ROS type, from
 rclpy, a decoder or a bag reader. The native core reads serialised messages itself, following a
@@ -72,7 +72,7 @@ class JointOrder:
             if joints
         ]
         if missing:
-            found.append(f"the message has {', '.join(names) or 'none'}")
+            found.append(f"the message contains {', '.join(names) or 'none'}")
         if found:
             raise RobotError("expected each joint once; " + "; ".join(found))
         return np.array([list(names).index(name) for name in self.names], dtype=np.intp)
@@ -83,7 +83,7 @@ _LONGEST_REASON, _AHEAD_S, _OTHER_CLOCK_S = 300, 0.1, 1e6
 differ (s); age beyond which a stamp is from a different clock (s).
 """
 MADE_BY_ANOTHER = (
-    "expected values computed with this policy's contract, found values of another contract; "
+    "expected values computed with this policy's contract, found values from a different contract; "
     "restart perception_node with this policy's bundle"
 )
 """Problem reported if a perception input's labels differ; same as in `policy_update.cpp`."""
@@ -114,7 +114,7 @@ def stamp_ns(message: Any) -> int | None:
 
 
 class JointStateReader:
-    """sensor_msgs/JointState: positions and velocities by joint name."""
+    """Reads sensor_msgs/JointState: positions and velocities by joint name."""
 
     message = JOINT_STATES.types[0]
 
@@ -160,7 +160,7 @@ class JointStateReader:
 
 
 class OtherJointsReader:
-    """sensor_msgs/JointState for joints other than the robot's: a live motion or a leader arm."""
+    """Reads sensor_msgs/JointState for other joints: those of a live motion or a leader arm."""
 
     message = JOINT_STATES.types[0]
 
@@ -191,7 +191,7 @@ class OtherJointsReader:
 
 
 class RobotReader:
-    """A message with whole-robot fields, such as sensor_msgs/Imu."""
+    """Reads a message with whole-robot fields, such as sensor_msgs/Imu."""
 
     def __init__(self, topic: StateTopic, state: StateVector) -> None:
         self.message = topic.types[0]
@@ -224,7 +224,7 @@ class RobotReader:
 
 
 class VectorReader:
-    """std_msgs/Float32MultiArray: an external vector."""
+    """Reads std_msgs/Float32MultiArray: an external vector."""
 
     message, kind = "std_msgs/msg/Float32MultiArray", "vector"
 
@@ -242,7 +242,7 @@ class VectorReader:
 
 
 class PerceivedReader(VectorReader):
-    """policy_msgs/Perceived: a height scan, or the values of camera images."""
+    """Reads policy_msgs/Perceived: a height scan, or the values of camera images."""
 
     message, kind = "policy_msgs/msg/Perceived", "perceived"
 

@@ -77,7 +77,7 @@ def read_bytes(data: bytes, at: int) -> memoryview:
 
 def read_doubles(data: bytes, at: int) -> tuple[F64, int]:
     """Read an array of float64, as a view of the message."""
-    # As `_read_count` and `aligned`, without the calls, which are most of the work.
+    # Same as `_read_count` and `aligned`, inlined: the calls would be most of the work.
     at += (START - at) % 4
     (count,) = _COUNT.unpack_from(data, at)
     at += 4
@@ -99,9 +99,9 @@ _ROWS, _DOUBLE = 6, 8
 
 
 class JointCommandWriter:
-    """Writes one serialised policy_msgs/JointCommand over and over.
+    """Serialises policy_msgs/JointCommand repeatedly, in one reused buffer.
 
-    The constant parts, names and `valid_for`, are written once; all padding is zero.
+    Names and `valid_for`, which are constant, are written once; all padding is zero.
     """
 
     def __init__(self, names: Sequence[str], valid_for_ns: int) -> None:
@@ -248,7 +248,7 @@ class WireMessage:
 
 @dataclass(slots=True, eq=False)
 class WireImu(WireMessage):
-    """The parts of sensor_msgs/Imu in use; from the covariances, only the entry for "none"."""
+    """The parts of sensor_msgs/Imu in use; of the covariances, only the entry for "unknown"."""
 
     orientation: Rotation
     orientation_covariance: tuple[float]

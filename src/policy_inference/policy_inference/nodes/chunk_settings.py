@@ -26,8 +26,9 @@ _CHUNK_SPECS = (
         type=str,
         default=_CHUNKS.mode,
         choices=CHUNK_MODES,
-        doc="How chunks are executed: one after another, the next one while the last is executed, "
-        "the mean of all, or (rtc) the next one, made to continue the last",
+        doc="How chunks are executed. synchronous: one after another; asynchronous: the next is "
+        "computed while the current one is executed; rtc: likewise, and guided to continue the "
+        "current one; ensemble: weighted mean of all",
     ),
     Spec(
         name="n_action_steps",
@@ -35,7 +36,7 @@ _CHUNK_SPECS = (
         default=0,
         minimum=0,
         maximum=10_000,
-        doc="Number of executed steps of a chunk; 0: as the contract states",
+        doc="Number of steps to execute of each chunk; 0: the contract's number",
     ),
     Spec(
         name="refill_threshold",
@@ -65,7 +66,7 @@ _CHUNK_SPECS = (
         type=str,
         default=_CHUNKS.prefix_schedule,
         choices=PREFIX_SCHEDULES,
-        doc="rtc: how the weight of the planned steps falls, from the delay to the horizon",
+        doc="rtc: how the weight of the planned steps decreases from the delay to the horizon",
     ),
     Spec(
         name="execution_horizon",
@@ -73,8 +74,8 @@ _CHUNK_SPECS = (
         default=0,
         minimum=0,
         maximum=10_000,
-        doc="rtc: step of a new chunk after which the planned steps no longer guide it; 0: as "
-        "many as are planned",
+        doc="rtc: number of steps of a new chunk that the planned steps guide; 0: as many as are "
+        "planned",
     ),
     Spec(
         name="max_guidance_weight",
@@ -82,7 +83,7 @@ _CHUNK_SPECS = (
         default=_CHUNKS.max_guidance_weight,
         minimum=0.0,
         maximum=1000.0,
-        doc="rtc: largest weight of the correction",
+        doc="rtc: largest weight of the guidance",
     ),
     Spec(
         name="time_budget_s",
@@ -90,8 +91,8 @@ _CHUNK_SPECS = (
         default=0.0,
         minimum=0.0,
         maximum=60.0,
-        doc="Longest time for a chunk of a flow or diffusion policy, s; fewer denoising steps "
-        "are run if the contract's would take longer; 0: always the contract's steps",
+        doc="Longest time for a chunk of a flow or diffusion policy, s; if the contract's "
+        "denoising steps would take longer, fewer are run; 0: always the contract's steps",
     ),
     Spec(
         name="noise_seed",
@@ -125,8 +126,8 @@ SET_PARAMETERS = (
         name="shadow_member",
         type=str,
         default="",
-        doc="With shadow_bundle: the member of the set to which the shadow is compared while "
-        "that member runs",
+        doc="With shadow_bundle: the set member with which the shadow is compared while that "
+        "member runs",
     ),
     *ALL_NODES,
 )
@@ -162,7 +163,7 @@ ACT_PARAMETERS = (
         default=0.15,
         minimum=0.001,
         maximum=3.0,
-        doc="takeover: largest distance of each leader joint from the arm's command at which a "
+        doc="takeover: largest distance between each leader joint and the arm's command at which a "
         "person gets control of the arm, rad",
     ),
     # Chunk policies are slower than most joint policies.

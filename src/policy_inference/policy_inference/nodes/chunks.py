@@ -121,7 +121,7 @@ def _take(
         return
     frames = [read_frame(message, buffer.camera) for buffer in buffers]
     entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
-    assert entry.measured_ns is not None  # of the message that it has just accepted
+    assert entry.measured_ns is not None  # set by `accept`
     for buffer, frame in zip(buffers, frames, strict=True):
         buffer.add(frame, entry.measured_ns)
         entry.problem = entry.problem or buffer.problem
@@ -317,7 +317,7 @@ class TakeoverReports(TickObserver):
         }
 
     def refusal(self) -> str:
-        """Return why the leader's topic is invalid, which only ROS knows; "" if it is valid."""
+        """Return why the leader's publishers rule out a takeover; "" if they do not."""
         count = self._leader.publishers()
         if count == 1:
             return ""

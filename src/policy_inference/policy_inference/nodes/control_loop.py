@@ -150,7 +150,7 @@ class TriggerPacer(Pacer):
             next_deadline_ns=now_ns + self._period_ns,
             ros_now_ns=time.time_ns(),
             missed=missed,
-            # Less than a period is the wait for the message.
+            # A delay of less than a period is the wait for the message.
             late_ns=missed * self._period_ns,
         )
 
@@ -309,7 +309,7 @@ class ControlLoop(Loop):
 
     @contextmanager
     def between_ticks(self) -> Iterator[None]:
-        """Delay the next tick by microseconds."""
+        """Hold off ticks while the context is open, which must be for microseconds only."""
         if not self._at_work.acquire(timeout=_TICK_WITHIN_S):
             raise RefusedError(TICK_HANGS)
         try:
@@ -318,12 +318,12 @@ class ControlLoop(Loop):
             self._at_work.release()
 
     exchanging = between_ticks
-    """Delay the next tick while a different policy takes over."""
+    """Hold off ticks while a different policy takes over."""
 
     def silent_s(self) -> float:
         """Return the time since the last tick, in s, on the steady clock.
 
-        It grows when simulated time stands still, or when a tick hangs.
+        It increases while simulated time stands still, or while a tick hangs.
         """
         return (time.monotonic_ns() - self._ended_ns) * 1e-9
 
@@ -390,7 +390,7 @@ class BetweenTicks:
         return not self._thread.is_alive()
 
     def _serve(self) -> None:
-        # Half-way between two ticks: even waking up takes the GIL.
+        # Wake up half-way between two ticks, since even waking up takes the GIL.
         wait_s, calls = self._period_s - self._tick_s / 2.0, count(1)
         while not self._stop.wait(max(0.0, wait_s)):
             ticked = self._loop.await_tick(self._period_s)
@@ -398,7 +398,7 @@ class BetweenTicks:
             if self._stop.is_set():
                 return
             self._work()
-            # All generations now and then: that takes 1 ms, during which no other thread runs.
+            # All generations only now and then: that takes 1 ms, during which no other thread runs.
             gc.collect(2 if next(calls) % _FULL_COLLECTION_CALLS == 0 else 1)
             wait_s = ended_s - time.monotonic()
             if ticked:
@@ -439,7 +439,7 @@ class NativeLoop(Loop):
             period_ns: Time between two ticks.
             trigger: One of the topics, whose messages start ticks as for `TriggerPacer`, and a wait
                 set for its messages; None to start ticks at deadlines.
-            ticked: Shows the tick in the controller's `latest_tick`; on one Python thread.
+            ticked: Called on one Python thread to show the tick in the controller's `latest_tick`.
             failed: Called on the same thread with an error from `ticked`; must not raise.
             controller: Same as for `host`.
             sampler: Same as for `host`.
@@ -533,7 +533,7 @@ class NativeLoop(Loop):
 
     @contextmanager
     def exchanging(self) -> Iterator[None]:
-        """Delay the next tick, after all earlier ones have been shown."""
+        """Show all earlier ticks, then hold off ticks while the context is open."""
         with self._showing, self.between_ticks():
             self._show_all()
             self._controller.runs_ahead = False

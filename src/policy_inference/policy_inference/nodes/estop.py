@@ -33,11 +33,12 @@ def listen_to_estop(node: Node, press: Callable[[], object]) -> Callable[[], Non
 
 
 class _EstopTopic:
-    """Two readers that match every publisher, plus a third while publishers match it.
+    """Two readers that together match every publisher, plus a third for those that keep presses.
 
     A transient local reader does not match a volatile publisher, whose ROS then warns about
-    incompatible QoS, as if its presses were not received. So the third reader exists while there is
-    a transient local publisher, and continuously: a new reader would receive old presses again.
+    incompatible QoS, as if its presses were not received. So the third reader exists only while
+    there is a transient local publisher, but without a break: a new reader would receive old
+    presses again.
     """
 
     def __init__(self, node: Node, press: Callable[[], object]) -> None:

@@ -104,14 +104,14 @@ class NodeRecorder(TickObserver):
             recorder = make()
         except (PolicyError, OSError) as error:
             return Prepared(part=None, problem=f"flight recorder: {error}")
-        except Exception as error:  # noqa: BLE001  a robot must not fall over its recorder
+        except Exception as error:  # noqa: BLE001  a robot must not fail because of its recorder
             self._node.get_logger().error(traceback.format_exc())
             why = f"{type(error).__name__}: {error}; the log has the traceback"
             return Prepared(part=None, problem=f"flight recorder: {why}")
         return Prepared(part=recorder, start=recorder.start, abandon=recorder.abandon)
 
     def _made_for(self, policy: OpenedPolicy[Any]) -> FlightRecorder:
-        definitions()  # errors in these are reported at once; `start` loads them, which takes time
+        definitions()  # report errors now; `start` builds the types from them, which takes time
         values = {
             **self._values,
             "bundle": policy.request.bundle,
@@ -207,7 +207,7 @@ class NodeRecorder(TickObserver):
                 tuple([sampled.wire for sampled in self._sampled]),
                 () if self._shadow is None else self._shadow.arrived,
             )
-        except Exception:  # noqa: BLE001  a robot must not fall over its recorder
+        except Exception:  # noqa: BLE001  a robot must not fail because of its recorder
             self._give_up(traceback.format_exc())
 
     def observe_failure(self, tick: Tick) -> None:

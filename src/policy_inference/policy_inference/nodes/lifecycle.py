@@ -36,7 +36,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
     """
 
     def __init__(self, name: str) -> None:
-        # Then a name that is set but unknown is found and reported.
+        # Declared automatically, so that unknown names among the overrides can be reported.
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self.configuring = False
         self.configured = False

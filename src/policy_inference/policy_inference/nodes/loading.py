@@ -104,7 +104,7 @@ def _record_cut(trial: VersionTrial, logger: Logger) -> None:
 
     try:
         trial.append(TrialEvent.CUT, reason=trial.reason)
-    except OSError as error:  # it counts as interrupted anyway, whenever the record is read
+    except OSError as error:  # without this event, readers also count it as interrupted
         logger.error(f"{trial.file}: expected a file that this user can write, found: {error}")
 
 

@@ -23,7 +23,7 @@ from policy_inference.nodes.rclpy_gaps import (
 )
 
 _LONGEST_NS = 1_000_000_000
-"""Maximum time for which a command keeps its publisher, and an ignored one is reported."""
+"""Longest time for which a command keeps its publisher followed, or an ignored one is reported."""
 _NEVER_NS = 1 << 63
 
 
@@ -105,7 +105,7 @@ class OneSender:
         if time.monotonic_ns() - self._other_ns >= _LONGEST_NS:
             return ""
         return (
-            f"{self.topic}: the commands of {self._name(self._other)} are ignored while those of "
+            f"{self.topic}: commands from {self._name(self._other)} are ignored while those from "
             f"{self._name(self._followed)} are followed; stop one of the two nodes"
         )
 

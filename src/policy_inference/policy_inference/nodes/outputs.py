@@ -89,7 +89,7 @@ class Output:
 
 
 class ChunkOutput:
-    """Output that commands no joints; it is the policy's chunks, which another node executes."""
+    """Output that commands no joints: another node executes the chunks that the node publishes."""
 
     def __init__(self, node: Node, contract: HostedContract) -> None:
         """Check the contract.
@@ -131,12 +131,12 @@ def require_expressible(kind: str, contract: HostedContract) -> None:
     others = sorted(contract.commands - {"position"})
     if others:
         raise PolicyError(
-            f"output {kind!r} carries positions only, and the policy commands "
+            f"output {kind!r} carries positions only, but the policy commands "
             f"{', '.join(others)}; use the output 'joint_command'"
         )
     if contract.sets_gains:
         raise PolicyError(
-            f"output {kind!r} carries positions only, and the policy commands gains "
+            f"output {kind!r} carries positions only, but the policy commands gains "
             "(action.gains); use the output 'joint_command'"
         )
     if on_fault != OnFault.HOLD_MEASURED.value:
@@ -182,7 +182,7 @@ def _joint_state(contract: HostedContract, valid_for_s: float, sequence: count[i
 
 
 def _of_positions(message: Any, values: array[float], stamp: Time | None = None) -> Builder:
-    # On the message's own memory: filling it needs no conversion.
+    # A view of the message's memory, so that filling it needs no conversion.
     positions: F64 = np.frombuffer(values)
 
     def build(targets: JointTargets, stamp_ns: int) -> Any:

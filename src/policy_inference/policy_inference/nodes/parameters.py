@@ -139,7 +139,7 @@ class ParameterTable:
         self._unknown = [name for name in given if name not in known and not _is_ros(name)]
         for spec in specs:
             if spec.name in given:
-                # Declared by its value only; the given value is applied again.
+                # Declared from its override only; declaring it below applies the same value.
                 node.undeclare_parameter(spec.name)
             try:
                 node.declare_parameter(spec.name, spec.initial, _descriptor(spec))
@@ -148,7 +148,7 @@ class ParameterTable:
                     raise
                 found = given[spec.name].value
                 raise ParameterException(
-                    f"expected a text, found {found!r}; quote one that looks like a number (-p "
+                    f"expected text, found {found!r}; quote text that looks like a number (-p "
                     f"\"{spec.name}:='{found}'\")",
                     spec.name,
                 ) from error
@@ -201,8 +201,8 @@ class ParameterTable:
                 return SetParametersResult(
                     successful=False,
                     reason=(
-                        f"{parameter.name} is read when the node is configured; clean the node up "
-                        "first"
+                        f"{parameter.name} is read only when the node is configured; clean the "
+                        "node up first"
                     ),
                 )
             if spec and (problem := _problem(spec, spec.given(parameter.value))):

@@ -81,7 +81,7 @@ PARAMETERS = (
         name="base_frame",
         type=str,
         default="",
-        doc="Frame of the base in tf, such as base_link: its pose in the frame of the map is read "
+        doc="Frame of the base in tf, such as base_link, whose pose in the map frame is then read "
         "from tf instead of `odom`",
     ),
     Spec(
@@ -90,8 +90,8 @@ PARAMETERS = (
         default=FROZEN_AFTER_M,
         minimum=0.0,
         maximum=1000.0,
-        doc="Distance after which an unchanged map is refused, m; 0: never, for a map that is "
-        "known in advance",
+        doc="Distance travelled after which an unchanged map is refused, m; 0: never, for a map "
+        "that is known in advance",
     ),
     Spec(
         name="frozen_after_s",
@@ -115,7 +115,7 @@ PARAMETERS = (
         type=str,
         default="depth",
         choices=("depth", "distance"),
-        doc="Meaning of a depth camera's pixels: depth along the optical axis, as REP 118 says, or "
+        doc="Meaning of a depth camera's pixels: depth along the optical axis, as in REP 118, or "
         "distance along the ray",
     ),
 )
@@ -263,7 +263,7 @@ class PerceptionNode(ServedNode):
             self._take_pose(partial(self._transforms.pose, base_frame, frame, *limits))
 
     def _notice_silence(self, topic: str) -> None:
-        """Report why there are no scans; each message starts one."""
+        """Report why there are no scans, each of which needs a message."""
         silent_s = (self._now_ns - self._heard_ns) * 1e-9
         if silent_s >= _SILENT_S:
             error = RobotError(f"{topic}: expected a message, found none for {silent_s:.1f} s")

@@ -81,7 +81,7 @@ def _alone_in_cpp(policy: OpenedPolicy[Any]) -> NativeController | None:
 
 
 class PolicyNode(LifecycleBase):
-    """Thin adapter: sample, tick the controller, publish, report."""
+    """Lifecycle node around a controller: samples, ticks it, publishes, reports."""
 
     kind: PolicyKind[Any]
     policy: OpenedPolicy[Any]
@@ -136,8 +136,8 @@ class PolicyNode(LifecycleBase):
     ) -> None:
         """Attach the observers that members and parameters need; each is imported on demand.
 
-        The shadow comes first, because its answers are recorded, then what uses the chunks that it
-        has seen. The recorder comes before the trial, so that it has the tick in which the trial
+        The shadow comes first, because its answers are recorded and it must see chunks before they
+        are used up. The recorder comes before the trial, so that it has the tick in which the trial
         ends a run.
         """
         add, shadow = self.observer.add, None
@@ -170,7 +170,7 @@ class PolicyNode(LifecycleBase):
         self._attach_trial(policy, policy.request.bundle)
 
     def _attach_trial(self, policy: OpenedPolicy[Any], bundle: str) -> None:
-        """Attach the trial judge, once the bundle may have a trial."""
+        """Attach the trial judge, unless it is attached already or the bundle has no trials."""
         if self._judges_trials or not has_trials(bundle):
             return
         from policy_inference.nodes.trial import NodeTrial
@@ -245,8 +245,8 @@ class PolicyNode(LifecycleBase):
         self.get_logger().info(str(policy))
         if policy.bundle.contract.nominal is None:
             self.get_logger().warning(
-                "the bundle has no `nominal`: steps and torques are not "
-                "bounded, only the contract's limits guard"
+                "the bundle has no `nominal`: only the contract's limits "
+                "apply; steps and torques are not bounded"
             )
         for member in policy.chunks:
             self.get_logger().info(str(member))
@@ -462,7 +462,7 @@ class PolicyNode(LifecycleBase):
             return ""
         return (
             f"{count} nodes are named {self.get_fully_qualified_name()}, expected only this one: "
-            "each request reaches all of them; give the others another name or namespace; a "
+            "each request reaches all of them; give the others a different name or namespace; a "
             "killed process stays listed for about 20 s"
         )
 
@@ -472,7 +472,7 @@ class PolicyNode(LifecycleBase):
         if self.count_publishers(topic) <= 1:
             return ""
         senders = sorted(map(full_name, self.get_publishers_info_by_topic(topic)))
-        if len({*senders}) <= 1:  # this node's chunks have two
+        if len({*senders}) <= 1:  # this node's two publishers, for chunks
             return ""
         return (
             f"{len(senders)} publishers on {topic} ({', '.join(senders)}), expected only this "

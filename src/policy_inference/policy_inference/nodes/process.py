@@ -122,7 +122,7 @@ def run_node(
     except PolicyError as error:
         node.get_logger().fatal(str(error))
     finally:
-        # The robot first; entities may be closed only when no executor waits on them.
+        # Stop the robot first; entities may be closed only when no executor waits on them.
         node.halt()
         executor.shutdown()
         node.leave()
@@ -205,7 +205,7 @@ def _serve(
 ) -> bool:
     """Start the node and spin until asked to end, then halt; return True if the node started.
 
-    An error in a callback also ends it, and is raised here.
+    An error in a callback also ends the spinning, and is raised here.
     """
     ending = threading.Event()
     # Opening a model may take minutes, and this thread must notice a request to end.
@@ -221,7 +221,7 @@ def _serve(
         try:
             node.halt()
         finally:
-            # A task for `spin_once` to return from; `shutdown` would destroy what it waits on.
+            # Makes `spin_once` return; `shutdown` would destroy what it waits on.
             executor.create_task(lambda: None)
     ends_s = time.monotonic() + _RETURNED_WITHIN_S
     while wait([spinning], _OPENED_WITHIN_S).not_done:

@@ -33,7 +33,7 @@ class Logger(rcutils_logger.RcutilsLogger):
         return bool(super().log(printable(message), severity, **options))
 
 
-# rclpy stores severity and throttling per logging line, which is not the one above.
+# rclpy keeps severity and throttling per calling line, which must not be the line above.
 rcutils_logger._internal_callers.append(os.path.realpath(__file__))
 
 
@@ -123,7 +123,7 @@ class _SerializedMessage(ctypes.Structure):
 
 
 class _MessageInfo(ctypes.Structure):
-    """rmw_message_info_t, which is the same from Humble on, except for the size of the identity."""
+    """rmw_message_info_t, which is the same since Humble, except for the identity's size."""
 
     _fields_ = (
         ("times_and_numbers", ctypes.c_uint64 * 4),

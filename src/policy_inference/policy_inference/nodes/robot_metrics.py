@@ -7,7 +7,7 @@
 It is a process of its own, so that no scrape shares the GIL with the thread that commands the
 robot. Subscribes, within its namespace: `~/status` of each policy node (policy_msgs/PolicyStatus)
 and driver (policy_msgs/RobotStatus), `/diagnostics`, `battery_state` (sensor_msgs/BatteryState). A
-node that starts later is found within a second.
+node that starts later is discovered within a second.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from policy_inference.status_fields import (
 
 
 class RobotMetrics:
-    """Keeps each node's newest status; a silent node only has `up` 0.
+    """Keeps each node's newest status; of a silent node, only `up` and the age are shown.
 
     Messages arrive on one thread; `collect` is called on another.
     """
@@ -126,7 +126,7 @@ class RobotMetrics:
 
 
 class _Reports:
-    """A node's newest message, and values that only a sequence of messages reveals."""
+    """A node's newest message, and the values derived from its sequence of messages."""
 
     def __init__(self) -> None:
         self.newest: Any = None
@@ -201,8 +201,8 @@ PARAMETERS = (
         name="address",
         type=str,
         default="127.0.0.1",
-        doc="Address to listen on; on any other than 127.0.0.1, every machine that reaches it "
-        "can read the metrics",
+        doc="Address to listen on; if it is not 127.0.0.1, every machine that reaches it can read "
+        "the metrics",
     ),
     Spec(
         name="port",
@@ -210,13 +210,13 @@ PARAMETERS = (
         default=9464,
         minimum=0,
         maximum=65535,
-        doc="Port to listen on; 0: any free port, which the log names",
+        doc="Port to listen on; 0: any free port, which is logged",
     ),
     Spec(
         name="robot",
         type=str,
         default="",
-        doc="Label `robot` of all metrics; empty: the namespace, or the name of the machine",
+        doc="Label `robot` of all metrics; empty: the namespace, or the machine's name",
     ),
     Spec(
         name="stale_after_s",
@@ -278,7 +278,7 @@ class RobotMetricsNode(ServedNode):
                 continue
             if len(self._followed) == _MOST_NODES:
                 self.get_logger().warning(
-                    f"{topic}: {_MOST_NODES} nodes are followed already; this one is left out",
+                    f"{topic}: {_MOST_NODES} nodes are followed already; this node is ignored",
                     throttle_duration_sec=60.0,
                 )
                 return

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""All inputs of a contract: subscriptions, and passing their newest messages to the controller."""
+"""Subscribe to all inputs of a contract, and pass their newest messages to the controller."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Sampler:
         if message is None:
             return
         stamp = stamp_ns(message)
-        # Before the first command simulated time stands still, and repeats its first sample.
+        # Until the first command, simulated time stands still, and the first sample is repeated.
         if entry.is_new(stamp, tick.now_ns) or tick.repeated:
             reader.read(message)
             entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
@@ -134,7 +134,7 @@ class Sampler:
         return f"{name}: a message that could not be used"
 
     def restart(self) -> None:
-        """Reset ages, stamps and pose after a clock reset."""
+        """Reset ages and stamps, and stop trusting the last pose, after the clock was set back."""
         self._controller.joint_check.forget()
         for entry in self._controller.inputs.values():
             entry.reset()

@@ -24,7 +24,7 @@ def valid_for(default_s: float) -> Spec:
         default=default_s,
         minimum=0.001,
         maximum=10.0,
-        doc="Time for which a robot may follow a JointCommand after it received it, s",
+        doc="Time for which a robot may follow a JointCommand after receiving it, s",
     )
 
 
@@ -39,8 +39,8 @@ POLICY = (
         name="public_key",
         type=str,
         default="",
-        doc="PEM file (or a folder of such) with a key that must have signed the bundle, in "
-        "addition to the key in POLICY_INFERENCE_PUBLIC_KEY",
+        doc="PEM file (or a folder of PEM files) with keys, one of which must have signed the "
+        "bundle; if POLICY_INFERENCE_PUBLIC_KEY is also set, only keys in both are trusted",
     ),
     Spec(
         name="backend",
@@ -59,8 +59,8 @@ POLICY = (
         type=str,
         default="joint_command",
         choices=(*OUTPUTS, CHUNKS),
-        doc="Kind of message that is published; action_chunk: no commands, since another node "
-        "executes the chunks",
+        doc="Kind of message that is published; action_chunk: no commands (another node executes "
+        "the chunks)",
     ),
 )
 LOOP = Spec(
@@ -82,7 +82,7 @@ SHADOW = (
         name="shadow_backend",
         type=str,
         default="",
-        doc="Backends of the shadow, as `backend`; empty: the same",
+        doc="Backends of the shadow, same format as `backend`; empty: the same backends",
     ),
     Spec(
         name="shadow_mode",
@@ -114,15 +114,15 @@ _AUTHORITY = Spec(
     default=1.0,
     minimum=0.0,
     maximum=1.0,
-    doc="Share of the policy in the command in RUN until ~/set_authority changes it; the rest is "
-    "the stand",
+    doc="The policy's share of the command in RUN until ~/set_authority changes it; the rest is "
+    "the stand pose",
 )
 _SAFETY = tuple(
     Spec(
         name=f"safety.{field.name}",
         type=float,
         minimum=0.0,
-        doc=f"Tightens {field.name} of the contract; never loosens it",
+        doc=f"Tightens the contract's safety.{field.name}; never loosens it",
     )
     for field in fields(StricterLimits)
 )
@@ -133,7 +133,7 @@ _FLIGHT = (
         default=20.0,
         minimum=0.0,
         maximum=600.0,
-        doc="Time that the flight recorder keeps, s; 0: no flight recorder",
+        doc="Length of the history that the flight recorder keeps, s; 0: no flight recorder",
     ),
     Spec(
         name="flight.after_s",
@@ -141,7 +141,7 @@ _FLIGHT = (
         default=1.0,
         minimum=0.0,
         maximum=60.0,
-        doc="Time after a fault that its recording includes, s",
+        doc="Time after a fault that is included in its recording, s",
     ),
     Spec(
         name="flight.folder",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A node policy's shadow: it observes every command and is reported on, but never commands."""
+"""A node's shadow policy, which runs on the active policy's ticks and never commands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNREPORTED = 20_000
 
 
 _Shadow = tuple[ShadowedMember, ShadowProcess | None]
-"""The member that a shadow is compared with, and its process; None if there can be none."""
+"""The member that the shadow is compared with, and the shadow's process, if it could be started."""
 
 
 class NodeShadow(TickObserver):
@@ -42,7 +42,7 @@ class NodeShadow(TickObserver):
         if values.get("takeover"):
             raise PolicyError(
                 "takeover: expected no shadow_bundle, found one; a shadow cannot be compared with "
-                "a person: leave one of them out"
+                "a person: set only one of the two"
             )
         self._node, self._values = node, values
         self.arrived: tuple[ShadowAnswer, ...] = ()
@@ -186,7 +186,7 @@ class NodeShadow(TickObserver):
             question = self._shadowed.question(tick)
             if question is not None:
                 process.give(number, question)
-        except Exception:  # noqa: BLE001  a robot must not fall over a shadow
+        except Exception:  # noqa: BLE001  a robot must not fail because of its shadow
             self._gave_up, self._problem = True, "shadow: gave up; the log has the reason"
             self._node.get_logger().error(traceback.format_exc())
 
@@ -197,7 +197,7 @@ class NodeShadow(TickObserver):
 
 
 def _largest(values: F64, sign: float = 1.0) -> str:
-    """Return the largest value in words; "unknown" if no joint has one."""
+    """Return the largest value as text; "unknown" if no joint has one."""
     known = values[np.isfinite(values)]
     return f"{sign * known.max():.6f}" if known.size else "unknown"
 

@@ -166,7 +166,7 @@ class DriverWatch:
             return
         try:
             self._subscription = self._found()
-        except Exception as error:  # noqa: BLE001  without the permission for it, as in SROS 2
+        except Exception as error:  # noqa: BLE001  raised without permission, as under SROS 2
             self._refused = True
             self._node.get_logger().warning(f"the driver's status is not received: {error}")
 
@@ -288,7 +288,7 @@ class StatusReporter:
         edges = self._policy.controller.edges
         while edges:
             mode, reason, at_ns = edges.popleft()
-            # The event of a line happened before it is written, since no tick waits for the log.
+            # The event happened before its line is written, since no tick waits for the log.
             ago_ms = max(0, self._pacer.clock() - at_ns) * 1e-6
             text = f"{mode.name}: {reason} ({ago_ms:.0f} ms ago)"
             # rclpy does not accept two severities from one line of code.
@@ -301,7 +301,7 @@ class StatusReporter:
     def problems(self) -> list[str]:
         """Return the reasons to refuse motion that stem from ticks, the backend and publishers."""
         problems = [
-            f"{name}: {count} publishers, expected 1; at depth 1, several starve each other"
+            f"{name}: {count} publishers, expected 1; at queue depth 1, they starve each other"
             for name, sampled in self._topics.items()
             if self._is_needed(name) and (count := sampled.publishers()) != 1
         ]
@@ -312,8 +312,7 @@ class StatusReporter:
         if silent_s < _SILENT_S:
             return ""
         return (
-            f"no tick for {silent_s:.1f} s; the simulator's clock stands still, or the backend "
-            "hangs"
+            f"no tick for {silent_s:.1f} s; the simulator's clock has stopped, or the backend hangs"
         )
 
     def close(self) -> None:
@@ -332,7 +331,7 @@ class StatusReporter:
         if late_s * self._policy.bundle.contract.rate_hz > _LATE_SHARE:
             begins = not self._busy
             self._busy = (
-                f"the machine is too busy: a tick began {late_s * 1e3:.0f} ms late; set "
+                f"the machine is too busy: a tick started {late_s * 1e3:.0f} ms late; set "
                 "realtime.priority (docs/performance.md, On a robot), or end other programs"
             )
             if begins:
@@ -357,7 +356,7 @@ class StatusReporter:
         self._rate_hz = (ticks - ticks_then) / elapsed_s
         slow = self._rate_hz < _SLOW_SHARE * asked_hz
         if slow != self._slow:
-            text = f"rate reached {self._rate_hz:.1f} Hz, asked for {asked_hz:g} Hz"
+            text = f"rate reached {self._rate_hz:.1f} Hz, requested {asked_hz:g} Hz"
             logger = self._node.get_logger()
             if slow:
                 logger.warning(text)
@@ -427,7 +426,7 @@ class StatusReporter:
         return self._policy.controller.inputs[name].timeout_ns is not None
 
     def _warn(self, name: str, publishers: int) -> None:
-        """Log a second publisher: as an error for robot state, where motion continues."""
+        """Log a second publisher: as a warning for the command, as an error for robot state."""
         if publishers <= 1:
             self._warned.discard(name)
         elif name not in self._warned:

@@ -44,7 +44,7 @@ def serve_switches(
 
 
 class SwitchReports(TickObserver):
-    """Reports on a set's switches."""
+    """Reports a set's state and switches in the status, the log and the diagnostics."""
 
     def __init__(self, policy: OpenedPolicy[Any], logger: Logger) -> None:
         self._logger = logger
@@ -59,7 +59,7 @@ class SwitchReports(TickObserver):
 
     @property
     def problem(self) -> str:
-        """Reasons for missing chunks of members in command, and oscillating joints."""
+        """Why members in command have no chunks, and which of their joints oscillate."""
         found = []
         for member in self._commanding():
             why = member.held or member.policy.problem

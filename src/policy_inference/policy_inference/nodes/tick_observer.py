@@ -112,10 +112,10 @@ class TickObserver:
         return do_nothing
 
     def start(self) -> None:
-        """Restart; call before the first tick."""
+        """Start, or start again after `stop`; call before the first tick."""
 
     def stop(self) -> None:
-        """Stop within a limited time; call after the last tick."""
+        """Stop within a bounded time; call after the last tick."""
 
     def close(self) -> None:
         """Destroy all created objects."""

@@ -66,7 +66,7 @@ class NodeTrial(TickObserver):
     def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[_Trials]:
         trial = policy.request.trial
         if trial is None:
-            with suppress(PolicyError):  # of another version, for reports
+            with suppress(PolicyError):  # a trial of another version is only reported
                 return Prepared(part=(None, trial_of_bundle(policy.request.bundle)))
             return Prepared(part=(None, None))
         running = RunningTrial(
@@ -136,7 +136,8 @@ class NodeTrial(TickObserver):
         """Return the trial's reasons to refuse `stand` or `run`.
 
         A version whose trial has failed or was ended is replaced first; the replacement begins here
-        at the latest. But a moving robot may always be stopped, with the version that moves it.
+        at the latest. But a moving robot may always be brought to stand by the version that moves
+        it.
         """
         if self._running is None or (mode in (Mode.RUN, Mode.HOLD) and not run):
             return []
@@ -146,7 +147,7 @@ class NodeTrial(TickObserver):
             return [str(error)]
         if trial.state in (TrialState.FAILED, TrialState.ENDED):
             self._go_back(self._running)
-            why = self._back_problem or "that takes a moment: ask again"
+            why = self._back_problem or "this takes a moment: request it again"
             what = "failed its trial" if trial.state is TrialState.FAILED else "is not on trial"
             return [f"{trial} {what} ({trial.reason}); the version in use is loaded first; {why}"]
         if run and trial.state is TrialState.PASSED:
@@ -176,7 +177,7 @@ class NodeTrial(TickObserver):
             return
         running.judge.temperature_c = _highest_c(*self._temperatures_c())
         if running.trial.state is TrialState.PASSED:
-            with suppress(PolicyError):  # the next request states it
+            with suppress(PolicyError):  # the next request reports it
                 running.refresh()
         if running.trial.state is TrialState.FAILED and not self._back_problem:
             self._go_back(running)
@@ -187,7 +188,7 @@ class NodeTrial(TickObserver):
             return
         if writer.is_idle:
             bundle = trial.name
-        elif writer.problem:  # by its own name, since the record does not have the reason yet
+        elif writer.problem:  # named explicitly, since the record does not state the failure yet
             bundle = f"{trial.name}@{trial.version_before}"
         else:
             return

@@ -94,9 +94,9 @@ class UsbCapture:
     """An opened camera."""
 
     def __init__(self, request: CameraRequest) -> None:
-        """Open the camera and request its settings; MJPG first, to fit two cameras on a bus."""
+        """Open the camera and request its settings; try MJPG first, to fit two cameras on a bus."""
         self._request = request
-        # By number if possible: not all builds of OpenCV open Video4Linux by name.
+        # Opened by number if possible: not all builds of OpenCV open Video4Linux by name.
         number = device_number(request.path)
         found = str(request.path) if number is None else number
         self._capture = cv2.VideoCapture(found, cv2.CAP_V4L2)
@@ -130,7 +130,7 @@ class UsbCapture:
             )
         if request.compressed and self.format != MJPG:
             raise CameraError(
-                f"{request.path}: expected a camera that gives {MJPG}, found "
+                f"{request.path}: expected a camera that supports {MJPG}, found "
                 f"{self.format}; set image_transport to raw"
             )
 
@@ -235,14 +235,14 @@ def list_cameras(output: Path | None, force: bool) -> Iterator[str]:
         there = [file for number, _ in devices if (file := _file(output, number)).exists()]
         if there and not force:
             raise CameraError(
-                f"{there[0]}: expected a file that is not there yet, found one; name "
-                "another folder, or replace it with --force"
+                f"{there[0]}: expected a path that does not exist yet, found a file; name "
+                "another folder, or replace the file with --force"
             )
     for number, path in devices:
         yield f"{path} ({_driver_name(number)}): {_tried(path, number, output)}"
         for link in sorted(_LINKS.glob("*")):
             if device_number(link) == number:
-                yield f"    always the same socket: {link}"
+                yield f"    stable path of this USB port: {link}"
 
 
 def _tried(path: Path, number: int, output: Path | None) -> str:
@@ -257,7 +257,7 @@ def _tried(path: Path, number: int, output: Path | None) -> str:
     except CameraError as error:
         return str(error).removeprefix(f"{path}: ")
     if shot is None:
-        return "expected images, found broken ones only"
+        return "expected images, found only damaged ones"
     described = f"{width} x {height}, {capture.format}"
     if output is None:
         return described
@@ -286,8 +286,8 @@ PARAMETERS = (
         required=True,
         doc="Device file, such as /dev/v4l/by-path/..., or N of /dev/videoN",
     ),
-    Spec(name="width", type=int, default=640, minimum=1, maximum=8192, doc="Of the image, pixels"),
-    Spec(name="height", type=int, default=480, minimum=1, maximum=8192, doc="Of the image, pixels"),
+    Spec(name="width", type=int, default=640, minimum=1, maximum=8192, doc="Image width, pixels"),
+    Spec(name="height", type=int, default=480, minimum=1, maximum=8192, doc="Image height, pixels"),
     Spec(
         name="fps", type=float, default=30.0, minimum=0.1, maximum=1000.0, doc="Images per second"
     ),
@@ -337,7 +337,7 @@ class UsbCamera(ServedNode):
 
     @property
     def problem(self) -> str:
-        """Message that the camera's thread has ended; no camera error does that, but Python can."""
+        """Message that the camera's thread has ended (only unexpected errors end it), or ""."""
         alive = self._thread.is_alive()
         return "" if alive else "the thread that reads the camera has ended; the node exits"
 
@@ -349,7 +349,7 @@ class UsbCamera(ServedNode):
                 with closing(UsbCapture(self._request)) as capture:
                     self._read(capture)
             except Exception as error:  # noqa: BLE001  # OpenCV and drivers raise what they like
-                if self._gives:  # it worked until now
+                if self._gives:  # this capture worked until now
                     wait_s, logged = _FIRST_WAIT_S, ""
                 if (text := self._words(error)) != logged:
                     logged = text

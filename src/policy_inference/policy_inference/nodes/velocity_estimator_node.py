@@ -51,7 +51,7 @@ _log = logging.getLogger("policy_inference")
 
 
 class VelocitySource:
-    """An estimator fed with messages: for each sample, first the IMU's, then the joints'.
+    """An estimator fed with messages: for each sample, first the IMU message, then the joints.
 
     Attributes:
         estimator: The estimator; in C++ or in Python, with bit-identical results.
@@ -62,7 +62,7 @@ class VelocitySource:
 
         Args:
             contract: Contract of the policy.
-            loop: Value of `realtime.loop`: C++ is used if it is built.
+            loop: Value of `realtime.loop`; "native" selects the C++ estimator, if it is built.
 
         Raises:
             PolicyError: The policy uses no estimated velocity.
@@ -87,7 +87,7 @@ class VelocitySource:
         self._imu_ns = self._joints_ns = 0
 
     def take_imu(self, message: Any, now_ns: int) -> None:
-        """Take a sensor_msgs/Imu.
+        """Store a sensor_msgs/Imu for the next joint message.
 
         Raises:
             RobotError: The message has no orientation, no acceleration, or impossible values.
@@ -113,7 +113,7 @@ class VelocitySource:
         self._imu_ns = now_ns
 
     def take_joints(self, message: Any, now_ns: int) -> F64:
-        """Take a sensor_msgs/JointState, and return the velocity [3], m/s, body frame.
+        """Update with a sensor_msgs/JointState; return the velocity [3], m/s, in the body frame.
 
         Raises:
             RobotError: The joints do not match the contract, the IMU is too old, or the estimate is
@@ -129,7 +129,7 @@ class VelocitySource:
         step_s, self._joints_ns = (at_ns - self._joints_ns) / 1e9, at_ns
         self.estimator.update(step_s, self._pos, self._vel, *self._imu)
         std = math.sqrt(self.estimator.variance)
-        if not std <= LARGEST_STD_MPS:  # nor NaN, after values that overflow
+        if not std <= LARGEST_STD_MPS:  # also if NaN, after values that overflow
             raise RobotError(
                 f"expected a velocity known to within {LARGEST_STD_MPS:g} m/s, found a standard "
                 f"deviation of {std:.2g} m/s; no foot is on the ground"
@@ -170,7 +170,7 @@ class VelocityEstimatorNode(ServedNode):
         self._odometry = self.create_publisher(Odometry, "odom", qos.COMMAND)
         self.create_subscription(Imu, "imu/data", self._on_imu, qos.SAMPLE)
         self.create_subscription(JointState, "joint_states", self._on_joints, qos.SAMPLE)
-        self.get_logger().info("ready; odom follows each joint_states, once imu/data comes")
+        self.get_logger().info("ready; odom follows each joint_states once imu/data arrives")
 
     def _on_imu(self, message: Imu) -> None:
         try:

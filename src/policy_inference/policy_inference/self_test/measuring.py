@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run durations, and resource use: device load, CPU, memory."""
+"""Measure run durations, and resource use: device load, CPU, memory."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Durations:
             what: Name of the figure.
             limit_ms: Limit on the percentile, ms.
             limit_is: Reason for the limit; may be empty.
-            runs: Term for the runs.
+            runs: Word for the runs, in the check's text.
         """
         median_ms = self.percentile_s(50) * 1e3
         reason = f"; the limit is {limit_is}" if limit_is else ""
@@ -113,9 +113,9 @@ class TimedRuns:
     """Runs of a policy, one after another.
 
     Attributes:
-        inference: The model; for a chunk policy, everything from images to chunk.
-        preprocessing: The part of a run outside the models.
-        graphs: Each graph by name, if there are several.
+        inference: Durations of the model; for a chunk policy, of everything from images to chunk.
+        preprocessing: Durations of the part of a run outside the models.
+        graphs: Durations of each graph, by name, if there are several.
         not_finite: Number of runs with NaN or infinity.
     """
 
@@ -197,7 +197,7 @@ class DeviceLoad:
         return len(self._samples)
 
     def series(self) -> dict[str, SensorCourse]:
-        """Return the numeric values, by name."""
+        """Return the course of each sensor whose values are all numbers, by name."""
         found = dict[str, SensorCourse]()
         for name in self._names():
             texts = [sample[name] for sample in self._samples if name in sample]
@@ -214,7 +214,7 @@ class DeviceLoad:
         return found
 
     def words(self) -> dict[str, list[str]]:
-        """Return the text values, by name; each text appears once, in order."""
+        """Return the values of all other sensors, by name; each text appears once, in order."""
         numbers = self.series()
         return {
             name: list(dict.fromkeys(sample[name] for sample in self._samples if name in sample))

@@ -128,7 +128,7 @@ def _measured(
     rows: Rows,
     clock: Clock,
 ) -> Measured:
-    """Measure step by step, and store each result at once, since a device may fail at the next."""
+    """Measure step by step, and store each result at once: the device may fail in the next step."""
     duration_s = found.request.duration_s
     _log.info("golden rows ...")
     found.parity = same = parity(kind, bundle, models, rows)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A self-test as lines for the terminal."""
+"""Format a self-test's results as lines for the terminal."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Trial:
         fewest_ticks: Minimum number of runs at the rate, however long they take.
         warm_up_ticks: Ticks before the measurement, since the first call of most numpy functions is
             slow.
-        ticks: Term for runs at the rate.
+        ticks: Word for the runs at the rate: ticks or chunks.
         not_finite: Name of the figure that counts runs with NaN or infinity.
         runner: Returns a function that runs the policy on one golden row after another.
         ticker: Returns a function that runs the policy as on a robot.

@@ -40,7 +40,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
     remedy = _remedy(bundle, where) + (" on a PC" if where != name else "")
     if report is None:
         raise _problem(
-            file, f"a report on walking, which is needed to judge {entry.precision}", "none", remedy
+            file, f"a report on walking (needed to judge {entry.precision})", "none", remedy
         )
     one = _about(report, where, about.sha256)
     if one is None:
@@ -57,7 +57,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
     if judged_by_walking(reference):
         raise _problem(
             file,
-            "walks compared with a floating-point model's",
+            "walks compared with those of a floating-point model",
             f"a comparison with a model in {reference}",
             remedy,
         )
@@ -74,7 +74,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
             for stated in one["closed_loop_checks"]
         ]
     except (LookupError, TypeError, ValueError):
-        raise _problem(file, "checks of walks", "something else", remedy) from None
+        raise _problem(file, "valid checks of walks", "invalid ones", remedy) from None
 
 
 def _remedy(bundle: JointBundle, backend: str) -> str:

@@ -70,7 +70,7 @@ def require_isolation(
 
 
 def _fill(lane: Lane, kind: int, golden: Mapping[str, Tensor], random: np.random.Generator) -> None:
-    """Write random values of a size, or a golden row, into a row."""
+    """Fill a row with random values of size `_SIZES[kind]`, or for kind 0 with a golden row."""
     for array in _entrances(lane):
         array[...] = (
             random.integers(0, 100, array.shape)

@@ -40,8 +40,8 @@ def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, i
         found = [axis for axis, size in enumerate(spec.shape) if size == -1]
         if len(found) != 1 or (spec.name not in carried and math.prod(spec.shape[: found[0]]) != 1):
             raise BackendError(
-                f"{file}: expected exactly the first axis of each tensor to be dynamic, "
-                f"for a batch of several robots, found {spec}; {REMEDY}"
+                f"{file}: expected exactly the first axis of each tensor to be dynamic "
+                f"(for a batch of several robots), found {spec}; {REMEDY}"
             )
         axes[spec.name] = found[0]
     return axes
@@ -53,8 +53,8 @@ def with_rows(model: ModelFiles, axes: Axes, rows: int) -> ModelFiles:
     for name, tensor in {**graph.inputs, **graph.outputs}.items():
         if tensor.shape[axes[name]] != 1:
             raise BackendError(
-                f"{model.folder}: expected {name} of one robot, with size 1 on axis "
-                f"{axes[name]}, which counts robots, found {list(tensor.shape)}; "
+                f"{model.folder}: expected {name} for one robot (size 1 on axis "
+                f"{axes[name]}, which counts robots), found {list(tensor.shape)}; "
                 "serve it without --batch"
             )
     return replace(

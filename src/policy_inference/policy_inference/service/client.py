@@ -54,7 +54,7 @@ def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) ->
 
 
 class PolicyClient:
-    """A connection over the framed protocol; requests use shared memory if requested.
+    """A connection over the framed protocol; requests use shared memory if the HELLO selects it.
 
     Use it from one thread only. After any error it is unusable, so close it and connect again,
     unless the error is about a single observation (its `Code.closes` is False).

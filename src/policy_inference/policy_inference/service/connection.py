@@ -92,7 +92,7 @@ class Connection(ABC):
         self._socket.close()
 
     def _receive(self, into: memoryview) -> int:
-        """Receive at least one byte; return the number of bytes, 0 if nothing has arrived."""
+        """Receive what has arrived; return the number of bytes, 0 if there are none."""
         try:
             count = self._recv_into(into)
         except BlockingIOError:

@@ -132,7 +132,7 @@ def _raw_tcp(place: tuple[str, int], asked: EndpointOptions) -> Listener:
         "with TLS, or add --insecure-tcp",
     )
     warning = (
-        f"INSECURE: {where} speaks the raw protocol beyond this machine: each program that "
-        "reaches it may ask the policy, and see what others ask (--insecure-tcp)"
+        f"INSECURE: {where} serves the raw protocol to other machines: any program that "
+        "reaches it can query the policy (--insecure-tcp), and queries are not encrypted"
     )
     return Listener(listening, "raw", where, warning=warning if is_beyond else "")

@@ -38,7 +38,7 @@ _ITEM = 4
 _OBSERVATION, _ACTION = int(Type.OBSERVATION), int(Type.ACTION)
 _HEADER_BYTES = HEADER.size
 _OF_EACH = FrameHeader._fields.index("sequence")
-"""Fields before this one are the same in all requests from most clients."""
+"""Index in a header; most clients send the same fields before it in all their requests."""
 _MOST_WAKES = 64
 """Maximum wake-ups read at once; a correct client sends one, rarely two."""
 
@@ -118,7 +118,7 @@ class FramedConnection(Connection):
         return True
 
     def _take(self) -> bool:
-        """Implement `read` with one system call."""
+        """Implement `read` for a request over the socket, with one system call."""
         got = self._got
         got += self._receive(self._request[got:] if got else self._request)
         self._got = got
@@ -149,7 +149,8 @@ class FramedConnection(Connection):
 
     def _wake(self) -> None:
         """Wake a sleeping client, which costs the same as an answer through the socket."""
-        # Full: it has been woken often enough. Broken: the next read detects that it has left.
+        # If the socket is full, the client has been woken often enough; if broken, the next read
+        # notices.
         with contextlib.suppress(OSError):
             self._send(WAKE)
 

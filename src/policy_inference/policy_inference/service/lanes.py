@@ -61,12 +61,12 @@ class Lane:
         return self.action.read()
 
     def put_state(self, state: Sequence[Tensor]) -> None:
-        """Write a robot's state, with one array per recurrent pair, to the row."""
+        """Write a robot's state, one array per recurrent pair, to the row."""
         for mine, (into, _) in zip(state, self.state, strict=True):
             into[...] = mine
 
     def take_state(self, state: Sequence[Tensor]) -> None:
-        """Write the recurrent state after the run to a robot's state."""
+        """Copy the recurrent state after the run to a robot's state."""
         for mine, (_, out) in zip(state, self.state, strict=True):
             mine[...] = out
 

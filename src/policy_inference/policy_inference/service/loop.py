@@ -72,7 +72,7 @@ class ServiceLoop:
         self._model, self._most_clients = model, clients
         self._observer, self._clock = observer or Observer(), clock
         self._connections = dict[int, Connection]()
-        # By their deadlines: those of one kind have equal time-outs, so the oldest comes first.
+        # With their deadlines: entries of one kind have equal time-outs, so the oldest comes first.
         self._greeting, self._incomplete = dict[Connection, int](), dict[Connection, int]()
         self._paused = dict[Listener, int]()
         self._waiting = dict[Connection, ClientSession]()
@@ -252,8 +252,8 @@ class ServiceLoop:
         if not self._has_room():
             error = ServiceError(
                 Code.FULL,
-                f"expected at most {self._most_clients} clients, found as many; end one, or allow "
-                "more: --clients",
+                f"expected fewer than {self._most_clients} other clients, found that many; "
+                "disconnect one, or allow more (--clients)",
             )
             with contextlib.suppress(Disconnected):
                 connection.say(error)

@@ -32,31 +32,31 @@ class ServiceMetrics:
             telemetry: Returns the latest telemetry, with the unit in the key; never waits.
         """
         self._counts, self._acted = counts, acted
-        # Labels are words, but a vendor's backend may use any name for its details.
+        # Label names must be words, but a vendor's backend may use any name for its details.
         self._versions = {re.sub(r"\W", "_", name): text for name, text in versions.items()}
         self._telemetry = telemetry
 
     def collect(self) -> Iterator[Metric]:
         counts, made = self._counts, Families()
-        made.info("service", "What is served, by what", self._versions)
+        made.info("service", "Versions of service, policy, back end and runtime", self._versions)
         yield from self._histograms()
         made.gauge("slow", "1 while inferences are slow", int(counts.slow))
         for code, count in dict(counts.errors).items():
             made.counter("errors", "Errors by code", count, code=code)
         for rule, count in self._acted.items():
-            text = "How often the guard acted, by its rule"
+            text = "How often the guard acted, by rule"
             made.counter("guard", text, count, rule=rule)
         for protocol, count in counts.connected.items():
-            made.gauge("clients", "Clients connected", count, protocol=protocol)
+            made.gauge("clients", "Connected clients", count, protocol=protocol)
         for protocol, count in counts.accepted.items():
-            made.counter("clients_accepted", "Clients so far", count, protocol=protocol)
+            made.counter("clients_accepted", "Clients accepted so far", count, protocol=protocol)
         made.telemetry(self._telemetry())
         yield from made
 
     def _histograms(self) -> Iterator[Metric]:
         counts = self._counts
         seconds = HistogramMetricFamily(
-            f"{PREFIX}_request_seconds", "From a request to its answer", labels=["protocol"]
+            f"{PREFIX}_request_seconds", "Time from a request to its answer", labels=["protocol"]
         )
         for protocol, histogram in counts.latency_ns.items():
             seconds.add_metric([protocol], *_cumulated(histogram, LATENCY_BOUNDS_S, 1e-9))

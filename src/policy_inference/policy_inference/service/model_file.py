@@ -33,7 +33,7 @@ def read_model_file(
 ) -> tuple[ServedPolicy, ModelFiles]:
     """Return the policy in a file, and the file as a model for the registered backends.
 
-    Observations become (obs - mean) / max(std, 1e-3), the floor of `Normalisation`.
+    Observations are normalised as (obs - mean) / max(std, 1e-3), with the floor of `Normalisation`.
 
     Args:
         file: Model with one input, the observation, and one output, the action.

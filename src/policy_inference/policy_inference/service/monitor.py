@@ -148,7 +148,7 @@ class Monitor(Observer):
             _log.warning("%s: no answer: %s: %s", connection.name, error.code.name, str(error))
 
     def cannot_accept(self, where: str, reason: str) -> None:
-        _log.error("%s: cannot accept clients: %s; tries again", where, reason)
+        _log.error("%s: cannot accept clients: %s; retrying", where, reason)
 
     def inferred(self, rows: int, duration_ns: int) -> None:
         self._rows.add(rows)
@@ -158,7 +158,7 @@ class Monitor(Observer):
         """Count an answer, and sample the observation now and then."""
         self._latency_ns[connection.protocol].add(duration_ns)
         if self._failing and self._failing.pop(connection, None) is not None:
-            _log.info("%s: gets answers again", connection.name)
+            _log.info("%s: receives answers again", connection.name)
         if self._watches_any:
             watch = self._watches.get(connection)
             if watch is None or self._now_ns >= watch.due_ns:

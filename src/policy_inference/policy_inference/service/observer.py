@@ -14,7 +14,7 @@ from collections import Counter
 from policy_inference.service.connection import Connection
 from policy_inference.service.protocol import ServiceError
 
-# A scale, read along the line.
+# Not formatted, since a scale is read along the line.
 # fmt: off
 LATENCY_BOUNDS_S = (50e-6, 100e-6, 200e-6, 300e-6, 500e-6, 750e-6, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3,
                     10e-3, 20e-3, 50e-3, 100e-3)
@@ -40,7 +40,7 @@ class Observer:
         """Handle a failed or invalid request; `disconnected` follows if the connection closes."""
 
     def cannot_accept(self, where: str, reason: str) -> None:
-        """Handle being unable to accept clients at the moment."""
+        """Handle a listener that cannot accept clients at the moment."""
 
     def inferred(self, rows: int, duration_ns: int) -> None:
         """Handle an inference that computed the answers for this many robots."""
@@ -71,7 +71,7 @@ class Histogram:
 
 
 class Counts:
-    """Loop counts: written by the loop's thread only, read by any; each number is consistent.
+    """Loop counts: only the loop's thread writes them, any thread may read them.
 
     Attributes:
         latency_ns: Latency from the last byte of a request to its answer, by protocol.

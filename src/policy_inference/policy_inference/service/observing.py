@@ -124,7 +124,7 @@ class ObservationWatch:
         return is_full
 
     def judge(self) -> str | None:
-        """Judge the samples and drop them; a deviation takes up to a millisecond.
+        """Judge the samples and drop them; if they deviate, this takes up to a millisecond.
 
         Returns:
             A message when a deviation begins, "" when it ends, otherwise None.

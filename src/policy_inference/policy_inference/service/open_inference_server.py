@@ -79,7 +79,7 @@ class GraphService:
 
 
 class OpenInferenceServer:
-    """Serves models until closed."""
+    """Serves models over the Open Inference Protocol until closed."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class OpenInferenceServer:
         clients: int = 64,
         failed: Callable[[BackendError], None] = lambda error: None,
     ) -> None:
-        """Listen.
+        """Listen, and start serving.
 
         Args:
             place: Host and port; port 0 selects a free one.

@@ -137,7 +137,7 @@ def _read_file(request: ServeRequest) -> tuple[ServedPolicy, ModelFiles]:
     assert request.model is not None  # since there is no bundle
     if len(request.backends) != 1:
         raise BackendError(
-            f"expected one back end, since {request.model} is a file for one back end, found "
+            f"expected one back end ({request.model} is a file for one back end), found "
             f"{', '.join(request.backends) or 'none'}"
         )
     return read_model_file(

@@ -130,7 +130,7 @@ class ServedPolicy:
 
 
 def make_served(bundle: JointBundle) -> ServedPolicy:
-    """Return a bundle's served policy; terms already in SI units are relative to their offsets."""
+    """Return a bundle's served policy, for which PHYSICAL values are SI units minus the offsets."""
     contract = bundle.contract
     _require_action_alone(bundle)
     specs = {spec.name: spec for spec in contract.model.input_specs}
@@ -181,12 +181,12 @@ def _require_action_alone(bundle: JointBundle) -> None:
         for key, expected, has in (
             (
                 "action.gains",
-                "gains from the contract, since a client gets only the action",
+                "gains from the contract (a client gets only the action)",
                 bundle.contract.sets_gains,
             ),
             (
                 "initial_state",
-                "states that begin at zero, as each client's do",
+                "states that begin at zero (as each client's do)",
                 bundle.contract.initial_state is not None,
             ),
         )

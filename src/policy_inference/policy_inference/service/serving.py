@@ -18,7 +18,7 @@ from policy_inference.service.lanes import Lane, make_lanes
 from policy_inference.service.policy import ServedPolicy, Write
 from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
 
-_ACTION_NOT_FINITE = "action: expected finite values of the model, found NaN or infinity"
+_ACTION_NOT_FINITE = "action: expected finite values from the model, found NaN or infinity"
 Place = tuple[Sequence[Lane], int, int]
 
 
@@ -118,7 +118,7 @@ class ServedModel:
         self._has_state = bool(policy.contract and policy.contract.state)
         self.name, self.version, self.rate_hz = policy.name, policy.version, policy.rate_hz
         several, axes, self.batch = batched or (backend, {}, 1)
-        # Lanes of both, so that the state of a robot fits either.
+        # Lanes of both models, so that a robot's state fits either model.
         self._alone, self._together = (
             (one, make_lanes(policy, one, axes, rows))
             for one, rows in ((backend, 1), (several, self.batch))
@@ -154,8 +154,8 @@ class ServedModel:
             raise ServiceError(
                 Code.NOT_OFFERED,
                 "HELLO: expected SCALED or NORMALISED "
-                "observations and the answer ACTION, since this service has no "
-                f"bundle, found {hello.scaling.name} and {hello.answer.name}",
+                "observations and the answer ACTION (this service has no "
+                f"bundle), found {hello.scaling.name} and {hello.answer.name}",
             )
         if not 1 <= hello.rows <= self.batch:
             raise ServiceError(
@@ -260,7 +260,7 @@ class ServedModel:
         return None
 
     def _take(self, session: ClientSession) -> ServiceError | None:
-        """Take a session's answers from its lanes, and either all or none of its states."""
+        """Copy a session's answers and new states from its lanes; none if any is not finite."""
         for row, (_, lane) in enumerate(session.seats):
             if not lane.is_finite():
                 return self._not_finite(Code.ACTION_NOT_FINITE, row, _ACTION_NOT_FINITE)

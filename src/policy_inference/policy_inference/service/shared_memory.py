@@ -32,7 +32,7 @@ _FUTEX_WAKE_PRIVATE = 1 | 128
 
 
 class _Side(NamedTuple):
-    """Write locations of one end: a u64 and a u32, by index, and a frame."""
+    """Where one end writes: indices of its u64 counter and u32 sleep flag, offset of its frame."""
 
     counter: int
     sleeps: int
@@ -131,7 +131,7 @@ class ServiceMemory(_End):
 
     Attributes:
         bytes: Size of the memory.
-        file: Descriptor of the memory, for the client; until `passed`.
+        file: Descriptor of the memory, for the client; valid until `passed`.
         reply_pending: True if a request was taken and has not been answered yet.
     """
 
@@ -181,7 +181,7 @@ class ServiceMemory(_End):
                 f"{self.count + 1}, found {self.count + ahead}",
             )
         if not ahead or self.reply_pending:
-            # Once is no error: the client may send while the service goes to sleep.
+            # A single time is no error: the client may send while the service goes to sleep.
             self._in_vain += 1
             if self._in_vain > _WAKES_IN_VAIN:
                 raise ServiceError(
@@ -202,7 +202,7 @@ class ServiceMemory(_End):
         self._flags[self._own.sleeps] = 0
 
     def sleep(self) -> None:
-        """Ask to be woken; the client may already have sent a request, so check once more."""
+        """Ask to be woken; then check once more, since a request may already have arrived."""
         self._flags[self._own.sleeps] = 1
         self._fence()
 

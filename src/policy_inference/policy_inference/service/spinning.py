@@ -16,7 +16,7 @@ _LOOKS = 16
 
 
 class Spinning:
-    """Shared-memory clients whose next request is expected soon.
+    """Polls the shared memory of clients whose next request is expected soon.
 
     Attributes:
         expected: These clients and their time limits, ns, by memory; empty if `wait` has nothing to

@@ -68,14 +68,14 @@ def _make_room(path: Path) -> None:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise PolicyError(
-            f"{path}: expected a free path or a socket that no process uses any more, found a "
-            "file that is not a socket; it was left in place"
+            f"{path}: expected a free path or a socket that is no longer in use, found a file that "
+            "is not a socket; remove it or choose another path"
         )
     with socket.socket(socket.AF_UNIX) as asking:
         asking.setblocking(False)
         answer = asking.connect_ex(str(path))
     if answer == errno.ECONNREFUSED:
-        _log.warning("%s: replaces the socket of a process that has ended", path)
+        _log.warning("%s: replacing the socket of a process that has ended", path)
         path.unlink()
     elif answer in (errno.EACCES, errno.EPERM):
         raise PolicyError(

@@ -181,7 +181,7 @@ class ChunkShadow:
         return (*self._action.clipped, *acted)
 
     def _on_robot(self, step: F64, places: Sequence[int]) -> F64:
-        """Return a target [joints of the active contract]; joints without an action stand."""
+        """Return a target [active joints]; joints without an action have their stand position."""
         target = self._pose.copy()
         target[places] = step
         return target

@@ -35,7 +35,7 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
         differences += _KIND_DIFFERENCES[contract.kind](active, sizes, contract)
     else:
         differences.append(
-            ("kind", f"one that can be compared {_named(_KIND_DIFFERENCES)}", contract.kind)
+            ("kind", f"a kind that can be compared {_named(_KIND_DIFFERENCES)}", contract.kind)
         )
     if differences:
         raise BundleError(
@@ -65,7 +65,7 @@ def _of_joints(
     active: JointContract, sizes: Mapping[str, int], contract: JointContract
 ) -> Iterator[_Difference]:
     if {*active.joints.on_robot()} != {*contract.joints.on_robot()}:
-        return  # the kinds differ
+        return  # already reported as joints.names
     theirs, ours = _kinds(active), _kinds(contract)
     for joint, kind in theirs.items():
         if ours[joint] != kind:
@@ -108,7 +108,7 @@ def _of_chunks(
         yield (
             "denoising",
             "a policy whose chunk depends on the observation only",
-            "one that denoises random chunks, so that two runs differ anyway",
+            "one that denoises random chunks (two runs always differ)",
         )
     if theirs != ours:
         yield "action.joints", _as_active(theirs), ours
@@ -121,7 +121,7 @@ def _of_chunks(
         elif not camera.resize and (seen.width, seen.height) != (camera.width, camera.height):
             yield (
                 f"cameras.{name}",
-                _as_active(f"{seen.width} x {seen.height} pixels, or `resize: true`"),
+                _as_active(f"`resize: true`, or {seen.width} x {seen.height} pixels"),
                 f"{camera.width} x {camera.height}",
             )
     outside, seen_outside = contract.environment_state, active.environment_state
@@ -143,7 +143,7 @@ _KIND_DIFFERENCES: Mapping[str, Callable[[Any, Mapping[str, int], Any], Iterator
 
 
 def _as_active(expected: str) -> str:
-    return f"{expected}, to match the active policy"
+    return f"{expected} as in the active policy"
 
 
 def _named(names: Iterable[str]) -> str:

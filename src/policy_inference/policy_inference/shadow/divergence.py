@@ -104,7 +104,7 @@ class Divergence:
 
     @property
     def correlation(self) -> F64:
-        """Correlation of the two targets [joints], -1 to 1; NaN if one of them does not move."""
+        """Correlation between the two targets [joints], -1 to 1; NaN if either does not move."""
         ours, theirs, both = self._covariances()
         return np.asarray(np.clip(_ratio(both, np.sqrt(ours * theirs)), -1.0, 1.0))
 

@@ -156,7 +156,7 @@ class _Actions:
         self._scale[self._scale == 0.0] = np.inf
 
     def theirs(self, raw: F64, target: F64, into: F64) -> None:
-        """Write the raw action [actions of the shadow].
+        """Write the raw action with which the shadow would give the active policy's target.
 
         Args:
             raw: Raw action of the active policy [its actions].

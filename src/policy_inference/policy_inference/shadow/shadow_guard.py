@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Effect that the guard would have on a shadow's targets if it were active."""
+"""Effect that the guard would have on a shadow's targets if the shadow were active."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ from policy_inference.worker_process import talk_through
 LATE_TICKS = SLOTS // 2
 """Maximum number of waiting ticks before the shadow skips some."""
 Answer = Callable[[int, bool], tuple[ShadowAnswer, str]]
-"""Answers the tick in a slot, which may be late; also returns the last error in this run."""
+"""Callable that answers the tick in a slot (late or not); also returns this run's last error."""
 
 
 def main(output: int, order: Mapping[str, Any]) -> None:

@@ -153,7 +153,7 @@ class ShadowedMember:
         if mode not in (Mode.RUN, Mode.HOLD) or left:
             self._waiting.clear()
         if mode in (Mode.RUN, Mode.HOLD):
-            # More than the shadow has room for are missed anyway.
+            # Observations beyond the shadow's memory are missed anyway.
             arrived = map(ShadowObservation.of, chunks.chunks)
             self._waiting = [*self._waiting, *arrived][: OBSERVATIONS + 1]
 

@@ -38,7 +38,7 @@ class TickSlots:
     """The shared memory and its two counters, at either end.
 
     Attributes:
-        text: Error before the first tick, to be read by the other end.
+        text: The shadow's last error, on opening or in this run, for the other end; empty if none.
     """
 
     def __init__(self, state_size: int, joints: int, fds: Sequence[int] = ()) -> None:
@@ -77,14 +77,14 @@ class TickSlots:
         os.eventfd_write(self._given, 1)
 
     def given(self, *, wait: bool) -> int:
-        """Return the number of additional slots with a tick; at least one if `wait`."""
+        """Return how many more slots hold a tick since the last call; wait for one if `wait`."""
         return _count(self._given, None if wait else 0.0)
 
     def answer(self) -> None:
         os.eventfd_write(self._answered, 1)
 
     def answered(self, timeout_s: float = 0.0) -> int:
-        """Return the number of other slots with an answer; wait for the first up to a limit."""
+        """Return how many more slots hold an answer; wait for one up to a time limit."""
         return _count(self._answered, timeout_s)
 
     def write(self, slot: int, answer: ShadowAnswer) -> None:
@@ -125,7 +125,7 @@ def _eventfd() -> int:
 
 
 def _count(fd: int, timeout_s: float | None) -> int:
-    """Return a counter's increase since the last call; wait for the first up to a time limit."""
+    """Return a counter's increase since the last call; wait up to a time limit if there is none."""
     if timeout_s != 0.0:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
@@ -149,7 +149,7 @@ _MISSED = -1
 
 
 class ObservationSlots:
-    """The memory, at either end: `give` and `answered` for one, `given` and `answer` for the other.
+    """The memory at either end: the node calls `give` and `answered`, the shadow the other two.
 
     Each is called once per tick, in tick order.
     """

@@ -92,12 +92,12 @@ def described(arrays: Mapping[str, Array]) -> list[TensorSpec]:
 
 
 def held_by_us(backend: BackendBase) -> int:
-    """Return the bytes held by this package and by the backend's; tracemalloc must be on."""
+    """Return the bytes held by this package and the backend's package; tracemalloc must be on."""
     ours = {policy_inference.__name__, type(backend).__module__.partition(".")[0]}
     snapshot = tracemalloc.take_snapshot().filter_traces(
         [
             *(tracemalloc.Filter(True, _sources(sys.modules[name])) for name in ours),
-            tracemalloc.Filter(False, str(Path(__file__).with_name("*"))),  # the tests'
+            tracemalloc.Filter(False, str(Path(__file__).with_name("*"))),  # exclude the tests
         ]
     )
     return sum(statistic.size for statistic in snapshot.statistics("filename"))

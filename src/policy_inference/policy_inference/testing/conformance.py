@@ -41,7 +41,7 @@ class ChildConformance(ConformanceFixtures):
         for _ in range(_RUNS):
             backend.run()
 
-        # One object kept per run would be more; malloc takes and returns a few pages at any time.
+        # One object kept per run would need more; malloc may move a few pages at any time.
         assert private_memory_bytes(child) - before < _RUNS * 25
 
     def test_process_that_dies_is_an_error_of_the_run_and_can_be_closed(

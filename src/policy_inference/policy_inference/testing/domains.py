@@ -26,7 +26,7 @@ DOMAIN_PORTS, PORTS_PER_DOMAIN = range(7410, 7430, 2), 250
 def private_ros_domain() -> Iterator[None]:
     """Put nodes started within the context, in this process or its children, in a private domain.
 
-    Only nodes on this host can find them.
+    Only nodes on this host can discover them.
     """
     with claimed_domain_id() as domain_id, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROS_DOMAIN_ID", str(domain_id))

@@ -98,7 +98,7 @@ class OpeningConformance(ConformanceFixtures):
     def test_one_thread_opens_another_runs_and_a_third_closes(
         self, open_model: Open, linear: Path, case: BackendCase
     ) -> None:
-        with ThreadPoolExecutor(1) as opening:  # which ends before the model is run
+        with ThreadPoolExecutor(1) as opening:  # this thread ends before the run
             backend = opening.submit(open_model, linear).result()
         backend.inputs["obs"][:] = 1.0
 

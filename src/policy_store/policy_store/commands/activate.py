@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Put an installed version into use; a node takes it when it is configured or loads it.
+"""Put an installed version into use; a node uses it from the next configuration or load.
 
     policy_store activate lite3_walk 1.2.0
 
-With --trial FILE it is on trial first: nodes take it, and go back to the version in use when a gate
-fails (docs/candidates.md).
+With --trial FILE, the version is on trial first: nodes use it, and go back to the version in use
+when a gate fails (docs/candidates.md).
 
 The version is verified first. `policy_store rollback` goes back to the previous version.
 """
@@ -38,11 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Activate.
+    """Activate a version, or put it on trial.
 
     Returns:
-        name of the bundle, version that nodes take, on_trial (it is not in use yet), version_before
-        (the one that runs again if a trial fails, or ran before a rollback; otherwise null).
+        name of the bundle, version that nodes use, on_trial (true: the version is not in use yet),
+        version_before (the version that runs again if a trial fails, or that ran before a rollback;
+        otherwise null).
     """
     name, version = read_name_and_version(given)
     if version is None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Shared arguments of verbs: the folder of bundles, keys, a version's use, the registry."""
+"""Arguments that several verbs share: the root folder, keys, a version's use, the registry."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def add_public_key(parser: argparse.ArgumentParser) -> None:
         "--public-key",
         default="",
         metavar="PEM",
-        help="file or folder with public keys, one of which must have signed the "
-        "bundle, in addition to the key in POLICY_INFERENCE_PUBLIC_KEY",
+        help="file or folder with public keys, one of which must have signed the bundle; if "
+        "POLICY_INFERENCE_PUBLIC_KEY is also set, only keys in both are trusted",
     )
 
 
@@ -40,10 +40,10 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
         "--trial",
         type=Path,
         metavar="YAML",
-        help="put it on trial with these limits and gates, instead of into use",
+        help="put the version on trial with these limits and gates, instead of into use",
     )
     parser.add_argument(
-        "--again", action="store_true", help="allow a version that failed its trial again"
+        "--again", action="store_true", help="allow a version even if it failed a trial"
     )
     parser.add_argument(
         "--accept",
@@ -57,7 +57,7 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
         "--node-user",
         default="",
         metavar="USER",
-        help="with --trial: user of the policy node, which writes the record of the trial "
+        help="with --trial: user of the policy node, which writes the trial record "
         "(default: the owner of the record, or the user of this command)",
     )
 
@@ -65,7 +65,7 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
 def version_use(
     name: str, version: str, version_before: str | None = None, *, on_trial: bool = False
 ) -> dict[str, Any]:
-    """Return the version that nodes take from now on, for JSON; `activate` lists the keys."""
+    """Return the version that nodes use from now on, for JSON; see `activate.run` for the keys."""
     return {
         "name": name,
         "version": version,
@@ -77,7 +77,7 @@ def version_use(
 def put_into_use(
     given: argparse.Namespace, root: Path, name: str, version: str, trusted: TrustedKeys | None
 ) -> tuple[dict[str, Any], str]:
-    """Activate a version, or put it on trial; return `version_use` and its description."""
+    """Activate a version, or put it on trial; return `version_use` and a line of text."""
     from policy_store.activation import activate
     from policy_store.trials import begin_trial
 
@@ -100,7 +100,7 @@ def put_into_use(
 
 
 def add_name_and_version(parser: argparse.ArgumentParser, version_help: str) -> None:
-    """Declare an installed version: `NAME VERSION` or `NAME@VERSION`."""
+    """Declare the arguments for an installed version: `NAME VERSION` or `NAME@VERSION`."""
     parser.add_argument(
         "name", metavar="NAME[@VERSION]", help="name of a bundle, with its version or without"
     )
@@ -123,7 +123,7 @@ def read_root(given: argparse.Namespace) -> Path:
 
 
 def read_keys(given: argparse.Namespace) -> TrustedKeys | None:
-    """Return the configured keys; None if bundles need no signature."""
+    """Return the trusted public keys; None if bundles need no signature."""
     from policy_core.bundle.load import trusted_keys
 
     return trusted_keys(given.public_key)
@@ -146,7 +146,7 @@ def add_registry_access(parser: argparse.ArgumentParser) -> None:
 
 
 def byte_progress(what: str) -> Callable[[int, int | None], None]:
-    """Return a function that shows bytes done on a terminal; a robot has no progress bars."""
+    """Return a function that shows the number of bytes done; only if stderr is a terminal."""
     shown = ""
 
     def show(done: int, total: int | None) -> None:

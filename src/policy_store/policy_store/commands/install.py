@@ -4,11 +4,11 @@
 
     policy_store install my_bundle --activate
 
-The source is the folder of a bundle or an archive of one (.tar.gz). It is copied to
-ROOT/NAME/VERSION, as its policy.yaml states; an installed version never changes. A policy set
-(set.yaml) is one version together with its members (model_tools pin --output). Without
---activate, the version in use does not change. With --trial FILE the new version is on trial: nodes
-take it, and go back to the version in use when a gate is exceeded (docs/candidates.md).
+The source is a bundle folder or an archive of one (.tar.gz). It is copied to ROOT/NAME/VERSION,
+with the name and version from its policy.yaml; an installed version never changes. A policy set
+(set.yaml) and its members are one version (model_tools pin --output). Without --activate, the
+version in use does not change. With --trial FILE, the new version is on trial: nodes use it, and go
+back to the version in use when a gate fails (docs/candidates.md).
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Install.
+    """Install a bundle, and put it into use if requested.
 
     Returns:
-        name, version, folder, is_new (it was not there before), signed_by (fingerprint, if
-        signatures are required), absent (back ends whose models were not requested), current
-        (version that the bundle's name means; null if none is in use), use (what --activate or
-        --trial did, as for `activate`; null without either).
+        name, version, folder, is_new (the version was not installed before), signed_by
+        (fingerprint, if signatures are required), absent (back ends whose models were not
+        requested), current (version in use; null if none is), use (what --activate or --trial did,
+        as for `activate`; null without either).
     """
     from policy_store.install import install
 
@@ -62,7 +62,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def add_use(parser: argparse.ArgumentParser) -> None:
-    """Declare which parts of a bundle are installed, and the options that put it into use."""
+    """Declare the options for what is installed, and for putting it into use."""
     parser.add_argument(
         "--expect",
         default="",
@@ -92,10 +92,9 @@ def require_use(given: argparse.Namespace) -> None:
 def use_installed(
     given: argparse.Namespace, done: Installed, root: Path, trusted: TrustedKeys | None
 ) -> CommandResult[Mapping[str, Any]]:
-    """Put an installed version into use according to the options of `add_use`; report both.
+    """Put an installed version into use as the options of `add_use` say; return the result.
 
-    In the document, `absent` lists the back ends whose models were not requested, and `use` the
-    result of --activate or --trial.
+    The result describes the installation and its use; see `run` for the keys of its document.
     """
     from policy_core.bundle.store import current_version
     from policy_store.activation import warn_of_older, warn_of_revoked

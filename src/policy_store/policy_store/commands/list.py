@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""List installed bundles: versions, the one in use or on trial, and `rollback`'s target.
+"""List installed bundles: versions, which one is in use or on trial, and `rollback`'s target.
 
     policy_store list --json
 
-Reads no model; `policy_store verify` does.
+Models are not read; `policy_store verify` reads them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """List.
+    """List the installed bundles.
 
     Returns:
         root, and models: each bundle's name, current (version in use), way_back, trials, problem,
         and its versions: version, folder, size_bytes, is_signed, signed_by, installed_time,
-        installed_from, revoked (the reason; null if it is not revoked), problem.
+        installed_from, revoked (the reason; null if the version is not revoked), problem.
     """
     from policy_store.inventory import listing
 

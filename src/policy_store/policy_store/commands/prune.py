@@ -31,11 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Show, or remove.
+    """Show old versions and leftovers, or remove them.
 
     Returns:
-        name of the bundle, versions (folders), leftovers (of installers that were killed),
-        removed (false without --force).
+        name of the bundle, versions (folders), leftovers (of killed installers), removed (false
+        without --force).
     """
     from policy_store.inventory import prune
 

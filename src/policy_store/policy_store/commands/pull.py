@@ -5,8 +5,8 @@
     policy_store pull robots.lan:5000/fleet/lite3_walk:1.3.0 --backend rknn --install --activate
 
 Signature, hashes, version and revocations are checked before anything is installed. Repeat the
-command to continue an interrupted pull. Without --install the bundle becomes a folder. With
---revocations only the signed list of revoked versions is pulled.
+command to resume an interrupted pull. Without --install, the bundle is written to a folder. With
+--revocations, only the signed list of revoked versions is pulled.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Pull.
+    """Pull a bundle, or only the list of revoked versions.
 
     Returns:
-        with --install as for `install`; with --revocations name of the bundle and revoked (the
-        reason, by version); otherwise folder and absent (back ends whose models were not
+        with --install, as for `install`; with --revocations, name of the bundle and revoked (the
+        reason, by version); otherwise, folder and absent (back ends whose models were not
         requested).
     """
     from policy_store.registry.manifest import parse_reference
@@ -98,7 +98,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         return _revocations(given, reference, access, trusted)
     if given.install:
         if given.output is not None:
-            raise PolicyError("--output: expected it without --install, found both")
+            raise PolicyError("--output: expected no --install, found both")
         require_use(given)
         root = read_root(given)
         progress = byte_progress("pull")
@@ -106,7 +106,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         return use_installed(given, done, root, trusted)
     if given.activate or given.trial or given.allow_downgrade is not None:
         raise PolicyError(
-            "--activate, --trial, --allow-downgrade: expected them with --install, found it missing"
+            "--activate, --trial, --allow-downgrade: expected --install as well, found none"
         )
     output = given.output or Path(reference.name)
     progress = byte_progress("pull")

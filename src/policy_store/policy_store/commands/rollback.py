@@ -4,7 +4,8 @@
 
     policy_store rollback lite3_walk
 
-The version is verified first. Newer ones stay in the record until the next `policy_store activate`.
+The version is verified first. Newer versions stay in the record until the next
+`policy_store activate`.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Roll back.
+    """Roll back to the previous version.
 
     Returns:
-        name of the bundle, version that nodes take, on_trial (it is not in use yet), version_before
-        (the one that runs again if a trial fails, or ran before a rollback; otherwise null).
+        name of the bundle, version that nodes use, on_trial (true: the version is not in use yet),
+        version_before (the version that runs again if a trial fails, or that ran before a rollback;
+        otherwise null).
     """
     from policy_store.activation import roll_back
 

@@ -5,7 +5,7 @@
     policy_store trial status lite3_walk --json
 
 keep: the version passed its trial; it is in use from now on. end: the trial ends, and the version
-in use does not change. Each takes effect at the next ~/load or start of the node, and `keep` at
+in use does not change. Both take effect at the next ~/load or start of the node, and `keep` also at
 the next ~/run. `policy_store activate NAME VERSION --trial FILE` begins a trial.
 """
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Do it.
+    """Show the trial, keep the version, or end the trial.
 
     Returns:
         The newest trial, or the state "none": docs/candidates.md lists the keys.
@@ -54,6 +54,6 @@ def _text(found: Mapping[str, Any]) -> str:
     running = ", and the run in progress" if found["running"] else ""
     return (
         f"{found['name']} {found['version']}: trial {found['state']}{reason}; "
-        f"{found['run_time_s']:.1f} of {found['run_time_limit_s']:g} s RUN time{running}; "
-        f"{found['current']} is in use, policy nodes take {found['nodes_take']}"
+        f"{found['run_time_s']:.1f} of {found['run_time_limit_s']:g} s of RUN time{running}; "
+        f"{found['current']} is in use, policy nodes run {found['nodes_take']}"
     )

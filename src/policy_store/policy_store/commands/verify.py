@@ -36,11 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Verify; the status is 1 if there is a problem.
+    """Verify installed bundles; the exit status is 1 if there is a problem.
 
     Returns:
-        root, holds (no problem was found), found: of each version, and of each bundle's folder of
-        versions (version is empty): folder, version, problem (otherwise empty), notes, signed_by.
+        root, holds (true: no problem was found), found: for each version, and for the folder of
+        each bundle (with an empty version): folder, version, problem (empty if none), notes,
+        signed_by.
     """
     from policy_store.inventory import verify
 

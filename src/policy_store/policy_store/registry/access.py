@@ -17,16 +17,16 @@ from policy_core.safe_files import read_at_most
 USER_VARIABLE = "POLICY_INFERENCE_REGISTRY_USER"
 PASSWORD_VARIABLE = "POLICY_INFERENCE_REGISTRY_PASSWORD"
 CONFIG_VARIABLE = "DOCKER_CONFIG"
-"""Environment variables: credentials, and the folder of Docker's `config.json`."""
+"""Names of environment variables: user, password, and the folder of Docker's `config.json`."""
 _LARGEST_CONFIG_BYTES = 1 << 20
 
 
 class RegistryError(PolicyError):
-    """An answer from the registry that cannot be used."""
+    """A registry's response that cannot be used."""
 
 
 class UnavailableError(RegistryError):
-    """A registry that does not answer, or not completely; a later attempt may succeed."""
+    """A missing or incomplete response from a registry; a later attempt may succeed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +35,9 @@ class RegistryAccess:
 
     Attributes:
         ca: PEM file with certificate authorities, in addition to the system's.
-        insecure_http: True to allow plain HTTP to hosts beyond the loopback interface.
+        insecure_http: True to allow plain HTTP to other machines.
         timeout_s: Maximum wait for a connection and for each read and write, s.
-        backoff_s: Wait before the second attempt, s; doubled before each later one.
+        backoff_s: Wait before the second attempt, s; doubled before each later attempt.
     """
 
     ca: Path | None = None
@@ -47,7 +47,10 @@ class RegistryAccess:
 
 
 def credentials(host: str) -> tuple[str, str] | None:
-    """Return user and password for a registry, from the environment or Docker's configuration."""
+    """Return the user and password for a registry, or None if neither source has them.
+
+    The sources are the environment variables and Docker's configuration.
+    """
     user, password = os.environ.get(USER_VARIABLE), os.environ.get(PASSWORD_VARIABLE)
     if user is not None and password is not None:
         return user, password

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A repository of an OCI registry (distribution specification 1.1): its manifests and blobs."""
+"""Client for a repository in an OCI registry (distribution specification 1.1)."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _BLOCK = 1 << 20
 _log = logging.getLogger("policy_store")
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
-"""Callback with the number of bytes done and the total."""
+"""Callback that receives the number of bytes done and the total; None if unknown."""
 
 
 class RegistryRepository:
-    """One repository. Network errors are retried, with increasing waits."""
+    """Reads a repository's manifests and blobs; retries after network errors, with longer waits."""
 
     def __init__(self, reference: RegistryReference, access: RegistryAccess) -> None:
-        """Store the repository's name; nothing is sent yet."""
+        """Prepare requests to the repository; nothing is sent yet."""
         self.reference = reference
         self._at = f"/v2/{reference.repository}"
         self._backoff_s = access.backoff_s
         self._connection = RegistryConnection(reference.host, access, is_secure=reference.is_secure)
 
     def manifest(self, tag_or_digest: str) -> bytes | None:
-        """Return a manifest's raw bytes, with the requested digest; None if there is none."""
+        """Return a manifest's raw bytes, checked against a requested digest; None if not found."""
         url, headers = f"manifests/{tag_or_digest}", {"Accept": MANIFEST_TYPE}
         content = self._body(url, LARGEST_MANIFEST_BYTES, (200, 404), headers)
         if content is not None and ":" in tag_or_digest and make_digest(content) != tag_or_digest:
@@ -55,7 +55,7 @@ class RegistryRepository:
         return content
 
     def blob(self, layer: Layer) -> bytes:
-        """Return the content of a small layer."""
+        """Return the content of a small layer, checked against its digest."""
         content = self._body(f"blobs/{layer.digest}", layer.size_bytes, (200,), {})
         if content is None or make_digest(content) != layer.digest:
             raise self._other_content(layer)
@@ -73,13 +73,13 @@ class RegistryRepository:
         return self._retried(fetch)
 
     def download(self, layer: Layer, part: Path, progress: Progress) -> None:
-        """Download a layer to a file, continuing with any content that the file already has.
+        """Download a layer to a file, resuming an interrupted download, and check its digest.
 
         Args:
             layer: The layer.
-            part: Path of the file, which may contain the first part of the layer from an
-                interrupted attempt.
-            progress: Receives the number of bytes present, and the size.
+            part: Path of the file, which may contain the beginning of the layer from an interrupted
+                attempt.
+            progress: Receives the number of bytes present, and the layer's size.
         """
         self._retried(lambda: self._continue(layer, part, progress))
 

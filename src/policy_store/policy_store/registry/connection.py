@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP to an untrusted registry: credentials, redirects, size limits, time limits.
 
-urllib3 connects, through a proxy and with TLS if needed. It follows no redirects, retries nothing
-and decodes nothing, so this module decides which passwords are sent and which bodies are read.
+urllib3 connects, through a proxy and with TLS if needed. It is set to follow no redirects, retry
+nothing and decode nothing, so this module decides which passwords are sent and which bodies are
+read.
 """
 
 from __future__ import annotations
@@ -41,22 +42,22 @@ from policy_store.registry.access import (
 
 MOST_REDIRECTS = 5
 SLOWEST_BYTES_PER_S = 1000
-"""Minimum average rate of a body after the first time-out; slower transfers are aborted."""
+"""Minimum average rate of a transfer, beyond one time-out; slower transfers are aborted."""
 _LARGEST_TOKEN_BYTES, _BLOCK = 1 << 16, 1 << 16
 _HEAD = 4
-"""Time limit for the connection and the answer's head, as a number of time-outs."""
+"""Time limit for connecting and receiving the response's head, as a number of time-outs."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNAVAILABLE = (408, 425, 429)
 _PORTS = {"http": 80, "https": 443}
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
-"""OpenSSL error codes (3.0 and newer) for an answer from a server that speaks plain HTTP."""
+"""OpenSSL's error codes (3.0 and newer) for a response from a server that speaks plain HTTP."""
 T = TypeVar("T")
 Content = bytes | Path
 """Body of a request: in memory, or a file."""
 
 
 class HttpAnswer:
-    """Status and headers of an answer; the body is read on demand."""
+    """An HTTP response: URL, status and headers; the body is read on demand."""
 
     def __init__(self, url: str, response: urllib3.BaseHTTPResponse, timeout_s: float) -> None:
         """Wrap the response; its body is not read yet."""
@@ -64,7 +65,12 @@ class HttpAnswer:
         self._response, self._timeout_s = response, timeout_s
 
     def blocks(self, limit_bytes: int) -> Iterator[bytes]:
-        """Yield the body."""
+        """Yield the body in blocks.
+
+        Raises:
+            RegistryError: The body is larger than `limit_bytes`.
+            UnavailableError: The connection failed, or is too slow.
+        """
         read, begun = 0, time.monotonic()
         with _network_errors(self.url):
             while block := within(self._timeout_s, lambda: self._response.read1(_BLOCK)):
@@ -92,7 +98,7 @@ def exchange(
     context: ssl.SSLContext | None = None,
     timeout_s: float,
 ) -> Iterator[HttpAnswer]:
-    """Send a request on a new connection, and yield the answer, whatever its status.
+    """Send a request on a new connection, and yield the response, whatever its status.
 
     Args:
         method: HTTP method.
@@ -126,10 +132,10 @@ def exchange(
 
 
 def within(seconds: float, act: Callable[[], T]) -> T:
-    """Return a function's result, or raise TimeoutError when time is up.
+    """Return the result of `act`, or raise TimeoutError after this time.
 
     urllib3 limits only single waits: a head, trailers or a TLS handshake that arrives byte by byte
-    would never end. The thread that reads it is abandoned.
+    would never end. After a time-out, the thread that runs `act` is abandoned.
     """
     done = Future[T]()
 
@@ -142,7 +148,7 @@ def within(seconds: float, act: Callable[[], T]) -> T:
     threading.Thread(target=run, daemon=True).start()
     try:
         return done.result(seconds)
-    except FutureTimeoutError as error:  # not the built-in one on Python 3.10
+    except FutureTimeoutError as error:  # differs from the built-in TimeoutError in Python 3.10
         raise TimeoutError("no end in time") from error
 
 
@@ -174,10 +180,10 @@ def tls_context(ca: Path) -> ssl.SSLContext:
 
 
 class RegistryConnection:
-    """Requests to one repository of a registry."""
+    """Sends requests to a registry, with its credentials."""
 
     def __init__(self, host: str, access: RegistryAccess, *, is_secure: bool = False) -> None:
-        """Set up access to a registry, without connecting.
+        """Prepare requests to a registry; nothing is sent yet.
 
         Args:
             host: Host, with its port unless that is the default.
@@ -205,7 +211,7 @@ class RegistryConnection:
         headers: Mapping[str, str] | None = None,
         body: Content | None = None,
     ) -> Iterator[HttpAnswer]:
-        """Send a request, follow redirects, and answer one authentication challenge.
+        """Send a request and yield the response; follow redirects, answer one login challenge.
 
         Args:
             method: HTTP method.
@@ -236,7 +242,7 @@ class RegistryConnection:
         self, method: str, url: str, headers: dict[str, str], body: Content | None
     ) -> Iterator[HttpAnswer]:
         self._require_allowed(url)
-        # By origin: after a redirect, another host gets no credentials.
+        # Credentials are kept by origin: after a redirect, another host receives none.
         if authorization := self._authorization.get(_origin(url)):
             headers["Authorization"] = authorization
         with exchange(
@@ -262,7 +268,7 @@ class RegistryConnection:
         )
 
     def _answer_to(self, challenge: str, url: str) -> str:
-        """Return the `Authorization` header for a challenge: Basic, or a token fetched for it."""
+        """Return the `Authorization` header for a challenge: Basic, or a token that it fetches."""
         scheme, _, rest = challenge.partition(" ")
         login = credentials(self._host)
         if scheme.lower() == "basic" and login is not None:
@@ -294,7 +300,7 @@ class RegistryConnection:
 
 
 def joined(base: str, location: str) -> str:
-    """Return the URL of a redirect or an upload."""
+    """Return the absolute URL for a `Location` header, or raise RegistryError if it is invalid."""
     try:
         url = urljoin(base, location)
         _origin(url)
@@ -344,7 +350,7 @@ def _network_errors(url: str) -> Iterator[None]:
                 "allows that (on the loopback interface: name it without https://)"
             ) from error
         raise _unavailable(url, error) from error
-    except (OSError, HTTPError, UnicodeError) as error:  # also for a host's name
+    except (OSError, HTTPError, UnicodeError) as error:  # UnicodeError: an invalid host name
         raise _unavailable(url, error) from error
 
 

@@ -35,12 +35,12 @@ class RegistryReference:
     """Location of a bundle: `HOST/REPOSITORY`, with a tag or a digest.
 
     Attributes:
-        host: Host of the registry, with its port.
-        repository: Name at the registry; its last part is the bundle's name.
+        host: Host of the registry, with its port if stated.
+        repository: Name of the repository; its last part is the bundle's name.
         tag: Tag of a version or statement; empty if a digest or neither is given.
         digest: Digest of the manifest, `sha256:` and 64 hex digits; empty if a tag is given.
-        is_secure: True if TLS is required where plain HTTP is the default: on the loopback
-            interface.
+        is_secure: True if TLS is required even on the loopback interface, where plain HTTP is the
+            default.
     """
 
     host: str
@@ -66,7 +66,7 @@ class RegistryReference:
 
 
 def parse_reference(text: str) -> RegistryReference:
-    """Parse a reference such as `robots.lan:5000/fleet/lite3_walk:1.3.0`."""
+    """Return the reference in a text such as `robots.lan:5000/fleet/lite3_walk:1.3.0`."""
     match = _REFERENCE.fullmatch(text) if len(text) <= _LONGEST_REFERENCE else None
     if match is None or not re.fullmatch(NAME, match[3].rpartition("/")[2]):
         raise RegistryError(
@@ -84,13 +84,13 @@ def parse_reference(text: str) -> RegistryReference:
 
 
 def version_tag(version: str) -> str:
-    """Return the tag of a bundle's version; `_` replaces `+`, which tags cannot contain."""
+    """Return the tag for a bundle version; `_` replaces `+`, which tags cannot contain."""
     return version.replace("+", "_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A file in a manifest.
+    """A file that a manifest lists.
 
     Attributes:
         title: Path inside the bundle.
@@ -104,17 +104,17 @@ class Layer:
 
 
 def make_digest(content: bytes) -> str:
-    """Return the digest of bytes."""
+    """Return the digest of a content: `sha256:` and 64 hex digits."""
     return ALGORITHM + hashlib.sha256(content).hexdigest()
 
 
 def parse_manifest(content: bytes, artifact_type: str, place: str) -> dict[str, Layer]:
-    """Return the layers of a manifest by title.
+    """Return the layers of a manifest, by title.
 
-    Titles are not checked, since only layers with names stated in a contract are downloaded.
+    Titles are not checked, since only layers that a contract names are downloaded.
 
     Args:
-        content: Raw bytes, whose digest was checked if one was requested.
+        content: Raw bytes of the manifest.
         artifact_type: Required type.
         place: Source of the manifest, for messages.
     """

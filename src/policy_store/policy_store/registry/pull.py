@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pull a bundle from a registry into the store or a folder; interrupted pulls can continue."""
+"""Pull a bundle from a registry into the store or a folder; interrupted pulls can be resumed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from policy_store.registry.remote import PullRequest, RemoteBundle, find_bundle
 from policy_store.statements import require_valid, signed_statement
 
 _COPIES = 2
-"""Number of copies of the files during installation: the pulled files, and the version."""
+"""Number of copies of the files during an installation: the pulled and the installed files."""
 
 
 def pull_to_store(
@@ -48,14 +48,14 @@ def pull_to_store(
     """Pull a bundle and install it, without putting it into use.
 
     If the pull is interrupted, the downloaded files stay in a hidden folder next to the versions,
-    and the next pull of the same digest continues from them.
+    and the next pull of the same digest resumes with them.
 
     Args:
         request: The request.
         access: Options for access to the registry.
         root: Folder of all installed bundles.
-        trusted: Keys, one of which must have signed bundle and statements. None: signatures are not
-            checked, and revocations are not read.
+        trusted: Keys, one of which must have signed the bundle and the statements. None: signatures
+            are not checked, and revocations are not pulled.
         progress: Receives the number of bytes done, and the total.
     """
     model = root / request.reference.name
@@ -80,7 +80,7 @@ def pull_to_folder(
 ) -> Sequence[str]:
     """Pull a bundle into a new folder; return the back ends whose models were not requested.
 
-    Arguments and errors are the same as for `pull_to_store`; the version in use is not compared.
+    Arguments and errors are as for `pull_to_store`. The version may be older than the one in use.
     """
     output = output.resolve()
     if os.path.lexists(output):
@@ -110,8 +110,8 @@ def _refuse_downgrade(
         )
     if trusted is None:
         raise PolicyError(
-            f"{option}: expected public keys that check the statement, found none; name them with "
-            "--public-key"
+            f"{option}: expected public keys to check the statement with, found none; name them "
+            "with --public-key"
         )
     content, signature = read_bytes(file), read_bytes(signature_path(file))
     allowed = signed_statement(content, signature, str(file), DowngradeStatement, trusted)
@@ -127,11 +127,11 @@ def _refuse_downgrade(
 def _downloaded(
     found: RemoteBundle, wanted: Sequence[Layer], place: Path, progress: Progress, copies: int
 ) -> Iterator[Path]:
-    """Yield a folder with the wanted files; an interrupted pull leaves it for the next one.
+    """Yield a folder with the downloaded files; after an error, it stays for the next pull.
 
     Args:
         found: The bundle.
-        wanted: Its layers.
+        wanted: Layers to download.
         place: Prefix of the folder's path.
         progress: Same as for `pull_to_store`.
         copies: Number of copies of the files that will exist.
@@ -140,7 +140,7 @@ def _downloaded(
     with locked(make_folders(folder)):
         files = {folder / layer.title: layer for layer in wanted}
         for other in [path for path in folder.rglob("*") if path.is_file() and path not in files]:
-            remove(other)  # of a pull for other back ends
+            remove(other)  # left by a pull for other back ends
         total = sum(layer.size_bytes for layer in wanted)
         there = sum(file.stat().st_size for file in files if file.exists())
         room = room_bytes(folder)

@@ -4,8 +4,8 @@
 
 The signature covers the contract, the contract names each file with its SHA-256, and a registry
 layer is addressed by the same SHA-256, so the registry cannot choose what is downloaded, only
-whether it is. Only the requested files in a bundle are downloaded: the contract, its signature,
-golden rows, statistics, reports, and the models of the back ends.
+refuse it. Only the requested files in a bundle are downloaded: the contract, its signature, golden
+rows, statistics, reports, and the models for the requested back ends.
 """
 
 from __future__ import annotations
@@ -60,14 +60,15 @@ R = TypeVar("R", ChannelStatement, RevocationStatement)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullRequest:
-    """A request for a bundle.
+    """A request to pull a bundle.
 
     Attributes:
         reference: Location of the bundle.
-        channel: Name of the channel that selects the version; empty if the reference does.
+        channel: Name of the channel that selects the version; "" if the reference selects it.
         backends: Back ends whose models are requested; None for all.
-        allow_downgrade: Signed statement that allows a version older than the one in use.
-        expected: Required NAME@VERSION; empty for any.
+        allow_downgrade: File of the signed statement that allows a version older than the one in
+            use; None if there is none.
+        expected: Required NAME@VERSION; "" for any.
     """
 
     reference: RegistryReference
@@ -79,12 +80,12 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteBundle:
-    """A bundle in a registry, with its signature checked if keys are configured.
+    """A bundle in a registry, whose signature was checked if keys are configured.
 
     Attributes:
         repository: The bundle's repository.
-        digest: Digest of its manifest.
-        contract: Its contract.
+        digest: Digest of the bundle's manifest.
+        contract: The bundle's contract.
         content: Bytes of the contract.
         layers: All layers that the registry offers, by title.
     """
@@ -96,7 +97,7 @@ class RemoteBundle:
     layers: Mapping[str, Layer]
 
     def wanted(self, backends: Collection[str] | None) -> list[Layer]:
-        """Return the layers for the contract, the signature and the named files.
+        """Return the layers to download: contract, signature, and the files in the contract.
 
         Args:
             backends: Back ends whose models are requested; None for all.
@@ -116,7 +117,7 @@ class RemoteBundle:
 
 
 def remote_statement(repository: RegistryRepository, tag: str) -> tuple[bytes, bytes] | None:
-    """Return a statement in a registry and its signature; None if the tag does not exist."""
+    """Return a statement in a registry and its signature, unchecked; None if not found."""
     manifest = repository.manifest(tag)
     if manifest is None:
         return None
@@ -133,9 +134,9 @@ def remote_bundle(
     """Return a bundle in a registry; only its contracts and its signature are downloaded.
 
     Args:
-        repository: Its location.
+        repository: The bundle's repository.
         asked: Tag or digest.
-        trusted: Keys, one of which must have signed the bundle; None to check no signature.
+        trusted: Keys, one of which must have signed the bundle; None if no signature is required.
     """
     reference = repository.reference
     manifest = repository.manifest(asked)
@@ -177,8 +178,8 @@ def find_bundle(
 ) -> RemoteBundle:
     """Return the requested bundle, after checking that it is the expected one and not revoked.
 
-    Newer statements are stored in `model`, the folder of the installed versions; None to store
-    none. Without keys, signatures are not checked, and revocations are not read.
+    Newer statements are stored in `model`, the folder of the installed versions, unless it is None.
+    Without keys, signatures are not checked, and revocations are not pulled.
     """
     reference, repository = request.reference, RegistryRepository(request.reference, access)
     asked = reference.digest or reference.tag
@@ -211,7 +212,10 @@ def find_bundle(
 def pull_revocations(
     repository: RegistryRepository, model: Path | None, trusted: TrustedKeys | None
 ) -> Mapping[str, str]:
-    """Return the reasons for revocation by version, as `find_bundle` stores and checks them."""
+    """Return the reason by revoked version, from the registry or, failing that, as last stored.
+
+    A newer statement is stored in `model`, unless that is None. Without keys, none is pulled.
+    """
     if trusted is not None:
         found = _accepted(repository, REVOKED_TAG, RevocationStatement, model, trusted)
         if found is not None:
@@ -250,7 +254,10 @@ def _channel(
 def _accepted(
     repository: RegistryRepository, tag: str, cls: type[R], model: Path | None, trusted: TrustedKeys
 ) -> tuple[R, bytes] | None:
-    """Return a statement of the registry that follows the previously accepted one."""
+    """Return a signed statement, newer than or equal to the last accepted one, and its bytes.
+
+    The result is None if the registry has no such statement.
+    """
     remote = remote_statement(repository, tag)
     if remote is None:
         return None
@@ -258,7 +265,7 @@ def _accepted(
     statement = signed_statement(*remote, place, cls, trusted)
     if statement.name != reference.name:
         raise RegistryError(
-            f"{place}: expected a statement on {reference.name}, found {statement.name}"
+            f"{place}: expected a statement about {reference.name}, found {statement.name}"
         )
     if model is not None:
         require_newer(statement, kept(model, tag), place)

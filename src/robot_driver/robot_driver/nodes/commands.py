@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Receive `joint_command`, converted to wire order, on a separate thread."""
+"""Receive `joint_command` on a separate thread, and convert it to wire order."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ class CommandReader:
     """Converts a JointCommand to wire order."""
 
     def __init__(self, joint_names: Sequence[str]) -> None:
-        """Start without known joint names of commands.
+        """Start without knowing the joint names in the commands.
 
         Args:
             joint_names: Joint names in wire order.
@@ -38,7 +38,7 @@ class CommandReader:
         self._index = np.zeros(0, dtype=np.intp)
 
     def read(self, message: JointCommand, received_ns: int) -> WireCommand:
-        """Return the command, without checking its numbers.
+        """Return a message as a command in wire order; its numbers are not checked.
 
         Raises:
             RobotError: The command does not name each joint exactly once, or an array has the wrong
@@ -66,7 +66,7 @@ class CommandReader:
         )
 
     def _find_indices(self, names: Sequence[str]) -> npt.NDArray[np.intp]:
-        """Return the index of each joint of the wire in the names of a command."""
+        """Return, for each joint in wire order, its index in a command's names."""
         joint_names = self._joint_names
         if others := sorted(set(names) - set(joint_names)):
             raise RobotError(
@@ -80,7 +80,7 @@ class CommandReader:
 
 
 class CommandTopic:
-    """Forwards each JointCommand from one publisher as soon as it arrives.
+    """Subscription that forwards each JointCommand from one publisher as soon as it arrives.
 
     Attributes:
         unfit: Number of commands with wrong joint names or arrays of the wrong length.
@@ -92,12 +92,12 @@ class CommandTopic:
         self._thread: threading.Thread | None = None
         self._ending = threading.Event()
         self._problem, self._problem_ns = "", 0
-        """Error in the newest command, and the command's receipt time."""
+        """Error in the newest command ("" if none), and receipt time of the last bad command."""
         self.unfit = 0
 
     def start(self, follow: Callable[[WireCommand], None]) -> None:
         """Forward commands from now on, on a separate thread."""
-        self._sender.clear()  # a command from before this start does not count
+        self._sender.clear()  # a command received before this start does not count
         self._ending.clear()
         self._problem, self.unfit = "", 0
         self._thread = threading.Thread(target=self._run, args=(follow,), name=TOPIC, daemon=True)
@@ -111,15 +111,15 @@ class CommandTopic:
 
     @property
     def ignored(self) -> int:
-        """Number of commands from publishers other than the followed one."""
+        """Number of ignored commands, from publishers other than the one that is followed."""
         return self._sender.ignored
 
     def ignored_problem(self) -> str:
-        """Return whose commands are being ignored, or ""."""
+        """Return a message that names the publishers whose commands are ignored, or ""."""
         return self._sender.problem()
 
     def senders_problem(self) -> str:
-        """Return the additional publishers, or an empty string."""
+        """Return a message that lists all publishers if there are several; otherwise ""."""
         senders = self._node.get_publishers_info_by_topic(self._sender.topic)
         names = sorted(map(full_name, senders))
         if len(names) <= 1:
@@ -130,7 +130,7 @@ class CommandTopic:
         )
 
     def fit_problem(self) -> str:
-        """Return why the newest command did not fit the joints, if its sender still exists."""
+        """Return why the newest command does not fit the joints; "" if it fits or is too old."""
         silent = time.monotonic_ns() - self._problem_ns >= LONGEST_VALID_NS
         return "" if silent or not self._problem else refused(self._problem)
 
@@ -149,7 +149,7 @@ class CommandTopic:
                     command = reader.read(message, received_ns)
                     self._problem = ""
                     follow(command)
-            # an invalid message must not stop the thread: the next one may be valid
+            # an invalid message must not stop the thread: the next message may be valid
             except Exception as error:  # noqa: BLE001
                 self.unfit += 1
                 text = str(error) if isinstance(error, RobotError) else repr(error)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node of a driver: connects the link process to the robot's topics.
+"""A driver's node, which connects the link process to the robot's topics.
 
 Publishes (reliable, depth 1) the robot's sensor topics; `~/status` (policy_msgs/RobotStatus,
 reliable, transient local), `/diagnostics`. Subscribes (reliable): `joint_command`
@@ -54,7 +54,7 @@ IMU_RATE = Spec(
     maximum=500.0,
     doc="Rate of imu/data, Hz; at most that of joint_states",
 )
-"""Rate parameter of a driver with an IMU."""
+"""Parameter for a driver with an IMU: rate of imu/data."""
 COMMON_PARAMETERS = (
     Spec(
         name="state_timeout_s",
@@ -70,7 +70,7 @@ COMMON_PARAMETERS = (
         default=_DEFAULT.max_start_error_rad,
         minimum=0.01,
         maximum=1.0,
-        doc="Largest distance of the first command with stiffness from the measured pose, rad",
+        doc="Largest distance between the first command with stiffness and the measured pose, rad",
     ),
     *REALTIME,
     Spec(
@@ -91,23 +91,23 @@ COMMON_PARAMETERS = (
 """Parameters common to all drivers; other fields of `DriverSettings` depend on the robot."""
 _STOPS = "the node is stopping"
 _HANGS = (
-    "the process that talks to the robot hangs and takes no requests: press the hardware "
-    "e-stop; unless it continues, the driver exits within a few seconds"
+    "the process that talks to the robot hangs and accepts no requests: press the hardware "
+    "e-stop; unless the process recovers, the driver exits within a few seconds"
 )
 _DAMPED = {
     DriverPhase.LISTENING: "nothing is sent to the robot: control was not taken",
     DriverPhase.TAKING: "control is not taken; the robot is braked and given back",
-    DriverPhase.FOLLOWING: "the drives {rest}; commands are followed again from one in {mode} on",
-    DriverPhase.DAMPING: "the drives {rest}; commands are followed again from one in {mode} on",
+    DriverPhase.FOLLOWING: "the drives {rest}; commands are followed again, from one in {mode} on",
+    DriverPhase.DAMPING: "the drives {rest}; commands are followed again, from one in {mode} on",
     DriverPhase.RELEASING: "the drives {rest}, and control is being given back",
 }
-"""Answer to a damp request in each phase; {rest} is what this robot's drives do at rest."""
+"""Response to a damp request, by phase; {rest} is what this robot's drives do at rest."""
 
 
 class DriverNode(LifecycleBase):
-    """Thin adapter between topics and the link process, which runs while the node is active.
+    """Adapter between topics and the link process, which runs while the node is active.
 
-    A driver's own node states its robot, parameters and sensor topics.
+    Each driver derives its node from this class, with its robot, parameters and sensor topics.
     """
 
     def __init__(
@@ -131,14 +131,15 @@ class DriverNode(LifecycleBase):
         self._table = ParameterTable(self, parameters, lambda: self.configured)
         self._closers, self._stoppers = ExitStack(), ExitStack()
         self._answers = PendingAnswers()
-        # For the life of the node: only a reset releases an e-stop, not a new configuration.
+        # Kept for the node's lifetime: only a reset releases an e-stop, not a new configuration.
         self._gate = Gate()
         requests: dict[str, Callable[[], bool]] = {
             TAKE: self._take,
             RELEASE: lambda: self._link.release(),
         }
         for name, act in requests.items():
-            # Never destroyed while an answer is pending; other requests are answered meanwhile.
+            # Not destroyed until the node ends, since an answer may be pending; reentrant, so that
+            # other requests are answered meanwhile.
             self.create_service(
                 Trigger,
                 f"~/{name}",
@@ -155,7 +156,7 @@ class DriverNode(LifecycleBase):
         return self._sensor_topics
 
     def set_up(self) -> None:
-        """Read the parameters and create all other entities; publish nothing.
+        """Read the parameters, and create all other entities; nothing is published yet.
 
         Raises:
             PolicyError: The robot's interface cannot be opened.
@@ -219,9 +220,10 @@ class DriverNode(LifecycleBase):
         self.get_logger().info(f"listening on {robot.place}")
 
     def _apply_priority(self) -> None:
-        """Give all the node's threads the priority just below the link process's, until `stop`.
+        """Give the node's threads the priority just below the link process's, until `stop`.
 
-        They publish the robot's state and forward commands: a policy stops if its inputs are late.
+        They publish the robot's state and forward commands, and a policy stops if its inputs are
+        late.
         """
         priority, option = self._settings.realtime.priority, "realtime.priority"
         # A node with a higher priority than the link process would delay its frames.
@@ -240,7 +242,7 @@ class DriverNode(LifecycleBase):
     async def _request(
         self, name: str, act: Callable[[], bool], _: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """Answer when the request has ended or failed; serve other requests in the meantime."""
+        """Answer a request when it has ended or failed; others are served in the meantime."""
         answer = self._refusal(name)
         if answer is None:
             with self.owing_answer():
@@ -291,7 +293,7 @@ class DriverNode(LifecycleBase):
         return self._gate.take(self._misfits())
 
     def _misfits(self) -> list[str]:
-        """Return why the current sender could not drive this robot; empty if it could."""
+        """Return why the current sender cannot drive this robot; empty if it can."""
         problem = self._commands.fit_problem()
         return [problem] if problem else []
 
@@ -325,7 +327,7 @@ def _threads() -> tuple[int, ...]:
 
 
 def link_settings(kind: type[DriverSettings], values: Mapping[str, Any]) -> DriverSettings:
-    """Return the settings of the link process.
+    """Return the settings for the link process, given the node's parameters.
 
     Raises:
         PolicyError: `realtime.cpus` is not a list of cores.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Between operators and the link: the gate for commands, and pending answers."""
+"""Requests to the link process: the gate that the e-stop closes, and pending answers."""
 
 import threading
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ _PRESSED = "the e-stop was pressed: ~/reset releases it"
 
 
 class Gate:
-    """Forwards commands to the link while the e-stop is released.
+    """Forwards commands to the link process while the e-stop is released.
 
-    While it is pressed, the robot is brought to rest and all commands are blocked, so that no
-    command ends the rest. Control is also refused if several nodes may send commands; a driver in
-    control follows one of them. All methods are thread-safe.
+    While the e-stop is pressed, the robot is brought to rest and all commands are blocked, so that
+    no command ends the rest. Control is also refused if several nodes publish commands; a driver
+    already in control follows one of them. All methods are thread-safe.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Gate:
         return [reason for reason in (_PRESSED if self._pressed else "", self._senders) if reason]
 
     def connect(self, link: LinkSupervisor[Any] | None) -> None:
-        """Forward to this link from now on, or to no link if None; the e-stop state is kept."""
+        """Forward to this link from now on (None: to no link); the e-stop state does not change."""
         with self._lock:
             self._link, self._senders = link, ""
 
@@ -50,7 +50,7 @@ class Gate:
                 self._damp("the e-stop was released")
 
     def see_senders(self, problem: str) -> None:
-        """Set the problem with the command senders; "" if there is at most one sender."""
+        """Set the message about several command senders; "" if there is at most one."""
         with self._lock:
             self._senders = problem
 
@@ -60,7 +60,7 @@ class Gate:
                 self._link.follow(command)
 
     def take(self, other_obstacles: Sequence[str] = ()) -> bool:
-        """Request control; return whether that was possible, like LinkSupervisor.take."""
+        """Request control; return False if that is impossible, like `LinkSupervisor.take`."""
         with self._lock:
             obstacles = [*self.reasons, *other_obstacles]
             return self._link is not None and self._link.take(obstacles)
@@ -71,20 +71,20 @@ class Gate:
 
 
 class PendingAnswers:
-    """Futures for answers, by request; answers may arrive on any thread."""
+    """Futures for the answers to pending requests; answers may arrive on any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._owed: dict[str, list[Any]] = {}
 
     def owes(self, request: str) -> bool:
-        """Return whether a caller is waiting for the answer to such a request."""
+        """Return True if a caller is waiting for the answer to such a request."""
         return bool(self._owed.get(request))
 
     def await_one(self, request: str, executor: Executor) -> Future:
-        """Return a future for the answer, with which the executor continues."""
+        """Return a future for the answer to a request; its result wakes the executor."""
         future = Future(executor=executor)
-        # this wakes the executor
+        # a callback is what wakes the executor
         future.add_done_callback(_nothing)
         with self._lock:
             self._owed.setdefault(request, []).append(future)
@@ -97,7 +97,7 @@ class PendingAnswers:
             future.set_result(answer)
 
     def give_up(self, reason: str) -> None:
-        """Fail all pending requests for this reason."""
+        """Answer all pending requests as failed, for this reason."""
         for request in list(self._owed):
             self.give(DriverAnswer(request=request, success=False, message=f"{request}: {reason}"))
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publish the robot's state on its topics, each at its own rate.
 
-Messages are serialized once and then updated in place: rclpy takes 20 us to publish a JointState
-and 26 us for an Imu; publishing bytes takes 12 us and 7 us.
+Messages are serialised once and then updated in place: rclpy takes 20 us to publish a JointState
+and 26 us to publish an Imu; publishing their bytes takes 12 us and 7 us.
 """
 
 import struct
@@ -32,10 +32,11 @@ class SensorTopic:
     Attributes:
         message: Message type.
         name: Relative topic name.
-        rate: Rate parameter of the node, at most `joint_state_rate_hz`; 0 disables the topic.
+        rate: Name of the node's parameter for the rate, which is at most `joint_state_rate_hz`; a
+            rate of 0 disables the topic.
         fill: Returns the serialised message for a state and its receipt time (ns, system clock);
             None if there is nothing to publish.
-        warns: True if ROS warns of a reader whose QoS does not match.
+        warns: True if ROS is to warn of a subscription whose QoS does not match.
     """
 
     message: type[Any]
@@ -46,7 +47,7 @@ class SensorTopic:
 
 
 class SensorTopics:
-    """Publishes the state on each topic at the topic's own rate; not thread-safe."""
+    """Publishes the state on all topics, each at its own rate; not thread-safe."""
 
     def __init__(
         self, node: Node, topics: Sequence[SensorTopic], parameters: Mapping[str, Any]
@@ -60,7 +61,7 @@ class SensorTopics:
                 second.
 
         Raises:
-            RobotError: A sensor's rate exceeds the rate of the state that contains it.
+            RobotError: A topic's rate exceeds `joint_state_rate_hz`.
         """
         highest_hz = parameters["joint_state_rate_hz"]
         problems = [
@@ -84,10 +85,10 @@ class SensorTopics:
             for topic in topics
         ]
         self._due = [1.0] * len(topics)
-        """Number of messages due; one is published when this reaches 1."""
+        """Number of messages due on each topic; a message is published when it reaches 1."""
 
     def publish(self, state: DriveState, received_ns: int) -> None:
-        """Publish the topics that are due for a state; the stamp is its receipt time.
+        """Publish a state on the topics that are due; the stamp is its receipt time.
 
         Args:
             state: State of the robot.
@@ -108,12 +109,12 @@ class MessageTemplate:
     """A serialised message in which only the stamp and some blocks of numbers change."""
 
     def __init__(self, message: Any, blocks: Sequence[F64]) -> None:
-        """Serialize a message and locate the parts that change.
+        """Serialise a message, and locate the parts that change.
 
         Args:
-            message: Message that begins with a header, and holds the numbers of each block
-                contiguously.
-            blocks: Numbers that occur nowhere else in the message.
+            message: Message that begins with a header, and contains each block contiguously.
+            blocks: Blocks of numbers that occur nowhere else in the message; `views` gives access
+                to each.
         """
         self._data = bytearray(serialize_message(message))
         self.views = [
@@ -122,13 +123,13 @@ class MessageTemplate:
         ]
 
     def stamped(self, stamp_ns: int) -> bytes:
-        """Return the message with the current values of the views, for `Publisher.publish`."""
+        """Return the message's bytes, with this stamp and the current values of the views."""
         _STAMP.pack_into(self._data, _STAMP_AT, *divmod(stamp_ns, NS_PER_S))
         return bytes(self._data)
 
 
 class JointStateTemplate(MessageTemplate):
-    """Position (rad), velocity (rad/s) and torque (N m) of all joints."""
+    """Template for a JointState: position (rad), velocity (rad/s), torque (N m) of each joint."""
 
     def __init__(self, joint_names: Sequence[str]) -> None:
         fields = ("position", "velocity", "effort")
@@ -143,7 +144,7 @@ class JointStateTemplate(MessageTemplate):
 
 
 class ImuTemplate(MessageTemplate):
-    """Orientation, angular velocity (rad/s) and acceleration (m/s^2) in the body frame.
+    """Template for an Imu: orientation, angular velocity (rad/s), acceleration (m/s^2).
 
     Robots report no covariances, so these are zero, which means unknown.
     """
@@ -160,14 +161,14 @@ class ImuTemplate(MessageTemplate):
         super().__init__(message, blocks)
 
     def fill(self, quat_xyzw: Sequence[float], ang_vel: F64, lin_acc: F64, stamp_ns: int) -> bytes:
-        """Return the message for a rotation body -> world, and vectors [3] in the body frame."""
+        """Return the message for an orientation (body to world) and body-frame vectors [3]."""
         attitude, turning, accelerating = self.views
         attitude[:], turning[:], accelerating[:] = quat_xyzw, ang_vel, lin_acc
         return self.stamped(stamp_ns)
 
 
 class ContactTemplate(MessageTemplate):
-    """Ground reaction force on each foot, N, as the robot reports it: z is the vertical part."""
+    """Template for ContactForces: ground reaction force on each foot, N; z is the vertical part."""
 
     def __init__(self, foot_names: Sequence[str]) -> None:
         (block,) = blocks = _marks(3 * len(foot_names))
@@ -177,9 +178,9 @@ class ContactTemplate(MessageTemplate):
         super().__init__(message, blocks)
 
     def fill(self, contact_force: F64, stamp_ns: int) -> bytes | None:
-        """Return the message for forces [feet, 3]; None if one is not finite.
+        """Return the message for forces [feet, 3], N; None if a force is not finite.
 
-        A subscriber will then consider the forces too old; the rest of the state is unaffected.
+        Subscribers then find the forces too old; the rest of the state is not affected.
         """
         if not np.isfinite(contact_force).all():
             return None
@@ -200,7 +201,7 @@ def imu_topic(quat_xyzw: Callable[[Any], Sequence[float]]) -> SensorTopic:
     """Return the `imu/data` topic for a robot whose state has `ang_vel` and `lin_acc`.
 
     Args:
-        quat_xyzw: Returns a state's rotation body -> world.
+        quat_xyzw: Returns the orientation (body to world) in a state.
     """
     template = ImuTemplate()
 
@@ -211,9 +212,9 @@ def imu_topic(quat_xyzw: Callable[[Any], Sequence[float]]) -> SensorTopic:
 
 
 def quat_from_rpy(rpy: F64) -> tuple[float, float, float, float]:
-    """Return the rotation body -> world (x, y, z, w) for roll, pitch, yaw [3], rad.
+    """Return the orientation, body to world (x, y, z, w), for roll, pitch, yaw [3], rad.
 
-    They are rotations about x, then the old y, then the old z: q = q_z q_y q_x.
+    These are rotations about the fixed axes x, then y, then z: q = q_z q_y q_x.
     """
     (sr, sp, sy), (cr, cp, cy) = np.sin(0.5 * rpy).tolist(), np.cos(0.5 * rpy).tolist()
     return (
@@ -225,7 +226,7 @@ def quat_from_rpy(rpy: F64) -> tuple[float, float, float, float]:
 
 
 def _marks(*sizes: int) -> list[F64]:
-    """Return blocks of numbers that occur nowhere else in a message."""
+    """Return blocks of these sizes, with numbers that occur nowhere else in a message."""
     marks = np.arange(sum(sizes), dtype=np.float64) + np.pi
     return np.split(marks, np.cumsum(sizes)[:-1])
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Driver reports: ~/status, /diagnostics, and log messages on changes."""
+"""Publish a driver's reports on ~/status and /diagnostics, and log changes."""
 
 import math
 import threading
@@ -18,7 +18,7 @@ from robot_driver.nodes.commands import CommandTopic
 
 
 class StatusTopics:
-    """Publishes the newest report on each phase change, and on request."""
+    """Publishes the newest report on ~/status and /diagnostics."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class StatusTopics:
             kind: Kind of robot, for `hardware_id` of /diagnostics.
             joint_names: Joint names in wire order.
             other_obstacles: Returns the reasons to refuse control that only ROS knows.
-            commands: Command topic, which counts commands that did not fit the joints or came from
+            commands: Command topic, which counts commands that did not fit the joints, or came from
                 another node.
         """
         self._kind, self._joint_names = kind, list(joint_names)
@@ -56,7 +56,7 @@ class StatusTopics:
         self._report, self._logged, self._lost = None, None, ""
 
     def update(self, report: DriverReport) -> None:
-        """Store the newest report; publish and log changes at once."""
+        """Store the newest report; log changes, and publish it at once if the phase changed."""
         changed = self._report is None or report.phase is not self._report.phase
         if self._report is None:
             for refused in report.refused:
@@ -67,7 +67,7 @@ class StatusTopics:
             self.publish()
 
     def lose(self, reason: str) -> None:
-        """Report the loss of the link process, with its reason."""
+        """Report that the link process was lost, and why."""
         self._lost = reason
         self._node.get_logger().error(reason)
         before = self._report or DriverReport(
@@ -98,7 +98,7 @@ class StatusTopics:
         self._node.destroy_publisher(self._diagnostics)
 
     def _log(self, report: DriverReport) -> None:
-        """Log phase changes, and changes in the reason why the drives damp."""
+        """Log changes of the phase, and of the reason why the drives damp."""
         shown = report.phase, report.reason if report.phase is DriverPhase.DAMPING else ""
         if shown == self._logged:
             return

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transport for a robot whose own computer uses DDS: topics for its state and for commands."""
+"""Transport for a robot whose own computer uses DDS: topics for its state and its commands."""
 
 import os
 import threading
@@ -29,7 +29,7 @@ from robot_driver.reception import Source
 from robot_driver.robot import Datagram, RobotTransport
 
 _STATE_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""A best-effort reader matches every publisher; the depth is a tenth of a second at 500 Hz."""
+"""A best-effort subscription matches every publisher; the depth covers 0.1 s at 500 Hz."""
 _LISTEN_NS = 50_000_000
 _LOOK_S = 0.25
 _ACKNOWLEDGED_S = 0.3
@@ -44,7 +44,7 @@ class TypedTopic(NamedTuple):
 
 
 class TopicTransport(RobotTransport):
-    """Serialised messages as bytes, read on this object's own thread.
+    """Transport that carries serialised messages on topics, and listens on a separate thread.
 
     DDS entities cannot be passed between processes, so each of two processes has its own node:
     `link_of_PID` in the link process, and `standby_of_PID` in the process that publishes if the
@@ -53,8 +53,8 @@ class TopicTransport(RobotTransport):
 
     Attributes:
         others: Full names of the other nodes that publish commands, sorted; "" for each publisher
-            that is not a ROS node. Updated four times per second while it listens.
-        has_standby: True if the standby node publishes commands, updated at the same time.
+            that is not a ROS node. Updated four times per second in the link process.
+        has_standby: True if the standby node publishes commands; updated at the same times.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class TopicTransport(RobotTransport):
         """Join the robot's topics.
 
         Args:
-            subscribed: The robot's state, and other topics to receive.
-            published: The commands, and other topics to send.
-            linked: True if this is the link process, which also listens.
-            driver_pid: Process of the driver's node; by default, this process, or its parent if
-                `linked`.
+            subscribed: Topics to receive; the first carries the robot's state.
+            published: Topics to publish on; the first carries the commands.
+            linked: True in the link process, which also listens.
+            driver_pid: Process of the driver's node; by default, the parent process if `linked`,
+                and otherwise this process.
             domain_id: DDS domain of the robot; by default, the one set in the environment.
 
         Raises:
@@ -131,14 +131,14 @@ class TopicTransport(RobotTransport):
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """None, since each process opens its own."""
+        """Empty, since each process joins the topics itself."""
         return ()
 
     def watched(self) -> Sequence[int]:
         return (self._signal,)
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return the messages that have arrived; the source is the topic."""
+        """Yield the messages that have arrived; the source is the topic."""
         if self._signal in ready:
             os.eventfd_read(self._signal)
         while self._heard:
@@ -153,7 +153,7 @@ class TopicTransport(RobotTransport):
         self.publish(self._command.name, data)
 
     def publish(self, topic: str, data: bytes) -> None:
-        """Publish a serialized message.
+        """Publish a serialised message on one of the published topics.
 
         Raises:
             DriverError: The message cannot be published.
@@ -164,7 +164,7 @@ class TopicTransport(RobotTransport):
             raise DriverError(f"{topic}: {error}") from error
 
     def problems(self) -> tuple[str, ...]:
-        """Return which other nodes publish commands, or a note that the robot has no subscriber."""
+        """Return messages if other nodes publish commands, or the robot does not subscribe."""
         topic, found = self._command.name, []
         if self.others:
             names = ", ".join(name or "a program without a ROS node" for name in self.others)
@@ -176,10 +176,10 @@ class TopicTransport(RobotTransport):
         return tuple(found)
 
     def keep_sending_half(self) -> None:
-        """Do nothing, since this process has no other half."""
+        """Do nothing, since both processes can publish anyway."""
 
     def close(self) -> None:
-        """Leave the topics after the last messages have arrived."""
+        """Leave the topics, after waiting briefly for the last messages to arrive."""
         self._ending.set()
         if self._thread is not None:
             self._thread.join()
@@ -190,15 +190,15 @@ class TopicTransport(RobotTransport):
         os.close(self._signal)
 
     def hand_on(self, data: bytes, source: Source) -> None:
-        """Make `receive` return a datagram."""
+        """Queue a datagram for `receive`."""
         self._heard.append(Datagram(data, source, time.time_ns()))
         os.eventfd_write(self._signal, 1)
 
     def looked(self) -> None:
-        """Hook after each update of the publishers, for robots that need it."""
+        """Called after each update of `others`; does nothing unless overridden."""
 
     def state_types(self) -> list[str]:
-        """Return the sorted types with which the robot's state topic is published."""
+        """Return the message types with which the robot's state topic is published, sorted."""
         return sorted({info.topic_type for info in self._infos(self._state)})
 
     def _listen(self) -> None:
@@ -217,7 +217,8 @@ class TopicTransport(RobotTransport):
         own = [f"/{name}" for name in (self._link, self._standby) if f"/{name}" in names]
         for name in own:
             names.remove(name)
-        # a node that joins or leaves has no name for a moment
+        # a node that joins or leaves is unnamed for a moment, so a publisher counts as nameless
+        # only if it is unnamed twice in a row
         unnamed = names.count("")
         named = sorted(filter(None, names))
         self.others = (*[""] * min(unnamed, self._unnamed), *named)

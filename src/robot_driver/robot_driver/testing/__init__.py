@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conformance tests for drivers, to inherit: `conformance.DriverConformance`.
+"""Conformance tests for drivers; a driver's tests inherit `conformance.DriverConformance`.
 
-The driver runs as it does for users, as a process over DDS, connected to a test double of its
-robot. The suite is not in `policy_inference.testing`, because it uses ROS 2 and the requests and
-status of a driver, which `policy_inference` does not know. Needs pytest.
+The driver runs as it does for users, as a process on DDS, connected to a test double of its robot.
+The suite is not in `policy_inference.testing`, because it uses ROS 2 and a driver's requests and
+status, which `policy_inference` does not know. Requires pytest.
 """
 
 import pytest
 
-# Makes failed asserts of the suite show the compared values.
+# Makes the suite's failed asserts show the compared values.
 _MODULES = "case conformance fixtures following invariants leaving listening stage"
 pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _MODULES.split()))

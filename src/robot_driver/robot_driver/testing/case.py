@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Description of a driver for the conformance suite, and the robot's side of the driver."""
+"""What a driver's author provides to the conformance suite: a description and a robot double."""
 
 import time
 from abc import ABC, abstractmethod
@@ -21,27 +21,27 @@ from robot_driver.interfaces import (
 )
 
 TAKEN, COMMANDED, GIVEN_BACK, OTHER = "taken", "commanded", "given back", "other"
-"""Kinds of frame, as the robot interprets them."""
+"""Kinds of frames, named by what they tell the robot."""
 STATE_FIELDS = ("position", "velocity", "effort")
 """Fields of sensor_msgs/JointState: rad, rad/s, N m."""
 MOTION_S, TURNS_S = 1.2, 0.7
-"""Duration of a double's motion, and the time at which it reverses."""
+"""Duration of a double's motion, and the time after which it reverses."""
 _AT_POSE_RAD = 0.01
 _LEAST_RAD, _MORE_RAD = 0.05, 0.15
 _LEAST_NM, _MORE_NM = 0.2, 0.8
 _BODY_RAD = np.array([0.05, 0.06, 0.08])
-"""Body rotation too slow to reveal the unit of the angular velocity to the driver."""
+"""Body rotation [3], too slow for the driver to infer the unit of the angular velocity."""
 _G_M_S2 = 9.81
 _NOISE_M_S2, _NOISES = 1e-5, 1009
 
 
 class Heard(NamedTuple):
-    """A frame that the driver sent.
+    """A frame that the robot double received from the driver.
 
     Attributes:
-        what: TAKEN, COMMANDED, GIVEN_BACK or OTHER, such as a request to prepare.
+        what: TAKEN, COMMANDED, GIVEN_BACK, or OTHER, such as a request to prepare.
         values: Values of a command [n, 5], rows in the order of `RobotDouble.joint_names`, columns
-            as in COMMAND_FIELDS; columns that the robot's wire does not have are 0.
+            as in COMMAND_FIELDS; columns that the robot's frames do not have are 0.
         rests: True if the command brings the robot to rest.
         at_s: Receipt time on the steady clock.
     """
@@ -56,12 +56,12 @@ class Sensed(NamedTuple):
     """A robot's sensor values at one moment; arrays are float64.
 
     Attributes:
-        joint_pos, joint_vel, joint_effort: [n], rad, rad/s, N m, in the order of
+        joint_pos, joint_vel, joint_effort: Joint states [n], rad, rad/s, N m, in the order of
             `RobotDouble.joint_names`.
         rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
-        quat_xyzw: The same rotation, body to world [4].
-        ang_vel: Body frame [3], rad/s.
-        lin_acc: Specific force, body frame [3], m/s^2: +9.81 along z of a level robot at rest.
+        quat_xyzw: The same rotation [4], body to world.
+        ang_vel: Angular velocity, body frame [3], rad/s.
+        lin_acc: Specific force, body frame [3], m/s^2; +9.81 along z for a level robot at rest.
     """
 
     joint_pos: F64
@@ -74,24 +74,24 @@ class Sensed(NamedTuple):
 
 
 class RobotDouble(ABC):
-    """The robot's side of a driver, without physics: it moves as the suite requires.
+    """Test double of a robot, without physics: it moves as the suite requires.
 
     It runs on its own thread or process: from `start` on it sends the result of `sense` at a steady
-    rate, and calls `hear` for received frames. It refuses whatever the real robot refuses. Its
-    joints, units, signs and orders are taken from the robot's documentation and never from the
-    driver, whose mistakes would otherwise cancel out.
+    rate, and calls `hear` for each received frame. It refuses whatever the real robot refuses. Take
+    its joints, units, signs and orders from the robot's documentation and never from the driver, or
+    the driver's mistakes would cancel out.
 
     Attributes:
-        joint_names: Names of all joints, by their index on the wire.
-        pose: Positions of the joints [n], rad, at which control may be taken; in the order of
+        joint_names: Names of all joints, in wire order.
+        pose: Joint positions [n], rad, at which control may be taken, in the order of
             `joint_names`.
-        rest_mode: Mode of JointCommand: MODE_DAMP, or MODE_HOLD_MEASURED for a robot that would
-            fall.
+        rest_mode: Rest mode of JointCommand: MODE_DAMP, or MODE_HOLD_MEASURED for a robot that
+            would fall.
         heard: Received frames, in order.
-        sent_ns: Times at which it sent its states, on the system clock, by their `moved_s`.
-        silent: Its state is not sent while this is set.
-        moved_s: Time since it started to move away from the pose and back, up to MOTION_S, when it
-            is back; 0 at rest.
+        sent_ns: Times at which states were sent (system clock), by the state's `moved_s`.
+        silent: True to send no states.
+        moved_s: Time since the motion away from the pose and back began, up to MOTION_S, when the
+            robot is back; 0 at rest.
     """
 
     def __init__(
@@ -107,36 +107,36 @@ class RobotDouble(ABC):
     @property
     @abstractmethod
     def parameters(self) -> Mapping[str, object]:
-        """Parameters that connect the driver's node to this robot only."""
+        """Node parameters that connect the driver to this double and no other."""
 
     @abstractmethod
     def start(self) -> None:
-        """Switch the robot on."""
+        """Switch the robot on; it then sends its state."""
 
     @abstractmethod
     def restart(self) -> None:
-        """Restart the robot: it forgets its controller, and its tick starts again."""
+        """Restart the robot: it forgets who controls it, and its tick starts again."""
 
     @abstractmethod
     def close(self) -> None:
         """Switch the robot off for good, and close everything; a second call does nothing."""
 
     def sense(self) -> Sensed | None:
-        """Return the current sensor values, to be sent at once; None to send nothing."""
+        """Return the current sensor values, to be sent at once; None if nothing is to be sent."""
         if self.silent:
             return None
         moved_s, self._noises = self.moved_s, (self._noises + 1) % _NOISES
         sensed = self.sensed(moved_s)
-        # a real IMU has noise; one without it counts as failed
+        # a real IMU has noise; drivers treat one without noise as failed
         sensed.lin_acc[:] += _NOISE_M_S2 * self._noises
         self.sent_ns.setdefault(moved_s, []).append(time.time_ns())
         return sensed
 
     def sensed(self, moved_s: float) -> Sensed:
-        """Return the sensor values without noise, after the robot has moved for this long.
+        """Return the sensor values, without noise, of a robot that has moved for this long.
 
-        Each joint moves at its own speed, in one direction and then back, with its own torque. The
-        body turns about all axes. All values are consistent, as in a real robot.
+        Each joint moves at its own speed and torque in one direction and then back, and the body
+        turns about all axes. All values are consistent, as in a real robot.
         """
         count = len(self.joint_names)
         shares = np.arange(1, count + 1) / count
@@ -168,7 +168,7 @@ class RobotDouble(ABC):
         )
 
     def hear(self, what: str, values: F64 | None = None) -> None:
-        """Store a frame; callable from any thread.
+        """Store a received frame; callable from any thread.
 
         Args:
             what: As in `Heard`.
@@ -178,9 +178,10 @@ class RobotDouble(ABC):
         self.heard.append(Heard(what, values, rests, time.monotonic()))
 
     def brings_to_rest(self, values: F64) -> bool:
-        """Return whether a command [n, 5] brings the robot to rest; override if the wire states it.
+        """Return True if a command [n, 5] brings the robot to rest.
 
-        With MODE_DAMP it has no stiffness, with MODE_HOLD_MEASURED the measured pose.
+        With MODE_DAMP, it has damping and no stiffness; with MODE_HOLD_MEASURED, the robot's pose.
+        Override this if the robot's frames state it themselves.
         """
         if self.rest_mode == MODE_DAMP:
             return not values[:, STIFFNESS].any() and bool((values[:, DAMPING] > 0.0).all())
@@ -189,40 +190,40 @@ class RobotDouble(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverCase:
-    """Description of a driver for the suite."""
+    """What the suite needs to know about a driver."""
 
     command: Sequence[str]
-    """Command that starts the driver's node, as a user does; ROS arguments follow."""
+    """Command line with which a user starts the driver's node; ROS arguments are appended."""
     node: str
-    """Node name."""
+    """Name of the driver's node."""
     robot: Callable[[], RobotDouble]
-    """Creates an unstarted robot that does not conflict with others on this machine."""
+    """Creates a double, not yet started, that does not conflict with others on this machine."""
     figures: DriveFigures
-    """Data of the robot's drives in the driver; matched with the robot's joints by name."""
+    """The driver's figures of the drives; matched with the double's joints by name."""
     parameters: Mapping[str, object] = field(default_factory=dict)
-    """Parameters of the node that make the start checks pass with a robot that lies on a desk, and
-    allow a busy machine to delay the double for a while (`state_timeout_s`: 0.5).
+    """Node parameters that make the start checks pass for a robot lying on a desk, and allow a busy
+    machine to delay the double for a while (`state_timeout_s`: 0.5).
     """
     joint_state_rate_hz: float = 500.0
-    """Rate of `joint_states` with these parameters; the double sends states at least this fast."""
+    """Rate of `joint_states` with these parameters; the double sends at least as often."""
     command_rate_hz: float = 500.0
     """Rate of the frames to the robot with these parameters."""
     imu: str = "imu/data"
-    """Topic with sensor_msgs/Imu; empty if the robot has none."""
+    """Topic of the robot's sensor_msgs/Imu; empty if it has no IMU."""
     state_fields: Sequence[str] = STATE_FIELDS
-    """Joint quantities that the robot measures; other published ones are not compared."""
+    """Fields of JointState that the robot measures; other published fields are not compared."""
     command_fields: Sequence[str] = COMMAND_FIELDS
-    """Quantities per joint in the frames to the robot."""
+    """Fields per joint in the frames to the robot."""
     reports_restart: bool = True
     """True if the robot's state reveals a restart."""
     tolerance_rad: float = 1e-3
     """Resolution of positions sent to the robot, such as one count of a servo encoder."""
     holds_by_itself: bool = False
-    """True if the robot stays at rest without frames: one is enough before control is given back,
-    and none is sent if the link process has died.
+    """True if the robot stays at rest without frames: once the link process has died, no rest frame
+    is then required before control is given back.
     """
     deadline_s: float = 30.0
-    """Test timeout, far beyond any normal duration; only a failing test waits this long."""
+    """Timeout for each wait, far beyond normal durations; only a failing test waits this long."""
 
 
 def _quat_xyzw(rpy: F64) -> F64:

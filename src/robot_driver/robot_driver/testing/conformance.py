@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conformance tests for drivers, to inherit with a `DriverCase`.
+"""Conformance tests that a driver's test classes inherit, given a `DriverCase`.
 
-Each test class has its own ROS 2 domain and shares one driver, because taking control can take a
-robot seconds. Each test requests the driver in a state: `listening` or `in_control`.
+Each test class has its own ROS 2 domain and one driver for all its tests, because taking control
+can take seconds. Each test requests the driver in one state: `listening` or `in_control`.
 """
 
 import itertools
@@ -23,15 +23,15 @@ from robot_driver.testing.stage import DriverProcess, Stage
 
 _MESSAGES = 400
 _SELDOM_S = 0.2
-"""Time between commands, long enough that few of the frames are caused by them."""
+"""Time between commands, long enough that commands cause only few of the frames."""
 
 
 class DriverConformance(LeavingConformance, FollowingConformance, ListeningConformance):
-    """Inherit this, with `case` as an attribute of the class; pytest begins with the last base."""
+    """All tests; inherit and set the class attribute `case`. Pytest runs the last base first."""
 
 
 class DriverTimes(DriverFixtures):
-    """Timing tests for an idle machine; inherit this, marked `real_time`, with `case`."""
+    """Timing tests for an idle machine; inherit, set `case`, and mark the class `real_time`."""
 
     def test_state_comes_at_its_rate(self, listening: DriverProcess, stage: Stage) -> None:
         found = stage.collected(JointState, f"/{listening.name}/joint_states", _MESSAGES)
@@ -53,7 +53,7 @@ class DriverTimes(DriverFixtures):
 
         in_control.until(act, "frames")
         times_s = [each.at_s for each in frames_since(in_control, place)]
-        # the median, because commands are sent at once, between the steady frames
+        # the median, because commands are also sent at once, between the steady frames
         assert 1.0 / np.median(np.diff(times_s)) == pytest.approx(
             self.case.command_rate_hz, rel=0.2
         )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Explain differences between a driver's numbers and the expected ones."""
+"""Explain how a driver's numbers differ from the expected ones, naming common mistakes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ UNITS = {
     "stiffness": "N m/rad",
     "damping": "N m s/rad",
 }
-"""Quantities of joints."""
+"""Unit of each joint quantity."""
 _RELATIVE = 1e-3
 _SURELY = 5.0
 """Factor by which an explanation must fit better than the expected values."""
@@ -32,17 +32,16 @@ def differences(
     tolerance: float,
     others: Mapping[str, F64],
 ) -> list[str]:
-    """Return a sentence for each error in the numbers; empty if they are right.
+    """Return a sentence for each kind of error in the numbers; empty if they are right.
 
     Args:
-        quantity: Quantity name, such as "velocity".
-        unit: Unit in which the quantity is expected.
+        quantity: Name of the quantity, such as "velocity".
+        unit: Unit in which it is expected.
         names: Names of the joints or axes [n].
-        found: Found values [k, n] at k moments.
-        expected: Expected values [k, n].
-        tolerance: Maximum difference between numbers that count as equal, or a thousandth of them.
-        others: Expected values [k, n] of other quantities, by name, that may be confused with this
-            one.
+        found: Values found at k moments [k, n].
+        expected: Values expected at these moments [k, n].
+        tolerance: Difference allowed between equal numbers, besides a thousandth of their value.
+        others: Expected values [k, n] of quantities that may be confused with this one, by name.
     """
     wrong: dict[str, list[int]] = {}
     for column in np.flatnonzero(~_equal(found, expected, tolerance).all(axis=0)).tolist():
@@ -80,7 +79,7 @@ def _instead(
     column: int,
     tolerance: float,
 ) -> str:
-    """Return the simple mistake that explains a column, or an empty string."""
+    """Return the common mistake that explains a column's values, or an empty string."""
     values, own = found[:, column], expected[:, column]
     known = {
         "is always 0": np.zeros_like(own),
@@ -99,7 +98,7 @@ def _instead(
 
 
 def _scaled(values: F64, own: F64, tolerance: float) -> str:
-    """Return the offset or factor of a column's error, or an empty string."""
+    """Return the constant offset or factor that explains a column, or an empty string."""
     offset = float((values - own).mean())
     factor = float(values @ own) / max(float(own @ own), 1e-12)
     known = {

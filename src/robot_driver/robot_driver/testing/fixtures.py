@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures for the conformance suite: a driver in a given state, and its frames."""
+"""Fixtures for the conformance suite: a driver, brought into the state that a test needs."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -18,14 +18,14 @@ TWO_SENDERS = "2 publishers on joint_command (/listener, /listener), expected on
 
 
 class DriverFixtures:
-    """A driver and its robot double; see `DriverConformance`."""
+    """Fixtures that provide a driver with its robot double; see `DriverConformance`."""
 
     case: ClassVar[DriverCase]
 
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
     def _own_ros_domain(cls) -> Iterator[None]:
-        """Use a ROS domain that no other test on this host uses at the same time."""
+        """Use a ROS domain that no other running test on this machine uses."""
         with private_ros_domain():
             yield
 
@@ -50,7 +50,7 @@ class DriverFixtures:
 
     @pytest.fixture
     def listening(self, driver: DriverProcess) -> DriverProcess:
-        """Bring the driver to a state without control, in which nothing prevents taking control."""
+        """Return the driver without control, but with nothing that prevents taking it."""
         driver.until(lambda: driver.statuses, "a status")
         driver.gives_back_control()
         assert driver.ask("reset").success
@@ -59,7 +59,7 @@ class DriverFixtures:
 
     @pytest.fixture
     def in_control(self, driver: DriverProcess) -> DriverProcess:
-        """Bring the driver into control, before any command is followed."""
+        """Return the driver in control of its robot, before any command is followed."""
         driver.until(lambda: driver.statuses, "a status")
         assert driver.ask("reset").success
         if driver.status.state in (RobotStatus.FOLLOWING, RobotStatus.DAMPING):
@@ -72,7 +72,7 @@ class DriverFixtures:
 
 
 def frames_since(driver: DriverProcess, place: int) -> list[Heard]:
-    """Return the frames from an index on, as a copy that does not grow during a check."""
+    """Return a copy of the frames from an index on, which does not grow during a check."""
     return list(driver.robot.heard[place:])
 
 

@@ -28,7 +28,7 @@ from robot_driver.testing.stage import FOLLOWED_RAD, LONGEST_VALID_S, DriverProc
 _COMMANDS = 3
 _RESTING = 20
 _TAKEN, _FRAMES = 10, 100
-"""Number of commands, then of frames, after which a command counts as never arriving."""
+"""Number of commands, and then of frames, after which a command counts as lost."""
 
 
 class FollowingConformance(DriverFixtures):
@@ -62,7 +62,7 @@ class FollowingConformance(DriverFixtures):
             frames = frames_since(in_control, place)
             return sum(not each.rests for each in frames if each.what == COMMANDED)
 
-        # count frames: a busy machine sends fewer, but none after the end
+        # count frames, not time: a busy machine sends fewer, but none after the expiry
         in_control.until(
             lambda: in_control.status.state == RobotStatus.DAMPING or followed() > most, "DAMPING"
         )
@@ -91,7 +91,7 @@ class FollowingConformance(DriverFixtures):
             in_control.is_in(RobotStatus.FOLLOWING)
             in_control.send(position=far.tolist())
         else:
-            # its rest mode already has a stiffness
+            # its rest mode already has stiffness
             in_control.send_rest(position=far.tolist())
         in_control.rests("the first command with this stiffness puts")
         assert not any(in_control.is_at(each, far) for each in frames_since(in_control, place))
@@ -122,13 +122,13 @@ class FollowingConformance(DriverFixtures):
         in_control.refuses_control("already")
 
     def _arrived(self, driver: DriverProcess, values: F64, turn: int) -> F64:
-        """Send a command until its values [n, 5] or too many others arrive; return them."""
+        """Send a command until the robot receives its values; return those received last [n, 5]."""
         arrays = dict(zip(COMMAND_FIELDS, values.T.tolist(), strict=True))
         arrays |= {
             "names": list(driver.robot.joint_names),
             "effort_limit": driver.figures.largest_torque_nm.tolist(),
         }
-        # the order in a message is the sender's
+        # a sender may list the joints in any order
         arrays = {field: row[:: -1 if turn % 2 else 1] for field, row in arrays.items()}
         newest = np.zeros_like(values)
         place = len(driver.robot.heard)
@@ -158,7 +158,7 @@ class FollowingConformance(DriverFixtures):
     def _wrong(
         self, driver: DriverProcess, found: Sequence[F64], expected: Sequence[F64]
     ) -> list[str]:
-        """Return how values [n, 5] differ from the commands that were sent, as sentences."""
+        """Return how received values [n, 5] differ from the commands sent, as sentences."""
         fields = self.case.command_fields
         arrived, sent = (
             {
@@ -183,11 +183,11 @@ class FollowingConformance(DriverFixtures):
         return problems
 
     def _nothing_ends_the_rest(self, driver: DriverProcess) -> None:
-        """Send commands near the pose: none is followed before a command in the rest mode."""
+        """Check that commands are not followed as long as none is in the rest mode."""
         self._watch(driver, itertools.repeat(driver.send))
 
     def _nothing_is_followed(self, driver: DriverProcess) -> None:
-        """Send commands, some in the rest mode, but not last, so none of those is in transit."""
+        """Check that no command is followed, not even after one in the rest mode."""
         self._watch(driver, itertools.cycle((driver.send_rest, driver.send)))
         self._nothing_ends_the_rest(driver)
 
@@ -203,9 +203,9 @@ class FollowingConformance(DriverFixtures):
 
 
 def _distinct(driver: DriverProcess, turn: int) -> F64:
-    """Return the values [n, 5] of a command near the pose, different for all joints.
+    """Return values [n, 5] for a command near the pose that differ for all joints.
 
-    Their torques are below the limit of a first command, and below those that are judged.
+    Their torques are below a first command's limit and below `demand_nm`.
     """
     figures, robot = driver.figures, driver.robot
     count = len(robot.joint_names)

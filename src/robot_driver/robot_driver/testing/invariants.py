@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Invariants of every driver, whatever its robot and its senders do; checked during tests.
+"""Invariants that hold for every driver, whatever its robot and senders do; checked during tests.
 
-`LinkWatch` sees each step of a driver's state machine, on its own clock. `HeardWatch` sees what the
-robot's double hears from a driver that runs in processes of its own, and what was sent to that
-driver.
+`LinkWatch` sees each step of a driver's state machine, on that machine's clock. `HeardWatch` sees
+what a robot double receives from a driver in separate processes, and what was sent to that driver.
 """
 
 from __future__ import annotations
@@ -41,45 +40,47 @@ if TYPE_CHECKING:
 
 DRIVER_INVARIANTS: Mapping[str, str] = {
     "driver_phases_in_order": "Control is requested, taken with the robot at rest, and given back "
-    "after the robot was brought to rest or lowered; no phase is skipped.",
-    "driver_changes_have_reasons": "Each status of a driver states its reason.",
+    "after the robot has been brought to rest or lowered; no phase is skipped.",
+    "driver_changes_have_reasons": "Each driver status states a reason.",
     "nothing_sent_unasked": "The drives receive nothing before control is requested, nor while "
     "the robot's own controller prepares the robot or lays it down.",
     "nothing_sent_after": "The drives receive nothing after control has been given back.",
     "rest_mode_first": "After control was taken, and after each stop, the driver follows no "
     "command until it has received one in the rest mode. An invalid command in the rest mode, "
-    "another sender, and a start away from the robot are stops.",
+    "a new sender, and a start too far from the measured pose also count as stops.",
     "control_is_taken_from_rest": "Control is not taken while the newest command is invalid, or "
-    "still valid and not in the rest mode.",
-    "expired_is_not_followed": "No command is followed after its `valid_for`: the next frame "
-    "brings the robot to rest.",
+    "has not expired and is not in the rest mode.",
+    "expired_is_not_followed": "No command is followed once its `valid_for` has passed: the next "
+    "frame brings the robot to rest.",
     "lost_robot_is_not_followed": "No command is followed while the robot state is older than its "
     "time-out, or the robot reports a fault.",
     "estop_is_not_followed": "No command is followed while the e-stop is pressed.",
     "newest_is_followed": "In FOLLOWING, each joint gets its position from the newest command, or "
-    "the values of the robot at rest.",
+    "the values that bring it to rest.",
     "frame_is_finite": "Each value of a frame is finite, and no gain is negative.",
     "frame_in_figures": "In FOLLOWING, the position, stiffness and damping in a frame are within "
     "the robot's limits.",
-    "torque_in_limits": "In FOLLOWING, no frame demands more torque, at the last measured state, "
-    "than the effort limit of the command or of the drive.",
-    "starts_at_the_robot": "A joint without stiffness gets its first one only for a position "
-    "within `max_start_error_rad` of the measured one, and until then at most `first_torque_nm`.",
-    "checked_before_following": "With `obeyed_torque_nm`, the drives brake for 0.5 s after control "
-    "was taken, and then give less torque than that, before a command is followed.",
+    "torque_in_limits": "In FOLLOWING, no frame demands, at the last measured state, a torque "
+    "above the effort limit of the command or of the drive.",
+    "starts_at_the_robot": "A joint without stiffness gets its first stiffness only for a position "
+    "within `max_start_error_rad` of the measured one, and before that a torque of at most "
+    "`first_torque_nm`.",
+    "checked_before_following": "With `obeyed_torque_nm`, no command is followed until the drives "
+    "have braked for 0.5 s after control was taken, and then give less torque than this.",
     "disobedience_ends_control": "With `obeyed_torque_nm`, control is given back when two joints "
     "have ignored their commands for 0.3 s, and not before.",
-    "no_joint_is_limp": "In FOLLOWING, no joint is without stiffness and damping, except in a "
-    "robot that may be limp.",
+    "no_joint_is_limp": "In FOLLOWING, each joint has stiffness or damping, except in a robot "
+    "whose joints may be limp.",
     "rest_in_damping": "In DAMPING, each frame brings the robot to rest.",
     "rest_lasts": "Before control is given back, the driver brings the robot to rest for `rest_s`.",
-    "counts_never_fall": "No counter of a driver's status falls while the driver runs.",
-    "commands_are_counted": "A driver counts each command that it receives, and each invalid one.",
+    "counts_never_fall": "No counter in a driver's status decreases while the driver runs.",
+    "commands_are_counted": "A driver counts each command that it receives, and counts each "
+    "invalid one as refused.",
     "driver_answers": "A running driver answers each request.",
 }
-"""Statements about a driver, by name."""
+"""Text of each invariant, by name."""
 PRESSED = "the e-stop was pressed"
-"""Part of a driver's obstacles after its e-stop has been pressed."""
+"""Text in a driver's obstacles once its e-stop has been pressed."""
 _AFTER = {
     DriverPhase.LISTENING: {DriverPhase.TAKING},
     DriverPhase.TAKING: {DriverPhase.LISTENING, DriverPhase.DAMPING, DriverPhase.RELEASING},
@@ -89,28 +90,28 @@ _AFTER = {
 }
 _ROUNDING, _ROUNDING_NM = 1e-6, 1e-3
 _MOVED_RAD = 0.1
-"""Maximum joint motion between a command and its frame."""
+"""Maximum motion of a joint between a command's arrival and its frame."""
 _BRAKES_S, _CARRYING = 0.5, 0.1
 _STEPS_LOST, _RATE_HZ, _LITTLE_STIFFNESS, _GROWTH = 100, 1000, 1.0, 4.0
-"""Sequence numbers that a sender may lose, and its top rate; stiffness (N m/rad) below which the
-torque of a start is judged, and growth in stiffness beyond which its position is judged.
+"""Sequence numbers that a sender may skip, and its highest rate; stiffness (N m/rad) below which a
+start's torque is limited, and growth in stiffness beyond which its position is limited.
 """
 _IGNORES_S, _SHARE, _IGNORING, _STRAINED_S, _LATE_S = 0.3, 0.5, 2, 0.1, 0.05
-"""Thresholds for a robot that ignores commands: time, share of the torque, number of joints, and
-time without strain; and the delay between a received state and the step that the watch sees.
+"""Thresholds for a robot that ignores commands: time, share of the torque, number of joints, time
+without strain; and the maximum delay between a received state and the step that the watch sees.
 """
-DISOBEYS = "does not obey"
-"""Part of a driver's reason to give back a robot that ignores commands."""
+DISOBEYS = "ignores commands"
+"""Text in a driver's reason for giving back a robot that ignores commands."""
 _LARGEST, _LONGEST_NS, _MOST_EFFORT = float(np.finfo(np.float32).max), NS_PER_S, 3.0
-"""Command bounds: its values, its `valid_for`, and its effort in multiples of a drive's limit."""
+"""Bounds of a command: any value, its `valid_for`, its effort in multiples of a drive's limit."""
 _BUSY_S = 0.5
-"""Maximum delay with which a busy machine receives or sends."""
+"""Maximum delay of messages on a busy machine."""
 
 
 def frame_problems(
     values: F64, figures: DriveFigures, *, rests: bool
 ) -> Iterator[tuple[str, bool, object]]:
-    """Yield each invariant of the drives' values [n, 5]: name, whether it holds, what was found."""
+    """Yield each invariant of a frame's values [n, 5]: name, True if it holds, what was found."""
     gains = values[:, [STIFFNESS, DAMPING]]
     finite = bool(np.isfinite(values).all() and (gains >= 0.0).all())
     yield "frame_is_finite", finite, values
@@ -125,16 +126,16 @@ def frame_problems(
 
 
 def _law_torque(values: F64, state: DriveState) -> F64:
-    """Return the drives' torques [n], N m; not the driver's own function, which is what is judged.
+    """Return the torques [n], N m, that the drives give for a frame: see policy_msgs/JointCommand.
 
-    See policy_msgs/JointCommand.
+    Does not use the driver's own function, because that is under test.
     """
     error = values[:, [POSITION, VELOCITY]] - np.stack([state.joint_pos, state.joint_vel], axis=1)
     return np.asarray((values[:, [STIFFNESS, DAMPING]] * error).sum(axis=1) + values[:, EFFORT])
 
 
 def _is_valid(command: WireCommand, figures: DriveFigures) -> bool:
-    """Return whether a driver must accept a command; again without the driver's own function."""
+    """Return True if a driver must accept a command, also without the driver's own function."""
     values, limit = command.values, command.effort_limit
     gains = values[:, [STIFFNESS, DAMPING]]
     excess = np.maximum(
@@ -154,14 +155,14 @@ def _is_valid(command: WireCommand, figures: DriveFigures) -> bool:
 
 
 def _continues(before: WireCommand, command: WireCommand) -> bool:
-    """Return whether two successive valid commands can be from one sender."""
+    """Return True if two successive valid commands can come from one sender."""
     silent_ns = command.received_ns - before.received_ns
     sent_meanwhile = silent_ns * _RATE_HZ / NS_PER_S if silent_ns >= before.valid_for_ns else 0.0
     return 0 < command.sequence - before.sequence <= _STEPS_LOST + sent_meanwhile
 
 
 def _ignores(values: F64, state: DriveState, figures: DriveFigures) -> bool:
-    """Return whether joints do not give the torque of a frame's values [n, 5]."""
+    """Return True if the joints do not give the torque that a frame's values [n, 5] demand."""
     demand, given = np.abs(_law_torque(values, state)), np.abs(state.joint_effort)
     brakes = values[:, STIFFNESS] == 0.0
     asked = ~brakes & (demand > figures.demand_nm)
@@ -173,14 +174,14 @@ def _ignores(values: F64, state: DriveState, figures: DriveFigures) -> bool:
 
 
 class LinkWatch:
-    """Checks a `Link` after each step.
+    """Checks the invariants of a `Link` after each of its steps.
 
     Attributes:
-        checked: Number of checks of each invariant, by name.
+        checked: Number of checks so far, by invariant.
     """
 
     def __init__(self, robot: RobotInterface[Any]) -> None:
-        """Begin with a link that is listening."""
+        """Start watching a robot's link, which must be listening."""
         self._robot, self._figures = robot, robot.figures
         self._phase = DriverPhase.LISTENING
         self._since_ns = self._last_ns = self._taken_ns = 0
@@ -191,7 +192,7 @@ class LinkWatch:
         self._frames: list[F64] = []
         self._stiffness = np.zeros(len(robot.figures.joint_names))
         self._accepted = self._stiffness
-        """Stiffness in the newest command that may be followed."""
+        """Stiffness [n] of the newest command that may be followed."""
         self._state: DriveState | None = None
         self._sent: F64 | None = None
         self._obeyed_ns = self._seen_ns = self._strained_ns = -NS_PER_S
@@ -199,7 +200,7 @@ class LinkWatch:
         self.checked: Counter[str] = Counter()
 
     def commanded(self, command: WireCommand) -> None:
-        """Note a received command."""
+        """Record a command that the link received."""
         rests, before = command.mode == self._figures.rest_mode, self._newest
         self._received += 1
         if not _is_valid(command, self._figures):
@@ -229,11 +230,11 @@ class LinkWatch:
         )
 
     def encoded(self, values: F64) -> None:
-        """Note the values [n, 5] of a frame."""
+        """Record the values [n, 5] of a frame that the link sends."""
         self._frames.append(values.copy())
 
     def see(self, link: Link[Any], now_ns: int) -> Iterator[tuple[str, str]]:
-        """Yield the invariants that a step violates, and what was found."""
+        """Yield each invariant that the last step violated, and what was found."""
         for name, holds, what in self._looked(link, now_ns):
             self.checked[name] += 1
             if not holds:
@@ -274,7 +275,7 @@ class LinkWatch:
     def _changed(
         self, before: DriverPhase, phase: DriverPhase, now_ns: int
     ) -> Iterator[tuple[str, bool, object]]:
-        # Requests between two steps may lead through more than one phase.
+        # Requests between two steps may pass through more than one phase.
         ways = _AFTER[before]
         ways = ways | {after for way in ways for after in _AFTER[way]}
         yield "driver_phases_in_order", phase in ways, f"{before.name} to {phase.name}"
@@ -296,14 +297,14 @@ class LinkWatch:
             braked_s = (now_ns - self._taken_ns) / NS_PER_S
             yield "checked_before_following", braked_s >= _BRAKES_S, f"{braked_s:.3f} s"
             yield "checked_before_following", not self._is_foreign, "the joints were driven"
-        self._since_ns = self._last_ns  # it was asked for after the last step
+        self._since_ns = self._last_ns  # it was requested after the last step
         if before is DriverPhase.FOLLOWING:
             self._rested = False
 
     def _obeyed(
         self, phase: DriverPhase, reason: str, now_ns: int
     ) -> Iterator[tuple[str, bool, object]]:
-        """Judge, by the states received so far and the frames before them, who drives the robot."""
+        """Judge from received states and the frames before them whether the robot obeys."""
         state = self._robot.reception.state
         if state is not None and state is not self._state:
             self._state, self._seen_ns = state, now_ns
@@ -361,45 +362,45 @@ class LinkWatch:
     def _is_rest(self, values: F64) -> bool:
         if self._figures.rest_mode == MODE_DAMP:
             return not values[:, STIFFNESS].any()
-        # The pose where the rest began.
+        # Rest is the pose in which it began.
         return True
 
 
 class HeardWatch:
-    """Checks what a robot's double has heard, and its driver's statuses."""
+    """Checks the invariants of a robot double's received frames and its driver's statuses."""
 
     checked: ClassVar[Counter[str]] = Counter()
 
     def __init__(self, figures: Callable[[], DriveFigures]) -> None:
-        """Begin with a robot that has heard nothing.
+        """Start with a robot that has received nothing.
 
         Args:
             figures: Returns the figures of its drives, in the order of its joints.
         """
         self._figures = figures
         self._sent: deque[tuple[float, JointCommand | None]] = deque()
-        """Commands no older than the newest frame, with their times; None for a request for
+        """Commands sent since the newest checked frame, with their times; None is a request for
         control.
         """
         self._place, self._asked_s, self._given_back_s = 0, np.inf, -np.inf
         self._rested, self._valid_until_s = False, -np.inf
         self._counts: dict[str, dict[str, int]] = {}
         self._pressed_s: dict[str, float] = {}
-        """Stamp of the first status with the e-stop pressed, by driver; inf while it is not."""
+        """Stamp of the first status that shows the e-stop pressed, by driver; inf if it is not."""
 
     def sent(self, command: JointCommand | None) -> None:
-        """Note a command that is about to be sent; None for a request for control."""
+        """Record a command that is about to be sent; None for a request for control."""
         self._sent.append((time.monotonic(), command))
 
     def see(
         self, heard: Sequence[Heard], driver: str, statuses: Sequence[RobotStatus]
     ) -> Iterator[tuple[str, str]]:
-        """Yield the invariants that frames and statuses violate, and what was found.
+        """Yield each invariant that frames or statuses violated, and what was found.
 
         Args:
-            heard: All frames so far; those seen in earlier calls are skipped.
-            driver: Name of the driver of these statuses.
-            statuses: Its statuses since the last call.
+            heard: All frames so far; those from earlier calls are skipped.
+            driver: Name of the driver that published the statuses.
+            statuses: Statuses since the last call.
         """
         frames, self._place = heard[self._place :], len(heard)
         found = chain(
@@ -440,7 +441,7 @@ class HeardWatch:
         stamp_s = status.stamp.sec + status.stamp.nanosec / NS_PER_S
         since_s = min(self._pressed_s.get(driver, np.inf), stamp_s) if pressed else np.inf
         self._pressed_s[driver] = since_s
-        # The state is that of the link's process, which hears of the e-stop a moment later.
+        # The state is the link process's, which learns of the e-stop a moment later.
         late = stamp_s - since_s >= _BUSY_S
         yield "estop_is_not_followed", not (follows and late), status.reason
         counts = {

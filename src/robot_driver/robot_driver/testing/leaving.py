@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests for giving control back: on request, without robot state, and at every exit."""
+"""Tests that control is given back: on request, when the robot's state is lost, at every exit."""
 
 import itertools
 import os
@@ -18,7 +18,7 @@ from robot_driver.testing.stage import DriverProcess, Stage
 
 
 class LeavingConformance(DriverFixtures):
-    """Tests in which control goes back to the robot."""
+    """Tests in which control is given back to the robot."""
 
     def test_lost_state_brings_to_rest_then_control_goes_back(
         self, in_control: DriverProcess
@@ -31,7 +31,7 @@ class LeavingConformance(DriverFixtures):
         )
         in_control.is_in(RobotStatus.LISTENING)
         robot.silent = False
-        # a robot that answers each frame is given back once it answers again
+        # a robot that must answer each frame is given back once it answers again
         in_control.until(lambda: robot.heard[-1].what == GIVEN_BACK, "the end of control")
         reasons = [status.reason for status in in_control.statuses]
         assert any("the robot's state has been lost" in reason for reason in reasons)
@@ -84,7 +84,7 @@ class LeavingConformance(DriverFixtures):
             link = driver.link
             driver.process.kill()
             self._left_well(driver)
-            # until then it holds the robot's port
+            # until then, the link process holds the robot's port
             driver.until(lambda: not _runs(link), "the end of the link process")
             with closing(stage.driver(driver.robot)) as again:
                 again.takes_control()
@@ -116,12 +116,12 @@ class LeavingConformance(DriverFixtures):
             assert not _crashed(driver)
 
     def _left_well(self, driver: DriverProcess, *, link_died: bool = False) -> None:
-        """Require that the driver followed, brought the robot to rest, then gave control back."""
+        """Check that the driver followed, brought the robot to rest, then gave control back."""
         driver.until(lambda: driver.robot.heard[-1].what == GIVEN_BACK, "the end of control")
         *before, _ = driver.robot.heard
         before = [each for each in before if each.what not in (GIVEN_BACK, TAKEN)]
         resting = list(itertools.takewhile(lambda each: each.rests, reversed(before)))
-        # their number depends on the machine; `DriverTimes` measures the time of rest
+        # their number depends on the machine; `DriverTimes` measures the time at rest
         enough = 0 if link_died and self.case.holds_by_itself else 1
         assert enough <= len(resting) < len(before), "it followed commands until then"
 

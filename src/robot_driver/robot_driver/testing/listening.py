@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tests for a driver without control: it publishes state, sends nothing, refuses control."""
+"""Tests of a driver without control: it publishes states, sends nothing, may refuse control."""
 
 import time
 from functools import partial
@@ -22,17 +22,17 @@ from robot_driver.testing.stage import DEEP, LATCHED, DriverProcess, Stage
 _MESSAGES = 200
 _STEP_S, _LONGEST_STEP_S = 0.03, 0.1
 _AXES = {"ang_vel": ("angular velocity", "rad/s", 1e-3), "lin_acc": ("acceleration", "m/s^2", 0.02)}
-"""IMU quantities: name, unit and tolerance, by field of `Sensed`."""
+"""Name, unit and tolerance of each IMU quantity, by field of `Sensed`."""
 
 
 class ShownStep(NamedTuple):
     """A step of a moving robot, and the first messages that show it.
 
     Attributes:
-        sensed: Sensor values of the robot.
-        sent_ns: Times at which the robot sent them, repeatedly, on the system clock.
-        joints: Joint state, in the driver's order.
-        imu: IMU message; None if the robot has no IMU.
+        sensed: The robot's sensor values.
+        sent_ns: Times at which the robot sent these values, repeatedly (system clock).
+        joints: First joint state that shows the step, in the driver's order.
+        imu: First IMU message that shows it; None if there is none.
         came_ns: Receipt time of `joints`.
     """
 
@@ -44,12 +44,12 @@ class ShownStep(NamedTuple):
 
 
 class ListeningConformance(DriverFixtures):
-    """Tests with the driver not in control."""
+    """Tests of a driver that is not in control."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def shown(cls, driver: DriverProcess, stage: Stage) -> list[ShownStep]:
-        """Move the robot step by step; the driver publishes each step before the next one."""
+        """Move the robot step by step, and return what the driver published for each step."""
         driver.until(lambda: driver.statuses, "a status")
         driver.gives_back_control()
         robot, joints, imus = driver.robot, list[tuple[JointState, int]](), list[Imu]()
@@ -72,7 +72,7 @@ class ListeningConformance(DriverFixtures):
             orientation = imus[-1].orientation if imus else None
             joints.clear()
             imus.clear()
-            # in real time, because drivers compare velocities with positions; slower if need be
+            # in real time, because drivers compare velocities with positions; slower if needed
             time_s = time.monotonic()
             robot.moved_s += min(max(time_s - began_s, _STEP_S), _LONGEST_STEP_S)
             began_s = time_s
@@ -238,7 +238,7 @@ def _shows(
     imus: list[Imu],
     orientation: Any,
 ) -> bool:
-    """Return whether joints have moved, and also the body if its orientation is known."""
+    """Return True after this time once the messages show that joints, and any IMU, have moved."""
     return (
         time.monotonic() >= not_before_s
         and any(each.position != position for each, _ in joints)
@@ -247,9 +247,9 @@ def _shows(
 
 
 def _rotations(found: F64, expected: F64) -> list[str]:
-    """Return the error in quaternions [k, 4], x y z w, body to world, or an empty string.
+    """Return the errors in quaternions [k, 4] (x, y, z, w; body to world), as sentences.
 
-    The other order of the numbers, and the inverse, are also rotations.
+    Recognises two common mistakes, which also give valid rotations: w first, and the inverse.
     """
     mistakes = {
         "has w first, expected x, y, z, w": expected[:, [3, 0, 1, 2]],

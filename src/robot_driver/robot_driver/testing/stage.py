@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers as processes, each with a robot double, and a node that communicates with them."""
+"""Driver processes, each with a robot double, and the tests' node that communicates with them."""
 
 import json
 import os
@@ -37,15 +37,15 @@ LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LONGEST_VALID_S = 1.0
 _LOOK_S = 0.01
 FOLLOWED_RAD = 0.05
-"""Distance of the commands of `DriverProcess.follows` from the pose."""
+"""Distance from the robot's pose of the positions that `DriverProcess.send` commands."""
 
 
 def what_was_heard(robot: RobotDouble, followed_pose: F64) -> str:
     """Return a summary of the frames that a robot received, for the author of a failing driver.
 
     Args:
-        robot: The double.
-        followed_pose: Positions of the tests' commands, as `DriverProcess.followed_pose`.
+        robot: Double that received the frames.
+        followed_pose: Positions that the tests command: `DriverProcess.followed_pose`.
     """
     counts = Counter(frame.what for frame in robot.heard)
     lines = [
@@ -67,12 +67,12 @@ def what_was_heard(robot: RobotDouble, followed_pose: F64) -> str:
 
 
 class DriverProcess:
-    """A driver in its own namespace, and its robot.
+    """A running driver in its own namespace, with its robot double.
 
     Attributes:
-        robot: Double behind the driver.
+        robot: Double to which the driver is connected.
         process: Process of the driver's node.
-        statuses: All status messages that the driver has published.
+        statuses: All statuses received from the driver.
     """
 
     def __init__(
@@ -94,8 +94,8 @@ class DriverProcess:
         self._sequence = self._seen = 0
         self._answers: list[tuple[str, Any]] = []
         self.watch = stage.watch(robot, lambda: self.figures)
-        """Watch of the robot's frames, from whichever driver."""
-        # send it again: an answer is lost while DDS has matched only one direction
+        """Checks the robot's frames, whichever driver sent them."""
+        # an answer may be lost while DDS has matched only one direction
         self._clients = {
             request: stage.node.create_client(kind, f"{place}/{request}")
             for kind, request in (
@@ -113,7 +113,7 @@ class DriverProcess:
             for word in ("-p", f"{key}:={json.dumps(value)}")
         ]
         with self._log.open("wb") as log:
-            # in the session of the robot's double, with which it shares the processor (autogroup)
+            # in the robot double's session, so that they share the processor fairly (autogroup)
             self.process = WorkerProcess(
                 [*case.command, "--ros-args", "-r", f"__ns:=/{name}", *words],
                 output=log,
@@ -153,7 +153,7 @@ class DriverProcess:
         return self.reports(lambda status: status.state == state, f"state {state}")
 
     def may_be_taken(self) -> RobotStatus:
-        """Spin until there is no reason to refuse control."""
+        """Wait until the driver has no reason to refuse control; return its status."""
         return self.reports(
             lambda status: status.state == RobotStatus.LISTENING and not status.obstacles,
             "no obstacles",
@@ -165,7 +165,7 @@ class DriverProcess:
         )
 
     def asked(self, name: str, request: Any = None) -> Any:
-        """Send a request; return a future for the answer."""
+        """Send a request, and return the future of its answer."""
         client = self._clients[name]
         self.until(client.service_is_ready, f"the service {name}")
         if name == "take_control":
@@ -181,7 +181,7 @@ class DriverProcess:
         return response
 
     def takes_control(self) -> None:
-        """Take control; retry if refused, since a busy machine may delay a double."""
+        """Take control, retrying if it is refused, since a busy machine may delay the double."""
         ends_s = time.monotonic() + self._case.deadline_s
         while True:
             self.may_be_taken()
@@ -199,13 +199,13 @@ class DriverProcess:
         )
 
     def refuses_control(self, reason: str) -> None:
-        """Request control, which must be refused at once for a reason that contains this text."""
+        """Request control, and check that it is refused for a reason containing this text."""
         response = self.ask("take_control")
         assert not response.success
         assert reason in response.message
 
     def gives_back_control(self) -> None:
-        """Give control back, if it has control."""
+        """Give control back if the driver has it; wait until it has none."""
         if self.status.state != RobotStatus.LISTENING:
             response = self.ask("release_control")
             assert response.success, response.message
@@ -222,13 +222,13 @@ class DriverProcess:
         self._estop.publish(Bool(data=pressed))
 
     def send(self, **changes: Any) -> None:
-        """Publish the next command near the pose, with fields changed."""
+        """Publish the next command near the robot's pose, with the given fields changed."""
         self.until(lambda: self._commands.get_subscription_count() > 0, "a listener")
         self._commands.publish(self.command(**{"sequence": self._sequence, **changes}))
         self._sequence += 1
 
     def send_rest(self, **changes: Any) -> None:
-        """Publish the next command in the robot's rest mode, with fields changed."""
+        """Publish the next command in the robot's rest mode, with the given fields changed."""
         self.send(**{**self._rest_fields(), **changes})
 
     def rest_command(self, sequence: int) -> JointCommand:
@@ -242,7 +242,7 @@ class DriverProcess:
         self.until(act, what)
 
     def refuses(self, counter: str, **changes: Any) -> None:
-        """Send an invalid command until it is counted, after a valid one, which stays in force."""
+        """Check that an invalid command is counted, and the valid one before it stays in force."""
         self.follows()
         place, before = len(self.robot.heard), int(self.details[counter])
         self.sends_until(lambda: int(self.details[counter]) > before, counter, **changes)
@@ -250,34 +250,34 @@ class DriverProcess:
             assert each.rests or self.is_followed(each)
 
     def follows(self) -> None:
-        """Start like a policy: first in the rest mode, then near the robot's pose."""
+        """Send commands like a starting policy, first in the rest mode, until one is followed."""
         since = len(self.robot.heard)
 
         def act() -> bool:
             if self.status.state == RobotStatus.LISTENING:
-                # given back, if a busy machine delayed the robot's state for too long
+                # control was given back: a busy machine delayed the robot's state too much
                 self.takes_control()
             elif self.status.state == RobotStatus.FOLLOWING:
                 self.send()
             else:
-                # again, if a command expired on a busy machine
+                # also again, after a command has expired on a busy machine
                 self.send_rest()
             return any(self.is_followed(each) for each in self.robot.heard[since:])
 
         self.until(act, "a frame that follows a command")
 
     def is_at(self, frame: Heard, position: Any) -> bool:
-        """Return whether a frame commands these positions [n] (in rad)."""
+        """Return True if a frame commands these positions [n], rad."""
         found, tolerance = frame.values, self._case.tolerance_rad
         return found is not None and np.allclose(found[:, POSITION], position, atol=tolerance)
 
     def is_followed(self, frame: Heard) -> bool:
-        """Return whether a frame is the unchanged command from `send`."""
+        """Return True if a frame follows the unchanged command of `send`."""
         # a command in the rest mode may have the same positions, without stiffness
         return not frame.rests and self.is_at(frame, self.followed_pose)
 
     def rests(self, reason: str) -> None:
-        """Spin until the robot is brought to rest for this reason."""
+        """Wait until the driver brings the robot to rest, for a reason containing this text."""
         self.reports(
             lambda status: status.state == RobotStatus.DAMPING and reason in status.reason,
             f"DAMPING, {reason}",
@@ -291,10 +291,10 @@ class DriverProcess:
 
     @property
     def link(self) -> int:
-        """ID of the process that communicates with the robot; the driver must be running."""
+        """Process ID of the link process; the driver must be running."""
         threads = Path("/proc", str(self.process.pid), "task").glob("*/children")
         children = " ".join(thread.read_text() for thread in threads).split()
-        # a driver may have more processes than that
+        # a driver may have other child processes
         (link,) = (
             int(child)
             for child in children
@@ -307,7 +307,7 @@ class DriverProcess:
 
     @cached_property
     def figures(self) -> DriveFigures:
-        """The driver's drive data, in the order of the robot's joints; matched by name."""
+        """The driver's figures of the drives, reordered by name to the robot's joint order."""
         figures, names = self._case.figures, self.robot.joint_names
         if set(names) != set(figures.joint_names):
             raise AssertionError(
@@ -321,16 +321,16 @@ class DriverProcess:
 
     @property
     def followed_pose(self) -> Any:
-        """Positions [n] (in rad) in the commands from `send`: inside the range, off the pose."""
+        """Positions [n], rad, that `send` commands: near the robot's pose, within the range."""
         figures, pose = self.figures, self.robot.pose
         below = pose + FOLLOWED_RAD > figures.highest_rad
         return np.where(below, pose - FOLLOWED_RAD, pose + FOLLOWED_RAD)
 
     def command(self, valid_for_s: float = LONGEST_VALID_S, **changes: Any) -> JointCommand:
-        """Return a command near the pose, with fields changed."""
+        """Return a command near the robot's pose, with the given fields changed."""
         figures = self.figures
         count = len(figures.joint_names)
-        # A quarter of the torque above which a drive's response is judged: the double exerts 0.
+        # A quarter of the torque above which drives are checked, since the double exerts none.
         stiffness = min(figures.largest_stiffness, 0.25 * figures.demand_nm / FOLLOWED_RAD)
         fields = {
             "names": list(figures.joint_names),
@@ -349,7 +349,7 @@ class DriverProcess:
         return command
 
     def violations(self) -> list[str]:
-        """Return the invariants violated since the last call, and what was found."""
+        """Return the invariants violated since the last call, each with what was found."""
         statuses, self._seen = self.statuses[self._seen :], len(self.statuses)
         violated = self.watch.see(self.robot.heard, self.name, statuses)
         found = [f"{name}: {what}" for name, what in violated]
@@ -359,7 +359,7 @@ class DriverProcess:
         return found
 
     def close(self) -> None:
-        """Kill the remaining processes, and switch the robot off."""
+        """Kill the driver's remaining processes, and switch its robot off."""
         self.process.kill()
         self.process.end()
         self.robot.close()
@@ -372,11 +372,11 @@ class DriverProcess:
 
 
 class Stage:
-    """All processes and subscriptions of tests; `close` ends them.
+    """Owns all driver processes of a test class and the tests' node; `close` ends them.
 
     Attributes:
-        node: Listens and publishes; named `listener`.
-        folder: For logs.
+        node: The tests' node, named `listener`.
+        folder: Folder for log files.
     """
 
     def __init__(self, case: DriverCase, folder: Path) -> None:
@@ -389,11 +389,11 @@ class Stage:
         self._watches: dict[RobotDouble, HeardWatch] = {}
 
     def watch(self, robot: RobotDouble, figures: Callable[[], DriveFigures]) -> HeardWatch:
-        """Return the watch for a robot's frames; the same one for each of its drivers."""
+        """Return the watch on a robot's frames, which all drivers of this robot share."""
         return self._watches.setdefault(robot, HeardWatch(figures))
 
     def require_invariants(self) -> None:
-        """Raise AssertionError if a driver has violated an invariant since the last call."""
+        """Raise AssertionError if any driver violated an invariant since the last call."""
         found = [f"{each.name}: {one}" for each in self._drivers for one in each.violations()]
         assert not found, f"see docs/invariants.md: {found[:5]}"
 
@@ -403,12 +403,12 @@ class Stage:
         name: str = "",
         parameters: Mapping[str, object] | None = None,
     ) -> DriverProcess:
-        """Start a driver, for a new robot unless a started one is given.
+        """Start a driver, and its robot unless one that is already started is given.
 
         Args:
-            robot: Robot behind the driver.
-            name: Name of its namespace.
-            parameters: Parameters of the driver; these override the case's.
+            robot: Started double for the driver; by default, a new one.
+            name: Name of the driver's namespace; by default, a new one.
+            parameters: Node parameters, which override the case's.
         """
         if robot is None:
             robot = self._case.robot()
@@ -424,7 +424,7 @@ class Stage:
         self.node.create_subscription(message, topic, into.append, qos)
 
     def collected(self, message: type[Any], topic: str, count: int) -> list[Any]:
-        """Return at least this many of the next messages on a topic."""
+        """Wait for at least this many new messages on a topic, and return them."""
         found: list[Any] = []
         subscription = self.node.create_subscription(message, topic, found.append, DEEP)
         self.until(lambda: len(found) >= count, f"{count} messages of {topic}")
@@ -438,8 +438,8 @@ class Stage:
         while not condition():
             assert time.monotonic() < ends_s, f"waited in vain for {what}\n{more()}"
             looks_s = time.monotonic() + _LOOK_S
-            # Always the same timeout: with a different one rclpy begins with the first subscription
-            # again; if that always has messages, the others never get a turn.
+            # Always the same timeout: rclpy starts over at the first subscription if it changes,
+            # and the others get no turn as long as the first one has messages.
             while time.monotonic() < looks_s:
                 self._executor.spin_once(timeout_sec=_LOOK_S)
 

@@ -114,7 +114,7 @@ class Operator:
             self._join_policy(policy_node)
         if drives:
             self._cmd_vel = self.node.create_publisher(Twist, "cmd_vel", _NEWEST)
-        # a timer keeps its absolute deadlines on any clock
+        # a timer keeps to absolute deadlines, on any clock
         self.node.create_timer(COMMAND_PERIOD_S, self._on_timer, clock=self.clock)
 
     def __enter__(self: P) -> P:
@@ -208,9 +208,9 @@ class Operator:
         )
         if not known() and self.makes_chunks:
             raise OperatorError(
-                f"{name}: expected a node of joint policies, found "
-                f"{self._policy_node}, which runs a chunk policy; it takes no velocity: "
-                "ask for stand, then run"
+                f"{name}: expected a node that runs joint policies, found "
+                f"{self._policy_node}, which runs a chunk policy and accepts no "
+                "velocity; ask for stand, then run"
             )
 
     def require_to_be_alone(self) -> None:

@@ -12,9 +12,12 @@ from collections.abc import Callable
 
 from policy_msgs.msg import RobotStatus
 
+from policy_core.errors import PolicyError
 from policy_store.command_line import CommandResult, show, show_result
-from robot_operator.arguments import RECORD, STATUS
+from robot_operator.arguments import RECORD, STATUS, TRY_FAULTS
+from robot_operator.fault_scenarios import read_scenarios
 from robot_operator.nodes.client import Operator, granted
+from robot_operator.nodes.fault_trial import try_faults
 from robot_operator.nodes.found import (
     DRIVER,
     POLICY_NODE,
@@ -41,7 +44,7 @@ from robot_operator.requests import OF_CHUNKS, OF_DRIVER, OperatorError, Operato
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
 _LOOK_FOR_S = 2.0
-"""Time-out for optional nodes; on a busy machine, a new node takes a second to discover others."""
+"""Time limit for optional nodes; on a busy machine, a new node needs a second for discovery."""
 _DAMP, _RESET = OperatorRequest.DAMP.value, OperatorRequest.RESET.value
 _OF_BOTH = (_RESET, STATUS)
 """Actions for both the policy node and the driver, or for the one that exists."""
@@ -70,6 +73,7 @@ def main(given: argparse.Namespace) -> int:
             raise OperatorError("--json: expected an action, found none")
         if given.action is None:
             return _open_screen(given)
+        scenarios = read_scenarios(given.file) if given.action == TRY_FAULTS else ()
         notice = _find(given)
         with Operator(
             policy_node=given.node,
@@ -78,11 +82,16 @@ def main(given: argparse.Namespace) -> int:
             drives=given.action == "drive",
             answer_timeout_s=given.timeout,
         ) as operator:
-            show_result(_act(operator, given, notice), as_json=given.json)
-    except OperatorError as error:
+            result = (
+                try_faults(operator, given.node, scenarios, confirm=not given.yes)
+                if given.action == TRY_FAULTS
+                else _act(operator, given, notice)
+            )
+            show_result(result, as_json=given.json)
+            return result.status
+    except PolicyError as error:
         show(f"robot_operator: {error}", to=sys.stderr)
         return 1
-    return 0
 
 
 def _open_screen(given: argparse.Namespace) -> int:
@@ -196,7 +205,7 @@ def _answered(given: argparse.Namespace, answer: str) -> CommandResult[OperatorR
 
 
 def _move(operator: Operator, given: argparse.Namespace) -> None:
-    """Execute an action that changes the mode or moves the robot; a status shows it afterwards."""
+    """Execute an action, and wait until a status shows its effect."""
     if given.action in _FOLLOWED and given.driver:
         _require_to_be_followed(operator, given)
     if given.action == STATUS:

@@ -89,7 +89,7 @@ class FoundNodes:
                 f"no driver found: {', '.join(self.robots)} subscribes to the commands and, like "
                 "a simulator, publishes no RobotStatus"
             )
-        return "no driver found, so it is not known whether a robot follows the commands"
+        return "no driver found, so there is no way to tell whether a robot follows the commands"
 
 
 def look_around(
@@ -128,19 +128,19 @@ def require_known_robot(action: str, found: FoundNodes) -> None:
 
 
 def full(name: str) -> str:
-    """Return the full name of a node given relative to the root, with or without `/`."""
+    """Return a node's full name, given its name from the root with or without the leading `/`."""
     return f"/{name.lstrip('/')}"
 
 
 def find_namespace(name: str) -> str:
-    """Return the namespace of the node with this full name, `/` for example."""
+    """Return the namespace of the node with this full name, such as `/`."""
     return name.rpartition("/")[0] or "/"
 
 
 def other_publishers(node: Node, topic: str) -> list[str]:
     """Return the full names of the publishers on a topic other than `node`."""
     names = sorted(map(full_name, node.get_publishers_info_by_topic(topic)))
-    # By name: a different node with the same name must still count.
+    # Remove each own publisher once: a different node with the same name must still count.
     own = node.get_fully_qualified_name()
     for publisher in node.publishers:
         if publisher.topic_name == topic and own in names:
@@ -181,7 +181,7 @@ def _required(kind: str, name: str | None, timeout_s: float) -> str:
 
 
 def _look(timeout_s: float, look: Callable[[Node], F], is_enough: Callable[[F, float], bool]) -> F:
-    """Return the result of `look` once it `is_enough` after this many seconds without change."""
+    """Return the result of `look` once `is_enough(result, seconds_unchanged)`, or at time-out."""
     with own_node("operator_looks_around", silent=True) as node:
         executor = SingleThreadedExecutor(context=node.context)
         executor.add_node(node)

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A virtual leader arm: joystick or keys of `operator_node` move three joints at a time.
 
-It has the pose of the arm until a person takes over (`robot_operator take_over`). From then on the
+It copies the arm's pose until a person takes over (`robot_operator take_over`). From then on the
 velocity command moves it: turn moves the first joint of a group, forward the second and sideways
 the third, in rad/s instead of m/s. A joystick button selects the next three joints.
 
-Subscribes (depth 1): `joint_states` (sensor_msgs/JointState) of the arm, `cmd_vel`
-(geometry_msgs/Twist) of `operator_node`, `joy` (sensor_msgs/Joy), `leader/joint_command`
-(policy_msgs/JointCommand) of the policy node. Publishes: `leader/joint_states`
+Subscribes (depth 1): `joint_states` (sensor_msgs/JointState) from the arm, `cmd_vel`
+(geometry_msgs/Twist) from `operator_node`, `joy` (sensor_msgs/Joy), `leader/joint_command`
+(policy_msgs/JointCommand) from the policy node. Publishes: `leader/joint_states`
 (sensor_msgs/JointState): one with the same stamp for each message from the arm that has finite
 positions for all joints. A command from the policy node expires after its `valid_for`.
 """
@@ -47,8 +47,8 @@ PARAMETERS = (
         default=0.3,
         minimum=0.01,
         maximum=3.0,
-        doc="Largest distance of a leader joint from the arm's joint, rad; it bounds the command "
-        "when an object blocks the arm",
+        doc="Largest distance between a leader joint and the arm's joint, rad; it bounds the "
+        "command when an object blocks the arm",
     ),
     Spec(
         name="timeout_s",
@@ -56,7 +56,7 @@ PARAMETERS = (
         default=0.3,
         minimum=0.01,
         maximum=5.0,
-        doc="Age of the newest message above which the velocity command is zero, s",
+        doc="Age of the newest message above which the velocity is zero, s",
     ),
     Spec(
         name="autostart",
@@ -69,7 +69,7 @@ _GROUP = 3
 
 
 class JoggedLeader(LifecycleBase):
-    """Answers each pose of the arm with a pose of the leader."""
+    """Publishes a pose of the virtual leader in response to each pose of the arm."""
 
     def __init__(self) -> None:
         super().__init__("jogged_leader")

@@ -53,17 +53,17 @@ from robot_operator.requests import OF_DIAL, OperatorRequest
 from robot_operator.sliders import Sliders
 
 _DRIVING = (JointCommand.MODE_RUN, JointCommand.MODE_HOLD)
-# before RUN as well, so that the policy starts with a fresh zero
+# even before RUN, so that the policy starts with a fresh zero command
 _SPEAKING = (JointCommand.MODE_STAND, JointCommand.MODE_READY, *_DRIVING)
 _STATUS_TIMEOUT_NS = 2_000_000_000
 _GOODBYE_WITHIN_S = 1.0
 _WATCH_S = 0.5
 _DIAL_NS = 2_000_000_000
-"""Time until a requested share appears in the status."""
+"""Time within which a requested share appears in the status."""
 
 
 class OperatorNode(LifecycleBase):
-    """Thin adapter around a `Pilot`."""
+    """Lifecycle node around a `Pilot`: passes inputs to it, and sends its velocity and requests."""
 
     def __init__(self) -> None:
         super().__init__("operator_node")
@@ -175,7 +175,7 @@ class OperatorNode(LifecycleBase):
             self._adopt(commanded_values(Path(message.bundle), message.bundle_sha256))
 
     def _adopt(self, terms: Mapping[str, Sequence[CommandedValue]]) -> None:
-        """Offer sliders for the values of another contract."""
+        """Replace the sliders by those for another contract's values."""
         with self._lock:
             self._drop_values()
             self._sliders = Sliders(terms)
@@ -239,7 +239,7 @@ class OperatorNode(LifecycleBase):
         *,
         asked: Trigger.Request | SwitchState.Request | SetAuthority.Request | None = None,
     ) -> None:
-        """Send a request to all nodes that grant it, without waiting; answers become news."""
+        """Send a request to all nodes that grant it, without waiting; answers are shown as news."""
         name, news = request.value, self.news
 
         def hear(response: Any) -> None:
@@ -251,7 +251,7 @@ class OperatorNode(LifecycleBase):
         self._robot.announce(request)
         if ready := self._robot.ready(request):
             news.refusal = ""
-            news.tell(f"{name}: asked for")
+            news.tell(f"{name}: requested")
             ask_all(ready, asked or Trigger.Request(), hear, on_end)
             return
         granting = self._robot.granting(request).values()
@@ -299,7 +299,9 @@ class OperatorNode(LifecycleBase):
         if names != self._rivals:
             self._rivals = names
             self.news.tell(
-                _rivalry(names) if names else f"{self._topic}: this node is alone again",
+                _rivalry(names)
+                if names
+                else f"{self._topic}: this node is the only publisher again",
                 wrong=bool(names),
             )
 
@@ -317,7 +319,7 @@ class OperatorNode(LifecycleBase):
 
 
 def commanded_values(folder: Path, sha256: str) -> dict[str, Sequence[CommandedValue]]:
-    """Return the values that a bundle on this machine takes besides the velocity, by topic."""
+    """Return the values that a bundle on this machine accepts besides the velocity, by topic."""
     try:
         contract = load_bundle(folder, kind=Bundle, sha256=sha256).contract
     except PolicyError:

@@ -49,7 +49,7 @@ class RobotServices:
             self._clients[request] = {
                 owner: node.create_client(kind, f"{owner}/{name}") for owner in owners
             }
-        # Latched: late subscribers receive it as well, until a reset is requested.
+        # Transient local: late subscribers receive a press too, until a reset is requested.
         self._estop = node.create_publisher(Bool, "estop", qos.STATUS)
 
     @property

@@ -82,8 +82,8 @@ PARAMETERS = (
     _positive(
         "joy_unchanged_s",
         10.0,
-        "Time without a change in deflection after which a joystick counts as frozen and drives no "
-        "longer, s",
+        "Time without a change in deflection after which a joystick counts as frozen and no longer "
+        "drives, s",
         3600.0,
     ),
     Spec(
@@ -99,13 +99,13 @@ PARAMETERS = (
         default=0.1,
         minimum=0.0,
         maximum=0.5,
-        doc="Dead band of each axis, as a share",
+        doc="Dead band of each axis, as a share of its range",
     ),
     _axis("axis_vx", 1, "Axis of vx (left stick, up is positive)"),
     _axis("axis_vy", 0, "Axis of vy (left stick, left is positive)"),
     _axis("axis_wz", 3, "Axis of the yaw rate (right stick, left is positive)"),
     *(
-        Spec(name=f"invert_{name}", type=bool, default=False, doc=f"Whether {name} is the negative")
+        Spec(name=f"invert_{name}", type=bool, default=False, doc=f"Whether to negate {name}")
         for name in ("vx", "vy", "wz")
     ),
     Spec(

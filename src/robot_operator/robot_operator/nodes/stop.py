@@ -26,7 +26,7 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class EstopButton:
     """Presses the e-stop at once, and every 20 ms until it is closed.
 
-    A volatile subscriber that is matched late receives one of the repetitions.
+    The repetitions reach volatile subscribers that are matched late.
     """
 
     def __init__(self, node: Node) -> None:
@@ -41,7 +41,7 @@ class EstopButton:
         return sorted(self._publishers)
 
     def press(self, topic: str) -> None:
-        """Publish `True` on a topic (full name) now and from now on."""
+        """Publish `True` on a topic (full name) now, and then repeatedly."""
         if topic in self._publishers:
             return
         publisher = self._node.create_publisher(Bool, topic, _LATCHED)

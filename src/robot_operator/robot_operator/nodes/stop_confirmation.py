@@ -20,10 +20,10 @@ from robot_operator.requests import OperatorError, OperatorRequest
 
 _TURN_S = 0.02
 _OTHERS_WITHIN_S = 1.0
-"""Time after the newest node was found during which more may appear."""
+"""Time without a new node after which the search counts as complete."""
 _ROBOTS_WITHIN_S = 4.0
-"""The same while the subscriber of a policy node's commands, or the sender of a driver's commands,
-is unknown: a busy machine may need this long to discover it.
+"""The same time while a policy node's robot, or a driver's policy node, is unknown.
+Discovering it may take this long on a busy machine.
 """
 _TYPES = {POLICY_NODE: PolicyStatus, DRIVER: RobotStatus}
 _MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
@@ -80,7 +80,7 @@ class StopConfirmation:
         )
         if alone := ", ".join(self._without_policy()):
             unless += f"; no policy node was found for {alone}"
-        return f"{self._action}: {where}obeyed by {obeyed}{unless}"
+        return f"{self._action}: {where}confirmed by {obeyed}{unless}"
 
     def wait(self, timeout_s: float) -> None:
         """Return once every known node has responded, and no other has appeared for 1 s.
@@ -112,7 +112,7 @@ class StopConfirmation:
                 "ROS_DOMAIN_ID? Press the hardware e-stop"
             )
         raise OperatorError(
-            f"{self._action}: expected all nodes to obey within {timeout_s:g} s, still waiting "
+            f"{self._action}: expected all nodes to stop within {timeout_s:g} s, still waiting "
             f"for {', '.join(self._missing()) or 'other nodes'}; press the hardware e-stop"
         )
 
@@ -130,7 +130,7 @@ class StopConfirmation:
         return [name for name in policies if not seen(self._node, name).is_complete]
 
     def _without_policy(self) -> list[str]:
-        """Return the drivers without a policy node."""
+        """Return the drivers in whose namespace no policy node was found."""
         there = {find_namespace(name) for name, kind in self._kinds.items() if kind == POLICY_NODE}
         drivers = [name for name, kind in sorted(self._kinds.items()) if kind == DRIVER]
         return [name for name in drivers if find_namespace(name) not in there]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a node with a screen in the terminal: screen on the main thread, node on another."""
+"""Run a node with a screen: the screen on the main thread, the node on another."""
 
 import asyncio
 import os
@@ -65,7 +65,7 @@ def operate(node: ScreenNode, asked: socket.socket) -> None:
 
 
 def has_terminal() -> bool:
-    """Return whether there is a terminal for a screen, with a keyboard."""
+    """Return whether standard input and output are a terminal."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages received by the operator's node, its events, and the view of both."""
+"""Keep the operator node's messages and events, and make the screen's content from them."""
 
 import threading
 import time
@@ -131,7 +131,7 @@ def make_view(
 
 
 def _policy_lines(policy: PolicyStatus) -> Lines:
-    """Return the other lines of the policy node's status, its inputs in one line."""
+    """Return the policy node's status without mode and reason, with all inputs in one line."""
     inputs = input_lines(policy)
     names = {"mode", "reason", *(name for name, _ in inputs)}
     rest = [(name, value) for name, value in policy_lines(policy) if name not in names and value]

@@ -43,7 +43,7 @@ STATES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorResult:
-    """Result of an action of `robot_operator`.
+    """Result of a `robot_operator` action.
 
     Attributes:
         action: The requested action.
@@ -51,7 +51,7 @@ class OperatorResult:
         answer: Answer in words; empty if the statuses show it.
         policy: Newest policy_msgs/PolicyStatus with `mode` by its name; null without one.
         robot: Newest policy_msgs/RobotStatus with `state` by its name; null without one.
-        obeyed: True if each node has stopped, by node name; for estop and damp.
+        obeyed: Whether each node has stopped, by node name; for estop and damp.
     """
 
     action: str
@@ -112,7 +112,7 @@ def policy_lines(status: PolicyStatus) -> Lines:
 
 
 def describe_state(found: SetStatus) -> str:
-    """Return the current state of a policy set, and the requested one."""
+    """Describe the state of a policy set: current and requested state, switches, refusal."""
     words = [found.state, f"of {', '.join(found.states)}; switches: {found.switches}"]
     if found.fallbacks:
         words[-1] += f", fallbacks: {found.fallbacks}"
@@ -147,7 +147,7 @@ def _trial_text(trial: TrialStatus) -> str:
 
 
 def input_lines(status: PolicyStatus) -> Lines:
-    """Return whether a policy node may use each of its inputs, and why not."""
+    """Return a line per input of a policy node: ok, or why it may not be used."""
 
     def state(entry: InputStatus) -> str:
         if entry.ok:
@@ -201,8 +201,8 @@ def next_step(
 ) -> tuple[OperatorRequest | None, list[str]]:
     """Return the next possible request on the way to walking, and the reasons blocking it."""
     if policy is None:
-        return None, ["no status of the policy node comes"]
-    troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its name
+        return None, ["no status arrives from the policy node"]
+    troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its input
     if policy.latched:
         return OperatorRequest.RESET, []
     damped = policy.mode == JointCommand.MODE_DAMP
@@ -227,7 +227,7 @@ def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
 
 
 def _find_next(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
-    """Same as `next_step` while the driver follows nothing; `damped`: the policy wants damping."""
+    """Same as `next_step` for a driver that follows nothing; `damped`: the policy is in DAMP."""
     if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
         return OperatorRequest.DAMP, []
     if driver.state == RobotStatus.LISTENING:

@@ -295,7 +295,9 @@ def test_a_node_that_begins_to_command_velocities_is_named_and_run_refused(
     check_wording(lines_with(news(node), "run: refused")[0])
     other.destroy_publisher(publisher)
     other.destroy_node()
-    met_robot.until(lambda: "this node is alone again" in news(node), "the other one's end")
+    met_robot.until(
+        lambda: "this node is the only publisher again" in news(node), "the other one's end"
+    )
     met_robot.types(node.press, "w", lambda: met_robot.asked)
     met_robot.is_asked("run")
 

@@ -102,7 +102,7 @@ class ArmLeaderNode(PeerGuard, Node):
         if guided:
             then = "a person who takes over"
         self.get_logger().info(
-            "waits for joint_states and environment_state from arm_sim_node; then it "
+            "waiting for joint_states and environment_state from arm_sim_node; then the leader "
             + ("repeats its demonstration" if self._repeats else f"waits for {then}")
         )
 

@@ -132,7 +132,7 @@ class ArmSimNode(RobotNode):
 
     def _on_next(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = True
-        response.message = f"seed {self._episodes.next()} sets the cube's position"
+        response.message = f"next episode: seed {self._episodes.next()} sets the cube's position"
         return response
 
 

@@ -4,8 +4,7 @@
 
 It receives on `host_address`:`host_port`, sends state frames to `state_address`:`state_port` from
 the start, and follows the sender in control; `robot_sim.lite3_host` lists the rules. To a driver it
-looks like a real robot. For each sort of ignored datagram, the log and the events contain the first
-one.
+looks like a real robot. The log and the events contain the first ignored datagram of each sort.
 
 Subscribes: `cmd_vel` (geometry_msgs/Twist), only for recording. The service `~/turn_by_hand`
 (std_srvs/Trigger) turns the robot by 90 degrees within 2 s, like a person who checks the unit of
@@ -33,7 +32,7 @@ from robot_sim.world import World
 _TURN_RAD, _TURN_S = math.pi / 2.0, 2.0
 _MOST = 2048
 _AT_ONCE = 64
-"""Maximum number of datagrams per step, so that a flood does not stop the robot's time."""
+"""Maximum number of datagrams per step, so that a flood does not stop simulated time."""
 
 
 class Lite3Emulator(PeerGuard, Node, Emulator):

@@ -114,7 +114,7 @@ ARM_LEADER: Parameters = {
     "marks": (True, "Publish episode_marks, which divide a recording into episodes"),
     "follow_marks": (
         False,
-        "Follow episode_marks, publish none: each START is a demonstration",
+        "Follow episode_marks instead of publishing them: each START begins a demonstration",
     ),
     "task": ("Reach the cube.", "Task in the marks"),
     "guided": (

@@ -55,7 +55,7 @@ _LOOK_UP_NS = 50_000_000
 
 
 class Runs(Protocol):
-    """A node that `run_node` runs."""
+    """Methods of a node that `run_node` needs."""
 
     stopped: bool
 
@@ -115,7 +115,7 @@ class RobotNode(PeerGuard, Node):
         return self.world.whole_steps(round(NS_PER_S / self._get(name)), name)
 
     def publish(self, due: Sequence[str], stamp: Any) -> None:
-        """Publish the streams that are due, also repeated ones; called on the thread of `run`."""
+        """Publish the streams that are due, including repeated ones, on the thread of `run`."""
         raise NotImplementedError
 
     def obey(self, command: DriveCommand) -> None:
@@ -235,7 +235,7 @@ class RobotNode(PeerGuard, Node):
         self.applied(command, message)
 
     def _receive(self) -> None:
-        """Accept the commands of one publisher, until the node stops."""
+        """Take the commands of one sender, keeping the newest, until the node stops."""
         while not self.stopped:
             if not self._commands.wait(_LOOK_UP_NS):
                 continue

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated robot beside a test that listens and commands, in one process."""
+"""Fixtures that run a simulated robot and the node of the test in one process."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from .harness import Stage
 
 @pytest.fixture
 def sim_stage(capfd: pytest.CaptureFixture[str]) -> Iterator[Stage]:
-    """Start simulated robots with parameters; all ends with the test."""
+    """Provide a stage for a simulated robot; close it after the test."""
     stage = Stage(lambda: capfd.readouterr().err)
     yield stage
     stage.close()

@@ -31,7 +31,7 @@ _DEEP = QoSProfile(depth=1000)
 
 
 class RunningNode:
-    """A node that runs in a thread, and a listener that spins."""
+    """A node that runs in a thread, and a listener node that the test spins."""
 
     node: Any
     listener: Node
@@ -41,7 +41,7 @@ class RunningNode:
         self._running: threading.Thread | None = None
 
     def make(self, **parameters: object) -> Any:
-        """Make the node, which does not run yet."""
+        """Create the node without running it."""
         given = [f"{name}:={json.dumps(value)}" for name, value in parameters.items()]
         words = [word for each in given for word in ("-p", each)]
         rclpy.init(args=["--ros-args", *words])
@@ -80,7 +80,7 @@ class RunningNode:
 
 
 class Stage(RunningNode):
-    """A robot that runs, and all that it has published."""
+    """A running simulated robot, and everything that it has published."""
 
     new_node: Callable[[], Any] = SimNode
 
@@ -112,7 +112,7 @@ class Stage(RunningNode):
         return node
 
     def begin(self) -> None:
-        """Meet the node and let it run."""
+        """Wait until the node listens for commands, then run it."""
         self.until(lambda: self._commands.get_subscription_count() >= 1, "the robot's listener")
         self.start()
 
@@ -133,20 +133,20 @@ class Stage(RunningNode):
         self._commands.publish(message)
 
     def ticks(self, count: int, first: int = 0, **changes: Any) -> None:
-        """Answer ticks with commands, until the time after the last is shown."""
+        """Answer each tick with a command; return once the tick after the last is published."""
         for tick in range(first, first + count):
             self.shows(tick * PERIOD_NS)
             self.command(tick * PERIOD_NS, **changes)
         self.shows((first + count) * PERIOD_NS)
 
     def set(self, name: str, value: object) -> str:
-        """Set a parameter; return why it was refused, or nothing."""
+        """Set a parameter; return the reason if it is refused, otherwise an empty string."""
         result = self.node.set_parameters([Parameter(name, value=value)])[0]
         return "" if result.successful else str(result.reason)
 
     @property
     def log(self) -> str:
-        """What has been logged since the beginning."""
+        """Everything logged since the stage was created."""
         self._log += self._new_log()
         return self._log
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The leader arm beside the simulated one, in lockstep."""
+"""The leader arm and the simulated arm that it leads, in lockstep."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -29,7 +29,7 @@ _LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 class LedStage(ArmStage):
     def lead(self, **parameters: Any) -> None:
-        """Start both in lockstep; parameters of either."""
+        """Start arm and leader in lockstep; `parameters` may belong to either node."""
         self.make(lockstep=True, camera_rate_hz=1.0, **parameters)
         self.leader = ArmLeaderNode()
         self.executor.add_node(self.leader)
@@ -58,7 +58,7 @@ class LedStage(ArmStage):
 
 @pytest.fixture
 def led_arms(capfd: pytest.CaptureFixture[str]) -> Iterator[LedStage]:
-    """Start an arm with its leader; all ends with the test."""
+    """Provide a stage for an arm and its leader; close it after the test."""
     stage = LedStage(lambda: capfd.readouterr().err)
     yield stage
     stage.close()
@@ -114,7 +114,7 @@ def test_each_episode_of_a_recorder_is_a_demonstration_if_it_follows_marks(
         recorder.publish(EpisodeMark(kind=EpisodeMark.START, episode=episode))
         led_arms.until(partial(_has, led_arms.results, episode + 1), "a demonstration")
         assert led_arms.results[-1]
-        # It stays at the cube until the episode is over, and goes home then.
+        # It stays at the cube until the episode is over, then goes home.
         led_arms.until(lambda: led_arms.commands[-1].mode == JointCommand.MODE_STAND, "its end")
         cube, home = list(led_arms.cubes[-1].data), len(led_arms.times_ns) + 75
         recorder.publish(EpisodeMark(kind=EpisodeMark.STOP, episode=episode))

@@ -40,7 +40,7 @@ def tick_ns(tick: int) -> int:
 
 
 class ArmStage(Stage):
-    """An arm that runs, and what it has published beside what every robot does."""
+    """A running arm, and what it has published in addition to the topics of every robot."""
 
     node: Any
     new_node = ArmSimNode
@@ -52,7 +52,7 @@ class ArmStage(Stage):
         self.results: list[bool] = []
 
     def listen(self, message: type[Any] = Image, topic: str = "image_raw") -> None:
-        """Listen to cameras, cube and results."""
+        """Subscribe to the cameras, the cube and the results."""
         listen = self.listener.create_subscription
         for name, into in self.images.items():
             listen(message, f"{name}/{topic}", into.append, _DEEP)
@@ -89,7 +89,7 @@ def arm_message(time_ns: int, position: Array, mode: int) -> JointCommand:
 
 @pytest.fixture
 def simulated_arm(capfd: pytest.CaptureFixture[str]) -> Iterator[ArmStage]:
-    """Start simulated arms with parameters; all ends with the test."""
+    """Provide a stage for a simulated arm; close it after the test."""
     stage = ArmStage(lambda: capfd.readouterr().err)
     yield stage
     stage.close()

@@ -123,7 +123,7 @@ def test_faults_are_refused_before_the_robot_is_heard() -> None:
 
 
 class InjectorStage(RunningNode):
-    """An injector that runs."""
+    """A running fault injector."""
 
     new_node = FaultInjectorNode
 

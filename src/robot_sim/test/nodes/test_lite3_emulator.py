@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The emulated motion host on its socket, as a driver meets it."""
+"""The emulated motion host on its socket, as seen by a driver."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HOST, DRIVER, STRANGER = "127.43.21.1", "127.43.21.2", "127.43.21.3"
 
 
 class Driver(RunningNode):
-    """The other end of the wire, and an emulator that runs in a thread."""
+    """A driver's end of the connection, and an emulator that runs in a thread."""
 
     node: Lite3Emulator
     new_node = Lite3Emulator
@@ -51,13 +51,13 @@ class Driver(RunningNode):
         return super().make(**{**given, "state_port": self.socket.getsockname()[1], **parameters})
 
     def run(self, **parameters: object) -> Lite3Emulator:
-        """Make the node and let it run until its first frame."""
+        """Create the node and run it; return it."""
         self.make(**parameters)
         self.start()
         return self.node
 
     def receive(self) -> bytes:
-        """Return the next datagram; its sender is the host."""
+        """Return the next datagram, and note its sender as the host."""
         data, self.host = self.socket.recvfrom(2048)
         return data
 
@@ -72,7 +72,7 @@ class Driver(RunningNode):
         what: str,
         command: bytes | None = None,
     ) -> wire.Lite3State:
-        """Receive until the condition holds, with a command for every second frame."""
+        """Receive frames until the condition holds; send the command after every second one."""
         ends_s = time.monotonic() + DEADLINE_S
         while not condition(state := self.state()):
             assert time.monotonic() < ends_s, f"waited in vain for {what}"
@@ -94,7 +94,7 @@ class Driver(RunningNode):
 
 @pytest.fixture
 def emulated_driver() -> Iterator[Driver]:
-    """A driver's socket; all ends with the test."""
+    """Provide a driver's socket and an emulator; close both after the test."""
     driver = Driver()
     yield driver
     driver.close()
@@ -124,7 +124,7 @@ class TestControl:
         driver.send(wire.request(wire.GIVE_BACK))
         driver.until(lambda _: node.host.controller is None, "the end of control", held)
         assert node.host.world.damped
-        # Events of commands that it no longer obeys come after these.
+        # Later events report commands that it no longer follows.
         lines = [json.loads(line) for line in (tmp_path / "events.jsonl").open()][:4]
         events = ["control_taken", "following", "damped", "control_given_back"]
         assert [line["event"] for line in lines] == events

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Between the world's values and messages: names, frames and units."""
+"""Conversion between the world's values and messages: names, frames and units."""
 
 import dataclasses
 from typing import Any
@@ -35,7 +35,7 @@ STAMP = to_time(12_345_678_901)
 
 @pytest.fixture
 def numbered_sensors() -> Sensors:
-    """What a robot shows, every number another one."""
+    """Return sensor readings in which each number is different."""
     sensors, numbers = World().sense(), iter(range(1, 1000))
     spread: dict[str, Any] = {
         field.name: np.array([next(numbers) for _ in range(value.size)], float).reshape(value.shape)

@@ -222,7 +222,7 @@ class TestRealTime:
             (sim_stage.odometry, 10 * MS),
         ):
             steps_ns = [b - a for a, b in pairwise(stamps_ns(messages))]
-            # Where the machine is too slow for real time, stamps are set right in between.
+            # If the machine is too slow for real time, some stamps jump when the clock is reset.
             assert np.median(steps_ns) == pytest.approx(period_ns, abs=1)
             assert min(steps_ns) >= period_ns - 1
         assert sim_stage.listener.count_publishers("/clock") == 0
@@ -257,7 +257,7 @@ def test_a_lite3_with_an_arm_publishes_its_joints_and_its_cameras(sim_stage: Sta
 
 
 def block() -> None:
-    """Block all signals, as the parent of a process may have."""
+    """Block all signals, as the parent process may have done."""
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 

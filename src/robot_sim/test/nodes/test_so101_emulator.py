@@ -24,7 +24,7 @@ POSITION = bytes([56, 2])
 
 
 class EmulatorStage(Stage):
-    """An emulator that runs."""
+    """A running emulator."""
 
     node: Any
     new_node = So101Emulator
@@ -68,7 +68,7 @@ def test_a_bus_a_calibration_images_and_the_truth_come_from_one_arm(
     ticks = read_servo_position(tmp_path / "arm" / "port", pan["id"])
     middle = (pan["range_min"] + pan["range_max"]) / 2
     assert (ticks - middle) * 3.14159 / 2048 == pytest.approx(at_rad, abs=0.01)
-    assert so101_stage.joint_states == []  # they are the driver's
+    assert so101_stage.joint_states == []  # only the driver publishes them
 
 
 def test_faults_are_switched_while_it_runs(so101_stage: EmulatorStage, tmp_path: Path) -> None:

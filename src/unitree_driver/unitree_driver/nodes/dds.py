@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transport to the robot over DDS: serialized messages, never deserialized.
+"""Transport to the robot over DDS that sends and receives messages in serialised form only.
 
 rclpy takes 193 us (unitree_go) or 386 us (unitree_hg) to decode a LowState; taking its bytes takes
 18 us.
 
 Three processes take part. The link process subscribes and publishes. The node's process is not on
-the robot's network, which has its own domain and interface; instead, it has a standby process,
-which publishes its frames if the link process has died.
+the robot's network, which has its own domain and interface. It has a standby process instead, which
+publishes its frames if the link process has died.
 """
 
 import fcntl
@@ -32,10 +32,10 @@ from unitree_driver.wire import HG, TOPIC_NAMES, RobotTopic
 
 _LOOPBACK = "127.0.0.1"
 _SIOCGIFADDR = 0x8915
-"""From Linux's sockios.h: get an interface's IPv4 address."""
+"""From Linux's sockios.h: the request for an interface's IPv4 address."""
 _NAME_BYTES = 15
 _PARTICIPANTS = 64
-"""Maximum number of processes in a domain on this machine without multicast; usually 4."""
+"""Maximum number of processes in a domain on this machine, without multicast; usually 4."""
 
 _CYCLONE = """<CycloneDDS><Domain Id="any"><General><Interfaces>
 <NetworkInterface name="{name}"/></Interfaces></General>{discovery}</Domain></CycloneDDS>"""
@@ -61,13 +61,13 @@ _FASTDDS_LOOPBACK = f"""<builtin><initialPeersList><locator><udpv4>
 
 @contextmanager
 def robot_network(interface: str) -> Iterator[None]:
-    """Make this process's first node, created within the context, join the robot's network.
+    """Make this process's first node, if created in this context, join the robot's network.
 
-    This process's environment stays changed: its nodes use only this interface, and no SROS 2,
+    The process's environment stays changed: all its nodes use only this interface, and no SROS 2,
     because the robot has no keys for it.
 
     Args:
-        interface: Name of the network interface; empty for the ones set in the environment.
+        interface: Name of the network interface; empty to use those of the environment.
     """
     os.environ["ROS_SECURITY_ENABLE"] = "false"
     with TemporaryDirectory(prefix="unitree_driver") as folder:
@@ -77,12 +77,11 @@ def robot_network(interface: str) -> Iterator[None]:
 
 
 def interface_environment(name: str, folder: Path) -> dict[str, str]:
-    """Return the environment variables that limit a process to one network interface.
+    """Return the environment variables that restrict a process to one network interface.
 
     Args:
-        name: Name of the interface, such as `eth0`; `lo` for a robot that is emulated on this
-            machine.
-        folder: Folder for a Fast DDS file, because Fast DDS cannot read XML from the environment.
+        name: Name of the interface, such as `eth0`; `lo` for a robot emulated on this machine.
+        folder: Where to write Fast DDS's XML, which it does not read from the environment.
     """
     address, is_loopback = find_address(name), name == "lo"
     profile = folder / "fastdds.xml"
@@ -100,7 +99,7 @@ def interface_environment(name: str, folder: Path) -> dict[str, str]:
         # Fast DDS has renamed the variable; each version reads its own.
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile),
         "FASTDDS_DEFAULT_PROFILES_FILE": str(profile),
-        # Settings that ROS would add for the user's own nodes do not apply to the robot.
+        # The ROS settings for the user's own nodes do not apply to the robot.
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT",
         "ROS_LOCALHOST_ONLY": "0",
         "ROS_STATIC_PEERS": "",
@@ -127,7 +126,7 @@ def find_address(name: str) -> str:
 
 
 def is_down(name: str) -> bool:
-    """Return whether an interface has no link, as with an unplugged cable."""
+    """Return True if an interface has no link, as with an unplugged cable, or does not exist."""
     try:
         return Path(f"/sys/class/net/{name}/operstate").read_text().strip() == "down"
     except OSError:
@@ -141,13 +140,13 @@ _END_S = 5.0
 
 
 class UnitreeTopics(TopicTransport):
-    """The robot's topics, in the link process or the standby process.
+    """Transport on the robot's topics, for the link process and the standby process.
 
-    A frame consists of its topic number (one byte) and the message.
+    A frame is one byte with the topic's number, followed by the message.
     """
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings, *, linked: bool) -> None:
-        """Join the robot's DDS domain; the environment of this process changes."""
+        """Join the robot's DDS domain, which changes this process's environment."""
         self._interface = settings.network_interface
         self._news = b""
         subscribed = {
@@ -179,7 +178,7 @@ class UnitreeTopics(TopicTransport):
         return (f"{name} is down: is the cable plugged in?",) if name and is_down(name) else ()
 
     def looked(self) -> None:
-        """Report the other nodes that publish commands, and the types of the state topic."""
+        """Pass on changes in who publishes commands and in the state topic's types."""
         types = tuple(self.state_types())
         news = PublisherNews(self.others, types, self.has_standby).pack()
         if news != self._news:
@@ -188,10 +187,10 @@ class UnitreeTopics(TopicTransport):
 
 
 class NodeTransport(RobotTransport):
-    """Transport in the node's process, which passes frames to a standby process."""
+    """Transport for the node's process, which passes its frames to a standby process."""
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
-        """Check what the link process needs, without opening anything."""
+        """Check that the interface and the message types exist, without opening anything."""
         if settings.network_interface:
             find_address(settings.network_interface)
         for name in (model.family.state.type_name, _REQUEST):
@@ -203,7 +202,7 @@ class NodeTransport(RobotTransport):
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """None, since the link process opens its own."""
+        """An empty tuple, since the link process opens its own."""
         return ()
 
     def watched(self) -> Sequence[int]:
@@ -221,7 +220,7 @@ class NodeTransport(RobotTransport):
             raise DriverError(f"the standby process: {error.strerror}") from None
 
     def keep_sending_half(self) -> None:
-        """Start the standby process, which the robot must discover before it is needed."""
+        """Start the standby process, so that the robot discovers it before it is needed."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
         with theirs:
@@ -235,7 +234,7 @@ class NodeTransport(RobotTransport):
             )
 
     def close(self) -> None:
-        """End the standby process once it has published its frames."""
+        """End the standby process after it has published its remaining frames."""
         if self._socket is not None:
             self._socket.close()
         if self._process is not None:
@@ -243,12 +242,12 @@ class NodeTransport(RobotTransport):
 
 
 def stand_by(model_name: str, settings: UnitreeSettings, node: socket.socket) -> None:
-    """Publish each frame from the node's process until that process ends.
+    """Publish each frame that the node's process sends, until that process ends.
 
     Args:
-        model_name: A name in MODELS.
+        model_name: Name of one of MODELS.
         settings: Same as for the link process.
-        node: Socket whose other end is a NodeTransport.
+        node: Socket whose other end a NodeTransport holds.
     """
     model = next(model for model in MODELS if model.name == model_name)
     topics = UnitreeTopics(model, settings, linked=False)

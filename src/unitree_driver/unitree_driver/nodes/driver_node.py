@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver of a Unitree robot: connects its low-level DDS messages to ROS 2 topics.
+"""Driver for a Unitree robot: connects its low-level DDS messages to ROS 2 topics.
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
-(sensor_msgs/Imu); `estop` (std_msgs/Bool) while L2+B of the robot's wireless remote are held;
-`joy` (sensor_msgs/Joy), that remote, if `joy_rate_hz` is above 0; `battery_state`
+(sensor_msgs/Imu); `estop` (std_msgs/Bool) while L2+B on the robot's wireless remote are held;
+`joy` (sensor_msgs/Joy), the state of that remote, if `joy_rate_hz` is above 0; `battery_state`
 (sensor_msgs/BatteryState) if LowState contains the battery; `~/status` (policy_msgs/RobotStatus,
 reliable, transient local), `/diagnostics`.
 Subscribes (reliable): `joint_command` (policy_msgs/JointCommand, depth 1), `estop` (std_msgs/Bool).
@@ -36,9 +36,9 @@ from unitree_driver.wire import GO
 
 _MAX_DOMAIN = 232
 _BUTTONS = ("A", "B", "X", "Y", "L1", "R1", "select", "start", "F1", "F2")
-"""Remote buttons in the order in which joy_node numbers those on an Xbox pad."""
+"""Buttons of the remote, in joy_node's order of an Xbox pad's buttons."""
 _RELEASED = 1.0
-"""Value of an Xbox pad's trigger when released; -1 when pressed."""
+"""Value of an Xbox pad's released trigger; a pressed one is -1."""
 
 
 _BATTERY = Spec(
@@ -83,7 +83,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.command_rate_hz,
             minimum=200.0,
             maximum=1000.0,
-            doc="LowCmd messages while in control, steady, Hz",
+            doc="Steady rate of LowCmd messages while in control, Hz",
         ),
         Spec(
             name="joint_state_rate_hz",
@@ -108,13 +108,13 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=0.0,
             minimum=0.0,
             maximum=100.0,
-            doc="Rate of joy, the robot's remote as a joystick, Hz; 0: no such topic",
+            doc="Rate of joy (the robot's remote as a joystick), Hz; 0: no such topic",
         ),
         Spec(
             name="remote_required",
             type=bool,
             default=defaults.remote_required,
-            doc="Refuse control until a key press of the wireless remote was seen",
+            doc="Refuse control until a key press of the wireless remote has been received",
         ),
         Spec(
             name="restore_mode",
@@ -128,7 +128,8 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.lowcmd_publishers,
             minimum=0,
             maximum=10,
-            doc="Number of the released robot's own publishers on lowcmd, without ROS nodes",
+            doc="Number of publishers on lowcmd, excluding ROS nodes, that the robot itself has "
+            "when it is released",
         ),
         Spec(
             name="release_timeout_s",
@@ -152,15 +153,15 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.obeyed_torque_nm,
             minimum=0.0,
             maximum=50.0,
-            doc="Torque above which, while the drives should damp at rest, another controller "
-            "drives them, N m; 0: no such check",
+            doc="Torque above which a drive that should damp at rest shows that another controller "
+            "drives it, N m; 0: no such check",
         ),
         *COMMON_PARAMETERS,
     )
 
 
 class UnitreeDriverNode(DriverNode):
-    """A driver of a Unitree robot."""
+    """Driver node for any of the Unitree robots."""
 
     def __init__(self, name: str, robot_type: type[UnitreeRobot]) -> None:
         model = robot_type.model
@@ -171,7 +172,7 @@ def _sensor_topics(robot_type: type[UnitreeRobot]) -> list[SensorTopic]:
     topics = [
         joint_states_topic(robot_type.figures.joint_names),
         imu_topic(lambda state: state.quat_xyzw.tolist()),
-        # one reader of each subscriber is for publishers that keep old messages
+        # every estop subscriber has a second reader, for publishers that keep old messages
         SensorTopic(
             message=Bool, name="estop", rate="estop_rate_hz", fill=_fill_estop, warns=False
         ),
@@ -190,12 +191,12 @@ def _sensor_topics(robot_type: type[UnitreeRobot]) -> list[SensorTopic]:
 
 
 def _fill_estop(state: UnitreeState, stamp_ns: int) -> bytes | None:
-    """Return a press, or None if the keys are not held; only a reset releases the e-stop."""
+    """Return a pressed e-stop, or None if the keys are not held: only a reset releases it."""
     return _wire(Bool(data=True)) if state.remote.holds(*STOP_KEYS) else None
 
 
 def _fill_joy(state: UnitreeState, stamp_ns: int) -> bytes:
-    """Return the remote's state in joy_node's Xbox pad layout: left and up are positive."""
+    """Return the remote's state in joy_node's layout of an Xbox pad; left and up are positive."""
     remote = state.remote
     triggers = [-_RELEASED if remote.holds(key) else _RELEASED for key in ("L2", "R2")]
     axes = [-remote.lx, remote.ly, triggers[0], -remote.rx, remote.ry, triggers[1]]

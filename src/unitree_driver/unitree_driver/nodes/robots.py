@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robots with their DDS transport; the link process finds them in this module by name."""
+"""The robots with their DDS transport; the link process finds them here by class name."""
 
 from collections.abc import Sequence
 
@@ -18,24 +18,24 @@ class _DdsRobot(UnitreeRobot):
 
 
 class Go2(_DdsRobot):
-    """Unitree Go2: 12 joints, lies down before control is taken."""
+    """Unitree Go2 with 12 joints, which lies down before control is taken."""
 
     model = table.GO2
 
 
 class G1(_DdsRobot):
-    """Unitree G1 with 29 joints; suspended when control is taken."""
+    """Unitree G1 with 29 joints, which must be suspended when control is taken."""
 
     model = table.G1
 
 
 class H1(_DdsRobot):
-    """Unitree H1; suspended when control is taken."""
+    """Unitree H1, which must be suspended when control is taken."""
 
     model = table.H1
 
 
 class H1Two(_DdsRobot):
-    """Unitree H1-2; suspended when control is taken."""
+    """Unitree H1-2, which must be suspended when control is taken."""
 
     model = table.H1_2

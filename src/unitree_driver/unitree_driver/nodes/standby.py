@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m unitree_driver.nodes.standby`: publish for the node if the link process has died."""
+"""`python -m unitree_driver.nodes.standby`: publish the node's frames if its link process died."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ from unitree_driver.nodes.dds import stand_by
 
 
 def main() -> None:
-    """Run with a model name, the settings and the descriptor of the node's socket."""
+    """Run with three arguments: model name, settings as JSON, descriptor of the node's socket."""
     end_with_channel()
     model, settings, descriptor = sys.argv[1:]
     stand_by(

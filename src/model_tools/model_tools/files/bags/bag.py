@@ -39,7 +39,7 @@ _STAMPED = ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BagTopic:
-    """A recorded topic: its message type, and its number of messages."""
+    """A recorded topic: its message type and number of messages."""
 
     type: str
     count: int
@@ -53,7 +53,7 @@ def is_bag(path: Path) -> bool:
 
 
 def storage_files(path: Path) -> list[Path]:
-    """Return the storage files of a recording, or the single one given."""
+    """Return the storage files of a recording, given its folder or its only file."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [file for file in files if Path(file.name.removesuffix(_COMPRESSED)).suffix in _STORAGES]
 
@@ -64,7 +64,7 @@ class Bag:
     Attributes:
         path: Folder of the recording, or its only file.
         storage: Format of the recording's files.
-        start_ns, duration_ns: First log time, and the time from first to last.
+        start_ns, duration_ns: First log time, and the time from there to the last one.
         topics: Recorded topics, by full name.
     """
 
@@ -92,7 +92,7 @@ class Bag:
         self.storage = ", ".join(_STORAGES[suffix] for suffix in sorted(kinds))
 
     def messages(self, topic: str) -> Iterator[tuple[int, Any]]:
-        """Yield log time (ns) and message, in log order.
+        """Yield each message on a topic with its log time (ns), in log order, as (time, message).
 
         Each call opens the files again, so several topics can be read in parallel.
         """
@@ -103,11 +103,11 @@ class Bag:
     def all_messages(
         self, topics: Sequence[str], undecoded: Collection[str] = ()
     ) -> Iterator[tuple[int, str, Any]]:
-        """Yield log time (ns), topic and message from several topics, in one pass, in time order.
+        """Yield each message on several topics as (log time in ns, topic, message), in time order.
 
         Args:
-            topics: Full names.
-            undecoded: Topics whose messages are returned as bytes.
+            topics: Full names of the topics.
+            undecoded: Topics whose messages are yielded as bytes.
         """
         with self._opened() as reader:
             chosen = [each for each in reader.connections if each.topic in topics]
@@ -173,7 +173,7 @@ class Bag:
             return np.concatenate([np.empty(0, np.int64), *parts]).astype(np.int64)
 
     def _blocks_in_turn(self, topic: str, begin_ns: int, end_ns: int) -> Iterator[Block]:
-        # A separate reader: one that visits every message has a single position in the file.
+        # A separate reader, since a reader that visits every message has one position in the file.
         with self._opened() as reader:
             yield from read_blocks(reader, topic, begin_ns, end_ns)
 
@@ -209,7 +209,7 @@ class Bag:
 
 @contextmanager
 def _errors_named(path: Path) -> Iterator[None]:
-    """Convert errors in reading a recording to ToolError."""
+    """Convert errors raised while a recording is read to ToolError."""
     try:
         yield
     except (OSError, ToolError):
@@ -220,7 +220,7 @@ def _errors_named(path: Path) -> Iterator[None]:
 
 
 def _require_harmless(path: Path) -> None:
-    """Reject files that no recorder writes, and that make rosbags block or fill the memory."""
+    """Reject files that no recorder writes and that would make rosbags block or exhaust memory."""
     if path.is_dir():
         read_at_most(path / METADATA, _LARGEST_METADATA_BYTES)
     for file in path.iterdir() if path.is_dir() else [path]:
@@ -236,7 +236,7 @@ def _broken(path: Path, found: str) -> ToolError:
 
 
 def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
-    """Raise an error if the log's clock was set back."""
+    """Raise an error if log times jump back, since the clock was reset."""
     for topic in topics.values():
         stored_ns = bag.stored_ns(topic)
         if (place := set_back(stored_ns)) is not None:

@@ -40,7 +40,7 @@ class HeardMessages(Protocol):
     topics: Mapping[str, str]
 
     def arrivals(self) -> Iterator[Arrival]:
-        """Yield messages in time order, including at least the newest ones at each tick."""
+        """Yield messages in time order, at least the newest one of each input at each tick."""
 
     def decoder(self, topic: str) -> Decode:
         """Return the function that decodes a topic's messages."""
@@ -76,7 +76,7 @@ class PerceivedFilter:
     """Skips perception messages without values, as the policy's node does.
 
     Attributes:
-        skipped: Number of messages so far without values, but with a reason.
+        skipped: Number of messages so far that state a problem instead of values.
     """
 
     def __init__(self, make: Callable[[], Decode]) -> None:
@@ -104,7 +104,7 @@ def perceived_filters(heard: HeardMessages) -> dict[str, PerceivedFilter]:
 
 
 def skipped_messages(heard: HeardMessages, filters: Mapping[str, PerceivedFilter]) -> str:
-    """Return how many messages had no values, for each topic that had any."""
+    """Describe how many messages had no values, by topic; empty if all messages had values."""
     return ", ".join(
         f"{each.skipped} messages on {heard.topics[name]} have no values"
         for name, each in filters.items()
@@ -145,7 +145,7 @@ class Replay:
         self.ticks = Ticks(contract.period_ns, tick_timeouts_ns(contract))
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
-        """Yield the rows once, as views, numbered by the ticks that are not skipped.
+        """Yield the rows as views, only once; their numbers count the ticks that are not skipped.
 
         Args:
             wanted: Sorted numbers of rows to yield; None for all. A policy without memory does not

@@ -3,9 +3,9 @@
 """Blocks of messages on a topic: log times, stamps, and bytes on demand.
 
 An MCAP file (https://mcap.dev/spec) stores messages in chunks, and after each chunk an index of the
-messages of each topic. A robot publishes far more than a policy uses, so NumPy reads all stamps in
-a chunk at once from its index, and all other messages cost nothing. rosbags parses everything
-except the messages.
+messages of each topic. Since a robot publishes far more than a policy uses, NumPy reads all stamps
+of a topic in a chunk at once, at the offsets in the index, and skips the other topics' messages.
+rosbags parses everything except the messages.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from policy_core.interfaces import Times
 Heads = npt.NDArray[np.uint8]
 
 HEAD = 12
-"""Number of first bytes read per message: four for the encoding, eight for the header stamp."""
+"""Number of bytes read at the start of a message: four for the encoding, eight for the stamp."""
 _AT_ONCE = 512
 RESTART_NS = 1_000_000_000
-"""Backward jump in stamps beyond which it counts as a clock reset."""
+"""Size of a backward jump in time above which the jump counts as a clock reset."""
 LAST_NS = 2**63 - 1
 """Upper bound of log times."""
 Places = npt.NDArray[np.intp]
 _CHUNKS_KEPT = 4
-"""Number of chunks kept: topics are read in parallel, and rarely more than one chunk apart."""
+"""Number of chunks cached: topics are read in parallel, rarely more than one chunk apart."""
 _MESSAGE = 0x05
 _LENGTH_AT, _COUNTED_FROM, _DATA_AT = 1, 9, 31
 """In a message record: opcode 1, length 8, channel 2, sequence 4, times 16, data."""
@@ -54,8 +54,8 @@ class Block:
 
     Attributes:
         log_ns: Log times [messages].
-        heads: First bytes [messages, 12].
-        data: Returns one message's bytes.
+        heads: First bytes of each message [messages, 12].
+        data: Returns all bytes of the message with a given index.
     """
 
     log_ns: Times
@@ -64,10 +64,10 @@ class Block:
 
 
 def stamps_ns(heads: Heads) -> Times:
-    """Return the stamps of messages that begin with a header [messages]; 0: no stamp.
+    """Return the header stamps of messages [messages], ns; 0 for a message without a stamp.
 
     Args:
-        heads: First bytes [messages, 12].
+        heads: First bytes of messages that begin with a header [messages, 12].
     """
     # The last bit of the encoding number is the byte order (OMG DDS-RTPS 2.5, clause 10).
     little = (heads[:, 1] & 1).astype(bool)
@@ -80,16 +80,16 @@ def stamps_ns(heads: Heads) -> Times:
 
 
 class BlocksOf(Protocol):
-    """Reads one topic's messages."""
+    """Function that reads one topic's messages."""
 
     def __call__(self, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS) -> Iterator[Block]:
-        """Yield the messages with log times from `begin_ns` to before `end_ns`."""
+        """Yield the messages with log times of at least `begin_ns` and less than `end_ns`."""
 
 
 def read_blocks(
     reader: Reader, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS
 ) -> Iterator[Block]:
-    """Yield the messages on a topic in an open recording, read entirely by rosbags."""
+    """Yield a topic's messages from an open recording, all of which rosbags reads."""
     chosen = [each for each in reader.connections if each.topic == topic]
     messages = reader.messages(connections=chosen, start=begin_ns, stop=end_ns)
     while found := list(islice(messages, _AT_ONCE)):
@@ -102,7 +102,7 @@ def read_blocks(
 
 
 def in_rows(reader: Reader, topic: str) -> list[Times]:
-    """Return the log times of a topic in each SQLite file, in the order of writing."""
+    """Return the log times of a topic's messages in each SQLite file, in the order of writing."""
     storage = reader.storage
     files = storage.storages if isinstance(storage, DirectoryReader) else [storage]
     return [
@@ -125,7 +125,7 @@ def in_rows(reader: Reader, topic: str) -> list[Times]:
 def set_back(stored_ns: Times) -> int | None:
     """Return the index of the first message after a clock reset; None if there was no reset.
 
-    Parts merged in any order without overlap in time do not count as a reset.
+    Parts that do not overlap in time may be in any order: that is a merge, not a reset.
 
     Args:
         stored_ns: Log times [messages] in the order of writing.
@@ -164,7 +164,7 @@ class IndexedFile:
         self._data: Callable[[int], bytes] = lru_cache(_CHUNKS_KEPT)(self._read_chunk)
 
     def in_order(self, topic: str) -> bool:
-        """Return whether each chunk's messages of a topic are later than the previous chunk's.
+        """Return whether no chunk has messages on a topic that are older than the previous chunk's.
 
         Merged recordings may not be sorted.
         """
@@ -199,7 +199,7 @@ class IndexedFile:
             yield entries[np.argsort(entries[:, 1]), 0]
 
     def _index(self, topic: str) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
-        """Yield the number of each chunk and its entries [messages, time and offset], in order."""
+        """Yield each chunk's number and a topic's entries in it [messages, (time, offset)]."""
         channels = [each.id for each in self._file.connections if each.topic == topic]
         for number, chunk in enumerate(self._chunks):
             lists = [

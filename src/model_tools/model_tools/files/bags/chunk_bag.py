@@ -46,7 +46,7 @@ _log = logging.getLogger("model_tools")
 
 
 class ChunkBagSource:
-    """The ticks in a recording at which the robot would have had an observation.
+    """Observations from a recording, at the ticks at which the robot would have had them.
 
     Ticks are at multiples of the policy's period. As on the robot, no input is older than its
     time-out, and the contract's `pairing` selects the messages of an observation. A message's time
@@ -58,7 +58,7 @@ class ChunkBagSource:
     """
 
     def __init__(self, contract: ChunkContract, path: Path, topics: Mapping[str, str]) -> None:
-        """Find a policy's inputs in a recording, and its ticks.
+        """Find a policy's inputs in a recording, and the ticks at which all are available.
 
         Args:
             contract: Contract that states the policy's inputs.
@@ -159,7 +159,7 @@ class ChunkBagSource:
         why = {f"{self._topics[name]} is too old": each for name, each in fresh.items()}
         why["frames are further apart than pairing.tolerance_s"] = paired
         late = ", ".join(
-            f"{text} (ticks: {np.count_nonzero(~each)})"
+            f"{text} (affected ticks: {np.count_nonzero(~each)})"
             for text, each in why.items()
             if not each.all()
         )
@@ -189,7 +189,7 @@ class ChunkBagSource:
 
 
 def _camera_input(bag: Bag, camera: str, given: Mapping[str, str]) -> str:
-    """Return a camera's input name, which its topic name ends with."""
+    """Return a camera's input name, which is the end of its recorded topic's name."""
     names = [camera_input(camera), *(f"{camera}/{end}" for end in _COMPRESSED)]
     recorded = [topic for topic, one in bag.topics.items() if one.count]
     return next(

@@ -47,13 +47,13 @@ class Ordering:
     used. A repeated or earlier stamp is not a new message.
 
     Attributes:
-        late: Number of late messages by input.
+        late: Number of messages by input that came too late to be yielded in order.
         restarted: Input whose stamps jumped back (clock reset), which ends the ordering; otherwise
             empty.
     """
 
     def __init__(self, needed: Collection[str], hold_ns: int = _HOLD_NS) -> None:
-        """Yield nothing before each needed input has a message."""
+        """Hold all messages back until each needed input has one."""
         self._missing, self._hold_ns = set(needed), hold_ns
         self._came: list[StampedMessage] = []
         self._newest_of: dict[str, int] = {}
@@ -116,7 +116,7 @@ class Ordering:
         heapq.heappush(self._waiting, Arrival(time_ns, message.name, message.data))
 
     def ready(self, *, rest: bool = False) -> Iterator[Arrival]:
-        """Yield the messages that are due; with `rest`, all others too, at the end."""
+        """Yield the messages that are due; with `rest`, at the end, all remaining ones."""
         if rest and self._anchor and not self._missing:
             self._put_timed(self._came, [self._anchor])
             self._came = []

@@ -31,7 +31,7 @@ HasValues = Callable[[bytes], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
-    """Part of a recording to read, and the time base for its inputs; the caller compares clocks.
+    """Part of a recording to read, and which inputs use log time; the caller compares clocks.
 
     Attributes:
         begins_ns: Log time of the first message to read, by input.
@@ -63,8 +63,8 @@ def in_time(
         period_ns: Time between two ticks.
         first_ns: Time of any one tick; all others are multiples of the period away.
         extract: Part of the recording to read; all of it if None.
-        filters: Filters by input that decide which of the newest messages count; all count for
-            other inputs.
+        filters: By input, filters that decide which of the newest messages count; for other inputs
+            all count.
     """
     with _opened(bag, topics, period_ns, first_ns, extract, filters) as streams:
         yield from heapq.merge(*(stream.arrivals() for stream in streams))
@@ -79,9 +79,9 @@ def newest_times_ns(
     extract: Extract | None = None,
     filters: Mapping[str, HasValues] | None = None,
 ) -> Iterator[dict[str, Iterator[Times]]]:
-    """Yield the times of the messages that `in_time` would yield, by input, and nothing else.
+    """Yield a mapping from input to the times (ns) of the messages that `in_time` would yield.
 
-    They come in arrays; where two arrays meet, a tick may have more than its newest message.
+    The times come in arrays; where two arrays meet, one tick may have two messages.
 
     Args:
         bag: The recording.
@@ -125,7 +125,7 @@ def _opened(
 
 
 class _TopicStream:
-    """One input, whose messages `newest` or `arrivals` read once."""
+    """One input; its messages can be read once, with `newest` or `arrivals`."""
 
     def __init__(
         self,
@@ -179,7 +179,7 @@ class _Clock:
         self._newest_ns: int | None = None
 
     def judge(self, block: Block) -> tuple[Times, Times, ToolError | None]:
-        """Return times of messages, indices of new ones, and the error that ends the stream."""
+        """Return message times, indices of new messages, and the error that ends the stream."""
         times = self._times(block)
         if self._newest_ns is None:
             self._check_clock(int(times[0]), int(block.log_ns[0]))

@@ -22,14 +22,13 @@ from policy_inference.messages.readers import state_reader
 
 _log = logging.getLogger("model_tools")
 _MESSAGES, _PAIRS = 512, 8
-"""Number of adjacent messages compared, per this many messages."""
+"""In every `_MESSAGES` messages, `_PAIRS` pairs of adjacent messages are compared."""
 _JUMP_RAD, _UNTOLD, _FARTHER = 0.03, 0.5, 1.4
-"""Signs of two alternating sources: jump, rad; low correlation with velocity; high ratio to it.
+"""Signs that two sources alternate: positions jump by more than the first value (rad), with a
+correlation with the velocities below the second and a ratio to them above the third.
 
-All are medians over neighbouring messages.
-
-In healthy walks, the correlation is 0.96 to 1 and the ratio 0.7 to 1.2; when two sources alternate,
-they are 0.1 to 0.35 and 1.8 to 40.
+All are medians over pairs of adjacent messages. In healthy walks, the correlation is 0.96 to 1 and
+the ratio 0.7 to 1.2; when two sources alternate, they are 0.1 to 0.35 and 1.8 to 40.
 """
 
 
@@ -159,8 +158,8 @@ def _recorded(bag: Bag) -> list[str]:
 class OneRobot:
     """Checks joint states in adjacent messages: positions must change as the velocities say.
 
-    Messages from two robots, or from two periods that a clock reset put into the same seconds,
-    alternate, so positions jump back and forth between them.
+    If a recording mixes two robots, or two periods that a clock reset put into the same seconds,
+    their messages alternate, so positions jump back and forth.
     """
 
     def __init__(self, bag: Bag, topics: Mapping[str, str], contract: JointContract) -> None:
@@ -172,7 +171,10 @@ class OneRobot:
             self._decode = bag.decoder(self._topic)
 
     def look(self, name: str, block: Block, times: Times, new: Times) -> None:
-        """Judge new messages of an input, given their indices in a block."""
+        """Raise an error if two sources alternate in a block; `new` has the new messages' indices.
+
+        Inputs other than the joint states are ignored.
+        """
         if name != JOINT_STATES.name:
             return
         for first in range(0, len(new), _MESSAGES):
@@ -190,7 +192,7 @@ class OneRobot:
         except (RobotError, struct.error, ValueError):
             return  # the replay reports it
         steps_ns = np.diff(times[places])
-        # A burst of messages may have almost equal stamps, of their reception.
+        # Messages received in a burst and stamped on reception have almost equal stamps.
         period_s = np.maximum(steps_ns[pairs], np.median(steps_ns))[:, np.newaxis] * 1e-9
         moved, rates = after[:, 0] - before[:, 0], (before[:, 1], after[:, 1])
         far = _rms(moved)

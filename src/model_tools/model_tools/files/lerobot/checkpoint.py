@@ -45,8 +45,8 @@ _KNOWN = {
     "relative_actions_processor": ("makes actions relative to the measured state", _ABSOLUTE),
     "delta_actions_processor": ("makes actions relative to the measured state", _ABSOLUTE),
     "absolute_actions_processor": ("adds the measured state to the network's actions", _ABSOLUTE),
-    "map_tensor_to_delta_action_dict": ("takes actions for motions of the hand", _ABSOLUTE),
-    "map_delta_action_to_robot_action": ("takes actions for motions of the hand", _ABSOLUTE),
+    "map_tensor_to_delta_action_dict": ("interprets actions as motions of the hand", _ABSOLUTE),
+    "map_delta_action_to_robot_action": ("interprets actions as motions of the hand", _ABSOLUTE),
     "image_crop_resize_processor": ("crops and resizes images", _IMAGES),
     "joint_velocity_processor": ("adds joint velocities to the state", _STATE),
     "current_processor": ("adds motor currents to the state", _STATE),
@@ -101,7 +101,7 @@ class Config:
     features: tuple[PolicyFeature, ...]
 
     def size(self, kind: str) -> int | None:
-        """Return the length of the only vector of this kind."""
+        """Return the length of the only vector of this kind; None unless there is exactly one."""
         found = [f.shape[0] for f in self.features if f.kind == kind and len(f.shape) == 1]
         return found[0] if len(found) == 1 else None
 

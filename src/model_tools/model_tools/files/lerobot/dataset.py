@@ -7,7 +7,7 @@
         state = dataset.rows(episode, ["observation.state"])["observation.state"]
         for image in dataset.images("observation.images.front", episode): ...
 
-Nothing is kept, so a dataset may be larger than memory. The format is that of LeRobot 0.4 to 0.6
+Nothing is cached, so a dataset may be larger than memory. The format is that of LeRobot 0.4 to 0.6
 (codebase version v3.0): Parquet files with the rows of all episodes one after another, and, per
 camera, videos of several episodes each, in which an episode begins at its `from_timestamp`.
 """
@@ -75,7 +75,7 @@ class DatasetEpisode:
 
 
 class Dataset:
-    """A dataset in a folder.
+    """A LeRobot dataset in a folder.
 
     Attributes:
         path: The folder.
@@ -99,7 +99,7 @@ class Dataset:
         return sum(episode.length for episode in self.episodes)
 
     def feature(self, name: str, *, camera: bool = False) -> DatasetFeature:
-        """Return a required feature."""
+        """Return the vector of this name, or with `camera` the camera; raise if there is none."""
         alike = {n: f for n, f in self.info.features.items() if f.is_camera is camera}
         if name not in alike:
             kind = "camera" if camera else "vector"

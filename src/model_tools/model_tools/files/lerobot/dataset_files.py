@@ -22,7 +22,7 @@ _AT_ONCE = 16
 """Maximum number of rows with images in memory at once."""
 ImageArray = npt.NDArray[np.uint8]
 _READ_ON_S = 1.0
-"""Distance up to which decoding forward is no slower than seeking to a key frame."""
+"""Time span up to which decoding forward is no slower than seeking to a key frame."""
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def opened(file: Path) -> Iterator[Any]:
 def read_columns(
     file: Path, columns: Sequence[str], first: int = 0, end: int | None = None
 ) -> dict[str, pa.Array]:
-    """Return columns of rows from `first` to before `end`, without reading the rest of the file."""
+    """Return columns for rows `first` to `end` - 1, without reading the rest of the file."""
     with opened(file) as parquet:
         _require(file, columns, parquet.schema_arrow.names)
         count = parquet.metadata.num_rows
@@ -87,7 +87,7 @@ def read_each(file: Path, column: str, rows: Sequence[int]) -> Iterator[Any]:
 
 
 def numbers(array: pa.Array, shape: Sequence[int]) -> Tensor | None:
-    """Return a column as a NumPy array [rows, *shape]; None if it does not have this shape."""
+    """Return a column as a NumPy array [rows, *shape]; None if values do not fit or are missing."""
     count, values = len(array), array
     while pa.types.is_nested(values.type) and not pa.types.is_struct(values.type):
         values = values.flatten()

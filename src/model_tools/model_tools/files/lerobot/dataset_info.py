@@ -75,7 +75,7 @@ class DatasetInfo:
 
 
 def conversion_command(folder: Path, version: str) -> str:
-    """Return the command that converts a dataset from another version to a readable one."""
+    """Return instructions for converting a dataset of another version to a readable one."""
     if version != CONVERTIBLE:
         return (
             f"convert it to {CONVERTIBLE} with LeRobot 0.3 or older, then to v3.0 with "
@@ -143,7 +143,7 @@ def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
 
 
 def inside(path: str) -> str:
-    """Return a path that stays in the dataset; links in it may point to a cache elsewhere."""
+    """Return the path if it stays in the dataset, or else raise; links to a cache are allowed."""
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
         raise ValueError(f"expected a path in the dataset, found {Found.of(path)}")
     return path
@@ -181,7 +181,7 @@ def _feature(name: str, node: Node) -> DatasetFeature:
 
 
 def _names(node: Node | None) -> tuple[str, ...]:
-    """Return a list of names, which some datasets nest in a mapping under a key for the motors."""
+    """Return a feature's names; some datasets nest the list in a mapping, as under `motors`."""
     if node is None:
         return ()
     if isinstance(node.value, dict):

@@ -71,7 +71,7 @@ class _Source:
 def read_statistics(
     folder: Path, tensors: Mapping[str, Tensor], features: Sequence[PolicyFeature]
 ) -> PolicyStatistics:
-    """Read the statistics of all features.
+    """Read the normalisation statistics of a checkpoint's features.
 
     Args:
         folder: The checkpoint.
@@ -166,7 +166,7 @@ def _of_normaliser(folder: Path, file: str, step: Node) -> _Source:
             f"{folder / file}: {step.key}.state_file: expected a file with the "
             "statistics, found none; the policy was saved without its dataset's"
         )
-    # Follow links: in a cache of the Hub every file is one.
+    # Links are followed, since every file in a cache of the Hub is a link.
     if not all(
         kind(state.text()).name == state.text() for kind in (PurePosixPath, PureWindowsPath)
     ):

@@ -78,7 +78,7 @@ class ActRequest:
         prefix: Prefix of the joint names.
         steps: Steps executed per chunk; the checkpoint's number if None.
         resize: Stretch images of a different size, on the robot and from the dataset.
-        graphs: Separate encoder and transformer, or one graph.
+        graphs: `two`: separate graphs for encoders and policy; `one`: a single graph.
         opset: 11 to 20.
         simplify: Simplify the graphs with onnxsim.
         golden: Golden rows with the training code's outputs, to compare with and to keep.
@@ -113,7 +113,7 @@ class ActRequest:
 def make_contract(
     request: ActRequest, robot: ActRobot, graphs: Mapping[str, Graph]
 ) -> ChunkContract:
-    """Return the contract without golden rows; `load_bundle` checks it.
+    """Return the contract of an exported policy, without golden rows; `load_bundle` checks it.
 
     The robot is the requested one, with as many joints as the policy.
     """
@@ -228,7 +228,7 @@ def contract_text(contract: ChunkContract, robot: str) -> str:
 
 
 def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
-    """Return the mean pose of the training data within the limits, rad; the middle if unknown.
+    """Return the training data's mean pose clipped to the limits, rad; their middle if unknown.
 
     Raises:
         ToolError: The mean is farther beyond a limit than the limits are apart, so its units

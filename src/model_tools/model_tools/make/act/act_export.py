@@ -61,7 +61,7 @@ class ExportedAct:
 def export_checkpoint(
     request: ActRequest, finish: Callable[[Path], object] = lambda folder: None
 ) -> ExportedAct:
-    """Export a checkpoint, prove the graphs, and write the bundle.
+    """Export a checkpoint, verify the graphs, and write the bundle.
 
     Args:
         request: Options for the export.
@@ -194,7 +194,7 @@ def _compared(
     rows: Mapping[str, Tensor],
     normalised: F64,
 ) -> str:
-    """Compare simplified graphs with the original outputs."""
+    """Compare simplified graphs' chunks with the original ones; return the difference in words."""
     found = ReferenceGraphs(contract, models).normalised(rows)
     difference = float(np.abs(found - normalised).max())
     limit = golden_tolerance(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds an ONNX graph node by node from a checkpoint's tensors.
 
-A value is an array while it is known, and otherwise the name of a tensor. So each network is
+A value is an array if it is known at export, and otherwise the name of a tensor. So each network is
 written once, and everything that depends only on constants (fixed tokens, position embeddings)
 becomes an initializer.
 """
@@ -34,11 +34,11 @@ _IR_VERSIONS = {
     range(19, 21): 9,
     range(21, 23): 10,
 }
-"""ONNX file format by opset: the oldest version that runtimes of the time read; for opset 11 the
-newest version that D-Robotics' tools accept."""
+"""ONNX IR version by opset: the oldest that runtimes of the opset's time read; for opset 11, the
+newest that D-Robotics' tools accept."""
 PREFIX = "model."
 _UNUSED, _COUNTERS = ("vae_encoder",), "num_batches_tracked"
-"""Training-only parts, by prefix and suffix of their names."""
+"""Name prefixes and suffix of tensors that only training needs."""
 
 
 class GraphBuilder:
@@ -53,12 +53,12 @@ class GraphBuilder:
         self._counts = Counter[str]()
 
     def input(self, name: str, shape: Sequence[int]) -> str:
-        """Declare an input, float32."""
+        """Declare a float32 input; return its name."""
         self._inputs[name] = tuple(shape)
         return name
 
     def op(self, kind: str, *values: Value, **attributes: Any) -> Value:
-        """Return the only output of an operator on `values`; an array if all values are arrays."""
+        """Add an operator, and return its only output; compute it now if all values are arrays."""
         if not any(isinstance(value, str) for value in values):
             return self._folded(kind, [np.asarray(value) for value in values], attributes)
         output = self._new(kind)
@@ -71,7 +71,7 @@ class GraphBuilder:
     def model(
         self, outputs: Mapping[str, tuple[Value, Sequence[int]]], metadata: Mapping[str, str]
     ) -> onnx.ModelProto:
-        """Return the graph with these outputs: value and shape by name."""
+        """Return the model with these outputs, given by name as value and shape."""
         for name, (value, _) in outputs.items():
             given = value if isinstance(value, str) else self._constant(name, value)
             self._nodes.append(helper.make_node("Identity", [given], [name], name=f"to_{name}"))
@@ -139,7 +139,7 @@ def _info(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
 
 
 class Weights:
-    """Tensors by name relative to the network's prefix; records which ones were used."""
+    """A network's tensors, by name without the network's prefix; records which ones were used."""
 
     def __init__(self, file: Path, tensors: Mapping[str, Tensor], prefix: str = PREFIX) -> None:
         """Keep the tensors whose names begin with `prefix`; `file` is for messages."""
@@ -152,7 +152,7 @@ class Weights:
         self._taken = set[str]()
 
     def __contains__(self, name: str) -> bool:
-        """Return whether there is such a tensor."""
+        """Return whether there is a tensor of this name."""
         return name in self._tensors
 
     def take(self, name: str, *shape: int) -> F32:
@@ -216,17 +216,17 @@ def linear(
     *,
     bias: bool = True,
 ) -> Value:
-    """Return x [..., given] after a linear layer, [..., size]."""
+    """Return the output [..., size] of a linear layer for x [..., given]."""
     weight = np.ascontiguousarray(weights.take(f"{name}.weight", size, given).T)
     made = graph.op("MatMul", x, weight)
     return graph.op("Add", made, weights.take(f"{name}.bias", size)) if bias else made
 
 
 def number(value: float) -> F32:
-    """Return a number in the form that operators take."""
+    """Return a number in the form that operators accept."""
     return np.array(value, np.float32)
 
 
 def shape(*sizes: int) -> Positions:
-    """Return sizes or indices in the form that operators take."""
+    """Return sizes or indices in the form that operators accept."""
     return np.array(sizes, np.int64)

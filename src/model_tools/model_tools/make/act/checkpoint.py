@@ -43,13 +43,13 @@ class Architecture:
     """Converts one policy type's checkpoints to graphs.
 
     Attributes:
-        read: Returns the checked configuration; takes the options for its language model.
+        read: Returns the checked configuration, given the options for a language model.
         prefix: Prefix of the network's tensor names.
         write: Returns the graphs by name, from configuration, weights, opset and the choice of one
             graph or several; denoising policies have two or more.
-        encoder: Returns the graph that encodes a camera's images; None if the policy's graph takes
-            the images.
-        tensor: Returns the input of the policy's graph for a camera.
+        encoder: Returns the name of the graph that encodes a camera's images; None if the policy's
+            graph accepts images.
+        tensor: Returns the name of the policy graph's input for a camera.
         description: Returns a one-sentence description of the policy.
         graphs: Patterns of the graph names.
     """
@@ -110,11 +110,11 @@ _SERVED = ("pi0", "pi0_fast", "pi05")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LerobotCheckpoint:
-    """Everything an export takes from a checkpoint's files, read once and checked.
+    """Everything that an export needs from a checkpoint's files, read once and checked.
 
     Attributes:
         folder: Its location, for messages.
-        architecture: Conversion of its policy type.
+        architecture: Architecture of its policy type.
         config: Inputs, outputs and sizes of the network; cameras named as on the robot.
         tensors: Tensors of the weights file, by name.
         weights_sha256: Hash of that file.
@@ -131,7 +131,7 @@ class LerobotCheckpoint:
     training: Node | None
 
     def graphs(self, opset: int, how: How) -> dict[str, onnx.ModelProto]:
-        """Return the graphs by name, the policy's last."""
+        """Return the graphs by name, with the policy's graph last."""
         if how == "one" and self.config.denoising is not None:
             raise ToolError(
                 "--graphs: expected two graphs (this policy's encoders run once per chunk, the "
@@ -144,7 +144,7 @@ class LerobotCheckpoint:
 def read_checkpoint(
     folder: Path, language: Language = NO_LANGUAGE, policy: str | None = None
 ) -> LerobotCheckpoint:
-    """Read a checkpoint's files, each once.
+    """Read and check a checkpoint's files, each once.
 
     Args:
         folder: Contains `config.json` and `model.safetensors`.
@@ -189,8 +189,8 @@ def _find_architecture(config: Config, policy: str | None) -> Architecture:
         raise ToolError(
             f"{kind.file}: type: expected {', '.join(others)} or {last} (the LeRobot policies "
             f"that can be exported), found {kind.text()}; {served}{RUN_WITH_LEROBOT}, with the "
-            "packages that LeRobot needs for that policy; or, if ONNX graphs turn images and "
-            "state into a chunk of joint targets, or into a denoising step of one, write a "
-            "policy.yaml for them (docs/bundle.md, chunk policies)"
+            "packages that LeRobot needs for that policy; or, if you have ONNX graphs that compute "
+            "a chunk of joint targets, or one denoising step of a chunk, from images and state, "
+            "write a policy.yaml for them (docs/bundle.md, chunk policies)"
         )
     return ARCHITECTURES[kind.text()]

@@ -127,7 +127,7 @@ def flag(root: Node, name: str) -> bool:
 
 
 def count(node: Node, most: int | None = None) -> int:
-    """Return an integer above 0, and at most `most`."""
+    """Return an integer above 0 and, if given, at most `most`."""
     if node.whole() < 1:
         raise node.wrong("a number above 0")
     if most is not None and node.whole() > most:

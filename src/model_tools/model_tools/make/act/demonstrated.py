@@ -53,7 +53,7 @@ def asked_for(
     """Return the largest step of the action and the largest torque it demands, per joint.
 
     A step is the change between two frames of an episode. The torque is |stiffness (action - state)
-    - damping velocity|, as the guard computes it, or the same without the velocity if that is
+    - damping velocity|, as the guard computes it, or the same without the velocity term if that is
     larger, but at least the drive's limit. Without a state, it is the torque for a target one step
     away.
 
@@ -64,7 +64,7 @@ def asked_for(
         source: Description of the episodes.
 
     Returns:
-        None if nothing moves.
+        The nominal figures; None if nothing moves.
     """
     joints, names = contract.action.joints, contract.joints.names
     stiffness, damping, speed, torque = (

@@ -33,8 +33,8 @@ from policy_inference.comparison.rows import evenly
 ROWS = 3
 _BLOCK = 16
 TOLERANCE, LARGEST_TOLERANCE = 1e-5, 1e-3
-"""Difference between normalised chunks from two implementations of one function: always allowed,
-and the largest that is ever allowed.
+"""Differences between normalised chunks from two implementations of one function: the first is
+always allowed, the second is the largest that is ever allowed.
 """
 NOISES = 4.0
 """Factor on float32 noise: two because both chunks have noise, times two for other kernels."""
@@ -43,7 +43,7 @@ Rows = Mapping[str, Tensor]
 
 
 def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
-    """Return fixed observations: blocks of colours, states around the mean."""
+    """Return random observations, always the same: blocks of colours, states around the mean."""
     random, rows = np.random.default_rng(0), dict[str, Tensor]()
     for name, camera in contract.cameras.items():
         height, width = -(-camera.height // _BLOCK), -(-camera.width // _BLOCK)
@@ -174,7 +174,7 @@ def _arrays(values: Iterable[onnx.ValueInfoProto], *, exact: bool) -> Iterator[t
 
 
 def _widened(model: onnx.ModelProto) -> ReferenceEvaluator:
-    """Return a float32 graph in float64; ONNX Runtime has no float64 convolution."""
+    """Return a float64 evaluator of a float32 graph; ONNX Runtime has no float64 convolution."""
     wide = onnx.ModelProto.FromString(model.SerializeToString())
     attributes = (attribute for node in wide.graph.node for attribute in node.attribute)
     for tensor in (
@@ -205,7 +205,7 @@ def golden_tolerance(difference: float, found: F64, exact: Callable[[], F64]) ->
     Args:
         difference: Largest difference found.
         found: The chunks in float32.
-        exact: Computes the same in float64, which may take minutes.
+        exact: Computes the same chunks in float64, which may take minutes.
     """
     if difference <= TOLERANCE or not difference <= LARGEST_TOLERANCE:
         return TOLERANCE
@@ -220,7 +220,7 @@ def require_same(
     source: str,
     exact: Callable[[], F64],
 ) -> float:
-    """Return the distance between normalised chunks and expected ones, given in policy units.
+    """Return the largest normalised difference from expected chunks, which are in policy units.
 
     Args:
         normalised: Chunks in float32.
@@ -246,7 +246,7 @@ def require_same(
         raise ToolError(
             f"{source}: {GOLDEN_CHUNK}: expected the same outputs as in training, found a "
             f"difference of {difference.largest:.2g} (normalised; limit {limit:.2g}) in row "
-            f"{difference.row}; are images RGB, cameras under their own names, and the state in "
-            "the policy's units?"
+            f"{difference.row}; are the images RGB, is each camera under its own name, and is the "
+            "state in the policy's units?"
         )
     return difference.largest

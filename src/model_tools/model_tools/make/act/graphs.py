@@ -142,14 +142,14 @@ def encoder_name(config: ActConfig, camera: CameraInput, how: How) -> str | None
 
 
 def tensor_name(camera: CameraInput, how: How) -> str:
-    """Return the input of the policy's graph for a camera."""
+    """Return the name of the policy graph's input for a camera."""
     return f"{camera.name}_image" if how == "one" else f"{camera.name}_features"
 
 
 def write_graphs(
     config: ActConfig, weights: Weights, opset: int, how: How
 ) -> dict[str, onnx.ModelProto]:
-    """Return the graphs by name, the policy's last."""
+    """Return the graphs by name, with the policy's graph last."""
     graphs = dict[str, onnx.ModelProto]()
     for camera in config.cameras:
         name = encoder_name(config, camera, how)

@@ -47,7 +47,7 @@ class LlamaSizes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaLayers:
-    """Writes parts of the layers below `name` into a graph."""
+    """Writes parts of the layers whose weights are named `name.*` into a graph."""
 
     graph: GraphBuilder
     weights: Weights
@@ -55,7 +55,7 @@ class LlamaLayers:
     name: str
 
     def norm(self, x: Value, name: str) -> Value:
-        """Return x divided by its root mean square, scaled."""
+        """Return x divided by its root mean square, times the weight `name`."""
         op, weight = (
             self.graph.op,
             self.weights.take(f"{self.name}.{name}.weight", self.sizes.width),
@@ -70,7 +70,7 @@ class LlamaLayers:
         return op("Mul", op("Div", x, root), weight)
 
     def query(self, x: Value, layer: int) -> Value:
-        """Return queries [1, heads, tokens, head] of x [1, tokens, width], scaled."""
+        """Return the scaled queries [1, heads, tokens, head] for x [1, tokens, width]."""
         sizes = self.sizes
         name = f"{self.name}.layers.{layer}.self_attn.q_proj.weight"
         weight = self.weights.take(name, sizes.heads * sizes.head, sizes.width)
@@ -78,14 +78,14 @@ class LlamaLayers:
         return split_heads(self.graph, self.graph.op("MatMul", x, scaled), sizes.heads, sizes.head)
 
     def projected(self, x: Value, layer: int, kind: str, given: int | None = None) -> Value:
-        """Return keys `k` or values `v` [1, groups, tokens, head] of x [1, tokens, given]."""
+        """Return keys (`k`) or values (`v`) [1, groups, tokens, head] for x [1, tokens, given]."""
         sizes, name = self.sizes, f"{self.name}.layers.{layer}.self_attn.{kind}_proj.weight"
         weight = self.weights.take(name, sizes.groups * sizes.head, given or sizes.width)
         made = self.graph.op("MatMul", x, np.ascontiguousarray(weight.T))
         return split_heads(self.graph, made, sizes.groups, sizes.head)
 
     def turned(self, x: Value, at: Positions) -> Value:
-        """Return x [1, heads, tokens, head] with the rotary positions of its tokens."""
+        """Apply the rotary embedding of the positions `at` to x [1, heads, tokens, head]."""
         op, half = self.graph.op, self.sizes.head // 2
         steps = np.float32(2.0 / self.sizes.head) * np.arange(half, dtype=np.float32)
         angle = at.astype(np.float32)[:, np.newaxis] / np.float32(_WAVELENGTH) ** steps
@@ -96,7 +96,7 @@ class LlamaLayers:
         return op("Concat", low, high, axis=3)
 
     def attended(self, query: Value, key: Value, value: Value, mask: F32 | None) -> Value:
-        """Return [1, tokens, heads x head]; several heads of queries share keys and values.
+        """Return the attention output [1, tokens, heads x head]; query heads share keys, values.
 
         Args:
             query: [1, heads, tokens, head], scaled.
@@ -167,5 +167,5 @@ def part(graph: GraphBuilder, x: Value, begin: int, size: int, axis: int = 1) ->
 
 
 def silu(graph: GraphBuilder, x: Value) -> Value:
-    """Return x sigmoid(x)."""
+    """Return x * sigmoid(x)."""
     return graph.op("Mul", x, graph.op("Sigmoid", x))

@@ -31,7 +31,7 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResNet:
-    """Blocks per stage; bottleneck blocks widen by 4."""
+    """A ResNet: its blocks per stage, and whether they are bottlenecks, which widen by 4."""
 
     blocks: tuple[int, int, int, int]
     is_bottleneck: bool
@@ -43,7 +43,7 @@ class ResNet:
 
     @property
     def channels(self) -> int:
-        """Channels of the features."""
+        """Number of channels of the features."""
         return _STAGES[-1] * self.widening
 
 
@@ -57,7 +57,7 @@ RESNETS = {
 
 
 def feature_size(pixels: int, *, dilated: bool) -> int:
-    """Return height or width of an image's features: each stride of 2 halves it, rounded up."""
+    """Return the height or width of an image's features, after strides of 2 that round up."""
     return -(-pixels // (16 if dilated else 32))
 
 
@@ -71,13 +71,13 @@ class Backbone:
     dilated: bool
     """Dilation in the last stage instead of a stride (`replace_final_stride_with_...`)."""
     onnx_name: Callable[[str], str] = "backbone.{}".format
-    """Name of a layer in the checkpoint."""
+    """Maps a layer's name to its name in the checkpoint."""
     group_norm: bool = False
     """Group norm, 16 channels per group, instead of batch norm."""
     norms: dict[str, Convolution] = field(default_factory=dict)
     """Weight and bias of the group norm after each convolution."""
     known: dict[str, Convolution] = field(default_factory=dict)
-    """Convolutions with weights, without channels that are zero for every image."""
+    """Weights and biases by convolution, without channels that are zero for every image."""
     left: list[Rows] = field(default_factory=list)
     """Indices of the remaining features, once known."""
 
@@ -120,7 +120,7 @@ class Backbone:
         return self._relu(self.graph.op("Add", y, x))
 
     def _convolutions(self) -> Iterator[tuple[str, str, tuple[int, int, int, int]]]:
-        """Yield name, name of the batch norm and shape of the weight."""
+        """Yield each convolution's name, its batch norm's name and its weight's shape."""
         yield "conv1", "bn1", (_FIRST, 3, 7, 7)
         given = _FIRST
         for stage, (channels, blocks) in enumerate(zip(_STAGES, self.network.blocks, strict=True)):
@@ -191,7 +191,7 @@ class Backbone:
 def group_norm(graph: GraphBuilder, x: Value, groups: int, weight: F32, bias: F32) -> Value:
     """Return group norm of [1, channels, ...]; weight and bias have as many axes as `x`.
 
-    Computed as instance norm of the groups, an operator of every opset.
+    Computed as instance norm of the groups, an operator that every opset has.
     """
     shape = graph.op("Shape", x)
     split = graph.op("Reshape", x, np.array([1, groups, -1], np.int64))
@@ -209,9 +209,9 @@ def without_silent(
     Within a stage the blocks add to each other's results, so all keep the same channels.
 
     Args:
-        convolutions: By name: `conv1`, `layerS.B.convN`, `layerS.B.downsample.0`.
+        convolutions: Convolutions by name: `conv1`, `layerS.B.convN`, `layerS.B.downsample.0`.
         blocks: Number of blocks of each stage.
-        layers: Convolutions in a block, except the one that changes its input.
+        layers: Number of convolutions in a block, not counting `downsample.0`.
     """
     left = dict[str, Convolution]()
     stream = _heard(convolutions, ["conv1"])

@@ -27,20 +27,24 @@ class RobotJoint:
 
     position_min: float = entry("lower position limit, rad")
     position_max: float = entry("upper position limit, rad")
-    velocity_limit: float = entry("largest speed, rad/s", exclusiveMinimum=0)
-    effort_limit: float = entry("largest torque, N·m", exclusiveMinimum=0)
-    stiffness: float = entry("gain, N·m/rad", exclusiveMinimum=0)
-    damping: float = entry("gain, N·m·s/rad", exclusiveMinimum=0)
+    velocity_limit: float = entry("maximum speed, rad/s", exclusiveMinimum=0)
+    effort_limit: float = entry("maximum torque, N·m", exclusiveMinimum=0)
+    stiffness: float = entry("position gain, N·m/rad", exclusiveMinimum=0)
+    damping: float = entry("velocity gain, N·m·s/rad", exclusiveMinimum=0)
     calibrated_min: float | None = entry(
-        "low end of the range that the calibration knows, rad; position_min if absent", default=None
+        "lower end of the calibrated range, rad; position_min if absent", default=None
     )
     calibrated_max: float | None = entry(
-        "high end of it, rad; position_max if absent", default=None
+        "upper end of the calibrated range, rad; position_max if absent", default=None
     )
-    sign: Literal[1, -1] = entry("-1 where degrees and radians count the other way", default=1)
-    zero_rad: float = entry("position that counts 0 degrees, rad", default=0.0)
+    sign: Literal[1, -1] = entry(
+        "-1 if the policy's degrees or radians increase in the opposite direction", default=1
+    )
+    zero_rad: float = entry(
+        "position at which the policy's degrees or radians are 0, rad", default=0.0
+    )
     gripper: bool = entry(
-        "whether it is a gripper, which counts 0 (low) to 100 (high)", default=False
+        "whether the joint is a gripper, with values from 0 (low) to 100 (high)", default=False
     )
 
 
@@ -74,7 +78,7 @@ def read_arm(name_or_file: str) -> ActRobot:
     robot: ActRobot | None = reader.section(ActRobot, load_yaml(file))
     if reader.problems:
         raise BundleError(*reader.problems)
-    assert robot is not None  # from_section returned no problems
+    assert robot is not None  # the reader found no problems
     return robot
 
 

@@ -129,7 +129,7 @@ def read_smolvla_config(config: Config, language: Language) -> SmolvlaConfig:
     root, features = config.root, _seen(config)
     _require_usual(root, features)
     vlm_folder = _vlm_folder(folder, root["vlm_model_name"].text(), language.vlm)
-    # With its folder, since the checkpoint has a file of the same name.
+    # Messages name the file with its folder, since the checkpoint has a file of the same name.
     vlm = dataclasses.replace(read_json(vlm_folder / _CONFIG), file=str(vlm_folder / _CONFIG))
     if vlm["model_type"].text() != "smolvlm":
         raise vlm["model_type"].wrong("smolvlm (SmolVLA's vision-language model)")
@@ -300,7 +300,7 @@ def _eps(node: Node, name: str) -> float:
 
 
 def _require(node: Node, name: str, wanted: Any) -> None:
-    """Require the only value that can be exported; the key has a default."""
+    """Require the only value of a key that can be exported, which is also the default."""
     found = node.get(name)
     if found is not None and found.value != wanted:
         raise found.wrong(str(wanted).lower())

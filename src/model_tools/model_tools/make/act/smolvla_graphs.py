@@ -55,7 +55,7 @@ def smolvla_encoder(config: SmolvlaConfig, camera: CameraInput) -> str:
 def write_smolvla_graphs(
     config: SmolvlaConfig, weights: Weights, *, opset: int
 ) -> dict[str, onnx.ModelProto]:
-    """Return the graphs by name, the denoising step's last."""
+    """Return the graphs by name, with the denoising step's graph last."""
     graphs = dict[str, onnx.ModelProto]()
     for camera in config.cameras:
         name = smolvla_encoder(config, camera)
@@ -128,9 +128,9 @@ def _bilinear(old: int, new: int, whole: int) -> F32:
 def _positions(count: int, learnt: int, how: str) -> Positions:
     """Return the index of the learnt position for each of `count` patches in a row.
 
-    It is the last position at or before the patch, if both divide the image evenly. Transformers 4
-    subtracts 1e-6 from the place of a patch, so a patch that starts exactly at a position gets the
-    one before.
+    With patches and positions spread evenly over the image, it is the last position at or before
+    the patch. Transformers 4 scales the places of patches by 1 - 1e-6, so a patch that starts
+    exactly at a position gets the one before.
     """
     place = np.arange(count) * learnt / count
     if how == "repeated":
@@ -173,7 +173,7 @@ def _layer_norm(
 def _shuffled(
     graph: GraphBuilder, config: SmolvlaConfig, weights: Weights, x: Value, side: int
 ) -> Value:
-    """Return the tokens: squares of patches side by side, in the language model's width."""
+    """Merge each square of patches into one token of the language model's width."""
     wide, times = config.vision.width, config.shuffle
     x = graph.op("Reshape", x, shape(1, side, side // times, wide * times))
     x = graph.op("Transpose", x, perm=[0, 2, 1, 3])
@@ -187,7 +187,7 @@ def _shuffled(
 
 
 def _language(graph: GraphBuilder, config: SmolvlaConfig, weights: Weights) -> onnx.ModelProto:
-    """Return the graph from image tokens and state to keys and values of all layers."""
+    """Return the graph that maps image tokens and state to the keys and values of all layers."""
     assert config.state is not None
     sizes, given = config.text, config.state.shape[0]
     parts: list[Value] = [
@@ -235,7 +235,10 @@ def prefix_tokens(config: SmolvlaConfig) -> int:
 
 
 def _leave(weights: Weights, config: SmolvlaConfig) -> None:
-    """Mark as used the head and the tensors of the last layer that nothing needs."""
+    """Mark tensors that no output needs as used: the head, and those at the end of the last layer.
+
+    Otherwise `require_all_taken` would report them.
+    """
     sizes = config.text
     last, width, wide = f"{_TEXT}.layers.{sizes.layers - 1}", sizes.width, sizes.feedforward
     all_heads = sizes.heads * sizes.head
@@ -252,7 +255,7 @@ def _leave(weights: Weights, config: SmolvlaConfig) -> None:
 
 
 def _step(graph: GraphBuilder, config: SmolvlaConfig, weights: Weights) -> onnx.ModelProto:
-    """Return the graph from noisy actions, time, keys and values to the velocity."""
+    """Return the graph that maps noisy actions, time, keys and values to the velocity."""
     sizes, rows = config.expert, config.chunk_size
     columns = config.denoising.columns
     assert columns is not None

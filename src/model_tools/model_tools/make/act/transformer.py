@@ -60,7 +60,7 @@ class Transformer:
         return self._norm(x, "decoder.norm")
 
     def linear(self, x: Value, name: str, given: int, out: int) -> Value:
-        """Return x [..., given] after a linear layer, [..., out]."""
+        """Return the output [..., out] of a linear layer for x [..., given]."""
         return self._linear(
             x,
             self.weights.take(f"{name}.weight", out, given),
@@ -129,7 +129,7 @@ class Transformer:
 
 
 def layer_norm(graph: GraphBuilder, x: Value, weight: F32, bias: F32, eps: float) -> Value:
-    """Return x normalised over its last axis, by operators that the graph's opset has."""
+    """Return x normalised over its last axis, using operators that the graph's opset has."""
     op = graph.op
     if graph.opset >= LAYER_NORM_OPSET:
         return op("LayerNormalization", x, weight, bias, axis=-1, epsilon=eps)

@@ -40,7 +40,7 @@ NOISY, TIME = "noisy_actions", "time"
 """Inputs of a denoising step's graph, besides those for the observation."""
 _BETAS = ("squaredcos_cap_v2", "scaled_linear", "linear")
 _FLOW_SCALE = 100.0
-"""Scale of a flow's time, 0 to 1, at the network's input: the range of diffusion timesteps."""
+"""Factor from a flow's time, 0 to 1, to the network's input: the range of diffusion timesteps."""
 _KEYS = """
     horizon drop_n_last_frames vision_backbone resize_shape crop_ratio crop_shape crop_is_random
     pretrained_backbone_weights use_group_norm spatial_softmax_num_keypoints
@@ -203,14 +203,14 @@ def unet_encoder(config: UnetConfig, camera: CameraInput) -> str:
 
 
 def unet_tensor(camera: CameraInput) -> str:
-    """Return the input of the step's graph for a camera."""
+    """Return the name of the step graph's input for a camera."""
     return f"{camera.name}_features"
 
 
 def write_unet_graphs(
     config: UnetConfig, weights: Weights, *, opset: int
 ) -> dict[str, onnx.ModelProto]:
-    """Return the graphs by name, the denoising step's last."""
+    """Return the graphs by name, with the denoising step's graph last."""
     graphs = dict[str, onnx.ModelProto]()
     for number, camera in enumerate(config.cameras):
         name = unet_encoder(config, camera)
@@ -228,7 +228,7 @@ def _encoder(
     x: Value = graph.input(IMAGES, (1, 3, camera.height, camera.width))
     height, width = camera.height, camera.width
     if config.resize is not None:
-        # Along each axis a matrix product; the matrix of the columns is on the right.
+        # A matrix product resizes each axis; the matrix for the columns is on the right.
         across, down = (
             _antialiased(old, new)
             for old, new in ((width, config.resize[1]), (height, config.resize[0]))
@@ -339,7 +339,7 @@ class _Unet:
     weights: Weights
     config: UnetConfig
     condition: Value
-    """After Mish [1, condition_size]."""
+    """Time and observation after Mish [1, condition_size]."""
     condition_size: int
 
     def run(self, x: Value, actions: int) -> Value:
@@ -365,7 +365,7 @@ class _Unet:
         return self._conv(x, "unet.final_conv.1", dims[0], actions, 1)
 
     def _block(self, x: Value, name: str, given: int, dim: int) -> Value:
-        """Return a residual block: [1, given, steps] to [1, dim, steps]."""
+        """Return the output [1, dim, steps] of a residual block for x [1, given, steps]."""
         graph, scaled = self.graph, self.config.film_scale
         made = self._normed(x, f"{name}.conv1", given, dim, self.config.groups)
         width = 2 * dim if scaled else dim
@@ -423,5 +423,5 @@ class _Unet:
 
 
 def _mish(graph: GraphBuilder, x: Value) -> Value:
-    """Return x tanh(softplus(x)), in operators of every opset."""
+    """Return x * tanh(softplus(x)), using operators that every opset has."""
     return graph.op("Mul", x, graph.op("Tanh", graph.op("Softplus", x)))

@@ -26,7 +26,7 @@ SHOWN = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Parts of a policy in a checkpoint."""
+    """The parts of an actor, taken from a checkpoint."""
 
     layers: tuple[nn.Linear, ...]
     """Hidden layers and the output layer."""
@@ -36,11 +36,11 @@ class Actor:
     """Names of the layers in the checkpoint, with their sizes."""
 
     def policy(self, config: ExportConfig, *, normalised_outside: bool = False) -> nn.Module:
-        """Return the whole policy.
+        """Return the policy as a torch module in evaluation mode.
 
         Args:
             config: Activations, and treatment of the statistics.
-            normalised_outside: Observations arrive as (obs - mean) / divisor.
+            normalised_outside: The module gets observations as (obs - mean) / divisor.
         """
         body = networks.hidden(self.layers[:-1], config.activation or "identity")
         head = nn.Sequential(self.layers[-1], networks.ACTIVATIONS[config.output_activation]())

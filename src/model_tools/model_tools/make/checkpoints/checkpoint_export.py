@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export of a policy to an ONNX model that is proven to be the same function."""
+"""Export of a policy to an ONNX model, with proof that both compute the same function."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class ExportedModel:
 
 
 def export(request: ExportRequest) -> ExportedModel:
-    """Export a checkpoint, prove that the model is the same function, and write the model."""
+    """Export a checkpoint, prove that the model computes the same function, and write the model."""
     config = request.config
     given, actions = dict[str, F32](), None
     if request.check is not None:
@@ -116,7 +116,7 @@ def make_model(
     dynamic_batch: bool,
     metadata: Mapping[str, str],
 ) -> onnx.ModelProto:
-    """Return the exported and simplified model."""
+    """Export a policy to ONNX, and return the simplified model."""
     raw = to_onnx(
         policy.exported,
         policy.whole.initial_state(1),
@@ -193,7 +193,7 @@ def prove_recorded(
         raise ToolError(
             f"{name}: expected the actions that were recorded, found a difference of "
             f"{found}; check activation, output_activation, rnn and normaliser, and "
-            "that the rows of a recurrent policy are one run from its beginning"
+            "that the rows of a recurrent policy are a single run from its first step"
         )
     return {f"{name}, recorded actions": found}
 

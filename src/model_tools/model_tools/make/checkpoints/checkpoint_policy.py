@@ -109,8 +109,8 @@ def _require_layers(config: ExportConfig) -> None:
     missing = [key for key in ("hidden_sizes", "activation") if getattr(config, key) is None]
     if missing:
         raise ToolError(
-            f"{', '.join(missing)}: expected a value in the configuration, since a checkpoint "
-            "holds weights but not the structure of the network; found nothing"
+            f"{', '.join(missing)}: expected a value in the configuration, found nothing; a "
+            "checkpoint holds the weights of the network, but not its structure"
         )
 
 
@@ -126,7 +126,7 @@ def _described(actor: Actor, config: ExportConfig) -> CheckpointPolicy:
 
 
 def steps(program: Any) -> Callable[[F32], F32]:
-    """Return the program, starting from its initial state: [1, obs_dim] to [1, act_dim]."""
+    """Reset a program, and return a function that runs it: [1, obs_dim] to [1, act_dim]."""
     _reset(program)
 
     def step(obs: F32) -> F32:
@@ -149,7 +149,7 @@ def rebuild(checkpoint: TorchCheckpoint, config: ExportConfig) -> Actor:
 
 
 def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
-    """Return a program without state as a policy."""
+    """Return a program as a policy module; raise if it keeps a state."""
     if config.normaliser is not None or config.rnn is not None:
         raise ToolError(
             "hidden_sizes: expected the layers of the program, found nothing; without "
@@ -167,7 +167,7 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
         raise ToolError(
             "TorchScript: expected the same action for the same observation, found "
             "a different one on the second call: the program keeps a state; describe it with "
-            "hidden_sizes, activation and rnn, so that the state can come out"
+            "hidden_sizes, activation and rnn, so that the state becomes an input and an output"
         )
     return PolicyNetwork(
         normaliser=NormaliserLayer(None, None, None),
@@ -178,7 +178,10 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
 
 
 def _difference(program: Any, policy: Any, obs_dim: int) -> float:
-    """Return the largest difference between the actions in one run, relative to the largest one."""
+    """Return the largest difference between the actions in one run, relative to the largest action.
+
+    Actions below 1 count as 1.
+    """
     rows = 2.0 * torch.randn(STEPS, 1, obs_dim, generator=torch.Generator().manual_seed(0))
     _reset(program)
     largest, scale, state = 0.0, 1.0, policy.initial_state(1)

@@ -32,11 +32,12 @@ Normaliser = Literal["bake", "keep", "none"]
 class Recurrent:
     """The recurrent layers of a policy."""
 
-    type: Literal["lstm", "gru"] = entry("kind of cell")
-    hidden_size: int = entry("units of each layer", minimum=1)
-    num_layers: int = entry("layers one upon another", default=1, minimum=1)
+    type: Literal["lstm", "gru"] = entry("type of recurrent cell")
+    hidden_size: int = entry("units per layer", minimum=1)
+    num_layers: int = entry("number of stacked layers", default=1, minimum=1)
     position: Literal["before_mlp", "after_mlp"] = entry(
-        "before the hidden layers (rsl_rl), or between them and the output layer (rl_games)",
+        "before the hidden layers (rsl_rl), or between the hidden layers and the output layer "
+        "(rl_games)",
         default="before_mlp",
     )
 
@@ -48,26 +49,29 @@ class ExportConfig:
     obs_dim: int = entry("size of the observation", minimum=1)
     act_dim: int = entry("size of the action", minimum=1)
     hidden_sizes: tuple[int, ...] | None = entry(
-        "units of the hidden layers; left out only for a TorchScript program that is exported as "
-        "it is",
+        "units per hidden layer; omit only for a TorchScript program that is exported unchanged",
         default=None,
         minimum=1,
     )
-    activation: Activation | None = entry("function after each hidden layer", default=None)
-    output_activation: Activation = entry("function after the output layer", default="identity")
+    activation: Activation | None = entry(
+        "activation function after each hidden layer", default=None
+    )
+    output_activation: Activation = entry(
+        "activation function after the output layer", default="identity"
+    )
     rnn: Recurrent | None = entry("recurrent layers", default=None)
     normaliser: Normaliser | None = entry(
-        "treatment of the checkpoint's running statistics: bake (into the model), keep (in "
-        "obs_stats.npz beside it) or none (leave out); required if there are any",
+        "what to do with the checkpoint's running statistics: bake (into the model), keep (in "
+        "obs_stats.npz beside the model) or none (omit); required if there are any",
         default=None,
     )
     normaliser_epsilon: float | None = entry(
-        "epsilon that the training added to the divisor, if not its library's default",
+        "epsilon added to the divisor in training, if not the library's default",
         default=None,
         minimum=0,
     )
     normaliser_clip: float | None = entry(
-        "bound of normalised observations, if not the library's default",
+        "maximum absolute value of normalised observations, if not the library's default",
         default=None,
         exclusiveMinimum=0,
     )
@@ -79,9 +83,9 @@ class ExportConfig:
 
 
 def read_config(path: Path) -> ExportConfig:
-    """Read the YAML."""
+    """Read and check a configuration file (YAML)."""
     reader = Reader(str(path))
     config = reader.section(ExportConfig, load_yaml(path))
     if reader.problems:
         raise ToolError("\n".join(map(str, reader.problems)))
-    return config  # type: ignore[no-any-return]  # from_section returned no problems
+    return config  # type: ignore[no-any-return]  # the reader found no problems

@@ -50,12 +50,12 @@ class NormaliserLayer(nn.Module):
 
 
 class PolicyNetwork(nn.Module):
-    """Normaliser, layers, recurrent layers if any, layers."""
+    """A policy: normaliser, layers, recurrent layers if any, and layers after these."""
 
     def __init__(
         self, *, normaliser: nn.Module, before: nn.Module, rnn: nn.Module | None, after: nn.Module
     ) -> None:
-        """Take the parts in the order in which they run."""
+        """Store the parts, given in the order in which they run."""
         super().__init__()
         self.normaliser, self.before, self.rnn, self.after = normaliser, before, rnn, after
 
@@ -88,7 +88,7 @@ def cell(rnn: Recurrent, input_size: int) -> nn.Module:
 
 
 def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """Return a layer with these float32 weights, (out, in)."""
+    """Return a linear layer with these float32 weights [out, in]."""
     layer = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
         layer.weight.copy_(weight)
@@ -105,7 +105,7 @@ def hidden(layers: Sequence[nn.Module], activation: Activation) -> nn.Sequential
 def to_onnx(
     policy: Any, state: Sequence[Tensor], *, obs_dim: int, opset: int, dynamic_batch: bool
 ) -> bytes:
-    """Return the model: `obs` [batch, obs_dim] to `action`; `h_in`, `c_in` to `h_out`, `c_out`.
+    """Return the ONNX model: `obs` [batch, obs_dim], `h_in`, `c_in` to `action`, `h_out`, `c_out`.
 
     Args:
         policy: A `PolicyNetwork`, or a program like one.

@@ -19,7 +19,7 @@ from policy_core.interfaces import F32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:
-    """Names and arithmetic of a library; checkpoints contain neither epsilon nor bound."""
+    """A library's names and arithmetic of statistics; checkpoints lack its epsilon and bound."""
 
     library: str
     mean: str
@@ -66,7 +66,7 @@ LEAVES = {*BESIDE, *(name for kind in CONVENTIONS for name in (kind.mean, kind.s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningStatistics:
-    """Normalised = (obs - mean) / divisor, then clipped to +-clip."""
+    """Statistics that normalise observations: (obs - mean) / divisor, then clipped to +-clip."""
 
     prefix: str
     """Prefix of the names of these tensors in the checkpoint."""

@@ -113,7 +113,7 @@ def _choose(fitting: Sequence[tuple[T, Sequence[str]]], wanted: str, all_of: Ite
     if len(best) > 1:
         choice = " or ".join(" with ".join(names) for _, names in best)
         raise ToolError(
-            f"{wanted} once, found {choice} (among {', '.join(all_of)}); name the actor's "
+            f"{wanted} exactly once, found {choice} (among {', '.join(all_of)}); name the actor's "
             "tensors in `actor`"
         )
     return best[0][0]
@@ -140,7 +140,7 @@ class LayerStack:
 
 
 def linear_stacks(tensors: Mapping[str, Tensor]) -> list[LayerStack]:
-    """Return the linear layers in stacks."""
+    """Return the linear layers, grouped into stacks."""
     groups = defaultdict[str, list[str]](list)
     for name, tensor in tensors.items():
         if name.endswith(".weight") and tensor.ndim == 2:

@@ -27,7 +27,7 @@ _AXES = (("lin_vel_x",), ("lin_vel_y",), ("ang_vel_z", "ang_vel_yaw"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceAction:
-    """target = clip(offset + scale x output), as in Isaac Lab; one value per joint."""
+    """A joint action, as in Isaac Lab: target = clip(offset + scale x output), per joint."""
 
     kind: str
     joints: Sequence[str]
@@ -48,7 +48,7 @@ class CustomAction:
 
 
 def custom_action(name: str, action: Node, *needed: str) -> CustomAction | None:
-    """Return the action if its class is unknown and it lacks a key that joint actions have."""
+    """Return the action if its class is unknown and it lacks a key of joint actions; else None."""
     keys = tuple(action.mapping())
     if name in KINDS or all(key in keys for key in needed):
         return None
@@ -61,10 +61,10 @@ def put_action(
     actions: Sequence[SourceAction | CustomAction],
     origin: str,
 ) -> None:
-    """Write the terms of the model's output; `draft` already has default positions and tensors."""
+    """Write the action's output and terms to a draft with default positions and tensors."""
     if output is not None:
         draft.put("action.output", output)
-    draft.ask("action.output", "output tensor of the model that commands the joints")
+    draft.ask("action.output", "model output that commands the joints")
     known = [action for action in actions if isinstance(action, SourceAction)]
     terms = [term for action in known for term in _terms(draft, action)]
     own = [action for action in actions if isinstance(action, CustomAction)]
@@ -117,7 +117,7 @@ def _check_width(draft: Draft, output: str | None, joints: int) -> None:
 def _terms(draft: Draft, action: SourceAction) -> Iterator[dict[str, Any]]:
     """Yield a term for each run of joints with the same clip of the raw output.
 
-    The contract clips the output, Isaac Lab the target, so equal target clips become different
+    The contract clips the output but Isaac Lab the target, so equal target clips become different
     output clips where offsets differ.
     """
     clips = _raw_clips(draft, action)
@@ -166,7 +166,7 @@ def _raw_clips(draft: Draft, action: SourceAction) -> list[tuple[float, float] |
 def _offset(
     draft: Draft, kind: str, joints: Sequence[str], offset: Sequence[float]
 ) -> dict[str, Any]:
-    """Return the `offset` entry: a name for the default position; empty for zeros."""
+    """Return a term's `offset` entry: `default_position` or numbers; empty if all are 0."""
     names, default = draft.find("joints.names"), draft.find("joints.default_position")
     positions = dict(zip(names, default, strict=True)) if isinstance(default, list) else {}
     if kind == "position" and [positions.get(joint) for joint in joints] == list(offset):

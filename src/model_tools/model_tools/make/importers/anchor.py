@@ -26,7 +26,7 @@ def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
     The base is the root body; MuJoCo reads the file.
 
     Args:
-        robot: URDF or MJCF file, name of a robot of robot_sim, such as g1, or a folder with
+        robot: URDF or MJCF file, name of a robot in robot_sim, such as g1, or a folder with
             figures.
         body: Name of the body.
     """
@@ -55,7 +55,7 @@ def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
 
 
 def find_base(robot: Path) -> str:
-    """Return the name of the root body."""
+    """Return the name of the robot's root body."""
     model = _model(robot)
     roots = [model.body(i).name for i in range(1, model.nbody) if not model.body_parentid[i]]
     if len(roots) != 1:

@@ -110,7 +110,7 @@ def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:
 
 
 def _paths(draft: Draft, key: str) -> list[Path]:
-    """Return the paths that a key means; names with a dot are matched to those in the draft."""
+    """Return the paths that a key stands for; names that contain dots are found in the draft."""
     paths = [()]  # type: list[Path]
     rest = key
     while rest or not paths[0]:
@@ -157,15 +157,15 @@ def ask_what_follows(draft: Draft) -> None:
     terms = [(path, term) for path, term in draft.terms() if isinstance(term["term"], str)]
     names = {term["term"] for _, term in terms}
     if "velocity_command" in names:
-        draft.ask("velocity_command.min", "lowest vx, vy in m/s and yaw rate in rad/s in training")
-        draft.ask("velocity_command.max", "highest vx, vy in m/s and yaw rate in rad/s in training")
+        draft.ask("velocity_command.min", "lowest [vx, vy, yaw rate] in training, m/s and rad/s")
+        draft.ask("velocity_command.max", "highest [vx, vy, yaw rate] in training, m/s and rad/s")
     has_imu = any(TERMS[name].field in _OF_IMU for name in names if name in TERMS)
     safety = draft.find("safety")
     if has_imu and not (isinstance(safety, dict) and "max_tilt_rad" in safety):
         draft.ask(
             "safety.max_tilt_rad",
-            "largest angle between the body's up and the world's, "
-            "rad; null for a robot without IMU",
+            "maximum angle between the body's up axis and the world's, rad; null for a robot "
+            "without an IMU",
         )
     if has_imu and not draft.find("stand.via"):
         draft.remark(

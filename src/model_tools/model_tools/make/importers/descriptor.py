@@ -179,7 +179,7 @@ def _check_modifiers(draft: Draft, term: Node) -> None:
 
 
 def _check_offsets(draft: Draft, term: Node, function: str) -> None:
-    """Refuse velocities and positions that are not relative to the default position."""
+    """Refuse nonzero default velocities, and positions relative to a non-default pose."""
     velocities = term.get("joint_vel_offsets")
     if velocities and any(velocities.numbers()):
         raise velocities.wrong("default velocities of 0 (the contract supports no others)")

@@ -28,7 +28,7 @@ _HEAD = "# yaml-language-server: $schema=../policy.schema.json"
 
 
 class Draft:
-    """Contract values, in the form that YAML has.
+    """Contract values in plain YAML types, with their origins and notes for the user.
 
     An open question is the value `{TODO: question}`, which the loader refuses everywhere.
     """
@@ -78,7 +78,7 @@ class Draft:
         self.put((*path, TODO), "; ".join([*problems, problem]))
 
     def remark(self, text: str) -> None:
-        """Note something for the user that needs no answer."""
+        """Add a note for the user, which needs no answer."""
         self.remarks.append(text)
 
     def find(self, key: Key) -> Any:
@@ -127,7 +127,7 @@ def other_problems(problems: Iterable[Problem], questions: Collection[str]) -> l
 
 
 def completing(folder: FilePath) -> str:
-    """Return the command that makes a bundle from a draft with its questions answered."""
+    """Return the command that makes a bundle from a draft once its questions are answered."""
     return shlex.join(["model_tools", "complete", str(folder), "--output", str(folder), "--force"])
 
 
@@ -164,7 +164,7 @@ def _questions(path: Path, value: object, seen: set[int]) -> Iterator[tuple[Path
 
 
 def _complete(kind: Any, value: Any) -> Any:
-    """Return a value of the contract's type with all keys, in order."""
+    """Return a value with its keys in the contract's order, and questions for missing ones."""
     args = [arg for arg in get_args(kind) if arg is not type(None)]
     if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         return _complete_section(kind, value)

@@ -191,7 +191,7 @@ def _offset(draft: Draft, action: Node, joints: Sequence[str]) -> list[float]:
 
 
 def _clip(action: Node, joints: Sequence[str]) -> list[list[float]] | None:
-    """Return the limits of each joint's target; joints without a pattern are not clipped."""
+    """Return the limits of each joint's target; None if targets are not clipped."""
     clip = action.get("clip")
     if clip is None:
         return None
@@ -212,7 +212,7 @@ def _clip(action: Node, joints: Sequence[str]) -> list[list[float]] | None:
 
 
 def _put_actuators(draft: Draft, groups: Node, names: Sequence[str]) -> None:
-    """Write the groups' values that all joints have; the others become questions."""
+    """Write the groups' values by joint; ask for a value that only some joints have."""
     members = {
         key: (group, resolve_names(group["joint_names_expr"], names, keep_order=False))
         for key, group in groups.items()
@@ -278,7 +278,7 @@ def _policy_terms(
         for _, term in terms:
             _refuse_simulator_order(term)
     found = [_term(draft, root, name, term, names, common) for name, term in terms]
-    if not simulator_order:  # the order of its zeros
+    if not simulator_order:  # only that order says where the wheels' zeros are
         found = [
             replace(term, scale=None) if term.function == WITHOUT_WHEELS else term for term in found
         ]
@@ -289,7 +289,8 @@ def _put_motion_command(draft: Draft, root: Node, *, simulator_order: bool) -> N
     """Write the anchor of the motion that the environment tracks, if any.
 
     The command has the joints in the order of the motion's file, which the training's own tools
-    write in the simulator's order. If `joints.names` have another order, it becomes a question.
+    write in the simulator's order. If `joints.names` is in another order, the motion's order
+    becomes a question.
     """
     for path, term in draft.terms():
         if not simulator_order and str(term["term"]).startswith("motion_joint_"):
@@ -360,7 +361,7 @@ def _scan(root: Node, term: Node) -> dict[str, Any] | None:
     alignment = turns.text() if turns else "yaw" if sensor.flag("attach_yaw_only") else "base"
     offset = params.get("offset")
     start_m, longest = sensor["offset"]["pos"].numbers(3), sensor.get("max_distance")
-    # A ray starts at the offset; one without a hit is infinitely long.
+    # Rays start at the sensor's offset; a ray that hits nothing has infinite length.
     ends = longest is not None and longest.number() < _ENDLESS_M
     clip = term.get("clip")
     return {
@@ -384,7 +385,7 @@ def _scan(root: Node, term: Node) -> dict[str, Any] | None:
         "miss": (clip.numbers(2)[0] if clip else todo(_MISS)) if ends else None,
         "invalid": todo(
             "replacement for a point that the robot's map does not know: value (with "
-            "invalid_value), nearest, mean or fault; the training knew all"
+            "invalid_value), nearest, mean or fault; in training, all were known"
         ),
     }
 
@@ -398,7 +399,7 @@ def _image(draft: Draft, root: Node, term: Node) -> tuple[str, dict[str, Any]] |
     name = kind.text() if kind else "rgb"
     if camera is None or name not in ("rgb", *_DEPTHS):
         return None
-    # Isaac Lab converts to depth by itself on request, and normalises if nothing is stated.
+    # Isaac Lab itself converts to depth on request, and normalises by default.
     is_orthogonal = params.flag("convert_perspective_to_orthogonal")
     is_normalised = params.get("normalize") is None or params.flag("normalize")
     period_s = camera.get("update_period")

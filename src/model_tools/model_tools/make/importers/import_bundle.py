@@ -67,7 +67,7 @@ class ImportRequest:
     scene: Path | None = None
     """A scan from training, to verify a `height_scan` term."""
     estimator: bool = False
-    """True if the estimator gives base_lin_vel."""
+    """True if the estimator provides base_lin_vel."""
     answers: Sequence[str] = ()
     """Answers as `KEY=VALUE`."""
     answer_file: Path | None = None
@@ -195,7 +195,7 @@ def _check(draft: Draft) -> None:
 
 
 class Importer(Protocol):
-    """A format: a module of this package."""
+    """Interface of this package's modules, each of which reads one format."""
 
     NAME: str
 

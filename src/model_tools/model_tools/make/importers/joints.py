@@ -36,7 +36,7 @@ class GivenJoints:
     """Joints given with `--joints`, and their order.
 
     Attributes:
-        names: In the listed order, or in the order of the robot's file.
+        names: Names in the listed order, or in that of the robot's file.
         breadth_first: The same names, level by level from the base; None for listed names.
         order: Value of `--joint-order`, one of `ORDERS`; None if absent.
         origin: The robot's file; empty for listed names.
@@ -48,7 +48,7 @@ class GivenJoints:
     origin: str = ""
 
     def in_listed_order(self, of: str) -> list[str]:
-        """Return the names in listed order, which the format requires; `of` names it in errors."""
+        """Return the names in listed order; `of` describes the required order in errors."""
         if self.order != LISTED and (self.order is not None or self.origin):
             raise ToolError(
                 f"--joints {self.origin}: expected joints in the order of {of}, found a file's "
@@ -58,7 +58,7 @@ class GivenJoints:
         return self.names
 
     def in_simulator_order(self) -> list[str]:
-        """Return the names in the order of the simulator."""
+        """Return the names in the simulator's order; raise if that order is not known."""
         if self.order == SDK:
             raise ToolError(
                 f"--joint-order: expected {LISTED} or {BREADTH_FIRST}, found {SDK}, "
@@ -194,6 +194,6 @@ def _compiled(node: Node, key: str) -> re.Pattern[str]:
         return name_pattern(key)
     except ValueError as error:
         raise ToolError(
-            f"{node.file}: {node.key}: expected names or patterns of names "
+            f"{node.file}: {node.key}: expected names or name patterns "
             f"(docs/bundle.md), found {key!r}: {error}; write the names instead"
         ) from error

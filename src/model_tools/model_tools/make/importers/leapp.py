@@ -111,7 +111,7 @@ def _target(
 ) -> tuple[str, list[str], str, dict[str, str]]:
     """Return output, joints and kind of the first joint target, and the outputs of its gains.
 
-    Several joint targets block the draft.
+    Any other commanded output blocks the draft.
     """
     wanted = pipeline["outputs"][name].texts()
     outputs = {output["name"].text(): output for output in node["outputs"].elements()}

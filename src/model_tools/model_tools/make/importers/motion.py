@@ -37,7 +37,7 @@ _ANCHOR_OUTPUTS = ("ref_pos_xyz", "ref_quat_xyzw")
 
 
 def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
-    """Write the inputs of reference-motion terms; ask for unknown ones.
+    """Write the `motion` section if terms read a reference motion; ask for unknown keys.
 
     Args:
         draft: Draft that has its terms and, if the source states it, the anchor's body.
@@ -138,7 +138,7 @@ def _anchor_body(draft: Draft) -> str:
 
 
 def _read_frames(draft: Draft, *, has_anchor: bool) -> dict[str, Tensor]:
-    """Return the clip inside a model, which its other inputs do not affect."""
+    """Return the clip stored in a model; the model's other inputs do not affect it."""
     model = draft.model
     joints, bodies = stated_names(model.metadata)
     outputs: tuple[str, ...] = _JOINTS
@@ -165,7 +165,7 @@ def _read_frames(draft: Draft, *, has_anchor: bool) -> dict[str, Tensor]:
 
 
 def _rows(model: OnnxModel, outputs: Sequence[str]) -> dict[str, Tensor]:
-    """Return outputs [frames, ...] for each count of ticks with its own frame."""
+    """Return outputs [frames, ...], by name, for each tick count that selects a frame."""
     session = onnxruntime.InferenceSession(model.path, providers=["CPUExecutionProvider"])
     feed = {
         name: np.zeros([max(1, axis) for axis in tensor.shape], tensor.dtype)

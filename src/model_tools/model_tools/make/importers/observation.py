@@ -41,7 +41,7 @@ _KNOWN = {
     },
 }
 MOTION_COMMAND = "motion_command"
-"""Joints of the reference: positions, then velocities."""
+"""Function of a term with the reference's joint positions, then its joint velocities."""
 WITHOUT_WHEELS = "joint_pos_rel_without_wheel"
 """robot_lab's joint positions, with zeros for the wheels."""
 _PERIODS = ("period", "cycle_time")
@@ -265,7 +265,7 @@ def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
 
 
 def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
-    """Return whether it may be a term of the contract; a velocity command has a fixed size."""
+    """Return whether an external term may be one of the contract's; a command only if it fits."""
     is_wide = isinstance(entry["size"], int) and entry["size"] != TERMS["velocity_command"].size
     return term.function in _UNCLEAR and not (term.function in _ANY_COMMANDS and is_wide)
 

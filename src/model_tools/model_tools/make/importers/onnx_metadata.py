@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX metadata: comma-separated lists (rsl_rl and relatives) or JSON (holosoma).
 
-They name the observation terms, but not the measured quantities, the scales or the rate.
+The metadata name the observation terms, but not the measured quantities, the scales or the rate.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _KEYS = {
 _SCALE, _URDF = "action_scale", "robot_urdf"
 _LENGTHS = "observation_history_lengths"
 _ANCHOR, _BODIES, _COMMAND = "anchor_body_name", "body_names", "command"
-"""Metadata keys of a motion, from BeyondMimic's exporter and relatives; name of its term."""
+"""Metadata keys of a motion (BeyondMimic's exporter and relatives), and the name of its term."""
 _DOUBTS = {"joint_pos": "joint_pos_rel, if the default position is subtracted; else joint_pos"}
 _FUNCTIONS = {"actions": "last_action"}
 
@@ -163,7 +163,9 @@ def ask_action(
                 f"joint{about}"
             ),
         )
-    draft.put((*key, "offset"), todo(f"target at output 0: default_position, or numbers{about}"))
+    draft.put(
+        (*key, "offset"), todo(f"target for an output of 0: default_position, or numbers{about}")
+    )
 
 
 def _scales(root: Node, names: Sequence[str]) -> list[float]:

@@ -82,7 +82,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
 def _with_base(file: Path, policy: Node) -> Node:
     """Return the keys of the policy, completed with those of its robot.
 
-    The policy's section has the path of its folder: go2/himloco is in the folder go2.
+    The policy's section is named after its folder's path: go2/himloco is below the folder go2.
     """
     folders = file.resolve().parents
     base = folders[min(policy.key.count("/"), len(folders) - 1)] / _BASE
@@ -146,7 +146,7 @@ def _place(index: Node, names: Sequence[str]) -> int:
 
 
 def _put_joints(draft: Draft, policy: Node, names: Sequence[str]) -> None:
-    """Write the values of the policy's own file; the robot's are in another order."""
+    """Write the values of the policy's own file; the robot's file has a different order."""
     for source, key in (
         ("default_dof_pos", "joints.default_position"),
         ("torque_limits", "joints.effort_limit"),

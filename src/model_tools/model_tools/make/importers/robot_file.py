@@ -50,7 +50,7 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
     """Return the single-DOF joints in the file's order.
 
     Args:
-        path: URDF or MJCF file, name of a robot of robot_sim, such as go2, or a folder with
+        path: URDF or MJCF file, name of a robot in robot_sim, such as go2, or a folder with
             figures.
     """
     if figures_file(path).is_file():
@@ -305,7 +305,7 @@ def _legged(robot: Path) -> LeggedRobot:
 
 
 def _plain(value: Any) -> Any:
-    """Return values of the contract as YAML has them, without those that are None."""
+    """Convert contract values to plain YAML types, without those that are None."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items() if each is not None}
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

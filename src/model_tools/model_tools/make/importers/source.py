@@ -93,7 +93,7 @@ def find_model(source: TrainingSource, given: Given) -> OnnxModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensors:
-    """The model's tensors by use."""
+    """A model's inputs that terms fill, and its output that commands the joints."""
 
     observations: dict[str, int | None]
     """Number of values of each input that terms fill; None for a dynamic size."""
@@ -102,7 +102,7 @@ class Tensors:
 
 
 def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors:
-    """Write tensors, artifact, recurrent state, and tick counters.
+    """Write tensors, artifact, recurrent state and tick counters; return the remaining tensors.
 
     Args:
         draft: Draft to change.
@@ -166,7 +166,7 @@ def _action(outputs: Sequence[str]) -> str | None:
 
 
 def _put_tensor(draft: Draft, model: OnnxModel, key: tuple[str, ...], tensor: ModelTensor) -> None:
-    """Write shape and type; a dynamic first axis becomes a batch of one."""
+    """Write a tensor's shape and type; a dynamic first axis becomes a batch size of 1."""
     if len(tensor.shape) == 2 and tensor.shape[0] > 1:
         raise ToolError(
             f"{model.path}: {key[-1]}: expected a batch of 1 (one row for one "

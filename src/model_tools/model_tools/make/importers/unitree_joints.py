@@ -134,7 +134,7 @@ def motors(root: Node) -> list[int]:
 
 
 def short_name(names: Sequence[str]) -> str | None:
-    """Return the robot that a single name identifies, or None."""
+    """Return the only name if it is that of a Unitree robot; else None."""
     return names[0] if len(names) == 1 and names[0] in SDK_JOINTS else None
 
 
@@ -162,7 +162,7 @@ def _with_joints(given: GivenJoints, places: Sequence[int]) -> str | None:
 def _refuse_other_order(
     root: Node, given: GivenJoints, places: Sequence[int], names: Sequence[str]
 ) -> None:
-    """Raise if the names are a unitree robot's in another order."""
+    """Raise if the names are those of a Unitree robot, but in a different order."""
     robot = _with_joints(given, places)
     if robot is None:
         return
@@ -199,7 +199,7 @@ def _counted(root: Node, names: list[str], count: int) -> list[str]:
 
 
 def _possible(given: GivenJoints, places: Sequence[int]) -> dict[str, list[str]]:
-    """Return the orders that the policy may have."""
+    """Return the joints in each order that the policy may use, by `--joint-order`."""
     orders = {LISTED: given.names, BREADTH_FIRST: given.breadth_first or given.names}
     if max(places) < len(given.names):
         orders[SDK] = [given.names[place] for place in places]
@@ -221,7 +221,7 @@ def _undecided(root: Node, given: GivenJoints, orders: Mapping[str, Sequence[str
     )
     return ToolError(
         f"{root.file}: expected the joints in policy order, found that order neither in this "
-        f"file nor in {given.origin}; list them in policy order (see the training), give "
+        f"file nor in {given.origin}; list them in policy order (as in training), give "
         f"{_BY_NAME}, or state the file's order:{shown}"
     )
 

@@ -35,7 +35,7 @@ from policy_inference.comparison.rows import Rows, play
 
 
 class EnvironmentSource:
-    """A number of steps in an environment, episode after episode."""
+    """Rows from a number of steps in an environment, episode after episode."""
 
     def __init__(
         self,
@@ -49,7 +49,8 @@ class EnvironmentSource:
         """Prepare; `rows` runs the environment.
 
         Args:
-            bundle: Its reference model gets every observation, and acts unless `policy` does.
+            bundle: Bundle whose reference model gets every observation, and acts unless `policy`
+                does.
             environment: `module:function` that returns the environment.
             steps: Number of steps.
             policy: `module:Class` of a policy that acts instead of the model.
@@ -140,7 +141,7 @@ class CalibrationRequest:
         selection: Selection of rows.
         batch: Rows in memory during collection.
         output: File, or folder for folder formats.
-        form: One of the formats in `outputs`; None to choose by name.
+        form: One of the formats in `calibration_files`; None to choose by the output's name.
         report: Folder for the report; None for no report.
         force: Replace existing outputs.
         allow_poor: Also write rows that failed the quality check.
@@ -166,7 +167,8 @@ def calibrate(
 
     Args:
         bundle: Bundle of the policy.
-        sources: Sources of rows, used in order; opened after the outputs, since that may take long.
+        sources: Sources of rows, used in order; they are opened after the outputs, since opening
+            them may take long.
         request: Options for the calibration.
         progress: Called with the number of rows so far.
         show: Called with the results before rows that failed the quality check are refused.
@@ -208,7 +210,7 @@ def calibrate(
 
 
 def verdict_on(bundle: JointBundle, rows: Rows) -> CalibrationVerdict:
-    """Return the verdict on all rows of a file for calibration."""
+    """Return the verdict on calibrating with all rows of a file."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Collection(Path(folder), _BATCH) as collected,
@@ -247,7 +249,7 @@ def _report(request: CalibrationRequest) -> AbstractContextManager[Path | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Selection of rows.
+    """States which rows of the sources to use.
 
     Attributes:
         samples: Rows to draw; None for all.
@@ -282,8 +284,8 @@ def collect(
 ) -> None:
     """Draw rows from sources, one after another, into an empty collection.
 
-    If the source knows its number of ticks, the numbers are drawn beforehand, so that it computes
-    only those; otherwise, each row has the same chance on arrival (reservoir sampling, Vitter,
+    If all sources know their number of ticks, tick numbers are drawn beforehand, so that only those
+    are computed; otherwise, each row has the same chance on arrival (reservoir sampling, Vitter,
     "Random sampling with a reservoir", ACM TOMS 11 (1985), algorithm R).
     """
     random = np.random.default_rng(wanted.seed)

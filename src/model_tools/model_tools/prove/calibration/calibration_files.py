@@ -81,7 +81,7 @@ def write(
     place: Path,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write a collection.
+    """Write a collection as a file, or as the files of a folder.
 
     Args:
         collection: The rows.
@@ -156,7 +156,7 @@ def _episodes(collection: Collection) -> Iterator[Tensor]:
 def calibration_samples(
     bundle: JointBundle, file: Path, rows: Rows, count: int
 ) -> dict[str, Tensor]:
-    """Return rows of every model input.
+    """Return calibration rows for every model input, by name.
 
     Args:
         bundle: Bundle of the reference model, which computes recurrent states.

@@ -56,7 +56,7 @@ class Collection:
         return self._filling.records.dtype
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """Return the arrays of a kind that every row has."""
+        """Return the names of a kind's arrays that every row has."""
         lacked = self._filling.lacked if self._filling is not None else ()
         return tuple(name for name in self.layout[kind].names or () if name not in lacked)
 
@@ -143,7 +143,7 @@ class Fields:
     """Extracts fields of `policy_core.observation.state.RobotState` from rows."""
 
     def __init__(self, bundle: JointBundle, sensed: Container[str]) -> None:
-        """Find the terms that contain them; `sensed` are fields that every row has directly."""
+        """Find the terms with these fields; `sensed` are fields that every row contains as such."""
         self._sensed = [name for name in FIELDS if name in sensed]
         contract = bundle.contract
         self._statistics = bundle.statistics
@@ -163,7 +163,7 @@ class Fields:
                     self._shown.setdefault(columns.spec.field, (name, columns))
 
     def of(self, rows: Records) -> dict[str, F64]:
-        """Return the fields known from the rows [rows, size], in SI units, where clips permit."""
+        """Return rows' known fields, by name [rows, size], in SI units; clips are not undone."""
         found = {name: rows["sensed"][name].astype(np.float64) for name in self._sensed}
         for field, (name, columns) in self._shown.items():
             if field not in found:
@@ -177,7 +177,7 @@ class Fields:
             values = values * divisor + mean
         values = values / columns.scale
         if columns.term.parts:
-            # For the policy, an axis that it does not observe is commanded to be still.
+            # The command on an axis that the policy does not observe counts as 0.
             field = np.zeros((len(rows), len(columns.spec.parts)))
             field[:, [columns.spec.parts.index(part) for part in columns.term.parts]] = values
             return field

@@ -47,8 +47,8 @@ class GraphSamples:
     """Samples of one graph.
 
     Attributes:
-        inputs: By input [samples, *shape without the batch axis], in the order of the graph; on
-            disk.
+        inputs: Samples by input [samples, *shape without the batch axis], in the graph's order;
+            stored on disk.
         files: By input, a name for each sample: `state/0000000007` in the folder of an input,
             `laptop_0000000007` for an encoder's images.
     """
@@ -184,7 +184,7 @@ class _EncodedCamera:
         self._features = policy[camera.tensor]
 
     def take(self, sample: int, images: Sequence[Image]) -> None:
-        """Take the features of all images, and the newest image as a sample of the encoder."""
+        """Store the features of all images, and the newest image as a sample for the encoder."""
         for part, image in zip(_parts(self._features[sample], images), images, strict=True):
             self._normaliser.apply(image)
             self._encoder.run()

@@ -23,7 +23,7 @@ PUSHED = 0.1
 """Share of a trained limit above which a command counts."""
 MOST_COMMANDS = 100
 FEWEST = 32
-"""Fewest different rows: with fewer, a walking policy's largest errors grow severalfold."""
+"""Fewest different rows: with fewer, a walking policy's largest errors increase severalfold."""
 _SHIFTED, _SMALLEST_STD = 3.0, 0.02
 
 
@@ -99,7 +99,7 @@ class StatedAgreement:
     Attributes:
         names: Names of joints or axes.
         pairs: Number of rows compared with the previous one.
-        stated, seen: RMS of each, or standard deviations.
+        stated, seen: RMS, or standard deviation, of each quantity.
         correlation: From -1 to 1; NaN if either is always 0.
         ratio: Ratio of stated to seen.
     """
@@ -230,7 +230,7 @@ def measure(bundle: JointBundle, collection: Collection, motion: RowMotion) -> R
 
 
 def _hashes(rows: Records, contract: JointContract) -> Iterator[int]:
-    """Yield 64 bits of each row's inputs."""
+    """Yield a 64-bit hash of each row's inputs."""
     inputs = [
         np.ascontiguousarray(rows["tensors"][name]).reshape(len(rows), -1)
         for name in contract.model.inputs

@@ -36,10 +36,10 @@ _MOVES_RAD_S, _MOVES_RAD = 0.05, 0.01
 _AGAINST, _WITH = -0.3, 0.5
 """Correlations below which signs are opposite, and above which quantities agree."""
 _OFF = 3.5
-"""Factor by which a scale is wrong."""
+"""Factor from which a scale counts as wrong."""
 _ALIKE, _UNITS = 1.5, 20.0
-"""If both ratios are equally wrong, the time between rows differs; from the second factor on, both
-are in degrees."""
+"""If the ratios of joints and body are wrong but agree within the first factor, the time between
+rows differs; from the second factor on, both are in degrees."""
 _ELSEWHERE = 0.5
 """Mean correlation of joints with their targets: 0.6 and more in healthy walks, 0.1 to 0.44 with
 swapped legs, mirrored signs, or without the commands."""
@@ -209,8 +209,8 @@ def moved_elsewhere(found: RowMotion) -> Iterator[str]:
     """Yield signs of a different robot or controller, or of joints under wrong names."""
     if rate := _rate(found):
         yield (
-            f"joints and body both move {rate:.2g} x as far from row to row as in a tick of the "
-            "policy: the rows were logged at a different rate, which is harmless here; joint "
+            f"joints and body both move {rate:.2g} x as far between rows as in one policy tick: "
+            "the rows were logged at a different rate, which does not affect calibration; joint "
             "targets are not judged"
         )
         return
@@ -238,7 +238,7 @@ def _is_off(ratio: float) -> bool:
 
 
 def _rate(found: RowMotion) -> float | None:
-    """Return the number of ticks between rows, if joints and body agree on it."""
+    """Return the number of ticks between rows, if joints and body agree on it; else None."""
     ratios = []
     for part in (found.joints, found.body):
         moving = part is not None and _moving(part, _MOVES_RAD_S)

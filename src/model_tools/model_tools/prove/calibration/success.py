@@ -67,7 +67,7 @@ class SuccessSource:
         episodes: Name of the recordings.
         classifier: ONNX file; if None and there are no joints, the bundle's own source.
         joints: (lowest, highest) position by joint, rad.
-        for_s: Time for which it must hold, s; as in the bundle if None.
+        for_s: Time for which the signal must hold, s; as in the bundle if None.
         then: Reaction; as in the bundle if None, `flag` by default.
     """
 
@@ -210,7 +210,7 @@ def calibrate_success(
 
 
 def _begun(contract: ChunkContract, source: SuccessSource, made: Path) -> SuccessSignal:
-    """Return the signal and its source, which is copied into the new bundle."""
+    """Return the signal to calibrate; copy a new classifier into the new bundle."""
     former = contract.success
     if source.classifier is None and not source.joints and former is None:
         raise ToolError(
@@ -299,7 +299,7 @@ def _write_golden(
 
 
 def _what_says(contract: ChunkContract, models: Mapping[str, Backend]) -> Say:
-    """Return the function of the signal: the classifier, or the ranges of joints."""
+    """Return the function that reads the signal: the classifier, or the ranges of joints."""
     classifier = make_classifier(contract, models)
     if classifier is None:
         return _in_range(contract)
@@ -307,7 +307,7 @@ def _what_says(contract: ChunkContract, models: Mapping[str, Backend]) -> Say:
 
 
 def _read(contract: ChunkContract, say: Say, episode: JudgedEpisode) -> Readings:
-    """Return the values of the signal, as often as in a node with default parameters."""
+    """Return the signal's values, read as often as by a node with default parameters."""
     times_ns, values = list[int](), list[float]()
     for observation in episode.observations(reading_ticks(contract)):
         times_ns.append(observation.number * contract.period_ns)
@@ -384,7 +384,7 @@ def measured(contract: ChunkContract, readings: Sequence[Readings], source: str)
 
 
 def _score(contract: ChunkContract, readings: Readings) -> float:
-    """Return the largest threshold at which an episode gives the signal; else 0."""
+    """Return the largest threshold at which an episode gives the signal; 0 if there is none."""
     for threshold in sorted({*readings.values}, reverse=True):
         watch = SuccessWatch(contract)
         for time_ns, value in zip(readings.times_ns, readings.values, strict=True):

@@ -108,8 +108,8 @@ def _problems(found: RowCoverage) -> Iterator[str]:
 def _warnings(found: RowCoverage) -> Iterator[str]:
     if FEWEST <= found.different < _USUAL:
         yield (
-            f"{found.different} different rows, but compile picks {_USUAL} from twice as many, and "
-            "1000 to 4000 are usual: record more"
+            f"{found.different} different rows, but compile uses {_USUAL} by default, at most half "
+            "of the rows, and 1000 to 4000 are usual: record more"
         )
     repeated = 1.0 - found.different / found.rows
     if repeated >= _REPEATED:
@@ -127,7 +127,7 @@ def _warnings(found: RowCoverage) -> Iterator[str]:
     yield from filter(None, map(_gap, found.directions))
     if found.commands is not None and found.commands < _FEW_COMMANDS:
         yield (
-            f"only {plural(found.commands, 'different velocity command')}: record more "
+            f"only {plural(found.commands, 'distinct velocity command')}: record more "
             "of them, with --every if the episodes of an environment are long"
         )
     for term in found.terms:

@@ -38,7 +38,8 @@ class Candidate(Generic[B]):
         backend: The back end that runs it.
         options: Options of the back end.
         entries: The contract's entry for each model's file, by the key of the model; if the back
-            end builds from another's artifact, the other's entry with the built model's precision.
+            end builds its model from another back end's artifact, that artifact's entry, with the
+            precision of the built model.
         size_bytes: Size of all files.
         run_timeout_s: Time limit of a run in a separate process.
     """

@@ -28,8 +28,8 @@ _ERROR_SHARE, _SMALLEST_ERROR = 0.25, 0.05
 """Error limit of a good walk: share of the command's largest component, and minimum in m/s,
 rad/s."""
 _ALTERED_SHARE = 0.001
-"""Share of ticks in which the guard may change a target in a good walk; its bounds are 1.5 x
-nominal."""
+"""Share of ticks in which the guard may change a target in a good walk; the guard's bounds are
+1.5 x nominal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,7 +48,7 @@ class Walked:
 def check_walks(
     bundles: Sequence[JointBundle], duration_s: float, robot: SimulatedRobot = LITE3
 ) -> None:
-    """Check the conditions of walks before anything runs."""
+    """Raise unless walks of this length are possible with these bundles and this robot."""
     if not SETTLE_S < duration_s < inf:
         raise ToolError(
             f"expected a finite duration longer than the {SETTLE_S:g} s in which a robot settles, "
@@ -69,7 +69,7 @@ def walk_each(
     duration_s: float = DURATION_S,
     robot: SimulatedRobot = LITE3,
 ) -> list[Walked]:
-    """Walk each of `VELOCITIES`, scaled to the robot, from the policy's start."""
+    """Return one walk for each of `VELOCITIES`, scaled to the robot."""
     check_walks([bundle], duration_s, robot)
     if bundle.clip is not None:  # the whole clip: a model may compute late frames differently
         duration_s = max(duration_s, len(bundle.clip.joint_pos) / bundle.contract.rate_hz)

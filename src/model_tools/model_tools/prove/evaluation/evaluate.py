@@ -33,7 +33,7 @@ class Evaluated:
 
     Attributes:
         plan: The plan.
-        policies: Policies in the order of the command; the first is compared with the others.
+        policies: Policies in command-line order; the first is compared with the others.
         tasks: All trials of the plan.
         rows: Result of each trial, by key.
         not_done: Reasons for missing results, by key.
@@ -68,7 +68,7 @@ class Evaluated:
         ]
 
     def discordant(self, first: EvaluatedPolicy, second: EvaluatedPolicy) -> tuple[int, int, int]:
-        """Count the pairs: only the first succeeded, only the second succeeded, all."""
+        """Return the numbers of pairs: only the first succeeded, only the second did, and all."""
         limits, pairs = self.plan.success, self.pairs(first, second)
         each = [(succeeded(one, limits), succeeded(other, limits)) for one, other in pairs]
         return each.count((True, False)), each.count((False, True)), len(each)

@@ -80,7 +80,7 @@ def evaluation_report(
     videos: int,
     on_video: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Return the report.
+    """Return the report on an evaluation, with videos of its worst trials.
 
     Args:
         found: The trials.

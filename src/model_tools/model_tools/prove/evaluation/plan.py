@@ -37,8 +37,8 @@ _MIXED = "mixed"
 class FactorRange:
     """A range from which each seed draws a value uniformly."""
 
-    min: float = entry("lower end")
-    max: float = entry("upper end")
+    min: float = entry("lower end of the range")
+    max: float = entry("upper end of the range")
 
 
 Values = tuple[float, ...] | FactorRange
@@ -47,7 +47,7 @@ Command = Literal["mixed"] | tuple[float, ...]
 
 def _factor(doc: str, default: float = 0.0, **bounds: Any) -> Any:
     return entry(
-        f"{doc}: a list (every value is tried), or a range {{min, max}} (each seed draws one "
+        f"{doc}. Either a list (every value is tried) or a range {{min, max}} (each seed draws one "
         "value)",
         default=(default,),
         minItems=1,
@@ -60,51 +60,56 @@ class Factors:
     """Factors of the trials: every combination of the lists is tried with every seed."""
 
     command: tuple[Command, ...] = entry(
-        "velocity commands [vx, vy in m/s, yaw rate in rad/s], or `mixed`: new ones every 4 s, "
-        "drawn by the seed; for robots on legs",
+        "velocity commands [vx, vy in m/s, yaw rate in rad/s], or `mixed`: a new command every 4 "
+        "s, drawn by the seed; legged robots only",
         default=("mixed",),
         minItems=1,
     )
-    friction: Values = _factor("sliding friction of feet and floor", 1.0, minimum=0)
-    payload_kg: Values = _factor("mass added to the base")
-    latency_ms: Values = _factor("delay until commands reach the drives", minimum=0, maximum=40)
+    friction: Values = _factor(
+        "coefficient of sliding friction between feet and floor", 1.0, minimum=0
+    )
+    payload_kg: Values = _factor("mass added to the base, kg")
+    latency_ms: Values = _factor("delay until commands reach the drives, ms", minimum=0, maximum=40)
     push_n: Values = _factor(
-        "force of a push of 0.1 s on the base, at a time and from a side that the seed draws",
+        "force of a 0.1 s push on the base, N; the seed draws its time and side",
         minimum=0,
     )
     slope_deg: Values = _factor(
-        "angle of the ground, which rises ahead of the robot", minimum=-30, maximum=30
+        "slope of the ground ahead of the robot, degrees; positive is uphill",
+        minimum=-30,
+        maximum=30,
     )
     step_m: Values = _factor(
-        "height up to which tiles of 0.4 m rise from the ground; the seed draws the heights",
+        "maximum height of the 0.4 m tiles on the ground, m; the seed draws each tile's height",
         minimum=0,
         maximum=0.2,
     )
-    joint_friction_nm: Values = _factor("dry friction added to each joint", minimum=0)
+    joint_friction_nm: Values = _factor("dry friction added to each joint, N·m", minimum=0)
     stiffness_scale: Values = _factor(
-        "position gain of the drives as share of the commanded one", 1.0, minimum=0
+        "position gain of the drives, as a share of the commanded gain", 1.0, minimum=0
     )
     damping_scale: Values = _factor(
-        "velocity gain of the drives as share of the commanded one", 1.0, minimum=0
+        "velocity gain of the drives, as a share of the commanded gain", 1.0, minimum=0
     )
     inference_ms: Values = _factor(
-        "computing time of a chunk; for chunk policies", minimum=0, maximum=5000
+        "time to compute a chunk, ms; chunk policies only", minimum=0, maximum=5000
     )
     sensor_error: Values = _factor(
-        "noise and bias of the estimator's sensors, as multiples of those of a data sheet "
+        "noise and bias of the estimator's sensors, as a multiple of the data sheet's "
         "(docs/estimation.md)",
         minimum=0,
     )
     imu_delay_ms: Values = _factor(
-        "delay of the estimator's IMU relative to its joints", minimum=0, maximum=40
+        "delay of the estimator's IMU relative to its joints, ms", minimum=0, maximum=40
     )
     velocity_error_mps: Values = _factor(
-        "error added to base_lin_vel, root mean square of its length (docs/estimation.md)",
+        "root mean square length of the error vector added to base_lin_vel, m/s "
+        "(docs/estimation.md)",
         minimum=0,
     )
     faults: tuple[tuple[str, ...], ...] = entry(
-        "lists of faults of sensors and motors, as robot_sim writes them, timed from the beginning "
-        "of the trial: [noise:imu.angular_velocity=0.1, drop:imu@4+0.06]; for robots on legs",
+        "lists of sensor and motor faults in the syntax of robot_sim, timed from the start of "
+        "the trial: [noise:imu.angular_velocity=0.1, drop:imu@4+0.06]; legged robots only",
         default=((),),
     )
 
@@ -130,21 +135,21 @@ class Success:
     """Limits for a successful walk, besides staying on its feet in RUN to the end."""
 
     error: float | None = entry(
-        "largest |mean velocity - command| on each axis, m/s and rad/s, mean of the commands",
+        "maximum |mean velocity - command| on each axis, m/s and rad/s, averaged over the commands",
         default=None,
         exclusiveMinimum=0,
     )
-    tilt_deg: float | None = entry("largest tilt, degrees", default=None, exclusiveMinimum=0)
+    tilt_deg: float | None = entry("maximum tilt, degrees", default=None, exclusiveMinimum=0)
     torque_limit_share: float | None = entry(
-        "largest share of samples at the torque limit", default=None, minimum=0
+        "maximum share of samples at the torque limit", default=None, minimum=0
     )
     estimate_rmse_mps: float | None = entry(
-        "largest error of the estimator of the base's velocity, root mean square, m/s",
+        "maximum root mean square error of the estimated base velocity, m/s",
         default=None,
         exclusiveMinimum=0,
     )
     altered_share: float | None = entry(
-        "largest share of ticks in which the guard changed a target", default=None, minimum=0
+        "maximum share of ticks in which the guard changed a target", default=None, minimum=0
     )
 
 
@@ -153,33 +158,35 @@ class Plan:
     """The trials, and the criteria of success."""
 
     robot: str = entry(
-        "robot to simulate: lite3, go2, g1, so101, or a folder with the figures of a different "
+        "robot to simulate: lite3, go2, g1, so101, or a folder with the figures.yaml of another "
         "legged robot"
     )
     seeds: int = entry(
-        "number of seeds: all combinations of the factors are tried with each",
+        "number of seeds; every combination of the factors is tried with each seed",
         minimum=1,
         maximum=MOST_TRIALS,
     )
-    first_seed: int = entry("the first seed; the others follow it", default=1, minimum=1)
+    first_seed: int = entry("first seed; the others follow consecutively", default=1, minimum=1)
     duration_s: float | None = entry(
-        "length of each trial in RUN, s; 20 for a walk, 6 for a reach if not given",
+        "duration of RUN in each trial, s; if absent, 20 for a walk, 6 for a reach",
         default=None,
         exclusiveMinimum=0,
         maximum=3600,
     )
     backends: tuple[str, ...] = entry(
-        "back ends to run each bundle with", default=("onnx",), minItems=1
+        "back ends with which each bundle is run", default=("onnx",), minItems=1
     )
     estimator: bool = entry(
-        "run the estimator of the base velocity in each walk and measure its error; always done "
-        "if the policy needs it",
+        "run the base velocity estimator in each walk and measure its error; always true if the "
+        "policy needs it",
         default=False,
     )
-    factors: Factors = entry("factors that differ between trials", default=Factors())
-    success: Success = entry("limits of a successful walk, besides survival", default=Success())
+    factors: Factors = entry("factors that vary between trials", default=Factors())
+    success: Success = entry(
+        "limits for a successful walk, in addition to survival", default=Success()
+    )
     required_success: float | None = entry(
-        "success rate that each policy must reach with the lower end of its interval",
+        "success rate that the lower end of each policy's interval must reach",
         default=None,
         exclusiveMinimum=0,
         maximum=1,
@@ -329,7 +336,7 @@ def _check_walk(plan: Plan, reader: Reader) -> None:
     try:
         body = SimulatedRobot(figures=plan.robot).body
     except SimError as error:
-        reader.problem("robot", "one of robot_sim's robots", Found(f"none ({error})"))
+        reader.problem("robot", "one of robot_sim's robots", Found(f"another ({error})"))
         return
     least_kg = -body.base.mass_kg / 2.0
     if _least(plan.factors.payload_kg) < least_kg:

@@ -54,7 +54,7 @@ Results = Generator[tuple[T, R | NotDone], None, None]
 
 
 class TaskPool(Protocol[T, Out]):
-    """Runs tasks in any order."""
+    """Interface of pools, which run tasks in any order."""
 
     def run(self, tasks: Iterable[T]) -> Results[T, Out]:
         """Yield each task with its result, as it becomes available; closing cancels the rest."""
@@ -161,7 +161,7 @@ class LocalPool(Generic[T, R]):
 
 
 class _Attempt(Generic[T]):
-    """A task, and the exits of processes that died with it."""
+    """A task, and how each process that died with it ended."""
 
     def __init__(self, task: T) -> None:
         self.task, self.deaths = task, list[str]()
@@ -216,7 +216,7 @@ class _Worker(Generic[T, R]):
         return bool(self._answer)
 
     def answer(self) -> R | NotDone:
-        """Return the result of the task, once; the worker is free then."""
+        """Return the task's result, which can be taken once; after that, the worker is free."""
         self.attempt = None
         return self._answer.pop()
 
@@ -244,7 +244,7 @@ class _Worker(Generic[T, R]):
 def _serve(
     connection: Connection, work: Callable[..., Any], log: Path | None, reports: bool
 ) -> None:
-    """Run tasks in its own process until the other end closes."""
+    """Run tasks in a worker process until the other end of the connection closes."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     end_with_parent(parent.sentinel)
@@ -266,14 +266,14 @@ def _told(work: Callable[[Any, Tell], Any], tell: Tell, task: Any) -> Any:
 
 
 def _print_to(log: Path) -> None:
-    """Redirect all output, also of C libraries, into a file."""
+    """Redirect all output, including that of C libraries, to a file."""
     with log.open("ab") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
 
 
 def done_or_not(work: Callable[[T], R], task: T) -> R | NotDone:
-    """Run a task; an error becomes its reason, and an unexpected one is also printed."""
+    """Run a task; return its result, or a failure as `NotDone`; print unexpected errors."""
     try:
         return work(task)
     except (PolicyError, OSError) as error:

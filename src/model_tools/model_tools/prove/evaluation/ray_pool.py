@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trials on a Ray cluster whose nodes have the suite installed; the bundles are sent to them.
 
-Trials on a node that dies are started again on another one.
+If a node dies, its trials are started again on another node.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class RayPool:
     def _overdue(
         self, running: dict[Any, tuple[TrialTask, float]]
     ) -> Iterator[tuple[TrialTask, TrialRow | NotDone]]:
-        """Give up trials sent too long ago, even if they waited behind another one."""
+        """Give up on trials that were sent too long ago, even if they only waited for others."""
         limit_s = ATTEMPTS * _AHEAD * self._time_limit_s
         for handle, (task, sent_s) in list(running.items()):
             if time.monotonic() - sent_s > limit_s:

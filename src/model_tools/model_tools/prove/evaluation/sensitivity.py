@@ -53,13 +53,14 @@ def with_errors(plan: Plan, errors_mps: Sequence[float]) -> Plan:
     if (highest := highest_shown(walks)) < required:
         raise ToolError(
             f"plan: expected enough walks to show a success rate of {required:g}, found {walks} "
-            f"with each error; if all succeed, they show {highest:.3g}; increase `seeds`"
+            f"for each error, which can show at most {highest:.3g}, even if all succeed; increase "
+            "`seeds`"
         )
     return tried
 
 
 def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, Any]:
-    """Return the figures.
+    """Return the success rate with each error, and the error that the policy survives.
 
     Args:
         found: Trials of one policy with a plan of `with_errors`.
@@ -67,7 +68,7 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
 
     Returns:
         `survived_error_mps`: the largest error up to which the lower end of every success rate's
-            interval reaches the required rate; None if it does not even without error. Trials
+            interval reaches the required rate; None if not even without error. Trials
         without a result count as failed.
     """
     [policy], plan = found.policies, found.plan
@@ -116,7 +117,7 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
 
 
 def survives(figures: dict[str, Any]) -> bool:
-    """Return whether the policy survives the error that its contract states, or no error."""
+    """Return whether the policy survives the error in its contract (0 if that states none)."""
     survived: float | None = figures["survived_error_mps"]
     return survived is not None and survived >= (figures["stated_error_mps"] or 0.0)
 

@@ -31,7 +31,7 @@ _PARTS = 4
 
 
 def summarise(found: Evaluated) -> dict[str, Any]:
-    """Return all figures; equal on any number of processes, machines and runs."""
+    """Return all figures, which do not depend on the number of processes and machines."""
     policies = [_policy(found, policy) for policy in found.policies]
     counts = ("trials", "successes", "success_low", "success_high")
     document = {

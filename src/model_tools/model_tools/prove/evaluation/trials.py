@@ -106,7 +106,7 @@ class TrialTask:
 
     @functools.cached_property
     def key(self) -> str:
-        """Return the hash of all parameters; equal tasks have equal results."""
+        """Hash of all parameters; trials with the same key have the same result."""
         policy = self.policy
         content = {
             "bundle": policy.sha256,
@@ -164,7 +164,7 @@ def trial_tasks(plan: Plan, policies: list[EvaluatedPolicy]) -> list[TrialTask]:
 
 
 def run_trial(task: TrialTask) -> TrialRow:
-    """Run a trial, in a process that has the bundle's folder."""
+    """Run a trial and return its result; the bundle's folder must be on this machine."""
     if task.suite != suite_sha256():
         raise ToolError(
             f"suite: expected the code with the hash {task.suite} (the evaluation was started with "
@@ -192,14 +192,14 @@ def run_trial(task: TrialTask) -> TrialRow:
 
 
 def repeat_walk(task: TrialTask) -> tuple[WalkOutcome, Trace]:
-    """Walk a trial again, and return its trace too; see `run_trial`."""
+    """Run a trial's walk, for the first time or again; return its outcome and trace."""
     bundle, models = _opened(task.policy, JointBundle)
     robot = SimulatedRobot(figures=task.robot)
     return try_case(bundle, models.first, walk_case(task), robot=robot)
 
 
 def repeat_reach(task: TrialTask) -> ReachOutcome:
-    """Reach again, and return its trace too; see `run_trial`."""
+    """Run a trial's reach, for the first time or again; return its outcome, with the trace."""
     bundle, models = _opened(task.policy, ChunkBundle)
     conditions = {name: float(value) for name, value in task.conditions.items()}
     case = ReachCase(seed=task.seed, duration_s=task.duration_s, **conditions)

@@ -44,7 +44,7 @@ _SATURATED = 0.98
 """Share of the torque limit above which a torque is clipped, and reveals nothing about the
 gains."""
 _SLOW_RADPS = 0.1
-"""Below it the direction of friction is uncertain, so it has less weight."""
+"""Speed below which the direction of friction is uncertain, so that friction has less weight."""
 _LEFT_OUT, _LEFT_OUT_NM = 0.005, 0.002
 """Uncertainty of a gain, and of friction, that no resampling shows, however long the recording:
 position noise, which makes gains look softer, and effects that the law omits."""
@@ -79,7 +79,7 @@ class IdentifiedDrive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputRate:
-    """Regularity of an input.
+    """Rate and regularity of an input's messages.
 
     Attributes:
         name: Name of the input.
@@ -107,7 +107,7 @@ class Identified:
 
 
 def identify(motion: RecordedMotion) -> Identified:
-    """Identify a robot.
+    """Identify a robot's drives, inputs and sensors from a recorded motion.
 
     Raises:
         ToolError: The recording is too short, or lacks what a result needs.
@@ -152,7 +152,7 @@ def _range(found: Sequence[Estimate], units: Sequence[float]) -> dict[str, float
 
 
 class _DriveRows:
-    """Rows of the least squares: torques and regressors, for any delay."""
+    """Rows of the least-squares problem: torques and regressors, for any delay."""
 
     def __init__(self, motion: RecordedMotion) -> None:
         self._motion = motion
@@ -173,10 +173,10 @@ class _DriveRows:
             )
 
     def moments(self, delay_s: float) -> F64:
-        """Return the sums of products of each block [blocks, joints, 6, 6] for a delay.
+        """Return the sums of products of columns in each block [blocks, joints, 5, 5] for a delay.
 
-        Columns: the commanded stiffness and damping terms, friction, offset, torque minus
-        feedforward, and 1 for each valid row.
+        Columns: the commanded stiffness and damping terms, friction, offset (1 for each valid row),
+        and torque minus feedforward.
         """
         motion = self._motion
         newest = np.searchsorted(motion.command_s + delay_s, self.time_s, side="right") - 1

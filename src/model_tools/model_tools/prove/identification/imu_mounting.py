@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Identifies how the parts of an IMU are mounted, and rotations from two measurements of them."""
+"""Identifies how the parts of an IMU are mounted, and the rotation between two sets of vectors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ImuMounting:
 
 
 def identify_mounting(motion: RecordedMotion) -> ImuMounting:
-    """Compare gyroscope and accelerometer with the orientation."""
+    """Return the mounting, from comparing gyroscope and accelerometer with the orientation."""
     quat, rate, acceleration = motion.imu[:, :4], motion.imu[:, 4:7], motion.imu[:, 7:]
     step_s = np.diff(motion.imu_s)
     good = (step_s > 0.0) & (step_s < 5.0 * np.median(step_s))
@@ -82,7 +82,7 @@ def rotation_vectors(before: F64, after: F64) -> F64:
 
 
 def find_rotation(source: F64, target: F64) -> F64:
-    """Return the rotation [3, 3] that maps vectors to others with the least mean square error."""
+    """Return the rotation [3, 3] from source to target vectors with the least squared error."""
     left, _, right = np.linalg.svd(target.T @ source)
     flip = np.diag([1.0, 1.0, float(np.linalg.det(left) * np.linalg.det(right))])
     found: F64 = left @ flip @ right

@@ -35,8 +35,8 @@ _LONGEST_GAP = 3.0
 _SHORTEST_S, _LONGEST_S, _BURSTS = 0.001, 1.0 / 30.0, 4.0
 """Limits of the period of the motion capture; how uneven periods may be."""
 _OUTLIERS, _FASTEST_RADPS = 8.0, 20.0
-"""A position this many times farther from its fit than usual, or a body that turns faster, is not
-one: markers were confused.
+"""Signs of confused markers: a position this many times farther from its fit than usual, or a body
+that turns faster than this.
 """
 _FARTHEST_M = 2.0
 _LATEST_S, _COARSE_S, _FINE_S = 1.0, 0.004, 0.00025
@@ -76,7 +76,7 @@ class CaptureComparison:
 
 
 def compare_capture(motion: RecordedMotion) -> CaptureComparison:
-    """Compare `odom` with the motion capture.
+    """Return the error of `odom`, by comparison with the motion capture.
 
     Raises:
         ToolError: The recording has no `odom` or no IMU, the motion capture is too short, or the
@@ -200,7 +200,7 @@ def _track(motion: RecordedMotion) -> _Track:
 
 
 def _filtered(values: F64, weights: F64) -> F64:
-    """Weigh each value and its neighbours."""
+    """Return a weighted sum of each value and its neighbours."""
     return np.stack([np.convolve(axis, weights[::-1], "same") for axis in values.T], 1)
 
 
@@ -263,7 +263,7 @@ def _mean_rate(motion: RecordedMotion, angle: F64, at_s: F64, step_s: float) -> 
 
 
 def _find_place(rate: F64, difference: F64) -> F64:
-    """Return the place [3] of a body that moves by `difference` relative to the base."""
+    """Return the place [3] of a body whose velocity differs from the base's by `difference`."""
     x, y, z = rate.T
     none = np.zeros_like(x)
     rows = np.stack([none, -z, y, z, none, -x, -y, x, none], 1).reshape(-1, 3)

@@ -97,7 +97,7 @@ class RecordedMotion:
 def read_motion(
     path: Path, contract: JointContract, topics: Mapping[str, str] | None = None
 ) -> RecordedMotion:
-    """Read a recording.
+    """Return the motion in a recording.
 
     Args:
         path: A rosbag2 recording with joint_states, joint_command and, if it has them, imu/data,

@@ -39,7 +39,7 @@ def block_count(time_s: F64) -> int:
 
 
 def resampled(statistic: Callable[[Index], F64], blocks: Sequence[Index]) -> list[Estimate]:
-    """Estimate each value that a statistic returns.
+    """Return each value of a statistic with its interval, from resampled blocks.
 
     Args:
         statistic: Returns values [values] from rows.

@@ -62,7 +62,7 @@ _LARGEST_TILT_RAD = 1.2
 _STATISTICS = "obs_stats.npz"
 _SAME_PRECISION = {"w8a8": "int8"}
 _Models = Mapping[tuple[str, str], OnnxModel]
-"""By key in the contract and back end."""
+"""ONNX models by key in the contract and by back end."""
 
 
 def inspect_set(path: Path) -> InspectionReport:
@@ -222,7 +222,7 @@ def _suspect_precision(
 def _suspect_joint_policy(
     contract: JointContract, path: Path, models: _Models, report: InspectionReport
 ) -> None:
-    """Note what is unproven, and what both the model and the contract do."""
+    """Note what is unproven, and what model and contract both do, such as normalising."""
     _prove_perception(contract, path, report)
     if contract.velocity_command is not None:
         _suspect_walking(contract.safety, report)
@@ -239,7 +239,7 @@ def _suspect_joint_policy(
 
 
 def _suspect_walking(safety: Safety, report: InspectionReport) -> None:
-    """Note what no legged robot survives."""
+    """Note safety settings that no legged robot survives."""
     if safety.on_fault == OnFault.HOLD_MEASURED.value:
         report.suspect(
             "safety.on_fault: expected damp for a policy that walks, found hold_measured: a robot "
@@ -389,7 +389,7 @@ def _verdict(content: Node, contract: AnyContract, backend: str) -> tuple[str, b
 
 _RANGES = {"range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}
 _BEYOND, _SMALL = 1.0, 4.0
-"""Allowed distance of a predicted value outside its range; a small value in degrees, large in
+"""Allowed distance of a value outside its range; a value that is small in degrees, but large in
 rad."""
 _CHANNELS = ("red", "green", "blue")
 

@@ -66,8 +66,8 @@ def inspect_onnx(path: Path) -> InspectionReport:
         elif found.network.startswith(_LAYERS):
             report.row(
                 "scale, offset",
-                f"none is visible after {found.network}, which gives {found.output}; one that was "
-                "folded into its weights would not be",
+                f"none is visible after {found.network}, which computes {found.output}; any "
+                "that are folded into its weights cannot be seen",
             )
     return report
 

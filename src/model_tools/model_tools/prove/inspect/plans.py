@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plans of the native core: made from a bundle, or in a file."""
+"""Plans of the native core, made from a bundle or read from a file."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from policy_core.interfaces import Mode
 from policy_inference.messages.readers import VectorReader, stamp_ns
 
 _LONG_GAP = 5.0
-"""Multiple of the usual time between messages."""
+"""Multiple of the usual time between messages above which a gap is suspicious."""
 _FEW_IN_BURSTS = 0.3
 _CLOCKS_AGREE_S = 1.0
 _FIRST_DATE_S = 1e9
@@ -128,7 +128,7 @@ class Stream:
 
     Attributes:
         times_ns: Stamps; log times for messages without a stamp.
-        lags_ns: Log times minus those times.
+        lags_ns: Log times minus `times_ns`.
         frames: Frame names in their headers.
         joints: Lists of joint names in them.
         problems: Number of messages by problem.
@@ -190,11 +190,11 @@ CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
     JOINT_STATES.types[0]: _joint_state,
     VectorReader.message: lambda message: _not_finite(message.data),
 }
-"""Checks of a message, by its type."""
+"""Function that yields a message's problems, by message type."""
 
 
 def _describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
-    """Add rows on policy, reason and modes, if it is a flight recording."""
+    """Add rows on policy, reason and modes, if this is a flight recording."""
     if not any(topic.type == TICK for topic in bag.topics.values()):
         return
     recording = FlightRecording(path)

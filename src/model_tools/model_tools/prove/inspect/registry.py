@@ -20,14 +20,14 @@ _FOLDERS: Mapping[str, Inspector] = {
     CONTRACT_FILE: bundles.inspect,
     SET_FILE: bundles.inspect_set,
 }
-"""By a file that identifies the folder."""
+"""Inspectors of folders, by a file that identifies the folder."""
 _FILES: Mapping[str, Inspector] = {
     PLAN_SUFFIX: plans.inspect_plan,
     ".onnx": models.inspect_onnx,
     **dict.fromkeys((".pt", ".pth", ".ckpt"), models.inspect_checkpoint),
     ".rknn": models.inspect_rknn,
 }
-"""By the suffix of their content."""
+"""Inspectors of files, by the suffix that fits the content."""
 
 
 def inspect_path(path: Path) -> InspectionReport:

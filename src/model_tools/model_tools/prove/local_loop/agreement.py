@@ -20,7 +20,8 @@ from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F32, F64, Tensor
 
 _SAME_ACTION, _GRAVITY, JOINT_SLACK_RAD = 1e-3, 0.2, 0.5
-"""Tolerances: relative to the largest action, of a unit length, and beyond the joints' limits."""
+"""Tolerances: of the last action, relative to its largest value; of a unit length; and of joint
+positions beyond their limits."""
 _FAR = 1.0
 """Allowed distance outside the healthy range, as a multiple of that range."""
 _SMALLEST_RANGE, _SHOWN = 0.1, 4
@@ -45,7 +46,7 @@ class ObservationAgreement:
         """Check the observations of a step, before normalisation and clipping.
 
         Args:
-            observations: By model input, [size] each.
+            observations: Observations by model input, [size] each.
             action: Previous action [actions]; zeros at the start of an episode.
             step: Number of the step, for messages.
         """
@@ -95,7 +96,7 @@ class ObservationAgreement:
 
 
 def far_bounds(healthy: Statistics) -> tuple[F64, F64]:
-    """Return the lower and upper limits [size] of values that a healthy robot approaches."""
+    """Return the lower and upper limits [size] beyond which values are far from a healthy run's."""
     lowest, highest = np.array(healthy.min), np.array(healthy.max)
     slack = _FAR * np.maximum(highest - lowest, _SMALLEST_RANGE)
     return lowest - slack, highest + slack

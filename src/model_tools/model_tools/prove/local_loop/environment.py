@@ -55,7 +55,7 @@ def load_function(name: str) -> Callable[..., object]:
 
 @contextmanager
 def calling(where: str) -> Iterator[None]:
-    """Convert errors in the user's code to one line; log the traceback for debugging.
+    """Convert errors in the user's code to a one-line ToolError; log the traceback for debugging.
 
     Args:
         where: Prefix of the line: `module:function`, and the call that follows.
@@ -69,7 +69,7 @@ def calling(where: str) -> Iterator[None]:
 
 
 def _place(error: BaseException, package: str) -> str:
-    """Return the innermost traceback line of a package, else of any other; empty if unknown."""
+    """Return the innermost traceback line in a package, else in any but ours; empty if unknown."""
     lines = [
         (frame.f_globals.get("__name__", "?"), line)
         for frame, line in traceback.walk_tb(error.__traceback__)
@@ -100,7 +100,7 @@ def vectors(found: object, sizes: Mapping[str, int], where: str) -> dict[str, F6
             found = dict.fromkeys(sizes, found)
     if not isinstance(found, Mapping) or not sizes.keys() <= found.keys():
         raise ToolError(
-            f"{where}: expected observations by model input ({', '.join(sizes)}), "
+            f"{where}: expected observations keyed by model input ({', '.join(sizes)}), "
             f"found {described(found)}"
         )
     return {name: _vector(found[name], size, f"{where}: {name}") for name, size in sizes.items()}
@@ -251,7 +251,7 @@ def opened(name: str, sizes: Mapping[str, int]) -> Iterator[UsersEnvironment]:
 
 
 class UsersPolicy:
-    """A policy of class `module:Class`, made with `obs_dim` and `act_dim`, with `act(obs)`."""
+    """A user's policy `module:Class`, created with `obs_dim` and `act_dim`, that has `act(obs)`."""
 
     def __init__(self, name: str, contract: JointContract) -> None:
         """Create the policy.
@@ -278,7 +278,7 @@ class UsersPolicy:
         if not callable(getattr(self._policy, "act", None)):
             raise ToolError(
                 f"{name}: expected a policy with act(obs), found "
-                f"{type(self._policy).__name__} without"
+                f"{type(self._policy).__name__}, which lacks it"
             )
         self._name, self._size = name, sizes[1]
 

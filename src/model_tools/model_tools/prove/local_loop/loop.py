@@ -64,7 +64,7 @@ class Rollout:
         return np.bincount(self.episode, weights=self.reward).astype(np.float64)
 
     def save(self, file: Path) -> None:
-        """Write rows to calibrate and compare: tensors by name, `acted`, `reward`, `episode`."""
+        """Write rows for calibration and comparison: tensors, `acted`, `reward` and `episode`."""
         own: dict[str, Tensor] = {
             "acted": self.acted,
             "reward": self.reward,
@@ -86,7 +86,7 @@ def roll_out(
     steps: Iterable[object],
     seed: int | None = None,
 ) -> Rollout:
-    """Let the model act in the environment; recurrent states start at zero in each episode.
+    """Let the model act in the environment, and record it; each episode resets recurrent states.
 
     The reference gets the same observations and keeps its own state, so that errors accumulating in
     the model's state are visible; its outputs do not act.
@@ -134,7 +134,7 @@ normalised), and whether an episode begins, to an action [actions]."""
 def in_turn(
     environment: UsersEnvironment, bundle: JointBundle, act: Act, seed: int | None = None
 ) -> Iterator[LoopStep]:
-    """Alternate between observing and acting, endlessly."""
+    """Yield the steps of a loop that alternates between observing and acting, endlessly."""
     contract = bundle.contract
     agreement = ObservationAgreement(contract, environment.name)
     normalisers = {
@@ -243,7 +243,7 @@ def run_and_judge(
     steps: Iterable[object],
     seed: int | None,
 ) -> JudgedRollout:
-    """Let a model act in the environment that `module:function` returns; see `roll_out`."""
+    """Let a model act in the environment of `module:function`, and judge it; see `roll_out`."""
     contract = model.bundle.contract
     limits = open_loop_limits(contract, model.backend, model.entry.precision)
     output = contract.action.output

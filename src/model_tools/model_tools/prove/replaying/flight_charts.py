@@ -49,7 +49,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RecordedFlight:
-    """Ticks as arrays [ticks, ...]; NaN where unknown.
+    """A flight as arrays [ticks, ...]; NaN where unknown.
 
     Attributes:
         tick: Tick numbers.
@@ -125,7 +125,7 @@ class FlightLog:
     """Collects the content of a recording, tick by tick."""
 
     def __init__(self, contract: HostedContract, info: Info, most: int) -> None:
-        """Start; `contract` and `info` come from the recording, which has `most` ticks."""
+        """Prepare for up to `most` ticks of a recording, given its contract and description."""
         self._info, self._limit = info, contract.joints.effort_limit
         joints = (np.float64, (len(info.joints),))
         # One record per tick: for an hour, twelve small arrays per tick would be mostly overhead.
@@ -242,7 +242,7 @@ _CLOSE_UP_S, _LONG_S, _SHORT_IN = 1.5, 30.0, 1.6
 
 
 def overview(flight: RecordedFlight) -> Plot:
-    """Return modes, attitude and torque over the flight, and beside it around the worst moment."""
+    """Plot modes, attitude and torque, over the flight and beside it around its worst moment."""
     near = flight.rows(np.abs(flight.time_s - _moment_s(flight)) <= _CLOSE_UP_S)
 
     parts = (flight, near)
@@ -328,7 +328,7 @@ def flight_sections(flight: RecordedFlight) -> Iterator[Section]:
 
 
 def targets_plot(flight: RecordedFlight, course: StageCourse) -> Plot:
-    """Return the recorded targets, and the recomputed ones."""
+    """Return a plot of the recorded and the recomputed targets."""
     ticks, expected, found = course.rows()
     time_s = flight.time_s[np.searchsorted(flight.tick, ticks)]
     charts = [

@@ -45,7 +45,8 @@ INVARIANTS: Mapping[str, str] = {
     "latched_until_reset": "After a latched fault, the mode stays DAMP until `reset` is granted.",
     "changes_have_reasons": "Each mode change states its reason.",
     "hold_ends": "HOLD lasts no longer than `damp_after_s`.",
-    "gap_is_a_fault": "Motion ends at a tick that is too late, or earlier than the previous one.",
+    "gap_is_a_fault": "Motion ends at a tick that comes too late, or whose time is before the "
+    "previous tick's.",
     "stale_state_is_not_followed": "Motion ends if the robot state is older than its time-out.",
     "state_is_finite": "Motion ends if positions or velocities are not finite.",
     "command_is_finite": "Each value of a command is finite.",
@@ -56,19 +57,19 @@ INVARIANTS: Mapping[str, str] = {
     "effort_in_limits": "The effort limit in a command does not exceed the limit in force.",
     "gains_not_negative": "No stiffness or damping is negative.",
     "hold_repeats": "HOLD repeats the last command sent before HOLD began.",
-    "step_in_bounds": "A joint whose steps are limited moves no further per tick than its "
-    "velocity limit allows.",
+    "step_in_bounds": "If a joint's steps are limited, its commanded position changes no more per "
+    "tick than its velocity limit allows.",
     "target_in_limits": "The policy's target is within the joint's limits of position, velocity or "
     "effort.",
     "target_step_in_bounds": "The policy's target moves no further per tick than the largest "
     "healthy step times the margin.",
-    "blend_grows": "The policy's share of the command is between 0 and 1, and never falls during "
-    "a run.",
+    "blend_grows": "The policy's share of the command is between 0 and 1, and never decreases "
+    "during a run.",
     "time_goes_on": "Neither ticks nor stamps go back in time.",
 }
 """Statements about a control path by name."""
 RECORDER_INVARIANTS: Mapping[str, str] = {
-    "numbers_rise": "Recorded tick numbers rise and never repeat.",
+    "numbers_rise": "Recorded tick numbers increase and never repeat.",
     "shadow_answers_once": "A shadow answers each tick at most once, in order.",
     "shadow_compares_numbers": "Both targets of a comparison are finite.",
 }
@@ -94,7 +95,7 @@ _AFTER = {
 _REQUESTED = {"stand": Mode.STAND, "run": Mode.RUN, "damp": Mode.DAMP, "reset": Mode.DAMP}
 _SENSORS = (JOINT_STATES.name, IMU.name, ODOMETRY.name)
 _ROUNDING_NS, _ROUNDING = 1_000, 1e-9
-"""Tolerances: ages are recorded in seconds; sums are of doubles."""
+"""Tolerances: ages are recorded in seconds, and sums of doubles are rounded."""
 
 
 class Violation(NamedTuple):
@@ -115,7 +116,7 @@ class Violation(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class CheckedFlight:
-    """Result of the check of a recording; true if all invariants hold.
+    """Result of checking a recording; true if all invariants hold.
 
     Attributes:
         recording: The checked recording.
@@ -140,7 +141,7 @@ def check_flight(path: Path) -> CheckedFlight:
     """Check all invariants on a recording of the flight recorder.
 
     Args:
-        path: Its folder or file.
+        path: Folder or file of the recording.
 
     Raises:
         ToolError: It is not a flight recording, or the set that ran is not available.
@@ -236,7 +237,7 @@ _Tick = RecordedTick | LiveTick
 
 
 class FlightWatch:
-    """Checks ticks in order.
+    """Checks the invariants of a control path, given its ticks in order.
 
     Attributes:
         checked: Number of checks of each invariant, by name.
@@ -249,7 +250,7 @@ class FlightWatch:
         joint_names: Sequence[str],
         fields: Mapping[str, slice],
     ) -> None:
-        """Convert the contract's bounds to the order of the joints.
+        """Convert the contract's bounds to the order of `joint_names`.
 
         Args:
             contract: Contract of the policy or set that runs.
@@ -347,7 +348,7 @@ class FlightWatch:
         gap_ns = tick.time_ns - before.time_ns
         if asked is not Mode.DAMP and not 0 <= gap_ns <= self._limits.longest_gap_ns:
             yield "gap_is_a_fault", mode is Mode.DAMP, f"{gap_ns * 1e-9:.3f} s, {mode.name}"
-        # A simulator that has got no answer repeats its time.
+        # A simulator that has received no answer repeats its time.
         goes_on = gap_ns >= 0 and tick.stamp_ns >= before.stamp_ns
         yield "time_goes_on", goes_on or tick.rule is Rule.CLOCK, f"{gap_ns * 1e-9:.6f} s"
         if mode is Mode.DAMP and tick.rule in _LATCHING:
@@ -363,7 +364,7 @@ class FlightWatch:
         position, velocity, effort, stiffness, _, limit = command
         yield "command_is_finite", bool(np.isfinite(command).all()), "NaN or infinity"
         excess = limit - self._effort
-        within = bool((excess <= _ROUNDING).all())  # the policy's is blended in
+        within = bool((excess <= _ROUNDING).all())  # the policy's limit is blended in
         yield "effort_in_limits", within, "" if within else self._worst(excess, limit)
         gains = command[3:5]
         yield "gains_not_negative", gains.min() >= 0.0, "a gain below 0"

@@ -36,13 +36,13 @@ class RecordedRobotState(RecordedState, RobotState):
 
 
 class RecordedBackend:
-    """Runs the model, and continues with the recorded outputs.
+    """A back end that runs the model, but returns the recorded outputs if there are any.
 
     Attributes:
-        said: Outputs to continue with, instead of the model's own.
+        said: Recorded outputs to return instead of the model's own.
         failure: Why the robot's model failed; empty if it did not.
         built, answered: Inputs from the controller and outputs of the model in the last run.
-        ran: True if the controller has run it in this tick.
+        ran: True if the controller has run the model in this tick.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class RecordedJointPolicy(ReplayedPolicy):
 
     Its model gets the observation of each tick. History and recurrent state are the policy's own. A
     model whose tensors have the same meaning as the recorded ones continues with the recorded
-    outputs, so that no difference grows. A different policy only *follows*: each of its
+    outputs, so that differences do not accumulate. A different policy only *follows*: each of its
     observations, including the last action, comes from the recorded state, no matter what it would
     have commanded; it starts with an empty history.
     """
@@ -105,15 +105,15 @@ class RecordedJointPolicy(ReplayedPolicy):
         seeded: bool,
         outputs: Mapping[str, StageCourse],
     ) -> None:
-        """Connect the real parts.
+        """Connect the policy to a real controller.
 
         Args:
             bundle: Bundle to replay.
             backend: Its opened back end, which the caller closes.
             limits: Limits that were in force.
             clock: Clock of the controller.
-            seeded: Its tensors have the same meaning as those of the recorded model, so recorded
-                ones may replace them.
+            seeded: True if its tensors have the same meaning as those of the recorded model, so
+                that recorded ones may replace them.
             outputs: Receives the judged values of each output.
         """
         contract = bundle.contract
@@ -157,7 +157,7 @@ class RecordedJointPolicy(ReplayedPolicy):
             self._missing_ticks = max(0, self._missing_ticks - 1)
 
     def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
-        """Return the fields given by ticks, last action and last outputs, where known."""
+        """Return the known fields that follow from ticks, the last action and the last outputs."""
         if not tick.ran:
             return set()
         found = set[str]()

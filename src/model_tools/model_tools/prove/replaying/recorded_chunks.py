@@ -64,7 +64,7 @@ class RecordedWorker:
         self._asked[request.asked_ns] = self._newest = request
 
     def take(self, now_ns: int) -> Outcome | None:
-        """Return the next recorded result of this tick."""
+        """Return the next recorded result of this tick; None if there is none."""
         self._clock.run_policy(is_late=self._is_late())
         if not self.results:
             return None
@@ -89,14 +89,14 @@ class RecordedWorker:
         )
 
     def forget(self) -> None:
-        """Do nothing: requests that had not started never arrive."""
+        """Do nothing: the recording has no results of requests that had not started."""
 
     def close(self) -> None:
         """Do nothing."""
 
 
 class RecordedChunks:
-    """Frames and results of one chunk policy.
+    """Recorded frames and results of one chunk policy.
 
     Attributes:
         worker: Delivers its results.
@@ -114,7 +114,7 @@ class RecordedChunks:
 
         Args:
             clock: Clock of the controller.
-            names: Names of the values of its state.
+            names: Names of the values of the policy's state.
             member: Name of the policy in a set; empty for a single policy.
             is_late: Returns whether this policy made the tick late, if one did.
         """
@@ -173,7 +173,7 @@ class RecordedChunkPolicy(ReplayedPolicy):
         clock: RecordedClock,
         settings: ChunkSettings,
     ) -> None:
-        """Connect the real parts.
+        """Connect the policy to a real controller.
 
         Args:
             bundle: Bundle to replay.

@@ -28,7 +28,7 @@ from policy_inference.messages.readers import message_types
 
 COMMAND_ROWS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 _APART_NS = 1_000_000_000
-"""Largest distance of the log times of a tick and its command."""
+"""Largest difference between the log times of a tick and its command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +64,10 @@ class RecordedTick:
             policy_msgs/PolicyTick.
         next_reason: Reason in the next tick; empty for the last one.
         ages_ns: Age of each input when sampled; None for one that never arrived.
-        measured_ns: Measurement time of the newest message of each input, on the clock of
-            `time_ns`; without inputs that never arrived.
-        repeats: Number of messages of each input before the newest with the same image; empty if
-            not recorded.
+        measured_ns: Measurement time of the newest message of each input that has arrived, on the
+            clock of `time_ns`.
+        repeats: By input, number of messages just before the newest that had the same image; empty
+            if not recorded.
         state: Fields of the robot's state, by `Info.fields`.
         inputs, outputs: Tensors of the model; empty if it did not run, or failed.
         target: [joints]; None if the answer was dropped.
@@ -77,7 +77,7 @@ class RecordedTick:
         messages: Messages sampled for this tick, by the name of the input.
         unreadable: Sampled messages that cannot be decoded, as bytes. They had no effect on the
             robot, and have none in a replay.
-        alone: True if no other tick has the same time; if one has, messages cannot be assigned.
+        alone: True if no other tick has the same time; otherwise messages cannot be assigned.
         command: [6, joints], rows as in `JointTargets.block`; None without a command.
         command_mode: Mode of the command. It differs from the tick's mode only after an e-stop
             between the tick and its publication; then it is DAMP.
@@ -135,7 +135,7 @@ class RecordedTick:
 
     @property
     def rule(self) -> Rule | None:
-        """The guard rule at the beginning of the reason, as for a latched fault."""
+        """The guard rule that the reason begins with; None if it names none."""
         return find_rule(self.reason)
 
     @property
@@ -172,7 +172,7 @@ class CommandLog:
     """Reads commands along with the ticks, keeping only those from about the same time."""
 
     def __init__(self, messages: Iterator[tuple[int, Any]]) -> None:
-        """Start; `messages` yields log time (ns) and command, in time order."""
+        """Read from `messages`, which yields log time (ns) and command, in time order."""
         self._messages = messages
         self._next = next(messages, None)
         self._by_stamp: dict[int, list[Any]] = {}
@@ -252,12 +252,12 @@ _RESULT_FIELDS = {
 
 
 class FlightRecording:
-    """A recording, read tick by tick.
+    """A flight recording, read tick by tick.
 
     Attributes:
-        path: Its folder, or its only file.
+        path: The recording's folder, or its file if there is only one.
         info: Description of the recorded policy.
-        names: Name of the input by topic, for sensor messages.
+        names: Input name for each topic with sensor messages.
     """
 
     def __init__(self, path: Path) -> None:
@@ -327,7 +327,7 @@ class FlightRecording:
                 yield int(message.tick), log_ns
 
     def state_before(self, from_s: float) -> int:
-        """Return the number of the last tick with a state, up to a time since the first tick."""
+        """Return the number of the last tick with a state, up to `from_s` after the first tick."""
         until_ns = self.start_ns + round(from_s * 1e9)
         found = [number for number, log_ns in self.states() if log_ns <= until_ns]
         if not found:
@@ -406,7 +406,7 @@ class FlightRecording:
                     yield self._tick(message, group, command)
 
     def _groups(self) -> Iterator[_Group]:
-        """Yield messages with the same log time, the tick's."""
+        """Yield groups of messages that have the same log time, that of their tick."""
         group = _Group()
         decoders = {topic: self._bag.decoder(topic, whole=True) for topic in self.names}
         for log_ns, topic, message in self._bag.all_messages(
@@ -564,7 +564,7 @@ class FlightRecording:
         return topics[0]
 
     def _named(self, name: str, types: tuple[str, ...], longer: Collection[str] = ()) -> list[str]:
-        """Return the topic with this name, in any namespace, except those with a `longer` name."""
+        """Return the topic of this name in any namespace, if any; `longer` names do not match."""
         found = [
             topic
             for topic, entry in self._bag.topics.items()

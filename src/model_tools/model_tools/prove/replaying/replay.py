@@ -58,7 +58,7 @@ from policy_inference.comparison.open_loop import difference as measured
 from policy_inference.comparison.open_loop import judge
 
 _SENSED, _ARITHMETIC = 1e-6, 1e-9
-"""Relative to a value, or to 1 if larger."""
+"""Tolerances relative to a value, or to 1 if larger."""
 _ROUNDING = {STATE: _SENSED, INPUTS: _SENSED, TARGET: _ARITHMETIC, COMMAND: _ARITHMETIC}
 """Tolerances on a different machine, where sine and square root may round differently: state and
 observation end as float32; targets and commands are products and sums of doubles."""
@@ -216,7 +216,7 @@ def replayed_set(recording: FlightRecording, bundle: SetBundle, opened: ExitStac
 
 
 class _Again(NamedTuple):
-    """Replay of a recording: replayer, back end and judgement."""
+    """Replay of a recording: replayer, models and judgement."""
 
     replayer: Replayer
     models: Mapping[str, tuple[JointBundle, Backend]]
@@ -331,7 +331,7 @@ _AGAIN: Mapping[str, Callable[[_AgainOn, Any], _Again]] = {
     "chunk": _chunks_again,
     "set": _set_again,
 }
-"""By the kind of the recorded contract, which is the bundle's kind too."""
+"""Functions that prepare a replay, by the kind of both the recorded contract and the bundle."""
 
 
 def _runs_on(backend: Backend) -> str:
@@ -356,7 +356,7 @@ def _judgement(
 
 
 def _may_be_of_one_model(one: Artifact, other: Artifact) -> bool:
-    """Return whether two files may be compiled from one model; false if they cannot."""
+    """Return whether two files may have been compiled from the same model."""
     origins = [{each.sha256, each.compiled_from} - {None} for each in (one, other)]
     if origins[0] & origins[1]:
         return True

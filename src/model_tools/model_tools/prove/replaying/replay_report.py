@@ -61,7 +61,7 @@ _COMPUTED = {
 
 
 def replay_report(found: ReplayedFlight, shadow: ShadowedFlight | None = None) -> Report:
-    """Return the report of a replay, with a shadow of a different policy, if any."""
+    """Return the report on a replay and, if there was one, on a different policy as a shadow."""
     info, flight = found.recording.info, found.flight
     settings = Table(header=("setting", "value"), rows=list(info.settings.items()))
     edges = [
@@ -114,7 +114,7 @@ def compared(found: ReplayedFlight) -> str:
     of_run = (STATE, INPUTS, OUTPUTS, TARGET)
     policy = [f"{name} {stages[name].judged}" for name in of_run if name in stages]
     text = (
-        f"ticks compared, of {coverage.ticks} in all and {coverage.run} in RUN: "
+        f"{coverage.ticks} ticks, {coverage.run} of them in RUN; compared: "
         f"{', '.join(others + policy)}"
     )
     if coverage.lost:
@@ -265,7 +265,7 @@ def _values(found: ReplayedFlight) -> dict[str, Any]:
 
 
 def figures(found: ReplayedFlight) -> dict[str, Any]:
-    """Return the largest and usual values of the flight; NaN if not recorded."""
+    """Return the flight's largest values, and percentiles of tick durations; NaN if unknown."""
     flight = found.flight
     roll, pitch = np.degrees(flight.rpy_rad[:, 0]), np.degrees(flight.rpy_rad[:, 1])
     share = np.abs(flight.joint_effort) / flight.effort_limit

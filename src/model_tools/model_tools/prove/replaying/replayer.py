@@ -56,7 +56,7 @@ class Replayer:
         outputs, targets: Judged values of each model output, and of the targets; the latter in the
             recording's joint order.
         rules: Number of ticks in which each rule of the guard changed a target.
-        coverage: Number of judged ticks.
+        coverage: Counts of ticks that were judged, and of those that could not be.
         dropped: Ticks whose answer was dropped, by cause.
         unreadable: Number of unreadable messages, by input.
     """
@@ -81,7 +81,7 @@ class Replayer:
             stages: Stages that can be judged.
             tolerances: By stage, see `ReplayStage`; 0 if absent.
             outputs: Where the policy stores the judged values of the outputs.
-            seeded: The policy is the recorded one, all of whose inputs are recorded.
+            seeded: True for the recorded policy, all of whose inputs are recorded.
         """
         contract = bundle.contract
         first = make(RecordedClock())

@@ -33,8 +33,8 @@ class RecordedClock:
 
     Attributes:
         now_ns: Current time.
-        late_ns: Time after the policy has run, if that was too late.
-        press: Presses the e-stop while the policy runs, if that happened.
+        late_ns: Time at which the policy has run, if that is too late; otherwise None.
+        press: Function that presses the e-stop while the policy runs; None if it was not pressed.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class RecordedClock:
         return self.now_ns
 
     def run_policy(self, *, is_late: bool = True) -> None:
-        """Advance the time by a model run's duration; `is_late`: this run was the late one."""
+        """Advance the time as a model run did; `is_late` is true if it was the late one."""
         if is_late and self.late_ns is not None:
             self.now_ns = self.late_ns
         if self.press is not None:
@@ -54,7 +54,7 @@ class RecordedClock:
 
 
 class RecordedState(StateVector):
-    """A state that each tick replaces by the recorded one.
+    """A state that each tick replaces with the recorded one.
 
     Attributes:
         computed: The state computed from messages and the policy's own past, laid out as `flat`.
@@ -187,7 +187,7 @@ class ReplayedRobot:
         controller.start()
 
     def go_on_from(self, tick: RecordedTick, *, whole: bool) -> None:
-        """Start before a tick, from the state of the robot's controller.
+        """Continue from the state that the robot's controller had before a tick.
 
         Args:
             tick: Tick with the state of that controller.
@@ -239,7 +239,7 @@ class ReplayedRobot:
                 self.refused = str(error)
 
     def sense(self, tick: RecordedTick, before: RecordedTick | None) -> None:
-        """Take the messages sampled for a tick, with the robot's readers.
+        """Read the messages sampled for a tick, with the robot's own readers.
 
         Args:
             tick: The tick.
@@ -320,7 +320,7 @@ class ReplayedRobot:
             )
 
     def _late_ns(self, tick: RecordedTick, deadline_ns: int) -> int | None:
-        """Return the time at which the policy was ready, if after its deadline."""
+        """Return the time at which the policy was ready, if after its deadline; else None."""
         if tick.reason:
             self._held_late = tick.reason.endswith(_LATE)
         if tick.mode not in (Mode.HOLD, Mode.DAMP):
@@ -330,10 +330,10 @@ class ReplayedRobot:
         return deadline_ns + (_LONG_NS if too_long else 1) if late or too_long else None
 
     def _fault(self, tick: RecordedTick) -> Callable[[], object] | None:
-        """Report external faults of the robot: an e-stop, the clock, a defect.
+        """Report faults from outside the controller to it: e-stop, clock, driver, or a defect.
 
         Returns:
-            A function that presses the e-stop, if it was pressed while the policy ran.
+            A function that presses the e-stop, if it was pressed while the policy ran; else None.
         """
         controller, rule, reason = self.controller, tick.rule, tick.reason
         if tick.mode is not Mode.DAMP or not reason:

@@ -57,8 +57,8 @@ class RecordedSetPolicy(ReplayedPolicy):
     """A policy set on a recording.
 
     Each model of a joint policy gets the observation computed here, and continues with its recorded
-    output, so that no difference grows; a chunk policy gets the recorded results of its inferences.
-    Requests and switches are the recorded ones.
+    output, so that differences do not accumulate; a chunk policy gets the recorded results of its
+    inferences. Requests and switches are the recorded ones.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RecordedSetPolicy(ReplayedPolicy):
         settings: ChunkSettings,
         stricter_limits: StricterLimits,
     ) -> None:
-        """Connect the real parts.
+        """Connect the set to a real controller.
 
         Args:
             bundle: Bundle to replay.
@@ -133,7 +133,7 @@ class RecordedSetPolicy(ReplayedPolicy):
         self._rule: Rule | None = None
 
     def _is_late_alone(self) -> bool:
-        """Return whether no joint policy commands, whose model could have made the tick late."""
+        """Return whether no joint policy is active whose model could have made the tick late."""
         members = self._contract.states[self.policy_set.report.state].members
         return not self._models.keys() & {*members}
 
@@ -169,7 +169,7 @@ class RecordedSetPolicy(ReplayedPolicy):
         """
         if tick.ran and not tick.outputs:
             if self._rule is Rule.NO_TARGET:
-                return {}  # the reason of a member states it
+                return {}  # the member's own reason states it
             return dict.fromkeys(self._models, tick.reason or "it failed on the robot")
         found = _FAILED.fullmatch(tick.reason)
         if found is None or found["why"] in (MEMBER_LATE, MEMBER_NOT_FINITE):

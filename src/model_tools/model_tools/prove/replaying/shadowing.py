@@ -50,7 +50,7 @@ from policy_inference.shadow.shadowed_member import ShadowedMember, ShadowQuesti
 from policy_store.report import Part, Table, plain
 
 _SAME_RAD = 1e-9
-"""As for the targets of a replay on a different machine."""
+"""Tolerance, as for targets in a replay on a different machine."""
 _MOST_TICKS = 20_000
 """Largest number of ticks for the systematic part, to fit into memory."""
 Asked = Iterator[tuple[RecordedTick, ShadowQuestion | None, bool]]
@@ -62,7 +62,7 @@ Answer = Callable[[int, ShadowQuestion, ShadowAnswer | None], ShadowAnswer | Non
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShadowedFlight:
-    """Result of a shadow on a recorded flight.
+    """Result of running a shadow on a recorded flight.
 
     Attributes:
         bundle: Bundle of the shadow.
@@ -105,7 +105,7 @@ def shadow_flight(
         backends: Its back ends in order of preference.
         options: Options of the back ends.
         mode: Memory of the shadow.
-        member: Member of a set to compare with; empty for the flight's.
+        member: Member of a set to compare with; empty for the one that was shadowed in the flight.
     """
     active, name = _shadowed(recording, member)
     if active.kind != bundle.contract.kind:
@@ -155,7 +155,7 @@ def _shadowed(recording: FlightRecording, member: str) -> tuple[Any, str]:
 
 
 class _Flown(NamedTuple):
-    """The recorded policy.
+    """The recorded policy, as a shadow sees it.
 
     Attributes:
         sizes: Fields of its state, with their sizes.
@@ -167,7 +167,7 @@ class _Flown(NamedTuple):
 
 
 def _flown(recording: FlightRecording, active: Any, name: str, opened: ExitStack) -> _Flown:
-    """Return the recorded policy: as recorded, or replayed if its part is not recorded."""
+    """Return the policy to shadow: as recorded, or replayed if not all of it is recorded."""
     if name:
         flown: Any = recorded_bundle(recording)
         replayer = replayed_set(recording, flown, opened)
@@ -308,7 +308,7 @@ def _answered(
     # The past before the first tick is unknown, unless a run begins with it.
     begins, lost, number = False, 1, -1
     for tick, question, is_known in ticks:
-        # Ticks that the recorder dropped.
+        # Ticks that the recorder dropped are lost, too.
         lost, number = lost + (tick.number - number - 1 if number >= 0 else 0), tick.number
         if tick.mode is not Mode.RUN or question is None:
             continue
@@ -418,7 +418,7 @@ _SHADOWS: Mapping[str, Callable[..., tuple[str, Answer]]] = {
     "joint": _joint_shadow,
     "chunk": _chunk_shadow,
 }
-"""By the kind of policy."""
+"""Functions that prepare a shadow, by the kind of policy."""
 
 
 def missing_images(recording: FlightRecording, bundle: Bundle) -> str:
@@ -436,7 +436,7 @@ def missing_images(recording: FlightRecording, bundle: Bundle) -> str:
 
 
 def shadow_parts(divergence: Divergence) -> list[Part]:
-    """Return the distance between the targets by joint, and a sentence."""
+    """Return a table of the distance between the targets by joint, and a summary sentence."""
     steps = divergence.in_steps(divergence.max)
     columns = {
         "mean": divergence.mean,

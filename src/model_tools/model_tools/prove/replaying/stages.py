@@ -52,7 +52,7 @@ class Departure:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ReplayStage:
-    """One stage over all ticks.
+    """Results of one stage over all ticks.
 
     A value differs if its distance from the recorded one exceeds `tolerance`, or `tolerance` times
     the recorded value if that is larger than 1; with 0, it must be equal. NaN equals NaN.
@@ -81,7 +81,7 @@ class ReplayStage:
 
 
 class TickStages:
-    """The stages, for one tick."""
+    """Judges the stages of one tick."""
 
     def __init__(
         self, stages: Mapping[str, ReplayStage], tick: RecordedTick, time_s: float
@@ -102,7 +102,7 @@ class TickStages:
         found: Tensor,
         known: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None,
     ) -> None:
-        """Compare values called `names`, only `known` ones if given."""
+        """Compare values with these names; if `known` is given, only the values marked in it."""
         stage = self._stages[name]
         a, b = (np.asarray(each, np.float64).reshape(-1) for each in (expected, found))
         with np.errstate(invalid="ignore"):
@@ -167,7 +167,7 @@ class TickStages:
         self._stages[name].judged += 1
 
     def skip(self, *names: str) -> None:
-        """Mark stages whose past is not in the recording."""
+        """Count stages as not judged, since their past is not in the recording."""
         for name in names:
             self._stages[name].not_judged += 1
 
@@ -201,7 +201,7 @@ class ReplayCoverage:
 
     Attributes:
         ticks, lost: Ticks in the recording, and ticks missing between them.
-        run, lost_in_run: The same in RUN, or possibly in RUN.
+        run, lost_in_run: The same for ticks in RUN, and for missing ones possibly in RUN.
         judged: Judged ticks in RUN, by stage; for the state, those with sensor messages.
         due, sent: Ticks that must have a command, and those that have one.
         unsensed: Ticks in RUN in which no message had a sensor's value, by field of the state.
@@ -210,7 +210,7 @@ class ReplayCoverage:
     def __init__(
         self, sensed: Collection[str], on_fault: OnFault, stages: Collection[str] = STAGES
     ) -> None:
-        """Expect messages of these fields of the state in each tick, and these stages in RUN."""
+        """Expect messages with these fields of the state in each tick, and these stages in RUN."""
         self._sensed, self._on_fault, self._stages = frozenset(sensed), on_fault, tuple(stages)
         self.ticks = self.lost = self.run = self.lost_in_run = self.due = self.sent = 0
         self.judged, self._lacking = Counter[str](), Counter[str]()

@@ -40,7 +40,7 @@ _READ: dict[type, Callable[[str], Any]] = {
     bool: {"True": True, "False": False}.__getitem__,
 }
 _FIXED = ("command_ramp_ns", "blend_ns")
-"""Not adjustable by an operator."""
+"""Limits that an operator cannot adjust."""
 
 
 def recorded_bundle(recording: FlightRecording) -> Bundle:
@@ -177,7 +177,7 @@ def recorded_command_range(recording: FlightRecording) -> VelocityCommand | None
 
 
 def recorded_stricter_limits(recording: FlightRecording) -> StricterLimits:
-    """Return how long a chunk policy in a set may hold its joints, if a parameter states it."""
+    """Return the limit on how long a chunk policy in a set may hold its joints, if one was set."""
     return StricterLimits(damp_after_s=_setting(recording, _DAMP_AFTER, float, "a number"))
 
 
@@ -187,7 +187,7 @@ def recorded_limits(recording: FlightRecording) -> Limits:
         key = f"{_PREFIX}{field.name}"
         read = int if field.name.endswith("_ns") else float
         values[field.name] = _setting(recording, key, read, "a number")
-        # Rules that are off are not recorded; only that of the tilt can be.
+        # Limits of rules that are off are not recorded; only the tilt rule can be off.
         if values[field.name] is None and field.name != "max_tilt_rad":
             raise _missing(recording, key)
     return Limits(**values)

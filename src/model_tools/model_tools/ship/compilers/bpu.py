@@ -36,7 +36,7 @@ _log = logging.getLogger("model_tools")
 
 
 class BpuCompiler:
-    """Compiles `.hbm` for nash and `.bin` for bayes, with every node int8 or int16."""
+    """Compiles models to `.hbm` for nash or `.bin` for bayes, with every node int8 or int16."""
 
     backend, suffix = "bpu", ".hbm"
     precisions: Mapping[str, bool] = dict.fromkeys(PRECISIONS, True)
@@ -55,7 +55,7 @@ class BpuCompiler:
     }
 
     def precheck(self, orders: Sequence[CompileOrder]) -> None:
-        """Look for the vendor's tool, or for its results; samples come later."""
+        """Raise if the vendor's tool or its results are needed but missing; needs no samples."""
         order, settings = orders[0], _settings(orders[0])
         if "compiled" in order.options:
             folder = Path(order.options["compiled"])
@@ -132,7 +132,7 @@ def _settings(order: CompileOrder) -> BpuSettings:
 def _workspace(
     order: CompileOrder, graphs: Sequence[BpuGraph], settings: BpuSettings
 ) -> Iterator[Path]:
-    """Yield a written workspace: the user's folder, or a temporary one."""
+    """Write a workspace and yield its folder: the user's, or a temporary one."""
     if "workspace" not in order.options:
         with tempfile.TemporaryDirectory(prefix="bpu_workspace.") as scratch:
             write_workspace(Path(scratch), graphs, settings)
@@ -172,7 +172,7 @@ def _taken(folder: Path, order: CompileOrder, settings: BpuSettings, tool: str) 
 
 
 def _require_compiled(folder: Path, order: CompileOrder, settings: BpuSettings) -> Path:
-    """Return the compiled file of a graph, whose format the vendor does not publish."""
+    """Return a graph's compiled file, checked only roughly: its format is not published."""
     made = result(folder, order.name, settings)
     content = made.read_bytes() if made.is_file() else b""
     if not content:
@@ -204,13 +204,13 @@ def _release(tool: str) -> str:
 
 
 def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
-    """Raise unless a workspace has the expected content, or without graphs the expected options."""
+    """Raise unless a workspace was made with these options and, if any are given, these graphs."""
     try:
         found = dict(json.loads((folder / RECORD).read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ToolError(
-            f"{folder}: expected a workspace, found no {RECORD} in it that can be read "
-            f"({error}); make one with --option workspace=FOLDER"
+            f"{folder}: expected a workspace, found no readable {RECORD} in it ({error}); "
+            f"make one with --option workspace=FOLDER"
         ) from error
     graphs = wanted["graphs"]
     differ = [

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Prepares a model for the vendor's compilers: batch of one, inputs with four axes."""
+"""Prepares a model for the vendor's compilers: batch size 1, and inputs with four axes."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from policy_core.interfaces import F32, Tensor, TensorSpec
 _OPSET = 11
 """Oldest opset that all compilers read."""
 _OLD_IR_VERSION = 7
-"""Newest version that the older compiler reads."""
+"""Newest ONNX IR version that the older compiler reads."""
 _CHECKED_ROWS = 32
 _TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BpuGraph:
-    """One model to compile; a policy may be several of them.
+    """One model to compile; a policy may consist of several.
 
     Attributes:
         name: Name of its folder in the workspace, and of its results.
         model: ONNX in fp32.
-        inputs, outputs: Its tensors, float32, with a first batch axis of one.
+        inputs, outputs: Its tensors: float32, with a first axis (batch) of size 1.
         samples: Calibration rows by input, [rows, *shape without the batch axis].
-        files: By input, the file name of each sample, optionally with a folder, for an ACT graph;
-            otherwise numbers.
+        files: For an ACT graph, by input, the file name of each sample, optionally with a folder;
+            empty for other graphs, whose samples are numbered.
         file: Name of the prepared model; NAME.onnx if empty.
     """
 
@@ -60,7 +60,7 @@ class BpuGraph:
         return BUILD.format(self.name)
 
     def check(self) -> None:
-        """Raise if the compilers cannot take this model."""
+        """Raise unless the compilers accept this model's inputs."""
         for spec in self.inputs:
             if spec.dtype != "float32" or len(spec.shape) > AXES or spec.shape[:1] != (1,):
                 raise ToolError(
@@ -96,7 +96,7 @@ class BpuGraph:
 
 
 def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
-    """Write the model in the compiler's format, compared with the original on some samples."""
+    """Write the model in a form that the compiler reads; compare both on some samples."""
     if fits(graph, last_opset):
         shutil.copyfile(graph.model, output)
         return
@@ -104,7 +104,7 @@ def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
     opset = _opset(model)
     if not _OPSET <= opset <= last_opset:
         raise ToolError(
-            f"{graph.model}: expected an opset that the compiler reads "
+            f"{graph.model}: expected an opset that the compiler supports "
             f"({_OPSET}{f' to {last_opset}' if last_opset > _OPSET else ''}), found "
             f"{opset}; export the model again with --opset {_OPSET}"
         )
@@ -146,7 +146,7 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _fix_sizes(model: onnx.ModelProto, graph: BpuGraph) -> None:
-    """Set fixed sizes of inputs and outputs, and remove sizes inferred before."""
+    """Set fixed sizes for inputs and outputs, and remove inferred sizes of other tensors."""
     sizes = {spec.name: spec.shape for spec in (*graph.inputs, *graph.outputs)}
     for value in (*model.graph.input, *model.graph.output):
         if value.name in sizes:
@@ -158,7 +158,10 @@ def _fix_sizes(model: onnx.ModelProto, graph: BpuGraph) -> None:
 
 
 def _difference(graph: BpuGraph, prepared: onnx.ModelProto) -> float:
-    """Return the largest difference from the original on some samples, relative to its maximum."""
+    """Return the largest output difference from the original on some samples.
+
+    It is relative to the largest output of the original, or to 1 if that is larger.
+    """
     rows = {spec.name: graph.rows(spec.name)[:_CHECKED_ROWS] for spec in graph.inputs}
     shapes = {spec.name: spec.shape for spec in graph.inputs}
     count = len(next(iter(rows.values())))

@@ -54,7 +54,7 @@ class BpuSettings:
         precision: `int8` or `int16` for every node.
         calibration: Calibration method: `default`, `mix`, `kl` or `max`.
         optimize_level: One of the toolchain's levels.
-        jobs: Processes of the compiler.
+        jobs: Number of compiler processes.
     """
 
     march: str
@@ -100,9 +100,9 @@ def owned(graphs: Sequence[BpuGraph]) -> tuple[str, ...]:
 
 
 def record(graphs: Sequence[BpuGraph], settings: BpuSettings) -> dict[str, Any]:
-    """Return the sources of a workspace; equal workspaces have equal sources.
+    """Return what a workspace is made from: settings, models and samples.
 
-    The number of compiler processes does not affect the result, and is left out.
+    The number of compiler processes is left out, since it does not affect the result.
     """
     described = {
         graph.name: {
@@ -219,8 +219,8 @@ def prepare_workspace(
         bundle_folder: Bundle of a chunk policy.
         march: nash-e, nash-m, nash-p, bayes or bayes-e.
         dataset: LeRobot dataset or rosbag2 recording for calibration.
-        wanted: Number of samples per camera; None: the usual number, at most all.
-        jobs: Processes of the compiler.
+        wanted: Number of samples per camera; None for the usual number, or all if there are fewer.
+        jobs: Number of compiler processes.
         progress: Called with the number of samples so far.
 
     Returns:
@@ -260,7 +260,7 @@ def prepare_workspace(
                 samples=taken[name].inputs,
                 files=taken[name].files,
             )
-            # Do not replace the bundle's own model by a converted one.
+            # Do not replace the bundle's own model with a converted one.
             kept = fits(graph, settings.toolchain.last_opset)
             graphs.append(graph if kept else replace(graph, file=converted_file(name, march)))
         write_workspace(growing, graphs, settings)

@@ -53,7 +53,7 @@ class CompileRequest:
 
 
 def check(request: CompileRequest, compiler: Compiler) -> None:
-    """Raise unless the compiler supports the request, with samples if it calibrates."""
+    """Raise unless the compiler supports the request, and rows are given if it calibrates."""
     if request.precision not in compiler.precisions:
         now = getattr(compiler, "former_precisions", {}).get(request.precision)
         raise ToolError(
@@ -86,7 +86,7 @@ def check(request: CompileRequest, compiler: Compiler) -> None:
 
 
 def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
-    """Return the samples if the precision is calibrated; otherwise log that they are unused."""
+    """Return the path of the rows if the precision is calibrated; else warn of unused rows."""
     if compiler.precisions[request.precision]:
         return request.rows
     if request.rows is not None:
@@ -95,7 +95,7 @@ def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
 
 
 def reference(model: ModelFiles) -> Path:
-    """Return the verified file of a reference model, with finite weights."""
+    """Verify that a reference model is complete, with finite weights; return its path."""
     entry, file = model.artifact(REFERENCE)
     if entry.precision != REFERENCE_PRECISION:
         raise ToolError(

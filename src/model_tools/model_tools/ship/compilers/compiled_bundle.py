@@ -123,7 +123,7 @@ def _orders(
 def _artifacts(
     backend: str, order: CompileOrder, made: Made, folder: Path, samples: Path | None
 ) -> dict[str, Artifact]:
-    """Return the contract entries of each file of a bundle in `folder`, by back end."""
+    """Return the contract entries for a model's compiled files in `folder`, by back end."""
     how, calibration, found = made.how, None, dict[str, Artifact]()
     if samples is not None and order.samples is not None:
         how += f" of {samples.name}"
@@ -149,7 +149,7 @@ def _artifacts(
 
 
 def _enter(folder: Path, made: Mapping[str, Mapping[str, Artifact]]) -> None:
-    """Write artifacts into the contract, and remove entries about those that they replace.
+    """Write artifacts into the contract; remove entries about the artifacts that they replace.
 
     Closed-loop limits stay, since they apply to the walk with any artifact.
 

@@ -92,7 +92,7 @@ class Made:
         integers: Signedness of an int8 ONNX model, `unsigned` or `signed`.
         file: The written file, if it differs from the order's output: in the same folder, with a
             different suffix.
-        beside: Files for other back ends made with it, in the same folder.
+        beside: By back end, files for other back ends that were made with it, in the same folder.
     """
 
     tool: str
@@ -105,7 +105,7 @@ class Made:
 class Compiler(Protocol):
     """Interface of compilers; entry points of `model_tools.compilers` name such classes.
 
-    The class takes no arguments.
+    Its constructor takes no arguments.
 
     Attributes:
         backend: Back end that runs its results.
@@ -114,10 +114,10 @@ class Compiler(Protocol):
         targets: Chips or GPUs to choose from; empty if the file runs on any of them.
         former_precisions: Optional: current name of a precision, by its former names.
         options: Supported options and their meanings.
-        also_for: Optional: other back ends that run the files made beside it.
+        also_for: Optional: other back ends, for which `Made.beside` has files.
         remedies: Optional: remedies by precision, for a model that exceeds its limits.
-        compile_all: Optional: takes the orders of all graphs of a policy, instead of `compile` for
-            each, and returns the result of each.
+        compile_all: Optional: compiles the graphs of a policy together, given their orders, and
+            returns the result of each; used instead of `compile`.
         precheck: Optional: checks the orders of all graphs before their samples are collected,
             which takes minutes; raises ToolError.
     """
@@ -129,4 +129,4 @@ class Compiler(Protocol):
     options: Mapping[str, str]
 
     def compile(self, order: CompileOrder) -> Made:
-        """Write `order.output`, and verify that it loads if this machine can."""
+        """Write `order.output`; if this machine can load it, verify that it loads."""

@@ -64,7 +64,8 @@ class ChunkModels:
             progress: Called with the number of samples so far.
 
         Returns:
-            A function that collects the samples, with a folder in which it may store them.
+            A function that collects the samples; its argument is a folder that it may store them
+            in.
         """
         if source is None:
             return lambda folder: {}
@@ -114,7 +115,7 @@ class JointModel:
             if contract.model.inputs[name].dtype == "float32" and last > EXACT_IN_FLOAT16:
                 raise ToolError(
                     f"{contract.name}: {name}: expected at most {EXACT_IN_FLOAT16} ticks "
-                    f"(float16 is exact up to there), found {last}: after "
+                    f"(float16 is not exact above that), found {last}: after "
                     f"{EXACT_IN_FLOAT16 / contract.rate_hz:.0f} s the values would be wrong; use "
                     f"another precision, export the model with {name} in int64, or bound the term "
                     f"with clip: [0, {EXACT_IN_FLOAT16}]"

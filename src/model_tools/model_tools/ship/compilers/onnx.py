@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Precisions of ONNX Runtime itself: int8 as Q/DQ nodes, and fp16 between float32 tensors."""
+"""The `onnx` compiler: int8 with Q/DQ nodes, or fp16 with inputs and outputs in float32."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class OnnxCompiler:
 
 @contextmanager
 def refusals_named(order: CompileOrder) -> Iterator[None]:
-    """Convert ONNX Runtime's errors to ToolError with model and precision."""
+    """Convert ONNX Runtime's errors to a ToolError that names the model and the precision."""
     try:
         yield
     except OSError:
@@ -194,7 +194,7 @@ def write_fp16(model: Path, output: Path) -> str:
 
 
 def _with_channels(file: Path) -> onnx.ModelProto:
-    """Load a model with named nodes, in an opset whose Q/DQ nodes have a scale per channel."""
+    """Load a model, name its nodes, and convert it to an opset with Q/DQ scales per channel."""
     model = onnx.load(file)
     for place, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}.{place}"

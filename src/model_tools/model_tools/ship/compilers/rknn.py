@@ -41,8 +41,8 @@ _ENOUGH = 300
 """With fewer samples the largest error is several times that with 500."""
 _PROVEN = 16
 _OTHER_FUNCTION = {False: 0.05, True: 0.7}
-"""Limit of the error as a share of the outputs, by whether the precision is coarse. Correct results
-differ by 0.001 in fp16 and by 0.1 in w8a8; a wrongly computed layer gives 0.2 to 2."""
+"""Largest relative error of a correct result; True is for coarse precisions. Correct results differ
+by 0.001 in fp16 and by 0.1 in w8a8; a wrongly computed layer gives 0.2 to 2."""
 _log = logging.getLogger("model_tools")
 
 
@@ -84,7 +84,7 @@ def _compiled(order: CompileOrder, settings: RknnSettings, folder: Path) -> Made
     result, complaints = run_toolkit(order.model, folder, analyse=settings.analyse)
     for text in complaints:
         _log.warning(
-            "rknn: %s: the toolkit says: %s; on the chip such layers may be slow or not run",
+            "rknn: %s: the toolkit says: %s; such layers may be slow on the chip, or not run",
             order.model.name,
             text,
         )
@@ -156,7 +156,7 @@ def _check_made(order: CompileOrder, recipe: Recipe, made: RknnFile) -> None:
 
 
 def _write_proof(order: CompileOrder, recipe: Recipe, file: Path) -> None:
-    """Write golden rows, else samples, else drawn rows, with the reference's outputs."""
+    """Write golden rows, or else samples, or else random rows, with the reference's outputs."""
     given = order.golden or order.samples
     random = np.random.default_rng(0)
     rows: dict[str, Tensor] = {

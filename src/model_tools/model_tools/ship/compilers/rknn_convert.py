@@ -5,8 +5,8 @@
     python -m model_tools.ship.compilers.rknn_convert FOLDER [--analyse]
 
 It writes `made.rknn`, with --analyse also `error_analysis.txt`, and finally `result.json`: the
-toolkit's version as `tool`, or its error as `stage` and `text`. The result computes the rows of
-`proof.npz` in the simulator: inputs `in.0` ..., expected outputs `out.0` ..., [rows, *shape without
+toolkit's version as `tool`, or its error as `stage` and `text`. The simulator runs the result on
+the rows of `proof.npz`: inputs `in.0` ..., expected outputs `out.0` ..., [rows, *shape without
 the batch axis]. `errors` has, by output, the RMS of the differences relative to the RMS of the
 expected values; `unproven` states why the simulator does not run it.
 """
@@ -24,12 +24,12 @@ from policy_inference.backends.rknn_toolkit.recipe import Recipe, read_recipe
 
 MADE, RESULT, ANALYSIS, PROOF = "made.rknn", "result.json", "error_analysis.txt", "proof.npz"
 _PROOF_S = 20.0
-"""No row starts after this time; one of a large image takes seconds."""
+"""No row except the first starts after this time; a row with a large image takes seconds."""
 _SMALLEST = 1e-3
 
 
 def convert(folder: Path, analyse: bool) -> dict[str, Any]:
-    """Write `made.rknn`, and on request the analysis; return the result."""
+    """Write `made.rknn` and, on request, the analysis; return the content of `result.json`."""
     recipe = read_recipe(folder)
     try:
         toolkit = build(folder, recipe)

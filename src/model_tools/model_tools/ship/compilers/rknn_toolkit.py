@@ -101,7 +101,8 @@ def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[dict[str, 
         analyse: Compute the error of each layer.
 
     Returns:
-        The result of `convert`, with the toolkit's name and version as `tool`; and its errors.
+        The result of `convert`, with the toolkit's name and version as `tool`; and the native
+        compiler's errors.
     """
     log = folder / _LOG
     python = toolkit_python()

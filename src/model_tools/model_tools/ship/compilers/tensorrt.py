@@ -25,7 +25,7 @@ _CHOICES = ("no", "yes")
 class TensorRtCompiler:
     """Makes models for the `tensorrt` back end."""
 
-    # The suffix differs from that of the back end `onnx`, whose file in the same precision differs.
+    # Not the suffix of the `onnx` back end, whose file in the same precision is a different one.
     backend, suffix = "tensorrt", ".tensorrt.onnx"
     precisions: Mapping[str, bool] = {"fp32": False, "fp16": False, "int8": True}
     targets: tuple[str, ...] = ()

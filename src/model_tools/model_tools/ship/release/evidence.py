@@ -145,7 +145,7 @@ def _figures(
     """Return the figures of a shadow on one robot; None if nothing was compared.
 
     Args:
-        joints: Order of the arrays.
+        joints: Joints, in the order of the arrays.
         ticks: Ticks by outcome.
         beyond_limits: Compared ticks with a target beyond a joint limit.
         measured: Arrays of `ShadowFigures` [joints], by name.
@@ -207,8 +207,8 @@ def _production(release: Release, report: Node, robot: str, shown: str) -> Judge
         reasons = state["reasons"].texts()
         figures = {"minutes": state["run_s"].number() / 60.0}
         runs = state["policy"].text()
-        # Recording it would count it as one of these robots for ever; ignoring it would hide a
-        # robot of this kind that was given a policy of another name.
+        # If this robot is another kind, recording it would count it as one of these for ever; if
+        # it is this kind, ignoring it would hide that it was given a policy of another name.
         if runs and release.name not in (one.split("@")[0] for one in runs.split(", ")):
             raise state["policy"].wrong(
                 f"robots of {release.name}; if {name} is another kind of robot, ask only those of "

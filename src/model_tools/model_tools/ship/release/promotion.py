@@ -32,10 +32,10 @@ EXIT_STATUS: Mapping[Health, int] = {"healthy": 0, "bad": 1, "not_enough": ToolE
 
 
 def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release:
-    """Return the release of a bundle.
+    """Return a new release of a bundle, with default limits.
 
     Args:
-        bundle: Its folder as pushed; signing it later changes its digest.
+        bundle: Folder of the bundle, signed and as pushed; signing it later changes its digest.
         baseline: Folder or name of the bundle that robots ran before; empty for none.
         left_out: Stages to skip.
     """
@@ -98,7 +98,7 @@ def record(
         stage: Stage of the evidence; must be the release's current one.
         reports: Robot and file of each report; the newest one for a robot counts.
         attached: More files, such as recordings, whose SHA-256 is recorded.
-        by: Person who records it; the user if empty.
+        by: Person who records it; the current user if empty.
     """
     release = read_release(file)
     _require_open(release, file)
@@ -129,7 +129,7 @@ def record(
 def _refuse_replayed(
     sources: Mapping[str, Sequence[str]], found: Judged, sha256: str, report: Path
 ) -> None:
-    """Raise ToolError if a report is about a different robot, or older than the newest one.
+    """Raise ToolError if a report was recorded for a different robot, or before the newest one.
 
     Args:
         sources: SHA-256 of the reports so far, by robot.
@@ -160,8 +160,8 @@ def verdict(release: Release, stage: StageName | None = None) -> tuple[Health, S
         stage: The stage; the current one if None.
 
     Returns:
-        healthy: it may continue; bad: it must not; not_enough: evidence is missing. Then the
-            reasons if it is not healthy, each naming its robot.
+        The verdict (healthy: the release may continue; bad: it must not; not_enough: evidence is
+        missing), and, unless it is healthy, the reasons.
     """
     stage = stage or release.stage
     limits, robots = getattr(release.stages, stage), release.evidence(stage)

@@ -52,53 +52,64 @@ class SimulationStage:
 class ShadowStage(ShadowLimits):
     """Limits of the shadow stage, in which the version in use commands."""
 
-    min_robots: int = entry("robots that must have been compared", default=1, minimum=1)
-    min_minutes: float = entry("time compared on each of them, min", default=10.0, minimum=0)
+    min_robots: int = entry("number of robots that must have been compared", default=1, minimum=1)
+    min_minutes: float = entry("time compared on each robot, min", default=10.0, minimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryStage:
     """Limits of the canary stage; the gates are in the robots' `trial.yaml`."""
 
-    min_robots: int = entry("robots whose trial must have passed", default=1, minimum=1)
-    min_minutes: float = entry("RUN time of each of them, min", default=0.0, minimum=0)
+    min_robots: int = entry("number of robots whose trial must have passed", default=1, minimum=1)
+    min_minutes: float = entry("RUN time on each robot, min", default=0.0, minimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductionStage:
     """Limits of the production stage, on all robots."""
 
-    min_robots: int = entry("robots that must run it, and be healthy", default=1, minimum=1)
+    min_robots: int = entry(
+        "number of robots that must run the version and be healthy", default=1, minimum=1
+    )
     min_share: float = entry(
-        "share of the robots that must run it, and be healthy", default=1.0, minimum=0, maximum=1
+        "share of robots that must run the version and be healthy",
+        default=1.0,
+        minimum=0,
+        maximum=1,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseStages:
-    """Limits by stage; null: the stage is skipped, visibly for all readers."""
+    """Limits by stage; null marks a skipped stage, visible to all readers."""
 
-    simulation: SimulationStage | None = entry("in simulation", default=SimulationStage())
-    shadow: ShadowStage | None = entry("as a shadow", default=ShadowStage())
-    canary: CanaryStage | None = entry("on trial", default=CanaryStage())
-    production: ProductionStage = entry("on all robots", default=ProductionStage())
+    simulation: SimulationStage | None = entry(
+        "limits of the simulation stage; null skips it", default=SimulationStage()
+    )
+    shadow: ShadowStage | None = entry(
+        "limits of the shadow stage; null skips it", default=ShadowStage()
+    )
+    canary: CanaryStage | None = entry(
+        "limits of the canary stage; null skips it", default=CanaryStage()
+    )
+    production: ProductionStage = entry("limits of the production stage", default=ProductionStage())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
     """The version that the robots ran before, and roll back to."""
 
-    version: str = entry("of the bundle", pattern=VERSION)
-    sha256: str = entry("of its policy.yaml", pattern=_SHA256)
+    version: str = entry("version of the bundle", pattern=VERSION)
+    sha256: str = entry("SHA-256 of the bundle's policy.yaml", pattern=_SHA256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineDifference:
     """A key whose value in the contract differs from the baseline's."""
 
-    key: str = entry("key of policy.yaml")
-    in_use: str = entry("its value in the baseline")
-    candidate: str = entry("its value in the candidate")
+    key: str = entry("key in policy.yaml")
+    in_use: str = entry("value in the baseline")
+    candidate: str = entry("value in the candidate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,48 +118,53 @@ class RobotEvidence:
 
     health: Health = entry("verdict on the robot")
     reasons: tuple[str, ...] = entry("reasons why it is not healthy", default=())
-    minutes: float = entry("time of observation, min", default=0.0, minimum=0)
+    minutes: float = entry("observed time, min", default=0.0, minimum=0)
     figures: dict[str, float] = entry("measured figures", default={})
-    report: str = entry("file of the report, relative to the release")
+    report: str = entry("report file, relative to the release")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseEvent:
     """One entry of the history."""
 
-    at: str = entry("when, UTC")
-    by: str = entry("who")
-    event: Literal["recorded", "promoted", "halted", "rolled_back"] = entry("what")
-    stage: StageName = entry("its stage; for a promotion the one that begins")
-    reason: str = entry("why", default="")
+    at: str = entry("time of the event, UTC")
+    by: str = entry("person responsible")
+    event: Literal["recorded", "promoted", "halted", "rolled_back"] = entry("type of event")
+    stage: StageName = entry("stage of the event; for a promotion, the stage that begins")
+    reason: str = entry("reason for the event", default="")
     robots: dict[str, RobotEvidence] = entry("evidence by robot", default={})
-    files: dict[str, str] = entry("SHA-256 of reports and recordings, by file", default={})
+    files: dict[str, str] = entry("SHA-256 of each report and recording, by file", default={})
     chain: str = entry("SHA-256 over the previous entry and this one", pattern=_SHA256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Content of the file."""
+    """Content of a release file."""
 
-    kind: Literal["release"] = entry("release")
-    name: str = entry("of the bundle", pattern=NAME)
-    version: str = entry("of the bundle", pattern=VERSION)
-    sha256: str = entry("of its policy.yaml, as robots report it", pattern=_SHA256)
-    digest: str = entry("of its manifest, as robots pull it", pattern=_DIGEST)
-    rate_hz: float = entry("of the policy, Hz", exclusiveMinimum=0)
-    baseline: Baseline | None = entry("before it; null for the first release", default=None)
+    kind: Literal["release"] = entry("kind of file")
+    name: str = entry("name of the bundle", pattern=NAME)
+    version: str = entry("version of the bundle", pattern=VERSION)
+    sha256: str = entry(
+        "SHA-256 of the bundle's policy.yaml, as reported by robots", pattern=_SHA256
+    )
+    digest: str = entry("digest of the bundle's manifest, as pulled by robots", pattern=_DIGEST)
+    rate_hz: float = entry("policy ticks per second", exclusiveMinimum=0)
+    baseline: Baseline | None = entry(
+        "version that the robots ran before; null for the first release", default=None
+    )
     differences: tuple[BaselineDifference, ...] = entry(
-        "differences of its contract from the baseline's", default=()
+        "differences between the bundle's contract and the baseline's", default=()
     )
     accepted_differences: tuple[str, ...] = entry(
-        "keys of intended differences; a key covers all below it", default=()
+        "contract keys whose differences are intended; a key includes all keys below it", default=()
     )
     expected: dict[str, ExpectedDistance] = entry(
-        "distance of its targets from the baseline's by the evidence of the bundles, by their back "
-        "ends, `BASELINE CANDIDATE`; other pairs have no evidence",
+        "expected distance between the bundle's targets and the baseline's, from evidence in the "
+        "two bundles; keys are pairs of back ends, `BASELINE CANDIDATE`; pairs without evidence "
+        "are omitted",
         default={},
     )
-    stages: ReleaseStages = entry("limits by stage", default=ReleaseStages())
+    stages: ReleaseStages = entry("limits of each stage", default=ReleaseStages())
     history: tuple[ReleaseEvent, ...] = entry("events so far", default=())
 
     @property
@@ -170,7 +186,7 @@ class Release:
 
     @property
     def ended(self) -> ReleaseEvent | None:
-        """The event that ended it before its last stage; None while it continues."""
+        """The event that ended the release before its last stage; None while it continues."""
         ends = [event for event in self.history if event.event in ("halted", "rolled_back")]
         return ends[-1] if ends else None
 
@@ -192,7 +208,7 @@ class Release:
         return found
 
     def files(self, stage: str) -> dict[str, str]:
-        """Return the newest SHA-256 of each file for a stage."""
+        """Return the newest SHA-256 of each file that was recorded in a stage."""
         found = dict[str, str]()
         for event in self.history:
             if event.stage == stage:
@@ -255,7 +271,8 @@ def add_event(
     release = read_release(file)
     if release != seen:
         raise ToolError(
-            f"{file}: expected the file unchanged since the start, found a change; try again"
+            f"{file}: expected a file that stays the same while the command runs, found that it "
+            "changed; try again"
         )
     last = release.history[-1].chain if release.history else _head_hash(release)
     added = ReleaseEvent(

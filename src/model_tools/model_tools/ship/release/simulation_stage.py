@@ -37,7 +37,8 @@ def simulate(
     Args:
         release: Release that states the bundle and the length of each walk.
         bundle: Folder of that bundle.
-        baseline: Folder or name of the bundle before it; empty: the bundle itself.
+        baseline: Folder or name of the baseline's bundle; if empty, the bundle is compared with
+            itself.
         robot: Robot to simulate.
         report: File to write, replacing an existing one.
     """

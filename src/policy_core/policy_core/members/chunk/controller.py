@@ -34,13 +34,13 @@ from policy_core.observation.state import StateVector
 
 
 def camera_input(name: str) -> str:
-    """Return the input name for a camera: the topic for its name in the contract."""
+    """Return the name of a camera's input: its topic, given the camera's name in the contract."""
     return f"{name}/image_raw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChunkRuntime:
-    """A chunk policy that can be ticked, with the parts a node needs besides its controller."""
+    """The controller of a chunk policy, with the other parts that a node needs."""
 
     controller: Controller
     policy: ChunkPolicy
@@ -73,21 +73,21 @@ def chunk_controller(
     expected_s: float = 0.0,
     make: Callable[..., Controller] = Controller,
 ) -> ChunkRuntime:
-    """Return the controller of a chunk policy, and its parts.
+    """Return the controller of a chunk policy, with its parts.
 
     The controller's inputs are `joint_states`, the topic of an environment state, and the
-    `camera_input` of each camera; their owner accepts or rejects messages through them, and adds
-    the result of `observation.images.frame_of` for each image to `frames`.
+    `camera_input` of each camera. The caller accepts or rejects messages through them, and adds the
+    result of `observation.images.frame_of` for each image to `frames`.
 
     Args:
         bundle: Bundle with a valid contract.
-        worker: Computes chunks; the runtime closes it.
+        worker: Computes chunks; `ChunkRuntime.close` stops it.
         limits: Limits in force.
         clock: Same as for `Controller`; also the clock for frame times.
         settings: Settings for chunk execution.
         state: Receives the measurements, with sizes from `state_sizes`; None creates one.
         expected_s: Assumed inference time until the first measurements.
-        make: Factory that takes the arguments of `Controller`.
+        make: Function with the arguments of `Controller` that creates the controller.
 
     Raises:
         PolicyError: The settings do not match the policy.
@@ -141,7 +141,7 @@ def make_chunk_policy(
     settings: ChunkSettings,
     expected_s: float,
 ) -> ChunkPolicy:
-    """Return a contract's policy; `inputs` are by topic, the rest as in `chunk_controller`."""
+    """Return the policy of a chunk contract; arguments as for `chunk_controller`."""
     return ChunkPolicy(
         contract,
         make_queue(settings, contract),
@@ -154,7 +154,7 @@ def make_chunk_policy(
 
 
 def make_queue(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
-    """Return the queue for a mode; the settings must match the contract."""
+    """Return an empty queue for the mode in the settings, which must match the contract."""
     steps = executed_steps(settings, contract)
     if settings.mode == "synchronous":
         return SynchronousQueue(steps)
@@ -173,7 +173,7 @@ def make_queue(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
 
 
 def state_sizes(contract: ChunkContract, *, leader: bool = False) -> dict[str, int]:
-    """Return the state fields that a chunk policy needs, with their sizes.
+    """Return the size of each state field that a chunk policy needs, by field name.
 
     Args:
         contract: Contract of the policy.
@@ -188,7 +188,7 @@ def state_sizes(contract: ChunkContract, *, leader: bool = False) -> dict[str, i
 
 
 def chunk_timeouts_ns(contract: ChunkContract, limits: Limits) -> dict[str, int]:
-    """Return, by input, the maximum age of its newest message."""
+    """Return, by input, the maximum age of the newest message, in ns."""
     timeouts_ns = {JOINTS: limits.state_timeout_ns}
     if outside := contract.environment_state:
         timeouts_ns[outside.topic] = round(outside.timeout_s * 1e9)

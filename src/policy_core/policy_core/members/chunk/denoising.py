@@ -3,9 +3,9 @@
 """Denoising a chunk: the steps of flow and diffusion policies, in NumPy.
 
 The graph computes only its outputs; schedules, steps and noise are handled in this module, so every
-backend produces the same chunk from the same noise. Formulas: Lipman et al. 2023 (flow, time 1 is
+backend produces the same chunk from the same noise. Formulas: Lipman et al. 2023 (flow; time 1 is
 noise, as in SmolVLA and pi0), Ho et al. 2020 (DDPM), Song et al. 2021 (DDIM, eta 0). As in
-`diffusers`, the first timestep is below the last training timestep if steps are skipped.
+`diffusers`, denoising starts below the last training timestep if timesteps are skipped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from policy_core.errors import PolicyError
 from policy_core.interfaces import F32, Backend
 
 Guide = Callable[[F32, F32, float], F32]
-"""Callable that takes the noisy actions x [rows, columns], the graph's velocity for them, and the
+"""Function that receives the noisy actions x [rows, columns], the graph's velocity for them and the
 time, and returns the velocity to use.
 """
 _LARGEST_BETA = 0.999
@@ -32,10 +32,10 @@ _SMALLEST_VARIANCE = 1e-20
 
 
 class Denoiser:
-    """Denoises chunks with the policy graph, whose other inputs must already be written."""
+    """Denoises chunks with the policy graph, whose other inputs the caller has filled."""
 
     def __init__(self, contract: ChunkContract, policy: Backend, steps: int | None = None) -> None:
-        """Compute everything that depends only on the steps.
+        """Connect the graph, and compute what depends only on the denoising steps.
 
         Args:
             contract: Contract with a `denoising` section.
@@ -54,9 +54,9 @@ class Denoiser:
             contract.rows,
             contract.columns,
         )
-        """Shape of a chunk's standard normal noise [draws, rows, columns]."""
+        """Shape of the standard normal noise for a chunk: draws, rows, columns."""
         self.times = self._method.times
-        """Time of each step."""
+        """Flow time or training timestep of each denoising step."""
         self.path: F32 = np.zeros((self.steps, *self.noise_shape[1:]), np.float32)
         """Result of each step of the last chunk [steps, rows, columns]; overwritten by the next
         chunk.
@@ -69,7 +69,7 @@ class Denoiser:
         self._answer = policy.outputs[contract.action.tensor]
 
     def chunk(self, noise: F32, guide: Guide | None = None) -> F32:
-        """Return normalised actions [rows, columns].
+        """Return a chunk of normalised actions [rows, columns], denoised from `noise`.
 
         Args:
             noise: Noise of shape `noise_shape`.
@@ -98,14 +98,14 @@ class Denoiser:
 
 
 class FlowMethod:
-    """Euler's method from time 1, noise, to time 0, actions."""
+    """Euler's method from time 1 (noise) to time 0 (actions)."""
 
     def __init__(self, steps: int) -> None:
         self.times = tuple(1.0 + step * (-1.0 / steps) for step in range(steps))
         self._stride = np.float32(-1.0 / steps)
 
     def advance(self, step: int, x: F32, answer: F32, noise: F32 | None) -> F32:
-        """Return x after a step with velocity `answer`."""
+        """Return the actions after a step from `x` with velocity `answer`; `noise` is unused."""
         return x + self._stride * answer
 
 
@@ -123,7 +123,10 @@ class DiffusionMethod:
         self._schedule, self._adds_noise = schedule, adds_noise
 
     def advance(self, step: int, x: F32, answer: F32, noise: F32 | None) -> F32:
-        """Return x after a step; `noise` is added by DDPM, and None in the last step."""
+        """Return the actions after a step from `x`, given the graph's `answer`.
+
+        `noise` is what DDPM adds; None in its last step.
+        """
         now, after = self._now[step], self._after[step]
         if self._schedule.prediction == "epsilon":
             eps, clean = answer, (x - np.sqrt(1 - now) * answer) / np.sqrt(now)
@@ -152,14 +155,14 @@ def _make_method(denoising: Denoising, steps: int) -> FlowMethod | DiffusionMeth
         return FlowMethod(steps)
     if not 1 <= steps <= schedule.timesteps:
         raise PolicyError(
-            f"denoising steps: expected 1 to {schedule.timesteps}, the training timesteps, "
+            f"denoising steps: expected 1 to {schedule.timesteps} (the training timesteps), "
             f"found {steps}"
         )
     return DiffusionMethod(schedule, steps, adds_noise=denoising.method == "ddpm")
 
 
 def cumulative_alphas(schedule: NoiseSchedule) -> F32:
-    """Return the remaining share of the signal variance at each timestep [timesteps]."""
+    """Return the share of the signal's variance left after each timestep [timesteps]."""
     count = schedule.timesteps
     if schedule.betas == "squaredcos_cap_v2":
         share = np.cos((np.arange(count + 1) / count + 0.008) / 1.008 * np.pi / 2) ** 2
@@ -172,9 +175,9 @@ def cumulative_alphas(schedule: NoiseSchedule) -> F32:
 
 
 def embedded(time: StepTime, times: tuple[float, ...]) -> F32:
-    """Return the times [steps, size] as inputs to the policy graph."""
+    """Return the encoding of each step's time [steps, size], as input to the policy graph."""
     frequencies = np.geomspace(time.first_frequency, time.last_frequency, time.size // 2)
-    # The times as a float32 network receives them.
+    # Rounded to float32, as a float32 network receives the times.
     rounded = np.array(times, np.float32).astype(np.float64)
     angles = rounded[:, np.newaxis] * frequencies
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)

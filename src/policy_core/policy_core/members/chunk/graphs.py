@@ -24,35 +24,35 @@ from policy_core.observation.images import Image, decode
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChunkObservation:
-    """Observation of a chunk policy at a single time.
+    """What a chunk policy observes at one time, in its own units.
 
     `images` are uint8 [height, width, 3] in RGB, by camera name in the contract; `state` [state
-    joints] and `environment` are in policy units, or None if unused.
+    joints] and `environment` are in the policy's units, or None if unused.
     """
 
     images: Mapping[str, Image]
     state: F64 | None = None
     environment: F64 | None = None
     earlier: Sequence[ChunkObservation] = ()
-    """Observations from previous steps, oldest first, if the policy takes several."""
+    """Observations from previous steps, oldest first, if the policy observes several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _CameraInput:
-    """Path from a camera to the policy graph."""
+    """Path of a camera's images to the graph that observes them."""
 
     normaliser: ImageNormaliser
     encoder: tuple[Backend, Tensor] | None
     """The encoder, and the array that receives its output."""
     tensors: Sequence[Tensor]
-    """Inputs of the policy graph: one part per observation."""
+    """The graph's input, split into one part per observation."""
 
 
 class ChunkGraphs:
-    """Runs the camera encoders in turn, then the condition graph, then the policy graph.
+    """Computes chunks: runs the camera encoders, then the condition graph, then the policy graph.
 
     Attributes:
-        denoiser: Denoiser for chunks; None if a single run of the graph returns a chunk.
+        denoiser: Denoiser for chunks; None if a single run of the policy graph returns a chunk.
         normalised: The last chunk [steps, actions] as the network returns it.
     """
 
@@ -115,18 +115,18 @@ class ChunkGraphs:
 
         Args:
             observation: The observation.
-            noise: Input noise of the denoiser's shape, if there is a denoiser.
+            noise: Noise of the denoiser's `noise_shape`; None if there is no denoiser.
             guide: Changes the denoiser's velocities; see `denoising.Guide`.
 
         Raises:
-            PolicyError: The noise has the wrong shape.
+            PolicyError: The noise is missing, has the wrong shape or is not finite.
             BackendError: A runtime failed.
         """
         self.write(observation)
         return self.predict(noise, guide)
 
     def write(self, observation: ChunkObservation) -> None:
-        """Fill every input from an observation, running the encoders and the condition graph.
+        """Fill the policy graph's inputs from an observation; run encoders and condition graph.
 
         Raises:
             BackendError: A runtime failed.
@@ -155,10 +155,10 @@ class ChunkGraphs:
                 tensors[number][...] = normaliser.apply(values)
 
     def predict(self, noise: F32 | None = None, guide: Guide | None = None) -> F64:
-        """Run the policy graph on its current inputs; return the chunk as `run` does.
+        """Return the chunk for the policy graph's current inputs; see `run`.
 
         Raises:
-            PolicyError: The noise has the wrong shape.
+            PolicyError: Same as `run`.
             BackendError: The runtime failed.
         """
         if self.denoiser is None:
@@ -177,12 +177,12 @@ class ChunkGraphs:
 
 
 def _parts(tensor: Tensor, observations: int) -> Sequence[Tensor]:
-    """Split an input [1, observations, ...] into one part per observation."""
+    """Return one part of an input [1, observations, ...] per observation, as a view."""
     return [tensor] if observations == 1 else [tensor[:, each] for each in range(observations)]
 
 
 class SuccessClassifier:
-    """Runs the contract's success classifier on the observation."""
+    """Computes the probability of success with the contract's classifier graph."""
 
     def __init__(self, contract: ChunkContract, backend: Backend) -> None:
         """Connect the inputs by name; the opened `backend` remains owned by the caller."""
@@ -222,13 +222,18 @@ class SuccessClassifier:
 def make_classifier(
     contract: ChunkContract, backends: Mapping[str, Backend]
 ) -> SuccessClassifier | None:
-    """Return the success classifier, given backends by `graphs.NAME`, or None."""
+    """Return the contract's success classifier; None if the contract has none.
+
+    Args:
+        contract: Contract of the bundle.
+        backends: An opened backend for each graph, by `graphs.NAME`.
+    """
     name = contract.classifier
     return None if name is None else SuccessClassifier(contract, backends[f"graphs.{name}"])
 
 
 class Inference:
-    """Decodes the frames, converts the state to the policy's units and runs the graphs."""
+    """Computes chunks in rad from snapshots: decodes frames, converts units and runs the graphs."""
 
     def __init__(
         self,
@@ -265,13 +270,13 @@ class Inference:
 
     @property
     def denoising_steps(self) -> int:
-        """Number of denoising steps per chunk; 0 if a single run of the graph returns it."""
+        """Number of denoising steps per chunk; 0 if the policy does not denoise."""
         return self._graphs.denoiser.steps if self._graphs.denoiser else 0
 
     def answer(self, request: Request) -> ChunkAnswer:
-        """Return the chunk for a request, as `run` does, and the success probability.
+        """Return the chunk for a request, and the probability of success; see `run`.
 
-        A classifier that fails gives no probability; the chunk is still used.
+        If the classifier fails, the probability is None, and the chunk is still returned.
         """
         observation = self._observation(request.sensed)
         chunk = self._chunk(observation, request.planned)
@@ -286,7 +291,7 @@ class Inference:
 
         Args:
             sensed: The observation.
-            planned: Planned steps that the chunk continues, or None.
+            planned: Planned steps that the chunk is to continue, or None.
 
         Raises:
             RobotError: An image cannot be decoded; the message names its camera.
@@ -318,7 +323,7 @@ class Inference:
     def _guide(self, planned: PlannedSteps) -> PrefixGuidance:
         settings = self._settings
         normalised = self._action.apply(self._action_units.of_rad(planned.targets))
-        # Columns without a joint are 0 in training.
+        # Columns without a joint were 0 in training.
         more = self._columns - normalised.shape[1]
         return PrefixGuidance(
             np.pad(normalised, ((0, 0), (0, more))),

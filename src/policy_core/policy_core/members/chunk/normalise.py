@@ -15,7 +15,7 @@ from policy_core.observation.images import Image
 
 
 class VectorNormaliser:
-    """Normalises and denormalises vectors."""
+    """Normalises vectors for the network, and denormalises the network's outputs."""
 
     def __init__(self, scaling: Scaling, size: int) -> None:
         """Compute scale and offset [size]; `scaling` has one statistic per value."""
@@ -35,12 +35,12 @@ class ImageNormaliser:
     """Writes one camera's images into a graph's input."""
 
     def __init__(self, camera: Camera, out: Tensor) -> None:
-        """Prepare the tables.
+        """Prepare the table of network inputs by pixel value.
 
         Args:
             camera: Size and statistics.
-            out: The backend's buffer [1, 3, height, width], float32 or float16; uint8 for unscaled
-                images.
+            out: The backend's buffer [1, 3, height, width], float32 or float16; uint8 for images
+                that are not normalised.
         """
         self._size = camera.width, camera.height
         self._tables = image_tables(camera.normalisation)
@@ -48,12 +48,12 @@ class ImageNormaliser:
         self._is_raw = out.dtype == np.uint8
         shape = (camera.height, camera.width)
         self._channels = [np.zeros(shape, np.uint8) for _ in range(3)]
-        # OpenCV writes into an array only if the type and layout match its own result.
+        # OpenCV writes into a given array only if its type and layout match those of the result.
         self._direct = out.dtype == np.float32 and out.flags.c_contiguous
         self._planes: F32 = np.zeros((3, *shape), np.float32) if not self._direct else out[0]
 
     def apply(self, image: Image) -> None:
-        """Write an image [h, w, 3], resizing it to the camera's size if needed."""
+        """Write an image [height, width, 3], resized to the contract's size if it differs."""
         if image.shape[:2] != self._size[::-1]:
             image = resized(image, self._size)
         if self._is_raw:
@@ -74,7 +74,7 @@ def image_tables(scaling: Scaling) -> F32:
 
 
 def resized(image: Image, size: tuple[int, int]) -> Image:
-    """Return an image resized to this width and height; shrinking averages pixel areas."""
+    """Return an image resized to this (width, height); if it shrinks, pixel areas are averaged."""
     height, width = image.shape[:2]
     smaller = size[0] <= width and size[1] <= height
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
@@ -82,7 +82,7 @@ def resized(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _forward(scaling: Scaling, size: int) -> tuple[F64, F64]:
-    """Return scale and offset for the contract's formula."""
+    """Return the scale and the offset [size] that normalise, by the contract's formula."""
     if scaling.mode == "mean_std":
         scale = 1.0 / (np.array(scaling.std) + scaling.eps)
         return scale, -np.array(scaling.mean) * scale
@@ -93,7 +93,7 @@ def _forward(scaling: Scaling, size: int) -> tuple[F64, F64]:
 
 
 def _back(scaling: Scaling, size: int) -> tuple[F64, F64]:
-    """Return scale and offset for the inverse, which has no eps for mean_std."""
+    """Return the scale and the offset [size] that denormalise; mean_std has no eps here."""
     if scaling.mode == "mean_std":
         return np.array(scaling.std), np.array(scaling.mean)
     if scaling.mode == "min_max":
@@ -108,7 +108,7 @@ def _range(scaling: Scaling) -> F64:
 
 
 class Units:
-    """Converts joint positions; each joint's unit is an affine function of its angle."""
+    """Converts joint positions between rad and the policy's units, by an affine map per joint."""
 
     def __init__(self, units: Mapping[str, JointUnit], joints: Sequence[str]) -> None:
         """Compute the factors for `joints`, in this order."""
@@ -126,7 +126,7 @@ class Units:
 
 
 def _factors(unit: JointUnit) -> tuple[float, float]:
-    """Return units per rad, and the position whose value is 0."""
+    """Return how many of the policy's units a rad has, and the position (in rad) of value 0."""
     if unit.unit == "radians":
         return float(unit.sign), unit.zero_rad
     if unit.unit == "degrees":
@@ -142,10 +142,10 @@ def _factors(unit: JointUnit) -> tuple[float, float]:
 def watched_state(
     contract: ChunkContract, inputs: Mapping[str, Tensor]
 ) -> list[tuple[Tensor, InputStatistics]]:
-    """Return a chunk policy's input vectors, with their training statistics.
+    """Return each input vector of a chunk policy, with its training statistics.
 
-    These are the statistics that normalise the vector; an unnormalised vector has none. Images are
-    ignored.
+    The statistics are those that normalise the vector; vectors without normalisation, and images,
+    are left out.
     """
     vectors = list[tuple[str, Scaling, list[str]]]()
     if state := contract.state:

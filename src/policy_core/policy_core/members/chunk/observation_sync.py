@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Synchronised observations: a frame from each camera, and the state at the same time."""
+"""Synchronised observations: a frame from each camera, and the state from the same time."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from policy_core.observation.state import StateVector
 JOINTS = "joint_states"
 """Input with the measured joint positions."""
 _COMPARED = 1000
-"""Number of bytes per frame that are compared with the previous frame; comparing all would take a
-millisecond. Noise in a real camera changes most of them from frame to frame.
+"""Number of bytes per frame that are compared with the previous frame; comparing all bytes would
+take a millisecond. In a real camera, noise changes most of them from frame to frame.
 """
 _FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
-"""Number of identical frames, while a joint moves this far, that no working camera sends."""
+"""Number of identical frames that no working camera sends while a joint moves this far."""
 
 
 class FrameBuffer(Stateful):
-    """Stores the encoded frames of one camera, and detects when they stop changing."""
+    """The recent encoded frames of a camera; detects when they stop changing."""
 
     STATE = (
         "_recent",
@@ -56,7 +56,7 @@ class FrameBuffer(Stateful):
         self._content: U8 = np.zeros(0, np.uint8)
         """Sampled bytes of the newest frame."""
         self.repeats = 0
-        """Number of consecutive earlier frames with the same bytes."""
+        """Number of consecutive earlier frames with the same bytes as the newest."""
         self._changed_ns: int | None = None
         self._repeated_s = 0.0
         self._seen_from, self._moved_rad = np.zeros(0), 0.0
@@ -79,11 +79,11 @@ class FrameBuffer(Stateful):
 
     @property
     def content(self) -> bytes:
-        """Bytes by which a repetition of the newest frame is recognised."""
+        """Sampled bytes of the newest frame; a frame with equal ones counts as a repetition."""
         return self._content.tobytes()
 
     def note_joints(self, joint_pos: F64) -> None:
-        """Record the joint positions [joints] (in rad) while the policy runs."""
+        """Record the joint positions [joints], in rad, in a tick of a running policy."""
         if self.repeats == 0 or not self._seen_from.size:
             self._seen_from, self._moved_rad = joint_pos.copy(), 0.0
         else:
@@ -92,7 +92,7 @@ class FrameBuffer(Stateful):
 
     @property
     def problem(self) -> str:
-        """Reason not to trust the frames although they arrive; may be empty.
+        """Reason not to trust the frames although they arrive; "" if there is none.
 
         A driver or converter may repeat one image with increasing stamps.
         """
@@ -107,24 +107,24 @@ class FrameBuffer(Stateful):
         return limit_s is not None and self._repeated_s > limit_s and bool(self.problem)
 
     def clear(self) -> None:
-        """Discard all frames after a clock reset."""
+        """Discard all frames; called after a clock reset."""
         self._recent.clear()
         self._forget_content()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Snapshot:
-    """Observation at `time_ns`: frames by camera, and state fields at that time."""
+    """Observation at `time_ns`: frames by camera, and state fields by name."""
 
     time_ns: int
     frames: Mapping[str, Frame]
     fields: Mapping[str, F64]
     """Copies of state fields; `joint_pos` is in rad."""
     earlier: tuple[Snapshot, ...] = ()
-    """Observations from previous steps, oldest first, if the policy takes several."""
+    """Observations from previous steps, oldest first, if the policy observes several."""
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy without images; only the camera names are kept."""
+        """Return a copy for a saved state, with camera names in place of images."""
         return {
             "time_ns": self.time_ns,
             "cameras": (*self.frames,),
@@ -134,7 +134,7 @@ class Snapshot:
 
     @staticmethod
     def of_saved(saved: Tree) -> Snapshot:
-        """Restore a saved snapshot; its images are None."""
+        """Return a saved snapshot; its frames are None."""
         return Snapshot(
             time_ns=saved["time_ns"],
             frames=dict.fromkeys(saved["cameras"], cast(Frame, None)),
@@ -144,7 +144,7 @@ class Snapshot:
 
 
 class ObservationSync(Stateful):
-    """Pairs inputs from the same time; call all methods on the tick's thread."""
+    """Pairs images and measurements from the same time; to be used on the tick's thread only."""
 
     def __init__(
         self, contract: ChunkContract, state: StateVector, inputs: Mapping[str, Input]
@@ -184,7 +184,7 @@ class ObservationSync(Stateful):
 
     @property
     def cameras(self) -> list[str]:
-        """Camera names, in the order used in reasons."""
+        """Names of the cameras in messages, in contract order."""
         return [*self._cameras.values()]
 
     @property
@@ -193,7 +193,7 @@ class ObservationSync(Stateful):
         return self._assembler.tolerance_ns
 
     def plan(self) -> dict[str, Any]:
-        """Return the fields with the indices of their inputs, the cameras and the pairing rule."""
+        """Return the configuration for the native core: fields, inputs, cameras, pairing rule."""
         frozen_s = [buffer.camera.camera_frozen_s for buffer in self.frames.values()]
         return {
             "fields": [*self._fields],
@@ -217,7 +217,7 @@ class ObservationSync(Stateful):
         }
 
     def restore(self, saved: Tree) -> None:
-        """Restore earlier observations."""
+        """Restore saved observations."""
         for name, buffer in self.frames.items():
             buffer.restore(saved["frames"][name])
         for name, recent in self._recent.items():
@@ -228,7 +228,7 @@ class ObservationSync(Stateful):
         self._steps.extend(steps)
 
     def record_state(self, now_ns: int) -> None:
-        """Record the state at this tick, with the times of measurement."""
+        """Record this tick's state, with the time of each measurement."""
         for values, entry, recent in self._measured:
             measured_ns = entry.measured_ns
             recent.add(now_ns if measured_ns is None else measured_ns, values.copy())
@@ -238,7 +238,7 @@ class ObservationSync(Stateful):
             self._record_step(now_ns)
 
     def require_sight(self) -> None:
-        """Raise NoTargetError if a camera is frozen.
+        """Raise an error if a camera is frozen.
 
         Raises:
             NoTargetError: A camera has repeated an image for too long while the robot moved.
@@ -248,7 +248,7 @@ class ObservationSync(Stateful):
                 raise NoTargetError(f"{self._cameras[name]}: {buffer.problem}")
 
     def snapshot(self, now_ns: int) -> Snapshot:
-        """Return the newest observation, together with those from previous steps.
+        """Return the newest observation, with those from previous steps if the policy needs them.
 
         Missing steps are filled with the first known observation, as in LeRobot.
 
@@ -264,12 +264,12 @@ class ObservationSync(Stateful):
         return self._with_earlier(self._newest[1])
 
     def forget_steps(self) -> None:
-        """Discard the observations of previous steps when a run begins."""
+        """Discard the observations of previous steps, as at the start of a run."""
         self._steps.clear()
         self._newest = None
 
     def _record_step(self, now_ns: int) -> None:
-        """Record this tick's observation; if there is none, the step is lost."""
+        """Record this tick's observation; without one, discard all previous steps."""
         if self._newest is not None:
             if now_ns - self._newest[0] > 1.5 * self._period_ns:
                 # Ticks were skipped, as in HOLD without measurements, so the steps are not

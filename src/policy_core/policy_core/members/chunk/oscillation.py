@@ -15,9 +15,9 @@ from policy_core.interfaces import F64
 
 _WINDOW_S = 3.0
 _CROSSINGS = 6
-"""Number of mean crossings per joint in a window."""
+"""Number of mean crossings in a window from which a joint counts as oscillating."""
 _SMALLEST_RAD, _LARGEST_RAD = 0.01, 0.15
-"""Amplitude range: less is backlash, more is deliberate motion."""
+"""Amplitude range of an oscillation: less is backlash, more is deliberate motion."""
 _STILL_RAD = 0.01
 """Range within which a target counts as fixed."""
 _DRIVE = (
@@ -32,12 +32,20 @@ _POLICY = (
 
 
 class Oscillation(Stateful):
-    """Analyses the latest seconds in RUN; one thread adds data, another may query."""
+    """Detects oscillating joints in the latest seconds of RUN, with the likely cause.
+
+    One thread adds data, another may read the problems.
+    """
 
     PLAN = ("_ticks",)
 
     def __init__(self, names: Sequence[str], period_ns: int) -> None:
-        """Start without data for these joints."""
+        """Start without data.
+
+        Args:
+            names: Joint names, in the order of all arrays.
+            period_ns: Period of the policy.
+        """
         self._names, self._period_s = tuple(names), period_ns * 1e-9
         self._ticks = max(2, round(_WINDOW_S / self._period_s))
         self._values = np.zeros((self._ticks, 2, len(self._names)))
@@ -48,18 +56,18 @@ class Oscillation(Stateful):
         self._count = 0
 
     def add(self, measured: F64, command: F64) -> None:
-        """Add measured positions and the preceding command [joints], rad."""
+        """Add a tick's measured positions and the command that preceded them [joints], rad."""
         place = self._count % self._ticks
         self._values[place, 0], self._values[place, 1] = measured, command
         self._count += 1
 
     def take(self, values: F64, count: int) -> None:
-        """Add the native core's samples [ticks, 2, joints], after `count` calls of `add`."""
+        """Replace all data by the native core's [ticks, 2, joints], from `count` added ticks."""
         self._values[:], self._count = values, count
 
     @property
     def problems(self) -> list[str]:
-        """Describe each oscillating joint in a sentence; empty until a window is full."""
+        """A description of each oscillating joint; empty until a window is full."""
         count = self._count
         if count < self._ticks:
             return []
@@ -88,9 +96,9 @@ class Oscillation(Stateful):
 
 
 def _crossings(values: F64) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
-    """Return the ticks at which the values cross their mean.
+    """Return the indices at which the values cross their mean.
 
-    A crossing counts only if it goes beyond half the smallest amplitude.
+    Values closer to the mean than half the smallest amplitude are ignored.
     """
     away = values - values.mean()
     places = np.flatnonzero(np.abs(away) > _SMALLEST_RAD / 2.0)

@@ -26,19 +26,19 @@ from policy_core.members.chunk.real_time import ExecutedDelay, PlannedSteps
 from policy_core.members.chunk.worker import Outcome, Request, SuccessReading, Worker
 
 _CHUNKS = 16
-"""Maximum number of finished chunks waiting to be published; far more than arrive per tick."""
+"""Maximum number of finished chunks waiting to be published; far more than arrive in a tick."""
 
 INFERENCE_ERRORS = (BackendError, RobotError, NoTargetError)
-"""Errors that an inference may raise; the remaining steps are still executed."""
+"""Errors that an inference may raise; the steps left are executed nevertheless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InferredChunk:
-    """Result of an inference, for observers, which must not modify it.
+    """A finished chunk, for observers, which must not modify it.
 
-    `targets` [steps, actions] are in rad and respond to `sensed`. Step k belongs to time `time_ns`
-    + k periods, where `time_ns` is the observation's time on the tick clock, and to tick
-    `first_tick` + k as counted by `ChunkPolicy.tick`. The chunk arrived in tick `tick`.
+    `targets` [steps, actions], in rad, were inferred from the observation `sensed`. Step k belongs
+    to time `time_ns` + k periods, where `time_ns` is the observation's time on the tick clock, and
+    to tick `first_tick` + k as counted by `ChunkPolicy.tick`. The chunk arrived in tick `tick`.
     """
 
     sequence: int
@@ -50,7 +50,7 @@ class InferredChunk:
 
 
 class ChunkPolicy(Stateful):
-    """Requests chunks from a worker and executes them; `reset` invalidates pending ones."""
+    """Requests chunks from a worker and executes their steps, one per tick."""
 
     STATE = (
         "action",
@@ -96,7 +96,7 @@ class ChunkPolicy(Stateful):
         self.chunks = deque[InferredChunk](maxlen=_CHUNKS)
         """Finished chunks, oldest first, to be popped from the left."""
         self.latency = LatencyWindow()
-        """Inference times: decoding and all graphs."""
+        """Durations of the latest inferences: decoding and all graphs."""
         self.oscillation = Oscillation(contract.joints.names, contract.period_ns)
         """Detects an arm that oscillates around one position."""
         self.sync = sync
@@ -108,7 +108,7 @@ class ChunkPolicy(Stateful):
         self._ticks = TickCounter(contract.period_ns)
         self._generation, self._sequence, self._took_ns = 0, 0, 0
         self._executed = deque[tuple[int, int]](maxlen=2 * contract.chunk.size)
-        """Time and number of the latest ticks, oldest first, excluding held ticks."""
+        """Time and number of the latest executed ticks, oldest first."""
         self.target: F64 = self.action.target
         """Last target from the queue, before any limit [actions], rad."""
         self._start()
@@ -125,10 +125,10 @@ class ChunkPolicy(Stateful):
         self._failure: BackendError | RobotError | NoTargetError | None = None
         self._under_way: Request | None = None
         self.success: SuccessReading | None = None
-        """Success classifier reading with the newest result in this run, or None."""
+        """Newest reading of the success classifier in this run, or None."""
 
     def saved(self) -> dict[str, Any]:
-        """Return a copy of the plan, the observations and the pending request."""
+        """Return a copy of the state: the planned steps, the observations, the pending request."""
         return {
             **super().saved(),
             "blind": None if self._blind is None else str(self._blind),
@@ -147,7 +147,7 @@ class ChunkPolicy(Stateful):
             self.worker.ask(self._under_way)
 
     def reset(self) -> None:
-        """Start fresh: discard all chunks and ignore the pending one."""
+        """Clear all memory: discard all chunks, and the pending one when it arrives."""
         self._generation += 1
         self.worker.forget()
         self.oscillation.restart()
@@ -156,11 +156,11 @@ class ChunkPolicy(Stateful):
         self.action.restart()
 
     def pause(self, duration_ns: int) -> None:
-        """Do not skip steps for an interval during which the arm was held."""
+        """Exclude an interval during which the arm was held, so that no steps are skipped."""
         self._ticks.pause(duration_ns)
 
     def stand_by(self) -> int:
-        """Observe in a person's tick, and drop arriving chunks; return the time of the tick."""
+        """In a tick that a person commands, observe and collect results; return the tick's time."""
         self._now_ns = self._clock()
         self.sync.record_state(self._now_ns)
         self._collect()
@@ -173,16 +173,16 @@ class ChunkPolicy(Stateful):
 
     @property
     def problem(self) -> str:
-        """Reason why the next chunk is missing; may be empty. Steps may remain."""
+        """Reason why the last inference gave no chunk; "" if none. Steps may be left."""
         return str(self._blind or self._failure or "")
 
     @property
     def left(self) -> int:
-        """Number of ticks that still have targets, counted from the last one."""
+        """Number of ticks that have targets, counted from the last tick."""
         return self.queue.left(self.tick)
 
     def infer(self) -> bool:
-        """Find the target for this tick; return False if a chunk or the target is not finite.
+        """Determine this tick's target; return False if a chunk or the target is not finite.
 
         Raises:
             NoTargetError: No chunk has a step for this tick, or a camera is frozen; the message
@@ -232,7 +232,7 @@ class ChunkPolicy(Stateful):
             self.worker.ask(self._under_way)
 
     def _planned(self, sensed: Snapshot) -> PlannedSteps | None:
-        """Return the steps that the next chunk must continue; None if nothing is planned."""
+        """Return the planned steps that the next chunk must continue, or None."""
         if not isinstance(self.queue, RealTimeQueue):
             return None
         passed = self._passed(sensed.time_ns)
@@ -242,10 +242,10 @@ class ChunkPolicy(Stateful):
         return PlannedSteps(targets=targets, delay=max(passed, self._delay.steps))
 
     def _collect(self) -> bool:
-        """Collect the worker's results; return True if all of them are finite.
+        """Collect the worker's results; return True if all chunks are finite.
 
         Raises:
-            BaseException: An inference ended with an internal error, re-raised here.
+            BaseException: Internal error in an inference, re-raised on this thread.
         """
         while (outcome := self.worker.take(self._now_ns)) is not None:
             if outcome.request.generation != self._generation:
@@ -287,9 +287,9 @@ class ChunkPolicy(Stateful):
         self._sequence += 1
 
     def _passed(self, time_ns: int) -> int:
-        """Return the number of steps executed or due since the tick nearest to a time."""
+        """Return how many ticks have passed since the executed tick nearest to a time."""
         if not self._executed or self._executed[-1][0] < time_ns:
-            # The robot has held its pose since then, so it is where it was observed.
+            # Nothing was executed since then, so the robot is where it was observed.
             return 0
         nearest = self.tick
         for now_ns, tick in reversed(self._executed):
@@ -299,7 +299,7 @@ class ChunkPolicy(Stateful):
         return self.tick - nearest
 
     def _nothing(self) -> BackendError | NoTargetError:
-        """Return an error with the reason why there is no target."""
+        """Return an error that gives the reason why there is no target."""
         if self._blind is not None:
             return NoTargetError(str(self._blind))
         failure = self._failure
@@ -330,7 +330,7 @@ def _restore_error(
 
 
 class ChunkCommand(Command):
-    """Positions [joints] in contract order, rad; joints without an action keep their position."""
+    """Command of positions [joints], rad; joints without an action keep the stand position."""
 
     STATE = ("clipped",)
     STATE_IN_PLACE = ("command",)
@@ -351,7 +351,7 @@ class ChunkCommand(Command):
 
     @property
     def target(self) -> F64:
-        """Copy of the last command in action order, rad; may include changes by the guard."""
+        """Copy of the last command [actions], rad, including changes by the guard."""
         return self.command[self._joints]
 
     def restart(self) -> None:
@@ -363,17 +363,17 @@ class ChunkCommand(Command):
 
         Args:
             target: Finite, rad.
-            joint_pos: The measured positions [joints], rad.
+            joint_pos: Measured positions [joints], rad.
         """
         self.clipped = ()
         if self._reach is not None:
             target = self._within(self._reach, joint_pos, target, Rule.RELATIVE_TARGET)
-        # Last, so that no measurement can make a target jump.
+        # Applied last, so that no measurement can make the command jump.
         target = self._within(self._stride, self.command, target, Rule.TARGET_SPEED)
         self.command[self._joints] = target
 
     def _within(self, distance: F64, centre: F64, target: F64, rule: Rule) -> F64:
-        """Return the target [actions], clipped to this distance from positions [joints]."""
+        """Return the target [actions], clipped to `distance` around `centre` [joints]; note it."""
         near = centre[self._joints]
         found: F64 = np.clip(target, near - distance, near + distance)
         if (found != target).any():

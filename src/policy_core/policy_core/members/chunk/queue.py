@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Selection of the chunk step for each tick; one class per mode.
+"""Queues that select the chunk step for each tick; one class per mode.
 
-Ticks are numbered, so each chunk step belongs to one tick regardless of jitter.
+Ticks are numbered, so each chunk step belongs to one tick, regardless of jitter.
 """
 
 import math
@@ -18,7 +18,7 @@ from policy_core.interfaces import F64
 
 
 class ChunkQueue(Stateful, ABC):
-    """Returns one target [actions] per tick.
+    """Queue of chunk steps, which returns one target [actions] per tick.
 
     Attributes:
         kind: Mode in `ChunkSettings`.
@@ -30,7 +30,7 @@ class ChunkQueue(Stateful, ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Forget all chunks."""
+        """Discard all chunks."""
 
     @abstractmethod
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
@@ -38,7 +38,7 @@ class ChunkQueue(Stateful, ABC):
 
         Args:
             chunk: Targets [steps, actions], finite; the queue takes ownership.
-            first_tick: Tick of its first step, at most `now_tick`.
+            first_tick: Tick of the chunk's first step, at most `now_tick`.
             now_tick: The next tick to execute.
             last_target: The last command [actions].
         """
@@ -49,7 +49,7 @@ class ChunkQueue(Stateful, ABC):
 
     @abstractmethod
     def target(self, tick: int) -> F64 | None:
-        """Return the target for a tick, or None."""
+        """Return the target for a tick [actions], rad; None if no chunk has a step for it."""
 
     def advance(self, tick: int) -> None:  # ticks pass by themselves
         """Mark this tick's target as executed."""
@@ -60,7 +60,7 @@ class ChunkQueue(Stateful, ABC):
 
 
 class SynchronousQueue(ChunkQueue):
-    """Executes the first steps of a chunk one by one, then requests the next chunk, like LeRobot.
+    """Executes a chunk's first steps one by one, then requests the next chunk.
 
     Same as `select_action` in LeRobot's ACTPolicy with `n_action_steps`. The next chunk is
     requested only when no step is left, so nothing is executed while it is computed.
@@ -76,11 +76,11 @@ class SynchronousQueue(ChunkQueue):
         self._queue = deque[F64]()
 
     def reset(self) -> None:
-        """Forget all chunks."""
+        """Discard all chunks."""
         self._queue.clear()
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Add the chunk's first steps, regardless of when the chunk arrives."""
+        """Add the chunk's first steps to the queue, no matter when the chunk arrives."""
         self._queue.extend(chunk[: self._steps])
 
     def wants_chunk(self, tick: int) -> bool:
@@ -88,7 +88,7 @@ class SynchronousQueue(ChunkQueue):
         return not self._queue
 
     def target(self, tick: int) -> F64 | None:
-        """Return the next step, regardless of the tick."""
+        """Return the next step, whatever the tick; None if the queue is empty."""
         return self._queue[0] if self._queue else None
 
     def advance(self, tick: int) -> None:
@@ -110,24 +110,24 @@ class _Plan(ChunkQueue):
         """Prepare an empty queue.
 
         Args:
-            steps: Steps of a chunk that may be executed.
+            steps: Number of a chunk's steps that may be executed.
             refill_threshold: Share of these steps; when fewer remain, the next chunk is requested.
         """
         self._steps, self._refill_below = steps, float(refill_threshold * steps)
         self.reset()
 
     def reset(self) -> None:
-        """Forget all chunks."""
+        """Discard all chunks."""
         self._plan: F64 | None = None
         self._first_tick = 0
 
     def wants_chunk(self, tick: int) -> bool:
-        """Return True if the remaining share is below the threshold."""
+        """Return True if no step is left, or a share of the steps below the threshold."""
         left = self.left(tick)
         return left == 0 or left < self._refill_below
 
     def target(self, tick: int) -> F64 | None:
-        """Return the step for a tick."""
+        """Return the planned step for a tick; None if the plan has ended."""
         if self._plan is None or not self.left(tick):
             return None
         target: F64 = self._plan[max(0, tick - self._first_tick)]
@@ -137,7 +137,7 @@ class _Plan(ChunkQueue):
 class AsynchronousQueue(_Plan):
     """Executes the newest chunk, and requests the next one while steps remain.
 
-    When a chunk arrives, the steps whose ticks have passed are dropped. Over the next `fade` ticks,
+    When a chunk arrives, its steps whose ticks have passed are dropped. Over the next `fade` ticks,
     its targets replace the earlier plan linearly; grippers change at once, since a half-open
     gripper is useless.
     """
@@ -157,20 +157,20 @@ class AsynchronousQueue(_Plan):
         """Prepare an empty queue.
 
         Args:
-            steps: Steps of a chunk that may be executed.
+            steps: Number of a chunk's steps that may be executed.
             refill_threshold: Share of these steps; when fewer remain, the next chunk is requested.
             fade: Length of a fade in ticks.
             grippers: Columns of a chunk that are neither faded nor shifted.
             realign: True to shift a chunk so that it begins at the last target.
         """
         super().__init__(steps, refill_threshold)
-        # Shares of the new chunk; the next one would be 1.
+        # Shares of the new chunk during the fade; after it, the share is 1.
         self._shares = np.arange(1, fade + 1, dtype=np.float64)[:, np.newaxis] / (fade + 1)
         self._grippers, self._realign = list(grippers), realign
         self.memory = fade
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Plan the chunk's steps from this tick on; do nothing if all have passed."""
+        """Replace the plan by the chunk's steps from this tick on, unless all have passed."""
         new = chunk[max(0, now_tick - first_tick) : self._steps].copy()
         if len(new) == 0:
             return
@@ -203,7 +203,7 @@ class RealTimeQueue(_Plan):
     kind = "rtc"
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Execute the chunk from this tick on; do nothing if its steps have passed."""
+        """Replace the plan by the chunk from this tick on, unless its steps have passed."""
         passed = max(0, now_tick - first_tick)
         if passed >= self._steps:
             return
@@ -215,14 +215,14 @@ class RealTimeQueue(_Plan):
         self._plan, self._first_tick = plan, first_tick
 
     def left(self, tick: int) -> int:
-        """Return the number of steps left, counting this tick, if no new chunk arrives."""
+        """Return the number of planned steps that may be executed from this tick on."""
         return 0 if self._plan is None else max(0, self._first_tick + self._steps - tick)
 
     def planned(self, first_tick: int) -> F64 | None:
-        """Return the targets from a tick to the chunk's end [steps, actions], or None.
+        """Return the planned targets from a tick to the chunk's end [steps, actions], or None.
 
         For ticks before the chunk, its first target is used; the result is never longer than a
-        chunk.
+        chunk. It is None if there is no chunk, or it ends before the tick.
         """
         if self._plan is None:
             return None
@@ -232,10 +232,10 @@ class RealTimeQueue(_Plan):
 
 
 class EnsembleQueue(ChunkQueue):
-    """Executes the weighted mean of all chunks' targets for a tick; requests a chunk every tick.
+    """Executes the weighted mean of all chunks' targets for a tick; requests a chunk in every tick.
 
-    The weights are exp(-coefficient i), i = 0 for the oldest chunk: temporal ensembling, section IV
-    of the ACT paper (Zhao et al. 2023, arXiv 2304.13705).
+    The weights are exp(-coefficient i), with i = 0 for the oldest chunk: temporal ensembling,
+    section IV of the ACT paper (Zhao et al. 2023, arXiv 2304.13705).
     """
 
     STATE = ("_chunks",)
@@ -243,15 +243,15 @@ class EnsembleQueue(ChunkQueue):
     kind = "ensemble"
 
     def __init__(self, size: int, coefficient: float) -> None:
-        """Prepare for chunks of this size."""
+        """Start empty, for chunks with `size` steps."""
         self.memory = size
-        # From the largest weight, which is 1, down: none overflows, and they are never all 0.
+        # Sorted from the largest weight, which is 1: none overflows, and their sum is never 0.
         self._weights: F64 = np.exp(-abs(coefficient) * np.arange(size, dtype=np.float64))
         self._oldest_first = coefficient >= 0.0
         self._chunks = deque[tuple[int, F64]](maxlen=size)
 
     def reset(self) -> None:
-        """Forget all chunks."""
+        """Discard all chunks."""
         self._chunks.clear()
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
@@ -262,7 +262,7 @@ class EnsembleQueue(ChunkQueue):
         return True
 
     def target(self, tick: int) -> F64 | None:
-        """Return the weighted mean."""
+        """Return the weighted mean of all chunks' targets for a tick, or None."""
         said = [chunk[tick - first] for first, chunk in self._chunks if tick - first < len(chunk)]
         if not said:
             return None
@@ -274,29 +274,29 @@ class EnsembleQueue(ChunkQueue):
         return mean
 
     def left(self, tick: int) -> int:
-        """Return the number of steps, from this tick on, for which a chunk has a target."""
+        """Return the number of ticks, from this one on, for which a chunk has a target."""
         return max((0, *(first + len(chunk) - tick for first, chunk in self._chunks)))
 
 
 _EARLY = 0.25
-"""Share of a period by which a tick may be early; it may be late by the remainder."""
+"""Share of a period by which a tick may be early; it may be late by the rest of the period."""
 
 
 class TickCounter(Stateful):
-    """Numbers the ticks by time, regardless of jitter and skipped ticks.
+    """Numbers the ticks by their times, despite jitter and skipped ticks.
 
-    Late ticks are common and early ones are not, so the earliest phase seen is the true one.
+    Late ticks are common and early ones are not, so the earliest phase seen counts as the true one.
     """
 
     STATE = ("_start_ns",)
 
     def __init__(self, period_ns: int) -> None:
-        """Start counting at the next requested time."""
+        """Start counting at the next call of `number`."""
         self._period_ns = period_ns
         self.reset()
 
     def reset(self) -> None:
-        """Give number 0 to the next requested time."""
+        """Restart at 0 with the next call of `number`."""
         self._start_ns: int | None = None
 
     def pause(self, duration_ns: int) -> None:

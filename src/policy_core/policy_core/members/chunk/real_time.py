@@ -3,10 +3,10 @@
 """Real-time chunking: denoise a new chunk so that it continues the one being executed.
 
 While a chunk is computed, the robot executes steps of the previous one. In each denoising step, the
-velocity is pulled toward those planned steps: fully for the steps that will have been executed when
+velocity is pulled toward these planned steps: fully for the steps that will have been executed when
 the chunk arrives, and less and less for later ones (Black et al. 2025, arXiv 2506.07339). The
 correction is the same as in LeRobot, weight x (plan - actions), without the paper's gradient
-through the network, so it needs only the graph outputs.
+through the network, so it needs only the graph's outputs.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from policy_core.interfaces import F32, F64
 PrefixSchedule = Literal["linear", "exp", "ones", "zeros"]
 PREFIX_SCHEDULES: tuple[str, ...] = get_args(PrefixSchedule)
 _DELAYS = 10
-"""Number of inferences that determine the next delay; a slow one is forgotten after that many."""
+"""Number of recent inferences from which the next delay is predicted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlannedSteps:
-    """Steps that a new chunk continues: targets [steps, actions], rad, from its first step on.
+    """Planned steps that a new chunk must continue.
 
-    `delay` is the number of them that will have been executed when the chunk arrives, counted from
-    its observation.
+    Attributes:
+        targets: Targets [steps, actions], rad, from the new chunk's first step on.
+        delay: Number of these steps that will have been executed when the chunk arrives.
     """
 
     targets: F64
@@ -39,7 +40,7 @@ class PlannedSteps:
 
 
 class PrefixGuidance:
-    """Changes a chunk's velocities so that it continues the planned steps."""
+    """Corrects the velocities in denoising so that the chunk continues the planned steps."""
 
     def __init__(
         self,
@@ -59,7 +60,8 @@ class PrefixGuidance:
             rows: Rows of the chunk.
             schedule: Decay of the weights from 1 at the delay to 0 at the horizon.
             horizon: First row without guidance; None for the number of planned rows.
-            largest_weight: Maximum weight of the whole correction, reached near the noise end.
+            largest_weight: Maximum weight of the whole correction, reached while the chunk is
+                nearly pure noise.
         """
         count = min(len(planned), rows)
         self._planned = np.zeros((rows, planned.shape[1]), np.float32)
@@ -96,7 +98,7 @@ def prefix_weights(schedule: PrefixSchedule, delay: int, horizon: int, rows: int
 
 
 def guidance_weight(time: float, largest: float) -> np.float32:
-    """Return the correction weight at a time (1 is noise); it is smallest in the middle."""
+    """Return the weight of the whole correction at a flow time (1 is noise), at most `largest`."""
     done = np.float32(1.0 - time)
     if done <= 0:
         return np.float32(largest)
@@ -105,21 +107,21 @@ def guidance_weight(time: float, largest: float) -> np.float32:
 
 
 class ExecutedDelay(Stateful):
-    """Recent numbers of steps executed between an observation and its chunk."""
+    """Predicts how many steps are executed between an observation and the arrival of its chunk."""
 
     STATE = ("_lately",)
     PLAN = ("_expected",)
 
     def __init__(self, expected: int) -> None:
-        """Expect this many steps until a chunk arrives during execution."""
+        """Predict `expected` steps until a delay was measured."""
         self._expected = expected
         self._lately = deque[int](maxlen=_DELAYS)
 
     def add(self, steps: int) -> None:
-        """Add the number of steps executed before a chunk arrived."""
+        """Add a measured number of steps."""
         self._lately.append(steps)
 
     @property
     def steps(self) -> int:
-        """The recent maximum; with fewer, steps that have already been executed would change."""
+        """Recent maximum of the steps; a lower number would let a chunk change executed steps."""
         return max(self._lately, default=self._expected)

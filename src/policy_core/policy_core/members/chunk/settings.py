@@ -30,7 +30,7 @@ class ChunkSettings:
     ensemble_coeff: float | None = None
     """ensemble: coefficient of the weights; None for the contract's value."""
     prefix_schedule: PrefixSchedule = "linear"
-    """rtc: decay of the planned steps' weight, from the delay to the horizon."""
+    """rtc: how the planned steps' weight decays from the delay to the horizon."""
     execution_horizon: int | None = None
     """rtc: first unguided step of a new chunk; None for the number of planned steps."""
     max_guidance_weight: float = 10.0
@@ -45,17 +45,17 @@ class ChunkSettings:
     """takeover: blend time between the policy and a person; None if no person may take over."""
     leader_tolerance_rad: float | None = None
     """takeover: maximum distance between a leader joint and the arm's command at which a person may
-    take over; None as for `handover_s`.
+    take over; None if no person may take over.
     """
     simulated_latency_s: float = 0.0
-    """Inference time in simulated time."""
+    """Inference time that is simulated when time is simulated."""
 
 
 def executed_steps(settings: ChunkSettings, contract: ChunkContract) -> int:
     """Return the maximum number of steps executed per chunk.
 
     Raises:
-        PolicyError: A chunk has fewer steps, or the number is invalid.
+        PolicyError: The number is below 1 or above the chunk size.
     """
     steps = contract.chunk.steps if settings.steps is None else settings.steps
     if not 1 <= steps <= contract.chunk.size:
@@ -89,7 +89,7 @@ def ensemble_coefficient(settings: ChunkSettings, contract: ChunkContract) -> fl
 
 
 def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
-    """Raise PolicyError unless these settings match this policy.
+    """Raise an error unless the settings match the policy.
 
     Raises:
         PolicyError: The settings do not match; the message gives the first mismatch.
@@ -131,7 +131,7 @@ def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:
     if method != "flow":
         kind = "one run of its graph" if method is None else f"{method} steps"
         raise PolicyError(
-            f"mode rtc: expected a flow policy, whose denoising steps can be guided, found "
+            f"mode rtc: expected a flow policy (its denoising steps can be guided), found "
             f"{contract.name}, which makes a chunk in {kind}; choose the mode asynchronous"
         )
     if contract.observation_steps > 1:
@@ -159,31 +159,32 @@ def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:
 
 
 def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContract) -> None:
-    """Raise PolicyError unless a chunk arrives before the previous one's steps run out.
+    """Raise an error unless a chunk arrives before the previous chunk's steps run out.
 
     Args:
-        inference_s: Measured time of a chunk.
-        steps: Executed steps of a chunk.
-        contract: The contract, for its rate.
+        inference_s: Measured inference time of a chunk.
+        steps: Number of steps executed per chunk.
+        contract: Contract with the policy's rate.
 
     Raises:
-        PolicyError: Inference takes as long as the steps last, so that nothing is left to continue.
+        PolicyError: Inference takes at least as long as the steps last, so that no step is left to
+            continue.
     """
     if inference_s * contract.rate_hz >= steps:
         raise PolicyError(
-            f"mode rtc: expected inference within the {steps} steps of a chunk, "
-            f"{steps / contract.rate_hz:.2f} s, found {inference_s:.2f} s; execute more steps "
+            f"mode rtc: expected inference within the {steps} steps of a chunk "
+            f"({steps / contract.rate_hz:.2f} s), found {inference_s:.2f} s; execute more steps "
             "(n_action_steps), make fewer denoising steps (time_budget_s), or use a faster back "
             "end"
         )
 
 
 def require_ensemble_speed(inference_s: float, contract: ChunkContract) -> None:
-    """Raise PolicyError unless inference is fast enough for one chunk per step.
+    """Raise an error unless inference is fast enough for one chunk per step.
 
     Args:
-        inference_s: Measured time of a chunk: decoding and all graphs.
-        contract: The contract, for its rate.
+        inference_s: Measured inference time of a chunk: decoding and all graphs.
+        contract: Contract with the policy's rate.
 
     Raises:
         PolicyError: Inference takes longer than a period.
@@ -192,6 +193,6 @@ def require_ensemble_speed(inference_s: float, contract: ChunkContract) -> None:
     if inference_s > period_s:
         raise PolicyError(
             f"mode ensemble: expected inference within a period of "
-            f"{period_s * 1e3:.1f} ms, since each step needs a chunk of its own, "
+            f"{period_s * 1e3:.1f} ms (each step needs its own chunk), "
             f"found {inference_s * 1e3:.1f} ms; choose the mode asynchronous"
         )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Success detection: the success signal, debounced over the ticks of a run."""
+"""Success detection: whether the success condition has held for long enough in a run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ DONE = "the success signal reports that the task is done"
 
 
 class SuccessWatch:
-    """Success state since the beginning of the run.
+    """Detects the success signal in the ticks of a run.
 
-    A reading that is missing, or so late that its chunk's steps have passed, interrupts the signal.
+    A reading that is missing, or so late that its chunk's steps have passed, interrupts the time
+    for which the condition must hold.
 
     Attributes:
         done: True from the success signal until the next run begins.
-        probability: Newest reading; None if there is none, or if joints are the source.
+        probability: Probability in the newest reading; None without one, or if joints are the
+            source.
     """
 
     def __init__(self, contract: ChunkContract) -> None:
@@ -44,7 +46,7 @@ class SuccessWatch:
         self._newest_ns: int | None = None
 
     def observe(self, tick: Tick, reading: SuccessReading | None) -> RunVerdict | None:
-        """Observe a tick; return the verdict that ends the run, or None if the run continues.
+        """Observe a tick; return the verdict that ends the run, or None to let it continue.
 
         Args:
             tick: The tick.
@@ -68,11 +70,11 @@ class SuccessWatch:
 
     @property
     def verdict(self) -> RunVerdict | None:
-        """Verdict that ends the run; None if it continues."""
+        """Verdict that ends the run; None to let it continue."""
         return RunVerdict(EndStep.DAMP, DONE) if self.done and self._signal.then == "end" else None
 
     def see(self, time_ns: int, *, holds: bool) -> None:
-        """Add the signal source's state at a time; times must increase."""
+        """Add whether the success condition holds at a time; times must increase."""
         newest_ns, self._newest_ns = self._newest_ns, time_ns
         if not holds:
             self._since_ns = None

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Takeover: a person takes over from a chunk policy with a leader arm, and hands control back.
 
-The person's targets go through the same limits as the policy's, in `ChunkCommand` and in the guard.
-Neither handover begins with a jump. The arm rests until the leader matches it, and for at least as
-long as a motorised leader is commanded to rest. The target then moves from the last command to the
-leader's pose over the handover time. When control is handed back, the policy begins with a new
-chunk from a new observation, and is blended in over the same time.
+The person's targets are subject to the same limits as the policy's, in `ChunkCommand` and in the
+guard. Neither handover begins with a jump. In a takeover, the arm rests until the leader matches
+it, and for at least as long as a motorised leader is commanded to rest. The target then moves from
+the last command to the leader's pose over the handover time. When control is handed back, the
+policy begins with a new chunk from a new observation, and is blended in over the handover time.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from policy_core.observation.state import StateVector
 TAKE_OVER, HAND_BACK = "take_over", "hand_back"
 """Request names in recordings."""
 _WITHIN_BOUNDS = 0.999
-"""Share of the guard's limits that a person may use, so rounding never triggers the guard."""
+"""Share of the guard's limits that a person may use, so that rounding never triggers the guard."""
 _LEADER_RADPS = 1.0
 """Maximum speed of a motorised leader that moves to the arm and follows it, rad/s."""
 _RESTS_TICKS = 10
-"""Ticks for which a leader is commanded to rest when a takeover begins or its messages resume,
-before it moves or goes limp; a driver that has stopped following requires this.
+"""Number of ticks in which a leader is commanded to rest, when a takeover begins or the leader's
+messages resume, before it moves or goes limp; a driver that has stopped following requires this.
 """
 
 _HAND_RADPS = 7.5
-"""Speed of a leader joint moved by hand, rad/s; `JointCheck` allows twice as much."""
+"""Maximum speed of a leader joint moved by hand, rad/s; `JointCheck` allows twice as much."""
 _BEYOND_ARM_RAD = 1.0
 """Distance by which a leader may go beyond the arm's limits; `JointCheck` allows 0.5 rad more."""
 _STILL_S = 5.0
@@ -66,15 +66,15 @@ class Driver(Enum):
 
 
 class PersonTakeover(Stateful):
-    """A chunk policy that a person can take over from; see `Policy`.
+    """A chunk policy from which a person can take over; implements `Policy`.
 
     `take_over` and `hand_back` are called between two ticks; `driver` and `off_rad` may be read
     from any thread.
 
     Attributes:
         driver: Source of the arm's targets.
-        off_rad: Leader position minus last command, per action [actions], as of the newest handover
-            tick; must fall below the tolerance.
+        off_rad: Leader position minus last command [actions] in the latest tick of a handover; must
+            fall below the tolerance.
         begins, change: See `Policy`.
         policy: Policy in control until a person takes over.
         leader: Input with the leader's pose.
@@ -128,8 +128,8 @@ class PersonTakeover(Stateful):
             contract: Contract of the policy.
             policy: Policy in control until a person takes over.
             state: Has `joint_pos` and `LEADER_POS` [joints], rad.
-            leader: Input with the age of the leader's pose; beyond the state time-out, the leader
-                counts as lost.
+            leader: Input for the leader's pose; if the pose is older than the state time-out, the
+                leader counts as lost.
             limits: Limits in force.
             clock: Clock used for the ticks.
             handover_s: Blend time when control changes hands.
@@ -166,7 +166,7 @@ class PersonTakeover(Stateful):
 
     @property
     def chunk_policy(self) -> ChunkPolicy:
-        """Policy that executes the chunks; a set member has the same property."""
+        """The policy that executes the chunks; a set member has the same property."""
         return self.policy
 
     @property
@@ -176,9 +176,9 @@ class PersonTakeover(Stateful):
 
     @property
     def awaits_leader(self) -> str:
-        """Message about leader joints too far from the arm, or about a leader that does not move.
+        """What to do with the leader: move joints that are too far from the arm, or check a driver.
 
-        Empty if neither applies.
+        Empty if the leader is near the arm and moves.
         """
         if self.driver is Driver.PERSON and self._still_s > _STILL_S:
             return (
@@ -200,7 +200,7 @@ class PersonTakeover(Stateful):
         )
 
     def leader_problem(self, now_ns: int) -> str:
-        """Return why the leader's pose is unknown; "" if it is known."""
+        """Return the reason why the leader's pose is unknown; "" if it is known."""
         age_ns = self.leader.age_ns(now_ns)
         if age_ns is not None and age_ns <= self._timeout_ns:
             return ""
@@ -210,10 +210,9 @@ class PersonTakeover(Stateful):
         return words.LEADER_SILENT.format(input=why, limit=self._timeout_ns * 1e-6)
 
     def leader_pose(self, now_ns: int) -> F64 | None:
-        """Return the leader's pose [joints], rad; None if it is unknown or impossible.
+        """Return the leader's pose [joints], rad; None if it is unknown or out of range.
 
-        Without this check, a motorised leader that reports degrees would be driven beyond its joint
-        range.
+        Unchecked, a pose in degrees would drive a motorised leader beyond its joint range.
         """
         reach, pose = self._reach, self._leader_pos
         within = (reach.position_min <= pose) & (pose <= reach.position_max)
@@ -227,7 +226,7 @@ class PersonTakeover(Stateful):
 
         Raises:
             RefusedError: The policy is not running, a person has already taken over, or the
-                leader's pose is unknown.
+                leader's pose is unknown or implausible.
         """
         _require_running(TAKE_OVER, mode)
         if self.driver in (Driver.HANDOVER, Driver.PERSON):
@@ -258,7 +257,7 @@ class PersonTakeover(Stateful):
         self._begin(Driver.RETURN, words.HANDS_BACK)
 
     def reset(self) -> None:
-        """Start over, with the policy in control."""
+        """Clear all memory, and put the policy in control."""
         self.driver = Driver.POLICY
         self.begins, self._ran = True, False
         self.change = self._changes = ""
@@ -273,7 +272,7 @@ class PersonTakeover(Stateful):
             self._rest(words.WAS_HELD)
 
     def infer(self) -> bool:
-        """Find the target for this tick; return True if it is finite.
+        """Determine this tick's target; return True if it is finite.
 
         Raises:
             NoTargetError: The policy has no target, or the leader has dropped out.
@@ -315,7 +314,7 @@ class PersonTakeover(Stateful):
         return self.action.command
 
     def _begin(self, driver: Driver, change: str) -> None:
-        """Switch to a different driver, which discards the policy's plan."""
+        """Switch to a different driver, and discard the policy's plan."""
         command = self.action.command.copy()
         self.policy.reset()
         self.action.command[:] = command
@@ -330,7 +329,7 @@ class PersonTakeover(Stateful):
         self.off_rad = self._leader_pos[self._places] - self.action.target
 
     def _judged(self, now_ns: int) -> str:
-        """Return why the leader's pose is implausible; "" if it is plausible."""
+        """Return the reason why the leader's pose is implausible; "" if it is plausible."""
         if now_ns - self._judged_ns > self._timeout_ns:
             # The leader was silent or the arm was held: the leader must match again, wherever it
             # is.
@@ -340,7 +339,7 @@ class PersonTakeover(Stateful):
         return words.LEADER.format(leader=self.leader.name, why=problem) if problem else ""
 
     def _begin_judging(self, now_ns: int) -> str:
-        """Trust the leader's pose if it is within a leader's range; otherwise return why not."""
+        """Trust the leader's pose if it is within a leader's range, or return the reason not to."""
         self._judged_ns = now_ns
         self._check.forget()
         problem = self._check.problem(self._leader_pos, None)
@@ -355,7 +354,7 @@ class PersonTakeover(Stateful):
         return self._still_ticks / self._rate_hz
 
     def _watch_still(self, leader: F64) -> None:
-        """Stop the arm if a leader [actions] that was not moving suddenly appears elsewhere."""
+        """Stop the arm if a leader that has not moved for long suddenly appears elsewhere."""
         if (self._leader_pos == self._seen).all():
             self._still_ticks += 1
             return
@@ -369,16 +368,16 @@ class PersonTakeover(Stateful):
         self._from, self._ticks = self.action.target, 0
 
     def _blended(self, wanted: F64) -> F64:
-        """Return this tick's target, blended from the last driver's command [actions]."""
+        """Return this tick's target [actions], blended from the last driver's command."""
         passed = min(1.0, (self._ticks + 1) / self._blend_ticks)
         share = passed * passed * (3.0 - 2.0 * passed)
         return self._bounded(self._from + share * (wanted - self._from))
 
     def _bounded(self, wanted: F64) -> F64:
-        """Return the target, limited to the guard's bounds for a healthy run [actions].
+        """Return a target [actions], clipped to the guard's bounds.
 
-        The arm therefore lags behind a fast hand, and yields to a hand that pushes it; neither is a
-        fault.
+        The arm therefore lags behind a fast hand, and yields to a hand that pushes it; neither
+        becomes a fault.
         """
         command = self.action.command.copy()
         self._bounds.count_from(command)
@@ -388,7 +387,7 @@ class PersonTakeover(Stateful):
 
 
 def _leader_reach(joints: Joints) -> Joints:
-    """Return the leader's limits: a hand is faster than the arm, and reaches farther."""
+    """Return limits for the leader, whose joints a hand moves faster and farther than the arm's."""
     return replace(
         joints,
         position_min=joints.position_min - _BEYOND_ARM_RAD,
@@ -398,14 +397,19 @@ def _leader_reach(joints: Joints) -> Joints:
 
 
 class TakeoverRequests:
-    """Requests that a person with a leader arm makes to a chunk policy.
+    """A person's requests to take over from a chunk policy, and to hand control back.
 
     Attributes:
         person: The takeover; None if no person may take over.
     """
 
     def __init__(self, controller: Controller, person: PersonTakeover | None) -> None:
-        """Send requests to this controller and its takeover."""
+        """Connect the controller and its takeover.
+
+        Args:
+            controller: Controller that executes the requests between two ticks.
+            person: See the attribute.
+        """
         self._controller, self.person = controller, person
 
     def take_over(self) -> None:
@@ -427,7 +431,7 @@ class TakeoverRequests:
         controller.request(HAND_BACK, lambda: person.hand_back(controller.mode))
 
     def awaited(self, name: str) -> str:
-        """Return how far the leader (an input) is from the arm while a takeover waits for it."""
+        """Return what a takeover awaits of the leader, if `name` is the leader's input; else ""."""
         if self.person is None or name != LEADER.name:
             return ""
         return self.person.awaits_leader if self._controller.mode in (Mode.RUN, Mode.HOLD) else ""
@@ -441,10 +445,10 @@ class TakeoverRequests:
 
 
 class LeaderGuide:
-    """Commands for a motorised leader arm: move to the arm, then go limp while a person drives.
+    """Commands a motorised leader: it moves to the arm, and goes limp while a person drives.
 
     A leader without motors, or whose motors cannot be controlled, does not follow commands: a
-    person moves it to the arm.
+    person must move it to the arm.
     """
 
     def __init__(self, contract: ChunkContract) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Execution of inference: in parallel with the control loop, or inside it in simulated time."""
+"""Workers, which run inference: their interface, and the worker for simulated time."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Clock = Callable[[], int]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
-    """Request for the chunk that responds to an observation."""
+    """Request for a chunk, given an observation."""
 
     sensed: Snapshot
     generation: int
-    """Generation of the requesting run; results for any other run are ignored."""
+    """Number of the requesting run; results for other runs are ignored."""
     asked_ns: int
     planned: PlannedSteps | None = None
     """Planned steps that the chunk must continue, or None."""
@@ -40,7 +40,7 @@ class Request:
 
     @staticmethod
     def of_saved(saved: Tree) -> Request:
-        """Restore a saved request."""
+        """Return a saved request, without images."""
         planned = saved["planned"]
         return Request(
             sensed=Snapshot.of_saved(saved["sensed"]),
@@ -51,7 +51,7 @@ class Request:
 
 
 class SuccessReading(NamedTuple):
-    """Success probability for one observation.
+    """Success classifier's result for one observation.
 
     Attributes:
         time_ns: Time of the observation, on the tick clock.
@@ -91,13 +91,13 @@ class Outcome:
 
 
 class Worker(Protocol):
-    """Computes chunks; call `ask`, `take` and `forget` on the tick's thread (they never wait)."""
+    """Computes chunks; `ask`, `take` and `forget` never wait, and belong to the tick's thread."""
 
     @property
     def busy(self) -> bool:
-        """True if a request is unanswered or its answer has not been collected.
+        """True if a request is unanswered, or its outcome has not been collected.
 
-        After `close`: True if a run has not returned, so its backends cannot be closed.
+        After `close`: True if a run has not returned, so that its backends must not be closed.
         """
 
     @property
@@ -105,33 +105,33 @@ class Worker(Protocol):
         """True if the worker can still compute requests."""
 
     def ask(self, request: Request) -> None:
-        """Start a request now or next; a newer request replaces one that has not started."""
+        """Start a request, now or after the current one; it replaces one that has not started."""
 
     def take(self, now_ns: int) -> Outcome | None:
-        """Return the next available outcome, in request order; each one is returned only once."""
+        """Return the next outcome that is due, or None; each outcome is returned only once."""
 
     def forget(self) -> None:
-        """Drop the request that has not started; one that has started runs to completion."""
+        """Drop a request that has not started; a request that has started runs to completion."""
 
     def close(self) -> None:
         """Stop; after that, the backends may be closed unless the worker is still busy."""
 
 
 class InlineWorker:
-    """Computes immediately, and delivers after a delay on the caller's clock.
+    """Worker that computes within `ask`, and delivers after a fixed delay on the caller's clock.
 
-    In simulated time the result is the same on every machine.
+    In simulated time, the result is therefore the same on every machine.
     """
 
     def __init__(self, run: Run, delay_ns: int = 0) -> None:
-        """Simulate this inference time."""
+        """Compute with `run`; `delay_ns` is the simulated inference time."""
         self._run, self._delay_ns = run, delay_ns
         self._outcomes = deque[Outcome]()
         self._pending: Request | None = None
 
     @property
     def busy(self) -> bool:
-        """True if a request is unanswered or its answer has not been collected."""
+        """True if an outcome has not been collected."""
         return bool(self._outcomes)
 
     @property
@@ -156,7 +156,7 @@ class InlineWorker:
         return outcome
 
     def forget(self) -> None:
-        """Drop requests that have not started or not finished."""
+        """Drop all requests and outcomes."""
         self._outcomes.clear()
         self._pending = None
 

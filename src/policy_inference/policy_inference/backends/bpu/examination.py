@@ -49,7 +49,7 @@ def _model(artifact: Artifact, march: str) -> Finding:
         return Finding(name="model", found=found)
     return Finding.error(
         "model",
-        f"{found}, but a board with {march}",
+        f"{found}, but this board has {march}",
         f"compile the bundle with --target {march} ({MARCHES})",
     )
 
@@ -75,7 +75,7 @@ def _driver(machine: Machine) -> Finding:
 
 
 def _runtime(march: str | None) -> Finding:
-    """Check the modules; S boards and X5 use different ones, and the older ones run .bin files."""
+    """Return the finding on the runtime's modules: S boards need `hbm_runtime`, others any."""
     there = [name for name in (HBM_RUNTIME, *PACKAGES) if module_found(name)]
     if not there or ((march or "").startswith("nash") and HBM_RUNTIME not in there):
         found = ", ".join(there) or f"neither {HBM_RUNTIME} nor {PYEASY_DNN}"

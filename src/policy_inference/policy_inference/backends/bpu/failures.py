@@ -32,16 +32,17 @@ _MEANINGS = (
     ),
     (
         r"cannot open shared object file|invalid ELF header|wrong ELF class",
-        f"its libraries exist on the board only; {INSTALL}",
+        f"its libraries exist only on the board; {INSTALL}",
     ),
     (r"No module named|halted; None in sys.modules", INSTALL),
     (
         r"multiarray failed to import|compiled against A[BP]I version",
-        "this package was built for another NumPy: install version 1.26 (pip install 'numpy<2')",
+        "this package was built for a different NumPy: install version 1.26 (pip install "
+        "'numpy<2')",
     ),
     (
         r"Python version mismatch",
-        "this package is for another Python; run with the one from the board's system",
+        "this package is for a different Python; run with the one from the board's system",
     ),
     (
         r"Only \.hbm supported",
@@ -61,7 +62,7 @@ _MEANINGS = (
     ),
     (
         r"hbUCPWaitTaskDone failed|hbDNNWaitTaskDone failed",
-        "the BPU did not finish: close other models and programs that use it, and look at `dmesg`",
+        "the BPU did not finish: close other models and programs that use it, and check `dmesg`",
     ),
     (
         r"Data type mismatch|Mismatch in tensor dimension|Invalid data size|Too many inputs",

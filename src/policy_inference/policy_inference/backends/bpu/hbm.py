@@ -63,8 +63,8 @@ class BpuBackend(BpuRuntime):
     def for_file(cls, file: Path, options: Mapping[str, str]) -> type[BpuRuntime]:
         """Return this class, or the class for `pyeasy_dnn`, which runs in its own process.
 
-        Only boards with the older runtime lack this one, and they use `.bin` files; if neither is
-        installed, opening with this class raises an error with the remedy.
+        Only boards with the older runtime lack `hbm_runtime`, and they use `.bin` files; if neither
+        is installed, opening with this class raises an error with the remedy.
 
         Raises:
             BackendError: The `runtime` option names no known runtime.
@@ -122,7 +122,7 @@ def _is_there(package: str) -> bool:
 
 
 def _tensor(name: str, shape: Sequence[int], dtype: Any, quant: Any) -> BpuTensor:
-    # An enum of the vendor's; the stub of one release declares plain integers with names.
+    # The vendor's enum; the stub of one release declares named integers instead.
     kind = str(getattr(dtype, "name", dtype)).rpartition(".")[-1]
     if kind not in _DTYPES:
         raise BackendError(

@@ -46,7 +46,8 @@ class PyeasyBackend(BpuRuntime):
         self, file: Path, core: int | None, priority: int | None
     ) -> tuple[Sequence[BpuTensor], Sequence[BpuTensor], Mapping[str, str]]:
         module = vendor_module(*(f"{package}.{PYEASY_DNN}" for package in PACKAGES))
-        # A list: the runtime loses a reference to a single text, which is freed while in use.
+        # A list, since the runtime loses a reference to a single string, which is then freed while
+        # in use.
         models = module.load([str(file)])
         if not models:
             raise BackendError(
@@ -80,7 +81,7 @@ class PyeasyBackend(BpuRuntime):
         if described or self._target == "bayes" or {t.dtype for t in inputs} <= {"uint8"}:
             return
         raise BackendError(
-            f"{self._file}: expected a release of {PYEASY_DNN} that takes "
+            f"{self._file}: expected a release of {PYEASY_DNN} that accepts "
             "featuremaps, found a release that casts every input to uint8; update the "
             "board's system, or `pip install hobot-dnn-rdkx5`"
         )

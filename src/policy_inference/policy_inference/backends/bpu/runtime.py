@@ -33,11 +33,11 @@ class BpuRuntime(BackendBase):
     name = "bpu"
     warm_up_runs = 10
     options: Mapping[str, str] = {
-        "runtime": f"{HBM_RUNTIME} or {PYEASY_DNN}; without it, the one that is installed and "
-        "takes the file",
-        "model": "name of the model, where the file has several",
-        "core": f"number of the BPU core, 0 to {_NUMBERS['core']}; without it, the runtime chooses",
-        "priority": f"0 to {_NUMBERS['priority']}, the highest; without it, the runtime's default",
+        "runtime": f"{HBM_RUNTIME} or {PYEASY_DNN}; by default, the one that is installed and "
+        "accepts the file",
+        "model": "name of the model, if the file contains several",
+        "core": f"BPU core, 0 to {_NUMBERS['core']}; by default, the runtime chooses",
+        "priority": f"priority, 0 to {_NUMBERS['priority']} (highest); by default, the runtime's",
     }
     package: str
     """Name of the runtime's package, for messages."""
@@ -136,7 +136,7 @@ class BpuRuntime(BackendBase):
 
     @abstractmethod
     def _connect(self, copies: Mapping[str, InputCopy]) -> None:
-        """Prepare the argument for all runs from the input arrays."""
+        """Build from the input arrays the argument that every run passes to the runtime."""
 
     @abstractmethod
     def _infer(self) -> Sequence[Any]:
@@ -173,11 +173,11 @@ def _check_file(file: Path, target: str | None) -> None:
     if family is None:
         raise BackendError(
             f"{file}: expected a .hbm or .bin file, found {file.suffix or 'neither'}"
-            "; the runtimes recognise them by name"
+            "; the runtimes recognise models by the file name"
         )
     if target is not None and not target.startswith(family):
         raise BackendError(
-            f"{file}: expected a file for {target}, as policy.yaml says, found one "
+            f"{file}: expected a file for {target} as in policy.yaml, found one "
             f"for a {family}-* BPU; compile it for the board ({MARCHES})"
         )
 

@@ -22,7 +22,7 @@ _FLOATS = ("float32", "float16")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quantisation:
-    """real = (integer - zero_point) * scale; both have shape [1] or [size of the axis]."""
+    """real = (integer - zero_point) * scale; zero_point and scale have shape [1] or [axis size]."""
 
     scale: F32
     zero_point: F32
@@ -67,7 +67,7 @@ class BpuTensor:
     quantisation: Quantisation | None = None
 
     def spec(self, wanted: TensorSpec | None) -> TensorSpec:
-        """Return a specification for the user; this is `wanted` if the conversion is known."""
+        """Return the spec of the array for the user: `wanted`, as far as it can be converted."""
         shape, dtype = self.shape, self.dtype
         while len(shape) > 2 and shape[-1] == 1:
             shape = shape[:-1]
@@ -86,7 +86,7 @@ class BpuTensor:
         return array.reshape(array.shape + ones).transpose(axes)
 
     def _axes(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Return the source of each axis in `shape`, padded with ones; None if no order fits."""
+        """Return each tensor axis's index in `shape`, padded with ones; None if no order fits."""
         whole = shape + (1,) * (len(self.shape) - len(shape))
         orders = [tuple(range(len(whole)))]
         if len(whole) == 4 and (self.layout == "NHWC" or len(shape) in (2, 4)):
@@ -119,7 +119,7 @@ class InputCopy:
             )
 
     def update(self) -> None:
-        """Copy the current, finite content of our array."""
+        """Copy the current values of our array, which must be finite."""
         if self._same:
             return
         if self._quantised is None:
@@ -144,7 +144,7 @@ class OutputCopy:
         )
 
     def __call__(self, array: npt.NDArray[np.generic]) -> None:
-        """Copy the valid part, as real numbers.
+        """Copy the valid part, converted to real numbers.
 
         Raises:
             BackendError: The array differs from the model's description.
@@ -166,7 +166,7 @@ class OutputCopy:
         if not alike or array.dtype != self._dtype:
             raise BackendError(
                 f"bpu: output {self._name}: expected {self._dtype}{list(shape)} as "
-                f"the model says, found {array.dtype}{list(array.shape)}; update "
+                f"stated in the model, found {array.dtype}{list(array.shape)}; update "
                 "the runtime"
             )
         return array.reshape(shape)

@@ -164,7 +164,7 @@ class RemoteLink:
             self._is_closed = True
             self._changed.notify()
         if self._thread is not None:
-            # It may be connecting; then it closes the new connection.
+            # A thread that is connecting closes the new connection itself.
             self._thread.join(CONNECT_WITHIN_S + 1.0)
         for connection in (self.first, self._connection):
             if connection is not None:
@@ -173,7 +173,7 @@ class RemoteLink:
     def _use(self, connection: ServerConnection) -> None:
         with self._changed:
             self._connection, self._why, self._late = connection, "", 0
-        if connection.lost:  # before this was known here
+        if connection.lost:  # lost before this link used it
             self._lose(connection)
 
     def _lose(self, connection: ServerConnection, why: str = "") -> None:
@@ -191,7 +191,7 @@ class RemoteLink:
                     return
             if lost is not None:
                 lost.close()
-            _log.warning("%s: %s; connects again", self._where, self._why)
+            _log.warning("%s: %s; reconnecting", self._where, self._why)
             self._again()
 
     def _again(self) -> None:
@@ -206,13 +206,13 @@ class RemoteLink:
                     connection.close()
                 self._why, pause_s = str(error), min(2 * pause_s, LONGEST_PAUSE_S)
                 if said != self._why:
-                    _log.warning("%s: %s; connects again", self._where, self._why)
+                    _log.warning("%s: %s; reconnecting", self._where, self._why)
                 said = self._why
                 continue
             if self._closed_within(0.0):
                 connection.close()
                 return
-            _log.info("%s: connected again, after %.1f s", self._where, time.monotonic() - began_s)
+            _log.info("%s: reconnected after %.1f s", self._where, time.monotonic() - began_s)
             self._use(connection)
             return
 
@@ -228,7 +228,7 @@ class RemoteBackend(BackendBase):
     """
 
     is_remote = True
-    warm_up_runs = 1  # warm-up is the server's task; its times are measured when it is opened
+    warm_up_runs = 1  # warm-up is the server's task; answer times are measured on opening
     _link: RemoteLink | None = None
     _within_s = PROOF_WITHIN_S
     """Time limit for the next run; the first run is part of opening."""
@@ -281,7 +281,7 @@ class RemoteBackend(BackendBase):
             raise BackendError(f"{self.name}: {self.where}: {error}") from error
 
     def _proven(self, connection: ServerConnection) -> None:
-        """Raise an error unless a connection leads to the file's model and contract tensors."""
+        """Raise an error unless a connection has the first one's tensors and the file's model."""
         inputs, outputs = self.specs
         for what, ours, theirs in (
             ("inputs", self._link_first.inputs, connection.inputs),
@@ -322,8 +322,8 @@ class RemoteBackend(BackendBase):
             )
         if self._deadline_s < _BLOCKING_S:
             _log.warning(
-                "%s: each tick waits for %s: an answer takes %s; each one that takes longer than "
-                "%g ms is a tick without a target (HOLD)",
+                "%s: each tick waits for %s: an answer takes %s; a tick whose answer takes longer "
+                "than %g ms has no target (HOLD)",
                 self.name,
                 self.where,
                 text,
@@ -362,6 +362,6 @@ class RemoteBackend(BackendBase):
         """Raise an error if a secret would be sent unencrypted to another machine."""
         if not is_encrypted and self._given.get(option) and not is_loopback(host):
             raise BackendError(
-                f"{self.name}: {option}: expected TLS to {host}, since anyone could otherwise read "
-                "the secret in transit, found none"
+                f"{self.name}: {option}: expected TLS to {host} (without it, anyone could read the "
+                "secret in transit), found none"
             )

@@ -86,7 +86,7 @@ def _plain(value: Any) -> dict[bytes, Any]:
         }
     if isinstance(value, np.generic):
         return {_NUMBER: True, b"data": value.item(), b"dtype": value.dtype.str}
-    raise TypeError(f"expected what msgpack has, or numpy, found {type(value).__name__}")
+    raise TypeError(f"expected a type of msgpack or numpy, found {type(value).__name__}")
 
 
 def _array(value: dict[Any, Any]) -> Any:
@@ -95,7 +95,7 @@ def _array(value: dict[Any, Any]) -> Any:
     dtype = value.get(b"dtype", b"")
     dtype = dtype.decode("ascii", "replace") if isinstance(dtype, bytes) else dtype
     if not isinstance(dtype, str) or not _DTYPE.fullmatch(dtype):
-        raise ValueError(f"an array of the type {dtype!r}")
+        raise ValueError(f"an array of type {dtype!r}")
     if _NUMBER in value:
         return np.dtype(dtype).type(value.get(b"data"))
     return np.ndarray(value.get(b"shape", ()), dtype, value.get(b"data", b""))

@@ -43,10 +43,10 @@ from policy_inference.open_inference import (
 
 _PACKAGES = "pip install grpcio protobuf, or policy_inference[remote]"
 _OTHER_PROTOCOL = (
-    "expected the Open Inference Protocol, found a gRPC server without it; if it is LeRobot's "
-    "policy server: that one exchanges Python objects by pickle, which lets each side run any code "
-    "in the other, so it is not supported; serve the policy by openpi's protocol "
-    "(backend:=openpi), or its exported graphs with `policy_inference serve --open-inference`"
+    "expected the Open Inference Protocol, found a gRPC server without it (LeRobot's policy server "
+    "is not supported: it exchanges pickled Python objects, which lets each side execute arbitrary "
+    "code in the other); serve the policy with openpi's protocol (backend:=openpi), or its "
+    "exported graphs with `policy_inference serve --open-inference`"
 )
 _NEVER_MS = 2**31 - 1
 _LARGEST_METADATA = 1 << 20
@@ -58,14 +58,14 @@ class OipBackend(RemoteBackend):
 
     name = "oip"
     options: Mapping[str, str] = {
-        "endpoint": "HOST:PORT of the server's gRPC",
-        "deadline_ms": "longest wait for an answer; as the policy needs it if absent",
-        "token_file": "file with a token, which is sent with each request",
-        "token_header": "header that the token goes into; `authorization: Bearer TOKEN` if absent",
+        "endpoint": "HOST:PORT of the gRPC server",
+        "deadline_ms": "longest wait for an answer; by default, what the policy's rate allows",
+        "token_file": "file with a token to send with each request",
+        "token_header": "header for the token; `authorization: Bearer TOKEN` if absent",
         "tls": "yes or no (default)",
-        "ca_file": "certificates that must have signed the server's, PEM; gRPC's own if absent",
+        "ca_file": "CA certificates that verify the server's, PEM; gRPC's own if absent",
         "cert_file": "certificate of this client, PEM",
-        "key_file": "its key, PEM",
+        "key_file": "private key of this client's certificate, PEM",
     }
 
     @classmethod
@@ -76,7 +76,7 @@ class OipBackend(RemoteBackend):
             raise BackendError(f"{cls.name}: tls: expected yes or no, found {found!r}")
         if given.get("tls") != "yes" and {"ca_file", "cert_file", "key_file"} & given.keys():
             raise BackendError(
-                f"{cls.name}: ca_file, cert_file, key_file: expected tls=yes with these"
+                f"{cls.name}: ca_file, cert_file, key_file: expected tls=yes with these options"
             )
         if ("cert_file" in given) != ("key_file" in given):
             raise BackendError(f"{cls.name}: expected both cert_file and key_file, or neither")
@@ -98,14 +98,14 @@ class OipBackend(RemoteBackend):
 
             message_classes()
         except ImportError as error:
-            raise BackendError(f"{self.name}: {error}; {_PACKAGES}: install them") from error
+            raise BackendError(f"{self.name}: {error}; {_PACKAGES}") from error
         self._model, self._golden_inputs, self._golden_outputs = read_oip_model(file)
         self.where = self._given.get("endpoint", "") or self._model.endpoint
         host, _, port = self.where.rpartition(":")
         if not host or not port.isdecimal():
             raise BackendError(
-                f"{self.name}: endpoint: expected HOST:PORT, as in backend_options:="
-                f"{self.name}.endpoint=192.168.1.20:8001, found {self.where or 'nothing'}"
+                f"{self.name}: endpoint: expected HOST:PORT (such as backend_options:="
+                f"{self.name}.endpoint=192.168.1.20:8001), found {self.where or 'nothing'}"
             )
         is_encrypted = self._given.get("tls") == "yes"
         self._require_private(host.strip("[]"), is_encrypted=is_encrypted, option="token_file")
@@ -126,7 +126,7 @@ class OipBackend(RemoteBackend):
         return self._model
 
     def golden(self) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """Return verification rows for the inputs and outputs.
+        """Return the inputs and reference outputs that verify a server, by tensor [rows, *shape].
 
         Raises:
             BackendError: The rows do not match the contract's tensors.
@@ -154,7 +154,7 @@ class OipBackend(RemoteBackend):
             ("grpc.enable_http_proxy", 0),
             ("grpc.enable_retries", 0),
             ("grpc.client_idle_timeout_ms", _NEVER_MS),
-            # Otherwise a new channel waits until the pause of an old one ends.
+            # Otherwise a new channel first waits for an old channel's reconnection pause to end.
             ("grpc.use_local_subchannel_pool", 1),
         ]
         if self._credentials is None:
@@ -227,7 +227,7 @@ class _OipConnection(ServerConnection):
         if not worst <= self._served.tolerance:
             raise BackendError(
                 f"model {self._served.model}: expected answers within {self._served.tolerance:g} "
-                f"of the reference, relative to its largest value, found {worst:.3g} for {where}:"
+                f"of the reference (relative to its largest value), found {worst:.3g} for {where}:"
                 " another model is served under this name; serve the right one, or compile the "
                 "bundle again"
             )
@@ -240,7 +240,8 @@ class _OipConnection(ServerConnection):
             self._channel.close()
             return
         self._channel.unsubscribe(self._changed)
-        # gRPC's thread that watches a channel raises if the channel is closed; it ends soon.
+        # gRPC's watcher thread, which ends soon, raises an exception if its channel is closed
+        # before.
         timer = threading.Timer(_WATCH_ENDS_S, self._channel.close)
         timer.daemon = True
         timer.start()
@@ -253,7 +254,7 @@ class _OipConnection(ServerConnection):
         """
         served, classes = self._served, message_classes()
         if not self._call("ServerReady", classes["ServerReadyRequest"](), CONNECT_WITHIN_S).ready:
-            raise BackendError("expected a server that is ready, found one that is not ready yet")
+            raise BackendError("expected a ready server, found one that is not ready yet")
         of_model = {"name": served.model, "version": served.version}
         named = f"model {served.model}" + (f" version {served.version}" if served.version else "")
         try:
@@ -275,7 +276,7 @@ class _OipConnection(ServerConnection):
         self.details = {"runtime": found.platform or "unknown", "model": named}
 
     def _check_config(self, request: Any) -> None:
-        """Compare the hash in the model's Triton parameters, if there is one."""
+        """Check the hash in the model's Triton parameters, if there is one."""
         try:
             parameters = self._call(MODEL_CONFIG, request).config.parameters
         except LostError:
@@ -322,7 +323,7 @@ class _OipConnection(ServerConnection):
             self._check_hash(answer.parameters[POLICY_SHA256].string_param)
 
     def _check_hash(self, found: str) -> None:
-        """Raise an error unless the served model has the file's hash, or an earlier hash of it."""
+        """Raise an error unless a hash is the file's or, if that is unknown, the first reported."""
         if self._sha256 and found != self._sha256:
             raise LostError(
                 f"model {self._served.model}: expected sha256 {self._sha256}, found {found}: "
@@ -331,7 +332,7 @@ class _OipConnection(ServerConnection):
         self._sha256 = found
 
     def _changed(self, state: Any) -> None:
-        """Record that the channel has disconnected; it would reconnect on its own."""
+        """Give up a disconnected channel, which would reconnect by itself without verification."""
         if state is not self._ready and not self._is_closed:
             self.lost = "the connection ended"
             self._lose(self)

@@ -54,27 +54,28 @@ class OpenpiModel:
     """The artifact for the `openpi` backend, a YAML file: the server's inputs and identity."""
 
     images: dict[str, str] = entry(
-        "tensor of a camera's image by the policy's key for it; a dot begins a map in a map",
+        "image tensor for each of the policy's keys; a dot in a key denotes a nested map",
         default={},
     )
-    state: dict[str, str] = entry("tensor of a vector by the policy's key for it", default={})
+    state: dict[str, str] = entry("vector tensor for each of the policy's keys", default={})
     prompt: str = entry("the task in words; none if empty", default="")
-    prompt_key: str = entry("the policy's key for that", default="prompt")
+    prompt_key: str = entry("the policy's key for the prompt", default="prompt")
     actions: str = entry("key of the chunk in the answer", default="actions")
     channels_first: bool = entry(
-        "whether images go as [3, height, width] instead of [height, width, 3]", default=False
+        "whether images are sent as [3, height, width] instead of [height, width, 3]",
+        default=False,
     )
     image_size: int = entry(
-        "height and width, pixels, of the square that images are made into before they are sent, "
-        "with black bars instead of stretching; 0: they are sent as they are",
+        "side (in pixels) of the square to which images are padded with black bars, not stretched, "
+        "before they are sent; 0: they are sent unchanged",
         default=0,
         minimum=0,
     )
     metadata: dict[str, str] = entry(
-        "entries that the server's metadata must have, which tell this policy from others",
+        "entries that the server's metadata must have, to distinguish this policy from others",
         default={},
     )
-    endpoint: str = entry("ws://HOST:PORT where the option names none", default="")
+    endpoint: str = entry("ws://HOST:PORT, unless the option `endpoint` is given", default="")
 
 
 class PaddedSquare:
@@ -110,11 +111,11 @@ class OpenpiBackend(RemoteBackend):
     name = "openpi"
     options: Mapping[str, str] = {
         "endpoint": "ws://HOST:PORT or wss://HOST:PORT of the server",
-        "deadline_ms": "longest wait for a chunk; the time that its steps take if absent",
+        "deadline_ms": "longest wait for a chunk; by default, the duration of its steps",
         "prompt": "the task in words, instead of the bundle's",
-        "key_file": "file with the API key, which a proxy before the server checks",
-        "ca_file": "certificates that must have signed the server's (wss), PEM",
-        "unproven": "yes: accept any policy that is served, if the bundle states no metadata",
+        "key_file": "file with the API key for a proxy in front of the server",
+        "ca_file": "CA certificates that verify the server's (wss), PEM",
+        "unproven": "yes: accept whatever policy is served, if the bundle states no metadata",
     }
 
     @classmethod
@@ -130,10 +131,10 @@ class OpenpiBackend(RemoteBackend):
 
     def _prepare(self, file: Path) -> None:
         try:
-            import msgpack  # noqa: F401  # found missing now, not in a run
+            import msgpack  # noqa: F401  # must be found missing now, not in a run
             import websockets.sync.client  # noqa: F401
         except ImportError as error:
-            raise BackendError(f"{self.name}: {error}; {_PACKAGES}: install them") from error
+            raise BackendError(f"{self.name}: {error}; {_PACKAGES}") from error
         self.served = _read(file)
         self._check_tensors(self.served)
         self.shrinks = self._make_shrinks(self.served)
@@ -142,17 +143,17 @@ class OpenpiBackend(RemoteBackend):
         host = rest.partition("/")[0].rpartition(":")[0]
         if scheme not in ("ws", "wss") or not host:
             raise BackendError(
-                f"{self.name}: endpoint: expected ws://HOST:PORT or wss://HOST:PORT, as in "
-                f"backend_options:={self.name}.endpoint=ws://192.168.1.20:8000, found "
+                f"{self.name}: endpoint: expected ws://HOST:PORT or wss://HOST:PORT (such as "
+                f"backend_options:={self.name}.endpoint=ws://192.168.1.20:8000), found "
                 f"{self.where or 'nothing'}"
             )
         self._require_private(host.strip("[]"), is_encrypted=scheme == "wss", option="key_file")
         self.is_unproven = self._given.get("unproven") == "yes"
         if not self.served.metadata and not self.is_unproven:
             raise BackendError(
-                f"{self.file}: metadata: expected entries of the server's metadata that tell this "
-                f"policy from others, found none; add some, or take whatever is served there: "
-                f"{self.name}.unproven=yes"
+                f"{self.file}: metadata: expected entries of the server's metadata that "
+                f"distinguish this policy from others, found none; add some, or accept whatever "
+                f"policy is served ({self.name}.unproven=yes)"
             )
         self._tls = self._tls_context() if scheme == "wss" else None
         key = self._secret("key_file")
@@ -170,9 +171,7 @@ class OpenpiBackend(RemoteBackend):
                 for spec in images
             }
         except ImportError as error:
-            raise BackendError(
-                f"{self.file}: image_size: {error}; {_PACKAGES}: install them"
-            ) from error
+            raise BackendError(f"{self.file}: image_size: {error}; {_PACKAGES}") from error
 
     def _tls_context(self) -> ssl.SSLContext:
         try:
@@ -198,7 +197,7 @@ class OpenpiBackend(RemoteBackend):
             if (spec.name in served.images.values()) != is_image:
                 raise BackendError(
                     f"{self.file}: expected images uint8[1, 3, height, width], and vectors "
-                    f"of any type but uint8, found {spec}"
+                    f"of any type except uint8, found {spec}"
                 )
 
     def _connect(self, lose: Callable[[ServerConnection], None]) -> ServerConnection:
@@ -276,7 +275,7 @@ class _OpenpiConnection(ServerConnection):
 
         request = self._request(inputs)
         try:
-            # It belongs to no request: nothing was asked.
+            # Nothing was asked yet, so a message would belong to no request.
             self._socket.recv(timeout=0)
         except TimeoutError:
             pass
@@ -309,8 +308,8 @@ class _OpenpiConnection(ServerConnection):
 
         def cut() -> None:
             is_late.set()
-            with suppress(OSError):  # it has ended
-                # Not the TLS method, which would let the other thread continue without encryption.
+            with suppress(OSError):  # the connection has ended
+                # Not the TLS socket's method: the other thread would then continue unencrypted.
                 socket.socket.shutdown(self._socket.socket, socket.SHUT_RDWR)
 
         timer = threading.Timer(time_s, cut)
@@ -350,7 +349,7 @@ class _OpenpiConnection(ServerConnection):
         chunk[0] = found
 
     def _receive(self, left_s: float, within_s: float) -> Any:
-        """Return the next message, which may take `left_s` out of the total time."""
+        """Return the next message; wait at most `left_s`, what is left of the limit `within_s`."""
         from websockets.exceptions import WebSocketException
 
         try:

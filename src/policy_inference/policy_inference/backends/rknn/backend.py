@@ -95,7 +95,7 @@ class RknnBackend(BackendBase):
         }
 
     def _check(self, described: RknnFile) -> None:
-        """Raise an error unless the file is for this artifact's chip and precision, and board."""
+        """Raise an error unless the file fits the artifact's chip and precision, and this board."""
         targets = ", ".join(described.targets)
         if self._target is not None and chip(self._target) not in map(chip, described.targets):
             raise BackendError(
@@ -129,7 +129,7 @@ class RknnBackend(BackendBase):
             return int(getattr(self._class, f"NPU_CORE_{wanted.upper()}"))
         except AttributeError as error:
             raise BackendError(
-                f"rknn: core_mask: expected a runtime that knows {wanted!r}, found "
+                f"rknn: core_mask: expected a runtime that supports {wanted!r}, found "
                 "an older one; update rknn-toolkit-lite2"
             ) from error
 
@@ -168,7 +168,7 @@ class RknnBackend(BackendBase):
 
     def _version(self) -> str:
         version = installed_version(PACKAGE)
-        package = f"{PACKAGE} {version}" if version else PACKAGE  # copied, not installed
+        package = f"{PACKAGE} {version}" if version else PACKAGE  # no version if only copied
         return f"{package}; {' '.join(str(self._lite.get_sdk_version()).split())}"
 
     def _place_arrays(self) -> None:

@@ -30,7 +30,7 @@ from policy_inference.machine.telemetry import temperature_values
 LIBRARY, RENDER_NODE = "librknnrt.so", "renderD129"
 PACKAGE = "rknn-toolkit-lite2"
 _COMPATIBLE = "/proc/device-tree/compatible"
-# The runtime recommends newer ones than this: airockchip/rknn-toolkit2#16.
+# The runtime recommends drivers newer than this: airockchip/rknn-toolkit2#16.
 _OLDEST_DRIVER = (0, 8, 8)
 # /usr/lib, where the package looks first, and where the dynamic linker looks.
 _LIBRARY_PLACES = (
@@ -50,7 +50,7 @@ def examine_npu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding
     chips = board_chips(machine.path(_COMPATIBLE))
     if not chips:
         remedy = "run it on the board; on a PC use rknn_sim"
-        if in_container(machine):  # which shows no device tree by default
+        if in_container(machine):  # no device tree there by default
             remedy = f"on a PC use rknn_sim; for a container on the board: {MOUNTS}"
         yield Finding.error("board", "no Rockchip chip in the device tree", remedy)
         return
@@ -67,7 +67,7 @@ def examine_npu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding
     if not driver_text(machine, "load"):
         yield Finding(
             name="NPU load",
-            found="only root may read it; the status is then without npu_load_percent",
+            found="only root may read it; for other users, the status lacks npu_load_percent",
         )
 
 
@@ -76,7 +76,7 @@ def _board(chips: tuple[str, ...], artifact: Artifact | None) -> Finding:
     if wanted and chip(wanted) not in map(chip, chips):
         return Finding.error(
             "board",
-            f"{', '.join(chips)}, but a model for {wanted}",
+            f"{', '.join(chips)}, but the model is for {wanted}",
             f"compile the bundle with --target {chip(chips[0])}",
         )
     return Finding(
@@ -102,7 +102,7 @@ def _driver(machine: Machine) -> Finding:
         return Finding.warning(
             "rknpu driver",
             found,
-            f"a newer kernel of the board's vendor, with {_text(_OLDEST_DRIVER)} or later",
+            f"use a newer kernel from the board's vendor, with {_text(_OLDEST_DRIVER)} or later",
         )
     return Finding(name="rknpu driver", found=found)
 
@@ -154,7 +154,7 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
         return Finding.error(
             LIBRARY,
             f"{file}, which cannot be read",
-            f"sudo chmod 644 {file}; where that is no file, copy {LIBRARY} there",
+            f"sudo chmod 644 {file}; if that is not a file, copy {LIBRARY} there",
         )
     if not content.startswith(_ELF):
         return Finding.error(
@@ -168,7 +168,7 @@ def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | N
     if version and made_with and version < made_with:
         return Finding.error(
             LIBRARY,
-            f"{found}, but a model made by {tool}",
+            f"{found}, but the model was made by {tool}",
             f"copy the {LIBRARY} from RKNN Toolkit2 {_text(made_with)} (sudo cp {LIBRARY} "
             f"/usr/lib/), or compile the bundle with version {found}",
         )
@@ -197,7 +197,7 @@ def _package(library: bytes | None) -> Finding:
     found = version or "present, without a version"
     if version and theirs and parse_version(version)[:2] != theirs[:2]:
         return Finding.warning(
-            PACKAGE, f"{found}, and {LIBRARY} {_text(theirs)}", "update both to the same version"
+            PACKAGE, f"{found}, but {LIBRARY} {_text(theirs)}", "update both to the same version"
         )
     return Finding(name=PACKAGE, found=found)
 

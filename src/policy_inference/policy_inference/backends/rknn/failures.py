@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 
 _UPDATE = (
-    "install the librknnrt.so of RKNN Toolkit2 2.5 in /usr/lib, or compile with the older toolkit"
+    "install the librknnrt.so from RKNN Toolkit2 2.5 in /usr/lib, or compile with the older toolkit"
 )
 MOUNTS = (
     "start it with -v /dev/dri:/dev/dri -v /proc/device-tree/compatible:/proc/device-tree/"
-    "compatible -v /usr/lib/librknnrt.so:/usr/lib/librknnrt.so, and --privileged or the "
-    "device"
+    "compatible -v /usr/lib/librknnrt.so:/usr/lib/librknnrt.so, and with --privileged or "
+    "--device"
 )
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     # Pattern of the runtime's message; cause; remedy. The first match applies.
@@ -34,7 +34,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"librknnrt\.so.*(?:wrong ELF class|cannot open shared)",
-        "librknnrt.so of another machine",
+        "librknnrt.so for a different architecture",
         "copy the one for aarch64 to /usr/lib",
     ),
     (
@@ -49,23 +49,23 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"invalid RKNN_MAGIC|Invalid RKNN format|MODEL_INVALID",
-        "a model that the library refuses: damaged, or newer than the library",
-        "copy the model again; else " + _UPDATE,
+        "a model that the library rejects (damaged, or newer than the library)",
+        "copy the model again, or " + _UPDATE,
     ),
     (
         r"TARGET_PLATFORM_UNMATCH|[Tt]arget.*mismatch",
-        "a model for another chip than this board's",
+        "a model for a different chip than this board's",
         "compile it for this board's chip",
     ),
-    # As the vendor's rknn_api.h explains this code.
+    # Explained as in the vendor's rknn_api.h.
     (
         r"DEVICE_UNMATCH",
-        "a librknnrt.so that does not fit the kernel's rknpu driver",
+        "a librknnrt.so that is incompatible with the kernel's rknpu driver",
         "update both, the driver with the board's system",
     ),
     (
         r"INCOMPATILE",
-        "a model that was made for another release of the library",
+        "a model for a different release of the library",
         "compile it again, and " + _UPDATE,
     ),
     (r"KEY_INVALID|DECRYPT_FAILED", "an encrypted model", "compile it without encryption"),
@@ -76,25 +76,25 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"failed to submit|TIMEOUT",
-        "an NPU that does not answer",
+        "the NPU does not respond",
         "run fewer models (or LLMs) at once, or run them on separate cores, and update the "
         "kernel's rknpu driver",
     ),
-    (r"DEVICE_UNAVAILABLE", "an NPU that is not available", "check `dmesg | grep -i rknpu`"),
-    (r"CTX_INVALID", "a context that is gone", "open the model again"),
+    (r"DEVICE_UNAVAILABLE", "the NPU is not available", "check `dmesg | grep -i rknpu`"),
+    (r"CTX_INVALID", "the context no longer exists", "open the model again"),
     (
         r"core_mask is only supported|core mode .* not supported|"
         r"set core mask failed|npu core mode",
-        "a choice of cores that this chip or its library lacks",
+        "cores that this chip or its library does not support",
         "leave out the option core_mask",
     ),
     (
         r"PARAM_INVALID|INPUT_INVALID|OUTPUT_INVALID|is not same as data_type|Unsupport inputs|"
         r"[Ii]nputs(?:\[\d+\])? (?:is|are) invalid|dims input buffer feed",
-        "tensors that the library refuses",
+        "tensors that the library rejects",
         "compile the bundle again, and update librknnrt.so",
     ),
-    # On a PC, 2.5.0 fails on its own message, which has no text to format.
+    # On a PC, 2.5.0 fails while it formats its own error message.
     (
         r"does not support simulator|no attribute 'format'",
         "a machine without an NPU",
@@ -102,7 +102,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"RKNN_ERR_FAIL",
-        "a failure without a reason, most often a library older than the model",
+        "a failure without a stated reason, usually a library older than the model",
         _UPDATE,
     ),
 )

@@ -3,7 +3,7 @@
 """Build a recipe with the toolkit; runs in the toolkit's Python only.
 
 The toolkit fails in three ways: it returns -1 and logs why, it returns None, or it raises
-ValueError with a traceback as its text. All of them become a `ToolkitError`.
+ValueError with a traceback as its text. All of them are raised as `ToolkitError`.
 """
 
 from __future__ import annotations

@@ -10,36 +10,36 @@ _SETUP = "make its environment again with `make setup-rknn`, and point RKNN_TOOL
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     # Pattern of the toolkit's message; expectation; remedy.
     (r"No module named 'rknn|import of rknn", "RKNN Toolkit2 in this Python", _SETUP),
-    (r"No module named 'pkg_resources'", "setuptools older than 81 beside it", _SETUP),
-    (r"no attribute 'mapping'", "onnx up to 1.18 beside it", _SETUP),
+    (r"No module named 'pkg_resources'", "setuptools older than 81 in this Python", _SETUP),
+    (r"no attribute 'mapping'", "onnx up to 1.18 in this Python", _SETUP),
     (
         r"'FieldDescriptor' object has no attribute 'label'",
-        "protobuf older than 5 beside it",
+        "protobuf older than 5 in this Python",
         _SETUP,
     ),
     (
         r"not support in '",
-        "a precision that this chip has",
+        "a precision that this chip supports",
         "choose one of the chip's: fp16, w8a8 or w16a16i_dfp for rk3588",
     ),
     (
         r"not support do_quantization = False",
-        "a quantised precision, since this chip has no float",
+        "a quantised precision (this chip has no floating point)",
         "compile w8a8",
     ),
     (
         r"only support in \[",
-        "an algorithm that this precision has",
+        "an algorithm that this precision supports",
         "leave quantized_algorithm at normal",
     ),
     (
         r"Invalid target_platform '",
-        "a chip that the toolkit knows, such as rk3588 or rk3566",
+        "a chip that the toolkit supports, such as rk3588 or rk3566",
         "name the robot's chip",
     ),
     (
         r"Invalid \w+ '|' is not support! |Please set it according to the actual platform",
-        "settings that this version of the toolkit knows",
+        "settings that this version of the toolkit supports",
         _SETUP,
     ),
     (r"Unsupport onnx opset", "an opset up to 19", "export the model with --opset 17"),
@@ -51,14 +51,14 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"No opset import for domain|No Op registered for|[Uu]nsupport(?:ed)? (?:onnx )?op",
-        "operators that the toolkit knows",
+        "operators that the toolkit supports",
         "export without custom operators, simplify the model (onnxsim), or lower the opset",
     ),
     (r"Error parsing message|DecodeError", "an ONNX model", "copy or export it again"),
     (
         r"The input shape \(.*\) is wrong|The input num: \d+ in .* not match",
-        "samples with the sizes of the inputs",
-        "give rows of this policy",
+        "samples with the sizes of the model's inputs",
+        "use rows from this policy",
     ),
     (
         r"cannot convert float NaN to integer|[Ii]nf(?:inity)? to integer",
@@ -68,18 +68,18 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     (
         r"dataset file need be provided|Dataset file .* not found|"
         r"No such file or directory: .*\.npy",
-        "samples to calibrate with",
+        "calibration samples",
         "give rows with --rows",
     ),
     (
         r"MemoryError|[Cc]annot allocate memory|std::bad_alloc",
         "enough memory",
-        "free some, or calibrate with fewer samples (--samples)",
+        "free memory, or calibrate with fewer samples (--samples)",
     ),
     (
         r"No space left on device",
-        "room in the folder for temporary files",
-        "free some, or set TMPDIR",
+        "space in the folder for temporary files",
+        "free some space, or set TMPDIR",
     ),
     (
         r"not support inference on the simulator",
@@ -88,14 +88,14 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"no devices/emulators found|Not support in simulator",
-        "what the simulator can do",
+        "a function that the simulator supports",
         "open the bundle with rknn on the board",
     ),
     (r"Unsupport inputs\[\d+\]\.dtype", "inputs in float32", "cast them inside the model"),
     (
         r"call rknn\.config first|load it first|call init_runtime first",
-        "the toolkit's steps one after another",
-        "report this, it is a fault of this program",
+        "the toolkit's steps in order",
+        "report this: it is a bug in this program",
     ),
 )
 _BY_STAGE = {

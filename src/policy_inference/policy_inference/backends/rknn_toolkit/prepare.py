@@ -56,7 +56,7 @@ def prepare(source: Path, target: Path, shapes: Mapping[str, tuple[int, ...]]) -
     _require_known_operators(source, model)
     model = _with_opset(source, model)
     model.ir_version = min(model.ir_version, _IR_VERSION)
-    del model.graph.value_info[:]  # sizes with a dynamic batch axis
+    del model.graph.value_info[:]  # they still have the dynamic batch axis
     for value in (*model.graph.input, *model.graph.output):
         if value.name in shapes:
             _fix(source, value, shapes[value.name])
@@ -76,7 +76,7 @@ def _load(file: Path) -> Any:
         model = onnx.load_model_from_string(content)
     except BackendError:
         raise
-    except Exception as error:  # of protobuf, which is not imported just for its name
+    except Exception as error:  # protobuf's; not imported just to name it
         raise BackendError(
             f"{file}: expected an ONNX model, found: {error}; copy or export it again"
         ) from error
@@ -120,10 +120,10 @@ def _with_opset(source: Path, model: Any) -> Any:
         return model
     try:
         return onnx.version_converter.convert_version(model, NEWEST_OPSET)
-    except Exception as error:  # the converter's own, one per operator
+    except Exception as error:  # each operator's converter raises its own
         raise BackendError(
-            f"{source}: expected an opset of at most {NEWEST_OPSET}, the newest that RKNN "
-            f"Toolkit2 2.5 supports, found {opset}, which cannot be converted: {error}; "
+            f"{source}: expected an opset of at most {NEWEST_OPSET} (the newest that RKNN "
+            f"Toolkit2 2.5 supports), found {opset}, which cannot be converted: {error}; "
             "export the model with --opset 17"
         ) from error
 

@@ -38,7 +38,7 @@ class Recipe:
         precision: fp16, or one of the chip's quantised types.
         inputs, outputs: Tensors, in the model's order.
         settings: Settings of `RKNN.config`, besides target and precision.
-        hybrid: True to keep layers that would lose too much accuracy in fp16.
+        hybrid: True to build in fp16 those layers that would otherwise lose too much accuracy.
         tag: Text stored in the file.
     """
 
@@ -74,7 +74,7 @@ def read_recipe(folder: Path) -> Recipe:
     """
     content = json.loads((folder / RECIPE).read_text("utf-8"))
     if content.pop("version") != _VERSION:
-        raise ValueError("a recipe of another version")
+        raise ValueError("a recipe of a different version")
     for key in ("inputs", "outputs"):
         content[key] = tuple(
             TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"])
@@ -116,8 +116,8 @@ def unpack(file: Path, folder: Path) -> Recipe:
         zlib.error,
     ) as error:
         raise BackendError(
-            f"{file}: expected a model for rknn_sim, as `model_tools compile rknn` "
-            f"makes it, found: {error}; compile it again"
+            f"{file}: expected a model for rknn_sim, made by `model_tools compile "
+            f"rknn`, found: {error}; compile it again"
         ) from error
     return recipe
 

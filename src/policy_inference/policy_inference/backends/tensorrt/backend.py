@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `tensorrt` backend."""
+"""The `tensorrt` backend: runs models with TensorRT on an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "in
 
 
 class TensorRtBackend(BackendBase):
-    """An engine on the first GPU: page-locked arrays, one stream, asynchronous copies.
+    """Runs an engine on the first GPU: page-locked arrays, one stream, asynchronous copies.
 
     It opens an ONNX file, builds an engine from it and caches the engine in the user's cache
     folder; or it opens a plan with its JSON file next to it.
@@ -151,7 +151,7 @@ class TensorRtBackend(BackendBase):
         """Record a run as a CUDA graph if requested; return an enqueue function, and a text."""
         if self._engine_options.cuda_graph == "no":
             return enqueue, "no"
-        enqueue()  # the first run sets up what a recording may not
+        enqueue()  # the first run makes preparations that cannot be recorded
         device.synchronise()
         try:
             recorded = device.record(enqueue)
@@ -163,7 +163,8 @@ class TensorRtBackend(BackendBase):
                     f"tensorrt: option cuda_graph: expected a model whose run can "
                     f"be captured, found: {error}; set cuda_graph to auto"
                 ) from error
-            # The text alone: a handler that keeps records would keep the engine with the error.
+            # Only the text: a handler that keeps records would keep the engine alive with the
+            # error.
             _log.info("runs without a CUDA graph: %s", str(error))
             return enqueue, f"no: {error}"
         return recorded, "yes"
@@ -190,7 +191,7 @@ class TensorRtBackend(BackendBase):
 
     def _require(self, worked: bool, what: str) -> None:
         if not worked:
-            raise self._failure(f"TensorRT does not take {what}")
+            raise self._failure(f"TensorRT does not accept {what}")
 
     def _failure(self, what: str) -> BackendError:
         return BackendError(f"tensorrt: {self.file}: {what}{self._said.reasons()}")
@@ -209,7 +210,7 @@ def _loaded(trt: Any, said: TensorRtLog, plan: bytes, file: Path) -> tuple[Any, 
 
 
 def _tensors(trt: Any, engine: Any, file: Path) -> list[tuple[TensorSpec, Any]]:
-    """Return each tensor, with -1 for dynamic axes, and True if it is an input."""
+    """Return each tensor, with -1 for dynamic axes, and its mode: input or output."""
     found = []
     for place in range(engine.num_io_tensors):
         name = engine.get_tensor_name(place)

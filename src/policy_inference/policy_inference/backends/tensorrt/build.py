@@ -48,12 +48,12 @@ def build_plan(
             precision, or the build fails; or some weights are external.
     """
     builder = trt_log.made(trt.Builder)
-    # If precision has no flags, networks are always strongly typed.
+    # A TensorRT without precision flags always creates strongly typed networks.
     known = trt.NetworkDefinitionCreationFlag
     flags = 1 << int(known.EXPLICIT_BATCH) if hasattr(known, "EXPLICIT_BATCH") else 0
     network = builder.create_network(flags)
     require_whole(file, model)  # the parser would read external files
-    parser = trt_log.made(trt.OnnxParser, network)  # owns weights of the network
+    parser = trt_log.made(trt.OnnxParser, network)  # owns the network's weights
     if not parser.parse(model):
         said = [parser.get_error(place).desc() for place in range(parser.num_errors)]
         raise BackendError(
@@ -105,7 +105,7 @@ def _other_model(trt: Any, network: Any, precision: str) -> str:
     }
     if trt.DataType.HALF in dtypes:
         return ""
-    return "in float16, since this TensorRT takes the precision from the model"
+    return "in float16 (this TensorRT takes the precision from the model)"
 
 
 def _sizes(file: Path, network: Any, inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:

@@ -33,7 +33,7 @@ def cache_folder() -> Path:
 
 
 class PlanCache:
-    """Plans by fingerprint; a deleted plan is rebuilt."""
+    """Stores plans in a folder, by fingerprint; a deleted plan is rebuilt."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -106,7 +106,7 @@ class PlanCache:
 
     def _sidecars(self) -> Iterator[PlanSidecar]:
         for plan in sorted(self.folder.glob("*.plan")):
-            with suppress(OSError, ValueError):  # a damaged one explains nothing
+            with suppress(OSError, ValueError):  # skip damaged ones
                 yield read_sidecar(plan)
 
     @contextmanager

@@ -43,7 +43,7 @@ _log = logging.getLogger("policy_inference")
 
 
 class GraphError(Exception):
-    """A run that cannot be recorded as a CUDA graph; the message gives the reason."""
+    """Raised if a run cannot be recorded as a CUDA graph; the message gives the reason."""
 
 
 class Device:

@@ -33,7 +33,7 @@ from policy_inference.machine.telemetry import temperature_values
 _DEVICES = ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/nvgpu/igpu0/*", "/dev/dxg")
 _TENSORRT = ("tensorrt", "tensorrt_cu13_bindings", "tensorrt_cu12_bindings")
 _CUDA = ("cuda-python", "cuda-bindings")
-# JetPack by release of Jetson Linux, and its CUDA version.
+# Major versions of JetPack and of its CUDA, by Jetson Linux release.
 _JETPACKS = {36: (6, 12), 38: (7, 13)}
 _OLDEST = (8, 6)
 
@@ -92,7 +92,7 @@ def _jetpack(release: str) -> tuple[int, int] | None:
 
 
 def _power_mode(machine: Machine) -> str:
-    """Return the number and name of the mode that nvpmodel stores, as "pmode:0002"."""
+    """Return the number and name of the power mode, which nvpmodel stores as "pmode:0002"."""
     mode = re.search(r"pmode:0*(\d+)", machine.text("/var/lib/nvpmodel/status") or "")
     if not mode:
         return ""
@@ -112,7 +112,7 @@ def _tensorrt() -> Finding:
 
 
 def _cuda(release: str) -> Finding:
-    """Check the package for memory and copies, and that it matches the system's CUDA."""
+    """Check that cuda-python is installed and matches the system's CUDA."""
     if not module_found("cuda"):
         return Finding.error("CUDA for Python", "no cuda-python", INSTALL_CUDA)
     version, jetpack = installed_version(*_CUDA) or "", _jetpack(release)

@@ -28,8 +28,8 @@ OPTIONS: Mapping[str, str] = {
     "the model is opened, which takes from seconds to minutes",
     "workspace_mib": "memory that layers may use while they run, MiB; TensorRT's own limit if "
     "absent",
-    "cuda_graph": "yes, no or auto (default): whether a run is one recorded CUDA graph; auto runs "
-    "without where it cannot be recorded",
+    "cuda_graph": "yes, no or auto (default): whether a run is one captured CUDA graph; auto runs "
+    "without one if it cannot be captured",
 }
 
 

@@ -118,13 +118,13 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
         sidecar = read_sidecar(plan)
     except (OSError, ValueError) as error:
         raise BackendError(
-            f"{plan}: expected {sidecar_path(plan).name} beside it, which says what "
-            f"the plan was built for, found: {error}; {rebuild}"
+            f"{plan}: expected {sidecar_path(plan).name} beside it (which states what "
+            f"the plan was built for), found: {error}; {rebuild}"
         ) from error
     if sidecar.plan_sha256 != hashlib.sha256(content).hexdigest():
         raise BackendError(
-            f"{plan}: expected the plan that {sidecar_path(plan).name} describes, found other "
-            f"content, or a truncated file; copy both again, or {rebuild}"
+            f"{plan}: expected the plan that {sidecar_path(plan).name} describes, found different "
+            f"content or a truncated file; copy both again, or {rebuild}"
         )
     wrong = [
         f"{meaning} {getattr(sidecar.fingerprint, name)} (here {here[name]})"
