@@ -66,6 +66,9 @@ class Go2Stack(Stack):
 
     def turn_by_hand(self) -> None:
         """Plan the turn of the robot, besides the initial faults, and wait for its end."""
+        # just after its start, the robot would topple
+        self.wait_until(lambda: self.driver_status is not None, "a status of the driver")
+        self.operator.wait(1.0)
         self.fail("turned:host", *self._first_faults)
         self.operator.wait(2.5)
 
