@@ -28,12 +28,10 @@ from pathlib import Path
 from std_msgs.msg import Bool
 
 from examples.demos.runner import own_domain
-from policy_inference.machine.scheduling import list_threads, set_realtime_priority
 from robot_operator.requests import OperatorError
 from robot_sim.errors import SimError
 from tools.robot_faults.go2 import Go2Stack
 
-_ROBOT_PRIORITY = 50
 _WALKED_S, _LOADED_S, _WATCHED_S = 1.5, 1.0, 3.0
 _NS_PER_MS = 1_000_000
 _BUSY = "while True: pass"
@@ -49,7 +47,6 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         with Go2Stack(given.output, priority=given.priority) as robot:
             robot.operator.wait_for_robot()
-            _prefer(os.getpid(), robot.emulator.pid)
             robot.take_control()
             delays_ms = measure(robot, given.tries, busy=given.busy)
     except (OperatorError, SimError) as error:
@@ -125,13 +122,6 @@ def _release(robot: Go2Stack) -> None:
     if not released:
         raise OperatorError(f"reset: {message}")
     robot.wait_until(lambda: robot.phase == "FOLLOWING", "the driver to follow again")
-
-
-def _prefer(*processes: int) -> None:
-    """Give processes the highest priority."""
-    threads = [thread for process in processes for thread in list_threads(process)]
-    if refused := set_realtime_priority(_ROBOT_PRIORITY, "estop_delay: priority", threads):
-        raise OperatorError(refused[0])
 
 
 @contextmanager

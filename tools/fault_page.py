@@ -1,11 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write docs/faults.md from the results of `test/faults/every_fault.py`.
+r"""Write docs/faults.md from the results of `test/faults/every_fault.py`.
 
-for robot in lite3 go2; do
-  python -m pytest -n 0 -m acceptance -k $robot --junitxml out/$robot.xml test/faults/every_fault.py
+Build and source the workspace of my_robot (docs/bring_your_robot.md), then, in a shell that may use
+real-time priorities up to 50, without other ROS nodes on the machine:
+
+for robot in lite3 go2 arm my_robot; do
+  python -m pytest -n 0 -m acceptance -k "$robot:" --junitxml out/faults/$robot.xml \
+    test/faults/every_fault.py
 done
-python -m tools.fault_page out/lite3.xml out/go2.xml docs/faults.md
+python -m tools.fault_page out/faults/*.xml
+
+If a case is in several files, the last file counts.
 """
 
 from __future__ import annotations
@@ -16,28 +22,52 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
 INTRODUCTION = """# Fault matrix
 
-This page shows what happens when a part fails while an emulated robot walks at 0.5 m/s in real
-time. Every entry was measured (`test/faults/every_fault.py`), but an emulator is not a real robot
-([lite3.md](lite3.md#what-is-not-verified), [unitree.md](unitree.md#what-is-not-verified)).
+This page shows what happens when one part fails while an emulated robot moves in real time. All
+entries were measured, but an emulator is not a real robot
+([lite3.md](lite3.md#what-is-not-verified), [unitree.md](unitree.md#what-is-not-verified)).{absent}
 
-- *walks on*: the robot keeps walking.
-- A rule of the [guard](safety.md#the-guards-rules), such as `held_too_long`: the policy damps;
-  brackets contain the driver's reason for rejecting data.
-- *driver*: the driver damps by itself.
-- Times (in ms) run from the start of the fault until the robot's drives only damp. The Lite3's host
-  has a 1 s watchdog; the Go2 has none, so its last command stays in effect.
-- Bold: the robot is not brought to rest. Empty: not tried.
+| entry | meaning |
+| --- | --- |
+| goes on | the robot walks or reaches for 5 s more |
+| `held_too_long` | the policy damps by this [rule](safety.md#the-guards-rules) |
+| 98 / 250 ms | time until the drives only damp, measured / limit of the test |
+| (`old`) | the driver rejects the robot's data for this reason |
+| driver | the driver damps |
+| requested, started | the policy damps on request, or since it was started again |
+| **bold** | not as it should be: damped too late, never or without need, or moves again by itself |
+| no result | the case could not be carried out |
+| – | such a fault has no meaning of its own, or is in another row |
+| empty | not tried |
+
+The limit is 250 ms where data is missing or rejected, and where commands are not renewed: a driver
+allows either for 100 ms, a policy for legs 40 ms, after which it holds for 100 ms. The limit is 5 s
+where only the robot's motion shows the fault, and where one process has to damp for another.
 """
-ROBOTS = {"lite3": "Lite3", "go2": "Go2"}
+ROBOTS = {"lite3": "Lite3", "go2": "Go2", "arm": "SO-101 arm", "my_robot": "my_robot"}
+NOTES = {
+    "lite3": "It walks at 0.5 m/s. Its own computer damps after 1 s without commands.",
+    "go2": """It walks at 0.5 m/s. Its own computer keeps the last command in effect. When its
+driver ends, the robot is lowered for 2 s before the drives only damp.""",
+    "arm": """It reaches for a cube. No driver is between policy and arm: *driver* means that a
+command has expired, 200 ms after it was sent. The policy allows 500 ms for images, and holds for
+1 s; then it holds the measured pose, which counts as damped.""",
+    "my_robot": "It walks at 0.5 m/s. Its own computer damps after 1 s without commands.",
+}
+"""What a reader has to know of each robot."""
 TYPES = {
-    "off": ("drop", "silent", "deaf", "off", "motor_off", "killed", "gone"),
-    "stuck": ("freeze", "stuck", "tick", "hangs"),
-    "garbage": ("nan", "crc", "length", "firmware", "not_unit", "xyzw"),
-    "wrong": ("order", "zero", "bias", "reverse", "motors", "noise", "foreign", "forged", "second"),
-    "delayed": ("latency", "delay"),
-    "intermittent": ("loss", "reorder", "duplicate", "restart", "again"),
+    "off": ("drop", "silent", "deaf", "off", "motor_off", "restart", "killed", "gone"),
+    "stuck": ("freeze", "hold", "stuck", "tick", "repeat", "hangs"),
+    "garbage": ("nan", "crc", "length", "firmware", "not_unit", "xyzw", "garbage"),
+    "wrong": (
+        *("order", "swapped", "zero", "bias", "reverse", "motors", "noise"),
+        *("foreign", "forged", "second"),
+    ),
+    "slow": ("slow",),
+    "delayed": ("latency", "delay", "late"),
+    "intermittent": ("loss", "reorder", "duplicate", "again"),
 }
 """Columns, and the kinds of faults in them. A fault that ends by itself is intermittent."""
 COMPONENTS = {
@@ -52,6 +82,7 @@ COMPONENTS = {
     "imu.linear_acceleration": "accelerometer",
     "contact": "foot contacts",
     "contact.force": "foot forces",
+    "camera": "cameras",
     "remote": "remote control",
     "state": "link from the robot",
     "command": "link to the robot",
@@ -62,41 +93,55 @@ COMPONENTS = {
     "policy": "policy node",
 }
 """Rows, by the target of a fault."""
-PROCESSES = {
-    "driver: its node killed (SIGKILL)": "killed:driver",
-    "driver: the process of the socket killed": "killed:link",
-    "driver: both killed at once": "killed:both",
-    "driver: its node hangs (SIGSTOP)": "hangs:driver",
-    "driver: the process of the socket hangs": "hangs:link",
-    "driver: Ctrl-C": "gone:driver",
-    "driver: SIGTERM": "gone:driver",
-    "policy node killed": "killed:policy",
-    "policy node: Ctrl-C": "gone:policy",
-    "policy node killed and started again": "again:policy",
-    "a second policy node, which damps": "second:policy",
-    "policy node and driver killed and started again": "again:both",
+ALIASES = {
+    "state.angle_deg": "joint_states.position",
+    "state.speed_deg_s": "joint_states.velocity",
+    "state.torque_nm": "joint_states.effort",
+    "state.orientation_wxyz": "imu.orientation",
+    "state.gyro_deg_s": "imu.angular_velocity",
+    "state.acceleration_g": "imu.linear_acceleration",
+    "command.angle_deg": "command",
+    "command.position": "command",
+    **dict.fromkeys(("front", "front.data", "wrist", "wrist.data"), "camera"),
 }
-"""Faults of processes, named like those of an emulator."""
+"""Rows of targets in the messages of my_robot and the arm."""
+_OF_NODES = ("garbage", "wrong", "delayed")
+NO_MEANING = {
+    **{part: ("off", "slow", "delayed") for part in COMPONENTS if "." in part},
+    **dict.fromkeys(("joint_states", "imu", "contact"), ("garbage", "wrong")),
+    "joint": ("garbage", "slow", "delayed"),
+    "remote": tuple(TYPES)[1:],
+    "command": ("wrong",),
+    "host": tuple(TYPES)[1:-1],
+    **dict.fromkeys(("driver", "link", "policy"), _OF_NODES),
+    "both": ("slow", *_OF_NODES),
+}
+"""Types of faults that a component cannot have, or that another row shows."""
 COMMUNICATION = {
-    "repetition": ("duplicate",),
-    "loss": ("loss", "silent", "deaf"),
-    "delay": ("delay", "latency"),
-    "insertion": ("forged",),
+    "repetition": ("duplicate", "repeat"),
+    "loss": ("loss", "silent", "deaf", "drop:state", "drop:command"),
+    "delay": ("delay", "latency", "late"),
+    "insertion": ("forged", "second"),
     "masquerade": ("foreign", "second"),
     "incorrect addressing": ("a different DDS domain", "an interface address that this machine"),
-    "incorrect sequence": ("reorder", "tick"),
-    "corruption": ("crc", "length", "firmware"),
-    "asymmetric information": ("drop:joint_states", "drop:imu", "drop:contact"),
-    "information that reaches only some receivers": ("silent:state", "deaf:command"),
+    "incorrect sequence": ("reorder", "tick", "repeat", "freeze:state", "freeze:command"),
+    "corruption": ("crc", "length", "firmware", "garbage", "nan"),
+    "asymmetric information": (
+        *("drop:joint_states", "drop:imu", "drop:contact", "drop:front", "drop:wrist"),
+    ),
+    "information that reaches only some receivers": (
+        *("silent:state", "deaf:command", "drop:state", "drop:command"),
+    ),
     "blocked access": ("hangs", "another program has the port"),
 }
 """The communication faults in AUTOSAR E2E, and the cases that cause them."""
-WALKS_ON = "walks on"
+_DASH = "–"
 _KIND = re.compile(r"`?(?P<kind>\w+):(?P<target>[\w.]+)(?:\+(?P<for_s>[\d.]+))?(?:=[\w.]+)?`?")
-_RULE = re.compile(r"policy DAMP: (?P<rule>\w+)")
+_RULE = re.compile(r"policy DAMP: (?P<rule>\w+)(?P<is_rule>:?)")
 _REJECTED = re.compile(r"rejected as (?P<code>`\w+`)")
 Row = Mapping[str, str]
-"""`group` and `what` of a fault, with `ended`, `as_wanted` and `damped_ms` (a number or "None")."""
+"""`robot`, `group` and `what` of a fault; if it came to an end also `ended`, `as_wanted`,
+`damped_ms` and `within_ms` (a number or "None"). `commit`: the measured one."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -104,31 +149,45 @@ def main(args: Sequence[str] | None = None) -> None:
         prog="fault_page", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("results", type=Path, nargs="+", help="files of pytest's --junitxml")
-    parser.add_argument("page", type=Path, help="file to write")
     given = parser.parse_args(args)
-    found = {results.stem: read_rows(results) for results in given.results}
-    given.page.write_text(make_page(found), "utf-8")
+    PAGE.write_text(make_page(read_results(given.results)), "utf-8")
 
 
-def read_rows(results: Path) -> list[Row]:
-    """Return the record of each test, in order."""
-    tests = ElementTree.parse(results).iter("testcase")
-    return [{one.attrib["name"]: one.attrib["value"] for one in t.iter("property")} for t in tests]
+def read_results(files: Iterable[Path]) -> list[Row]:
+    """Return the last record of each case."""
+    rows = [
+        {**_properties(test.find("properties")), **_properties(suite.find("properties"))}
+        for file in files
+        for suite in ElementTree.parse(file).iter("testsuite")
+        for test in suite.iter("testcase")
+    ]
+    return [*{(row["robot"], row["group"], row["what"]): row for row in rows}.values()]
 
 
-def make_page(found: Mapping[str, Sequence[Row]]) -> str:
+def _properties(found: ElementTree.Element | None) -> Row:
+    return {} if found is None else {one.attrib["name"]: one.attrib["value"] for one in found}
+
+
+def make_page(rows: Sequence[Row]) -> str:
     """Return the page: for each robot a matrix, requests by people, and refused starts."""
-    parts = [INTRODUCTION]
-    for robot, rows in found.items():
+    found = {robot: [row for row in rows if row["robot"] == robot] for robot in ROBOTS}
+    absent = [ROBOTS[robot] for robot in ROBOTS if not found[robot]]
+    found = {robot: of_robot for robot, of_robot in found.items() if of_robot}
+    not_measured = f"\n\n**Not measured: {', '.join(absent)}.**" if absent else ""
+    parts = [INTRODUCTION.format(absent=not_measured)]
+    for robot, of_robot in found.items():
         name = ROBOTS[robot]
-        parts += [f"## {name}\n", make_matrix(rows), ""]
-        others = [[", ".join(what), end] for end, what in _others(rows).items()]
-        parts += [_table(["other faults", "end"], others), ""]
-        people = [[r["what"], _outcomes([r])] for r in rows if r["group"] == "people"]
-        parts += [f"### {name}: requests\n", _table(["request", "end"], people)]
-        starts = [[r["what"], _refusal(r)] for r in rows if r["group"] == "start"]
-        parts += [f"\n### {name}: control is refused\n"]
-        parts += [_table(["before control is taken", "message"], starts), ""]
+        others = [[", ".join(what), end] for end, what in _others(of_robot).items()]
+        people = [[r["what"], _outcomes([r])] for r in of_robot if r["group"] == "people"]
+        starts = [[r["what"], _refusal(r)] for r in of_robot if r["group"] == "start"]
+        commits = dict.fromkeys(row["commit"] for row in of_robot)
+        measured = f"Measured with {', '.join(f'`{each}`' for each in commits)}."
+        parts += [f"## {name}\n", f"{NOTES[robot]}\n{measured}\n", make_matrix(of_robot), ""]
+        parts += [_table(["other faults", "end"], others), ""] if others else []
+        parts += [f"### {name}: requests\n", _table(["request", "end"], people), ""]
+        if starts:
+            parts += [f"### {name}: control is refused\n"]
+            parts += [_table(["before control is taken", "message"], starts), ""]
     parts += ["## Communication faults\n", _communication(found), ""]
     return "\n".join(parts)
 
@@ -139,15 +198,20 @@ def make_matrix(rows: Sequence[Row]) -> str:
     for row in rows:
         for place in _places(row):
             cells.setdefault(place, []).append(row)
-    lines = [
-        [component, *(_outcomes(cells.get((target, column), ())) for column in TYPES)]
-        for target, component in COMPONENTS.items()
-    ]
-    return _table(["part", *TYPES], [line for line in lines if any(line[1:])])
+    lines = []
+    for target, component in COMPONENTS.items():
+        if any((target, column) in cells for column in TYPES):
+            dashed = NO_MEANING.get(target, ())
+            line = [
+                _outcomes(cells.get((target, column), ())) or _DASH * (column in dashed)
+                for column in TYPES
+            ]
+            lines.append([component, *line])
+    return _table(["part", *TYPES], lines)
 
 
 def _others(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
-    """Return the faults of a walking robot that are not in the matrix, by their outcome."""
+    """Return the faults that are not in the matrix, by their outcome."""
     others: dict[str, list[str]] = {}
     for row in rows:
         if row["group"] in ("robot", "network") and not [*_places(row)]:
@@ -157,51 +221,61 @@ def _others(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
 
 def _places(row: Row) -> Iterable[tuple[str, str]]:
     """Yield the targets and types of a fault."""
-    for found in _KIND.finditer(PROCESSES.get(row["what"], row["what"])):
+    for found in _KIND.finditer(row["what"]):
         kind, target, for_s = found.group("kind", "target", "for_s")
         column = next((name for name, kinds in TYPES.items() if kind in kinds), None)
         if column is not None:
-            target = target if target in COMPONENTS else "joint"
+            target = ALIASES.get(target, target if target in COMPONENTS else "joint")
             yield target, "intermittent" if for_s and kind != "forged" else column
 
 
 def _outcomes(rows: Sequence[Row]) -> str:
     """Return how faults ended, each outcome once with what was rejected and the range of times."""
-    alike: dict[str, list[Row]] = {}
+    alike: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        alike.setdefault(_outcome(row), []).append(row)
-    return "; ".join(_outcome_of_all(outcome, same) for outcome, same in alike.items())
-
-
-def _outcome_of_all(outcome: str, rows: Sequence[Row]) -> str:
-    codes = dict.fromkeys(code for row in rows for code in _REJECTED.findall(row["ended"]))
-    times = [float(row["damped_ms"]) for row in rows if row["damped_ms"] != "None"]
-    ends = dict.fromkeys(f"{each(times):.0f}" for each in (min, max)) if times else {}
-    return " ".join(
-        [
-            outcome,
-            *([f"({', '.join(codes)})"] if codes else []),
-            *([f"{' to '.join(ends)} ms"] if ends and outcome != WALKS_ON else []),
-        ]
+        alike.setdefault((*_outcome(row), row.get("within_ms", "")), []).append(row)
+    return "; ".join(
+        _outcome_of_all(outcome, wanted, same) for (outcome, wanted, _), same in alike.items()
     )
 
 
-def _outcome(row: Row) -> str:
-    """Return a short name of how a fault ended."""
-    if row["as_wanted"] != "True":
-        return "**never damped**" if row["damped_ms"] == "None" else f"**{row['ended']}**"
-    if row["ended"].startswith(WALKS_ON):
-        return WALKS_ON
-    rule = _RULE.search(row["ended"])
-    return f"`{rule['rule']}`" if rule and rule["rule"] != "driver" else "driver"
+def _outcome_of_all(outcome: str, wanted: str, rows: Sequence[Row]) -> str:
+    codes = dict.fromkeys(code for row in rows for code in _REJECTED.findall(row.get("ended", "")))
+    times = [float(row["damped_ms"]) for row in rows if row.get("damped_ms", "None") != "None"]
+    words = [outcome, *([f"({', '.join(codes)})"] if codes else [])]
+    if times:
+        range_ms = " to ".join(dict.fromkeys(f"{each(times):.0f}" for each in (min, max)))
+        words.append(f"{range_ms} / {rows[0]['within_ms']} ms")
+    text = " ".join(words)
+    return text if wanted == "True" else f"**{text}**"
+
+
+def _outcome(row: Row) -> tuple[str, str]:
+    """Return a short name of how a fault ended, and whether as it should."""
+    ended = row.get("ended")
+    if ended is None:
+        return "no result", "True"
+    wanted = row["as_wanted"]
+    first = next((name for name in ("goes on", "moved again") if ended.startswith(name)), None)
+    if first is not None:
+        return first, wanted
+    if row["damped_ms"] == "None" and wanted != "True":
+        return "never damped", wanted
+    rule = _RULE.search(ended)
+    if rule is None or rule["rule"] == "driver":
+        return "driver", wanted
+    return f"`{rule['rule']}`" if rule["is_rule"] else rule["rule"], wanted
 
 
 def _refusal(row: Row) -> str:
     """Return the first clause of a refusal, with its code."""
-    said = re.sub(r"^status \d+: \[\w+\]: ", "", row["ended"])
+    if "ended" not in row:
+        return "no result"
+    said = re.sub(r"^status \d+: (?:\[[^]]*\] ?)+: ", "", row["ended"])
     rejected = _REJECTED.search(said)
     first = re.split(r"; |: (?!expected)", re.sub(r"[\d.]+:\d{4,5}", "this PC", said))[0]
-    return f"{first} ({rejected['code']})" if rejected else first
+    text = f"{first} ({rejected['code']})" if rejected else first
+    return text if row["as_wanted"] == "True" else f"**{text}**"
 
 
 def _communication(found: Mapping[str, Sequence[Row]]) -> str:
@@ -209,12 +283,7 @@ def _communication(found: Mapping[str, Sequence[Row]]) -> str:
     for fault, cases in COMMUNICATION.items():
         cells = []
         for rows in found.values():
-            chosen = [
-                row
-                for row in rows
-                for name in [PROCESSES.get(row["what"], ""), row["what"].strip("`")]
-                if name.startswith(cases)
-            ]
+            chosen = [row for row in rows if row["what"].strip("`").startswith(cases)]
             refused = any(row["group"] == "start" for row in chosen)
             outcomes = _outcomes([row for row in chosen if row["group"] != "start"])
             cells.append("; ".join(filter(None, [outcomes, "refused" if refused else ""])))

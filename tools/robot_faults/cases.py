@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fault cases: each starts a fault in a walking robot, and returns its time."""
+"""Fault cases: each starts a fault in a robot that moves, and returns its time."""
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,6 +23,13 @@ _UNREAD = ("contact.force",)
 """Fields that may be NaN: neither driver nor policy reads them."""
 _NOISE = (0.01, 0.2, 0.5, 0.01, 0.05, 0.5, 5.0)
 """Noise of their fields, each in its unit."""
+_LATE_S, _SLOW_S = 0.03, 3.0
+_WAYS = ("state", "command")
+WATCHED_MS = 5000
+SOON_MS = 250
+"""Limit for requests, for data that is lost, rejected or not finite, and for commands that are not
+renewed. Drivers allow 100 ms, and 150 ms for an IMU whose values stay; commands to an arm last 200.
+"""
 Act = Callable[[Stack], int]
 
 
@@ -34,7 +41,9 @@ class Case:
         group: Part of the table.
         what: Text for the table.
         act: Starts the fault; returns its time, ns on the system's clock.
-        walks_on: True if the robot should continue walking; otherwise it should be damped.
+        goes_on: True if the robot should go on; otherwise it should be damped. None: either, as its
+            physics decide.
+        within_ms: Limit of the time from the fault until the robot is damped.
         taken_over: True if another controller then drives the robot, so that the driver only has to
             give up control.
     """
@@ -42,7 +51,8 @@ class Case:
     group: str
     what: str
     act: Act
-    walks_on: bool = False
+    goes_on: bool | None = False
+    within_ms: int = WATCHED_MS
     taken_over: bool = False
 
 
@@ -77,12 +87,14 @@ def of_the_robot(*legs: str) -> list[Case]:
         legs: Motors without which a robot cannot stand.
     """
     fields = [f"{stream}.{field}" for stream in _STREAMS for field in STREAM_FIELDS[stream]]
-    damped = [
+    damped_soon = [
         *(f"drop:{stream}" for stream in _STREAMS),
-        "freeze:joint_states",
         "freeze:imu",
         *(f"nan:{field}" for field in fields if field not in _UNREAD),
         "order:joint_states",
+    ]
+    damped = [
+        "freeze:joint_states",
         "zero:joint_states.velocity",
         "bias:imu.angular_velocity=0.5",
         "reverse:imu.linear_acceleration",
@@ -95,32 +107,35 @@ def of_the_robot(*legs: str) -> list[Case]:
         *(f"nan:{field}" for field in _UNREAD),
         *(f"nan:{field}+0.02" for field in fields),
         *(f"noise:{field}={sigma:g}" for field, sigma in zip(fields, _NOISE, strict=True)),
-        "latency:command=0.01",
         "latency:command=0.02",
         *(f"push:{side}+0.1=100" for side in ("front", "rear", "left", "right")),
     ]
+    either = [
+        *(f"{kind}:{stream}={_LATE_S}" for stream in _STREAMS for kind in ("slow", "late")),
+        *(f"drop:{stream}+0.03" for stream in ("imu", "contact")),
+        *(f"hold:{field}" for field in fields),
+        f"swapped:{legs[1]}.{legs[2]}",
+        f"motor_off:{legs[1]}+0.1",
+    ]
     return [
+        *(planned("robot", text, within_ms=SOON_MS) for text in damped_soon),
         *(planned("robot", text) for text in damped),
         planned("robot", *(f"motor_off:{joint}" for joint in legs)),
-        *(planned("robot", text, walks_on=True) for text in walked),
+        *(planned("robot", text, goes_on=True) for text in walked),
+        *(planned("robot", text, goes_on=None) for text in either),
     ]
 
 
 def of_the_network() -> list[Case]:
     """Return losses, delays and duplicates of a network."""
-    lossy = [
-        f"loss:{direction}={share:g}"
-        for direction in ("state", "command")
-        for share in (0.01, 0.05, 0.1, 0.2)
-    ]
     both = [
         f"{kind}:{{}}={share:g}"
         for kind, share in (("loss", 0.2), ("reorder", 0.1), ("duplicate", 0.5), ("delay", 0.005))
     ]
     return [
-        *(planned("network", text, walks_on=True) for text in lossy),
+        *(planned("network", f"loss:{way}=0.2", goes_on=True) for way in _WAYS),
         *(
-            planned("network", text.format("state"), text.format("command"), walks_on=True)
+            planned("network", text.format("state"), text.format("command"), goes_on=True)
             for text in both
         ),
     ]
@@ -130,73 +145,120 @@ def of_a_lost_link() -> list[Case]:
     """Return cases without any arriving data, permanently or for a while."""
     down = ("silent:state", "deaf:command")
     return [
-        planned("network", "silent:state"),
+        *(
+            planned("network", text, within_ms=SOON_MS)
+            for text in ("silent:state", "restart:host", "repeat:state", "garbage:state")
+        ),
+        *(planned("network", f"{kind}:command") for kind in ("deaf", "repeat", "garbage")),
+        *(planned("network", f"slow:{way}={_LATE_S}", goes_on=None) for way in _WAYS),
         planned("network", "restart:host+0.5"),
         *(
-            planned("network", *(f"{text}+{for_s:g}" for text in down), walks_on=for_s < 0.04)
+            planned("network", *(f"{text}+{for_s:g}" for text in down), goes_on=for_s < 0.04)
             for for_s in (0.03, 0.5, 3.0)
         ),
     ]
 
 
 def of_processes() -> list[Case]:
-    """Return cases of processes that end or hang."""
+    """Return cases of processes that end or hang, named like an emulator's faults."""
 
-    def add(what: str, act: Act, *, walks_on: bool = False) -> Case:
-        return Case(group="processes", what=what, act=act, walks_on=walks_on)
+    def add(
+        fault: str, act: Act, *, goes_on: bool | None = False, within_ms: int = WATCHED_MS
+    ) -> Case:
+        return Case(
+            group="processes", what=f"`{fault}`", act=act, goes_on=goes_on, within_ms=within_ms
+        )
 
     return [
-        add("driver: its node killed (SIGKILL)", lambda robot: robot.kill(robot.driver.pid)),
-        add("driver: the process of the socket killed", lambda robot: robot.kill(robot.link_pid())),
-        add(
-            "driver: both killed at once",
-            lambda robot: robot.kill(robot.link_pid(), robot.driver.pid),
+        *(
+            add(f"{kind}:{name}", partial(_send, number, pids), within_ms=within_ms)
+            for kind, number in (("killed", signal.SIGKILL), ("hangs", signal.SIGSTOP))
+            for name, pids, within_ms in _PROCESSES
         ),
-        add(
-            "driver: its node hangs (SIGSTOP)",
-            lambda robot: robot.signal(signal.SIGSTOP, robot.driver.pid),
+        *(
+            add(f"{fault}:{name}{more}", partial(_halt, pids, stops_s, runs_s), goes_on=None)
+            for name, pids, _ in _PROCESSES
+            if name != "both"
+            for fault, more, stops_s, runs_s in (
+                ("hangs", "+0.5", 0.5, 0.0),
+                ("slow", "", 0.01, 0.01),
+            )
         ),
-        add(
-            "driver: the process of the socket hangs",
-            lambda robot: robot.signal(signal.SIGSTOP, robot.link_pid()),
+        *(
+            add(f"gone:driver={number.name}", partial(_group, "driver", number))
+            for number in (signal.SIGINT, signal.SIGTERM)
         ),
-        add("driver: Ctrl-C", lambda robot: _group(robot, "driver", signal.SIGINT)),
-        add("driver: SIGTERM", lambda robot: _group(robot, "driver", signal.SIGTERM)),
-        add("policy node killed", lambda robot: robot.kill(robot.policy.pid)),
-        add("policy node: Ctrl-C", lambda robot: _group(robot, "policy", signal.SIGINT)),
-        add("policy node killed and started again", _restart_policy),
-        add("a second policy node, which damps", _start_second_policy, walks_on=True),
-        add("policy node and driver killed and started again", _restart_both),
+        add("gone:policy=SIGINT", partial(_group, "policy", signal.SIGINT), within_ms=SOON_MS),
+        add("again:policy", _restart_policy, within_ms=SOON_MS),
+        add("again:both", _restart_both),
+        add("second:policy", _start_second_policy, goes_on=True),
     ]
+
+
+_PROCESSES: Sequence[tuple[str, Callable[[Stack], list[int]], int]] = (
+    ("driver", lambda robot: [robot.driver.pid], WATCHED_MS),
+    ("link", lambda robot: [robot.link_pid()], WATCHED_MS),
+    ("both", lambda robot: [robot.link_pid(), robot.driver.pid], WATCHED_MS),
+    ("policy", lambda robot: [robot.policy.pid], SOON_MS),
+)
+"""Names of processes, their ids, and limits for damping after their end."""
+
+
+def _send(number: signal.Signals, pids: Callable[[Stack], list[int]], robot: Stack) -> int:
+    return robot.signal(number, *pids(robot))
+
+
+def _halt(pids: Callable[[Stack], list[int]], stops_s: float, runs_s: float, robot: Stack) -> int:
+    """Stop a process for a while: once, or again and again if it runs in between."""
+    (halted,) = pids(robot)
+    began_ns = time.time_ns()
+    with suppress(ProcessLookupError):  # the driver ends a link that hangs
+        for _ in range(round(_SLOW_S / (stops_s + runs_s)) if runs_s else 1):
+            robot.signal(signal.SIGSTOP, halted)
+            time.sleep(stops_s)
+            robot.signal(signal.SIGCONT, halted)
+            time.sleep(runs_s)
+    return began_ns
 
 
 def of_people() -> list[Case]:
     """Return cases of requests by people."""
 
-    def add(what: str, act: Act) -> Case:
-        return Case(group="people", what=what, act=act)
+    def add(what: str, act: Act, within_ms: int = SOON_MS) -> Case:
+        return Case(group="people", what=what, act=act, within_ms=within_ms)
 
     return [
         add("e-stop by topic", _press),
         add("policy e-stop by service", partial(_ask_policy, "estop")),
         add("`damp` requested from the policy", partial(_ask_policy, "damp")),
         add("`damp` requested from the driver", partial(_ask_driver, "damp")),
-        add("`release_control` while the robot walks", partial(_ask_driver, "release_control")),
+        add(
+            "`release_control` while the robot walks",
+            partial(_ask_driver, "release_control"),
+            WATCHED_MS,
+        ),
     ]
 
 
-def planned(group: str, *faults: str, walks_on: bool = False, taken_over: bool = False) -> Case:
+def planned(
+    group: str,
+    *faults: str,
+    goes_on: bool | None = False,
+    within_ms: int = WATCHED_MS,
+    taken_over: bool = False,
+) -> Case:
     """Return the case of emulator faults, named as in its table."""
     return Case(
         group=group,
         what=", ".join(f"`{text}`" for text in faults),
         act=lambda robot: robot.fail(*faults),
-        walks_on=walks_on,
+        goes_on=goes_on,
+        within_ms=within_ms,
         taken_over=taken_over,
     )
 
 
-def _group(robot: Stack, name: str, number: signal.Signals) -> int:
+def _group(name: str, number: signal.Signals, robot: Stack) -> int:
     """Send a signal to a process and its children, like a terminal."""
     robot.expect_deaths()
     now_ns = time.time_ns()
@@ -230,7 +292,9 @@ def _restart_both(robot: Stack) -> int:
 
 def _press(robot: Stack) -> int:
     button = robot.operator.node.create_publisher(Bool, "estop", 1)
-    robot.wait_until(lambda: button.get_subscription_count() >= 2, "who listens to estop")
+    robot.wait_until(
+        lambda: button.get_subscription_count() >= robot.estop_listeners, "who listens to estop"
+    )
     now_ns = time.time_ns()
     button.publish(Bool(data=True))
     return now_ns

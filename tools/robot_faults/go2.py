@@ -13,6 +13,7 @@ from typing import Any
 from examples.demos.runner import LoggedProcess
 from robot_operator.requests import OperatorError
 from tools.robot_faults.cases import (
+    SOON_MS,
     BadStart,
     Case,
     of_a_lost_link,
@@ -31,6 +32,7 @@ class Go2Stack(Stack):
     """All processes of a Go2."""
 
     driver_command, bundle = "go2_driver", "go2_walk"
+    robot = "go2"
 
     def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         self._fault_file = self._folder / "faults.txt"
@@ -38,13 +40,14 @@ class Go2Stack(Stack):
         self._first_faults: Sequence[str] = given.pop("faults", ())
         self._fault_file.write_text("\n".join(self._first_faults), "utf-8")
         words = ["unitree_emulator", "--interface", _INTERFACE]
-        for name, value in {"robot": "go2", "fault_file": self._fault_file, **given}.items():
+        for name, value in {"robot": self.robot, "fault_file": self._fault_file, **given}.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
         self.emulator = self._nodes.add(LoggedProcess(words, self._log("unitree_emulator")))
         return {
             "network_interface": _INTERFACE,
             "domain_id": int(os.environ["ROS_DOMAIN_ID"]),
             "remote_required": False,
+            "joint_state_rate_hz": 200.0,  # all processes share one computer
         }
 
     def set_faults(self, *faults: str) -> None:
@@ -63,6 +66,9 @@ class Go2Stack(Stack):
 
     def turn_by_hand(self) -> None:
         """Plan the turn of the robot, besides the initial faults, and wait for its end."""
+        # just after its start, the robot would topple
+        self.wait_until(lambda: self.driver_status is not None, "a status of the driver")
+        self.operator.wait(1.0)
         self.fail("turned:host", *self._first_faults)
         self.operator.wait(2.5)
 
@@ -78,17 +84,23 @@ def cases() -> list[Case]:
     """Return all fault cases of a walking robot, in the order of the table."""
     return [
         *of_the_robot("FL_thigh_joint", "FL_calf_joint", "FR_calf_joint"),
-        *(planned("robot", text) for text in ("motors:state=6", "not_unit:imu", "xyzw:imu")),
-        planned("robot", "press:L2", "press:B"),
         *(
-            planned("robot", text, walks_on=True)
+            planned("robot", text, within_ms=SOON_MS)
+            for text in ("motors:state=6", "not_unit:imu", "xyzw:imu")
+        ),
+        planned("robot", "press:L2", "press:B", within_ms=SOON_MS),
+        *(
+            planned("robot", text, goes_on=True)
             for text in ("press:L2", "stick:forward=1", "off:remote", "battery:state=5")
         ),
         planned("robot", "returned:host", taken_over=True),
         *of_the_network(),
-        *(planned("network", f"{kind}:state") for kind in ("crc", "length", "tick")),
-        planned("network", "crc:state+0.02", walks_on=True),
-        planned("network", "tick:state+0.02", walks_on=True),
+        *(
+            planned("network", f"{kind}:state", within_ms=SOON_MS)
+            for kind in ("crc", "length", "tick")
+        ),
+        planned("network", "crc:state+0.02", goes_on=True),
+        planned("network", "tick:state+0.02", goes_on=True),
         *of_a_lost_link(),
         *of_processes(),
         *of_people(),
@@ -104,9 +116,7 @@ def bad_starts() -> list[BadStart]:
             says="nowhere0",
         ),
         BadStart(what="a different DDS domain", driver={"domain_id": 101}, says="no state"),
-        BadStart(
-            what="a G1 instead of a Go2", emulator={"robot": "g1"}, says="a different kind of"
-        ),
+        BadStart(what="a G1 instead of a Go2", emulator={"robot": "g1"}, says="a different kind"),
         BadStart(
             what="the robot's own controller is not released",
             emulator={"faults": ["stubborn:host"]},

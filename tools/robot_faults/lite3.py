@@ -15,6 +15,7 @@ from std_srvs.srv import Trigger
 
 from robot_operator.requests import OperatorError
 from tools.robot_faults.cases import (
+    SOON_MS,
     BadStart,
     Case,
     of_a_lost_link,
@@ -71,14 +72,16 @@ def cases() -> list[Case]:
     return [
         *of_the_robot("FL_HipY_joint", "FL_Knee_joint", "FR_Knee_joint"),
         *of_the_network(),
-        planned("network", "foreign:state", walks_on=True),
+        planned("network", "foreign:state", goes_on=True),
         *(
-            planned("network", f"forged:state+{for_s}", walks_on=True)
+            planned("network", f"forged:state+{for_s}", goes_on=True)
             for for_s in ("0.001=5000", "1=5000", "0.001=40")
         ),
-        planned("network", "occupied:host", walks_on=True),
-        planned("network", "length:state"),
-        planned("network", "firmware:state"),
+        planned("network", "occupied:host", goes_on=True),
+        *(
+            planned("network", f"{kind}:state", within_ms=SOON_MS)
+            for kind in ("length", "firmware")
+        ),
         *of_a_lost_link(),
         *of_processes(),
         *of_people(),

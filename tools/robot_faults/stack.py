@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import signal
 import time
@@ -22,6 +23,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
 from examples.demos.runner import LoggedProcess, Processes
+from policy_inference.machine.scheduling import list_threads, set_realtime_priority
 from robot_operator.nodes.client import Operator
 from robot_operator.nodes.words import STATES
 from robot_operator.requests import OperatorError
@@ -29,11 +31,13 @@ from robot_sim.driven import NS_PER_S
 from robot_sim.faults import starting
 from robot_sim.trace import Trace
 
+_log = logging.getLogger(__name__)
 S = TypeVar("S", bound="Stack")
 TURN_S = 20.0
 _ANSWER_S = 30.0
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LEAD_S = 0.3
+_ROBOT_PRIORITY = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +67,11 @@ class Stack:
 
     driver_command: ClassVar[str]
     """Name of the driver's command and node."""
-    bundle: ClassVar[str]
+    bundle: str
     """The policy."""
+    policy_command: ClassVar[str] = "joint_policy_node"
+    estop_listeners: ClassVar[int] = 2
+    """Policy node and driver."""
     emulator: LoggedProcess
 
     def __init__(
@@ -74,16 +81,19 @@ class Stack:
         emulator: Mapping[str, Any] | None = None,
         driver: Mapping[str, Any] | None = None,
         policy: Mapping[str, Any] | None = None,
-        priority: int = 0,
+        priority: int = 20,
     ) -> None:
         """Start everything; nothing moves yet.
+
+        Emulator and this process, which are not on a real robot's computer, have the highest
+        priority, if the kernel allows it.
 
         Args:
             folder: Folder for logs, the trace and the events.
             emulator: Parameters besides those that let driver and emulator find each other.
             driver: The same for the driver.
             policy: Parameters of the policy node.
-            priority: `realtime.priority` of driver and policy node.
+            priority: `realtime.priority` of driver and policy node; ignored if the kernel refuses.
         """
         self.trace_file, self._event_file = folder / "trace.npz", folder / "events.jsonl"
         self._folder, self._started = folder, itertools.count()
@@ -100,9 +110,14 @@ class Stack:
             }
             self.driver, self.policy = self.start_driver(), self.start_policy()
             self.operator = opened.enter_context(
-                Operator(answer_timeout_s=_ANSWER_S, watch=self._nodes.check)
+                Operator(
+                    policy_node=self.policy_command,
+                    answer_timeout_s=_ANSWER_S,
+                    watch=self._nodes.check,
+                )
             )
             self._listen()
+            _prefer(self.emulator.pid)
             self._opened = opened.pop_all()
 
     def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -129,6 +144,8 @@ class Stack:
 
     def end(self) -> None:
         """End everything; the trace is then written."""
+        for process in self._nodes.running:
+            process.send(signal.SIGCONT)  # one that hangs would not end by itself
         self._opened.close()
 
     def trace(self) -> Trace:
@@ -144,13 +161,13 @@ class Stack:
 
     def start_policy(self) -> LoggedProcess:
         """Start a policy node as `policy`."""
-        self.policy = self._start("joint_policy_node", self._policy_parameters)
+        self.policy = self._start(self.policy_command, self._policy_parameters)
         return self.policy
 
     def start_second_policy(self) -> LoggedProcess:
         """Start a second policy node alongside `policy`, on the same topics."""
         return self._start(
-            "joint_policy_node",
+            self.policy_command,
             self._policy_parameters,
             remappings={"__node": "second_policy_node"},
         )
@@ -198,9 +215,24 @@ class Stack:
         for _ in range(4):
             before = self.driver_status
             self.wait_until(partial(self._follows_since, before), "the driver to follow")
+        self.set_off(vx_mps, for_s)
+
+    def set_off(self, vx_mps: float = 0.5, for_s: float = 1.5) -> None:
+        """Stand up, run the policy, and walk for some time, under control."""
         self.operator.stand_up()
         self.operator.move(vx_mps)
         self.operator.wait(for_s)
+        self.require_walking()
+
+    def set_off_again(self) -> None:
+        """Go on after a fault that has ended."""
+        self.operator.move()
+        self.operator.demand("reset")
+        self.operator.wait_for_robot()
+        self.set_off()
+
+    def require_walking(self) -> None:
+        """Raise OperatorError unless the robot follows the policy."""
         newest = self.events()[-1].event
         if newest != "following":
             raise OperatorError(
@@ -286,6 +318,13 @@ class Stack:
     def _on_status(self, message: RobotStatus) -> None:
         self.driver_status = message
         self.operator.notify()
+
+
+def _prefer(*processes: int) -> None:
+    """Give processes the highest priority."""
+    threads = [thread for process in processes for thread in list_threads(process)]
+    for refused in set_realtime_priority(_ROBOT_PRIORITY, "robot_faults: priority", threads):
+        _log.warning("%s", refused)
 
 
 def _look_away() -> None:

@@ -5,22 +5,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from examples.demos.runner import LoggedProcess
+from lite3_driver.wire import Oddity
 from robot_operator.requests import OperatorError
-from tools.robot_faults.cases import BadStart, Case
+from tools.robot_faults.cases import WATCHED_MS, BadStart, Case
 from tools.robot_faults.stack import Stack
+from unitree_driver.reception import StateOddity
 
 NS_PER_MS = 1_000_000
-WATCH_S, QUIET_S = 5.0, 4.0
-"""Time for a fault to end the walk; and time to watch the aftermath."""
+_LATEST_S = 10.0
+"""Time until drives are damped that were asked to."""
+_LASTS_S, QUIET_S = 0.5, 2.0
+"""Time for which an emulator's fault lasts after damping, so that the driver keeps control; time to
+watch the aftermath."""
 _READY_S = 4.0
+_LEAVE_NOTHING = ("robot", "network")
+"""Groups of faults that the emulator ends."""
+_STALLED = "the machine is too busy"
+_BY_STALLS = (" ms old", "the robot's state has been lost", "the newest joint_command has expired")
+"""Reasons for damping that a machine with other work causes too."""
 _EARLY_NS = 20 * NS_PER_MS
 """Largest error of the start of a planned fault: the robot's clock is the emulator's."""
 
+_CODES = dict.fromkeys(
+    [
+        *("old", "frozen_imu", "implausible", "foreign"),
+        *(oddity.value for oddity in (*Oddity, *StateOddity)),
+    ]
+)
+_INCIDENTAL = 10
+"""Rejected frames that some other cause may explain."""
 MakeStack = Callable[..., Stack]
 """Starts the processes of a robot, with the arguments of `Stack`."""
 
@@ -31,47 +50,113 @@ class Ending:
 
     Attributes:
         group, what: The case's.
+        within_ms: The case's; None where control was refused.
         ended: Reports of driver, policy and host.
-        damped_ms: Time from the start of the fault to damped drives; None if the robot walks on.
+        damped_ms: Time from the start of the fault to damped drives; None if the robot goes on.
         as_wanted: True if the outcome is the expected one.
     """
 
     group: str
     what: str
+    within_ms: int | None = None
     ended: str
     damped_ms: float | None
     as_wanted: bool
 
 
-def try_case(make: MakeStack, case: Case, folder: Path) -> Ending:
-    """Make a robot walk, cause the fault, and watch."""
-    with make(folder) as robot:
-        robot.walk()
+class KeptRobot:
+    """A robot that goes on after a case, or was damped: the next case starts with it."""
+
+    def __init__(self) -> None:
+        self._robot: Stack | None = None
+
+    def take(self, make: MakeStack) -> Stack | None:
+        """Return the robot if `make` makes such and it moves; end any other."""
+        robot, self._robot = self._robot, None
+        if robot is not None and type(robot) is make and _sets_off(robot):
+            return robot
+        if robot is not None:
+            robot.end()
+        return None
+
+    def keep(self, robot: Stack) -> None:
+        self._robot = robot
+
+
+def goes_on(robot: Stack) -> bool:
+    return robot.operator.mode == "RUN" and robot.phase == "FOLLOWING"
+
+
+def _sets_off(robot: Stack) -> bool:
+    """End a robot's faults; return True if it goes on, or stands up and moves again."""
+    try:
+        robot.set_faults()
+        if not goes_on(robot):
+            robot.set_off_again()
+    except OperatorError:
+        return False
+    return True
+
+
+def try_case(make: MakeStack, case: Case, folder: Path, kept: KeptRobot | None = None) -> Ending:
+    """Make a robot move, or take the kept one, cause the fault, and watch."""
+    with ExitStack() as opened:
+        robot = kept.take(make) if kept else None
+        if robot is None:
+            robot = opened.enter_context(make(folder))
+            robot.walk()
+        else:
+            opened.push(robot)
+        counted = robot.details()
         began_ns = case.act(robot) - _EARLY_NS
         robot.expect_deaths()
         damped_ns = _wait_for_damping(robot, began_ns)
         if damped_ns is not None:
+            robot.operator.wait(_LASTS_S)
+        said = _said(robot, began_ns)
+        said += [f"frames rejected as `{code}`" for code in _rejected(counted, robot.details())]
+        # The policy may keep running: the driver follows again only from a command in MODE_DAMP on.
+        given_up = robot.phase != "FOLLOWING"
+        if damped_ns is not None:
+            if case.group in _LEAVE_NOTHING and not case.taken_over:
+                robot.set_faults()
             robot.operator.wait(QUIET_S)
         again = damped_ns is not None and any(
             event.event == "following" for event in robot.events_since(damped_ns)
         )
-        said = _said(robot, began_ns)
-        walks = damped_ns is None and robot.operator.mode == "RUN" and robot.phase == "FOLLOWING"
-        # The policy may keep running: the driver follows again only from a command in MODE_DAMP on.
-        given_up = robot.phase != "FOLLOWING"
+        went_on = damped_ns is None and goes_on(robot)
         emulated = robot.emulator.status is None
-    damped = damped_ns is not None and not again
-    wanted = walks if case.walks_on else given_up if case.taken_over else damped
-    first = ["moved again"] if again else ["walks on"] if walks else []
+        alive = [node.status is None for node in (robot.emulator, robot.driver, robot.policy)]
+        followed = robot.phase == "FOLLOWING"
+        if kept and all(alive) and followed and case.group in _LEAVE_NOTHING:
+            kept.keep(robot)
+            opened.pop_all()
+    first = ["moved again"] if again else ["goes on"] if went_on else []
+    ended = "; ".join([*first, *said])
+    damped_ms = (
+        None if damped_ns is None else max(0.0, (damped_ns - began_ns - _EARLY_NS) / NS_PER_MS)
+    )
+    in_time = damped_ms is not None and damped_ms <= case.within_ms
+    if damped_ms is not None and (case.goes_on is not False or not in_time):
+        _require_undisturbed(ended)
+    damped = in_time and not again
+    wanted = went_on if case.goes_on else given_up if case.taken_over else damped
+    if case.goes_on is None:
+        wanted = went_on or damped
     return Ending(
         group=case.group,
         what=case.what,
+        within_ms=case.within_ms,
         as_wanted=wanted and emulated,
-        ended="; ".join([*first, *said]),
-        damped_ms=None
-        if damped_ns is None
-        else max(0.0, (damped_ns - began_ns - _EARLY_NS) / NS_PER_MS),
+        ended=ended,
+        damped_ms=damped_ms,
     )
+
+
+def _require_undisturbed(ended: str) -> None:
+    """Raise OperatorError if a stalled machine may have damped the robot, or delayed it."""
+    if _STALLED in ended and any(reason in ended for reason in _BY_STALLS):
+        raise OperatorError(f"expected a machine without other work, found: {ended}")
 
 
 def try_bad_start(make: MakeStack, start: BadStart, folder: Path) -> Ending:
@@ -118,13 +203,21 @@ def _ask_for_control(robot: Stack) -> tuple[bool, str]:
 
 def _wait_for_damping(robot: Stack, began_ns: int) -> int | None:
     """Return the time when the drives were damped, on the system's clock; None if they were not."""
-    deadline_ns = began_ns + round(WATCH_S * 1e9)
-    while time.time_ns() < deadline_ns:
+    while True:
         robot.operator.wait(0.1)
         for event in robot.events_since(began_ns):
             if event.event == "damped":
                 return event.unix_ns
-    return None
+        after_ms = (time.time_ns() - began_ns) / NS_PER_MS
+        if after_ms > (WATCHED_MS if goes_on(robot) else _LATEST_S * 1e3):
+            return None
+
+
+def _rejected(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return for which reasons the driver rejected frames, by its details."""
+    return [
+        code for code in _CODES if int(after.get(code, 0)) > int(before.get(code, 0)) + _INCIDENTAL
+    ]
 
 
 def _said(robot: Stack, began_ns: int) -> list[str]:

@@ -8,8 +8,11 @@ duration it lasts to the end:
 ==========================================  ======================================================
 `freeze:<stream>`                           the stream repeats its last message, stamp included
 `drop:<stream>`                             the stream is silent
+`late:<stream>=seconds`                     each message shows the values of so long ago
+`slow:<stream>=seconds`                     each message repeats, stamp included, for so long
 `nan:<stream>.<field>`                      the first element of the field is NaN
 `noise:<stream>.<field>=sigma`              Gaussian noise in the unit of the field
+`hold:<stream>.<field>`                     the field does not change
 `zero:<stream>.<field>`                     all of the field is 0
 `reverse:<stream>.<field>`                  the field has the opposite sign
 `bias:<stream>.<field>=value`               this value is added to the field's last element
@@ -29,6 +32,7 @@ import dataclasses
 import logging
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +68,11 @@ _FIELD_TARGETS = tuple(f"{stream}.{field}" for stream, x in STREAM_FIELDS.items(
 TARGETS = {
     "freeze": tuple(STREAM_FIELDS),
     "drop": tuple(STREAM_FIELDS),
+    "late": tuple(STREAM_FIELDS),
+    "slow": tuple(STREAM_FIELDS),
     "nan": _FIELD_TARGETS,
     "noise": _FIELD_TARGETS,
+    "hold": _FIELD_TARGETS,
     "zero": _FIELD_TARGETS,
     "reverse": _FIELD_TARGETS,
     "bias": _FIELD_TARGETS,
@@ -78,7 +85,7 @@ TARGETS = {
 }
 """Kinds of faults and the targets of each; a plan adds the robot's joints."""
 _OF_JOINTS = ("motor_off", "stuck", "swapped")
-WITH_VALUE = ("noise", "bias", "latency", "push")
+WITH_VALUE = ("late", "slow", "noise", "bias", "latency", "push")
 """Kinds that take a value; the others take none."""
 _NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
 _TEXT = re.compile(
@@ -100,7 +107,7 @@ class Fault:
         target: One of the kind's targets.
         start_s: Simulated time at which it begins.
         duration_s: Duration; infinite if the fault never ends.
-        value: Noise in the field's unit, latency in s, push in N; unused by other kinds.
+        value: Noise in the field's unit, times in s, push in N; unused by other kinds.
     """
 
     targets: ClassVar[Mapping[str, tuple[str, ...]]] = TARGETS
@@ -259,7 +266,10 @@ class FaultPlan:
                 )
         self._rng = np.random.default_rng(seed)
         self._last: dict[str, Sensors] = {}
-        self._stuck: dict[Fault, float] = {}
+        self._earlier: dict[Fault, deque[Sensors]] = {
+            fault: deque() for fault in self.faults if fault.kind == "late"
+        }
+        self._stuck: dict[Fault, Any] = {}
         self._begun: set[Fault] = set()
 
     @classmethod
@@ -293,6 +303,11 @@ class FaultPlan:
 
     def stream(self, stream: str, sensors: Sensors) -> Sensors | None:
         """Return what one stream shows of these `sensors`; None if it is silent."""
+        for fault, earlier in self._earlier.items():
+            if fault.target == stream:
+                earlier.append(sensors)
+                while earlier[0].time_ns < sensors.time_ns - fault.value * NS_PER_S:
+                    earlier.popleft()
         mine = [
             fault
             for fault in self.faults
@@ -301,8 +316,15 @@ class FaultPlan:
         kinds = {fault.kind for fault in mine}
         if "drop" in kinds:
             return None
-        if "freeze" in kinds and stream in self._last:
-            return self._last[stream]
+        last = self._last.get(stream)
+        if last is not None and (
+            "freeze" in kinds
+            or any(
+                fault.kind == "slow" and sensors.time_ns - last.time_ns < fault.value * NS_PER_S
+                for fault in mine
+            )
+        ):
+            return last
         for fault in mine:
             sensors = self._spoil(fault, sensors)
         self._last[stream] = sensors
@@ -310,6 +332,8 @@ class FaultPlan:
 
     def _spoil(self, fault: Fault, sensors: Sensors) -> Sensors:
         stream, _, field = fault.target.partition(".")
+        if fault.kind == "late":
+            return self._earlier[fault][0]
         if fault.kind == "order":
             fields = STREAM_FIELDS[stream].values()
             by_part = np.arange(len(sensors.joint_names)).reshape(-1, _LEG_JOINTS).T.ravel()
@@ -336,6 +360,8 @@ class FaultPlan:
             values += self._rng.normal(0.0, fault.value, values.shape)
         elif fault.kind == "bias":
             values.flat[-1] += fault.value
+        elif fault.kind == "hold":
+            values = self._stuck.setdefault(fault, values)
         else:
             values *= -1.0 if fault.kind == "reverse" else 0.0
         changed: dict[str, Any] = {name: values}

@@ -9,6 +9,9 @@ They are written like those of `robot_sim.faults`, `kind:target[@start_s][+durat
 `duplicate:...=share`       this share arrives twice
 `reorder:...=share`         this share arrives 5 ms late, so that later datagrams overtake it
 `delay:...=seconds`         all arrive later (up to 1 s)
+`slow:...=seconds`          at most one arrives in this time
+`repeat:state|command`      each has the content of the first one
+`garbage:state|command`     all bits are inverted
 `silent:state`              no state frame is sent
 `deaf:command`              no datagram is received
 `restart:host`              the host is off for the fault's duration and restarts at tick 0
@@ -24,7 +27,7 @@ import numpy as np
 
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
-from robot_sim.faults import TARGETS, WITH_VALUE, Fault, FaultPlan
+from robot_sim.faults import STREAM_FIELDS, TARGETS, WITH_VALUE, Fault, FaultPlan
 
 Direction = Literal["state", "command"]
 T = TypeVar("T")
@@ -42,7 +45,8 @@ class HostFault(Fault):
 
     targets: ClassVar = {
         **TARGETS,
-        **dict.fromkeys((*_SHARES, "delay"), _BOTH),
+        **dict.fromkeys((*_SHARES, "delay", "repeat", "garbage"), _BOTH),
+        "slow": (*STREAM_FIELDS, *_BOTH),
         "silent": ("state",),
         "deaf": ("command",),
         "restart": ("host",),
@@ -64,7 +68,8 @@ class Impaired(Generic[T]):
         self._faults = [fault for fault in faults if fault.target == direction]
         self._rng = np.random.default_rng([seed, _BOTH.index(direction)])
         self._on_the_way: list[tuple[int, int, T]] = []
-        self._sent = 0
+        self._repeated: T | None = None
+        self._sent, self._slow_until_ns = 0, 0
 
     def carry(self, sent: Sequence[T], now_ns: int) -> list[T]:
         """Take the datagrams sent now; return those that arrive now, in order.
@@ -76,10 +81,14 @@ class Impaired(Generic[T]):
         active = [fault for fault in self._faults if fault.active(now_ns)]
         if not active and not self._on_the_way:
             return list(sent)
+        kinds = {fault.kind for fault in active}
         for datagram in sent:
+            if "repeat" in kinds:
+                self._repeated = datagram = self._repeated or datagram
+            content = _inverted(datagram) if "garbage" in kinds else datagram
             for due_ns in self._arrivals(active, now_ns):
                 self._sent += 1
-                heapq.heappush(self._on_the_way, (due_ns, self._sent, datagram))
+                heapq.heappush(self._on_the_way, (due_ns, self._sent, content))
         arrived = []
         while self._on_the_way and self._on_the_way[0][0] <= now_ns:
             arrived.append(heapq.heappop(self._on_the_way)[2])
@@ -91,6 +100,10 @@ class Impaired(Generic[T]):
         for fault in active:
             if fault.kind in ("silent", "deaf"):
                 return []
+            if fault.kind == "slow":
+                if now_ns < self._slow_until_ns:
+                    return []
+                self._slow_until_ns = now_ns + round(fault.value * NS_PER_S)
             if fault.kind == "delay":
                 due_ns += round(fault.value * NS_PER_S)
             elif fault.kind in _SHARES and self._rng.random() < fault.value:
@@ -99,6 +112,13 @@ class Impaired(Generic[T]):
                 copies += fault.kind == "duplicate"
                 due_ns += _LATE_NS if fault.kind == "reorder" else 0
         return [due_ns] * copies
+
+
+def _inverted(datagram: Any) -> Any:
+    """Return a datagram with all bits inverted; addresses and topics beside the bytes stay."""
+    if type(datagram) is tuple:  # not a request, which is a named one
+        return tuple(_inverted(part) for part in datagram)
+    return bytes(255 - byte for byte in datagram) if isinstance(datagram, bytes) else datagram
 
 
 class HostFaultPlan(Generic[StateT, CommandT]):
