@@ -19,7 +19,7 @@ from tools.robot_faults.cases import (
     of_processes,
     planned,
 )
-from tools.robot_faults.relay import COMMAND, RelayedStack, Stream
+from tools.robot_faults.relay import COMMAND, RelayedStack, RelayedStream
 
 
 def _set_stamp(new: Any, old: Any) -> None:
@@ -42,12 +42,12 @@ class ArmStack(RelayedStack):
     policy_command, estop_listeners = "act_policy_node", 1
     streams: ClassVar = {
         **{
-            topic.split("/")[0]: Stream(
+            topic.split("/")[0]: RelayedStream(
                 kind=kind, source=f"sim/{topic}", sink=topic, stamp=_set_stamp
             )
             for topic, kind in _TOPICS.items()
         },
-        COMMAND: Stream(kind=JointCommand, source="joint_command", sink="sim/joint_command"),
+        COMMAND: RelayedStream(kind=JointCommand, source="joint_command", sink="sim/joint_command"),
     }
     phase = "FOLLOWING"
 

@@ -20,7 +20,7 @@ from tools.robot_faults.cases import (
     of_processes,
     planned,
 )
-from tools.robot_faults.relay import COMMAND, RelayedStack, Stream
+from tools.robot_faults.relay import COMMAND, RelayedStack, RelayedStream
 
 _WATCHDOG_NS = 1_000_000_000
 _STATE, _COMMAND = "/my_robot/low_state", "/my_robot/low_command"
@@ -35,13 +35,13 @@ class MyRobotStack(RelayedStack):
 
     driver_command, bundle = "my_robot_driver", "lite3_walk"
     streams: ClassVar = {
-        "state": Stream(
+        "state": RelayedStream(
             kind=LowState,
             source=f"/sim{_STATE}",
             sink=_STATE,
             stamp=lambda new, old: setattr(new, "tick_ms", old.tick_ms),
         ),
-        COMMAND: Stream(kind=LowCommand, source=_COMMAND, sink=f"/sim{_COMMAND}"),
+        COMMAND: RelayedStream(kind=LowCommand, source=_COMMAND, sink=f"/sim{_COMMAND}"),
     }
 
     def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:

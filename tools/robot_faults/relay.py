@@ -42,7 +42,7 @@ class RelayFault(Fault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stream:
+class RelayedStream:
     """Messages that are passed on; times in them are in the field `stamp`, if any.
 
     Attributes:
@@ -63,7 +63,7 @@ class RelayedStack(Stack):
     Subclasses say which commands leave the robot at rest, and how long a command is in effect.
     """
 
-    streams: ClassVar[Mapping[str, Stream]]
+    streams: ClassVar[Mapping[str, RelayedStream]]
 
     def is_rest(self, command: Any) -> bool:
         raise NotImplementedError
