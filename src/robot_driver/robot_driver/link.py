@@ -30,7 +30,7 @@ _IN_CONTROL = (DriverPhase.FOLLOWING, DriverPhase.DAMPING)
 
 
 class Link(Generic[StateT]):
-    """A driver's state machine. `now_ns` is steady time, on the same clock in every call.
+    """A driver's state machine. `now_ns` is from the same monotonic clock in every call.
 
     Its inputs are `receive`, `follow`, `take`, `release` and `damp`. Call `step` after each of
     them, and by `next_ns` at the latest; it returns the datagrams to send.

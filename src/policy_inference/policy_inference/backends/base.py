@@ -220,17 +220,17 @@ class BackendBase(ABC):
         """Return findings about this backend on this machine, without opening a device.
 
         Args:
-            machine: Root of drivers, libraries and device files.
+            machine: File system that holds the drivers, libraries and device files.
             artifact: The bundle's file for this backend, or None.
         """
         return ()
 
     @classmethod
     def cautions(cls, machine: Machine, artifact: Artifact) -> Sequence[Finding]:
-        """Return warnings about a file on this machine; they are logged when the file is opened.
+        """Return warnings about using a file on this machine; logged when the file is opened.
 
         Args:
-            machine: Root of drivers, libraries and device files.
+            machine: File system that holds the drivers, libraries and device files.
             artifact: The bundle's file for this backend.
         """
         return ()

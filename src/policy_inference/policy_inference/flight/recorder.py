@@ -65,7 +65,7 @@ class RecordingFolder:
         self._types()
 
     def problem(self) -> str:
-        """Return why no recording can be written now; empty if one can."""
+        """Return the reason why no recording can be written now, or an empty string."""
         folder = self.folder
         try:
             # On a disk that does not accept writes, `mkdir` waits even if the folder exists.

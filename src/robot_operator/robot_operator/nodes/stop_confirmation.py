@@ -83,10 +83,10 @@ class StopConfirmation:
         return f"{self._action}: {where}confirmed by {obeyed}{unless}"
 
     def wait(self, timeout_s: float) -> None:
-        """Return once every known node has responded, and no other has appeared for 1 s.
+        """Return once every known node has obeyed and no other has appeared for 1 s.
 
-        The wait is 4 s if the driver or simulator of a policy node, or the policy node of a driver,
-        was not found.
+        This time is 4 s if a policy node's driver or simulator, or a driver's policy node, was not
+        found.
         """
         ends_s = time.monotonic() + timeout_s
         found_s = time.monotonic()

@@ -29,7 +29,7 @@ _SHIFTED, _SMALLEST_STD = 3.0, 0.02
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HealthyValues:
-    """Values of a term [size] in the bundle's nominal run, as model inputs."""
+    """Statistics [size] of a term in the bundle's nominal run, on the scale of the model inputs."""
 
     lowest: F64
     highest: F64

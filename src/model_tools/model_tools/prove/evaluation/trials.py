@@ -67,7 +67,7 @@ class EvaluatedPolicy:
 
     Attributes:
         label: Name in tables.
-        folder: Folder of the bundle; on another machine a copy.
+        folder: The bundle's folder, or a copy of it on another machine.
         sha256: Hash of the bundle.
         backend: Name of the back end.
         model_sha256: Hash of the models that the back end opens.
