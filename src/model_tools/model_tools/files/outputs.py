@@ -145,7 +145,7 @@ def _refuse_foreign(path: Path, marker: str, owned: Sequence[str], kept: Path | 
     if not (path / marker).is_file():
         raise ToolError(
             f"{path}: expected a folder that contains {marker}, found one without it; --force "
-            "replaces only such folders"
+            "does not replace folders without it"
         )
     entries = [entry for entry in path.rglob("*") if entry.is_symlink() or not entry.is_dir()]
     names = sorted(entry.relative_to(path) for entry in entries)

@@ -66,7 +66,6 @@ class HeightScan:
     origin_m: tuple[float, ...] = entry(
         "origin of the scan frame in the base frame, [x, y, z] in m", length=3
     )
-    origin_m: tuple[float, ...] = entry("origin of the scan frame, in the base frame, m", length=3)
     alignment: Literal["yaw", "base", "world"] = entry(
         "how the points turn with the base: yaw, only with its heading, with rays straight down "
         "(usual in Isaac Lab, mjlab, legged_gym); base, also with roll and pitch, with rays "

@@ -141,7 +141,7 @@ class Transforms:
             length = math.hypot(q.x, q.y, q.z, q.w)
             if not (abs(length - 1.0) < _LENGTH_TOLERANCE and all(map(math.isfinite, position))):
                 raise RobotError(
-                    f"tf: expected a finite position and a rotation of length 1 for {at!r}, found "
+                    f"tf: expected a finite position and a unit quaternion for {at!r}, found "
                     f"{p.x:g}, {p.y:g}, {p.z:g} and {q.x:g}, {q.y:g}, {q.z:g}, {q.w:g}"
                 )
             if made_ns is not None:

@@ -45,8 +45,8 @@ INVARIANTS: Mapping[str, str] = {
     "latched_until_reset": "After a latched fault, the mode stays DAMP until `reset` is granted.",
     "changes_have_reasons": "Each mode change states its reason.",
     "hold_ends": "HOLD lasts no longer than `damp_after_s`.",
-    "gap_is_a_fault": "Motion ends at a tick that comes too late, or whose time is before the "
-    "previous tick's.",
+    "gap_is_a_fault": "Motion ends if a tick is too late or its time is earlier than the previous "
+    "tick's.",
     "stale_state_is_not_followed": "Motion ends if the robot state is older than its time-out.",
     "state_is_finite": "Motion ends if positions or velocities are not finite.",
     "command_is_finite": "Each value of a command is finite.",

@@ -59,7 +59,7 @@ def _driver(machine: Machine) -> Finding:
     if not cores:
         return Finding.error(
             "BPU driver",
-            "no core below /sys/devices/system/bpu",
+            "no core under /sys/devices/system/bpu",
             "start the container with --privileged and the host's /sys and /dev"
             if in_container(machine)
             else "use the board's own system",

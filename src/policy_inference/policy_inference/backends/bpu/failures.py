@@ -27,8 +27,8 @@ _MEANINGS = (
     ),
     (
         r"libpython3[.0-9]*\S*: cannot open shared object",
-        "this package, for RDK X5, needs the Python version that the library's name states; run "
-        "with that version",
+        "this RDK X5 package is built for the Python version in the libpython file name; run with "
+        "that version",
     ),
     (
         r"cannot open shared object file|invalid ELF header|wrong ELF class",
