@@ -191,7 +191,7 @@ class Servos:
     def close(self) -> None:
         """Close each bus, and leave the servos as they are."""
         for robot in self._robots:
-            # ignore errors while closing a port: it is opened anew
+            # ignore errors while closing a port: it is opened again
             with suppress(Exception):
                 robot.bus.disconnect(disable_torque=False)
         self._robots = []

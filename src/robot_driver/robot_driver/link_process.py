@@ -201,7 +201,7 @@ def main() -> None:
 def end_with_channel() -> None:
     """Ignore all signals that request an exit, including the signal for the parent's death.
 
-    The process must give control back first; the end of its channel tells it when to exit.
+    The process must give control back first; the closed channel is the signal to exit.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGIO):
         signal.signal(number, signal.SIG_IGN)

@@ -71,7 +71,7 @@ class FaultTrial:
             policy_node: Its full name.
         """
         self._operator = operator
-        self._rested_s: float | None = None
+        self._rests_s: list[float] = []
         node, namespace = operator.node, find_namespace(policy_node).rstrip("/")
         self._injector = f"{namespace}/{INJECTOR}"
         self._client = node.create_client(SetParameters, f"{self._injector}/set_parameters")
@@ -103,19 +103,18 @@ class FaultTrial:
             )
         try:
             began_s = time.monotonic()
-            self._rested_s = None
+            self._rests_s.clear()
             self._set(scenario.faults)
             operator.wait_until(
-                lambda: self._rested_s is not None or time.monotonic() > began_s + _WATCHED_S,
+                lambda: bool(self._rests_s) or time.monotonic() > began_s + _WATCHED_S,
                 "the end of the scenario",
                 2.0 * _WATCHED_S,
             )
-            rested_s = self._rested_s
-            if rested_s is not None:
+            after_s = self._rests_s[0] - began_s if self._rests_s else None
+            if after_s is not None:
                 operator.wait_until(lambda: operator.mode != "RUN", "a status", _WATCHED_S)
         finally:
             self._set([""])
-        after_s = None if rested_s is None else rested_s - began_s
         rested = after_s is not None and after_s <= scenario.within_s
         return FaultOutcome(
             faults=scenario.faults,
@@ -127,8 +126,8 @@ class FaultTrial:
         )
 
     def _on_command(self, command: JointCommand) -> None:
-        if command.mode in _RESTS and self._rested_s is None:
-            self._rested_s = time.monotonic()
+        if command.mode in _RESTS:
+            self._rests_s.append(time.monotonic())
             self._operator.notify()
 
     def _set(self, faults: Sequence[str]) -> None:
