@@ -21,7 +21,8 @@ from robot_operator.requests import OperatorError, OperatorRequest
 INJECTOR = "fault_injector"
 """Name of the node that injects the faults, in the namespace of the policy node."""
 _RESTS = (JointCommand.MODE_DAMP, JointCommand.MODE_HOLD_MEASURED, JointCommand.MODE_TORQUE_OFF)
-_WATCHED_S = 5.0
+_WATCHED_S, _SETTLES_S = 5.0, 1.0
+"""Time without rest after which the policy goes on; time for inputs to arrive again."""
 _NEWEST = QoSProfile(depth=1)
 
 
@@ -166,11 +167,13 @@ def try_faults(
         if operator.mode != "RUN":
             _confirm("the robot stands up and runs its policy, then the fault begins", confirm)
             operator.demand(OperatorRequest.RESET.value)
+            operator.wait(_SETTLES_S)
             operator.wait_for_robot()
             operator.stand_up()
         else:
             _confirm("the fault begins", confirm)
         outcomes.append(trial.try_scenario(scenario))
+        show(_described(outcomes[-1]), to=sys.stderr)  # a later error must not lose it
     result = FaultTrialResult(policy_node=policy_node, outcomes=outcomes)
     return CommandResult(
         document=result,
