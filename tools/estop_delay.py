@@ -31,6 +31,7 @@ from examples.demos.runner import own_domain
 from robot_operator.requests import OperatorError
 from robot_sim.errors import SimError
 from tools.robot_faults.go2 import Go2Stack
+from tools.robot_faults.stack import prefer
 
 _WALKED_S, _LOADED_S, _WATCHED_S = 1.5, 1.0, 3.0
 _NS_PER_MS = 1_000_000
@@ -47,6 +48,9 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         with Go2Stack(given.output, priority=given.priority) as robot:
             robot.operator.wait_for_robot()
+            for process in (os.getpid(), robot.emulator.pid):
+                if refused := prefer(process):
+                    raise OperatorError(refused[0])
             robot.take_control()
             delays_ms = measure(robot, given.tries, busy=given.busy)
     except (OperatorError, SimError) as error:

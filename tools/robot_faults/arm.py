@@ -11,6 +11,7 @@ from policy_msgs.msg import JointCommand
 from sensor_msgs.msg import Image, JointState
 
 from examples.demos.runner import LoggedProcess
+from robot_operator.nodes.fault_trial import RESTS
 from tools.robot_faults.cases import (
     SOON_MS,
     BadStart,
@@ -28,11 +29,6 @@ def _set_stamp(new: Any, old: Any) -> None:
 
 _CAMERAS = ("front", "wrist")
 _TOPICS = {"joint_states": JointState, **{f"{name}/image_raw": Image for name in _CAMERAS}}
-_AT_REST = (
-    JointCommand.MODE_DAMP,
-    JointCommand.MODE_TORQUE_OFF,
-    JointCommand.MODE_HOLD_MEASURED,
-)
 
 
 class ArmStack(RelayedStack):
@@ -66,7 +62,7 @@ class ArmStack(RelayedStack):
         self.set_off(vx_mps, for_s)
 
     def is_rest(self, command: Any) -> bool:
-        return command.mode in _AT_REST
+        return command.mode in RESTS
 
     def valid_ns(self, command: Any) -> int:
         return int(command.valid_for.sec * 1_000_000_000 + command.valid_for.nanosec)

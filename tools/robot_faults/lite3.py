@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from socket import SOCK_DGRAM, socket
 from typing import Any
 
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from std_srvs.srv import Trigger
 
-from robot_operator.requests import OperatorError
+from robot_operator.nodes.fault_trial import set_faults
 from tools.robot_faults.cases import (
     SOON_MS,
     BadStart,
@@ -54,17 +53,7 @@ class Lite3Stack(Stack):
         self.operator.call(self._turn, "turn_by_hand")
 
     def set_faults(self, *faults: str) -> None:
-        value = ParameterValue(
-            type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(faults) or [""]
-        )
-        request = SetParameters.Request(parameters=[Parameter(name="faults", value=value)])
-        self.wait_until(self._parameters.service_is_ready, "the parameters of the emulator")
-        future = self._parameters.call_async(request)
-        future.add_done_callback(lambda _: self.operator.notify())
-        self.wait_until(future.done, "the new faults")
-        result = future.result().results[0]
-        if not result.successful:
-            raise OperatorError(f"faults: {result.reason}")
+        set_faults(self.operator, self._parameters, faults or [""])
 
 
 def cases() -> list[Case]:

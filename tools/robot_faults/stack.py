@@ -85,8 +85,8 @@ class Stack:
     ) -> None:
         """Start everything; nothing moves yet.
 
-        Emulator and this process, which are not on a real robot's computer, have the highest
-        priority, if the kernel allows it.
+        The emulator, which does not run on a real robot's computer, gets the highest priority, if
+        the kernel allows it.
 
         Args:
             folder: Folder for logs, the trace and the events.
@@ -117,7 +117,8 @@ class Stack:
                 )
             )
             self._listen()
-            _prefer(self.emulator.pid)
+            for refused in prefer(self.emulator.pid):
+                _log.warning("%s", refused)
             self._opened = opened.pop_all()
 
     def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -320,11 +321,9 @@ class Stack:
         self.operator.notify()
 
 
-def _prefer(*processes: int) -> None:
-    """Give processes the highest priority."""
-    threads = [thread for process in processes for thread in list_threads(process)]
-    for refused in set_realtime_priority(_ROBOT_PRIORITY, "robot_faults: priority", threads):
-        _log.warning("%s", refused)
+def prefer(process: int) -> list[str]:
+    """Give a process the highest priority; return a warning if the kernel refuses."""
+    return set_realtime_priority(_ROBOT_PRIORITY, "robot_faults: priority", list_threads(process))
 
 
 def _look_away() -> None:

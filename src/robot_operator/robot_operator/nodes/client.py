@@ -138,12 +138,16 @@ class Operator:
 
     def ask(self, service: Any, name: str, request: Any, timeout_s: float) -> tuple[bool, str]:
         """Call a service whose response has `success` and `message`, and return both."""
+        response = self.send(service, name, request, timeout_s)
+        return response.success, response.message
+
+    def send(self, service: Any, name: str, request: Any, timeout_s: float) -> Any:
+        """Call a service once it is available, and return its response."""
         self.wait_until(service.service_is_ready, f"the service '{name}'", self.answer_timeout_s)
         future = service.call_async(request)
         future.add_done_callback(lambda _: self.notify())
         self.wait_until(future.done, f"the answer to '{name}'", timeout_s)
-        response = future.result()
-        return response.success, response.message
+        return future.result()
 
     def wait(self, duration_s: float, timeout_s: float = 120.0) -> None:
         """Wait for a duration on the clock used for `now_ns`."""

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from policy_msgs.msg import JointCommand
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
@@ -20,7 +21,7 @@ from robot_operator.requests import OperatorError, OperatorRequest
 
 INJECTOR = "fault_injector"
 """Name of the node that injects the faults, in the namespace of the policy node."""
-_RESTS = (JointCommand.MODE_DAMP, JointCommand.MODE_HOLD_MEASURED, JointCommand.MODE_TORQUE_OFF)
+RESTS = (JointCommand.MODE_DAMP, JointCommand.MODE_HOLD_MEASURED, JointCommand.MODE_TORQUE_OFF)
 _WATCHED_S, _SETTLES_S = 5.0, 1.0
 """Time without rest after which the policy goes on; time for inputs to arrive again."""
 _NEWEST = QoSProfile(depth=1)
@@ -105,7 +106,7 @@ class FaultTrial:
         try:
             began_s = time.monotonic()
             self._rests_s.clear()
-            self._set(scenario.faults)
+            set_faults(operator, self._client, scenario.faults)
             operator.wait_until(
                 lambda: bool(self._rests_s) or time.monotonic() > began_s + _WATCHED_S,
                 "the end of the scenario",
@@ -115,7 +116,7 @@ class FaultTrial:
             if after_s is not None:
                 operator.wait_until(lambda: operator.mode != "RUN", "a status", _WATCHED_S)
         finally:
-            self._set([""])
+            set_faults(operator, self._client, [""])
         rested = after_s is not None and after_s <= scenario.within_s
         return FaultOutcome(
             faults=scenario.faults,
@@ -127,21 +128,24 @@ class FaultTrial:
         )
 
     def _on_command(self, command: JointCommand) -> None:
-        if command.mode in _RESTS:
+        if command.mode in RESTS:
             self._rests_s.append(time.monotonic())
             self._operator.notify()
 
-    def _set(self, faults: Sequence[str]) -> None:
-        value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=faults)
-        request = SetParameters.Request(parameters=[Parameter(name="faults", value=value)])
-        future = self._client.call_async(request)
-        future.add_done_callback(lambda _: self._operator.notify())
-        self._operator.wait_until(
-            future.done, f"the answer of {self._injector}", self._operator.answer_timeout_s
-        )
-        (result,) = future.result().results
-        if not result.successful:
-            raise OperatorError(f"try_faults: {self._injector} refused: {result.reason}")
+
+def set_faults(operator: Operator, client: Any, faults: Sequence[str]) -> None:
+    """Set the parameter `faults` of a node, by a client for its service `set_parameters`.
+
+    Raises:
+        OperatorError: The node refused, or did not answer.
+    """
+    value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=faults)
+    request = SetParameters.Request(parameters=[Parameter(name="faults", value=value)])
+    response = operator.send(client, "set_parameters", request, operator.answer_timeout_s)
+    (result,) = response.results
+    if not result.successful:
+        node = client.srv_name.rpartition("/")[0]
+        raise OperatorError(f"try_faults: {node} refused: {result.reason}")
 
 
 def try_faults(
