@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A walk of hours in real time: gaps between commands, missed ticks, memory.
+
+    python -m tools.long_walk --hours 2 --output out/long_walk
+
+An emulated Lite3 walks under its policy, through the driver, in real processes. The policy node
+ticks in its native loop. Every few seconds the robot gets another random velocity, every ten
+minutes a fault, after which it must walk again. Prints the largest gap between two joint commands,
+the missed ticks, and how the memory of each process grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from struct import unpack_from
+
+import numpy as np
+from policy_msgs.msg import JointCommand
+from rclpy.qos import QoSProfile
+
+from examples.demos.runner import own_domain
+from robot_operator.requests import OperatorError
+from robot_sim.errors import SimError
+from tools.robot_faults.lite3 import Lite3Stack
+from tools.robot_faults.stack import prefer
+
+_FAULTS = (
+    "drop:imu+0.3",
+    "drop:joint_states+0.3",
+    "freeze:imu+1",
+    "loss:command+2=0.3",
+    "push:left+0.1=100",
+)
+_NEW_VELOCITY_S, _NEW_FAULT_S, _FAULT_S = (2.0, 8.0), 600.0, 5.0
+_MIB = 2**20
+_log = logging.getLogger("long_walk")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    given = _parser().parse_args(args)
+    os.environ.update(own_domain(seed=os.getpid()))
+    given.output.mkdir(parents=True, exist_ok=True)
+    policy = {"flight.duration_s": 30.0, "flight.folder": str(given.output / "flights")}
+    try:
+        with Lite3Stack(given.output, emulator={"trace_file": ""}, policy=policy) as robot:
+            for refused in prefer(os.getpid()):
+                _log.warning("%s", refused)
+            LongWalk(robot, given.seed).run(3600.0 * given.hours)
+    except (OperatorError, SimError) as error:
+        _log.error("long_walk: %s", error)
+        return 1
+    return 0
+
+
+class LongWalk:
+    """The walk, and what it measures."""
+
+    def __init__(self, robot: Lite3Stack, seed: int) -> None:
+        """Subscribe to the commands of a robot that is not yet under control."""
+        self._robot, self._chance = robot, Random(seed)
+        self._stamps_ns, self._memory = array("q"), list[list[float]]()
+        self._stops = list[str]()
+        robot.operator.node.create_subscription(
+            JointCommand, "joint_command", self._hear, QoSProfile(depth=50), raw=True
+        )
+
+    def _hear(self, data: bytes) -> None:
+        stamp_s, stamp_ns = unpack_from("<iI", data, 4)
+        self._stamps_ns.append(stamp_s * 1_000_000_000 + stamp_ns)
+
+    def run(self, duration_s: float) -> None:
+        """Walk, then print the figures."""
+        robot, chance = self._robot, self._chance
+        robot.walk()
+        self._stamps_ns = array("q")
+        missed, began_s = robot.operator.status.ticks_missed, time.monotonic()
+        fault_s, faults = began_s + 0.5 * _NEW_FAULT_S, 0
+        while (now_s := time.monotonic()) < began_s + duration_s:
+            self._look(now_s - began_s)
+            if now_s >= fault_s:
+                fault_s, faults = fault_s + _NEW_FAULT_S, faults + 1
+                robot.fail(chance.choice(_FAULTS))
+                robot.operator.wait(_FAULT_S)
+                self._walk_again("a fault that was injected")
+            elif robot.operator.mode not in ("RUN", "HOLD"):
+                self._walk_again(robot.operator.status.reason)
+            vx, vy, wz = (chance.uniform(-most, most) for most in (0.8, 0.4, 0.8))
+            robot.operator.move(vx, vy, wz)
+            robot.operator.wait(chance.uniform(*_NEW_VELOCITY_S))
+        status = robot.operator.status
+        _log.info("%s ticks, %s missed", status.ticks, status.ticks_missed - missed)
+        _log.info("%d faults injected; stopped by itself: %s", faults, self._stops or "never")
+        self._show()
+
+    def _walk_again(self, why: str) -> None:
+        """Stand up and run once more, if the robot has stopped."""
+        operator = self._robot.operator
+        if operator.mode in ("RUN", "HOLD"):
+            return
+        _log.info("%s: %s", why, operator.status.reason)
+        if why == operator.status.reason:
+            self._stops.append(why)
+        self._robot.set_off_again()
+
+    def _look(self, time_s: float) -> None:
+        """Note the resident memory of each process, MiB, and its open files."""
+        robot = self._robot
+        row = [time_s]
+        for process in (robot.policy.pid, robot.driver.pid, robot.link_pid(), robot.emulator.pid):
+            resident = int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1])
+            files = len([*Path(f"/proc/{process}/fd").iterdir()])
+            row += [resident * os.sysconf("SC_PAGE_SIZE") / _MIB, files]
+        self._memory.append(row)
+
+    def _show(self) -> None:
+        gaps_ms = np.diff(np.array(self._stamps_ns)) * 1e-6
+        _log.info(
+            "%d commands; gaps, ms: median %.2f, 99.9 %% %.2f, largest %s",
+            len(self._stamps_ns),
+            np.median(gaps_ms),
+            np.percentile(gaps_ms, 99.9),
+            np.sort(gaps_ms)[-5:].round(2),
+        )
+        rows = np.array(self._memory)
+        half = rows[len(rows) // 2 :]
+        for at, name in enumerate(("policy", "driver", "link", "emulator")):
+            memory, files = half[:, 1 + 2 * at], half[:, 2 + 2 * at]
+            slope = np.polyfit(half[:, 0] / 3600.0, memory, 1)[0]
+            _log.info(
+                "%s: %.1f to %.1f MiB in the second half (%+.3f MiB/h), %d to %d open files",
+                *(name, memory[0], memory[-1], slope, files[0], files[-1]),
+            )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="long_walk",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--hours", type=float, default=2.0, help="duration (default %(default)g)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of velocities and faults")
+    parser.add_argument("--output", type=Path, required=True, help="folder for logs and recordings")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
