@@ -92,6 +92,8 @@ class SenseConsistency:
         self._bias, self._reaction = np.zeros(3), _REACTION_M_S2.copy()
         self._moved = np.zeros(joints, bool)
         self._still_s, self._low, self._high = np.zeros((3, joints))
+        self._recent = np.zeros((2, joints))
+        """Target positions at the ends of the last two blocks."""
 
     def sent(self, values: F64 | None) -> None:
         """Set the values that the drives now follow [n, 5] (COMMAND_FIELDS); None if unknown."""
@@ -175,8 +177,11 @@ class SenseConsistency:
         self._moved |= moved > _MOVED_RAD
         still = (moved <= _STILL_RAD) & free & (stiffness > 0.0) & self._moved
         self._still_s = np.where(still, self._still_s + passed_s, 0.0)
-        self._low = np.where(still, np.minimum(self._low, target), target)
-        self._high = np.where(still, np.maximum(self._high, target), target)
+        # a joint takes time to follow: a loaded leg may end the first block where it began
+        settled = self._recent[0]
+        self._low = np.where(still, np.minimum(self._low, settled), target)
+        self._high = np.where(still, np.maximum(self._high, settled), target)
+        self._recent = np.where(still, [self._recent[1], target], target)
         return np.where(self._still_s >= _STILL_S, stiffness * (self._high - self._low), 0.0)
 
     def _explain(self, mismatch: F64, changed_nm: F64) -> None:

@@ -229,6 +229,26 @@ def test_a_joint_may_ignore_its_target_while_it_has_no_stiffness(
     assert bool(rules.shares["still"] >= 1.0) is is_judged
 
 
+@pytest.mark.parametrize(("answers_ms", "is_judged"), [(70, False), (200, True)])
+def test_a_standing_joint_may_take_a_moment_to_follow_its_target(
+    answers_ms: int, is_judged: bool
+) -> None:
+    judged = False
+    for begins_ms in range(700, 740, 2):  # anywhere within a block
+        rules = SenseConsistency(FIGURES, torques=False)
+        for tick in range(0, 1000, 2):
+            values = np.zeros((JOINTS, 5))
+            values[:, 3], values[1, 0] = STIFFNESS, 0.2 * (tick >= begins_ms)
+            rules.sent(values)
+            # The joint moves a little at first, so that it is known to be free.
+            moves_ms = max(0, tick - begins_ms - answers_ms)
+            position = 0.05 * (tick > 50) + min(0.2, 1e-3 * moves_ms)
+            state = senses_at(tick, joint_pos=np.array([0.0, position, 0.0, 0.0]))
+            rules.see(state, state.rpy, state.ang_vel, state.lin_acc)
+            judged |= bool(rules.shares["still"] >= 1.0)
+    assert judged is is_judged
+
+
 def test_torques_that_cannot_be_trusted_are_not_judged() -> None:
     rules = SenseConsistency(FIGURES, torques=False)
     values = np.zeros((JOINTS, 5))
