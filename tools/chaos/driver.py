@@ -13,10 +13,18 @@ from policy_msgs.msg import JointCommand
 
 from lite3_driver.figures import FIGURES, Lite3Settings
 from lite3_driver.robot import Lite3
-from lite3_driver.wire import JOINT_NAMES
+from lite3_driver.wire import JOINT_NAMES, Lite3State
 from policy_core.errors import RobotError
 from policy_inference.nodes.sampling import decoder_for
-from robot_driver.interfaces import F64, DriverPhase, DriverReport, WireCommand
+from robot_driver.interfaces import (
+    F64,
+    MODE_HOLD_MEASURED,
+    POSITION,
+    STIFFNESS,
+    DriverPhase,
+    DriverReport,
+    WireCommand,
+)
 from robot_driver.link import Link
 from robot_driver.nodes.commands import CommandReader
 from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
@@ -34,6 +42,7 @@ from tools.chaos.watch import VirtualDriverWatch
 HOST = ("10.0.0.1", 43893)
 """The robot's motion host."""
 FOLD_S = 0.6
+_HELD_STIFFNESS = 40.0
 _REPORT_NS = NS_PER_S // 5
 
 
@@ -49,6 +58,18 @@ class SlowLite3(Lite3):
     def encode(self, values: F64) -> bytes:
         self.watch.encoded(values)
         return super().encode(values)
+
+
+class HoldingLite3(SlowLite3):
+    """One that comes to rest in its pose, as arms do."""
+
+    figures = replace(SlowLite3.figures, rest_mode=MODE_HOLD_MEASURED)
+
+    def rest(self, state: Lite3State | None) -> F64:
+        values = super().rest(state)
+        if state is not None:
+            values[:, POSITION], values[:, STIFFNESS] = state.joint_pos, _HELD_STIFFNESS
+        return values
 
 
 class VirtualLink:
@@ -113,6 +134,7 @@ class ChaosDriver(DriverNode, VirtualNode):
         rate_hz: float,
         wire_watch: VirtualDriverWatch,
         log: Callable[[bytes], object],
+        kind: type[SlowLite3],
     ) -> None:
         """Start the node.
 
@@ -123,11 +145,12 @@ class ChaosDriver(DriverNode, VirtualNode):
             rate_hz: Rate of commands and states.
             wire_watch: Watches what it receives and sends.
             log: Takes what it logs.
+            kind: The robot.
         """
         self.send, self._clock, self._frames, self._seen = send, clock, frames, wire_watch
         self._virtual_logger = VirtualLogger(log)
         self.waiting = list[Callable[[], bool]]()
-        super().__init__("lite3_driver", SlowLite3, COMMON_PARAMETERS)
+        super().__init__("lite3_driver", kind, COMMON_PARAMETERS)
         settings = Lite3Settings(
             host_address=HOST[0],
             angular_velocity_checked=True,
@@ -135,7 +158,9 @@ class ChaosDriver(DriverNode, VirtualNode):
             command_rate_hz=rate_hz,
             joint_state_rate_hz=rate_hz,
         )
-        robot = SlowLite3(settings)
+        if kind is HoldingLite3:
+            settings = replace(settings, obeyed_torque_nm=0.0)  # a pose is not held without torque
+        robot = kind(settings)
         self._watch, self._figures = robot.watch, robot.figures
         self._watch.checked = wire_watch.checked
         self._virtual = VirtualLink(robot, clock, self._on_report)

@@ -12,18 +12,18 @@ import ast
 import importlib
 import os
 import random
-import signal
-import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from multiprocessing import get_context
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FunctionType, ModuleType
-from typing import Any
 
 from coverage import Coverage
 
 from policy_inference.kinds.opening import NATIVE, PYTHON
+from tools.chaos.mutated import run_mutated
 from tools.chaos.scenario import BOTH, Options, run_seed, run_with_digests
 from tools.mutants import Mutant, mutants
 
@@ -36,7 +36,6 @@ _PLACES = {
 """Files to change, by their group in tools.mutants."""
 _ALONE = "link"
 """Group whose code has no second implementation."""
-_LIMIT_S = 1800
 _STRICTNESS = ("Lt -> LtE", "LtE -> Lt", "Gt -> GtE", "GtE -> Gt")
 """Faults that only a value exactly at its limit shows, which unit tests have and seeds do not."""
 
@@ -116,64 +115,23 @@ def _tried(
     drawn: list[Mutant], expected: Mapping[int, list[str]], options: Options, jobs: int
 ) -> Iterator[tuple[Mutant, bool]]:
     """Yield each fault, and whether the seeds find it."""
-    waiting, running = deque(drawn), dict[int, Mutant]()
+    waiting, running = deque(drawn), dict[int, tuple[Mutant, BaseProcess]]()
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.popleft()
-            running[_begin(mutant, expected, options)] = mutant
-        child, status = os.wait()
-        yield running.pop(child), status != 0
+            process = _begin(mutant, expected, options)
+            running[process.sentinel] = mutant, process
+        for sentinel in wait([*running]):
+            assert isinstance(sentinel, int)
+            mutant, process = running.pop(sentinel)
+            process.join()
+            yield mutant, process.exitcode != 0
 
 
-def _begin(mutant: Mutant, expected: Mapping[int, list[str]], options: Options) -> int:
-    """Run the seeds with a fault in a copy of this process, which exits with 0 if they hold."""
-    child = os.fork()
-    if child:
-        return child
-    signal.alarm(_LIMIT_S)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    try:
-        put_in(mutant)
-        python = replace(options, core=PYTHON)
-        for seed, digests in expected.items():
-            outcome, seen = run_with_digests(seed, python)
-            differs = digests and mutant.group != _ALONE and seen != digests
-            if outcome.broken is not None or differs:
-                os._exit(1)
-        os._exit(0)
-    finally:
-        os._exit(1)
-
-
-def put_in(mutant: Mutant) -> None:
-    """Give the functions of a module, which others have already imported, the code of a mutant."""
-    name = _module_name(mutant.file)
-    there = importlib.import_module(name)
-    other = ModuleType(name)
-    other.__file__ = there.__file__
-    sys.modules[name] = other  # what dataclasses look for
-    exec(compile(mutant.text, str(there.__file__), "exec"), vars(other))
-    sys.modules[name] = there
-    for old, new in _functions(there, other):
-        old.__code__ = new.__code__
-    for key, value in vars(other).items():
-        if isinstance(value, int | float | tuple) and vars(there).get(key) != value:
-            setattr(there, key, value)
-
-
-def _functions(old: Any, new: Any) -> Iterator[tuple[FunctionType, FunctionType]]:
-    """Yield each function of a module or class, with the one that is to replace it."""
-    for key, value in vars(old).items():
-        other = vars(new).get(key)
-        if isinstance(value, type) and isinstance(other, type):
-            if value.__module__ == getattr(old, "__name__", "") or not isinstance(old, ModuleType):
-                yield from _functions(value, other)
-            continue
-        for part in ("fget", "__func__", "__wrapped__"):
-            value, other = getattr(value, part, value), getattr(other, part, other)
-        if (
-            isinstance(value, FunctionType)
-            and isinstance(other, FunctionType)
-            and value.__code__.co_freevars == other.__code__.co_freevars
-        ):
-            yield value, other
+def _begin(mutant: Mutant, expected: Mapping[int, list[str]], options: Options) -> BaseProcess:
+    """Run the seeds with a fault in a new process, which exits with 0 if they hold."""
+    digests = {seed: [] for seed in expected} if mutant.group == _ALONE else expected
+    given = _module_name(mutant.file), mutant.text, digests, asdict(replace(options, core=PYTHON))
+    process = get_context("spawn").Process(target=run_mutated, args=given)
+    process.start()
+    return process

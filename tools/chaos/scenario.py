@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import takewhile
@@ -26,13 +26,14 @@ from policy_core.bundle.bundle import Bundle
 from policy_core.bundle.load import load_bundle
 from policy_core.control.tick import Tick
 from policy_core.interfaces import Mode
+from policy_core.observation.freshness import Input
 from policy_inference.kinds.opening import NATIVE, PYTHON
 from robot_driver.interfaces import MODE_DAMP, DriverPhase
 from robot_operator.nodes.settings import PARAMETERS as OPERATOR_PARAMETERS
 from robot_operator.nodes.settings import pilot_settings
 from robot_operator.pilot import ASKING, CONFIRM, Pilot
 from robot_operator.requests import MOVING, OF_BOTH, OF_DIAL, OF_DRIVER, OperatorRequest
-from tools.chaos.driver import ChaosDriver
+from tools.chaos.driver import ChaosDriver, HoldingLite3, SlowLite3
 from tools.chaos.host import ChaosKind, ChaosNode, ChaosSetKind, Scene, virtual_host
 from tools.chaos.network import VirtualChannel
 from tools.chaos.node import drive
@@ -142,7 +143,26 @@ def _weak(contract: Any) -> Any:
     return replace(contract, joints=replace(joints, effort_limit=limit))
 
 
-_VARIANTS: Sequence[Callable[[Any], Any]] = (lambda contract: contract, _mixed_kinds, _weak)
+def _holding(contract: Any) -> Any:
+    """Return the contract of a robot that holds its pose after a fault, as arms do."""
+    return replace(contract, safety=replace(contract.safety, on_fault="hold_measured"))
+
+
+_VARIANTS: Sequence[Callable[[Any], Any]] = (
+    lambda contract: contract,
+    _mixed_kinds,
+    _weak,
+    _holding,
+)
+
+
+def _variant(seed: int) -> int:
+    """Return which variant of the policy a seed without a set runs."""
+    return (seed - (seed + 2) // 4 + 2) % len(_VARIANTS)
+
+
+def _holds_pose(seed: int) -> bool:
+    return not runs_set(seed) and _VARIANTS[_variant(seed)] is _holding
 
 
 @cache
@@ -181,7 +201,7 @@ def run_seed(
     clocks = {name: VirtualClock(timeline, drift) for name, drift in drifts.items()}
     clocks["driver"].set(round(chance.choice(_CLOCK_OFFSETS_S) * NS_PER_S))
     scene = Scene(timeline, clocks["host"], Random(f"scene {seed}"), options.core)
-    bundle = ("lite3_gaits",) if runs_set(seed) else ("lite3_walk", seed % len(_VARIANTS))
+    bundle = ("lite3_gaits",) if runs_set(seed) else ("lite3_walk", _variant(seed))
     with virtual_host(scene, _bundles(*bundle)):
         play = _Play(seed, options, steps, scene, clocks)
         timeline.every(round(look_s * NS_PER_S), lambda: look(timeline))
@@ -204,6 +224,18 @@ def run_with_digests(
     return outcome, digests
 
 
+def holds(seed: int, options: Options, expected: Sequence[str]) -> bool:
+    """Return whether a seed's invariants hold, and its digests are the `expected` ones, if any."""
+    rest, same = iter(expected), True
+
+    def look(timeline: VirtualTimeline) -> None:
+        nonlocal same
+        if expected and timeline.digest != next(rest):
+            same, timeline.ended = False, True
+
+    return run_seed(seed, options, look=look, look_s=_COMPARED_S).broken is None and same
+
+
 def _run_in_both(seed: int, options: Options, steps: Sequence[ChaosStep] | None) -> SeedOutcome:
     (python, seen), (native, expected) = (
         run_with_digests(seed, replace(options, core=core), steps) for core in (PYTHON, NATIVE)
@@ -218,15 +250,14 @@ def _run_in_both(seed: int, options: Options, steps: Sequence[ChaosStep] | None)
     return replace(python, broken=broken, checked=checked)
 
 
-def _shown(tick: Tick) -> bytes:
-    """Return what a tick shows to others, for the digest."""
+def _shown(tick: Tick, inputs: Iterable[Input]) -> bytes:
+    """Return what a tick and the inputs show to others, for the digest."""
     ages = [each.age_ns(tick.now_ns) for each in tick.inputs.values()]
     flags = tick.asked, tick.begins, tick.taken, tick.clipped_ticks
     trip = tick.trip and (tick.trip.rule.value, tick.trip.reason, tick.trip.latched)
-    return (
-        f"{tick.mode} {tick.reason} {trip} {tick.granted} {flags} {tick.blend} {ages}".encode()
-        + (tick.authority.tobytes() + tick.target.tobytes())
-    )
+    told = [(each.describe(tick.now_ns), each.clock_step) for each in inputs]
+    words = f"{tick.mode} {tick.reason} {trip} {tick.granted} {flags} {tick.blend} {ages} {told}"
+    return words.encode() + tick.authority.tobytes() + tick.target.tobytes()
 
 
 def rogue_command(data: bytes, kind: str) -> bytes:
@@ -246,7 +277,7 @@ def rogue_command(data: bytes, kind: str) -> bytes:
         command[_MODE_AT] = JointCommand.MODE_RUN
         stiffness[1] = {"start": 40.0, "stiffer": 4.5 * stiffness[1], "push": 0.0}[kind]
         position[1], damping[1] = position[1] + 0.6, 1.0
-        effort[1] = 20.0 if kind == "push" else 0.0
+        velocity[1] = effort[1] = 10.0 if kind == "push" else 0.0
     elif kind in ("expired", "forever"):
         struct.pack_into(
             "<iI", command, _VALID_AT, *((1, 500_000_000) if kind == "forever" else (0, 0))
@@ -267,7 +298,7 @@ def rogue_command(data: bytes, kind: str) -> bytes:
         position[4], stiffness[4] = 3.0, 20.0
     elif kind == "weak":
         position[1] += 0.01
-        limit[1] = 0.5
+        effort[1], limit[1] = 2.0, 0.5
     elif kind == "limp":
         command[_MODE_AT] = JointCommand.MODE_RUN
         velocity[2] = effort[2] = stiffness[2] = damping[2] = 0.0
@@ -290,7 +321,7 @@ class _Play:
         timeline = scene.timeline
         self._watch = ChaosWatch(timeline)
         self._answers = AnswerWatch(self._watch, timeline)
-        self._of_driver = VirtualDriverWatch(self._watch)
+        self._of_driver = VirtualDriverWatch(self._watch, holds=_holds_pose(seed))
         self._ticks_in, self._granted = Counter[str](), Counter[str]()
         self._reason, self._ran_ns = "", -1
         self._stalled_until_ns = {"host": 0, "driver": 0}
@@ -305,6 +336,7 @@ class _Play:
             rate_hz,
             self._of_driver,
             timeline.weigh,
+            HoldingLite3 if _holds_pose(seed) else SlowLite3,
         )
         self._wire()
         self._robot = VirtualRobot(
@@ -396,7 +428,7 @@ class _Play:
         node = self._node
         assert node is not None
         self._ticks_in[tick.mode.name] += 1
-        self._timeline.weigh(_shown(tick))
+        self._timeline.weigh(_shown(tick, node.controller.inputs.values()))
         if tick.mode is Mode.RUN:
             self._ran_ns = self._timeline.now_ns
         if tick.reason != self._reason:
@@ -629,7 +661,8 @@ class _Operator:
             begin = self._chance.choice(["take_control", "take_control", "reset"])
             wanted = begin if mode is Mode.DAMP else "damp"
         elif mode is Mode.DAMP and (self._latched or phase is DriverPhase.DAMPING):
-            wanted = "reset"
+            # A robot that holds its pose is sent no command before it is asked to `damp`.
+            wanted = "reset" if self._latched else self._chance.choice(["reset", "damp"])
         elif mode is Mode.DAMP and phase is DriverPhase.FOLLOWING:
             wanted = "stand"
         elif mode is Mode.READY:

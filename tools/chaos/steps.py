@@ -39,6 +39,7 @@ _ROBOT = (
     "bias:joint_states.velocity=60.0",
     "bias:joint_states.velocity=182.0",
     "bias:joint_states.velocity=275.0",
+    "bias:joint_states.effort=15.0",
     "occupied:host",
     "stuck:FL_Knee_joint",
     "restart:host",
@@ -173,7 +174,7 @@ def _draw_fault(chance: Random, at_s: float) -> ChaosStep:
     if what < 0.75:
         return _draw_model_fault(chance, at_s, for_s)
     if what < 0.85:
-        value = chance.choice([-3600.0, -1.0, -0.1, 0.1, 1.0, 3600.0])
+        value = chance.choice([-3600.0, -1.0, -0.1, -0.03, 0.03, 0.1, 1.0, 3600.0])
         target = chance.choice(_COMPUTERS)
         return ChaosStep(at_s=at_s, kind="clock", target=target, for_s=for_s, value=value)
     if what < 0.92:

@@ -15,7 +15,7 @@ from lite3_driver import wire
 from model_tools.prove.replaying.invariants import FlightWatch, LiveTick
 from policy_core.bundle.set_contract import SetContract
 from policy_core.control.tick import Tick
-from policy_core.interfaces import F64, Mode
+from policy_core.interfaces import F64, FAULT_MODES, Mode, OnFault
 from policy_core.sets.policy import SetReport
 from policy_core.words import WHY
 from policy_inference.kinds.opening import OpenedPolicy
@@ -112,6 +112,7 @@ class HostWatch:
     def _follow(self, policy: OpenedPolicy[Any]) -> None:
         contract, state = policy.bundle.contract, policy.controller.state
         self._policy = policy
+        self._fault_mode = FAULT_MODES[OnFault(contract.safety.on_fault)]
         self._switched: SetReport | None = None
         self._ran = False
         self._wanted = ""
@@ -206,7 +207,8 @@ class HostWatch:
         before, self._sequence = self._sequence, sequence
         self._watch.require("sequence_rises", sequence == before + 1, f"{before}, {sequence}")
         if self._pressed:
-            is_safe = mode == MODE_DAMP and not block[1:4].any()
+            pushes = mode == MODE_DAMP and block[1:4].any()
+            is_safe = mode == self._fault_mode and not pushes
             self._watch.require("estop_is_final", is_safe, f"a command of mode {mode}")
 
     def ticked(self, tick: Tick, policy: OpenedPolicy[Any]) -> None:
@@ -229,8 +231,10 @@ class HostWatch:
 class VirtualDriverWatch:
     """Checks what the driver sends to the robot; a `LinkWatch` sees its state machine."""
 
-    def __init__(self, watch: ChaosWatch) -> None:
+    def __init__(self, watch: ChaosWatch, *, holds: bool) -> None:
+        """Start; `holds` if the robot comes to rest with stiffness."""
         self.require, self.checked = watch.require, watch.checked
+        self._holds = holds
         self._has_control = self._pressed = False
         self._sent_ns = 0
 
@@ -253,7 +257,7 @@ class VirtualDriverWatch:
             return
         self._sent_ns = now_ns
         self.require("nothing_sent_unasked", self._has_control, "")
-        rests = not (values[:, STIFFNESS] > 0.0).any()
+        rests = self._holds or not (values[:, STIFFNESS] > 0.0).any()
         self.require("estop_is_not_followed", rests or not self._pressed, "")
 
     def is_alive(self, now_ns: int) -> None:
