@@ -101,7 +101,7 @@ def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
             stopped += 1
             _log.info("stopped before: %s", robot.operator.status.reason)
             if stopped > tries:
-                raise OperatorError(f"it stopped by itself {stopped} times")
+                raise OperatorError(f"the robot stopped {stopped} times before the e-stop")
         robot.operator.let_go()
         _release(robot)
     return delays_ms

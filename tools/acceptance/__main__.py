@@ -58,7 +58,7 @@ def _accept(given: argparse.Namespace) -> int:
     if given.record:
         record(given.bundle, outcomes)
     _log.info(
-        "\n%s\n\n%s\nthe ten minutes, replayed: %s\n%s has every case, %s the ten minutes",
+        "\n%s\n\n%s\nthe ten minutes, replayed: %s\n%s lists every case, %s shows the ten minutes",
         gates,
         verdict(outcomes),
         replay_verdict(replayed),

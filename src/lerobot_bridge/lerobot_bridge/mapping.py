@@ -76,7 +76,7 @@ class Channel:
         minProperties=1,
     )
     degrees: tuple[str, ...] = entry(
-        "values of `fields` that LeRobot counts in degrees or degrees/s, ROS in rad or rad/s",
+        "values of `fields` that are in degrees or degrees/s in LeRobot, in rad or rad/s in ROS",
         default=(),
     )
 
@@ -97,9 +97,11 @@ class Source(Channel):
     """
 
     quantity: Literal["position", "velocity", "effort"] = entry(
-        "which values of the joints", default="position"
+        "quantity of the joints that is read", default="position"
     )
-    resample: Literal["hold", "as_of", "drop"] = entry("which messages count", default="as_of")
+    resample: Literal["hold", "as_of", "drop"] = entry(
+        "rule for the messages that may fill a frame", default="as_of"
+    )
     tolerance_s: float | None = entry(
         "age up to which a message counts with as_of, s; two periods if absent",
         default=None,
@@ -110,7 +112,7 @@ class Source(Channel):
         default="header",
     )
     timeout_s: float = entry(
-        "age of the newest message at which a live robot counts as lost, s",
+        "age of the newest message above which a live robot is considered lost, s",
         default=0.5,
         exclusiveMinimum=0,
     )
@@ -136,7 +138,9 @@ class CameraSource:
     height: int = entry("height of the images, pixels", minimum=1, maximum=8192)
     width: int = entry("width of the images, pixels", minimum=1, maximum=8192)
     resize: bool = entry("whether images of a different size are stretched to fit", default=False)
-    resample: Literal["hold", "as_of", "drop"] = entry("which images count", default="as_of")
+    resample: Literal["hold", "as_of", "drop"] = entry(
+        "rule for the images that may fill a frame", default="as_of"
+    )
     tolerance_s: float | None = entry(
         "age up to which a message counts with as_of, s; two periods if absent",
         default=None,
@@ -146,7 +150,7 @@ class CameraSource:
         "time of an image; without a stamp it is the time of arrival", default="header"
     )
     timeout_s: float = entry(
-        "age of the newest image at which a live camera counts as lost, s",
+        "age of the newest image above which a live camera is considered lost, s",
         default=0.5,
         exclusiveMinimum=0,
     )
@@ -174,10 +178,10 @@ class RobotMapping:
         "which images and values form a frame, as in the contract of a policy", default=Pairing()
     )
     command: tuple[CommandChannel, ...] = entry(
-        "topics that LeRobot's actions are sent to; absent if LeRobot only observes", default=()
+        "topics to which LeRobot's actions are sent; absent if LeRobot only observes", default=()
     )
     max_gap_frames: int = entry(
-        "frames in a row that may be missing inside an episode; a longer gap ends it",
+        "consecutive frames that may be missing inside an episode; a longer gap ends it",
         default=1,
         minimum=0,
     )

@@ -59,7 +59,7 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
     )
     raise RefusedError(
         f"{bundle}: expected a bundle that can be read within {cpu_s} s and "
-        f"{LARGEST_BYTES >> 30} GiB, found {found}; the running policy stays"
+        f"{LARGEST_BYTES >> 30} GiB, found {found}; the running policy is kept"
     )
 
 

@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch",
         type=number_within(1, 65536),
         default=32,
-        help="rows kept in memory and written at once (default 32)",
+        help="rows that are buffered and then written together (default 32)",
     )
     parser.add_argument(
         "--every", type=number_above_0, default=1, help="take every Nth tick (default 1)"

@@ -53,7 +53,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     )
     nominal = bundle.contract.nominal
     source, suspicions = nominal.source if nominal else None, find_suspicions(bundle.path)
-    figures = source or "none, the guard applies only the limits of the joints"
+    figures = source or "none (the guard applies only the joint limits)"
     return CommandResult(
         document={
             "bundle": bundle.path,

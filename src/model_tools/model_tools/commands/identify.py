@@ -111,13 +111,13 @@ def _velocity_tables(found: CaptureComparison) -> list[Table]:
     place = zip("xyz", map(_shown, found.body_m), strict=True)
     error: list[tuple[str, str | float]] = [
         ("RMSE of the vector", _shown(found.rmse_mps)),
-        ("of it, noise of the motion capture", f"{found.noise_mps:.3g}"),
+        ("of this, motion capture noise", f"{found.noise_mps:.3g}"),
         ("95th percentile of the vector", _shown(found.p95_mps)),
         *((f"mean, {axis}", each) for axis, each in means),
-        ("NEES per axis (1: its variance is right)", found.nees),
+        ("NEES per axis (1: the variance of odom is right)", found.nees),
     ]
     body = [
-        ("later than imu/data, ms", f"{1e3 * found.late_s:.3g}"),
+        ("delay after imu/data, ms", f"{1e3 * found.late_s:.3g}"),
         *((f"{axis}, m", each) for axis, each in place),
         *(
             (f"{name}, degrees", f"{each:.3g}")

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle",
         type=Path,
         help="folder of a bundle, or name of an installed one (default: the one that ran, if it "
-        "is still there); a different policy of the same robot only follows: it observes what was "
-        "measured and commanded",
+        "still exists); a different policy for the same robot runs as a shadow: it observes what "
+        "was measured and commanded",
     )
     parser.add_argument(
         "--mode",
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--member",
         default="",
         metavar="NAME",
-        help="with --bundle, for the recording of a policy set: the member that it shadows",
+        help="with --bundle, for the recording of a policy set: the member to compare it with",
     )
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)

@@ -186,7 +186,7 @@ class BagSource:
             _log.warning("%s: skipped: %s", path, skipped)
         self.count: int | None = ticks.present
         late = ", ".join(
-            f"{self.topics[name]} is too old (affected ticks: {count})"
+            f"the newest message on {self.topics[name]} is too old (affected ticks: {count})"
             for name, count in ticks.stale.items()
         )
         if not ticks.present:

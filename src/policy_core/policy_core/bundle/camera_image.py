@@ -103,7 +103,8 @@ class CameraImage:
         maximum=1000,
     )
     latency_s: float = entry(
-        "age of the newest image when the policy received it in training, s; a younger image waits",
+        "age of the newest image when the policy received it in training, s; a younger image is "
+        "delayed until it is this old",
         minimum=0,
         maximum=5,
     )

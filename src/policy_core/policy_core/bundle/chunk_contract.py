@@ -320,7 +320,7 @@ class SuccessSignal:
         default={},
     )
     for_s: float = entry(
-        "time for which the condition must hold without a break, s", minimum=0, maximum=600
+        "time for which the condition must hold without interruption, s", minimum=0, maximum=600
     )
     then: Literal["end", "flag"] = entry(
         "end: the run ends with the fault command (`safety.on_fault`); flag: the run continues, "

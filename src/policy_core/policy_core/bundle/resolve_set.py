@@ -293,7 +293,7 @@ class _SetResolver:
                     f"{key}.members",
                     f"one member for {joint}",
                     Found(f"{taken.get(joint)} and {member}"),
-                    "say which joints each commands (`members.NAME.joints`)",
+                    "state which joints each one commands (`members.NAME.joints`)",
                 )
                 taken[joint] = member
         for joint in held:

@@ -184,7 +184,7 @@ def likely_causes(telemetry: Mapping[str, str]) -> str:
         )
         or UNKNOWN
     )
-    return f"{found}; `policy_inference self-test` looks at clocks, governors and limits"
+    return f"{found}; `policy_inference self-test` checks clocks, governors and limits"
 
 
 def _clocks(telemetry: Mapping[str, str]) -> Iterator[str]:

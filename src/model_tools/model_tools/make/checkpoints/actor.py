@@ -129,7 +129,7 @@ def refuse_other_layers(
             raise ToolError(
                 f"{module}: expected linear and recurrent layers in the actor, found {shown}, as "
                 "in a LayerNorm or BatchNorm, which the configuration cannot describe; save the "
-                "policy as a TorchScript program, and export that as it stands (--trust-code)"
+                "policy as a TorchScript program, and export that program unchanged (--trust-code)"
             )
 
 

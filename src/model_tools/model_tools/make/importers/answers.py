@@ -97,7 +97,7 @@ def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> No
             "follow it), found a different one; use --joints only for a source without names"
         )
     if isinstance(stated, (int, float, str)) or path[0] == "velocity_command":
-        draft.remark(f"{key} is {value}, as answered, where {draft.source} says {stated}")
+        draft.remark(f"{key} is {value}, as answered, although {draft.source} states {stated}")
 
 
 def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:

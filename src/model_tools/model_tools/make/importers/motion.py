@@ -64,8 +64,8 @@ def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
         draft.put(f"{_ANCHOR}.chain", anchor_chain(robot, body), f"from {robot.name}")
     draft.ask(
         f"{_ANCHOR}.chain",
-        "offsets and joints from the base to the anchor; --robot FILE with that body gives them, "
-        "[] means that it is the base",
+        "offsets and joints from the base to the anchor; --robot FILE with that body states "
+        "them; [] means that the body is the base",
     )
 
 

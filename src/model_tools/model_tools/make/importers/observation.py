@@ -312,8 +312,8 @@ def _fit(
         if left > 0 and not rest:
             entries[unknown[0]]["size"] = left
             draft.remark(
-                f"the size {left} of {terms[unknown[0]].name} is what the other terms "
-                f"leave of the {width} values of {name}"
+                f"{terms[unknown[0]].name} gets the {left} of {width} values of {name} that the "
+                "other terms do not fill"
             )
             return
     if known != width and not (unknown and known < width):

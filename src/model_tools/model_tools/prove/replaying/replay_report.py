@@ -78,7 +78,7 @@ def replay_report(found: ReplayedFlight, shadow: ShadowedFlight | None = None) -
             overview(flight),
             Table(header=("s", "tick", "mode", "reason", "took over"), rows=edges),
             *flight_sections(flight),
-            Section(title="Computed again", parts=list(_replayed(found))),
+            Section(title="Recomputed", parts=list(_replayed(found))),
             *_shadows(found, shadow),
             Section(title="Settings", parts=[settings], is_folded=True),
             verdict(found),
@@ -177,9 +177,9 @@ def _replayed(found: ReplayedFlight) -> Iterator[Part]:
     if found.first:
         within = " (within the limits)" if found.judgement is Judgement.LIMITS and found else ""
         rows.append(("first difference", f"{found.first}{within}"))
-    yield Facts(title="computed again", rows=rows, verdict=Verdict(word, tone))
+    yield Facts(title="recomputed", rows=rows, verdict=Verdict(word, tone))
     yield Table(
-        header=("stage", "computed again", "judged", "not judged", "differ", "largest", "mean"),
+        header=("stage", "recomputed", "judged", "not judged", "differ", "largest", "mean"),
         rows=[
             (
                 name,
