@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated robot climbs stairs that a height scan shows to its policy, over real topics.
+"""A simulated robot climbs stairs with a policy that uses a height scan, over real topics.
 
     python -m examples.demos.stairs --bundle my_bundle --output out/my_stairs
 
-The folder gets summary.json, which --json prints, the recorded walk, plots, and a video with the
-points of the scan.
+The output folder contains summary.json, which --json prints, the recorded walk, plots, and a video
+with the points of the scan.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated robot walks under a policy bundle over real topics.
+"""A policy bundle controls a simulated robot that walks, over real topics.
 
     python -m examples.demos.walk --lockstep --no-images --bundle my_bundle --output out/my_walk
 
-The folder gets summary.json, which --json prints, the recorded walk, plots and a video.
+The output folder contains summary.json, which --json prints, the recorded walk, plots and a video.
 """
 
 import argparse

@@ -53,9 +53,15 @@ class Joint(JointUnit):
         default=None,
         exclusiveMinimum=0,
     )
-    stiffness: float | None = entry("gain for JointCommand, N·m/rad", default=None, minimum=0)
-    damping: float | None = entry("gain for JointCommand, N·m·s/rad", default=None, minimum=0)
-    effort_limit: float | None = entry("torque for JointCommand, N·m", default=None, minimum=0)
+    stiffness: float | None = entry(
+        "position gain for JointCommand, N·m/rad", default=None, minimum=0
+    )
+    damping: float | None = entry(
+        "velocity gain for JointCommand, N·m·s/rad", default=None, minimum=0
+    )
+    effort_limit: float | None = entry(
+        "torque limit for JointCommand, N·m", default=None, minimum=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +95,11 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source(Channel):
-    """A topic with values, and the rule by which its messages count.
+    """A topic with values, and the rule that selects its messages.
 
-    There is a frame if the newest message before it counts: with `hold`, at any age; with `as_of`,
-    up to the tolerance; with `drop`, if it arrived within the last period. `pairing` selects the
-    message of the frame; for a source with `hold` it is the newest.
+    There is a frame if the newest message before it is usable: with `hold`, at any age; with
+    `as_of`, up to the tolerance; with `drop`, if it arrived within the last period. `pairing`
+    selects the message of the frame; for a source with `hold` it is the newest.
     """
 
     quantity: Literal["position", "velocity", "effort"] = entry(
@@ -103,7 +109,7 @@ class Source(Channel):
         "rule for the messages that may fill a frame", default="as_of"
     )
     tolerance_s: float | None = entry(
-        "age up to which a message counts with as_of, s; two periods if absent",
+        "maximum age of a message with as_of, s; two periods if absent",
         default=None,
         exclusiveMinimum=0,
     )
@@ -142,7 +148,7 @@ class CameraSource:
         "rule for the images that may fill a frame", default="as_of"
     )
     tolerance_s: float | None = entry(
-        "age up to which a message counts with as_of, s; two periods if absent",
+        "maximum age of an image with as_of, s; two periods if absent",
         default=None,
         exclusiveMinimum=0,
     )

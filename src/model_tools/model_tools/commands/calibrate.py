@@ -7,8 +7,8 @@ r"""Collect calibration samples, check their coverage, and refuse unsuitable one
 
 Rows are drawn at random (--seed) from recordings, live topics, files with rows (logs, recorded
 rollouts), or an environment in which the bundle's own model or --policy acts. Several recordings
-and files go into one collection. The output is an .npz or an .npy, or with --format a folder with
-the list that a vendor's compiler reads; --report FOLDER gets coverage.html and coverage.json.
+and files are combined. The output is an .npz or an .npy, or with --format a folder with
+the list that a vendor's compiler reads; --report FOLDER receives coverage.html and coverage.json.
 
 The graphs of a chunk policy are calibrated with a LeRobot dataset or a recording with camera
 topics: --samples observations, evenly spaced, normalised as on the robot. The encoders'

@@ -5,7 +5,7 @@ r"""Make a complete bundle, with golden rows and nominal figures, from a contrac
     model_tools complete my_contract --model policy.onnx --simulate --output my_bundle
 
 The guard bounds steps and torques by the nominal figures times a margin; without them it applies
-only the limits of the joints. The model must have the hash stated in the contract.
+only the joint limits. The model must have the hash stated in the contract.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
 The recording is a rosbag2 of the running policy, with joint_states (with effort), joint_command
 and, if available, imu/data; 60 s of walking with different commands are best. With the pose of a
 body on the robot from motion capture (--topic motion_capture=TOPIC), it also measures the error of
-the base velocity in odom. The output folder gets identified.json, and factors.yaml for a plan of
-`evaluate`.
+the base velocity in odom. The output folder contains identified.json, and factors.yaml for a plan
+of `evaluate`.
 """
 
 from __future__ import annotations

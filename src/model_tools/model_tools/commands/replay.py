@@ -8,10 +8,10 @@ The recorded messages, ages and requests drive the real controller, starting fro
 recorded states (`--from`). State, observation, model, target, command and mode are compared with
 the recording: bit for bit on the same machine and back end, else within the limits of the model's
 precision. The report names the first tick and value that differ. A recorded policy set is always
-replayed with that set. A bundle of a different policy (`--bundle`) only follows: in each tick it
-observes what was measured and commanded; its outputs are shown, not judged, with the figures that a
-node computes for a shadow (`--mode`, docs/candidates.md). The exit status is 1 if the same policy
-gives different commands. The output folder gets report.html, which shows what happened, and
+replayed with that set. A different policy (`--bundle`) runs as a shadow: in each tick it observes
+what was measured and commanded; its outputs are displayed, not judged, with the figures that a node
+computes for a shadow (`--mode`, docs/candidates.md). The exit status is 1 if the same policy gives
+different commands. The output folder contains report.html, which shows what happened, and
 replay.json.
 """
 
