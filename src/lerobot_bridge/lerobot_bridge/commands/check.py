@@ -5,7 +5,7 @@
     lerobot_bridge check --mapping my_robot.yaml
     lerobot_bridge check session/ --mapping my_robot.yaml --json > check.json
 
-Prints the features that the mapping defines and the frames of each episode. For each source and
+Prints the features that the mapping makes and the frames of each episode. For each source and
 camera it prints the topic, the rate, the age in frames, the frames without a message, and the
 difference between its clock and the log's. Values are always read; images are decoded only with
 --decode-images. The exit status is 1 if `convert` would leave an episode out. It needs neither ROS

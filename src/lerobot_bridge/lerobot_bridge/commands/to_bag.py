@@ -7,8 +7,8 @@
 
 Each value and image is written to the topic from which the mapping reads it, in ROS units; all
 messages of a frame have its stamp. A topic that ends in /compressed gets JPEG images, other topics
-get raw images. The folder is a session like one from the episode recorder: `convert` makes the same
-dataset from it. The command does not need LeRobot.
+get raw images. The folder is a session like those that the episode recorder leaves: `convert` makes
+the same dataset from it again. The command does not need LeRobot.
 """
 
 from __future__ import annotations
