@@ -27,7 +27,7 @@ void check_meaning(const Options& options) {
   if (options.scaling == Scaling::normalised &&
       !(options.mean.empty() && options.divisor.empty())) {
     throw std::invalid_argument(
-        "mean, divisor: expected none for observations that are already normalised");
+        "mean, divisor: expected none for observations that are already normalized");
   }
 }
 
@@ -168,7 +168,7 @@ bool InProcessSource::normalise(const float* observation) noexcept {
     // A non-finite value stays non-finite here; a large one may become non-finite.
     if (!std::isfinite(value)) {
       message_.set("%s: value %zu of the observation is not finite%s", options_.source.c_str(), i,
-                   std::isfinite(observation[i]) ? " once normalised" : "");
+                   std::isfinite(observation[i]) ? " once normalized" : "");
       return false;
     }
     work_->observation[i] = value;

@@ -174,7 +174,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
     parser.add_argument(
         "--licence",
         metavar="SPDX",
-        help="identifier of the weights' licence (default: the checkpoint's, else "
+        help="identifier of the weights' license (default: the checkpoint's, else "
         f"{UNKNOWN_LICENCE})",
     )
     parser.add_argument(

@@ -102,7 +102,7 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
     if bundle.statistics and not outputs:
         raise ToolError(
             f"{file}: expected actions as well (they show whether the observations are already "
-            "normalised), found none"
+            "normalized), found none"
         )
     count = len(np.atleast_1d(inputs[next(iter(contract.observations))]))
     return Rows(

@@ -241,7 +241,7 @@ class _SetResolver:
             said = ", ".join(f"{on_fault} in {name}" for name, on_fault in members.items())
             self._reader.problem(
                 "on_fault",
-                "a fault behaviour (the members' differ)",
+                "a fault behavior (the members' differ)",
                 Found(f"nothing ({said})"),
                 "set it if the members may differ; otherwise correct the wrong policy.yaml",
             )

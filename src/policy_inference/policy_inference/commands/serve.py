@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--obs-stats",
         type=Path,
         metavar="FILE",
-        help="npz with mean and std, which normalise the observations of --model: "
+        help="npz with mean and std, which normalize the observations of --model: "
         "(obs - mean) / max(std, 1e-3)",
     )
     policy.add_argument(
@@ -202,7 +202,7 @@ def _contradiction(given: argparse.Namespace) -> str:
         ),
         (
             given.bundle and given.obs_stats,
-            "--obs-stats: the bundle specifies how observations are normalised",
+            "--obs-stats: the bundle specifies how observations are normalized",
         ),
         (
             given.bundle and (given.obs_dim or given.act_dim),

@@ -90,7 +90,7 @@ PARAMETERS = (
         default=FROZEN_AFTER_M,
         minimum=0.0,
         maximum=1000.0,
-        doc="Distance travelled after which an unchanged map is refused, m; 0: never, for a map "
+        doc="Distance traveled after which an unchanged map is refused, m; 0: never, for a map "
         "that is known in advance",
     ),
     Spec(
@@ -108,7 +108,7 @@ PARAMETERS = (
         default=RAW,
         choices=(RAW, COMPRESSED),
         doc="Transport of the images: raw: TOPIC/image; compressed: TOPIC/image/compressedDepth "
-        "in PNG for depth, TOPIC/image/compressed for colour",
+        "in PNG for depth, TOPIC/image/compressed for color",
     ),
     Spec(
         name="depth_measure",

@@ -214,7 +214,7 @@ class Monitor(Observer):
         if text:
             self.counts.failed("NORMALISATION_MISMATCH")
             _log.warning(
-                "%s: normalisation mismatch: observations are not what the policy was trained on: "
+                "%s: normalization mismatch: observations are not what the policy was trained on: "
                 "%s",
                 connection.name,
                 text,

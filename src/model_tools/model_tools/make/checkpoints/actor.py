@@ -171,7 +171,7 @@ def refuse_not_plain(tensors: Mapping[str, Tensor], used: Collection[str]) -> No
     if odd:
         raise ToolError(
             f"{', '.join(odd)}: expected dense tensors of real numbers, found sparse, "
-            "quantised, complex or empty ones; save the state_dict of the policy as it was trained"
+            "quantized, complex or empty ones; save the state_dict of the policy as it was trained"
         )
 
 

@@ -208,7 +208,7 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
         if term.reads is None or term.reads:
             also = f"; the term reads {', '.join(term.reads)}" if term.reads else ""
             entry["standing"] = todo(
-                "behaviour of the phase while the robot is commanded to stand, as "
+                "behavior of the phase while the robot is commanded to stand, as "
                 "{below: 0.1, phase: "
                 f"zero}}, or null if it continues{also}"
             )

@@ -188,7 +188,7 @@ def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) ->
     if (path / _STATISTICS).is_file() and _STATISTICS not in stated:
         report.suspect(
             f"{_STATISTICS} exists, but the contract does not use it: either the model "
-            "normalises its inputs itself, or nothing does"
+            "normalizes its inputs itself, or nothing does"
         )
 
 
@@ -232,7 +232,7 @@ def _suspect_joint_policy(
     statistics = any(o.normalisation for o in contract.observations.values())
     normaliser = baked_normaliser(model)
     if normaliser and (statistics or (path / _STATISTICS).is_file()):
-        report.suspect(f"normalised twice: {normaliser} in the model, and statistics in the bundle")
+        report.suspect(f"normalized twice: {normaliser} in the model, and statistics in the bundle")
     for found in baked_actions(model):
         if found.nodes and found.output == contract.action.output:
             _suspect_action(contract, found, report)

@@ -58,7 +58,7 @@ def inspect_onnx(path: Path) -> InspectionReport:
         report.suspect(f"operators of {', '.join(domains)}, which runtimes do not support")
     if normaliser := baked_normaliser(model):
         report.suspect(
-            f"{normaliser}: a normaliser or offsets are baked in; do not normalise again"
+            f"{normaliser}: a normalizer or offsets are baked in; do not normalize again"
         )
     for found in baked_actions(model):
         if found.nodes:
