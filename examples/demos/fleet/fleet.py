@@ -149,7 +149,7 @@ class Fleet:
         while standing := self._not_walking(version):
             if time.monotonic() > ends_s:
                 shown = "; ".join(
-                    f"{one.name}: {one.view}, wants {one.wanted_version}" for one in standing
+                    f"{one.name}: {one.view}, should run {one.wanted_version}" for one in standing
                 )
                 raise SimError(f"expected all robots to walk within {within_s:g} s, found {shown}")
             time.sleep(0.5)

@@ -260,7 +260,7 @@ POLICY = StatusGroup(
             states=[mode.name for mode in Mode],
         ),
         StatusField("reason", "Why the node is in this mode", shown=""),
-        _gauge("latched", "latched", "1 while a fault holds the mode until it is reset"),
+        _gauge("latched", "latched", "1 while a fault is latched, until it is reset"),
         _gauge(
             "authority",
             "authority",

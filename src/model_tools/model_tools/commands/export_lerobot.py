@@ -162,7 +162,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         type=Path,
         metavar="NPZ",
         help="rows with the training's outputs (cameras.NAME, state, chunk, and the initial "
-        "noise), to compare with and to keep; without them, rows are drawn at random",
+        "noise), to compare with, which become the golden rows; without them, rows are random",
     )
     parser.add_argument("--name", help="name of the policy (default: the bundle's folder)")
     parser.add_argument(

@@ -235,7 +235,7 @@ class _ChunkValidator(BodyValidator):
             expect(
                 denoising.observations == 1 or camera.encoder is not None,
                 f"cameras.{name}.encoder",
-                f"a graph (the policy gets {denoising.observations} observations)",
+                f"a graph (the policy receives {denoising.observations} observations)",
                 Found("nothing"),
             )
 

@@ -237,7 +237,7 @@ def note_oddities(draft: Draft) -> None:
         ]
         if beyond:
             draft.remark(
-                f"joints.default_position lies outside the joints' limits: {_some(beyond)}: check "
+                f"joints.default_position is outside the joints' limits: {_some(beyond)}: check "
                 "that the joints are in the policy's order and that it is the same robot; keep "
                 "the robot's own limits"
             )

@@ -312,7 +312,7 @@ def _fit(
         if left > 0 and not rest:
             entries[unknown[0]]["size"] = left
             draft.remark(
-                f"{terms[unknown[0]].name} gets the {left} of {width} values of {name} that the "
+                f"{terms[unknown[0]].name} fills the {left} of {width} values of {name} that the "
                 "other terms do not fill"
             )
             return

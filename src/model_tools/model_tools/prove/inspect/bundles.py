@@ -520,6 +520,6 @@ def _of_images(contract: ChunkContract, rows: Mapping[str, Tensor]) -> Iterator[
         first, second = (rows.get(f"{GOLDEN_CAMERA}{name}") for name in (one, other))
         if first is not None and second is not None and np.array_equal(first, second):
             yield (
-                f"golden rows: the images of {one} and {other} are the same, which cannot "
-                "show swapped cameras"
+                f"golden rows: the images of {one} and {other} are the same, so they cannot "
+                "reveal swapped cameras"
             )

@@ -82,7 +82,7 @@ def _describe(name: str, stream: Stream, stated: int, report: InspectionReport) 
     for joints in sorted(stream.joints):
         report.row(f"{name} {len(joints)} joints", ", ".join(joints))
     if count != stated:
-        report.suspect(f"{name}: {count} messages, where the recording says {stated}")
+        report.suspect(f"{name}: {count} messages, where the recording states {stated}")
     for problem, times in stream.problems.items():
         report.suspect(f"{name}: {problem} in {times} of {count} messages")
     if len(stream.joints) > 1:

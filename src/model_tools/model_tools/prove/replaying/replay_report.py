@@ -99,7 +99,7 @@ def verdict(found: ReplayedFlight) -> str:
         command = found.replayer.stages[COMMAND]
         return (
             f"a different policy: the command differs in {command.differing} of {command.judged} "
-            f"ticks that could be compared, of {len(found.flight.time_s)} in all"
+            f"ticks that could be compared, of {len(found.flight.time_s)} in total"
         )
     exact = found.judgement is Judgement.EXACT
     again = "bit for bit" if exact else "within the limits of its precision"
