@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure the delay from an e-stop to a damped robot while other programs use every core.
+"""Delay from an e-stop to a damped robot, while it walks and other programs use every core.
 
     python -m tools.estop_delay --busy 4 --priority 20 --output out/estop
 
 An emulated Go2 walks under its policy, through the driver, in real processes. `estop` is published
 by a publisher that its subscribers discovered long before. The measured time runs from just before
 the publication until the emulated robot follows the first LowCmd without stiffness. The busy
-programs start a second before. Everything outside the computer that runs policy and driver, the
-emulated robot and the button, has the highest priority, which the kernel must allow. docs/safety.md
-has two results.
+programs start a second before. The emulated robot and the button, which would be outside the
+computer that runs policy and driver, have the highest priority, which the kernel must allow.
+docs/safety.md gives two results.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy controls a simulated SO-101 that reaches for a cube.
+"""A simulated SO-101 reaches for a cube under a chunk policy.
 
     python -m examples.demos.act --episodes 2 --no-images --output out/demo-act
 
-Arm and policy are two processes that communicate over topics, in lockstep. In each episode the
-cube has a new position. The output folder contains summary.json, which --json prints, and the
-recorded motion.
+Arm and policy are two processes that communicate over topics, in lockstep. In each episode the cube
+has a new position. The output folder contains summary.json, which --json prints, and the recorded
+motion.
 """
 
 import argparse
