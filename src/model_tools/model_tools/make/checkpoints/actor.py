@@ -107,7 +107,7 @@ def require_normaliser(statistics: RunningStatistics | None, config: ExportConfi
     if statistics is None and config.normaliser in ("bake", "keep"):
         raise ToolError(
             f"normaliser: {config.normaliser}: expected running statistics in the "
-            "checkpoint, found none; leave it out if the training used none"
+            "checkpoint, found none; omit `normaliser` if the training used none"
         )
 
 
