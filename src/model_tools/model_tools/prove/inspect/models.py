@@ -112,7 +112,8 @@ def inspect_checkpoint(path: Path) -> InspectionReport:
     for name, smallest in found.statistics.items():
         if smallest <= 0.0:
             report.suspect(
-                f"{name}: a standard deviation of {smallest:g}; that value never changed"
+                f"{name}: a standard deviation (or variance) of {smallest:g}; that value never "
+                "changed"
             )
     return report
 
