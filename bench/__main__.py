@@ -17,15 +17,15 @@ _SUMMARY = ROOT / "out" / "bench" / "summary.json"
 _PARTS = {
     "tick": "a tick in C++",
     "estimator": "the estimate of base velocity",
-    "observers": "ticks that are observed",
+    "observers": "observed ticks",
     "nodes": "start, round trip, processor time",
     "jitter": "ticks at 1 kHz with priority",
     "churn": "participants that join and leave",
-    "child": "a process of its own",
+    "child": "a back end in its own process",
     "service": "the service",
     "batch": "four robots in one inference",
     "shared_memory": "shared memory with the service",
-    "preprocessing": "images into the back end's buffers",
+    "preprocessing": "copying images into the back end's buffers",
     "chunks": "chunks that take 300 ms",
 }
 """Subject of each benchmark, by its module."""

@@ -67,7 +67,7 @@ def _measure(name: str, duration_s: float, *, loaded: bool = False) -> list[Figu
         (commands,) = stream_sensors([robot], duration_s)
         missed += robot.await_status(node).ticks_missed
         if commands[-1].mode not in (JointCommand.MODE_RUN, JointCommand.MODE_HOLD):
-            raise BenchError("the node damped: its inputs or its ticks came too late")
+            raise BenchError("the node damped: its inputs or its ticks were too late")
         bare_missed, *turns_ns = map(int, loop.wait(_WARM_UP_S + duration_s).split())
     ours = _off_us([each.stamp_ns for each in commands], [each.sequence for each in commands])
     bare = _off_us(turns_ns[round(_WARM_UP_S * _RATE_HZ) :], range(len(turns_ns)))

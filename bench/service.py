@@ -49,7 +49,7 @@ class RoundTrip:
     def __call__(self) -> None:
         self._socket.sendall(self._request)
         if self._socket.recv_into(self._reply, 0, socket.MSG_WAITALL) != REPLY_BYTES:
-            raise BenchError("the connection was closed; the service's log says why")
+            raise BenchError("the connection was closed; see the service's log")
 
     def close(self) -> None:
         self._socket.close()

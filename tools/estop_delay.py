@@ -5,11 +5,11 @@
     python -m tools.estop_delay --busy 4 --priority 20 --output out/estop
 
 An emulated Go2 walks under its policy, through the driver, in real processes. `estop` is published
-by a publisher that its subscribers have known for a long time. The measured time runs from just
-before that until the emulated robot follows the first LowCmd without stiffness. The busy programs
-start a second before. Everything outside the computer that runs policy and driver, the emulated
-robot and the button, has the highest priority, which the kernel must allow. docs/safety.md has two
-results.
+by a publisher that its subscribers discovered long before. The measured time runs from just before
+the publication until the emulated robot follows the first LowCmd without stiffness. The busy
+programs start a second before. The emulated robot and the button, which would be outside the
+computer that runs policy and driver, have the highest priority, which the kernel must allow.
+docs/safety.md gives two results.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
             stopped += 1
             _log.info("stopped before: %s", robot.operator.status.reason)
             if stopped > tries:
-                raise OperatorError(f"it stopped by itself {stopped} times")
+                raise OperatorError(f"the robot stopped {stopped} times before the e-stop")
         robot.operator.let_go()
         _release(robot)
     return delays_ms

@@ -4,8 +4,8 @@
 
     python -m examples.demos.act --episodes 2 --no-images --output out/demo-act
 
-Arm and policy are two processes that communicate over topics, in lockstep. In each episode the
-cube has a new position. The folder gets summary.json, which --json prints, and the recorded
+Arm and policy are two processes that communicate over topics, in lockstep. In each episode the cube
+has a new position. The output folder contains summary.json, which --json prints, and the recorded
 motion.
 """
 
@@ -252,8 +252,8 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add, number = parser.add_argument, number_within(1, 99_999)
     add(
         "--bundle",
-        help="folder of a bundle, or name of an installed one (default: so101_reach, an ACT; with "
-        "--mode rtc so101_reach_flow, since an ACT cannot be guided)",
+        help="folder of a bundle, or name of an installed one (default: so101_reach, an ACT "
+        "policy; with --mode rtc: so101_reach_flow, since ACT policies cannot be guided)",
     )
     add(
         "--mode",
@@ -266,7 +266,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         "--seed",
         type=number,
         default=FIRST_SEED,
-        help="seed of the first episode; the others count up (default: %(default)s)",
+        help="seed of the first episode; each later episode adds 1 (default: %(default)s)",
     )
     add(
         "--real-time",

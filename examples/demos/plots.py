@@ -66,7 +66,7 @@ def draw_walk(
     """
     plots, contact_sheet, video = (folder / name for name in IMAGE_FILES)
     write_plots(trace, plots, robot)
-    progress.info("rendering a video; --no-images (make demo IMAGES=no) leaves it out")
+    progress.info("rendering a video; --no-images (make demo IMAGES=no) skips this")
     try:
         write_contact_sheet(trace, contact_sheet, robot, ground)
         write_video(trace, video, robot=robot, rate_hz=20.0, ground=ground, dots=dots)
@@ -133,7 +133,7 @@ def _plot_torque(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
         axis.fill_between(
             trace.time_s, low, high, color=colour, alpha=0.55, linewidth=0.0, label=label
         )
-    axis.set_title("joint torques, from the lowest to the highest of all legs")
+    axis.set_title("joint torques, range from the lowest to the highest leg")
     axis.set_ylabel("[N·m]")
     if len(kinds) <= 3:
         legend(axis, len(kinds))

@@ -332,7 +332,7 @@ def table(summary: dict[str, Any]) -> str:
             f"{failing['refused']} refused, {failing['fallbacks']} fallback, "
             f"{failing['falls']} falls",
         ),
-        ("in all", f"{summary['switches']} switches, {summary['falls']} falls"),
+        ("total", f"{summary['switches']} switches, {summary['falls']} falls"),
         ("time", f"{summary['simulated_s']} s simulated in {summary['wall_s']} s"),
     ]
     return aligned(lines)

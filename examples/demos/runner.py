@@ -144,7 +144,9 @@ def _violated(output: Path) -> Iterator[str]:
         if not flight:
             yield f"{flight.recording.path} violates {', '.join(flight.counts)}: model_tools check"
     ticks = sum(flight.ticks for flight in flights)
-    progress.info("%d recordings, %d ticks were held against the invariants", len(flights), ticks)
+    progress.info(
+        "%d recordings, %d ticks were checked against the invariants", len(flights), ticks
+    )
 
 
 def emptied(folder: Path) -> Path:
@@ -223,7 +225,7 @@ class LoggedProcess(WorkerProcess):
         """Wait for the process to end on its own; return its exit status."""
         self.ends_within(timeout_s)
         if self.status is None:
-            raise SimError(f"{self.name}: expected it to end within {timeout_s:g} s, it still runs")
+            raise SimError(f"{self.name}: expected it to end within {timeout_s:g} s")
         return self.status
 
     def send(self, number: signal.Signals) -> None:

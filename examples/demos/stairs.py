@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated robot climbs stairs that a height scan shows to its policy, over real topics.
+"""A simulated robot climbs stairs with a policy that uses a height scan, over real topics.
 
     python -m examples.demos.stairs --bundle my_bundle --output out/my_stairs
 
-The folder gets summary.json, which --json prints, the recorded walk, plots, and a video with the
-points of the scan.
+The output folder contains summary.json, which --json prints, the recorded walk, plots, and a video
+with the points of the scan.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def _demonstrate(given: argparse.Namespace) -> DemoOutcome:
 
 def _failure(reported: ReportedTiming, climbed_m: float, *, fell: bool) -> str | None:
     if reported.left_run:
-        return f"the policy node left RUN by itself ({reported.reason})"
+        return f"the policy node left RUN without a request ({reported.reason})"
     if fell:
         return "the robot fell"
     least_m = _CLIMBED_SHARE * STEPS * STEP_M
@@ -141,13 +141,13 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--bundle",
         default=BUNDLE,
-        help="folder of a bundle, or name of an installed one, of a Lite3 with a height scan "
+        help="folder of a bundle, or name of an installed one, for a Lite3 with a height scan "
         "(default: %(default)s)",
     )
     parser.add_argument(
         "--lockstep",
         action="store_true",
-        help="let simulated time, at half speed, wait for each command",
+        help="run in simulated time at half speed, which waits for each command",
     )
     add_images(parser)
     return parser.parse_args(args)

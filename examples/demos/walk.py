@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated robot walks under a policy bundle over real topics.
+"""A policy bundle controls a simulated robot that walks, over real topics.
 
     python -m examples.demos.walk --lockstep --no-images --bundle my_bundle --output out/my_walk
 
-The folder gets summary.json, which --json prints, the recorded walk, plots and a video.
+The output folder contains summary.json, which --json prints, the recorded walk, plots and a video.
 """
 
 import argparse
@@ -176,7 +176,7 @@ def _stand_up(operator: Operator) -> None:
         except OperatorError as error:
             if not tries_left or operator.mode != "DAMP":
                 raise
-            progress.warning("%s; asking again", error)
+            progress.warning("%s; retrying", error)
             operator.wait(1.0)
         else:
             return
@@ -355,7 +355,7 @@ def verdict(
 def _failed(metrics: WalkMetrics, reported: ReportedTiming) -> list[str]:
     causes = []
     if reported.left_run:
-        causes.append(f"the policy node left RUN by itself ({reported.reason})")
+        causes.append(f"the policy node left RUN without a request ({reported.reason})")
     # A damped robot sinks to the ground, which is not a cause.
     if metrics.falls and not (reported.left_run and not reported.reason.startswith("attitude")):
         times = "once" if metrics.falls == 1 else f"{metrics.falls} times"

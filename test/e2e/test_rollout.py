@@ -219,7 +219,7 @@ def has_no_prometheus(_: Fleet, __: Path) -> Mapping[str, Any]:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (limps, ("stopped in wave_2: not healthy", "r3: ", "holds a fault until it is reset")),
+        (limps, ("stopped in wave_2: not healthy", "r3: ", "has a latched fault (until reset)")),
         (breaks_the_archive, ("bundle.tar.gz", f"no robot has {NEW}")),
         (brings_the_old_version, (f"expected {NAME}@{NEW}, found {NAME}@{OLD}",)),
         (is_unreachable, ("stopped in wave_2: r3: could not be reached",)),

@@ -194,7 +194,7 @@ def test_control_is_refused_and_says_why(
     [
         ("overload:elbow_flex", "reports overload"),
         ("restart:elbow_flex+0.2", "the servo of elbow_flex has no torque"),
-        ("silent:all+0.7", "the robot's state has been lost"),
+        ("silent:all+0.7", "no recent state from the robot"),
     ],
 )
 def test_an_arm_that_fails_under_control_is_held(

@@ -27,7 +27,7 @@ _READY_S = 4.0
 _LEAVE_NOTHING = ("robot", "network")
 """Groups of faults that the emulator ends."""
 _STALLED = "the machine is too busy"
-_BY_STALLS = (" ms old", "the robot's state has been lost", "the newest joint_command has expired")
+_BY_STALLS = (" ms old", "no recent state from the robot", "the newest joint_command has expired")
 """Reasons for damping that a machine with other work causes too."""
 _EARLY_NS = 20 * NS_PER_MS
 """Largest error of the start of a planned fault: the robot's clock is the emulator's."""

@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         "--threads",
         type=positive_count,
         default=1,
-        help="threads for physics and for learning; several seeds at once use the cores better",
+        help="threads for physics and for learning; several seeds in parallel use the cores better",
     )
     parser.add_argument(
         "--start",

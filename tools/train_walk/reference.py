@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reference of the robots: the pose in which they walk, or a motion made of key poses.
+"""Reference for training: the pose in which a robot walks, or a motion made of key poses.
 
 The feet of a motion do not move; its key poses define the base, and the joints follow from the
 lengths of the legs. Between two of them the base moves with minimum jerk (Flash and Hogan 1985), at

@@ -149,7 +149,7 @@ class Fleet:
         while standing := self._not_walking(version):
             if time.monotonic() > ends_s:
                 shown = "; ".join(
-                    f"{one.name}: {one.view}, wants {one.wanted_version}" for one in standing
+                    f"{one.name}: {one.view}, should run {one.wanted_version}" for one in standing
                 )
                 raise SimError(f"expected all robots to walk within {within_s:g} s, found {shown}")
             time.sleep(0.5)
@@ -183,7 +183,7 @@ class Fleet:
                 env={**os.environ, MARK: self._mark, **(environment or {})},
             )
         except subprocess.TimeoutExpired:
-            raise SimError(f"{shown}: expected an end within {_COMMAND_WITHIN_S:g} s") from None
+            raise SimError(f"{shown}: expected it to end within {_COMMAND_WITHIN_S:g} s") from None
         with self._log, (self.folder / "commands.log").open("a", encoding="utf-8") as log:
             log.write(f"$ {shown}\n{done.stdout}{done.stderr}status {done.returncode}\n\n")
         if done.returncode not in accepted:

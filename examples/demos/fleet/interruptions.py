@@ -116,7 +116,7 @@ class Interrupter:
         finally:
             rollout.stop()
         if status == _SOME_LEFT and fleet.take_back(candidate.version):
-            progress.error("%s: not all robots could be taken back", candidate.version)
+            progress.error("%s: not all robots could be rolled back", candidate.version)
         self._look(candidate, status)
 
     def _one(self, rollout: str, after_s: float) -> None:

@@ -238,16 +238,17 @@ class Servos:
         """Raise DriverError unless the servos' calibration matches the calibration file."""
         found = _again(_lerobots, robot.bus.read_calibration)
         different = [
-            f"{key} of {joint} is {getattr(expected, key)} there, {getattr(found[joint], key)} here"
+            f"{key} of {joint} is {getattr(expected, key)} in the file, "
+            f"{getattr(found[joint], key)} in the servo"
             for joint, expected in robot.calibration.items()
             for key in _CHECKED
             if joint in found and getattr(expected, key) != getattr(found[joint], key)
         ]
         if different or set(found) != set(robot.calibration):
-            reasons = "; ".join(different[:_SHOWN]) or "it names other joints"
+            reasons = "; ".join(different[:_SHOWN]) or "the file names other joints"
             more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
             raise DriverError(
-                f"{port}: expected servos calibrated as {robot.calibration_fpath} says, found "
+                f"{port}: expected servos calibrated as in {robot.calibration_fpath}, found "
                 f"a different arm or calibration: {reasons}{more}; " + self._calibrate(robot, port)
             )
 
@@ -307,8 +308,8 @@ class Servos:
                 found = _lerobots(bus.sync_read, register, list(order), normalize=normalize)
                 if self._answered != [bus.motors[joint].id for joint in order]:
                     raise DriverError(
-                        f"{register}: expected answers of {', '.join(order)}, found late answers "
-                        "to an earlier question"
+                        f"{register}: expected answers from {', '.join(order)}, found late "
+                        "answers to an earlier request"
                     )
             except DriverError:
                 time.sleep(_LATE_S)  # most late answers have arrived by then

@@ -165,7 +165,7 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
     return [
         f"{path}: {wrong}: expected stamps from the same clock as {right}, found stamps "
         f"{abs(apart_s):.3f} s {where}; set `stamp: received` for {wrong} in the mapping, or "
-        "record again with synchronised clocks"
+        "record again with synchronized clocks"
     ]
 
 
@@ -187,7 +187,7 @@ def skewed_clocks(heard: Sequence[TopicTimes], longest_ns: int, period_ns: int) 
                 f"({abs(apart_ns) / period_ns:.1f} frames) "
                 f"{'behind' if apart_ns > 0 else 'ahead of'} those of {right}, judging by their "
                 "arrival times; unless this is transport delay, frames combine data from different "
-                "times: synchronise the clocks (NTP, PTP), or write `stamp: received` for "
+                "times: synchronize the clocks (NTP, PTP), or write `stamp: received` for "
                 f"{topic}"
             )
 

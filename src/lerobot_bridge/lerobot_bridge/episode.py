@@ -48,7 +48,7 @@ class Episode:
         span: Its log times; None: the whole recording.
         task: The task of the robot.
         tags: Words to search for.
-        success: True if the task was fulfilled; None if not judged.
+        success: True if the task succeeded; None if not judged.
         interventions: Time spans in which a person drove instead of the policy; None: no policy
             ran, or interventions were not recorded.
         number: Number of the episode within its recording, from 0.
@@ -108,9 +108,9 @@ class FoundEpisodes:
 class PolicyRan:
     """The policy that drove."""
 
-    node: str = entry("full name of its node")
-    bundle_name: str = entry("name in its contract")
-    bundle_version: str = entry("version in its contract")
+    node: str = entry("full name of the policy node")
+    bundle_name: str = entry("name in the contract")
+    bundle_version: str = entry("version in the contract")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ class EpisodeSidecar:
     number: int = entry("number of the episode within its session, from 0", minimum=0)
     task: str = entry("task of the robot")
     tags: tuple[str, ...] = entry("words to search for", default=())
-    success: bool | None = entry("whether the task was fulfilled; null: not judged", default=None)
+    success: bool | None = entry("whether the task succeeded; null: not judged", default=None)
     interventions: tuple[tuple[int, ...], ...] | None = entry(
         "[begin, end) of each time that a person drove instead of the policy, ns of the log; "
         "null: not watched",
@@ -129,12 +129,14 @@ class EpisodeSidecar:
     )
     rate_hz: int = entry("frames per second of the mapping", minimum=1)
     policy: PolicyRan | None = entry("policy that drove; null: a person", default=None)
-    ended: str = entry("why it ended", default="")
-    lost: int = entry("messages that came faster than the disk could write", default=0, minimum=0)
+    ended: str = entry("why the episode ended", default="")
+    lost: int = entry(
+        "messages that arrived faster than the disk could write", default=0, minimum=0
+    )
     not_received: dict[str, int] = entry(
         "messages that were sent but did not arrive, by topic", default={}
     )
-    problems: tuple[str, ...] = entry("reasons to keep it out of datasets", default=())
+    problems: tuple[str, ...] = entry("reasons to keep the episode out of datasets", default=())
 
 
 def read_sidecar(folder: Path) -> EpisodeSidecar:

@@ -264,7 +264,7 @@ def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
         return Episode(bag=bag, task=task, tags=tuple(tags), problem=str(error))
     if said.lost:
         _log.warning(
-            "%s: %d messages are missing: they came faster than the recorder could write",
+            "%s: %d messages are missing: they arrived faster than the recorder could write",
             bag,
             said.lost,
         )

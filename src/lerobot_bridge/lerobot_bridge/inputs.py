@@ -118,7 +118,7 @@ def _read(
         text = (
             error
             if isinstance(error, RobotError)
-            else f"expected a whole message, found a broken one ({error})"
+            else f"expected a complete message, found a broken one ({error})"
         )
         raise bag.problem(topic, arrival.time_ns, text) from error
 

@@ -53,9 +53,15 @@ class Joint(JointUnit):
         default=None,
         exclusiveMinimum=0,
     )
-    stiffness: float | None = entry("gain for JointCommand, N·m/rad", default=None, minimum=0)
-    damping: float | None = entry("gain for JointCommand, N·m·s/rad", default=None, minimum=0)
-    effort_limit: float | None = entry("torque for JointCommand, N·m", default=None, minimum=0)
+    stiffness: float | None = entry(
+        "position gain for JointCommand, N·m/rad", default=None, minimum=0
+    )
+    damping: float | None = entry(
+        "velocity gain for JointCommand, N·m·s/rad", default=None, minimum=0
+    )
+    effort_limit: float | None = entry(
+        "torque limit for JointCommand, N·m", default=None, minimum=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,7 @@ class Channel:
         minProperties=1,
     )
     degrees: tuple[str, ...] = entry(
-        "values of `fields` that LeRobot counts in degrees or degrees/s, ROS in rad or rad/s",
+        "values of `fields` that are in degrees or degrees/s in LeRobot, in rad or rad/s in ROS",
         default=(),
     )
 
@@ -89,19 +95,21 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source(Channel):
-    """A topic with values, and the rule by which its messages count.
+    """A topic with values, and the rule that selects its messages.
 
-    There is a frame if the newest message before it counts: with `hold`, at any age; with `as_of`,
-    up to the tolerance; with `drop`, if it arrived within the last period. `pairing` selects the
-    message of the frame; for a source with `hold` it is the newest.
+    There is a frame if the newest message before it is usable: with `hold`, at any age; with
+    `as_of`, up to the tolerance; with `drop`, if it arrived within the last period. `pairing`
+    selects the message of the frame; for a source with `hold` it is the newest.
     """
 
     quantity: Literal["position", "velocity", "effort"] = entry(
-        "which values of the joints", default="position"
+        "quantity of the joints that is read", default="position"
     )
-    resample: Literal["hold", "as_of", "drop"] = entry("which messages count", default="as_of")
+    resample: Literal["hold", "as_of", "drop"] = entry(
+        "rule for the messages that may fill a frame", default="as_of"
+    )
     tolerance_s: float | None = entry(
-        "age up to which a message counts with as_of, s; two periods if absent",
+        "maximum age of a message with as_of, s; two periods if absent",
         default=None,
         exclusiveMinimum=0,
     )
@@ -110,7 +118,7 @@ class Source(Channel):
         default="header",
     )
     timeout_s: float = entry(
-        "age of the newest message at which a live robot counts as lost, s",
+        "age of the newest message above which a live robot is considered lost, s",
         default=0.5,
         exclusiveMinimum=0,
     )
@@ -136,9 +144,11 @@ class CameraSource:
     height: int = entry("height of the images, pixels", minimum=1, maximum=8192)
     width: int = entry("width of the images, pixels", minimum=1, maximum=8192)
     resize: bool = entry("whether images of a different size are stretched to fit", default=False)
-    resample: Literal["hold", "as_of", "drop"] = entry("which images count", default="as_of")
+    resample: Literal["hold", "as_of", "drop"] = entry(
+        "rule for the images that may fill a frame", default="as_of"
+    )
     tolerance_s: float | None = entry(
-        "age up to which a message counts with as_of, s; two periods if absent",
+        "maximum age of an image with as_of, s; two periods if absent",
         default=None,
         exclusiveMinimum=0,
     )
@@ -146,7 +156,7 @@ class CameraSource:
         "time of an image; without a stamp it is the time of arrival", default="header"
     )
     timeout_s: float = entry(
-        "age of the newest image at which a live camera counts as lost, s",
+        "age of the newest image above which a live camera is considered lost, s",
         default=0.5,
         exclusiveMinimum=0,
     )
@@ -174,10 +184,10 @@ class RobotMapping:
         "which images and values form a frame, as in the contract of a policy", default=Pairing()
     )
     command: tuple[CommandChannel, ...] = entry(
-        "topics that LeRobot's actions are sent to; absent if LeRobot only observes", default=()
+        "topics to which LeRobot's actions are sent; absent if LeRobot only observes", default=()
     )
     max_gap_frames: int = entry(
-        "frames in a row that may be missing inside an episode; a longer gap ends it",
+        "consecutive frames that may be missing inside an episode; a longer gap ends it",
         default=1,
         minimum=0,
     )

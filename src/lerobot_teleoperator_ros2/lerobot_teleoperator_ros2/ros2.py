@@ -30,7 +30,7 @@ class Ros2Teleoperator(Teleoperator):
         if ACTION not in self.mapping.vectors:
             raise RobotError(
                 f"{config.mapping}: vectors.{ACTION}: expected the topics that a "
-                "person moves the robot by, found nothing"
+                "person uses to move the robot, found nothing"
             )
         self._link: RobotLink | None = None
 

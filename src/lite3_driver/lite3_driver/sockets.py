@@ -206,6 +206,6 @@ def _bind_text(error: OSError, address: str, port: int) -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         return (
             f"interface_address: expected an address of this machine, found {address}; give "
-            "the one that the robot's host sends to, or 0.0.0.0"
+            "the one to which the robot's host sends, or 0.0.0.0"
         )
     return f"interface_address, state_port: cannot use {address}:{port}: {error.strerror}"

@@ -47,7 +47,7 @@ Io ByteStream::read(std::byte* data, std::size_t room, std::size_t& count,
   message.set("%s: %s", address_.sun_path,
               got == 0 ? "the service closed the connection"
               : errno == ETOOMANYREFS
-                  ? "expected bytes alone, found file descriptors with them"
+                  ? "expected only bytes, found file descriptors as well"
                   : std::strerror(errno));
   return Io::failed;
 }

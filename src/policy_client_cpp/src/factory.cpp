@@ -52,7 +52,7 @@ std::unique_ptr<PolicySource> in_process(std::unique_ptr<Model> model, const Opt
 std::unique_ptr<PolicySource> remote(const std::string& path, const Options& options,
                                      bool shared_memory) {
   if (!options.mean.empty() || !options.divisor.empty()) {
-    throw std::invalid_argument("mean, divisor: a service normalises by itself; leave them empty");
+    throw std::invalid_argument("mean, divisor: the service normalizes; leave them empty");
   }
   return std::make_unique<RemoteSource>(path, options, shared_memory);
 }

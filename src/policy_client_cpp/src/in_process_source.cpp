@@ -17,7 +17,7 @@ void check_meaning(const Options& options) {
   const auto refuse = [&options](bool is_asked, const std::string& what) {
     if (!is_asked) return;
     throw std::invalid_argument(what + "; '" + options.source +
-                                "' runs the bare model. Ask a service, or do it yourself");
+                                "' runs the bare model. Use a service, or do this in your program");
   };
   refuse(options.scaling == Scaling::physical,
          "scaling: physical values are scaled by a service, which has the bundle");
@@ -26,7 +26,8 @@ void check_meaning(const Options& options) {
   refuse(!options.policy_sha256.empty(), "policy_sha256: the hash is checked by a service");
   if (options.scaling == Scaling::normalised &&
       !(options.mean.empty() && options.divisor.empty())) {
-    throw std::invalid_argument("mean, divisor: observations that are normalised already have none");
+    throw std::invalid_argument(
+        "mean, divisor: expected none for observations that are already normalized");
   }
 }
 
@@ -167,7 +168,7 @@ bool InProcessSource::normalise(const float* observation) noexcept {
     // A non-finite value stays non-finite here; a large one may become non-finite.
     if (!std::isfinite(value)) {
       message_.set("%s: value %zu of the observation is not finite%s", options_.source.c_str(), i,
-                   std::isfinite(observation[i]) ? " once normalised" : "");
+                   std::isfinite(observation[i]) ? " once normalized" : "");
       return false;
     }
     work_->observation[i] = value;

@@ -13,7 +13,8 @@
 
 namespace policy_client {
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames are sent as they lie in memory");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "frames are sent with their layout in memory");
 
 enum class FrameType : std::uint8_t { hello = 1, welcome, observation, action, error };
 

@@ -190,7 +190,7 @@ TEST_CASE("an observation that normalisation makes infinite never reaches the mo
   const float observation[] = {0.0F, 0.0F, 3e38F};
   CHECK(source.tick(observation, 0, action.data()).status == Status::error);
   CHECK(std::string(source.message()) ==
-        "onnx:sum: value 2 of the observation is not finite once normalised");
+        "onnx:sum: value 2 of the observation is not finite once normalized");
   CHECK(action[0] == -1.0F);
 }
 

@@ -76,7 +76,7 @@ TEST_CASE("a hash that is none is refused") {
 TEST_CASE("normalisation that the service does itself is refused") {
   Options options = options_for("unix:/tmp/none");
   options.mean = {0, 0, 0};
-  CHECK(says(refusal(options), "a service normalises by itself"));
+  CHECK(says(refusal(options), "the service normalizes"));
 }
 
 TEST_SUITE_END();

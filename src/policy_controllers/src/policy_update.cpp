@@ -534,7 +534,7 @@ std::string PolicyUpdate::hear(const Chunk& chunk) {
   if (age_s < 0.0 || age_s >= lasts_s) {
     return joined("stamp: expected an age of 0 to ", lasts_s,
                   " s (the duration of the steps), found ", age_s,
-                  " s; synchronise the clocks if that is wrong");
+                  " s; synchronize the clocks if that is wrong");
   }
   const std::lock_guard lock(hearing_);
   into.rows.count = chunk.steps;

@@ -138,8 +138,8 @@ class TickSlowness:
     def _judge(self, median_s: float) -> None:
         self._drift.add(median_s)
         self.text = (
-            f"ticks take {median_s * 1e3:.2f} ms of {self._period_s * 1e3:.3g} ms (median of a "
-            f"second), {self._drift.first_s * 1e3:.2f} ms at first"
+            f"ticks take {median_s * 1e3:.2f} ms of {self._period_s * 1e3:.3g} ms (median over one "
+            f"second), initially {self._drift.first_s * 1e3:.2f} ms"
             if self._drift.slow
             else ""
         )

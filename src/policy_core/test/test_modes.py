@@ -186,7 +186,7 @@ def test_from_run_back_to_stand_and_to_run_again(idle: Robot) -> None:
 
 
 def test_a_driver_that_stops_ends_any_motion_without_latching(idle: Robot) -> None:
-    idle.run().controller.driver_stopped("DAMPING, the robot's state has been lost")
+    idle.run().controller.driver_stopped("DAMPING, no recent state from the robot")
     assert_safe(idle.tick())
     snapshot = idle.controller.snapshot()
     assert (snapshot.mode, snapshot.latched) == (Mode.DAMP, False)

@@ -55,7 +55,7 @@ int main(int count, char** arguments) try {
     if (!stands) stands = !controller.stand().any();
     if (!runs && controller.mode() == Mode::kReady) runs = !controller.run().any();
     const auto& result = controller.tick(now_ns, now_ns + period_ns);
-    if (!result.targets) throw PlanError("no targets: the fault behaviour needs a pose first");
+    if (!result.targets) throw PlanError("no targets: the fault behavior needs a pose first");
     std::fwrite(result.targets->block().data(), sizeof(double), 6 * 12, stdout);
     std::fflush(stdout);
   }

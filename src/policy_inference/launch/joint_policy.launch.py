@@ -159,8 +159,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "security",
         default_value="",
-        description="SROS 2 keystore that the nodes, and all that talk to them, must use; empty: "
-        "unprotected",
+        description="SROS 2 keystore that these nodes, and all nodes that communicate with them, "
+        "must use; empty: unprotected",
     ),
     DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, topics and services"

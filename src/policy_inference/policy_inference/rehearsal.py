@@ -51,7 +51,7 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
     if status == _REFUSED:
         raise RefusedError(said)
     found = (
-        f"one that was not read after {LIMIT_S:g} s"
+        f"one that was not read within {LIMIT_S:g} s"
         if status is None
         else f"one that takes more than {cpu_s} s of CPU time"
         if status in _TOO_LONG
@@ -59,7 +59,7 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
     )
     raise RefusedError(
         f"{bundle}: expected a bundle that can be read within {cpu_s} s and "
-        f"{LARGEST_BYTES >> 30} GiB, found {found}; the running policy stays"
+        f"{LARGEST_BYTES >> 30} GiB, found {found}; the running policy is kept"
     )
 
 

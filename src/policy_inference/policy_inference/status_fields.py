@@ -176,7 +176,7 @@ SHADOW = StatusGroup(
         _gauge("shadow_ok", "problem", "1 while the shadow answers", number=lambda why: not why),
         _shadow_tick("compared", "Ticks of the shadow, by outcome"),
         _shadow_tick("skipped", "Ticks for which the shadow was late"),
-        _shadow_tick("lost", "Ticks that the shadow was too late to see"),
+        _shadow_tick("lost", "Ticks that a late shadow never received"),
         _shadow_tick("failed", "Ticks in which the shadow's runtime failed"),
         _shadow_tick("not_finite", "Ticks in which a model output was NaN or infinite"),
         _shadow_tick("beyond_limits", "Compared ticks with a target beyond a limit", None),
@@ -260,7 +260,7 @@ POLICY = StatusGroup(
             states=[mode.name for mode in Mode],
         ),
         StatusField("reason", "Why the node is in this mode", shown=""),
-        _gauge("latched", "latched", "1 while a fault holds the mode until it is reset"),
+        _gauge("latched", "latched", "1 while a fault is latched, until it is reset"),
         _gauge(
             "authority",
             "authority",

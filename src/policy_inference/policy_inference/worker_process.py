@@ -158,7 +158,7 @@ class WorkerProcess:
                     break
             else:
                 _log.warning(
-                    "process %d does not end, not even by force; it is left behind", self.pid
+                    "process %d does not end, even after SIGKILL; it is left running", self.pid
                 )
         self._resources.close()
 

@@ -243,7 +243,7 @@ block = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, signal.valid
 @pytest.mark.parametrize(
     ("signals", "within_s", "why"),
     [
-        ((signal.SIGTERM, signal.SIGINT), 600, "asked twice"),
+        ((signal.SIGTERM, signal.SIGINT), 600, "asked twice to exit"),
         ((signal.SIGTERM,), 0.1, "0.1 s after"),
     ],
 )

@@ -142,7 +142,7 @@ def _stop_in_time(stop: Callable[[], None], within_s: float, signals: socket.soc
     try:
         if not signals.recv(1):
             return  # the block has ended
-        why = "asked twice"
+        why = "it was asked twice to exit"
     except TimeoutError:
         why = f"{within_s:g} s after it was asked to exit, the model is still computing"
     _log.error("exits without answering its clients: %s", why)

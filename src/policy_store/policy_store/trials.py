@@ -107,7 +107,7 @@ def require_accepted(
             f"{candidate.path}: expected the contract of the version in use, "
             f"{in_use.contract.version}, or differences that are accepted, found\n"
             + "\n".join(f"  {one}" for one in found)
-            + f"\nname these keys in {where} if they are meant"
+            + f"\nname these keys in {where} if the differences are intended"
         )
 
 

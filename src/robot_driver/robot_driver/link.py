@@ -102,7 +102,9 @@ class Link(Generic[StateT]):
         against = [*self.obstacles(now_ns), *obstacles]
         if self.phase is not DriverPhase.LISTENING:
             against.insert(
-                0, f"control is already taken, or changing hands: {self.phase.name}, {self.reason}"
+                0,
+                f"control is already taken, or being taken or given back: {self.phase.name}, "
+                f"{self.reason}",
             )
         if against:
             self._answer(TAKE, "; ".join(against))
@@ -317,7 +319,7 @@ class Link(Generic[StateT]):
 
     def _watch_control(self, now_ns: int) -> None:
         follower, acknowledgement = self._follower, self._acknowledgement
-        fault = "" if self._reception.fresh(now_ns) else "the robot's state has been lost"
+        fault = "" if self._reception.fresh(now_ns) else "no recent state from the robot"
         fault = fault or self._robot.fault()
         if follower.latch is None:
             self._later_fault = ""
@@ -338,8 +340,8 @@ class Link(Generic[StateT]):
         gap_s = 0.0 if self._sent_ns is None else (now_ns - self._sent_ns) / NS_PER_S
         if gap_s >= self._figures.watchdog_s:
             self.release(
-                f"no command was sent for {gap_s:.1f} s: {self._robot.host} has taken control "
-                "back by itself; request it again",
+                f"no command was sent for {gap_s:.1f} s: {self._robot.host} has taken back "
+                "control; request it again",
                 now_ns,
             )
         elif self._reception.age_s(now_ns) > _ROBOT_GONE_S:

@@ -17,7 +17,7 @@ class FaultScenario:
         "faults in the syntax of robot_sim.faults, without a start time", minItems=1
     )
     expected: Literal["rest", "goes_on"] = entry(
-        "whether the policy node must bring the robot to rest or go on"
+        "whether the policy node must bring the robot to rest or continue"
     )
     within_s: float = entry("maximum time until rest, s", default=0.25, exclusiveMinimum=0)
 

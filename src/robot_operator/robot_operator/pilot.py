@@ -151,7 +151,7 @@ class Joystick:
             return (
                 "release the dead-man's switch once" if self._held else "hold the dead-man's switch"
             )
-        return "" if self._centred else "centre the sticks first"
+        return "" if self._centred else "center the sticks first"
 
     def hear(
         self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""

@@ -127,7 +127,7 @@ class Emulator:
         self.ask(change)
 
     def _on_event(self, event: HostEvent) -> None:
-        self._log.info(f"{event.what.replace('_', ' ')}: {event.who or 'by itself'}")
+        self._log.info(f"{event.what.replace('_', ' ')}: {event.who or 'without a request'}")
         if self._events is not None:
             line = {
                 "time_s": event.time_ns / NS_PER_S,

@@ -214,7 +214,7 @@ def parse_arguments(args: Sequence[str] | None = None) -> argparse.Namespace:
     add("--pose", default="", help="start pose: lying or standing")
     add("--seed", type=int, default=0, help="seed of start pose, ground and noise; 0: exact pose")
     add("--friction", type=float, default=1.0, help="between feet and floor (%(default)s)")
-    add("--payload-kg", type=float, default=0.0, help="mass added at the centre of the base, kg")
+    add("--payload-kg", type=float, default=0.0, help="mass added at the center of the base, kg")
     add("--slope-rad", type=float, default=0.0, help="angle of the ground, which rises along x")
     add("--step-m", type=float, default=0.0, help="largest height of tiles on the ground, m")
     add(

@@ -121,7 +121,7 @@ class MotionService:
         if self.active is None:
             why = self.error or f"{self.unanswered} requests unanswered"
             return (
-                "the robot's motion_switcher service does not say which controller is active "
+                "the robot's motion_switcher service does not report which controller is active "
                 f"({why}); old firmware has no such service: docs/unitree.md"
             )
         if self.active:

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also compare frames in which a person drove instead of the policy",
     )
-    parser.add_argument("--output", type=Path, help="HTML file to write, with drawings")
+    parser.add_argument("--output", type=Path, help="HTML file to write, with plots")
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
 
 

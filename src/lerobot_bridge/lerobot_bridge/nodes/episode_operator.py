@@ -36,8 +36,8 @@ REQUESTS = {
     "stop": "end the episode and keep it",
     "discard": "end the episode and delete it",
     "next": "end the episode and keep it; the next one begins after the reset",
-    "success": "the task was fulfilled, in the current, the last or a given episode",
-    "failure": "the task was not fulfilled",
+    "success": "the task succeeded in the current, the last or a given episode",
+    "failure": "the task did not succeed",
     "finish": "end the session",
 }
 _INTERVENTION = "intervention"
@@ -150,7 +150,7 @@ def _find_status(node: Node, given: argparse.Namespace) -> DiagnosticStatus | No
 
 def _no_answer(name: str) -> str:
     return (
-        f"{name}: expected an answer within {_TIMEOUT_S:g} s, found none; does it run, in this "
+        f"{name}: expected an answer within {_TIMEOUT_S:g} s, found none; is it running in this "
         "ROS_DOMAIN_ID? --node names another one"
     )
 

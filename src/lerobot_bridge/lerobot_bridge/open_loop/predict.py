@@ -145,7 +145,7 @@ def _check_names(source: DatasetSource, feature: DatasetFeature, joints: Sequenc
         for name, joint in zip(found or map(str, range(len(joints))), joints, strict=True)
     )
     _log.warning(
-        "%s: none of its names is a joint of %s; they count in their order: %s",
+        "%s: none of its names is a joint of %s; values are assigned in order: %s",
         where,
         contract.name,
         pairs,

@@ -187,7 +187,7 @@ def _sentences(found: Replayed) -> list[str]:
     if found.left_out:
         said[0] += f"; left out: {found.left_out} frames in which a person drove"
     if lag is None:
-        said.append("no joint moves by more than 0.05 rad: neither errors nor a delay say much")
+        said.append("no joint moves by more than 0.05 rad: errors and delays mean little")
     elif lag.error > _CLEARLY * lag.error_unshifted or lag.frames == 0:
         said.append(
             "predicted actions are neither early nor late: mean error "
@@ -202,9 +202,9 @@ def _sentences(found: Replayed) -> list[str]:
         )
     if lag is not None and lag.error >= lag.error_of_mean:
         said.append(
-            "the predicted actions do not follow the recorded ones: the mean of these would have "
-            f"an error of {_number(lag.error_of_mean)}; are cameras swapped, or is the dataset "
-            "for another task or robot?"
+            "the predicted actions do not follow the recorded ones: the constant mean of the "
+            f"recorded actions would have an error of {_number(lag.error_of_mean)}; are cameras "
+            "swapped, or is the dataset for another task or robot?"
         )
     if any(math.isnan(one.correlation) for one in found.all.joints):
         said.append(_UNMEASURED)

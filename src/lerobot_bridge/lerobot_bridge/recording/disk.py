@@ -205,7 +205,7 @@ class Disk:
         file = self._file
         self.last = file.finish(sidecar)
         self._file = None
-        lost = f"; {sidecar.lost} messages came too fast for the disk" if sidecar.lost else ""
+        lost = f"; {sidecar.lost} messages arrived too fast for the disk" if sidecar.lost else ""
         self.news.append(
             News(f"{self.last}: kept, {file.size_bytes * 1e-6:.1f} MB{lost}", episode=self._number)
         )

@@ -160,7 +160,7 @@ class Recorder:
             found[_FROM_POLICY] = f"{problem}; from now on it is marked as an intervention"
         if self._disk.lost:
             found["disk"] = (
-                f"{self._disk.lost} messages came faster than the disk could write; "
+                f"{self._disk.lost} messages arrived faster than the disk could write; "
                 "record on a faster disk, or send images compressed"
             )
         new = [text for name, text in found.items() if name not in self.problems]

@@ -160,7 +160,7 @@ class RecordingSession:
                 "expected an episode that is being recorded, found none "
                 f"({self.state.value}); episode {self._last} has ended and is kept: to "
                 f"remove it, delete {self._host.place(self._last)} and restart "
-                "the node, which counts the episodes"
+                "the node, which counts the episodes when it starts"
             )
         number = self._require_running(now_ns)
         self._running = None
@@ -216,7 +216,7 @@ class RecordingSession:
         if self._running and self._running.success is None:
             self.judge(True, now_ns)
         if self._running and over:
-            self._end(now_ns, "the policy has done its task")
+            self._end(now_ns, "the policy has completed its task")
             self._after(now_ns, goes_on=self.course.auto)
 
     def intervene(self, who: str, drives: bool, now_ns: int) -> None:
@@ -244,7 +244,7 @@ class RecordingSession:
             driven = running.spans or self._driving
             if self.signalled and running.success is None and not driven:
                 self.judge(False, now_ns)
-            self._end(now_ns, "its time was up")
+            self._end(now_ns, "it reached its time limit")
             self._after(now_ns, goes_on=self.course.auto)
         elif self.state in (State.WARM_UP, State.RESET):
             self.waits_for = self._host.obstacle(now_ns)

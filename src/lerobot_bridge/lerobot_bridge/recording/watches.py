@@ -259,7 +259,7 @@ class PolicyWatch:
         """Return why the policy does not drive; empty if it does."""
         if self.ran is None:
             return (
-                f"{self._node}: expected the status of a policy node, found none; does it run "
+                f"{self._node}: expected the status of a policy node, found none; is it running "
                 "in this ROS_DOMAIN_ID?"
             )
         if self.lost:

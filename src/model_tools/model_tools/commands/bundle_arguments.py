@@ -60,11 +60,11 @@ def read_completion(given: argparse.Namespace) -> Completion:
     recording = given.rollout or given.bag
     for read in (recording, given.golden):
         if read and given.rows_output and given.rows_output.resolve() == read.resolve():
-            raise ToolError(f"--rows-output: expected a file other than {read}, which is read")
+            raise ToolError(f"--rows-output: expected a file other than {read}, which is an input")
     measure = _measure(given)
     if measure is None and given.rows_output is not None:
         raise ToolError(
-            "--rows-output: expected a run whose rows are kept, found none; give "
+            "--rows-output: expected a measured run (whose rows are saved), found none; give "
             "--simulate, --rollout or --bag"
         )
     return Completion(

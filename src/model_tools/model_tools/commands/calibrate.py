@@ -7,8 +7,8 @@ r"""Collect calibration samples, check their coverage, and refuse unsuitable one
 
 Rows are drawn at random (--seed) from recordings, live topics, files with rows (logs, recorded
 rollouts), or an environment in which the bundle's own model or --policy acts. Several recordings
-and files go into one collection. The output is an .npz or an .npy, or with --format a folder with
-the list that a vendor's compiler reads; --report FOLDER gets coverage.html and coverage.json.
+and files are combined. The output is an .npz or an .npy, or with --format a folder with
+the list that a vendor's compiler reads; --report FOLDER receives coverage.html and coverage.json.
 
 The graphs of a chunk policy are calibrated with a LeRobot dataset or a recording with camera
 topics: --samples observations, evenly spaced, normalised as on the robot. The encoders'
@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch",
         type=number_within(1, 65536),
         default=32,
-        help="rows kept in memory and written at once (default 32)",
+        help="rows that are buffered and then written together (default 32)",
     )
     parser.add_argument(
         "--every", type=number_above_0, default=1, help="take every Nth tick (default 1)"

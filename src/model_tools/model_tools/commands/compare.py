@@ -7,8 +7,8 @@
 The first artifact is the reference. Bundles of chunk policies are compared on their golden rows and
 on LeRobot datasets or recordings (--rows or --dataset). If other rows are given, golden rows drawn
 at random are not used to judge 8-bit models. Limits that the bundle does not state are the defaults
-for the precision; the exit status is 1 if one is exceeded. The output folder gets comparison.json
-and comparison.html; with --record, the compared bundles get them too.
+for the precision; the exit status is 1 if one is exceeded. The output folder contains
+comparison.json and comparison.html; --record also writes them into the compared bundles.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         document={"bundle": bundle.path, "precision": given.precision, "models": models},
         text=[
             f"{bundle.path}: {'' if one['graph'] == 'model' else one['graph'] + ': '}"
-            f"{one['backend']}: {one['made'] or 'as it was'} ({one['tool'] or 'tool unknown'})"
+            f"{one['backend']}: {one['made'] or 'unchanged'} ({one['tool'] or 'tool unknown'})"
             for one in models
         ],
     )

@@ -5,7 +5,7 @@ r"""Make a complete bundle, with golden rows and nominal figures, from a contrac
     model_tools complete my_contract --model policy.onnx --simulate --output my_bundle
 
 The guard bounds steps and torques by the nominal figures times a margin; without them it applies
-only the limits of the joints. The model must have the hash stated in the contract.
+only the joint limits. The model must have the hash stated in the contract.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     )
     nominal = bundle.contract.nominal
     source, suspicions = nominal.source if nominal else None, find_suspicions(bundle.path)
-    figures = source or "none, the guard applies only the limits of the joints"
+    figures = source or "none (the guard applies only the joint limits)"
     return CommandResult(
         document={
             "bundle": bundle.path,

@@ -162,7 +162,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         type=Path,
         metavar="NPZ",
         help="rows with the training's outputs (cameras.NAME, state, chunk, and the initial "
-        "noise), to compare with and to keep; without them, rows are drawn at random",
+        "noise), to compare with, which become the golden rows; without them, rows are random",
     )
     parser.add_argument("--name", help="name of the policy (default: the bundle's folder)")
     parser.add_argument(
@@ -174,7 +174,7 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
     parser.add_argument(
         "--licence",
         metavar="SPDX",
-        help="identifier of the weights' licence (default: the checkpoint's, else "
+        help="identifier of the weights' license (default: the checkpoint's, else "
         f"{UNKNOWN_LICENCE})",
     )
     parser.add_argument(

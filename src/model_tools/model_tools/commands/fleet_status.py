@@ -130,7 +130,7 @@ def fleet_report(states: Sequence[FleetRobot]) -> Report:
         title=f"Fleet, {_date(time.time())}",
         values={},
         parts=[
-            Table(header=header, rows=rows) if rows else "no robots: nothing is known about any",
+            Table(header=header, rows=rows) if rows else "no robots found",
         ],
     )
 

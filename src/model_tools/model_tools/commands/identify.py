@@ -7,8 +7,8 @@
 The recording is a rosbag2 of the running policy, with joint_states (with effort), joint_command
 and, if available, imu/data; 60 s of walking with different commands are best. With the pose of a
 body on the robot from motion capture (--topic motion_capture=TOPIC), it also measures the error of
-the base velocity in odom. The output folder gets identified.json, and factors.yaml for a plan of
-`evaluate`.
+the base velocity in odom. The output folder contains identified.json, and factors.yaml for a plan
+of `evaluate`.
 """
 
 from __future__ import annotations
@@ -111,13 +111,13 @@ def _velocity_tables(found: CaptureComparison) -> list[Table]:
     place = zip("xyz", map(_shown, found.body_m), strict=True)
     error: list[tuple[str, str | float]] = [
         ("RMSE of the vector", _shown(found.rmse_mps)),
-        ("of it, noise of the motion capture", f"{found.noise_mps:.3g}"),
+        ("of this, motion capture noise", f"{found.noise_mps:.3g}"),
         ("95th percentile of the vector", _shown(found.p95_mps)),
         *((f"mean, {axis}", each) for axis, each in means),
-        ("NEES per axis (1: its variance is right)", found.nees),
+        ("NEES per axis (1: the variance of odom is right)", found.nees),
     ]
     body = [
-        ("later than imu/data, ms", f"{1e3 * found.late_s:.3g}"),
+        ("delay after imu/data, ms", f"{1e3 * found.late_s:.3g}"),
         *((f"{axis}, m", each) for axis, each in place),
         *(
             (f"{name}, degrees", f"{each:.3g}")

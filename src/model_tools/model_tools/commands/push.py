@@ -33,12 +33,12 @@ _log = logging.getLogger("model_tools")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, "folder of the bundle, or file of a statement", type=Path)
-    parser.add_argument("reference", metavar="REGISTRY/NAME[:TAG]", help="where to")
+    parser.add_argument("reference", metavar="REGISTRY/NAME[:TAG]", help="destination")
     parser.add_argument("--force", action="store_true", help="move an existing tag to this bundle")
     parser.add_argument(
         "--again",
         action="store_true",
-        help="for revocations: allow versions again that are revoked now",
+        help="for revocations: allow versions again that are currently revoked",
     )
     add_public_key(parser)
     add_registry_access(parser)

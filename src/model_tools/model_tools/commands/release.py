@@ -68,7 +68,7 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         choices=_STAGES[:-1],
-        help="skip this stage; the file records it",
+        help="skip this stage; the file records that",
     )
     parser.add_argument("--output", type=Path, help="file (default NAME-VERSION.release.yaml)")
 
@@ -80,7 +80,10 @@ def _new(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     release = new_release(given.bundle, given.baseline, given.without)
     output = given.output or Path(f"{release.name}-{release.version}.release.yaml")
     write_new_release(release, output)
-    text = [f"{output}: stages {', '.join(release.asked)}; change its limits now"]
+    text = [
+        f"{output}: stages {', '.join(release.asked)}; to use other limits, change them in this "
+        "file now"
+    ]
     text += [
         f"  contract: {one}; if intended, add it to accepted_differences"
         for one in release.unaccepted

@@ -8,10 +8,10 @@ The recorded messages, ages and requests drive the real controller, starting fro
 recorded states (`--from`). State, observation, model, target, command and mode are compared with
 the recording: bit for bit on the same machine and back end, else within the limits of the model's
 precision. The report names the first tick and value that differ. A recorded policy set is always
-replayed with that set. A bundle of a different policy (`--bundle`) only follows: in each tick it
-observes what was measured and commanded; its outputs are shown, not judged, with the figures that a
-node computes for a shadow (`--mode`, docs/candidates.md). The exit status is 1 if the same policy
-gives different commands. The output folder gets report.html, which shows what happened, and
+replayed with that set. A different policy (`--bundle`) runs as a shadow: in each tick it observes
+what was measured and commanded; its outputs are displayed, not judged, with the figures that a node
+computes for a shadow (`--mode`, docs/candidates.md). The exit status is 1 if the same policy gives
+different commands. The output folder contains report.html, which shows what happened, and
 replay.json.
 """
 
@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle",
         type=Path,
         help="folder of a bundle, or name of an installed one (default: the one that ran, if it "
-        "is still there); a different policy of the same robot only follows: it observes what was "
-        "measured and commanded",
+        "still exists); a different policy for the same robot runs as a shadow: it observes what "
+        "was measured and commanded",
     )
     parser.add_argument(
         "--mode",
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--member",
         default="",
         metavar="NAME",
-        help="with --bundle, for the recording of a policy set: the member that it shadows",
+        help="with --bundle, for the recording of a policy set: the member to compare it with",
     )
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)

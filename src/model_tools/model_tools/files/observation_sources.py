@@ -149,7 +149,7 @@ class DatasetSource:
         if feature.shape != (size,):
             raise ToolError(
                 f"{self.dataset.info.file}: {name}: expected the {size} values that "
-                f"{self.contract.name} sees, found shape {list(feature.shape)} "
+                f"{self.contract.name} observes, found shape {list(feature.shape)} "
                 f"({', '.join(feature.names) or 'without names'})"
             )
         return feature

@@ -102,7 +102,7 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
     if bundle.statistics and not outputs:
         raise ToolError(
             f"{file}: expected actions as well (they show whether the observations are already "
-            "normalised), found none"
+            "normalized), found none"
         )
     count = len(np.atleast_1d(inputs[next(iter(contract.observations))]))
     return Rows(
@@ -186,7 +186,7 @@ class BagSource:
             _log.warning("%s: skipped: %s", path, skipped)
         self.count: int | None = ticks.present
         late = ", ".join(
-            f"{self.topics[name]} is too old (affected ticks: {count})"
+            f"the newest message on {self.topics[name]} is too old (affected ticks: {count})"
             for name, count in ticks.stale.items()
         )
         if not ticks.present:

@@ -193,7 +193,7 @@ def _refuse_double_normalisation(bundle: JointBundle) -> None:
     _, file = bundle.artifact(REFERENCE)
     if bundle.statistics and (inside := baked_normaliser(read_onnx(file))):
         raise ToolError(
-            f"{CONTRACT_FILE}: expected one normalisation, found two: {inside} in the model and "
+            f"{CONTRACT_FILE}: expected one normalization, found two: {inside} in the model and "
             f"statistics of {', '.join(bundle.statistics)} in the contract; remove "
             "`normalisation` from it"
         )

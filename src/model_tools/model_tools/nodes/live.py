@@ -120,11 +120,11 @@ class LiveSource:
                 yield row
             heard.report()
             late = ", ".join(
-                f"{heard.topics[name]} is too old (affected ticks: {count})"
+                f"the newest message on {heard.topics[name]} is too old (affected ticks: {count})"
                 for name, count in replay.ticks.stale.items()
             )
             if number < 0:
-                why = heard.mixed() or heard.missing() or late or "they ended too soon"
+                why = heard.mixed() or heard.missing() or late or "the topics ended too soon"
                 raise ToolError(
                     f"{self.name}: expected a tick with all inputs of the policy, found none: {why}"
                 )
@@ -299,7 +299,7 @@ class _Topics:
             yield from filter(self._has_values, self._ordering.ready())
         self._take()
         if reason := self.mixed() or self._restarted():
-            _log.warning("live topics: the rows end: %s", reason)
+            _log.warning("live topics: no more rows are collected: %s", reason)
         yield from filter(self._has_values, self._ordering.ready(rest=True))
 
     def _has_values(self, arrival: Arrival) -> bool:
@@ -360,9 +360,9 @@ class _Topics:
             _log.warning("live topics: skipped: %s", skipped)
         for each in self._listeners:
             if each.lost:
-                _log.warning("%s: %d messages were lost on the way", each.topic, each.lost)
+                _log.warning("%s: %d messages were lost in transit", each.topic, each.lost)
             if late := self._ordering.late[each.name]:
-                _log.warning("%s: %d messages came too late", each.topic, late)
+                _log.warning("%s: %d messages arrived too late", each.topic, late)
 
     def decoder(self, topic: str) -> Decode:
         return next(each for each in self._listeners if each.topic == topic).decoder()

@@ -279,7 +279,7 @@ def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
         if judged:
             continue
         if name == "latched" and value:
-            yield Remark(BAD, f"{node} holds a fault until it is reset")
+            yield Remark(BAD, f"{node} has a latched fault (until reset)")
         if name == "trial_state" and value and labels.get("state") == "failed":
             version = labels.get("version", "")
             yield Remark(BAD, f"{node}: the trial of {version} failed", version=version)

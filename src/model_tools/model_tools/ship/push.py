@@ -264,7 +264,7 @@ def _refuse_allowed_again(
         if lacking:
             named = ", ".join(f"{one} ({before.versions[one]})" for one in lacking)
             raise ToolError(
-                f"{file}: expected every version that is revoked now, found {named} missing: "
+                f"{file}: expected all currently revoked versions, found {named} missing: "
                 "robots would accept that version again; add it to the statement and "
                 f"{_sign_again(file)}, or allow it again with --again"
             )

@@ -149,7 +149,7 @@ class ControlledRobot(SelfOperated):
         self.targets = targets = self.controller.tick(now_ns, now_ns + self._period_ns)
         self._count_alterations()
         if targets is None:
-            raise PolicyError("the controller has no targets yet: its fault behaviour needs a pose")
+            raise PolicyError("the controller has no targets yet: its fault behavior needs a pose")
         return drive_command(self._names, targets)
 
     def _estimate(self, sensors: Sensors) -> None:

@@ -22,7 +22,7 @@ LARGEST_IMAGE = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStack:
-    """Selection of images that the policy sees at once, concatenated in its input vector."""
+    """Selection of images that the policy sees simultaneously, concatenated in its input vector."""
 
     offsets: tuple[int, ...] = entry(
         "age of each image in steps, in the order of the vector; 0: the newest image. [0, 1] "
@@ -96,14 +96,15 @@ class CameraImage:
         maximum=LARGEST_IMAGE,
     )
     blur: GaussianBlur | None = entry("blur: size and width of the kernel", default=None)
-    stack: ImageStack = entry("images that the policy sees at once")
+    stack: ImageStack = entry("images that the policy sees simultaneously")
     rate_hz: float = entry(
         "images per second in training; surplus images from a faster camera are dropped",
         minimum=0.1,
         maximum=1000,
     )
     latency_s: float = entry(
-        "age of the newest image when the policy received it in training, s; a younger image waits",
+        "age of the newest image when the policy received it in training, s; a younger image is "
+        "delayed until it is this old",
         minimum=0,
         maximum=5,
     )

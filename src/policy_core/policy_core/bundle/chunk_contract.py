@@ -76,7 +76,7 @@ class Scaling:
     value, or for an image one per channel (red, green, blue), with pixel values from 0 to 1.
     """
 
-    mode: Literal["mean_std", "min_max", "identity"] = entry("normalisation formula")
+    mode: Literal["mean_std", "min_max", "identity"] = entry("normalization formula")
     mean: tuple[float, ...] | None = entry("mean of the training data", default=None)
     std: tuple[float, ...] | None = entry(
         "standard deviation of the training data", default=None, minimum=0
@@ -105,7 +105,7 @@ class Camera:
         "whether frames of a different size are stretched to this size, instead of refused",
         default=False,
     )
-    normalisation: Scaling = entry("statistics of the three colour channels")
+    normalisation: Scaling = entry("statistics of the three color channels")
     encoder: str | None = entry(
         "graph that computes image features; absent if the policy's graph receives the image",
         default=None,
@@ -235,7 +235,7 @@ class NoiseSchedule:
         "what the graph predicts: the noise (epsilon) or the actions (sample)"
     )
     clip: float | None = entry(
-        "maximum absolute value of the normalised actions in each step",
+        "maximum absolute value of the normalized actions in each step",
         default=None,
         exclusiveMinimum=0,
     )
@@ -305,7 +305,7 @@ class SuccessSignal:
 
     graph: str | None = entry(
         "graph that classifies success: its inputs are named after cameras, `state` or "
-        "`environment_state`, and are normalised as for the policy; its only output is a "
+        "`environment_state`, and are normalized as for the policy; its only output is a "
         "probability",
         default=None,
     )
@@ -320,7 +320,7 @@ class SuccessSignal:
         default={},
     )
     for_s: float = entry(
-        "time for which the condition must hold without a break, s", minimum=0, maximum=600
+        "time for which the condition must hold without interruption, s", minimum=0, maximum=600
     )
     then: Literal["end", "flag"] = entry(
         "end: the run ends with the fault command (`safety.on_fault`); flag: the run continues, "
@@ -370,13 +370,13 @@ class ChunkContract(AnyContract):
     golden: File | None = entry(
         "npz with rows of observations and of the reference's chunks", default=None
     )
-    nominal: Nominal | None = entry("behaviour measured in a healthy rollout", default=None)
+    nominal: Nominal | None = entry("behavior measured in a healthy rollout", default=None)
     limits: dict[str, ComparisonLimits] = entry("comparison limits by artifact", default={})
     reports: dict[str, File] = entry(
         "comparison report by artifact; sensitivity report by sensitivity_ARTIFACT", default={}
     )
     safety: Safety = entry("limits that the guard enforces")
-    provenance: Provenance = entry("origin and licence")
+    provenance: Provenance = entry("origin and license")
 
     @property
     def policy_graph(self) -> str:

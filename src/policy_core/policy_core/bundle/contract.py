@@ -213,7 +213,7 @@ class Term:
         "depth image: its size, its processing, and the meaning of its values", default=None
     )
     image: ColourImage | None = entry(
-        "colour or grey image: its size, its processing, and the meaning of its values",
+        "color or gray image: its size, its processing, and the meaning of its values",
         default=None,
     )
     encoder: "Graph | None" = entry(
@@ -236,7 +236,7 @@ class Term:
         minItems=1,
     )
     standing: PhaseStand | None = entry(
-        "behaviour of a phase while the velocity command is small; if absent, the phase keeps "
+        "behavior of a phase while the velocity command is small; if absent, the phase keeps "
         "running",
         default=None,
     )
@@ -277,7 +277,7 @@ class Normalisation:
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
     std_floor: float = entry("minimum divisor", default=1e-3, exclusiveMinimum=0)
     clip: float | None = entry(
-        "maximum absolute value after normalisation", default=None, exclusiveMinimum=0
+        "maximum absolute value after normalization", default=None, exclusiveMinimum=0
     )
 
 
@@ -291,12 +291,12 @@ class Observation:
     )
     history: History = entry("frames in the vector", default=History())
     clip: float | None = entry(
-        "maximum absolute value in the whole vector, before normalisation",
+        "maximum absolute value in the whole vector, before normalization",
         default=None,
         exclusiveMinimum=0,
     )
     normalisation: Normalisation | None = entry(
-        "statistics for normalising the scaled vector; absent if the model normalises it",
+        "statistics for normalizing the scaled vector; absent if the model normalizes it",
         default=None,
     )
 
@@ -439,7 +439,7 @@ class ContactPoint:
 
     position_m: tuple[float, ...] = entry(
         "position in the frame at the end of the chain, [x, y, z] in m; for a round foot, its "
-        "centre",
+        "center",
         length=3,
     )
     radius_m: float = entry(
@@ -454,7 +454,7 @@ class Leg:
     name: str = entry("name of the leg", pattern=r"^\S+$", maxLength=LONGEST_NAME)
     chain: tuple[ChainLink, ...] = entry("links from the base to the foot", minItems=1)
     points: tuple[ContactPoint, ...] = entry(
-        "contact points of the foot: the centre of a round foot, or the corners of a flat one",
+        "contact points of the foot: the center of a round foot, or the corners of a flat one",
         minItems=1,
     )
 
@@ -610,7 +610,7 @@ class Provenance:
     """Origin and licence of the policy."""
 
     source: str = entry("training run, repository, or person")
-    licence: str = entry("SPDX identifier of the weights' licence")
+    licence: str = entry("SPDX identifier of the weights' license")
     checkpoint_sha256: str | None = entry("SHA-256 of the checkpoint", default=None, pattern=SHA256)
     exporter: str | None = entry("tool and version that wrote the model", default=None)
     date: str | None = entry(
@@ -647,13 +647,13 @@ class JointContract(AnyContract):
     motion: ReferenceMotion | None = entry("motion that the policy tracks", default=None)
     estimation: Estimation | None = entry("legs and IMU for estimating base_lin_vel", default=None)
     model: Model = entry("model tensors and files")
-    nominal: Nominal | None = entry("behaviour measured in a healthy rollout", default=None)
+    nominal: Nominal | None = entry("behavior measured in a healthy rollout", default=None)
     limits: dict[str, ComparisonLimits] = entry("comparison limits by artifact", default={})
     reports: dict[str, File] = entry(
         "comparison report by artifact; sensitivity report by sensitivity_ARTIFACT", default={}
     )
     safety: Safety = entry("limits that the guard enforces")
-    provenance: Provenance = entry("origin and licence")
+    provenance: Provenance = entry("origin and license")
 
     @property
     def terms(self) -> Iterator[Term]:

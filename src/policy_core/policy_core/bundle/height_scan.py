@@ -34,12 +34,12 @@ class ScanGrid:
         minimum=0,
     )
     resolution_m: tuple[float, ...] = entry(
-        "distance between neighbouring points along each axis, [x, y] in m",
+        "distance between neighboring points along each axis, [x, y] in m",
         length=2,
         exclusiveMinimum=0,
     )
     centre_m: tuple[float, ...] = entry(
-        "centre of the grid in the scan frame, [x, y] in m", length=2
+        "center of the grid in the scan frame, [x, y] in m", length=2
     )
     order: Literal["x_fastest", "y_fastest"] = entry(
         "coordinate that changes between successive values: x_fastest for Isaac Lab's ordering "

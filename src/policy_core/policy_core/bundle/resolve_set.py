@@ -241,7 +241,7 @@ class _SetResolver:
             said = ", ".join(f"{on_fault} in {name}" for name, on_fault in members.items())
             self._reader.problem(
                 "on_fault",
-                "a fault behaviour (the members' differ)",
+                "a fault behavior (the members' differ)",
                 Found(f"nothing ({said})"),
                 "set it if the members may differ; otherwise correct the wrong policy.yaml",
             )
@@ -293,7 +293,7 @@ class _SetResolver:
                     f"{key}.members",
                     f"one member for {joint}",
                     Found(f"{taken.get(joint)} and {member}"),
-                    "say which joints each commands (`members.NAME.joints`)",
+                    "state which joints each one commands (`members.NAME.joints`)",
                 )
                 taken[joint] = member
         for joint in held:

@@ -119,7 +119,7 @@ TERMS: dict[str, TermSpec] = {
     "image": TermSpec(
         field="external",
         size="camera",
-        doc="Pixels of the colour images of `image`, or the output of `encoder`; from the topic "
+        doc="Pixels of the color images of `image`, or the output of `encoder`; from the topic "
         "`topic`",
     ),
 }

@@ -235,7 +235,7 @@ class _ChunkValidator(BodyValidator):
             expect(
                 denoising.observations == 1 or camera.encoder is not None,
                 f"cameras.{name}.encoder",
-                f"a graph (the policy gets {denoising.observations} observations)",
+                f"a graph (the policy receives {denoising.observations} observations)",
                 Found("nothing"),
             )
 
@@ -345,7 +345,7 @@ class _ChunkValidator(BodyValidator):
                     f"graphs.{name}.{tensor}.dtype",
                     "float32 or float16",
                     found.dtype,
-                    "uint8 is only for images from a camera with identity normalisation"
+                    "uint8 is only for images from a camera with identity normalization"
                     if found.dtype == "uint8"
                     else "",
                 )

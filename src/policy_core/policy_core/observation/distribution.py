@@ -158,7 +158,7 @@ class DistributionCheck:
         return (
             f"{shown}{more}; looks like {explanation}"
             if explanation
-            else f"{shown}{more}; check units, order and normalisation"
+            else f"{shown}{more}; check units, order and normalization"
         )
 
     def not_normalised(self, inputs: F64) -> F64:
@@ -201,9 +201,9 @@ class DistributionCheck:
         """Yield each possible mistake in words, and the model input with that mistake corrected."""
         healthy = self._healthy
         if self._normalises:
-            yield "observations that were normalised twice", given
+            yield "observations that were normalized twice", given
             yield (
-                "observations that were not normalised",
+                "observations that were not normalized",
                 self._normalised(self._normalised(given)),
             )
         if (healthy.scale != 1.0).any():
@@ -282,6 +282,6 @@ class DistributionWatch:
         """Description of each term that is often out of range."""
         return [
             f"observation term {term} is outside its training range in {count} of "
-            f"{len(self._outside)} reports: check normalisation, order and units"
+            f"{len(self._outside)} reports: check normalization, order and units"
             for term, count in self.outside.items()
         ]

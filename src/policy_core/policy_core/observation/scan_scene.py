@@ -93,24 +93,24 @@ def _judged(term: Term, observation: Observation, scene: ScanScene) -> tuple[str
         return (
             "hits",
             f"ground heights that differ by at least {_FLATTEST_M:g} m",
-            "flat ground, which cannot tell contracts apart",
+            "flat ground, on which different contracts give the same values",
             "record the scene again beside a step",
         )
     found = _misfit(term, observation, scene)
     if found:
         reordered = replace(scene, quat_xyzw=np.roll(scene.quat_xyzw, -1))
         if not _misfit(term, observation, reordered):
-            found = "w, x, y, z (the scene fits in that order)"
+            found = "w, x, y, z (the scene is consistent with that order)"
             return "quat_xyzw", "x, y, z, w", found, "move w to the end"
         changes = _changes(term, observation, scene)
-        remedy = f"the scene fits with {' or with '.join(changes)}" if changes else ""
+        remedy = f"the scene is consistent with {' or with '.join(changes)}" if changes else ""
         return "", "the training scan in `scene`", found, remedy
     others = _fitting(_alternatives(term.scan), term, observation, scene)
     if others:
         return (
             "quat_xyzw",
             "a scene that fits this contract alone",
-            f"one that fits with {' or '.join(others)} as well",
+            f"one that also fits {' or '.join(others)}",
             "record it again with roll, pitch and yaw of 0.2 rad or more, beside a step",
         )
     return "", "", "", ""

@@ -198,9 +198,9 @@ class BackendBase(ABC):
             BackendError: The file is not a model, or this backend cannot read its tensors.
         """
         raise BackendError(
-            f"{file}: expected a file whose tensors can be read, found one for "
-            f"{cls.name}, which does not describe them; make a bundle from it "
-            "(`model_tools import`), which does"
+            f"{file}: expected a file whose tensors can be read, found a file for "
+            f"{cls.name}, which does not state its tensors; make a bundle from it "
+            "(`model_tools import`), whose contract states them"
         )
 
     @classmethod
@@ -275,7 +275,7 @@ class BackendBase(ABC):
         """
         if self._first_run_s * self.warm_up_runs > _UNNOTICED_S:
             _log.info(
-                "%s: %s: the first run took %.2g s; runs to warm up for %g s at most",
+                "%s: %s: the first run took %.2g s; warming up for at most %g s",
                 self.name,
                 self.file,
                 self._first_run_s,

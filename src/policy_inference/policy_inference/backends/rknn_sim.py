@@ -80,7 +80,7 @@ class RknnSimBackend(BackendBase):
                     "rknn-toolkit2",
                     f"not in {python}",
                     "`make setup-rknn` makes an "
-                    f"environment with it; unset {VARIABLE} where it is set",
+                    f"environment with it; unset {VARIABLE} if it is set",
                 )
             ]
         return [Finding(name="rknn-toolkit2", found=f"{answer.stdout.strip()} ({python})")]

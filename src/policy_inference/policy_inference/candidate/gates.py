@@ -88,7 +88,8 @@ class ShadowLimits:
         exclusiveMinimum=0,
     )
     max_gain_error: float | None = _shadow_gate(
-        "|slope - 1| of a joint's target from the candidate over that from the version in use",
+        "|slope - 1|, per joint, of the candidate's target as a linear function of the target of "
+        "the version in use",
         0.03,
         (ROUNDED, UNKNOWN),
         exclusiveMinimum=0,
@@ -101,7 +102,7 @@ class ShadowLimits:
         maximum=1,
     )
     max_systematic_share: float | None = _shadow_gate(
-        "share of a rounded model's distance that is a linear function of the observation",
+        "share of a compiled model's distance that is a linear function of the observation",
         0.4,
         (ROUNDED,),
         minimum=0,
@@ -109,12 +110,12 @@ class ShadowLimits:
     )
     max_rms_steps: float | None = _shadow_gate(
         "root mean square distance for a joint, in multiples of the active policy's largest "
-        "healthy step; state it for different weights, for which there is no evidence",
+        "healthy step; set it if the weights differ, since there is then no evidence",
         None,
         exclusiveMinimum=0,
     )
     max_distance: float | None = _shadow_gate(
-        "largest distance of a target from the active policy's, rad (rad/s, N·m); state it in the "
+        "largest distance of a target from the active policy's, rad (rad/s, N·m); set it in the "
         "same cases as `max_rms_steps`",
         None,
         exclusiveMinimum=0,
@@ -240,7 +241,7 @@ def judge_shadow(
     if evidence == UNKNOWN and limits.max_distance is None and limits.max_rms_steps is None:
         lacking.append(
             "the candidate has different weights, and no report states how far its targets may be "
-            "from those in use: state max_rms_steps and max_distance"
+            "from those in use: set max_rms_steps and max_distance"
         )
     return judged, lacking
 

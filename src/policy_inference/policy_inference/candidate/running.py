@@ -207,8 +207,8 @@ _BEGUN_WITHIN_S = 0.5
 _AGAIN_AFTER_S = 1.0
 _LEAVE_WITHIN_S = 1.0
 _REMEDY = (
-    "let the node's user write it (`policy_store activate ... --trial ... --node-user USER`), and "
-    "free disk space"
+    "give the node's user write permission (`policy_store activate ... --trial ... --node-user "
+    "USER`), and free disk space"
 )
 
 

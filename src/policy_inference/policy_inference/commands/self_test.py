@@ -3,8 +3,8 @@
 """Check that this machine can run a policy, then run the policy on a backend and judge it.
 
     policy_inference self-test                            # this machine, every back end
-    policy_inference self-test my_bundle                  # whether the bundle's files fit, too
-    policy_inference self-test my_bundle --backend rknn   # and run it there
+    policy_inference self-test my_bundle                  # and the bundle's files
+    policy_inference self-test my_bundle --backend rknn   # and run it on this back end
 
 The examination opens no device and starts no ROS. With a bundle and one back end, the test then
 runs the golden rows, times the model without a pause and at the policy's rate, compares all figures

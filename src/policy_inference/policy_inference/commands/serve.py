@@ -5,11 +5,11 @@
     policy_inference serve --bundle lite3_walk --socket /run/user/1000/policy.sock
 
 --socket and --tcp speak the raw protocol: the observation as float32 in, the action as float32
-out. --framed-socket speaks a protocol that names errors, refuses clients that were built for
+out. --framed-socket speaks a protocol that reports errors, refuses clients that were built for
 another policy, and offers shared memory. Without any of these options, a framed socket is used:
-policy.sock in the runtime directory. docs/service_protocol.md has the formats. --open-inference
+policy.sock in the runtime directory. docs/service_protocol.md defines the formats. --open-inference
 speaks the Open Inference Protocol (gRPC) instead, with TLS for other machines; robots connect to it
-with `backend:=oip`. It ends with Ctrl-C or SIGTERM, status 0.
+with `backend:=oip`. Ctrl-C or SIGTERM ends it with status 0.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--obs-stats",
         type=Path,
         metavar="FILE",
-        help="npz with mean and std, which normalise the observations of --model: "
+        help="npz with mean and std, which normalize the observations of --model: "
         "(obs - mean) / max(std, 1e-3)",
     )
     policy.add_argument(
@@ -202,7 +202,7 @@ def _contradiction(given: argparse.Namespace) -> str:
         ),
         (
             given.bundle and given.obs_stats,
-            "--obs-stats: the bundle specifies how observations are normalised",
+            "--obs-stats: the bundle specifies how observations are normalized",
         ),
         (
             given.bundle and (given.obs_dim or given.act_dim),

@@ -342,7 +342,7 @@ def swapped_check(
         else f"swapping the two cameras changes chunks by only {change:.2g}, so this proves nothing"
     )
     return Check(
-        what=f"largest error, limited by that with {one} and {other} swapped",
+        what=f"largest error (limit: the error with {one} and {other} swapped)",
         value=errors[0],
         limit=max(errors[1], _VISIBLE),
         where=f"{source}: {proof}",

@@ -51,7 +51,7 @@ def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Fi
     if size := machine.number("/proc/sys/net/core/rmem_max"):
         yield Finding(
             name="receive buffer",
-            found=f"net.core.rmem_max {size / 1024:.0f} KiB (large camera images may want more)",
+            found=f"net.core.rmem_max {size / 1024:.0f} KiB (large camera images may need more)",
         )
 
 

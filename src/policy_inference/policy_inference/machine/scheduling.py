@@ -78,9 +78,10 @@ def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list
         ]
     if left_out:
         return [
-            f"{option} {named}: the kernel leaves out "
+            f"{option} {named}: the kernel excludes "
             f"{','.join(map(str, sorted(left_out)))}: "
-            "not there, offline, or not in this process's cgroup (systemd: AllowedCPUs=)"
+            "they do not exist, are offline, or are not in this process's cgroup (systemd: "
+            "AllowedCPUs=)"
         ]
     return []
 

@@ -184,7 +184,7 @@ def likely_causes(telemetry: Mapping[str, str]) -> str:
         )
         or UNKNOWN
     )
-    return f"{found}; `policy_inference self-test` looks at clocks, governors and limits"
+    return f"{found}; `policy_inference self-test` checks clocks, governors and limits"
 
 
 def _clocks(telemetry: Mapping[str, str]) -> Iterator[str]:
@@ -205,7 +205,7 @@ def _loads(telemetry: Mapping[str, str]) -> Iterator[str]:
 def _heat(telemetry: Mapping[str, str]) -> Iterator[str]:
     for device, degrees in _values(telemetry, "_temperature_c"):
         if degrees >= _HOT_C:
-            yield f"{device.upper()} at {degrees:.0f} °C, hot enough for clocks to be lowered"
+            yield f"{device.upper()} at {degrees:.0f} °C, hot enough to throttle the clock"
 
 
 def _preemptions(telemetry: Mapping[str, str]) -> Iterator[str]:

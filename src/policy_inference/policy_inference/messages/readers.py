@@ -285,7 +285,7 @@ def require_past(what: str, age_s: float) -> None:
     """Raise RobotError if a stamp lies ahead of the clock."""
     if age_s < -_AHEAD_S:
         raise RobotError(
-            f"{what}: expected a stamp in the past, found one {-age_s:.2f} s ahead; synchronise "
+            f"{what}: expected a stamp in the past, found one {-age_s:.2f} s ahead; synchronize "
             "the clocks"
         )
 

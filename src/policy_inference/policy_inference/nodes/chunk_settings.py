@@ -26,9 +26,9 @@ _CHUNK_SPECS = (
         type=str,
         default=_CHUNKS.mode,
         choices=CHUNK_MODES,
-        doc="How chunks are executed. synchronous: one after another; asynchronous: the next is "
-        "computed while the current one is executed; rtc: likewise, and guided to continue the "
-        "current one; ensemble: weighted mean of all",
+        doc="How chunks are executed. synchronous: the next is computed when the current one has "
+        "ended; asynchronous: while the current one is executed; rtc: as asynchronous, and guided "
+        "to continue the current one; ensemble: weighted mean of all",
     ),
     Spec(
         name="n_action_steps",

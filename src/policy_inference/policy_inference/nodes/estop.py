@@ -74,7 +74,7 @@ class _EstopTopic:
         except RobotError as error:
             pressed = True
             self._node.get_logger().error(
-                f"estop: {error}; it counts as pressed", throttle_duration_sec=1.0
+                f"estop: {error}; treated as pressed", throttle_duration_sec=1.0
             )
         if pressed:
             self._press()

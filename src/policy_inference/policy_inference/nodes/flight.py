@@ -226,7 +226,7 @@ class NodeRecorder(TickObserver):
 
     def _give_up(self, why: str) -> None:
         self._recorder, recorder = None, self._recorder
-        self._problem = "flight recorder: gave up; the log has the reason"
+        self._problem = "flight recorder: gave up; see the log for the reason"
         self._node.get_logger().error(why)
         if recorder is not None:
             recorder.abandon()

@@ -90,7 +90,7 @@ def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
     if trial.runner == THIS_PROCESS:
         raise RefusedError(
             f"{trial.file}: expected the end of the last run of {trial}, found only its beginning; "
-            "ask again when the record has been written"
+            "repeat the request when the record has been written"
         )
     if trial.state is TrialState.FAILED:
         logger.warning(f"{trial} failed its trial: {trial.reason}")

@@ -12,8 +12,8 @@ the images on a topic TOPIC, `TOPIC/image` (sensor_msgs/Image), or with `image_t
 `TOPIC/image/compressedDepth` or `TOPIC/image/compressed` (sensor_msgs/CompressedImage);
 `TOPIC/camera_info` (sensor_msgs/CameraInfo), if camera and policy measure distance differently.
 Publishes (reliable, depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan
-for each pose, at most twice in a period of the policy, and the values of each image. If one fails,
-its message gives the reason. For inspection, if there is a subscriber: `TOPIC/points`
+for each pose, at most twice in a period of the policy, and the values of each image. If a scan or
+image fails, its message gives the reason. For inspection, if there is a subscriber: `TOPIC/points`
 (sensor_msgs/PointCloud2), the ground at the points of a scan with their index and value, in the
 frame base_link; `TOPIC/seen` (sensor_msgs/Image), an image as the policy sees it: depth as 32FC1,
 colour before its scaling.
@@ -90,7 +90,7 @@ PARAMETERS = (
         default=FROZEN_AFTER_M,
         minimum=0.0,
         maximum=1000.0,
-        doc="Distance travelled after which an unchanged map is refused, m; 0: never, for a map "
+        doc="Distance traveled after which an unchanged map is refused, m; 0: never, for a map "
         "that is known in advance",
     ),
     Spec(
@@ -108,7 +108,7 @@ PARAMETERS = (
         default=RAW,
         choices=(RAW, COMPRESSED),
         doc="Transport of the images: raw: TOPIC/image; compressed: TOPIC/image/compressedDepth "
-        "in PNG for depth, TOPIC/image/compressed for colour",
+        "in PNG for depth, TOPIC/image/compressed for color",
     ),
     Spec(
         name="depth_measure",

@@ -597,14 +597,14 @@ class PolicyNode(LifecycleBase):
             self.controller.stop(STOPS)
         else:
             self.controller.estop(STOPS)
-            self.get_logger().error("a tick hangs in the backend; its thread is left behind")
+            self.get_logger().error("a tick hangs in the backend; its thread is left running")
         for _ in range(_LEAVING_TIMES):
             self._publish(self.controller.safe_targets())
         if not self._output.publisher.wait_for_all_acked(_ACKNOWLEDGED_WITHIN):
             self.get_logger().error("the last command was not acknowledged within 1 s")
         reported = self._reports.stop()
         if not reported:
-            self.get_logger().error("a status report does not return; its thread is left behind")
+            self.get_logger().error("a status report does not return; its thread is left running")
         self.reporter.log_edges()
         self.observer.stop()
         self._realtime.release(self._processes())

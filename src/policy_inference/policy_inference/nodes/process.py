@@ -231,7 +231,7 @@ def _serve(
             )
             end_now(0)  # the opening thread cannot be stopped otherwise
         if time.monotonic() > ends_s:
-            node.get_logger().error("a callback does not return; its thread is left behind")
+            node.get_logger().error("a callback does not return; its thread is left running")
             end_now(2)
     return spinning.result()
 

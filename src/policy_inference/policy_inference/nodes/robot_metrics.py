@@ -4,7 +4,7 @@
 
     robot_metrics --ros-args -r __ns:=/lite3_1 -p port:=9464
 
-It is a process of its own, so that no scrape shares the GIL with the thread that commands the
+It runs in its own process, so that no scrape shares the GIL with the thread that commands the
 robot. Subscribes, within its namespace: `~/status` of each policy node (policy_msgs/PolicyStatus)
 and driver (policy_msgs/RobotStatus), `/diagnostics`, `battery_state` (sensor_msgs/BatteryState). A
 node that starts later is discovered within a second.

@@ -105,7 +105,7 @@ _REPORTS = (
         name="autostart",
         type=bool,
         default=True,
-        doc="Configure and activate at once; the robot never moves by itself",
+        doc="Configure and activate at once; this alone never moves the robot",
     ),
 )
 _AUTHORITY = Spec(

@@ -187,7 +187,7 @@ class NodeShadow(TickObserver):
             if question is not None:
                 process.give(number, question)
         except Exception:  # noqa: BLE001  a robot must not fail because of its shadow
-            self._gave_up, self._problem = True, "shadow: gave up; the log has the reason"
+            self._gave_up, self._problem = True, "shadow: gave up; see the log for the reason"
             self._node.get_logger().error(traceback.format_exc())
 
     def close(self) -> None:

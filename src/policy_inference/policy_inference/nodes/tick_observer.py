@@ -218,5 +218,5 @@ class RunTime(TickObserver):
             self._ends_ns = tick.now_ns + self._run_for_ns
         elif tick.now_ns >= self._ends_ns:
             ran_s = self._run_for_ns * 1e-9
-            return RunVerdict(EndStep.DAMP, f"ran for {ran_s:g} s, as asked (run_for_s)")
+            return RunVerdict(EndStep.DAMP, f"ran for {ran_s:g} s, as requested (run_for_s)")
         return None

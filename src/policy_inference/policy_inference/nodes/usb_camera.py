@@ -7,8 +7,8 @@
 
 Publishes (best effort, depth 1): `image_raw` (sensor_msgs/Image, bgr8) or, with `image_transport`
 compressed, `image_raw/compressed` (sensor_msgs/CompressedImage, the camera's own JPEG). A camera
-that is unplugged is opened again when it returns. `--list` needs no ROS: it takes one image per
-camera.
+that is unplugged is opened again when it is plugged in. `--list` needs no ROS: it takes one image
+per camera.
 """
 
 from __future__ import annotations

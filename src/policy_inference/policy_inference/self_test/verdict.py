@@ -97,7 +97,7 @@ def judged(
     left_out += trial.not_judged(entries)
     if cls.simulates:
         left_out.append(
-            "latency and power: this back end simulates a device, and says nothing about its speed"
+            "latency and power: this back end simulates a device, so its speed is not the device's"
         )
     else:
         rate = found.at_rate

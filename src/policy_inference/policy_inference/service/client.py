@@ -32,7 +32,7 @@ from policy_inference.service.protocol import (
 from policy_inference.service.shared_memory import WAKE, ClientMemory
 
 _LONGEST = 1 << 20
-_LATE = "the policy service does not answer in time"
+_LATE = "the policy service did not answer in time"
 
 
 def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) -> PolicyClient:

@@ -173,7 +173,8 @@ class RawConnection(Connection):
         self._got = got
         if got > self._size:
             raise ServiceError(
-                Code.NOT_IN_TURN, f"more bytes than one request of {self._size} before its answer"
+                Code.NOT_IN_TURN,
+                f"sent more than one request ({self._size} bytes) before its answer",
             )
         return False
 

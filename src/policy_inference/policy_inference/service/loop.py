@@ -193,7 +193,7 @@ class ServiceLoop:
             if connection in self._waiting and connection.has_more():
                 self._end(
                     connection,
-                    ServiceError(Code.NOT_IN_TURN, "more bytes than one request before its answer"),
+                    ServiceError(Code.NOT_IN_TURN, "sent more than one request before its answer"),
                 )
 
     def _fail(self, connection: Connection, error: ServiceError) -> None:

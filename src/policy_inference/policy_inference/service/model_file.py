@@ -93,7 +93,7 @@ def _closed(file: Path, spec: TensorSpec, size: int | None, option: str) -> Tens
         shape[unknown[0]] = size // -math.prod(shape)  # size of the others: it contains one -1
     if size is not None and math.prod(shape) != size:
         raise BackendError(
-            f"{file}: expected {size} values as {option} says, found "
+            f"{file}: expected {size} values as in {option}, found "
             f"{spec}; leave {option} out, or name the file that was meant"
         )
     return TensorSpec(name=spec.name, shape=tuple(shape), dtype=spec.dtype)

@@ -75,7 +75,7 @@ class LatencyDrift:
         )
         return (
             f"inferences take {median_s * 1e3:.3f} ms (median of {count}), "
-            f"{self._drift.first_s * 1e3:.3f} ms at first; {frequency}, {preemptions} "
+            f"initially {self._drift.first_s * 1e3:.3f} ms; {frequency}, {preemptions} "
             f"preemptions of the service's thread meanwhile; {likely_causes(known)}"
         )
 
@@ -214,7 +214,7 @@ class Monitor(Observer):
         if text:
             self.counts.failed("NORMALISATION_MISMATCH")
             _log.warning(
-                "%s: normalisation mismatch: observations are not what the policy was trained on: "
+                "%s: normalization mismatch: observations are not what the policy was trained on: "
                 "%s",
                 connection.name,
                 text,

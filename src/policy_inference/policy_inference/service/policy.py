@@ -163,8 +163,8 @@ def _require_action_alone(bundle: JointBundle) -> None:
             key=f"observations.{name}.terms[{i}]",
             expected="terms that a client of the service can fill",
             found=term.term,
-            remedy="a client gets only the action; run this policy with joint_policy_node, or make "
-            "the output part of a `state` pair",
+            remedy="a client receives only the action; run this policy with joint_policy_node, or "
+            "make the output part of a `state` pair",
         )
         for name, observation in bundle.contract.observations.items()
         for i, term in enumerate(observation.terms)
@@ -181,7 +181,7 @@ def _require_action_alone(bundle: JointBundle) -> None:
         for key, expected, has in (
             (
                 "action.gains",
-                "gains from the contract (a client gets only the action)",
+                "gains from the contract (a client receives only the action)",
                 bundle.contract.sets_gains,
             ),
             (

@@ -184,7 +184,7 @@ class ShadowProcess:
         if self._taken == self._answered and not self._lost:
             return ()
         if self._answered > self._given:
-            raise ValueError(f"{self._answered - self._given} answers without a question")
+            raise ValueError(f"{self._answered - self._given} answers without a request")
         found, self._lost = self._lost, []
         for _ in range(min(_MOST_ANSWERS, self._answered - self._taken)):
             slot = self._taken % SLOTS
@@ -194,7 +194,7 @@ class ShadowProcess:
                 answer = answer._replace(inferences=inferences)
             if self._taken >= self._first:
                 if answer.tick != self._numbers[slot] or answer.duration_ns < 0:
-                    raise ValueError(f"no answer to the tick that was asked: {answer.tick}")
+                    raise ValueError(f"an answer for tick {answer.tick}, which was not requested")
                 found.append(answer)
             self._taken += 1
             self._owed_since_s = time.monotonic()

@@ -48,7 +48,7 @@ def test_a_run_ends_in_the_next_tick_with_the_drivers_reason(
 ) -> None:
     some_driver.is_in(RobotStatus.FOLLOWING, "the driver follows the newest joint_command")
     partner.runs()
-    some_driver.is_in(RobotStatus.DAMPING, "the robot's state has been lost")
+    some_driver.is_in(RobotStatus.DAMPING, "no recent state from the robot")
     assert is_damp(partner.tick())
     status = partner.newest()
     assert status.mode == Mode.DAMP

@@ -110,10 +110,10 @@ def test_normalisation_mismatch_is_one_line_within_seconds_and_its_end_another(
 ) -> None:
     client = watch.service.connect()
     watch.ask_for_seconds(client, trained)
-    assert not log_lines(caplog, "normalisation mismatch")
+    assert not log_lines(caplog, "normalization mismatch")
     for _ in range(3):
         watch.ask_for_seconds(client, lambda n: ((trained(n) - MEAN) / DIVISOR).astype(np.float32))
-    check_wording(*log_lines(caplog, "normalisation mismatch"))
+    check_wording(*log_lines(caplog, "normalization mismatch"))
     assert watch.monitor.counts.errors["NORMALISATION_MISMATCH"] == 1
     for _ in range(2):
         watch.ask_for_seconds(client, trained)

@@ -147,5 +147,5 @@ def _meaning_of_name(root: Path, name: str, version: str) -> str:
         return f"{name} means {version}, which is in use"
     order = f"`policy_store activate {name}@{version}`"
     if current is None:
-        return f"no version of {name} is in use: nodes with bundle:={name} refuse until {order}"
+        return f"no version of {name} is in use, so nodes refuse bundle:={name}; next: {order}"
     return f"{name} still means {current}, which is in use; {order} puts this one into use"

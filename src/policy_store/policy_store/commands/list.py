@@ -52,7 +52,7 @@ def _row(model: Mapping[str, Any], version: Mapping[str, Any]) -> tuple[str, ...
     name = version["version"]
     use = "in use" if name == model["current"] else ""
     if name in model["way_back"][:1]:
-        use = "way back"
+        use = "rollback target"
     revoked = "" if version["revoked"] is None else "REVOKED"
     use = ", ".join(filter(None, [use, model["trials"].get(name, ""), revoked]))
     signed = (version["signed_by"] or "")[:12] or ("not checked" if version["is_signed"] else "-")

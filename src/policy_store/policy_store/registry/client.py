@@ -128,7 +128,7 @@ class RegistryRepository:
                 return act()
             except UnavailableError as error:
                 wait_s = self._backoff_s * 2 ** (attempt - 1)
-                _log.warning("%s; again in %g s", error, wait_s)
+                _log.warning("%s; retrying in %g s", error, wait_s)
                 time.sleep(wait_s)
         return act()
 

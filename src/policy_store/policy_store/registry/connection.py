@@ -149,7 +149,7 @@ def within(seconds: float, act: Callable[[], T]) -> T:
     try:
         return done.result(seconds)
     except FutureTimeoutError as error:  # differs from the built-in TimeoutError in Python 3.10
-        raise TimeoutError("no end in time") from error
+        raise TimeoutError("it did not end in time") from error
 
 
 def http_to(url: str, context: ssl.SSLContext | None) -> urllib3.PoolManager:

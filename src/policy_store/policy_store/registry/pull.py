@@ -84,7 +84,9 @@ def pull_to_folder(
     """
     output = output.resolve()
     if os.path.lexists(output):
-        raise PolicyError(f"{output}: expected nothing there yet; name another --output")
+        raise PolicyError(
+            f"{output}: expected a path that does not exist yet; name another --output"
+        )
     found = find_bundle(request, access, None, trusted)
     absent = absent_backends(found.contract, request.backends, str(request.reference))
     wanted, place = found.wanted(request.backends), output.with_name(f".{output.name}")

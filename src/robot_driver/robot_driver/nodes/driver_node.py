@@ -96,7 +96,7 @@ _HANGS = (
 )
 _DAMPED = {
     DriverPhase.LISTENING: "nothing is sent to the robot: control was not taken",
-    DriverPhase.TAKING: "control is not taken; the robot is braked and given back",
+    DriverPhase.TAKING: "control is not taken; the robot is braked, and control is given back",
     DriverPhase.FOLLOWING: "the drives {rest}; commands are followed again, from one in {mode} on",
     DriverPhase.DAMPING: "the drives {rest}; commands are followed again, from one in {mode} on",
     DriverPhase.RELEASING: "the drives {rest}, and control is being given back",

@@ -169,7 +169,7 @@ class TopicTransport(RobotTransport):
         if self.others:
             names = ", ".join(name or "a program without a ROS node" for name in self.others)
             found.append(
-                f"{names} also publishes {topic}, expected this driver alone; stop the other"
+                f"{names} also publishes {topic}, expected only this driver; stop the others"
             )
         if not self._publishers[topic].get_subscription_count():
             found.append(f"{topic} has no subscriber: the robot cannot be commanded")

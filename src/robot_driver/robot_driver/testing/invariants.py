@@ -327,7 +327,7 @@ class LinkWatch:
 
     def _following(self, now_ns: int) -> Iterator[tuple[str, bool, object]]:
         newest = self._newest
-        yield "rest_mode_first", self._rested, "no command in the mode of rest has come"
+        yield "rest_mode_first", self._rested, "no command in the rest mode has arrived"
         if newest is not None:
             age_ns = now_ns - newest.received_ns
             yield "expired_is_not_followed", age_ns < newest.valid_for_ns, f"{age_ns} ns"
@@ -425,12 +425,12 @@ class HeardWatch:
             self._given_back_s, self._rested = frame.at_s, False
         if frame.what != COMMANDED or frame.values is None:
             return
-        yield "nothing_sent_unasked", self._asked_s < frame.at_s, "control was not asked for"
+        yield "nothing_sent_unasked", self._asked_s < frame.at_s, "control was not requested"
         after_s = frame.at_s - self._given_back_s
         yield "nothing_sent_after", self._asked_s > self._given_back_s, f"{after_s:.3f} s after"
         yield from frame_problems(frame.values, self._figures(), rests=frame.rests)
         if not frame.rests:
-            yield "rest_mode_first", self._rested, "no command in the mode of rest was sent"
+            yield "rest_mode_first", self._rested, "no command in the rest mode was sent"
             late_s = frame.at_s - self._valid_until_s
             yield "expired_is_not_followed", late_s < _BUSY_S, f"{late_s:.3f} s after its end"
 

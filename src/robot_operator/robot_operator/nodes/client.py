@@ -214,7 +214,7 @@ class Operator:
             raise OperatorError(
                 f"{name}: expected a node that runs joint policies, found "
                 f"{self._policy_node}, which runs a chunk policy and accepts no "
-                "velocity; ask for stand, then run"
+                "velocity; request stand, then run"
             )
 
     def require_to_be_alone(self) -> None:

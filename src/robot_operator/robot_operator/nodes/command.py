@@ -269,5 +269,5 @@ def _require_running(operator: Operator) -> None:
         first = "reset, " if operator.status.latched else ""
         raise OperatorError(
             f"drive: expected the mode RUN, found {operator.mode} "
-            f"({operator.status.reason}); ask for {first}stand, then run"
+            f"({operator.status.reason}); request {first}stand, then run"
         )

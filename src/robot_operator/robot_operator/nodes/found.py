@@ -165,8 +165,8 @@ def require_sole_publisher(node: Node, topic: str) -> None:
 def _alone(kind: str, names: Sequence[str]) -> str | None:
     if len(names) > 1:
         raise OperatorError(
-            f"operator: expected one {kind}, found {', '.join(names)}; say "
-            f"which with {_OPTIONS[kind]}"
+            f"operator: expected one {kind}, found {', '.join(names)}; choose "
+            f"one with {_OPTIONS[kind]}"
         )
     return names[0] if names else None
 

@@ -99,7 +99,7 @@ class OperatorNode(LifecycleBase):
             self._closers.callback(self.destroy_timer, timer)
 
     def start(self) -> None:
-        self.news.tell("ready; nothing moves unless you ask for it")
+        self.news.tell("ready; nothing moves until you request it")
 
     def stop(self) -> None:
         """Leave the robot safe: zero velocity, and damp; control is not released."""
@@ -201,7 +201,7 @@ class OperatorNode(LifecycleBase):
                 self.news.refuse(f"run: refused: {_rivalry(self._rivals)}")
             elif request in (OperatorRequest.STAND, OperatorRequest.RUN) and self._seen.unfollowed:
                 self.news.refuse(
-                    f"{request.value}: refused: nothing would follow it: {self._seen.unfollowed}"
+                    f"{request.value}: refused: the robot would not follow: {self._seen.unfollowed}"
                 )
             elif request is OperatorRequest.SWITCH:
                 self._switch()

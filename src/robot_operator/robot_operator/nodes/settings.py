@@ -67,9 +67,9 @@ PARAMETERS = (
     _positive("max_vy_mps", 0.3, "Largest velocity sideways, m/s"),
     _positive("max_wz_radps", 0.8, "Largest yaw rate, rad/s"),
     _positive("acceleration_mps2", 1.0, "Change of vx and vy away from zero, m/s^2"),
-    _positive("deceleration_mps2", 3.0, "Change of vx and vy towards zero, m/s^2"),
+    _positive("deceleration_mps2", 3.0, "Change of vx and vy toward zero, m/s^2"),
     _positive("acceleration_radps2", 2.0, "Change of the yaw rate away from zero, rad/s^2"),
-    _positive("deceleration_radps2", 6.0, "Change of the yaw rate towards zero, rad/s^2"),
+    _positive("deceleration_radps2", 6.0, "Change of the yaw rate toward zero, rad/s^2"),
     Spec(
         name="command_rate_hz",
         type=float,

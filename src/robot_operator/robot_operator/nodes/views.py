@@ -158,7 +158,7 @@ def _pilot_lines(pilot: Pilot | None, now_ns: int) -> Lines:
     if pilot is None:
         return []
     keys, wish = pilot.keys, pilot.keys.wish(now_ns)
-    drives = "let them go first" if keys.barred(now_ns) else f"{100.0 * keys.share:.0f} %"
+    drives = "release them first" if keys.barred(now_ns) else f"{100.0 * keys.share:.0f} %"
     asked = [] if wish is None else [("confirm", f"{_words(wish)}: {CONFIRM.capitalize()}")]
     vx, vy, wz = pilot.velocity
     stick = pilot.joystick
@@ -167,7 +167,7 @@ def _pilot_lines(pilot: Pilot | None, now_ns: int) -> Lines:
     elif stick.trouble:
         heard = stick.trouble
     else:
-        heard = f"there; {stick.hint}" if stick.hint else "dead-man's switch held"
+        heard = f"connected; {stick.hint}" if stick.hint else "dead-man's switch held"
     return [
         *asked,
         ("velocity", f"{vx:+.2f} m/s  {vy:+.2f} m/s  {wz:+.2f} rad/s; keys: {drives}"),

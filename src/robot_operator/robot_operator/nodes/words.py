@@ -223,7 +223,7 @@ def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
     steps = [asked or OperatorRequest.RESET]
     if driver.state == RobotStatus.LISTENING and asked is not OperatorRequest.TAKE_CONTROL:
         steps.append(OperatorRequest.TAKE_CONTROL)
-    return f"ask for {', then '.join(step.value for step in steps)}"
+    return f"request {', then '.join(step.value for step in steps)}"
 
 
 def _find_next(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:

@@ -173,7 +173,7 @@ def test_velocities_are_published_while_the_robot_stands_and_differ_from_zero_wh
     meets_joystick(met_robot, node)
     met_robot.holds(DEADMAN, vx=1.0)
     met_robot.until(
-        lambda: screen_lines(node)["joystick"] == "there; centre the sticks first", "it"
+        lambda: screen_lines(node)["joystick"] == "connected; center the sticks first", "it"
     )
     assert met_robot.velocities == []
     met_robot.policy.mode = JointCommand.MODE_READY

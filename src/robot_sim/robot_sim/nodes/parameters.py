@@ -52,7 +52,7 @@ SIM_NODE: Parameters = {
     "imu_rate_hz": (200.0, "Rate of imu/data in real time, Hz"),
     "contact_rate_hz": (100.0, "Rate of contact_forces and odom in real time, Hz"),
     "robot": ("lite3", "Robot: lite3, go2, g1, or a folder of figures"),
-    "payload_kg": (0.0, "Mass added at the base's centre, kg"),
+    "payload_kg": (0.0, "Mass added at the base's center, kg"),
     "terrain": ("tiles", "Kind of ground if step_m > 0: tiles, stairs, stones or gaps"),
     "step_m": (0.0, "Height of a step of the ground, m; 0: level ground"),
     "elevation_map": (False, "Publish elevation_map (grid_map_msgs/GridMap), as a mapper does"),

@@ -156,7 +156,10 @@ class ChunkBagSource:
         frames = {name: times[name] for name in self._cameras.values()}
         paired = belong_together(self._contract.pairing, frames, ticks, period_ns)
         together = np.logical_and.reduce([*fresh.values(), paired])
-        why = {f"{self._topics[name]} is too old": each for name, each in fresh.items()}
+        why = {
+            f"the newest message on {self._topics[name]} is too old": each
+            for name, each in fresh.items()
+        }
         why["frames are further apart than pairing.tolerance_s"] = paired
         late = ", ".join(
             f"{text} (affected ticks: {np.count_nonzero(~each)})"

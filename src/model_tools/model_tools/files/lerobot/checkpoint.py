@@ -39,7 +39,9 @@ _LANGUAGE = ("smolvla_new_line_processor", "tokenizer_processor")
 _EXACT = (None, "float32", "float", "float64", "double")
 """Values of a device step's `float_dtype` for which float32 is not rounded."""
 _ABSOLUTE = "train with absolute joint targets as actions"
-_IMAGES = "store the images in the dataset as the network gets them, and train without this step"
+_IMAGES = (
+    "store the images in the dataset as the network receives them, and train without this step"
+)
 _STATE = "add these values to observation.state of the dataset, and train without this step"
 _KNOWN = {
     "relative_actions_processor": ("makes actions relative to the measured state", _ABSOLUTE),

@@ -198,7 +198,7 @@ def _scaling(source: _Source, feature: PolicyFeature) -> Scaling:
         return Scaling(mode="identity")
     if mode not in _MODES:
         raise ToolError(
-            f"{source.place}: {feature.name}: expected a normalisation of "
+            f"{source.place}: {feature.name}: expected a normalization of "
             f"{', '.join(_MODES)}, IDENTITY, found {mode}"
         )
     kind, *names = _MODES[mode]

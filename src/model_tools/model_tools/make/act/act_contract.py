@@ -59,7 +59,7 @@ _FIGURES = (
 _HEAD = (
     "# yaml-language-server: $schema=../policy.schema.json\n"
     "# Exported by model_tools from a LeRobot checkpoint; joints, limits, gains and units are "
-    "those of\n# --robot ({robot}) and --units, which no checkpoint knows: check them.\n"
+    "those of\n# --robot ({robot}) and --units, which no checkpoint contains: check them.\n"
 )
 
 

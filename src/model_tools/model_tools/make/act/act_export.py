@@ -243,7 +243,7 @@ def _still(
             what = (
                 "the policy always commands the same value"
                 if feature.name == ACTION
-                else "any other value becomes huge when it is normalised"
+                else "any other value becomes huge when it is normalized"
             )
             yield (
                 f"{feature.name}: {', '.join(still)} never moved in the training data (standard "

@@ -170,7 +170,7 @@ class Weights:
         if not np.issubdtype(found.dtype, np.floating):
             raise ToolError(
                 f"{place}: expected floating-point numbers, found {found.dtype}; a "
-                "quantised file has a different format; export the one that training saved"
+                "quantized file has a different format; export the one that training saved"
             )
         with np.errstate(over="ignore"):
             values = np.ascontiguousarray(found, np.float32)

@@ -245,7 +245,7 @@ def require_same(
     if not difference.largest <= limit:
         raise ToolError(
             f"{source}: {GOLDEN_CHUNK}: expected the same outputs as in training, found a "
-            f"difference of {difference.largest:.2g} (normalised; limit {limit:.2g}) in row "
+            f"difference of {difference.largest:.2g} (normalized; limit {limit:.2g}) in row "
             f"{difference.row}; are the images RGB, is each camera under its own name, and is the "
             "state in the policy's units?"
         )

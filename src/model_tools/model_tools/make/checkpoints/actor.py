@@ -107,7 +107,7 @@ def require_normaliser(statistics: RunningStatistics | None, config: ExportConfi
     if statistics is None and config.normaliser in ("bake", "keep"):
         raise ToolError(
             f"normaliser: {config.normaliser}: expected running statistics in the "
-            "checkpoint, found none; leave it out if the training used none"
+            "checkpoint, found none; omit `normaliser` if the training used none"
         )
 
 
@@ -129,7 +129,7 @@ def refuse_other_layers(
             raise ToolError(
                 f"{module}: expected linear and recurrent layers in the actor, found {shown}, as "
                 "in a LayerNorm or BatchNorm, which the configuration cannot describe; save the "
-                "policy as a TorchScript program, and export that as it stands (--trust-code)"
+                "policy as a TorchScript program, and export that program unchanged (--trust-code)"
             )
 
 
@@ -171,7 +171,7 @@ def refuse_not_plain(tensors: Mapping[str, Tensor], used: Collection[str]) -> No
     if odd:
         raise ToolError(
             f"{', '.join(odd)}: expected dense tensors of real numbers, found sparse, "
-            "quantised, complex or empty ones; save the state_dict of the policy as it was trained"
+            "quantized, complex or empty ones; save the state_dict of the policy as it was trained"
         )
 
 

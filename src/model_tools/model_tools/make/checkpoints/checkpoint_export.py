@@ -216,9 +216,9 @@ def export_facts(request: ExportRequest, exported: ExportedModel) -> Facts:
         title="",
         rows=[
             ("format", request.checkpoint.format),
-            ("layers", ", ".join(policy.layers) or "as the program has them"),
+            ("layers", ", ".join(policy.layers) or "as in the program"),
             *([("recurrent", recurrent)] if recurrent else []),
-            ("activation", config.activation or "as the program has them"),
+            ("activation", config.activation or "as in the program"),
             ("normaliser", _normaliser(config, policy)),
             ("inputs", ", ".join(map(_tensor, graph.input))),
             ("outputs", ", ".join(map(_tensor, graph.output))),

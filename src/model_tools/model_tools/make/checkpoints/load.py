@@ -78,7 +78,7 @@ def read_checkpoint(path: Path, *, trust_code: bool = False) -> TorchCheckpoint:
         raise
     except Exception as error:  # torch raises different errors depending on where a file is broken
         raise ToolError(
-            f"{path}: expected a whole checkpoint, found one that torch cannot read: "
+            f"{path}: expected a complete checkpoint, found one that torch cannot read: "
             f"{first_line(error)[:200]}; copy it again"
         ) from error
     sha256 = hashlib.sha256(content).hexdigest()

@@ -71,7 +71,7 @@ class ExportConfig:
         minimum=0,
     )
     normaliser_clip: float | None = entry(
-        "maximum absolute value of normalised observations, if not the library's default",
+        "maximum absolute value of normalized observations, if not the library's default",
         default=None,
         exclusiveMinimum=0,
     )

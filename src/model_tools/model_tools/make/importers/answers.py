@@ -97,7 +97,7 @@ def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> No
             "follow it), found a different one; use --joints only for a source without names"
         )
     if isinstance(stated, (int, float, str)) or path[0] == "velocity_command":
-        draft.remark(f"{key} is {value}, as answered, where {draft.source} says {stated}")
+        draft.remark(f"{key} is {value}, as answered, although {draft.source} states {stated}")
 
 
 def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:
@@ -237,7 +237,7 @@ def note_oddities(draft: Draft) -> None:
         ]
         if beyond:
             draft.remark(
-                f"joints.default_position lies outside the joints' limits: {_some(beyond)}: check "
+                f"joints.default_position is outside the joints' limits: {_some(beyond)}: check "
                 "that the joints are in the policy's order and that it is the same robot; keep "
                 "the robot's own limits"
             )

@@ -37,7 +37,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
         draft.ask(
             "joints.names",
             f"names of the joints in the order of {values} of {tensors.action or 'the action'}, as "
-            "[hip, knee]; --joints gives them too, as names or a URDF or MJCF file with "
+            "[hip, knee]; --joints also states them, as names or a URDF or MJCF file with "
             "--joint-order",
         )
     elif count not in (None, len(names)):

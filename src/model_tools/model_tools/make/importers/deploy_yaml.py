@@ -116,7 +116,7 @@ def _action(
     if custom := custom_action(name, action, "scale"):
         return custom
     if name not in KINDS:
-        draft.block("action", f"{name} is none of {', '.join(KINDS)}")
+        draft.block("action", f"{name} is not one of {', '.join(KINDS)}")
     ids = action.get("joint_ids")
     joints = _chosen(ids, names) if ids else list(names)
     clip, offset = action.get("clip"), action.get("offset")

@@ -137,7 +137,7 @@ def _action(draft: Draft, action: Node) -> SourceAction | CustomAction:
         return custom
     joints = action["joint_names"].texts()
     if name not in KINDS:
-        draft.block("action", f"{name} of {action.key} is none of {', '.join(KINDS)}")
+        draft.block("action", f"{name} of {action.key} is not one of {', '.join(KINDS)}")
     clip = action.get("clip")
     return SourceAction(
         kind=KINDS.get(name, "position"),

@@ -135,7 +135,7 @@ def _joint_names(actions: Sequence[Node], given: Given) -> list[str]:
         if robot := short_name(names):
             raise ToolError(
                 "--joints: expected the joints' names in the simulator's order, or a URDF or "
-                f"MJCF file, found {robot!r}, which stands for joints only in deploy.yaml"
+                f"MJCF file, found {robot!r}, which is supported only for deploy.yaml"
             )
         return names
     stated = [found for action in actions if (found := action.get("joint_names"))]
@@ -168,7 +168,7 @@ def _action(draft: Draft, action: Node, names: Sequence[str]) -> SourceAction | 
     if custom := custom_action(kind, action, "joint_names"):
         return custom
     if kind not in KINDS:
-        draft.block("action", f"{kind} of {action.key} is none of {', '.join(KINDS)}")
+        draft.block("action", f"{kind} of {action.key} is not one of {', '.join(KINDS)}")
     joints = resolve_names(action["joint_names"], names, keep_order=action.flag("preserve_order"))
     scale = resolve_values(action["scale"], joints) if action.get("scale") else {}
     return SourceAction(

@@ -55,7 +55,7 @@ def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
     if has_anchor:
         draft.ask(f"{_ANCHOR}.body", "body whose pose the training compares with the motion's")
     _put_clip(draft, clip, has_anchor=has_anchor)
-    draft.ask("motion.at_end", "behaviour after the last frame: hold or loop")
+    draft.ask("motion.at_end", "behavior after the last frame: hold or loop")
     if not has_anchor:
         draft.values["motion"].pop("anchor", None)
         return
@@ -64,8 +64,8 @@ def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
         draft.put(f"{_ANCHOR}.chain", anchor_chain(robot, body), f"from {robot.name}")
     draft.ask(
         f"{_ANCHOR}.chain",
-        "offsets and joints from the base to the anchor; --robot FILE with that body gives them, "
-        "[] means that it is the base",
+        "offsets and joints from the base to the anchor; --robot FILE with that body states "
+        "them; [] means that the body is the base",
     )
 
 

@@ -208,7 +208,7 @@ def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
         if term.reads is None or term.reads:
             also = f"; the term reads {', '.join(term.reads)}" if term.reads else ""
             entry["standing"] = todo(
-                "behaviour of the phase while the robot is commanded to stand, as "
+                "behavior of the phase while the robot is commanded to stand, as "
                 "{below: 0.1, phase: "
                 f"zero}}, or null if it continues{also}"
             )
@@ -312,8 +312,8 @@ def _fit(
         if left > 0 and not rest:
             entries[unknown[0]]["size"] = left
             draft.remark(
-                f"the size {left} of {terms[unknown[0]].name} is what the other terms "
-                f"leave of the {width} values of {name}"
+                f"{terms[unknown[0]].name} fills the {left} of {width} values of {name} that the "
+                "other terms do not fill"
             )
             return
     if known != width and not (unknown and known < width):

@@ -244,8 +244,8 @@ def _observed_clip(draft: Draft, root: Node, count: int) -> list[float] | None:
         draft.block(
             "observations",
             "the policy observes its actions after clip_actions_lower and clip_actions_upper, "
-            "which differ by joint; last_action is not clipped then; --drop observations.TODO if "
-            "its outputs stay within them",
+            "which differ by joint; last_action would not be clipped; --drop observations.TODO if "
+            "the outputs stay within these bounds",
         )
         return None
     return clips[0] if clips else None

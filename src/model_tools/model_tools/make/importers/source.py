@@ -176,7 +176,7 @@ def _put_tensor(draft: Draft, model: OnnxModel, key: tuple[str, ...], tensor: Mo
     entry = {"shape": shape} | ({} if tensor.dtype == "float32" else {"dtype": tensor.dtype})
     draft.put(key, entry)
     if DYNAMIC in shape:
-        draft.put((*key, "shape"), {"TODO": f"size of each axis; the model says {tensor}"})
+        draft.put((*key, "shape"), {"TODO": f"size of each axis; the model states {tensor}"})
 
 
 def _width(tensor: ModelTensor) -> int | None:

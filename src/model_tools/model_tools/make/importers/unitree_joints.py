@@ -92,12 +92,12 @@ def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str
     robot = _find_robot(given, places)
     if robot is not None:
         return _of_motors(root, SDK_JOINTS[robot], places, robot), (
-            f"joint_ids_map, from the order of motors of unitree's {robot}"
+            f"joint_ids_map, from the motor order of Unitree's {robot}"
         )
     if given.order == SDK:
         names = _of_motors(root, given.names, places, "--joints")
         _refuse_other_order(root, given, places, names)
-        return names, "joint_ids_map, from the order of the SDK that --joints has"
+        return names, "joint_ids_map, from the SDK order in --joints"
     orders = _possible(given, places)
     if given.origin and given.order is None and len(set(map(tuple, orders.values()))) > 1:
         raise _undecided(root, given, orders)

@@ -121,7 +121,7 @@ def _warn(bundle: ChunkBundle, ranges: Mapping[str, Mapping[str, Mapping[str, fl
         found = ranges[bundle.contract.observing_graph][state.tensor]
         if max(-found["min"], found["max"]) > _FAR:
             _log.warning(
-                "%s: normalised values range from %.3g to %.3g; are the joints in the units that "
+                "%s: normalized values range from %.3g to %.3g; are the joints in the units that "
                 "the policy was trained with?",
                 state.tensor,
                 found["min"],

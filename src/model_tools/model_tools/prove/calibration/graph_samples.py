@@ -145,7 +145,7 @@ def sample_count(source: ObservationSource, wanted: int | None) -> int:
     if not 0 < count <= source.count:
         raise ToolError(
             f"{source.name}: expected at least {count} observations (--samples), found "
-            f"{source.count}; record more, or ask for fewer"
+            f"{source.count}; record more, or request fewer"
         )
     return count
 

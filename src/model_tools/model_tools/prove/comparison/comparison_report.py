@@ -368,7 +368,7 @@ def _warnings(found: Sequence[Compared]) -> Iterator[str]:
     on_rows = found[0].on_rows
     if coarse and on_rows and all(rows.source == DRAWN for rows in on_rows):
         yield (
-            f"{', '.join(dict.fromkeys(coarse))}: the golden rows have drawn images, which are no "
+            f"{', '.join(dict.fromkeys(coarse))}: the golden rows have random images, which are no "
             "fair test of so few bits; compare on training frames: --dataset DATASET (or a "
             "recording)"
         )

@@ -41,8 +41,8 @@ from policy_inference.kinds.joint import JointKind
 
 _log = logging.getLogger("model_tools")
 _JOINT = JointKind()
-DRAWN = "golden rows (drawn)"
-"""Source of golden rows with drawn images."""
+DRAWN = "golden rows (random images)"
+"""Source of golden rows with random images."""
 MOST_ROWS, SWAPPED_ROWS = 64, 4
 """Number of rows from a dataset or recording, evenly spaced: one chunk reveals much, and takes
 long.

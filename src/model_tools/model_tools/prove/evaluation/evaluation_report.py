@@ -67,9 +67,9 @@ UNITS = {
     "estimate_p95_mps": "estimated velocity: error not exceeded in 95 % of samples, m/s",
     "estimate_nees": "estimated velocity: squared error over its variance, mean",
     "estimate_height_rmse_m": "estimated height: error, root mean square, m",
-    "took_s": "time of the reach, s",
-    "closest_m": "smallest distance of tip and goal, m",
-    "signal": "share of trials with the signal of success",
+    "took_s": "duration of the reach, s",
+    "closest_m": "smallest distance between tip and goal, m",
+    "signal": "share of trials with the success signal",
     "signal_false_positive": "share of failed trials with the signal",
     "signal_false_negative": "share of successful trials without the signal",
 }

@@ -286,4 +286,4 @@ def done_or_not(work: Callable[[T], R], task: T) -> R | NotDone:
 def _died(deaths: Sequence[str]) -> str:
     each = ", ".join(dict.fromkeys(deaths))
     times = "once" if len(deaths) == 1 else f"{len(deaths)} times"
-    return f"its process died {times} before it had a result ({each})"
+    return f"its process died {times} without producing a result ({each})"

@@ -149,10 +149,10 @@ def inspect(path: Path) -> InspectionReport:
     report.row("name", f"{contract.name} {contract.version}")
     if contract.golden is None:
         report.row(
-            "golden rows", f"none: nothing to prove other artifacts with; {maker} makes them"
+            "golden rows", f"none, so other artifacts cannot be verified; {maker} makes them"
         )
     if contract.nominal is None:
-        report.row("nominal", "none: only the contract's limits guard")
+        report.row("nominal", "none: the guard applies only the contract's limits")
     report.tables.extend(contract_tables(contract))
     _describe_reports(contract, path, report)
     _judge_files(contract, path, report)
@@ -187,8 +187,8 @@ def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) ->
             report.problems.extend(map(str, error.problems))
     if (path / _STATISTICS).is_file() and _STATISTICS not in stated:
         report.suspect(
-            f"{_STATISTICS} is there, but the contract does not use it: either the model "
-            "normalises its inputs itself, or nothing does"
+            f"{_STATISTICS} exists, but the contract does not use it: either the model "
+            "normalizes its inputs itself, or nothing does"
         )
 
 
@@ -209,13 +209,13 @@ def _suspect_precision(
     stated = _SAME_PRECISION.get(artifact.precision, artifact.precision)
     if stated != model.precision:
         report.suspect(
-            f"artifact {backend}: the contract says {artifact.precision}, but {artifact.file} "
-            f"holds {model.precision} weights"
+            f"artifact {backend}: the contract states {artifact.precision}, but {artifact.file} "
+            f"has {model.precision} weights"
         )
     if artifact.integers not in (None, model.integers):
         report.suspect(
-            f"artifact {backend}: the contract says {artifact.integers} integers, but "
-            f"{artifact.file} holds {model.integers or 'none'}"
+            f"artifact {backend}: the contract states {artifact.integers} integers, but "
+            f"{artifact.file} has {model.integers or 'none'}"
         )
 
 
@@ -232,7 +232,7 @@ def _suspect_joint_policy(
     statistics = any(o.normalisation for o in contract.observations.values())
     normaliser = baked_normaliser(model)
     if normaliser and (statistics or (path / _STATISTICS).is_file()):
-        report.suspect(f"normalised twice: {normaliser} in the model, and statistics in the bundle")
+        report.suspect(f"normalized twice: {normaliser} in the model, and statistics in the bundle")
     for found in baked_actions(model):
         if found.nodes and found.output == contract.action.output:
             _suspect_action(contract, found, report)
@@ -243,7 +243,7 @@ def _suspect_walking(safety: Safety, report: InspectionReport) -> None:
     if safety.on_fault == OnFault.HOLD_MEASURED.value:
         report.suspect(
             "safety.on_fault: expected damp for a policy that walks, found hold_measured: a robot "
-            "that holds its joints falls stiffly"
+            "that holds its joints falls with stiff legs"
         )
     if safety.max_tilt_rad is not None and safety.max_tilt_rad > _LARGEST_TILT_RAD:
         report.suspect(
@@ -261,7 +261,7 @@ def _prove_perception(contract: JointContract, path: Path, report: InspectionRep
             if term.camera_image is not None:
                 report.row(proof, "none: images have no `scene`; compare each key with training")
             elif term.scan is not None and term.scene is None:
-                report.row(proof, "none: it has no `scene`")
+                report.row(proof, "none: the scan has no `scene`")
                 report.suspect(
                     f"{key}: expected a `scene`, found none, so nothing proves the contract of "
                     f"{term.topic}: record a scan in training, and give it to `import --scene`"
@@ -465,9 +465,9 @@ def _of_cameras(contract: ChunkContract) -> Iterator[str]:
         )
         if same:
             yield (
-                f"cameras {one} and {other}: equal size and statistics, so no check shows whether "
-                "they are swapped if the policy treats all cameras alike, as ACT does; look at "
-                "an image from each topic"
+                f"cameras {one} and {other}: equal size and statistics, so no check can detect "
+                "swapped cameras if the policy treats all cameras alike, as ACT does; look at an "
+                "image from each topic"
             )
 
 
@@ -520,6 +520,6 @@ def _of_images(contract: ChunkContract, rows: Mapping[str, Tensor]) -> Iterator[
         first, second = (rows.get(f"{GOLDEN_CAMERA}{name}") for name in (one, other))
         if first is not None and second is not None and np.array_equal(first, second):
             yield (
-                f"golden rows: the images of {one} and {other} are the same, which cannot "
-                "show swapped cameras"
+                f"golden rows: the images of {one} and {other} are the same, so they cannot "
+                "reveal swapped cameras"
             )

@@ -50,15 +50,15 @@ def inspect_onnx(path: Path) -> InspectionReport:
             report.suspect(f"weight {name} holds NaN or infinite values ({share:.1%})")
     if model.external_files:
         report.suspect(
-            f"weights lie in {', '.join(model.external_files)}, which no hash of the "
-            "model covers and the runtime refuses; import merges them, and so does "
+            f"weights are in {', '.join(model.external_files)}, which the hash of the "
+            "model does not cover and the runtime refuses; import merges them, and so does "
             f"{merge_command(model.path)}"
         )
     if domains := sorted({node.domain for node in graph.node} - set(_DOMAINS)):
-        report.suspect(f"operators of {', '.join(domains)}, which runtimes do not know")
+        report.suspect(f"operators of {', '.join(domains)}, which runtimes do not support")
     if normaliser := baked_normaliser(model):
         report.suspect(
-            f"{normaliser}: a normaliser or offsets are baked in; do not normalise again"
+            f"{normaliser}: a normalizer or offsets are baked in; do not normalize again"
         )
     for found in baked_actions(model):
         if found.nodes:
@@ -111,7 +111,10 @@ def inspect_checkpoint(path: Path) -> InspectionReport:
         report.suspect(f"{name} holds NaN or infinite values; the training diverged")
     for name, smallest in found.statistics.items():
         if smallest <= 0.0:
-            report.suspect(f"{name}: a spread of {smallest:g}; that value never changed")
+            report.suspect(
+                f"{name}: a standard deviation (or variance) of {smallest:g}; that value never "
+                "changed"
+            )
     return report
 
 
@@ -133,5 +136,5 @@ def inspect_rknn(path: Path) -> InspectionReport:
             f"format version {model.format_version}; only {_KNOWN_RKNN_FORMAT} has been tested"
         )
     if not model.inputs or not model.outputs:
-        report.suspect("it names no inputs or no outputs")
+        report.suspect("the file names no inputs or no outputs")
     return report

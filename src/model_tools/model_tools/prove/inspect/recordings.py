@@ -82,7 +82,7 @@ def _describe(name: str, stream: Stream, stated: int, report: InspectionReport) 
     for joints in sorted(stream.joints):
         report.row(f"{name} {len(joints)} joints", ", ".join(joints))
     if count != stated:
-        report.suspect(f"{name}: {count} messages, where the recording says {stated}")
+        report.suspect(f"{name}: {count} messages, where the recording states {stated}")
     for problem, times in stream.problems.items():
         report.suspect(f"{name}: {problem} in {times} of {count} messages")
     if len(stream.joints) > 1:
@@ -102,8 +102,8 @@ def _describe(name: str, stream: Stream, stated: int, report: InspectionReport) 
         share = (gaps_s < usual_s / 2).mean()
         if len(gaps_s) >= _ENOUGH and share > _FEW_IN_BURSTS:
             report.suspect(
-                f"{name}: {share:.0%} of the messages arrive right after another, as if from two "
-                "publishers"
+                f"{name}: {share:.0%} of the messages arrive right after the previous one, as if "
+                "from two publishers"
             )
     lag_s = float(np.median(stream.lags_ns)) * 1e-9
     if abs(lag_s) > _CLOCKS_AGREE_S:

@@ -262,7 +262,7 @@ class UsersPolicy:
         """
         if len(contract.observations) != 1:
             raise ToolError(
-                f"{name}: expected a bundle with one observation (act(obs) gets it), "
+                f"{name}: expected a bundle with one observation (act(obs) receives it), "
                 f"found {', '.join(contract.observations)}; let the bundle's own model "
                 "act"
             )

@@ -314,7 +314,7 @@ def _observations(model: Candidate[JointBundle]) -> str:
         statistics = observation.normalisation
         done = [] if observation.clip is None else [f"within ±{observation.clip:g}"]
         if statistics is not None:
-            done.append(f"normalised by {statistics.file}")
+            done.append(f"normalized by {statistics.file}")
             done += [] if statistics.clip is None else [f"within ±{statistics.clip:g}"]
         said.append(f"{name}: {', '.join(done) or 'as given'}")
     return "; ".join(said)

@@ -336,7 +336,7 @@ def targets_plot(flight: RecordedFlight, course: StageCourse) -> Plot:
             title=f"{joint}, target",
             series=[
                 Series(label="recorded", x=time_s, y=expected[:, i], tone=Tone.PLAIN),
-                Series(label="computed again", x=time_s, y=found[:, i]),
+                Series(label="recomputed", x=time_s, y=found[:, i]),
             ],
             marks=_marks(flight),
         )

@@ -78,7 +78,7 @@ def replay_report(found: ReplayedFlight, shadow: ShadowedFlight | None = None) -
             overview(flight),
             Table(header=("s", "tick", "mode", "reason", "took over"), rows=edges),
             *flight_sections(flight),
-            Section(title="Computed again", parts=list(_replayed(found))),
+            Section(title="Recomputed", parts=list(_replayed(found))),
             *_shadows(found, shadow),
             Section(title="Settings", parts=[settings], is_folded=True),
             verdict(found),
@@ -99,7 +99,7 @@ def verdict(found: ReplayedFlight) -> str:
         command = found.replayer.stages[COMMAND]
         return (
             f"a different policy: the command differs in {command.differing} of {command.judged} "
-            f"ticks that could be compared, of {len(found.flight.time_s)} in all"
+            f"ticks that could be compared, of {len(found.flight.time_s)} in total"
         )
     exact = found.judgement is Judgement.EXACT
     again = "bit for bit" if exact else "within the limits of its precision"
@@ -177,9 +177,9 @@ def _replayed(found: ReplayedFlight) -> Iterator[Part]:
     if found.first:
         within = " (within the limits)" if found.judgement is Judgement.LIMITS and found else ""
         rows.append(("first difference", f"{found.first}{within}"))
-    yield Facts(title="computed again", rows=rows, verdict=Verdict(word, tone))
+    yield Facts(title="recomputed", rows=rows, verdict=Verdict(word, tone))
     yield Table(
-        header=("stage", "computed again", "judged", "not judged", "differ", "largest", "mean"),
+        header=("stage", "recomputed", "judged", "not judged", "differ", "largest", "mean"),
         rows=[
             (
                 name,

@@ -66,7 +66,7 @@ class BpuCompiler:
             raise ToolError(
                 f"bpu: expected {settings.toolchain.tool} on the PATH, or a folder to "
                 "prepare its work in (--option workspace=FOLDER), found neither; the "
-                f"tool comes in the container {_image(order, settings)}"
+                f"tool is in the container {_image(order, settings)}"
             )
 
     def compile(self, order: CompileOrder) -> Made:

@@ -149,8 +149,8 @@ def _check_made(order: CompileOrder, recipe: Recipe, made: RknnFile) -> None:
         )
     if wanted_type not in stored:
         _log.warning(
-            "rknn: %s: inputs and outputs stay in float16, perhaps every layer; "
-            "accuracy_analysis=yes shows which, and a lower hybrid_cosine quantises more",
+            "rknn: %s: inputs, outputs and perhaps all layers stay in float16; "
+            "accuracy_analysis=yes shows which, and a lower hybrid_cosine quantizes more",
             order.model.name,
         )
 

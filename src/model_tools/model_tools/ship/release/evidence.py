@@ -215,7 +215,7 @@ def _production(release: Release, report: Node, robot: str, shown: str) -> Judge
                 "this kind: `model_tools fleet status --inventory FILE --limit GROUP`"
             )
         if release.sha256 not in state["sha256"].text().split(", "):
-            runs = runs or "no policy that is known"
+            runs = runs or "no known policy"
             found[name] = _evidence([], [f"it runs {runs}"], shown, figures)
         elif health == "healthy":
             found[name] = _evidence([], [], shown, figures)

@@ -106,7 +106,7 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
     if settings.time_budget_s is not None and contract.denoising is None:
         raise PolicyError(
             f"time_budget_s: expected a policy that makes chunks in denoising steps, found "
-            f"{contract.name}, which makes a chunk in one run of its graph; leave the budget out"
+            f"{contract.name}, which makes a chunk in one run of its graph; omit the budget"
         )
     if not 0.0 <= settings.refill_threshold <= 1.0:
         raise PolicyError(
@@ -137,7 +137,7 @@ def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:
     if contract.observation_steps > 1:
         raise PolicyError(
             f"mode rtc: expected a policy with one observation, found {contract.name} with "
-            f"{contract.observation_steps} (the first steps of its chunks lie in the past); choose "
+            f"{contract.observation_steps} (the first steps of its chunks are in the past); choose "
             "the mode asynchronous"
         )
     if settings.prefix_schedule not in PREFIX_SCHEDULES:

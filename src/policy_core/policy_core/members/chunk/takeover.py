@@ -231,7 +231,7 @@ class PersonTakeover(Stateful):
         _require_running(TAKE_OVER, mode)
         if self.driver in (Driver.HANDOVER, Driver.PERSON):
             raise RefusedError(
-                f"{TAKE_OVER} refused: a person has taken over already ({self.driver.value}); "
+                f"{TAKE_OVER} refused: a person has already taken over ({self.driver.value}); "
                 f"{HAND_BACK} lets the policy drive again"
             )
         now_ns = self._clock()
@@ -496,5 +496,5 @@ class LeaderGuide:
 def _require_running(request: str, mode: Mode) -> None:
     if mode not in (Mode.RUN, Mode.HOLD):
         raise RefusedError(
-            f"{request} refused: the mode is {mode.name}, expected RUN; ask for stand, then run"
+            f"{request} refused: the mode is {mode.name}, expected RUN; request stand, then run"
         )

@@ -69,7 +69,7 @@ def _driver(machine: Machine) -> Finding:
         return Finding.error(
             "BPU driver",
             f"/dev/{', /dev/'.join(closed)}, which this user may not open",
-            "run as a user who may, or as root",
+            "run as a user with access, or as root",
         )
     return Finding(name="BPU driver", found=f"{len(cores)} cores")
 

@@ -173,7 +173,7 @@ def _check_file(file: Path, target: str | None) -> None:
     if family is None:
         raise BackendError(
             f"{file}: expected a .hbm or .bin file, found {file.suffix or 'neither'}"
-            "; the runtimes recognise models by the file name"
+            "; the runtimes recognize models by the file name"
         )
     if target is not None and not target.startswith(family):
         raise BackendError(

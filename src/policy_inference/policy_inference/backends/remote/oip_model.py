@@ -121,5 +121,5 @@ def _model(file: Path, text: bytes) -> OipModel:
 def _value(name: str, found: Any) -> Any:
     value, kind = found[name], float if name == "tolerance" else str
     if not isinstance(value, kind):
-        raise TypeError(f"{name} is no {kind.__name__}")
+        raise TypeError(f"{name} is not of type {kind.__name__}")
     return value

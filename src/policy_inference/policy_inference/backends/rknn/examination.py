@@ -95,7 +95,7 @@ def _driver(machine: Machine) -> Finding:
             "rknpu driver",
             "not loaded",
             _in_container(machine)
-            or "use a kernel with rknpu; `dmesg | grep -i rknpu` says why it is not loaded",
+            or "use a kernel with rknpu; `dmesg | grep -i rknpu` shows why it is not loaded",
         )
     found = _text(version)
     if version < _OLDEST_DRIVER:

@@ -24,7 +24,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"not support do_quantization = False",
-        "a quantised precision (this chip has no floating point)",
+        "a quantized precision (this chip has no floating point)",
         "compile w8a8",
     ),
     (

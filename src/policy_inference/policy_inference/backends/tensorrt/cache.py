@@ -115,6 +115,6 @@ class PlanCache:
             yield
         except OSError as error:
             raise BackendError(
-                f"{self.folder}: expected a folder for built engines that can be "
-                f"written, found: {error.strerror}; name another in XDG_CACHE_HOME"
+                f"{self.folder}: expected a writable folder for built engines, "
+                f"found: {error.strerror}; name another in XDG_CACHE_HOME"
             ) from error

@@ -35,7 +35,7 @@ _REMEDIES = {
     "cudaErrorStreamCaptureInvalidated": "the model does something that cannot be captured",
 }
 _LOST = (
-    "after most such errors the process cannot use the GPU any more; restart it, and see `dmesg` "
+    "after most such errors the process can no longer use the GPU; restart it, and see `dmesg` "
     "for the cause"
 )
 _FIRST = 0

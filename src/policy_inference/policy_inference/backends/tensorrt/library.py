@@ -35,8 +35,8 @@ def load_tensorrt() -> Any:
     except (ImportError, OSError) as error:
         raise BackendError(
             f"tensorrt: the Python package is installed, but not its libraries: {error}; install "
-            "those of the same version (on a Jetson `sudo apt install tensorrt`), or name their "
-            "folder in LD_LIBRARY_PATH"
+            "the libraries of the same version (on a Jetson `sudo apt install tensorrt`), or name "
+            "their folder in LD_LIBRARY_PATH"
         ) from error
     return tensorrt
 
