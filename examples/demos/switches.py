@@ -110,7 +110,7 @@ class SwitchLog:
             self.settle()
 
     def _goes_on(self, before: int) -> bool:
-        """Wait for one more switch; return whether it came before the policy ended."""
+        """Wait for one more switch; return whether it began before the policy ended."""
         self.operator.wait_until(
             lambda: self.report.switches > before or not self.runs,
             "the way back",

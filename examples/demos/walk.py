@@ -63,7 +63,7 @@ LOWEST_SHARE = 0.575
 """Lowest height of a walking robot, as a fraction of the standing robot's."""
 _STAND_TRIES = 3
 _CONTROL_TRIES = 10
-"""Time for the driver's start checks, which need some seconds of states."""
+"""Number of requests for control: the driver's start checks need some seconds of states."""
 _LEAD_IN_S = 0.5
 _SIGNS_OF_A_WRONG_CONTRACT = ("attitude", "clipped_too_long")
 
@@ -157,14 +157,14 @@ def operate(
             progress.warning("the policy node left RUN: %s", operator.status.reason)
             break
     running = operator.status
-    if operator.mode == "RUN":  # a robot whose legs are under it when it lies down
+    if operator.mode == "RUN":  # so that the legs are under the robot when it lies down
         operator.demand("stand")
         operator.wait_for_mode("READY")
     operator.demand("damp")
     operator.wait_for_mode("DAMP")
     reported = ReportedTiming.of(running, operator.status)
     operator.let_go()
-    operator.wait(2.0)  # wait for it to lie down
+    operator.wait(2.0)  # until the robot lies down
     return reported
 
 
@@ -399,7 +399,7 @@ def _require_joints(bundle: str, robot: str) -> None:
 
 
 def _simulated(robot: str) -> str:
-    """Return the simulated robot, also behind its driver."""
+    """Return the simulated robot, whether or not it is behind a driver."""
     return EMULATED.get(robot, (robot,))[0]
 
 

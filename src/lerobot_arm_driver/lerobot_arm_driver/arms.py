@@ -15,7 +15,7 @@ GRIPPER: Final = "gripper"
 OVERLOAD: Final = 5
 """Number of the overload bit in a servo's status, in both families."""
 HOLD, TORQUE_OFF = "hold", "torque_off"
-"""What the servos do after control was given back: hold their positions, or be limp."""
+"""What the servos do after control is given back: hold their positions, or be limp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

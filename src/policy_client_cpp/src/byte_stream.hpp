@@ -27,11 +27,11 @@ class ByteStream {
   /// @throws std::invalid_argument for a path that is too long for a socket.
   explicit ByteStream(const std::string& path);
 
-  /// Sets a time from which no byte is transferred, but always Io::again returned, however much the
-  /// other end sends.
+  /// Sets a time from which no byte is transferred and Io::again is always returned, however much
+  /// the other end sends.
   void keep_to(Clock::time_point deadline) noexcept { deadline_ = deadline; }
 
-  /// Connects; returns false, with a message, unless a service accepts the connection at once.
+  /// Connects; returns false, with a message, unless a service accepts the connection immediately.
   bool open(Message& message) noexcept;
   Io read(std::byte* data, std::size_t room, std::size_t& count, Message&) noexcept;
   Io write(const std::byte* data, std::size_t size, std::size_t& count, Message&) noexcept;

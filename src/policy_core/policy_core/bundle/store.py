@@ -132,7 +132,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
             f"({', '.join(there) or f'none in {model}'}), found "
             f"{version!r}; install it with `policy_store install`"
         )
-    # Never fall back to another bundle of that name: a robot that lost its link must not move.
+    # Never fall back to another bundle of that name: a robot whose link is missing must not move.
     if not version and there and current is None:
         raise PolicyError(
             f"{model / CURRENT}: expected a link to the version in use (installed: "
