@@ -89,8 +89,8 @@ def _off_us(times_ns: Sequence[int], numbers: Sequence[int]) -> Summary:
     """Return the 99.9th percentile of the deviation of intervals from the period, us.
 
     Args:
-        times_ns: Start times of cycles. numbers: Numbers of these cycles, since some may have been
-        missed.
+        times_ns: Start times of cycles.
+        numbers: Numbers of these cycles, since some may have been missed.
     """
     number, time_ns = np.array(numbers[: len(times_ns)], np.int64), np.array(times_ns, np.int64)
     in_a_row = np.diff(number) == 1

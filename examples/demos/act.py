@@ -54,8 +54,10 @@ class NodeReport:
     """Reports of the policy node.
 
     Attributes:
-        statuses: The newest policy_msgs/PolicyStatus of each episode, by seed. chunks: Number of
-        chunks. diagnostics: Its diagnostics at the end. wall_s: Total duration of the episodes.
+        statuses: The newest policy_msgs/PolicyStatus of each episode, by seed.
+        chunks: Number of chunks.
+        diagnostics: Its diagnostics at the end.
+        wall_s: Total duration of the episodes.
     """
 
     statuses: Mapping[int, Any]

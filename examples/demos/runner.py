@@ -93,10 +93,11 @@ def run_demo(
     """Run a demo in a ROS domain of its own, write its summary, and print it.
 
     Args:
-        name: Name of the demo, for messages. given: Its arguments, with `bundle`, `images` and the
-        folder `output`. files: Its results besides the summary; those of an earlier run are
-        removed. demonstrate: Does the work. require_bundle: Raises SimError or PolicyError for an
-        unusable bundle, before anything is
+        name: Name of the demo, for messages.
+        given: Its arguments, with `bundle`, `images` and the folder `output`.
+        files: Its results besides the summary; those of an earlier run are removed.
+        demonstrate: Does the work.
+        require_bundle: Raises SimError or PolicyError for an unusable bundle, before anything is
             removed or started.
 
     Returns:
@@ -250,8 +251,10 @@ def start_node(
     """Start a node; further arguments as for `LoggedProcess`.
 
     Args:
-        command: Name of the command, on the PATH. parameters: ROS parameters by name: booleans,
-        numbers, strings, or lists of them. log: File for its output. remappings: Names to remap.
+        command: Name of the command, on the PATH.
+        parameters: ROS parameters by name: booleans, numbers, strings, or lists of them.
+        log: File for its output.
+        remappings: Names to remap.
         **more: As for `LoggedProcess`.
     """
     words = [command, "--ros-args"]

@@ -201,9 +201,11 @@ class Fleet:
         """Start to roll out a version to the robots with Ansible, wave by wave.
 
         Args:
-            version: The version. digest: Its address in the registry. trial: The `trial.yaml` of
-            each robot. waves: Groups of the inventory, in order. wait_s: Time limit for a wave to
-            become healthy.
+            version: The version.
+            digest: Its address in the registry.
+            trial: The `trial.yaml` of each robot.
+            waves: Groups of the inventory, in order.
+            wait_s: Time limit for a wave to become healthy.
         """
         number = len([*self.folder.glob("rollout_*.log")]) + 1
         words = [

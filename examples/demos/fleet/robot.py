@@ -73,9 +73,11 @@ class DemoRobot:
     """A simulated Lite3 with its own store, processes and network.
 
     Attributes:
-        name: `lite3_1` for example. models: Root of its installed bundles. payload_kg: Its payload.
-        to_registry, to_metrics: Its network connections, of its installer and of Prometheus. falls:
-        Number of times it was set upright after a fall.
+        name: `lite3_1` for example.
+        models: Root of its installed bundles.
+        payload_kg: Its payload.
+        to_registry, to_metrics: Its network connections, of its installer and of Prometheus.
+        falls: Number of times it was set upright after a fall.
     """
 
     def __init__(

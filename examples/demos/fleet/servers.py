@@ -91,8 +91,9 @@ def start_registry(folder: Path, mark: Mapping[str, str], **more: Any) -> Server
     """Start the OCI registry of Debian's `docker-registry`; the folder keeps the bundles.
 
     Args:
-        folder: Folder for its configuration and data. mark: Environment variables that identify its
-        processes. more: Further configuration: `auth`, or the `tls` entry of `http`.
+        folder: Folder for its configuration and data.
+        mark: Environment variables that identify its processes.
+        more: Further configuration: `auth`, or the `tls` entry of `http`.
     """
     port = free_port()
     config = folder / "registry.yml"

@@ -13,8 +13,9 @@
 #include <cerrno>
 #include <cstring>
 
-#if !defined(F_SEAL_FUTURE_WRITE) define F_SEAL_FUTURE_WRITE 0x0010  // Since Linux 5.1; the C
-#library may be older. endif
+#if !defined(F_SEAL_FUTURE_WRITE)
+#define F_SEAL_FUTURE_WRITE 0x0010  // Since Linux 5.1; the C library may be older.
+#endif
 
 namespace policy_client {
 namespace {

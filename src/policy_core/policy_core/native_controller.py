@@ -46,7 +46,7 @@ _STATUS_LOCK_S = 0.02
 
 
 class _Model:
-    """Runs a backend for the native core, which knows errors by the number of their words."""
+    """Runs a backend for the native core, which refers to errors by the number of their words."""
 
     def __init__(self, backend: Backend, number_of: Callable[[str], int]) -> None:
         self._backend, self._number_of = backend, number_of

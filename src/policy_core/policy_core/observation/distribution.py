@@ -126,7 +126,7 @@ _FACTOR = 3.0
 robot stands still, nearly every explanation fits, so the input must also vary as in training.
 """
 _TERMS = 4
-"""Maximum number of terms that a message shows with values."""
+"""Maximum number of terms that a message lists with values."""
 
 
 class DistributionCheck:
