@@ -1,6 +1,7 @@
-// SPDX-FileCopyrightText: 2026 The policy_inference authors SPDX-License-Identifier: Apache-2.0 A
-// control loop around the bundle `lite3_walk`: a starting point for your own. Replace `Robot` with
-// your hardware.
+// SPDX-FileCopyrightText: 2026 The policy_inference authors
+// SPDX-License-Identifier: Apache-2.0
+// A control loop around the bundle `lite3_walk`: a starting point for your own. Replace `Robot`
+// with your hardware.
 //
 // Every period it takes one observation from sensors of different rates, asks the policy, and
 // commands the joints. No old command is held forever: if the last action is older than

@@ -104,7 +104,7 @@ class LinkSupervisor(Generic[StateT]):
             other_obstacles: The caller's own reasons to refuse.
 
         Returns:
-            True if the request was sent; if False, no answer will come.
+            True if the request was sent; if False, no answer will arrive.
         """
         return self._ask(channel.TakeRequest(tuple(other_obstacles)))
 
@@ -112,7 +112,7 @@ class LinkSupervisor(Generic[StateT]):
         """Give control back; a report brings the answer, at once or after some seconds of rest.
 
         Returns:
-            True if the request was sent; if False, no answer will come.
+            True if the request was sent; if False, no answer will arrive.
         """
         return self._ask(channel.ReleaseRequest())
 
