@@ -5,11 +5,11 @@
     python -m tools.estop_delay --busy 4 --priority 20 --output out/estop
 
 An emulated Go2 walks under its policy, through the driver, in real processes. `estop` is published
-by a publisher that its subscribers have known for a long time. The measured time runs from just
-before that until the emulated robot follows the first LowCmd without stiffness. The busy programs
-start a second before. Everything outside the computer that runs policy and driver, the emulated
-robot and the button, has the highest priority, which the kernel must allow. docs/safety.md has two
-results.
+by a publisher that its subscribers discovered long before. The measured time runs from just before
+the publication until the emulated robot follows the first LowCmd without stiffness. The busy
+programs start a second before. The emulated robot and the button, which would be outside the
+computer that runs policy and driver, have the highest priority, which the kernel must allow.
+docs/safety.md gives two results.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
     """Press the e-stop of a walking robot repeatedly.
 
-    If the robot stops on its own because the machine is busy, as it must when its inputs are late,
-    it is made to walk again; that is not a try.
+    If the robot stops on its own because the machine is busy, as it must when its inputs are stale,
+    it is made to walk again; this does not count as a try.
 
     Args:
         robot: The robot, under control.

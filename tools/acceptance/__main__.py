@@ -5,8 +5,9 @@
     python -m tools.acceptance --bundle config/bundles/lite3_walk --output out/acceptance
 
 Writes `gates.md`, `cases.md`, `figures.json`, and a flight recording of the ten minutes,
-`ten_minutes`, which is replayed through the bundle: `report.html` shows both, `replay.json` has the
-results. The exit status is 1 if a gate fails, or the commands of the replay differ.
+`ten_minutes`, which is replayed through the bundle: `report.html` shows recording and replay,
+`replay.json` has the results. The exit status is 1 if a gate fails, or the commands of the replay
+differ.
 """
 
 from __future__ import annotations

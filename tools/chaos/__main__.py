@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run the suite in virtual time under seeded faults, and check its invariants all the while.
+"""Run the suite in virtual time under seeded faults, and check its invariants throughout.
 
     python -m tools.chaos --seeds 0:100 --seconds 60
     python -m tools.chaos --replay 17 --shrink
@@ -30,7 +30,7 @@ from tools.chaos.steps import ChaosStep, draw_steps, shrunk
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line immediately."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -38,7 +38,7 @@ _ALONE = "link"
 """Group whose code has no second implementation."""
 _LIMIT_S = 1800
 _STRICTNESS = ("Lt -> LtE", "LtE -> Lt", "Gt -> GtE", "GtE -> Gt")
-"""Faults that only a value exactly at its limit shows, which unit tests have and seeds do not."""
+"""Faults that only a value exactly at its limit reveals: unit tests have those, seeds do not."""
 
 
 def try_mutants(
@@ -49,7 +49,7 @@ def try_mutants(
     jobs: int = 1,
     draw: int = 1,
 ) -> int:
-    """Run the seeds with one fault after another, and print how many they find.
+    """Run the seeds with one fault at a time, and print how many faults they find.
 
     Args:
         count: Number of faults, equally many from each place, in lines that the seeds execute.
@@ -69,7 +69,7 @@ def try_mutants(
             if one.fault not in _STRICTNESS and one.line not in unreached[one.file]
         ]
         drawn += chance.sample(fit, min(len(fit), count // len(_PLACES)))
-    chance.shuffle(drawn)  # of a run that is ended early, all places are known
+    chance.shuffle(drawn)  # so that a run that is ended early covers all places
     of, found = Counter(mutant.group for mutant in drawn), Counter[str]()
     native = replace(options, core=NATIVE)
     expected = {
@@ -146,12 +146,12 @@ def _begin(mutant: Mutant, expected: Mapping[int, list[str]], options: Options) 
 
 
 def put_in(mutant: Mutant) -> None:
-    """Give the functions of a module, which others have already imported, the code of a mutant."""
+    """Give the functions of a module that others have already imported the code of a mutant."""
     name = _module_name(mutant.file)
     there = importlib.import_module(name)
     other = ModuleType(name)
     other.__file__ = there.__file__
-    sys.modules[name] = other  # what dataclasses look for
+    sys.modules[name] = other  # dataclasses look it up
     exec(compile(mutant.text, str(there.__file__), "exec"), vars(other))
     sys.modules[name] = there
     for old, new in _functions(there, other):

@@ -167,7 +167,7 @@ def load(kind: Kind, folder: Path) -> DiffusionPolicy:
     """Return the policy of a checkpoint."""
     if kind == "diffusion":
         return DiffusionPolicy.from_pretrained(folder)
-    # LeRobot refuses an unknown key, as it must: it would run a flow as diffusion.
+    # LeRobot refuses an unknown key, as it must: otherwise it would run a flow as diffusion.
     policy = new_policy(kind, NarrowResNet())
     load_model(policy, folder / "model.safetensors")
     return policy.eval()

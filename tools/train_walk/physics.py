@@ -133,8 +133,8 @@ class Robots:
             robot: The robot.
             count: Number of robots.
             rough: Number of robots on each terrain; they are the last rows.
-            grounds: Different grounds of each terrain.
-            threads: Threads that step them; the result does not depend on it.
+            grounds: Number of different grounds of each terrain.
+            threads: Number of threads that step them; the result does not depend on it.
         """
         self.robot = robot
         self.count, self._flat, self._threads = count, count - sum(rough.values()), threads
