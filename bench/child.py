@@ -89,7 +89,7 @@ def _answer(memory: int, read: int, write: int) -> None:
 
 
 def measure() -> list[Figure]:
-    """Measure on one core, where added code shows most, and across two."""
+    """Measure on one core, where added code has the largest effect, and across two."""
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), path)))
     # the class opens no file, so any existing file is suitable

@@ -93,7 +93,7 @@ def echo(path: str, run: Callable[[], None]) -> None:
 
 
 def measure() -> list[Figure]:
-    """Measure across two cores, and on one, where added code shows most."""
+    """Measure across two cores, and on one, where added code has the largest effect."""
     cores = os.sched_getaffinity(0)
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))

@@ -135,7 +135,7 @@ def measure() -> list[Figure]:
 
 
 def _set_of_three(folder: Path) -> SetBundle:
-    """Write a set of three policies that start in state `followed`; return it."""
+    """Write a set of three policies, of which two are followed while one commands; return it."""
     walk, *others = _MEMBERS
     bundles = {name: load_bundle(BUNDLE.with_name(of)) for name, of in _MEMBERS.items()}
     content = {

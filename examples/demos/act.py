@@ -4,8 +4,8 @@
 
     python -m examples.demos.act --episodes 2 --no-images --output out/demo-act
 
-Arm and policy are two processes that communicate over topics, in lockstep. In each episode the
-cube has a new position. The folder gets summary.json, which --json prints, and the recorded
+Arm and policy are two processes that communicate over topics, in lockstep. In each episode the cube
+has a new position. The output folder contains summary.json, which --json prints, and the recorded
 motion.
 """
 

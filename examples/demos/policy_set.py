@@ -4,10 +4,10 @@
 
     python -m examples.demos.policy_set --switches 12 --no-images --output out/demo-set
 
-It walks and turns on random commands, is pushed, and gets random requests to switch; each round has
-a different friction and latency. In a last round a member of the set fails. Simulator and policy
-node are two processes that communicate over topics, in lockstep. The folder gets summary.json,
-which --json prints.
+It walks and turns on random commands, is pushed, and receives random requests to switch; each round
+has a different friction and latency. In a last round a member of the set fails. Simulator and
+policy node are two processes that communicate over topics, in lockstep. The output folder contains
+summary.json, which --json prints.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 
     python -m examples.demos.stairs --bundle my_bundle --output out/my_stairs
 
-The folder gets summary.json, which --json prints, the recorded walk, plots, and a video with the
-points of the scan.
+The output folder contains summary.json, which --json prints, the recorded walk, plots, and a video
+with the points of the scan.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
     python -m examples.demos.walk --lockstep --no-images --bundle my_bundle --output out/my_walk
 
-The folder gets summary.json, which --json prints, the recorded walk, plots and a video.
+The output folder contains summary.json, which --json prints, the recorded walk, plots and a video.
 """
 
 import argparse
@@ -259,7 +259,7 @@ def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3)
     """Measure the tracking while the policy ran, and whether the robot stayed on its feet.
 
     A robot that is down when the policy starts has fallen. After a fault it stands still or lies,
-    which does not show how the policy follows commands, but may be a fall.
+    which does not reveal how the policy follows commands, but may be a fall.
     """
     up = walked(trace, left_run=reported.left_run)
     figures: Any = {

@@ -85,7 +85,7 @@ class Stack:
     ) -> None:
         """Start everything; nothing moves yet.
 
-        The emulator, which does not run on a real robot's computer, gets the highest priority, if
+        The emulator, which does not run on a real robot's computer, has the highest priority, if
         the kernel allows it.
 
         Args:

@@ -31,7 +31,7 @@ _MARGIN_M = 0.8
 _FORCE, _POSITION, _VELOCITY = (
     slice(first, first + 3 * LEGS) for first in range(3, 3 + 9 * LEGS, 3 * LEGS)
 )
-# Feet are read 4 ms after the period began: sensors show the state before a step.
+# Feet are read 4 ms after the period began: sensors have the values from before a step.
 _LOOKED_AT = 1
 Model = Any
 

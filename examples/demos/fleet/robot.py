@@ -186,7 +186,7 @@ class DemoRobot:
         """Make the robot lie down, and restart its policy node.
 
         Args:
-            shadow: Bundle that runs beside the policy; none if empty.
+            shadow: Bundle that runs as the policy's shadow; none if empty.
         """
         self.ask(lambda operator: self._restart(operator, shadow), _RESTARTED_WITHIN_S)
 

@@ -42,8 +42,9 @@ class ByteStream {
   /// What to poll for after Io::again; `writing` is true if bytes are waiting to be written.
   pollfd wanted(bool writing) const noexcept;
 
-  /// Sets whether a descriptor may come with the next bytes. An unexpected one makes the connection
-  /// fail, and stays in it until that is closed. Reading may block if more than one comes.
+  /// Sets whether a descriptor may arrive with the next bytes. An unexpected one makes the
+  /// connection fail, and stays in it until that is closed. Reading may block if more than one
+  /// arrives.
   void take_descriptor_with_bytes(bool taken) noexcept { takes_descriptor_ = taken; }
   /// The received descriptor, now owned by the caller.
   Descriptor take_descriptor() noexcept { return std::move(received_); }

@@ -10,7 +10,7 @@ namespace policy_client {
 
 /// A ring of samples, each with a version that shows its reader whether it was overwritten.
 ///
-/// Sample n (from 0) lies in slot n % capacity; the slot's version is 2n + 1 while it is written
+/// Sample n (from 0) is in slot n % capacity; the slot's version is 2n + 1 while it is written
 /// and 2n + 2 afterwards. Stamp and values are individually atomic: a lapped reader sees a mixture,
 /// and the version that reveals it, but never a data race. Values are stored with release and
 /// loaded with acquire order, so that a reader of a new value also sees its version.

@@ -110,7 +110,7 @@ class NativeController(Controller):
 
     The native core holds the state that a tick changes. Between two ticks, the part that requests
     use, except a chunk policy's own memory, is copied from the native core before each request and
-    back after it. State fields are shared memory. `latest_tick` shows copies of ticks, so that
+    back after it. State fields are shared memory. `latest_tick` holds copies of ticks, so that
     ticks may continue meanwhile.
     """
 
@@ -480,7 +480,7 @@ class NativeInput(Input):
         """Become input number `place` of a native controller."""
         self._place, self._words, self._native = place, words, native
         self.number = words.new_number()
-        """Number that stands for the last message's problem in the native core."""
+        """Number that represents the last message's problem in the native core."""
 
     def reset(self) -> None:
         self._repeats = 0

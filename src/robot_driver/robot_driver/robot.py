@@ -191,7 +191,7 @@ class RobotInterface(ABC, Generic[StateT]):
         """Return more frames to send before control is taken; None once the robot is ready.
 
         Called about 20 times per second and at each new state, with the time since `prepare`. For a
-        robot that does not get ready, return None eventually, and the reason in `obstacles`.
+        robot that does not become ready, return None eventually, and the reason in `obstacles`.
         """
         return None
 

@@ -94,7 +94,7 @@ class LinkSupervisor(Generic[StateT]):
         return self._process.pid
 
     def follow(self, command: WireCommand) -> None:
-        """Follow a command from now on, if possible; reports show when it ends or is refused."""
+        """Follow a command from now on, if possible; reports state when it ends or is refused."""
         self._ask(command)
 
     def take(self, other_obstacles: Sequence[str] = ()) -> bool:

@@ -302,7 +302,7 @@ class FaultPlan:
         return Streams(**{stream: self.stream(stream, sensors) for stream in STREAM_FIELDS})
 
     def stream(self, stream: str, sensors: Sensors) -> Sensors | None:
-        """Return what one stream shows of these `sensors`; None if it is silent."""
+        """Return what one stream contains of these `sensors`; None if it is silent."""
         for fault, earlier in self._earlier.items():
             if fault.target == stream:
                 earlier.append(sensors)

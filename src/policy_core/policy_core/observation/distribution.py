@@ -233,7 +233,7 @@ class DistributionCheck:
 def watched_inputs(
     contract: JointContract, inputs: Mapping[str, Tensor]
 ) -> list[tuple[Tensor, InputStatistics]]:
-    """Return each input of a joint policy that has statistics in the bundle, with these."""
+    """Return each input of a joint policy that has statistics in the bundle, and its statistics."""
     return [
         (array, healthy)
         for name, array in inputs.items()
