@@ -45,7 +45,7 @@ class SetRound:
         initial: State at the start.
         events: In order.
         pushes_s: Times of the pushes.
-        status: The last one in RUN, or of the fault that ended it.
+        status: The last status in RUN, or that of the fault that ended it.
         recording: Folder of the flight recording.
     """
 

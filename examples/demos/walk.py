@@ -188,9 +188,9 @@ class ReportedTiming:
 
     Attributes:
         bundle: Name of the bundle's folder.
-        backend: Name of the backend.
+        backend: Name of the back end.
         runs_on: Runtime and device.
-        fallback: Why earlier backends of the list did not open, a line each.
+        fallback: Why earlier back ends in the list did not open, one line each.
         ticks: Ticks since the node was activated, including those of standing up.
         ticks_missed: Deadlines since then at which no tick could start.
         latency_ms: Median, 99th percentile and largest time from sampling to published command.
@@ -215,8 +215,9 @@ class ReportedTiming:
         """Extract the report from two policy_msgs/PolicyStatus.
 
         Args:
-            running: The newest before DAMP was requested. Its latencies are those of RUN.
-            ended: The first in DAMP. It contains latched faults that are newer than `running`.
+            running: The newest status before DAMP was requested. Its latencies are those of RUN.
+            ended: The first status in DAMP. It contains latched faults that are newer than
+                `running`.
         """
         latency_s = (running.latency_p50_s, running.latency_p99_s, running.latency_max_s)
         p50, p99, longest = (1e3 * value for value in latency_s)

@@ -230,7 +230,7 @@ def _shown(tick: Tick) -> bytes:
 
 
 def rogue_command(data: bytes, kind: str) -> bytes:
-    """Return a second sender's serialised JointCommand, after one of the policy node.
+    """Return a second sender's serialised JointCommand, derived from one of the policy node's.
 
     Args:
         data: The newest command of the node.

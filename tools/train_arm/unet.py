@@ -28,7 +28,7 @@ from tools.train_arm.narrow import NarrowResNet, widened
 
 Kind = Literal["diffusion", "flow"]
 HORIZON, EXECUTED, STEPS = 64, 30, 10
-"""Actions of a chunk, number of executed ones, denoising steps."""
+"""Numbers of actions in a chunk, of executed actions, and of denoising steps."""
 OBJECTIVE = "objective"
 """Key of config.json: `flow_matching` for a flow, as in LeRobot's multi_task_dit."""
 TIME_SCALE = 100.0

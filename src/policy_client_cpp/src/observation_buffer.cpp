@@ -41,8 +41,7 @@ class ObservationBuffer::Stream {
   }
 
   Taken take(std::int64_t at_ns, float* into) noexcept {
-    // If a thread is preempted while it reads, its samples may be overwritten; newer ones then
-    // exist.
+    // If a thread is preempted while it reads, its samples may be overwritten by newer ones.
     Taken taken = look(at_ns, into);
     for (int again = 0; again < 2 && taken.fault == Taken::Fault::overrun; ++again) {
       taken = look(at_ns, into);

@@ -46,7 +46,7 @@ _STATUS_LOCK_S = 0.02
 
 
 class _Model:
-    """Runs a backend for the native core, which refers to errors by the number of their words."""
+    """Runs a back end for the native core, which refers to errors by the number of their words."""
 
     def __init__(self, backend: Backend, number_of: Callable[[str], int]) -> None:
         self._backend, self._number_of = backend, number_of
@@ -460,7 +460,7 @@ def _owners(tree: Any, name: str) -> tuple[Any, str]:
 
 
 def _shown_ticks(period_ns: int) -> int:
-    """Return how many ticks may wait to be shown: those of a second, but 64 to 1024."""
+    """Return how many ticks may wait to be shown: those of a second, limited to 64 to 1024."""
     return max(64, min(1024, 1_000_000_000 // period_ns))
 
 

@@ -229,7 +229,7 @@ def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dic
 
 
 def _are_backends(value: Any) -> bool:
-    """Return True if a record's `backends` is a list of names, or null (all backends)."""
+    """Return True if a record's `backends` is a list of names, or null (all back ends)."""
     return value is None or (isinstance(value, list) and all(isinstance(n, str) for n in value))
 
 
