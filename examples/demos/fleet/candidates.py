@@ -14,7 +14,7 @@ from robot_sim.errors import SimError
 Changes = Mapping[str, str]
 """Replacements in `policy.yaml`, by pattern; each pattern must match once."""
 WRONG_SCALE: Changes = {r"(term: joint_vel, scale:) 0\.05": r"\1 0.055"}
-"""Joint velocities are scaled up by 10 %: in simulation it walks like the version in use."""
+"""Joint velocities are scaled up by 10 %: in simulation, the robot walks as before."""
 LIMPING: Changes = {r"^(  effort_limit: .*_Knee_joint:) 36\.0}$": r"\1 18.0}"}
 """Weak knees, whose torque suffices as long as the robot carries no load."""
 

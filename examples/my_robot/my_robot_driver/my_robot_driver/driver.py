@@ -120,7 +120,7 @@ class MyRobotReception(StateReception[MyRobotState]):
         return self.accept(state, now_ns)
 
     def silence(self, now_ns: int) -> str:
-        """Return a message that no state arrives, with the remedy."""
+        """Return a message stating that no state arrives, with the remedy."""
         instead = f"its frames are rejected as {self.instead}" if self.instead else "is it on?"
         return f"no state received from the robot on {self._topic}: {instead}"
 

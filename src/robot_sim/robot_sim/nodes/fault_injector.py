@@ -9,7 +9,7 @@ of its contacts are refused. Their times count from the moment when they are set
     ros2 param set /fault_injector faults "['drop:imu@1+0.3']"
 
 Only the policy's measurements change: the driver's own checks still use the real ones. Suspend a
-legged robot, keep clear of an arm, and have the e-stop within reach before any fault is set.
+legged robot, keep clear of an arm, and keep the e-stop within reach before any fault is set.
 """
 
 import copy
