@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Baselines in Python: each does the minimum for the same job, as one would write it in an hour.
 
-`python -m bench.baselines <name>` runs one until SIGINT: `echo`, `callbacks` or `lifecycle`, which
-are nodes, or `load`, which keeps a core and the disk busy.
+`python -m bench.baselines <name>` runs one until SIGINT: a node (`echo`, `callbacks` or
+`lifecycle`), or `load`, which keeps a core and the disk busy.
 """
 
 import os
@@ -55,7 +55,7 @@ def callbacks() -> Node:
 
 
 def lifecycle() -> Node:
-    """Configure at once, without any setup, and report it."""
+    """Configure immediately, without any setup, and report it."""
     node = LifecycleNode("empty")
     node.trigger_configure()
     node.get_logger().info("configured")

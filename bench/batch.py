@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Four robots in one request to the service, against four requests one after another."""
+"""Four robots in one request to the service, against four successive requests."""
 
 import tempfile
 from contextlib import ExitStack
@@ -58,7 +58,7 @@ def _compare(four: PolicyClient, one: PolicyClient) -> Figure:
 
 
 def _for_several(folder: Path) -> Path:
-    """Copy the bundle, and open the first axis of the model's tensors."""
+    """Copy the bundle, and make the first axis of the model's tensors dynamic."""
     model = onnx.load(BUNDLE / "policy.onnx")
     for tensor in (*model.graph.input, *model.graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_param = "robots"

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cost of a runtime in a separate process, against the minimum for two processes.
 
-Both sides copy 12 of 45 values in the other process; the baseline does so on the same kind of
-memory and pipes, one byte each way, without checks. `python -m bench.child` with three file
-descriptors is its other process.
+Both sides copy 12 of 45 values in the other process; the baseline uses the same kind of memory and
+pipes, with one byte each way and no checks. `python -m bench.child` with three file descriptors is
+the baseline's other process.
 """
 
 import mmap
@@ -45,7 +45,7 @@ class Copies(BackendBase):
         np.copyto(self._to, self._from)
 
     def _close(self) -> None:
-        """Nothing was taken."""
+        """Do nothing: nothing was allocated."""
 
 
 class PingPong:
@@ -80,7 +80,7 @@ class PingPong:
 
 
 def _answer(memory: int, read: int, write: int) -> None:
-    """Copy and send a byte for each one that comes."""
+    """Copy and send a byte for each byte received."""
     values: F32 = np.frombuffer(mmap.mmap(memory, mmap.PAGESIZE), np.float32)
     source, sink = values[:_OUTPUTS], values[_INPUTS : _INPUTS + _OUTPUTS]
     while os.read(read, 1):
@@ -89,10 +89,10 @@ def _answer(memory: int, read: int, write: int) -> None:
 
 
 def measure() -> list[Figure]:
-    """Measure on one core, where added code shows most, and across two."""
+    """Measure on one core, where added code has the largest effect, and across two."""
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), path)))
-    # the class opens no file; any file of the bundle serves
+    # the class opens no file, so any existing file is suitable
     backend, bare = ChildBackend(Copies, BUNDLE / "policy.onnx", [_OBS], [_ACTIONS]), PingPong()
     cores = os.sched_getaffinity(0)
     try:

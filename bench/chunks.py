@@ -43,8 +43,8 @@ _REPETITIONS, _CHUNKS = 5, 5
 class Sleeping:
     """Sleeps for a given time, like an accelerator; each chunk is a piece of a sine.
 
-    The chunk of an observation begins at the sine's value at that time, with an error of its own,
-    like the chunks of a trained policy.
+    The chunk of an observation begins at the sine's value at the observation's time, with an error
+    of its own, like the chunks of a trained policy.
     """
 
     name = "sleeping"
@@ -70,7 +70,7 @@ class Sleeping:
 
 
 def piece(errors: np.random.Generator) -> F64:
-    """Return the next steps of the sine, from now on [steps]."""
+    """Return the sine's next values, from now on [steps]."""
     times_s = time.monotonic() + _PERIOD_S * np.arange(_SIZE)
     found: F64 = 0.6 * np.sin(2 * np.pi * 0.25 * times_s) + errors.normal(0.0, 0.03)
     return found
@@ -78,7 +78,7 @@ def piece(errors: np.random.Generator) -> F64:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CommandTimes:
-    """When commands were given."""
+    """Times at which commands were given."""
 
     times_s: list[float]
     held: int = 0

@@ -34,7 +34,7 @@ from policy_inference.nodes.rclpy_gaps import SampleGroup, never_called, take_me
 
 _PARTICIPANTS, _SECONDS = 50, 20
 _LEAVE_S = 5.0
-"""Time after the last has joined until all have left."""
+"""Time from when the last participant has joined until all have left."""
 _PRIORITY, _ROBOT_PRIORITY = 20, 30
 _log = logging.getLogger("bench")
 
@@ -76,7 +76,7 @@ def _measure(rate_hz: int) -> Figure:
 
 
 def _node(rate_hz: int, folder: Path) -> list[str]:
-    """Return the command of a node with the bundle at this rate."""
+    """Return the command that starts a node with the bundle at this rate."""
     bundle = Path(copytree(BUNDLE, folder / "bundle"))
     contract = bundle / "policy.yaml"
     contract.write_text(contract.read_text().replace("rate_hz: 50", f"rate_hz: {rate_hz}"))
@@ -85,7 +85,7 @@ def _node(rate_hz: int, folder: Path) -> list[str]:
 
 @contextmanager
 def _commands(namespace: str) -> Iterator[Any]:
-    """Subscribe to all commands; they stay in the middleware until `_longest_gap_ms`."""
+    """Subscribe to all commands; they stay in the middleware until `_longest_gap_ms` takes them."""
     context = rclpy.Context()
     rclpy.init(context=context)
     node = Node("listener", namespace=namespace, context=context, enable_rosout=False)
@@ -104,7 +104,7 @@ def _longest_gap_ms(robot: UprightRobot, commands: Any) -> float:
     while take_message(commands, JointCommand):
         pass
     stream_sensors([robot], _SECONDS + _LEAVE_S)
-    # later commands come from a node without sensors
+    # later commands were sent after the sensor stream had ended
     ended_ns, arrived_ns = time.time_ns(), list[int]()
     while taken := take_message(commands, JointCommand):
         if taken[1]["received_timestamp"] <= ended_ns:

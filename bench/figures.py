@@ -26,7 +26,7 @@ class Summary:
     value: float
     p99: float | None = None
     p999: float | None = None
-    """Only with enough samples: a thousand and more."""
+    """Only with enough samples: a thousand or more."""
 
 
 def summarise(samples: Sequence[float] | npt.NDArray[np.float64]) -> Summary:
@@ -37,10 +37,10 @@ def summarise(samples: Sequence[float] | npt.NDArray[np.float64]) -> Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A figure of the benchmark; one pair of summaries per repetition, ours beside the baseline's.
+    """A figure of the benchmark; one pair of summaries per repetition: ours and the baseline's.
 
-    Its name defines its value: `..._ratio` of both, `..._added_...` for ours minus the baseline's,
-    otherwise ours.
+    Its name defines its value: `..._ratio` for ours over the baseline's, `..._added_...` for ours
+    minus the baseline's, otherwise ours.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Figure:
         return None if self.wanted is None else self.value <= self.wanted
 
     def to_json(self) -> dict[str, Any]:
-        """Return all measurements, except for the single samples."""
+        """Return all measurements, except the individual samples."""
         return {
             "value": self.value,
             "wanted": self.wanted,
@@ -93,7 +93,7 @@ def alternated(
 ) -> Figure:
     """Measure both in blocks that take turns; the order alternates.
 
-    Other load on a machine changes from one second to the next, by more than the two differ.
+    The machine's other load changes from second to second by more than the two differ.
     """
     sides = {ours: list[Summary](), baseline: list[Summary]()}
     for block in range(blocks):
@@ -158,7 +158,8 @@ def _side(summaries: Sequence[Summary]) -> dict[str, float]:
 def table(figures: Iterable[Figure]) -> str:
     """Return the figures as lines of text, ratios with the range of their repetitions.
 
-    The first line states the speed of this processor, so that tables of different ones compare.
+    The first line states the speed of this processor, so that tables from different processors can
+    be compared.
     """
     rows = [
         (
@@ -219,7 +220,7 @@ def _number(value: float) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine of the measurements."""
+    """Describe the machine on which the figures are measured."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
@@ -244,5 +245,5 @@ def _python_loop() -> None:
 
 
 def _fastest_us(work: Callable[[], object]) -> float:
-    """Return the shortest of many runs: the speed of the processor, whatever else it does."""
+    """Return the shortest of many runs: the processor's speed, regardless of other load."""
     return min(timed_us(_SPEED_RUNS, work))

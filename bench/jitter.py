@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Regularity of a policy's ticks at 1 kHz, beside a loop in C of the same priority."""
+"""Regularity of a policy's ticks at 1 kHz, compared with a C loop of the same priority."""
 
 import os
 import tempfile
@@ -31,7 +31,7 @@ _CHANGED = {"rate_hz": _RATE_HZ, "safety": {"on_fault": "damp", "state_timeout_s
 """By default a state may be two periods old, but sensors arrive less often."""
 _WARM_UP_S = 2.0
 _PRIORITY, _ROBOT_PRIORITY = 20, 30
-"""Priority of the node's control thread and the C loop; and of the simulated robot."""
+"""Priorities: of the node's control thread and the C loop, and of the simulated robot."""
 
 
 def measure(duration_s: float) -> list[Figure]:
@@ -89,8 +89,8 @@ def _off_us(times_ns: Sequence[int], numbers: Sequence[int]) -> Summary:
     """Return the 99.9th percentile of the deviation of intervals from the period, us.
 
     Args:
-        times_ns: Start times of turns.
-        numbers: Numbers of these turns, since some may have been missed.
+        times_ns: Start times of cycles.
+        numbers: Numbers of these cycles, since some may have been missed.
     """
     number, time_ns = np.array(numbers[: len(times_ns)], np.int64), np.array(times_ns, np.int64)
     in_a_row = np.diff(number) == 1

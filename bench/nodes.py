@@ -24,7 +24,7 @@ _ROBOT_CLOCK = 1.0015
 """Our rate over the robot's: with the same rate, messages would always hit the same tick phase."""
 _START_TIMEOUT_S = 30.0
 _LOST_SHARE = 0.05
-"""Largest share of missing answers; beyond it a figure would measure something else."""
+"""Largest acceptable share of missing answers; with more, a figure would measure something else."""
 _namespaces = (f"/bench_{number}" for number in count())
 
 
@@ -37,8 +37,8 @@ def roundtrip() -> list[Figure]:
     """From sending a JointState to the command that answers it, at 50 Hz.
 
     The policy ticks on its arrival: with a timer, the age of the sample would be measured. All
-    nodes run all the time and are asked in turn: other load on a machine changes from one second to
-    the next, by more than the nodes differ.
+    nodes run all the time and are asked in turn: the machine's other load changes from second to
+    second by more than the nodes differ.
     """
     # The policy last: it holds without sensors.
     commands = [c_baseline("echo"), baseline("echo"), policy_node(trigger="joint_states")]
@@ -54,7 +54,7 @@ def roundtrip() -> list[Figure]:
 
 @contextmanager
 def _answering(command: Sequence[str]) -> Iterator[tuple[UprightRobot, Child]]:
-    """Run a node with its own robot; a policy runs once it answers."""
+    """Run a node with its own robot; wait until it answers, a policy until it is in RUN."""
     namespace = next(_namespaces)
     with upright_robot(namespace) as robot, running(in_namespace(command, namespace)) as child:
         if command[0] == "joint_policy_node":
@@ -65,9 +65,9 @@ def _answering(command: Sequence[str]) -> Iterator[tuple[UprightRobot, Child]]:
 
 
 def _answers(robots: Sequence[UprightRobot]) -> list[Summary]:
-    """Ask each at 50 Hz, a quarter of a period after the other; return the times.
+    """Ask each node at 50 Hz, a quarter of a period apart; return the times.
 
-    The Imu of the last one, the policy, is sent three quarters of a period before its JointState.
+    The Imu for the last node, the policy, is sent three quarters of a period before its JointState.
     """
     took_us = [list[float]() for _ in robots]
     deadline_ns = time.monotonic_ns()
@@ -86,7 +86,7 @@ def _answers(robots: Sequence[UprightRobot]) -> list[Summary]:
 
 
 def _answer_us(robot: UprightRobot) -> list[float]:
-    """Send a JointState; return the time until its answer, or None."""
+    """Send a JointState; return the time until its answer; empty without one."""
     message = robot.joint_states()
     robot.take()
     began_ns = time.monotonic_ns()
@@ -102,7 +102,7 @@ def _sleep_until(deadline_ns: int) -> int:
 
 
 def _from_policy(command: SeenCommand | None) -> bool:
-    """Return whether the policy made it; on a busy machine the node may hold for a moment."""
+    """Return whether the policy computed it; on a busy machine the node may briefly be in HOLD."""
     if command is None or command.mode == JointCommand.MODE_HOLD:
         return False
     if command.mode != JointCommand.MODE_RUN:
@@ -111,7 +111,7 @@ def _from_policy(command: SeenCommand | None) -> bool:
 
 
 def processor_time() -> list[Figure]:
-    """Processor time at 500 Hz JointState and 200 Hz Imu in, 50 Hz out, of all nodes at once."""
+    """Processor time at 500 Hz JointState and 200 Hz Imu in, 50 Hz out; all nodes run together."""
     commands = [c_baseline("gather"), baseline("callbacks"), policy_node()]
     with ExitStack() as stack:
         nodes = [stack.enter_context(_answering(command)) for command in commands]
@@ -161,7 +161,7 @@ def stream_sensors(robots: Sequence[UprightRobot], duration_s: float) -> list[li
 
 
 def start() -> Figure:
-    """From the start of the process to the log line of its configuration."""
+    """Time from the start of the process to the log line that reports its configuration."""
     # bytecode as Python leaves it after a first start, unless PYTHONDONTWRITEBYTECODE prevents that
     for package in ("policy_core", "policy_store", "policy_inference"):
         compileall.compile_dir(ROOT / "src" / package / package, quiet=1)

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time that the flight recorder and a shadow add to a node's ticks, which do not wait for them.
 
-One node runs here, and its observers are switched on and off: different memory would matter more.
+One node runs, and its observers are switched on and off: with two nodes, differences in memory
+layout would matter more.
 """
 
 import threading

@@ -61,7 +61,7 @@ class Child:
             )
 
     def wait(self, timeout_s: float) -> str:
-        """Wait for its end; return its output."""
+        """Wait until it ends; return its output."""
         try:
             status = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -105,7 +105,7 @@ def keep_to_machine() -> None:
 
 
 def policy_node(**parameters: str) -> list[str]:
-    """Return the command of the measured node, with these parameters."""
+    """Return the command that starts the measured node with these parameters."""
     parameters = {"bundle": str(BUNDLE), **parameters}
     settings = [("-p", f"{name}:={value}") for name, value in parameters.items()]
     return ["joint_policy_node", "--ros-args", *(word for pair in settings for word in pair)]
@@ -124,7 +124,7 @@ def copied_bundle(folder: Path, changed: Mapping[str, Any], model: bytes = b"") 
 
 
 def baseline(name: str, *arguments: str) -> list[str]:
-    """Return the command of a program of `bench.baselines`."""
+    """Return the command that runs a program of `bench.baselines`."""
     return [sys.executable, "-m", "bench.baselines", name, *arguments]
 
 

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time that `policy_inference serve` adds to a model, against a minimal socket.
 
-The baseline is a Python process that answers each 180 bytes with 48. The model's own time is the
-extra time of such an echo that runs the model before it answers, on one core, where nothing else
-varies: across cores, a process that computes between two requests is even woken faster than one
-that sleeps. It is subtracted from ours.
+The baseline is a Python process that answers each 180 bytes with 48. The model's own time, which is
+subtracted from ours, is the extra time of an echo that runs the model before it answers. It is
+measured on one core, where nothing else varies: across cores, a process that computes between two
+requests wakes faster than one that sleeps.
 
-`python -m bench.service <what> <path>` is the baseline.
+`python -m bench.service <what> <path>` runs the baseline.
 """
 
 import os
@@ -93,7 +93,7 @@ def echo(path: str, run: Callable[[], None]) -> None:
 
 
 def measure() -> list[Figure]:
-    """Measure across two cores, and on one, where added code shows most."""
+    """Measure across two cores, and on one, where added code has the largest effect."""
     cores = os.sched_getaffinity(0)
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))

@@ -32,7 +32,7 @@ def measure() -> list[Figure]:
 def _compare(
     program: Path, name: str, spin_us: int, here: int, there: int, wanted: float | None = None
 ) -> Figure:
-    """Measure beside the socket, with both ends sleeping."""
+    """Measure against the socket, with both ends sleeping."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "service.sock")
         with serving(path, "--framed-socket", str(path), "--spin-us", str(spin_us)) as service:

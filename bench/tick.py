@@ -44,7 +44,7 @@ REQUEST = OpenRequest(
 
 
 class NativeTick:
-    """A native controller in RUN; time moves by one period per tick."""
+    """A native controller in RUN; time advances by one period per tick."""
 
     def __init__(self, kind: PolicyKind[B], bundle: B) -> None:
         """Open a bundle, and stand up on a robot that is at its commanded position."""
@@ -135,7 +135,7 @@ def measure() -> list[Figure]:
 
 
 def _set_of_three(folder: Path) -> SetBundle:
-    """Return a set of three policies, of which two are followed, after writing it there."""
+    """Write a set of three policies, of which two are followed while one commands; return it."""
     walk, *others = _MEMBERS
     bundles = {name: load_bundle(BUNDLE.with_name(of)) for name, of in _MEMBERS.items()}
     content = {

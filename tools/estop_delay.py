@@ -70,8 +70,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def measure(robot: Go2Stack, tries: int, *, busy: int) -> list[float]:
     """Press the e-stop of a walking robot repeatedly.
 
-    If the robot stops on its own because the machine is busy, as it must when its inputs are late,
-    it is made to walk again; that is not a try.
+    If the robot stops on its own because the machine is busy, as it must when its inputs are stale,
+    it is made to walk again; this does not count as a try.
 
     Args:
         robot: The robot, under control.

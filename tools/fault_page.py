@@ -56,7 +56,7 @@ command has expired, 200 ms after it was sent. The policy allows 500 ms for imag
 1 s; then it holds the measured pose, which counts as damped.""",
     "my_robot": "It walks at 0.5 m/s. Its own computer damps after 1 s without commands.",
 }
-"""What a reader has to know of each robot."""
+"""Notes on each robot, for the reader."""
 TYPES = {
     "off": ("drop", "silent", "deaf", "off", "motor_off", "restart", "killed", "gone"),
     "stuck": ("freeze", "hold", "stuck", "tick", "repeat", "hangs"),
@@ -69,7 +69,7 @@ TYPES = {
     "delayed": ("latency", "delay", "late"),
     "intermittent": ("loss", "reorder", "duplicate", "again"),
 }
-"""Columns, and the kinds of faults in them. A fault that ends by itself is intermittent."""
+"""Columns, and the kinds of faults in them. A fault that ends on its own is intermittent."""
 COMPONENTS = {
     "joint_states": "joint sensors, all",
     "joint_states.position": "joint positions",
@@ -116,7 +116,7 @@ NO_MEANING = {
     **dict.fromkeys(("driver", "link", "policy"), _OF_NODES),
     "both": ("slow", *_OF_NODES),
 }
-"""Types of faults that a component cannot have, or that another row shows."""
+"""Types of faults that a component cannot have, or that another row contains."""
 COMMUNICATION = {
     "repetition": ("duplicate", "repeat"),
     "loss": ("loss", "silent", "deaf", "drop:state", "drop:command"),
@@ -140,8 +140,8 @@ _KIND = re.compile(r"`?(?P<kind>\w+):(?P<target>[\w.]+)(?:\+(?P<for_s>[\d.]+))?(
 _RULE = re.compile(r"policy DAMP: (?P<rule>\w+)(?P<is_rule>:?)")
 _REJECTED = re.compile(r"rejected as (?P<code>`\w+`)")
 Row = Mapping[str, str]
-"""`robot`, `group` and `what` of a fault; if it came to an end also `ended`, `as_wanted`,
-`damped_ms` and `within_ms` (a number or "None"). `commit`: the measured one."""
+"""`robot`, `group` and `what` of a fault; if it was completed, also `ended`, `as_wanted`,
+`damped_ms` and `within_ms` (a number or "None"). `commit`: the measured commit."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -230,7 +230,7 @@ def _places(row: Row) -> Iterable[tuple[str, str]]:
 
 
 def _outcomes(rows: Sequence[Row]) -> str:
-    """Return how faults ended, each outcome once with what was rejected and the range of times."""
+    """Return the outcomes of faults, each once, with what was rejected and the range of times."""
     alike: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         alike.setdefault((*_outcome(row), row.get("within_ms", "")), []).append(row)
@@ -251,7 +251,7 @@ def _outcome_of_all(outcome: str, wanted: str, rows: Sequence[Row]) -> str:
 
 
 def _outcome(row: Row) -> tuple[str, str]:
-    """Return a short name of how a fault ended, and whether as it should."""
+    """Return a short name for a fault's outcome, and whether it is the expected one."""
     ended = row.get("ended")
     if ended is None:
         return "no result", "True"

@@ -109,7 +109,7 @@ GROUPS = {
     ),
 }
 _LARGE = 1000
-"""Constants from this one on are doubled; of the others 1 is added."""
+"""Constants from this one on are doubled; the others are increased by 1."""
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -147,7 +147,7 @@ def _faults(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
     for parent in nodes:
         for field, value in ast.iter_fields(parent):
             if field in ("annotation", "returns", "decorator_list", "type_params"):
-                continue  # types, and what tools read
+                continue  # types, and values that tools read
             if field == "args" and isinstance(value, ast.arguments):
                 continue  # defaults that callers rarely leave out
             nodes += [each for each in _listed(value) if isinstance(each, ast.AST)]

@@ -3,7 +3,7 @@
 """Finds words that are hard for readers whose second language is English, and long lines.
 
 `python -m tools.plain_english` lists them; the exit status is 1 if there are any. A line that needs
-such a word says why: `plain-english: REASON` in a comment on that line.
+such a word gives the reason: `plain-english: REASON` in a comment on that line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 THIS = Path(__file__).resolve()
 ROOT = THIS.parent.parent
 LONGEST_LINE = 120
-"""Characters of a line of Markdown."""
+"""Maximum length of a line of Markdown, in characters."""
 
 REMEDIES = {
     "anew": "'again', or the verb: restarts, replaces",
@@ -36,7 +36,7 @@ REMEDIES = {
     "whoever": "name the person or the program",
     "will not do": "name the check that failed",
 }
-_WORDS = {  # A phrase may go on in the next line of a comment.
+_WORDS = {  # A phrase may continue in the next line of a comment.
     re.compile(rf"\b({phrase})\b".replace(" ", r"\s+(?:(?:#|//|\*)\s*)?"), re.IGNORECASE): remedy
     for phrase, remedy in REMEDIES.items()
 }
@@ -47,7 +47,7 @@ _FOLDERS = ("bench", "config", "docs", "examples", "launch", "src", "tools")
 
 
 def files(root: Path) -> Iterator[Path]:
-    """Yield the texts of a checkout that people read, without tests, which quote the others."""
+    """Yield the files of a checkout that people read, except tests, which quote the others."""
     yield from sorted(root.glob("*.md"))
     for folder in _FOLDERS:
         for path in sorted((root / folder).rglob("*")):

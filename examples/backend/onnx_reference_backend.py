@@ -20,11 +20,11 @@ class OnnxReferenceBackend(BackendBase):
     name = "onnx_reference"
     """As in pyproject.toml, and as an artifact's name in policy.yaml."""
     builds_from = "onnx"
-    """What it opens of a bundle that has no artifact of this name."""
+    """Entry that it opens if a bundle has no artifact of this name."""
     warm_up_runs = 3
 
     def _open(self, file: Path) -> tuple[list[TensorSpec], list[TensorSpec], dict[str, str]]:
-        try:  # the runtime is imported here, so that others can do without it
+        try:  # imported here, so that other back ends do not need this runtime
             import onnx
             from onnx.reference import ReferenceEvaluator
         except ImportError as error:
@@ -42,7 +42,7 @@ class OnnxReferenceBackend(BackendBase):
         return inputs, outputs, {"runtime": f"onnx {onnx.__version__}", "device": "CPU"}
 
     def _bind(self) -> None:
-        """Nothing: this runtime takes arrays with each run, and returns arrays of its own."""
+        """Do nothing: this runtime takes its inputs with each run, and returns new arrays."""
 
     def _run(self) -> None:
         try:

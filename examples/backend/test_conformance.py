@@ -23,14 +23,14 @@ class TestConformance(BackendConformance):
 
     @pytest.fixture
     def case(self) -> BackendCase:
-        """Return what the tests need to know of this back end."""
+        """Return what the tests need to know about this back end."""
         return BackendCase(
             name="onnx_reference",
             backend=OnnxReferenceBackend,
             package="onnx",
             dtypes=("float32", "float16", "int32", "int64"),
             tolerance=1e-5,
-            reads_tensors=True,  # of ONNX files, which it builds from
+            reads_tensors=True,  # from ONNX files
             failing_runs={
                 "exception": lambda patch: patch.setattr(ReferenceEvaluator, "run", _lost)
             },

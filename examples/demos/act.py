@@ -54,10 +54,10 @@ class NodeReport:
     """Reports of the policy node.
 
     Attributes:
-        statuses: Its newest policy_msgs/PolicyStatus in each episode, by seed.
+        statuses: The newest policy_msgs/PolicyStatus of each episode, by seed.
         chunks: Number of chunks.
         diagnostics: Its diagnostics at the end.
-        wall_s: Duration of all episodes.
+        wall_s: Total duration of the episodes.
     """
 
     statuses: Mapping[int, Any]
@@ -196,7 +196,7 @@ def _ms(seconds: Any) -> float | None:
 
 
 def _result(trace: ArmTrace, seed: int, status: Any) -> dict[str, Any]:
-    """Return the outcome of an episode; without figures if a fault came before it began."""
+    """Return the outcome of an episode; without figures if a fault occurred before it began."""
     fault = {"fault": status.reason} if status.latched else {}
     at = np.flatnonzero(trace.seed == seed)
     if not len(at):

@@ -33,7 +33,7 @@ class ArmOperator(Operator):
         arm_node: str = "arm_sim_node",
         **more: Any,
     ) -> None:
-        """Join the ROS 2 domain of the environment; other arguments as those of `Operator`."""
+        """Join the ROS 2 domain of the environment; further arguments as for `Operator`."""
         super().__init__(policy_node=policy_node, **more)
         self.results: list[bool] = []
         self.node.create_subscription(Bool, "episode_result", self._on_result, _LATCHED)
@@ -46,7 +46,7 @@ class ArmOperator(Operator):
         self._next = self.node.create_client(Trigger, f"{arm_node}/next_episode")
 
     def next_episode(self) -> str:
-        """Move the cube; return the answer of the arm's node."""
+        """Move the cube; return the arm node's answer."""
         return self.call(self._next, "next_episode")
 
     def run_episode(self, timeout_s: float) -> bool:

@@ -16,7 +16,7 @@ from policy_core.bundle.terms import term_names
 from robot_sim.errors import SimError
 
 FORWARD_MPS, FAILS_ABOVE_MPS = 0.5, 0.9
-"""Speeds up to which the member walks, and above which it fails; golden rows have none of these."""
+"""Speed at which the member walks, and speed above which it fails, which no golden row exceeds."""
 
 
 def failing_set(bundle: SetBundle, name: str, folder: Path) -> SetBundle:
@@ -48,7 +48,7 @@ def _make_failing(member: Any, folder: Path) -> None:
     stated = yaml.safe_load((folder / CONTRACT_FILE).read_text("utf-8"))
     artifact = stated["model"]["artifacts"]["onnx"]
     artifact["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    # otherwise no command exceeds those of the golden rows
+    # otherwise no command would exceed those in the golden rows
     stated["velocity_command"]["max"][0] = 2.0 * FAILS_ABOVE_MPS
     (folder / CONTRACT_FILE).write_text(yaml.safe_dump(stated, sort_keys=False), "utf-8")
 

@@ -114,7 +114,7 @@ def _plot_tilt(axis: Axes, trace: Trace) -> None:
 
 
 def _plot_imu(axis: Axes, trace: Trace, values: Array, title: str, unit: str) -> None:
-    """Show a vector [T, 3] that the IMU measures."""
+    """Plot a vector [T, 3] that the IMU measures."""
     axis.set_prop_cycle(color=(BLUE, ORANGE, GREEN))
     axis.plot(trace.time_s, values, linewidth=0.7, alpha=0.8, label=["x", "y", "z"])
     axis.set_title(f"{title} (IMU)")
@@ -166,7 +166,7 @@ def mode_name(mode: float) -> str:
 
 
 def _write_above(axis: Axes, text: str, at: tuple[float, float], colour: str, align: str) -> None:
-    """Write text beside a moment, at a height in parts of the axes."""
+    """Write text next to a point in time, at a height given as a fraction of the axes."""
     axis.annotate(
         text,
         at,

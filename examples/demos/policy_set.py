@@ -4,10 +4,10 @@
 
     python -m examples.demos.policy_set --switches 12 --no-images --output out/demo-set
 
-It walks and turns by random commands, is pushed, and gets random requests to switch; each round has
-a different friction and latency. In a last round a member of the set fails. Simulator and policy
-node are two processes that communicate over topics, in lockstep. The folder gets summary.json,
-which --json prints.
+It walks and turns on random commands, is pushed, and receives random requests to switch; each round
+has a different friction and latency. In a last round a member of the set fails. Simulator and
+policy node are two processes that communicate over topics, in lockstep. The output folder contains
+summary.json, which --json prints.
 """
 
 import argparse
@@ -51,7 +51,7 @@ _NODE = "policy_set_node"
 _LARGEST = (0.6, 0.4, 0.7)
 """Limits of the commands: m/s, m/s, rad/s."""
 _AFTER_S = (0.6, 1.8)
-"""Shortest and longest time from a new command to the request of a switch."""
+"""Shortest and longest time from a new command to the request for a switch."""
 _PUSH_EVERY_S, _PUSH = 5.0, "+0.1=60.0"
 _STANDS_UP_S = 6.0
 _FALLBACK_WITHIN_S = 60.0
@@ -129,7 +129,7 @@ def _round(
     act: Callable[[SwitchLog], None],
     pushes: dict[float, str],
 ) -> SetRound:
-    """Make the robot stand up, run the switches, return and lie down."""
+    """Make the robot stand up, run the switches, return to standing and lie down."""
     friction, latency_s = conditions
     name = f"friction {friction:g}, latency {1e3 * latency_s:g} ms"
     progress.info("%s", name if pushes else f"{name}: a member fails")
@@ -193,7 +193,7 @@ def _end(log: SwitchLog) -> Any:
 
 
 def _switch(log: SwitchLog, bundle: SetBundle, count: int, random: np.random.Generator) -> None:
-    """Walk by random commands, and request random switches."""
+    """Walk on random commands, and request random switches."""
     states = bundle.contract.states
     for _ in range(count):
         vx, vy, wz = random.uniform(-1.0, 1.0, 3) * _LARGEST
@@ -206,7 +206,7 @@ def _switch(log: SwitchLog, bundle: SetBundle, count: int, random: np.random.Gen
 
 
 def _fail(log: SwitchLog, bundle: SetBundle, failed: str) -> None:
-    """Make a member fail as it enters, and once it commands."""
+    """Make a member fail as it is entered, and again while it commands."""
     for state in _way_to(bundle, log.report.state, failed)[:-1]:
         log.ask(state)
     log.operator.move(FAILS_ABOVE_MPS + 0.1)
@@ -226,7 +226,7 @@ def _fail(log: SwitchLog, bundle: SetBundle, failed: str) -> None:
 
 
 def _way_to(bundle: SetBundle, begin: str, end: str) -> list[str]:
-    """Return the states on a shortest path, without the first; a set has a path to each of them."""
+    """Return the states on a shortest path, without the first; a set has a path to each state."""
     ways = [[begin]]
     for way in ways:
         if way[-1] == end:
@@ -237,7 +237,7 @@ def _way_to(bundle: SetBundle, begin: str, end: str) -> list[str]:
 
 
 def _pushes(random: np.random.Generator) -> dict[float, str]:
-    """Return pushes as faults of the simulation, by time, for an hour."""
+    """Return an hour of pushes: simulation faults, by time."""
     found = {}
     for begin_s in np.arange(_STANDS_UP_S + 2.0, 3600.0, _PUSH_EVERY_S):
         at_s = float(np.round(begin_s + random.uniform(0.0, _PUSH_EVERY_S - 1.0), 2))

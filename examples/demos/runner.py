@@ -90,19 +90,19 @@ def run_demo(
     demonstrate: Callable[[argparse.Namespace], DemoOutcome],
     require_bundle: Callable[[str], object] = bundle_folder,
 ) -> int:
-    """Run a demo in a ROS domain of its own, write its summary, and show it.
+    """Run a demo in a ROS domain of its own, write its summary, and print it.
 
     Args:
         name: Name of the demo, for messages.
         given: Its arguments, with `bundle`, `images` and the folder `output`.
-        files: Its results beside the summary; those of an earlier run are removed.
+        files: Its results besides the summary; those of an earlier run are removed.
         demonstrate: Does the work.
         require_bundle: Raises SimError or PolicyError for an unusable bundle, before anything is
             removed or started.
 
     Returns:
-        The exit status: 0; 1 after a failure, or where a recording violates an invariant; 4 after
-        an error; 130 after Ctrl-C.
+        The exit status: 0; 1 after a failure, or if a recording violates an invariant; 4 after an
+        error; 130 after Ctrl-C.
     """
     progress.addHandler(logging.StreamHandler())
     progress.setLevel(logging.INFO)
@@ -163,7 +163,7 @@ def aligned(lines: Sequence[tuple[str, str]]) -> str:
 
 
 def guard_events(status: Any) -> dict[str, int]:
-    """Return how often each rule of the guard acted, of a policy_msgs/PolicyStatus."""
+    """Return how often each guard rule acted, from a policy_msgs/PolicyStatus."""
     return {entry.name: entry.count for entry in status.guard_counters if entry.count}
 
 
@@ -254,14 +254,14 @@ def start_node(
 
     Args:
         command: Name of the command, on the PATH.
-        parameters: ROS parameters by name: booleans, numbers, texts, lists of them.
+        parameters: ROS parameters by name: booleans, numbers, strings, or lists of them.
         log: File for its output.
         remappings: Names to remap.
         **more: As for `LoggedProcess`.
     """
     words = [command, "--ros-args"]
     for name, value in parameters.items():
-        words += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML; a text "2026" stays a text
+        words += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML: "2026" stays a string
     for old, new in (remappings or {}).items():
         words += ["-r", f"{old}:={new}"]
     return LoggedProcess(words, log, **more)

@@ -44,9 +44,9 @@ PLAN: Sequence[tuple[str, float, Velocity]] = (
     ("stop", 2.0, (0.0, 0.0, 0.0)),
 )
 _LOCKSTEP_SPEED = 0.5
-"""Share of real time: the scan, for which simulated time does not wait, must keep up."""
+"""Speed as a share of real time: simulated time does not wait for the scan, which must keep up."""
 _CLIMBED_SHARE = 0.8
-"""Least share of the height of the stairs that the base must rise by."""
+"""Smallest rise of the base, as a share of the stairs' height."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -121,7 +121,7 @@ def _perform(given: argparse.Namespace) -> ReportedTiming:
 
 
 def _above_ground(trace: Trace) -> Array:
-    """Return base positions [T, 3], m, with heights over the ground below them."""
+    """Return base positions [T, 3], m, with heights above the ground below them."""
     ground = GROUND.height_m(trace.pos_world[:, :2])
     return trace.pos_world - np.pad(ground[:, None], ((0, 0), (2, 0)))
 

@@ -45,7 +45,7 @@ class SetRound:
         initial: State at the start.
         events: In order.
         pushes_s: Times of the pushes.
-        status: The last one in RUN, or of the fault that ended it.
+        status: The last status in RUN, or that of the fault that ended it.
         recording: Folder of the flight recording.
     """
 
@@ -110,7 +110,7 @@ class SwitchLog:
             self.settle()
 
     def _goes_on(self, before: int) -> bool:
-        """Wait for one more switch; return whether it came before the policy ended."""
+        """Wait for one more switch; return whether it began before the policy ended."""
         self.operator.wait_until(
             lambda: self.report.switches > before or not self.runs,
             "the way back",

@@ -63,7 +63,7 @@ LOWEST_SHARE = 0.575
 """Lowest height of a walking robot, as a fraction of the standing robot's."""
 _STAND_TRIES = 3
 _CONTROL_TRIES = 10
-"""Time for the driver's start checks, which need some seconds of states."""
+"""Number of requests for control: the driver's start checks need some seconds of states."""
 _LEAD_IN_S = 0.5
 _SIGNS_OF_A_WRONG_CONTRACT = ("attitude", "clipped_too_long")
 
@@ -157,14 +157,14 @@ def operate(
             progress.warning("the policy node left RUN: %s", operator.status.reason)
             break
     running = operator.status
-    if operator.mode == "RUN":  # a robot whose legs are under it when it lies down
+    if operator.mode == "RUN":  # so that the legs are under the robot when it lies down
         operator.demand("stand")
         operator.wait_for_mode("READY")
     operator.demand("damp")
     operator.wait_for_mode("DAMP")
     reported = ReportedTiming.of(running, operator.status)
     operator.let_go()
-    operator.wait(2.0)  # wait for it to lie down
+    operator.wait(2.0)  # until the robot lies down
     return reported
 
 
@@ -188,9 +188,9 @@ class ReportedTiming:
 
     Attributes:
         bundle: Name of the bundle's folder.
-        backend: Name of the backend.
+        backend: Name of the back end.
         runs_on: Runtime and device.
-        fallback: Why earlier backends of the list did not open, a line each.
+        fallback: Why earlier back ends in the list did not open, one line each.
         ticks: Ticks since the node was activated, including those of standing up.
         ticks_missed: Deadlines since then at which no tick could start.
         latency_ms: Median, 99th percentile and largest time from sampling to published command.
@@ -215,8 +215,9 @@ class ReportedTiming:
         """Extract the report from two policy_msgs/PolicyStatus.
 
         Args:
-            running: The newest before DAMP was requested. Its latencies are those of RUN.
-            ended: The first in DAMP. It contains latched faults that are newer than `running`.
+            running: The newest status before DAMP was requested. Its latencies are those of RUN.
+            ended: The first status in DAMP. It contains latched faults that are newer than
+                `running`.
         """
         latency_s = (running.latency_p50_s, running.latency_p99_s, running.latency_max_s)
         p50, p99, longest = (1e3 * value for value in latency_s)
@@ -259,7 +260,7 @@ def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3)
     """Measure the tracking while the policy ran, and whether the robot stayed on its feet.
 
     A robot that is down when the policy starts has fallen. After a fault it stands still or lies,
-    which does not show how the policy follows commands, but may be a fall.
+    which does not reveal how the policy follows commands, but may be a fall.
     """
     up = walked(trace, left_run=reported.left_run)
     figures: Any = {
@@ -399,7 +400,7 @@ def _require_joints(bundle: str, robot: str) -> None:
 
 
 def _simulated(robot: str) -> str:
-    """Return the simulated robot, also behind its driver."""
+    """Return the simulated robot, whether or not it is behind a driver."""
     return EMULATED.get(robot, (robot,))[0]
 
 

@@ -40,11 +40,11 @@ def accept(
     bundle: Path, recordings: Path, *, robot: SimulatedRobot = LITE3, processes: int = 2
 ) -> list[WalkOutcome]:
     """Try all cases in parallel; write a flight recording of the ten minutes to `recordings`."""
-    # errors of the bundle or missing parts are reported here, once
+    # errors in the bundle or missing parts are reported here, once
     load_bundle(bundle, kind=JointBundle)
     message_types()
     cases, outcomes = all_cases(), dict[str, WalkOutcome]()
-    # the longest first, so that all processes end together
+    # the longest first, so that all processes end at about the same time
     queue = sorted(cases, key=lambda case: -case.duration_s)
     work = functools.partial(_try, bundle, recordings, robot)
     with closing(LocalPool(work, processes, time_limit_s=math.inf).run(queue)) as done:
@@ -57,7 +57,7 @@ def accept(
 
 
 def replay_recording(bundle: Path, folder: Path) -> ReplayedFlight:
-    """Recompute the recorded ten minutes; write the report beside the recording.
+    """Recompute the recorded ten minutes; write the report next to the recording.
 
     Returns:
         The result; true if the commands are the same.
@@ -72,7 +72,7 @@ def replay_recording(bundle: Path, folder: Path) -> ReplayedFlight:
 
 
 def record(bundle: Path, outcomes: Sequence[WalkOutcome]) -> None:
-    """Write the figures into a bundle, replacing its former report; keep other reports."""
+    """Write the figures into a bundle, replacing its previous report; keep other reports."""
     contract = load_bundle(bundle, kind=JointBundle).contract
     keep_report(
         bundle,
@@ -105,5 +105,5 @@ def try_recorded(
 ) -> WalkOutcome:
     """Try a case and record it, replacing an earlier recording."""
     with new_folder(place, marker=METADATA, owned=(METADATA, "*.mcap"), force=True) as growing:
-        growing.rmdir()  # the recording makes its folder itself
+        growing.rmdir()  # the recording creates its own folder
         return try_case(bundle, backend, case, growing, robot)[0]

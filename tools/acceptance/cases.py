@@ -22,7 +22,7 @@ LATENCIES_MS = (0, 5, 10, 15, 20)
 LONG_SEED, OTHER_SEEDS = 2, (5, 6, 7, 8)
 SIDES = ("front", "rear", "left", "right")
 FOLLOWS = 0.2
-"""Largest error on any axis of a robot that follows step commands; a standing one has 0.35."""
+"""Largest error on any axis of a robot that follows step commands; a standing robot has 0.35."""
 
 
 def steady_cases() -> list[WalkCase]:
@@ -74,7 +74,7 @@ def mixed_cases() -> list[WalkCase]:
 
 
 def long_cases() -> list[WalkCase]:
-    """Return ten minutes of step commands, and further draws, because one may be lucky."""
+    """Return ten minutes of step commands, and further draws, since one draw may be lucky."""
     limits = WalkLimits(error=FOLLOWS, tilt_deg=20.0, altered_share=0.001)
     first = WalkCase(
         name="mixed, 10 minutes",

@@ -62,6 +62,6 @@ def _outcome(row: dict[str, Any]) -> WalkOutcome:
             return tuple(map(measured, value))
         return float("nan") if value is None else value
 
-    # null means no limits here, and no estimate there
+    # for these two, null means no limits and no estimate
     kept = {name: None for name in ("passed", "estimate") if row.get(name) is None}
     return WalkOutcome(**{name: measured(value) for name, value in row.items()} | kept)

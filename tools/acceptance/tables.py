@@ -14,7 +14,7 @@ from tools.acceptance.cases import long_cases, steady_cases
 
 Outcomes = Sequence[WalkOutcome]
 Cell = Callable[[Outcomes], tuple[str, bool]]
-"""The outcomes of one policy to show, and whether the gate holds."""
+"""Returns the text for one policy's outcomes, and whether the gate holds."""
 
 
 def gates_table(columns: Mapping[str, Outcomes]) -> str:

@@ -30,7 +30,7 @@ from tools.chaos.steps import ChaosStep, draw_steps, shrunk
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line immediately."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -73,7 +73,7 @@ class HoldingLite3(SlowLite3):
 
 
 class VirtualLink:
-    """Takes the place of LinkSupervisor, in front of the link process's state machine.
+    """Replaces LinkSupervisor, in front of the link process's state machine.
 
     Attributes:
         link: That state machine.
@@ -122,7 +122,7 @@ class ChaosDriver(DriverNode, VirtualNode):
 
     Attributes:
         link: The state machine.
-        gate: Lets commands through while the e-stop is not pressed.
+        gate: Passes commands on unless the e-stop is pressed.
         waiting: Functions that continue requests that await something.
     """
 
@@ -144,7 +144,7 @@ class ChaosDriver(DriverNode, VirtualNode):
             frames: Passes a datagram to the robot.
             rate_hz: Rate of commands and states.
             wire_watch: Watches what it receives and sends.
-            log: Takes what it logs.
+            log: Receives what it logs.
             kind: The robot.
         """
         self.send, self._clock, self._frames, self._seen = send, clock, frames, wire_watch
@@ -195,14 +195,14 @@ class ChaosDriver(DriverNode, VirtualNode):
         self.send("status", (status, changed))
 
     def hear_robot(self, data: bytes) -> None:
-        """Take a datagram from the robot."""
+        """Receive a datagram from the robot."""
         state = self.link.receive(data, HOST, self._clock.monotonic_ns())
         if state is not None:
             self._sensors.publish(state, self._clock.time_ns())
         self.turn()
 
     def hear_command(self, data: bytes) -> None:
-        """Take a JointCommand, like the thread of CommandTopic."""
+        """Receive a JointCommand, like the thread of CommandTopic."""
         try:
             command = self._reader.read(self._decode(data), self._clock.monotonic_ns())
         except RobotError:

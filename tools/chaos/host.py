@@ -46,7 +46,7 @@ _WILD = 60.0
 
 
 class FaultyModel:
-    """A back end that behaves as its faults say; otherwise it computes a few sines."""
+    """A back end that behaves as its faults specify; without faults, it computes a few sines."""
 
     name = "cheap"
 
@@ -82,11 +82,11 @@ class FaultyModel:
 
 
 class Scene:
-    """The surroundings of the host.
+    """The environment of the host.
 
     Attributes:
         clock: Clock of its computer.
-        model_faults: The model's present faults.
+        model_faults: The model's current faults.
         runs: Number of runs of the model.
         press, ticked: Called when the e-stop is pressed while the model runs, and with each tick.
     """
@@ -101,7 +101,7 @@ class Scene:
         self.runs = 0
 
     def during_run(self, policy: str) -> list[str]:
-        """Do what happens while a policy's model runs; return the model's faults."""
+        """Apply the faults that act while a policy's model runs; return the model's faults."""
         self.runs += 1
         faults = list[str]()
         for fault in self.model_faults:
@@ -159,7 +159,7 @@ class _Loop(ControlLoop):
 
 
 class _NodeReports:
-    """Stand-in for the thread between ticks: what that would publish has no reader."""
+    """Stand-in for the thread between ticks, whose messages nothing would read."""
 
     def __init__(self, *_: object) -> None:
         """Keep nothing."""
@@ -233,7 +233,7 @@ class ChaosNode(PolicyNode, VirtualNode):
         """Tick in the loop that has no thread."""
 
     def _attach_observers(self, policy: OpenedPolicy[Any], group: Any, values: Any) -> None:
-        """Attach the observers that a set needs; the scene sees each tick."""
+        """Attach the observers that a set needs; the scene observes each tick."""
         if policy.switching is not None:
             self.observer.add(SwitchReports(policy, self.get_logger()))
             serve_switches(self, self._switch, self.report)
@@ -255,7 +255,7 @@ class ChaosNode(PolicyNode, VirtualNode):
         self.start()
 
     def turn(self) -> int:
-        """Tick if a tick is due; return when the next one is, on the steady clock."""
+        """Tick if a tick is due; return the time of the next one, on the steady clock."""
         assert isinstance(self.loop, _Loop)
         self.loop.turn()
         return int(self._pacer._deadline_ns)

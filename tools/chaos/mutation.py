@@ -37,7 +37,7 @@ _PLACES = {
 _ALONE = "link"
 """Group whose code has no second implementation."""
 _STRICTNESS = ("Lt -> LtE", "LtE -> Lt", "Gt -> GtE", "GtE -> Gt")
-"""Faults that only a value exactly at its limit shows, which unit tests have and seeds do not."""
+"""Faults that only a value exactly at its limit reveals: unit tests have those, seeds do not."""
 
 
 def try_mutants(
@@ -48,7 +48,7 @@ def try_mutants(
     jobs: int = 1,
     draw: int = 1,
 ) -> int:
-    """Run the seeds with one fault after another, and print how many they find.
+    """Run the seeds with one fault at a time, and print how many faults they find.
 
     Args:
         count: Number of faults, equally many from each place, in lines that the seeds execute.
@@ -68,7 +68,7 @@ def try_mutants(
             if one.fault not in _STRICTNESS and one.line not in unreached[one.file]
         ]
         drawn += chance.sample(fit, min(len(fit), count // len(_PLACES)))
-    chance.shuffle(drawn)  # of a run that is ended early, all places are known
+    chance.shuffle(drawn)  # so that a run that is ended early covers all places
     of, found = Counter(mutant.group for mutant in drawn), Counter[str]()
     native = replace(options, core=NATIVE)
     expected = {

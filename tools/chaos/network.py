@@ -32,7 +32,7 @@ class VirtualChannel:
             faults: Current faults of all channels.
             ends: Both actors, as in `steps.PAIRS`.
             chance: Decides which messages faults affect.
-            deliver: Takes each message that arrives.
+            deliver: Receives each message that arrives.
         """
         self._timeline, self._faults, self._ends = timeline, faults, ends
         self._chance, self._deliver = chance, deliver

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What rclpy gives a node, without rclpy: the only base class of the nodes that is replaced."""
+"""The parts of rclpy that a node uses, without rclpy: the only base class that is replaced."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ class VirtualRobot:
             self._send(data)
 
     def _help_up(self, now_ns: int) -> None:
-        """Set down a robot that has been on its back for a while, as people do."""
+        """Set down a robot that has been on its back for a while, as a person would."""
         world: Any = self.host.world
         if getattr(world, "upright", True):
             self._fallen_since_ns = None

@@ -59,24 +59,24 @@ from tools.chaos.watch import (
 )
 
 BOTH = "both"
-"""Each seed runs in both cores, which must do the same."""
+"""Each seed runs in both cores, whose results must be equal."""
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 _RATE_HZ, _PHYSICS_RATE_HZ = 50, 250
 _PRESSED_AGAIN_NS, _CONFIRMED_NS, _ROGUE_AGAIN_NS = 100_000_000, 200_000_000, 10_000_000
 _WITHIN_S = {"load": 3.0, "take_control": 4.0, "release_control": 3.5}
-"""Time limit of slow answers, s; all others come at once."""
+"""Time limits for slow answers, s; all others must be immediate."""
 _AT_ONCE_S = 0.5
 _PRESSED = b"\0\1\0\0\1"
 """A serialised std_msgs/Bool: true."""
 _OF_SCRIPTS = ("load", "authority", "switch", *RESTS)
-"""Requests that no key makes."""
+"""Requests that have no key."""
 _SEQUENCE_AT, _VALID_AT, _MODE_AT = 12, 20, 28
-"""Places in a serialised JointCommand."""
+"""Byte offsets in a serialised JointCommand."""
 _TWIST = struct.Struct("<4s6d")
 _COMPARED_S = 0.1
 _CLOCK_OFFSETS_S = (0.0, 0.0, 0.0, 0.03, -0.03, -0.7, 5.0)
 """How far the clock of the driver's computer is ahead of the host's, s. If it is behind by more
-than a time-out and less than 0.5 s, no policy starts: its inputs look late.
+than a time-out and less than 0.5 s, no policy starts: its inputs look stale.
 """
 
 
@@ -137,7 +137,7 @@ def _mixed_kinds(contract: Any) -> Any:
 
 
 def _weak(contract: Any) -> Any:
-    """Return a contract with a joint that gives little torque."""
+    """Return a contract with a joint that exerts little torque."""
     joints = contract.joints
     limit = np.where(np.arange(len(joints.names)) == 0, 0.5, joints.effort_limit)
     return replace(contract, joints=replace(joints, effort_limit=limit))
@@ -251,7 +251,7 @@ def _run_in_both(seed: int, options: Options, steps: Sequence[ChaosStep] | None)
 
 
 def _shown(tick: Tick, inputs: Iterable[Input]) -> bytes:
-    """Return what a tick and the inputs show to others, for the digest."""
+    """Return the results of a tick and the inputs that others observe, for the digest."""
     ages = [each.age_ns(tick.now_ns) for each in tick.inputs.values()]
     flags = tick.asked, tick.begins, tick.taken, tick.clipped_ticks
     trip = tick.trip and (tick.trip.rule.value, tick.trip.reason, tick.trip.latched)
@@ -261,7 +261,7 @@ def _shown(tick: Tick, inputs: Iterable[Input]) -> bytes:
 
 
 def rogue_command(data: bytes, kind: str) -> bytes:
-    """Return a second sender's serialised JointCommand, after one of the policy node.
+    """Return a second sender's serialised JointCommand, derived from one of the policy node's.
 
     Args:
         data: The newest command of the node.
@@ -392,7 +392,7 @@ class _Play:
             operator_driver, "phase", lambda phase: self._operator.hear_driver(phase)
         )
 
-    # What the host hears and does.
+    # The host's inputs and actions.
 
     def _start_host(self) -> None:
         kind = ChaosSetKind() if runs_set(self._seed) else ChaosKind()
@@ -411,7 +411,7 @@ class _Play:
             next_ns = clock.when(node.turn())
             busy_ns, clock.busy_ns = clock.busy_ns, 0
             if busy_ns:
-                # Nothing else of this process happens meanwhile.
+                # Nothing else happens in this process meanwhile.
                 self._stall("host", busy_ns)
         else:
             next_ns = self._stalled_until_ns["host"]
@@ -484,7 +484,7 @@ class _Play:
             done(node.handlers[name](Trigger.Request()))
 
     def _asked(self, actor: str, name: str) -> Callable[[Any], None]:
-        """Expect an answer; return the function that takes it."""
+        """Expect an answer; return the function that receives it."""
         number = self._answers.asked(actor, name, _WITHIN_S.get(name, _AT_ONCE_S))
 
         def answered(response: Any) -> None:
@@ -503,7 +503,7 @@ class _Play:
         for hear in self._node.heard["estop"][:1]:
             hear(_PRESSED)
 
-    # What the driver hears and does.
+    # The driver's inputs and actions.
 
     def _turn_driver(self) -> None:
         if self._timeline.now_ns >= self._stalled_until_ns["driver"]:
@@ -570,7 +570,7 @@ class _Play:
             for at_ns in range(0, for_ns + 1, _ROGUE_AGAIN_NS):
                 timeline.after(at_ns, lambda: self._send_rogue(step.target))
         elif step.kind == "clock":
-            # Until it is synchronised with the others again.
+            # Until the clock is synchronised with the others again.
             clock, by_ns = self._clocks[step.target], round(step.value * NS_PER_S)
             clock.set(by_ns)
             timeline.after(for_ns, lambda: clock.set(-by_ns))
@@ -657,7 +657,7 @@ class _Operator:
         mode, phase = self._mode, self._phase
         wanted = ""
         if phase is DriverPhase.LISTENING:
-            # The driver's e-stop may be pressed, of which a host that was killed knows nothing.
+            # The driver's e-stop may be pressed; a restarted host does not know that.
             begin = self._chance.choice(["take_control", "take_control", "reset"])
             wanted = begin if mode is Mode.DAMP else "damp"
         elif mode is Mode.DAMP and (self._latched or phase is DriverPhase.DAMPING):
@@ -690,7 +690,7 @@ class _Operator:
             self._timeline.after(at_ns, lambda: self._press(key))
 
     def steer(self, speed: float, for_ns: int) -> None:
-        """Command a speed on all axes, as a script does, which knows no limits."""
+        """Command a speed on all axes without limits, as a script does."""
         for at_ns in range(0, for_ns, _PRESSED_AGAIN_NS):
             self._timeline.after(at_ns, lambda: self._command(speed, speed, speed))
 

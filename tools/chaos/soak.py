@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A flight of several hours: does memory grow, are files left open?"""
+"""A simulated run of several hours, which reports memory growth and open files."""
 
 from __future__ import annotations
 

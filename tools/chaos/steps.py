@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is done to a robot, and when: requests from its operator, and faults of everything."""
+"""The schedule of a seed: requests from the robot's operator, and faults of all parts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _ROBOT = (
 )
 """Faults of the robot and its motion host, as robot_sim names them."""
 _MODEL = ("error", "nan", "infinite", "wild", "slow", "estop")
-"""What a model does instead of answering properly; `estop`: the e-stop is pressed while it runs."""
+"""A model's faults; `estop`: the e-stop is pressed while the model runs."""
 _ASKED = ("take_control", "release_control", "stand", "run", "damp", "reset", "estop", "load")
 STATES = ("walk", "crouch", "swim")
 """States that `switch` requests, by its value; the last one does not exist."""
@@ -60,7 +60,7 @@ FALLS_BACK = "lite3_crouch"
 LOADS = ("same", "limits", "missing")
 """Bundles that `load` requests, by its value."""
 RESTS = {"stand_leg": 0, "freeze_leg": 1, "disable_leg": 2}
-"""Requests that set the authority over one leg, and what the rest of its command is."""
+"""Requests that set the authority over one leg, and the source of the rest of its command."""
 _DIAL = ("more_authority", "less_authority", "authority", *RESTS)
 _KEYS = ("up", "down", "left", "right", "comma", "full_stop", "space")
 _SPEEDS = (-1e9, -3.0, 0.7, 3.0, float("nan"))
@@ -96,7 +96,7 @@ class ChaosStep:
     Attributes:
         at_s: Time at which it begins.
         kind: `ask`, `drive`, `steer`, `rogue`, or the kind of a fault.
-        target: What the fault affects, or what is requested.
+        target: Target of the fault, or the request.
         for_s: Duration of a fault.
         value: A share, a time in s, or as the kind defines it.
     """
@@ -121,7 +121,7 @@ def runs_set(seed: int) -> bool:
 def draw_steps(seed: int, seconds: float) -> tuple[ChaosStep, ...]:
     """Return a seed's faults, and its requests besides those of its operator, in order.
 
-    The operator acts by itself: it takes control, stands up, runs, and starts again after a fault.
+    The operator acts on its own: it takes control, stands up, runs, and starts again after a fault.
     """
     chance, steps = Random(f"steps {seed}"), list[ChaosStep]()
     begin_s = chance.choice([0.0, 4.5])
@@ -195,7 +195,7 @@ def shrunk(
     """Return a shorter schedule that still breaks the invariant; no step can be left out.
 
     Args:
-        steps: Those that break an invariant.
+        steps: Steps that break an invariant.
         still_breaks: Runs steps; returns whether they break the same invariant.
     """
     kept, size = tuple(steps), max(1, len(steps) // 2)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual time: what happens next, what happened last, and the clocks of the computers."""
+"""Virtual time: scheduled actions, the last events, and the clocks of the computers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _EVENTS_KEPT = 20
 
 
 class VirtualTimeline:
-    """Does everything in order of virtual time, on one thread.
+    """Executes all actions in order of virtual time, on one thread.
 
     Attributes:
         now_ns: Time since the start.
-        events: The last events, as texts.
+        events: The last events, as strings.
         ended: True if it has stopped acting.
     """
 
@@ -78,7 +78,7 @@ class VirtualClock(SimpleNamespace):
     """The clocks of one computer; replaces `time` in its modules.
 
     Attributes:
-        busy_ns: How far the computation at hand is ahead of the timeline.
+        busy_ns: How far the current computation is ahead of the timeline.
     """
 
     def __init__(self, timeline: VirtualTimeline, drift_ppm: int) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The invariants, checked along the way: they must hold whatever the seed does."""
+"""The invariants, checked during a run: they must hold whatever the seed does."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class HostWatch:
         joints = contract.joints.on_robot()
         self._flight = FlightWatch(contract, policy.limits, joints, state.slices)
         self._flight.checked = self._watch.checked
-        self._number += 1  # of ticks before this policy nothing is known here
+        self._number += 1  # nothing is known here about ticks before this policy
 
     def _see(self, policy: OpenedPolicy[Any]) -> None:
         if policy is not self._policy:
@@ -188,7 +188,7 @@ class HostWatch:
                 WHY[2]: state.ends is not None and end == state.ends.to,
                 WHY[3]: end in {each.timeout_state for each in state.to.values()},
             }
-            # A state that fails in its first tick is left in the same one.
+            # A state that fails in its first tick is left in that same tick.
             fell_back = report.fallbacks - before.fallbacks
             in_order = (
                 new <= 1 + fell_back
@@ -261,7 +261,7 @@ class VirtualDriverWatch:
         self.require("estop_is_not_followed", rests or not self._pressed, "")
 
     def is_alive(self, now_ns: int) -> None:
-        """Check that a robot under control gets frames, while the driver is not stalled."""
+        """Check that a robot under control receives frames while the driver is not stalled."""
         if self._has_control:
             silent_ns = now_ns - self._sent_ns
             within = silent_ns <= _LONGEST_SILENCE_NS

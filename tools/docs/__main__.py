@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the documentation site in out/docs: docs/, the files beside it, and pages from the code.
+"""Builds the documentation site in out/docs: docs/, the files next to it, and pages from the code.
 
     python -m tools.docs    # needs .venv-docs; `make docs` makes it
 
@@ -31,7 +31,7 @@ _MOVED = """<!DOCTYPE html>
 <a href="{0}">This page has moved.</a>
 """
 BESIDE = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
-"""Pages of the checkout that are part of the site."""
+"""Pages outside docs/ that are part of the site."""
 
 
 def write_sources(folder: Path) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated SO-101 behind a relay, a chunk policy (ACT), and faults; no driver is between."""
+"""The simulated SO-101 behind a relay, a chunk policy (ACT), and faults; there is no driver."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ _WAYS = ("state", "command")
 WATCHED_MS = 5000
 SOON_MS = 250
 """Limit for requests, for data that is lost, rejected or not finite, and for commands that are not
-renewed. Drivers allow 100 ms, and 150 ms for an IMU whose values stay; commands to an arm last 200.
+renewed. Drivers allow 100 ms, and 150 ms for an IMU whose values do not change; commands to an arm
+are valid for 200 ms.
 """
 Act = Callable[[Stack], int]
 
@@ -41,8 +42,8 @@ class Case:
         group: Part of the table.
         what: Text for the table.
         act: Starts the fault; returns its time, ns on the system's clock.
-        goes_on: True if the robot should go on; otherwise it should be damped. None: either, as its
-            physics decide.
+        goes_on: True if the robot should go on; otherwise it should be damped. None: either,
+            depending on the physics.
         within_ms: Limit of the time from the fault until the robot is damped.
         taken_over: True if another controller then drives the robot, so that the driver only has to
             give up control.

@@ -60,7 +60,7 @@ class RelayedStream:
 class RelayedStack(Stack):
     """A robot, and its streams, which are the keys of `streams`.
 
-    Subclasses say which commands leave the robot at rest, and how long a command is in effect.
+    Subclasses define which commands leave the robot at rest, and how long a command is in effect.
     """
 
     streams: ClassVar[Mapping[str, RelayedStream]]
@@ -125,7 +125,7 @@ class RelayedStack(Stack):
         out.publish(message)
         if name == COMMAND:
             now_ns = time.time_ns()
-            self.events()  # that of a command that has expired
+            self.events()  # first record the end of an expired command
             self._valid_until_ns = now_ns + self.valid_ns(message)
             self._note("damped" if self.is_rest(message) else "following", now_ns)
 

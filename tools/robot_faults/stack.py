@@ -62,7 +62,7 @@ class Stack:
     Attributes:
         emulator, driver, policy: The processes.
         operator: Requests modes and velocities.
-        driver_status: The newest of the driver; None before the first.
+        driver_status: Newest status of the driver; None before the first one.
     """
 
     driver_command: ClassVar[str]
@@ -71,7 +71,7 @@ class Stack:
     """The policy."""
     policy_command: ClassVar[str] = "joint_policy_node"
     estop_listeners: ClassVar[int] = 2
-    """Policy node and driver."""
+    """Number of subscribers to `estop`: policy node and driver."""
     emulator: LoggedProcess
 
     def __init__(
@@ -85,7 +85,7 @@ class Stack:
     ) -> None:
         """Start everything; nothing moves yet.
 
-        The emulator, which does not run on a real robot's computer, gets the highest priority, if
+        The emulator, which does not run on a real robot's computer, has the highest priority, if
         the kernel allows it.
 
         Args:
@@ -129,7 +129,7 @@ class Stack:
         raise NotImplementedError
 
     def turn_by_hand(self) -> None:
-        """Turn the robot by 90 degrees as a person does, within 2 s."""
+        """Turn the robot by 90 degrees as a person would, within 2 s."""
         raise NotImplementedError
 
     def __enter__(self: S) -> S:
@@ -146,7 +146,7 @@ class Stack:
     def end(self) -> None:
         """End everything; the trace is then written."""
         for process in self._nodes.running:
-            process.send(signal.SIGCONT)  # one that hangs would not end by itself
+            process.send(signal.SIGCONT)  # a hanging process would not end on its own
         self._opened.close()
 
     def trace(self) -> Trace:
@@ -211,8 +211,9 @@ class Stack:
         """Take control, stand up, run the policy, and walk for some time."""
         self.operator.wait_for_robot()
         self.take_control()
-        # A driver damps first; a policy that stands up at that time is sent back.
-        # The policy node may hear of its end later: more than one status must say that it follows.
+        # The driver damps first; a policy that stands up during that time is sent back. The policy
+        # node may learn later that the driver no longer damps: several statuses must report that it
+        # follows.
         for _ in range(4):
             before = self.driver_status
             self.wait_until(partial(self._follows_since, before), "the driver to follow")
@@ -290,7 +291,7 @@ class Stack:
         return now_ns
 
     def link_pid(self) -> int:
-        """Return the id of the driver's process that talks to the robot."""
+        """Return the id of the driver's process that communicates with the robot."""
         (child,) = self._children()
         return child
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one case: its outcome, and the time until the robot was damped."""
+"""Runs one case; determines its outcome, and the time until the robot was damped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from unitree_driver.reception import StateOddity
 
 NS_PER_MS = 1_000_000
 _LATEST_S = 10.0
-"""Time until drives are damped that were asked to."""
+"""Maximum wait until the drives are damped."""
 _LASTS_S, QUIET_S = 0.5, 2.0
 """Time for which an emulator's fault lasts after damping, so that the driver keeps control; time to
 watch the aftermath."""
@@ -28,7 +28,7 @@ _LEAVE_NOTHING = ("robot", "network")
 """Groups of faults that the emulator ends."""
 _STALLED = "the machine is too busy"
 _BY_STALLS = (" ms old", "no recent state from the robot", "the newest joint_command has expired")
-"""Reasons for damping that a machine with other work causes too."""
+"""Reasons for damping that a busy machine may also cause."""
 _EARLY_NS = 20 * NS_PER_MS
 """Largest error of the start of a planned fault: the robot's clock is the emulator's."""
 
@@ -39,7 +39,7 @@ _CODES = dict.fromkeys(
     ]
 )
 _INCIDENTAL = 10
-"""Rejected frames that some other cause may explain."""
+"""Number of rejected frames that another cause may explain."""
 MakeStack = Callable[..., Stack]
 """Starts the processes of a robot, with the arguments of `Stack`."""
 
@@ -49,8 +49,8 @@ class Ending:
     """Outcome of a case.
 
     Attributes:
-        group, what: The case's.
-        within_ms: The case's; None where control was refused.
+        group, what: As in the case.
+        within_ms: As in the case; None if control was refused.
         ended: Reports of driver, policy and host.
         damped_ms: Time from the start of the fault to damped drives; None if the robot goes on.
         as_wanted: True if the outcome is the expected one.
@@ -71,7 +71,7 @@ class KeptRobot:
         self._robot: Stack | None = None
 
     def take(self, make: MakeStack) -> Stack | None:
-        """Return the robot if `make` makes such and it moves; end any other."""
+        """Return the robot if `make` makes this kind and it moves; otherwise end it."""
         robot, self._robot = self._robot, None
         if robot is not None and type(robot) is make and _sets_off(robot):
             return robot
@@ -214,7 +214,7 @@ def _wait_for_damping(robot: Stack, began_ns: int) -> int | None:
 
 
 def _rejected(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return for which reasons the driver rejected frames, by its details."""
+    """Return the reasons for which the driver rejected frames, from its details."""
     return [
         code for code in _CODES if int(after.get(code, 0)) > int(before.get(code, 0)) + _INCIDENTAL
     ]

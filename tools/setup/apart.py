@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Separate environments beside `.venv`, for packages with conflicting versions."""
+"""Separate environments next to `.venv`, for packages with conflicting versions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 def require_python(
     version: tuple[int, int], offered: Sequence[tuple[int, int]], what: str, remedy: str
 ) -> str:
-    """Return a version of Python as text, `3.11`; raise SetupError if `what` lacks it."""
+    """Return a Python version as text, `3.11`; raise SetupError if `what` does not support it."""
     if version not in offered:
         names = ", ".join(f"{major}.{minor}" for major, minor in offered)
         raise SetupError(

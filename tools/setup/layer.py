@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 def ensure_layer(venv: Path, base: Path, name: str) -> None:
     """Make or refresh `venv`: the packages in `base` and in the lock `name`.
 
-    The layer `torch` also gets PyTorch.
+    The layer `torch` also contains PyTorch.
     """
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     lock = known_lock(name, python)

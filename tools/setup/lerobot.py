@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `python3 -m tools.setup.lerobot`: LeRobot in `.venv-lerobot`, with ROS 2 beside it.
+"""Command `python3 -m tools.setup.lerobot`: LeRobot in `.venv-lerobot`, together with ROS 2.
 
 It is not needed to run a policy: it is for training policies, writing datasets, and driving ROS 2
 robots with LeRobot's own commands. LeRobot limits PyTorch to the versions of its release date; its

@@ -44,10 +44,10 @@ class Lock:
         name: First part of its files' names.
         what: Description.
         requirements: Names of requirements files.
-        alone: Name of a requirements file whose packages come without their dependencies.
+        alone: Name of a requirements file whose packages are installed without their dependencies.
         beside_ros: True if the constraints of a sourced ROS 2 apply.
         with_torch: True if it includes PyTorch, instead of relying on a separate installation.
-        pythons: One file for each.
+        pythons: Python versions; each has its own file.
         machines: Architectures.
     """
 

@@ -77,7 +77,7 @@ def train_encoder(scenes: int, steps: int, seed: int) -> tuple[NarrowResNet, lis
 
 
 def _loss(locator: Locator, scenes: Scenes, rows: np.ndarray) -> Tensor:
-    """Return the negative log likelihood under Laplace distributions: hidden cubes count little."""
+    """Return the negative log likelihood under Laplace distributions; it tolerates hidden cubes."""
     guesses = locator({name: torch.from_numpy(scenes.images[name][rows]) for name in CAMERAS})
     total = torch.zeros(())
     for name, (place, spread) in guesses.items():

@@ -3,7 +3,7 @@
 """A narrow ResNet-18 for training on a CPU, and its exact copy as the ResNet-18 that ACT uses.
 
 LeRobot's ACT needs a full ResNet-18 with frozen batch norms. The narrow one has the same layers
-with fewer channels; the full one gets them as its first channels, and zeros for the others, which
+with fewer channels; the full one has them as its first channels, and zeros as the others, which
 stay zero through every layer. An export can leave zero channels out again.
 """
 

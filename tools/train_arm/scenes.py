@@ -25,8 +25,8 @@ class Scenes:
 
     Attributes:
         images: By camera, uint8 [scenes, 3, height, width], RGB.
-        places: By camera, the cube [scenes, 3], m: for the front camera in the world, for the
-            wrist's in the frame of the tip.
+        places: By camera, the cube [scenes, 3], m: for the front camera in the world, for the wrist
+            camera in the frame of the tip.
         goals: Middle of the cube's upper side in the frame of the tip [scenes, 3], m.
     """
 

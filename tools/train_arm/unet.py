@@ -28,7 +28,7 @@ from tools.train_arm.narrow import NarrowResNet, widened
 
 Kind = Literal["diffusion", "flow"]
 HORIZON, EXECUTED, STEPS = 64, 30, 10
-"""Actions of a chunk, number of executed ones, denoising steps."""
+"""Numbers of actions in a chunk, of executed actions, and of denoising steps."""
 OBJECTIVE = "objective"
 """Key of config.json: `flow_matching` for a flow, as in LeRobot's multi_task_dit."""
 TIME_SCALE = 100.0
@@ -167,7 +167,7 @@ def load(kind: Kind, folder: Path) -> DiffusionPolicy:
     """Return the policy of a checkpoint."""
     if kind == "diffusion":
         return DiffusionPolicy.from_pretrained(folder)
-    # LeRobot refuses an unknown key, as it must: it would run a flow as diffusion.
+    # LeRobot refuses an unknown key, as it must: otherwise it would run a flow as diffusion.
     policy = new_policy(kind, NarrowResNet())
     load_model(policy, folder / "model.safetensors")
     return policy.eval()

@@ -157,7 +157,7 @@ class KeyPose:
     forward_m: float = 0.0
     up_m: float = 0.0
     pitch_rad: float = 0.0
-    """Nose down."""
+    """Positive: nose down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

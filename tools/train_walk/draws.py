@@ -23,7 +23,7 @@ class Draws:
     """Draws for `count` robots, or for some of them."""
 
     def __init__(self, robot: TrainedRobot, task: Task, count: int, *, seed: int) -> None:
-        """Start; some of the robots stay near the nominal one."""
+        """Start; some of the robots stay close to the nominal dynamics."""
         self._robot, self._task, self._hard = robot, task, task.disturbances
         self._count, self._random = count, np.random.default_rng(seed)
         self._near = np.arange(count) < self._hard.near_share * count
@@ -155,7 +155,8 @@ class Draws:
         apart = reach * random.uniform(-0.15, 0.15, (n, ACTION_SIZE))
         qpos[:, 7:] = robot.pose_rad + apart
         if robot.default_rad is not None:
-            # It stood up, or another policy commanded it: a pose between that one and its own.
+            # After standing up, or under another policy: a pose between the standing and the
+            # default pose.
             higher = handed * random.uniform(0.0, 1.0, n)
             qpos[:, 7:] += np.outer(higher, robot.body.standing_rad - robot.pose_rad)
         bend, spread = given.bent_rad * self._bending, given.wide_rad * self._widening

@@ -98,7 +98,7 @@ def make_bundle(robot: TrainedRobot, task: Task, run: Path, *, source: str) -> J
     for name, value in _NEW.items():
         text = set_section(text, name, value)
     with tempfile.TemporaryDirectory() as private:
-        contract = Path(private, "contract")  # that of the usual mode, which the bundle inherits
+        contract = Path(private, "contract")  # with the usual file mode, which the bundle inherits
         contract.mkdir()
         if task.motion:
             clip = contract / CLIP_FILE

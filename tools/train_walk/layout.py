@@ -27,11 +27,11 @@ class Layout:
     """The inputs of a policy; one part of them is its goal.
 
     Attributes:
-        mirrored: Index of each value of that part for the mirrored robot.
-        signs: Its factor for the mirrored robot.
+        mirrored: Index of each value of the goal for the mirrored robot.
+        signs: Factor of each value of the goal for the mirrored robot.
         seen: Index of each last input for the mirrored robot: points of a height scan, or the
             velocity of the base.
-        seen_signs: Its factor for the mirrored robot.
+        seen_signs: Factor of each last input for the mirrored robot.
     """
 
     mirrored: tuple[int, ...]
@@ -51,7 +51,7 @@ class Layout:
 
     @property
     def own_size(self) -> int:
-        """Number of inputs without the last ones."""
+        """Number of inputs except those in `seen`."""
         return 6 + self.goal_size + 3 * ACTION_SIZE
 
     @property

@@ -32,8 +32,8 @@ FOLLOW = {"follow_xy": 0.6, "follow_wz": 0.56, "follow_joints": 0.6, "advancing"
 ENTROPY_WEIGHT, TARGET_KL, MIRROR_WEIGHT = 0.01, 0.02, 0.5
 FIRST_STD, FIRST_RATE, SAVE_EVERY = 0.8, 3e-4, 200
 # The last part of a run takes ever smaller steps, so that it ends in the middle of the optimum. The
-# actions lose their randomness: with it a robot is slower, and a policy trained with it is too fast
-# without.
+# actions lose their randomness: with randomness, a robot is slower, and a policy trained with it is
+# too fast without it.
 CALM_SHARE, CALM_KL = 0.35, 0.004
 USUAL_STD, CALM_STD = 0.25, 0.08
 # the result is the mean of the last policies: each of them favours its latest samples
@@ -207,7 +207,7 @@ def start_from(alg: PPO, checkpoint: Path) -> None:
 
 
 def _weights(content: dict[str, Any], part: str) -> dict[str, Tensor]:
-    """Return the layers of one network, from rsl_rl 4 or later, or from an earlier joint one."""
+    """Return one network's layers, from rsl_rl 4 or later, or an earlier combined network."""
     if (own := f"{part}_state_dict") in content:
         content, part = content[own], "mlp"
     return {

@@ -31,7 +31,7 @@ _MARGIN_M = 0.8
 _FORCE, _POSITION, _VELOCITY = (
     slice(first, first + 3 * LEGS) for first in range(3, 3 + 9 * LEGS, 3 * LEGS)
 )
-# Feet are read 4 ms after the period began: sensors show the state before a step.
+# Feet are read 4 ms after the period began: sensors have the values from before a step.
 _LOOKED_AT = 1
 Model = Any
 
@@ -133,8 +133,8 @@ class Robots:
             robot: The robot.
             count: Number of robots.
             rough: Number of robots on each terrain; they are the last rows.
-            grounds: Different grounds of each terrain.
-            threads: Threads that step them; the result does not depend on it.
+            grounds: Number of different grounds of each terrain.
+            threads: Number of threads that step them; the result does not depend on it.
         """
         self.robot = robot
         self.count, self._flat, self._threads = count, count - sum(rough.values()), threads

@@ -48,7 +48,7 @@ class Reference:
         joint_pos, joint_vel: [frames, 12], rad and rad/s.
         base_x_m: Distance of the base ahead of where it is when the robot stands [frames].
         base_z_m: Height of the base above the ground [frames].
-        pitch_rad: Nose down [frames].
+        pitch_rad: Pitch [frames]; positive: nose down.
     """
 
     joint_pos: Array

@@ -104,7 +104,7 @@ def _near_joints(motion: Motion) -> Array:
 
 
 def _nearness(squared: Array) -> Array:
-    """Return 1 for no error, falling to 0; [robots], of squared errors."""
+    """Return 1 for no error, falling to 0, for squared errors [robots]."""
     # the wide bell gives a gradient from afar, the narrow one rewards accuracy
     return np.asarray((2.0 * np.exp(-squared / 0.25) + np.exp(-squared / 0.04)) / 3.0)
 
@@ -133,7 +133,7 @@ def _from_pose(motion: Motion) -> Array:
 
 
 def _following(motion: Motion) -> dict[str, Array]:
-    """Reward following the command, in the mean too; base level and at its height."""
+    """Reward following the command, also on average, with the base level and at its height."""
     follow_xy, follow_wz = tracking(motion)
     drift = motion.drift**2
     aim = _accuracy(drift[:, :2].sum(axis=1)) + _accuracy(drift[:, 2])
@@ -156,7 +156,7 @@ def _stalled(motion: Motion) -> Bools:
 
 
 def _accuracy(squared: Array) -> Array:
-    """Return 1 for no error, falling steeply to 0; [robots], of squared errors."""
+    """Return 1 for no error, falling steeply to 0, for squared errors [robots]."""
     return np.asarray((np.exp(-squared / 0.01) + np.exp(-squared / 0.0025)) / 2.0)
 
 

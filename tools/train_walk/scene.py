@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the scan of a tilted robot beside steps, to prove its policy's contract.
+"""Writes the scan of a tilted robot beside steps, to verify its policy's contract.
 
     python -m tools.train_walk.scene --robot lite3_stairs --output scan_scene.npz
 

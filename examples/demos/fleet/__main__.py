@@ -4,9 +4,10 @@
 
     python -m examples.demos.fleet --robots 3 --interruptions 2 --output out/demo-fleet
 
-Six simulated Lite3 walk in lockstep, each with its own store, policy node and metrics. The registry
-is Debian's docker-registry; Prometheus uses the suite's alert rules, and Ansible brings versions to
-the robots with the suite's role. The folder gets summary.json, which --json prints.
+The simulated robots, Lite3s, walk in lockstep, each with its own store, policy node and metrics.
+The registry is Debian's docker-registry; Prometheus uses the suite's alert rules, and Ansible
+brings versions to the robots with the suite's role. The output folder contains summary.json, which
+--json prints.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Versions of the suite's walking policy, made for the demo and signed with its own key."""
+"""Versions of the suite's walking policy, made for the demo and signed with the demo's own key."""
 
 import re
 import shutil
@@ -12,9 +12,9 @@ from pathlib import Path
 from robot_sim.errors import SimError
 
 Changes = Mapping[str, str]
-"""Replacement of a part of `policy.yaml`, by a pattern that matches once."""
+"""Replacements in `policy.yaml`, by pattern; each pattern must match once."""
 WRONG_SCALE: Changes = {r"(term: joint_vel, scale:) 0\.05": r"\1 0.055"}
-"""Joint velocities count 10 % more: in simulation it walks like the version in use."""
+"""Joint velocities are scaled up by 10 %: in simulation, the robot walks as before."""
 LIMPING: Changes = {r"^(  effort_limit: .*_Knee_joint:) 36\.0}$": r"\1 18.0}"}
 """Weak knees, whose torque suffices as long as the robot carries no load."""
 
@@ -40,7 +40,7 @@ class Workshop:
     """Makes candidates from a bundle.
 
     Attributes:
-        public_key: File that robots need.
+        public_key: File with the key that robots need.
     """
 
     def __init__(self, shipped: Path, folder: Path) -> None:

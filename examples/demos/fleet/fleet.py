@@ -198,14 +198,14 @@ class Fleet:
     def roll_out(
         self, version: str, digest: str, trial: Path, waves: Sequence[str], *, wait_s: float
     ) -> LoggedProcess:
-        """Start to bring a version to the robots with Ansible, wave after wave.
+        """Start to roll out a version to the robots with Ansible, wave by wave.
 
         Args:
             version: The version.
             digest: Its address in the registry.
             trial: The `trial.yaml` of each robot.
             waves: Groups of the inventory, in order.
-            wait_s: Time for a wave to become healthy.
+            wait_s: Time limit for a wave to become healthy.
         """
         number = len([*self.folder.glob("rollout_*.log")]) + 1
         words = [

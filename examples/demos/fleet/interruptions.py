@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Registry killed, network cut, power cut at random times of roll-outs, and their aftermath."""
+"""Registry killed, network cut, power cut at random times during roll-outs, and their aftermath."""
 
 import random
 import threading

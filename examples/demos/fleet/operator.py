@@ -24,7 +24,7 @@ _NEWEST = QoSProfile(depth=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stroll:
-    """Motion of a robot during some simulated time.
+    """Motion of a robot over a span of simulated time.
 
     Attributes:
         duration_s: Simulated time.
@@ -56,11 +56,11 @@ class FleetOperator(Operator):
         self.wait_until(lambda: self.received_s > since_s, "a status", timeout_s)
 
     def set_upright(self) -> None:
-        """Set the robot upright in place, as people do with a fallen one."""
+        """Set the robot upright in place, as a person does with a fallen robot."""
         self.call(self._upright, "set_upright")
 
     def wait_for_shadow(self, ticks: int, timeout_s: float) -> None:
-        """Wait until the shadow was compared in this many ticks."""
+        """Wait until the shadow has been compared in this many ticks."""
         self.wait_until(
             lambda: any(one.compared >= ticks for one in self.status.shadow),
             f"a shadow that was compared in {ticks} ticks",
@@ -68,7 +68,7 @@ class FleetOperator(Operator):
         )
 
     def observe(self, duration_s: float, timeout_s: float) -> Stroll:
-        """Return the robot's motion during some simulated time."""
+        """Return the robot's motion over a span of simulated time."""
         seen = self._watch(duration_s, f"{duration_s:g} s of simulated time", timeout_s)
         places = [message.pose.pose.position for message in seen]
         first, last = places[0], places[-1]
@@ -85,7 +85,7 @@ class FleetOperator(Operator):
         return float(tilt_rad(np.array([q.x, q.y, q.z, q.w])))
 
     def _watch(self, duration_s: float, what: str, timeout_s: float) -> list[Odometry]:
-        """Return the odometry of some simulated time, at least one message."""
+        """Return the odometry of a span of simulated time, at least one message."""
         seen = list[Odometry]()
 
         def see(message: Odometry) -> None:

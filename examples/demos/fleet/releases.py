@@ -27,7 +27,7 @@ _LIMITS: Mapping[str, Mapping[str, float]] = {
     "shadow": {"min_minutes": 0.9 * _SHADOW_TICKS / 50.0 / 60.0},
     "canary": {"min_minutes": 0.9 * _CANARY_TRIAL_S / 60.0},
 }
-"""Settings of the demo, beside the usual ones: a real release takes days, this one minutes."""
+"""The demo's additional settings: a real release takes days, this one minutes."""
 _TORQUE_SHARE = 0.4
 """Gates of the trials: the version in use has 0.28 with this payload, 0.21 without."""
 _HEALTHY_WITHIN_S = 240.0
@@ -55,7 +55,7 @@ class ReleaseResult:
 
 
 class ReleaseManager:
-    """Takes candidates through the stages, one after another."""
+    """Takes one candidate at a time through the stages."""
 
     def __init__(self, fleet: Fleet) -> None:
         """Use the fleet; all its robots walk."""
@@ -132,7 +132,7 @@ class ReleaseManager:
         self._fleet.run(*words, "--baseline", baseline.folder, "--by", _BY, accepted=(0, 1, 4))
 
     def _shadow(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
-        """Run it beside the version in use on one robot, and replay the recording."""
+        """Run it on one robot as a shadow of the version in use, and replay the recording."""
         robot = self._fleet.others[0] if self._fleet.others else self._fleet.canary
         self._fleet.pull(robot, digest)
         recording = self._recorded(robot, f"{BUNDLE}@{candidate.version}")
@@ -143,7 +143,7 @@ class ReleaseManager:
         self._record(file, "shadow", *evidence)
 
     def _recorded(self, robot: DemoRobot, shadow: str) -> Path:
-        """Return the recording of a robot that walks with a shadow beside its policy."""
+        """Return the recording of a robot that walks with a shadow."""
         robot.restart_policy(shadow)
         wait_until(lambda: robot.walks, f"{robot.name} to walk", _ASKED_WITHIN_S)
         try:
@@ -159,7 +159,7 @@ class ReleaseManager:
             robot.restart_policy("")
 
     def _canary(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
-        """Put it on trial on the canary; the robot's own record of the trial is evidence."""
+        """Put it on trial on the canary; the robot's record of the trial is the evidence."""
         self._rolled_out(candidate, digest, CANARY)
         robot = self._fleet.canary
         report = self._folder / f"{candidate.version}.trial.json"

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot of the fleet: simulated world, policy node and metrics as processes, and their driver.
+"""A robot of the fleet: simulated world, policy node and metrics processes, an operator thread.
 
-The driver has one goal: the robot walks with the version that its store names. It checks a few
+The thread has one goal: the robot walks with the version that its store names. It checks a few
 times a second. After a fault it resets; in DAMP it makes the robot stand up, or sets it upright if
 it has fallen; in READY it runs the policy; if the store names a new version, it makes the robot lie
 down and loads it.
@@ -46,7 +46,7 @@ _SIMULATION_WAITS_S = 30.0
 """Time for a command: longer than any pause of a busy machine."""
 _POLICY = "joint_policy_node"
 _NICENESS = 5
-"""Niceness of the simulation, so that installers come first: time stands still meanwhile."""
+"""Niceness of the simulation, whose time stands still while installers take precedence."""
 # One at a time: message types import their parts on first use, and Python may find a deadlock if
 # two threads import the same packages.
 _JOINING = threading.Lock()
@@ -76,7 +76,7 @@ class DemoRobot:
         name: `lite3_1` for example.
         models: Root of its installed bundles.
         payload_kg: Its payload.
-        to_registry, to_metrics: Its network, for its installer and for Prometheus.
+        to_registry, to_metrics: Its network connections, of its installer and of Prometheus.
         falls: Number of times it was set upright after a fall.
     """
 
@@ -107,7 +107,7 @@ class DemoRobot:
         self.name, self.payload_kg = name, payload_kg
         self.folder, self.models = folder, folder / "models"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._link = folder / "link"  # exists while it is reachable
+        self._link = folder / "link"  # exists while the robot is reachable
         self._bundle, self._speed, self._public_key = bundle, speed, public_key
         self.mark = f"{mark}.{name}"
         self.to_registry = Network(registry_port)
@@ -160,7 +160,7 @@ class DemoRobot:
         )
 
     def power_on(self) -> None:
-        """Start its processes and its driver."""
+        """Start its processes and its operator thread."""
         self._starts += 1
         self._link.touch()
         # a new one for each start: the node names of killed processes remain known for a while
@@ -186,7 +186,7 @@ class DemoRobot:
         """Make the robot lie down, and restart its policy node.
 
         Args:
-            shadow: Bundle that runs beside the policy; none if empty.
+            shadow: Bundle that runs as the policy's shadow; none if empty.
         """
         self.ask(lambda operator: self._restart(operator, shadow), _RESTARTED_WITHIN_S)
 
@@ -232,13 +232,13 @@ class DemoRobot:
 
     @property
     def reaching_it(self) -> list[str]:
-        """Prefix of each command on it, which fails while it is unreachable."""
+        """Prefix of each command on the robot; it fails while the robot is unreachable."""
         script = 'test -e "$0" || { echo "$0: cannot be reached" >&2; exit 255; }; exec "$@"'
         variables = [f"{name}={value}" for name, value in self.environment.items()]
         return ["sh", "-c", script, str(self._link.resolve()), "env", *variables]
 
     def power_cut(self) -> int:
-        """Kill all of its processes at once, installers too; return their number."""
+        """Kill all of its processes simultaneously, including installers; return their number."""
         self._link.unlink(missing_ok=True)
         count = kill_marked(self.mark)
         self._leave()
@@ -250,7 +250,7 @@ class DemoRobot:
         self.to_metrics.close()
 
     def ask(self, act: Callable[[FleetOperator], Any], timeout_s: float) -> Any:
-        """Have its driver call a function; return the result."""
+        """Have its operator thread call a function; return the result."""
         answer: Future[Any] = Future()
         self._asked.put((act, answer))
         try:
@@ -284,7 +284,7 @@ class DemoRobot:
             self._driver.join()
             self._driver = None
         while self._running:
-            _, process = self._running.popitem()  # last first: it shuts the robot down
+            _, process = self._running.popitem()  # last first: the policy node shuts the robot down
             process.stop()
 
     def _drive(self, space: str, off: threading.Event) -> None:
@@ -354,7 +354,7 @@ def _lie_down(operator: FleetOperator) -> None:
 
 
 def kill_marked(mark: str) -> int:
-    """Kill all processes whose environment has this mark, or begins with it and a dot.
+    """Kill all processes whose mark in the environment is this one, or begins with it and a dot.
 
     Returns:
         Their number, including processes that they started meanwhile.

@@ -26,7 +26,7 @@ PACKAGES = {
 }
 """Debian package of each program."""
 _OF_THE_COMPUTER = ("PolicySlow", "DeviceHot")
-"""Alerts on the simulation's computer, on which all robots run."""
+"""Alerts about the computer that simulates all robots."""
 _READY_WITHIN_S = 60.0
 _CHUNK_BYTES = 1 << 16
 
@@ -93,7 +93,7 @@ def start_registry(folder: Path, mark: Mapping[str, str], **more: Any) -> Server
     Args:
         folder: Folder for its configuration and data.
         mark: Environment variables that identify its processes.
-        more: Further configuration: `auth`, or `tls` of `http`.
+        more: Further configuration: `auth`, or the `tls` entry of `http`.
     """
     port = free_port()
     config = folder / "registry.yml"
@@ -149,7 +149,7 @@ class Network:
     """
 
     def __init__(self, target: int) -> None:
-        """Start to relay.
+        """Start relaying.
 
         Args:
             target: Destination port.

@@ -176,7 +176,7 @@ def _draw_robot(
 
 
 def _draw_events(axes: Axes, rows: Mapping[str, int], events: Sequence[TimelineEvent]) -> None:
-    lanes = cycle(range(_LANES))  # so that texts do not overlap
+    lanes = cycle(range(_LANES))  # so that labels do not overlap
     for event in events:
         if event.kind in _MARKERS:
             shape, _ = _MARKERS[event.kind]

@@ -15,7 +15,7 @@ GRIPPER: Final = "gripper"
 OVERLOAD: Final = 5
 """Number of the overload bit in a servo's status, in both families."""
 HOLD, TORQUE_OFF = "hold", "torque_off"
-"""What the servos do after control was given back: hold their positions, or be limp."""
+"""What the servos do after control is given back: hold their positions, or be limp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +160,8 @@ class ArmSettings(DriverSettings):
 
     Attributes:
         robot: One of ARMS.
-        port, right_port: Serial ports of the servo buses; `port` is that of a single arm or of the
-            left one.
+        port, right_port: Serial ports of the servo buses; `port` is for a single arm or the left
+            arm.
         calibration_id: LeRobot's `--robot.id`: the calibration file is ID.json; for two arms,
             ID_left.json and ID_right.json.
         calibration_dir: Folder of the calibration files; empty for LeRobot's default.

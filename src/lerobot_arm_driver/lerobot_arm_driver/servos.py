@@ -81,8 +81,8 @@ class Servos:
         """Read the positions and one of the other registers, and return the newest state.
 
         While the servos hold, implausible positions raise DriverError, because an encoder may have
-        slipped, or the answers belong to a different request. Positions that would only be
-        plausible after those raise it, too.
+        slipped, or the answers belong to a different request. Positions that are plausible only
+        after implausible ones also raise it.
         """
         seen = self._asked("Present_Position", normalize=True)
         now_s = time.monotonic()
@@ -118,7 +118,7 @@ class Servos:
             return ""
         since_s = now_s - self._doubted_s
         if self._doubted is not None and not self._bounds.jump(self._doubted, position, since_s):
-            # They follow implausible positions, and do not become plausible just by time.
+            # They continue implausible positions, and do not become plausible because time passes.
             return self._bounds.jump(self._position, position, 0.0)
         return self._bounds.jump(self._position, position, now_s - self._read_s)
 

@@ -20,7 +20,7 @@ from robot_driver.interfaces import F64, DriverError
 from robot_driver.robot import Datagram, RobotTransport
 
 _AGAIN_S: Final = 1.0
-"""Time between attempts to connect, and for which a bus may fail before it is reopened."""
+"""Time between attempts to connect, and longest failure of a bus before it is reopened."""
 _APPEARS_S: Final = 10.0
 """Time limit for a port to appear, since the driver may start before it exists."""
 _LOOKS_AGAIN_S: Final = 0.1
@@ -36,7 +36,7 @@ _REMEDY: Final = {
 class PortTransport(RobotTransport):
     """The node's end: reserves the serial ports; can switch torque off if the link process dies.
 
-    Servos that should hold need no frames, since they keep their last goals by themselves.
+    Servos that should hold need no frames, since they keep their last goals on their own.
     """
 
     def __init__(self, settings: ArmSettings, ports: Sequence[int]) -> None:
@@ -177,7 +177,7 @@ class ArmTransport(RobotTransport):
         while not self._ending.is_set():
             try:
                 self._servos.connect()
-                # Goals from before are obsolete; a request to become limp is not.
+                # Goals from before the connection are obsolete; a request to become limp is not.
                 self._act(goals=False)
                 self._problem = ""
                 self._serve()
@@ -207,7 +207,7 @@ class ArmTransport(RobotTransport):
                     self._act(self._asked.get(timeout=left_s))
 
     def _act(self, first: bytes | F64 | None = None, *, goals: bool = True) -> None:
-        """Execute `first` and all pending requests in order, but of the goals only the newest.
+        """Execute `first` and all pending requests in order; of several goals, only the newest.
 
         With `goals=False`, no goal is executed.
         """

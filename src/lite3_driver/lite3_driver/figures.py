@@ -30,7 +30,8 @@ FIGURES: Final = DriveFigures(
     largest_damping=20.0,
     first_torque_nm=5.0,
     demand_nm=10.0,
-    # If braked legs exert this much more torque than braking does, another controller drives them.
+    # If braked legs exert this much more torque than braking causes, another controller drives
+    # them.
     foreign_nm=10.0,
     state_rate_hz=(200.0, 5000.0),
     # The longest watchdog time in any document; after it, the host has control again.

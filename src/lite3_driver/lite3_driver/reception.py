@@ -46,7 +46,7 @@ class Lite3Reception(StateReception[Lite3State]):
     """Accepts only frames from the configured host that are newer than the last accepted one.
 
     Frames from another port are rejected as long as frames arrive from the first one. Ticks must
-    rise (modulo 2**32), by no more than the elapsed time plus half of `state_timeout_s`. After
+    increase (modulo 2**32), by no more than the elapsed time plus half of `state_timeout_s`. After
     `state_timeout_s` without frames, any port and any tick are accepted, because the host may have
     been restarted. A frame is rejected if neither its IMU stamp nor its IMU values change, if its
     values are impossible, or if its joints are too far from the last frame's. UDP has no
@@ -114,7 +114,7 @@ class Lite3Reception(StateReception[Lite3State]):
         )
 
     def _leap(self, state: Lite3State, ahead: int, now_ns: int) -> str:
-        """Return why a state cannot come so soon after the last one, or an empty string."""
+        """Return why a state cannot follow the last one so soon, or an empty string."""
         passed_s = self.age_s(now_ns)
         if ahead / TICKS_PER_S > passed_s + _AHEAD_SHARE * self._settings.state_timeout_s:
             return (

@@ -24,7 +24,7 @@ _LARGEST_DATAGRAM_BYTES = 4096
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _LOOKS_AGAIN_S = 0.05
 _AFTER_REST_S = 1.0
-"""Time beyond the time at rest for which a killed driver's link process may hold the port."""
+"""How much longer than the time at rest a killed driver's link process may hold the port."""
 _AT_ONCE = 8
 _SO_RXQ_OVFL = 40
 """From asm-generic/socket.h: option to report dropped datagrams; not in the `socket` module."""

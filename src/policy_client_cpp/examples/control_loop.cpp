@@ -1,14 +1,14 @@
 // SPDX-FileCopyrightText: 2026 The policy_inference authors
 // SPDX-License-Identifier: Apache-2.0
-// A control loop around the bundle `lite3_walk`: a starting point for your own. Replace `Robot` by
-// your hardware.
+// A control loop around the bundle `lite3_walk`: a starting point for your own. Replace `Robot`
+// with your hardware.
 //
 // Every period it takes one observation from sensors of different rates, asks the policy, and
-// commands the joints. No old command is held for ever: if the last action is older than
-// max_action_age, a sensor is silent, or an action is abnormal, it damps, reports why, and stays
-// so: a person must restart a robot that sank to the floor. It also damps when it ends, on any
-// signal that can be caught. A process that is killed or stopped by force cannot damp: drives need
-// their own time limit for the last command.
+// commands the joints. No old command is held forever: if the last action is older than
+// max_action_age, a sensor is silent, or an action is abnormal, it damps, reports why, and keeps
+// damping: a person must restart a robot that has sunk to the floor. It also damps when it ends, on
+// any signal that can be caught. A process that is killed or stopped by force cannot damp: drives
+// need their own time limit for the last command.
 #include <sched.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -31,7 +31,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Of config/bundles/lite3_walk/policy.yaml, each for HipX, HipY and Knee of four legs.
+// From config/bundles/lite3_walk/policy.yaml; each for HipX, HipY and Knee of four legs.
 constexpr std::size_t joint_count = 12;
 constexpr float default_rad[] = {0.0F, -0.65F, 1.30F};
 constexpr float action_scale[] = {0.125F, 0.25F, 0.25F};
@@ -84,7 +84,7 @@ void become_real_time(int priority, int cpu, BoundedLog& log) {
 }
 
 /// Ends the loop, which damps, on every signal of a terminal, a shell or a service manager: a loop
-/// stopped by Ctrl-Z controls nothing either. A log without a reader is not a reason to end.
+/// stopped by Ctrl-Z controls nothing either. A log that nothing reads is not a reason to end.
 void handle_signals() {
   struct sigaction action {};
   action.sa_handler = [](int) { ends = true; };
@@ -170,7 +170,7 @@ class Robot {
 };
 
 /// Decides between following the policy and damping. From the first action on, damping is final.
-/// All times are of this loop's clock: an Answer's stamp is the one passed to tick().
+/// All times are on this loop's clock: an Answer's stamp is the one passed to tick().
 class Guard {
  public:
   bool follows() const { return began_ && reason_.empty(); }
@@ -302,7 +302,7 @@ int main(int argc, char** argv) try {
   if (status != policy_client::Status::ok) {
     log.say("not connected yet, still trying: %s: %s", to_string(status), source->message());
   }
-  // The sensors' threads first: they may be late, the control loop must not.
+  // The sensor threads start first: they may be late, but the control loop must not.
   robot.start();
   become_real_time(arguments.priority, arguments.cpu, log);
   const bool well = control(*source, buffer, robot, log, arguments.seconds);

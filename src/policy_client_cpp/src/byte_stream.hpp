@@ -27,11 +27,11 @@ class ByteStream {
   /// @throws std::invalid_argument for a path that is too long for a socket.
   explicit ByteStream(const std::string& path);
 
-  /// Sets a time from which no byte is transferred, but always Io::again returned, however much the
-  /// other end sends.
+  /// Sets a time from which no byte is transferred and Io::again is always returned, however much
+  /// the other end sends.
   void keep_to(Clock::time_point deadline) noexcept { deadline_ = deadline; }
 
-  /// Connects; returns false, with a message, unless a service accepts the connection at once.
+  /// Connects; returns false, with a message, unless a service accepts the connection immediately.
   bool open(Message& message) noexcept;
   Io read(std::byte* data, std::size_t room, std::size_t& count, Message&) noexcept;
   Io write(const std::byte* data, std::size_t size, std::size_t& count, Message&) noexcept;
@@ -42,8 +42,9 @@ class ByteStream {
   /// What to poll for after Io::again; `writing` is true if bytes are waiting to be written.
   pollfd wanted(bool writing) const noexcept;
 
-  /// Sets whether a descriptor may come with the next bytes. An unexpected one makes the connection
-  /// fail, and stays in it until that is closed. Reading may block if more than one comes.
+  /// Sets whether a descriptor may arrive with the next bytes. An unexpected one makes the
+  /// connection fail, and stays in it until that is closed. Reading may block if more than one
+  /// arrives.
   void take_descriptor_with_bytes(bool taken) noexcept { takes_descriptor_ = taken; }
   /// The received descriptor, now owned by the caller.
   Descriptor take_descriptor() noexcept { return std::move(received_); }

@@ -91,7 +91,7 @@ void Link::judge_greeting(const Frame& frame) noexcept {
     return drop();
   }
   welcome_.assign(frame.payload, frame.payload + length);
-  // A service that comes back must offer the same policy.
+  // A service that returns must offer the same policy.
   std::memcpy(hello_.data() + sizeof(Header), welcome.sha256.data(), welcome.sha256.size());
   look_at_stream_ = !shared_memory_;
   state_ = State::ready;

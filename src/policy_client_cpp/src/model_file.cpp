@@ -24,7 +24,7 @@ constexpr std::size_t largest_bytes = std::numeric_limits<std::int32_t>::max();
 constexpr std::size_t most_fields = 2'000'000;
 /// Nesting of messages; also protobuf's own limit.
 constexpr std::size_t deepest = 100;
-constexpr unsigned external_data = 13;  // Of a Tensor: the location of its values,
+constexpr unsigned external_data = 13;  // In a Tensor: the location of its values,
 constexpr unsigned data_location = 14;  // and whether it is outside the file.
 
 enum class Kind { model, training, function, graph, node, attribute, sparse, tensor, none };
@@ -55,7 +55,7 @@ struct Grammar {
   }
 };
 
-// Of onnx.proto up to IR version 13, in the order of Kind. An unknown field is refused: a runtime
+// From onnx.proto up to IR version 13, in the order of Kind. An unknown field is refused: a runtime
 // that knows it may find weights in it.
 constexpr Grammar grammars[] = {
     {"Model", fields({1, 2, 3, 4, 5, 6, 8, 14, 26}),

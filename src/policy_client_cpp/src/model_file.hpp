@@ -15,7 +15,7 @@ std::string read_model(const std::string& file);
 ///
 /// Runtimes load weights from any file that the model names, which a hash of the model's file does
 /// not cover. Only the grammar shows where such a name can be, so this walks protobuf's wire format
-/// like policy_inference/onnx_file.py, and skips the weights.
+/// like policy_core/onnx_file.py, and skips the weights.
 ///
 /// @throws std::runtime_error if weights are in another file, or this is not an ONNX model.
 void require_whole(const std::string& file, const std::string& model);

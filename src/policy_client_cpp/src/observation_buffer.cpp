@@ -10,7 +10,7 @@ namespace policy_client {
 
 /// A ring of samples, each with a version that shows its reader whether it was overwritten.
 ///
-/// Sample n (from 0) lies in slot n % capacity; the slot's version is 2n + 1 while it is written
+/// Sample n (from 0) is in slot n % capacity; the slot's version is 2n + 1 while it is written
 /// and 2n + 2 afterwards. Stamp and values are individually atomic: a lapped reader sees a mixture,
 /// and the version that reveals it, but never a data race. Values are stored with release and
 /// loaded with acquire order, so that a reader of a new value also sees its version.
@@ -41,7 +41,7 @@ class ObservationBuffer::Stream {
   }
 
   Taken take(std::int64_t at_ns, float* into) noexcept {
-    // A thread that was preempted while it read finds its samples overwritten, and new ones.
+    // If a thread is preempted while it reads, its samples may be overwritten by newer ones.
     Taken taken = look(at_ns, into);
     for (int again = 0; again < 2 && taken.fault == Taken::Fault::overrun; ++again) {
       taken = look(at_ns, into);
@@ -103,7 +103,7 @@ class ObservationBuffer::Stream {
   const StreamOptions options_;
   const std::unique_ptr<Slot[]> slots_;
   const std::unique_ptr<std::atomic<float>[]> values_;
-  // The writer's own, on a different cache line than the reader's.
+  // Written by the writer only, on a different cache line from the reader's.
   alignas(64) std::uint64_t written_ = 0;
   std::int64_t last_stamp_ns_ = 0;
   std::atomic<std::uint64_t> published_{0};

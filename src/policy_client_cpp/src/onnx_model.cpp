@@ -82,13 +82,14 @@ class OnnxModel : public Model {
   }
 
   static Ort::SessionOptions settings() {
-    // A policy is small: more threads cost more than they gain, and take cores from the control.
+    // A policy is small: more threads cost more than they gain, and take cores from the control
+    // loop.
     Ort::SessionOptions options;
     options.SetIntraOpNumThreads(1);
     options.SetInterOpNumThreads(1);
     options.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
-    // The check assumed protobuf, so the parser must, too; a path at which no file can exist stops
-    // any search for external files, of which there are none.
+    // The check parsed the file as protobuf, so the runtime must, too. A path at which no file can
+    // exist prevents any search for external files; the model has none.
     options.AddConfigEntry("session.load_model_format", "ONNX");
     options.AddConfigEntry("session.model_external_initializers_file_folder_path", "/dev/null");
     return options;

@@ -8,7 +8,7 @@
 namespace policy_client {
 namespace {
 
-/// Reads values from a payload one after another; after a missing one, all others are missing, too.
+/// Reads values from a payload in order; after a missing value, all further ones are missing, too.
 class Reader {
  public:
   Reader(const std::byte* data, std::size_t length) : data_(data), left_(length) {}

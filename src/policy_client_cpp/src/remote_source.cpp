@@ -24,7 +24,7 @@ Answer RemoteSource::tick(const float* observation, std::int64_t stamp_ns,
   return answer;
 }
 
-/// Waits for a connection. Returns false, with a message, if there is none by then.
+/// Waits for a connection. Returns false, with a message, if none exists by `until`.
 bool RemoteSource::is_ready_by(Clock::time_point until, bool through_pauses) noexcept {
   while (connector_.await(until, through_pauses)) {
     Link& link = connector_.link();
@@ -41,7 +41,7 @@ bool RemoteSource::is_ready_by(Clock::time_point until, bool through_pauses) noe
   return false;
 }
 
-/// Lets the connector close and reconnect it.
+/// Lets the connector close the link and reconnect.
 void RemoteSource::give_link_away() noexcept {
   message_ = connector_.link().message();
   owed_ = connected_ = false;

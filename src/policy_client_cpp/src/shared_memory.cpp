@@ -14,13 +14,13 @@
 #include <cstring>
 
 #if !defined(F_SEAL_FUTURE_WRITE)
-#define F_SEAL_FUTURE_WRITE 0x0010  // Of Linux 5.1; the C library may be older.
+#define F_SEAL_FUTURE_WRITE 0x0010  // Since Linux 5.1; the C library may be older.
 #endif
 
 namespace policy_client {
 namespace {
 
-// Offsets of docs/service_protocol.md.
+// Offsets from docs/service_protocol.md.
 constexpr std::size_t requested_at = 0;
 constexpr std::size_t answered_at = 64;
 constexpr std::size_t client_sleeps_at = 128;
@@ -58,7 +58,7 @@ bool keeps_size(int fd, std::uint64_t bytes) noexcept {
 }
 
 /// A sender that removes pages from the memory would make each access wait; this prevents it, once
-/// the writable part is mapped. Kernels before 5.1 do not have it.
+/// the writable part is mapped. Kernels before 5.1 lack this seal.
 bool keeps_pages(int fd) noexcept {
   return ::fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE) == 0 || errno == EINVAL;
 }
@@ -114,7 +114,7 @@ void SharedMemory::detach() noexcept {
   requested_ = answered_ = 0;
 }
 
-// The order of docs/service_protocol.md. A frame is written before its counter (release) and read
+// The order in docs/service_protocol.md. A frame is written before its counter (release) and read
 // after it (acquire). The side that moves a counter then checks the other's flag; the side that
 // raises its flag then checks the counter; a full fence between the two steps on either side means
 // that at least one sees the other. Release and acquire alone are not enough: on x86-64 and aarch64

@@ -27,7 +27,7 @@ class SharedMemory {
 
   // For the connecting thread: the service can make these take arbitrarily long.
 
-  /// Maps the memory that came with a WELCOME; returns false, with a message, if it differs from
+  /// Maps the memory that arrived with a WELCOME; returns false, with a message, if it differs from
   /// what the WELCOME states.
   bool attach(Descriptor memory, const Welcome& welcome, Message& message) noexcept;
   void detach() noexcept;

@@ -588,7 +588,7 @@ std::string PolicyUpdate::damp() {
   return request([this]() -> std::string {
     if (controller_.damp(damp_text_)) return "";
     make_words();
-    // `run` is refused in this mode and does nothing; its problems say why.
+    // `run` is refused in this mode and changes nothing; it returns the problems to report.
     return words_.damp_refusal(controller_.run(), controller_);
   });
 }
@@ -645,7 +645,7 @@ Report PolicyUpdate::report() {
   std::unique_lock reporting(reporting_);
   auto report = report_;
   reporting.unlock();
-  if (estop_pressed() && !report.estop_noted) {  // no tick has seen the press: one may hang
+  if (estop_pressed() && !report.estop_noted) {  // not yet seen by a tick, which may hang
     report.mode = Mode::kDamp;
     report.latched = true;
     report.reason = policy_core::said(controller_.pressed());

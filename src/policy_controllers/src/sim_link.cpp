@@ -64,7 +64,7 @@ void SimLink::greet() {
     }
   }
   commands_.assign(kCommands * joints_.size(), 0.0);
-  // Room for a refusal, whose reason is sent in place of the numbers.
+  // Room for a refusal, whose reason replaces the numbers.
   values_.assign(count() + kLongestText / sizeof(double), 0.0);
 }
 

@@ -126,7 +126,7 @@ void StatusReporter::fill_inputs(PolicyStatus& status, const Report& report) {
     input.name = each.name;
     input.age_s = std::isnan(each.found.a) ? std::numeric_limits<double>::infinity()
                                            : each.found.a * 1e-9;
-    // All other inputs count as having one publisher, such as the robot's hardware.
+    // All other inputs are reported with one publisher, such as the robot's hardware.
     input.publishers =
         is_command && node ? static_cast<std::uint32_t>(node->count_publishers(each.name)) : 1;
     input.text = policy_.problem(each);

@@ -91,7 +91,7 @@ def shown(text: str) -> str:
 
 
 class BackendError(PolicyError):
-    """A backend that is unknown, cannot be opened, or failed while running."""
+    """A back end that is unknown, cannot be opened, or failed while running."""
 
 
 class LateRunError(BackendError):

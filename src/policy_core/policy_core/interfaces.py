@@ -47,7 +47,7 @@ def row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 class Backend(Protocol):
     """An opened model with fixed arrays: write `inputs`, call `run`, read `outputs`.
 
-    The arrays are created once, belong to the backend, and keep their address until `close`. All
+    The arrays are created once, belong to the back end, and keep their address until `close`. All
     methods are called from one thread.
     """
 
@@ -87,7 +87,7 @@ class OnFault(str, Enum):
 
 
 FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
-"""Mode in policy_msgs/JointCommand that stands for Mode.DAMP, by fault behaviour."""
+"""Mode in policy_msgs/JointCommand that represents Mode.DAMP, by fault behaviour."""
 
 
 class ShadowMode(str, Enum):

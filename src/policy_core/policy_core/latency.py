@@ -58,7 +58,9 @@ class LatencyWindow:
 
 
 _FACTOR, _RECOVERED_FACTOR = 2.0, 1.5
-"""Median, relative to the reference, above which a window is slow; and below which no longer."""
+"""Medians relative to the reference: above the first, a window is slow; below the second, no
+longer.
+"""
 _SMALL_SHARE, _FULL_SHARE = 0.2, 0.8
 """A median below the first share of the period is never slow; above the second, always."""
 _FIRST_WINDOWS = 3

@@ -208,7 +208,7 @@ class NativeFrames(FrameBuffer):
 
     @property
     def content(self) -> bytes:
-        """Sampled bytes of the newest frame; a frame with equal ones counts as a repetition."""
+        """Sampled bytes of the newest frame; a frame with equal bytes counts as a repetition."""
         return bytes(self._native.frame_content(*self._place))
 
     @property

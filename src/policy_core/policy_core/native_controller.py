@@ -46,7 +46,7 @@ _STATUS_LOCK_S = 0.02
 
 
 class _Model:
-    """Runs a backend for the native core, which knows errors by the number of their words."""
+    """Runs a back end for the native core, which refers to errors by the number of their words."""
 
     def __init__(self, backend: Backend, number_of: Callable[[str], int]) -> None:
         self._backend, self._number_of = backend, number_of
@@ -110,7 +110,7 @@ class NativeController(Controller):
 
     The native core holds the state that a tick changes. Between two ticks, the part that requests
     use, except a chunk policy's own memory, is copied from the native core before each request and
-    back after it. State fields are shared memory. `latest_tick` shows copies of ticks, so that
+    back after it. State fields are shared memory. `latest_tick` holds copies of ticks, so that
     ticks may continue meanwhile.
     """
 
@@ -460,7 +460,7 @@ def _owners(tree: Any, name: str) -> tuple[Any, str]:
 
 
 def _shown_ticks(period_ns: int) -> int:
-    """Return how many ticks may wait to be shown: those of a second, but 64 to 1024."""
+    """Return how many ticks may wait to be shown: those of a second, limited to 64 to 1024."""
     return max(64, min(1024, 1_000_000_000 // period_ns))
 
 
@@ -480,7 +480,7 @@ class NativeInput(Input):
         """Become input number `place` of a native controller."""
         self._place, self._words, self._native = place, words, native
         self.number = words.new_number()
-        """Number that stands for the last message's problem in the native core."""
+        """Number that represents the last message's problem in the native core."""
 
     def reset(self) -> None:
         self._repeats = 0

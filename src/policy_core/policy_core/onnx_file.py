@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check that an ONNX file contains all its weights, since its hash does not cover external files.
 
-Runtimes read external weights from wherever the model says, relative to the working directory.
+Runtimes read external weights from wherever the model specifies, relative to the working directory.
 Protobuf has many encodings of the same message, so a search for bytes cannot find such references
 reliably. Therefore this module walks the wire format; it skips weights without copying them.
 """

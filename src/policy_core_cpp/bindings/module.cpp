@@ -483,10 +483,10 @@ nb::dict arrays_of(const policy_core_tensor* tensors, std::size_t count, nb::han
 
 class NativeController {
  public:
-  /// `models`: by member an `OnnxModel`, or the inputs and outputs by name and a function that runs
-  /// it and returns 0 or the number of its error. `clock`: None for the steady clock. `memory`: of
-  /// the state fields; None to allocate it. `slots`: number of ticks kept for `pop`; `sources`:
-  /// number of message sources.
+  /// `models`: by member, an `OnnxModel`, or the inputs and outputs by name and a function that
+  /// runs it and returns 0 or the number of its error. `clock`: None for the steady clock.
+  /// `memory`: for the state fields; None to allocate it. `slots`: number of ticks kept for `pop`;
+  /// `sources`: number of message sources.
   NativeController(nb::bytes plan, nb::dict models, nb::object clock, nb::object memory,
                    std::size_t slots, std::size_t sources)
       : table_(Table::parse(static_cast<const std::uint8_t*>(plan.data()), plan.size())),
@@ -604,7 +604,7 @@ class NativeController {
     return *found;
   }
 
-  /// As `chunks`.
+  /// Same as `chunks`.
   FrameBuffer& frames(const std::string& member, std::size_t camera) {
     auto& sync = chunks(member).sync();
     if (camera >= sync.cameras()) throw nb::index_error("expected the number of a camera");
@@ -630,7 +630,8 @@ class NativeController {
     };
   }
 
-  /// The state of a chunk policy, its member or its takeover, without what only it reads.
+  /// The state of a chunk policy, its member or its takeover, without the parts that only chunk
+  /// policies read.
   nb::dict saved_chunks(const std::string& name) {
     auto& policy = chunks(name);
     for (std::size_t i = 0; !name.empty() && i < controller().policy_set()->members().size(); ++i) {
@@ -834,8 +835,8 @@ class NativeLoop {
 
   Loop& loop() { return *loop_; }
 
-  /// Samples for a controller, by the plan of its readers; `readers`: index of the subscription and
-  /// number of the problem of each.
+  /// Samples for a controller, by the plan of its readers; `readers`: for each, the index of its
+  /// subscription and the number of its problem.
   void host(NativeController& native, nb::bytes plan, nb::list readers) {
     auto sampled = std::make_shared<Loop::Sampled>();
     auto table = std::make_unique<Table>(
@@ -1012,7 +1013,8 @@ NB_MODULE(policy_core_native, m) {
         return copied({safe->block().data(), safe->block().size()}, {});
       })
       .def_prop_ro("silence", [](NativeController& n) {
-        // True if there are targets after a fault, and true if that was ever requested.
+        // True if there are targets to send after a fault, and true if a pose to hold was ever
+        // requested.
         return nb::make_tuple(n.controller().safe_targets() != nullptr,
                               n.controller().was_asked_for_a_pose());
       })
@@ -1043,8 +1045,8 @@ NB_MODULE(policy_core_native, m) {
         n.controller().forget_press(text);
       })
       .def("reject_command", [](NativeController& n) { n.controller().reject_command(); })
-      // Of the set: number of its state, true while blending, requested state, refusal, switches,
-      // fallbacks, the last switch, its largest step.
+      // The set's status: number of its state, true while blending, requested state, refusal,
+      // switches, fallbacks, the last switch, its largest step.
       .def("set_report", [](NativeController& n) {
         const auto& set = *n.controller().policy_set();
         return nb::make_tuple(set.state(), set.is_blending(), set.asked(), dict_of(set.refused()),
@@ -1177,7 +1179,7 @@ NB_MODULE(policy_core_native, m) {
         const auto* found = n.controller().policy_set()->pop_refusal();
         return found ? nb::object(dict_of(*found)) : none();
       })
-      // Its number, and that of the oldest one that may still be requested.
+      // The frame's number, and that of the oldest frame that may still be requested.
       .def("add_frame", [](NativeController& n, const std::string& member, std::size_t camera,
                            nb::ndarray<const std::uint8_t, nb::c_contig> data, std::int64_t time) {
         const auto number = n.frames(member, camera).add(data.data(), data.size(), time);
@@ -1277,7 +1279,7 @@ NB_MODULE(policy_core_native, m) {
       .def_prop_ro("ticks", [](NativeLoop& n) { return n.loop().ticks(); })
       .def_prop_ro("missed", [](NativeLoop& n) { return n.loop().missed(); })
       .def_prop_ro("ticked_ns", [](NativeLoop& n) { return n.loop().ticked_ns(); });
-  // As `policy_core.estimation.velocity_estimator.VelocityEstimator`, from the part
+  // Same as `policy_core.estimation.velocity_estimator.VelocityEstimator`, from the part
   // `estimation` of a plan.
   nb::class_<VelocityEstimator>(m, "VelocityEstimator")
       .def(nb::new_(&estimator_of))

@@ -27,7 +27,7 @@ int main(int count, char** arguments) try {
   std::ifstream file(arguments[3], std::ios::binary);
   const std::vector<std::uint8_t> model{std::istreambuf_iterator<char>(file), {}};
   const OnnxRunner onnx(arguments[4], model.data(), model.size());
-  const auto clock = [](void*) { return sensors.time_ns; };  // on hardware the steady clock
+  const auto clock = [](void*) { return sensors.time_ns; };  // on hardware: the steady clock
   Controller controller(plan, {{"", &onnx.runner()}}, clock, nullptr);
   auto& state = controller.state();
   const auto position = state.find("joint_pos", 12), velocity = state.find("joint_vel", 12);
@@ -39,7 +39,7 @@ int main(int count, char** arguments) try {
     const auto now_ns = sensors.time_ns;
     const auto problem =
         controller.joint_check().judge({sensors.joint_pos, 12}, {sensors.joint_vel, 12}, now_ns);
-    // The controller does not check the joints again: what is written here is what it acts on.
+    // The controller does not check the joints again: it acts on what is written here.
     if (problem.code == JointCheck::Problem::Code::kNone) {
       for (std::size_t i = 0; i < controller.input_count(); ++i) {
         auto& input = controller.input(i);
@@ -51,7 +51,8 @@ int main(int count, char** arguments) try {
     std::copy_n(sensors.quat_xyzw, quat.size, quat.begin());
     std::copy_n(sensors.ang_vel_body, gyro.size, gyro.begin());
     controller.command().set(sensors.velocity_command, now_ns);
-    // Each is asked for until it is granted, then never again: after a fault the robot stays damped.
+    // Each is requested until it is granted, then never again: after a fault the robot stays
+    // damped.
     if (!stands) stands = !controller.stand().any();
     if (!runs && controller.mode() == Mode::kReady) runs = !controller.run().any();
     const auto& result = controller.tick(now_ns, now_ns + period_ns);

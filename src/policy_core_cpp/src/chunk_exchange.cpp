@@ -10,13 +10,13 @@ ChunkExchange::ChunkExchange(const ChunkRequest& request_like, const Rows& chunk
 }
 
 bool ChunkExchange::is_busy() const noexcept {
-  // In the order in which a request passes through them, so that none is missed.
+  // In the order in which a request passes through these stages, so that it is never missed.
   return slot_ != Slot::kEmpty || computes_ || finished_;
 }
 
 void ChunkExchange::ask(const ChunkRequest& request) noexcept {
   drop_request();
-  // It can be in use only while a state is restored, between two ticks.
+  // The slot can be in use only while a state is restored, between two ticks.
   while (slot_ == Slot::kRead) {
   }
   request_ = request;

@@ -11,7 +11,7 @@ namespace {
 
 /// Share of a period by which a tick may be early.
 constexpr double kEarly = 0.25;
-/// More than are queued when a state is restored while a chunk is being computed.
+/// More chunks than are queued even if a state is restored while a chunk is being computed.
 constexpr std::size_t kQueuedChunks = 4;
 
 std::int64_t clipped(std::int64_t row, std::size_t count) {

@@ -172,7 +172,7 @@ Targets* Controller::step(std::int64_t now_ns, std::int64_t deadline_ns,
 }
 
 Targets* Controller::run_policy(std::int64_t now_ns, std::int64_t deadline_ns) noexcept {
-  // Before inference: its answer is for now, whether HOLD ends or not.
+  // Before inference, whose result is for this tick, whether or not HOLD ends.
   if (mode_ == Mode::kHold) pause(now_ns);
   result_.asked = true;
   const auto answer = policy_->infer();
@@ -232,7 +232,7 @@ Rules Controller::update_run(std::int64_t now_ns) noexcept {
     for (std::size_t i = 0; i < 5 * run_targets_.joints(); ++i) {
       mixed[i] = mixed[i] * share + (1.0 - share) * stand[i];
     }
-    // While its gain fades, a joint without position target is held where it stood, not at 0.
+    // While its gain fades, a joint without a position target is held where it stood, not at 0.
     for (std::size_t i = 0; i < run_targets_.joints(); ++i) {
       if (action.is_posed(i) || authority_.share()[i] < 1.0) continue;
       run_targets_.position()[i] = stand_.targets.position()[i];
@@ -264,7 +264,7 @@ Targets* Controller::hold(std::int64_t now_ns, Rule rule, const Reason& reason) 
     std::copy(last.block().begin(), last.block().end(), held_.block().begin());
     enter(Mode::kHold, reason);
   }
-  // By the clock, since the failed inference may itself have taken that long.
+  // Read from the clock, since the failed inference may itself have taken that long.
   if (std::max(now_ns, now()) - hold_began_ns_ > damp_after_ns_) {
     return latch(Rule::kHeldTooLong, reason);
   }

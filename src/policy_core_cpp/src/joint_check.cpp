@@ -56,7 +56,7 @@ JointCheck::Problem JointCheck::judge(Span position, Span velocity, std::int64_t
     agreeing_ = 0;
     return is_known ? beyond(position, velocity) : Problem{};
   }
-  // At rest, a robot that was moved in an outage and a driver with wrong first values look the
+  // At rest, a robot that was moved during an outage and a driver with wrong first values look the
   // same.
   const bool is_trusting = in_motion || !lost;
   const auto since_ns = is_trusting ? now_ns - believed_ns_.value_or(0) : 0;
@@ -116,7 +116,7 @@ JointCheck::Problem JointCheck::confirm(Span position, std::int64_t since_ns, st
   for (std::size_t i = 0; i < believed_.size(); ++i) {
     follows = follows && way(i, position[i], seen_[i]) <= reached(i, gap_ns);
     const double jump = way(i, position[i], believed_[i]) - reached(i, since_ns);
-    // As argmax, which returns the first NaN.
+    // Like argmax, which returns the first NaN.
     if (!is_unknown && (jump > farthest || std::isnan(jump))) {
       farthest = jump;
       joint = i;

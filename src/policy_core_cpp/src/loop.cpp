@@ -116,16 +116,16 @@ DueTick Loop::due(bool has_arrived) noexcept {
     deadline_ns_ += (missed + 1) * period_ns_;
     return {now_ns, deadline_ns_, stamp_ns, missed, late_ns};
   }
-  // A tick without a message comes a period late, and uses up that deadline only.
+  // A tick without a message starts a period late, and uses up that deadline only.
   const auto missed = std::max<std::int64_t>(0, late_ns / period_ns_ - (has_arrived ? 0 : 1));
   if (has_arrived && late_ns > period_ns_ / 2) {
-    // Half a period before the messages, so that their jitter does not make a tick wait for the
-    // next one.
+    // Deadlines half a period before the messages, so that their jitter does not make a tick wait
+    // for the next message.
     deadline_ns_ = now_ns + period_ns_ / 2;
   } else {
     deadline_ns_ += (missed + 1) * period_ns_;
   }
-  // Less than a period is the wait for the message.
+  // A delay of less than a period is the wait for the message, not lateness.
   return {now_ns, now_ns + period_ns_, stamp_ns, missed, missed * period_ns_};
 }
 
@@ -165,7 +165,7 @@ void Loop::tick(const DueTick& due) noexcept {
 }
 
 bool Loop::take(std::size_t place, Middleware::Message& message) noexcept {
-  std::array<std::uint8_t, 256> info;  // rmw_message_info_t has 112
+  std::array<std::uint8_t, 256> info;  // rmw_message_info_t has 112 bytes
   if (middleware_.take(subscriptions_[place], &message, info.data(), nullptr) == 0) return true;
   middleware_.reset_error();
   return false;

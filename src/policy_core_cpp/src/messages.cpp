@@ -15,9 +15,9 @@ constexpr std::int64_t kSecondNs = 1'000'000'000;
 // Layout of policy_msgs/JointCommand: stamp, sequence, valid_for, mode; then names and six arrays,
 // each of which begins with its count. A count takes 8 bytes, since numbers are aligned.
 constexpr std::size_t kSequenceAt = 12, kModeAt = 28, kRows = 6, kCountBytes = 8;
-/// As `policy_core.bundle.body.PERCEIVED_LABEL`: values made by a contract say which.
+/// Same as `policy_core.bundle.body.PERCEIVED_LABEL`: begins the label of a contract's values.
 constexpr std::string_view kLabel = "contract:";
-// With their reason in `policy_core.bundle.state_fields`.
+// Explained in `policy_core.bundle.state_fields`.
 constexpr double kShortest = 0.9, kLongest = 1.1;
 
 template <class T>
@@ -194,7 +194,7 @@ class JointsReader final : public MessageReader {
     }
     for (auto place : places_) has_all_ = has_all_ && place != kNowhere;
     const auto* end = cdr.here();
-    // A longer head is not stored, and its names are resolved in each message. A stored one never
+    // A longer head is not stored, and its names are resolved in each message. A stored head never
     // matches a message in the other byte order, whose lengths would be 64 KiB and more.
     if (cdr.ok() && static_cast<std::size_t>(end - begin) <= kHeadBytes) head_.assign(begin, end);
   }
@@ -386,7 +386,7 @@ class PerceivedReader final : public MessageReader {
  private:
   bool decode(Cdr& cdr) noexcept override {
     stamp_ns_ = cdr.stamp();
-    // As the decoders of ROS do, up to the first zero byte.
+    // Up to the first zero byte, as ROS decoders do.
     const auto frame = cdr.text();
     const auto label = frame.substr(0, frame.find('\0'));
     is_of_another_ = label.substr(0, kLabel.size()) == kLabel && label != label_;

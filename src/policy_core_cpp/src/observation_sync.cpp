@@ -23,7 +23,7 @@ std::int64_t newest_ns(const Ring<Recent>& recent) {
   return found;
 }
 
-/// Of two equally near ones, the later.
+/// Of two equally near values, the later.
 const Recent& nearest(const Ring<Recent>& recent, std::int64_t time_ns) {
   const auto* found = &recent.back();
   for (auto i = recent.size(); i-- > 0;) {
@@ -178,7 +178,7 @@ bool ObservationSync::snapshot(std::int64_t now_ns, SensedValues& newest,
   } else if (!observe(now_ns, newest, why)) {
     return false;
   }
-  // Missing steps are filled with the first known one.
+  // Missing steps are filled with the first known step.
   const auto missing = earlier.size() - steps_.size();
   for (std::size_t i = 0; i < earlier.size(); ++i) {
     const auto known = i < missing ? 0 : i - missing;

@@ -10,8 +10,8 @@
 namespace policy_core {
 namespace {
 
-// The functions of `OrtApi` by their index (onnxruntime_c_api.h). New ones are only appended, so
-// the indices hold in each version from 12 on.
+// The functions of `OrtApi` by their index (onnxruntime_c_api.h). New functions are only appended,
+// so the indices are valid in each version from 12 on.
 enum Place : std::size_t {
   kGetErrorMessage = 2,
   kCreateEnv = 3,

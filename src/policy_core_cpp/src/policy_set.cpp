@@ -7,7 +7,7 @@
 namespace policy_core {
 namespace {
 
-/// The states that failed in a tick are bits.
+/// The states that failed in a tick are stored as bits.
 constexpr std::size_t kMostStates = 64;
 using Why = Reason::Why;
 

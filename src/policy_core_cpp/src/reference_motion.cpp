@@ -7,7 +7,7 @@
 namespace policy_core {
 namespace {
 
-/// Ticks; the number of loops of a clip with one frame.
+/// Maximum number of ticks ahead; for a clip with one frame, also of loops.
 constexpr std::int64_t kFarthestAhead = 1 << 16;
 
 Quaternion product(const Quaternion& a, const Quaternion& b) noexcept {

@@ -159,7 +159,7 @@ void gravity_body(Span quat_xyzw, Span out) noexcept {
 }
 
 double tilt_rad(Span gravity) noexcept {
-  // As Python's max(-1, min(1, x)), which maps NaN to one of the ends.
+  // Like Python's max(-1, min(1, x)), which maps NaN to one of the ends.
   const double up = -gravity[2];
   const double below = up < 1.0 ? up : 1.0;
   return std::acos(below > -1.0 ? below : -1.0);

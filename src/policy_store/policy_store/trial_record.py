@@ -46,7 +46,7 @@ _LOCKED_WITHIN_S = 2.0
 _FLOCK = "@hhqqi4x"
 """Format of `struct flock` in fcntl(2): type, whence, start, length, process."""
 _PRESENCES = 1 << 62
-"""Offset of the bytes whose locks stand for processes; no record is that long."""
+"""Offset of the bytes whose locks represent processes; no record is that long."""
 
 
 class TrialEvent(str, Enum):
@@ -359,7 +359,7 @@ def begin_run(trial: VersionTrial) -> None:
 
 
 def show_presence(file: Path, runner: str = THIS_PROCESS) -> int:
-    """Show that a runner exists: lock the byte of the record that stands for it.
+    """Show that a runner exists: lock the byte of the record that represents it.
 
     The kernel releases the lock when the process exits for any reason, even in another container.
     Only users who may write the record can hold such a lock.

@@ -54,7 +54,7 @@ class Stillness:
             self._since_ns = now_ns
 
     def problems(self, now_ns: int) -> list[str]:
-        """Return a sentence that the robot is moving; empty if it is at rest."""
+        """Return a sentence stating that the robot is moving; empty if it is at rest."""
         if self._since_ns is not None and now_ns - self._since_ns >= _STILL_S * NS_PER_S:
             return []
         return [

@@ -41,7 +41,7 @@ _WAY_FLOOR_RAD, _TURN_FLOOR_RAD = 0.05, 0.06
 root of the mean of a^2 + b^2. For torques, it is `DriveFigures.demand_nm`.
 """
 _MOST_RAD = 0.12
-"""Maximum displacement in a block, to which larger ones are scaled down: one jump is no fault."""
+"""Maximum displacement in a block; larger ones are scaled down to it: a jump is not a fault."""
 _STILL_RAD, _STILL_S = 1e-4, 0.2
 """A joint stands still if it moves by at most this distance in each block, for this time. Encoder
 noise is larger; at the end of a swing, a joint moves so little only for a block or two.
@@ -56,7 +56,8 @@ _JOINTS = 2
 class SenseConsistency:
     """Compares positions, velocities, attitude, angular velocity, acceleration and commands.
 
-    Time is the robot's tick. Windows are exponential averages, so impacts and noise hardly count.
+    Time is the robot's tick. Windows are exponential averages, so impacts and noise have little
+    effect.
 
     Attributes:
         shares: Latest value of each rule, as a share of its limit.

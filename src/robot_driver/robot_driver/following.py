@@ -327,7 +327,7 @@ def drive_values(
     The robot's protocol has no field for `effort_limit`. If the control law would exceed that limit
     at the newest measured state, effort, stiffness and damping are scaled down in proportion so
     that the law just reaches it; this never adds to the policy's command, however wrong the state
-    is. A joint that is left with hardly any stiffness and damping gets its row of `rest`, the
+    is. A joint that is left with hardly any stiffness and damping receives its row of `rest`, the
     values [n, 5] that bring the robot to rest, because a limp robot falls. `rest` is None for a
     robot that may be limp.
     """

@@ -18,7 +18,7 @@ NS_PER_S: Final = 1_000_000_000
 MODE_DAMP, MODE_HOLD_MEASURED = 0, 5
 """Modes of policy_msgs/JointCommand."""
 TAKE, RELEASE = "take_control", "release_control"
-"""Requests whose answer comes when they are complete."""
+"""Requests that are answered when they are complete."""
 COMMAND_FIELDS: Final = ("position", "velocity", "effort", "stiffness", "damping")
 """Columns of a command's values: rad, rad/s, N m, N m/rad, N m s/rad."""
 POSITION, VELOCITY, EFFORT, STIFFNESS, DAMPING = range(len(COMMAND_FIELDS))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""State machine of a driver: what is sent to the robot, and when; without I/O and clock."""
+"""State machine of a driver, without I/O or a clock: decides what the robot receives, and when."""
 
 from collections import deque
 from typing import Generic

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The process that talks to the robot: `python -m robot_driver.link_process`.
+"""The process that communicates with the robot: `python -m robot_driver.link_process`.
 
 LinkSupervisor starts it as a WorkerProcess. It is small, single-threaded and free of ROS, so
 nothing delays a command frame. When the node closes its end of the channel, or dies, this process

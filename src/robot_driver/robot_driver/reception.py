@@ -73,7 +73,7 @@ class StateReception(ABC, Generic[StateT]):
 
     @abstractmethod
     def silence(self, now_ns: int) -> str:
-        """Return a message that no state arrives, what arrives instead, and the remedy."""
+        """Return a message about missing states: what arrives instead, and the remedy."""
 
     @property
     def rejection(self) -> str:

@@ -29,9 +29,9 @@ class Datagram(NamedTuple):
 class RobotTransport(ABC):
     """The connection to the robot: sockets, a serial port, DDS. No method blocks.
 
-    The node's process opens the transport, so that errors show at once, and passes its descriptors
-    to the link process. The node keeps the sending half, to bring the robot to rest if the link
-    process dies. A transport without descriptors opens what it needs in both processes.
+    The node's process opens the transport, so that errors appear immediately, and passes its
+    descriptors to the link process. The node keeps the sending half, to bring the robot to rest if
+    the link process dies. A transport without descriptors opens what it needs in both processes.
 
     Attributes:
         counts: Counters for the status's `details`, such as `dropped`.
@@ -184,14 +184,14 @@ class RobotInterface(ABC, Generic[StateT]):
         return {}
 
     def prepare(self) -> list[bytes]:
-        """Return the frames to send on a request for control; the robot may then move by itself."""
+        """Return the frames to send on a request for control; the robot may then start to move."""
         return []
 
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
         """Return more frames to send before control is taken; None once the robot is ready.
 
         Called about 20 times per second and at each new state, with the time since `prepare`. For a
-        robot that does not get ready, return None eventually, and the reason in `obstacles`.
+        robot that does not become ready, return None eventually, and the reason in `obstacles`.
         """
         return None
 
@@ -231,7 +231,7 @@ class RobotInterface(ABC, Generic[StateT]):
 
     @property
     def given_back(self) -> str:
-        """Answer to `release_control`, including what the robot may do by itself afterwards.
+        """Answer to `release_control`, including what the robot may do on its own afterwards.
 
         Read right before `give_back` is called.
         """

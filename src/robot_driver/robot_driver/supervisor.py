@@ -94,7 +94,7 @@ class LinkSupervisor(Generic[StateT]):
         return self._process.pid
 
     def follow(self, command: WireCommand) -> None:
-        """Follow a command from now on, if possible; reports show when it ends or is refused."""
+        """Follow a command from now on, if possible; reports state when it ends or is refused."""
         self._ask(command)
 
     def take(self, other_obstacles: Sequence[str] = ()) -> bool:
@@ -104,7 +104,7 @@ class LinkSupervisor(Generic[StateT]):
             other_obstacles: The caller's own reasons to refuse.
 
         Returns:
-            True if the request was sent; if False, no answer will come.
+            True if the request was sent; if False, no answer will arrive.
         """
         return self._ask(channel.TakeRequest(tuple(other_obstacles)))
 
@@ -112,7 +112,7 @@ class LinkSupervisor(Generic[StateT]):
         """Give control back; a report brings the answer, at once or after some seconds of rest.
 
         Returns:
-            True if the request was sent; if False, no answer will come.
+            True if the request was sent; if False, no answer will arrive.
         """
         return self._ask(channel.ReleaseRequest())
 

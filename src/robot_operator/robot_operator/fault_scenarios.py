@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A file of sensor faults to inject while a policy runs, and what its node must do."""
+"""A file of sensor faults to inject while a policy runs, with its node's required response."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -57,7 +57,8 @@ class _Terminal(LinuxDriver):
         assert self._file is not None
         self._file = _Output(self._file)  # type: ignore[assignment]  # all that is used of it
         # textual interprets SIGCONT as the end of a Ctrl-Z, and starts a second reader. But SIGCONT
-        # also comes with SIGHUP when a terminal closes; two readers then keep textual from ending.
+        # also arrives with SIGHUP when a terminal closes; two readers then keep textual from
+        # ending.
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
 
@@ -120,7 +121,7 @@ class Screen(App[None]):
         for condition in RobotCondition:
             self._headline.set_class(condition is view.condition, condition.name.lower())
         self._put(self._state, "\n".join(_table(view.lines, width)))
-        # The newest are at the bottom, in full: a refusal ends with its remedy.
+        # The newest events are at the bottom, in full: a refusal ends with its remedy.
         news = [row for text in view.news for row in textwrap.wrap(text, width)]
         self._put(self._news, "\n".join(news[-_NEWS_LINES:]))
 

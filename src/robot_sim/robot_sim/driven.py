@@ -127,7 +127,8 @@ class DrivenWorld:
             mujoco.mj_step(self.model, self._data)
             self._steps += 1
             self._after_step()
-        # Force and acceleration sensors still show the start of the step: update them.
+        # Force and acceleration sensors still have the values from the start of the step: update
+        # them.
         mujoco.mj_forward(self.model, self._data)
 
     def _start_again(self) -> None:

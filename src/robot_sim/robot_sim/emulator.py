@@ -53,7 +53,7 @@ class Emulator:
 
         Args:
             host: The robot's computer.
-            planned: Returns the plan for faults given as texts, at a simulated time (ns).
+            planned: Returns the plan for faults given as strings, at a simulated time (ns).
             faults: Initial faults.
             latency_s: Time that a command takes to reach the drives, unless a fault changes it.
             period_s: Time between rows of the trace.
@@ -71,7 +71,7 @@ class Emulator:
         self._ends_ns = round(duration_s * NS_PER_S) or math.inf
         self._events = _opened(event_file)
         self.record = WalkRecord(trace_file)
-        # Requests of other threads are served between two steps.
+        # Requests from other threads are served between two steps.
         self._asked: deque[Callable[[], None]] = deque()
         self.stopped = False
 

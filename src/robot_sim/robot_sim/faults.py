@@ -8,12 +8,12 @@ duration it lasts to the end:
 ==========================================  ======================================================
 `freeze:<stream>`                           the stream repeats its last message, stamp included
 `drop:<stream>`                             the stream is silent
-`late:<stream>=seconds`                     each message shows the values of so long ago
-`slow:<stream>=seconds`                     each message repeats, stamp included, for so long
+`late:<stream>=seconds`                     each message has the values from this long ago
+`slow:<stream>=seconds`                     each message repeats, stamp included, for this long
 `nan:<stream>.<field>`                      the first element of the field is NaN
 `noise:<stream>.<field>=sigma`              Gaussian noise in the unit of the field
 `hold:<stream>.<field>`                     the field does not change
-`zero:<stream>.<field>`                     all of the field is 0
+`zero:<stream>.<field>`                     the whole field is 0
 `reverse:<stream>.<field>`                  the field has the opposite sign
 `bias:<stream>.<field>=value`               this value is added to the field's last element
 `stuck:<joint>`                             the joint's position reading does not change
@@ -152,7 +152,7 @@ class Fault:
 
     @classmethod
     def parse_all(cls: type[AnyFault], texts: Iterable[str], *, now_ns: int = 0) -> list[AnyFault]:
-        """Parse faults; empty texts are ignored.
+        """Parse faults; empty strings are ignored.
 
         Args:
             texts: The faults.
@@ -302,7 +302,7 @@ class FaultPlan:
         return Streams(**{stream: self.stream(stream, sensors) for stream in STREAM_FIELDS})
 
     def stream(self, stream: str, sensors: Sensors) -> Sensors | None:
-        """Return what one stream shows of these `sensors`; None if it is silent."""
+        """Return what one stream contains of these `sensors`; None if it is silent."""
         for fault, earlier in self._earlier.items():
             if fault.target == stream:
                 earlier.append(sensors)
@@ -405,7 +405,7 @@ def _begin(fault: Fault, world: World) -> None:
 
 
 def _end(fault: Fault, world: World) -> None:
-    """Remove a fault from the robot's body; a push ends by itself."""
+    """Remove a fault from the robot's body; a push ends on its own."""
     if fault.kind == "motor_off":
         world.motor_on(fault.target)
     elif fault.kind == "latency":

@@ -281,7 +281,7 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
     """Return a robot's data.
 
     Args:
-        kind: Dataclass of the file's content: numbers, texts, tuples of these, and dataclasses.
+        kind: Dataclass of the file's content: numbers, strings, tuples of these, and dataclasses.
         robot: Name of a folder in ROBOTS, or any folder; see `figures_file`.
     """
     file = figures_file(robot)

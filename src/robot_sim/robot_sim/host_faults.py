@@ -115,7 +115,7 @@ class Impaired(Generic[T]):
 
 
 def _inverted(datagram: Any) -> Any:
-    """Return a datagram with all bits inverted; addresses and topics beside the bytes stay."""
+    """Return a datagram with all bits inverted; addresses and topics do not change."""
     if type(datagram) is tuple:  # not a request, which is a named one
         return tuple(_inverted(part) for part in datagram)
     return bytes(255 - byte for byte in datagram) if isinstance(datagram, bytes) else datagram

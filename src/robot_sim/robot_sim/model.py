@@ -105,7 +105,7 @@ def build_spec(
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     option.impratio = 10.0  # stiff friction: loaded feet do not creep
-    # Show a diverging state instead of silently replacing it by the initial one.
+    # Show a diverging state instead of silently replacing it with the initial one.
     option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     _add_scene(spec, friction)
     _add_robot(spec, robot, friction)

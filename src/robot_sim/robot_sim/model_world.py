@@ -148,7 +148,7 @@ class ModelWorld(WalkingWorld):
         return _compiled(spec, self._file) if names else model
 
     def _stand_on_the_ground(self, place: int) -> None:
-        """Lower the robot until it touches the ground, then lift it by a hair.
+        """Lower the robot until it touches the ground, then lift it slightly.
 
         Args:
             place: Index of the base's height in the model's positions.

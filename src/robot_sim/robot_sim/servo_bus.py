@@ -189,7 +189,7 @@ class ServoBus:
             yield from self._fast_sync_read(address, count, numbers, hearing)
             return
         for number in numbers:
-            # Servos reply one after the other: if one is silent, all later ones are too.
+            # Servos reply in turn: if one is silent, all later ones are too.
             if number not in hearing or "silent" in dict(self._read_figures(hearing[number])):
                 return
             servo = hearing[number]

@@ -105,7 +105,7 @@ class FeetechWire(ServoWire):
         return self.head + content + bytes([_checksum(content)])
 
     def status(self, servo_id: int, error: int, parameters: bytes = b"") -> bytes:
-        """Return the packet of a reply, whose error stands in place of the instruction code."""
+        """Return the packet of a reply, in which the error replaces the instruction code."""
         return self.instruction(servo_id, error, parameters)
 
     def _size(self, packet: bytearray) -> int | None:

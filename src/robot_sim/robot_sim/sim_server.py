@@ -20,7 +20,7 @@ request     time to step in ns, a multiple of the physics step; then position [n
 answer      simulated time in ns, samples of the joints so far, samples of the IMU so far; position
             [n] rad, velocity [n] rad/s, effort [n] N m, orientation [4] x y z w, angular velocity
             [3] rad/s, linear acceleration [3] m/s^2, the last two in the frame of the base
-refusal     -1 instead of a time, then why, as UTF-8; the robot ends
+refusal     -1 instead of a time, then the reason, as UTF-8; the robot exits
 ==========  =====================================================================================
 
 Faults act as in `sim_node`. A silenced stream keeps its last values and its number of samples;

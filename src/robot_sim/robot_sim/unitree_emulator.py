@@ -130,7 +130,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         emulator.run()
     finally:
-        # From a terminal and from `ros2 launch` two signals come, the second while Python exits.
+        # A terminal and `ros2 launch` send two signals, the second while Python exits.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         emulator.save()

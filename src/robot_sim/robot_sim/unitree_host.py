@@ -31,7 +31,7 @@ Its faults are those in `robot_sim.host_faults`, and:
 `press:BUTTON`              a button of the remote control is down, such as L2 or A
 `stick:WAY=share`           a stick is deflected: forward, back, left, right, turn_left, turn_right
 `off:remote`                the remote control is off: all its bytes are 0
-`returned:host`             the robot's own controller comes back, and stays
+`returned:host`             the robot's own controller returns, and stays
 `stubborn:host`             ReleaseMode is answered, but has no effect
 `turned:host`               a person turns the robot by 90 degrees within 2 s
 `hung:host`                 the base is held in place, and let down at the end

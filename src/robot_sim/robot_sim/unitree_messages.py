@@ -8,7 +8,7 @@ One table lists the fields of each message, written by hand from the vendor's in
 - In memory, as the vendor's C++ object: structs are aligned to their widest member. The CRC covers
   this format, with zeros as padding.
 - On the wire (CDR, little-endian, 4 bytes in front): only numbers are aligned, so the `mode` of the
-  first motor lies directly behind the field before it.
+  first motor directly follows the field before it.
 
 A message here is a numpy record in the memory format; its fields have the vendor's names.
 """

@@ -50,7 +50,7 @@ def walk(
             controller that lacks an input.
         schedule: Pairs of time since the start (s) and the command from then on, in order. The
             command is zero before the first.
-        duration_s: How long to walk.
+        duration_s: Duration of the walk.
         rate_hz: Calls of the policy per second.
         faults: Faults, timed on the world's clock; for a `World` only.
         until: Called in every tick, after the policy; returns true in the last tick.

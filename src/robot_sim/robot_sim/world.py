@@ -98,7 +98,7 @@ class WalkingWorld(DrivenWorld):
         return self._saturated / max(1, (self._steps - self._judged_from) * len(self.joint_names))
 
     def reset_saturated_share(self) -> None:
-        """Restart the count of samples at the torque limit; each start of the world does too."""
+        """Restart the count of samples at the torque limit; so does each start of the world."""
         self._saturated, self._judged_from = 0, self._steps
 
     def sense(self) -> Sensors:
@@ -211,7 +211,8 @@ class World(WalkingWorld):
     def set_upright(self) -> None:
         """Set the robot upright where it is, in its start pose and with its heading.
 
-        This is what people do with a fallen robot. Time continues, and the command stays in force.
+        A person would do the same with a fallen robot. Time continues, and the command stays in
+        force.
         """
         self._data.qvel[:] = 0.0
         heading_rad = float(yaw_rad(self._quat_xyzw()))
@@ -289,8 +290,8 @@ class World(WalkingWorld):
         held, turned_back_wxyz = self.model.equality(HOIST), np.zeros(4)
         base_m, base_wxyz = self._data.qpos[:3], self._data.qpos[3:7]
         mujoco.mju_negQuat(turned_back_wxyz, base_wxyz)
-        # Of a weld: its anchor in the world and in the base, the world's pose in the base, and a
-        # torque scale. The anchor is in the base: at a distant one, rotation would turn into
+        # A weld's data: its anchor in the world and in the base, the world's pose in the base, and
+        # a torque scale. The anchor is in the base: with a distant anchor, rotation would become
         # sinking.
         held.data[:_WELD] = [*base_m, *np.zeros(3), *turned_back_wxyz, 1.0]
         self._data.eq_active[held.id] = True

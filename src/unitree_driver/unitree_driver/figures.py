@@ -53,7 +53,7 @@ class UnitreeSettings(DriverSettings):
 
     Attributes:
         domain_id: DDS domain of the robot, independent of the node's.
-        network_interface: Network interface to the robot; empty to use those of the environment.
+        network_interface: Network interface to the robot; empty to use the environment's.
         remote_required: True to refuse control until a button press on the wireless remote was
             received.
         hung: True if a person confirms that the humanoid is suspended, because its joints will

@@ -93,7 +93,7 @@ class PublisherNews(NamedTuple):
         commanders: Names of the other nodes that publish commands; "" for each publisher that is
             not a ROS node.
         state_types: Message types published on the state topic.
-        standby: True if the standby process, which damps if the link process dies, is there.
+        standby: True if the standby process, which damps if the link process dies, is present.
     """
 
     commanders: tuple[str, ...]
@@ -181,7 +181,7 @@ class UnitreeReception(StateReception[UnitreeState]):
             return self.reject("frozen_imu")
         self.restarted = ahead >= wire.TICKS // 2
         if fresh:
-            # at 500 Hz, a message comes every second tick; `missed` counts ticks
+            # at 500 Hz, a message arrives every second tick; `missed` counts ticks
             self.counts["missed"] += max(0, ahead - _TICKS_BETWEEN)
         self.battery = found.battery or self.battery
         return self.accept(found, now_ns)

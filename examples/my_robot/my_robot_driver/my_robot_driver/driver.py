@@ -27,7 +27,7 @@ from robot_driver.reception import Source, StateBounds, StateReception
 from robot_driver.robot import RobotInterface
 
 LEGS = ("FR", "FL", "HR", "HL")
-# In the order of the wire. The names are those of the policy's contract, which has its own order.
+# In wire order. The names are those in the policy's contract, which has its own order.
 JOINT_NAMES = tuple(f"{leg}_{part}_joint" for leg in LEGS for part in ("HipX", "HipY", "Knee"))
 G_M_S2 = 9.81
 
@@ -120,7 +120,7 @@ class MyRobotReception(StateReception[MyRobotState]):
         return self.accept(state, now_ns)
 
     def silence(self, now_ns: int) -> str:
-        """Return that no state arrives, and the remedy."""
+        """Return a message stating that no state arrives, with the remedy."""
         instead = f"its frames are rejected as {self.instead}" if self.instead else "is it on?"
         return f"no state received from the robot on {self._topic}: {instead}"
 
@@ -135,7 +135,7 @@ class MyRobot(RobotInterface[MyRobotState]):
     settings: MyRobotSettings
 
     def __init__(self, settings: Any) -> None:
-        """Start before any data from the robot."""
+        """Start without data from the robot."""
         super().__init__(settings)
         self.reception = MyRobotReception(settings)
         self._stillness = Stillness()
@@ -150,7 +150,7 @@ class MyRobot(RobotInterface[MyRobotState]):
         return self._transport(linked=False)
 
     def adopt(self, descriptors: Sequence[int]) -> TopicTransport:
-        """Join them in the link process, and listen."""
+        """Join the same topics in the link process, and receive."""
         return self._transport(linked=True)
 
     def decode(self, data: bytes) -> MyRobotState:
@@ -159,7 +159,7 @@ class MyRobot(RobotInterface[MyRobotState]):
 
     def encode(self, values: F64) -> bytes:
         """Return the LowCommand for values [12, 5]."""
-        # one assignment each: a message's fields are copied as they lie in memory
+        # contiguous columns: a message's array fields are copied as they are in memory
         columns = np.ascontiguousarray(values.T, dtype=np.float32)
         position, velocity, effort, stiffness, damping = columns
         return bytes(
@@ -180,7 +180,7 @@ class MyRobot(RobotInterface[MyRobotState]):
         self._stillness.see(state.joint_vel, state.ang_vel, now_ns)
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return that the robot moves, if it does: its legs fall when control is taken."""
+        """Return an obstacle if the robot moves, since its legs fall when control is taken."""
         return self._stillness.problems(now_ns)
 
     def give_back(self) -> list[bytes]:
@@ -198,7 +198,7 @@ DEFAULT = MyRobotSettings()
 
 
 def number(name: str, default: float, minimum: float, maximum: float, doc: str) -> Spec:
-    """Return a number parameter."""
+    """Return a numeric parameter."""
     return Spec(name=name, type=float, default=default, minimum=minimum, maximum=maximum, doc=doc)
 
 

@@ -22,7 +22,7 @@ from robot_sim.world import DriveCommand, World
 STATE_RATE_HZ = 500.0
 WATCHDOG_NS = 1_000_000_000
 MOST_STEPS = 50
-"""Steps taken at once: a machine too slow for real time slows the robot, but does not stop it."""
+"""Maximum number of steps at a time: a slow machine slows the robot, but does not stop it."""
 
 
 class Simulator(Node):

@@ -10,8 +10,8 @@ differences of positions, efforts from the servos' estimate of their load); `~/s
 done, `~/damp`, after which the arm holds its position, and `~/reset`, which releases the e-stop.
 
 Run a leader arm with `leader` in the namespace `leader`: a policy node follows its `joint_states`
-when a person takes over, and moves it to the arm's pose by `joint_command` (policy_inference,
-`nodes.takeover`).
+when a person takes over, and moves the leader to the arm's pose through `joint_command`
+(policy_inference, `nodes.takeover`).
 
 Nothing moves before `~/take_control`: until then, the servos are only read. At every exit, they
 hold their positions or become limp (`way_out`).

@@ -40,7 +40,7 @@ template <class Service, class Node, class Callback>
 auto serve(Node& node, const std::string& name, Callback callback, const rclcpp::QoS& qos, long) {
   return node.template create_service<Service>(name, callback, qos.get_rmw_qos_profile());
 }
-/// Serves requests; none is lost even if many arrive at once.
+/// Serves requests; none is lost even if many arrive simultaneously.
 template <class Service, class Node, class Callback>
 auto serve(Node& node, const std::string& name, Callback callback) {
   return serve<Service>(node, name, callback, rclcpp::QoS(2000), 0);

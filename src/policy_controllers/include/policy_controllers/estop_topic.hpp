@@ -29,7 +29,8 @@ class EstopTopic {
   std::function<void()> press_;
   rclcpp::CallbackGroup::SharedPtr group_;
   std::vector<Reader> readers_;
-  /// Receives presses from before it existed; exists while a transient local publisher does.
+  /// Receives presses that were published before it existed; kept while the topic has a transient
+  /// local publisher.
   Reader latched_;
   std::string topic_;
   rclcpp::TimerBase::SharedPtr timer_;

@@ -29,7 +29,8 @@ class Pace {
     const auto missed = std::max<std::int64_t>(0, now_ns - *deadline_ns_ + slack_ns_) / period_ns_;
     *deadline_ns_ += missed * period_ns_;
     const auto off_ns = now_ns - *deadline_ns_;
-    // Follows a manager whose clock drifts against this one; a single late update hardly counts.
+    // Follows a manager whose clock drifts against this one; a single late update has little
+    // effect.
     if (off_ns <= slack_ns_) *deadline_ns_ += off_ns / 16;
     *deadline_ns_ += period_ns_;
     return missed;

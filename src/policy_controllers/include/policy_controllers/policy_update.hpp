@@ -32,7 +32,7 @@ struct Perceived {
   std::size_t size;
 };
 
-/// Data of a plan for the host of its controller.
+/// The part of a plan that the controller's host needs.
 struct Facts {
   std::string name, version, path, sha256;
   bool is_nominal_known = false;
@@ -137,8 +137,8 @@ class PolicyUpdate {
 
   /// Stores a received velocity command, with its stamp if it has one.
   void hear(const Velocity& velocity, policy_core::Time stamp_ns);
-  /// Stores perceived values, given their index in the facts; `label`: of the contract with which
-  /// the values were computed, or a frame; `problem`: why there are no values.
+  /// Stores perceived values, given their index in the facts; `label`: label of the contract with
+  /// which the values were computed, or a frame; `problem`: why values are missing.
   void hear(std::size_t place, const std::string& label, const std::vector<double>& values,
             const std::string& problem, policy_core::Time stamp_ns);
   /// Stores a received chunk; returns why it is refused, or an empty text.

@@ -14,8 +14,9 @@ namespace policy_controllers {
 /// The opened models of a plan, each verified on the golden rows of its bundle.
 class ProvenModels {
  public:
-  /// `host`: the part of a plan. Throws PlanError if a file is missing, differs from the one that
-  /// the plan was made from, cannot be opened, or its outputs differ from the rows.
+  /// `host`: the plan's part for the host. Throws PlanError if a file is missing, differs from the
+  /// one that the plan was made from or cannot be opened, or if a model's outputs differ from the
+  /// rows.
   explicit ProvenModels(const policy_core::Part& host);
 
   /// Runners by member; owned by this object.

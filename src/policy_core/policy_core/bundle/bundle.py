@@ -40,10 +40,10 @@ class ModelFiles:
     model: Graph
 
     def entry(self, backend: str) -> Artifact:
-        """Return the contract entry for a backend.
+        """Return the contract entry for a back end.
 
         Raises:
-            BackendError: There is no artifact for this backend.
+            BackendError: There is no artifact for this back end.
         """
         artifacts = self.model.artifacts
         if backend not in artifacts:
@@ -56,13 +56,13 @@ class ModelFiles:
         return artifacts[backend]
 
     def artifact(self, backend: str) -> tuple[Artifact, Path]:
-        """Return a backend's contract entry and file, after checking the file's hash.
+        """Return a back end's contract entry and file, after checking the file's hash.
 
         A robot opens a copy that cannot change after hashing: see
         `policy_core.bundle.verified.verified_copy`.
 
         Raises:
-            BackendError: There is no artifact for this backend.
+            BackendError: There is no artifact for this back end.
             BundleError: The file is missing or has a wrong hash.
         """
         entry = self.entry(backend)
@@ -94,7 +94,7 @@ class Bundle:
 
     @property
     def models(self) -> tuple[ModelFiles, ...]:
-        """The bundle's models, each with one artifact per backend."""
+        """The bundle's models, each with one artifact per back end."""
         return tuple(
             ModelFiles(folder=self.path, key=key, model=model)
             for key, model in self.contract.models.items()
@@ -106,8 +106,8 @@ class Bundle:
         An ONNX model must contain all its weights: the hash would not cover a separate weight file.
 
         Args:
-            backends: Backends whose models must be present; None for all. Models for other
-                backends are not verified and may be missing.
+            backends: Back ends whose models must be present; None for all. Models for other
+                back ends are not verified and may be missing.
 
         Raises:
             BundleError: Files are missing or have a wrong hash, or ONNX models have external
@@ -231,11 +231,11 @@ class JointBundle(AnyBundle):
         )
 
     def entry(self, backend: str) -> Artifact:
-        """Return the contract entry for a backend; see `ModelFiles.entry`."""
+        """Return the contract entry for a back end; see `ModelFiles.entry`."""
         return self.models[0].entry(backend)
 
     def artifact(self, backend: str) -> tuple[Artifact, Path]:
-        """Return a backend's contract entry and file; see `ModelFiles.artifact`."""
+        """Return a back end's contract entry and file; see `ModelFiles.artifact`."""
         return self.models[0].artifact(backend)
 
     def golden(self) -> dict[str, Tensor]:
@@ -275,7 +275,7 @@ def stated_hashes(
 
     Args:
         contract: The contract.
-        backends: Backends whose models are included; None for all.
+        backends: Back ends whose models are included; None for all.
     """
     if contract.kind == "set":
         return {
@@ -295,7 +295,7 @@ def hosted_file(contract: HostedContract) -> str:
 
 
 def model_sha256(contract: AnyContract, backend: str) -> str | None:
-    """Return the hash that identifies a backend's model, or None if there is no such artifact."""
+    """Return the hash that identifies a back end's model, or None if there is no such artifact."""
     hashes = [
         model.artifacts[backend].sha256
         for model in contract.models.values()
@@ -336,7 +336,7 @@ def _entries(
             for backend, artifact in model.artifacts.items()
             if backends is None or backend in backends
         ),
-        # For all backends: an encoder's backend is chosen in the process that runs the encoder.
+        # For all back ends: an encoder's back end is chosen in the process that runs the encoder.
         *(
             artifact
             for encoder in contract.encoders.values()

@@ -239,7 +239,7 @@ class ColourImage(CameraImage):
 
 
 AnyImage = DepthImage | ColourImage
-"""Section for a term that shows camera images."""
+"""Section for a term that contains camera images."""
 
 _SMALLEST_SPAN_M, _MOST_PIXELS = 0.001, 1 << 26
 _OPTIONS = {

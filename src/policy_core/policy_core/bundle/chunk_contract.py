@@ -335,7 +335,7 @@ class SuccessSignal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkContract(AnyContract):
-    """Contract of a chunk policy: everything needed to run it, and its graphs per backend."""
+    """Contract of a chunk policy: everything needed to run it, and its graphs per back end."""
 
     schema_version: Literal[1] = entry("version of the contract format")
     kind: Literal["chunk"] = entry("kind of policy")

@@ -510,7 +510,7 @@ Integers = Literal["unsigned", "signed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """The model file for one backend."""
+    """The model file for one back end."""
 
     file: str = entry("path inside the bundle folder")
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
@@ -532,7 +532,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """A model: its tensors, and one file per backend."""
+    """A model: its tensors, and one file per back end."""
 
     inputs: dict[str, Tensor] = entry("input tensors by name", minProperties=1)
     outputs: dict[str, Tensor] = entry("output tensors by name", minProperties=1)
@@ -556,7 +556,7 @@ def _specs(tensors: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model(Graph):
-    """The reference model of a joint policy: tensors, files per backend, golden vectors."""
+    """The reference model of a joint policy: tensors, files per back end, golden vectors."""
 
     golden: File | None = entry(
         "npz with rows of every input and output of the reference model", default=None
@@ -620,7 +620,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointContract(AnyContract):
-    """Contract of a joint policy: everything needed to run it, and its model per backend."""
+    """Contract of a joint policy: everything needed to run it, and its model per back end."""
 
     schema_version: Literal[1] = entry("version of the contract format")
     kind: Literal["joint"] = entry("kind of policy")

@@ -143,7 +143,7 @@ def _leaves(value: Any, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _
 def _terms(observation: Observation, key: str, robot: Sequence[str]) -> Iterator[tuple[str, _Leaf]]:
     """Yield the terms' values by term name, and the order of the terms as a single value.
 
-    So a term that moved counts as one difference.
+    A term that moved is thus one difference.
     """
     names = list[str]()
     for term in observation.terms:

@@ -64,7 +64,7 @@ def load_bundle(
     instead: str = "",
     sha256: str | None = None,
 ) -> Bundle:
-    """Return the bundle in a folder, read and checked; backends verify model files on opening.
+    """Return the bundle in a folder, read and checked; back ends verify model files on opening.
 
     A folder contains a policy (`policy.yaml`) or a policy set (`set.yaml`), never both.
 

@@ -132,7 +132,7 @@ def installed_folder(name: str, version: str = "") -> Path | None:
             f"({', '.join(there) or f'none in {model}'}), found "
             f"{version!r}; install it with `policy_store install`"
         )
-    # Never fall back to another bundle of that name: a robot that lost its link must not move.
+    # Never fall back to another bundle of that name: a robot whose link is missing must not move.
     if not version and there and current is None:
         raise PolicyError(
             f"{model / CURRENT}: expected a link to the version in use (installed: "
@@ -229,7 +229,7 @@ def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dic
 
 
 def _are_backends(value: Any) -> bool:
-    """Return True if a record's `backends` is a list of names, or null (all backends)."""
+    """Return True if a record's `backends` is a list of names, or null (all back ends)."""
     return value is None or (isinstance(value, list) and all(isinstance(n, str) for n in value))
 
 

@@ -126,7 +126,7 @@ TERMS: dict[str, TermSpec] = {
 
 
 def is_of_motion(term: Term) -> bool:
-    """Return True if a registered term shows the reference motion."""
+    """Return True if a registered term contains the reference motion."""
     return TERMS[term.term].field.startswith("motion_")
 
 

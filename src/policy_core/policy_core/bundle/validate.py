@@ -290,7 +290,7 @@ class _JointValidator(BodyValidator):
                     )
 
     def velocity_command(self, command: VelocityCommand | None) -> None:
-        """Check that a policy that reads commands states a range, and that it includes zero."""
+        """Check that a policy that reads commands states a range that includes zero."""
         if command is None:
             terms = self.contract.terms
             self.expect(

@@ -415,7 +415,7 @@ class _ChunkValidator(BodyValidator):
         )
 
     def files(self) -> None:
-        """Check that no path leaves the bundle, and that all graphs have the same backends."""
+        """Check that no path leaves the bundle, and that all graphs have the same back ends."""
         contract = self.contract
         self.paths(contract, {"golden": contract.golden})
         first = next(iter(contract.graphs.values())).artifacts

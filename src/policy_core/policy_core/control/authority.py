@@ -26,7 +26,7 @@ AUTHORITY = "authority"
 
 
 class Rest(IntEnum):
-    """What the rest of a joint's command comes from, if the policy's share is below 1.
+    """Source of the rest of a joint's command, if the policy's share is below 1.
 
     See SetAuthority.srv.
     """

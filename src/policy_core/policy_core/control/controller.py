@@ -240,14 +240,14 @@ class Controller(Stateful):
             before.require_stand_like(self._stand)
             saved, rests = before.saved(), before.mode is Mode.DAMP
             if rests and (found := self._safe.beyond(saved["safe"])):
-                # The new limits would change the pose, and the arm would move by itself.
+                # The new limits would change the pose, and the arm would move without a request.
                 raise RefusedError(
                     f"load refused: {'; '.join(found)}; move the arm within them first "
                     "(request stand; or move it by hand, then request damp)"
                 )
             unknown = self._adopt(saved)
             if not rests and self._last_tick_ns is not None:
-                # Judged by the previous tick's time: no message was read since then.
+                # Judged by the previous tick's time: no message has been read since then.
                 self._require_calm(unknown, self._last_tick_ns)
             self.edges = before.edges
 
@@ -331,7 +331,7 @@ class Controller(Stateful):
 
     def _run_policy(self, now_ns: int, deadline_ns: int) -> JointTargets | None:
         if self.mode is Mode.HOLD:
-            # Before inference, whose result is for this tick, whether HOLD ends or not.
+            # Before inference, whose result is for this tick, whether or not HOLD ends.
             self._pause(now_ns)
         try:
             finite = self._run.infer()
@@ -366,7 +366,7 @@ class Controller(Stateful):
         return targets
 
     def _hold(self, now_ns: int, rule: Rule, reason: str) -> JointTargets | None:
-        """Keep commanding the last targets, or enter DAMP if that has gone on too long."""
+        """Keep commanding the last targets, or enter DAMP if that has lasted too long."""
         if self.mode is not Mode.HOLD:
             self._count(rule)
             self._held_mode, self._hold_began_ns, self._held_until_ns = self.mode, now_ns, now_ns
@@ -440,7 +440,7 @@ class Controller(Stateful):
         self._driver_stopped = reason
 
     def estop(self, reason: str) -> JointTargets | None:
-        """Request DAMP without waiting for a tick; return the targets to publish at once.
+        """Request DAMP without waiting for a tick; return the targets to publish immediately.
 
         Never blocks, even if a tick that hangs in the runtime holds the lock.
         """

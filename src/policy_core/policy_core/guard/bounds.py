@@ -114,7 +114,7 @@ class TargetBounds(Stateful):
         np.multiply(step, self._margin, self._half[1])
 
     def reset(self, pose: F64) -> None:
-        """Measure the next step from this pose [joints], in rad; from 0 for kinds but position."""
+        """Measure the next step from this pose [joints], in rad; for other kinds from 0."""
         np.multiply(pose, self._of_position, out=self._last)
 
     def count_from(self, command: F64) -> None:

@@ -39,7 +39,7 @@ _TURN_RAD, _ROUNDED_RAD = 2.0 * math.pi, 0.01
 """One turn, and the tolerance for a limit of one turn to each side, which may be rounded up."""
 _FORGOTTEN_NS = 500_000_000
 """Samples farther apart in time than both this and `longest_ns` do not count as agreeing.
-`longest_ns` alone would not do, since a source may be slower than the policy.
+`longest_ns` alone would not suffice, since a source may be slower than the policy.
 """
 
 

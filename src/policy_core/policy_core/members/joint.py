@@ -226,7 +226,7 @@ class JointPolicy(Stateful):
     change = ""
 
     def __init__(self, bundle: JointBundle, backend: Backend, state: RobotState) -> None:
-        """Connect the state, the observations, the backend's arrays and the action."""
+        """Connect the state, the observations, the back end's arrays and the action."""
         contract = self._contract = bundle.contract
         output = backend.outputs[contract.action.output]
         self.action = ActionDecoder(contract, output, backend.outputs)
@@ -334,7 +334,7 @@ class RecurrentState(Stateful):
 
         Args:
             pairs: The contract's `state` section.
-            backend: Opened backend with the inputs and outputs.
+            backend: Opened back end with the inputs and outputs.
             initial: Initial values by input name; zeros for inputs not listed.
         """
         self.initial = initial
@@ -407,7 +407,7 @@ def joint_controller(
 
     Args:
         bundle: Bundle with a valid contract.
-        backend: Opened backend for the bundle; the caller closes it.
+        backend: Opened back end for the bundle; the caller closes it.
         limits: Limits in force.
         clock: Same as for `Controller`.
         state: Receives the measurements; None creates one.

@@ -278,8 +278,8 @@ class ImageHistory:
     """
 
     _RECENT, _SLOWEST = 4, 1.5
-    """Number of images from which the camera's rate is computed, and the largest mean distance of
-    images, in periods.
+    """Number of images from which the camera's rate is computed, and the largest mean distance
+    between images, in periods.
     """
 
     def __init__(self, image: CameraImage, period_ns: int) -> None:

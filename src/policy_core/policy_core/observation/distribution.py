@@ -126,7 +126,7 @@ _FACTOR = 3.0
 robot stands still, nearly every explanation fits, so the input must also vary as in training.
 """
 _TERMS = 4
-"""Maximum number of terms that a message shows with values."""
+"""Maximum number of terms that a message lists with values."""
 
 
 class DistributionCheck:
@@ -233,7 +233,7 @@ class DistributionCheck:
 def watched_inputs(
     contract: JointContract, inputs: Mapping[str, Tensor]
 ) -> list[tuple[Tensor, InputStatistics]]:
-    """Return each input of a joint policy that has statistics in the bundle, with these."""
+    """Return each input of a joint policy that has statistics in the bundle, and its statistics."""
     return [
         (array, healthy)
         for name, array in inputs.items()

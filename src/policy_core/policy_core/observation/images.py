@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Camera images: checked on arrival, and decoded only when needed.
 
-The checks take microseconds, so every frame is checked and a misconfigured camera is reported at
-once; decoding takes milliseconds, so only frames that a policy sees are decoded.
+The checks take microseconds, so every frame is checked and a misconfigured camera is reported
+immediately; decoding takes milliseconds, so only frames that a policy sees are decoded.
 """
 
 from __future__ import annotations

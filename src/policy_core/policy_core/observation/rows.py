@@ -44,7 +44,7 @@ class ObservationBuilder(Stateful):
             observation: Section for this input in `contract`.
             contract: The whole contract.
             state: State that each `write` reads.
-            out: Backend array to write to; any shape with the same number of values.
+            out: Back end array to write to; any shape with the same number of values.
             statistics: Mean and divisor [size] that normalise the whole vector; None for no
                 normalisation.
         """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a set of joint policies uses no images
 
 
 class JoinedTargets:
-    """One array with the last targets of all members, one after another, and then the stand pose.
+    """One array: the last targets of each member in turn, and then the stand pose.
 
     Attributes:
         stand: The stand pose; 0 for joints not commanded by position [set joints].

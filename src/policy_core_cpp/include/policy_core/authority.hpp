@@ -10,7 +10,7 @@
 
 namespace policy_core {
 
-/// What the rest of a joint's command comes from when the policy's share is below 1.
+/// Source of the rest of a joint's command if the policy's share is below 1.
 enum class Rest : std::int64_t { kStand, kFreeze, kDisable };
 
 /// Blends the policy's command as the operator's authority setting requires. Same rules as

@@ -20,7 +20,7 @@ struct ChunkRequest {
   std::int64_t generation = 0;
   std::int64_t asked_ns = 0;
   /// Steps that the chunk must continue (may have no rows), and how many of them will have been
-  /// executed by then.
+  /// executed when it arrives.
   Rows planned;
   std::int64_t delay = 0;
 };
@@ -76,7 +76,7 @@ class ChunkExchange {
     kAwaited,  ///< the tick looked for an outcome, but there is none yet
     kForgotten,
   };
-  /// Called in the tick, to wake the computing thread, or to fetch and answer at once.
+  /// Called in the tick, to wake the computing thread, or to fetch and answer immediately.
   void (*notify)(void* context, Event event) = nullptr;
   void* context = nullptr;
 

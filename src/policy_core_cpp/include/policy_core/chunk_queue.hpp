@@ -45,7 +45,7 @@ class ChunkQueue {
   bool target(std::int64_t tick, Numbers& out) noexcept;
   void advance() noexcept;
   std::int64_t left(std::int64_t tick) const noexcept;
-  /// Writes the planned targets from a tick on, which a new chunk must continue; may be none.
+  /// Writes the planned targets from a tick on, which a new chunk must continue; there may be none.
   void planned(std::int64_t first_tick, Rows& into) const noexcept;
 
   /// The tick of a chunk's first step, and the chunk, for the mean over several.

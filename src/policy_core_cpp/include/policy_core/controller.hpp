@@ -113,7 +113,7 @@ class Controller {
   bool estop_pressed() const noexcept { return pressed() >= 0; }
   /// The number of the reason for the press; -1 if the e-stop is not pressed.
   std::int64_t pressed() const noexcept { return pressed_.load(std::memory_order_acquire); }
-  /// Clears the press with this number, unless there was another one since.
+  /// Clears the press with this number, unless the e-stop was pressed again since then.
   void forget_press(std::int64_t text) noexcept { pressed_.compare_exchange_strong(text, -1); }
   void driver_stopped(std::int64_t text) noexcept {
     driver_stopped_.store(text, std::memory_order_release);

@@ -46,7 +46,7 @@ struct Record {
   std::vector<std::uint8_t> inputs, outputs;
   /// For each input, when its newest message was born and measured.
   std::vector<Time> born_ns, measured_ns;
-  /// The messages that arrived, one after another, and the range of each source's, empty for none.
+  /// The messages that arrived, without gaps, and each source's range in them, empty for none.
   std::vector<std::uint8_t> wire;
   struct Place {
     std::size_t begin, size;

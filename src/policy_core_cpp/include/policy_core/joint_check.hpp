@@ -10,8 +10,8 @@
 
 namespace policy_core {
 
-/// A position, rad, moved by whole turns to be nearest to `to`; unchanged if `turn` is 0, for a
-/// joint that is not continuous.
+/// A position, rad, shifted by whole turns as close to `to` as possible; unchanged if `turn` is 0,
+/// for a joint that is not continuous.
 inline double nearest_turn(double position, double to, double turn) noexcept {
   constexpr double kTurnRad = 2.0 * 3.141592653589793;
   return position - turn * std::nearbyint((position - to) / kTurnRad);

@@ -25,7 +25,7 @@ constexpr std::size_t kAnySize = static_cast<std::size_t>(-1);
 class Tensor {
  public:
   Tensor() = default;
-  /// Throws PlanError if the runner has no such tensor, or another size.
+  /// Throws PlanError if the runner has no such tensor, or its size differs.
   static Tensor input(const policy_core_runner& runner, const std::string& name, std::size_t size);
   static Tensor output(const policy_core_runner& runner, const std::string& name,
                        std::size_t size);
@@ -97,7 +97,7 @@ class ObservationBuilder {
   Tensor out_;
 };
 
-/// Replaces a command's gains by those that a model outputs, each clipped to its bounds.
+/// Replaces a command's gains with those that a model outputs, each clipped to its bounds.
 class GainOutputs {
  public:
   /// `gains` are those of the command [2, joints].

@@ -34,7 +34,7 @@ struct Middleware {
   Publish publish;                      ///< rcl_publish_serialized_message
   void (*reset_error)();                ///< rcutils_reset_error
   int (*free_message)(Message*);        ///< rcutils_uint8_array_fini
-  std::array<void*, 5> allocator;       ///< of rcutils_get_default_allocator
+  std::array<void*, 5> allocator;       ///< from rcutils_get_default_allocator
   int (*clear)(void* wait_set);         ///< rcl_wait_set_clear
   Add add;                              ///< rcl_wait_set_add_subscription
   Wait wait;                            ///< rcl_wait
@@ -70,9 +70,9 @@ class Loop {
   bool stop(std::int64_t timeout_ns);
   std::recursive_timed_mutex& mutex() noexcept { return mutex_; }
 
-  /// Sends the command for faults, from any thread; returns its number, or -1 if none is known.
+  /// Sends the fault command, from any thread; returns its number, or -1 if none is known.
   std::int64_t send_safe(std::int64_t stamp_ns) noexcept;
-  /// Waits for the end of the next tick; returns false if there was none in time.
+  /// Waits for the end of the next tick; returns false if none ended in time.
   bool wait(std::int64_t timeout_ns) noexcept;
 
   std::int64_t thread_id() const noexcept { return thread_id_.load(); }
@@ -102,7 +102,7 @@ class Loop {
   bool is_held_ = false;
   std::shared_ptr<Sampled> sampled_;
   std::recursive_timed_mutex mutex_;
-  /// The innermost lock; guards sending, the command number and the command for faults.
+  /// The innermost lock; guards sending, the command number and the fault command.
   std::mutex sending_;
   std::int64_t sequence_ = 0;
   Targets safe_;

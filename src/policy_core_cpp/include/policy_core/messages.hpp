@@ -43,12 +43,12 @@ class MessageReader {
  public:
   /// Creates the reader that a plan describes; `problem` is the number for `Input::reject`.
   ///
-  /// Throws PlanError if the plan is of an unknown kind, or of another controller.
+  /// Throws PlanError if the plan is of an unknown kind, or for another controller.
   static std::unique_ptr<MessageReader> open(const Part& plan, Controller& controller,
                                              std::int64_t problem);
   virtual ~MessageReader() = default;
 
-  /// Processes the newest message of `size` bytes, which begin with those for the encoding.
+  /// Processes the newest message of `size` bytes, which begin with the CDR encapsulation header.
   MessageVerdict take(const std::uint8_t* data, std::size_t size, const SampleTime& time) noexcept;
 
   Input& input() noexcept { return input_; }

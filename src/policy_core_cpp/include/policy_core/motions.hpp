@@ -39,7 +39,7 @@ class Stand {
   Numbers poses_, pose_, tolerance_;
   std::vector<std::int64_t> durations_ns_;
   std::vector<bool> posed_;
-  /// Number of parts of the way from the measured pose.
+  /// Number of segments of the motion from the measured pose.
   std::size_t parts_ = 1;
   Numbers way_;
   std::vector<std::int64_t> ends_ns_;

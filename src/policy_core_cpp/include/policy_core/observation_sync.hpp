@@ -84,28 +84,28 @@ class FrameBuffer {
   double moved_rad_ = 0.0;
 };
 
-/// Combines inputs of the same time to observations; equivalent to
+/// Combines inputs of the same time into observations; equivalent to
 /// `policy_core.members.chunk.observation_sync.ObservationSync`.
 class ObservationSync {
  public:
   ObservationSync(const Part& plan, RobotState& state, const std::vector<Input>& inputs);
   ObservationSync(const ObservationSync&) = delete;
 
-  /// An observation with the memory that `snapshot` needs; and the number of earlier ones.
+  /// An observation with the memory that `snapshot` needs; and the number of earlier observations.
   SensedValues snapshot_like() const;
   std::size_t earlier() const noexcept { return steps_.capacity(); }
 
   void record_state(std::int64_t now_ns) noexcept;
   /// Returns true if all cameras work; otherwise writes the reason.
   bool has_sight(Reason& why) const noexcept;
-  /// Writes the newest observation and those of the previous steps; otherwise the reason, and
-  /// returns false.
+  /// Writes the newest observation and those of the previous steps; if there is none, writes the
+  /// reason and returns false.
   bool snapshot(std::int64_t now_ns, SensedValues& newest, std::vector<SensedValues>& earlier,
                 Reason& why) noexcept;
   void forget_steps() noexcept;
   FrameBuffer& frames(std::size_t camera) noexcept { return frames_[camera]; }
   std::size_t cameras() const noexcept { return frames_.size(); }
-  /// The number of a camera's oldest frame to which a request may still refer; 0 for one of a
+  /// The number of a camera's oldest frame to which a request may still refer; 0 for a frame of a
   /// restored state.
   std::int64_t oldest_frame(std::size_t camera) const noexcept;
 

@@ -27,7 +27,7 @@ class Policy {
   virtual Command& action() noexcept = 0;
   /// True if the policy had no memory at the last `infer`.
   virtual bool begins() const noexcept = 0;
-  /// Reason of a change in the last `commit` of who commands; null for none.
+  /// Why the last `commit` changed the members in command; null if it did not.
   virtual const Reason* change() const noexcept { return nullptr; }
   const Reason& failure() const noexcept { return failure_; }
 

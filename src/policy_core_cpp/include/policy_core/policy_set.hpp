@@ -35,7 +35,7 @@ class Member {
   virtual ~Member() = default;
 
   virtual void reset() noexcept;
-  /// Begins to command, following the set's last command [joints of the set].
+  /// Prepares to take command, from the set's last command [joints of the set].
   virtual void enter(const Numbers& command) noexcept;
   virtual void follow(const Numbers& command) noexcept = 0;
   virtual void pause(std::int64_t) noexcept {}
@@ -174,7 +174,7 @@ struct Refusal {
   };
   Code code = Code::kNone;
   std::int64_t to = -1, other = -1, member = -1;
-  /// True once the request was abandoned, and `state` continues.
+  /// True once the request has been abandoned, and `state` continues.
   bool is_given_up = false;
   std::int64_t state = -1;
   Reason failure;
@@ -193,7 +193,7 @@ class EntryCheck {
              std::vector<std::unique_ptr<Member>>& members, std::size_t joints);
 
   bool needs_target() const noexcept { return needs_target_; }
-  /// Checks all conditions but that of the first target; returns true if they hold, otherwise
+  /// Checks all conditions except that on the first target; returns true if they hold, otherwise
   /// writes those that failed.
   bool holds(std::int64_t ticks, Refusal& found) noexcept;
   bool target_holds(const Numbers& target, Refusal& found) noexcept;
@@ -229,7 +229,7 @@ struct CommandingState {
 
   bool has(const Member* member) const noexcept;
   Transition* transition(std::int64_t to) noexcept;
-  /// Throws PlanError if its way back, its end or a time-out has no transition to its state.
+  /// Throws PlanError if there is no transition for its way back, its end or a time-out.
   void check_transitions();
   bool ends_now(std::int64_t ticks) const noexcept;
 };

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: 2026 The policy_inference authors
  * SPDX-License-Identifier: Apache-2.0
  *
- * Interface to what runs a model: its owner opens it, and one thread at a time uses it. */
+ * Interface to a model runner: its owner opens it, and one thread at a time uses it. */
 #ifndef POLICY_CORE_RUNNER_H_
 #define POLICY_CORE_RUNNER_H_
 

@@ -21,7 +21,7 @@
 namespace policy_core {
 
 /// Writes or reads a controller's state as plain bytes, fast enough for a tick. Another controller
-/// of the same plan in the same process can read it.
+/// with the same plan in the same process can read it.
 template <bool kReads>
 class Snapshot {
  public:
@@ -131,7 +131,7 @@ class Snapshot {
 
  private:
   bool counts() const noexcept { return !bytes_->data; }
-  /// Writes or reads a number of values, up to `capacity`; returns it, or `capacity` if counting.
+  /// Writes or reads the number of values, up to `capacity`; returns it, or `capacity` if counting.
   std::size_t counted(std::size_t& count, std::size_t capacity) {
     value("", count);
     return counts() ? capacity : count;

@@ -98,7 +98,7 @@ class RobotState {
 /// a quaternion [x, y, z, w] of any length.
 void gravity_body(Span quat_xyzw, Span out) noexcept;
 
-/// The angle between the body's and the world's up, rad, from gravity in the body frame.
+/// The angle between the body's and the world's up axis, rad, from gravity in the body frame.
 double tilt_rad(Span gravity) noexcept;
 
 }  // namespace policy_core

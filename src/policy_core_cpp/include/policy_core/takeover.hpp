@@ -14,7 +14,7 @@ namespace policy_core {
 /// `policy_core.members.chunk.takeover.PersonTakeover`.
 class PersonTakeover : public Policy {
  public:
-  /// Where the arm's targets come from in RUN.
+  /// Source of the arm's targets in RUN.
   enum class Driver : std::int64_t { kPolicy, kHandover, kPerson, kReturn };
   /// Why a request was refused; for `kLeader`, `failure` has the details.
   enum class Refused : std::int64_t { kNo, kMode, kAlready, kLeader };
@@ -31,7 +31,8 @@ class PersonTakeover : public Policy {
   const Reason* change() const noexcept override { return change_ ? &*change_ : nullptr; }
   ChunkPolicy& policy() noexcept { return policy_; }
 
-  /// Stops the arm, which follows the leader once that matches its pose. Call it between two ticks.
+  /// Stops the arm, which follows the leader once the leader matches the arm's pose. Call it
+  /// between two ticks.
   Refused take_over(Mode mode) noexcept;
   /// Makes the policy drive again, with a new chunk. Call it between two ticks.
   Refused hand_back(Mode mode) noexcept;

@@ -43,7 +43,7 @@ class Words {
   std::string damp_refusal(const Controller::Problems& found, Controller& controller) const;
   /// Why a switch is refused, or waits; empty for `kNone`.
   std::string switch_refusal(const Refusal& found) const;
-  /// Why a requested switch is refused at once; `asked` is the name of the state.
+  /// Why a requested switch is refused immediately; `asked` is the name of the state.
   std::string ask_refusal(const Refusal& found, const std::string& asked,
                           PolicySet& policy_set) const;
   /// Why a set switched its state.

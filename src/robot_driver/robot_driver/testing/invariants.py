@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Invariants that hold for every driver, whatever its robot and senders do; checked during tests.
 
-`LinkWatch` sees each step of a driver's state machine, on that machine's clock. `HeardWatch` sees
-what a robot double receives from a driver in separate processes, and what was sent to that driver.
+`LinkWatch` observes each step of a driver's state machine, on that machine's clock. `HeardWatch`
+observes what a robot double receives from a driver in separate processes, and what was sent to that
+driver.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def frame_problems(
 
 
 def _law_torque(values: F64, state: DriveState) -> F64:
-    """Return the torques [n], N m, that the drives give for a frame: see policy_msgs/JointCommand.
+    """Return the torques [n], N m, that the drives exert for a frame: see policy_msgs/JointCommand.
 
     Does not use the driver's own function, because that is under test.
     """
@@ -162,7 +163,7 @@ def _continues(before: WireCommand, command: WireCommand) -> bool:
 
 
 def _ignores(values: F64, state: DriveState, figures: DriveFigures) -> bool:
-    """Return True if the joints do not give the torque that a frame's values [n, 5] demand."""
+    """Return True if the joints do not exert the torque that a frame's values [n, 5] demand."""
     demand, given = np.abs(_law_torque(values, state)), np.abs(state.joint_effort)
     brakes = values[:, STIFFNESS] == 0.0
     asked = ~brakes & (demand > figures.demand_nm)

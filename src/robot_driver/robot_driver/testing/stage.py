@@ -439,7 +439,7 @@ class Stage:
             assert time.monotonic() < ends_s, f"waited in vain for {what}\n{more()}"
             looks_s = time.monotonic() + _LOOK_S
             # Always the same timeout: rclpy starts over at the first subscription if it changes,
-            # and the others get no turn as long as the first one has messages.
+            # and does not serve the others as long as the first one has messages.
             while time.monotonic() < looks_s:
                 self._executor.spin_once(timeout_sec=_LOOK_S)
 

@@ -356,7 +356,8 @@ class Operator:
     def _asked(self, name: str) -> list[tuple[str, bool, str]]:
         """Send a request to all nodes that grant it; return name, agreement and answer for each.
 
-        The driver also gets the request if the policy node hangs; the error is raised afterwards.
+        The driver also receives the request if the policy node hangs; the error is raised
+        afterwards.
         """
         request = OperatorRequest(name)
         self._services.announce(request)

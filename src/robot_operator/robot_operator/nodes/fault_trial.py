@@ -23,7 +23,7 @@ INJECTOR = "fault_injector"
 """Name of the node that injects the faults, in the namespace of the policy node."""
 RESTS = (JointCommand.MODE_DAMP, JointCommand.MODE_HOLD_MEASURED, JointCommand.MODE_TORQUE_OFF)
 _WATCHED_S, _SETTLES_S = 5.0, 1.0
-"""Time without rest after which the policy goes on; time for inputs to arrive again."""
+"""Time without rest after which the policy counts as going on; time for inputs to settle."""
 _NEWEST = QoSProfile(depth=1)
 
 
@@ -134,7 +134,7 @@ class FaultTrial:
 
 
 def set_faults(operator: Operator, client: Any, faults: Sequence[str]) -> None:
-    """Set the parameter `faults` of a node, by a client for its service `set_parameters`.
+    """Set the parameter `faults` of a node, through a client for its service `set_parameters`.
 
     Raises:
         OperatorError: The node refused, or did not answer.
@@ -156,7 +156,7 @@ def try_faults(
     Args:
         operator: Client for the policy node.
         policy_node: Its full name.
-        scenarios: What to try.
+        scenarios: The scenarios.
         confirm: True to wait for Enter before the robot moves.
 
     Returns:

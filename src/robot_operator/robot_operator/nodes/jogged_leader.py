@@ -9,8 +9,8 @@ the third, in rad/s instead of m/s. A joystick button selects the next three joi
 Subscribes (depth 1): `joint_states` (sensor_msgs/JointState) from the arm, `cmd_vel`
 (geometry_msgs/Twist) from `operator_node`, `joy` (sensor_msgs/Joy), `leader/joint_command`
 (policy_msgs/JointCommand) from the policy node. Publishes: `leader/joint_states`
-(sensor_msgs/JointState): one with the same stamp for each message from the arm that has finite
-positions for all joints. A command from the policy node expires after its `valid_for`.
+(sensor_msgs/JointState): one message, with the same stamp, for each message from the arm that has
+finite positions for all joints. A command from the policy node expires after its `valid_for`.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ class OperatorNode(LifecycleBase):
             self._adopt(commanded_values(Path(message.bundle), message.bundle_sha256))
 
     def _adopt(self, terms: Mapping[str, Sequence[CommandedValue]]) -> None:
-        """Replace the sliders by those for another contract's values."""
+        """Replace the sliders with those for another contract's values."""
         with self._lock:
             self._drop_values()
             self._sliders = Sliders(terms)

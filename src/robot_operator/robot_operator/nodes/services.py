@@ -4,7 +4,8 @@
 
 A driver grants control and takes it back; the policy node grants everything else. Damp and reset
 also go to the driver: the robot must be damped even if the policy node has ended, and a driver has
-its own e-stop to release. An e-stop is published before it is requested; a reset ends that.
+its own e-stop to release. An e-stop is published on `estop` before it is requested; a reset
+publishes its release.
 """
 
 from collections.abc import Callable, Sequence

@@ -32,8 +32,8 @@ _MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
 class StopConfirmation:
     """Sends `estop` or `damp` to each node that appears, and watches its status.
 
-    If a node is named, only that node and nodes of the other kind in its namespace get the request;
-    otherwise all do.
+    If a node is named, only that node and nodes of the other kind in its namespace receive the
+    request; otherwise all do.
     """
 
     def __init__(self, node: Node, given: argparse.Namespace, button: EstopButton) -> None:

@@ -75,7 +75,7 @@ def _guard(
     """Stop the robot and end the process if the screen hangs with its terminal.
 
     A terminal that is no longer read, for example behind a hanging ssh connection, blocks its
-    writers, including the main thread, which then gets no signal.
+    writers, including the main thread, which then receives no signals.
     """
     while not shown.wait(_LOOKS_S):
         unheard = b""

@@ -47,7 +47,7 @@ class OperatorResult:
 
     Attributes:
         action: The requested action.
-        policy_node, driver: Full names of the nodes that got the request; null for none.
+        policy_node, driver: Full names of the nodes that received the request; null for none.
         answer: Answer in words; empty if the statuses show it.
         policy: Newest policy_msgs/PolicyStatus with `mode` by its name; null without one.
         robot: Newest policy_msgs/RobotStatus with `state` by its name; null without one.

@@ -8,8 +8,8 @@ of its contacts are refused. Their times count from the moment when they are set
 
     ros2 param set /fault_injector faults "['drop:imu@1+0.3']"
 
-Only what the policy measures changes: the driver and its own checks see the real robot. Hang up
-a legged robot, keep clear of an arm, and have the e-stop in reach, before any fault is set.
+Only the policy's measurements change: the driver's own checks still use the real ones. Suspend a
+legged robot, keep clear of an arm, and keep the e-stop within reach before any fault is set.
 """
 
 import copy

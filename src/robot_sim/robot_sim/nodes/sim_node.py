@@ -12,7 +12,7 @@ published with the others; also `front/image_raw` and `wrist/image_raw` (sensor_
 `.../image_raw/compressed` (sensor_msgs/CompressedImage, JPEG), in lockstep at each tick.
 Subscribes: `joint_command` (policy_msgs/JointCommand, reliable, depth 1) and `cmd_vel`
 (geometry_msgs/Twist), only for recording.
-The service `~/set_upright` (std_srvs/Trigger) sets a fallen robot upright in place, as people do.
+The service `~/set_upright` (std_srvs/Trigger) sets a fallen robot upright in place, like a person.
 
 In real time the drives damp when a command expires. In lockstep the node publishes the sensors
 of tick k stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k before it

@@ -67,7 +67,7 @@ def robot_network(interface: str) -> Iterator[None]:
     because the robot has no keys for it.
 
     Args:
-        interface: Name of the network interface; empty to use those of the environment.
+        interface: Name of the network interface; empty to use the environment's.
     """
     os.environ["ROS_SECURITY_ENABLE"] = "false"
     with TemporaryDirectory(prefix="unitree_driver") as folder:

@@ -3,7 +3,7 @@
 """Denoising a chunk: the steps of flow and diffusion policies, in NumPy.
 
 The graph computes only its outputs; schedules, steps and noise are handled in this module, so every
-backend produces the same chunk from the same noise. Formulas: Lipman et al. 2023 (flow; time 1 is
+back end produces the same chunk from the same noise. Formulas: Lipman et al. 2023 (flow; time 1 is
 noise, as in SmolVLA and pi0), Ho et al. 2020 (DDPM), Song et al. 2021 (DDIM, eta 0). As in
 `diffusers`, denoising starts below the last training timestep if timesteps are skipped.
 """

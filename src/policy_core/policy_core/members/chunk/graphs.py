@@ -66,7 +66,7 @@ class ChunkGraphs:
 
         Args:
             contract: Contract of the bundle.
-            backends: An opened backend for each graph, by `graphs.NAME`; owned by the caller.
+            backends: An opened back end for each graph, by `graphs.NAME`; owned by the caller.
             denoising_steps: Denoising steps per chunk; None for the contract's value.
 
         Raises:
@@ -226,7 +226,7 @@ def make_classifier(
 
     Args:
         contract: Contract of the bundle.
-        backends: An opened backend for each graph, by `graphs.NAME`.
+        backends: An opened back end for each graph, by `graphs.NAME`.
     """
     name = contract.classifier
     return None if name is None else SuccessClassifier(contract, backends[f"graphs.{name}"])

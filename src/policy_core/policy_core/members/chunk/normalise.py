@@ -39,7 +39,7 @@ class ImageNormaliser:
 
         Args:
             camera: Size and statistics.
-            out: The backend's buffer [1, 3, height, width], float32 or float16; uint8 for images
+            out: The back end's buffer [1, 3, height, width], float32 or float16; uint8 for images
                 that are not normalised.
         """
         self._size = camera.width, camera.height

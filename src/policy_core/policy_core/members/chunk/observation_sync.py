@@ -79,7 +79,7 @@ class FrameBuffer(Stateful):
 
     @property
     def content(self) -> bytes:
-        """Sampled bytes of the newest frame; a frame with equal ones counts as a repetition."""
+        """Sampled bytes of the newest frame; a frame with equal bytes counts as a repetition."""
         return self._content.tobytes()
 
     def note_joints(self, joint_pos: F64) -> None:

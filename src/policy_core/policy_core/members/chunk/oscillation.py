@@ -62,7 +62,7 @@ class Oscillation(Stateful):
         self._count += 1
 
     def take(self, values: F64, count: int) -> None:
-        """Replace all data by the native core's [ticks, 2, joints], from `count` added ticks."""
+        """Replace all data with the native core's [ticks, 2, joints], from `count` added ticks."""
         self._values[:], self._count = values, count
 
     @property

@@ -289,7 +289,7 @@ class ChunkPolicy(Stateful):
     def _passed(self, time_ns: int) -> int:
         """Return how many ticks have passed since the executed tick nearest to a time."""
         if not self._executed or self._executed[-1][0] < time_ns:
-            # Nothing was executed since then, so the robot is where it was observed.
+            # Nothing has been executed since then, so the robot is where it was observed.
             return 0
         nearest = self.tick
         for now_ns, tick in reversed(self._executed):

@@ -51,7 +51,7 @@ class ChunkQueue(Stateful, ABC):
     def target(self, tick: int) -> F64 | None:
         """Return the target for a tick [actions], rad; None if no chunk has a step for it."""
 
-    def advance(self, tick: int) -> None:  # ticks pass by themselves
+    def advance(self, tick: int) -> None:  # targets are selected by tick
         """Mark this tick's target as executed."""
 
     @abstractmethod
@@ -138,7 +138,7 @@ class AsynchronousQueue(_Plan):
     """Executes the newest chunk, and requests the next one while steps remain.
 
     When a chunk arrives, its steps whose ticks have passed are dropped. Over the next `fade` ticks,
-    its targets replace the earlier plan linearly; grippers change at once, since a half-open
+    its targets replace the earlier plan linearly; grippers change immediately, since a half-open
     gripper is useless.
     """
 
@@ -170,7 +170,7 @@ class AsynchronousQueue(_Plan):
         self.memory = fade
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Replace the plan by the chunk's steps from this tick on, unless all have passed."""
+        """Replace the plan with the chunk's steps from this tick on, unless all have passed."""
         new = chunk[max(0, now_tick - first_tick) : self._steps].copy()
         if len(new) == 0:
             return
@@ -203,7 +203,7 @@ class RealTimeQueue(_Plan):
     kind = "rtc"
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
-        """Replace the plan by the chunk from this tick on, unless its steps have passed."""
+        """Replace the plan with the chunk from this tick on, unless its steps have passed."""
         passed = max(0, now_tick - first_tick)
         if passed >= self._steps:
             return

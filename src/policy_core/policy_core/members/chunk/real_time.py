@@ -80,8 +80,8 @@ class PrefixGuidance:
 def prefix_weights(schedule: PrefixSchedule, delay: int, horizon: int, rows: int) -> F32:
     """Return the guidance weight of each row [rows]: 1 before `delay`, 0 from `horizon` on.
 
-    In between, linear decays evenly, exp decays faster, ones stays at 1, and zeros drops to 0 at
-    once.
+    In between, linear decays evenly, exp decays faster, ones stays at 1, and zeros drops to 0
+    immediately.
     """
     row, start, end = np.arange(rows), min(delay, horizon), min(horizon, rows)
     if schedule == "zeros":
@@ -113,7 +113,7 @@ class ExecutedDelay(Stateful):
     PLAN = ("_expected",)
 
     def __init__(self, expected: int) -> None:
-        """Predict `expected` steps until a delay was measured."""
+        """Predict `expected` steps until a delay has been measured."""
         self._expected = expected
         self._lately = deque[int](maxlen=_DELAYS)
 

@@ -74,7 +74,7 @@ class SuccessWatch:
         return RunVerdict(EndStep.DAMP, DONE) if self.done and self._signal.then == "end" else None
 
     def see(self, time_ns: int, *, holds: bool) -> None:
-        """Add whether the success condition holds at a time; times must increase."""
+        """Record whether the success condition holds at a time; times must increase."""
         newest_ns, self._newest_ns = self._newest_ns, time_ns
         if not holds:
             self._since_ns = None

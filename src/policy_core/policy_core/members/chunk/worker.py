@@ -97,7 +97,7 @@ class Worker(Protocol):
     def busy(self) -> bool:
         """True if a request is unanswered, or its outcome has not been collected.
 
-        After `close`: True if a run has not returned, so that its backends must not be closed.
+        After `close`: True if a run has not returned, so that its back ends must not be closed.
         """
 
     @property
@@ -114,7 +114,7 @@ class Worker(Protocol):
         """Drop a request that has not started; a request that has started runs to completion."""
 
     def close(self) -> None:
-        """Stop; after that, the backends may be closed unless the worker is still busy."""
+        """Stop; after that, the back ends may be closed unless the worker is still busy."""
 
 
 class InlineWorker:
