@@ -43,7 +43,7 @@ class JointErrors:
         name: Name of the joint.
         unit: Unit of the dataset, from the contract.
         error, error_rad: Errors in that unit, and in rad.
-        correlation: Correlation between predicted and recorded values; NaN if one does not change.
+        correlation: Correlation between predicted and recorded values; NaN if either is constant.
         worst: Episode and frame of the largest error.
     """
 

@@ -117,7 +117,7 @@ def _read_answered(file: Path) -> None:
     except BundleError as error:
         try:
             questions = open_questions(load_yaml(file))
-        except BundleError:  # not even valid YAML, as the first error says
+        except BundleError:  # not even valid YAML, as the first error states
             questions = {}
         if not questions:
             raise

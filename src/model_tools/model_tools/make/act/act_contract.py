@@ -82,9 +82,9 @@ class ActRequest:
         opset: 11 to 20.
         simplify: Simplify the graphs with onnxsim.
         golden: Golden rows with the training code's outputs, to compare with and to keep.
-        dataset: Dataset or recording for the golden rows if `golden` is None; without either they
-            are drawn. The steps and torques in a dataset become the contract's `nominal`. The rule
-            by which its frames were paired, if stated, becomes the contract's `pairing`.
+        dataset: Dataset or recording for the golden rows if `golden` is None; without either, they
+            are drawn at random. The steps and torques in a dataset become the contract's `nominal`.
+            The rule by which its frames were paired, if stated, becomes the contract's `pairing`.
         licence: SPDX identifier of the weights' licence.
         max_relative_target: Largest distance of a target from the measured position, rad.
         force: Replace an existing bundle.

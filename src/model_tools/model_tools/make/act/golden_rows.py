@@ -191,7 +191,7 @@ def _widened(model: onnx.ModelProto) -> ReferenceEvaluator:
 
 
 def action_normaliser(contract: ChunkContract) -> VectorNormaliser:
-    """Return the normaliser that converts normalised chunks back to units."""
+    """Return the normaliser that converts normalised chunks back to the policy's units."""
     return VectorNormaliser(contract.action.normalisation, len(contract.action.joints))
 
 
@@ -230,7 +230,7 @@ def require_same(
         exact: See `golden_tolerance`.
 
     Raises:
-        ToolError: The distance exceeds the tolerance.
+        ToolError: The difference exceeds the tolerance.
     """
     zero, one = (
         action_normaliser(contract).undo(np.full(expected.shape[-1], value)) for value in (0.0, 1.0)

@@ -38,7 +38,7 @@ class ResNet:
 
     @property
     def widening(self) -> int:
-        """Output channels of a block, as a multiple of its stage's."""
+        """Output channels of a block, as a multiple of its stage's channels."""
         return 4 if self.is_bottleneck else 1
 
     @property

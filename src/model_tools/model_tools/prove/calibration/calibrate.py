@@ -282,7 +282,7 @@ def collect(
     progress: Progress,
     watch: Watch = lambda row: None,
 ) -> None:
-    """Draw rows from sources, one after another, into an empty collection.
+    """Draw rows from sources, in order, into an empty collection.
 
     If all sources know their number of ticks, tick numbers are drawn beforehand, so that only those
     are computed; otherwise, each row has the same chance on arrival (reservoir sampling, Vitter,

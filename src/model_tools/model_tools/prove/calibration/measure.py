@@ -162,7 +162,7 @@ class RowCoverage:
             `MOST_COMMANDS`; None without commands.
         directions: Directions of the velocity command.
         terms: Terms of all observations.
-        motion: Agreement of successive rows.
+        motion: Agreement between successive rows.
     """
 
     rows: int

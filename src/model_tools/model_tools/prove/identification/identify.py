@@ -7,9 +7,9 @@ A drive follows the law in policy_msgs/JointCommand, with the command from `dela
     torque = stiffness * (position - q) + damping * (velocity - dq) + effort
              - friction * sign(dq) + offset
 
-For a given delay everything else is linear, and is found by least squares; the delay with the
-smallest residual is the drive's. 95 % intervals come from resampled blocks of one second. They are
-widened by effects that the blocks do not show: between two samples of a joint any delay explains
+For a given delay, everything else is linear and is found by least squares; the drive's delay is the
+one with the smallest residual. 95 % intervals come from resampled blocks of one second. They are
+widened by effects that the blocks do not show: between two samples of a joint, any delay explains
 the data equally well, so the delay is uncertain by one sample; and few, similar blocks
 underestimate their own spread.
 """

@@ -268,7 +268,7 @@ def _prove_perception(contract: JointContract, path: Path, report: InspectionRep
                 )
             elif term.scene is not None:
                 report.row(proof, term.scene.file)
-    if contract.scenes and not report.problems:  # its files are as the contract says
+    if contract.scenes and not report.problems:  # its files match the contract
         try:
             check_scenes(load_bundle(path, kind=JointBundle))
         except BundleError as error:
