@@ -116,7 +116,7 @@ class JointCommandWriter:
             _append_count(message, len(names))
             message += bytes(aligned(len(message), _DOUBLE) - len(message) + _DOUBLE * len(names))
         self._message, row = message, _DOUBLE * (1 + len(names))
-        # Each array is a count and its numbers, aligned to 8: one row after the other.
+        # Each array is a count and its numbers, aligned to 8, row by row.
         first = len(message) - _ROWS * row + _DOUBLE
         self._block: F64 = np.ndarray((_ROWS, len(names)), "<f8", message, first, (row, _DOUBLE))
 

@@ -104,7 +104,7 @@ class TimerPacer(Pacer):
 class TriggerPacer(Pacer):
     """Ticks on an input's first arrival at or after each deadline.
 
-    The tick comes at most one period after the deadline, so a dead input cannot stop the guard. If
+    The tick starts at most one period after the deadline, so a dead input cannot stop the guard. If
     the input arrives at about the policy's rate, deadlines move to half a period before its
     arrivals, so jitter does not make a tick wait for the next message.
     """
@@ -258,7 +258,7 @@ class Loop:
 
 
 class ControlLoop(Loop):
-    """Runs `tick`, on a thread of its own, whenever the pacer says that one is due."""
+    """Runs `tick`, on a thread of its own, whenever the pacer reports that one is due."""
 
     name = PYTHON
     """Name in `realtime.loop`."""
@@ -398,7 +398,7 @@ class BetweenTicks:
             if self._stop.is_set():
                 return
             self._work()
-            # All generations only now and then: that takes 1 ms, during which no other thread runs.
+            # All generations only occasionally: that takes 1 ms, during which no other thread runs.
             gc.collect(2 if next(calls) % _FULL_COLLECTION_CALLS == 0 else 1)
             wait_s = ended_s - time.monotonic()
             if ticked:

@@ -28,7 +28,7 @@ _NEVER_NS = 1 << 63
 
 
 class OneSender:
-    """Subscribes to commands, and follows the publisher whose command came first.
+    """Subscribes to commands, and follows the publisher whose command arrived first.
 
     Commands from other publishers are ignored and counted until the newest command from the
     followed publisher has expired; the next publisher to send one is then followed. Call `take`

@@ -504,7 +504,7 @@ class PolicyNode(LifecycleBase):
     def _report_always(self) -> None:
         try:
             self.report()
-        except Exception:  # noqa: BLE001  the next report may succeed; the ticks go on
+        except Exception:  # noqa: BLE001  the next report may succeed; the ticks continue
             self.get_logger().error(traceback.format_exc(), throttle_duration_sec=1.0)
 
     def start(self) -> None:

@@ -110,7 +110,7 @@ class Ran(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TimedRuns:
-    """Runs of a policy, one after another.
+    """Consecutive runs of a policy.
 
     Attributes:
         inference: Durations of the model; for a chunk policy, of everything from images to chunk.

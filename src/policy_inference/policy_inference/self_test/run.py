@@ -128,7 +128,7 @@ def _measured(
     rows: Rows,
     clock: Clock,
 ) -> Measured:
-    """Measure step by step, and store each result at once: the device may fail in the next step."""
+    """Measure step by step; store each result immediately, since the next step may fail."""
     duration_s = found.request.duration_s
     _log.info("golden rows ...")
     found.parity = same = parity(kind, bundle, models, rows)

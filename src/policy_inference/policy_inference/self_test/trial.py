@@ -54,7 +54,7 @@ class Trial:
             slow.
         ticks: Word for the runs at the rate: ticks or chunks.
         not_finite: Name of the figure that counts runs with NaN or infinity.
-        runner: Returns a function that runs the policy on one golden row after another.
+        runner: Returns a function that runs the policy on the golden rows in turn, one per call.
         ticker: Returns a function that runs the policy as on a robot.
         latency: Returns the checks on durations, without a pause and at the rate.
         walking: Returns the checks on the walking report, if the precision needs one.

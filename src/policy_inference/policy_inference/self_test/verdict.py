@@ -163,8 +163,8 @@ def _changes(series: dict[str, SensorCourse], units: tuple[str, ...]) -> str:
 def _power(series: dict[str, SensorCourse]) -> list[Check]:
     """Return the check on mean power, if power is reported.
 
-    If there are several rails, the largest value is used; on boards that measure it, this is the
-    input.
+    If there are several rails, the largest value is used: on boards that measure the input power,
+    that is the input.
     """
     rails = _in_units(series, _POWER)
     if not rails:

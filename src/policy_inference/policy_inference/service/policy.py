@@ -113,7 +113,7 @@ class ServedPolicy:
         version: Version of the policy; empty if unknown.
         sha256: Hash of the policy (32 bytes), as in a client's HELLO.
         rate_hz: Ticks per second in training; 0 if unknown.
-        inputs: Inputs that an observation fills, one after another.
+        inputs: Inputs that an observation fills, in order.
         output: Tensor with the action.
         contract: The bundle's contract; None for a model file.
         watched: Statistics of healthy observations.

@@ -29,7 +29,7 @@ provenance: {source: a test, licence: Apache-2.0}
 
 
 def write_contract(file: Path, backend: str, precision: str, target: str | None = None) -> Path:
-    """Write the `policy.yaml` for a model beside it; return the folder, which is then a bundle.
+    """Write the `policy.yaml` for a model next to it; return the folder, which is then a bundle.
 
     Args:
         file: Model with the input obs float32[1, 2] and the output actions float32[1, 1].

@@ -21,7 +21,7 @@ from policy_inference.worker_process import WorkerProcess
 _LOG, _LAST_LINES = "toolkit.log", 12
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _COMPLAINT = re.compile(r"E RKNN: (?:\[[\d:.]+\] )?(.+)")
-# Printed for every model, even if it builds well.
+# Printed for every model, even if the build succeeds.
 _ALWAYS_SAID = "Unkown op target: 0"
 PRECISIONS: Mapping[str, bool] = {
     "fp16": False,

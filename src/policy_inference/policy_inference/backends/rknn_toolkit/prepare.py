@@ -6,7 +6,7 @@ Toolkit 2.5.0 accepts opsets up to 19, fixed sizes, standard ONNX operators, rec
 outputs all have names, and one output per value: if two outputs have the same value, it silently
 drops one. It multiplies a per-element factor before a Gemm into the weights, assuming that they are
 stored output by output (`transB=1`); if they are not, it fails or, if they are square, silently
-computes wrong results. A LayerNormalisation must specify its epsilon.
+computes wrong results. A LayerNormalization must specify its epsilon.
 """
 
 from __future__ import annotations
