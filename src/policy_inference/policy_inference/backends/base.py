@@ -55,7 +55,7 @@ class BackendBase(ABC):
     simulates: bool = False
     """True if the backend simulates a device, so its speed means nothing."""
     simulated_by: str | None = None
-    """Backend that simulates this one on a PC, from an artifact compiled in the same order."""
+    """Backend that simulates this one on a PC, from an artifact of the same compilation."""
     built_precision: str | None = None
     """Precision of the built file, if it differs from the artifact's precision."""
     options: Mapping[str, str] = {}

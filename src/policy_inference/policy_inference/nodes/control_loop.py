@@ -299,7 +299,7 @@ class ControlLoop(Loop):
     def stop(self, timeout_s: float = 1.0) -> bool:
         """Stop ticking; return False if a tick hangs, so that its thread cannot be stopped."""
         self._stop.set()
-        self._ticked.set()  # for a waiter on a tick that will not come
+        self._ticked.set()  # for threads that wait for a tick: none will follow
         if self._thread is None:
             return True
         self._thread.join(timeout_s)
@@ -505,7 +505,7 @@ class NativeLoop(Loop):
     def stop(self, timeout_s: float = 1.0) -> bool:
         has_ended = bool(self._loop.stop(round(timeout_s * 1e9)))
         self._stop.set()
-        self._ticked.set()  # for a waiter on a tick that will not come
+        self._ticked.set()  # for threads that wait for a tick: none will follow
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
         self._hangs = not has_ended

@@ -101,7 +101,7 @@ def refuse_arguments(
     try:
         given = remove_ros_args([command, *args] if args is not None else sys.argv)
     except RuntimeError:
-        return  # rclpy reports errors in those for ROS
+        return  # rclpy reports errors in ROS arguments
     if not given[1:]:
         return
     from policy_store.command_line import CommandParser

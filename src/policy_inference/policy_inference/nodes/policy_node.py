@@ -530,8 +530,8 @@ class PolicyNode(LifecycleBase):
     def tick(self, due: DueTick) -> None:
         """Sample, run the controller, publish, and show the tick to observers (control thread)."""
         if due.repeated and self.controller.mode in (Mode.RUN, Mode.HOLD):
-            # A paused simulator must not advance the policy. A starting one waits for the first
-            # command, which may be the one that standing up begins with.
+            # A paused simulator must not advance the policy. A simulator that starts waits for the
+            # first command, which may be the first command of standing up.
             return
         began_ns, self._stamp_ns = time.monotonic_ns(), due.ros_now_ns
         if due.restarted:

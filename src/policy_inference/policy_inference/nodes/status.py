@@ -250,7 +250,7 @@ class StatusReporter:
         )
 
     def adopt(self, policy: OpenedPolicy[Any]) -> Callable[[], None]:
-        """Report on a different policy from now on; return a function that stops the old ones.
+        """Report on a different policy from now on; return a function that stops the old reports.
 
         That function may take a moment if a driver hangs.
         """

@@ -23,7 +23,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
 
     The report is `reports/comparison_NAME.json`, written by `model_tools compare --closed-loop
     --record`. Without a report for this backend, the one for its simulator is used, provided that
-    both models were compiled in the same order.
+    both models are from the same compilation.
 
     Args:
         bundle: The bundle, for its report.
@@ -85,7 +85,7 @@ def _remedy(bundle: JointBundle, backend: str) -> str:
 
 
 def _simulated(bundle: JointBundle, cls: type[BackendBase], entry: Artifact) -> Artifact | None:
-    """Return the simulator's model that was compiled in the same order as this model."""
+    """Return the simulator's model from the same compilation as this model."""
     twin = bundle.contract.model.artifacts.get(cls.simulated_by or "")
     if (
         twin is None

@@ -236,7 +236,7 @@ def require_same(
         action_normaliser(contract).undo(np.full(expected.shape[-1], value)) for value in (0.0, 1.0)
     )
     spread, chunks = one - zero, expected.astype(np.float64)
-    # A joint that never moved in training says nothing about the network.
+    # A joint that never moved in training reveals nothing about the network.
     wanted = np.where(
         spread == 0.0, normalised, (chunks - zero) / np.where(spread == 0.0, 1.0, spread)
     )

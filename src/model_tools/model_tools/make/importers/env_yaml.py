@@ -278,7 +278,7 @@ def _policy_terms(
         for _, term in terms:
             _refuse_simulator_order(term)
     found = [_term(draft, root, name, term, names, common) for name, term in terms]
-    if not simulator_order:  # only that order says where the wheels' zeros are
+    if not simulator_order:  # only that order determines where the wheels' zeros are
         found = [
             replace(term, scale=None) if term.function == WITHOUT_WHEELS else term for term in found
         ]
