@@ -67,7 +67,7 @@ def play_chunks(
 
     Args:
         contract: Contract of the bundle.
-        backends: Opened backends, by `graphs.NAME`; their arrays are overwritten.
+        backends: Opened back ends, by `graphs.NAME`; their arrays are overwritten.
         rows: Observations.
         swapped: Two cameras whose images to swap.
 

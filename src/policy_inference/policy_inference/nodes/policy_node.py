@@ -186,7 +186,7 @@ class PolicyNode(LifecycleBase):
         self._judges_trials = True
 
     def set_up(self) -> None:
-        """Load the bundle, open the backend, create all entities; publish nothing."""
+        """Load the bundle, open the back end, create all entities; publish nothing."""
         values = self.table.read()
         self._realtime = RealTime.of(values)
         self.kind = self.find_kind(values)

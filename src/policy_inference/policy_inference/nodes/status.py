@@ -61,7 +61,7 @@ class Health:
 
         Args:
             rate_hz: Expected tick rate.
-            backend: Backend that reads its device's telemetry.
+            backend: Back end that reads its device's telemetry.
             latency: Tick durations.
             observed: Watch on the observation, if there are statistics to compare with.
             revocation: Watch on the running version.
@@ -299,7 +299,7 @@ class StatusReporter:
                 self._node.get_logger().info(text)
 
     def problems(self) -> list[str]:
-        """Return the reasons to refuse motion that stem from ticks, the backend and publishers."""
+        """Return the reasons to refuse motion that stem from ticks, the back end and publishers."""
         problems = [
             f"{name}: {count} publishers, expected 1; at queue depth 1, they starve each other"
             for name, sampled in self._topics.items()

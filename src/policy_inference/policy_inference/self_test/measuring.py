@@ -141,7 +141,7 @@ class TimedRuns:
 
 
 class Timed:
-    """A backend that records its latest run's start and end, and the total time of all runs."""
+    """A back end that records its latest run's start and end, and the total time of all runs."""
 
     def __init__(self, backend: Backend, clock: Clock) -> None:
         self.name, self.details = backend.name, backend.details

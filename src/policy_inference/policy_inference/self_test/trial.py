@@ -37,7 +37,7 @@ from policy_inference.self_test.walked import walked
 INFERENCE_LIMIT_MS, PREPROCESSING_LIMIT_MS = 5.0, 1.0
 WARM_UP_TICKS = 10
 Entries = Mapping[str, Artifact]
-"""A backend's opened artifacts, by contract key of the model."""
+"""A back end's opened artifacts, by contract key of the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +45,7 @@ class Trial:
     """Runs and checks for one kind of policy.
 
     Attributes:
-        model: Backend whose device and process are observed.
+        model: Back end whose device and process are observed.
         interval_ns: Interval between two runs on a robot.
         most_runs: Maximum number of runs without a pause.
         fewest_runs: Minimum number of runs without a pause, however long they take.

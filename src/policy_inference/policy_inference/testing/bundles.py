@@ -33,7 +33,7 @@ def write_contract(file: Path, backend: str, precision: str, target: str | None 
 
     Args:
         file: Model with the input obs float32[1, 2] and the output actions float32[1, 1].
-        backend: Backend of the file; existing entries of other backends are kept.
+        backend: Back end of the file; existing entries of other back ends are kept.
         precision: Precision for the contract.
         target: Chip for the contract.
     """

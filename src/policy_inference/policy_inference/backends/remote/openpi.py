@@ -51,7 +51,7 @@ _IMAGE_AXES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenpiModel:
-    """The artifact for the `openpi` backend, a YAML file: the server's inputs and identity."""
+    """The artifact for the `openpi` back end, a YAML file: the server's inputs and identity."""
 
     images: dict[str, str] = entry(
         "image tensor for each of the policy's keys; a dot in a key denotes a nested map",
