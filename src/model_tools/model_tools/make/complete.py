@@ -189,7 +189,7 @@ def _forget_questions(contract: Path) -> None:
 
 
 def _refuse_double_normalisation(bundle: JointBundle) -> None:
-    """Raise if the model normalises what the contract has already normalised."""
+    """Raise if the model normalizes what the contract has already normalized."""
     _, file = bundle.artifact(REFERENCE)
     if bundle.statistics and (inside := baked_normaliser(read_onnx(file))):
         raise ToolError(

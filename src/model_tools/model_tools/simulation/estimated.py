@@ -56,7 +56,7 @@ class EstimateError:
     Attributes:
         rmse_mps: Root mean square of the velocity error's norm.
         p95_mps: 95th percentile of that norm.
-        nees: Normalised estimation error squared, per axis: 1 if the variance is right, more if the
+        nees: Normalized estimation error squared, per axis: 1 if the variance is right, more if the
             estimator is overconfident.
         height_rmse_m: Root mean square of the height error, on level ground.
     """

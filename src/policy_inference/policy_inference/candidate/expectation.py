@@ -19,7 +19,7 @@ from policy_core.bundle.schema import entry
 from policy_core.errors import BundleError, Problem
 
 GOLDEN = "golden rows"
-"""Report source whose rows cover the policy's behaviour; if absent, the first source is used."""
+"""Report source whose rows cover the policy's behavior; if absent, the first source is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -426,7 +426,7 @@ class RunEnding:
         """Prepare without taking any action yet.
 
         Args:
-            contract: Gives the fault behaviour and, for a set, the duration of the way back.
+            contract: Gives the fault behavior and, for a set, the duration of the way back.
             limits: Limits in force, for the command's fade time.
         """
         self._holds = OnFault(contract.safety.on_fault) is OnFault.HOLD_MEASURED

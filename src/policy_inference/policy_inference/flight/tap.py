@@ -44,7 +44,7 @@ class PolicyTap:
 class Tap(PolicyTap):
     """A back end that forwards everything to another one and records each run in a ring.
 
-    The controller's behaviour does not change.
+    The controller's behavior does not change.
     """
 
     def __init__(self, backend: Backend) -> None:

@@ -204,7 +204,7 @@ class LoadService:
 
     @property
     def _opens(self) -> bool:
-        """True while a policy is being opened, even if its request was cancelled."""
+        """True while a policy is being opened, even if its request was canceled."""
         return self._thread is not None and self._thread.is_alive()
 
     async def _load(

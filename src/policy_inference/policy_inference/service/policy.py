@@ -47,7 +47,7 @@ class ModelInput:
         Args:
             spec: The tensor; every axis is fixed.
             observation: Observation that defines the bounds.
-            statistics: Mean and divisor [size] that normalise the whole vector.
+            statistics: Mean and divisor [size] that normalize the whole vector.
             scaler: The terms' scaling, for values in SI units; None if unknown.
         """
         self.name, self.size = spec.name, int(np.prod(spec.shape))

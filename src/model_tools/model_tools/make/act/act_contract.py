@@ -85,7 +85,7 @@ class ActRequest:
         dataset: Dataset or recording for the golden rows if `golden` is None; without either, they
             are drawn at random. The steps and torques in a dataset become the contract's `nominal`.
             The rule by which its frames were paired, if stated, becomes the contract's `pairing`.
-        licence: SPDX identifier of the weights' licence.
+        licence: SPDX identifier of the weights' license.
         max_relative_target: Largest distance of a target from the measured position, rad.
         force: Replace an existing bundle.
     """
@@ -246,7 +246,7 @@ def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
             f"limits, found {list(robot.joints)[joint]} at {pose[joint]:.3g} rad (limits "
             f"{low[joint]:.3g} to {high[joint]:.3g})"
         )
-    # Round towards the middle, to stay within the limits.
+    # Round toward the middle, to stay within the limits.
     lowest, highest = np.ceil(low * 1e4) / 1e4, np.floor(high * 1e4) / 1e4
     return np.asarray(np.clip(np.round(pose, 4), lowest, highest), np.float64)
 

@@ -129,7 +129,7 @@ class Transformer:
 
 
 def layer_norm(graph: GraphBuilder, x: Value, weight: F32, bias: F32, eps: float) -> Value:
-    """Return x normalised over its last axis, using operators that the graph's opset has."""
+    """Return x normalized over its last axis, using operators that the graph's opset has."""
     op = graph.op
     if graph.opset >= LAYER_NORM_OPSET:
         return op("LayerNormalization", x, weight, bias, axis=-1, epsilon=eps)

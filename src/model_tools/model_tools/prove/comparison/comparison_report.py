@@ -256,7 +256,7 @@ def _outputs(entries: Sequence[tuple[str, OnRows]]) -> Table:
 
 
 def _by_value(on: OnRows) -> Table:
-    """Return the errors by joint; for a chunk policy in rad as well as normalised."""
+    """Return the errors by joint; for a chunk policy in rad as well as normalized."""
     columns: dict[str, F64] = {}
     for one in on.differences[:2]:
         unit = "" if one is on.action else ", rad"

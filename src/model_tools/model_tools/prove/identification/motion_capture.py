@@ -56,7 +56,7 @@ class CaptureComparison:
         noise_mps: Part of it that the noise of the motion capture explains.
         p95_mps: 95th percentile of that length.
         bias_mps: Mean error along x, y and z.
-        nees: Normalised estimation error squared, per axis: 1 if the estimator's variance is right,
+        nees: Normalized estimation error squared, per axis: 1 if the estimator's variance is right,
             more if it is overconfident; NaN if it states none.
         late_s: How much later than the IMU the motion capture arrives, or is stamped.
         body_m: Position of the tracked body in the base, x, y and z.
@@ -200,7 +200,7 @@ def _track(motion: RecordedMotion) -> _Track:
 
 
 def _filtered(values: F64, weights: F64) -> F64:
-    """Return a weighted sum of each value and its neighbours."""
+    """Return a weighted sum of each value and its neighbors."""
     return np.stack([np.convolve(axis, weights[::-1], "same") for axis in values.T], 1)
 
 

@@ -216,7 +216,7 @@ def replayed_set(recording: FlightRecording, bundle: SetBundle, opened: ExitStac
 
 
 class _Again(NamedTuple):
-    """Replay of a recording: replayer, models and judgement."""
+    """Replay of a recording: replayer, models and judgment."""
 
     replayer: Replayer
     models: Mapping[str, tuple[JointBundle, Backend]]

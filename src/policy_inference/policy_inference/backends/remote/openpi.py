@@ -3,7 +3,7 @@
 """Chunk policies behind the WebSocket protocol of openpi's servers.
 
 The client sends images and state, and receives actions. The server handles tokens and
-normalisation, so the contract has no statistics (`identity`). Answers arrive in order but without
+normalization, so the contract has no statistics (`identity`). Answers arrive in order but without
 numbers, so a late answer could be mistaken for the next one; the connection is therefore closed
 after a late answer.
 """
