@@ -20,11 +20,11 @@ from policy_core.errors import PolicyError
 _LATE_S = 1.0
 """Longest time from first message to first frame, and from last frame to last message."""
 _SLOW = 0.9
-"""Share of the frames that must have a message of their own."""
+"""Minimum share of frames with a new message."""
 _SKEWED = 2
 """Number of periods by which the stamps of two topics may differ."""
 _NEW = 0.9
-"""Share of the messages that must have a stamp of their own."""
+"""Minimum share of messages with a new stamp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

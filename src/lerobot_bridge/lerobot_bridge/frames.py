@@ -42,7 +42,7 @@ class EpisodeFrames:
         episode: The episode.
         parts: The times of its frames (ns), split at gaps of more than the mapping's
             `max_gap_frames`; one part if there is no such gap.
-        too_short: Number of further parts, of a single frame.
+        too_short: Number of further parts, which have only one frame.
         left_out: Frames that are left out, by the source or camera without a message.
         apart: Number of frames that are left out because the images of the cameras are too far
             apart in time.

@@ -74,9 +74,9 @@ def play_chunks(
     Returns:
         `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same chunk as
         the network returns it; with image encoders, the encoder output of each camera as
-            `features.CAMERA` [rows, channels, height, width]; for denoised chunks, the result of
-            each step as `denoising` [rows, steps, chunk, columns]; and with a success classifier,
-            the probabilities as `success` [rows].
+        `features.CAMERA` [rows, channels, height, width]; for denoised chunks, the result of each
+        step as `denoising` [rows, steps, chunk, columns]; and with a success classifier, the
+        probabilities as `success` [rows].
     """
     graphs, classifier = ChunkGraphs(contract, backends), make_classifier(contract, backends)
     observing = backends[f"graphs.{contract.observing_graph}"]

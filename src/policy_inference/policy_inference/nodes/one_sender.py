@@ -23,7 +23,9 @@ from policy_inference.nodes.rclpy_gaps import (
 )
 
 _LONGEST_NS = 1_000_000_000
-"""Longest time for which a command keeps its publisher followed, or an ignored one is reported."""
+"""Longest time for which a command keeps its publisher selected, and for which an ignored command
+is reported.
+"""
 _NEVER_NS = 1 << 63
 
 

@@ -115,7 +115,7 @@ def make_contract(
 ) -> ChunkContract:
     """Return the contract of an exported policy, without golden rows; `load_bundle` checks it.
 
-    The robot is the requested one, with as many joints as the policy.
+    `robot` is the requested robot, with as many joints as the policy.
     """
     checkpoint = request.checkpoint
     config, statistics = checkpoint.config, checkpoint.statistics

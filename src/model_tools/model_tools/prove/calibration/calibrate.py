@@ -186,7 +186,7 @@ def calibrate(
             coverage = measure(bundle, rows, motion.found())
             found = Calibrated(name=name, bundle=bundle, coverage=coverage, verdict=judge(coverage))
             if folder is not None:
-                # Its import takes as long as a thousand rows.
+                # Importing it takes as long as processing a thousand rows.
                 from model_tools.files.report_page import write_page
 
                 report = calibration_report(found)

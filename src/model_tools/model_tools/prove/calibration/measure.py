@@ -182,7 +182,7 @@ class RowCoverage:
 
 _BINS = 48
 _STILL_RAD_S = 0.25
-"""A robot whose joints are all slower stands still."""
+"""A robot whose joints are all slower than this stands still."""
 _WAYS = (
     ("forward", "backward", "m/s"),
     ("to the left", "to the right", "m/s"),
