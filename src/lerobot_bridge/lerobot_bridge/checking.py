@@ -20,11 +20,11 @@ from policy_core.errors import PolicyError
 _LATE_S = 1.0
 """Longest time from first message to first frame, and from last frame to last message."""
 _SLOW = 0.9
-"""Share of the frames that must have a message of their own."""
+"""Minimum share of frames with a new message."""
 _SKEWED = 2
-"""Periods by which the stamps of one topic may be off from those of another."""
+"""Number of periods by which the stamps of two topics may differ."""
 _NEW = 0.9
-"""Share of the messages that must have a stamp of their own."""
+"""Minimum share of messages with a new stamp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class InputCheck:
 
 @dataclass(slots=True, kw_only=True)
 class EpisodeCheck:
-    """The result of an episode's check.
+    """The result of checking an episode.
 
     Attributes:
         name: Name of the episode.
@@ -88,7 +88,7 @@ def check_episode(
         mapping: Mapping that defines what is read.
         episode: The episode.
         topics: Recorded topic for each topic of the mapping, where the names differ.
-        split: True if an episode with gaps becomes several.
+        split: True if an episode with gaps becomes several episodes.
         pixels: True if images are decoded; otherwise only their messages are examined.
     """
     found = EpisodeCheck(name=episode.name)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The form of the datasets of a mapping: features, as LeRobot describes them, and videos."""
+"""The form of a mapping's datasets: features, as LeRobot describes them, and videos."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def dataset_features(
 
 
 def not_for_videos(mapping: RobotMapping) -> Iterator[str]:
-    """Yield a problem for each camera of odd size: videos store a colour per 2 x 2 pixels."""
+    """Yield a problem per camera with an odd side: videos store one color per 2 x 2 pixels."""
     for name, camera in mapping.cameras.items():
         if camera.height % 2 or camera.width % 2:
             yield (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An episode of a recording: its place, its frames, and the sidecar file beside its messages."""
+"""An episode of a recording: its place, its frames, and the sidecar file next to its messages."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from policy_core.interfaces import F64, U8
 from policy_core.safe_files import whole_file
 
 SIDECAR = "episode.json"
-"""File beside the messages of a recorded episode: its task, and its outcome."""
+"""File next to the messages of a recorded episode, with its task and outcome."""
 
 
 class Mark(IntEnum):
-    """Kinds of marks of an episode; the numbers are the same as in policy_msgs/EpisodeMark."""
+    """Kinds of episode marks; the numbers are those of policy_msgs/EpisodeMark."""
 
     START = 0
     STOP = 1
@@ -46,7 +46,7 @@ class Episode:
     Attributes:
         bag: The recording: its folder, or its only file.
         span: Its log times; None: the whole recording.
-        task: The task of the robot.
+        task: The robot's task.
         tags: Words to search for.
         success: True if the task succeeded; None if not judged.
         interventions: Time spans in which a person drove instead of the policy; None: no policy
@@ -98,7 +98,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundEpisodes:
-    """Episodes of recordings, in the order of time, and the parts that were skipped."""
+    """Episodes of recordings, in time order, and the parts that were skipped."""
 
     episodes: list[Episode] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -115,7 +115,7 @@ class PolicyRan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeSidecar:
-    """Content of the file beside the messages of a recorded episode."""
+    """Content of the file next to the messages of a recorded episode."""
 
     schema_version: Literal[1] = entry("1", default=1)
     number: int = entry("number of the episode within its session, from 0", minimum=0)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the episodes in recordings: one for each, those between marks, or parts of equal length."""
+"""Finds episodes in recordings: whole recordings, parts between marks, or parts of equal length."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, A
 
 
 class _MarkReader:
-    """Builds episodes from marks in the order of time.
+    """Builds episodes from marks in time order.
 
     Attributes:
         found: Finished episodes, and skipped ones.
@@ -203,7 +203,7 @@ def find_episodes(
     Args:
         paths: Recordings, and folders of recordings, such as the session of a recorder.
         how: Definition of an episode.
-        task: Task of episodes without one in their marks or in the file beside the recording.
+        task: Task of episodes whose marks and sidecar file state none.
         tags: More tags for each episode.
     """
     found = FoundEpisodes()
@@ -226,7 +226,7 @@ def find_episodes(
 
 
 def _recordings(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
-    """Yield the recordings of a path, by name; note those that were never finished."""
+    """Yield the recordings in a path, sorted by name; note those that were never finished."""
     if not path.exists():
         raise ToolError(f"{path}: expected a recording, or a folder of recordings, found nothing")
     if is_bag(path):

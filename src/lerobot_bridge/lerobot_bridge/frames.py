@@ -3,7 +3,7 @@
 """The frames of a recorded episode, as LeRobot would have recorded them.
 
 A first pass reads the times of the messages and computes the times of the frames. A second pass
-reads one frame after another, so that memory use does not grow with their number.
+reads one frame at a time, so that memory use does not grow with the number of frames.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ class EpisodeFrames:
         episode: The episode.
         parts: The times of its frames (ns), split at gaps of more than the mapping's
             `max_gap_frames`; one part if there is no such gap.
-        too_short: Number of further parts, of a single frame.
+        too_short: Number of further parts, which have only one frame.
         left_out: Frames that are left out, by the source or camera without a message.
         apart: Number of frames that are left out because the images of the cameras are too far
             apart in time.
-        closed_up: Number of missing frames inside parts, including those that could not be read
-            so far.
+        closed_up: Number of missing frames inside parts, including frames found to be unreadable so
+            far.
         inputs: The sources and cameras of the mapping, by name.
         topic_times: Times of the messages of each source and camera.
-        unreadable: Messages that could not be read in frames so far.
-        ranges: For each source, the values outside their ranges in frames so far.
-        motions: The ranges of motion of state and action in frames so far.
+        unreadable: Messages of the frames so far that could not be read.
+        ranges: For each source, the values outside their ranges in the frames so far.
+        motions: The ranges of motion of state and action in the frames so far.
     """
 
     def __init__(
         self, mapping: RobotMapping, episode: Episode, topics: Mapping[str, str] | None = None
     ) -> None:
-        """Find the topics of a mapping in the recording, and the moments of the frames.
+        """Find the topics of a mapping in the recording, and the times of the frames.
 
         Args:
             mapping: Defines the content of a frame.
@@ -141,15 +141,15 @@ class EpisodeFrames:
         )
 
     def frames(self, part: int = 0, *, pixels: bool = True) -> Iterator[DatasetFrame]:
-        """Yield the frames of a part, whose arrays live until the next one.
+        """Yield the frames of a part; their arrays are valid until the next frame.
 
         A message that cannot be read counts as missing: its frame is left out, up to
         `max_gap_frames` in a row.
 
         Args:
             part: Index in `parts`.
-            pixels: True if images are decoded; otherwise they are only checked, and frames have
-                none.
+            pixels: True if images are decoded; otherwise they are only checked, and frames contain
+                no images.
         """
         self._refuse_closed_up()
         period_ns, ticks = self._mapping.period_ns, self.parts[part].tolist()

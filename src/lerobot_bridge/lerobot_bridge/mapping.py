@@ -41,8 +41,8 @@ _RANGE = re.compile(r"(.+)\[(\d{1,6}):(\d{1,6})\]")
 class Joint(JointUnit):
     """A joint: how to interpret LeRobot's values for it, and its limits.
 
-    Positions convert as `JointUnit` defines; velocities in radians and degrees by sign and factor;
-    efforts are N·m on both sides.
+    Positions are converted as `JointUnit` defines; velocities, in radians and degrees only, by sign
+    and factor. Efforts are N·m on both sides.
     """
 
     ros_name: str | None = entry("name in ROS messages; the same if absent", default=None)

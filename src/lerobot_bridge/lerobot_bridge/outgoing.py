@@ -42,7 +42,7 @@ class Outgoing:
 
     Attributes:
         topic, type: Topic and type of the messages.
-        names: Names of the values, one channel after another.
+        names: Names of the values, channel by channel.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ def _quantity(channel: Channel) -> str:
 
 
 def _spans(mapping: RobotMapping, channels: Sequence[Channel]) -> Iterator[tuple[Channel, int]]:
-    """Yield each channel and the place of its first value."""
+    """Yield each channel and the index of its first value."""
     begin = 0
     for channel in channels:
         yield channel, begin

@@ -44,7 +44,7 @@ class Resampled:
     Attributes:
         ticks_ns: [ticks] times, one period apart.
         kept: [ticks] whether each input has a message that counts at that time.
-        left_out: For each input that lacks some messages.
+        left_out: A report for each input that lacks some messages.
         apart: Number of frames whose images are too far apart in time.
     """
 
@@ -64,8 +64,8 @@ class Resampled:
 def slack_ns(period_ns: int) -> int:
     """Return how long after a frame's time messages still belong to the frame.
 
-    Frames begin with a message, often one of the slowest camera: without slack its next messages,
-    slightly early or late, would appear in their own frame or twice in others, by chance.
+    The first frame is at a message, often one of the slowest camera. Without slack, jitter would
+    decide whether each of the camera's next messages appears in its own frame or in the next.
     """
     return period_ns // 8
 
@@ -113,7 +113,7 @@ def resample(
 
 
 def _ticks(times_ns: Mapping[str, Times], first: int, period_ns: int) -> Times:
-    """Return the times from the first to the last message, a multiple of the period apart."""
+    """Return the times of the frames, one period apart, from `first` to the last message."""
     said = np.unique(np.concatenate(list(times_ns.values())))
     said = np.append(first, said[said > first])
     longest = int(np.argmax(np.diff(said, append=said[-1])))

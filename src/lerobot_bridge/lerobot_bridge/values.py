@@ -110,7 +110,7 @@ class MotionRange:
 
     @property
     def is_still(self) -> bool:
-        """True if there were values and none of them moved."""
+        """True if there were values and none of them changed."""
         return (
             self._low is not None
             and self._high is not None
@@ -231,7 +231,7 @@ class _Joints:
         if self._type in ARRAYS:
             return None, np.asarray(message.data, np.float64)
         if self._type == TRAJECTORY:
-            # The time of arrival at the controller defines which point is the action at a time.
+            # Which point is the action at a given time depends on when the controller received it.
             if len(message.points) != 1:
                 raise RobotError(
                     "expected a trajectory of one point (the action at that time), found "

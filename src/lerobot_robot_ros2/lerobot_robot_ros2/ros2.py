@@ -21,9 +21,10 @@ _log = logging.getLogger(__name__)
 
 
 class Ros2Robot(Robot):
-    """Observes and moves a robot over the topics of a mapping.
+    """Observes and moves a robot through the topics of a mapping.
 
-    The observation is `observation.state` and the cameras: LeRobot's commands use no others.
+    The observation is `observation.state` and the cameras: LeRobot's commands use no other
+    features.
     """
 
     config_class = Ros2RobotConfig

@@ -62,7 +62,7 @@ class Ros2Teleoperator(Teleoperator):
 
     @property
     def is_calibrated(self) -> bool:
-        """Always true: ROS 2 topics carry rad, m and s, and drivers calibrate them."""
+        """Always true: ROS 2 topics carry rad, m and s, and drivers do the calibration."""
         return True
 
     def calibrate(self) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m model_tools`: the command in the active environment."""
+"""`python -m model_tools` runs the `model_tools` command in the active environment."""
 
 import sys
 

@@ -384,7 +384,7 @@ def metrics(context: LaunchContext) -> list[Node]:
 
 
 def start_all(context: LaunchContext) -> list[Action]:
-    """Return all actions at once, so that any part can refuse before the first node starts."""
+    """Return all actions together, so that any part can refuse before the first node starts."""
     require_known_arguments([one.name for one in ARGUMENTS])
     parts = (environment, cameras, arm, leader, policy, metrics)
     return [action for part in parts for action in part(context)]

@@ -51,7 +51,7 @@ class BagFile:
             topic: Full name of the topic.
             kind: Type of the message.
             log_ns: Log time.
-            data: The serialised message (CDR).
+            data: The serialized message (CDR).
         """
         connection = self._connections.get(topic)
         if connection is None:

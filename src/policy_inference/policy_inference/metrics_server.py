@@ -79,7 +79,7 @@ class Families:
         """Add telemetry, converted to base units; any other unit stays in the value's name.
 
         Args:
-            values: Values as reported by a backend, with the unit in each key; non-numbers are
+            values: Values as reported by a back end, with the unit in each key; non-numbers are
                 omitted.
             labels: Labels of these samples.
         """

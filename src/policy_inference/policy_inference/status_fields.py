@@ -27,7 +27,7 @@ class MetricKind(Enum):
     COUNTS = "counts"
     """One counter per entry of a list of messages with a `count`."""
     STATE = "state"
-    """One sample per state, labelled with the field's name; 1 for the current state."""
+    """One sample per state, labeled with the field's name; 1 for the current state."""
     LABEL = "label"
     """A label of the group's `info`."""
 

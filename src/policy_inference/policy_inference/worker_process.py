@@ -7,8 +7,8 @@
 
 runs a module or a command. LIFELINE is the number of the read end of a pipe whose other end the
 parent process holds. When the parent ends, for whatever reason, the worker gets SIGIO, which ends
-it at once. A worker that must finish something handles SIGIO: a node ends as after SIGTERM, and the
-link process of a driver returns control of the robot.
+it immediately. A worker that must finish something handles SIGIO: a node ends as after SIGTERM, and
+the link process of a driver returns control of the robot.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from policy_inference.processes import PrivateFolder
 from policy_store.signals import INTERRUPTING
 
 LEAVE_TIMEOUT_S = 2.0
-"""Time limit for each step of ending a worker: by itself, after SIGTERM, after SIGKILL."""
+"""Time limit for each step of ending a worker: on its own, after SIGTERM, after SIGKILL."""
 _STOP_TIMEOUT_S = 15.0
 """Time limit for stopping; longer than a policy node takes to leave its robot safe."""
 _SAID_BYTES = 4096
@@ -303,7 +303,8 @@ def end_with_parent(lifeline: int) -> None:
     """Have the kernel send SIGIO to this process once the other end of a pipe is closed.
 
     By default SIGIO ends a process without any Python code, so it works while a runtime holds the
-    GIL. (The parent-death signal of prctl(2) comes when the *thread* that started the child ends.)
+    GIL. (The parent-death signal of prctl(2) arrives when the *thread* that started the child
+    ends.)
 
     Args:
         lifeline: Descriptor of the read end.

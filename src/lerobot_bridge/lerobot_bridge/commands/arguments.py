@@ -100,7 +100,7 @@ def add_episodes(parser: argparse.ArgumentParser) -> None:
 
 
 def _numbers(text: str) -> Sequence[range] | None:
-    """Return the numbers of episodes; None for all."""
+    """Return the episode numbers; None for all episodes."""
     if text == ALL:
         return None
     parts = [_PART.fullmatch(part.strip()) for part in text.split(",")]

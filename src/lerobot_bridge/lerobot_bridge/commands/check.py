@@ -5,11 +5,11 @@
     lerobot_bridge check --mapping my_robot.yaml
     lerobot_bridge check session/ --mapping my_robot.yaml --json > check.json
 
-Prints the features that the mapping makes and the frames of each episode. For each source and
-camera it prints the topic, the rate, the age in frames, the frames without a message, and the
-difference between its clock and the log's. Values are always read; images are decoded only with
---decode-images. The exit status is 1 if `convert` would leave an episode out. It needs neither ROS
-nor LeRobot.
+Prints the features that the mapping defines and the number of frames in each episode. For each
+source and camera, it prints the topic, the rate, the age of its messages at the frames, the frames
+without a message, and the difference between its clock and the log's. Values are always read;
+images are decoded only with --decode-images. The exit status is 1 if `convert` would leave an
+episode out. The command needs neither ROS nor LeRobot.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CheckResult:
     """A mapping, and what recordings would add to a dataset.
 
     Attributes:
-        mapping: Mapping as given; empty for the recorded session's.
+        mapping: Mapping argument; empty if the recorded session's mapping is used.
         problems: Reasons to refuse the mapping.
         skipped: Parts of recordings that are not episodes.
         episodes: Result for each episode.

@@ -7,8 +7,8 @@
 
 Each value and image is written to the topic from which the mapping reads it, in ROS units; all
 messages of a frame have its stamp. A topic that ends in /compressed gets JPEG images, other topics
-get raw images. The folder is a session like those that the episode recorder leaves: `convert` makes
-the same dataset from it again. The command does not need LeRobot.
+get raw images. The folder is a session like those of the episode recorder: `convert` makes the same
+dataset from it. The command does not need LeRobot.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class WrittenSession:
     Attributes:
         session: Their folder.
         episodes: Number of recordings.
-        frames: Number of frames in all.
+        frames: Total number of frames.
     """
 
     session: Path

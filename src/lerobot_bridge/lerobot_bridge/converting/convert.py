@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Converts recorded episodes into one dataset: complete at the end, or absent.
 
-Each episode is written and checked by its own process, in a folder beside the output. Finished
+Each episode is written and checked by its own process, in a folder next to the output. Finished
 episodes are not converted again: after an interruption, a full disk or a power cut, repeat the same
 command to continue. At the end the parts are joined, checked as a whole and moved into place.
 """
@@ -96,10 +96,10 @@ def convert(
     report: Callable[[Conversion], Mapping[str, Any]],
     on_progress: Callable[[float, int], None] = lambda done, total: None,
 ) -> Conversion:
-    """Write the dataset of some episodes.
+    """Write a dataset of the given episodes.
 
-    An episode whose recording does not fit is left out; the parts are then kept for the next
-    attempt.
+    An episode whose recording does not fit the mapping is left out; the parts are then kept for the
+    next attempt.
 
     Args:
         episodes: The episodes, in their order.

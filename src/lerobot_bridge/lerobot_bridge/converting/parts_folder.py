@@ -27,9 +27,9 @@ from policy_inference.bag_file import sync
 
 LOG, LOCK = "log.txt", ".lock"
 _MADE = "made.json"
-"""File of a finished folder of parts: their description."""
+"""File that describes the parts in a finished folder."""
 _VERSION = 2
-"""Version of the content of a folder of parts. Parts of other versions are made again."""
+"""Format version of a folder of parts. Parts of other versions are made again."""
 _NAME = r".+_\d{4,}_[0-9a-f]{16}"
 _FINISHED, _UNFINISHED = re.compile(_NAME), re.compile(rf"\.{_NAME}\.\d+")
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs jobs in separate processes: memory and faults of a job end with its process."""
+"""Runs each job in its own process, which frees its memory and isolates its crashes."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ def make_parts(
         mapping: Mapping that defines its features.
         episode: The episode.
         topics: Recorded topic for each topic of the mapping, where the names differ.
-        split: True if its parts between gaps become episodes; otherwise a gap refuses it.
+        split: True if its parts between gaps become episodes; otherwise an episode with a gap is
+            refused.
         form: Form of the dataset, the same for all episodes.
         folder: Folder for its parts.
         on_progress: Called with the share of its frames that is written.

@@ -26,7 +26,7 @@ HOLD_S = 30.0
 """Default time for which an arm holds without an action, s."""
 _REPEAT_NS = 50_000_000
 _DRIVE_NS = 300_000_000
-"""Time that a base drives without an action; two periods if that is longer."""
+"""Time for which a base drives without an action; two periods if that is longer."""
 _log = logging.getLogger("lerobot_bridge")
 _ACKNOWLEDGED_S = 1.0
 """Longest wait for the last message to arrive, s: a busy machine may need it."""
@@ -46,7 +46,7 @@ class CommandSender:
         Args:
             node: The node that publishes.
             mapping: Defines the commands.
-            hold_s: Time that a JointCommand is repeated without an action, s.
+            hold_s: Time for which a JointCommand is repeated without an action, s.
         """
         self._topics = [_CommandTopic(node, mapping, channel) for channel in mapping.command]
         self._hold_s = hold_s
@@ -108,8 +108,8 @@ class CommandSender:
         """Send the commands that leave the robot safe, if any command was sent before.
 
         Joints that follow JointCommand hold their position, and their drives damp when the command
-        expires, unless they damp already or follow another publisher. Bases stop. Joints that
-        follow positions stay at the last position.
+        expires, unless they are already damping or follow another publisher. Bases stop. Joints
+        that follow positions stay at the last position.
 
         Args:
             measured: Known measured values, by name.

@@ -6,7 +6,7 @@
     episode_operator success
     episode_operator status
 
-The recorder's node must be running; the command prints its answer.
+The recorder node must be running; the command prints its answer.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ Arrived = Callable[[str, bytes], None]
 _LOOK_S = 0.1
 """Interval of the search for publishers, s."""
 _IMAGES, _VALUES = 30, 1000
-"""Queue depths: a second or two; for images limited by the memory of a robot."""
+"""Queue depths: one or two seconds of messages; for images, the robot's memory is the limit."""
 
 
 class Listening:
@@ -84,7 +84,7 @@ class _RecordedTopic:
 
     @property
     def handle(self) -> Any:
-        """Handle of the subscription; None before there is one."""
+        """Handle of the subscription; None before it exists."""
         subscription = self._subscription
         return subscription.handle if subscription else None
 

@@ -37,7 +37,7 @@ class LiveTopic(ABC):
             node: The node that subscribes.
             group: Keeps the executor away from the subscription.
             source: Definition in the mapping; several sources of one topic agree.
-            types: Allowed message types; a single one is subscribed to at once.
+            types: Allowed message types; if there is only one, it is subscribed to immediately.
         """
         self._node, self._group, self._topic = node, group, source.topic
         self._name: str = node.resolve_topic_name(source.topic)
@@ -66,7 +66,7 @@ class LiveTopic(ABC):
 
     def look(self, now_ns: int, ros_now_ns: int) -> None:
         """Take the newest message, if there is a new one."""
-        assert self.sampled is not None  # only read subscriptions
+        assert self.sampled is not None  # `look` is called only for subscribed topics
         self.sampled.take_wire()
         if self.sampled.wire is None:
             return

@@ -56,8 +56,8 @@ class RobotLink:
             name: Name of the node.
             features: The features to read.
             cameras: True to read images.
-            commands: True to send actions; if so, SIGTERM and SIGHUP end the program like
-                SIGINT, until this is closed.
+            commands: True to send actions; if so, SIGTERM and SIGHUP end the program like SIGINT,
+                until the link is closed.
             timeout_s: Longest wait, s.
             hold_s: Time for which an arm on JointCommand holds without an action, s.
         """
@@ -155,8 +155,8 @@ class RobotLink:
             while not self._closed:
                 self._discover()
                 self._take(time.monotonic_ns() + _LOOK_NS)
-                # Only after the newest messages: after a pause of the machine, older ones would
-                # look like a lost robot.
+                # Only after the newest messages are taken: after a pause of the machine, older ones
+                # would look like a lost robot.
                 self._bridge()
         except Exception:  # noqa: BLE001  it ends the thread; `_troubles` raises it again
             self._failure = traceback.format_exc()

@@ -22,7 +22,7 @@ _MOVES_RAD = 0.05
 _BEYOND = 0.05
 """Share of a joint's range by which a value may leave it: calibrations differ slightly."""
 _LITTLE = 0.1
-"""Values below this share of those in training have different units: 1 rad is 57 degrees."""
+"""Values below this share of those in training suggest different units: 1 rad is 57 degrees."""
 _ASKED = "is the dataset in the policy's units?"
 
 
@@ -43,7 +43,7 @@ class JointErrors:
         name: Name of the joint.
         unit: Unit of the dataset, from the contract.
         error, error_rad: Errors in that unit, and in rad.
-        correlation: Correlation between predicted and recorded values; NaN if one does not change.
+        correlation: Correlation between predicted and recorded values; NaN if either is constant.
         worst: Episode and frame of the largest error.
     """
 

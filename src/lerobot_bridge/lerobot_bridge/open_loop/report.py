@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report on a dataset's replay: errors by joint, recorded and predicted actions."""
+"""The report on a replayed dataset: errors by joint, recorded and predicted actions."""
 
 from __future__ import annotations
 

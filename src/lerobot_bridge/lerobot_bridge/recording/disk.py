@@ -165,7 +165,7 @@ class Disk:
                 self._fail(error.strerror or str(error))
             except PolicyError as error:
                 self._fail(str(error))
-            except Exception as error:  # noqa: BLE001  the thread must go on, and the log names the error
+            except Exception as error:  # noqa: BLE001  the thread must continue
                 self._fail(f"{type(error).__name__}: {error}")
         self._all_done = True
 
@@ -220,7 +220,7 @@ class Disk:
 
 
 class EpisodeFile:
-    """A rosbag2 folder with the sidecar: it grows in a hidden place, and is moved when complete.
+    """A rosbag2 folder with the sidecar, written in a hidden folder and moved when complete.
 
     Attributes:
         size_bytes: Size of the messages in it.
@@ -230,7 +230,7 @@ class EpisodeFile:
         """Begin.
 
         Args:
-            growing: The folder in which it grows; it must not exist.
+            growing: The folder in which it is written; it must not exist.
             place: The final folder, on the same disk.
             types: Types of the messages.
         """
@@ -248,7 +248,7 @@ class EpisodeFile:
         self.size_bytes += len(data)
 
     def finish(self, sidecar: EpisodeSidecar) -> Path:
-        """End the recording, move it to its place, and return that place."""
+        """End the recording, move it to its final folder, and return that folder."""
         write_sidecar(self._growing, sidecar)
         self._bag.finish()
         # this never replaces an episode: it fails if the folder contains files
@@ -257,6 +257,6 @@ class EpisodeFile:
         return self._place
 
     def discard(self) -> None:
-        """Delete it; a fault of the disk raises no error."""
+        """Delete it; a disk fault raises no error."""
         self._bag.abort()
         shutil.rmtree(self._growing, ignore_errors=True)

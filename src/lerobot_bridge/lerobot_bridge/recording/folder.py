@@ -38,7 +38,7 @@ class SessionFolder:
         Args:
             path: The folder; created if it is missing.
             mapping: The mapping of the recording.
-            mapping_text: Its file.
+            mapping_text: The text of the mapping's file.
         """
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
@@ -99,6 +99,6 @@ def episode_folder(session: Path, number: int) -> Path:
 
 
 def _number(folder: Path) -> str:
-    """Return the digits of an episode's folder; empty for other folders."""
+    """Return the digits in the name of an episode's folder; empty for other folders."""
     found = _NAME.fullmatch(folder.name)
     return found[1] if found else ""

@@ -132,7 +132,7 @@ class Recorder:
         if self._policy is not None:
             self.session.intervene(_FROM_POLICY, bool(self._policy.problem()), now_ns)
             if self._policy.lost:
-                # a node that was killed while a person drove cannot report the end of that
+                # a node that was killed while a person drove cannot report that the person stopped
                 self.session.intervene(FROM_TOPIC, False, now_ns)
 
     def _from_disk(self) -> list[News]:

@@ -115,7 +115,7 @@ class RecordingSession:
     def __init__(
         self, course: Course, host: SessionHost, *, number: int = 0, done: int = 0
     ) -> None:
-        """Start idle; `number` is the next episode's, `done` counts the existing ones."""
+        """Start idle; `number` is the next episode's number, `done` the number of existing ones."""
         self.course, self._host = course, host
         self.state, self.number, self.done = State.IDLE, number, done
         self.writing = set[int]()
@@ -210,7 +210,7 @@ class RecordingSession:
 
         Args:
             now_ns: Time of the signal.
-            over: True if the policy's run is over, and so the episode.
+            over: True if the policy's run, and so the episode, is over.
         """
         self._follow_clock(now_ns)
         if self._running and self._running.success is None:

@@ -221,8 +221,8 @@ class PolicyWatch:
     """Watches the status of the policy of an evaluation: whether it drives.
 
     Attributes:
-        ran: The policy it runs; None before its first status.
-        done: True if its success signal has come in this run; None if its bundle has none.
+        ran: The policy that the node runs; None before its first status.
+        done: True if its success signal has arrived in this run; None if its bundle has none.
     """
 
     def __init__(self, node: str, steady_ns: Callable[[], int]) -> None:
@@ -244,7 +244,7 @@ class PolicyWatch:
 
     @property
     def lost(self) -> bool:
-        """True if there was a status, but none for longer than a running node ever pauses."""
+        """True if a status arrived, but none since for longer than a running node ever pauses."""
         return self.ran is not None and self._age_ns > _SILENT_NS
 
     @property

@@ -44,7 +44,7 @@ def join_parts(
         parts: Datasets of one episode each, with the same features.
         output: Folder of the dataset; it must not exist.
         repo_id: Name of the dataset: user/name.
-        tags: Tags besides those of LeRobot.
+        tags: Tags in addition to LeRobot's own.
         description: Text for the card.
         on_progress: Called after each part, with the number of parts.
     """
@@ -89,7 +89,7 @@ def _refuse_other(first: LeRobotDatasetMetadata, part: LeRobotDatasetMetadata) -
 
 
 def _append(dataset: LeRobotDataset, number: int, part: LeRobotDatasetMetadata) -> None:
-    """Add the one episode of a part, by the steps of LeRobot's `save_episode`."""
+    """Add the only episode of a part, with the steps of LeRobot's `save_episode`."""
     tasks, length = list(part.tasks.index), part.total_frames
     dataset.meta.save_episode_tasks(tasks)
     rows = pq.read_table(part.root / part.get_data_file_path(0))

@@ -31,7 +31,7 @@ def codec_arguments(codec: str) -> dict[str, Any]:
 
 
 def episode_writer(dataset: LeRobotDataset) -> Any:
-    """Return the object that writes the frames of the episode: since 0.6 not the dataset."""
+    """Return the object that writes the episode's frames; since LeRobot 0.6, not the dataset."""
     return dataset if hasattr(dataset, "_save_episode_data") else dataset.writer
 
 

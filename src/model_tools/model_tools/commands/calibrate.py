@@ -11,7 +11,7 @@ and files are combined. The output is an .npz or an .npy, or with --format a fol
 the list that a vendor's compiler reads; --report FOLDER receives coverage.html and coverage.json.
 
 The graphs of a chunk policy are calibrated with a LeRobot dataset or a recording with camera
-topics: --samples observations, evenly spaced, normalised as on the robot. The encoders'
+topics: --samples observations, evenly spaced, normalized as on the robot. The encoders'
 outputs calibrate the other graph. The output is a folder with one subfolder per graph.
 """
 

@@ -5,7 +5,7 @@
     model_tools import io_descriptor.yaml --model policy.onnx --simulate --output my_bundle
     model_tools import --model policy.onnx --output my_draft
 
-Formats are recognised by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
+Formats are recognized by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
 rl_sar's config.yaml, LEAPP, and metadata inside an ONNX. Answer a TODO with --set, or in
 policy.yaml and then run `model_tools complete`; until then the loader refuses the bundle, and the
 exit status is 1. A bundle without TODOs receives golden rows and, with --simulate, --rollout or

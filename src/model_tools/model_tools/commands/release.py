@@ -189,7 +189,7 @@ def _rollback(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _judged(file: Path, release: Release) -> CommandResult[Mapping[str, Any]]:
-    """Return a release's verdicts as a result; the current stage's one sets the exit status."""
+    """Return a release's verdicts as a result; the current stage's verdict sets the exit status."""
     from model_tools.ship.release.promotion import EXIT_STATUS, verdict
 
     ended, verdicts = release.ended, {stage: verdict(release, stage) for stage in release.asked}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Normaliser, scale and offset that a graph computes around the policy network.
+"""Normalizer, scale and offset that a graph computes around the policy network.
 
 A graph shows multiplications and additions, but not their purpose: a Mul after a Tanh may be the
 action scale from training, or a bound that training scaled again. Scale and offset are judged
@@ -112,7 +112,7 @@ def span(values: F64) -> str:
 def baked_normaliser(model: OnnxModel) -> str:
     """Name the nodes that shift and scale an input before the network; "" if there are none.
 
-    Normalisers subtract or divide by constants, one per value.
+    Normalizers subtract or divide by constants, one per value.
     """
     constants = _constants(model)
     for name in model.inputs:

@@ -4,7 +4,7 @@
 
 In an ACT policy's statistics, `action_mean` and `action_std` belong to the state; the action's are
 named `..._unnormalize`. The script on the board computes only (x - mean) / std, so other
-normalisations are converted to that form.
+normalizations are converted to that form.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Toolchain:
         suffix: Suffix of the output file.
         sample_suffix: Suffix of calibration files: `.npy`, or `.bin` for raw float32.
         last_opset: Newest opset that the compiler reads.
-        levels: Optimisation levels; the last one is the default.
+        levels: Optimization levels; the last one is the default.
         all_int16: Setting that makes every node int16.
         keys: Further compiler parameters.
         image: Container image of the compiler.
@@ -166,7 +166,7 @@ MARCHES = {"nash-e": NASH, "nash-m": NASH, "nash-p": NASH, "bayes-e": BAYES, "ba
 
 
 def write_board_files(folder: Path, contract: ChunkContract, chunk: F32) -> None:
-    """Write statistics and a normalised chunk for D-Robotics' script on the board.
+    """Write statistics and a normalized chunk for D-Robotics' script on the board.
 
     Args:
         folder: The bundle; files are written to its folder `bpu_output`.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Set and remove sections in the text of a `policy.yaml`, keeping comments and order.
 
-A report about a model is a file in the bundle, with its hash in the contract.
+A report about a model is a file in the bundle, whose hash is in the contract.
 """
 
 from __future__ import annotations

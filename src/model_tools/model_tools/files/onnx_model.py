@@ -27,7 +27,7 @@ _GATHER = ("Gather", "GatherND")
 CHECKPOINT_SHA256 = "checkpoint_sha256"
 """Metadata key for the hash of the checkpoint that `export` converted."""
 OBS_STATS = "obs_stats"
-"""Metadata key for the statistics that normalise observations before the model, as the contract's
+"""Metadata key for the statistics that normalize observations before the model, as the contract's
 `normalisation` in JSON; `export` wrote the file next to the model.
 """
 
@@ -74,7 +74,7 @@ class OnnxModel:
 
     @property
     def precision(self) -> str:
-        """`fp32`, `fp16` or `int8`, from the weight types and the quantisation nodes."""
+        """`fp32`, `fp16` or `int8`, from the weight types and the quantization nodes."""
         types = {t.data_type for t in self.proto.graph.initializer if len(t.dims) >= 2}
         quantised = any(node.op_type == "QuantizeLinear" for node in self.proto.graph.node)
         if quantised or types & {TensorProto.INT8, TensorProto.UINT8}:

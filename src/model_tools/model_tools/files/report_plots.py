@@ -205,7 +205,7 @@ def _draw_named(
     low, high = (y if end is None else _finite(end) for end in (series.low, series.high))
     if series.kind == "range":
         axes.bar(places, high - low, 2.2 * _HALF_WIDTH, low, color=_GRID, label=label)
-        axes.use_sticky_edges = False  # the bars would end the axis at their edges
+        axes.use_sticky_edges = False  # otherwise the axis would end at the bars' edges
         return
     if series.kind == "violin":
         for place, counts, least, most in zip(places, y, low, high, strict=True):

@@ -133,7 +133,7 @@ def _breaks(
 
 
 def save_rows(sets: Sequence[Rows], contract: JointContract, file: Path) -> None:
-    """Write sets of rows one after another, each as an episode, in the format of `read_rows`."""
+    """Write sets of rows in order, each as an episode, in the format of `read_rows`."""
     columns = [{**rows.inputs, **rows.outputs} for rows in sets]
     arrays = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
     for name in set.intersection(*(set(rows.sensed) for rows in sets)):

@@ -59,7 +59,7 @@ class RowSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RecordedObservation:
-    """Inputs of a chunk policy at one step, before normalisation.
+    """Inputs of a chunk policy at one step, before normalization.
 
     Attributes:
         number: Number of the step in its source.

@@ -117,7 +117,7 @@ def _read_answered(file: Path) -> None:
     except BundleError as error:
         try:
             questions = open_questions(load_yaml(file))
-        except BundleError:  # not even valid YAML, as the first error says
+        except BundleError:  # not even valid YAML, as the first error states
             questions = {}
         if not questions:
             raise
@@ -189,7 +189,7 @@ def _forget_questions(contract: Path) -> None:
 
 
 def _refuse_double_normalisation(bundle: JointBundle) -> None:
-    """Raise if the model normalises what the contract has already normalised."""
+    """Raise if the model normalizes what the contract has already normalized."""
     _, file = bundle.artifact(REFERENCE)
     if bundle.statistics and (inside := baked_normaliser(read_onnx(file))):
         raise ToolError(

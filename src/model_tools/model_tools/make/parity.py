@@ -32,8 +32,8 @@ from policy_inference.kinds.joint import JointKind
 
 TOLERANCE, RECORDED_TOLERANCE = 1e-5, 1e-4
 RANDOM_ROWS, SPREADS = 200, (2.0, 50.0)
-"""Multiples of the standard deviation in training: somewhat beyond its data, and far beyond, where
-a program clamps or branches.
+"""Rows per set, and multiples of the standard deviation in training: somewhat beyond the training
+data, and far beyond, where a program clamps or branches.
 """
 _ACTIONS = ("actions", "action")
 _log = logging.getLogger("model_tools")
@@ -144,7 +144,7 @@ def difference(
 def between(found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> ParityDifference:
     """Return the distance between output rows [rows, ...] and the expected ones."""
     wanted = expected.reshape(len(expected), -1).astype(np.float64)
-    # numpy's max propagates NaN, and argmax takes NaN for the largest.
+    # numpy's max propagates NaN, and argmax treats NaN as the largest value.
     errors = np.abs(np.subtract(found.reshape(wanted.shape), wanted, dtype=np.float64)).max(axis=1)
     row = int(np.argmax(errors))
     return ParityDifference(

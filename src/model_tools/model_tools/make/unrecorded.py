@@ -136,7 +136,7 @@ def motions(
 
 
 def _mixed(contract: JointContract) -> Schedule:
-    """Return commands within the trained range that change on all axes at once."""
+    """Return commands within the trained range that change on all axes simultaneously."""
     trained = contract.velocity_command
     if trained is None:
         return []
@@ -244,8 +244,8 @@ def _require_following(name: str, error: float, largest: float, unit: str, still
 def drawn_rows(bundle: JointBundle) -> Rows:
     """Return the model's inputs and outputs in ticks with random states, the same in each call.
 
-    They prove that another back end or machine computes the same; no robot moves like this. The
-    tick count covers its whole range; see `last_ticks`.
+    They prove that another back end or machine computes the same outputs; no robot moves like this.
+    The tick count covers its whole range; see `last_ticks`.
     """
     last = max(
         last_ticks(bundle.contract, read_onnx(bundle.artifact("onnx")[1])).values(), default=0

@@ -164,7 +164,7 @@ class WalkOutcome:
     Attributes:
         name, group: Name and group of the case.
         passed: True if all limits hold; None without limits.
-        survived_s, duration_s: Time on its feet in RUN, and required time.
+        survived_s, duration_s: Time that the robot stayed on its feet in RUN, and required time.
         error: |mean velocity from 2 s after a command - command| for vx, vy (m/s) and wz (rad/s),
             averaged over the commands of the case.
         tilt_deg: Largest tilt.

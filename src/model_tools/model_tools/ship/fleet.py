@@ -143,7 +143,7 @@ def read_prometheus(url: str, expected: Iterable[str] = ()) -> FleetReading:
 
 
 def read_robots(metrics_urls: Mapping[str, str]) -> FleetReading:
-    """Read the metrics of each robot from the robot; one that does not answer is unknown.
+    """Read each robot's metrics from the robot itself; a robot that does not answer is unknown.
 
     Args:
         metrics_urls: URL of the exporter, by robot.

@@ -206,7 +206,7 @@ def push_statement(
     """Upload a signed statement to its bundle's repository; return its tag and digest.
 
     Args:
-        file: The statement; its signature is `FILE.sig` beside it.
+        file: The statement; its signature is `FILE.sig` next to it.
         reference: Reference of the bundle.
         access: Access to the registry.
         trusted: The robots' keys, one of which must have signed it; None skips the check.

@@ -54,7 +54,7 @@ def sign_statement(
     """Sign a statement about a bundle; return it, and the key's fingerprint.
 
     Args:
-        file: The statement; its signature becomes `FILE.sig` beside it.
+        file: The statement; its signature becomes `FILE.sig` next to it.
         key_file: See `sign`.
         password: See `sign`.
         force: See `sign`.

@@ -60,7 +60,7 @@ class ReachOutcome:
         succeeded: True if the tip reached the cube and stayed.
         closest_m: Smallest distance between tip and goal; NaN if the policy never ran.
         took_s: Time for which the policy ran, until success.
-        signalled: True if the bundle signalled success; None if it has no signal.
+        signalled: True if the bundle signaled success; None if it has no signal.
         effort_nm, joint_vel: The drives' torques and velocities in RUN, until success [ticks,
             joints].
         stopped_by: Why the policy did not run to the end; empty if it did.

@@ -22,7 +22,7 @@ from robot_sim.world import NS_PER_S, Sensors
 # of 175 ug and 0.014 degree/s per root Hz; sampled at 500 Hz, its bandwidth is half of that.
 _ACC_BIAS, _ACC_NOISE = 0.020 * 9.81, 175e-6 * 9.81 * 250.0**0.5
 _GYRO_BIAS, _GYRO_NOISE = np.radians(1.0), np.radians(0.014 * 250.0**0.5)
-# Assumptions about its orientation, and about drives.
+# Assumptions about the IMU's orientation, and about drives.
 _TILT_BIAS = np.radians(0.5)
 _JOINT_POS_NOISE, _JOINT_VEL_NOISE = 0.001, 0.05
 CORRELATION_S = 0.2
@@ -56,7 +56,7 @@ class EstimateError:
     Attributes:
         rmse_mps: Root mean square of the velocity error's norm.
         p95_mps: 95th percentile of that norm.
-        nees: Normalised estimation error squared, per axis: 1 if the variance is right, more if the
+        nees: Normalized estimation error squared, per axis: 1 if the variance is right, more if the
             estimator is overconfident.
         height_rmse_m: Root mean square of the height error, on level ground.
     """

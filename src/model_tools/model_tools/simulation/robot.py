@@ -205,7 +205,7 @@ def steady(*velocity: float) -> Schedule:
 
 
 def mixed(duration_s: float, seed: int) -> Schedule:
-    """Return a schedule of commands that change on all axes at once; one in ten is zero."""
+    """Return a schedule of commands that change on all axes simultaneously; one in ten is zero."""
     count = int(np.ceil(duration_s / MIXED_EACH_S))
     random = np.random.default_rng(seed)
     commands = random.uniform(-MIXED_LARGEST, MIXED_LARGEST, (count, 3))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Common parts of all backends: fixed arrays, tensor checks, warm-up, a single `close`."""
+"""Common parts of all back ends: fixed arrays, tensor checks, warm-up, a single `close`."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ class BackendBase(ABC):
     ends_process = False
     """True if a failed run may end the process; the runtime then runs in a child process."""
     builds_from: str | None = None
-    """Backend whose artifact serves as the build source if the bundle has none for this backend."""
+    """Back end whose artifact is the build source if the bundle has none for this back end."""
     is_remote = False
     """True if another machine runs the model: it is opened with the deadline `deadline_s`, and a
     `problem` may be temporary.
     """
     simulates: bool = False
-    """True if the backend simulates a device, so its speed means nothing."""
+    """True if the back end simulates a device, so its speed means nothing."""
     simulated_by: str | None = None
-    """Backend that simulates this one on a PC, from an artifact compiled in the same order."""
+    """Back end that simulates this one on a PC, from an artifact of the same compilation."""
     built_precision: str | None = None
     """Precision of the built file, if it differs from the artifact's precision."""
     options: Mapping[str, str] = {}
@@ -82,7 +82,7 @@ class BackendBase(ABC):
         """Open the model and run it once on zeros as a test; see `warm_up`.
 
         Args:
-            file: Model file for this backend, used in messages.
+            file: Model file for this back end, used in messages.
             inputs: Inputs as in the contract.
             outputs: Outputs as in the contract.
             precision: Precision of the file as in the contract.
@@ -91,7 +91,7 @@ class BackendBase(ABC):
             place: Callable that creates a tensor's array, inputs first; default `_array`.
             content: Copy of `file` with a verified hash, to open instead; needed only until this
                 call returns. If absent, `file` itself is opened.
-            deadline_s: Time after which an answer is useless, for backends that wait for other
+            deadline_s: Time after which an answer is useless, for back ends that wait for other
                 processes or machines.
 
         Raises:
@@ -127,7 +127,7 @@ class BackendBase(ABC):
                 raise BackendError(str(error).replace(str(content), str(file))) from error
             if isinstance(error, (PolicyError, KeyboardInterrupt)):
                 raise
-            # Convert every error of a runtime, so that the next backend in a list is tried.
+            # Convert every error of a runtime, so that the next back end in a list is tried.
             _log.debug("%s: while opening %s", self.name, file, exc_info=True)
             raise BackendError(
                 f"{self.name}: {file}: {type(error).__name__}: "
@@ -138,7 +138,7 @@ class BackendBase(ABC):
     def check_options(cls, given: Mapping[str, str]) -> None:
         """Check options without a machine: their names, and their values if possible.
 
-        The user must correct these errors, so they cause no fallback to another backend.
+        The user must correct these errors, so they cause no fallback to another back end.
 
         Args:
             given: Values by name.
@@ -192,10 +192,10 @@ class BackendBase(ABC):
         """Return the inputs and outputs in a file, without a contract; -1 for a dynamic axis.
 
         Args:
-            file: Model file of this backend.
+            file: Model file of this back end.
 
         Raises:
-            BackendError: The file is not a model, or this backend cannot read its tensors.
+            BackendError: The file is not a model, or this back end cannot read its tensors.
         """
         raise BackendError(
             f"{file}: expected a file whose tensors can be read, found a file for "
@@ -217,11 +217,11 @@ class BackendBase(ABC):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        """Return findings about this backend on this machine, without opening a device.
+        """Return findings about this back end on this machine, without opening a device.
 
         Args:
             machine: File system that holds the drivers, libraries and device files.
-            artifact: The bundle's file for this backend, or None.
+            artifact: The bundle's file for this back end, or None.
         """
         return ()
 
@@ -231,7 +231,7 @@ class BackendBase(ABC):
 
         Args:
             machine: File system that holds the drivers, libraries and device files.
-            artifact: The bundle's file for this backend.
+            artifact: The bundle's file for this back end.
         """
         return ()
 
@@ -251,7 +251,7 @@ class BackendBase(ABC):
         """Compute `outputs` from `inputs`.
 
         Raises:
-            BackendError: The runtime failed, the backend is closed, or an input is not finite and
+            BackendError: The runtime failed, the back end is closed, or an input is not finite and
                 the outputs would hide that.
         """
         if self._closed:
@@ -271,7 +271,7 @@ class BackendBase(ABC):
         a log message says so first.
 
         Raises:
-            BackendError: The runtime failed; the backend is then closed.
+            BackendError: The runtime failed; the back end is then closed.
         """
         if self._first_run_s * self.warm_up_runs > _UNNOTICED_S:
             _log.info(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A backend in its own process, over shared memory.
+"""A back end in its own process, over shared memory.
 
 It is for runtimes that hold the GIL while they run, that end the process if a run fails, or that
 need a different Python. The child opens the model with the same class, on shared arrays; a run
@@ -35,7 +35,7 @@ _DETAILS = "details.json"
 
 
 class ChildBackend(BackendBase):
-    """Proxy for a backend in another process, with the same arrays and the same errors."""
+    """Proxy for a back end in another process, with the same arrays and the same errors."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class ChildBackend(BackendBase):
         """Start the child and have it open the model; arguments as for `BackendBase`.
 
         Args:
-            cls: Class of the backend that the child opens.
+            cls: Class of the back end that the child opens.
             file: Same as for `BackendBase`, like all arguments not listed here.
             inputs: Inputs as in the contract.
             outputs: Outputs as in the contract.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime: the default backend and the reference for all others."""
+"""ONNX Runtime: the default back end and the reference for all others."""
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence

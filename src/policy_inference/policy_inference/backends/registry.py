@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Backends by name, found through the entry points in the `policy_inference.backends` group."""
+"""Back ends by name, found through the entry points in the `policy_inference.backends` group."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from policy_inference.processes import PrivateFolder
 
 
 class OpenedModels(dict[str, BackendBase]):
-    """Models opened together on one backend, by contract key.
+    """Models opened together on one back end, by contract key.
 
     Attributes:
-        skipped: Reason why each earlier backend in the list failed to open.
+        skipped: Reason why each earlier back end in the list failed to open.
     """
 
     def __init__(self, backends: Mapping[str, BackendBase], skipped: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ class OpenedModels(dict[str, BackendBase]):
 
     @property
     def runs_on(self) -> str:
-        """Runtime, device and precision as the backend reports them."""
+        """Runtime, device and precision as the back end reports them."""
         return "; ".join(
             dict.fromkeys(", ".join(backend.details.values()) for backend in self.values())
         )
@@ -85,7 +85,7 @@ Options = Mapping[str, Mapping[str, str]]
 
 
 def available() -> dict[str, EntryPoint]:
-    """Return the registered backends by name.
+    """Return the registered back ends by name.
 
     Raises:
         BackendError: Two installed packages register the same name.
@@ -94,7 +94,7 @@ def available() -> dict[str, EntryPoint]:
 
 
 def parse_options(texts: Iterable[str]) -> Options:
-    """Parse options such as `rknn.core_mask=0_1` (`BACKEND.OPTION=VALUE`); return them by backend.
+    """Parse options such as `rknn.core_mask=0_1` (`BACKEND.OPTION=VALUE`); return them by back end.
 
     Raises:
         BackendError: A text is not such an option.
@@ -119,12 +119,12 @@ def open_backend(
     *,
     run_timeout_s: float = ANSWER_WITHIN_S,
 ) -> tuple[BackendBase, tuple[str, ...]]:
-    """Open a joint policy's model with the first working backend in the list.
+    """Open a joint policy's model with the first working back end in the list.
 
     Arguments and errors are the same as for `open_models`.
 
     Returns:
-        The backend, and the reason why each earlier one in the list failed to open.
+        The back end, and the reason why each earlier one in the list failed to open.
     """
     opened = open_models(bundle.models, names, options, run_timeout_s=run_timeout_s)
     return opened.first, opened.skipped
@@ -138,17 +138,17 @@ def open_models(
     run_timeout_s: float = ANSWER_WITHIN_S,
     deadline_s: float = ANSWER_WITHIN_S,
 ) -> OpenedModels:
-    """Open models with the first backend in the list that opens all of them.
+    """Open models with the first back end in the list that opens all of them.
 
     Args:
         models: A bundle's models (`Bundle.models`), or other models to open together.
-        names: Backend names, preferred one first.
-        options: Option values, by backend.
+        names: Names of back ends, preferred one first.
+        options: Option values, by back end.
         run_timeout_s: Time limit for a run in another process.
         deadline_s: Time after which an answer from another machine is useless.
 
     Raises:
-        BackendError: No backend opens (one line for each), or an option is wrong.
+        BackendError: No back end opens (one line for each), or an option is wrong.
         BundleError: A model file is missing or has a wrong hash.
     """
     known, reasons, options = _known(models, names), list[str](), options or {}
@@ -173,10 +173,10 @@ def open_models(
 
 
 def read_tensors(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
-    """Return the inputs and outputs in a backend's file without a contract; -1 for a dynamic axis.
+    """Return the inputs and outputs in a back end's file without a contract; -1 for a dynamic axis.
 
     Raises:
-        BackendError: The backend is not installed or cannot read tensors, or the file is not a
+        BackendError: The back end is not installed or cannot read tensors, or the file is not a
             model.
     """
     known = available()
@@ -189,10 +189,10 @@ def read_tensors(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[
 
 
 def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]:
-    """Return the verified files that a backend opens from a bundle; see `find_artifacts`.
+    """Return the verified files that a back end opens from a bundle; see `find_artifacts`.
 
     Raises:
-        BackendError: The backend is not installed, or the bundle has no file for it.
+        BackendError: The back end is not installed, or the bundle has no file for it.
         BundleError: The file is missing or has a wrong hash.
     """
     return find_artifacts(bundle, name, loaded(_known(bundle.models, [name])[name], BackendError))
@@ -222,7 +222,7 @@ def _entry(model: ModelFiles, name: str, cls: type[BackendBase]) -> Artifact:
 
 
 def _known(models: Sequence[ModelFiles], names: Sequence[str]) -> dict[str, EntryPoint]:
-    """Return the registered backends, which must include all of `names`."""
+    """Return the registered back ends, which must include all of `names`."""
     known = available()
     unknown = ", ".join(repr(name) for name in names if name not in known)
     if unknown or not names:
@@ -236,7 +236,7 @@ def _known(models: Sequence[ModelFiles], names: Sequence[str]) -> dict[str, Entr
 
 
 def _check_options(known: Mapping[str, EntryPoint], options: Options) -> None:
-    """Check all backends' options before opening one, since a typo must not cause a fallback."""
+    """Check all back ends' options before opening one, since a typo must not cause a fallback."""
     for name, given in options.items():
         try:
             cls: type[BackendBase] = loaded(known[name], BackendError)

@@ -54,7 +54,7 @@ class RknnFile:
 
     @property
     def precisions(self) -> frozenset[str]:
-        """Precisions of all inputs and outputs; in a quantised model, some may be float16."""
+        """Precisions of all inputs and outputs; in a quantized model, some may be float16."""
         return frozenset(
             tensor.precision for tensor in (*self.inputs.values(), *self.outputs.values())
         )

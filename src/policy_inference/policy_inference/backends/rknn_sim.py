@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """RKNN Toolkit2's simulator: a Rockchip NPU's results on a PC.
 
-It is a separate backend and never a fallback for `rknn`, since it simulates results, not speed. The
-toolkit cannot simulate a finished `.rknn` file, only a model that it has just built, which takes a
-second for a small network. This backend therefore opens the file that `model_tools compile rknn`
-writes next to the `.rknn` file, and builds the same model again; or it opens the ONNX model, in
-fp16.
+It is a separate back end and never a fallback for `rknn`, since it simulates results, not speed.
+The toolkit cannot simulate a finished `.rknn` file, only a model that it has just built, which
+takes a second for a small network. This back end therefore opens the file that `model_tools compile
+rknn` writes next to the `.rknn` file, and builds the same model again; or it opens the ONNX model,
+in fp16.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from policy_core.bundle.schema import entry
 from policy_core.errors import BundleError, Problem
 
 GOLDEN = "golden rows"
-"""Report source whose rows cover the policy's behaviour; if absent, the first source is used."""
+"""Report source whose rows cover the policy's behavior; if absent, the first source is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class ExpectedDistance:
 
 
 def expected_distances(active: AnyBundle, candidate: AnyBundle) -> dict[str, ExpectedDistance]:
-    """Return expected distances by `ACTIVE CANDIDATE`, for the pairs of backends with evidence."""
+    """Return expected distances by `ACTIVE CANDIDATE`, for the pairs of back ends with evidence."""
     found = dict[str, ExpectedDistance]()
     for ours in _back_ends(active):
         for theirs in _back_ends(candidate):
@@ -54,7 +54,7 @@ def _back_ends(bundle: AnyBundle) -> list[str]:
 
 
 def _evidence(bundle: AnyBundle, backend: str) -> Iterator[tuple[str, ExpectedDistance]]:
-    """Yield hashes of models at a known distance from a backend's model, and that distance."""
+    """Yield hashes of models at a known distance from a back end's model, and that distance."""
     sha256 = model_sha256(bundle.contract, backend)
     if sha256 is None:
         return

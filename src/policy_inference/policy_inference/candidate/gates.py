@@ -212,7 +212,7 @@ def judge_shadow(
         limits: Limits of the gates.
 
     Returns:
-        The results for all applicable gates, and texts that name data missing for a judgement.
+        The results for all applicable gates, and texts that name data missing for a judgment.
     """
     judged, lacking = list[GateResult](), list[str]()
     evidence = UNKNOWN if expected is None else EQUAL if expected.is_equal else ROUNDED

@@ -409,7 +409,7 @@ class RunningTrial:
 
 _REASON = "the RUN time of the trial is used up"
 _STILL_S = 1.0
-"""Time that a walking robot gets to come to rest after the velocity command has faded."""
+"""Time that a walking robot has to come to rest after the velocity command has faded."""
 _STAND_WITHIN_S = 2.0
 """Time for retrying stand, since a foot at touchdown may exceed its limits for a tick."""
 
@@ -426,7 +426,7 @@ class RunEnding:
         """Prepare without taking any action yet.
 
         Args:
-            contract: Gives the fault behaviour and, for a set, the duration of the way back.
+            contract: Gives the fault behavior and, for a set, the duration of the way back.
             limits: Limits in force, for the command's fade time.
         """
         self._holds = OnFault(contract.safety.on_fault) is OnFault.HOLD_MEASURED

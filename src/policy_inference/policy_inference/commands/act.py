@@ -6,7 +6,7 @@ r"""Runs a chunk policy such as ACT: starts act_policy_node, and its cameras, wi
         --inference-time 1000 --camera laptop=/dev/video0 --camera phone=/dev/video2
 
 It needs ROS 2, and an arm driver that publishes joint_states and follows joint_command. The arm
-does not move by itself: request stand, then run. Ctrl-C holds it where it is, and ends the command.
+moves only on request: first stand, then run. Ctrl-C holds it where it is, and ends the command.
 """
 
 from __future__ import annotations

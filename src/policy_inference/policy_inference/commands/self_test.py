@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that this machine can run a policy, then run the policy on a backend and judge it.
+"""Check that this machine can run a policy, then run the policy on a back end and judge it.
 
     policy_inference self-test                            # this machine, every back end
     policy_inference self-test my_bundle                  # and the bundle's files

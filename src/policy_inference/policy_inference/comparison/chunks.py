@@ -44,7 +44,7 @@ CHUNK_DEFAULTS = {
     "w8a16": _BYTES,
     "w4a16": _BYTES,
 }
-"""Limits for normalised chunks, finest precision first.
+"""Limits for normalized chunks, finest precision first.
 
 This project chose them, in standard deviations of the actions. The errors to detect were measured
 with a LeRobot ACT policy: swapping cameras changes a chunk by 0.4, swapping red and blue by 0.2,
@@ -67,16 +67,16 @@ def play_chunks(
 
     Args:
         contract: Contract of the bundle.
-        backends: Opened backends, by `graphs.NAME`; their arrays are overwritten.
+        backends: Opened back ends, by `graphs.NAME`; their arrays are overwritten.
         rows: Observations.
         swapped: Two cameras whose images to swap.
 
     Returns:
         `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same chunk as
         the network returns it; with image encoders, the encoder output of each camera as
-            `features.CAMERA` [rows, channels, height, width]; for denoised chunks, the result of
-            each step as `denoising` [rows, steps, chunk, columns]; and with a success classifier,
-            the probabilities as `success` [rows].
+        `features.CAMERA` [rows, channels, height, width]; for denoised chunks, the result of each
+        step as `denoising` [rows, steps, chunk, columns]; and with a success classifier, the
+        probabilities as `success` [rows].
     """
     graphs, classifier = ChunkGraphs(contract, backends), make_classifier(contract, backends)
     observing = backends[f"graphs.{contract.observing_graph}"]
@@ -182,7 +182,7 @@ def chunk_differences(
     expected: Mapping[str, Tensor],
     numbers: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Difference, ...]:
-    """Measure the differences in normalised chunks, then in the encoder outputs.
+    """Measure the differences in normalized chunks, then in the encoder outputs.
 
     Args:
         contract: Contract of the bundle.
@@ -262,7 +262,7 @@ def chunk_checks(found: Difference, source: str, limits: ComparisonLimits) -> tu
     """Check chunks against limits, and that the policy still responds to observations.
 
     Args:
-        found: Difference between normalised chunks.
+        found: Difference between normalized chunks.
         source: Source of the rows.
         limits: Limits on the difference.
     """
@@ -282,7 +282,7 @@ def features_checks(
 
 
 def _distinct(found: Difference, source: str) -> Check:
-    """Check that quantisation does not leave a joint with only a few values.
+    """Check that quantization does not leave a joint with only a few values.
 
     Such a model has good figures if the robot is mostly at rest.
     """
@@ -329,7 +329,7 @@ def swapped_check(
     Args:
         one: A camera.
         other: Another camera.
-        expected: Reference chunks, normalised [rows, steps, actions].
+        expected: Reference chunks, normalized [rows, steps, actions].
         as_is: Computed chunks.
         swapped: Computed chunks with the two cameras' images swapped.
         source: Source of the rows.

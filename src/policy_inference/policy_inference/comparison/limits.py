@@ -83,7 +83,7 @@ def open_loop_limits(
 
     Args:
         contract: The contract; it may state limits.
-        backend: Backend of the artifact.
+        backend: Back end of the artifact.
         precision: Precision of the artifact.
         defaults: Limits by precision.
     """

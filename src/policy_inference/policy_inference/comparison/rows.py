@@ -60,7 +60,7 @@ def play(
     """Run a model row by row.
 
     Args:
-        backend: Opened backend; its arrays are overwritten.
+        backend: Opened back end; its arrays are overwritten.
         rows: Input rows.
         state: Recurrent pairs, carried from row to row; at the first row and at each break, the
             recorded state is used, or else the initial one.

@@ -35,7 +35,7 @@ class Flight:
     Attributes:
         bundle: The running bundle.
         contract_text: Content of its policy.yaml.
-        backend, runs_on: The backend's registered name, and its details determined on opening.
+        backend, runs_on: The back end's registered name, and its details determined on opening.
         settings: Limits, parameters and versions, as text by name.
         topics: Incoming topics, in the order of `Moment.wire`.
         inputs: Inputs of the policy, in the order of `Moment.ages_ns`.
@@ -70,7 +70,7 @@ def make_flight(
 
     Args:
         bundle: The running bundle.
-        backend: The bundle's backend.
+        backend: The bundle's back end.
         controller: The policy's controller.
         topics: Incoming topics.
         settings: Limits, parameters and versions, as text by name.
@@ -103,7 +103,7 @@ def flight_settings(
 
     Args:
         limits: Limits in force.
-        backend: Backend of the policy.
+        backend: Back end of the policy.
         chunks: Settings for chunk execution, for a chunk policy.
     """
     versions = {

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recording on disk: serialised messages in a rosbag2 folder, which appears once complete."""
+"""A recording on disk: serialized messages in a rosbag2 folder, which appears once complete."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # not needed without a recorder
 
 
 class PolicyTap:
-    """Forwards calls to a policy's backend, and records runs in a ring.
+    """Forwards calls to a policy's back end, and records runs in a ring.
 
     Attributes:
         state: State fields as seen by the policy; None to record the controller's current ones.
@@ -42,13 +42,13 @@ class PolicyTap:
 
 
 class Tap(PolicyTap):
-    """A backend wrapper that forwards everything and records each run in a ring.
+    """A back end that forwards everything to another one and records each run in a ring.
 
-    The controller's behaviour does not change.
+    The controller's behavior does not change.
     """
 
     def __init__(self, backend: Backend) -> None:
-        """Wrap an opened backend; the caller closes it."""
+        """Wrap an opened back end; the caller closes it."""
         super().__init__(backend.inputs, backend.outputs)
         self._backend, self.name, self.details = backend, backend.name, backend.details
 

@@ -354,7 +354,7 @@ class ChunkKind(MemberKind[ChunkBundle]):
         expected: Mapping[str, Tensor],
         numbers: npt.NDArray[np.int64] | None = None,
     ) -> tuple[Difference, ...]:
-        """Measure the normalised chunks, then the encoder outputs if they are expected too."""
+        """Measure the normalized chunks, then the encoder outputs if they are expected too."""
         return chunk_differences(bundle.contract, found, expected, numbers)
 
     def checks(

@@ -76,12 +76,12 @@ class OpenRequest:
         bundle: Folder, or name of an installed bundle.
         public_key: Path of keys, one of which must have signed the bundle, in addition to the
             environment's keys; "" for none.
-        backends: Backend names, preferred one first.
-        options: Backend options.
+        backends: Names of back ends, preferred one first.
+        options: Options of the back ends.
         stricter_limits: Operating limits.
         output: Message type of the targets.
         loop: Value of `realtime.loop`: C++ ticks if possible; see `native_controller`.
-        shadow_backends: Backends for the shadow policy, if there is one.
+        shadow_backends: Back ends for the shadow policy, if there is one.
         trial: Trial of the version to run, if that version is on trial.
     """
 
@@ -97,7 +97,7 @@ class OpenRequest:
 
     @property
     def own_options(self) -> Options:
-        """Options, excluding those that only the shadow's backends have."""
+        """Options, excluding those that only the shadow's back ends have."""
         return {
             name: given
             for name, given in self.options.items()
@@ -106,7 +106,7 @@ class OpenRequest:
 
     @property
     def backend_options(self) -> Options:
-        """Options for the policy's own backends only, as for a running policy."""
+        """Options for the policy's own back ends only, as for a running policy."""
         return {name: given for name, given in self.options.items() if name in self.backends}
 
     @staticmethod
@@ -126,7 +126,7 @@ class OpenRequest:
         )
 
     def for_bundle(self, bundle: str, backend: str) -> OpenRequest:
-        """Return a request for a different bundle, on different backends if `backend` is set."""
+        """Return a request for a different bundle, on different back ends if `backend` is set."""
         if not bundle.strip():
             raise RefusedError(
                 "load refused: bundle: expected a folder or the name of an "
@@ -294,7 +294,7 @@ class PolicyKind(Protocol[B]):
 
         Args:
             request: The request.
-            options: Options for the policy's backends.
+            options: Options for the policy's back ends.
             bundle: Bundle of the policy.
             limits: Limits in force.
             clock: Clock of the controller, ns.
@@ -353,7 +353,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
         Args:
             request: The request.
-            options: Options for the policy's backends.
+            options: Options for the policy's back ends.
             name: Name of the member.
             bundle: Bundle of the policy.
             limits: Limits in force for the set.
@@ -417,7 +417,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
         Args:
             bundle: The bundle; it may state limits.
-            backend: Name of the backend.
+            backend: Name of the back end.
             entries: Opened artifacts, by the key of the model in the contract.
             differences: Result of `differences`.
             source: Source of the rows.

@@ -219,6 +219,6 @@ def _preemptions(telemetry: Mapping[str, str]) -> Iterator[str]:
 
 def _values(telemetry: Mapping[str, str], unit: str) -> Iterator[tuple[str, float]]:
     for key, value in telemetry.items():
-        # A backend of another package may return words instead of numbers.
+        # A back end of another package may return words instead of numbers.
         if key.endswith(unit) and (number := number_in(value)) is not None:
             yield key[: -len(unit)], number

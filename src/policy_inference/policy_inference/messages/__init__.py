@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Serialised messages: reading sensor messages into arrays, and writing commands."""
+"""Serialized messages: reading sensor messages into arrays, and writing commands."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Read depth and colour images from messages, without any ROS package."""
+"""Read depth and color images from messages, without any ROS package."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _AnySize:
 
 
 def read_colour(message: Any, size: tuple[int, ...]) -> Image:
-    """Return a colour image [height, width, 3] in RGB; for rgb8, a view of the message.
+    """Return a color image [height, width, 3] in RGB; for rgb8, a view of the message.
 
     Args:
         message: sensor_msgs/Image or CompressedImage; see `policy_core.observation.images`.

@@ -88,7 +88,7 @@ class Transforms:
             frame: Frame of the map.
             now_ns: Time on the clock used for stamps.
             timeout_s: Maximum age of a transform; one stamped ahead of the clock, as by some
-                localisation systems, counts as new.
+                localization systems, counts as new.
 
         Raises:
             RobotError: No transforms connect the frames, or one is invalid, too old, or part of a

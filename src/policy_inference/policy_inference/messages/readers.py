@@ -3,7 +3,7 @@
 """Convert messages to robot state: joints, the whole robot, external vectors.
 
 No ROS package is needed: a message is any object with the attributes of the reader's ROS type, from
-rclpy, a decoder or a bag reader. The native core reads serialised messages itself, following a
+rclpy, a decoder or a bag reader. The native core reads serialized messages itself, following a
 reader's `plan`.
 """
 
@@ -272,7 +272,7 @@ MessageReader = JointStateReader | OtherJointsReader | RobotReader | VectorReade
 """Writes messages of the ROS type `message` to the state.
 
 `read` writes nothing if the message is invalid. `plan` returns the native core's plan for reading
-the same serialised message.
+the same serialized message.
 """
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages in serialised form: CDR (OMG DDS-RTPS 2.5, clause 10), plain and little-endian.
+"""Messages in serialized form: CDR (OMG DDS-RTPS 2.5, clause 10), plain and little-endian.
 
 Values are in the order of the message definition, each aligned to its size, counting from after the
 four bytes that name the encoding. Readers return the value and the position after it. If a message
@@ -8,7 +8,7 @@ is shorter than it claims, they raise a ValueError or a struct.error. Other enco
 the caller's decoder: rclpy in a node, a bag reader elsewhere.
 
 rclpy creates a Python object for every part of a sensor message: 40 us for a JointState or an Imu
-with warm caches and 250 us with cold ones, longer than the policy takes. It serialises a command
+with warm caches and 250 us with cold ones, longer than the policy takes. It serializes a command
 field by field for each publication: 7 us with warm caches, which `JointCommandWriter` reduces to
 2.5 us. Decoded messages have the attributes that `readers` use.
 """
@@ -99,7 +99,7 @@ _ROWS, _DOUBLE = 6, 8
 
 
 class JointCommandWriter:
-    """Serialises policy_msgs/JointCommand repeatedly, in one reused buffer.
+    """Serializes policy_msgs/JointCommand repeatedly, in one reused buffer.
 
     Names and `valid_for`, which are constant, are written once; all padding is zero.
     """
@@ -116,7 +116,7 @@ class JointCommandWriter:
             _append_count(message, len(names))
             message += bytes(aligned(len(message), _DOUBLE) - len(message) + _DOUBLE * len(names))
         self._message, row = message, _DOUBLE * (1 + len(names))
-        # Each array is a count and its numbers, aligned to 8: one row after the other.
+        # Each array is a count and its numbers, aligned to 8, row by row.
         first = len(message) - _ROWS * row + _DOUBLE
         self._block: F64 = np.ndarray((_ROWS, len(names)), "<f8", message, first, (row, _DOUBLE))
 
@@ -142,7 +142,7 @@ def _append_count(message: bytearray, count: int) -> None:
 
 
 class WireLayout(NamedTuple):
-    """Serialised layout of a message that contains only strings followed by float64 numbers.
+    """Serialized layout of a message that contains only strings followed by float64 numbers.
 
     Attributes:
         is_stamped: True if the message begins with a stamp.

@@ -5,7 +5,7 @@
 Publishes: `action_chunk` (policy_msgs/ActionChunk, reliable, depth 10), and for a takeover
 `intervention` (std_msgs/Bool, reliable, depth 1) with each tick and at the end: true while the arm
 follows a person, which it does not in HOLD; `leader/joint_command` (policy_msgs/JointCommand,
-reliable, depth 1) while the leader's pose is known: target pose for a motorised leader, without
+reliable, depth 1) while the leader's pose is known: target pose for a motorized leader, without
 stiffness while a person drives.
 """
 

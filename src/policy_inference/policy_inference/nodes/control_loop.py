@@ -104,7 +104,7 @@ class TimerPacer(Pacer):
 class TriggerPacer(Pacer):
     """Ticks on an input's first arrival at or after each deadline.
 
-    The tick comes at most one period after the deadline, so a dead input cannot stop the guard. If
+    The tick starts at most one period after the deadline, so a dead input cannot stop the guard. If
     the input arrives at about the policy's rate, deadlines move to half a period before its
     arrivals, so jitter does not make a tick wait for the next message.
     """
@@ -258,7 +258,7 @@ class Loop:
 
 
 class ControlLoop(Loop):
-    """Runs `tick`, on a thread of its own, whenever the pacer says that one is due."""
+    """Runs `tick`, on a thread of its own, whenever the pacer reports that one is due."""
 
     name = PYTHON
     """Name in `realtime.loop`."""
@@ -299,7 +299,7 @@ class ControlLoop(Loop):
     def stop(self, timeout_s: float = 1.0) -> bool:
         """Stop ticking; return False if a tick hangs, so that its thread cannot be stopped."""
         self._stop.set()
-        self._ticked.set()  # for a waiter on a tick that will not come
+        self._ticked.set()  # for threads that wait for a tick: none will follow
         if self._thread is None:
             return True
         self._thread.join(timeout_s)
@@ -398,7 +398,7 @@ class BetweenTicks:
             if self._stop.is_set():
                 return
             self._work()
-            # All generations only now and then: that takes 1 ms, during which no other thread runs.
+            # All generations only occasionally: that takes 1 ms, during which no other thread runs.
             gc.collect(2 if next(calls) % _FULL_COLLECTION_CALLS == 0 else 1)
             wait_s = ended_s - time.monotonic()
             if ticked:
@@ -408,7 +408,7 @@ class BetweenTicks:
 _LOCK_TIMEOUT_NS = 500_000_000
 _WAIT_NS = 50_000_000
 _hanging = list[Any]()
-"""Loops whose thread hangs in a backend: their objects must stay alive."""
+"""Loops whose thread hangs in a back end: their objects must stay alive."""
 
 
 class NativeLoop(Loop):
@@ -505,7 +505,7 @@ class NativeLoop(Loop):
     def stop(self, timeout_s: float = 1.0) -> bool:
         has_ended = bool(self._loop.stop(round(timeout_s * 1e9)))
         self._stop.set()
-        self._ticked.set()  # for a waiter on a tick that will not come
+        self._ticked.set()  # for threads that wait for a tick: none will follow
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
         self._hangs = not has_ended

@@ -204,7 +204,7 @@ class LoadService:
 
     @property
     def _opens(self) -> bool:
-        """True while a policy is being opened, even if its request was cancelled."""
+        """True while a policy is being opened, even if its request was canceled."""
         return self._thread is not None and self._thread.is_alive()
 
     async def _load(
@@ -220,7 +220,7 @@ class LoadService:
             except Exception as error:  # noqa: BLE001  it would end the executor
                 logger.error(traceback.format_exc())
                 response.message = f"load failed: {type(error).__name__}: {error}"
-        # A refusal does not change the status, and many may arrive at once.
+        # A refusal does not change the status, and many requests may arrive simultaneously.
         if response.success:
             self._node.report()
         else:

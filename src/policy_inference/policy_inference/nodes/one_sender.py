@@ -23,12 +23,14 @@ from policy_inference.nodes.rclpy_gaps import (
 )
 
 _LONGEST_NS = 1_000_000_000
-"""Longest time for which a command keeps its publisher followed, or an ignored one is reported."""
+"""Longest time for which a command keeps its publisher selected, and for which an ignored command
+is reported.
+"""
 _NEVER_NS = 1 << 63
 
 
 class OneSender:
-    """Subscribes to commands, and follows the publisher whose command came first.
+    """Subscribes to commands, and follows the publisher whose command arrived first.
 
     Commands from other publishers are ignored and counted until the newest command from the
     followed publisher has expired; the next publisher to send one is then followed. Call `take`

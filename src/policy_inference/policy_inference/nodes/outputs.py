@@ -56,7 +56,7 @@ class Output:
         Args:
             node: Node to publish from.
             kind: Key of `OUTPUTS`.
-            contract: Contract whose fault behaviour and command kinds the output can express.
+            contract: Contract whose fault behavior and command kinds the output can express.
             valid_for_s: How long a JointCommand is valid after receipt, s.
             namespace: Topic prefix with a slash, for another robot with the same joints.
         """

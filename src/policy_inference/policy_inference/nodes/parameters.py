@@ -101,7 +101,7 @@ def refuse_arguments(
     try:
         given = remove_ros_args([command, *args] if args is not None else sys.argv)
     except RuntimeError:
-        return  # rclpy reports errors in those for ROS
+        return  # rclpy reports errors in ROS arguments
     if not given[1:]:
         return
     from policy_store.command_line import CommandParser
@@ -122,7 +122,7 @@ def refuse_arguments(
 
 
 class ParameterTable:
-    """Declares a table of parameters on a node and reads them all at once.
+    """Declares a table of parameters on a node, and reads all their values together.
 
     ROS silently ignores a name that is set but not in the table. This class logs a warning; below
     `safety.`, it rejects such a name, since the user would rely on a limit that does not exist.

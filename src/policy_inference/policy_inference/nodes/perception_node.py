@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Perception for a bundle's policies: heights from an elevation map, depth and colour images.
+"""Perception for a bundle's policies: heights from an elevation map, depth and color images.
 
     perception_node --ros-args -p bundle:=lite3_stairs -r elevation_map:=/elevation_map_raw
 
@@ -16,7 +16,7 @@ for each pose, at most twice in a period of the policy, and the values of each i
 image fails, its message gives the reason. For inspection, if there is a subscriber: `TOPIC/points`
 (sensor_msgs/PointCloud2), the ground at the points of a scan with their index and value, in the
 frame base_link; `TOPIC/seen` (sensor_msgs/Image), an image as the policy sees it: depth as 32FC1,
-colour before its scaling.
+color before its scaling.
 """
 
 from __future__ import annotations
@@ -388,7 +388,7 @@ def _cloud(ground: F64, values: F64, stamp: Time) -> PointCloud2:
 
 
 def _image(processor: DepthProcessor | ColourProcessor, stamp: Time) -> Image:
-    """Return an image as seen by the policy, with colours before scaling."""
+    """Return an image as seen by the policy, with colors before scaling."""
     if isinstance(processor, DepthProcessor):
         pixels: npt.NDArray[Any] = processor.image
         encoding = "32FC1"

@@ -186,7 +186,7 @@ class PolicyNode(LifecycleBase):
         self._judges_trials = True
 
     def set_up(self) -> None:
-        """Load the bundle, open the backend, create all entities; publish nothing."""
+        """Load the bundle, open the back end, create all entities; publish nothing."""
         values = self.table.read()
         self._realtime = RealTime.of(values)
         self.kind = self.find_kind(values)
@@ -504,7 +504,7 @@ class PolicyNode(LifecycleBase):
     def _report_always(self) -> None:
         try:
             self.report()
-        except Exception:  # noqa: BLE001  the next report may succeed; the ticks go on
+        except Exception:  # noqa: BLE001  the next report may succeed; the ticks continue
             self.get_logger().error(traceback.format_exc(), throttle_duration_sec=1.0)
 
     def start(self) -> None:
@@ -530,8 +530,8 @@ class PolicyNode(LifecycleBase):
     def tick(self, due: DueTick) -> None:
         """Sample, run the controller, publish, and show the tick to observers (control thread)."""
         if due.repeated and self.controller.mode in (Mode.RUN, Mode.HOLD):
-            # A paused simulator must not advance the policy. A starting one waits for the first
-            # command, which may be the one that standing up begins with.
+            # A paused simulator must not advance the policy. A simulator that starts waits for the
+            # first command, which may be the first command of standing up.
             return
         began_ns, self._stamp_ns = time.monotonic_ns(), due.ros_now_ns
         if due.restarted:

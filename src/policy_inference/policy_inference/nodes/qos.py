@@ -41,9 +41,9 @@ SWITCH = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 REQUESTS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.RELIABLE
 )
-"""Services: every request gets an answer, even if many arrive at once. By default, ROS keeps ten
-requests and ten answers and silently drops the others, on either side; without a limit, a client
-that reads no answers would block the server.
+"""Services: every request gets an answer, even if many requests arrive simultaneously. By default,
+ROS keeps ten requests and ten answers and silently drops the others, on either side; without a
+limit, a client that reads no answers would block the server.
 """
 
 

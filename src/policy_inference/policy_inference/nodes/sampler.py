@@ -116,7 +116,7 @@ class Sampler:
 
         Args:
             name: Name of the input.
-            data: The serialised message.
+            data: The serialized message.
         """
         sampled, state = self._topics[name], self._controller.state
         if not data:  # the native core does not keep a message that is far too long

@@ -61,7 +61,7 @@ class Health:
 
         Args:
             rate_hz: Expected tick rate.
-            backend: Backend that reads its device's telemetry.
+            backend: Back end that reads its device's telemetry.
             latency: Tick durations.
             observed: Watch on the observation, if there are statistics to compare with.
             revocation: Watch on the running version.
@@ -250,7 +250,7 @@ class StatusReporter:
         )
 
     def adopt(self, policy: OpenedPolicy[Any]) -> Callable[[], None]:
-        """Report on a different policy from now on; return a function that stops the old ones.
+        """Report on a different policy from now on; return a function that stops the old reports.
 
         That function may take a moment if a driver hangs.
         """
@@ -299,7 +299,7 @@ class StatusReporter:
                 self._node.get_logger().info(text)
 
     def problems(self) -> list[str]:
-        """Return the reasons to refuse motion that stem from ticks, the backend and publishers."""
+        """Return the reasons to refuse motion that stem from ticks, the back end and publishers."""
         problems = [
             f"{name}: {count} publishers, expected 1; at queue depth 1, they starve each other"
             for name, sampled in self._topics.items()

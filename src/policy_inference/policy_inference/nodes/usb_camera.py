@@ -348,7 +348,7 @@ class UsbCamera(ServedNode):
             try:
                 with closing(UsbCapture(self._request)) as capture:
                     self._read(capture)
-            except Exception as error:  # noqa: BLE001  # OpenCV and drivers raise what they like
+            except Exception as error:  # noqa: BLE001  # OpenCV and drivers raise any type
                 if self._gives:  # this capture worked until now
                     wait_s, logged = _FIRST_WAIT_S, ""
                 if (text := self._words(error)) != logged:

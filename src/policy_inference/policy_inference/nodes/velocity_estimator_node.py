@@ -8,8 +8,8 @@ Subscribes (best effort, depth 1): `joint_states` (sensor_msgs/JointState) and `
 (sensor_msgs/Imu, with orientation and acceleration), at 200 Hz or faster. Publishes (reliable,
 depth 1): `odom` (nav_msgs/Odometry) for each joint message: the velocity in the base_link frame
 with its variance, and, as the pose's z, the height of the base above its feet; the rest of the pose
-is unknown. While the estimate is too uncertain it publishes nothing, and the policy's node treats
-the odometry as too old.
+is unknown. While the estimate is too uncertain, the node publishes nothing, and the policy node
+treats the odometry as too old.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that a machine can run policies: the computer, ROS, and the needs of each backend."""
+"""Check that a machine can run policies: the computer, ROS, and the needs of each back end."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Examination:
     """Findings made without opening a device or starting ROS.
 
     Attributes:
-        backend: The requested backends, as written.
+        backend: The requested back ends, as written.
         bundle: The bundle to run, if known.
         system: Versions and hardware by name.
-        findings: Findings about the computer, ROS and each backend, by name.
-        results: Names of the backends that can run, that cannot run, and that do not state their
+        findings: Findings about the computer, ROS and each back end, by name.
+        results: Names of the back ends that can run, that cannot run, and that do not state their
             needs.
     """
 
@@ -46,7 +46,7 @@ class Examination:
     results: Mapping[str, Sequence[str]]
 
     def __bool__(self) -> bool:
-        """Return True if at least one backend can run."""
+        """Return True if at least one back end can run."""
         return bool(self.results[CAN_RUN])
 
     def document(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Examination:
         }
 
     def text(self) -> Iterator[Part]:
-        """Yield a table for each group, and the names of the backends that can run."""
+        """Yield a table for each group, and the names of the back ends that can run."""
         for group, findings in self.findings.items():
             yield Table(
                 title=group,
@@ -97,8 +97,8 @@ def examine(machine: Machine, bundle: AnyBundle | None, backend: str | None) -> 
     Args:
         machine: The machine to check.
         bundle: The bundle to run, if known.
-        backend: Comma-separated names; None for the backends with a model in the bundle, or for all
-            backends if there is no bundle.
+        backend: Comma-separated names; None for the back ends with a model in the bundle, or for
+            all back ends if there is no bundle.
     """
     known = available()
     backends = {
@@ -132,7 +132,7 @@ def _examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None)
             for artifact, file in find_artifacts(bundle, entry.name, cls).values():
                 findings.append(Finding(name="bundle", found=_describe(bundle, artifact, file)))
                 artifacts.append(artifact)
-        except BundleError as error:  # the same for each backend that uses the file
+        except BundleError as error:  # the same for each back end that uses the file
             published = any(
                 artifact.url
                 for model in bundle.models
@@ -162,7 +162,7 @@ def _examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None)
 def _examined(
     cls: type[BackendBase], machine: Machine, artifact: Artifact | None
 ) -> Sequence[Finding]:
-    """Return the findings from a backend's own check, or an error if the check failed."""
+    """Return the findings from a back end's own check, or an error if the check failed."""
     try:
         findings = list(cls.examine(machine, artifact))
     except Exception as error:  # noqa: BLE001  # of another package; the others are examined
@@ -183,7 +183,7 @@ def _examined(
 
 
 def _names(asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPoint]) -> list[str]:
-    """Return the backends to check: the requested ones, or the bundle's, or else all."""
+    """Return the back ends to check: the requested ones, or the bundle's, or else all."""
     if asked is not None:
         names = [name.strip() for name in asked.split(",") if name.strip()]
         unknown = ", ".join(repr(name) for name in names if name not in known)
@@ -204,7 +204,7 @@ def _names(asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPo
 
 
 def _compiler(name: str) -> str:
-    """Return the compiler for a backend's models; for a simulator, its device's compiler."""
+    """Return the compiler for a back end's models; for a simulator, its device's compiler."""
     return next(
         (
             entry.name
@@ -216,7 +216,7 @@ def _compiler(name: str) -> str:
 
 
 def _class(entry: EntryPoint) -> type[BackendBase] | None:
-    """Return a backend's class; None if it does not load."""
+    """Return a back end's class; None if it does not load."""
     try:
         cls: type[BackendBase] = loaded(entry, BackendError)
     except BackendError:
@@ -225,7 +225,7 @@ def _class(entry: EntryPoint) -> type[BackendBase] | None:
 
 
 def _describe(bundle: Bundle, artifact: Artifact, file: Path) -> str:
-    """Describe a backend's file, such as `lite3_walk 0.2.1: policy.onnx, fp32`."""
+    """Describe a back end's file, such as `lite3_walk 0.2.1: policy.onnx, fp32`."""
     contract = bundle.contract
     stored = next(
         entry.precision

@@ -110,7 +110,7 @@ class Ran(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TimedRuns:
-    """Runs of a policy, one after another.
+    """Consecutive runs of a policy.
 
     Attributes:
         inference: Durations of the model; for a chunk policy, of everything from images to chunk.
@@ -141,7 +141,7 @@ class TimedRuns:
 
 
 class Timed:
-    """A backend that records its latest run's start and end, and the total time of all runs."""
+    """A back end that records its latest run's start and end, and the total time of all runs."""
 
     def __init__(self, backend: Backend, clock: Clock) -> None:
         self.name, self.details = backend.name, backend.details

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The complete test of a backend, step by step; results before a failed step are kept."""
+"""The complete test of a back end, step by step; results before a failed step are kept."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _log = logging.getLogger("policy_inference")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTestRequest:
-    """A test request: the model in a bundle folder, a backend, and a duration."""
+    """A test request: the model in a bundle folder, a back end, and a duration."""
 
     folder: Path
     backend: str
@@ -51,7 +51,7 @@ class SelfTestResult:
         request: The request.
         bundle: The bundle.
         entries: Opened artifacts, by contract key of the model.
-        details: Details that the backend reported on opening.
+        details: Details that the back end reported on opening.
         parity: The outputs on the golden rows.
         back_to_back: Runs without a pause; for a chunk policy, whole chunks.
         graphs: A chunk policy's graphs, and the time outside them, in the same chunks.
@@ -81,7 +81,7 @@ class SelfTestResult:
 
 
 def self_test(request: SelfTestRequest, clock: Clock | None = None) -> SelfTestResult:
-    """Test a backend; a failure ends the test, and is reported in the result.
+    """Test a back end; a failure ends the test, and is reported in the result.
 
     Args:
         request: The request.
@@ -128,7 +128,7 @@ def _measured(
     rows: Rows,
     clock: Clock,
 ) -> Measured:
-    """Measure step by step, and store each result at once: the device may fail in the next step."""
+    """Measure step by step; store each result immediately, since the next step may fail."""
     duration_s = found.request.duration_s
     _log.info("golden rows ...")
     found.parity = same = parity(kind, bundle, models, rows)

@@ -37,7 +37,7 @@ from policy_inference.self_test.walked import walked
 INFERENCE_LIMIT_MS, PREPROCESSING_LIMIT_MS = 5.0, 1.0
 WARM_UP_TICKS = 10
 Entries = Mapping[str, Artifact]
-"""A backend's opened artifacts, by contract key of the model."""
+"""A back end's opened artifacts, by contract key of the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +45,7 @@ class Trial:
     """Runs and checks for one kind of policy.
 
     Attributes:
-        model: Backend whose device and process are observed.
+        model: Back end whose device and process are observed.
         interval_ns: Interval between two runs on a robot.
         most_runs: Maximum number of runs without a pause.
         fewest_runs: Minimum number of runs without a pause, however long they take.
@@ -54,7 +54,7 @@ class Trial:
             slow.
         ticks: Word for the runs at the rate: ticks or chunks.
         not_finite: Name of the figure that counts runs with NaN or infinity.
-        runner: Returns a function that runs the policy on one golden row after another.
+        runner: Returns a function that runs the policy on the golden rows in turn, one per call.
         ticker: Returns a function that runs the policy as on a robot.
         latency: Returns the checks on durations, without a pause and at the rate.
         walking: Returns the checks on the walking report, if the precision needs one.

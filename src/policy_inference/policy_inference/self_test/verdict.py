@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verdict on a backend on this machine, compared with a robot's needs."""
+"""Verdict on a back end on this machine, compared with a robot's needs."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def judged(
         kind: Kind of the policy.
         bundle: The bundle, for its output limits and its report on walking.
         trial: The trial.
-        cls: Class of the backend.
-        name: Name of the backend.
+        cls: Class of the back end.
+        name: Name of the back end.
         entries: Opened artifacts, by contract key of the model.
         found: Measurements.
     """
@@ -163,8 +163,8 @@ def _changes(series: dict[str, SensorCourse], units: tuple[str, ...]) -> str:
 def _power(series: dict[str, SensorCourse]) -> list[Check]:
     """Return the check on mean power, if power is reported.
 
-    If there are several rails, the largest value is used; on boards that measure it, this is the
-    input.
+    If there are several rails, the largest value is used: on boards that measure the input power,
+    that is the input.
     """
     rails = _in_units(series, _POWER)
     if not rails:

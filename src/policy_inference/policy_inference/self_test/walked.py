@@ -22,14 +22,14 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
     """Return the walking checks from a model's report.
 
     The report is `reports/comparison_NAME.json`, written by `model_tools compare --closed-loop
-    --record`. Without a report for this backend, the one for its simulator is used, provided that
-    both models were compiled in the same order.
+    --record`. Without a report for this back end, the one for its simulator is used, provided that
+    both models are from the same compilation.
 
     Args:
         bundle: The bundle, for its report.
-        cls: Class of the backend.
-        name: Name of the backend.
-        entry: The backend's artifact.
+        cls: Class of the back end.
+        name: Name of the back end.
+        entry: The back end's artifact.
     """
     where, about = name, entry
     report, twin = bundle.report(f"comparison_{name}"), _simulated(bundle, cls, entry)
@@ -85,7 +85,7 @@ def _remedy(bundle: JointBundle, backend: str) -> str:
 
 
 def _simulated(bundle: JointBundle, cls: type[BackendBase], entry: Artifact) -> Artifact | None:
-    """Return the simulator's model that was compiled in the same order as this model."""
+    """Return the simulator's model from the same compilation as this model."""
     twin = bundle.contract.model.artifacts.get(cls.simulated_by or "")
     if (
         twin is None

@@ -34,7 +34,7 @@ def require_isolation(
     """Raise an error unless each robot gets the same answer in a mixed batch as alone.
 
     A dynamic axis need not be the batch axis: a model may also compute over it, for example by
-    quantising its input with the largest value along it.
+    quantizing its input with the largest value along it.
 
     Args:
         policy: Description of the model.

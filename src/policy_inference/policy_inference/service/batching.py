@@ -31,7 +31,7 @@ def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, i
     of size 1 before it.
 
     Args:
-        backend: Backend of the file.
+        backend: Back end of the file.
         file: The model.
         carried: Recurrent state tensors.
     """

@@ -184,7 +184,7 @@ class _FrameStream:
 
 
 class _Shared:
-    """Frames in shared memory; the end of the session still comes over the connection."""
+    """Frames in shared memory; the end of the session still arrives over the connection."""
 
     def __init__(self, stream: _FrameStream, welcome: Welcome) -> None:
         if len(stream.files) != 1:

@@ -53,7 +53,7 @@ def read_certificate(
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # OpenSSL would ask for a passphrase on the terminal, and wait for ever.
+        # OpenSSL would ask for a passphrase on the terminal, and wait forever.
         context.load_cert_chain(certificate, key, password=lambda: b"")
     except (ssl.SSLError, ValueError) as error:
         raise PolicyError(

@@ -17,7 +17,7 @@ from policy_inference.service.policy import ServedPolicy
 
 
 class Lane:
-    """One row of an opened model, as views of the backend's arrays.
+    """One row of an opened model, as views of the back end's arrays.
 
     Attributes:
         inputs: Inputs that an observation fills, by name, each as an array [size].

@@ -141,7 +141,7 @@ class ServiceLoop:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- clients that speak
+    # -- requests from connected clients
 
     def _read(self, connection: Connection, read: Callable[[], bool]) -> None:
         try:
@@ -221,7 +221,7 @@ class ServiceLoop:
         connection.close()
         self._observer.disconnected(connection, str(reason))
 
-    # -- clients that come
+    # -- new clients
 
     def _accept(self, listener: Listener) -> None:
         """Accept a few clients; if that fails, leave the rest queued for a moment."""
@@ -280,7 +280,7 @@ class ServiceLoop:
         )
         return True
 
-    # -- time
+    # -- deadlines
 
     def _until(self, timeout_s: float) -> float:
         """Return the time until the first deadline, at most `timeout_s`."""
@@ -300,7 +300,7 @@ class ServiceLoop:
             del self._paused[listener]
             self._poll.modify(listener.socket.fileno(), select.EPOLLIN)
 
-    # -- what wakes the loop
+    # -- event sources that wake the loop
 
     def _watch(self, fd: int, source: Callable[[], None]) -> None:
         self._sources[fd] = source

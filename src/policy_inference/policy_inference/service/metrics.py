@@ -28,11 +28,11 @@ class ServiceMetrics:
         Args:
             counts: The loop's counts.
             acted: Number of times each guard rule acted, by name.
-            versions: Versions of service, policy, backend and runtime.
+            versions: Versions of service, policy, back end and runtime.
             telemetry: Returns the latest telemetry, with the unit in the key; never waits.
         """
         self._counts, self._acted = counts, acted
-        # Label names must be words, but a vendor's backend may use any name for its details.
+        # Label names must be words, but a vendor's back end may use any name for its details.
         self._versions = {re.sub(r"\W", "_", name): text for name, text in versions.items()}
         self._telemetry = telemetry
 

@@ -31,15 +31,15 @@ def read_model_file(
     obs_dim: int | None = None,
     act_dim: int | None = None,
 ) -> tuple[ServedPolicy, ModelFiles]:
-    """Return the policy in a file, and the file as a model for the registered backends.
+    """Return the policy in a file, and the file as a model for the registered back ends.
 
-    Observations are normalised as (obs - mean) / max(std, 1e-3), with the floor of `Normalisation`.
+    Observations are normalized as (obs - mean) / max(std, 1e-3), with the floor of `Normalisation`.
 
     Args:
         file: Model with one input, the observation, and one output, the action.
-        backend: Backend of the file.
+        backend: Back end of the file.
         precision: Precision of the file: fp32, fp16, w8a8, ...
-        obs_stats: npz with `mean` and `std` [obs_dim]; None: observations are not normalised.
+        obs_stats: npz with `mean` and `std` [obs_dim]; None: observations are not normalized.
         obs_dim: Size of an observation, needed if it is dynamic in the file; otherwise it is only
             checked.
         act_dim: Size of an action, used in the same way.

@@ -46,7 +46,7 @@ class LatencyDrift:
         """Adds the duration of an inference, ns."""
 
     def judge(self, telemetry: Mapping[str, str]) -> str | None:
-        """Judge the inferences since the last judgement; call it once per second.
+        """Judge the inferences since the last judgment; call it once per second.
 
         Args:
             telemetry: The latest telemetry for the machine and the device.

@@ -22,7 +22,7 @@ from policy_core.observation.rows import Scaler
 from policy_inference.service.protocol import ObservationScaling
 
 _LOOKS, _EVERY_NS = 64, 31_250_000
-"""Number of samples per judgement, and minimum time between two samples: 2 s or more in total."""
+"""Number of samples per judgment, and minimum time between two samples: 2 s or more in total."""
 _NOT_BEFORE_JUDGED = sys.maxsize
 
 

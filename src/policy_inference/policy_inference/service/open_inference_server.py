@@ -47,7 +47,7 @@ class GraphService:
         name: Name of the model, for clients.
         version: Version of the model, which clients may request.
         sha256: Hash of the model file.
-        backend: The opened backend; used by one request at a time.
+        backend: The opened back end; used by one request at a time.
         inputs: The model's inputs in messages.
         outputs: The model's outputs in messages.
     """

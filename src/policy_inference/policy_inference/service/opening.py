@@ -44,11 +44,11 @@ class ServeRequest:
         obs_dim: Number of values in an observation for the model file.
         act_dim: Number of values in an action from the model file.
         precision: Precision of the model file.
-        backends: Backend names, preferred one first.
-        options: Backend options.
+        backends: Names of back ends, preferred one first.
+        options: Options of the back ends.
         public_key: Path of keys, one of which must have signed the bundle; "" for none.
         batch: Maximum number of robots in one inference.
-        warmup: Inferences before the first client, in addition to the backend's, for at most 5 s.
+        warmup: Inferences before the first client, in addition to the back end's, for at most 5 s.
     """
 
     bundle: str = ""

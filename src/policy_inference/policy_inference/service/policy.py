@@ -47,7 +47,7 @@ class ModelInput:
         Args:
             spec: The tensor; every axis is fixed.
             observation: Observation that defines the bounds.
-            statistics: Mean and divisor [size] that normalise the whole vector.
+            statistics: Mean and divisor [size] that normalize the whole vector.
             scaler: The terms' scaling, for values in SI units; None if unknown.
         """
         self.name, self.size = spec.name, int(np.prod(spec.shape))
@@ -113,7 +113,7 @@ class ServedPolicy:
         version: Version of the policy; empty if unknown.
         sha256: Hash of the policy (32 bytes), as in a client's HELLO.
         rate_hz: Ticks per second in training; 0 if unknown.
-        inputs: Inputs that an observation fills, one after another.
+        inputs: Inputs that an observation fills, in order.
         output: Tensor with the action.
         contract: The bundle's contract; None for a model file.
         watched: Statistics of healthy observations.

@@ -93,7 +93,7 @@ class ServedModel:
         name: Name of the policy.
         version: Version of the policy; empty if unknown.
         rate_hz: Ticks per second in training; 0 if unknown.
-        backend: Backend of the model.
+        backend: Back end of the model.
         watched: Statistics of healthy observations.
         batch: Number of robots in one inference; also the maximum number in a client's request.
         counters: How often each guard rule acted, per robot, by rule name.

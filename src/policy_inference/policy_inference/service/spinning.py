@@ -58,7 +58,7 @@ class Spinning:
         return [], []
 
     def _look(self, now_ns: int) -> list[FramedConnection]:
-        """Return the clients with a request; one whose time is up must wake the service again."""
+        """Return the clients with a request; a client past its time limit must wake the service."""
         expected = self.expected
         for _ in range(_LOOKS):
             if any(memory.has_request() for memory in expected):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements for every backend, as tests to inherit: `conformance.BackendConformance`.
+"""Requirements for every back end, as tests to inherit: `conformance.BackendConformance`.
 
 Only this part of the package needs pytest and onnx; the extra `testing` installs both.
 """

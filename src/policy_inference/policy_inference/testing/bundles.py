@@ -29,11 +29,11 @@ provenance: {source: a test, licence: Apache-2.0}
 
 
 def write_contract(file: Path, backend: str, precision: str, target: str | None = None) -> Path:
-    """Write the `policy.yaml` for a model beside it; return the folder, which is then a bundle.
+    """Write the `policy.yaml` for a model next to it; return the folder, which is then a bundle.
 
     Args:
         file: Model with the input obs float32[1, 2] and the output actions float32[1, 1].
-        backend: Backend of the file; existing entries of other backends are kept.
+        backend: Back end of the file; existing entries of other back ends are kept.
         precision: Precision for the contract.
         target: Chip for the contract.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Description of a backend for the conformance suite, and its reference."""
+"""Description of a back end for the conformance suite, and its reference."""
 
 import sys
 import tracemalloc
@@ -39,18 +39,18 @@ def _nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendCase:
-    """Description of a backend; the suite tests everything stated in it."""
+    """Description of a back end; the suite tests everything stated in it."""
 
     name: str
-    """Registered name of the backend (entry point)."""
+    """Registered name of the back end (entry point)."""
     backend: Callable[..., BackendBase]
-    """Class of the backend; or ``partial(ChildBackend, cls)``, for a backend that `holds_gil`."""
+    """Class of the back end; or ``partial(ChildBackend, cls)``, for a back end that `holds_gil`."""
     package: str | None
     """Python module of the runtime, which may be absent on a robot; None if none is needed."""
     prepare: Change = _nothing
     """Replaces a missing runtime with a test double; called before each test."""
     compile: Callable[[Path], Path] = lambda onnx: onnx
-    """Compiles the backend's model file from an ONNX file, next to it."""
+    """Compiles the back end's model file from an ONNX file, next to it."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Options for opening files."""
     precision: str = "fp32"
@@ -92,7 +92,7 @@ def described(arrays: Mapping[str, Array]) -> list[TensorSpec]:
 
 
 def held_by_us(backend: BackendBase) -> int:
-    """Return the bytes held by this package and the backend's package; tracemalloc must be on."""
+    """Return the bytes held by this package and the back end's package; tracemalloc must be on."""
     ours = {policy_inference.__name__, type(backend).__module__.partition(".")[0]}
     snapshot = tracemalloc.take_snapshot().filter_traces(
         [
@@ -136,7 +136,7 @@ class ConformanceFixtures:
 
     @pytest.fixture
     def open_file(self, case: BackendCase) -> Iterator[Open]:
-        """Return a function that opens a file of the backend; open models are closed at the end."""
+        """Return a function that opens a back end's file; open models are closed at the end."""
         with ExitStack() as stack:
 
             def apply(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements for every backend: tests to inherit, given a `BackendCase`."""
+"""Requirements for every back end: tests to inherit, given a `BackendCase`."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ class BackendConformance(
 
 
 class ChildConformance(ConformanceFixtures):
-    """Inherit this, with a `case` fixture whose backend is a ``partial(ChildBackend, cls)``."""
+    """Inherit this, with a `case` fixture whose back end is a ``partial(ChildBackend, cls)``."""
 
     def test_running_makes_the_other_process_no_larger(
         self, open_model: Open, linear: Path

@@ -15,8 +15,9 @@ import pytest
 
 # Above this, a domain's ports overlap with Linux's ephemeral ports.
 LAST_SAFE_DOMAIN_ID = 101
-# Starting at the process id spreads processes, also consecutive ones, so that few need a second
-# try; counting up keeps a test away from remains of the previous one in its domain.
+# Starting at a multiple of the process ID spreads processes over the domains, even if their IDs are
+# consecutive, so that few need a second try; counting up keeps a test away from remains of the
+# previous test in its domain.
 DOMAIN_IDS = (1 + number % LAST_SAFE_DOMAIN_ID for number in itertools.count(37 * os.getpid()))
 # Ports of the first participants of a domain, as DDS counts them.
 DOMAIN_PORTS, PORTS_PER_DOMAIN = range(7410, 7430, 2), 250

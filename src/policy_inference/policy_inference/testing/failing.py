@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements for every backend when its runtime is missing or fails."""
+"""Requirements for every back end when its runtime is missing or fails."""
 
 import sys
 from pathlib import Path

@@ -79,7 +79,7 @@ class Bag:
             )
         _require_harmless(path)
         self.path = path
-        # Recordings of Humble and before do not define their types.
+        # Recordings from Humble and earlier releases do not contain their type definitions.
         known = get_typestore(Stores.ROS2_HUMBLE)
         with _errors_named(path), AnyReader([path], default_typestore=known) as reader:
             self._types = reader.typestore

@@ -73,7 +73,7 @@ def remembers(contract: JointContract) -> bool:
 
 
 class PerceivedFilter:
-    """Skips perception messages without values, as the policy's node does.
+    """Skips perception messages without values, as the policy node does.
 
     Attributes:
         skipped: Number of messages so far that state a problem instead of values.

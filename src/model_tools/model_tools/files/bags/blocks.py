@@ -4,8 +4,8 @@
 
 An MCAP file (https://mcap.dev/spec) stores messages in chunks, and after each chunk an index of the
 messages of each topic. Since a robot publishes far more than a policy uses, NumPy reads all stamps
-of a topic in a chunk at once, at the offsets in the index, and skips the other topics' messages.
-rosbags parses everything except the messages.
+of a topic in a chunk in one step, at the offsets in the index, and skips the other topics'
+messages. rosbags parses everything except the messages.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Ordering:
     used. A repeated or earlier stamp is not a new message.
 
     Attributes:
-        late: Number of messages by input that came too late to be yielded in order.
+        late: Number of messages by input that arrived too late to be yielded in order.
         restarted: Input whose stamps jumped back (clock reset), which ends the ordering; otherwise
             empty.
     """

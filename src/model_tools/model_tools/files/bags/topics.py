@@ -156,7 +156,7 @@ def _recorded(bag: Bag) -> list[str]:
 
 
 class OneRobot:
-    """Checks joint states in adjacent messages: positions must change as the velocities say.
+    """Checks joint states in adjacent messages: positions must change as the velocities predict.
 
     If a recording mixes two robots, or two periods that a clock reset put into the same seconds,
     their messages alternate, so positions jump back and forth.

@@ -64,7 +64,7 @@ class PolicyFeature:
         name: Feature name, e.g. `observation.images.laptop`.
         kind: STATE, VISUAL, ENV or ACTION.
         shape: Shape; for images: channels, height, width.
-        mode: Normalisation mode.
+        mode: Normalization mode.
         is_input: True for inputs, False for outputs.
     """
 

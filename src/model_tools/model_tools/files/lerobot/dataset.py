@@ -8,8 +8,8 @@
         for image in dataset.images("observation.images.front", episode): ...
 
 Nothing is cached, so a dataset may be larger than memory. The format is that of LeRobot 0.4 to 0.6
-(codebase version v3.0): Parquet files with the rows of all episodes one after another, and, per
-camera, videos of several episodes each, in which an episode begins at its `from_timestamp`.
+(codebase version v3.0): Parquet files with the rows of all episodes in order, and, per camera,
+videos of several episodes each, in which an episode begins at its `from_timestamp`.
 """
 
 from __future__ import annotations

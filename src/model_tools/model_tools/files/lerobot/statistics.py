@@ -39,7 +39,7 @@ _MODES: dict[str, tuple[Literal["mean_std", "min_max"], str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyStatistics:
-    """Normalisation statistics from a checkpoint.
+    """Normalization statistics from a checkpoint.
 
     Attributes:
         scalings: Scalings by feature name.
@@ -65,18 +65,18 @@ class _Source:
     """Modes by kind of feature, where the file's modes differ from the configuration's."""
     eps: float = DEFAULT_EPS
     only: frozenset[str] | None = None
-    """Names of the normalised inputs; None for all."""
+    """Names of the normalized inputs; None for all."""
 
 
 def read_statistics(
     folder: Path, tensors: Mapping[str, Tensor], features: Sequence[PolicyFeature]
 ) -> PolicyStatistics:
-    """Read the normalisation statistics of a checkpoint's features.
+    """Read the normalization statistics of a checkpoint's features.
 
     Args:
         folder: The checkpoint.
         tensors: Tensors from its weights file, which contained the statistics until LeRobot 0.3.
-        features: Normalised inputs and outputs.
+        features: Normalized inputs and outputs.
     """
     beside = [name for name in PROCESSORS.values() if (folder / name).is_file()]
     weights = folder / WEIGHTS_FILE
@@ -139,7 +139,7 @@ def _of_buffers(
 
 
 def _of_processor(folder: Path, file: str, observed: dict[str, str], *, is_input: bool) -> _Source:
-    """Read a pipeline's normaliser; add renamed features to `observed`."""
+    """Read a pipeline's normalizer; add renamed features to `observed`."""
     normalisers = list[Node]()
     for step in read_json(_present(folder, file))["steps"].elements():
         if error := unsupported(step, is_input=is_input):

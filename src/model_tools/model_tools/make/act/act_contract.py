@@ -82,10 +82,10 @@ class ActRequest:
         opset: 11 to 20.
         simplify: Simplify the graphs with onnxsim.
         golden: Golden rows with the training code's outputs, to compare with and to keep.
-        dataset: Dataset or recording for the golden rows if `golden` is None; without either they
-            are drawn. The steps and torques in a dataset become the contract's `nominal`. The rule
-            by which its frames were paired, if stated, becomes the contract's `pairing`.
-        licence: SPDX identifier of the weights' licence.
+        dataset: Dataset or recording for the golden rows if `golden` is None; without either, they
+            are drawn at random. The steps and torques in a dataset become the contract's `nominal`.
+            The rule by which its frames were paired, if stated, becomes the contract's `pairing`.
+        licence: SPDX identifier of the weights' license.
         max_relative_target: Largest distance of a target from the measured position, rad.
         force: Replace an existing bundle.
     """
@@ -115,7 +115,7 @@ def make_contract(
 ) -> ChunkContract:
     """Return the contract of an exported policy, without golden rows; `load_bundle` checks it.
 
-    The robot is the requested one, with as many joints as the policy.
+    `robot` is the requested robot, with as many joints as the policy.
     """
     checkpoint = request.checkpoint
     config, statistics = checkpoint.config, checkpoint.statistics
@@ -246,7 +246,7 @@ def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
             f"limits, found {list(robot.joints)[joint]} at {pose[joint]:.3g} rad (limits "
             f"{low[joint]:.3g} to {high[joint]:.3g})"
         )
-    # Round towards the middle, to stay within the limits.
+    # Round toward the middle, to stay within the limits.
     lowest, highest = np.ceil(low * 1e4) / 1e4, np.floor(high * 1e4) / 1e4
     return np.asarray(np.clip(np.round(pose, 4), lowest, highest), np.float64)
 

@@ -151,7 +151,7 @@ def _nominal(request: ActRequest, contract: ChunkContract) -> Nominal | None:
 def _rows(
     request: ActRequest, contract: ChunkContract, models: Mapping[str, onnx.ModelProto]
 ) -> tuple[dict[str, Tensor], F64, list[str]]:
-    """Return golden observations, the policy's normalised chunks, and the comparisons made."""
+    """Return golden observations, the policy's normalized chunks, and the comparisons made."""
     reference = ReferenceGraphs(contract, models)
     if request.golden is None:
         rows = (

@@ -118,7 +118,7 @@ class LerobotCheckpoint:
         config: Inputs, outputs and sizes of the network; cameras named as on the robot.
         tensors: Tensors of the weights file, by name.
         weights_sha256: Hash of that file.
-        statistics: Normalisation statistics of inputs and outputs.
+        statistics: Normalization statistics of inputs and outputs.
         training: Root of `train_config.json`, if present.
     """
 

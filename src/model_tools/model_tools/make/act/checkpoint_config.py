@@ -49,7 +49,7 @@ class CheckpointConfig:
 
     file: Path
     licence: str | None
-    """Licence of the weights, if the file states one."""
+    """License of the weights, if the file states one."""
     cameras: tuple[CameraInput, ...]
     state: PolicyFeature | None
     environment: PolicyFeature | None

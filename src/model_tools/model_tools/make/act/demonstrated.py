@@ -89,7 +89,7 @@ def asked_for(
         ticks += len(action)
     if not largest[0].any():
         return None
-    # At a new chunk a gripper goes to its target at once, from any position.
+    # With a new chunk, a gripper moves directly to its target, from any position.
     share = np.where([joint in contract.action.grippers for joint in joints], 1.0, _SLOWEST)
     step = np.maximum(largest[0], share * speed / contract.rate_hz)
     # A servo arm sags under load, and a dataset may record the next state as the action.

@@ -33,7 +33,7 @@ from policy_inference.comparison.rows import evenly
 ROWS = 3
 _BLOCK = 16
 TOLERANCE, LARGEST_TOLERANCE = 1e-5, 1e-3
-"""Differences between normalised chunks from two implementations of one function: the first is
+"""Differences between normalized chunks from two implementations of one function: the first is
 always allowed, the second is the largest that is ever allowed.
 """
 NOISES = 4.0
@@ -43,7 +43,7 @@ Rows = Mapping[str, Tensor]
 
 
 def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
-    """Return random observations, always the same: blocks of colours, states around the mean."""
+    """Return random observations, always the same: blocks of colors, states around the mean."""
     random, rows = np.random.default_rng(0), dict[str, Tensor]()
     for name, camera in contract.cameras.items():
         height, width = -(-camera.height // _BLOCK), -(-camera.width // _BLOCK)
@@ -160,7 +160,7 @@ class ReferenceGraphs:
         }
 
     def normalised(self, rows: Rows) -> F64:
-        """Return the normalised chunks [rows, steps, actions] for golden observations."""
+        """Return the normalized chunks [rows, steps, actions] for golden observations."""
         given = GoldenRows(source="golden rows", inputs=dict(rows), outputs={})
         played = play_chunks(self._contract, self._graphs, given)
         return played[NORMALISED_CHUNK].astype(np.float64)
@@ -191,16 +191,16 @@ def _widened(model: onnx.ModelProto) -> ReferenceEvaluator:
 
 
 def action_normaliser(contract: ChunkContract) -> VectorNormaliser:
-    """Return the normaliser that converts normalised chunks back to units."""
+    """Return the normalizer that converts normalized chunks back to the policy's units."""
     return VectorNormaliser(contract.action.normalisation, len(contract.action.joints))
 
 
 def golden_tolerance(difference: float, found: F64, exact: Callable[[], F64]) -> float:
-    """Return the tolerance for normalised chunks of the same function.
+    """Return the tolerance for normalized chunks of the same function.
 
     It is `TOLERANCE`; if that is exceeded, `NOISES` x max |float32 - float64| over these chunks,
     clamped between `TOLERANCE` and `LARGEST_TOLERANCE`. Deep backbones have more noise than 1e-5: a
-    ResNet-50 about 3e-5 in either runtime. Swapped colours or cameras change a chunk by 0.1.
+    ResNet-50 about 3e-5 in either runtime. Swapped colors or cameras change a chunk by 0.1.
 
     Args:
         difference: Largest difference found.
@@ -220,7 +220,7 @@ def require_same(
     source: str,
     exact: Callable[[], F64],
 ) -> float:
-    """Return the largest normalised difference from expected chunks, which are in policy units.
+    """Return the largest normalized difference from expected chunks, which are in policy units.
 
     Args:
         normalised: Chunks in float32.
@@ -230,13 +230,13 @@ def require_same(
         exact: See `golden_tolerance`.
 
     Raises:
-        ToolError: The distance exceeds the tolerance.
+        ToolError: The difference exceeds the tolerance.
     """
     zero, one = (
         action_normaliser(contract).undo(np.full(expected.shape[-1], value)) for value in (0.0, 1.0)
     )
     spread, chunks = one - zero, expected.astype(np.float64)
-    # A joint that never moved in training says nothing about the network.
+    # A joint that never moved in training reveals nothing about the network.
     wanted = np.where(
         spread == 0.0, normalised, (chunks - zero) / np.where(spread == 0.0, 1.0, spread)
     )

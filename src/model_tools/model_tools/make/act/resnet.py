@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet backbone of LeRobot policies: from a normalised image to a feature map.
+"""ResNet backbone of LeRobot policies: from a normalized image to a feature map.
 
 He et al., "Deep Residual Learning for Image Recognition" (2016), with a bottleneck's stride in its
 3 x 3 convolution, as in torchvision. Batch norm is frozen, so it is folded into the convolution
@@ -38,7 +38,7 @@ class ResNet:
 
     @property
     def widening(self) -> int:
-        """Output channels of a block, as a multiple of its stage's."""
+        """Output channels of a block, as a multiple of its stage's channels."""
         return 4 if self.is_bottleneck else 1
 
     @property

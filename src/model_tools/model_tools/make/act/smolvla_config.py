@@ -78,7 +78,7 @@ class VisionSizes:
     patch: int
     """Pixels per side."""
     side: int
-    """Learnt positions per row or column of patches."""
+    """Learned positions per row or column of patches."""
     eps: float
 
 

@@ -126,7 +126,7 @@ def _bilinear(old: int, new: int, whole: int) -> F32:
 
 
 def _positions(count: int, learnt: int, how: str) -> Positions:
-    """Return the index of the learnt position for each of `count` patches in a row.
+    """Return the index of the learned position for each of `count` patches in a row.
 
     With patches and positions spread evenly over the image, it is the last position at or before
     the patch. Transformers 4 scales the places of patches by 1 - 1e-6, so a patch that starts

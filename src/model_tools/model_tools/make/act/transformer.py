@@ -129,7 +129,7 @@ class Transformer:
 
 
 def layer_norm(graph: GraphBuilder, x: Value, weight: F32, bias: F32, eps: float) -> Value:
-    """Return x normalised over its last axis, using operators that the graph's opset has."""
+    """Return x normalized over its last axis, using operators that the graph's opset has."""
     op = graph.op
     if graph.opset >= LAYER_NORM_OPSET:
         return op("LayerNormalization", x, weight, bias, axis=-1, epsilon=eps)
@@ -142,7 +142,7 @@ def layer_norm(graph: GraphBuilder, x: Value, weight: F32, bias: F32, eps: float
 def sine_positions(height: int, width: int, dim: int) -> F32:
     """Return the position embedding of each cell of a feature map [height x width, dim], row-major.
 
-    One half encodes the row, the other the column: sines at even and cosines at odd places, of
+    One half encodes the row, the other the column: sines at even and cosines at odd indices, of
     angles 2 pi n / (count + 1e-6) over 10000^(2 i / (dim / 2)), where n counts from 1.
     """
     half = dim // 2

@@ -192,7 +192,7 @@ ENCODER, STEP = "VisionEncoder", "DenoisingStep"
 """Names of the graphs; one camera's encoder is `VisionEncoder_CAMERA`."""
 PREFIX = "diffusion."
 _FINAL_GROUPS = 8
-"""Groups of the last norm, whatever the configuration says."""
+"""Groups of the last norm, whatever the configuration states."""
 _LAYERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
 """Indices of a ResNet's layers in LeRobot's encoder, which numbers them."""
 

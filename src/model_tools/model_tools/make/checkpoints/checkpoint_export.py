@@ -135,7 +135,7 @@ def make_model(
 def write(
     output: Path, model: onnx.ModelProto, policy: CheckpointPolicy, *, force: bool
 ) -> list[Path]:
-    """Write the model, and beside it the statistics to keep; return the files."""
+    """Write the model, and the statistics to keep next to it; return the files."""
     if policy.statistics is None or not policy.normalised_outside:
         with new_file(output, force=force) as growing:
             onnx.save(model, str(growing))

@@ -38,7 +38,7 @@ class CheckpointPolicy:
     whole: Any
     """torch module that maps raw observations to actions."""
     exported: Any
-    """torch module to export: `whole` without the normalisation that stays outside."""
+    """torch module to export: `whole` without the normalization that stays outside."""
     normalised_outside: bool
     """True if the model gets (obs - mean) / divisor."""
     program: Any = None

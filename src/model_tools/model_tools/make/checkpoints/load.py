@@ -50,7 +50,7 @@ class TorchCheckpoint:
         path: Its location, for messages.
         sha256: Hash of the file.
         format: Layout from the training library, or `TorchScript`.
-        tensors: Tensors of the policy and its normaliser, by name.
+        tensors: Tensors of the policy and its normalizer, by name.
         beside: Other contents of the file, by name.
         program: The TorchScript program; None for a file of tensors.
     """
@@ -132,7 +132,7 @@ def _refusal(path: Path, content: bytes) -> str:
 
 
 def _laid_out(path: Path, content: object) -> tuple[str, Mapping[str, Tensor]]:
-    """Return the name of the layout, and the tensors of the policy and its normaliser."""
+    """Return the name of the layout, and the tensors of the policy and its normalizer."""
     keys = content if isinstance(content, Mapping) else {}
     layouts: dict[str, Layout] = {
         "rsl_rl": read_rsl_rl,

@@ -50,7 +50,7 @@ class NormaliserLayer(nn.Module):
 
 
 class PolicyNetwork(nn.Module):
-    """A policy: normaliser, layers, recurrent layers if any, and layers after these."""
+    """A policy: normalizer, layers, recurrent layers if any, and layers after these."""
 
     def __init__(
         self, *, normaliser: nn.Module, before: nn.Module, rnn: nn.Module | None, after: nn.Module

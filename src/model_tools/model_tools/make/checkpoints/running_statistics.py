@@ -58,7 +58,7 @@ CONVENTIONS = (
 )
 
 
-# Updated with the statistics, but not needed to normalise.
+# Updated with the statistics, but not needed to normalize.
 BESIDE = ("_var", "count", "current_count")
 LEAVES = {*BESIDE, *(name for kind in CONVENTIONS for name in (kind.mean, kind.spread))}
 """Last name parts of all running-statistics tensors."""
@@ -66,7 +66,7 @@ LEAVES = {*BESIDE, *(name for kind in CONVENTIONS for name in (kind.mean, kind.s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningStatistics:
-    """Statistics that normalise observations: (obs - mean) / divisor, then clipped to +-clip."""
+    """Statistics that normalize observations: (obs - mean) / divisor, then clipped to +-clip."""
 
     prefix: str
     """Prefix of the names of these tensors in the checkpoint."""

@@ -278,7 +278,7 @@ def _policy_terms(
         for _, term in terms:
             _refuse_simulator_order(term)
     found = [_term(draft, root, name, term, names, common) for name, term in terms]
-    if not simulator_order:  # only that order says where the wheels' zeros are
+    if not simulator_order:  # only that order determines where the wheels' zeros are
         found = [
             replace(term, scale=None) if term.function == WITHOUT_WHEELS else term for term in found
         ]
@@ -399,7 +399,7 @@ def _image(draft: Draft, root: Node, term: Node) -> tuple[str, dict[str, Any]] |
     name = kind.text() if kind else "rgb"
     if camera is None or name not in ("rgb", *_DEPTHS):
         return None
-    # Isaac Lab itself converts to depth on request, and normalises by default.
+    # Isaac Lab itself converts to depth on request, and normalizes by default.
     is_orthogonal = params.flag("convert_perspective_to_orthogonal")
     is_normalised = params.get("normalize") is None or params.flag("normalize")
     period_s = camera.get("update_period")

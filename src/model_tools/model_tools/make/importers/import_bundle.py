@@ -219,7 +219,7 @@ IMPORTERS = {importer.NAME: importer for importer in _MODULES}
 
 
 def choose(source: TrainingSource, name: str | None = None) -> Importer:
-    """Return the importer of this name, or the one that recognises the file."""
+    """Return the importer of this name, or the one that recognizes the file."""
     known = ", ".join(IMPORTERS)
     if name is not None:
         if name not in IMPORTERS:

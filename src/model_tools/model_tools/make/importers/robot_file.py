@@ -36,7 +36,7 @@ class JointFigures:
     """Limits in rad, rad/s and N·m; None if the file does not state them.
 
     Attributes:
-        parent: The next movable joint towards the base; None if there is none.
+        parent: The next movable joint toward the base; None if there is none.
     """
 
     parent: str | None = None

@@ -185,7 +185,7 @@ def _width(tensor: ModelTensor) -> int | None:
 
 
 def put_kept_statistics(draft: Draft) -> None:
-    """Write the normalisation that the model expects, and keep its statistics file."""
+    """Write the normalization that the model expects, and keep its statistics file."""
     model = draft.model
     if OBS_STATS not in model.metadata:
         return

@@ -186,7 +186,7 @@ def calibrate(
             coverage = measure(bundle, rows, motion.found())
             found = Calibrated(name=name, bundle=bundle, coverage=coverage, verdict=judge(coverage))
             if folder is not None:
-                # Its import takes as long as a thousand rows.
+                # Importing it takes as long as processing a thousand rows.
                 from model_tools.files.report_page import write_page
 
                 report = calibration_report(found)
@@ -282,7 +282,7 @@ def collect(
     progress: Progress,
     watch: Watch = lambda row: None,
 ) -> None:
-    """Draw rows from sources, one after another, into an empty collection.
+    """Draw rows from sources, in order, into an empty collection.
 
     If all sources know their number of ticks, tick numbers are drawn beforehand, so that only those
     are computed; otherwise, each row has the same chance on arrival (reservoir sampling, Vitter,

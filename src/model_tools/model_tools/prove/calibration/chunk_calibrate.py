@@ -30,7 +30,7 @@ from policy_inference.backends.rknn_toolkit.recipe import write_dataset
 
 FORMATS = ("npy", "rknn", "bpu_bin", "bpu_npy")
 _FAR = 10.0
-"""Normalised values this many standard deviations from the mean are not measured joints."""
+"""Normalized values this many standard deviations from the mean are not measured joints."""
 _log = logging.getLogger("model_tools")
 
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration samples for the graphs of a chunk policy, normalised by the robot's code.
+"""Calibration samples for the graphs of a chunk policy, normalized by the robot's code.
 
-Encoders get the normalised images of their cameras; the policy's graph gets normalised vectors and
+Encoders get the normalized images of their cameras; the policy's graph gets normalized vectors and
 the features that the bundle's encoders compute from the same images. All samples are on disk: two
 hundred images from two cameras at 640 x 480 take 1.5 GB.
 """
@@ -258,7 +258,7 @@ class _Step:
 def _vectors(
     contract: ChunkContract,
 ) -> Iterator[tuple[str, VectorNormaliser, Callable[[RecordedObservation], F64]]]:
-    """Yield tensor, normaliser and reading function of each vector input of the policy."""
+    """Yield tensor, normalizer and reading function of each vector input of the policy."""
     if (state := contract.state) is not None:
         normaliser = VectorNormaliser(state.normalisation, len(state.joints))
         yield state.tensor, normaliser, attrgetter("state")

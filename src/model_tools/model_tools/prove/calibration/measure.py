@@ -162,7 +162,7 @@ class RowCoverage:
             `MOST_COMMANDS`; None without commands.
         directions: Directions of the velocity command.
         terms: Terms of all observations.
-        motion: Agreement of successive rows.
+        motion: Agreement between successive rows.
     """
 
     rows: int
@@ -182,7 +182,7 @@ class RowCoverage:
 
 _BINS = 48
 _STILL_RAD_S = 0.25
-"""A robot whose joints are all slower stands still."""
+"""A robot whose joints are all slower than this stands still."""
 _WAYS = (
     ("forward", "backward", "m/s"),
     ("to the left", "to the right", "m/s"),

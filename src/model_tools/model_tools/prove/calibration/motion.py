@@ -26,9 +26,9 @@ from policy_core.bundle.bundle import JointBundle
 from policy_core.interfaces import F64
 
 _AT_ONCE = 256
-"""Rows judged at once; pairs across two batches are left out."""
+"""Number of rows judged together; pairs across two batches are left out."""
 FOLLOWED = 2
-"""Number of ticks until a joint reaches its target: motors and buses take their time."""
+"""Number of ticks until a joint reaches its target: motors and buses add delay."""
 _AXES = ("x", "y", "z")
 Places = npt.NDArray[np.intp]
 _FEWEST_PAIRS = 32

@@ -48,7 +48,7 @@ from policy_inference.kinds.chunk import ChunkKind
 GRAPH = "Success"
 """Name of a classifier in the contract, and of its folder."""
 SIDECAR = "episode.json"
-"""File that `episode_recorder` writes beside the messages of an episode."""
+"""File that `episode_recorder` writes next to the messages of an episode."""
 VERDICT = "next.success"
 """Feature of a LeRobot dataset: true in the last frame of a successful episode."""
 _LEAST = 2

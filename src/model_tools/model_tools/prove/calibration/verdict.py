@@ -32,7 +32,7 @@ _ALWAYS_VARY = {"last_action", *STATE_FIELDS} - {row.name for row in topic_field
 """Fields that vary in any motion; the command may be constant."""
 _PLACED = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body")
 _SPANNED = ("joint_pos", "last_action")
-"""Without velocities, whose healthy range is set by rare jolts."""
+"""Fields whose range is judged; not velocities, whose healthy range is set by rare jolts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,7 +140,7 @@ class OnRows:
         count: Number of judged rows.
         left_out: Rows left out, since an artifact was calibrated with them.
         differences: Differences; outputs that command joints come first. For a chunk policy:
-            normalised chunks, the same in rad, then each camera's encoder against the reference's.
+            normalized chunks, the same in rad, then each camera's encoder against the reference's.
         checks: All figures with limits; empty if not judged.
         judged: True if the rows are judged. Drawn images are not a fair test of an 8-bit graph,
             whose ranges come from recorded ones; if there are recorded rows, only these judge it.

@@ -256,7 +256,7 @@ def _outputs(entries: Sequence[tuple[str, OnRows]]) -> Table:
 
 
 def _by_value(on: OnRows) -> Table:
-    """Return the errors by joint; for a chunk policy in rad as well as normalised."""
+    """Return the errors by joint; for a chunk policy in rad as well as normalized."""
     columns: dict[str, F64] = {}
     for one in on.differences[:2]:
         unit = "" if one is on.action else ", rad"
@@ -281,7 +281,7 @@ def _errors(others: Sequence[tuple[str, Difference]]) -> list[Chart]:
     by_row = [Series(label=label, x=one.rows, y=one.cosine) for label, one in others]
     names = others[0][1].names
     return [
-        # Errors of different precisions are decades apart.
+        # Errors of different precisions are orders of magnitude apart.
         Chart(title="error: RMSE, and the largest", series=by_value, names=names, is_log=True),
         Chart(title="cosine of found and expected output", series=by_row, x_label="row"),
     ]

@@ -165,7 +165,7 @@ class ChunkComparison:
     def play(
         self, bundle: ChunkBundle, models: Mapping[str, Backend], rows: Rows
     ) -> dict[str, Tensor]:
-        """Return the outputs, and the first rows' normalised chunks with swapped cameras.
+        """Return the outputs, and the first rows' normalized chunks with swapped cameras.
 
         The latter are named `swapped.CAMERA.CAMERA`.
         """

@@ -22,7 +22,7 @@ _SHOWN, _LONGEST = 4, 60
 
 
 def check_same_function(reference: Bundle, other: Bundle) -> None:
-    """Raise if the bundles differ in anything that changes behaviour.
+    """Raise if the bundles differ in anything that changes behavior.
 
     That means the rate, and the joints with gains and limits. For a joint policy, it also means
     observations with history and statistics, the action, the recurrent state, the command range and

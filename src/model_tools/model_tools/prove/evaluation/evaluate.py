@@ -152,7 +152,7 @@ def evaluate(
     Args:
         plan: The plan.
         policies: Policies to try.
-        store: Store with the results so far; it writes each new one at once.
+        store: Store with the results so far; it writes each new one immediately.
         pool: Runs the trials.
         progress: Called with the number of finished trials, and the total.
     """
@@ -182,7 +182,7 @@ class TrialStore:
         self._file, self.rows = file, rows
 
     def keep(self, row: TrialRow, *, succeeded: bool) -> None:
-        """Write a result to disk at once.
+        """Write a result to disk immediately.
 
         Args:
             row: The result.

@@ -132,7 +132,7 @@ OF_THE_ARM = ("inference_ms",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Success:
-    """Limits for a successful walk, besides staying on its feet in RUN to the end."""
+    """Limits for a successful walk; the robot must also stay on its feet, in RUN, to the end."""
 
     error: float | None = entry(
         "maximum |mean velocity - command| on each axis, m/s and rad/s, averaged over the commands",

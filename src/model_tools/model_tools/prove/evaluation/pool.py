@@ -82,8 +82,8 @@ class LocalPool(Generic[T, R]):
             time_limit_s: Time limit of a task.
             attempts: Number of attempts at a task whose process dies.
             preload: Module that a server imports once; each task then runs in its own process,
-                forked from the server, whose memory ends with it. Empty: a process runs one task
-                after another.
+                forked from the server, which frees its memory at the end. Empty: a process runs
+                several tasks in sequence.
             log: File for the processes' output; None for the streams of this process.
             on_progress: Called with a task and its finished share, 0 to 1. `work` then gets a
                 second argument, a `Tell`.

@@ -68,7 +68,7 @@ def sensitivity(found: Evaluated, stated_error_mps: float | None) -> dict[str, A
 
     Returns:
         `survived_error_mps`: the largest error up to which the lower end of every success rate's
-            interval reaches the required rate; None if not even without error. Trials
+        interval reaches the required rate; None if even the rate without an error does not. Trials
         without a result count as failed.
     """
     [policy], plan = found.policies, found.plan

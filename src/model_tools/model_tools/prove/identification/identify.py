@@ -7,9 +7,9 @@ A drive follows the law in policy_msgs/JointCommand, with the command from `dela
     torque = stiffness * (position - q) + damping * (velocity - dq) + effort
              - friction * sign(dq) + offset
 
-For a given delay everything else is linear, and is found by least squares; the delay with the
-smallest residual is the drive's. 95 % intervals come from resampled blocks of one second. They are
-widened by effects that the blocks do not show: between two samples of a joint any delay explains
+For a given delay, everything else is linear and is found by least squares; the drive's delay is the
+one with the smallest residual. 95 % intervals come from resampled blocks of one second. They are
+widened by effects that the blocks do not show: between two samples of a joint, any delay explains
 the data equally well, so the delay is uncertain by one sample; and few, similar blocks
 underestimate their own spread.
 """
@@ -261,7 +261,7 @@ def _drive(
 def _solved(moments: F64) -> tuple[F64, F64]:
     """Return solutions [..., 4] and sums of squared residuals [...] of moments [..., 5, 5]."""
     products, targets = moments[..., :4, :4], moments[..., :4, 4]
-    # Regularised, so that a joint without motion has a (useless) solution.
+    # Regularized, so that a joint without motion has a (useless) solution.
     scale = np.trace(products, axis1=-2, axis2=-1)[..., np.newaxis, np.newaxis]
     regular = products + 1e-12 * np.maximum(scale, 1e-9) * np.eye(4)
     solution = np.linalg.solve(regular, targets[..., np.newaxis])[..., 0]
@@ -288,7 +288,7 @@ def _at(delays_s: F64, place: float) -> float:
 def _widened(found: Estimate, blocks: int, left_out: float) -> Estimate:
     """Return an interval widened for the small number of blocks, and for effects the law omits.
 
-    Student's t replaces the normal distribution. Neighbouring blocks are correlated, since a gait
+    Student's t replaces the normal distribution. Neighboring blocks are correlated, since a gait
     is periodic, so half of them count.
     """
     free = max(1.0, blocks / 2.0 - 1.0)

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the estimated base velocity with motion capture.
 
-Motion capture tracks a body on the robot whose place, orientation and clock are unknown. Clock and
-orientation are those with which the body turns like the gyroscope; the place is the one that best
-explains, by least squares, the difference between the two velocities while the robot turns. None of
-them can hide a constant error of the estimate.
+Motion capture tracks a body on the robot whose position, orientation and clock are unknown. Clock
+and orientation are those with which the body turns like the gyroscope; the position is the one that
+best explains, by least squares, the difference between the two velocities while the robot turns.
+None of them can hide a constant error of the estimate.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class CaptureComparison:
         noise_mps: Part of it that the noise of the motion capture explains.
         p95_mps: 95th percentile of that length.
         bias_mps: Mean error along x, y and z.
-        nees: Normalised estimation error squared, per axis: 1 if the estimator's variance is right,
+        nees: Normalized estimation error squared, per axis: 1 if the estimator's variance is right,
             more if it is overconfident; NaN if it states none.
         late_s: How much later than the IMU the motion capture arrives, or is stamped.
-        body_m: Place of the tracked body in the base, x, y and z.
+        body_m: Position of the tracked body in the base, x, y and z.
         body_deg: Its roll, pitch and yaw in the base.
         compared_s: Duration of the comparison.
     """
@@ -80,7 +80,7 @@ def compare_capture(motion: RecordedMotion) -> CaptureComparison:
 
     Raises:
         ToolError: The recording has no `odom` or no IMU, the motion capture is too short, or the
-            body does not turn as the gyroscope says.
+            body does not turn as the gyroscope measures.
     """
     missing = [
         name
@@ -200,7 +200,7 @@ def _track(motion: RecordedMotion) -> _Track:
 
 
 def _filtered(values: F64, weights: F64) -> F64:
-    """Return a weighted sum of each value and its neighbours."""
+    """Return a weighted sum of each value and its neighbors."""
     return np.stack([np.convolve(axis, weights[::-1], "same") for axis in values.T], 1)
 
 
@@ -263,11 +263,11 @@ def _mean_rate(motion: RecordedMotion, angle: F64, at_s: F64, step_s: float) -> 
 
 
 def _find_place(rate: F64, difference: F64) -> F64:
-    """Return the place [3] of a body whose velocity differs from the base's by `difference`."""
+    """Return the position [3] of a body whose velocity differs from the base's by `difference`."""
     x, y, z = rate.T
     none = np.zeros_like(x)
     rows = np.stack([none, -z, y, z, none, -x, -y, x, none], 1).reshape(-1, 3)
-    # A constant part belongs to the estimate's error, not to the place.
+    # A constant part belongs to the estimate's error, not to the position.
     constant = np.tile(np.eye(3), (len(rate), 1))
     solution = np.linalg.lstsq(np.hstack([rows, constant]), difference.reshape(-1), rcond=None)[0]
     return np.asarray(solution[:3])

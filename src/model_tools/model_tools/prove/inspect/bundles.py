@@ -222,7 +222,7 @@ def _suspect_precision(
 def _suspect_joint_policy(
     contract: JointContract, path: Path, models: _Models, report: InspectionReport
 ) -> None:
-    """Note what is unproven, and what model and contract both do, such as normalising."""
+    """Note what is unproven, and what model and contract both do, such as normalizing."""
     _prove_perception(contract, path, report)
     if contract.velocity_command is not None:
         _suspect_walking(contract.safety, report)
@@ -268,7 +268,7 @@ def _prove_perception(contract: JointContract, path: Path, report: InspectionRep
                 )
             elif term.scene is not None:
                 report.row(proof, term.scene.file)
-    if contract.scenes and not report.problems:  # its files are as the contract says
+    if contract.scenes and not report.problems:  # its files match the contract
         try:
             check_scenes(load_bundle(path, kind=JointBundle))
         except BundleError as error:

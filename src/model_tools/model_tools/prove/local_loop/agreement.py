@@ -43,7 +43,7 @@ class ObservationAgreement:
         self._low, self._high, self._default = low, high, default
 
     def check(self, observations: Mapping[str, F64], action: F32, step: int) -> None:
-        """Check the observations of a step, before normalisation and clipping.
+        """Check the observations of a step, before normalization and clipping.
 
         Args:
             observations: Observations by model input, [size] each.

@@ -92,7 +92,7 @@ def roll_out(
     the model's state are visible; its outputs do not act.
 
     Args:
-        environment: Returns observations as in training: scaled, not normalised.
+        environment: Returns observations as in training: scaled, not normalized.
         bundle: Bundle of the model; states how observations become model inputs.
         model: Opened back end; its arrays are overwritten.
         reference: Opened back end of the same function; its arrays are overwritten.
@@ -128,7 +128,7 @@ class LoopStep:
 
 Act = Callable[[Observations, Observations, bool], F32]
 """Maps the environment's observation by model input, the same as model inputs (bounded and
-normalised), and whether an episode begins, to an action [actions]."""
+normalized), and whether an episode begins, to an action [actions]."""
 
 
 def in_turn(

@@ -67,13 +67,13 @@ INVARIANTS: Mapping[str, str] = {
     "during a run.",
     "time_goes_on": "Neither ticks nor stamps go back in time.",
 }
-"""Statements about a control path by name."""
+"""Statements about a control path, by name."""
 RECORDER_INVARIANTS: Mapping[str, str] = {
     "numbers_rise": "Recorded tick numbers increase and never repeat.",
     "shadow_answers_once": "A shadow answers each tick at most once, in order.",
     "shadow_compares_numbers": "Both targets of a comparison are finite.",
 }
-"""Statements about a recording by name."""
+"""Statements about a recording, by name."""
 _LATCHING = {
     Rule.ESTOP,
     Rule.NOT_FINITE,
@@ -296,7 +296,7 @@ class FlightWatch:
         if before is not None and tick.number <= before.number:
             yield "numbers_rise", f"{tick.number} after {before.number}"
         if before is None or tick.number != before.number + 1:
-            # Earlier ticks are unknown; a HOLD began now at the latest.
+            # Earlier ticks are unknown; a HOLD began in this tick at the latest.
             before, self._latched, self._held = None, False, None
             self._hold_began_ns = tick.time_ns
         for look in (self._modes, self._command, self._target):

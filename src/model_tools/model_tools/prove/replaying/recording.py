@@ -320,7 +320,7 @@ class FlightRecording:
     def states(self) -> Iterator[tuple[int, int]]:
         """Yield, for each recorded controller state, the tick that starts from it and its log time.
 
-        The log time is in ns.
+        The log time is that of the state, in ns.
         """
         for topic in self._states:
             for log_ns, message in self._bag.messages(topic):

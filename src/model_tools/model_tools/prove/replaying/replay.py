@@ -83,7 +83,7 @@ class ReplayedFlight:
         judgement: How the results were judged.
         because: Reason for that choice.
         replayer: Stages, courses and counts; for a chunk policy, without model outputs.
-        checks: Limits of outputs and targets, if these judge.
+        checks: Limits of outputs and targets, if the results are judged by them.
         flight: The recorded flight.
         broken: Limits in force that the recorded contract does not allow, in words.
         tightened: Limits that were stricter than the contract's, in words.
@@ -216,7 +216,7 @@ def replayed_set(recording: FlightRecording, bundle: SetBundle, opened: ExitStac
 
 
 class _Again(NamedTuple):
-    """Replay of a recording: replayer, models and judgement."""
+    """Replay of a recording: replayer, models and judgment."""
 
     replayer: Replayer
     models: Mapping[str, tuple[JointBundle, Backend]]

@@ -33,7 +33,7 @@ class RecordedClock:
 
     Attributes:
         now_ns: Current time.
-        late_ns: Time at which the policy has run, if that is too late; otherwise None.
+        late_ns: Time at which the policy finished, if that is too late; otherwise None.
         press: Function that presses the e-stop while the policy runs; None if it was not pressed.
     """
 

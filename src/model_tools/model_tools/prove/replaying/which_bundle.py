@@ -109,7 +109,7 @@ def _require_recorded_text(recording: FlightRecording, file: str) -> None:
 
 
 def difference(contract: AnyContract, bundle: Any) -> str:
-    """Return how the bundle's behaviour differs from the recorded contract's; may be empty."""
+    """Return how the bundle's behavior differs from the recorded contract's; may be empty."""
     own = {"statistics": _recorded_statistics(contract, bundle)} if contract.kind == "joint" else {}
     recorded = dataclasses.replace(bundle, path=Path("the recording"), contract=contract, **own)
     try:

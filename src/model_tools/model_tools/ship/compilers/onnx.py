@@ -74,7 +74,7 @@ def quantise(
     Its integers are unsigned. For signed weights, x86 processors with AVX2 but without VNNI add two
     products in saturating 16 bits (`vpmaddubsw`), and lose up to half of a sum. For unsigned
     weights, ONNX Runtime adds in 32 bits on every processor. All values are rounded as signed and
-    then shifted: ONNX Runtime's own unsigned quantisation clips the largest weight of a channel.
+    then shifted: ONNX Runtime's own unsigned quantization clips the largest weight of a channel.
     Asymmetric ranges round better, but clip more values that calibration has not seen.
 
     Args:
@@ -152,7 +152,7 @@ def _constant_first(prepared: Path) -> list[str]:
 def _vectors_without_channels() -> Iterator[None]:
     """Suppress ONNX Runtime's warnings about each LayerNormalization.
 
-    Its scale is a vector without a channel axis, so one quantisation step for all is right.
+    Its scale is a vector without a channel axis, so one quantization step for all is right.
     """
 
     def others(record: logging.LogRecord) -> bool:
@@ -172,7 +172,7 @@ def _vectors_without_channels() -> Iterator[None]:
 
 
 def _not_quantised(model: onnx.ModelProto) -> list[str]:
-    """Return the operators with float32 weights, which have no quantised form."""
+    """Return the operators with float32 weights, which have no quantized form."""
     weights = {
         tensor.name
         for tensor in model.graph.initializer

@@ -58,7 +58,7 @@ class RknnCompiler:
     remedies: Mapping[str, str] = REMEDIES
 
     def compile(self, order: CompileOrder) -> Made:
-        """Write `order.output`, and beside it the model for `rknn_sim`."""
+        """Write `order.output`, and next to it the model for `rknn_sim`."""
         assert order.target is not None  # checked by precheck
         settings = rknn_settings(order.precision, order.target, order.options)
         if order.samples is not None and (rows := _rows(order.samples)) < _ENOUGH:

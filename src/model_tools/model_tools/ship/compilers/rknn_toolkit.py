@@ -21,7 +21,7 @@ from policy_inference.worker_process import WorkerProcess
 _LOG, _LAST_LINES = "toolkit.log", 12
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _COMPLAINT = re.compile(r"E RKNN: (?:\[[\d:.]+\] )?(.+)")
-# Printed for every model, even if it builds well.
+# Printed for every model, even if the build succeeds.
 _ALWAYS_SAID = "Unkown op target: 0"
 PRECISIONS: Mapping[str, bool] = {
     "fp16": False,
@@ -147,7 +147,7 @@ def _result(folder: Path) -> dict[str, Any] | None:
 
 
 def _lines(log: Path) -> list[str]:
-    """Return the printed lines without colours; of a progress bar, its last state."""
+    """Return the printed lines without colors; of a progress bar, its last state."""
     text = _COLOURS.sub("", log.read_text("utf-8", "replace"))
     last = (line.rstrip("\r").rpartition("\r")[2].strip() for line in text.split("\n"))
     return [line for line in last if line]

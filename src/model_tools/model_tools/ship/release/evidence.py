@@ -207,8 +207,8 @@ def _production(release: Release, report: Node, robot: str, shown: str) -> Judge
         reasons = state["reasons"].texts()
         figures = {"minutes": state["run_s"].number() / 60.0}
         runs = state["policy"].text()
-        # If this robot is another kind, recording it would count it as one of these for ever; if
-        # it is this kind, ignoring it would hide that it was given a policy of another name.
+        # Recording a robot of another kind would count it among these forever; ignoring a robot of
+        # this kind would hide that it was given a policy of another name.
         if runs and release.name not in (one.split("@")[0] for one in runs.split(", ")):
             raise state["policy"].wrong(
                 f"robots of {release.name}; if {name} is another kind of robot, ask only those of "

@@ -45,7 +45,7 @@ _log = logging.getLogger("policy_inference")
 
 
 class BpuBackend(BpuRuntime):
-    """Backend for `hbm_runtime`, which releases the GIL and pads inputs itself.
+    """Back end for `hbm_runtime`, which releases the GIL and pads inputs itself.
 
     The runtime infers on its own thread, where BPU errors are uncaught exceptions that end the
     process (seen in the vendor's 0.1 source and in its wheel).

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tensors as described by a BPU runtime, and their conversion to and from our arrays.
 
-Feature maps have four axes, and may be quantised, padded in memory, or channels-last. All this is
+Feature maps have four axes, and may be quantized, padded in memory, or channels-last. All this is
 resolved once, when the model is opened; a run only copies.
 """
 
@@ -56,7 +56,7 @@ class BpuTensor:
         memory: Shape in memory, which may include padding.
         dtype: NumPy type name.
         layout: `NCHW`, `NHWC`, or empty if unknown.
-        quantisation: Quantisation of an integer tensor that represents real numbers.
+        quantisation: Quantization of an integer tensor that represents real numbers.
     """
 
     name: str

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Common parts of remote models: deadlines, verification on every connect, reconnection.
 
-No run waits for a connection. Without a connection, a run fails at once, while a separate thread
-reconnects with increasing pauses; each new connection is verified before a run uses it.
+No run waits for a connection. Without a connection, a run fails immediately, while a separate
+thread reconnects with increasing pauses; each new connection is verified before a run uses it.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class RemoteLink:
         self._thread.start()
 
     def ask(self, inputs: Arrays, outputs: Arrays, within_s: float) -> None:
-        """Send a request like `ServerConnection.ask`, but fail at once without a connection."""
+        """Send a request like `ServerConnection.ask`, but fail immediately without a connection."""
         connection = self._connection
         if connection is None:
             raise LostError(self.problem)

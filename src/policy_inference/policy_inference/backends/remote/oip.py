@@ -332,7 +332,7 @@ class _OipConnection(ServerConnection):
         self._sha256 = found
 
     def _changed(self, state: Any) -> None:
-        """Give up a disconnected channel, which would reconnect by itself without verification."""
+        """Give up a disconnected channel, which would reconnect on its own without verification."""
         if state is not self._ready and not self._is_closed:
             self.lost = "the connection ended"
             self._lose(self)

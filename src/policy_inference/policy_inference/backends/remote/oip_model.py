@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The artifact for the `oip` backend: the model that a server must have, and rows to verify it.
+"""The artifact for the `oip` back end: the model that a server must have, and rows to verify it.
 
 An npz file: `remote`, the bytes of a JSON mapping, and for each tensor, `inputs.NAME` or
 `outputs.NAME` [rows, *shape], computed with the reference model.

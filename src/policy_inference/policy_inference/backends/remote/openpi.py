@@ -3,7 +3,7 @@
 """Chunk policies behind the WebSocket protocol of openpi's servers.
 
 The client sends images and state, and receives actions. The server handles tokens and
-normalisation, so the contract has no statistics (`identity`). Answers arrive in order but without
+normalization, so the contract has no statistics (`identity`). Answers arrive in order but without
 numbers, so a late answer could be mistaken for the next one; the connection is therefore closed
 after a late answer.
 """
@@ -51,7 +51,7 @@ _IMAGE_AXES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenpiModel:
-    """The artifact for the `openpi` backend, a YAML file: the server's inputs and identity."""
+    """The artifact for the `openpi` back end, a YAML file: the server's inputs and identity."""
 
     images: dict[str, str] = entry(
         "image tensor for each of the policy's keys; a dot in a key denotes a nested map",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""RKNN Toolkit Lite2 backend for the NPU on a Rockchip board.
+"""RKNN Toolkit Lite2 back end for the NPU on a Rockchip board.
 
 The runtime's own loader accepts any file, and its calls return -1 or None instead of raising
 errors, so the file's description is read and checked first, and every return value is checked. The
@@ -39,7 +39,7 @@ _DRIVER = re.compile(r"[Dd]river\b[^\n]*?version:? *([\d.]*\d)")
 
 
 class RknnBackend(BackendBase):
-    """Runs a model in its own NPU context; float32 in and out, quantised by the runtime."""
+    """Runs a model in its own NPU context; float32 in and out, quantized by the runtime."""
 
     name = "rknn"
     simulated_by = "rknn_sim"

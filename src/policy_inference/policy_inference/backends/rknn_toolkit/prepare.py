@@ -6,7 +6,7 @@ Toolkit 2.5.0 accepts opsets up to 19, fixed sizes, standard ONNX operators, rec
 outputs all have names, and one output per value: if two outputs have the same value, it silently
 drops one. It multiplies a per-element factor before a Gemm into the weights, assuming that they are
 stored output by output (`transB=1`); if they are not, it fails or, if they are square, silently
-computes wrong results. A LayerNormalisation must specify its epsilon.
+computes wrong results. A LayerNormalization must specify its epsilon.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def _state_epsilon(graph: Any) -> None:
 
 
 def _drop_unused(graph: Any, names: Collection[str]) -> None:
-    """Remove any of these initialisers that no node uses anymore."""
+    """Remove any of these initializers that no node uses anymore."""
     used = {name for node in graph.node for name in node.input}
     kept = [
         tensor for tensor in graph.initializer if tensor.name in used or tensor.name not in names

@@ -20,7 +20,7 @@ def toolkit_python() -> str:
         BackendError: The Python does not exist.
     """
     named = os.environ.get(VARIABLE)
-    # Beside the environment of the workspace, where `make setup-rknn` puts it.
+    # Next to the environment of the workspace, where `make setup-rknn` puts it.
     python = Path(named) if named else Path(sys.prefix).with_name(".venv-rknn") / "bin/python"
     if not os.access(python, os.X_OK) or python.is_dir():
         remedy = (

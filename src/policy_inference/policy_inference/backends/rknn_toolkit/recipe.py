@@ -35,7 +35,7 @@ class Recipe:
 
     Attributes:
         target: Chip, as the toolkit names it.
-        precision: fp16, or one of the chip's quantised types.
+        precision: fp16, or one of the chip's quantized types.
         inputs, outputs: Tensors, in the model's order.
         settings: Settings of `RKNN.config`, besides target and precision.
         hybrid: True to build in fp16 those layers that would otherwise lose too much accuracy.

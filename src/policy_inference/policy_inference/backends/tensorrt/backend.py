@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `tensorrt` backend: runs models with TensorRT on an NVIDIA GPU."""
+"""The `tensorrt` back end: runs models with TensorRT on an NVIDIA GPU."""
 
 from __future__ import annotations
 

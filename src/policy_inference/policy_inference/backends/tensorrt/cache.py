@@ -106,7 +106,7 @@ class PlanCache:
 
     def _sidecars(self) -> Iterator[PlanSidecar]:
         for plan in sorted(self.folder.glob("*.plan")):
-            with suppress(OSError, ValueError):  # skip damaged ones
+            with suppress(OSError, ValueError):  # skip damaged files
                 yield read_sidecar(plan)
 
     @contextmanager

@@ -106,7 +106,7 @@ def trt_log(trt: Any) -> TensorRtLog:
     """Return this process's logger; TensorRT uses the first one for all its objects.
 
     This also registers TensorRT's own plugins, without which parser and plans lack some operators,
-    such as InstanceNormalisation (onnx/onnx-tensorrt#597).
+    such as InstanceNormalization (onnx/onnx-tensorrt#597).
     """
     said = TensorRtLog(trt)
     if not trt.init_libnvinfer_plugins(said.logger, ""):

@@ -79,7 +79,7 @@ def read_sidecar(plan: Path) -> PlanSidecar:
 
     Raises:
         OSError: The file does not exist.
-        ValueError: The content is not from this backend.
+        ValueError: The content is not from this back end.
     """
     text = sidecar_path(plan).read_text("utf-8")
     try:
