@@ -42,10 +42,10 @@ entries were measured, but an emulator is not a real robot
 | – | the fault does not apply to this part, or is listed in another row |
 | empty | not tested |
 
-The limit is 250 ms if data is missing or rejected, or if commands are not renewed: a driver
-tolerates either for 100 ms; a walking policy tolerates missing data for 40 ms, then holds for
-100 ms. The limit is 5 s if only the robot's motion reveals the fault, or if one process has to damp
-for another.
+The limit is 250 ms (with the arm, up to 1.8 s) if data is missing or rejected, or if commands are
+not renewed: a driver tolerates either for 100 ms; a walking policy tolerates missing data for
+40 ms, then holds for 100 ms. The limit is 5 s if only the robot's motion reveals the fault, or if
+one process has to damp for another.
 """
 ROBOTS = {"lite3": "Lite3", "go2": "Go2", "arm": "SO-101 arm", "my_robot": "my_robot"}
 NOTES = {
