@@ -30,7 +30,7 @@ _LONGEST_SILENCE_NS = 100_000_000
 
 CHAOS_INVARIANTS: Mapping[str, str] = {
     "sequence_rises": "Command sequence numbers increase by one.",
-    "estop_is_final": "After an e-stop only the fault command is published, until `reset` is "
+    "estop_is_final": "After an e-stop, only the fault command is published until `reset` is "
     "granted.",
     "frames_can_be_read": "Each datagram from a driver to its robot is a valid request or frame.",
     "control_is_kept": "A driver in control sends a frame at least every 0.1 s.",
@@ -43,7 +43,7 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "runs_again": "Within 15 s after all faults have ended, the robot runs again.",
     "tilted_is_a_fault": "Motion ends when the robot tilts beyond its limit.",
     "limits_not_looser": "No limit in force is looser than the contract's.",
-    "velocity_in_range": "The policy sees no velocity command outside the contract's range.",
+    "velocity_in_range": "The policy receives no velocity command outside the contract's range.",
     "cores_agree": "With `--core both`, the Python and the native core give the same results, bit "
     "for bit.",
 }

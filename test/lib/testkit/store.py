@@ -189,13 +189,12 @@ def end_with(does: Callable[[], int]) -> NoReturn:
 
 
 STORE_INVARIANTS = {
-    "one_version_in_use": "No matter when an installer is killed, the version in use is installed.",
-    "no_version_without_record": "No matter when an installer is killed, each installed version "
-    "has its complete record: contract, files, hashes.",
-    "way_back_is_there": "No matter when an installer is killed, each version that `rollback` can "
-    "return to is installed.",
-    "trial_is_not_in_use": "No matter when an installer is killed, a version on trial, or one that "
-    "failed its trial, is not the version in use.",
+    "one_version_in_use": "The version in use is installed.",
+    "no_version_without_record": "Each installed version has its complete record: contract, "
+    "files, hashes.",
+    "way_back_is_there": "Each version that `rollback` can return to is installed.",
+    "trial_is_not_in_use": "A version on trial, or one that failed its trial, is not the version "
+    "in use.",
 }
 """What holds of a root, by name."""
 

@@ -50,7 +50,7 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "command until it has received one in the rest mode. An invalid command in the rest mode, "
     "a new sender, and a start too far from the measured pose also count as stops.",
     "control_is_taken_from_rest": "Control is not taken while the newest command is invalid, or "
-    "has not expired and is not in the rest mode.",
+    "while it is unexpired but not in the rest mode.",
     "expired_is_not_followed": "No command is followed once its `valid_for` has passed: the next "
     "frame brings the robot to rest.",
     "lost_robot_is_not_followed": "No command is followed while the robot state is older than its "
@@ -63,11 +63,11 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "the robot's limits.",
     "torque_in_limits": "In FOLLOWING, no frame demands, at the last measured state, a torque "
     "above the effort limit of the command or of the drive.",
-    "starts_at_the_robot": "A joint without stiffness gets its first stiffness only for a position "
-    "within `max_start_error_rad` of the measured one, and before that a torque of at most "
+    "starts_at_the_robot": "A joint without stiffness is first given stiffness only at a position "
+    "within `max_start_error_rad` of the measured one; before that, its torque is at most "
     "`first_torque_nm`.",
     "checked_before_following": "With `obeyed_torque_nm`, no command is followed until the drives "
-    "have braked for 0.5 s after control was taken, and then give less torque than this.",
+    "have braked for 0.5 s after control was taken and then exert less than that torque.",
     "disobedience_ends_control": "With `obeyed_torque_nm`, control is given back when two joints "
     "have ignored their commands for 0.3 s, and not before.",
     "no_joint_is_limp": "In FOLLOWING, each joint has stiffness or damping, except in a robot "

@@ -59,8 +59,8 @@ INVARIANTS: Mapping[str, str] = {
     "hold_repeats": "HOLD repeats the last command sent before HOLD began.",
     "step_in_bounds": "If a joint's steps are limited, its commanded position changes no more per "
     "tick than its velocity limit allows.",
-    "target_in_limits": "The policy's target is within the joint's limits of position, velocity or "
-    "effort.",
+    "target_in_limits": "The policy's target is within the joint's position, velocity or effort "
+    "limits.",
     "target_step_in_bounds": "The policy's target moves no further per tick than the largest "
     "healthy step times the margin.",
     "blend_grows": "The policy's share of the command is between 0 and 1, and never decreases "
@@ -71,7 +71,7 @@ INVARIANTS: Mapping[str, str] = {
 RECORDER_INVARIANTS: Mapping[str, str] = {
     "numbers_rise": "Recorded tick numbers increase and never repeat.",
     "shadow_answers_once": "A shadow answers each tick at most once, in order.",
-    "shadow_compares_numbers": "Both targets of a comparison are finite.",
+    "shadow_compares_numbers": "Both targets in a comparison are finite.",
 }
 """Statements about a recording, by name."""
 _LATCHING = {
