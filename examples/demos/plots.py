@@ -197,7 +197,7 @@ def _mark_changes(axis: Axes, trace: Trace) -> None:
 
 
 def _smoothed(values: Array, time_s: Array) -> Array:
-    """Return the centred moving mean of columns [T, n]."""
+    """Return the centered moving mean of columns [T, n]."""
     width = min(len(time_s), max(1, round(_SMOOTHED_S / float(np.median(np.diff(time_s))))))
     kernel = np.ones(width)
     count = np.convolve(np.ones(len(time_s)), kernel, mode="same")

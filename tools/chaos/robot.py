@@ -19,7 +19,7 @@ from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 
 DRIVER = ("10.0.0.2", 43897)
 _FRICTION, _PULL, _MOST_PULL = 0.5, 4.0, 3.0
-"""Friction of a joint, N m s/rad; pull of gravity towards the folded pose, N m/rad, and its limit,
+"""Friction of a joint, N m s/rad; pull of gravity toward the folded pose, N m/rad, and its limit,
 N m.
 """
 _LIMP_DAMPING = 5.0

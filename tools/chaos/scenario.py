@@ -67,11 +67,11 @@ _WITHIN_S = {"load": 3.0, "take_control": 4.0, "release_control": 3.5}
 """Time limits for slow answers, s; all others must be immediate."""
 _AT_ONCE_S = 0.5
 _PRESSED = b"\0\1\0\0\1"
-"""A serialised std_msgs/Bool: true."""
+"""A serialized std_msgs/Bool: true."""
 _OF_SCRIPTS = ("load", "authority", "switch", *RESTS)
 """Requests that have no key."""
 _SEQUENCE_AT, _VALID_AT, _MODE_AT = 12, 20, 28
-"""Byte offsets in a serialised JointCommand."""
+"""Byte offsets in a serialized JointCommand."""
 _TWIST = struct.Struct("<4s6d")
 _COMPARED_S = 0.1
 _CLOCK_OFFSETS_S = (0.0, 0.0, 0.0, 0.03, -0.03, -0.7, 5.0)
@@ -255,13 +255,13 @@ def _shown(tick: Tick, inputs: Iterable[Input]) -> bytes:
     ages = [each.age_ns(tick.now_ns) for each in tick.inputs.values()]
     flags = tick.asked, tick.begins, tick.taken, tick.clipped_ticks
     trip = tick.trip and (tick.trip.rule.value, tick.trip.reason, tick.trip.latched)
-    told = [(each.describe(tick.now_ns), each.clock_step) for each in inputs]
-    words = f"{tick.mode} {tick.reason} {trip} {tick.granted} {flags} {tick.blend} {ages} {told}"
+    reports = [(each.describe(tick.now_ns), each.clock_step) for each in inputs]
+    words = f"{tick.mode} {tick.reason} {trip} {tick.granted} {flags} {tick.blend} {ages} {reports}"
     return words.encode() + tick.authority.tobytes() + tick.target.tobytes()
 
 
 def rogue_command(data: bytes, kind: str) -> bytes:
-    """Return a second sender's serialised JointCommand, derived from one of the policy node's.
+    """Return a second sender's serialized JointCommand, derived from one of the policy node's.
 
     Args:
         data: The newest command of the node.
@@ -570,7 +570,7 @@ class _Play:
             for at_ns in range(0, for_ns + 1, _ROGUE_AGAIN_NS):
                 timeline.after(at_ns, lambda: self._send_rogue(step.target))
         elif step.kind == "clock":
-            # Until the clock is synchronised with the others again.
+            # Until the clock is synchronized with the others again.
             clock, by_ns = self._clocks[step.target], round(step.value * NS_PER_S)
             clock.set(by_ns)
             timeline.after(for_ns, lambda: clock.set(-by_ns))

@@ -23,7 +23,7 @@ from robot_driver.interfaces import MODE_DAMP, STIFFNESS
 from tools.chaos.timeline import NS_PER_S, VirtualTimeline
 
 _HEAD, _SEQUENCE_AT = struct.Struct("<Q8xB"), 12
-"""Head of a serialised JointCommand: stamp, sequence and valid_for of 8 bytes each, mode."""
+"""Head of a serialized JointCommand: stamp, sequence and valid_for of 8 bytes each, mode."""
 _ROUNDING_RAD = 1e-6
 _LONGEST_SILENCE_NS = 100_000_000
 
@@ -90,7 +90,7 @@ class ChaosWatch:
 
 
 def command_rows(data: bytes | bytearray, joints: int) -> F64:
-    """Return the arrays of a serialised JointCommand [6, joints]; a bytearray's can be changed."""
+    """Return the arrays of a serialized JointCommand [6, joints]; a bytearray's can be changed."""
     row = 8 * (1 + joints)  # each array is its count and its numbers
     return np.ndarray((6, joints), "<f8", data, len(data) - 6 * row + 8, (row, 8))
 
@@ -201,7 +201,7 @@ class HostWatch:
         self._watch.require("switches_are_in_order", in_order, f"{before}, {report}")
 
     def published(self, data: bytes) -> None:
-        """Check a serialised command."""
+        """Check a serialized command."""
         sequence, mode = _HEAD.unpack_from(data, _SEQUENCE_AT)
         block = command_rows(data, self._joints)
         before, self._sequence = self._sequence, sequence

@@ -132,7 +132,7 @@ def _make(venv: Path, origin: Origin, ros_label: str) -> None:
     # the real file: this may be the python of the environment that is being replaced
     base_python = os.path.realpath(sys.executable)
     site = ["--system-site-packages"] if origin.ros_prefix else []
-    # first, so that the remains of an interruption are recognised as ours
+    # first, so that the remains of an interruption are recognized as ours
     venv.mkdir(exist_ok=True)
     _origin_file(venv).write_text(json.dumps(asdict(origin)), encoding="utf-8")
     run([base_python, "-m", "venv", *site, venv])

@@ -30,7 +30,7 @@ class Demonstration:
     Attributes:
         state: Measured positions [frames, 6], degrees, gripper 0 to 100.
         action: Commanded positions [frames, 6], likewise.
-        cube: Centre of the cube [frames, 3], m.
+        cube: Center of the cube [frames, 3], m.
         images: By camera, uint8 [frames, 3, height, width], RGB.
     """
 

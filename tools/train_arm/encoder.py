@@ -13,7 +13,7 @@ from tools.train_arm.narrow import WIDTHS, NarrowResNet
 from tools.train_arm.scenes import CAMERAS, Scenes, random_scenes
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and deviation of ImageNet's images, with which LeRobot normalises cameras by default."""
+"""Mean and deviation of ImageNet's images, with which LeRobot normalizes cameras by default."""
 _CELLS, _CENTRE_M, _SCALE_M = 3 * 4, (0.2, 0.0, 0.015), 0.05
 _BATCH, _RATE, _WARM = 64, 2e-3, 50
 _log = logging.getLogger("train_arm")
@@ -39,7 +39,7 @@ class Locator(nn.Module):
 
 
 def normalised(images: Tensor) -> Tensor:
-    """Return uint8 images [n, 3, h, w] in the network's normalisation."""
+    """Return uint8 images [n, 3, h, w] in the network's normalization."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return (images.float() / 255.0 - mean) / std
 

@@ -33,7 +33,7 @@ class NarrowResNet(nn.Module):
             setattr(self, f"layer{index + 1}", _stage(before, width, stride))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the feature maps [n, widths[3], h / 32, w / 32] of normalised images."""
+        """Return the feature maps [n, widths[3], h / 32, w / 32] of normalized images."""
         x = torch.relu(self.bn1(self.conv1(images)))
         x = nn.functional.max_pool2d(x, 3, 2, 1)
         for index in range(4):

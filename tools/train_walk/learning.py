@@ -27,7 +27,7 @@ from tools.train_walk.physics import POLICY_DT_S
 
 HIDDEN = (256, 128, 64)
 TICKS = 24
-# The difficulty never falls: when it could, randomisation oscillated, and so did learning.
+# The difficulty never falls: when it could, randomization oscillated, and so did learning.
 FOLLOW = {"follow_xy": 0.6, "follow_wz": 0.56, "follow_joints": 0.6, "advancing": 0.85}
 ENTROPY_WEIGHT, TARGET_KL, MIRROR_WEIGHT = 0.01, 0.02, 0.5
 FIRST_STD, FIRST_RATE, SAVE_EVERY = 0.8, 3e-4, 200
@@ -36,7 +36,7 @@ FIRST_STD, FIRST_RATE, SAVE_EVERY = 0.8, 3e-4, 200
 # too fast without it.
 CALM_SHARE, CALM_KL = 0.35, 0.004
 USUAL_STD, CALM_STD = 0.25, 0.08
-# the result is the mean of the last policies: each of them favours its latest samples
+# the result is the mean of the last policies: each of them favors its latest samples
 AVERAGE_DECAY = 0.99
 IMITATIONS, IMITATED, IMITATION_RATE, IMITATED_STD = 1000, 512, 1e-3, 0.3
 

@@ -43,7 +43,7 @@ class Dynamics:
     Attributes:
         friction: Sliding friction of feet and floor.
         payload_kg: Mass added to the base; negative: removed.
-        com_offset_m: Shift of the base's centre of mass [robots, 3].
+        com_offset_m: Shift of the base's center of mass [robots, 3].
         stiffness, damping: Factors of the gains.
         armature_kgm2: Rotor inertia at the joints, in addition to the robot's own.
         joint_friction_nm, joint_damping: Dry and viscous (N m s/rad) friction of every joint.

@@ -325,7 +325,7 @@ class DemoRobot:
                 answer.set_exception(OperatorError(f"{self.name}: without power"))
 
     def _look(self, operator: FleetOperator) -> None:
-        """Take the next step towards walking with the version that its store names."""
+        """Take the next step toward walking with the version that its store names."""
         status, mode, wanted = operator.status, operator.mode, self.wanted_version
         if status.latched:
             operator.let_go()

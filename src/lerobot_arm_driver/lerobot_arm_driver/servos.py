@@ -294,11 +294,11 @@ class Servos:
         self._other[what] = self._asked(dict(self._registers)[what], normalize=False)
 
     def _asked(self, register: str, *, normalize: bool) -> F64:
-        """Read a register of all servos [n]; positions are in LeRobot's units if normalised.
+        """Read a register of all servos [n]; positions are in LeRobot's units if normalized.
 
         The servo libraries give up after 34 or 50 ms, and mistake a later answer for that to the
         next request: the load for the position. Servos answer in the order in which a request
-        lists them. Each request uses a different order, by which its answers are recognised.
+        lists them. Each request uses a different order, by which its answers are recognized.
         """
         values: list[float] = []
         for robot in self._robots:

@@ -87,7 +87,7 @@ class OnFault(str, Enum):
 
 
 FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
-"""Mode in policy_msgs/JointCommand that represents Mode.DAMP, by fault behaviour."""
+"""Mode in policy_msgs/JointCommand that represents Mode.DAMP, by fault behavior."""
 
 
 class ShadowMode(str, Enum):

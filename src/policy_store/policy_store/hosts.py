@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Recognise this machine among hosts, without opening a socket, since nodes use this, too."""
+"""Recognize this machine among hosts, without opening a socket, since nodes use this, too."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Tone(enum.Enum):
-    """Meaning of a word or of a line in a plot, shown by its colour."""
+    """Meaning of a word or of a line in a plot, shown by its color."""
 
     PLAIN = "plain"
     GOOD = "good"
@@ -32,7 +32,7 @@ class Tone(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A word with a tone, which determines its colour."""
+    """A word with a tone, which determines its color."""
 
     text: str
     tone: Tone
@@ -49,7 +49,7 @@ Cell = str | float | Verdict | None
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line of text that begins with a coloured word, such as a problem."""
+    """A line of text that begins with a colored word, such as a problem."""
 
     verdict: Verdict
     text: str
@@ -94,8 +94,8 @@ class Series:
         x: Positions [points]; None if the chart has names.
         kind: Style. A `range` goes from `low` to `high`.
         low, high: Ends of an interval around each value [points].
-        tone: Tone of the colour: PLAIN (grey) for expected values, BAD for a limit, None for a
-            colour of the series' own.
+        tone: Tone of the color: PLAIN (grey) for expected values, BAD for a limit, None for a
+            color of the series' own.
     """
 
     label: str = ""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class RobotCondition(Enum):
-    """Condition of the robot, for the colour of the headline."""
+    """Condition of the robot, for the color of the headline."""
 
     AT_REST = "at rest"
     MOVING = "moving"

@@ -108,7 +108,7 @@ class Joystick:
 
     A joystick that hangs, or is deflected at the start or after a loss, therefore moves nothing:
     the dead-man's switch must be seen released first. A stick that is deflected when the switch is
-    pressed moves nothing either: it must be seen centred with the switch held first.
+    pressed moves nothing either: it must be seen centered with the switch held first.
     """
 
     def __init__(self, layout: JoystickLayout, timeout_ns: int, unchanged_ns: int) -> None:
@@ -205,7 +205,7 @@ class Joystick:
         return [request for request in OperatorRequest if request in asked - self.unheard]
 
     def centre(self) -> None:
-        """Stop driving until the sticks are seen centred."""
+        """Stop driving until the sticks are seen centered."""
         self._centred = False
 
     def let_go(self) -> None:
@@ -414,7 +414,7 @@ class Pilot:
         Args:
             now_ns: Current time on the steady clock, not before the last step's time.
             driving: True if the robot follows velocities at all; if not, the velocity is zero at
-                once and still zero when the robot follows again; the sticks must be seen centred
+                once and still zero when the robot follows again; the sticks must be seen centered
                 before they drive.
         """
         self._heed_lateness(now_ns)

@@ -22,8 +22,8 @@ class ArmLink:
         lower: Lowest position of the joint, rad.
         upper: Highest position of the joint, rad.
         mass_kg: Mass of the link.
-        com: Centre of mass, m.
-        inertia: Inertia about the centre of mass: xx, yy, zz, xy, xz, yz, kg m^2.
+        com: Center of mass, m.
+        inertia: Inertia about the center of mass: xx, yy, zz, xy, xz, yz, kg m^2.
     """
 
     joint: str
@@ -60,7 +60,7 @@ class ServoFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmBox:
-    """A box on a link, or on `base`, which carries the first link: its centre and half-sizes, m."""
+    """A box on a link, or on `base`, which carries the first link: its center and half-sizes, m."""
 
     body: str
     material: str

@@ -76,7 +76,7 @@ class Leader:
         Args:
             now_ns: Time of the moment; if time jumps back, the leader goes home.
             joint_pos: Positions of the follower arm [6], rad.
-            cube_world: Centre of the cube [3], m; None if it is unknown.
+            cube_world: Center of the cube [3], m; None if it is unknown.
 
         Returns:
             The latest event in the demonstration.

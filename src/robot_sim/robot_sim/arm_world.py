@@ -39,7 +39,7 @@ class ArmSensors:
         joint_vel: Velocities [6], rad/s.
         joint_effort: Torques of the drives [6], N m.
         tip_world: Point between the jaws' ends [3], m.
-        cube_world: Centre of the cube [3], m.
+        cube_world: Center of the cube [3], m.
     """
 
     time_ns: int

@@ -68,8 +68,8 @@ class BodyFigures:
         pos: Origin of the body frame in the parent's frame, m.
         quat_wxyz: Orientation of the body frame in the parent's frame, with the joint at zero.
         mass_kg: Mass of the body.
-        com: Centre of mass, m.
-        inertia: Inertia about the centre of mass, in the body's axes, kg m^2: xx, yy, zz, and xy,
+        com: Center of mass, m.
+        inertia: Inertia about the center of mass, in the body's axes, kg m^2: xx, yy, zz, and xy,
             xz, yz if not 0.
         joint: The hinge that moves it, if any.
     """
@@ -94,7 +94,7 @@ class Foot:
         pos: Position in that body's frame, m.
         radius_m: Radius of each sphere.
         mass_kg: Mass of all spheres; 0 if the body's mass includes them.
-        spheres: Centres of several spheres, m; a single one lies at `pos`.
+        spheres: Centers of several spheres, m; a single one lies at `pos`.
     """
 
     name: str

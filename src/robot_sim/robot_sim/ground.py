@@ -68,7 +68,7 @@ class Ground:
     def heights_m(self) -> Array:
         """Return one period of heights above the plane [n, n], m; the tile around 0, 0 is [0, 0].
 
-        The tile [i, j] is centred at (i, j) * `tile_m`.
+        The tile [i, j] is centered at (i, j) * `tile_m`.
         """
         count = TERRAINS[self.terrain][1]
         drawn = np.random.default_rng(self.seed).uniform(0.0, 1.0, (count, count))

@@ -63,7 +63,7 @@ class FollowingCamera:
             dots: Points to mark [n, 3], m, world.
 
         Returns:
-            Colours [height, width, 3], RGB.
+            Colors [height, width, 3], RGB.
         """
         self._data.qpos[:] = qpos
         mujoco.mj_forward(self._model, self._data)

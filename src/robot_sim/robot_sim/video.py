@@ -23,7 +23,7 @@ def write_frames(
     """Write an H.264 video (`.mp4`).
 
     Args:
-        images: Colours [height, width, 3] each, RGB.
+        images: Colors [height, width, 3] each, RGB.
         path: The file to write.
         rate_hz: Images per second.
         width: Width of the images; a multiple of 16, for H.264.

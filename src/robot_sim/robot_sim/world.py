@@ -135,7 +135,7 @@ class World(WalkingWorld):
             robot: The robot's data.
             friction: Sliding friction between feet and floor.
             ground: Shape of the floor.
-            payload_kg: Mass added to the base at its centre; negative: removed.
+            payload_kg: Mass added to the base at its center; negative: removed.
             joint_friction_nm: Added to the dry friction of each joint.
             seed: Varies the start pose, each joint by up to 10 mrad; 0 is the exact pose.
             pose: Start pose: lying, or the default stance; None: the one in its data.
@@ -260,7 +260,7 @@ class World(WalkingWorld):
         return np.roll(self._data.xquat[body], -1), velocity[:3], acceleration[3:]
 
     def push(self, force_world_n: npt.ArrayLike, duration_s: float) -> None:
-        """Push the base's centre from now on; a new push replaces the previous one.
+        """Push the base's center from now on; a new push replaces the previous one.
 
         Args:
             force_world_n: Force [3], N, world frame.

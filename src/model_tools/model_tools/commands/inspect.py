@@ -7,7 +7,7 @@
     model_tools inspect my_bundle --plan --output my_bundle.polplan
 
 Supported folders: bundles, rosbag2 recordings. Supported files: ONNX and RKNN models; checkpoints
-from torch.save (needs PyTorch); native core plans. Types are recognised by content, not by name.
+from torch.save (needs PyTorch); native core plans. Types are recognized by content, not by name.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _LARGEST_NUMBER_BYTES, _HEADER_BYTES = 32, 4096
 def read_statistics(
     folder: Path, normalisation: Normalisation, shape: tuple[int, ...]
 ) -> tuple[F64, F64]:
-    """Return the mean and the divisor [input size] that normalise an input of this shape.
+    """Return the mean and the divisor [input size] that normalize an input of this shape.
 
     Raises:
         BundleError: The file is missing, has a wrong hash, or contains different arrays.

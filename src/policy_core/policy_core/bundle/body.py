@@ -155,7 +155,7 @@ class Body(Protocol):
     @property
     @abstractmethod
     def nominal(self) -> Nominal | None:
-        """Measured behaviour of a healthy rollout; None if it was not measured."""
+        """Measured behavior of a healthy rollout; None if it was not measured."""
 
     @property
     @abstractmethod

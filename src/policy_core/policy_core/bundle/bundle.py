@@ -198,7 +198,7 @@ class JointBundle(AnyBundle):
 
     contract: JointContract
     statistics: Mapping[str, tuple[F64, F64]]
-    """Mean and divisor [input size] for each normalised model input."""
+    """Mean and divisor [input size] for each normalized model input."""
     clip: MotionClip | None = None
     """Clip of the motion that the policy tracks."""
     initial_state: Mapping[str, Tensor] = field(default_factory=dict)

@@ -69,7 +69,7 @@ class JointUnit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """Statistics that normalise the network's inputs and denormalise its outputs.
+    """Statistics that normalize the network's inputs and denormalize its outputs.
 
     mean_std: (x - mean) / (std + eps), inverse y std + mean; min_max: 2 (x - min) / (max - min) -
     1, where eps replaces a difference of 0; identity: unchanged. Each statistic has one number per
@@ -286,7 +286,7 @@ class Denoising:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalError:
-    """Error rates of a success signal, measured on recorded episodes that a person labelled."""
+    """Error rates of a success signal, measured on recorded episodes that a person labeled."""
 
     source: str = entry("name of the recordings")
     successes: int = entry("number of successful episodes", minimum=1)

@@ -162,7 +162,7 @@ def _wanted(key: str, contract: JointContract) -> Sequence[Sequence[str]]:
 
 
 def _unit(quat_wxyz: F64, reader: Reader) -> F64:
-    """Return the normalised orientations [frames, 4], reordered to x, y, z, w."""
+    """Return the normalized orientations [frames, 4], reordered to x, y, z, w."""
     length = np.linalg.norm(quat_wxyz, axis=1)
     wrong = np.flatnonzero(np.abs(length - 1.0) > _UNIT_TOLERANCE)
     if wrong.size:

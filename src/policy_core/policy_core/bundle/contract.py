@@ -248,7 +248,7 @@ class Term:
 
     @property
     def camera_image(self) -> AnyImage | None:
-        """Section for the term's depth or colour image, if any."""
+        """Section for the term's depth or color image, if any."""
         return self.depth or self.image
 
 
@@ -271,7 +271,7 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalisation:
-    """Normalisation of the whole vector, (x - mean) / max(std, std_floor), and its npz file."""
+    """Normalization of the whole vector, (x - mean) / max(std, std_floor), and its npz file."""
 
     file: str = entry("npz inside the bundle folder, with the arrays mean and std")
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
@@ -496,7 +496,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Rows with which a quantised model was calibrated; comparisons exclude them."""
+    """Rows with which a quantized model was calibrated; comparisons exclude them."""
 
     source: str = entry("name of the file or recording")
     sha256: str = entry(

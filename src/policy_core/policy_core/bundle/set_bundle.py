@@ -72,7 +72,7 @@ def parse_hosted(content: bytes, file: Path, read: Callable[[str], bytes]) -> Ho
 
     Args:
         content: Content of the file.
-        file: Path of the file, for messages; a set is recognised by its file name.
+        file: Path of the file, for messages; a set is recognized by its file name.
         read: Returns the content of a file, given its path relative to the folder of `file`; called
             for member contracts only.
 

@@ -149,7 +149,7 @@ class SafeTargets(Stateful):
         """Prepare the targets; with `hold_measured`, none are sent until a pose is requested.
 
         Args:
-            body: Defines the behaviour after a fault.
+            body: Defines the behavior after a fault.
             effort_limit: Maximum drive effort [joints], N·m.
             joint_vel: Velocities measured with each pose [joints], rad/s. Positions with a NaN
                 velocity do not count as a pose: they may be made up by a driver that cannot read

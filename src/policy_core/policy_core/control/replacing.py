@@ -18,7 +18,7 @@ def require_replaceable(
 ) -> None:
     """Raise an error unless another bundle may replace the running policy.
 
-    Joint order, rate, inputs and the behaviour after a fault must be equal: the robot, or a
+    Joint order, rate, inputs and the behavior after a fault must be equal: the robot, or a
     controller that receives the command, relies on them.
 
     Args:

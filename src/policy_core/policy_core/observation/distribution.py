@@ -22,7 +22,7 @@ OUTSIDE_SHARE = 0.2
 MARGIN = 0.5
 """Margin on each side, as a share of the healthy range; pushes and slopes exceed it by less."""
 _LARGEST_DEVIATIONS = 8.0
-"""Limit on normalised values when only the mean and standard deviation are known."""
+"""Limit on normalized values when only the mean and standard deviation are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,7 +88,7 @@ def input_statistics(contract: JointContract, name: str) -> InputStatistics | No
 
 
 def normalised_input(size: int) -> InputStatistics:
-    """Return statistics for a normalised input of which only mean and deviation are known."""
+    """Return statistics for a normalized input of which only mean and deviation are known."""
     ones = np.ones(size)
     return InputStatistics(
         terms=np.array([f"value {place}" for place in range(size)]),
@@ -137,7 +137,7 @@ class DistributionCheck:
 
         Args:
             healthy: Statistics of the model input in training.
-            statistics: Mean and divisor [size] that normalise the input; None for no normalisation.
+            statistics: Mean and divisor [size] that normalize the input; None for no normalization.
         """
         self._healthy, self._normalises = healthy, statistics is not None
         self._mean, self._divisor = statistics or (np.zeros(1), np.ones(1))
@@ -146,7 +146,7 @@ class DistributionCheck:
         """Return the mismatch in words, with a likely cause; "" if there is none.
 
         Args:
-            given: Samples of the input [samples, size] before normalisation, with scales applied.
+            given: Samples of the input [samples, size] before normalization, with scales applied.
         """
         inputs = self._normalised(given)
         outside = self._healthy.outside(inputs)
@@ -162,7 +162,7 @@ class DistributionCheck:
         )
 
     def not_normalised(self, inputs: F64) -> F64:
-        """Return samples of the model input as they were before normalisation [samples, size]."""
+        """Return samples of the model input as they were before normalization [samples, size]."""
         return inputs * self._divisor + self._mean
 
     def _normalised(self, given: F64) -> F64:

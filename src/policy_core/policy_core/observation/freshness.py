@@ -9,7 +9,7 @@ from policy_core.bundle.terms import is_perceived
 from policy_core.control_state import Stateful
 
 _SOONEST_NS, _LATEST_NS = -50_000_000, 500_000_000
-"""Range of header ages in which the sender's clock counts as synchronised with ours."""
+"""Range of header ages in which the sender's clock counts as synchronized with ours."""
 _RESTART_AGAIN_NS = 1_000_000_000
 """Time after a restart of a stream during which messages with earlier stamps count as old, since
 clocks are not set that often.
@@ -28,11 +28,11 @@ class Input(Stateful):
     of two measures, because setting a clock affects at most one of them:
 
     - the delay relative to the least delayed message in the stream, on our steady clock;
-    - if the sender's clock is synchronised with ours, the age of the header: -50 ms to 500 ms, on
-      our current clock or on our clock as of the last synchronisation.
+    - if the sender's clock is synchronized with ours, the age of the header: -50 ms to 500 ms, on
+      our current clock or on our clock as of the last synchronization.
 
     Therefore a step in either clock does not make a live stream old, but an increasing transport
-    delay does. At the start of a stream, only the header counts if the clocks are synchronised.
+    delay does. At the start of a stream, only the header counts if the clocks are synchronized.
 
     A message with a repeated or earlier stamp is not new. But if the next message continues from an
     earlier stamp rather than from the newest, the sender's clock was set back, and its stream
@@ -79,7 +79,7 @@ class Input(Stateful):
         """The latest clock step, in words; a new object for each step."""
         self.measured_ns: int | None = None
         """Measurement time of the newest message, on our steady clock: from its stamp, if the
-        sender's clock is synchronised with ours, and otherwise from its age. Unlike the age, it
+        sender's clock is synchronized with ours, and otherwise from its age. Unlike the age, it
         accounts for a constant delay, which the drift allowance removes from the age.
         """
         self.repeats = 0
@@ -168,7 +168,7 @@ class Input(Stateful):
         return max(0, min(late_ns, header_ns) if agrees else late_ns)
 
     def _header_age_ns(self, steady_age_ns: int, wall_ns: int) -> int:
-        """Return a header's age on our clock as of the last synchronisation, or else as of now."""
+        """Return a header's age on our clock as of the last synchronization, or else as of now."""
         if self._wall_ns is not None:
             age_ns = steady_age_ns + self._wall_ns
             if _SOONEST_NS <= age_ns <= _LATEST_NS:

@@ -28,7 +28,7 @@ class ElevationMap:
     Attributes:
         heights: Heights in the map frame [rows, columns], m. Row 0 is at the largest x, column 0 at
             the largest y, but both are shifted by `start`.
-        centre: Centre of the map, x and y, m.
+        centre: Center of the map, x and y, m.
         resolution_m: Edge length of a cell, m.
         start: Row and column in `heights` of the corner with the largest x and y.
     """

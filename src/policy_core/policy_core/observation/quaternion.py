@@ -13,7 +13,7 @@ Quat = tuple[float, float, float, float]
 
 
 def normalized(quat: Sequence[float]) -> Quat:
-    """Return the normalised quaternion; NaN for length 0."""
+    """Return the normalized quaternion; NaN for length 0."""
     x, y, z, w = quat
     length = math.sqrt(x * x + y * y + z * z + w * w)
     scale = 1.0 / length if length > 0.0 else math.nan

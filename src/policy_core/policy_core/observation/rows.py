@@ -45,7 +45,7 @@ class ObservationBuilder(Stateful):
             contract: The whole contract.
             state: State that each `write` reads.
             out: Back end array to write to; any shape with the same number of values.
-            statistics: Mean and divisor [size] that normalise the whole vector; None for no
+            statistics: Mean and divisor [size] that normalize the whole vector; None for no
                 normalisation.
         """
         indices, offsets = zip(
@@ -220,7 +220,7 @@ def clip_bounds(term: Term, observation: Observation, scale: F64) -> F64:
 
 
 class Normaliser(Stateful):
-    """Clips and normalises a vector in place, if the contract requires it.
+    """Clips and normalizes a vector in place, if the contract requires it.
 
     Attributes:
         changes: True if `apply` has an effect.
@@ -247,7 +247,7 @@ class Normaliser(Stateful):
         self.changes = self._bound is not None or statistics is not None
 
     def apply(self, vector: F64) -> None:
-        """Clip and normalise a vector [size] in place, and clip the result; allocates nothing."""
+        """Clip and normalize a vector [size] in place, and clip the result; allocates nothing."""
         if self._bound is not None:
             np.clip(vector, -self._bound, self._bound, out=vector)
         if self._mean_and_divisor is not None:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publish the robot's state on its topics, each at its own rate.
 
-Messages are serialised once and then updated in place: rclpy takes 20 us to publish a JointState
+Messages are serialized once and then updated in place: rclpy takes 20 us to publish a JointState
 and 26 us to publish an Imu; publishing their bytes takes 12 us and 7 us.
 """
 
@@ -34,7 +34,7 @@ class SensorTopic:
         name: Relative topic name.
         rate: Name of the node's parameter for the rate, which is at most `joint_state_rate_hz`; a
             rate of 0 disables the topic.
-        fill: Returns the serialised message for a state and its receipt time (ns, system clock);
+        fill: Returns the serialized message for a state and its receipt time (ns, system clock);
             None if there is nothing to publish.
         warns: True if ROS is to warn of a subscription whose QoS does not match.
     """
@@ -106,10 +106,10 @@ class SensorTopics:
 
 
 class MessageTemplate:
-    """A serialised message in which only the stamp and some blocks of numbers change."""
+    """A serialized message in which only the stamp and some blocks of numbers change."""
 
     def __init__(self, message: Any, blocks: Sequence[F64]) -> None:
-        """Serialise a message, and locate the parts that change.
+        """Serialize a message, and locate the parts that change.
 
         Args:
             message: Message that begins with a header, and contains each block contiguously.

@@ -44,7 +44,7 @@ class TypedTopic(NamedTuple):
 
 
 class TopicTransport(RobotTransport):
-    """Transport that carries serialised messages on topics, and listens on a separate thread.
+    """Transport that carries serialized messages on topics, and listens on a separate thread.
 
     DDS entities cannot be passed between processes, so each of two processes has its own node:
     `link_of_PID` in the link process, and `standby_of_PID` in the process that publishes if the
@@ -145,7 +145,7 @@ class TopicTransport(RobotTransport):
             yield self._heard.popleft()
 
     def send(self, data: bytes) -> None:
-        """Publish a serialised message on the command topic.
+        """Publish a serialized message on the command topic.
 
         Raises:
             DriverError: The message cannot be published.
@@ -153,7 +153,7 @@ class TopicTransport(RobotTransport):
         self.publish(self._command.name, data)
 
     def publish(self, topic: str, data: bytes) -> None:
-        """Publish a serialised message on one of the published topics.
+        """Publish a serialized message on one of the published topics.
 
         Raises:
             DriverError: The message cannot be published.

@@ -249,7 +249,7 @@ def _shows(
 def _rotations(found: F64, expected: F64) -> list[str]:
     """Return the errors in quaternions [k, 4] (x, y, z, w; body to world), as sentences.
 
-    Recognises two common mistakes, which also give valid rotations: w first, and the inverse.
+    Recognizes two common mistakes, which also give valid rotations: w first, and the inverse.
     """
     mistakes = {
         "has w first, expected x, y, z, w": expected[:, [3, 0, 1, 2]],

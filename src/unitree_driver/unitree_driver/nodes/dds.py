@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transport to the robot over DDS that sends and receives messages in serialised form only.
+"""Transport to the robot over DDS that sends and receives messages in serialized form only.
 
 rclpy takes 193 us (unitree_go) or 386 us (unitree_hg) to decode a LowState; taking its bytes takes
 18 us.

@@ -69,7 +69,7 @@ class Denoiser:
         self._answer = policy.outputs[contract.action.tensor]
 
     def chunk(self, noise: F32, guide: Guide | None = None) -> F32:
-        """Return a chunk of normalised actions [rows, columns], denoised from `noise`.
+        """Return a chunk of normalized actions [rows, columns], denoised from `noise`.
 
         Args:
             noise: Noise of shape `noise_shape`.

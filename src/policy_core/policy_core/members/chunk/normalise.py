@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Normalisation of images and vectors, and a policy's joint units."""
+"""Normalization of images and vectors, and a policy's joint units."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from policy_core.observation.images import Image
 
 
 class VectorNormaliser:
-    """Normalises vectors for the network, and denormalises the network's outputs."""
+    """Normalizes vectors for the network, and denormalizes the network's outputs."""
 
     def __init__(self, scaling: Scaling, size: int) -> None:
         """Compute scale and offset [size]; `scaling` has one statistic per value."""
@@ -23,11 +23,11 @@ class VectorNormaliser:
         self._back_scale, self._back_offset = _back(scaling, size)
 
     def apply(self, values: F64) -> F64:
-        """Return values [..., size], normalised for the network."""
+        """Return values [..., size], normalized for the network."""
         return values * self._scale + self._offset
 
     def undo(self, values: F64) -> F64:
-        """Return denormalised network outputs [..., size]."""
+        """Return denormalized network outputs [..., size]."""
         return values * self._back_scale + self._back_offset
 
 
@@ -40,7 +40,7 @@ class ImageNormaliser:
         Args:
             camera: Size and statistics.
             out: The back end's buffer [1, 3, height, width], float32 or float16; uint8 for images
-                that are not normalised.
+                that are not normalized.
         """
         self._size = camera.width, camera.height
         self._tables = image_tables(camera.normalisation)
@@ -82,7 +82,7 @@ def resized(image: Image, size: tuple[int, int]) -> Image:
 
 
 def _forward(scaling: Scaling, size: int) -> tuple[F64, F64]:
-    """Return the scale and the offset [size] that normalise, by the contract's formula."""
+    """Return the scale and the offset [size] that normalize, by the contract's formula."""
     if scaling.mode == "mean_std":
         scale = 1.0 / (np.array(scaling.std) + scaling.eps)
         return scale, -np.array(scaling.mean) * scale
@@ -93,7 +93,7 @@ def _forward(scaling: Scaling, size: int) -> tuple[F64, F64]:
 
 
 def _back(scaling: Scaling, size: int) -> tuple[F64, F64]:
-    """Return the scale and the offset [size] that denormalise; mean_std has no eps here."""
+    """Return the scale and the offset [size] that denormalize; mean_std has no eps here."""
     if scaling.mode == "mean_std":
         return np.array(scaling.std), np.array(scaling.mean)
     if scaling.mode == "min_max":
@@ -144,7 +144,7 @@ def watched_state(
 ) -> list[tuple[Tensor, InputStatistics]]:
     """Return each input vector of a chunk policy, with its training statistics.
 
-    The statistics are those that normalise the vector; vectors without normalisation, and images,
+    The statistics are those that normalize the vector; vectors without normalisation, and images,
     are left out.
     """
     vectors = list[tuple[str, Scaling, list[str]]]()
@@ -163,7 +163,7 @@ def watched_state(
 
 
 def _vector_statistics(names: list[str], scaling: Scaling) -> InputStatistics | None:
-    """Return the training statistics of a normalised vector; None if unknown."""
+    """Return the training statistics of a normalized vector; None if unknown."""
     if scaling.mode == "identity":
         return None
     found = dataclasses.replace(normalised_input(len(names)), terms=np.array(names))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Synchronised observations: a frame from each camera, and the state from the same time."""
+"""Synchronized observations: a frame from each camera, and the state from the same time."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class PrefixGuidance:
         """Compute the weight of each row.
 
         Args:
-            planned: Normalised targets [steps, actions], from the chunk's first row on.
+            planned: Normalized targets [steps, actions], from the chunk's first row on.
             delay: Number of rows with full weight.
             rows: Rows of the chunk.
             schedule: Decay of the weights from 1 at the delay to 0 at the horizon.
