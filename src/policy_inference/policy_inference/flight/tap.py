@@ -42,7 +42,7 @@ class PolicyTap:
 
 
 class Tap(PolicyTap):
-    """A back end that forward everything to another one and records each run in a ring.
+    """A back end that forwards everything to another one and records each run in a ring.
 
     The controller's behavior does not change.
     """

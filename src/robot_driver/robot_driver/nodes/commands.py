@@ -80,7 +80,7 @@ class CommandReader:
 
 
 class CommandTopic:
-    """Subscription that forward each JointCommand from one publisher as soon as it arrives.
+    """Subscription that forwards each JointCommand from one publisher as soon as it arrives.
 
     Attributes:
         unfit: Number of commands with wrong joint names or arrays of the wrong length.
