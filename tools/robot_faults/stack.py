@@ -185,13 +185,7 @@ class Stack:
 
     def ask_driver(self, service: str) -> tuple[bool, str]:
         """Request `take_control`, `release_control`, `damp` or `reset`; return the answer."""
-        client = self._clients[service]
-        self.wait_until(client.service_is_ready, f"the service '{service}'")
-        future = client.call_async(Trigger.Request())
-        future.add_done_callback(lambda _: self.operator.notify())
-        self.wait_until(future.done, f"the answer to '{service}'")
-        answer = future.result()
-        return answer.success, answer.message
+        return self.operator.ask(self._clients[service], service, Trigger.Request(), _ANSWER_S)
 
     def take_control(self) -> None:
         """Wait until there is no reason to refuse it, and take control."""
