@@ -40,7 +40,12 @@ _FAULTS = (
     "loss:command+2=0.3",
     "push:left+0.1=100",
 )
-_NEW_VELOCITY_S, _NEW_FAULT_S, _FAULT_S = (2.0, 8.0), 600.0, 5.0
+_NEW_VELOCITY_S, _NEW_FAULT_S, _FAULT_S, _SHOWN_S = (2.0, 8.0), 600.0, 5.0, 1800.0
+_FASTEST = 0.8, 0.4, 0.8
+"""Largest commands: vx and vy, m/s, and yaw rate, rad/s."""
+_TRIES = 5
+_STATE_RATE_HZ = 200.0
+"""Rate of the driver's joint states: less work for a computer that also simulates the robot."""
 _MIB = 2**20
 _log = logging.getLogger("long_walk")
 
@@ -53,9 +58,13 @@ def main(args: Sequence[str] | None = None) -> int:
     given.output.mkdir(parents=True, exist_ok=True)
     policy = {"flight.duration_s": 30.0, "flight.folder": str(given.output / "flights")}
     try:
-        with Lite3Stack(given.output, emulator={"trace_file": ""}, policy=policy) as robot:
-            for refused in prefer(os.getpid()):
-                _log.warning("%s", refused)
+        with Lite3Stack(
+            given.output,
+            emulator={"trace_file": ""},
+            driver={"joint_state_rate_hz": _STATE_RATE_HZ},
+            policy=policy,
+        ) as robot:
+            prefer(os.getpid())
             LongWalk(robot, given.seed).run(3600.0 * given.hours)
     except (OperatorError, SimError) as error:
         _log.error("long_walk: %s", error)
@@ -71,6 +80,7 @@ class LongWalk:
         self._robot, self._chance = robot, Random(seed)
         self._stamps_ns, self._memory = array("q"), list[list[float]]()
         self._stops = list[str]()
+        self._missed = self._faults = 0
         robot.operator.node.create_subscription(
             JointCommand, "joint_command", self._hear, QoSProfile(depth=50), raw=True
         )
@@ -80,38 +90,46 @@ class LongWalk:
         self._stamps_ns.append(stamp_s * 1_000_000_000 + stamp_ns)
 
     def run(self, duration_s: float) -> None:
-        """Walk, then print the figures."""
+        """Walk, and print the figures every half hour and at the end."""
         robot, chance = self._robot, self._chance
         robot.walk()
         self._stamps_ns = array("q")
-        missed, began_s = robot.operator.status.ticks_missed, time.monotonic()
-        fault_s, faults = began_s + 0.5 * _NEW_FAULT_S, 0
+        self._missed = robot.operator.status.ticks_missed
+        began_s = show_s = time.monotonic()
+        fault_s = began_s + 0.5 * _NEW_FAULT_S
         while (now_s := time.monotonic()) < began_s + duration_s:
             self._look(now_s - began_s)
-            if now_s >= fault_s:
-                fault_s, faults = fault_s + _NEW_FAULT_S, faults + 1
+            if now_s >= show_s + _SHOWN_S:
+                show_s += _SHOWN_S
+                self._show()
+            if robot.operator.mode not in ("RUN", "HOLD"):
+                self._stops.append(robot.operator.status.reason)
+                self._walk_again()
+            elif now_s >= fault_s:
+                fault_s += _NEW_FAULT_S
+                self._faults += 1
                 robot.fail(chance.choice(_FAULTS))
                 robot.operator.wait(_FAULT_S)
-                self._walk_again("a fault that was injected")
-            elif robot.operator.mode not in ("RUN", "HOLD"):
-                self._walk_again(robot.operator.status.reason)
-            vx, vy, wz = (chance.uniform(-most, most) for most in (0.8, 0.4, 0.8))
+                if robot.operator.mode not in ("RUN", "HOLD"):
+                    self._walk_again()
+            vx, vy, wz = (chance.uniform(-most, most) for most in _FASTEST)
             robot.operator.move(vx, vy, wz)
             robot.operator.wait(chance.uniform(*_NEW_VELOCITY_S))
-        status = robot.operator.status
-        _log.info("%s ticks, %s missed", status.ticks, status.ticks_missed - missed)
-        _log.info("%d faults injected; stopped by itself: %s", faults, self._stops or "never")
         self._show()
 
-    def _walk_again(self, why: str) -> None:
-        """Stand up and run once more, if the robot has stopped."""
-        operator = self._robot.operator
-        if operator.mode in ("RUN", "HOLD"):
-            return
-        _log.info("%s: %s", why, operator.status.reason)
-        if why == operator.status.reason:
-            self._stops.append(why)
-        self._robot.set_off_again()
+    def _walk_again(self) -> None:
+        """Stand up and run; if that fails because the robot stops again, once more."""
+        _log.info("%s", self._robot.operator.status.reason)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                self._robot.set_off_again()
+            except OperatorError as error:
+                if not tries_left:
+                    raise
+                self._stops.append(str(error))
+                _log.info("%s", error)
+            else:
+                return
 
     def _look(self, time_s: float) -> None:
         """Note the resident memory of each process, MiB, and its open files."""
@@ -124,6 +142,11 @@ class LongWalk:
         self._memory.append(row)
 
     def _show(self) -> None:
+        status = self._robot.operator.status
+        _log.info("%d ticks, %d missed", status.ticks, status.ticks_missed - self._missed)
+        _log.info(
+            "%d faults injected; stopped without one: %s", self._faults, self._stops or "never"
+        )
         gaps_ms = np.diff(np.array(self._stamps_ns)) * 1e-6
         _log.info(
             "%d commands; gaps, ms: median %.2f, 99.9 %% %.2f, largest %s",
