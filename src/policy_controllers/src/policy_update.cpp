@@ -176,7 +176,7 @@ void PolicyUpdate::read_fields(const Part& host) {
     }
     const Read field{begin, size, state};
     group->fields.push_back(field);
-    if (name == "joint_pos") group->position = field;
+    if (name == "joint_pos") group->position = position_ = field;
     if (name == "joint_vel") group->velocity = field;
     if (source == "orientation") group->orientation = field;
     facts_.fields.push_back({name, source, size});
@@ -391,6 +391,14 @@ void PolicyUpdate::command(const Targets* targets) noexcept {
   if (!targets) return;
   command_.mode = targets->mode;
   std::copy(targets->block().begin(), targets->block().end(), command_.block().begin());
+  if (!position_) return;
+  // Interfaces keep their values: whoever sets a stiffness next must not find another position.
+  const auto measured = span_of(*position_);
+  for (std::size_t i = 0; i < measured.size; ++i) {
+    if (command_.stiffness()[i] == 0.0 && std::isfinite(measured[i])) {
+      command_.position()[i] = measured[i];
+    }
+  }
 }
 
 void PolicyUpdate::note_safe() noexcept {

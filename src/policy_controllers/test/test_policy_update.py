@@ -420,6 +420,16 @@ def test_nothing_moves_before_it_is_asked_for(pair_of: Callable[..., Pair], hold
     assert held.rows[0] == pytest.approx(pair.contract.stand.position, abs=0.01)
 
 
+def test_joints_without_stiffness_are_commanded_to_where_they_are(
+    pair_of: Callable[..., Pair],
+) -> None:
+    pair = pair_of()
+    found = pair.update(60)
+    assert (pair.mode, found.rows[3].any()) == (Mode.DAMP, False)
+    assert found.rows[0] == pytest.approx(pair.read("joint_pos"), abs=0.01)
+    assert np.abs(found.rows[0]).max() > 0.5
+
+
 def test_a_counter_says_that_values_are_new_though_they_are_the_same(
     pair_of: Callable[..., Pair],
 ) -> None:

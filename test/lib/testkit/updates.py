@@ -250,7 +250,7 @@ class Twin:
         self.requests: SetRequests | None = None
         self.chunks = HeardChunks(self._clock)
         self.controller = self._controller(bundle)
-        fields = fields_of(plan)
+        fields = self._fields = fields_of(plan)
         names = list(dict.fromkeys(field.group for field in fields))
         end = fields[-1].place.stop
         places = {int(group): end + i for i, groups in enumerate(counted) for group in groups}
@@ -298,7 +298,18 @@ class Twin:
 
     def stop(self) -> Command:
         self.controller.stop("the controller is deactivated")
-        return _copy(self.controller.safe_targets())
+        return self._commanded(self.controller.safe_targets())
+
+    def _commanded(self, targets: JointTargets | None) -> Command:
+        """Return a copy in which joints without stiffness have their measured positions."""
+        if targets is None:
+            return NOTHING
+        block = targets.block.copy()
+        found = [each.place for each in self._fields if each.name == "joint_pos"]
+        if found and self._values is not None:
+            measured = self._values[found[0]]
+            block[0] = np.where((block[3] == 0.0) & np.isfinite(measured), measured, block[0])
+        return Command(int(targets.mode), block.tobytes())
 
     def update(
         self, values: F64, velocity: Sequence[float] | None = None, late_ns: int = 0
@@ -314,7 +325,7 @@ class Twin:
         if self._deadline_ns is None or self.now_ns >= self._deadline_ns - self._slack_ns:
             self._tick(values, late_ns)
         if self.controller.estop_pressed:
-            self._command = _copy(self.controller.safe_targets())
+            self._command = self._commanded(self.controller.safe_targets())
         return self._command
 
     def _tick(self, values: F64, late_ns: int) -> None:
@@ -333,7 +344,7 @@ class Twin:
         self._sample_velocity()
         self._sample_perceived()
         self._late_ns = late_ns
-        self._command = _copy(self.controller.tick(self.now_ns, self._deadline_ns))
+        self._command = self._commanded(self.controller.tick(self.now_ns, self._deadline_ns))
         self.ticks += 1
         self._ticked_ns = self.now_ns
         if self.requests is not None:
@@ -464,6 +475,3 @@ def _opened(bundle: JointBundle) -> Backend:
     _, file = bundle.artifact("onnx")
     return OnnxBackend(file, model.input_specs, model.output_specs)
 
-
-def _copy(targets: JointTargets | None) -> Command:
-    return NOTHING if targets is None else Command(int(targets.mode), targets.block.tobytes())

@@ -232,6 +232,7 @@ class PolicyUpdate {
   void go_on(std::int64_t now_ns) noexcept;
   /// Stands up, or first returns to a state of the set from which the robot may stand up.
   policy_core::Controller::Problems begin_to_stand() noexcept;
+  /// Makes these the command; a joint without stiffness gets its measured position.
   void command(const policy_core::Targets* targets) noexcept;
   void note_safe() noexcept;
   void note(std::int64_t now_ns) noexcept;
@@ -257,6 +258,7 @@ class PolicyUpdate {
   policy_core::Numbers values_;
   bool has_values_ = false;
   std::vector<Group> groups_;
+  std::optional<Read> position_;
   policy_core::Targets command_, safe_;
   bool has_command_ = false, has_safe_ = false, was_kept_ = false;
   std::int64_t updated_ns_ = 0, ticked_ns_ = 0;
