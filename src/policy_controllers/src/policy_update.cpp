@@ -392,7 +392,7 @@ void PolicyUpdate::command(const Targets* targets) noexcept {
   command_.mode = targets->mode;
   std::copy(targets->block().begin(), targets->block().end(), command_.block().begin());
   if (!position_) return;
-  // Interfaces keep their values: whoever sets a stiffness next must not find another position.
+  // Interfaces keep their values: a stiffness that is set later must not pull the joint elsewhere.
   const auto measured = span_of(*position_);
   for (std::size_t i = 0; i < measured.size; ++i) {
     if (command_.stiffness()[i] == 0.0 && std::isfinite(measured[i])) {

@@ -474,4 +474,3 @@ def _opened(bundle: JointBundle) -> Backend:
     model = bundle.contract.model
     _, file = bundle.artifact("onnx")
     return OnnxBackend(file, model.input_specs, model.output_specs)
-
