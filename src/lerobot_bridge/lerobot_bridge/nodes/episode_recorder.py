@@ -62,7 +62,7 @@ PARAMETERS = (
         type=int,
         default=50,
         minimum=1,
-        doc="Number of episodes to record in the folder",
+        doc="Total number of episodes in the folder, including those from earlier sessions",
     ),
     Spec(
         name="warm_up_s",

@@ -333,7 +333,7 @@ class ActionTerm(OwnJoints):
 class GainOutput:
     """A gain that the model outputs on each tick, and its bounds.
 
-    The output and the bounds have one value per joint in the action terms, in the same order.
+    The output and each bound have one value per joint, in the joint order of the action terms.
     """
 
     output: str = entry("model output with the gains")
@@ -464,7 +464,7 @@ class Estimation:
     """Robot description for the base velocity estimator, and the estimator's error."""
 
     error_mps: float = entry(
-        "root mean square length of the velocity error vector that the policy must survive, m/s",
+        "velocity error that the policy must tolerate: RMS magnitude of the error vector, m/s",
         exclusiveMinimum=0,
     )
     legs: tuple[Leg, ...] = entry("legs that may support the robot", minItems=1)

@@ -100,7 +100,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=50.0,
             minimum=10.0,
             maximum=500.0,
-            doc="Rate at which estop is published while the remote's stop keys are held, Hz",
+            doc="Rate at which estop is published while the remote's L2 and B are held, Hz",
         ),
         Spec(
             name="joy_rate_hz",
@@ -114,7 +114,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             name="remote_required",
             type=bool,
             default=defaults.remote_required,
-            doc="Refuse control until a key press of the wireless remote has been received",
+            doc="True to refuse control until a button press on the remote has been received",
         ),
         Spec(
             name="restore_mode",

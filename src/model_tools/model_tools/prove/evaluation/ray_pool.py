@@ -108,7 +108,7 @@ class RayPool:
             processors = int(ray.cluster_resources().get("CPU", 0))
             if processors < 1:
                 raise ToolError(
-                    f"--ray {self._address}: expected nodes with processors, found none; start "
+                    f"--ray {self._address}: expected nodes with CPUs, found none; run "
                     "`ray start --address=HOST:PORT` on each node"
                 )
             yield processors
