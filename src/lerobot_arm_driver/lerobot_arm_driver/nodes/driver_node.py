@@ -91,8 +91,8 @@ PARAMETERS = (
         name="leader",
         type=bool,
         default=_DEFAULT.leader,
-        doc="Whether a person moves the arm by hand as a leader: it is limp while its command "
-        "has neither stiffness nor damping",
+        doc="True for a leader arm, which a person moves by hand: the arm is limp while its "
+        "command has neither stiffness nor damping",
     ),
     *(
         Spec(

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     add_episodes(parser)
-    parser.add_argument("--force", action="store_true", help="replace a session that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing session")
 
 
 def run(given: argparse.Namespace) -> CommandResult[WrittenSession]:

@@ -83,7 +83,7 @@ PARAMETERS = (
         name="auto",
         type=bool,
         default=True,
-        doc="Whether episodes follow each other automatically after ~/start",
+        doc="True: episodes follow each other automatically after ~/start",
     ),
     Spec(
         name="extra_topics",

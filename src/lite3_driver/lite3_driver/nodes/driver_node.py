@@ -99,8 +99,8 @@ PARAMETERS = (
         name="angular_velocity_checked",
         type=bool,
         default=_DEFAULT.angular_velocity_checked,
-        doc="Whether this unit was confirmed on this robot; control may then be taken without "
-        "turning the robot first",
+        doc="True if angular_velocity_unit was confirmed on this robot; control may then be taken "
+        "without turning the robot first",
     ),
     Spec(
         name="fold_s",

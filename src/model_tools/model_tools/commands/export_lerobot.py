@@ -132,8 +132,8 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         "--type",
         choices=TYPES,
         metavar="MARCH",
-        help="also make the workspace for the compiler of D-Robotics' BPUs: "
-        f"{', '.join(TYPES)}; needs --dataset",
+        help=f"type of BPU ({', '.join(TYPES)}); in addition, a workspace for D-Robotics' compiler "
+        "is made; needs --dataset",
     )
     add_samples(
         parser,

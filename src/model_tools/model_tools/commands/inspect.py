@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--html",
         type=Path,
         metavar="FILE",
-        help="also write an HTML page, with a drawing of height scan points",
+        help="HTML page to write in addition, with a drawing of height scan points",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 
@@ -68,7 +68,7 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
     if given.plan:
         report = _planned(path, given)
     elif given.output is not None:
-        raise ToolError("--output: expected --plan (it writes that file), found none")
+        raise ToolError("--output: expected --plan as well (it is the output), found no --plan")
     else:
         report = inspect_path(path)
     if given.html:

@@ -515,9 +515,9 @@ class Artifact:
     file: str = entry("path inside the bundle folder")
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
     precision: str = entry("numeric precision: fp32, fp16, int8, w8a8, ...")
-    target: str | None = entry("chip or GPU that it was compiled for", default=None)
-    tool: str | None = entry("tool and version that made it", default=None)
-    made: str | None = entry("how it was made", default=None)
+    target: str | None = entry("chip or GPU for which the file was compiled", default=None)
+    tool: str | None = entry("tool and version that made the file", default=None)
+    made: str | None = entry("description of how the file was made", default=None)
     compiled_from: str | None = entry(
         "SHA-256 of the model from which it was compiled", default=None, pattern=SHA256
     )

@@ -150,7 +150,7 @@ class SetState:
         default=(),
     )
     to: dict[str, Transition] = entry("transitions by target state", default={})
-    stand: bool = entry("whether the stand motion may begin in this state", default=False)
+    stand: bool = entry("true if the stand motion may begin in this state", default=False)
     way_back: str | None = entry(
         "next state on the way to a state with `stand`; required if `stand` is false", default=None
     )

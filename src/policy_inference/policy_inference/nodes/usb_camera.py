@@ -410,7 +410,7 @@ def _list(given: Sequence[str]) -> int:
     parser.add_argument(
         "--output", type=Path, help="folder for the images; without it none is written"
     )
-    parser.add_argument("--force", action="store_true", help="replace images that exist")
+    parser.add_argument("--force", action="store_true", help="replace existing images")
     asked = parser.parse_args(given)
     try:
         lines = list(list_cameras(asked.output, asked.force))

@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of most recently installed versions to keep (default 3)",
     )
-    parser.add_argument("--force", action="store_true", help="remove them")
+    parser.add_argument(
+        "--force", action="store_true", help="remove the other versions; otherwise only list them"
+    )
     add_root(parser)
 
 
