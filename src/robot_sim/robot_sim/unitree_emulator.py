@@ -204,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         "--duration-s",
         type=float,
         default=0.0,
-        help="simulated time after which it exits; 0: never",
+        help="simulated time after which the emulator exits; 0: never",
     )
     return parser
 

@@ -53,7 +53,8 @@ PARAMETERS = (
         name="output",
         type=str,
         required=True,
-        doc="Folder of the session; if it has the same mapping, new episodes are added to it",
+        doc="Folder of the session; new episodes are added to an existing session with the same "
+        "mapping",
     ),
     Spec(name="task", type=str, required=True, doc="The task, in a sentence"),
     Spec(name="tags", type=str, default="", doc="Tags of the episodes: red,left_arm"),

@@ -124,8 +124,8 @@ PARAMETERS = (
         default=_DEFAULT.obeyed_torque_nm,
         minimum=0.0,
         maximum=24.0,
-        doc="Torque above which a drive that should damp at rest shows that another controller "
-        "drives it, N m; 0: no such check",
+        doc="Largest torque of a drive that damps at rest, N m; a larger torque shows that "
+        "another controller commands the drive; 0: no check",
     ),
     *COMMON_PARAMETERS,
 )

@@ -32,9 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan",
         action="store_true",
-        help="show the plan of the bundle, the part that the native core needs",
+        help="show the bundle's plan (the part that the native core needs)",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="file for that plan")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="file to which --plan writes the plan"
+    )
     parser.add_argument(
         "--html",
         type=Path,

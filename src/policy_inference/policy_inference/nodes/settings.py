@@ -33,7 +33,7 @@ POLICY = (
         name="bundle",
         type=str,
         required=True,
-        doc="Folder of the policy bundle, or the name of one that is installed: NAME, NAME@VERSION",
+        doc="Folder of the policy bundle, or the name of an installed bundle: NAME, NAME@VERSION",
     ),
     Spec(
         name="public_key",
@@ -105,7 +105,7 @@ _REPORTS = (
         name="autostart",
         type=bool,
         default=True,
-        doc="Configure and activate at once; this alone never moves the robot",
+        doc="True: configure and activate at the start; this alone never moves the robot",
     ),
 )
 _AUTHORITY = Spec(

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channel",
         default="",
         metavar="NAME",
-        help="the version that this channel's signed statement names, instead of a tag",
+        help="channel whose signed statement names the version, instead of a tag",
     )
     parser.add_argument(
         "--allow-downgrade",
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, help="folder to create, without --install (default NAME)"
     )
-    parser.add_argument("--install", action="store_true", help="install it below --root")
+    parser.add_argument("--install", action="store_true", help="install the bundle below --root")
     parser.add_argument(
         "--revocations",
         action="store_true",

@@ -146,7 +146,7 @@ PARAMETERS = (
         name="autostart",
         type=bool,
         default=True,
-        doc="Configure and activate at once",
+        doc="True: configure and activate at the start",
     ),
 )
 
