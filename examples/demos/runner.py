@@ -225,7 +225,7 @@ class LoggedProcess(WorkerProcess):
         """Wait for the process to end on its own; return its exit status."""
         self.ends_within(timeout_s)
         if self.status is None:
-            raise SimError(f"{self.name}: expected it to end within {timeout_s:g} s")
+            raise SimError(f"{self.name}: expected the process to end within {timeout_s:g} s")
         return self.status
 
     def send(self, number: signal.Signals) -> None:

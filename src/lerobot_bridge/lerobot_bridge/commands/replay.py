@@ -102,7 +102,7 @@ def _replayed(given: argparse.Namespace) -> Replayed:
     if not predicted:
         raise ToolError(
             f"{given.dataset}: expected frames in which the policy drove, found a "
-            f"person driving in all {left_out}; --with-interventions compares those, too"
+            f"person driving in all {left_out}; --with-interventions compares those frames as well"
         )
     return Replayed(
         dataset=given.dataset,
