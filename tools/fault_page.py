@@ -183,7 +183,8 @@ def make_page(rows: Sequence[Row]) -> str:
         people = [[r["what"], _outcomes([r])] for r in of_robot if r["group"] == "people"]
         starts = [[r["what"], _refusal(r)] for r in of_robot if r["group"] == "start"]
         commits = dict.fromkeys(row["commit"] for row in of_robot)
-        measured = f"Measured with {', '.join(f'`{each}`' for each in commits)}."
+        noun = "commit" if len(commits) == 1 else "commits"
+        measured = f"Measured at {noun} {', '.join(f'`{each}`' for each in commits)}."
         parts += [f"## {name}\n", f"{NOTES[robot]}\n{measured}\n", make_matrix(of_robot), ""]
         parts += [_table(["other faults", "end"], others), ""] if others else []
         parts += [f"### {name}: requests\n", _table(["request", "end"], people), ""]

@@ -45,7 +45,7 @@ class DemoOutcome:
 
     Attributes:
         summary: Content of summary.json.
-        table: The same as text.
+        table: The summary as text.
         failure: The failure; None after success.
         draw: Writes images into the folder of results.
     """
@@ -225,7 +225,7 @@ class LoggedProcess(WorkerProcess):
         """Wait for the process to end on its own; return its exit status."""
         self.ends_within(timeout_s)
         if self.status is None:
-            raise SimError(f"{self.name}: expected it to end within {timeout_s:g} s")
+            raise SimError(f"{self.name}: expected the process to end within {timeout_s:g} s")
         return self.status
 
     def send(self, number: signal.Signals) -> None:
@@ -234,7 +234,7 @@ class LoggedProcess(WorkerProcess):
             os.killpg(self.pid, number)
 
     def stop(self, patience_s: float = _TIME_TO_STOP_S) -> None:
-        """As for WorkerProcess; a simulator writes its trace when it ends."""
+        """Stop the process as WorkerProcess does; a simulator writes its trace when it ends."""
         super().stop(patience_s)
 
     def ask_to_end(self) -> None:
@@ -306,7 +306,7 @@ def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dic
     """Return environment variables for a private ROS domain on this machine.
 
     Args:
-        environment: If it has a ROS_DOMAIN_ID, that is kept, and the result is empty.
+        environment: Current environment; if it has a ROS_DOMAIN_ID, the result is empty.
         seed: Any number; a process id spreads well.
     """
     if environment.get("ROS_DOMAIN_ID"):

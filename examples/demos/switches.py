@@ -22,8 +22,8 @@ class SwitchEvent:
         ended_s: End of the blend.
         state: State that commanded afterwards.
         why: Reason in the node's words.
-        granted: Whether the state was entered.
-        step_ratio: Largest step of a target in it, as a share of the largest in a healthy run.
+        granted: True if the state was entered.
+        step_ratio: Largest target step in the blend, as a share of the largest in a healthy run.
     """
 
     at_s: float

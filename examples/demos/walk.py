@@ -190,12 +190,12 @@ class ReportedTiming:
         bundle: Name of the bundle's folder.
         backend: Name of the back end.
         runs_on: Runtime and device.
-        fallback: Why earlier back ends in the list did not open, one line each.
+        fallback: Reasons why earlier back ends in the list did not open, one line each.
         ticks: Ticks since the node was activated, including those of standing up.
         ticks_missed: Deadlines since then at which no tick could start.
         latency_ms: Median, 99th percentile and largest time from sampling to published command.
-        guard_events: How often the guard acted, by rule; rules that never acted are left out.
-        left_run: Whether the policy node left RUN on its own; a HOLD that recovers does not count.
+        guard_events: Number of times that the guard acted, by rule, without rules that never acted.
+        left_run: True if the policy node left RUN on its own; a HOLD that recovers does not count.
         reason: Reason of its last mode.
     """
 
@@ -330,7 +330,7 @@ def verdict(
     Args:
         metrics: Metrics of the time in which the robot should have been up.
         reported: The policy node's report.
-        lockstep: Whether simulated time waited for the policy node, so that a busy machine does
+        lockstep: True if simulated time waited for the policy node, so that a busy machine does
             not matter.
         robot: The robot that walked.
 

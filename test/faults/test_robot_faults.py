@@ -131,7 +131,7 @@ def test_the_last_result_of_a_case_counts_and_all_commits_are_named(
     files = [write("1.xml", "abc", drop, result("`slow:imu`")), write("2.xml", "abc", again)]
     assert read_results(files) == [again, result("`slow:imu`")]
     page = make_page(read_results([*files, write("3.xml", "def", result("`drop:imu+0.03`"))]))
-    assert "Measured with `abc`, `def`." in page
+    assert "Measured at commits `abc`, `def`." in page
 
 
 def test_emulator_that_ends_is_named_and_not_as_it_should(tmp_path: Path) -> None:

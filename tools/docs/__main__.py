@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the documentation site in out/docs: docs/, the files next to it, and pages from the code.
+"""Build the documentation site in out/docs.
 
-    python -m tools.docs    # needs .venv-docs; `make docs` makes it
+    python -m tools.docs    # needs .venv-docs, which `make docs` creates
 
-Pages are copied next to those generated from the code, then Sphinx converts them to HTML. Every
-warning is an error: a broken link, a page that is not in the index. Old names of pages redirect to
-the new ones (docs/redirects.txt). No network is used.
+The site consists of docs/, README.md and the other top-level pages, and pages generated from the
+code. Sphinx converts all of them to HTML. Warnings, such as a broken link or a page missing from
+the index, are treated as errors. Old page names redirect to the new ones (docs/redirects.txt). No
+network is used.
 """
 
 from __future__ import annotations

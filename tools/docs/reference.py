@@ -115,7 +115,7 @@ def _commands() -> Iterator[str]:
     yield (
         "An option is written out; an abbreviation is refused. `--version` prints the version.\n"
         "Results go to standard output; progress, warnings and errors to standard error. Exit\n"
-        "status: 0 done; 1 a verdict that failed; 2 wrong arguments; 3 prepared for another\n"
+        "status: 0 done; 1 a verdict that failed; 2 invalid arguments; 3 prepared for another\n"
         "machine; 4 an error; 130 and 143 after Ctrl-C and SIGTERM.\n\n"
         "With `--json` the only output is one JSON document, whose keys are listed below each\n"
         "verb;\n"

@@ -46,7 +46,7 @@ class Event:
 
     Attributes:
         time_s: Time on the emulated robot's clock.
-        unix_ns: The same time on the system's clock.
+        unix_ns: Time of the event on the system's clock.
         event, who: The event, and its cause.
     """
 
@@ -91,7 +91,7 @@ class Stack:
         Args:
             folder: Folder for logs, the trace and the events.
             emulator: Parameters besides those that let driver and emulator find each other.
-            driver: The same for the driver.
+            driver: Parameters of the driver, with the same exception.
             policy: Parameters of the policy node.
             priority: `realtime.priority` of driver and policy node; ignored if the kernel refuses.
         """

@@ -43,7 +43,7 @@ CLIMB = Walk(
     latency_ns=10_000_000,
     ground=Ground(terrain="stairs", step_m=0.1),
 )
-"""Also measured for a policy with a height scan."""
+"""Additional walk that is measured for a policy with a height scan."""
 LICENCE = "Apache-2.0"
 
 

@@ -109,7 +109,7 @@ def _between(robot: TrainedRobot, keys: Sequence[KeyPose]) -> Reference:
     lower, upper = robot.body.range_rad.T
     if not ((lower <= joint_pos) & (joint_pos <= upper)).all():
         raise SimError(
-            "motion: expected key poses that the robot reaches, found some that it does not"
+            "motion: expected key poses that the robot reaches, found poses outside its range"
         )
     return Reference(
         joint_pos=joint_pos,

@@ -27,7 +27,7 @@ class Motion:
 
     Attributes:
         command: vx, vy (m/s), wz (rad/s) [robots, 3].
-        velocity: The same three of the base, in its yaw-aligned frame [robots, 3].
+        velocity: vx, vy (m/s), wz (rad/s) of the base, in its yaw-aligned frame [robots, 3].
         drift: Velocity minus command in steady walking, smoothed over half a second [robots, 3].
         lin_vel_z: Vertical velocity of the base [robots], m/s.
         ang_vel_xy: Roll and pitch rates [robots, 2], rad/s.

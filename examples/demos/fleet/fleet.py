@@ -183,7 +183,9 @@ class Fleet:
                 env={**os.environ, MARK: self._mark, **(environment or {})},
             )
         except subprocess.TimeoutExpired:
-            raise SimError(f"{shown}: expected it to end within {_COMMAND_WITHIN_S:g} s") from None
+            raise SimError(
+                f"{shown}: expected the command to end within {_COMMAND_WITHIN_S:g} s"
+            ) from None
         with self._log, (self.folder / "commands.log").open("a", encoding="utf-8") as log:
             log.write(f"$ {shown}\n{done.stdout}{done.stderr}status {done.returncode}\n\n")
         if done.returncode not in accepted:

@@ -121,7 +121,7 @@ class EpisodeSidecar:
     number: int = entry("number of the episode within its session, from 0", minimum=0)
     task: str = entry("task of the robot")
     tags: tuple[str, ...] = entry("words to search for", default=())
-    success: bool | None = entry("whether the task succeeded; null: not judged", default=None)
+    success: bool | None = entry("true if the task succeeded; null: not judged", default=None)
     interventions: tuple[tuple[int, ...], ...] | None = entry(
         "[begin, end) of each time that a person drove instead of the policy, ns of the log; "
         "null: not watched",

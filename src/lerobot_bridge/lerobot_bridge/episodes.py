@@ -80,11 +80,11 @@ def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, A
     )
     if abs(delay_ns) > AGREE_NS:
         _log.warning(
-            "%s: expected stamps from the recording's clock, found a clock %.3f s %s it; the "
+            "%s: expected stamps from the recording's clock, found a clock that is %.3f s %s; the "
             "recording's times are used",
             place,
             abs(delay_ns) * 1e-9,
-            "behind" if delay_ns > 0 else "ahead of",
+            "behind" if delay_ns > 0 else "ahead",
         )
         return list(marks)
     timed = [
@@ -292,8 +292,8 @@ def _cut(bag: Bag, whole: Episode, length_s: float) -> FoundEpisodes:
     if bag.duration_ns > _MOST * length_ns:
         raise ToolError(
             f"{bag.path}: expected at most {_MOST} episodes of {length_s:g} s, found a "
-            f"recording of {bag.duration_ns * 1e-9:.0f} s; if it is really shorter, the "
-            "clock was set forward during it: cut the recording there"
+            f"recording of {bag.duration_ns * 1e-9:.0f} s; if less time passed, the clock "
+            "was set forward during the recording: cut the recording at that point"
         )
     for number, begin_ns in enumerate(range(bag.start_ns, end_ns, length_ns)):
         span = Span(begin_ns, min(begin_ns + length_ns, end_ns))

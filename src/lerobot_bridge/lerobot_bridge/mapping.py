@@ -143,7 +143,7 @@ class CameraSource:
     topic: str = entry("topic of the images", pattern=_TOPIC)
     height: int = entry("height of the images, pixels", minimum=1, maximum=8192)
     width: int = entry("width of the images, pixels", minimum=1, maximum=8192)
-    resize: bool = entry("whether images of a different size are stretched to fit", default=False)
+    resize: bool = entry("true: images of a different size are stretched to fit", default=False)
     resample: Literal["hold", "as_of", "drop"] = entry(
         "rule for the images that may fill a frame", default="as_of"
     )

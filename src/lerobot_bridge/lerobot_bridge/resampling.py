@@ -119,8 +119,8 @@ def _ticks(times_ns: Mapping[str, Times], first: int, period_ns: int) -> Times:
     longest = int(np.argmax(np.diff(said, append=said[-1])))
     if said[min(longest + 1, len(said) - 1)] - said[longest] > _SILENT_NS:
         raise ToolError(
-            f"expected no gap of more than an hour between messages, found one after "
-            f"{said[longest] * 1e-9:.3f} s: most likely the clock was set forward; set it (NTP) "
+            "expected no gap of more than an hour between messages, found one that begins at time "
+            f"{said[longest] * 1e-9:.3f} s: the clock was probably set forward; set it (NTP) "
             "before recording"
         )
     return np.arange(first, int(said[-1]) + 1, period_ns, dtype=np.int64)

@@ -83,7 +83,7 @@ void check_kept(const Facts& facts, const char* what, const Numbers& contract,
   }
 }
 
-/// Whether the robot must follow a joint's targets of this kind.
+/// True if the robot must follow a joint's targets of this kind.
 bool is_needed(const Facts& facts, std::size_t joint, std::size_t kind) {
   if (facts.commanded[joint] == static_cast<std::int64_t>(kind)) return true;
   // A joint that is held in any mode needs a position.

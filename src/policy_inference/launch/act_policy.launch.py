@@ -68,8 +68,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "mode",
         default_value="",
-        description="How chunks are executed: asynchronous, synchronous, ensemble, rtc; empty: as "
-        "in params_file",
+        description="Execution mode for chunks: asynchronous, synchronous, ensemble, rtc; empty: "
+        "the mode in params_file",
     ),
     DeclareLaunchArgument(
         "backend_options",
@@ -99,7 +99,7 @@ ARGUMENTS = [
         "viewer",
         default_value="false",
         choices=BOOLEANS,
-        description="With robot:=sim or so101_emulator: open a window of MuJoCo's viewer, which "
+        description="True: open a window of MuJoCo's viewer, with robot:=sim or so101_emulator; "
         "needs a display",
     ),
     DeclareLaunchArgument(
@@ -128,7 +128,7 @@ ARGUMENTS = [
         "takeover",
         default_value="false",
         choices=BOOLEANS,
-        description="Whether a person may take over with a leader arm, whose pose is on "
+        description="True: a person may take over with a leader arm, whose pose is on "
         "leader/joint_states",
     ),
     DeclareLaunchArgument(

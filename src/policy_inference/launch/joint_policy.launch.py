@@ -80,8 +80,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "shadow_member",
         default_value="",
-        description="With policy_node:=policy_set_node: the set member with which the shadow is "
-        "compared",
+        description="Set member with which the shadow is compared; only with "
+        "policy_node:=policy_set_node",
     ),
     DeclareLaunchArgument(
         "robot",
@@ -93,14 +93,14 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "sim_robot",
         default_value="",
-        description="With robot:=sim: the robot to simulate (lite3, go2, g1 or a folder of "
-        "figures); empty: the robot in params_file, else lite3",
+        description="Robot to simulate with robot:=sim (lite3, go2, g1 or a folder of figures); "
+        "empty: the robot in params_file, else lite3",
     ),
     DeclareLaunchArgument(
         "viewer",
         default_value="false",
         choices=BOOLEANS,
-        description="With robot:=sim: open a window of MuJoCo's viewer, which needs a display",
+        description="True: open a window of MuJoCo's viewer, with robot:=sim; needs a display",
     ),
     DeclareLaunchArgument(
         "operator",
@@ -112,14 +112,14 @@ ARGUMENTS = [
         "joy_node",
         default_value="true",
         choices=BOOLEANS,
-        description="With operator:=joystick: whether to start the joystick node from the joy "
-        "package (apt install ros-$ROS_DISTRO-joy)",
+        description="True: start the joystick node from the joy package "
+        "(apt install ros-$ROS_DISTRO-joy), with operator:=joystick",
     ),
     DeclareLaunchArgument(
         "sensing_nodes",
         default_value="true",
         choices=BOOLEANS,
-        description="Whether to start perception_node and velocity_estimator_node if the bundle's "
+        description="True: start perception_node and velocity_estimator_node if the bundle's "
         "contract needs them",
     ),
     DeclareLaunchArgument(

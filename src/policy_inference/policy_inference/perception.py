@@ -166,7 +166,7 @@ class ImageSource:
         if same_s > self._frozen_after_s:
             raise RobotError(
                 f"camera image: expected a new image within {self._frozen_after_s:g} s, found the "
-                f"same one for {same_s:.2f} s"
+                f"same image for {same_s:.2f} s"
             )
 
     def _require_fresh(self, age_s: float) -> None:
@@ -257,7 +257,7 @@ class ScanSource:
         if self._frozen_after_m and moved_m > self._frozen_after_m:
             raise RobotError(
                 f"elevation map: expected a new map after {moved_m:.2f} m of travel, found the "
-                "same one"
+                "same map"
             )
         self.scanner.sample(elevation, pose.position, pose.quat_xyzw)
         self.scanner.see()

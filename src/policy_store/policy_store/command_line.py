@@ -144,7 +144,7 @@ class CommandParser(argparse.ArgumentParser):
             self._actions[:] = declared
 
     def error(self, message: str) -> NoReturn:
-        """Report wrong arguments, suggest the closest valid choice, and exit with status 2."""
+        """Report invalid arguments, suggest the closest valid choice, and exit with status 2."""
         choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if choice is not None:
             choices = [one.strip(" '") for one in choice[2].split(",")]

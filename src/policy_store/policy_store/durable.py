@@ -159,7 +159,8 @@ def locked(model: Path) -> Iterator[None]:
             lock_within(handle, 0.0)
         except BlockingIOError:
             raise PolicyError(
-                f"{model}: expected no other process changing it, found one; wait until it exits"
+                f"{model}: expected no other process changing this folder, found one; wait until "
+                "that process exits"
             ) from None
         yield
     finally:

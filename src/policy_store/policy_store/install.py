@@ -209,8 +209,8 @@ def _require_survived(policy: AnyBundle) -> None:
         if report.get("model_sha256") != model_sha256(policy.contract, backend):
             raise PolicyError(
                 f"{policy.file}: reports.{key}: expected a report about the model in the bundle, "
-                "found one about a different model; measure again with `model_tools sensitivity "
-                "--record`"
+                "found a report about a different model; measure again with `model_tools "
+                "sensitivity --record`"
             )
         stated = report.get("survived_error_mps", math.nan)
         survived = float(stated) if type(stated) in (int, float) else math.nan

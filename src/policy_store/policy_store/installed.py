@@ -103,7 +103,7 @@ def is_installed(folder: Path, content: bytes, backends: Collection[str] | None)
     if recorded != ALGORITHM + hashlib.sha256(content).hexdigest():
         raise PolicyError(
             f"{folder}: expected the same contract, since an installed version never changes, "
-            "found a different one; give the bundle a new version"
+            "found a different contract; give the bundle a new version"
         )
     try:
         bundle = check_version(folder, None)

@@ -43,9 +43,9 @@ class ArmCarrier(World):
         """Put the robot on the floor, and the arm near its home pose.
 
         Args:
-            friction: As for `World`.
-            seed: As for `World`; also sets the cube's position, as for `ArmWorld`.
-            pose: As for `World`.
+            friction: Same as for `World`.
+            seed: Same as for `World`; sets the cube's position as well, as for `ArmWorld`.
+            pose: Same as for `World`.
             image_size: Height and width of the cameras' images.
         """
         self._table = ArmWorld(seed=seed, image_size=image_size)

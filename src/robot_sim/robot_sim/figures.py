@@ -298,7 +298,7 @@ def figures_file(robot: str | Path) -> Path:
     """Return the path of a robot's data file, which may not exist.
 
     Args:
-        robot: Name of a folder in ROBOTS, or else a folder relative to the current one. A string
+        robot: Name of a folder in ROBOTS, otherwise a folder relative to the current one. A string
             with a slash, such as `./go2`, is always a folder.
     """
     named = ROBOTS / robot / FILE

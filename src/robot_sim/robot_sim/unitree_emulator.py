@@ -77,7 +77,8 @@ class UnitreeEmulator(Emulator):
             from robot_sim.unitree_dds import RobotTopics
         except ModuleNotFoundError as error:
             raise SimError(
-                f"unitree_emulator: expected the Python package cyclonedds, found none ({error}); "
+                "unitree_emulator: expected the Python package cyclonedds, found no such "
+                f"package ({error}); "
                 "install it into this environment: pip install cyclonedds==11.0.1"
             ) from None
         self._topics = RobotTopics(host.model, domain=given.domain, interface=given.interface)
@@ -203,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         "--duration-s",
         type=float,
         default=0.0,
-        help="simulated time after which it exits; 0: never",
+        help="simulated time after which the emulator exits; 0: never",
     )
     return parser
 

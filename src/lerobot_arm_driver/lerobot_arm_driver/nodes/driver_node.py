@@ -68,7 +68,7 @@ PARAMETERS = (
         name="lerobot_python",
         type=str,
         default=_DEFAULT.lerobot_python,
-        doc="Python of LeRobot's environment; empty: this node's own",
+        doc="Python of LeRobot's environment; empty: the node's own Python",
     ),
     Spec(
         name="way_out",
@@ -84,15 +84,15 @@ PARAMETERS = (
         default=_DEFAULT.max_relative_target_rad,
         minimum=0.001,
         maximum=10.0,
-        doc="Largest distance of a goal from the joint's position, rad; goals beyond it are "
-        "clipped",
+        doc="Largest distance of a goal from the joint's position, rad; goals beyond this "
+        "distance are clipped",
     ),
     Spec(
         name="leader",
         type=bool,
         default=_DEFAULT.leader,
-        doc="Whether a person moves the arm by hand as a leader: it is limp while its command "
-        "has neither stiffness nor damping",
+        doc="True for a leader arm, which a person moves by hand: the arm is limp while its "
+        "command has neither stiffness nor damping",
     ),
     *(
         Spec(

@@ -28,8 +28,8 @@ def add_mapping(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mapping",
         metavar="FILE|NAME",
-        help="file that maps topics to features, or the name of one that is included "
-        "(default: the recorded session's)",
+        help="file that maps topics to features, or the name of an included mapping (default: the "
+        "recorded session's mapping)",
     )
 
 
@@ -58,7 +58,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         type=_how,
         default="bag",
         metavar="bag|marks|SECONDS",
-        help="an episode is a recording, a part between marks, or a part of this length",
+        help="division into episodes: whole recordings, parts between marks, or parts of this "
+        "length",
     )
     parser.add_argument(
         "--topic",
@@ -72,7 +73,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "--gaps",
         choices=("leave-out", "split"),
         default="leave-out",
-        help="an episode with a gap is left out, or its parts become episodes",
+        help="treatment of an episode with a gap: it is left out, or its parts become episodes",
     )
 
 

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="exit with 0 even if episodes were left out",
     )
-    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing output")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
@@ -136,7 +136,8 @@ def require_lerobot() -> None:
         version = importlib.metadata.version("lerobot")
     except importlib.metadata.PackageNotFoundError as error:
         raise ToolError(
-            f"{sys.executable}: expected LeRobot (it writes the dataset), found none; {remedy}"
+            f"{sys.executable}: expected LeRobot (it writes the dataset), found no such package; "
+            f"{remedy}"
         ) from error
     if ".".join(re.findall(r"\d+", version)[:3]) not in LEROBOTS:
         raise ToolError(

@@ -42,10 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with-interventions",
         action="store_true",
-        help="also compare frames in which a person drove instead of the policy",
+        help="compare all frames, even those in which a person drove instead of the policy",
     )
     parser.add_argument("--output", type=Path, help="HTML file to write, with plots")
-    parser.add_argument("--force", action="store_true", help="replace a file that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
@@ -102,7 +102,7 @@ def _replayed(given: argparse.Namespace) -> Replayed:
     if not predicted:
         raise ToolError(
             f"{given.dataset}: expected frames in which the policy drove, found a "
-            f"person driving in all {left_out}; --with-interventions compares those, too"
+            f"person driving in all {left_out}; --with-interventions compares those frames as well"
         )
     return Replayed(
         dataset=given.dataset,

@@ -40,11 +40,11 @@ class WrittenSession:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, help="folder of a LeRobot dataset, version v3.0")
     parser.add_argument(
-        "--mapping", required=True, help="mapping file, or the name of one that is included"
+        "--mapping", required=True, help="mapping file, or the name of an included mapping"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     add_episodes(parser)
-    parser.add_argument("--force", action="store_true", help="replace a session that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing session")
 
 
 def run(given: argparse.Namespace) -> CommandResult[WrittenSession]:

@@ -77,7 +77,7 @@ class Conversion:
 
     Attributes:
         made: Episodes in the dataset, each with the result of `make_parts`.
-        refused: Episodes that were left out, and why.
+        refused: Episodes that were left out, with the reason for each.
     """
 
     made: Sequence[tuple[Episode, Mapping[str, Any]]]

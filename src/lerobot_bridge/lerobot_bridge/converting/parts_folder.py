@@ -79,7 +79,7 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise ToolError(
                 f"{folder}: expected no other command converting into the same "
-                "folder, found one; wait for it, or name another --output"
+                "folder, found such a command; wait until it ends, or name another --output"
             ) from None
         try:
             yield

@@ -68,8 +68,8 @@ def run_apart(
         for (name, _), result in done:
             if isinstance(result, NotDone):
                 raise ToolError(
-                    f"{name}: expected a result, found none: {result.reason}; its output is in "
-                    f"{log}; if memory runs out, use a smaller --processes"
+                    f"{name}: the job ended without a result: {result.reason}; see its output in "
+                    f"{log}; if it ran out of memory, use fewer --processes"
                 )
             if isinstance(result, OSError):
                 raise result

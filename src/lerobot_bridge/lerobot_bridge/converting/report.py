@@ -16,13 +16,13 @@ from policy_store.report import Note, Part, Report, Section, Table, Tone, Verdic
 def conversion_report(
     name: str, found: Conversion, mapping: RobotMapping, skipped: Mapping[str, str]
 ) -> Report:
-    """Return the report.
+    """Return the report on a conversion.
 
     Args:
         name: Name of the dataset.
         found: The result of the conversion.
         mapping: The mapping that was used.
-        skipped: Parts of recordings that are not episodes, and why.
+        skipped: Parts of recordings that are not episodes, with the reason for each.
     """
     index, episodes = 0, list[dict[str, Any]]()
     for episode, made in found.made:

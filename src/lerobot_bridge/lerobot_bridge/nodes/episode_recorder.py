@@ -53,7 +53,8 @@ PARAMETERS = (
         name="output",
         type=str,
         required=True,
-        doc="Folder of the session; if it has the same mapping, new episodes are added to it",
+        doc="Folder of the session; new episodes are added to an existing session with the same "
+        "mapping",
     ),
     Spec(name="task", type=str, required=True, doc="The task, in a sentence"),
     Spec(name="tags", type=str, default="", doc="Tags of the episodes: red,left_arm"),
@@ -62,7 +63,7 @@ PARAMETERS = (
         type=int,
         default=50,
         minimum=1,
-        doc="Number of episodes to record in the folder",
+        doc="Total number of episodes in the folder, including those from earlier sessions",
     ),
     Spec(
         name="warm_up_s",
@@ -83,7 +84,7 @@ PARAMETERS = (
         name="auto",
         type=bool,
         default=True,
-        doc="Whether episodes follow each other automatically after ~/start",
+        doc="True: episodes follow each other automatically after ~/start",
     ),
     Spec(
         name="extra_topics",

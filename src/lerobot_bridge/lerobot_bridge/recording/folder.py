@@ -70,7 +70,7 @@ class SessionFolder:
             if load_mapping(file) != mapping:
                 raise PolicyError(
                     f"{file}: expected the mapping that the recorder uses, found a "
-                    "different one; name another output, or use that file as the mapping"
+                    "different mapping; name another output, or use that file as the mapping"
                 )
             return
         if foreign := sorted(entry.name for entry in self.path.iterdir()):

@@ -99,8 +99,8 @@ PARAMETERS = (
         name="angular_velocity_checked",
         type=bool,
         default=_DEFAULT.angular_velocity_checked,
-        doc="Whether this unit was confirmed on this robot; control may then be taken without "
-        "turning the robot first",
+        doc="True if angular_velocity_unit was confirmed on this robot; control may then be taken "
+        "without turning the robot first",
     ),
     Spec(
         name="fold_s",
@@ -124,8 +124,8 @@ PARAMETERS = (
         default=_DEFAULT.obeyed_torque_nm,
         minimum=0.0,
         maximum=24.0,
-        doc="Torque above which a drive that should damp at rest shows that another controller "
-        "drives it, N m; 0: no such check",
+        doc="Largest torque of a drive that damps at rest, N m; a larger torque shows that "
+        "another controller commands the drive; 0: no check",
     ),
     *COMMON_PARAMETERS,
 )

@@ -31,7 +31,7 @@ def add_samples(parser: argparse.ArgumentParser, help_text: str, *, or_all: bool
     Args:
         parser: Parser of the verb.
         help_text: Help text: what is counted, and the usual numbers.
-        or_all: Also allow `ALL`.
+        or_all: True to allow `ALL` as well.
     """
 
     def read(text: str) -> int | str:

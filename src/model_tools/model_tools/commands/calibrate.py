@@ -130,7 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-poor",
         action="store_true",
-        help="also write samples that failed the quality check; the file keeps the verdict",
+        help="write the samples even if they fail the quality check; the file keeps the verdict",
     )
 
 

@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-poor",
         action="store_true",
-        help="also accept rows that fail the quality check of calibrate",
+        help="accept rows even if they fail the quality check of calibrate",
     )
 
 

@@ -26,14 +26,14 @@ from policy_store.command_line import CommandResult, add_bundle
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, "folder with the policy.yaml", type=Path)
     parser.add_argument(
-        "--model", type=Path, help="the reference model, ONNX, if not in that folder"
+        "--model", type=Path, help="reference model (ONNX), if not in the contract's folder"
     )
     add_completion_arguments(parser)
     parser.add_argument(
         "--output",
         type=Path,
         required=True,
-        help="folder of the bundle; with --force it may be the contract's own",
+        help="folder of the bundle; with --force, the contract's own folder is allowed",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 

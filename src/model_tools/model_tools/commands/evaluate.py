@@ -77,7 +77,7 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=600.0,
         metavar="SECONDS",
-        help="time limit of a trial; one that exceeds it has no result (default %(default)g)",
+        help="time limit of a trial; a longer trial has no result (default %(default)g)",
     )
     add_backend_options(parser)
 

@@ -132,8 +132,8 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         "--type",
         choices=TYPES,
         metavar="MARCH",
-        help="also make the workspace for the compiler of D-Robotics' BPUs: "
-        f"{', '.join(TYPES)}; needs --dataset",
+        help=f"type of BPU ({', '.join(TYPES)}); in addition, a workspace for D-Robotics' compiler "
+        "is made; needs --dataset",
     )
     add_samples(
         parser,
@@ -161,8 +161,8 @@ def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-p
         "--golden",
         type=Path,
         metavar="NPZ",
-        help="rows with the training's outputs (cameras.NAME, state, chunk, and the initial "
-        "noise), to compare with, which become the golden rows; without them, rows are random",
+        help="rows with the training code's outputs (cameras.NAME, state, chunk, and the initial "
+        "noise), for comparison; they become the golden rows (default: random rows)",
     )
     parser.add_argument("--name", help="name of the policy (default: the bundle's folder)")
     parser.add_argument(

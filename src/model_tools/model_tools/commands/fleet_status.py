@@ -54,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=0.0,
         metavar="S",
-        help="repeat until all are healthy or one is bad, for at most this time",
+        help="repeat until all robots are healthy or one robot is bad, for at most this time",
     )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="also write an HTML page")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="HTML page to write in addition")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:

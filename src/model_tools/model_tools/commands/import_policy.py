@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        help="the policy, ONNX; not for LEAPP and metadata, which name it",
+        help="ONNX model of the policy; not for LEAPP and metadata, which name the model",
     )
     parser.add_argument("--format", help="name of the format, if the content is ambiguous")
     parser.add_argument(
@@ -62,8 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--joint-order",
         choices=_ORDERS,
-        help="order of --joints: as listed there or in the file; breadth_first: level by level "
-        "through the file's tree, as in Isaac Lab; sdk: order of the SDK, which joint_ids_map maps",
+        help="order of --joints; listed: as given, or as in the file; breadth_first: level by "
+        "level through the file's tree, as in Isaac Lab; sdk: order of the SDK, which "
+        "joint_ids_map maps",
     )
     parser.add_argument(
         "--robot",
@@ -77,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="NPZ",
         help="clip of the motion that the policy tracks, with joint and body names, if the model "
-        "has none",
+        "contains no clip",
     )
     parser.add_argument(
         "--scene",
@@ -106,14 +107,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="YAML",
         dest="answer_file",
-        help="file of such answers, KEY: VALUE; --set takes precedence",
+        help="file with answers, KEY: VALUE; --set takes precedence",
     )
     parser.add_argument(
         "--drop",
         action="append",
         default=[],
         metavar="KEY",
-        help="leave a key out, such as action.TODO; may be repeated",
+        help="key to leave out, such as action.TODO; may be repeated",
     )
     for flag, key in _SHORT.items():
         parser.add_argument(f"--{flag}", help=f"answer for {key}")

@@ -32,14 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan",
         action="store_true",
-        help="show the plan of the bundle, the part that the native core needs",
+        help="show the bundle's plan (the part that the native core needs)",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="file for that plan")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="file to which --plan writes the plan"
+    )
     parser.add_argument(
         "--html",
         type=Path,
         metavar="FILE",
-        help="also write an HTML page, with a drawing of height scan points",
+        help="HTML page to write in addition, with a drawing of height scan points",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 
@@ -68,7 +70,7 @@ def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
     if given.plan:
         report = _planned(path, given)
     elif given.output is not None:
-        raise ToolError("--output: expected --plan (it writes that file), found none")
+        raise ToolError("--output: expected --plan as well (it is the output), found no --plan")
     else:
         report = inspect_path(path)
     if given.html:

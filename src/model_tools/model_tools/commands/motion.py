@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate-hz", type=float, required=True, help="rate of the policy; frames are interpolated"
     )
-    parser.add_argument("--fps", type=float, help="rate of a source that does not state it")
+    parser.add_argument(
+        "--fps", type=float, help="rate of the source, if the source does not state its rate"
+    )
     parser.add_argument(
         "--joints", metavar="NAMES", help="joints of a source without names, comma-separated"
     )
@@ -41,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--robot",
         type=Path,
         metavar="ROBOT",
-        help="robot, to compute that body's pose: URDF or MJCF file, or go2, g1 or lite3 of "
-        "robot_sim",
+        help="robot, needed to compute the anchor's pose: URDF or MJCF file, or go2, g1 or lite3 "
+        "of robot_sim",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing output")
 

@@ -68,7 +68,7 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         choices=_STAGES[:-1],
-        help="skip this stage; the file records that",
+        help="stage to skip; the release file records the omission",
     )
     parser.add_argument("--output", type=Path, help="file (default NAME-VERSION.release.yaml)")
 

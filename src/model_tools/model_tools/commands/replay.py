@@ -39,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle",
         type=Path,
-        help="folder of a bundle, or name of an installed one (default: the one that ran, if it "
-        "still exists); a different policy for the same robot runs as a shadow: it observes what "
-        "was measured and commanded",
+        help="folder of a bundle, or name of an installed bundle (default: the bundle that ran, "
+        "if it still exists); a different policy for the same robot runs as a shadow: it "
+        "observes what was measured and commanded",
     )
     parser.add_argument(
         "--mode",
@@ -54,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--member",
         default="",
         metavar="NAME",
-        help="with --bundle, for the recording of a policy set: the member to compare it with",
+        help="member of a recorded policy set with which --bundle is compared",
     )
-    parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
+    parser.add_argument("--backend", default="", help="back end (default: the back end that ran)")
     add_backend_options(parser)
     parser.add_argument(
         "--from",

@@ -13,7 +13,7 @@ errors; values far from those of a healthy run are warnings.
 
 The rows of --output are for calibration (`compile --rows`) and for `compare --rows`: inputs of the
 model, outputs of the reference, and `acted`, `reward`, `episode`. The exit status is 1 if a limit
-of the bundle, or else of its precision, is exceeded.
+of the bundle or, if it has none, of its precision is exceeded.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep the result in the bundle, where `policy_store install` checks it",
     )
-    parser.add_argument("--force", action="store_true", help="replace this report in the bundle")
+    parser.add_argument("--force", action="store_true", help="replace the bundle's existing report")
     add_trials(parser)
 
 

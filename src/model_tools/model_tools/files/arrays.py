@@ -134,7 +134,7 @@ def sensed(
     """Return the recorded state of the robot [rows, size], by field of `RobotState`.
 
     Per-joint columns follow `joint_names` if recorded (with the robot's or the contract's names),
-    or else the contract. `quat_wxyz` is reordered to `quat_xyzw`.
+    otherwise the contract. `quat_wxyz` is reordered to `quat_xyzw`.
     """
     free = {name: array for name, array in arrays.items() if name not in contract.model.inputs}
     found = dict[str, F64]()

@@ -156,7 +156,7 @@ class DatasetSource:
 
 
 def joint_places(feature: DatasetFeature, joints: Sequence[str]) -> list[int]:
-    """Return the index of each joint: by name if the names match, or else in order.
+    """Return the index of each joint: by name if the names match, otherwise in order.
 
     A policy lists its joints in training order; a robot may use other names.
     """

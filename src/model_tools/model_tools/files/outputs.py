@@ -120,7 +120,7 @@ def copy_folder(source: Path, target: Path) -> None:
     if target.resolve().is_relative_to(source.resolve()):
         raise ToolError(
             f"{source}: expected an output outside this folder (its files are copied "
-            "to the output), found one inside; name another --output"
+            "to the output), found an output inside it; name another --output"
         )
     signature = source / SIGNATURE_FILE
     for file in (file for file in source.rglob("*") if file.is_file() and file != signature):
@@ -144,8 +144,8 @@ def _exchange(path: Path, new: Path, old: Path) -> None:
 def _refuse_foreign(path: Path, marker: str, owned: Sequence[str], kept: Path | None) -> None:
     if not (path / marker).is_file():
         raise ToolError(
-            f"{path}: expected a folder that contains {marker}, found one without it; --force "
-            "does not replace folders without it"
+            f"{path}: expected a folder that contains {marker}, found a folder without this file; "
+            "--force does not replace such a folder"
         )
     entries = [entry for entry in path.rglob("*") if entry.is_symlink() or not entry.is_dir()]
     names = sorted(entry.relative_to(path) for entry in entries)

@@ -223,7 +223,7 @@ def judge_fleet(
 
 
 def worst(states: Iterable[FleetRobot]) -> str:
-    """Return the health of a fleet: bad, or else unknown, if any robot is; unknown if empty."""
+    """Return a fleet's health, the worst of its robots': bad, unknown, healthy; unknown if none."""
     found = {state.health for state in states} or {UNKNOWN}
     return next(health for health in (BAD, UNKNOWN, HEALTHY) if health in found)
 

@@ -162,8 +162,8 @@ class WalkCase:
         friction, latency_ms, ground, payload_kg, joint_friction_nm: Parameters of the world.
         stiffness_scale, damping_scale: The drives' gains, as shares of those commanded.
         seed: Seed of the initial lying pose (0: the exact pose) and of noise.
-        estimator: Also run the estimator of the base velocity and measure its error; always done if
-            the policy needs it.
+        estimator: True to run the base velocity estimator as well and measure its error; always
+            done if the policy needs the estimator.
         sensor_errors: Errors of the estimator's sensors.
         velocity_error_mps: Size of the `VelocityError` that is added to base_lin_vel, a term that
             the policy must have; 0: none.

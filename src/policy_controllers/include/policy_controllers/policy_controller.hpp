@@ -64,7 +64,7 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
     /// Time of the update under simulated time; -1: real time.
     std::atomic<std::int64_t> simulated_ns{-1};
     std::atomic<bool> is_active{false};
-    /// Whether the controller was activated or deactivated since the last status.
+    /// True if the controller was activated or deactivated since the last status.
     std::atomic<bool> has_changed{false};
     PolicyUpdate policy;
     std::unique_ptr<StatusReporter> reporter;
@@ -85,7 +85,7 @@ class PolicyController : public controller_interface::ChainableControllerInterfa
   std::shared_ptr<Hosted> hosted_;
   Interfaces interfaces_;
   bool returns_errors_ = false, was_pressed_ = false;
-  /// Whether velocities come from a chained controller; the topic is then ignored.
+  /// True if velocities come from a chained controller; the topic is then ignored.
   bool has_chained_velocity_ = false;
   std::vector<double> values_;
   std::vector<hardware_interface::LoanedStateInterface*> states_;

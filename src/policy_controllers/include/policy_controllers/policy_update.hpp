@@ -132,7 +132,7 @@ class PolicyUpdate {
   /// `ros_now_ns`: clock of the commands' stamps.
   const policy_core::Targets* update(const double* values, const Velocity* velocity,
                                      std::int64_t ros_now_ns) noexcept;
-  /// Whether a fault is latched, or the e-stop pressed.
+  /// True if a fault is latched, or the e-stop is pressed.
   bool is_latched() const noexcept { return is_latched_.load() || estop_pressed(); }
 
   /// Stores a received velocity command, with its stamp if it has one.

@@ -250,7 +250,7 @@ class Denoising:
     training timesteps.
     """
 
-    method: Literal["flow", "ddpm", "ddim"] = entry("how a denoising step uses the graph's output")
+    method: Literal["flow", "ddpm", "ddim"] = entry("use of the graph's output in a denoising step")
     steps: int = entry("number of denoising steps per chunk", minimum=1, maximum=10_000)
     tensor: str = entry("input of the policy's graph that receives the noisy actions")
     time: StepTime = entry("input of the policy's graph that receives the time of a step")

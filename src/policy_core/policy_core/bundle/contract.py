@@ -333,7 +333,7 @@ class ActionTerm(OwnJoints):
 class GainOutput:
     """A gain that the model outputs on each tick, and its bounds.
 
-    The output and the bounds have one value per joint in the action terms, in the same order.
+    The output and each bound have one value per joint, in the joint order of the action terms.
     """
 
     output: str = entry("model output with the gains")
@@ -464,7 +464,7 @@ class Estimation:
     """Robot description for the base velocity estimator, and the estimator's error."""
 
     error_mps: float = entry(
-        "root mean square length of the velocity error vector that the policy must survive, m/s",
+        "velocity error that the policy must tolerate: RMS magnitude of the error vector, m/s",
         exclusiveMinimum=0,
     )
     legs: tuple[Leg, ...] = entry("legs that may support the robot", minItems=1)
@@ -515,9 +515,9 @@ class Artifact:
     file: str = entry("path inside the bundle folder")
     sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
     precision: str = entry("numeric precision: fp32, fp16, int8, w8a8, ...")
-    target: str | None = entry("chip or GPU that it was compiled for", default=None)
-    tool: str | None = entry("tool and version that made it", default=None)
-    made: str | None = entry("how it was made", default=None)
+    target: str | None = entry("chip or GPU for which the file was compiled", default=None)
+    tool: str | None = entry("tool and version that made the file", default=None)
+    made: str | None = entry("description of how the file was made", default=None)
     compiled_from: str | None = entry(
         "SHA-256 of the model from which it was compiled", default=None, pattern=SHA256
     )

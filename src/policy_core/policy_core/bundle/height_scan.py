@@ -45,8 +45,8 @@ class ScanGrid:
         "coordinate that changes between successive values: x_fastest for Isaac Lab's ordering "
         "xy and for mjlab, y_fastest for Isaac Lab's ordering yx and for legged_gym"
     )
-    x: Literal["ascending", "descending"] = entry("whether x increases or decreases with the index")
-    y: Literal["ascending", "descending"] = entry("whether y increases or decreases with the index")
+    x: Literal["ascending", "descending"] = entry("order of x with increasing index")
+    y: Literal["ascending", "descending"] = entry("order of y with increasing index")
 
     @property
     def count(self) -> int:

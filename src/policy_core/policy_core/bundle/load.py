@@ -240,7 +240,7 @@ def bundle_folder(name_or_path: str) -> Path:
 
     `NAME@VERSION` is an installed version; `NAME` is the version in use. If no version is
     installed, `NAME` is the bundle shipped with this package, in the first AMENT_PREFIX_PATH entry
-    that contains shipped bundles, or else in this Python's prefix.
+    that contains shipped bundles, otherwise in this Python's prefix.
 
     Raises:
         PolicyError: There is no such bundle, the version in use is unknown, or the folder does not

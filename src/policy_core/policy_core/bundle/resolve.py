@@ -146,7 +146,7 @@ def per_joint(value: PerJointYaml, names: Sequence[str]) -> F64:
     """Return an array with one float64 value per name.
 
     The keys of a map are names, or patterns (see `name_pattern`) that must match a whole name. A
-    name gets the value under its own key, or else under the only pattern that matches it; a key
+    name gets the value under its own key, otherwise under the only pattern that matches it; a key
     that applies to no name is an error.
 
     Raises:

@@ -150,7 +150,7 @@ class SetState:
         default=(),
     )
     to: dict[str, Transition] = entry("transitions by target state", default={})
-    stand: bool = entry("whether the stand motion may begin in this state", default=False)
+    stand: bool = entry("true if the stand motion may begin in this state", default=False)
     way_back: str | None = entry(
         "next state on the way to a state with `stand`; required if `stand` is false", default=None
     )
@@ -235,7 +235,7 @@ class SetContract:
 
     The joints are those of all members, with the robot's names. Joint limits are equal in all
     members; gains, stand pose and damping come from the member that commands the joint in the
-    initial state, or else from the first member that commands the joint or, at least, has it.
+    initial state, otherwise from the first member that commands the joint or, at least, has it.
     Time-outs, tilt limit and margin are the strictest among all members.
     """
 

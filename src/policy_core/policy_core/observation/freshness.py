@@ -93,7 +93,7 @@ class Input(Stateful):
         """True if the current message belongs to a stream that starts over."""
         self._restarted_ns: int | None = None
         self._refused, self._refused_stamps = 0, ""
-        """Number of messages after the newest that were not new, and why the last one was not."""
+        """Number of messages after the newest that were not new, and the reason for the last."""
         self._ahead_ns = 0
         """Stamp minus arrival time of the least delayed message, less the drift allowance."""
         self._wall_ns: int | None = None
@@ -168,7 +168,7 @@ class Input(Stateful):
         return max(0, min(late_ns, header_ns) if agrees else late_ns)
 
     def _header_age_ns(self, steady_age_ns: int, wall_ns: int) -> int:
-        """Return a header's age on our clock as of the last synchronization, or else as of now."""
+        """Return a header's age on our clock as of the last synchronization, else as of now."""
         if self._wall_ns is not None:
             age_ns = steady_age_ns + self._wall_ns
             if _SOONEST_NS <= age_ns <= _LATEST_NS:

@@ -27,7 +27,10 @@ class ObservationBuilder(Stateful):
     PLAN = ("_index", "_offset", "_history")
 
     def plan(self) -> dict[str, Any]:
-        """Return the configuration for the native core: indices, offsets, and processing."""
+        """Return the native core's configuration.
+
+        It holds indices, offsets, history, scaling and normalization.
+        """
         return {**super().plan(), **self._scaler.plan(), **self._normaliser.plan()}
 
     def __init__(

@@ -38,9 +38,9 @@ struct TickResult {
   Reason reason;
   /// Null if no command is to be sent. Owned by the controller; the next tick overwrites it.
   Targets* targets = nullptr;
-  /// The policy was asked; had no memory at that time; gave an answer that was used.
+  /// True if the policy was asked; if it had no memory at that time; if its answer was used.
   bool asked = false, begins = false, taken = false;
-  /// If it was used: the policy's share of the targets, the number of consecutive clipped ticks.
+  /// If `taken`: the policy's share of the targets, and the number of consecutive clipped ticks.
   double blend = 0.0;
   std::int64_t clipped_ticks = 0;
 };

@@ -53,7 +53,7 @@ class RobotState {
   Span field(std::size_t place) noexcept { return {flat_.data + starts_[place], sizes_[place]}; }
   /// The field with this name; empty if the contract does not need it.
   Span find(const std::string& name) noexcept;
-  /// The same; throws PlanError if the field in the plan has a different size.
+  /// The field with this name; throws PlanError if its size in the plan differs.
   Span find(const std::string& name, std::size_t size);
   Span flat() noexcept { return flat_; }
 

@@ -39,7 +39,7 @@ class Table {
   /// hex digits. Throws PlanError if the file is missing or damaged, or was made from another
   /// bundle.
   static Table open(const std::string& path, const std::string& digest);
-  /// The same, but accepts the plan of any bundle.
+  /// Reads a plan's file, but accepts the plan of any bundle.
   static Table open(const std::string& path);
   /// Reads a plan from memory. Throws PlanError if it is damaged or has another version.
   static Table parse(const std::uint8_t* data, std::size_t size);

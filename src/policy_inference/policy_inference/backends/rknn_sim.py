@@ -120,7 +120,7 @@ class RknnSimBackend(BackendBase):
         if "target" in self._given:
             raise BackendError(
                 f"{self._file}: expected no option target (the model was compiled "
-                f"for {self._recipe.target}), found one"
+                f"for {self._recipe.target}), found this option"
             )
         if self._precision != self._recipe.precision:
             raise BackendError(

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fps",
         type=float,
-        help="the policy's rate, Hz; it must equal the contract's",
+        help="the policy's rate, Hz; must equal the contract's rate",
     )
     parser.add_argument(
         "--n-action-steps",

@@ -24,7 +24,7 @@ _LIMITS = [one.name for one in fields(StricterLimits)]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser, "folder of a bundle, or the name of an installed one")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the plan")
-    parser.add_argument("--force", action="store_true", help="replace a file that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
     parser.add_argument(
         "--limit",
         action="append",

@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         metavar="A,B",
-        help="back ends to examine, and with a bundle the one to run; default: examine those that "
-        "the bundle has a model for; without a bundle, all",
+        help="back ends to examine (default: those for which the bundle has a model; without a "
+        "bundle, all); with a bundle, the back end to run",
     )
     add_backend_options(parser)
     parser.add_argument(
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="JSON file for the result (default, where the policy runs: "
         "self_test_BUNDLE_BACKEND.json in this folder)",
     )
-    parser.add_argument("--force", action="store_true", help="replace a file that exists")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:

@@ -127,7 +127,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tls-key",
         type=_file,
         metavar="FILE",
-        help="private key of that certificate; protect the file like the token, or use "
+        help="private key of the service's certificate; protect the file like the token, or use "
         "credential:NAME",
     )
     places.add_argument(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Limits for a compared artifact: from its bundle, or else the defaults for its precision."""
+"""Limits for a compared artifact: from its bundle, otherwise the defaults for its precision."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def open_loop_limits(
     precision: str,
     defaults: Mapping[str, ComparisonLimits] = DEFAULTS,
 ) -> ComparisonLimits:
-    """Return the limits on outputs: from the bundle, or else the defaults for the precision.
+    """Return the limits on outputs: from the bundle, otherwise the defaults for the precision.
 
     Args:
         contract: The contract; it may state limits.
@@ -112,7 +112,7 @@ def state_limits(contract: JointContract, backend: str, precision: str) -> Compa
 
 
 def closed_loop_limits(contract: JointContract, backend: str) -> ClosedLoopLimits:
-    """Return the limits on walking: from the bundle, or else the defaults."""
+    """Return the limits on walking: from the bundle, otherwise the defaults."""
     stated = contract.limits.get(backend, ComparisonLimits()).closed_loop
     return CLOSED_LOOP if stated is None else _merged(CLOSED_LOOP, stated)
 

@@ -63,7 +63,7 @@ def play(
         backend: Opened back end; its arrays are overwritten.
         rows: Input rows.
         state: Recurrent pairs, carried from row to row; at the first row and at each break, the
-            recorded state is used, or else the initial one.
+            recorded state is used if there is one, otherwise the initial state.
         initial_state: Initial state values by input; zeros for all others.
 
     Returns:

@@ -41,7 +41,7 @@ class Flight:
         inputs: Inputs of the policy, in the order of `Moment.ages_ns`.
         state_sizes: State fields in the order of `FlightTick.state`.
         namespace: Namespace of the topics in the recording.
-        valid_for_s: How long a command is valid.
+        valid_for_s: Validity of a command after receipt, s.
     """
 
     bundle: Bundle
@@ -75,7 +75,7 @@ def make_flight(
         topics: Incoming topics.
         settings: Limits, parameters and versions, as text by name.
         namespace: Namespace of the topics in the recording.
-        valid_for_s: How long a command is valid.
+        valid_for_s: Validity of a command after receipt, s.
     """
     return Flight(
         bundle=bundle,

@@ -288,8 +288,8 @@ class ChunkKind(MemberKind[ChunkBundle]):
         """
         contract, settings = bundle.contract, self._settings
         _log.info(
-            "opening %s: %d graphs, then trial runs for %g s at most, which measure how long a "
-            "chunk takes",
+            "opening %s: %d graphs, then up to %g s of trial runs to measure how long a chunk "
+            "takes",
             contract.name,
             len(contract.graphs),
             WARM_UP_S,

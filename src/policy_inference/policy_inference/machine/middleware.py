@@ -126,7 +126,8 @@ def require_joystick_package(environment: Mapping[str, str]) -> None:
     if not _is_installed("joy", environment):
         distribution = environment.get("ROS_DISTRO") or "$ROS_DISTRO"
         raise PolicyError(
-            "operator:=joystick: expected the joy package in this shell, found none; install it "
+            "operator:=joystick: expected the joy package in this shell, found no such "
+            "package; install it "
             f"(sudo apt install ros-{distribution}-joy) and source ROS 2 again, or pass "
             "joy_node:=false if another node publishes `joy`"
         )

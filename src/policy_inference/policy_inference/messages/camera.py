@@ -101,7 +101,7 @@ def _compressed(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
         raise
     # The type of exception depends on the damaged byte.
     except Exception as error:
-        raise RobotError(f"expected a complete PNG, found a damaged one: {error}") from error
+        raise RobotError(f"expected an intact PNG, found a damaged one: {error}") from error
     if kind == "u2":
         return pixels
     _, scale, offset = _HEADER.unpack_from(data)

@@ -69,7 +69,7 @@ def read_elevation(message: Any, layer: str) -> ElevationMap:
             f"resolution), found {rows} x {columns}"
         )
     if max(abs(turn.x), abs(turn.y), abs(turn.z)) > _SMALLEST_TURN:
-        raise RobotError("expected a map without rotation in its frame, found a rotated one")
+        raise RobotError("expected a map without rotation in its frame, found a rotated map")
     start = message.outer_start_index, message.inner_start_index
     if not (start[0] < rows and start[1] < columns):
         raise RobotError(f"expected start indices within {rows} x {columns}, found {start}")

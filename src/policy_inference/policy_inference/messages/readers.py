@@ -134,7 +134,9 @@ class JointStateReader:
         velocity = None if self._velocity is None else self._read_velocity
         if velocity is not None:
             if len(message.velocity) == 0:
-                raise RobotError("expected velocities, found none; the policy needs measured ones")
+                raise RobotError(
+                    "expected velocities, found none; the policy needs measured velocities"
+                )
             if len(message.position) != len(message.velocity):
                 raise RobotError(
                     f"expected {len(message.position)} velocities, one per position, found "
@@ -285,8 +287,8 @@ def require_past(what: str, age_s: float) -> None:
     """Raise RobotError if a stamp lies ahead of the clock."""
     if age_s < -_AHEAD_S:
         raise RobotError(
-            f"{what}: expected a stamp in the past, found one {-age_s:.2f} s ahead; synchronize "
-            "the clocks"
+            f"{what}: expected a stamp in the past, found a stamp {-age_s:.2f} s in the future; "
+            "synchronize the clocks"
         )
 
 
@@ -294,7 +296,7 @@ def require_age(what: str, age_s: float, timeout_s: float) -> None:
     """Raise RobotError if a stamp is too old, ahead of the clock, or from a different clock."""
     if abs(age_s) > _OTHER_CLOCK_S:
         raise RobotError(
-            f"{what}: expected a stamp from this node's clock, found one {age_s:.0f} s old; "
+            f"{what}: expected a stamp from this node's clock, found a stamp {age_s:.0f} s old; "
             "set use_sim_time to the same value in all nodes"
         )
     require_past(what, age_s)

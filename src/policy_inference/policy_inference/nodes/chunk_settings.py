@@ -26,9 +26,9 @@ _CHUNK_SPECS = (
         type=str,
         default=_CHUNKS.mode,
         choices=CHUNK_MODES,
-        doc="How chunks are executed. synchronous: the next is computed when the current one has "
-        "ended; asynchronous: while the current one is executed; rtc: as asynchronous, and guided "
-        "to continue the current one; ensemble: weighted mean of all",
+        doc="Execution mode for chunks. synchronous: the next chunk is computed when the current "
+        "one has ended; asynchronous: while the current one is executed; rtc: as asynchronous, "
+        "and guided to continue the current one; ensemble: weighted mean of all chunks",
     ),
     Spec(
         name="n_action_steps",
@@ -126,8 +126,7 @@ SET_PARAMETERS = (
         name="shadow_member",
         type=str,
         default="",
-        doc="With shadow_bundle: the set member with which the shadow is compared while that "
-        "member runs",
+        doc="Set member with which the shadow of shadow_bundle is compared while that member runs",
     ),
     *ALL_NODES,
 )
@@ -146,7 +145,7 @@ ACT_PARAMETERS = (
         name="takeover",
         type=bool,
         default=False,
-        doc="Whether a person may take over with a leader arm, whose pose arrives on "
+        doc="True: a person may take over with a leader arm, whose pose arrives on "
         "leader/joint_states",
     ),
     Spec(

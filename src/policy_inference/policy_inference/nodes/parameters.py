@@ -75,7 +75,7 @@ REALTIME = (
         name="realtime.cpus",
         type=str,
         default="",
-        doc="Cores on which this thread runs, such as 3 or 2-3; empty: all",
+        doc="Cores for the thread that commands the robot, such as 3 or 2-3; empty: all",
     ),
     Spec(
         name="realtime.lock_memory",

@@ -90,8 +90,8 @@ PARAMETERS = (
         default=FROZEN_AFTER_M,
         minimum=0.0,
         maximum=1000.0,
-        doc="Distance traveled after which an unchanged map is refused, m; 0: never, for a map "
-        "that is known in advance",
+        doc="Distance, m, that the robot may travel before an unchanged map is rejected; 0: no "
+        "limit (for a map known in advance)",
     ),
     Spec(
         name="frozen_after_s",

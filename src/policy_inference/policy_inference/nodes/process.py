@@ -227,7 +227,7 @@ def _serve(
     while wait([spinning], _OPENED_WITHIN_S).not_done:
         if node.configuring:
             node.get_logger().warning(
-                "the process was stopped while the node was being configured: it exits at once"
+                "the process was stopped while the node was being configured: it exits immediately"
             )
             end_now(0)  # the opening thread cannot be stopped otherwise
         if time.monotonic() > ends_s:

@@ -37,8 +37,8 @@ class ServiceAndTopic:
             node: Node that owns both.
             service: Type, name, and the function that executes a request between two ticks; it
                 returns the answer, or raises RefusedError.
-            topic: The same for the topic; its function receives the message's `data`, and returns
-                False if that changes nothing.
+            topic: Type, name and function for the topic; the function receives the message's
+                `data`, and returns False if the data changes nothing.
             report: Publishes the status.
         """
         self._node, self._report, self._topic = node, report, topic[1]

@@ -150,7 +150,7 @@ def message_class(name: str) -> type[Any]:
         found: type[Any] = getattr(import_module(f"{package}.msg"), kind)
     except (ImportError, AttributeError) as error:
         raise RobotError(
-            f"{name}: expected the package {package} with this message, found none; "
+            f"{name}: expected the package {package} with this message, found no such message; "
             "install it, and source its setup.bash"
         ) from error
     return found

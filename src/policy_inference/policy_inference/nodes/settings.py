@@ -33,7 +33,7 @@ POLICY = (
         name="bundle",
         type=str,
         required=True,
-        doc="Folder of the policy bundle, or the name of one that is installed: NAME, NAME@VERSION",
+        doc="Folder of the policy bundle, or the name of an installed bundle: NAME, NAME@VERSION",
     ),
     Spec(
         name="public_key",
@@ -68,7 +68,7 @@ LOOP = Spec(
     type=str,
     default=NATIVE,
     choices=(NATIVE, PYTHON),
-    doc="Whether ticks run in C++ (if it is built and supports the policy) or in Python",
+    doc="Language of the control loop: C++ (if built and if it supports the policy) or Python",
 )
 SHADOW = (
     Spec(
@@ -105,7 +105,7 @@ _REPORTS = (
         name="autostart",
         type=bool,
         default=True,
-        doc="Configure and activate at once; this alone never moves the robot",
+        doc="True: configure and activate at the start; this alone never moves the robot",
     ),
 )
 _AUTHORITY = Spec(
@@ -164,13 +164,13 @@ TICKS = (
         name="trigger",
         type=str,
         default=TIMER,
-        doc="What starts a tick: timer, or the name of an input (ignored under use_sim_time)",
+        doc="Trigger of each tick: timer, or the name of an input (ignored under use_sim_time)",
     ),
     Spec(
         name="stamped_command",
         type=bool,
         default=False,
-        doc="Whether cmd_vel is a TwistStamped instead of a Twist",
+        doc="True: cmd_vel is a TwistStamped instead of a Twist",
     ),
     valid_for(0.1),
 )

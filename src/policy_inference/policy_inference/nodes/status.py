@@ -260,7 +260,7 @@ class StatusReporter:
 
     @property
     def telemetry(self) -> Mapping[str, str]:
-        """Latest telemetry for the machine and the device, with the unit in each key."""
+        """Latest telemetry from the computer and the inference device; keys include the units."""
         return self._health.telemetry
 
     def start(self) -> None:

@@ -408,9 +408,11 @@ def _list(given: Sequence[str]) -> int:
     add_json(parser)
     parser.add_argument("--list", action="store_true", required=True)
     parser.add_argument(
-        "--output", type=Path, help="folder for the images; without it none is written"
+        "--output",
+        type=Path,
+        help="folder for the images; without this option, no images are written",
     )
-    parser.add_argument("--force", action="store_true", help="replace images that exist")
+    parser.add_argument("--force", action="store_true", help="replace existing images")
     asked = parser.parse_args(given)
     try:
         lines = list(list_cameras(asked.output, asked.force))

@@ -144,7 +144,7 @@ class VelocitySource:
 
 PARAMETERS = (
     *(spec for spec in POLICY if spec.name in ("bundle", "public_key")),
-    replace(LOOP, doc="Whether the estimator runs in C++ (if it is built) or in Python"),
+    replace(LOOP, doc="Language of the estimator: C++ (if built) or Python"),
 )
 _UNKNOWN = 1e6
 """Variance for values that are not estimated."""

@@ -183,7 +183,7 @@ def _examined(
 
 
 def _names(asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPoint]) -> list[str]:
-    """Return the back ends to check: the requested ones, or the bundle's, or else all."""
+    """Return the back ends to check: the requested ones, otherwise the bundle's, otherwise all."""
     if asked is not None:
         names = [name.strip() for name in asked.split(",") if name.strip()]
         unknown = ", ".join(repr(name) for name in names if name not in known)

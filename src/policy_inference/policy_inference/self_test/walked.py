@@ -47,7 +47,7 @@ def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifa
         raise _problem(
             file,
             f"a report about the model {about.sha256[:12]}",
-            "one about a different model",
+            "a report about a different model",
             f"{remedy} (add --force to replace this one)",
         )
     remedy += " (add --force to replace this one)"

@@ -98,7 +98,7 @@ def open_listeners(asked: EndpointOptions) -> list[Listener]:
 def default_socket(environment: Mapping[str, str]) -> Path:
     """Return the socket path used if no endpoint is requested; creates its folder.
 
-    The folder is the runtime directory set by systemd, or else the user's, or else one in /run.
+    The folder is the runtime directory set by systemd, otherwise the user's, otherwise in /run.
     """
     given = environment.get("RUNTIME_DIRECTORY", "").split(":")[0]
     if given:

@@ -46,13 +46,13 @@ class LatencyDrift:
         """Adds the duration of an inference, ns."""
 
     def judge(self, telemetry: Mapping[str, str]) -> str | None:
-        """Judge the inferences since the last judgment; call it once per second.
+        """Evaluate the inferences since the last call; call once per second.
 
         Args:
-            telemetry: The latest telemetry for the machine and the device.
+            telemetry: The latest telemetry from the computer and the inference device.
 
         Returns:
-            A message with likely causes when a slowdown begins, "" when it ends, otherwise None.
+            A message with likely causes when a slowdown begins; "" when it ends; otherwise None.
         """
         if (count := len(self._durations_ns)) < _LEAST:
             return None

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Notify systemd through sd_notify(3), including the watchdog in systemd.service(5).
+"""Notify systemd, including its watchdog.
 
-This does not use the sdnotify package: its socket waits for a manager that does not read, it does
-not support the watchdog, and it does not report a wrong address.
+This implements the sd_notify(3) protocol and the watchdog described in systemd.service(5). The
+sdnotify package is not used: it blocks if the manager does not read, and does not report an invalid
+address.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ class OpenInferenceServer:
                 self._server.add_insecure_port(where)
         except RuntimeError as error:
             raise PolicyError(
-                f"--open-inference {where}: expected an address and a port that are free, "
+                f"--open-inference {where}: expected an available address and a free port, "
                 f"found: {error}"
             ) from error
         return where, port

@@ -95,8 +95,8 @@ class ServedModel:
         rate_hz: Ticks per second in training; 0 if unknown.
         backend: Back end of the model.
         watched: Statistics of healthy observations.
-        batch: Number of robots in one inference; also the maximum number in a client's request.
-        counters: How often each guard rule acted, per robot, by rule name.
+        batch: Number of robots in one inference, and maximum number in a client's request.
+        counters: Number of times that each guard rule acted, per robot, by rule name.
     """
 
     def __init__(

@@ -155,7 +155,10 @@ class ServiceMemory(_End):
         self.sleep()
 
     def passed(self) -> None:
-        """Close the file once the client, which alone needs it, has received it."""
+        """Close our copy of the file descriptor.
+
+        Call this after the client has received it, because only the client needs it.
+        """
         if self.file >= 0:
             os.close(self.file)
             self.file = -1

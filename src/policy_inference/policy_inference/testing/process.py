@@ -57,7 +57,7 @@ def children() -> set[int]:
 
 
 def has_ended(process: int) -> None:
-    """Wait until a child has ended, without reaping it."""
+    """Wait for a child process to exit, without reaping it."""
     with suppress(ChildProcessError):  # it has already been reaped
         os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
 

@@ -102,7 +102,7 @@ def put_into_use(
 def add_name_and_version(parser: argparse.ArgumentParser, version_help: str) -> None:
     """Declare the arguments for an installed version: `NAME VERSION` or `NAME@VERSION`."""
     parser.add_argument(
-        "name", metavar="NAME[@VERSION]", help="name of a bundle, with its version or without"
+        "name", metavar="NAME[@VERSION]", help="name of a bundle, with or without its version"
     )
     parser.add_argument("version", nargs="?", metavar="VERSION", help=version_help)
 

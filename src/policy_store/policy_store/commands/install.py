@@ -84,7 +84,7 @@ def require_use(given: argparse.Namespace) -> None:
     """Raise PolicyError for an option of `add_use` that would have no effect."""
     if given.accept and not (given.activate or given.trial):
         raise PolicyError(
-            "--accept: expected --activate with it, found none; without --activate, pass "
+            "--accept: expected --activate as well, found no --activate; alternatively, pass "
             "--accept to `policy_store activate`"
         )
 

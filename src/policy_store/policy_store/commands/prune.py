@@ -24,9 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=3,
         metavar="N",
-        help="number of versions to keep, the most recently installed ones (default 3)",
+        help="number of most recently installed versions to keep (default 3)",
     )
-    parser.add_argument("--force", action="store_true", help="remove them")
+    parser.add_argument(
+        "--force", action="store_true", help="remove the other versions; otherwise only list them"
+    )
     add_root(parser)
 
 

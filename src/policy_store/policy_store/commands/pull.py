@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channel",
         default="",
         metavar="NAME",
-        help="the version that this channel's signed statement names, instead of a tag",
+        help="channel whose signed statement names the version, instead of a tag",
     )
     parser.add_argument(
         "--allow-downgrade",
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, help="folder to create, without --install (default NAME)"
     )
-    parser.add_argument("--install", action="store_true", help="install it below --root")
+    parser.add_argument("--install", action="store_true", help="install the bundle below --root")
     parser.add_argument(
         "--revocations",
         action="store_true",
@@ -98,7 +98,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         return _revocations(given, reference, access, trusted)
     if given.install:
         if given.output is not None:
-            raise PolicyError("--output: expected no --install, found both")
+            raise PolicyError("expected --output or --install, found both")
         require_use(given)
         root = read_root(given)
         progress = byte_progress("pull")
@@ -106,7 +106,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
         return use_installed(given, done, root, trusted)
     if given.activate or given.trial or given.allow_downgrade is not None:
         raise PolicyError(
-            "--activate, --trial, --allow-downgrade: expected --install as well, found none"
+            "--activate, --trial, --allow-downgrade: expected --install as well, found no --install"
         )
     output = given.output or Path(reference.name)
     progress = byte_progress("pull")

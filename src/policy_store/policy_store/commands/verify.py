@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name", nargs="?", metavar="NAME[@VERSION]", help="name of a bundle (default: all)"
     )
     parser.add_argument(
-        "version", nargs="?", help="a version of it, or current for the one in use (default: all)"
+        "version",
+        nargs="?",
+        help="version of the bundle, or current for the version in use (default: all versions)",
     )
     add_root(parser)
     add_public_key(parser)

@@ -85,7 +85,7 @@ COMMON_PARAMETERS = (
         name="autostart",
         type=bool,
         default=True,
-        doc="Configure and activate at once; this alone never moves the robot",
+        doc="True: configure and activate at the start; this alone never moves the robot",
     ),
 )
 """Parameters common to all drivers; other fields of `DriverSettings` depend on the robot."""

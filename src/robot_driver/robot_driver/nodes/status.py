@@ -67,7 +67,7 @@ class StatusTopics:
             self.publish()
 
     def lose(self, reason: str) -> None:
-        """Report that the link process was lost, and why."""
+        """Report that the link process was lost, with the reason."""
         self._lost = reason
         self._node.get_logger().error(reason)
         before = self._report or DriverReport(

@@ -59,7 +59,7 @@ class Sensed(NamedTuple):
         joint_pos, joint_vel, joint_effort: Joint states [n], rad, rad/s, N m, in the order of
             `RobotDouble.joint_names`.
         rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
-        quat_xyzw: The same rotation [4], body to world.
+        quat_xyzw: Quaternion [4] of the rotation in `rpy`, body to world.
         ang_vel: Angular velocity, body frame [3], rad/s.
         lin_acc: Specific force, body frame [3], m/s^2; +9.81 along z for a level robot at rest.
     """

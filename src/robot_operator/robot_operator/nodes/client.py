@@ -236,8 +236,9 @@ class Operator:
         """Request `stand`, `run`, `damp`, `reset`, `estop`, `take_control` or `release_control`.
 
         Returns:
-            Whether all nodes that grant it agreed, and the answer from the policy node, or else
-                from the driver. `take_control` takes seconds, because the robot may move first.
+            True if all nodes that grant the request agreed, and the answer from the policy node,
+                otherwise from the driver. `take_control` takes seconds, because the robot may move
+                first.
         """
         answers = self._asked(name)
         refusals = [message for _, agreed, message in answers if not agreed]

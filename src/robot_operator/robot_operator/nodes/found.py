@@ -157,8 +157,8 @@ def require_sole_publisher(node: Node, topic: str) -> None:
         others = other_publishers(node, topic)
     if others:
         raise OperatorError(
-            f"{topic}: expected {node.get_fully_qualified_name()} as the only publisher, also "
-            f"found {', '.join(others)}; stop it first"
+            f"{topic}: expected {node.get_fully_qualified_name()} as the only publisher, found "
+            f"{', '.join(others)} as well; first stop the other publishers"
         )
 
 

@@ -62,7 +62,7 @@ PARAMETERS = (
         name="autostart",
         type=bool,
         default=True,
-        doc="Configure and activate at once",
+        doc="True: configure and activate at the start",
     ),
 )
 _GROUP = 3

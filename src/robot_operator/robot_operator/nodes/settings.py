@@ -105,7 +105,7 @@ PARAMETERS = (
     _axis("axis_vy", 0, "Axis of vy (left stick, left is positive)"),
     _axis("axis_wz", 3, "Axis of the yaw rate (right stick, left is positive)"),
     *(
-        Spec(name=f"invert_{name}", type=bool, default=False, doc=f"Whether to negate {name}")
+        Spec(name=f"invert_{name}", type=bool, default=False, doc=f"True: negate {name}")
         for name in ("vx", "vy", "wz")
     ),
     Spec(
@@ -146,7 +146,7 @@ PARAMETERS = (
         name="autostart",
         type=bool,
         default=True,
-        doc="Configure and activate at once",
+        doc="True: configure and activate at the start",
     ),
 )
 

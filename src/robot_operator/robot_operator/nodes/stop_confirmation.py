@@ -22,7 +22,7 @@ _TURN_S = 0.02
 _OTHERS_WITHIN_S = 1.0
 """Time without a new node after which the search counts as complete."""
 _ROBOTS_WITHIN_S = 4.0
-"""The same time while a policy node's robot, or a driver's policy node, is unknown.
+"""Limit instead of _OTHERS_WITHIN_S while a node's robot or a driver's policy node is unknown.
 Discovering it may take this long on a busy machine.
 """
 _TYPES = {POLICY_NODE: PolicyStatus, DRIVER: RobotStatus}

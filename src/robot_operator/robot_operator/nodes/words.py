@@ -51,7 +51,7 @@ class OperatorResult:
         answer: Answer in words; empty if the statuses show it.
         policy: Newest policy_msgs/PolicyStatus with `mode` by its name; null without one.
         robot: Newest policy_msgs/RobotStatus with `state` by its name; null without one.
-        obeyed: Whether each node has stopped, by node name; for estop and damp.
+        obeyed: By node name, true if the node has stopped; for estop and damp.
     """
 
     action: str
@@ -227,7 +227,7 @@ def way_to_follow(policy: PolicyStatus, driver: RobotStatus) -> str:
 
 
 def _find_next(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
-    """Same as `next_step` for a driver that follows nothing; `damped`: the policy is in DAMP."""
+    """Return the next step for a driver that follows nothing; `damped`: the policy is in DAMP."""
     if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
         return OperatorRequest.DAMP, []
     if driver.state == RobotStatus.LISTENING:

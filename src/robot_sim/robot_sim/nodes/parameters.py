@@ -105,11 +105,11 @@ SO101_EMULATOR: Parameters = {
     ),
     "servos": ("feetech", "Protocol of the servos: feetech, or dynamixel as on a Koch"),
     "arm": (1, "Number of the arm; each number has its own calibration"),
-    "holds": (True, "Whether the servos hold the arm at the start, as a driver may leave them"),
+    "holds": (True, "True: the servos hold the arm at the start, as a driver may leave them"),
     "faults": ([""], "Faults, e.g. 'silent:elbow_flex@4+0.5'; see robot_sim.servo_bus"),
 }
 ARM_LEADER: Parameters = {
-    "drive": (False, "Also send joint_command; otherwise another node must make the arm follow"),
+    "drive": (False, "True: send joint_command; otherwise another node must make the arm follow"),
     "repeat": (True, "Demonstrate repeatedly; otherwise once per call of ~/demonstrate"),
     "marks": (True, "Publish episode_marks, which divide a recording into episodes"),
     "follow_marks": (

@@ -53,7 +53,7 @@ _HUNG = Spec(
     name="hung",
     type=bool,
     default=False,
-    doc="The robot hangs, so its joints may become limp",
+    doc="True if the robot hangs, so that its joints may become limp",
 )
 
 
@@ -66,8 +66,8 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             name="network_interface",
             type=str,
             default=defaults.network_interface,
-            doc="Network interface in the robot's network, such as eth0; empty: as DDS is "
-            "configured by the environment",
+            doc="Network interface in the robot's network, such as eth0; empty: the interface "
+            "that the environment sets for DDS",
         ),
         Spec(
             name="domain_id",
@@ -100,7 +100,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=50.0,
             minimum=10.0,
             maximum=500.0,
-            doc="Rate at which estop is published while the remote's stop keys are held, Hz",
+            doc="Rate at which estop is published while the remote's L2 and B are held, Hz",
         ),
         Spec(
             name="joy_rate_hz",
@@ -114,7 +114,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             name="remote_required",
             type=bool,
             default=defaults.remote_required,
-            doc="Refuse control until a key press of the wireless remote has been received",
+            doc="True to refuse control until a button press on the remote has been received",
         ),
         Spec(
             name="restore_mode",
@@ -153,8 +153,8 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             default=defaults.obeyed_torque_nm,
             minimum=0.0,
             maximum=50.0,
-            doc="Torque above which a drive that should damp at rest shows that another controller "
-            "drives it, N m; 0: no such check",
+            doc="Largest torque of a drive that damps at rest, N m; a larger torque shows that "
+            "another controller commands the drive; 0: no check",
         ),
         *COMMON_PARAMETERS,
     )

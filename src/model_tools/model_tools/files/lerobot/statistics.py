@@ -164,7 +164,7 @@ def _of_normaliser(folder: Path, file: str, step: Node) -> _Source:
     if state is None:
         raise ToolError(
             f"{folder / file}: {step.key}.state_file: expected a file with the "
-            "statistics, found none; the policy was saved without its dataset's"
+            "statistics, found none; the policy was saved without these statistics"
         )
     # Links are followed, since every file in a cache of the Hub is a link.
     if not all(

@@ -135,7 +135,7 @@ class LerobotCheckpoint:
         if how == "one" and self.config.denoising is not None:
             raise ToolError(
                 "--graphs: expected two graphs (this policy's encoders run once per chunk, the "
-                "rest in each denoising step), found one"
+                "rest in each denoising step), found one graph"
             )
         weights = Weights(self.folder / WEIGHTS_FILE, self.tensors, self.architecture.prefix)
         return self.architecture.write(self.config, weights, opset, how)

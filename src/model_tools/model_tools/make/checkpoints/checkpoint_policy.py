@@ -152,8 +152,8 @@ def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
     """Return a program as a policy module; raise if it keeps a state."""
     if config.normaliser is not None or config.rnn is not None:
         raise ToolError(
-            "hidden_sizes: expected the layers of the program, found nothing; without "
-            "them it is exported as it is, and `rnn` and `normaliser` have no meaning"
+            "hidden_sizes: expected the layers of the program, found nothing; without layers, "
+            "the program is exported unchanged, and `rnn` and `normaliser` have no meaning"
         )
     obs = torch.randn(1, config.obs_dim, generator=torch.Generator().manual_seed(0))
     _reset(program)

@@ -69,7 +69,7 @@ def body_poses(
     """Return positions [frames, 3] and orientations [frames, 4], w first, of a body.
 
     Args:
-        robot: As for `anchor_chain`.
+        robot: Same as for `anchor_chain`.
         body: Name of the body.
         names: Names of the joints.
         joint_pos: Joint positions [frames, joints], rad; joints not named are at 0.

@@ -94,7 +94,7 @@ def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> No
     if path == ("joints", "names"):
         raise ToolError(
             f"{key}: expected the joint order of {draft.source} (its other per-joint values "
-            "follow it), found a different one; use --joints only for a source without names"
+            "follow it), found a different order; use --joints only for a source without names"
         )
     if isinstance(stated, (int, float, str)) or path[0] == "velocity_command":
         draft.remark(f"{key} is {value}, as answered, although {draft.source} states {stated}")

@@ -71,7 +71,7 @@ class ImportRequest:
     answers: Sequence[str] = ()
     """Answers as `KEY=VALUE`."""
     answer_file: Path | None = None
-    """The same in YAML, `KEY: VALUE`; `answers` take precedence."""
+    """File with answers in YAML, `KEY: VALUE`; `answers` take precedence."""
     dropped: Sequence[str] = ()
     """Keys to leave out."""
 

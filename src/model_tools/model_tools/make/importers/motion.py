@@ -48,7 +48,9 @@ def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
     fields = {TERMS[name].field for name in names if name in TERMS}
     if not any(field.startswith("motion_") for field in fields):
         if clip is not None:
-            raise ToolError(f"--motion {clip}: expected a policy that tracks a motion, found none")
+            raise ToolError(
+                f"--motion {clip}: expected a policy that tracks a motion, found one that does not"
+            )
         draft.values.pop("motion", None)
         return
     has_anchor = any(field.startswith("motion_anchor_") for field in fields)

@@ -75,7 +75,7 @@ def read_source(path: Path) -> TrainingSource:
 
 
 def find_model(source: TrainingSource, given: Given) -> OnnxModel:
-    """Return the source if it is a model, or else the model that the user named."""
+    """Return the source if it is a model, otherwise the model that the user named."""
     if source.model is not None:
         if given.model not in (None, source.path):
             raise ToolError(

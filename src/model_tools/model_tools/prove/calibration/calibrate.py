@@ -144,7 +144,7 @@ class CalibrationRequest:
         form: One of the formats in `calibration_files`; None to choose by the output's name.
         report: Folder for the report; None for no report.
         force: Replace existing outputs.
-        allow_poor: Also write rows that failed the quality check.
+        allow_poor: Write the rows even if they failed the quality check.
     """
 
     selection: Selection

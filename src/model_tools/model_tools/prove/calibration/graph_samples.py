@@ -132,7 +132,7 @@ def collect_samples(
 
 
 def sample_count(source: ObservationSource, wanted: int | None) -> int:
-    """Return the number of observations to take: `wanted`, or else the usual number or all."""
+    """Return the number of observations to take: `wanted`, otherwise the usual number or all."""
     if wanted is None and 0 < source.count < DEFAULT_COUNT:
         _log.info(
             "%s: all %d observations are used for calibration; %d are usual",

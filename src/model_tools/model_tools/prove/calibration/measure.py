@@ -46,7 +46,7 @@ class TermCoverage:
         names: Names of its values: joints, axes.
         lowest, highest, mean, std: Statistics of all rows.
         histogram: [size, bins] numbers of rows, from `floor` to `ceiling`.
-        healthy: The same for the bundle's nominal run; None if it has none.
+        healthy: Statistics of the bundle's nominal run; None if the bundle has none.
     """
 
     input: str

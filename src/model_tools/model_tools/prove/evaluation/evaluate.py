@@ -122,7 +122,7 @@ def _require_robot(plan: Plan, bundle: AnyBundle) -> None:
     if plan.factors.velocity_error_mps != (0.0,) and not has_term:
         raise ToolError(
             f"{bundle.path}: expected a policy that observes base_lin_vel (the error is added to "
-            "this term), found one without it"
+            "this term), found a policy without it"
         )
 
 

@@ -103,8 +103,7 @@ class Factors:
         "delay of the estimator's IMU relative to its joints, ms", minimum=0, maximum=40
     )
     velocity_error_mps: Values = _factor(
-        "root mean square length of the error vector added to base_lin_vel, m/s "
-        "(docs/estimation.md)",
+        "RMS magnitude of the error vector added to base_lin_vel, m/s (docs/estimation.md)",
         minimum=0,
     )
     faults: tuple[tuple[str, ...], ...] = entry(

@@ -108,7 +108,7 @@ class RayPool:
             processors = int(ray.cluster_resources().get("CPU", 0))
             if processors < 1:
                 raise ToolError(
-                    f"--ray {self._address}: expected nodes with processors, found none; start "
+                    f"--ray {self._address}: expected nodes with CPUs, found none; run "
                     "`ray start --address=HOST:PORT` on each node"
                 )
             yield processors
@@ -150,7 +150,8 @@ def _imported() -> Any:
         import ray
     except ImportError as error:
         raise ToolError(
-            f"--ray: expected the package ray, found none ({error}); install it with `pip install "
+            f"--ray: expected the package ray, found no such package ({error}); install "
+            "it with `pip install "
             "ray`, or leave out --ray to use this machine's processors"
         ) from error
     return ray

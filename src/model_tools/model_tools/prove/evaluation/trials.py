@@ -92,7 +92,7 @@ class TrialTask:
         duration_s: Time in RUN.
         seed: Seed of everything that the conditions leave open.
         conditions: Value of each factor.
-        estimator: Also run the estimator of the base velocity.
+        estimator: True to run the base velocity estimator as well.
         suite: Hash of the code that runs the trial; different code may give different results.
     """
 

@@ -370,7 +370,7 @@ def _modes(flight: RecordedFlight) -> Chart:
 
 
 def _moment_s(flight: RecordedFlight) -> float:
-    """Return the time at which the guard intervened, or else the time of the largest tilt."""
+    """Return the time at which the guard intervened, otherwise the time of the largest tilt."""
     if flight.trip:
         return flight.trip.time_s
     tilt = np.nan_to_num(np.cos(flight.rpy_rad[:, 0]) * np.cos(flight.rpy_rad[:, 1]), nan=1.0)

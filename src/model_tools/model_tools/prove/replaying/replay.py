@@ -80,7 +80,7 @@ class ReplayedFlight:
         recording: The replayed recording.
         bundle: The bundle.
         backend, runs_on: The back end, and its hardware as found when it was opened.
-        judgement: How the results were judged.
+        judgement: Kind of comparison by which the results were judged.
         because: Reason for that choice.
         replayer: Stages, courses and counts; for a chunk policy, without model outputs.
         checks: Limits of outputs and targets, if the results are judged by them.

@@ -191,7 +191,7 @@ class ReplayedRobot:
 
         Args:
             tick: Tick with the state of that controller.
-            whole: Also restore the policy's history.
+            whole: True to restore the policy's history as well.
         """
         state = tick.goes_on_from
         assert state is not None

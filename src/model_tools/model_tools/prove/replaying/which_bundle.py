@@ -44,7 +44,7 @@ _FIXED = ("command_ramp_ns", "blend_ns")
 
 
 def recorded_bundle(recording: FlightRecording) -> Bundle:
-    """Return the bundle that a recording names: at its recorded path, or else an installed one."""
+    """Return the bundle that a recording names: at its recorded path, otherwise installed."""
     info, found = recording.info, []
     places = [Path(info.bundle)]
     for name in (f"{info.bundle_name}@{info.bundle_version}", info.bundle_name):

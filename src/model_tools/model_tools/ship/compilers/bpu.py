@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `bpu` compiler: runs the vendor's tool if installed, or else prepares a workspace for it."""
+"""The `bpu` compiler: runs the vendor's tool, or prepares a workspace for it if it is missing."""
 
 from __future__ import annotations
 

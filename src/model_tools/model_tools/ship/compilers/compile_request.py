@@ -36,7 +36,7 @@ class CompileRequest:
         samples: Number of rows to take; None for the usual number.
         output: Folder of the new bundle.
         force: Replace an existing bundle.
-        allow_poor: Also take rows that fail the quality check of `calibrate`.
+        allow_poor: Take the rows even if they fail the quality check of `calibrate`.
     """
 
     compiler: str

@@ -156,7 +156,10 @@ def _check_made(order: CompileOrder, recipe: Recipe, made: RknnFile) -> None:
 
 
 def _write_proof(order: CompileOrder, recipe: Recipe, file: Path) -> None:
-    """Write golden rows, or else samples, or else random rows, with the reference's outputs."""
+    """Write input rows with the reference's outputs.
+
+    The rows are golden rows if given, otherwise samples, otherwise random rows.
+    """
     given = order.golden or order.samples
     random = np.random.default_rng(0)
     rows: dict[str, Tensor] = {

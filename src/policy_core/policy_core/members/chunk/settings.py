@@ -119,7 +119,9 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
             )
     tolerance_rad = settings.leader_tolerance_rad
     if (settings.handover_s is None) != (tolerance_rad is None):
-        raise PolicyError("handover_s, leader_tolerance_rad: expected both or neither, found one")
+        raise PolicyError(
+            "handover_s, leader_tolerance_rad: expected both or neither, found only one of them"
+        )
     if tolerance_rad is not None and not tolerance_rad > 0.0:
         raise PolicyError(
             f"leader_tolerance_rad: expected a number above 0, found {tolerance_rad:g}"

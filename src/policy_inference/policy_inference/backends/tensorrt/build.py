@@ -62,7 +62,7 @@ def build_plan(
         )
     if expected := _other_model(trt, network, precision):
         raise BackendError(
-            f"{file}: expected a model {expected}, found a different one; make it with "
+            f"{file}: expected a model {expected}, found a different model; make it with "
             f"`model_tools compile tensorrt --precision {precision}`"
         )
     config = builder.create_builder_config()

@@ -69,7 +69,7 @@ class Device:
             from cuda.bindings import runtime
         except ModuleNotFoundError as error:
             raise BackendError(
-                f"tensorrt: expected cuda-python, found none ({error}); {INSTALL}"
+                f"tensorrt: expected cuda-python, found no such package ({error}); {INSTALL}"
             ) from error
         except (ImportError, OSError) as error:
             raise BackendError(
