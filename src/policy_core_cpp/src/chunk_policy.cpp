@@ -99,7 +99,7 @@ void ChunkPolicy::start() noexcept {
   ticks_.reset();
   tick_ = now_ns_ = 0;
   executed_.clear();
-  sync_.forget_steps();
+  sync_.begin();
   blind_.reset();
   inference_failure_.reset();
   is_under_way_ = false;

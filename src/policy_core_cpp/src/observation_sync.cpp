@@ -60,6 +60,11 @@ std::int64_t FrameBuffer::add(const std::uint8_t* data, std::size_t size,
   return count_;
 }
 
+void FrameBuffer::forget_motion() noexcept {
+  seen_size_ = 0;
+  moved_rad_ = 0.0;
+}
+
 void FrameBuffer::note_joints(Span joint_pos) noexcept {
   if (repeats_ == 0 || seen_size_ == 0) {
     std::copy(joint_pos.begin(), joint_pos.end(), seen_from_.begin());
@@ -78,10 +83,11 @@ bool FrameBuffer::is_repeating() const noexcept {
 
 void FrameBuffer::clear() noexcept {
   recent_.clear();
-  content_.size = seen_size_ = 0;
+  content_.size = 0;
   repeats_ = 0;
   changed_ns_.reset();
-  repeated_s_ = moved_rad_ = 0.0;
+  repeated_s_ = 0.0;
+  forget_motion();
 }
 
 ObservationSync::ObservationSync(const Part& plan, RobotState& state,
@@ -153,6 +159,11 @@ std::int64_t ObservationSync::oldest_frame(std::size_t camera) const noexcept {
     oldest = std::min(oldest, steps_[i].sensed.frames[camera]);
   }
   return oldest;
+}
+
+void ObservationSync::begin() noexcept {
+  forget_steps();
+  for (auto& buffer : frames_) buffer.forget_motion();
 }
 
 void ObservationSync::forget_steps() noexcept {

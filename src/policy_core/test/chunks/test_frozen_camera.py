@@ -70,3 +70,19 @@ def test_without_a_limit_and_where_the_arm_rests_or_images_change_it_goes_on(
     go_on(arm, 60, frozen=frozen, moves=moves)
     assert arm.is_in(Mode.RUN)
     assert arm.count(Rule.NO_TARGET) == 0
+
+
+def test_images_at_rest_before_a_run_do_not_count_with_motion_of_the_previous_run() -> None:
+    arm = arm_in_run(LIMIT)
+    go_on(arm, 6, frozen=False)
+    arm.controller.damp()
+    arm.joint_pos = (0.0, 0.0, 0.0)
+    arm.controller.stand()
+    while not arm.is_in(Mode.READY):
+        arm.tick()
+    for _ in range(NOTICED_TICKS + LIMIT_TICKS):
+        arm.tick()  # it rests, and its camera sees the same
+    arm.controller.run()
+    go_on(arm, LIMIT_TICKS + 5, frozen=True, moves=False)
+    assert arm.is_in(Mode.RUN)
+    assert arm.count(Rule.NO_TARGET) == 0

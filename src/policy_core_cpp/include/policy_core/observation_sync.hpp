@@ -42,6 +42,8 @@ class FrameBuffer {
 
   /// Adds a new encoded frame, captured at `time_ns`; returns its number.
   std::int64_t add(const std::uint8_t* data, std::size_t size, std::int64_t time_ns) noexcept;
+  /// Counts motion from now on: between runs the robot moves, unseen by `note_joints`.
+  void forget_motion() noexcept;
   void note_joints(Span joint_pos) noexcept;
   bool is_frozen() const noexcept { return repeated_s_ > frozen_s_ && is_repeating(); }
   void clear() noexcept;
@@ -102,6 +104,8 @@ class ObservationSync {
   /// reason and returns false.
   bool snapshot(std::int64_t now_ns, SensedValues& newest, std::vector<SensedValues>& earlier,
                 Reason& why) noexcept;
+  /// Begins a run, without observations or motion of the previous one.
+  void begin() noexcept;
   void forget_steps() noexcept;
   FrameBuffer& frames(std::size_t camera) noexcept { return frames_[camera]; }
   std::size_t cameras() const noexcept { return frames_.size(); }

@@ -314,8 +314,9 @@ class LinkWatch:
             if np.abs(state.joint_effort).max() >= self._robot.settings.obeyed_torque_nm:
                 self._strained_ns = now_ns
         ignored_s = (self._seen_ns - self._obeyed_ns) / NS_PER_S
-        if phase not in (DriverPhase.DAMPING, DriverPhase.FOLLOWING):
-            if phase is not self._phase and DISOBEYS in reason:
+        in_control = DriverPhase.DAMPING, DriverPhase.FOLLOWING
+        if phase not in in_control:
+            if self._phase in in_control and DISOBEYS in reason:
                 enough = ignored_s >= _IGNORES_S - _LATE_S
                 yield "disobedience_ends_control", enough, f"given back after {ignored_s:.3f} s"
             return

@@ -59,7 +59,7 @@ class FrameBuffer(Stateful):
         """Number of consecutive earlier frames with the same bytes as the newest."""
         self._changed_ns: int | None = None
         self._repeated_s = 0.0
-        self._seen_from, self._moved_rad = np.zeros(0), 0.0
+        self.forget_motion()
 
     def add(self, frame: Frame, time_ns: int) -> None:
         """Add a new frame.
@@ -81,6 +81,10 @@ class FrameBuffer(Stateful):
     def content(self) -> bytes:
         """Sampled bytes of the newest frame; a frame with equal bytes counts as a repetition."""
         return self._content.tobytes()
+
+    def forget_motion(self) -> None:
+        """Count motion from now on: between runs the robot moves, unseen by `note_joints`."""
+        self._seen_from, self._moved_rad = np.zeros(0), 0.0
 
     def note_joints(self, joint_pos: F64) -> None:
         """Record the joint positions [joints], in rad, in a tick of a running policy."""
@@ -263,8 +267,14 @@ class ObservationSync(Stateful):
             return self._with_earlier(self._observe(now_ns))
         return self._with_earlier(self._newest[1])
 
+    def begin(self) -> None:
+        """Begin a run, without observations or motion of the previous one."""
+        self.forget_steps()
+        for buffer in self.frames.values():
+            buffer.forget_motion()
+
     def forget_steps(self) -> None:
-        """Discard the observations of previous steps, as at the start of a run."""
+        """Discard the observations of previous steps."""
         self._steps.clear()
         self._newest = None
 

@@ -120,7 +120,7 @@ class ChunkPolicy(Stateful):
         """Number of the last tick that asked for a target; chunk steps use the same count."""
         self._now_ns = 0
         self._executed.clear()
-        self.sync.forget_steps()
+        self.sync.begin()
         self._blind: NoTargetError | None = None
         self._failure: BackendError | RobotError | NoTargetError | None = None
         self._under_way: Request | None = None
