@@ -119,6 +119,7 @@ def run(given: argparse.Namespace) -> int:
             processes.add(WorkerProcess(["-m", "policy_inference.nodes.usb_camera", *arguments]))
         arguments = ros_arguments(_parameters(given, contract), given.ros_args)
         processes.add(WorkerProcess(["-m", "policy_inference.nodes.act_policy_node", *arguments]))
+        show("with lerobot_arm_driver, first request take_control, then damp (docs/arms.md)")
         show("once the node is ready, in another terminal (either command of each pair):")
         for request, meaning in (
             ("stand", "the arm goes to the pose in which the policy begins"),

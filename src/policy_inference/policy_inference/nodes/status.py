@@ -302,6 +302,8 @@ class StatusReporter:
         """Return the reasons to refuse motion that stem from ticks, the back end and publishers."""
         problems = [
             f"{name}: {count} publishers, expected 1; at queue depth 1, they starve each other"
+            if count
+            else f"{name}: no publisher: its node is not running, or uses another topic name"
             for name, sampled in self._topics.items()
             if self._is_needed(name) and (count := sampled.publishers()) != 1
         ]

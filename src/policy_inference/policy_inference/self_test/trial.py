@@ -131,7 +131,10 @@ def joint_trial(bundle: JointBundle, models: OpenedModels, rows: Rows, clock: Cl
 
 
 def chunk_trial(bundle: ChunkBundle, models: OpenedModels, rows: Rows, clock: Clock) -> Trial:
-    """Return the trial for a chunk policy: a chunk must arrive before the last one is used up."""
+    """Return the trial for a chunk policy.
+
+    A chunk must arrive before the last one is used up, and before waiting for it is a fault.
+    """
     contract = bundle.contract
     interval_ns = contract.chunk.steps * contract.period_ns
 
@@ -168,7 +171,7 @@ def chunk_trial(bundle: ChunkBundle, models: OpenedModels, rows: Rows, clock: Cl
         not_finite="chunks with NaN or infinite values",
         runner=runner,
         ticker=runner,
-        latency=partial(_chunk_latency, interval_ns),
+        latency=partial(_chunk_latency, interval_ns * 1e-6, 1e3 * contract.safety.damp_after_s),
         not_judged=_task_not_judged,
     )
 
@@ -241,10 +244,14 @@ def _joint_latency(interval_ns: int, quick: TimedRuns, rate: AtRate) -> Sequence
     ]
 
 
-def _chunk_latency(interval_ns: int, quick: TimedRuns, rate: AtRate) -> Sequence[Check]:
-    limit_is = "the time that a chunk is executed"
+def _chunk_latency(
+    lasts_ms: float, patience_ms: float, quick: TimedRuns, rate: AtRate
+) -> Sequence[Check]:
+    limit_is = (
+        "the time that a chunk is executed" if lasts_ms <= patience_ms else "safety.damp_after_s"
+    )
     return [
-        runs.inference.p99_check(what, interval_ns * 1e-6, limit_is, "chunks")
+        runs.inference.p99_check(what, min(lasts_ms, patience_ms), limit_is, "chunks")
         for what, runs in (
             ("a chunk, p99, back to back, ms", quick),
             ("a chunk, p99, as often as one is needed, ms", rate.runs),

@@ -166,7 +166,8 @@ def driver_lines(status: RobotStatus) -> Lines:
     lines = [
         (
             "people",
-            "out of reach (5 m from a legged robot), or hardware e-stop pressed, or power off: "
+            "out of reach (5 m from a legged robot; only to support an arm), or hardware e-stop "
+            "pressed, or power off: "
             f"{why}",
         ),
         ("driver", f"{STATES[status.state]}: {status.reason}"),

@@ -16,7 +16,7 @@ import yaml
 
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import plain
-from model_tools.files.lerobot.dataset_info import recorded_pairing
+from model_tools.files.lerobot.dataset_info import INFO, recorded_pairing
 from model_tools.files.lerobot.statistics import PolicyStatistics
 from model_tools.make.act.checkpoint import LerobotCheckpoint
 from model_tools.make.act.checkpoint_config import ACTION, STATE
@@ -174,7 +174,7 @@ def make_contract(
             size=outside.shape[0],
             normalisation=scalings[outside.name],
         ),
-        pairing=(request.dataset and recorded_pairing(request.dataset)) or Pairing(),
+        pairing=_pairing(request.dataset),
         action=ChunkAction(
             feature=ACTION,
             tensor=ACTIONS,
@@ -225,6 +225,13 @@ def contract_text(contract: ChunkContract, robot: str) -> str:
         for key, value in values.items()
     ]
     return _HEAD.format(robot=robot) + "".join(parts)
+
+
+def _pairing(dataset: Path | None) -> Pairing:
+    """Return the rule by which the training data were paired; LeRobot takes the newest values."""
+    if dataset is None or not (dataset / INFO).is_file():
+        return Pairing()
+    return recorded_pairing(dataset) or Pairing(rule="newest")
 
 
 def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:

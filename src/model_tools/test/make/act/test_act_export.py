@@ -297,9 +297,11 @@ def test_the_pairing_is_that_of_a_converted_dataset(
     converted = exported(act_checkpoint, robot=arm, dataset=dataset, force=True).contract
 
     assert converted.pairing == Pairing(rule="newest", tolerance_s=0.1)
-    assert of_lerobot.pairing == Pairing()
+    assert of_lerobot.pairing == Pairing(rule="newest")
+    without = exported(act_checkpoint, robot=arm, force=True).contract
+    assert without.pairing == Pairing()
     assert not caplog.records
-    open_source(of_lerobot, dataset)
+    open_source(without, dataset)
     check_wording(*caplog.messages)
     (dataset / CONVERSION_REPORT).write_text('{"pairing": {"rule": "oldest"}}')
     with refusal(BundleError):
