@@ -64,12 +64,7 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
             name, parents=[options], help=f"request '{name}', wait until it takes effect"
         )
         if name in (OperatorRequest.STAND.value, OperatorRequest.RUN.value):
-            request.add_argument(
-                "--without-driver",
-                action="store_true",
-                default=False,
-                help="do not require that a driver or simulator is found",
-            )
+            _add_without_driver(request)
     actions.add_parser(
         STATUS,
         parents=[options],
@@ -116,10 +111,20 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     faults.add_argument(
         "--yes", action="store_true", default=False, help="do not wait for Enter before each motion"
     )
+    _add_without_driver(faults)
     defaults = argparse.Namespace(
         node=None, driver=None, sim_time=False, timeout=ANSWER_TIMEOUT_S, json=False
     )
     return parser.parse_args(args, defaults)
+
+
+def _add_without_driver(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--without-driver",
+        action="store_true",
+        default=False,
+        help="do not require that a driver or simulator is found",
+    )
 
 
 def _finite(text: str) -> float:

@@ -3,10 +3,12 @@
 """A file of sensor faults to inject while a policy runs, with its node's required response."""
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from policy_core.bundle.schema import Reader, entry, load_yaml
+from policy_core.errors import BundleError, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,4 +47,7 @@ def read_scenarios(file: Path) -> tuple[FaultScenario, ...]:
     read: FaultScenarios | None = reader.section(FaultScenarios, load_yaml(file))
     reader.require_none()
     assert read is not None
+    for fault in chain.from_iterable(scenario.faults for scenario in read.scenarios):
+        if "@" in fault:
+            raise BundleError(Problem(file=str(file), expected="no start time (@)", found=fault))
     return read.scenarios

@@ -311,7 +311,7 @@ class FaultPlan:
         mine = [
             fault
             for fault in self.faults
-            if _find_stream(fault) == stream and fault.active(sensors.time_ns)
+            if find_stream(fault) == stream and fault.active(sensors.time_ns)
         ]
         kinds = {fault.kind for fault in mine}
         if "drop" in kinds:
@@ -368,7 +368,7 @@ class FaultPlan:
         return dataclasses.replace(sensors, **changed)
 
 
-def _find_stream(fault: Fault) -> str:
+def find_stream(fault: Fault) -> str:
     """Return the stream that a fault affects, or for a fault of the body a word that names none."""
     if fault.kind in ("stuck", "swapped"):
         return "joint_states"

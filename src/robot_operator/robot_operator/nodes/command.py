@@ -17,7 +17,7 @@ from policy_store.command_line import CommandResult, show, show_result
 from robot_operator.arguments import RECORD, STATUS, TRY_FAULTS
 from robot_operator.fault_scenarios import read_scenarios
 from robot_operator.nodes.client import Operator, granted
-from robot_operator.nodes.fault_trial import try_faults
+from robot_operator.nodes.fault_trial import FaultTrialResult, try_faults
 from robot_operator.nodes.found import (
     DRIVER,
     POLICY_NODE,
@@ -48,7 +48,7 @@ _LOOK_FOR_S = 2.0
 _DAMP, _RESET = OperatorRequest.DAMP.value, OperatorRequest.RESET.value
 _OF_BOTH = (_RESET, STATUS)
 """Actions for both the policy node and the driver, or for the one that exists."""
-_FOLLOWED = (OperatorRequest.STAND.value, OperatorRequest.RUN.value)
+_FOLLOWED = (OperatorRequest.STAND.value, OperatorRequest.RUN.value, TRY_FAULTS)
 """Actions that are refused if there is a driver that does not follow commands."""
 _OF_CHUNKS = tuple(request.value for request in OF_CHUNKS)
 _OF_DRIVER = tuple(request.value for request in OF_DRIVER)
@@ -82,11 +82,13 @@ def main(given: argparse.Namespace) -> int:
             drives=given.action == "drive",
             answer_timeout_s=given.timeout,
         ) as operator:
-            result = (
-                try_faults(operator, given.node, scenarios, confirm=not given.yes)
-                if given.action == TRY_FAULTS
-                else _act(operator, given, notice)
-            )
+            result: CommandResult[FaultTrialResult] | CommandResult[OperatorResult]
+            if given.action == TRY_FAULTS:
+                if given.driver:
+                    _require_to_be_followed(operator, given)
+                result = try_faults(operator, given.node, scenarios, confirm=not given.yes)
+            else:
+                result = _act(operator, given, notice)
             show_result(result, as_json=given.json)
             return result.status
     except PolicyError as error:

@@ -3,6 +3,7 @@
 """`robot_operator try_faults`: injects faults into a running robot and watches its policy node."""
 
 import sys
+import termios
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from policy_msgs.msg import JointCommand
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.qos import QoSProfile
 
 from policy_store.command_line import CommandResult, show
@@ -22,8 +23,16 @@ from robot_operator.requests import OperatorError, OperatorRequest
 INJECTOR = "fault_injector"
 """Name of the node that injects the faults, in the namespace of the policy node."""
 RESTS = (JointCommand.MODE_DAMP, JointCommand.MODE_HOLD_MEASURED, JointCommand.MODE_TORQUE_OFF)
+_FAULTS = "faults"
+"""Parameter of the injector."""
 _WATCHED_S, _SETTLES_S = 5.0, 1.0
 """Time without rest after which the policy counts as going on; time for inputs to settle."""
+_SILENT_S = 0.5
+"""Time without a command after which the policy does not count as going on."""
+_LONGEST_S, _NEVER_S = 10.0, 1e9
+"""Duration of a fault without one, in case this command is killed; start of faults that are only
+checked.
+"""
 _NEWEST = QoSProfile(depth=1)
 
 
@@ -36,8 +45,8 @@ class FaultOutcome:
         expected: `rest` or `goes_on`.
         within_s: Limit of the time until rest, s.
         rest_after_s: Time from the injection to the first command that brings the robot to rest,
-            s; null if the policy went on for 5 s.
-        reason: The policy node's reason for its mode.
+            s; null if there was none within 5 s.
+        reason: The policy node's reason for its mode, or that it no longer sends commands.
         as_expected: True if the outcome is the expected one, in time.
     """
 
@@ -74,13 +83,15 @@ class FaultTrial:
         """
         self._operator = operator
         self._rests_s: list[float] = []
+        self._heard_s = 0.0
         node, namespace = operator.node, find_namespace(policy_node).rstrip("/")
         self._injector = f"{namespace}/{INJECTOR}"
         self._client = node.create_client(SetParameters, f"{self._injector}/set_parameters")
+        self._reader = node.create_client(GetParameters, f"{self._injector}/get_parameters")
         node.create_subscription(JointCommand, "joint_command", self._on_command, _NEWEST)
 
-    def find_injector(self) -> None:
-        """Raise OperatorError if there is no node that can inject faults."""
+    def check(self, scenarios: Sequence[FaultScenario]) -> None:
+        """Raise OperatorError unless the injector injects nothing yet and accepts all faults."""
         try:
             self._operator.wait_until(
                 self._client.service_is_ready, self._injector, self._operator.answer_timeout_s
@@ -90,12 +101,18 @@ class FaultTrial:
                 f"try_faults: expected the node {self._injector}, found none; start the launch "
                 "file of the policy with inject_faults:=true"
             ) from None
+        self._require([])
+        for scenario in scenarios:
+            later = [timed(fault, f"@{_NEVER_S:g}") for fault in scenario.faults]
+            set_faults(self._operator, self._client, later)
+        set_faults(self._operator, self._client, [""])
 
     def try_scenario(self, scenario: FaultScenario) -> FaultOutcome:
         """Inject the faults while the policy runs, watch the commands, and remove the faults.
 
         Raises:
-            OperatorError: The policy does not run, or the faults were refused.
+            OperatorError: The policy does not run or sends no commands, or the faults were refused
+                or changed by another program.
         """
         operator = self._operator
         if operator.mode != "RUN":
@@ -103,34 +120,72 @@ class FaultTrial:
                 f"try_faults: expected the mode RUN, found {operator.mode} "
                 f"({operator.status.reason})"
             )
+        operator.wait_until(
+            lambda: self._silent_s < _SILENT_S, "joint_command", operator.answer_timeout_s
+        )
+        faults = [timed(fault) for fault in scenario.faults]
         try:
             began_s = time.monotonic()
             self._rests_s.clear()
-            set_faults(operator, self._client, scenario.faults)
+            set_faults(operator, self._client, faults)
             operator.wait_until(
                 lambda: bool(self._rests_s) or time.monotonic() > began_s + _WATCHED_S,
                 "the end of the scenario",
                 2.0 * _WATCHED_S,
             )
             after_s = self._rests_s[0] - began_s if self._rests_s else None
+            silent_s = self._silent_s
             if after_s is not None:
-                operator.wait_until(lambda: operator.mode != "RUN", "a status", _WATCHED_S)
+                operator.wait_until(
+                    lambda: operator.mode not in ("RUN", "HOLD"), "a status", _WATCHED_S
+                )
+            goes_on = after_s is None and silent_s < _SILENT_S and operator.mode == "RUN"
+            self._require(faults)
         finally:
             set_faults(operator, self._client, [""])
+        silence = f"no joint_command for {silent_s:.1f} s" if silent_s >= _SILENT_S else ""
         rested = after_s is not None and after_s <= scenario.within_s
         return FaultOutcome(
             faults=scenario.faults,
             expected=scenario.expected,
             within_s=scenario.within_s,
             rest_after_s=after_s,
-            reason=operator.status.reason,
-            as_expected=rested if scenario.expected == "rest" else after_s is None,
+            reason=silence or operator.status.reason,
+            as_expected=rested if scenario.expected == "rest" else goes_on,
         )
 
+    @property
+    def _silent_s(self) -> float:
+        return time.monotonic() - self._heard_s
+
+    def _require(self, faults: Sequence[str]) -> None:
+        """Raise OperatorError unless the injector's faults are these."""
+        request = GetParameters.Request(names=[_FAULTS])
+        operator = self._operator
+        (value,) = operator.send(
+            self._reader, "get_parameters", request, operator.answer_timeout_s
+        ).values
+        found = [*filter(None, value.string_array_value)]
+        if found != [*faults]:
+            raise OperatorError(
+                f"try_faults: expected {self._injector} to inject "
+                f"{', '.join(faults) or 'nothing'}, found {', '.join(found) or 'nothing'}; end "
+                "the other program that sets its faults, then run "
+                f"ros2 param set {self._injector} {_FAULTS} \"['']\""
+            )
+
     def _on_command(self, command: JointCommand) -> None:
+        self._heard_s = time.monotonic()
         if command.mode in RESTS:
-            self._rests_s.append(time.monotonic())
+            self._rests_s.append(self._heard_s)
             self._operator.notify()
+
+
+def timed(fault: str, start: str = "") -> str:
+    """Return the text of a fault without a start, with this one, and with a duration."""
+    timing, equals, value = fault.partition("=")
+    name, plus, duration = timing.partition("+")
+    return f"{name}{start}+{duration if plus else format(_LONGEST_S, 'g')}{equals}{value}"
 
 
 def set_faults(operator: Operator, client: Any, faults: Sequence[str]) -> None:
@@ -140,7 +195,7 @@ def set_faults(operator: Operator, client: Any, faults: Sequence[str]) -> None:
         OperatorError: The node refused, or did not answer.
     """
     value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=faults)
-    request = SetParameters.Request(parameters=[Parameter(name="faults", value=value)])
+    request = SetParameters.Request(parameters=[Parameter(name=_FAULTS, value=value)])
     response = operator.send(client, "set_parameters", request, operator.answer_timeout_s)
     (result,) = response.results
     if not result.successful:
@@ -153,6 +208,8 @@ def try_faults(
 ) -> CommandResult[FaultTrialResult]:
     """Try all scenarios; before each, the robot stands up and runs its policy.
 
+    An interruption damps the robot.
+
     Args:
         operator: Client for the policy node.
         policy_node: Its full name.
@@ -160,42 +217,62 @@ def try_faults(
         confirm: True to wait for Enter before the robot moves.
 
     Returns:
-        A table; the status is 1 if any outcome is not the expected one.
+        The number of expected outcomes; the status is 1 if any outcome is not the expected one.
     """
     trial = FaultTrial(operator, policy_node)
-    trial.find_injector()
-    outcomes = []
-    for number, scenario in enumerate(scenarios, 1):
-        show(f"{number} of {len(scenarios)}: {scenario.name}: {scenario.expected}", to=sys.stderr)
-        operator.wait_for_status()
-        if operator.mode != "RUN":
-            _confirm("the robot stands up and runs its policy, then the fault begins", confirm)
-            operator.demand(OperatorRequest.RESET.value)
-            operator.wait(_SETTLES_S)
-            operator.wait_for_robot()
-            operator.stand_up()
-        else:
-            _confirm("the fault begins", confirm)
-        outcomes.append(trial.try_scenario(scenario))
-        show(_described(outcomes[-1]), to=sys.stderr)  # a later error must not lose it
+    trial.check(scenarios)
+    outcomes = list[FaultOutcome]()
+    try:
+        for number, scenario in enumerate(scenarios, 1):
+            show(
+                f"{number} of {len(scenarios)}: {scenario.name}: {scenario.expected}", to=sys.stderr
+            )
+            outcomes.append(_tried(trial, operator, scenario, confirm=confirm))
+            show(_described(outcomes[-1]), to=sys.stderr)  # a later error must not lose it
+    except KeyboardInterrupt:
+        operator.request(OperatorRequest.DAMP.value)
+        raise
     result = FaultTrialResult(policy_node=policy_node, outcomes=outcomes)
+    right = sum(each.as_expected for each in outcomes)
     return CommandResult(
         document=result,
-        text=["\n".join(map(_described, outcomes))],
-        status=0 if all(each.as_expected for each in outcomes) else 1,
+        text=[f"{right} of {len(outcomes)} outcomes are as expected"],
+        status=0 if right == len(outcomes) else 1,
     )
 
 
+def _tried(
+    trial: FaultTrial, operator: Operator, scenario: FaultScenario, *, confirm: bool
+) -> FaultOutcome:
+    operator.wait_for_status()
+    if operator.mode == "RUN":
+        _confirm("the fault begins", confirm)
+    else:
+        _confirm("the robot stands up and runs its policy, then the fault begins", confirm)
+        operator.demand(OperatorRequest.RESET.value)
+        operator.wait(_SETTLES_S)
+        operator.wait_for_robot()
+        operator.stand_up()
+    return trial.try_scenario(scenario)
+
+
 def _confirm(what: str, confirm: bool) -> None:
-    if confirm:
-        show(f"Enter: {what}; Ctrl-C ends", to=sys.stderr)
-        if not sys.stdin.readline():
-            raise OperatorError("try_faults: expected Enter, found no terminal; or give --yes")
+    """Wait for Enter, pressed after this is printed."""
+    if not confirm:
+        return
+    show(f"Enter: {what}; Ctrl-C ends, and damps the robot", to=sys.stderr)
+    if sys.stdin is not None and sys.stdin.isatty():
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    answer = sys.stdin.readline() if sys.stdin is not None else ""
+    if not answer:
+        raise OperatorError("try_faults: expected Enter, found no terminal; or give --yes")
+    if answer.strip():
+        raise OperatorError(f"try_faults: expected Enter, found '{answer.strip()}'")
 
 
 def _described(outcome: FaultOutcome) -> str:
     found = (
-        "goes on"
+        f"no rest ({outcome.reason})"
         if outcome.rest_after_s is None
         else f"rest after {1e3 * outcome.rest_after_s:.0f} ms ({outcome.reason})"
     )

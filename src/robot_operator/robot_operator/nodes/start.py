@@ -6,7 +6,7 @@ import signal
 from importlib import import_module
 
 from policy_store.command_line import node_command
-from policy_store.signals import unblock_signals
+from policy_store.signals import INTERRUPTING, unblock_signals
 from robot_operator.arguments import parse
 from robot_operator.requests import OperatorRequest
 
@@ -20,7 +20,9 @@ jogged_leader = node_command("robot_operator.nodes.jogged_leader")
 
 def robot_operator() -> int:
     given = parse()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in INTERRUPTING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     unblock_signals()
     try:
         if given.action in _STOPS:

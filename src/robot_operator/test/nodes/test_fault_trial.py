@@ -24,6 +24,7 @@ from testkit.wording import check_wording, refusal
 from .robot import Robot
 
 NOTICED, UNNOTICED, REFUSED = "drop:imu", "drop:odom", "drop:wheel"
+SILENCING = "freeze:imu+6"
 Try = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -38,14 +39,22 @@ class Injector:
             JointCommand, "joint_command", QoSProfile(depth=1)
         )
         self.node.add_on_set_parameters_callback(self._on_set)
+        self.silent = False
+        self.node.create_timer(0.05, self._command)
         robot.executor.add_node(self.node)
+
+    def _command(self) -> None:
+        if not self.silent:
+            self._commands.publish(JointCommand(mode=self._robot.policy.mode))
 
     def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         (parameter,) = parameters
         self.set.append([*parameter.value])
-        if REFUSED in parameter.value:
+        if any(REFUSED in each for each in parameter.value):
             return SetParametersResult(successful=False, reason="unknown target")
-        if NOTICED in parameter.value:
+        if SILENCING in parameter.value:
+            self.silent = True
+        if f"{NOTICED}+10" in parameter.value:
             self._robot.policy.mode = JointCommand.MODE_DAMP
             self._robot.policy.reason = "held_too_long: imu"
             self._commands.publish(JointCommand(mode=JointCommand.MODE_DAMP))
@@ -68,7 +77,7 @@ def tries(met_robot: Robot, tmp_path: Path) -> Try:
         file.write_text(json.dumps({"scenarios": scenarios}))
         command = ["robot_operator", "try_faults", str(file), "--json", *words]
         process = subprocess.Popen(
-            [*command, "--node", "joint_policy_node", "--timeout", "3"],
+            [*command, "--node", "joint_policy_node", "--timeout", "3", "--without-driver"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -89,7 +98,9 @@ def test_the_robot_runs_before_each_fault_and_faults_are_removed_after_it(
     ended = tries(noticed, noticed, {"faults": [UNNOTICED], "expected": "goes_on"})
     assert ended.returncode == 0, ended.stderr
     assert met_robot.asked == ["reset", "stand", "run"] * 3
-    assert injector.set == [[NOTICED], [""], [NOTICED], [""], [UNNOTICED], [""]]
+    checked = [[f"{fault}@1e+09+10"] for fault in (NOTICED, NOTICED, UNNOTICED)]
+    noticed_then, unnoticed_then = [[f"{NOTICED}+10"], [""]], [[f"{UNNOTICED}+10"], [""]]
+    assert injector.set == [*checked, [""], *noticed_then, *noticed_then, *unnoticed_then]
     outcomes = json.loads(ended.stdout)["outcomes"]
     assert [each["as_expected"] for each in outcomes] == [True] * 3
     assert [each["rest_after_s"] is None for each in outcomes] == [False, False, True]
@@ -113,13 +124,35 @@ def test_unexpected_outcomes_are_the_exit_status(tries: Try) -> None:
 def test_nothing_is_tried_after_a_refused_fault_or_without_a_terminal(
     injector: Injector, tries: Try, met_robot: Robot
 ) -> None:
-    first, second = ({"faults": [fault], "expected": "goes_on"} for fault in (REFUSED, UNNOTICED))
+    first, second = ({"faults": [fault], "expected": "goes_on"} for fault in (UNNOTICED, REFUSED))
     ended = tries(first, second)
     assert ended.returncode == 1
     check_wording(ended.stderr.splitlines()[-1])
-    assert injector.set == [[REFUSED], [""]]
-    met_robot.asked.clear()
-    ended = tries(second, words=())
+    assert met_robot.asked == []
+    injector.node.set_parameters([Parameter("faults", value=[""])])
+    ended = tries(first, words=())
+    assert ended.returncode == 1
+    check_wording(ended.stderr.splitlines()[-1])
+    assert met_robot.asked == []
+
+
+@pytest.mark.ros
+def test_a_policy_that_no_longer_sends_commands_does_not_go_on(
+    injector: Injector, tries: Try
+) -> None:
+    ended = tries({"faults": [SILENCING], "expected": "goes_on"})
+    assert ended.returncode == 1
+    (outcome,) = json.loads(ended.stdout)["outcomes"]
+    assert (outcome["rest_after_s"], outcome["as_expected"]) == (None, False)
+    assert injector.silent
+
+
+@pytest.mark.ros
+def test_the_robot_stays_where_it_is_while_somebody_else_injects_faults(
+    injector: Injector, tries: Try, met_robot: Robot
+) -> None:
+    injector.node.set_parameters([Parameter("faults", value=[UNNOTICED])])
+    ended = tries({"faults": [UNNOTICED], "expected": "goes_on"})
     assert ended.returncode == 1
     check_wording(ended.stderr.splitlines()[-1])
     assert met_robot.asked == []
@@ -142,6 +175,7 @@ def test_the_robot_stays_where_it_is_without_the_node_that_injects(
         "scenarios: [{faults: [], expected: rest}]",
         "scenarios: [{faults: [drop:imu], expected: falls}]",
         "scenarios: [{faults: [drop:imu], expected: rest, within_s: 0}]",
+        "scenarios: [{faults: ['drop:imu@1'], expected: rest}]",
     ],
 )
 def test_an_invalid_file_is_refused(content: str, tmp_path: Path) -> None:

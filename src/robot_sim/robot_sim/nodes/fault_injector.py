@@ -30,7 +30,7 @@ from sensor_msgs.msg import Imu, JointState
 
 from policy_inference.nodes.lifecycle import PeerGuard
 from robot_sim.errors import SimError
-from robot_sim.faults import STREAM_FIELDS, TARGETS, Fault, FaultPlan
+from robot_sim.faults import STREAM_FIELDS, TARGETS, Fault, FaultPlan, find_stream
 from robot_sim.nodes.parameters import FAULT_INJECTOR, declared, set_faults
 from robot_sim.nodes.robot_node import NEWEST, run_node
 from robot_sim.world import Sensors
@@ -44,6 +44,8 @@ _TOPICS = {
 }
 """Topic and message type of each stream."""
 _BODY = ("latency", "motor_off", "push")
+_MOST_LATE_S = 10.0
+"""Limit of `late`, which keeps all messages of this time."""
 
 
 class InjectedFault(Fault):
@@ -54,6 +56,11 @@ class InjectedFault(Fault):
         for kind, targets in TARGETS.items()
         if kind not in _BODY
     }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.kind == "late" and self.value > _MOST_LATE_S:
+            raise SimError(f"fault late: expected at most {_MOST_LATE_S:g} s, found {self.value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +96,7 @@ class InjectedFaults:
     def __init__(self) -> None:
         self.joint_names: tuple[str, ...] = ()
         self._plan, self._since_ns = FaultPlan(), 0
+        self._received = set[str]()
 
     def plan(self, texts: Sequence[str], now_ns: int) -> None:
         """Replace the faults; their times count from now.
@@ -98,20 +106,29 @@ class InjectedFaults:
             now_ns: Steady clock.
 
         Raises:
-            SimError: A fault is invalid, or no joint_states has been received yet.
+            SimError: A fault is invalid, or no message to change has been received yet.
         """
         faults = InjectedFault.parse_all(texts)
-        if faults and not self.joint_names:
-            raise SimError("faults: expected joint_states from the robot, received none yet")
+        for stream in {find_stream(fault) for fault in faults} - self._received:
+            raise SimError(
+                f"faults: expected {_TOPICS[stream][0]} from the robot, received none yet"
+            )
         self._plan = FaultPlan(faults, joint_names=self.joint_names)
         self._since_ns = now_ns
 
     def changed(self, stream: str, message: Any, now_ns: int) -> Any:
         """Return the message to pass on instead of one received now; None for silence."""
+        self._received.add(stream)
         if stream == "joint_states":
             self.joint_names = tuple(message.name)
         if not self._plan.faults:
             return message
+        try:
+            return self._spoilt(stream, message, now_ns)
+        except (IndexError, ValueError):
+            return message  # its sizes differ: the policy node rejects it
+
+    def _spoilt(self, stream: str, message: Any, now_ns: int) -> Any:
         read = {"joint_states": _of_joints, "imu": _of_imu, "odom": _of_odometry}[stream](message)
         reading = _Reading(
             **{**_EMPTY, **{name: np.array(values, float) for name, values in read.items()}},

@@ -38,7 +38,12 @@ def imu(z: float = 1.0) -> Imu:
 @pytest.fixture
 def faults() -> InjectedFaults:
     found = InjectedFaults()
-    found.changed("joint_states", joint_state(), 0)
+    for stream, message in (
+        ("joint_states", joint_state()),
+        ("imu", imu()),
+        ("odom", Odometry()),
+    ):
+        found.changed(stream, message, 0)
     return found
 
 
@@ -107,7 +112,14 @@ def test_a_fault_of_the_imu_or_odometry_keeps_the_rest_of_the_message(
 
 @pytest.mark.parametrize(
     "fault",
-    ["motor_off:hip", "push:left=10", "latency:command=0.02", "drop:contact", "stuck:wheel"],
+    [
+        "motor_off:hip",
+        "push:left=10",
+        "latency:command=0.02",
+        "late:imu=11",
+        "drop:contact",
+        "stuck:wheel",
+    ],
 )
 def test_a_fault_that_messages_cannot_have_is_refused_and_changes_nothing(
     faults: InjectedFaults, fault: str
@@ -117,9 +129,17 @@ def test_a_fault_that_messages_cannot_have_is_refused_and_changes_nothing(
     assert faults.changed("imu", imu(), 1) is not None
 
 
-def test_faults_are_refused_before_the_robot_is_heard() -> None:
+def test_faults_are_refused_before_their_stream_is_heard() -> None:
+    faults = InjectedFaults()
+    faults.changed("joint_states", joint_state(), 0)
     with refusal(SimError):
-        InjectedFaults().plan(["drop:imu"], 0)
+        faults.plan(["drop:imu"], 0)
+
+
+def test_a_message_without_the_values_to_change_passes_unchanged(faults: InjectedFaults) -> None:
+    faults.plan(["nan:joint_states.position", "stuck:knee"], 0)
+    message = JointState()
+    assert faults.changed("joint_states", message, 1) is message
 
 
 class InjectorStage(RunningNode):
