@@ -24,7 +24,7 @@ from coverage import Coverage
 
 from policy_inference.kinds.opening import NATIVE, PYTHON
 from tools.chaos.mutated import run_mutated
-from tools.chaos.scenario import BOTH, Options, run_seed, run_with_digests
+from tools.chaos.scenario import BOTH, Options, holds, run_seed, run_with_digests
 from tools.mutants import Mutant, mutants
 
 _PLACES = {
@@ -57,6 +57,9 @@ def try_mutants(
         say: Prints a line.
         jobs: Number of faults tried in parallel.
         draw: Seed of the random choice of faults.
+
+    Returns:
+        0; 1 if the seeds do not hold without a fault.
     """
     chance, drawn = random.Random(draw), list[Mutant]()
     every = {group: [*mutants(group, [place])] for group, place in _PLACES.items()}
@@ -74,6 +77,14 @@ def try_mutants(
     expected = {
         seed: run_with_digests(seed, native)[1] if options.core == BOTH else [] for seed in seeds
     }
+    broken = [
+        seed
+        for seed, digests in expected.items()
+        if not holds(seed, replace(options, core=PYTHON), digests)
+    ]
+    if broken:
+        say(f"seeds {broken} do not hold without a fault, so they would find every fault")
+        return 1
     for mutant, is_found in _tried(drawn, expected, options, jobs):
         found[mutant.group] += is_found
         say(f"{'found' if is_found else 'missed'}: {mutant.file}:{mutant.line} {mutant.fault}")

@@ -74,6 +74,8 @@ _SEQUENCE_AT, _VALID_AT, _MODE_AT = 12, 20, 28
 """Byte offsets in a serialized JointCommand."""
 _TWIST = struct.Struct("<4s6d")
 _COMPARED_S = 0.1
+_SAVED_TICKS = 10
+"""Number of ticks between two saved states that are part of the digest."""
 _CLOCK_OFFSETS_S = (0.0, 0.0, 0.0, 0.03, -0.03, -0.7, 5.0)
 """How far the clock of the driver's computer is ahead of the host's, s. If it is behind by more
 than a time-out and less than 0.5 s, no policy starts: its inputs look stale.
@@ -260,6 +262,15 @@ def _shown(tick: Tick, inputs: Iterable[Input]) -> bytes:
     return words.encode() + tick.authority.tobytes() + tick.target.tobytes()
 
 
+def _flat(tree: Any) -> bytes:
+    """Return a saved state as bytes, for the digest."""
+    if isinstance(tree, Mapping):
+        return b"".join(key.encode() + _flat(tree[key]) for key in sorted(tree))
+    if isinstance(tree, tuple):
+        return b"".join(map(_flat, tree))
+    return tree.tobytes() if isinstance(tree, np.ndarray) else repr(tree).encode()
+
+
 def rogue_command(data: bytes, kind: str) -> bytes:
     """Return a second sender's serialized JointCommand, derived from one of the policy node's.
 
@@ -295,7 +306,7 @@ def rogue_command(data: bytes, kind: str) -> bytes:
     elif kind == "limit":
         limit[0] = -1.0
     elif kind == "position":
-        position[4], stiffness[4] = 3.0, 20.0
+        position[4], stiffness[4] = 3.0, 0.5
     elif kind == "weak":
         position[1] += 0.01
         effort[1], limit[1] = 2.0, 0.5
@@ -429,6 +440,8 @@ class _Play:
         assert node is not None
         self._ticks_in[tick.mode.name] += 1
         self._timeline.weigh(_shown(tick, node.controller.inputs.values()))
+        if self._ticks_in.total() % _SAVED_TICKS == 0:
+            self._timeline.weigh(_flat(node.controller.control_state().tree))
         if tick.mode is Mode.RUN:
             self._ran_ns = self._timeline.now_ns
         if tick.reason != self._reason:
