@@ -413,7 +413,7 @@ def test_list_shows_every_version_and_its_use(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[:4] for line in lines[1:]] == [
         ["other", "0.1.0", "-", "0.0"],
-        [NAME, "1.0.0", "way", "back"],
+        [NAME, "1.0.0", "rollback", "target"],
         [NAME, "1.1.0", "in", "use"],
         [NAME, "1.2.0", "-", "0.0"],
     ]

@@ -142,13 +142,21 @@ def test_device_that_is_right_and_fast_holds_with_the_time_of_each_graph(
     assert told["at_rate"]["ticks"] == CHUNKS_AT_RATE
 
 
-@pytest.mark.parametrize("graph_ms", [40.0, 50.0])
-def test_chunk_must_be_there_before_the_last_one_is_used_up(
-    test: Test, tmp_path: Path, vendor_device: Device, graph_ms: float
+@pytest.mark.parametrize(
+    ("graph_ms", "damp_after_s", "holds"),
+    [(40.0, 1.0, True), (50.0, 1.0, False), (40.0, 0.1, False)],
+)
+def test_chunk_must_be_there_before_the_last_one_is_used_up_and_before_waiting_is_a_fault(
+    test: Test,
+    tmp_path: Path,
+    vendor_device: Device,
+    graph_ms: float,
+    damp_after_s: float,
+    holds: bool,
 ) -> None:
     vendor_device.run_ms = lambda time_s: graph_ms
-    found = test(vendor_arm(tmp_path / "arm"))
-    assert bool(found) is (graph_ms < 50.0)
+    found = test(vendor_arm(tmp_path / "arm", **{"safety.damp_after_s": damp_after_s}))
+    assert bool(found) is holds
     check_wording(failed_names(found))
 
 

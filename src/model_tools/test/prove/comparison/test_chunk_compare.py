@@ -111,7 +111,7 @@ def test_swapped_cameras_are_named(ref_arm: Path, tmp_path: Path) -> None:
 
     _, second = compared_chunks(ref_arm, swapped)
 
-    assert any(what.startswith("largest error, ") for what in failed(second))
+    assert any(what.startswith("largest error (limit: ") for what in failed(second))
 
 
 @pytest.mark.parametrize(
