@@ -6,8 +6,8 @@
 
 The simulated robots, Lite3s, walk in lockstep, each with its own store, policy node and metrics.
 The registry is Debian's docker-registry; Prometheus uses the suite's alert rules, and Ansible
-brings versions to the robots with the suite's role. The output folder contains summary.json, which
---json prints.
+installs versions on the robots with the suite's role. The output folder contains summary.json,
+which --json prints.
 """
 
 import argparse

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Convert; the status is 1 if episodes were left out.
+    """Run the conversion; the exit status is 1 if episodes were left out.
 
     Returns:
         The content of conversion_report.json.

@@ -27,7 +27,7 @@ class WrittenSession:
     """Recordings that were written.
 
     Attributes:
-        session: Their folder.
+        session: Folder of the recordings.
         episodes: Number of recordings.
         frames: Total number of frames.
     """
