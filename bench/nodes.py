@@ -102,7 +102,7 @@ def _sleep_until(deadline_ns: int) -> int:
 
 
 def _from_policy(command: SeenCommand | None) -> bool:
-    """Return whether the policy computed it; on a busy machine the node may briefly be in HOLD."""
+    """Return whether the policy made the command; a busy machine may cause a brief HOLD."""
     if command is None or command.mode == JointCommand.MODE_HOLD:
         return False
     if command.mode != JointCommand.MODE_RUN:

@@ -104,7 +104,7 @@ class SwitchLog:
             self._refused(self.report.refused)
 
     def follow_back(self, before: int) -> None:
-        """Record the switches on the way back to standing; `before` of them are already made."""
+        """Record the switches on the way back to standing, after the first `before` switches."""
         while self._goes_on(before):
             before = self.report.switches
             self.settle()

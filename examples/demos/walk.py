@@ -169,7 +169,7 @@ def operate(
 
 
 def _stand_up(operator: Operator) -> None:
-    """Stand up and run the policy; a busy machine may have delayed the robot's states at first."""
+    """Stand up and run the policy; retry, since a busy machine may delay the robot's states."""
     for tries_left in reversed(range(_STAND_TRIES)):
         try:
             operator.stand_up()

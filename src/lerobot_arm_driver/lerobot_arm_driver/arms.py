@@ -11,7 +11,7 @@ import numpy as np
 from robot_driver.interfaces import MODE_HOLD_MEASURED, DriveFigures, DriverSettings
 
 GRIPPER: Final = "gripper"
-"""Joint that LeRobot measures from 0 (low end of its range) to 100; all others are in degrees."""
+"""Joint that LeRobot measures from 0 (lower end of its range) to 100, not in degrees."""
 OVERLOAD: Final = 5
 """Position of the overload bit in a servo's status, in both families."""
 HOLD, TORQUE_OFF = "hold", "torque_off"

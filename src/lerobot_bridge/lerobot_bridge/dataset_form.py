@@ -21,7 +21,7 @@ class DatasetForm:
     """Form in which all episodes of a dataset are written.
 
     Attributes:
-        codec: Codec of the videos; None: each image is a PNG in the rows.
+        codec: Codec of the videos; None: each image is a PNG in the dataset's rows.
         judged: Which of SUCCESS and INTERVENTION the dataset has.
         encoder_threads: Threads for each video; None if the codec decides.
     """
@@ -38,7 +38,7 @@ def dataset_features(
 
     Args:
         mapping: Mapping that defines the features.
-        videos: True if images become videos; otherwise, one file each.
+        videos: True if images become videos; otherwise, each becomes a file.
         judged: SUCCESS, INTERVENTION, both or neither.
     """
     vectors = {

@@ -26,7 +26,7 @@ class Sent(NamedTuple):
 
 
 class ActionLimits:
-    """The limits on a mapping's commands: joint positions, and fields.
+    """The limits that a mapping sets on commands: on joint positions and on fields.
 
     Attributes:
         names: Names of the values of an action, in the order of the `action` feature if it exists.
@@ -89,7 +89,7 @@ class ActionLimits:
 
 
 class _Bound(NamedTuple):
-    """Limits of a value in LeRobot's units; infinite if there are none."""
+    """Limits of a value in LeRobot's units; an absent limit is infinite."""
 
     low: float
     high: float

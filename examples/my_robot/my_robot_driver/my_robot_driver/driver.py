@@ -125,7 +125,7 @@ class MyRobotReception(StateReception[MyRobotState]):
 
 
 class MyRobot(RobotInterface[MyRobotState]):
-    """The sender of commands has control: no request and no acknowledgement are needed."""
+    """my_robot: the sender of commands has control, with no request and no acknowledgement."""
 
     name = "my_robot"
     host = "my_robot's computer"

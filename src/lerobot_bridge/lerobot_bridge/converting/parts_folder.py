@@ -126,7 +126,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove everything that this program made, including earlier attempts, except for the lock."""
+    """Remove everything that this program made, in earlier attempts too, except the lock."""
     for each in folder.iterdir():
         if _FINISHED.fullmatch(each.name) and (each / _MADE).is_file():
             shutil.rmtree(each)

@@ -24,11 +24,11 @@ from policy_inference.nodes.rclpy_gaps import (
 from policy_inference.nodes.sampling import SampleGroup, message_class
 
 Arrived = Callable[[str, bytes], None]
-"""Called with a message: full name of its topic, and its bytes."""
+"""Function called with the full name of a topic and the bytes of a message."""
 _LOOK_S = 0.1
 """Interval of the search for publishers, s."""
 _IMAGES, _VALUES = 30, 1000
-"""Queue depths: one or two seconds of messages; for images, the robot's memory is the limit."""
+"""Queue depths: one or two seconds of messages; for images, the robot's memory sets the limit."""
 
 
 class Listening:
@@ -64,7 +64,7 @@ class Listening:
                 topic.take()
 
     def _wait(self) -> list[_RecordedTopic]:
-        """Return the topics that have a message; wait for one, but not longer than _LOOK_S."""
+        """Return the topics that have a message; wait for one, but no longer than _LOOK_S."""
         subscribed = [topic for topic in self._topics if topic.handle is not None]
         if not subscribed:
             self._ended.wait(_LOOK_S)
