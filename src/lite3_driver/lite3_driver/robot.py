@@ -24,7 +24,7 @@ from robot_driver.robot import RobotInterface
 
 
 class Lite3(RobotInterface[Lite3State]):
-    """DeepRobotics Lite3: it folds its legs before control is taken, and answers no request."""
+    """DeepRobotics Lite3: it folds its legs before control is taken, and answers no requests."""
 
     name = "Lite3"
     host = "the motion host"

@@ -189,7 +189,7 @@ def _jobs(
 
 
 def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
-    """Return the checks' verdicts that exist for every episode, as a dataset requires."""
+    """Return which of SUCCESS and INTERVENTION all episodes have: datasets cannot leave gaps."""
     episodes = [each for each in episodes if not each.problem]
     known = {
         SUCCESS: [each.success is not None for each in episodes],

@@ -144,7 +144,7 @@ class _RecordedTopic:
             self._arrived(self._watch.name, data)
 
     def _count_lost(self, number: int | None) -> None:
-        """Note the publisher's number of a message; Humble and some middlewares have none."""
+        """Count lost messages by the publisher's numbers; Humble and some middlewares have none."""
         if number is None or len(self._watch.publishers) != 1:
             self._sequence = None
             return

@@ -31,12 +31,12 @@ class LiveTopic(ABC):
     def __init__(
         self, node: Node, group: SampleGroup, source: Source | CameraSource, types: Sequence[str]
     ) -> None:
-        """Subscribe as soon as possible.
+        """Subscribe, at once or when the type is known.
 
         Args:
             node: The node that subscribes.
             group: Callback group that keeps the executor away from the subscription.
-            source: Definition in the mapping; if a topic has several sources, any of them.
+            source: Definition in the mapping; if the topic has several sources, the first of them.
             types: Allowed message types; if there is only one, the topic is subscribed to
                 immediately.
         """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of predicted actions against recorded ones: by joint, delay, values out of range."""
+"""Errors of predicted actions against recorded ones: per joint, delay, and values out of range."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOVES_RAD = 0.05
 _BEYOND = 0.05
 """Share of a joint's range by which a value may exceed it: calibrations differ slightly."""
 _LITTLE = 0.1
-"""Values below this share of those in training suggest different units: 1 rad is 57 degrees."""
+"""Values below this share of the training values suggest other units: 1 rad is 57 degrees."""
 _ASKED = "is the dataset in the policy's units?"
 
 

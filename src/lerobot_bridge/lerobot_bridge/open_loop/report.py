@@ -31,7 +31,7 @@ from policy_store.report import (
 )
 
 _DRAWN = 12
-"""Number of episodes with plots, those with the largest errors: browsers must open the page."""
+"""Number of episodes with plots, the ones with the largest errors: the page must stay small."""
 _UNITS = {
     "radians": "rad",
     "degrees": "deg",

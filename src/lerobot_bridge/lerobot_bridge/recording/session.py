@@ -115,7 +115,7 @@ class RecordingSession:
     def __init__(
         self, course: Course, host: SessionHost, *, number: int = 0, done: int = 0
     ) -> None:
-        """Start idle; `number` is the next episode's number, `done` the number of existing ones."""
+        """Start idle; `number` is that of the next episode, `done` counts the existing episodes."""
         self.course, self._host = course, host
         self.state, self.number, self.done = State.IDLE, number, done
         self.writing = set[int]()
@@ -170,7 +170,7 @@ class RecordingSession:
         return f"episode {number} is discarded; {self._outlook()}"
 
     def next(self, now_ns: int) -> str:
-        """End and keep the episode, so that the next follows after a reset; or end a wait now."""
+        """End and keep the episode; the next follows after a reset. During a wait, end the wait."""
         self._follow_clock(now_ns)
         if not self._running:
             return self.start(now_ns)
@@ -262,7 +262,7 @@ class RecordingSession:
         self.done += 1
 
     def failed(self, number: int) -> None:
-        """Note that an episode could not be written, and start no other."""
+        """Note that an episode could not be written, and start no other episode."""
         self.writing.discard(number)
         if self._last == number:
             self._last = None
@@ -273,7 +273,7 @@ class RecordingSession:
             self.state = State.IDLE
 
     def seconds_left(self, now_ns: int) -> float:
-        """Return the longest remaining time of the current state, s."""
+        """Return the maximum remaining time of the current state, s."""
         waits = self.state in (State.WARM_UP, State.EPISODE, State.RESET)
         return max(0.0, (self._until_ns - now_ns) * 1e-9) if waits else 0.0
 
@@ -344,7 +344,7 @@ class RecordingSession:
         self.state, self._until_ns, self.waits_for = state, now_ns + round(seconds * 1e9), ""
 
     def _note(self, now_ns: int) -> None:
-        """Note in the episode that a person starts or stops driving."""
+        """Record in the episode that a person starts or stops driving."""
         running = self._running
         assert running is not None
         if self._driving:
