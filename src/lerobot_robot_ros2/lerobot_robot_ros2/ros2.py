@@ -87,7 +87,7 @@ class Ros2Robot(Robot):
 
     @property
     def is_calibrated(self) -> bool:
-        """Always true: a ROS 2 robot publishes rad, m and s, and its driver calibrates it."""
+        """Always true: a ROS 2 robot publishes rad, m and s; calibration is the driver's task."""
         return True
 
     def calibrate(self) -> None:

@@ -48,7 +48,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Push the bundle or statement.
 
     Returns:
-        reference (HOST/NAME:TAG), digest of the manifest (the permanent address), is_signed.
+        reference (HOST/NAME:TAG), digest (of the manifest; the permanent address), is_signed.
     """
     from model_tools.ship.push import push_bundle, push_statement
     from policy_store.registry.access import RegistryAccess

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult]]:
-    """Check the set; the status is 1 if a transition fails.
+    """Check the set; the exit status is 1 if a transition fails.
 
     Returns:
         An array with the result of each transition.

@@ -28,7 +28,7 @@ from policy_inference.messages.readers import JointOrder
 OBSERVATION = "obs"
 """Array name for the observation of a model that has only one."""
 EPISODE, TIME = "episode", "time"
-"""Array names for each row's episode and time (s), which show whether rows are consecutive."""
+"""Array names for each row's episode and time (s), which tell whether rows are consecutive."""
 _BFLOAT16 = "BF16"
 _TYPES = {
     "F64": "<f8",

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Set and remove sections in the text of a `policy.yaml`, keeping comments and order.
 
-A report about a model is a file in the bundle, whose hash is in the contract.
+A report about a model is a file in the bundle, and the contract holds its hash.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def set_section(text: str, key: str, value: Any) -> str:
         text: YAML whose sections are mappings in block style, indented by two spaces.
         key: `nominal`, or `model.golden` for a section inside another, which must exist. A missing
             key is added at the end of the file or of the enclosing section.
-        value: New content: a mapping, a part of the contract, or a word. Entries that are None are
-            omitted.
+        value: New content: a mapping, a part of the contract, or a word. Entries with the value
+            None are omitted.
     """
     lines, depth, name, start, end = _enter(text, key)
     old = _find(lines, name, depth, start, end)
@@ -165,8 +165,8 @@ def keep_report(
         bundle: Folder of the bundle.
         backend: Back end of the model.
         name: File name in the folder `reports`.
-        write: Writes the report to a path.
-        sha256: Hash of the model, see `policy_core.bundle.bundle.model_sha256`.
+        write: Function that writes the report to a path.
+        sha256: Hash of the model; see `policy_core.bundle.bundle.model_sha256`.
         force: Replace an existing report under this key.
         key: Key in the contract's `reports`; None for the back end's name.
 

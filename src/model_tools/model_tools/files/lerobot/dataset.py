@@ -9,7 +9,7 @@
 
 Nothing is cached, so a dataset may be larger than memory. The format is that of LeRobot 0.4 to 0.6
 (codebase version v3.0): Parquet files with the rows of all episodes in order, and, per camera,
-videos of several episodes each, in which an episode begins at its `from_timestamp`.
+videos with several episodes each; an episode begins at its `from_timestamp` in the video.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class DatasetEpisode:
     Attributes:
         index: Number of the episode in the dataset.
         length: Number of frames.
-        first_frame: Number of its first frame in the dataset.
+        first_frame: Number, in the dataset, of the episode's first frame.
         tasks: Tasks performed in the episode.
         data: File with the episode's rows.
         first_row: The episode's first row in that file.
@@ -128,7 +128,8 @@ class Dataset:
     def images(
         self, camera: str, episode: DatasetEpisode, frames: Sequence[int] | None = None
     ) -> Iterator[ImageArray]:
-        """Yield an episode's images, uint8 [height, width, 3] in RGB, with one in memory at a time.
+        """Yield an episode's images, uint8 [height, width, 3] in RGB, keeping one in memory at a
+        time.
 
         Args:
             camera: Image feature, stored as video or files.
