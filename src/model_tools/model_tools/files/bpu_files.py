@@ -104,7 +104,7 @@ def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
 
 
 def converted_file(graph: str, march: str) -> str:
-    """Return the file name of a graph's model, converted to the opset of a march's compiler."""
+    """Return the file name of a graph's model in the opset of a march's compiler."""
     return f"{graph}.{march}.onnx"
 
 

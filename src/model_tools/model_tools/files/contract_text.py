@@ -119,7 +119,7 @@ def _dump(name: str, value: Any, depth: int) -> list[str]:
 
 
 def read_models(report: Path) -> set[str]:
-    """Return the SHA-256 hashes of the models in a JSON report; empty for other kinds of file."""
+    """Return the SHA-256 hashes of the models in a JSON report; empty for files of other kinds."""
     try:
         content = json.loads(report.read_text("utf-8"))
         stated = [content, *content.get("artifacts", [])]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX model as tools read it: tensors, metadata and weights, whatever they are for."""
+"""An ONNX model as tools read it: tensors, metadata and weights, whatever the model is for."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ModelTensor:
     dtype: str
 
     def __str__(self) -> str:
-        """Return e.g. `float32[1, 45]`."""
+        """Return text such as `float32[1, 45]`."""
         axes = ", ".join("?" if axis == DYNAMIC else str(axis) for axis in self.shape)
         return f"{self.dtype}[{axes}]"
 
@@ -60,11 +60,11 @@ class OnnxModel:
 
     @property
     def external_files(self) -> list[str]:
-        """Names of the files that contain weights outside this one."""
+        """Names of the files that contain weights outside the model file."""
         return sorted({location for tensor in _tensors(self.proto) for location in _places(tensor)})
 
     def require_beside(self) -> None:
-        """Check that weight files are in the model's folder; no other folder is read."""
+        """Check that weight files are in the model's folder; no other folder may be read."""
         away = [name for name in self.external_files if not is_beside(self.path, name)]
         if away:
             raise ToolError(

@@ -99,7 +99,7 @@ class Dataset:
         return sum(episode.length for episode in self.episodes)
 
     def feature(self, name: str, *, camera: bool = False) -> DatasetFeature:
-        """Return the vector of this name, or with `camera` the camera; raise if there is none."""
+        """Return the vector (with `camera`, the camera) of this name; raise if there is none."""
         alike = {n: f for n, f in self.info.features.items() if f.is_camera is camera}
         if name not in alike:
             kind = "camera" if camera else "vector"

@@ -43,7 +43,7 @@ class PolicyStatistics:
 
     Attributes:
         scalings: Scalings by feature name.
-        observed: Observation names on the robot by feature name, where they differ.
+        observed: Names of observations on the robot, by feature name, where the two differ.
         means: Means of the training data [size], where known, by feature name.
         largest: Largest |value| [size] in the statistics, by feature name.
     """
@@ -115,7 +115,7 @@ def read_statistics(
 
 
 def _known(source: _Source, feature: PolicyFeature) -> dict[str, F64]:
-    """Return mean, min and max [size] of a feature, leaving out those with missing values."""
+    """Return mean, min and max [size] of a feature, without those that have missing values."""
     found = {name: source.values.get(f"{feature.name}.{name}") for name in ("mean", "min", "max")}
     return {
         name: np.ravel(array).astype(np.float64)

@@ -51,7 +51,7 @@ _FULL_RANGE = 100.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedAct:
-    """Result of an export: contract, measured differences in words, and suspicious values."""
+    """Result of an export: contract, measured differences (in words) and suspicious values."""
 
     contract: ChunkContract
     checked: Sequence[str]
@@ -65,8 +65,8 @@ def export_checkpoint(
 
     Args:
         request: Options for the export.
-        finish: Adds files to the bundle's folder before it is moved into place; if it raises,
-            nothing is written or replaced.
+        finish: Function that adds files to the bundle's folder before the folder is moved into
+            place; if the function raises, nothing is written or replaced.
     """
     robot = _robot(request)
     models = request.checkpoint.graphs(request.opset, request.graphs)
