@@ -66,7 +66,7 @@ def remove_section(text: str, key: str) -> str:
 
 
 def _enter(text: str, key: str) -> tuple[list[str], int, str, int, int]:
-    """Return the lines, the depth and name of `key`, and the rows (first, end) that enclose it."""
+    """Return the lines, depth and name of `key`, and the enclosing section's rows (first, end)."""
     *parents, name = key.split(".")
     lines, start, end = text.splitlines(), 0, len(text.splitlines())
     for depth, parent in enumerate(parents):

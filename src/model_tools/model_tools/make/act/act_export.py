@@ -194,7 +194,7 @@ def _compared(
     rows: Mapping[str, Tensor],
     normalised: F64,
 ) -> str:
-    """Compare simplified graphs' chunks with the original ones; return the difference in words."""
+    """Compare the chunks of simplified and original graphs; return the difference in words."""
     found = ReferenceGraphs(contract, models).normalised(rows)
     difference = float(np.abs(found - normalised).max())
     limit = golden_tolerance(

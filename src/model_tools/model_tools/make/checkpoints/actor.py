@@ -40,7 +40,7 @@ class Actor:
 
         Args:
             config: Activations, and treatment of the statistics.
-            normalised_outside: The module gets observations as (obs - mean) / divisor.
+            normalised_outside: True if the module gets observations as (obs - mean) / divisor.
         """
         body = networks.hidden(self.layers[:-1], config.activation or "identity")
         head = nn.Sequential(self.layers[-1], networks.ACTIVATIONS[config.output_activation]())
@@ -98,7 +98,7 @@ def _filled(weights: Mapping[str, Tensor], config: ExportConfig) -> nn.Module | 
 
 
 def require_normaliser(statistics: RunningStatistics | None, config: ExportConfig) -> None:
-    """Raise unless `normaliser` is set if, and only if, the checkpoint has running statistics."""
+    """Raise if `normaliser` is set without running statistics in the checkpoint, or the reverse."""
     if statistics is not None and config.normaliser is None:
         raise ToolError(
             "normaliser: expected bake, keep or none, found nothing, although the "

@@ -67,7 +67,7 @@ class ImportRequest:
     scene: Path | None = None
     """A scan from training, to verify a `height_scan` term."""
     estimator: bool = False
-    """True if the estimator provides base_lin_vel."""
+    """True if the velocity estimator provides base_lin_vel."""
     answers: Sequence[str] = ()
     """Answers as `KEY=VALUE`."""
     answer_file: Path | None = None
@@ -176,7 +176,7 @@ def _copy_model(draft: Draft, file: Path) -> None:
 
 
 def _check(draft: Draft) -> None:
-    """Raise for problems of the contract that are not open questions."""
+    """Raise an error for problems of the contract that are not open questions."""
     reader = Reader(f"{CONTRACT_FILE} (not written)")
     reader.section(JointContract, draft.values)
     todos = draft.todos()
