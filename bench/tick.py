@@ -135,7 +135,7 @@ def measure() -> list[Figure]:
 
 
 def _set_of_three(folder: Path) -> SetBundle:
-    """Write and return a set of three policies: one commands while it follows the other two."""
+    """Write a set in which one policy commands while two others are followed; return the set."""
     walk, *others = _MEMBERS
     bundles = {name: load_bundle(BUNDLE.with_name(of)) for name, of in _MEMBERS.items()}
     content = {

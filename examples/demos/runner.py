@@ -279,8 +279,7 @@ class Processes(ProcessGroup[LoggedProcess]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop all nodes; after an error, first show the last output of those that are still
-        running.
+        """Stop all nodes; after an error, first show the last output of those still running.
 
         A program that waits for a node only knows that nothing arrived; the node's log says why.
         """

@@ -15,7 +15,7 @@ _ANSWERED_WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchEvent:
-    """The result of a switch request, or of a switch that nobody requested.
+    """The result of a switch request, or of a switch made without a request.
 
     Attributes:
         at_s: Simulated time of the result.

@@ -34,8 +34,7 @@ _REMEDY: Final = {
 
 
 class PortTransport(RobotTransport):
-    """The node process's end: reserves the serial ports; can switch torque off if the link process
-    dies.
+    """The node process's end: reserves the ports; can switch torque off if the link process dies.
 
     Servos that should hold need no frames, since they keep their last goals on their own.
     """

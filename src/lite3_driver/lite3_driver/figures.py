@@ -60,8 +60,8 @@ class Lite3Settings(DriverSettings):
             addresses are ignored.
         interface_address, state_port: Address at which the host's state is received.
         angular_velocity_unit: Unit of the host's angular velocities: `rad/s` or `deg/s`.
-        angular_velocity_checked: True if that unit was confirmed on this robot, so that nobody
-            needs to turn the robot before control is taken.
+        angular_velocity_checked: True if that unit was confirmed on this robot, so that the robot
+            need not be turned before control is taken.
         fold_s: Time that the robot takes to fold its legs.
     """
 

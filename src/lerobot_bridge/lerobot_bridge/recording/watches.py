@@ -12,13 +12,13 @@ from lerobot_bridge.episode import PolicyRan
 from lerobot_bridge.mapping import JOINT_COMMAND, RobotMapping
 
 Judge = Callable[[str, bytes], str]
-"""Function of a message's type and bytes: why the message yields no frame; empty if it does."""
+"""Function that returns why a message (type, bytes) yields no frame; empty if it yields one."""
 STATUS = "policy_msgs/msg/PolicyStatus"
 _OVER_NS = 2_000_000_000
 """Time over which rates are measured."""
 RUN = "RUN"
 _DRIVES = (RUN, "HOLD")
-"""Modes in which the policy commands the robot; HOLD briefly repeats its last command."""
+"""Modes in which the policy commands the robot; HOLD briefly repeats the last command."""
 _SILENT_NS = 2_000_000_000
 """Without a status for this time, the policy counts as lost."""
 

@@ -31,7 +31,7 @@ def codec_arguments(codec: str) -> dict[str, Any]:
 
 
 def episode_writer(dataset: LeRobotDataset) -> Any:
-    """Return the object that writes the episode's frames: the dataset, until LeRobot 0.6."""
+    """Return the object that writes the episode's frames: the dataset itself before LeRobot 0.6."""
     return dataset if hasattr(dataset, "_save_episode_data") else dataset.writer
 
 
@@ -107,7 +107,7 @@ def _entry(frame: DatasetFrame, task: str, form: DatasetForm) -> dict[str, Any]:
 
 
 class _WaitingEncoder:
-    """An encoder that waits where LeRobot's, made for real time, drops a frame after 0.1 s.
+    """An encoder that waits where LeRobot's, made for real-time use, drops a frame after 0.1 s.
 
     A conversion has time to wait, and a dropped frame would shift all later frames of the video
     against their rows.

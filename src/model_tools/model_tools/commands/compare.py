@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compare a compiled model with the reference: are the outputs the same, does the robot still walk?
+"""Compare a compiled model with the reference: its outputs, and whether the robot still walks.
 
     model_tools compare my_bundle my_bundle_int8 --rows rollout.npz --closed-loop --output report
 

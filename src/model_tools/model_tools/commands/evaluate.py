@@ -83,8 +83,7 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Evaluate policies; the exit status is 1 if a trial has no result or a required rate is not
-    reached.
+    """Evaluate; the exit status is 1 if a trial has no result or a required rate is not reached.
 
     Returns:
         The content of summary.json.

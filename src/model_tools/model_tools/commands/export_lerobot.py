@@ -201,7 +201,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 def export(
     given: argparse.Namespace, policy: str | None = None
 ) -> CommandResult[Mapping[str, Any]]:
-    """Export a policy, as the type `policy` if given, and report the result."""
+    """Export a policy, of type `policy` if given, and report the result."""
     from model_tools.make.act.act_contract import ActRequest
     from model_tools.make.act.act_export import export_checkpoint
     from model_tools.make.act.checkpoint import read_checkpoint

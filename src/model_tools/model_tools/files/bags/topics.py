@@ -172,8 +172,8 @@ class OneRobot:
             self._decode = bag.decoder(self._topic)
 
     def look(self, name: str, block: Block, times: Times, new: Times) -> None:
-        """Raise an error if two sources alternate in a block; `new` contains the indices of the new
-        messages.
+        """Raise an error if two sources alternate in a block; `new` holds the new messages'
+        indices.
 
         Inputs other than the joint states are ignored.
         """

@@ -58,7 +58,7 @@ class DatasetEpisode:
     Attributes:
         index: Number of the episode in the dataset.
         length: Number of frames.
-        first_frame: Number, in the dataset, of the episode's first frame.
+        first_frame: Number of the episode's first frame in the dataset.
         tasks: Tasks performed in the episode.
         data: File with the episode's rows.
         first_row: The episode's first row in that file.
@@ -128,8 +128,7 @@ class Dataset:
     def images(
         self, camera: str, episode: DatasetEpisode, frames: Sequence[int] | None = None
     ) -> Iterator[ImageArray]:
-        """Yield an episode's images, uint8 [height, width, 3] in RGB, keeping one in memory at a
-        time.
+        """Yield an episode's images, uint8 [height, width, 3] in RGB, one in memory at a time.
 
         Args:
             camera: Image feature, stored as video or files.

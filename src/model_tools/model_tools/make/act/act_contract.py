@@ -237,8 +237,7 @@ def _pairing(dataset: Path | None) -> Pairing:
 
 
 def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
-    """Return the training data's mean pose clipped to the limits, rad; the limits' middle if
-    unknown.
+    """Return the training data's mean pose clipped to the limits, rad; if unknown, their middle.
 
     Raises:
         ToolError: The mean is farther beyond a limit than the limits are apart, so the units must

@@ -220,8 +220,7 @@ def require_same(
     source: str,
     exact: Callable[[], F64],
 ) -> float:
-    """Return the largest normalized difference from expected chunks, which are in the policy's
-    units.
+    """Return the largest normalized difference from expected chunks in the policy's units.
 
     Args:
         normalised: Chunks in float32.

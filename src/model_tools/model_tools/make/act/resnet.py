@@ -31,7 +31,7 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResNet:
-    """A ResNet: blocks per stage, and whether they are bottlenecks, with 4 times the channels."""
+    """A ResNet: its blocks per stage, and whether they are bottlenecks, which widen 4 times."""
 
     blocks: tuple[int, int, int, int]
     is_bottleneck: bool

@@ -51,7 +51,7 @@ _ADAPTER, _TOKENIZER, _CONFIG = "adapter_config.json", "tokenizer.json", "config
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """Options for a policy with a language model, where the checkpoint lacks the information.
+    """Options for a policy with a language model, which state what its checkpoint does not.
 
     Attributes:
         prompt: The task in words, as in the training dataset.

@@ -152,8 +152,7 @@ def _laid_out(path: Path, content: object) -> tuple[str, Mapping[str, Tensor]]:
 
 
 def read_rsl_rl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
-    """Return the tensors of an rsl_rl `model_<iteration>.pt`; each name begins with the part to
-    which the tensor belongs.
+    """Return the tensors of an rsl_rl `model_<iteration>.pt`; names begin with a tensor's part.
 
     Up to version 3: a single `model_state_dict` for actor and critic (`actor.0.weight`,
     `memory_a.rnn.*`), with `obs_norm_state_dict` beside it up to 2.3, and `actor_obs_normalizer.*`

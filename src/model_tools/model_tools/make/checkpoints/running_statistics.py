@@ -19,7 +19,7 @@ from policy_core.interfaces import F32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:
-    """A library's names and arithmetic of statistics; checkpoints lack its epsilon and bound."""
+    """Names and arithmetic of a library's statistics; checkpoints lack the epsilon and bound."""
 
     library: str
     mean: str

@@ -48,7 +48,7 @@ class CustomAction:
 
 
 def custom_action(name: str, action: Node, *needed: str) -> CustomAction | None:
-    """Return the action if its class is unknown and it lacks a joint action's key, or None."""
+    """Return an action of unknown class that lacks a key of joint actions; otherwise None."""
     keys = tuple(action.mapping())
     if name in KINDS or all(key in keys for key in needed):
         return None

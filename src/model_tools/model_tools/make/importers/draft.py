@@ -71,7 +71,7 @@ class Draft:
             self.put(key, todo(question))
 
     def block(self, key: Key, problem: str) -> None:
-        """Note that the contract cannot express something that the source does in this section."""
+        """Note that the contract cannot express something in this section of the source."""
         path = parts(key)
         place = self.find(path) or {}
         problems = [place[TODO]] if TODO in place else []
