@@ -65,7 +65,7 @@ def _answering(command: Sequence[str]) -> Iterator[tuple[UprightRobot, Child]]:
 
 
 def _answers(robots: Sequence[UprightRobot]) -> list[Summary]:
-    """Ask each node at 50 Hz, a quarter of a period apart; return the times.
+    """Ask each node at 50 Hz, a quarter of a period apart; return the times until the answers.
 
     The Imu for the last node, the policy, is sent three quarters of a period before its JointState.
     """

@@ -39,7 +39,7 @@ _ECHOES: dict[str, Callable[[], Callable[[], None]]] = {
 
 
 class RoundTrip:
-    """Sends an observation over a Unix socket and waits for its answer."""
+    """Sends an observation over a Unix socket and waits for the answer."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)

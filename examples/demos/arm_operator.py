@@ -21,7 +21,7 @@ class ArmOperator(Operator):
     """A client of one policy node and of the simulated arm. Use it in a `with` block.
 
     Attributes:
-        results: True for each episode that succeeded.
+        results: For each episode, True if it succeeded.
         chunks: Number of chunks from the policy node.
         diagnostics: Newest diagnostics of the policy node, values by key.
     """

@@ -121,7 +121,7 @@ def _perform(given: argparse.Namespace) -> ReportedTiming:
 
 
 def _above_ground(trace: Trace) -> Array:
-    """Return base positions [T, 3], m, with heights above the ground below them."""
+    """Return base positions [T, 3], m, with heights measured from the ground below."""
     ground = GROUND.height_m(trace.pos_world[:, :2])
     return trace.pos_world - np.pad(ground[:, None], ((0, 0), (2, 0)))
 

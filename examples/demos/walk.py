@@ -145,7 +145,7 @@ def _take_control(operator: Operator) -> None:
 def operate(
     operator: Operator, plan: Sequence[tuple[str, float, Velocity]], scale: float = 1.0
 ) -> "ReportedTiming":
-    """Make the robot stand up, follow a plan, whose durations are scaled, and lie down."""
+    """Make the robot stand up, follow a plan with scaled durations, and lie down."""
     progress.info("stand up")
     operator.record_run(True)
     _stand_up(operator)

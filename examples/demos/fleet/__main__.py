@@ -35,7 +35,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Its exit status is 1 if a release ended in an unexpected stage; 4 if a robot does not walk at
-    the end of a roll-out, or something is missing.
+    the end of a roll-out, or if something is missing.
     """
     return run_demo("fleet", _parse(args), (TIMELINE, PAGE), _demonstrate)
 

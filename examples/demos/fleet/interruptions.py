@@ -84,7 +84,7 @@ class Interrupter:
 
         Args:
             count: Number of interruptions.
-            make: Returns a good candidate by its number, from 0.
+            make: Function that returns a good candidate for a number, from 0.
         """
         while len(self.interruptions) < count:
             candidate = make(len(self.aftermaths))

@@ -28,8 +28,8 @@ class Stroll:
 
     Attributes:
         duration_s: Simulated time.
-        distance_m: From its first to its last position, on the floor.
-        lowest_m: Lowest height of its body.
+        distance_m: Distance from the first to the last position, on the floor.
+        lowest_m: Lowest height of the body.
     """
 
     duration_s: float

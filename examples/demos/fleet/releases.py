@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes a candidate through the stages of a release until its evidence stops it."""
+"""Takes a candidate through the stages of a release until the evidence stops the candidate."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ _LIMITS: Mapping[str, Mapping[str, float]] = {
 }
 """The demo's additional settings: a real release takes days, this one minutes."""
 _TORQUE_SHARE = 0.4
-"""Gates of the trials: the version in use has 0.28 with this payload, 0.21 without."""
+"""Torque gate of the trials: the version in use has 0.28 with this payload, 0.21 without."""
 _HEALTHY_WITHIN_S = 240.0
 _ASKED_WITHIN_S = 240.0
 _BY = "demo"

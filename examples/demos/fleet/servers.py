@@ -43,7 +43,7 @@ def require_programs() -> None:
 
 
 class Server:
-    """A server program on its own port, which can be killed and restarted."""
+    """A server program with a port of its own; it can be killed and restarted."""
 
     def __init__(self, words: list[str], port: int, log: Path, mark: Mapping[str, str]) -> None:
         """Start the server, and wait until it listens.

@@ -45,7 +45,7 @@ _FLEET = "fleet"
 """Row for the events that concern all robots."""
 _TEXT_POINTS = 7.0
 _LANES = 6
-"""Number of text lines in that row."""
+"""Number of text lines in the row of these events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,7 +131,7 @@ def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
 
     Args:
         path: The recording.
-        heard: Its topics.
+        heard: Topics of the recording.
     """
     wrong = {each.topic: each for each in heard if each.back}
     return [
@@ -149,8 +149,8 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
 
     Args:
         path: The recording.
-        heard: Its topics. A topic with a single message does not reveal its clock, since the
-            message may be an old one.
+        heard: Topics of the recording. A topic with a single message does not reveal its clock,
+            since the message may be an old one.
         with_log: True if the log must use the same clock.
     """
     clocks = {**_offsets_ns(heard), **({"the log times": 0} if with_log else {})}

@@ -43,7 +43,7 @@ class RecordedInput:
 def find_inputs(mapping: RobotMapping, bag: Bag, topics: Mapping[str, str]) -> list[RecordedInput]:
     """Return the sources in the order of the features, then the cameras.
 
-    Relative topics may be in any namespace, but all in the same one.
+    Relative topics may be in any namespace, provided that all are in the same one.
 
     Args:
         mapping: Mapping that defines the sources and cameras.

@@ -51,10 +51,10 @@ class ActionLimits:
     def apply(self, action: Mapping[str, float], measured: Mapping[str, float]) -> Sent:
         """Return the values to send for an action.
 
-        A joint beyond its limits moves back in steps of `max_relative_target`.
+        A joint beyond its limits moves back within them in steps of `max_relative_target`.
 
         Args:
-            action: Value by name.
+            action: Values by name.
             measured: Values of observation.state by name.
         """
         self._require(action)

@@ -23,7 +23,7 @@ ARRAYS = ("std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float32MultiArray")
 TWISTS = ("geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped")
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 NAMED = (JOINT_STATE, JOINT_COMMAND, TRAJECTORY)
-"""Message types that name the joints of their values."""
+"""Message types that name the joints to which their values belong."""
 SENT = (*NAMED, *ARRAYS, *TWISTS)
 """Message types that can be sent as commands."""
 SUFFIXES = {"position": "pos", "velocity": "vel", "effort": "eff"}

@@ -70,7 +70,7 @@ def mapping_schema() -> dict[str, Any]:
 
 
 def parse_mapping(content: object, path: object) -> RobotMapping:
-    """Validate a file's content, like `load_mapping`."""
+    """Validate a file's content as `load_mapping` does."""
     reader = Reader(str(path))
     mapping = reader.section(RobotMapping, content)
     if mapping is not None:

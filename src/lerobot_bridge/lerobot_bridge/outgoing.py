@@ -118,7 +118,7 @@ def _quantity(channel: Channel) -> str:
 
 
 def _spans(mapping: RobotMapping, channels: Sequence[Channel]) -> Iterator[tuple[Channel, int]]:
-    """Yield each channel and the index of its first value."""
+    """Yield each channel and the index of the channel's first value."""
     begin = 0
     for channel in channels:
         yield channel, begin
@@ -230,7 +230,7 @@ def _gain(mapping: RobotMapping, joint: str, gain: str) -> float:
 
 
 def _set_numbers(message: Any, field: str, values: F64) -> None:
-    """Write numbers in the type of the field: array for rclpy, numpy for recordings."""
+    """Write numbers in the field's type: array for rclpy, NumPy array for recordings."""
     old = getattr(message, field)
     setattr(
         message,

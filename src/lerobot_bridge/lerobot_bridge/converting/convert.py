@@ -102,11 +102,11 @@ def convert(
     next attempt.
 
     Args:
-        episodes: The episodes, in their order.
+        episodes: The episodes, in order.
         mapping: Mapping that defines the features.
         output: Folder of the dataset.
         settings: Settings for the conversion.
-        report: Returns the content of CONVERSION_REPORT.
+        report: Function that returns the content of CONVERSION_REPORT.
         on_progress: Called with the amount of work done and the total.
     """
     if settings.codec is not None:

@@ -44,7 +44,7 @@ class Listening:
 
     @property
     def works(self) -> bool:
-        """True while the thread is alive; only a Python error ends it."""
+        """True while the thread is alive; only a Python error can end it early."""
         return self._thread.is_alive()
 
     def close(self) -> None:

@@ -154,5 +154,5 @@ class CameraTopic(LiveTopic):
         super().__init__(node, group, camera, camera.types)
 
     def read(self, message: Any) -> dict[str, Any]:
-        """Return a copy of the image: LeRobot keeps it for a while."""
+        """Return a copy of the image: LeRobot keeps the image for a while."""
         return {self._camera_name: np.array(read_image(self._camera, message))}

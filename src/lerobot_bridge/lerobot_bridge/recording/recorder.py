@@ -198,7 +198,7 @@ class Recorder:
         return "\n".join(found)
 
     def _room(self, need_bytes: float) -> str:
-        """Return why this many bytes do not fit on the disk; empty if they do."""
+        """Return why this many bytes do not fit on the disk; empty if they fit."""
         try:
             free_mb = self._folder.free_bytes() / _MB
         except OSError as error:

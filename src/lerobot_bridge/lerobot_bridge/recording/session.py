@@ -79,7 +79,7 @@ class SessionHost(Protocol):
         """Delete the episode."""
 
     def judge(self, number: int, success: bool) -> None:
-        """Write a verdict into a finished episode."""
+        """Write a verdict into the file of a finished episode."""
 
     def place(self, number: int) -> Path:
         """Return the folder of a kept episode."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the messages of a mapping's frames; all messages of a frame have its stamp."""
+"""Makes the messages of a mapping's frames; all messages of a frame have the frame's stamp."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _full(topic: str) -> str:
 
 
 def empty_messages(types: Typestore) -> Empty:
-    """Return a function that makes empty messages like rclpy: numbers are 0, lists empty."""
+    """Return a function that makes empty messages as rclpy does: numbers are 0, lists empty."""
 
     def empty(name: str) -> Any:
         fields = types.fielddefs[name][1]

@@ -107,7 +107,7 @@ class SessionWriter:
         )
 
     def _spans(self, flags: Tensor) -> tuple[tuple[int, int], ...]:
-        """Return the time spans in which a flag is set, ns."""
+        """Return the time spans, ns, in which a flag is set."""
         edges = np.flatnonzero(np.diff(flags.reshape(-1).astype(np.int8), prepend=0, append=0))
         times = [self._time_ns(int(edge)) for edge in edges]
         return tuple(zip(times[::2], times[1::2], strict=True))

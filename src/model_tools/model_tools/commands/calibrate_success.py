@@ -74,7 +74,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Calibrate a success signal, and write it into a new bundle.
 
     Returns:
-        output (the new bundle), success (its section of the contract), 95 % intervals of both error
+        output (the new bundle), success (the contract's section), 95 % intervals of both error
         rates.
     """
     from model_tools.commands.arguments import progress_bar

@@ -169,7 +169,7 @@ def write_board_files(folder: Path, contract: ChunkContract, chunk: F32) -> None
     """Write statistics and a normalized chunk for D-Robotics' script on the board.
 
     Args:
-        folder: The bundle; files are written to its folder `bpu_output`.
+        folder: Folder of the bundle; files are written to `bpu_output` in it.
         contract: Contract of the bundle.
         chunk: The network's first output [steps, actions]; the script executes as many steps as
             this chunk has.

@@ -104,7 +104,7 @@ def plain(value: Any, without: tuple[Any, ...] = (None,)) -> Any:
 
 
 def _dump(name: str, value: Any, depth: int) -> list[str]:
-    """Return the section's lines; lists and maps of plain values in flow style."""
+    """Return the section's lines; lists and mappings of plain values in flow style."""
     # By default, PyYAML would write a one-word map in braces, where no search finds its key.
     style = False if isinstance(value, str) else None
     text = yaml.safe_dump(

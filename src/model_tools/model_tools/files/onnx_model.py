@@ -28,13 +28,13 @@ CHECKPOINT_SHA256 = "checkpoint_sha256"
 """Metadata key for the hash of the checkpoint that `export` converted."""
 OBS_STATS = "obs_stats"
 """Metadata key for the statistics that normalize observations before the model, as the contract's
-`normalisation` in JSON; `export` wrote the file next to the model.
+`normalisation` in JSON, which names the file that `export` wrote next to the model.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTensor:
-    """A tensor's shape, with -1 for axes without a fixed size, and NumPy name of its type."""
+    """A tensor's shape, with -1 for axes without a fixed size, and the NumPy name of its type."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -135,13 +135,13 @@ class OnnxModel:
         return self._values(found)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the names and values of the weights inside this file."""
+        """Yield the names and values of the weights inside the model file."""
         for tensor in self.proto.graph.initializer:
             if not uses_external_data(tensor):
                 yield tensor.name, self._values(tensor)
 
     def require_finite(self) -> None:
-        """Raise an error unless the weights inside this file are finite."""
+        """Raise an error unless the weights inside the model file are finite."""
         bad = [
             name
             for name, values in self.weights()

@@ -93,7 +93,7 @@ def new_folder(
 
 @contextmanager
 def _not_written(growing: Path, path: Path, source: Path | None = None) -> Iterator[None]:
-    """Make errors about an unfinished output name `source`, or state that nothing was written.
+    """Make errors about an unfinished output name `source`, or say that nothing was written.
 
     Args:
         growing: Temporary path of the output, removed after an error.

@@ -147,7 +147,7 @@ class BagSource:
 
     Attributes:
         name: Name of the recording's folder or file.
-        count: Number of its ticks.
+        count: Number of ticks.
         topics: Topic of each input.
         decoder, problem: See `HeardMessages`.
     """

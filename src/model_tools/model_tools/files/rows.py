@@ -21,7 +21,7 @@ class Row:
     """Inputs and outputs of a policy in one tick.
 
     Attributes:
-        number: Number of the tick in its source.
+        number: Number of the tick in the source.
         time_s: Time since the source's first tick.
         begins: True if the policy was reset here, at a new episode or at the end of a gap.
         tensors: Model inputs and outputs by name, without the batch axis; possibly views that are
@@ -62,7 +62,7 @@ class RecordedObservation:
     """Inputs of a chunk policy at one step, before normalization.
 
     Attributes:
-        number: Number of the step in its source.
+        number: Number of the step in the source.
         images: Images by contract camera, uint8 [height, width, 3] in RGB, in the recorded size.
         state: State [state joints] in the policy's units; None if the policy takes no state.
         environment_state: Environment state [size]; None if the policy takes none.

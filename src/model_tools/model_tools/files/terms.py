@@ -24,7 +24,7 @@ LONG_RUN_S = 3600.0
 EXACT_IN_FLOAT16 = 2048
 """Largest number up to which float16 represents every integer."""
 TOLERANCE = 1e-3
-"""Tolerance relative to a value, or to 1 if larger: recordings have four digits or more."""
+"""Tolerance relative to a value, or to 1 if that is larger: recordings have four digits or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,7 +35,7 @@ class TermColumns:
         name: Name of the term, with its index if the name is not unique, such as `joint_pos[3]`.
         term, spec: The term's contract entry, and its definition in the suite.
         where: The term's columns.
-        names: Names of its values; joint names for a per-joint term.
+        names: Names of the term's values; joint names for a per-joint term.
         scale: Factor of each value.
     """
 

@@ -55,7 +55,7 @@ def input_types(contract: JointContract) -> dict[str, tuple[str, ...]]:
 
 
 def tick_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
-    """Return the time-outs for the inputs that a tick needs; a command fades out instead."""
+    """Return the time-outs of the inputs that a tick requires; a command fades out instead."""
     limits = limits_in_force(contract, StricterLimits())
     names = [name for name in RobotState(contract).inputs if name != COMMAND]
     return timeouts_in_force_ns(contract, limits, names)

@@ -199,7 +199,7 @@ class IndexedFile:
             yield entries[np.argsort(entries[:, 1]), 0]
 
     def _index(self, topic: str) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
-        """Yield each chunk's number and a topic's entries in it [messages, (time, offset)]."""
+        """Yield each chunk's number and the topic's entries in it [messages, (time, offset)]."""
         channels = [each.id for each in self._file.connections if each.topic == topic]
         for number, chunk in enumerate(self._chunks):
             lists = [

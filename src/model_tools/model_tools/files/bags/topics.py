@@ -122,7 +122,7 @@ def _named(bag: Bag, name: str, types: Sequence[str]) -> list[str]:
 
 
 def _keep_one_robot(named: dict[str, list[str]]) -> None:
-    """Keep the only namespace with all inputs, e.g. `joint_states` over `leader/joint_states`."""
+    """Keep the only namespace with all inputs: `joint_states` wins over `leader/joint_states`."""
     spaces = [
         {topic.removesuffix(name) for topic in topics} for name, topics in named.items() if topics
     ]
@@ -172,8 +172,7 @@ class OneRobot:
             self._decode = bag.decoder(self._topic)
 
     def look(self, name: str, block: Block, times: Times, new: Times) -> None:
-        """Raise an error if two sources alternate in a block; `new` holds the new messages'
-        indices.
+        """Raise an error if two sources alternate in a block; `new` indexes the new messages.
 
         Inputs other than the joint states are ignored.
         """

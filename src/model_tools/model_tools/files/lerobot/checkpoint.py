@@ -61,7 +61,7 @@ class PolicyFeature:
     """An input or output of the policy.
 
     Attributes:
-        name: Feature name, e.g. `observation.images.laptop`.
+        name: Feature name, such as `observation.images.laptop`.
         kind: STATE, VISUAL, ENV or ACTION.
         shape: Shape; for images: channels, height, width.
         mode: Normalization mode.
@@ -153,7 +153,7 @@ def is_buffer(name: str) -> bool:
 def buffer_place(feature: PolicyFeature) -> str:
     """Return the prefix of a feature's statistics in the weights file.
 
-    Only compare such names, never split them: dots became underscores, so `a.b` and `a_b` give the
+    Such names can only be compared, not split: dots became underscores, so `a.b` and `a_b` give the
     same name.
     """
     owner = "normalize_inputs" if feature.is_input else "unnormalize_outputs"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Convert a LeRobot checkpoint's statistics to a contract's."""
+"""Convert a LeRobot checkpoint's statistics to those of a contract."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def read_statistics(
 
     Args:
         folder: The checkpoint.
-        tensors: Tensors from its weights file, which contained the statistics until LeRobot 0.3.
+        tensors: Tensors from the checkpoint's weights file, which contained the statistics until
+            LeRobot 0.3.
         features: Normalized inputs and outputs.
     """
     beside = [name for name in PROCESSORS.values() if (folder / name).is_file()]

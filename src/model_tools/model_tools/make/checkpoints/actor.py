@@ -114,7 +114,7 @@ def require_normaliser(statistics: RunningStatistics | None, config: ExportConfi
 def refuse_other_layers(
     tensors: Mapping[str, Tensor], weights: Collection[str], statistics: RunningStatistics | None
 ) -> None:
-    """Refuse normalization or other layers besides the linear ones; `ignore` does not hide them."""
+    """Refuse normalization and other layers that are not linear; `ignore` does not exempt them."""
     stacks = {_parent(_parent(weight)) for weight in weights}
     known = {*LEAVES} if statistics is None else {*LEAVES, *statistics.names}
     modules = defaultdict[str, dict[str, Tensor]](dict)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy as a torch module with its recurrent state as input and output; export to ONNX."""
+"""The policy as a torch module, with recurrent state as input and output, and its ONNX export."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ def hidden(layers: Sequence[nn.Module], activation: Activation) -> nn.Sequential
 def to_onnx(
     policy: Any, state: Sequence[Tensor], *, obs_dim: int, opset: int, dynamic_batch: bool
 ) -> bytes:
-    """Return the ONNX model: `obs` [batch, obs_dim], `h_in`, `c_in` to `action`, `h_out`, `c_out`.
+    """Return the ONNX model: from `obs` [batch, obs_dim], `h_in`, `c_in` to `action`, `h_out`,
+    `c_out`.
 
     Args:
         policy: A `PolicyNetwork`, or a program like one.

@@ -63,7 +63,7 @@ def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[
 
 
 def require_rnn(tensors: Mapping[str, Tensor], config: ExportConfig) -> None:
-    """Raise unless recurrent layers that may be the actor's are described."""
+    """Raise unless the configuration describes any recurrent layers that may be the actor's."""
     found = [one for one in recurrent_networks(tensors) if may_be_actor(one.prefix, config)]
     if config.rnn is not None or not found:
         return
@@ -171,7 +171,7 @@ def chains(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecurrentNetwork:
-    """Recurrent layers whose names begin with `prefix`, e.g. ``memory_a.rnn.``."""
+    """Recurrent layers whose names begin with `prefix`, such as ``memory_a.rnn.``."""
 
     prefix: str
     type: str

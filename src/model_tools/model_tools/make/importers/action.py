@@ -34,9 +34,9 @@ class SourceAction:
     scale: Sequence[float]
     offset: Sequence[float]
     clip: Sequence[Sequence[float]] | None = None
-    """Lowest and highest *target* of each joint."""
+    """Minimum and maximum *target* of each joint."""
     output_clip: Sequence[Sequence[float]] | None = None
-    """Lowest and highest output of each joint, before scale and offset."""
+    """Minimum and maximum output of each joint, before scale and offset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -188,7 +188,7 @@ def ask_what_follows(draft: Draft) -> None:
 
 
 def _ask_scan(draft: Draft, path: Path) -> None:
-    """Ask for optional keys of a scan; `Draft.complete` asks for the required ones."""
+    """Ask for optional keys of a scan; `Draft.complete` asks for the required keys."""
     if draft.find((*path, "topic")) is None:
         draft.put((*path, "topic"), f"{PERCEPTION}height_scan")
     key = (*path, "scan")
@@ -254,7 +254,7 @@ def _scales(draft: Draft) -> Iterator[tuple[list[str], F64]]:
 
 
 def _each(value: Any, names: Any) -> F64 | None:
-    """Return the value for each name; None if one is open or wrong, which the loader reports."""
+    """Return the value for each name; None if one value is open or wrong, as the loader reports."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
     try:

@@ -155,7 +155,7 @@ def _put_robot(draft: Draft, file: Path) -> None:
 
 
 def _copy_model(draft: Draft, file: Path) -> None:
-    """Copy the model, with external weights merged into it, since one hash covers both."""
+    """Copy the model with external weights merged in, since one hash covers model and weights."""
     model = draft.model
     if not model.external_files:
         file.write_bytes(model.content)
@@ -219,7 +219,7 @@ IMPORTERS = {importer.NAME: importer for importer in _MODULES}
 
 
 def choose(source: TrainingSource, name: str | None = None) -> Importer:
-    """Return the importer of this name, or the one that recognizes the file."""
+    """Return the importer of this name, or the importer that recognizes the file."""
     known = ", ".join(IMPORTERS)
     if name is not None:
         if name not in IMPORTERS:
