@@ -105,8 +105,7 @@ def hidden(layers: Sequence[nn.Module], activation: Activation) -> nn.Sequential
 def to_onnx(
     policy: Any, state: Sequence[Tensor], *, obs_dim: int, opset: int, dynamic_batch: bool
 ) -> bytes:
-    """Return the ONNX model: from `obs` [batch, obs_dim], `h_in`, `c_in` to `action`, `h_out`,
-    `c_out`.
+    """Return the ONNX model: `obs` [batch, obs_dim], `h_in`, `c_in` to `action`, `h_out`, `c_out`.
 
     Args:
         policy: A `PolicyNetwork`, or a program like one.
