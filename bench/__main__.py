@@ -28,12 +28,12 @@ _PARTS = {
     "preprocessing": "copying images into the back end's buffers",
     "chunks": "chunks that take 300 ms",
 }
-"""Subject of each benchmark, by its module."""
+"""What each benchmark measures, by module name."""
 _log = logging.getLogger("bench")
 
 
 def main() -> int:
-    """Measure all figures, or some; report and skip those that cannot be measured."""
+    """Measure all figures, or those of some modules; report and skip what cannot be measured."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "parts", nargs="*", choices=_PARTS, default=_PARTS, help="what to measure (default: all)"

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Baselines in Python: each does the minimum for the same job, as one would write it in an hour.
+"""Baselines in Python: each does the same job in the code that one would write in an hour.
 
 `python -m bench.baselines <name>` runs one until SIGINT: a node (`echo`, `callbacks` or
-`lifecycle`), or `load`, which keeps a core and the disk busy.
+`lifecycle`) or `load`, which keeps a core and the disk busy.
 """
 
 import os

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Baselines in C: `baselines.c`, compiled here against the sourced ROS 2.
 
-`python -m bench.c_baselines echo|gather|sleep ...` runs one. A Python process loads it, because the
-libraries in the ROS 2 wheels need an interpreter's symbols.
+`python -m bench.c_baselines echo|gather|sleep ...` runs one baseline. A Python process loads the
+compiled library, because the libraries in the ROS 2 wheels need an interpreter's symbols.
 """
 
 import ctypes
@@ -30,7 +30,7 @@ _NEEDED = (
 
 
 def c_baseline(name: str, *arguments: object) -> list[str]:
-    """Return the command that runs a program of `baselines.c`."""
+    """Return the command that runs one program of `baselines.c`."""
     _compile()
     return [sys.executable, "-m", __name__, name, *map(str, arguments)]
 

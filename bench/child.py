@@ -28,7 +28,7 @@ _INPUTS, _OUTPUTS = 45, 12
 
 
 class Copies(BackendBase):
-    """Returns the first values of its input; a child opens it by name."""
+    """A back end that returns the first values of its input; a child process opens it by name."""
 
     name = "copies"
     warm_up_runs = 1
@@ -49,7 +49,7 @@ class Copies(BackendBase):
 
 
 class PingPong:
-    """Two processes, a block of memory, a pipe each way."""
+    """The baseline: two processes, a shared block of memory and a pipe each way."""
 
     def __init__(self) -> None:
         self._memory = os.memfd_create("bench")
@@ -80,7 +80,7 @@ class PingPong:
 
 
 def _answer(memory: int, read: int, write: int) -> None:
-    """Copy and send a byte for each byte received."""
+    """For each byte received, copy the values and send a byte."""
     values: F32 = np.frombuffer(mmap.mmap(memory, mmap.PAGESIZE), np.float32)
     source, sink = values[:_OUTPUTS], values[_INPUTS : _INPUTS + _OUTPUTS]
     while os.read(read, 1):
@@ -89,7 +89,7 @@ def _answer(memory: int, read: int, write: int) -> None:
 
 
 def measure() -> list[Figure]:
-    """Measure on one core, where added code has the largest effect, and across two."""
+    """Measure on one core, where added code has the largest effect, and across two cores."""
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), path)))
     # the class opens no file, so any existing file is suitable

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy whose inference takes 300 ms: steadiness and age of its commands.
+"""Steadiness and age of the commands of a chunk policy whose inference takes 300 ms.
 
 The baseline for steadiness is a loop as in the boards' documentation: if the queue is empty, it
-computes the next chunk before it continues, and it sleeps for the rest of a period. The baseline
+computes the next chunk before it continues, and sleeps for the rest of each period. The baseline
 for age is the same preprocessing and inference, called alone.
 """
 
@@ -41,10 +41,10 @@ _REPETITIONS, _CHUNKS = 5, 5
 
 
 class Sleeping:
-    """Sleeps for a given time, like an accelerator; each chunk is a piece of a sine.
+    """A back end that sleeps as if an accelerator computed; each chunk is a piece of a sine.
 
-    The chunk of an observation begins at the sine's value at the observation's time, with an error
-    of its own, like the chunks of a trained policy.
+    Each chunk begins at the sine's value at the observation's time, with an error of its own, as in
+    the chunks of a trained policy.
     """
 
     name = "sleeping"
@@ -94,7 +94,7 @@ class CommandTimes:
 
 
 def measure() -> list[Figure]:
-    """Measure steadiness and age."""
+    """Measure the steadiness and age of the commands."""
     ours, baseline = asynchronous(), synchronous()
     return [
         Figure(

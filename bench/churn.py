@@ -34,13 +34,13 @@ from policy_inference.nodes.rclpy_gaps import SampleGroup, never_called, take_me
 
 _PARTICIPANTS, _SECONDS = 50, 20
 _LEAVE_S = 5.0
-"""Time from when the last participant has joined until all have left."""
+"""Time between the last participant's arrival and the departure of all."""
 _PRIORITY, _ROBOT_PRIORITY = 20, 30
 _log = logging.getLogger("bench")
 
 
 def measure() -> list[Figure]:
-    """Return the longest interval between two commands at two rates, with and without joining."""
+    """Return the longest interval between two commands at two rates, with and without churn."""
     return [_measure(rate_hz) for rate_hz in (50, 200)]
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cost of an estimate of the base velocity in C++, called from Python; the baseline is Python's."""
+"""Cost of estimating the base velocity in C++, called from Python; the baseline is in Python."""
 
 from functools import partial
 
@@ -15,11 +15,11 @@ from robot_sim.legs import make_estimation
 
 _BLOCKS, _CALLS = 20, 500
 _ROBOTS = {"estimator_us": "lite3", "estimator_flat_feet_us": "g1"}
-"""Robot of each figure: four legs of three joints, two of six with four points per foot."""
+"""Robot of each figure: four 3-joint legs, or two 6-joint legs with four points per foot."""
 
 
 def measure() -> list[Figure]:
-    """Measure both back to back, in blocks that take turns."""
+    """Measure both in alternating blocks of back-to-back calls."""
     return [_figure(name, robot) for name, robot in _ROBOTS.items()]
 
 

@@ -21,16 +21,16 @@ _LOOP, _MATRIX, _SPEED_RUNS = 10_000, 64, 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """One repetition: its median and, if samples were taken, their tail."""
+    """One repetition: the median and, if samples were taken, their upper percentiles."""
 
     value: float
     p99: float | None = None
     p999: float | None = None
-    """Only with enough samples: a thousand or more."""
+    """Only with a thousand samples or more."""
 
 
 def summarise(samples: Sequence[float] | npt.NDArray[np.float64]) -> Summary:
-    """Return median, 99th and, for many samples, 99.9th percentile."""
+    """Return the median, 99th and, for many samples, 99.9th percentile."""
     p50, p99, p999 = np.percentile(samples, (50, 99, 99.9)).tolist()
     return Summary(value=p50, p99=p99, p999=p999 if len(samples) >= _MANY else None)
 
@@ -57,7 +57,7 @@ class Figure:
 
     @property
     def value(self) -> float:
-        """The value that the figure's name defines: the median ratio, difference, or ours."""
+        """The value that the figure's name defines: median of the ratios, differences or ours."""
         if "_added_" in self.name:
             return median(a.value - b.value for a, b in zip(self.ours, self.baseline, strict=True))
         if self.name.endswith("_ratio"):
@@ -91,9 +91,9 @@ def alternated(
     wanted: float | None,
     unit: str = "us",
 ) -> Figure:
-    """Measure both in blocks that take turns; the order alternates.
+    """Measure both in alternating blocks, and alternate which of the two is first.
 
-    The machine's other load changes from second to second by more than the two differ.
+    From second to second, the machine's other load varies by more than the two differ.
     """
     sides = {ours: list[Summary](), baseline: list[Summary]()}
     for block in range(blocks):
@@ -109,7 +109,7 @@ def alternated(
 
 
 def timed_us(calls: int, call: Callable[[], object]) -> list[float]:
-    """Return the duration of each call, back to back."""
+    """Make calls back to back; return the duration of each."""
     took_us = []
     for _ in range(calls):
         began_ns = time.perf_counter_ns()
@@ -119,7 +119,7 @@ def timed_us(calls: int, call: Callable[[], object]) -> list[float]:
 
 
 def timed(calls: int, call: Callable[[], object]) -> Callable[[], Summary]:
-    """Return a block of this many calls, back to back."""
+    """Return a function that makes this many calls back to back and summarizes their durations."""
     return lambda: summarise(timed_us(calls, call))
 
 
@@ -133,7 +133,7 @@ def in_turns(
     period_s: float,
     wanted: float,
 ) -> Figure:
-    """Measure two calls that take turns at a period, so that both find cold caches."""
+    """Measure two calls in turn, one per period, so that both find cold caches."""
     sides = list[Summary](), list[Summary]()
     for _ in range(blocks):
         took_us = list[float](), list[float]()
@@ -156,7 +156,7 @@ def _side(summaries: Sequence[Summary]) -> dict[str, float]:
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """Return the figures as lines of text, ratios with the range of their repetitions.
+    """Return the figures as lines of text, ratios with their range over the repetitions.
 
     The first line states the speed of this processor, so that tables from different processors can
     be compared.
@@ -245,5 +245,5 @@ def _python_loop() -> None:
 
 
 def _fastest_us(work: Callable[[], object]) -> float:
-    """Return the shortest of many runs: the processor's speed, regardless of other load."""
+    """Return the duration of the fastest of many runs: the processor's speed without other load."""
     return min(timed_us(_SPEED_RUNS, work))

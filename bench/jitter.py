@@ -28,10 +28,10 @@ from policy_inference.machine.scheduling import list_threads, set_realtime_prior
 _RATE_HZ = 1000
 _PERIOD_NS = 1_000_000_000 // _RATE_HZ
 _CHANGED = {"rate_hz": _RATE_HZ, "safety": {"on_fault": "damp", "state_timeout_s": 0.1}}
-"""By default a state may be two periods old, but sensors arrive less often."""
+"""By default, a state may be two periods old, but sensor messages arrive less often than that."""
 _WARM_UP_S = 2.0
 _PRIORITY, _ROBOT_PRIORITY = 20, 30
-"""Priorities: of the node's control thread and the C loop, and of the simulated robot."""
+"""Priorities: of the node's control thread and the C loop; of the simulated robot."""
 
 
 def measure(duration_s: float) -> list[Figure]:

@@ -21,7 +21,7 @@ _LOADS, _LOAD_S = 5, 4.0
 _STARTS = 5
 _JOINT_STATE_NS, _IMU_NS = 2_000_000, 5_000_000
 _ROBOT_CLOCK = 1.0015
-"""Our rate over the robot's: with the same rate, messages would always hit the same tick phase."""
+"""Our rate over the robot's: at equal rates, messages would always hit the same tick phase."""
 _START_TIMEOUT_S = 30.0
 _LOST_SHARE = 0.05
 """Largest acceptable share of missing answers; with more, a figure would measure something else."""
@@ -36,9 +36,9 @@ def measure() -> list[Figure]:
 def roundtrip() -> list[Figure]:
     """From sending a JointState to the command that answers it, at 50 Hz.
 
-    The policy ticks on its arrival: with a timer, the age of the sample would be measured. All
-    nodes run all the time and are asked in turn: the machine's other load changes from second to
-    second by more than the nodes differ.
+    The policy ticks when the JointState arrives: with a timer, the figure would include the
+    sample's age. All nodes run throughout and are asked in turn, because the machine's other load
+    varies from second to second by more than the nodes differ.
     """
     # The policy last: it holds without sensors.
     commands = [c_baseline("echo"), baseline("echo"), policy_node(trigger="joint_states")]
@@ -54,7 +54,7 @@ def roundtrip() -> list[Figure]:
 
 @contextmanager
 def _answering(command: Sequence[str]) -> Iterator[tuple[UprightRobot, Child]]:
-    """Run a node with its own robot; wait until it answers, a policy until it is in RUN."""
+    """Run a node with its own robot; wait until it answers or, for a policy node, is in RUN."""
     namespace = next(_namespaces)
     with upright_robot(namespace) as robot, running(in_namespace(command, namespace)) as child:
         if command[0] == "joint_policy_node":
@@ -65,7 +65,7 @@ def _answering(command: Sequence[str]) -> Iterator[tuple[UprightRobot, Child]]:
 
 
 def _answers(robots: Sequence[UprightRobot]) -> list[Summary]:
-    """Ask each node at 50 Hz, a quarter of a period apart; return the times.
+    """Ask each node at 50 Hz, a quarter of a period apart; return the times until the answers.
 
     The Imu for the last node, the policy, is sent three quarters of a period before its JointState.
     """
@@ -86,7 +86,7 @@ def _answers(robots: Sequence[UprightRobot]) -> list[Summary]:
 
 
 def _answer_us(robot: UprightRobot) -> list[float]:
-    """Send a JointState; return the time until its answer; empty without one."""
+    """Send a JointState; return a list with the time until its answer, empty if there was none."""
     message = robot.joint_states()
     robot.take()
     began_ns = time.monotonic_ns()
@@ -102,7 +102,7 @@ def _sleep_until(deadline_ns: int) -> int:
 
 
 def _from_policy(command: SeenCommand | None) -> bool:
-    """Return whether the policy computed it; on a busy machine the node may briefly be in HOLD."""
+    """Return whether the policy made the command; a busy machine may cause a brief HOLD."""
     if command is None or command.mode == JointCommand.MODE_HOLD:
         return False
     if command.mode != JointCommand.MODE_RUN:
@@ -125,7 +125,7 @@ def processor_time() -> list[Figure]:
 
 
 def _shares(nodes: Sequence[tuple[UprightRobot, Child]]) -> list[Summary]:
-    """Return each node's share of a core in per cent while sensors stream in."""
+    """Return each node's share of a core in percent while sensors stream in."""
     robots = [robot for robot, _ in nodes]
     before_ns = [child.cpu_ns() for _, child in nodes]
     began_ns = time.monotonic_ns()

@@ -35,7 +35,7 @@ _WIRE = (b"joint_states", b"imu/data", None)
 
 
 class _Switched(TickObserver):
-    """Records the duration of ticks; feeds them to the recorder or a shadow, if switched on."""
+    """Records how long ticks take; feeds the ticks to the recorder or a shadow, if switched on."""
 
     def __init__(self, node: JointPolicyNode) -> None:
         policy = node.policy
@@ -91,7 +91,7 @@ def _node() -> Iterator[JointPolicyNode]:
 
 
 def measure() -> list[Figure]:
-    """Measure ticks at 50 Hz in blocks that take turns: alone, recorded, shadowed."""
+    """Measure ticks at 50 Hz in alternating blocks: alone, recorded, shadowed."""
     took = {"": list[Summary](), "flight": list[Summary](), "shadow": list[Summary]()}
     with upright_robot(_NAMESPACE) as robot, _node() as node:
         if node.loop.name != NATIVE:

@@ -40,13 +40,13 @@ def frames() -> list[U8]:
 
 
 def plain(frame: U8, buffer: F32) -> None:
-    """Normalise in numpy: the baseline, also used in the documentation's loop."""
+    """Normalize in numpy: the baseline, also used in the documentation's loop."""
     scaled = (frame.astype(np.float32) / 255).transpose(2, 0, 1)
     buffer[0] = (scaled - _MEAN) / _STD
 
 
 def measure() -> list[Figure]:
-    """Measure both in blocks that take turns."""
+    """Measure both in alternating blocks."""
     images = frames()
     buffers = [np.zeros((1, 3, HEIGHT, WIDTH), np.float32) for _ in images]
     normalisers = [ImageNormaliser(camera("images"), buffer) for buffer in buffers]

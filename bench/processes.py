@@ -40,12 +40,12 @@ class Child:
         )
 
     def cpu_ns(self) -> int:
-        """Return user and system time of all its threads, which the kernel counts in ns."""
+        """Return user and system time of the command's threads, which the kernel counts in ns."""
         # clock of another process, computed like clock_getcpuclockid(3) on Linux
         return time.clock_gettime_ns((~self._process.pid << 3) | 2)
 
     def keep_to(self, core: int) -> None:
-        """Pin all its threads to one core."""
+        """Pin all the command's threads to one core."""
         for thread in Path("/proc", str(self._process.pid), "task").iterdir():
             os.sched_setaffinity(int(thread.name), {core})
 
@@ -54,14 +54,14 @@ class Child:
         return self._output.read()
 
     def check(self) -> None:
-        """Raise BenchError if it has ended."""
+        """Raise BenchError if the command has ended."""
         if self._process.poll() is not None:
             raise BenchError(
                 f"{' '.join(self._command)}: ended with status {self._process.returncode}"
             )
 
     def wait(self, timeout_s: float) -> str:
-        """Wait until it ends; return its output."""
+        """Wait until the command ends; return its output."""
         try:
             status = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -71,7 +71,7 @@ class Child:
         return self.output()
 
     def end(self) -> None:
-        """Ask it to end; kill it if it does not."""
+        """Ask the command to end; kill it if it does not."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
         try:

@@ -38,7 +38,7 @@ class SeenCommand(NamedTuple):
 
 
 class UprightRobot:
-    """Upright and at rest, with its joints at the newest command.
+    """A robot that is upright and at rest, with its joints at the newest command.
 
     Following the command satisfies the guard: a robot that resists would soon exceed its torque
     limits.
@@ -90,11 +90,11 @@ class UprightRobot:
         self._inertia.publish(message)
 
     def take(self) -> SeenCommand | None:
-        """Return the newest command that was not taken yet, and follow it."""
+        """Return the newest command that has not been taken yet, and follow it."""
         return next(reversed(self.take_all()), None)
 
     def take_all(self) -> list[SeenCommand]:
-        """Return the commands that were not taken yet, the oldest first, and follow the newest."""
+        """Return the commands that have not been taken yet, oldest first, and follow the newest."""
         commands, newest = list[SeenCommand](), None
         while (message := self._commands.take()) is not None:
             stamp, newest = message.stamp, message
@@ -117,7 +117,7 @@ class UprightRobot:
         return found[0]
 
     def wait_for_command(self, timeout_ns: int) -> bool:
-        """Return whether a command has arrived, after at most this time."""
+        """Wait at most this long for a command; return whether one has arrived."""
         return bool(self._arrivals.wait(timeout_ns))
 
     def await_commands(self, child: Child | None = None) -> None:
@@ -125,13 +125,13 @@ class UprightRobot:
         self._publish_until(lambda: self.take() is not None, "a command", child)
 
     def bring_to_run(self, child: Child | None = None) -> None:
-        """Stand up and start the policy, by the node's services."""
+        """Stand up and start the policy, through the node's services."""
         self.await_commands(child)
         self._bring_to(JointCommand.MODE_READY, "stand", child)
         self._bring_to(JointCommand.MODE_RUN, "run", child)
 
     def _bring_to(self, mode: int, service: str, child: Child | None) -> None:
-        """Ask until the node agrees, since it refuses before sensors have arrived."""
+        """Repeat the request until the node accepts it, which needs sensor data."""
         client = self._clients[service]
         self._publish_until(client.service_is_ready, f"service {service}", child)
         agreed = False

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time that `policy_inference serve` adds to a model, against a minimal socket.
 
-The baseline is a Python process that answers each 180 bytes with 48. The model's own time, which is
-subtracted from ours, is the extra time of an echo that runs the model before it answers. It is
-measured on one core, where nothing else varies: across cores, a process that computes between two
-requests wakes faster than one that sleeps.
+The baseline is a Python process that answers every 180 bytes with 48 bytes. The model's own time,
+which is subtracted from ours, is the extra time of an echo that runs the model before it answers.
+This time is measured on one core, where nothing else varies: across cores, a process that computes
+between two requests wakes faster than one that sleeps.
 
 `python -m bench.service <what> <path>` runs the baseline.
 """
@@ -39,7 +39,7 @@ _ECHOES: dict[str, Callable[[], Callable[[], None]]] = {
 
 
 class RoundTrip:
-    """Sends an observation over a Unix socket and waits for its answer."""
+    """Sends an observation over a Unix socket and waits for the answer."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -116,7 +116,7 @@ def measure() -> list[Figure]:
 def _alternating(
     trips: Sequence[RoundTrip], servers: Sequence[Child], here: int, there: int
 ) -> list[npt.NDArray[np.float64]]:
-    """Measure back to back, in blocks that alternate in changing order; us [blocks, calls] each."""
+    """Measure both back to back, in blocks in changing order; return both in us [blocks, calls]."""
     os.sched_setaffinity(0, {here})
     for server in servers:
         server.keep_to(there)

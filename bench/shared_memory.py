@@ -71,7 +71,7 @@ def _run(program: Path, source: str, spin_us: int, core: int, service: Child) ->
 
 
 def _built() -> Path:
-    """Build the client's program in build/, kept for the next time."""
+    """Build the client's program in build/, where it stays for later runs."""
     if shutil.which("cmake") is None:
         raise BenchError("cmake: not found; apt-get install cmake g++")
     _output(

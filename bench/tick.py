@@ -89,7 +89,7 @@ class NativeTick:
 
 
 class BareCall:
-    """The runtime's call on buffers that are bound once."""
+    """The runtime's bare call, on buffers that are bound once."""
 
     def __init__(self) -> None:
         options = onnxruntime.SessionOptions()
@@ -112,7 +112,7 @@ class BareCall:
 
 
 def measure() -> list[Figure]:
-    """Measure back to back and at 50 Hz, in turn with the C API's bare call."""
+    """Measure back to back and at 50 Hz, alternating with the C API's bare call."""
     bundle = load_bundle(BUNDLE, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     assert isinstance(backend, OnnxBackend)
@@ -135,7 +135,7 @@ def measure() -> list[Figure]:
 
 
 def _set_of_three(folder: Path) -> SetBundle:
-    """Write a set of three policies, of which two are followed while one commands; return it."""
+    """Write a set in which one policy commands while two others are followed; return the set."""
     walk, *others = _MEMBERS
     bundles = {name: load_bundle(BUNDLE.with_name(of)) for name, of in _MEMBERS.items()}
     content = {
@@ -162,7 +162,7 @@ def _set_of_three(folder: Path) -> SetBundle:
 
 
 def _protocol(backend: BackendBase) -> Figure:
-    """Cost of the back-end protocol, in addition to the runtime's call in Python."""
+    """Time that the back-end protocol adds to the runtime's call in Python."""
     return alternated(
         "protocol_added_us",
         timed(_HOT_CALLS, backend.run),

@@ -18,9 +18,9 @@ class OnnxReferenceBackend(BackendBase):
     """Runs a model in the reference implementation of ONNX."""
 
     name = "onnx_reference"
-    """As in pyproject.toml, and as an artifact's name in policy.yaml."""
+    """The back end's name in pyproject.toml and its artifact's name in policy.yaml."""
     builds_from = "onnx"
-    """Entry that it opens if a bundle has no artifact of this name."""
+    """Artifact that the back end opens if a bundle has none of its name."""
     warm_up_runs = 3
 
     def _open(self, file: Path) -> tuple[list[TensorSpec], list[TensorSpec], dict[str, str]]:

@@ -19,7 +19,7 @@ def _lost(*args: object, **kwargs: object) -> NoReturn:
 
 
 class TestConformance(BackendConformance):
-    """Against the package onnx itself."""
+    """The conformance tests, run with the real `onnx` package."""
 
     @pytest.fixture
     def case(self) -> BackendCase:

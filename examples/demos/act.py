@@ -45,7 +45,7 @@ from robot_sim.errors import SimError
 
 TRACE, PLOTS, VIDEO = "trace.npz", "plots.png", "episodes.mp4"
 FIRST_SEED = 1001
-"""First seed of episodes outside the training: tools/train_arm uses seeds from 100 000 on."""
+"""First seed of the episodes, unseen in training: tools/train_arm uses seeds from 100 000 on."""
 _EPISODE_WITHIN_S, _MODE_WITHIN_S = 300.0, 20.0
 
 
@@ -56,7 +56,7 @@ class NodeReport:
     Attributes:
         statuses: The newest policy_msgs/PolicyStatus of each episode, by seed.
         chunks: Number of chunks.
-        diagnostics: Its diagnostics at the end.
+        diagnostics: The node's diagnostics at the end.
         wall_s: Total duration of the episodes.
     """
 
@@ -145,7 +145,7 @@ def image_size(contract: ChunkContract) -> tuple[int, int]:
 
 
 def _episodes(operator: ArmOperator, seeds: range) -> Iterator[tuple[int, Any]]:
-    """Run the episodes; yield the seed of each and the newest status in it."""
+    """Run the episodes; yield each episode's seed and newest status."""
     for seed in seeds:
         if seed > seeds.start:
             operator.next_episode()
@@ -196,7 +196,7 @@ def _ms(seconds: Any) -> float | None:
 
 
 def _result(trace: ArmTrace, seed: int, status: Any) -> dict[str, Any]:
-    """Return the outcome of an episode; without figures if a fault occurred before it began."""
+    """Return the outcome of an episode; without figures if a fault occurred before it started."""
     fault = {"fault": status.reason} if status.latched else {}
     at = np.flatnonzero(trace.seed == seed)
     if not len(at):

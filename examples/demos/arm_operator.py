@@ -21,7 +21,7 @@ class ArmOperator(Operator):
     """A client of one policy node and of the simulated arm. Use it in a `with` block.
 
     Attributes:
-        results: True for each episode that succeeded.
+        results: For each episode, True if it succeeded.
         chunks: Number of chunks from the policy node.
         diagnostics: Newest diagnostics of the policy node, values by key.
     """
@@ -33,7 +33,7 @@ class ArmOperator(Operator):
         arm_node: str = "arm_sim_node",
         **more: Any,
     ) -> None:
-        """Join the ROS 2 domain of the environment; further arguments as for `Operator`."""
+        """Join the environment's ROS 2 domain; the other arguments are those of `Operator`."""
         super().__init__(policy_node=policy_node, **more)
         self.results: list[bool] = []
         self.node.create_subscription(Bool, "episode_result", self._on_result, _LATCHED)
@@ -56,7 +56,7 @@ class ArmOperator(Operator):
             timeout_s: Longest duration of the episode, on the steady clock.
 
         Returns:
-            Whether it succeeded. After a fault the policy is latched.
+            Whether the episode succeeded. A fault stays latched.
         """
         before = len(self.results)
         self.stand()

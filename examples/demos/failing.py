@@ -16,7 +16,7 @@ from policy_core.bundle.terms import term_names
 from robot_sim.errors import SimError
 
 FORWARD_MPS, FAILS_ABOVE_MPS = 0.5, 0.9
-"""Speed at which the member walks, and speed above which it fails, which no golden row exceeds."""
+"""Speed at which the member walks; speed above which it fails, not exceeded by golden rows."""
 
 
 def failing_set(bundle: SetBundle, name: str, folder: Path) -> SetBundle:
@@ -42,7 +42,7 @@ def failing_set(bundle: SetBundle, name: str, folder: Path) -> SetBundle:
 
 
 def _make_failing(member: Any, folder: Path) -> None:
-    """Change model and contract of a member's copy."""
+    """Change the model and the contract of a member's copy."""
     file = folder / member.entry("onnx").file
     _answer_nan(file, _forward_place(member), member.contract.action.output)
     stated = yaml.safe_load((folder / CONTRACT_FILE).read_text("utf-8"))

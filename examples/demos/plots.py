@@ -62,7 +62,7 @@ def draw_walk(
 ) -> None:
     """Write plots, a contact sheet and a video.
 
-    Without OpenGL it writes the plots only, and the log names the package to install.
+    Without OpenGL, only the plots are written, and the log names the package to install.
     """
     plots, contact_sheet, video = (folder / name for name in IMAGE_FILES)
     write_plots(trace, plots, robot)
@@ -75,7 +75,7 @@ def draw_walk(
 
 
 def write_plots(trace: Trace, path: Path, robot: LeggedRobot = LITE3) -> None:
-    """Write one image (`.png`, `.svg`, ...) with all plots over the time of the walk."""
+    """Write one image (`.png`, `.svg`, ...) with all plots over the duration of the walk."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 13.0), layout="constrained")
         axes = figure.subplots(8, 1, sharex=True, height_ratios=(3, 2, 2, 2, 2, 2, 3, 2.2))
@@ -161,7 +161,7 @@ def legend(axis: Axes, columns: int) -> None:
 
 
 def mode_name(mode: float) -> str:
-    """Return the name of a mode in a trace; empty before the first command."""
+    """Return the name of a mode in a trace; empty if no command was recorded yet."""
     return Mode(int(mode)).name if np.isfinite(mode) else ""
 
 
@@ -180,7 +180,7 @@ def _write_above(axis: Axes, text: str, at: tuple[float, float], colour: str, al
 
 
 def _name_modes(axis: Axes, trace: Trace) -> None:
-    """Write the name of each mode that lasts long enough at the bottom of the axes."""
+    """At the bottom of the axes, write the name of each mode that lasts long enough."""
     starts = [0, *(np.flatnonzero(np.diff(np.nan_to_num(trace.mode, nan=-1.0))) + 1)]
     for start, end in pairwise([*starts, len(trace.time_s) - 1]):
         if trace.time_s[end] - trace.time_s[start] >= _READABLE_S:
@@ -197,7 +197,7 @@ def _mark_changes(axis: Axes, trace: Trace) -> None:
 
 
 def _smoothed(values: Array, time_s: Array) -> Array:
-    """Return the centered moving mean of columns [T, n]."""
+    """Return the centered moving average of columns [T, n]."""
     width = min(len(time_s), max(1, round(_SMOOTHED_S / float(np.median(np.diff(time_s))))))
     kernel = np.ones(width)
     count = np.convolve(np.ones(len(time_s)), kernel, mode="same")
@@ -206,7 +206,7 @@ def _smoothed(values: Array, time_s: Array) -> Array:
 
 
 def write_arm_plots(trace: ArmTrace, path: Path) -> None:
-    """Write one image (`.png`, `.svg`, ...) of the first episodes, a row for each joint.
+    """Write one image (`.png`, `.svg`, ...) of the first episodes, one row per joint.
 
     The time axis shows episodes only, without the time between them.
 

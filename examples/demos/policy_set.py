@@ -5,7 +5,7 @@
     python -m examples.demos.policy_set --switches 12 --no-images --output out/demo-set
 
 It walks and turns on random commands, is pushed, and receives random requests to switch; each round
-has a different friction and latency. In a last round a member of the set fails. Simulator and
+has different friction and latency. In a final round, a member of the set fails. Simulator and
 policy node are two processes that communicate over topics, in lockstep. The output folder contains
 summary.json, which --json prints.
 """
@@ -44,14 +44,14 @@ from robot_sim.metrics import measure
 from robot_sim.trace import Trace
 
 ROUNDS = ((1.0, 0.0), (0.4, 0.01), (1.0, 0.02), (0.4, 0.02))
-"""Friction and latency (s) of each round; the last one, in which a member fails, uses the first."""
+"""Friction and latency (s) of each round; the final round, where a member fails, uses the first."""
 LARGEST_STEP_RATIO = 1.5
-"""Largest step of a target, as a multiple of that in a healthy run."""
+"""Limit for the step of a target, as a multiple of the largest step in a healthy run."""
 _NODE = "policy_set_node"
 _LARGEST = (0.6, 0.4, 0.7)
 """Limits of the commands: m/s, m/s, rad/s."""
 _AFTER_S = (0.6, 1.8)
-"""Shortest and longest time from a new command to the request for a switch."""
+"""Minimum and maximum time from a new command to the switch request."""
 _PUSH_EVERY_S, _PUSH = 5.0, "+0.1=60.0"
 _STANDS_UP_S = 6.0
 _FALLBACK_WITHIN_S = 60.0
@@ -66,7 +66,7 @@ class SetDemoResult:
     Attributes:
         bundle: The set.
         rounds: Rounds of random switches.
-        failing: The round in which a member fails; `failed` is its state.
+        failing: The round in which a member fails.
         failed: State whose member fails.
         wall_s: Duration of the demo.
     """
@@ -174,7 +174,7 @@ def _round(
 
 
 def _end(log: SwitchLog) -> Any:
-    """Return to standing and lie down; return the status before that."""
+    """Return to standing and lie down; return the last status before that."""
     operator, before = log.operator, log.report.switches
     operator.move()
     operator.wait(1.0)
@@ -206,7 +206,7 @@ def _switch(log: SwitchLog, bundle: SetBundle, count: int, random: np.random.Gen
 
 
 def _fail(log: SwitchLog, bundle: SetBundle, failed: str) -> None:
-    """Make a member fail as it is entered, and again while it commands."""
+    """Make a member fail as the set switches to it, and again while it commands."""
     for state in _way_to(bundle, log.report.state, failed)[:-1]:
         log.ask(state)
     log.operator.move(FAILS_ABOVE_MPS + 0.1)
@@ -237,7 +237,7 @@ def _way_to(bundle: SetBundle, begin: str, end: str) -> list[str]:
 
 
 def _pushes(random: np.random.Generator) -> dict[float, str]:
-    """Return an hour of pushes: simulation faults, by time."""
+    """Return an hour of pushes, as simulation faults by time."""
     found = {}
     for begin_s in np.arange(_STANDS_UP_S + 2.0, 3600.0, _PUSH_EVERY_S):
         at_s = float(np.round(begin_s + random.uniform(0.0, _PUSH_EVERY_S - 1.0), 2))

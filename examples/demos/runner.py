@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Common part of all demos: options, nodes as processes, and a folder of results."""
+"""Common part of all demos: options, nodes as processes, and a results folder."""
 
 import argparse
 import json
@@ -47,7 +47,7 @@ class DemoOutcome:
         summary: Content of summary.json.
         table: The summary as text.
         failure: The failure; None after success.
-        draw: Writes images into the folder of results.
+        draw: Function that writes images into the results folder.
     """
 
     summary: Mapping[str, Any]
@@ -94,9 +94,9 @@ def run_demo(
 
     Args:
         name: Name of the demo, for messages.
-        given: Its arguments, with `bundle`, `images` and the folder `output`.
-        files: Its results besides the summary; those of an earlier run are removed.
-        demonstrate: Does the work.
+        given: The demo's arguments, with `bundle`, `images` and the folder `output`.
+        files: The demo's result files besides the summary; those of an earlier run are removed.
+        demonstrate: Function that runs the demo and returns its result.
         require_bundle: Raises SimError or PolicyError for an unusable bundle, before anything is
             removed or started.
 
@@ -176,7 +176,7 @@ def wait_until(reached: Callable[[], object], what: str, timeout_s: float) -> No
 
 
 class LoggedProcess(WorkerProcess):
-    """A command with its children, whose output goes to a file."""
+    """A command and its child processes, whose output goes to a file."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class LoggedProcess(WorkerProcess):
         environment: Mapping[str, str] | None = None,
         niceness: int = 0,
     ) -> None:
-        """Start it.
+        """Start the command.
 
         Args:
             words: Command and arguments.
@@ -211,13 +211,13 @@ class LoggedProcess(WorkerProcess):
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def log_end(self) -> str:
-        """Return the last lines of its log, for a message."""
+        """Return the last lines of the log, for a message."""
         lines = self.output().splitlines()[-_LINES_SHOWN:]
         shown = "\n".join(f"    {printable(line)}" for line in lines)
         return f"the end of {self.log}:\n{shown}"
 
     def check(self) -> None:
-        """Raise a SimError with the end of its log if the process has ended."""
+        """Raise a SimError with the end of the log if the process has ended."""
         if self.status is not None:
             raise SimError(f"{self.name}: ended with status {self.status}; {self.log_end()}")
 
@@ -234,11 +234,11 @@ class LoggedProcess(WorkerProcess):
             os.killpg(self.pid, number)
 
     def stop(self, patience_s: float = _TIME_TO_STOP_S) -> None:
-        """Stop the process as WorkerProcess does; a simulator writes its trace when it ends."""
+        """Stop the process as WorkerProcess does; a simulator writes its trace when it stops."""
         super().stop(patience_s)
 
     def ask_to_end(self) -> None:
-        """Interrupt it and its children, like Ctrl-C in a terminal."""
+        """Interrupt the process and its children, like Ctrl-C in a terminal."""
         self.send(signal.SIGINT)
 
 
@@ -250,7 +250,7 @@ def start_node(
     remappings: Mapping[str, str] | None = None,
     **more: Any,
 ) -> LoggedProcess:
-    """Start a node; further arguments as for `LoggedProcess`.
+    """Start a node as a `LoggedProcess`.
 
     Args:
         command: Name of the command, on the PATH.
@@ -268,9 +268,9 @@ def start_node(
 
 
 class Processes(ProcessGroup[LoggedProcess]):
-    """Nodes that live and end together. Use it in a `with` block.
+    """Nodes that start and stop as a group. Use it in a `with` block.
 
-    The last one ends first: the robot must receive the policy node's shutdown commands.
+    The node started last stops first: the robot must receive the policy node's shutdown commands.
     """
 
     def __exit__(
@@ -279,10 +279,9 @@ class Processes(ProcessGroup[LoggedProcess]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop all of them; after an error, first show the last output of those that still run.
+        """Stop all nodes; after an error, first show the last output of those still running.
 
-        A program that waits for a node only knows that nothing arrived; the node's log has the
-        reason.
+        A program that waits for a node only knows that nothing arrived; the node's log says why.
         """
         if isinstance(error, PolicyError):
             for process in self.running:
@@ -293,11 +292,11 @@ class Processes(ProcessGroup[LoggedProcess]):
     def start(
         self, command: str, parameters: Mapping[str, Any], log: Path, **more: Any
     ) -> LoggedProcess:
-        """Start a further node; arguments as for `start_node`."""
+        """Start another node; the arguments are those of `start_node`."""
         return self.add(start_node(command, parameters, log, **more))
 
     def check(self) -> None:
-        """Raise a SimError if one of them has ended."""
+        """Raise a SimError if one of the nodes has ended."""
         for process in self.running:
             process.check()
 
@@ -307,7 +306,7 @@ def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dic
 
     Args:
         environment: Current environment; if it has a ROS_DOMAIN_ID, the result is empty.
-        seed: Any number; a process id spreads well.
+        seed: Any number, from which the domain is chosen; a process id is a good one.
     """
     if environment.get("ROS_DOMAIN_ID"):
         return {}

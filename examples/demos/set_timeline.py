@@ -22,13 +22,13 @@ TIMELINE = "timeline.png"
 _COLOURS = ("#2a78d6", "#e8a33d", "#2f8f5b", "#7a5fa8", "#b5739d", "#1f9e9e")
 _MODE_COLOURS = ("#d9dce1", "#b9c4d0", "#8fa1b3", INK, RED)
 _SHOWN_S = 90.0
-"""Shown time of each round, so that a long round stays readable."""
+"""How many seconds of each round are shown, so that a long round stays readable."""
 
 
 def write_timeline(
     rounds: Sequence[SetRound], states: Sequence[str], title: str, path: Path
 ) -> None:
-    """Write an image with a row per round: mode, state with blends, pushes, tilt.
+    """Write an image with one row per round: mode, state with blends, pushes, tilt.
 
     Args:
         rounds: At least two.
@@ -93,7 +93,7 @@ def _plot_modes(axis: Axes, found: SetRound) -> None:
 
 
 def _plot_states(axis: Axes, found: SetRound, colours: dict[str, str]) -> None:
-    """Draw the states while a policy ran; blends are hatched."""
+    """Draw the states for the time during which a policy ran; blends are hatched."""
     run_s = found.trace.time_s[found.trace.mode == Mode.RUN]
     switches = [event for event in found.events if event.granted]
     edges = [(run_s[0], found.initial), *((each.at_s, each.state) for each in switches)]

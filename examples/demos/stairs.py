@@ -44,13 +44,13 @@ PLAN: Sequence[tuple[str, float, Velocity]] = (
     ("stop", 2.0, (0.0, 0.0, 0.0)),
 )
 _LOCKSTEP_SPEED = 0.5
-"""Speed as a share of real time: simulated time does not wait for the scan, which must keep up."""
+"""Speed relative to real time; slow, since simulated time does not wait for the scan."""
 _CLIMBED_SHARE = 0.8
-"""Smallest rise of the base, as a share of the stairs' height."""
+"""Minimum rise of the base, as a share of the stairs' height."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the demo; its exit status is 1 if the robot did not climb the stairs, or fell."""
+    """Run the demo; its exit status is 1 if the robot fell or did not climb the stairs."""
     return run_demo("stairs", _parse(args), (TRACE, *IMAGE_FILES), _demonstrate)
 
 
@@ -121,7 +121,7 @@ def _perform(given: argparse.Namespace) -> ReportedTiming:
 
 
 def _above_ground(trace: Trace) -> Array:
-    """Return base positions [T, 3], m, with heights above the ground below them."""
+    """Return base positions [T, 3], m, with heights measured from the ground below."""
     ground = GROUND.height_m(trace.pos_world[:, :2])
     return trace.pos_world - np.pad(ground[:, None], ((0, 0), (2, 0)))
 

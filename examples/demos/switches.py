@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Switches between the policies of a set: requested, followed, recorded."""
+"""Switches between the policies of a set: requested, observed, recorded."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,13 @@ _ANSWERED_WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchEvent:
-    """The result of a request, or a switch without a request.
+    """The result of a switch request, or of a switch made without a request.
 
     Attributes:
         at_s: Simulated time of the result.
         ended_s: End of the blend.
         state: State that commanded afterwards.
-        why: Reason in the node's words.
+        why: The node's reason.
         granted: True if the state was entered.
         step_ratio: Largest target step in the blend, as a share of the largest in a healthy run.
     """
@@ -36,16 +36,16 @@ class SwitchEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SetRound:
-    """A round of switches under one friction and latency.
+    """A round of switches with one friction and one latency.
 
     Attributes:
-        name: For people.
-        friction, latency_s: Its conditions.
+        name: Title for people.
+        friction, latency_s: Conditions of the round.
         trace: Ground truth of the simulator.
         initial: State at the start.
-        events: In order.
+        events: Results of the switches, in order.
         pushes_s: Times of the pushes.
-        status: The last status in RUN, or that of the fault that ended it.
+        status: The last status in RUN, or the status with the fault that ended RUN.
         recording: Folder of the flight recording.
     """
 
@@ -61,7 +61,7 @@ class SetRound:
 
 
 class SwitchLog:
-    """Requests switches of a running robot, and records their results in `events`."""
+    """Requests switches from a running robot, and records their results in `events`."""
 
     def __init__(self, operator: Operator) -> None:
         """Request switches through this operator."""
@@ -82,7 +82,7 @@ class SwitchLog:
         return self.operator.now_ns * 1e-9
 
     def ask(self, state: str) -> None:
-        """Request a switch, and return when it has ended, or was not granted."""
+        """Request a switch, and return when it has ended or been refused."""
         before, began_s = self.report.switches, self.now_s
         granted, message = self.operator.switch(state)
         if not granted:
@@ -104,7 +104,7 @@ class SwitchLog:
             self._refused(self.report.refused)
 
     def follow_back(self, before: int) -> None:
-        """Record the switches on the way back to standing; `before` of them are already made."""
+        """Record the switches on the way back to standing, after the first `before` switches."""
         while self._goes_on(before):
             before = self.report.switches
             self.settle()

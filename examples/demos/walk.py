@@ -45,7 +45,7 @@ from robot_sim.trace import Trace
 BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk"}
 """The suite's own policies."""
 EMULATED = {"go2_emulator": ("go2", "go2_driver")}
-"""Robots behind their driver, real time only: the emulator's robot, and the driver's command."""
+"""Robots behind their driver, in real time only: the emulated robot and the driver command."""
 Velocity = tuple[float, float, float]
 PLAN: Sequence[tuple[str, float, Velocity]] = (
     ("stand", 2.0, (0.0, 0.0, 0.0)),
@@ -60,10 +60,10 @@ PLAN_S = sum(duration_s for _, duration_s, _ in PLAN)
 TRACE = "trace.npz"
 LARGEST_TILT_DEG, LARGEST_ERROR_MPS = 25.0, 0.3
 LOWEST_SHARE = 0.575
-"""Lowest height of a walking robot, as a fraction of the standing robot's."""
+"""Minimum height of the walking robot, as a fraction of its standing height."""
 _STAND_TRIES = 3
 _CONTROL_TRIES = 10
-"""Number of requests for control: the driver's start checks need some seconds of states."""
+"""Number of requests for control: the driver's start checks need a few seconds of robot states."""
 _LEAD_IN_S = 0.5
 _SIGNS_OF_A_WRONG_CONTRACT = ("attitude", "clipped_too_long")
 
@@ -145,7 +145,7 @@ def _take_control(operator: Operator) -> None:
 def operate(
     operator: Operator, plan: Sequence[tuple[str, float, Velocity]], scale: float = 1.0
 ) -> "ReportedTiming":
-    """Make the robot stand up, follow a plan, whose durations are scaled, and lie down."""
+    """Make the robot stand up, follow a plan with scaled durations, and lie down."""
     progress.info("stand up")
     operator.record_run(True)
     _stand_up(operator)
@@ -169,7 +169,7 @@ def operate(
 
 
 def _stand_up(operator: Operator) -> None:
-    """Stand up and run the policy; a busy machine may have delayed the robot's states at first."""
+    """Stand up and run the policy; retry, since a busy machine may delay the robot's states."""
     for tries_left in reversed(range(_STAND_TRIES)):
         try:
             operator.stand_up()
@@ -192,11 +192,11 @@ class ReportedTiming:
         runs_on: Runtime and device.
         fallback: Reasons why earlier back ends in the list did not open, one line each.
         ticks: Ticks since the node was activated, including those of standing up.
-        ticks_missed: Deadlines since then at which no tick could start.
-        latency_ms: Median, 99th percentile and largest time from sampling to published command.
-        guard_events: Number of times that the guard acted, by rule, without rules that never acted.
+        ticks_missed: Deadlines since activation at which no tick could start.
+        latency_ms: Median, 99th percentile and maximum time from sampling to published command.
+        guard_events: Number of times that the guard acted, for each rule that acted.
         left_run: True if the policy node left RUN on its own; a HOLD that recovers does not count.
-        reason: Reason of its last mode.
+        reason: Reason for the last mode.
     """
 
     bundle: str
@@ -216,7 +216,7 @@ class ReportedTiming:
 
         Args:
             running: The newest status before DAMP was requested. Its latencies are those of RUN.
-            ended: The first status in DAMP. It contains latched faults that are newer than
+            ended: The first status in DAMP. It includes latched faults that occurred after
                 `running`.
         """
         latency_s = (running.latency_p50_s, running.latency_p99_s, running.latency_max_s)
@@ -236,7 +236,7 @@ class ReportedTiming:
 
 
 def walked(trace: Trace, *, left_run: bool) -> Trace:
-    """Return the part of a trace in which the policy ran; if it left RUN, up to the end.
+    """Return the part of a trace in which the policy ran, or up to the end if the node left RUN.
 
     Lying down on request is not a fall, so it must not count; the time after a fault must.
     """
@@ -259,8 +259,8 @@ def shown(trace: Trace) -> Trace:
 def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3) -> WalkMetrics:
     """Measure the tracking while the policy ran, and whether the robot stayed on its feet.
 
-    A robot that is down when the policy starts has fallen. After a fault it stands still or lies,
-    which does not reveal how the policy follows commands, but may be a fall.
+    A robot that is down when the policy starts has fallen. After a fault, the robot stands still or
+    lies down, which says nothing about tracking but may be a fall.
     """
     up = walked(trace, left_run=reported.left_run)
     figures: Any = {
@@ -328,10 +328,10 @@ def verdict(
     """Judge a walk on flat ground.
 
     Args:
-        metrics: Metrics of the time in which the robot should have been up.
+        metrics: Metrics for the time in which the robot should have been on its feet.
         reported: The policy node's report.
-        lockstep: True if simulated time waited for the policy node, so that a busy machine does
-            not matter.
+        lockstep: True if simulated time waited for the policy node, so that a busy machine has no
+            effect.
         robot: The robot that walked.
 
     Returns:

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An environment to try lite3_walk in before it runs on the node: gymnasium's API, MuJoCo.
+"""A MuJoCo environment with gymnasium's API, to try lite3_walk before the node runs it.
 
     model_tools run my_bundle --env examples.lite3_walk.environment:make
 
-It computes the observation on its own, as a training run does, so it is an independent check of the
-bundle. It needs only `robot_sim`; gymnasium's own classes are not required.
+The environment computes the observation by itself, as a training run does, so it checks the bundle
+independently. It needs only `robot_sim`; gymnasium's own classes are not required.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def make() -> Lite3Walking:
 
 
 class Lite3Walking:
-    """A Lite3 on a flat floor that should walk at a new random velocity in each episode."""
+    """A Lite3 on a flat floor; each episode asks it to walk at a new random velocity."""
 
     def __init__(self) -> None:
-        """Make floor and robot; call `reset` next."""
+        """Create the floor and the robot; call `reset` next."""
         self._random, self._world = np.random.default_rng(), World()
 
     def reset(self, *, seed: int | None = None) -> tuple[Array, dict[str, Any]]:
-        """Put the robot on its feet; return the observation [45] and an empty info."""
+        """Put the robot on its feet; return the observation [45] and an empty info dict."""
         if seed is not None:
             self._random = np.random.default_rng(seed)
         self._command = self._random.uniform(-0.8, 0.8, 3)
@@ -51,7 +51,7 @@ class Lite3Walking:
 
         Returns:
             Observation [45], reward for the velocity, whether the robot fell, whether the episode
-            is over, and an empty info.
+            is over, and an empty info dict.
         """
         self._action = np.asarray(action, float)
         self._drive(DEFAULT + ACTION_SCALE * self._action)

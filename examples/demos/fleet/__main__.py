@@ -6,8 +6,8 @@
 
 The simulated robots, Lite3s, walk in lockstep, each with its own store, policy node and metrics.
 The registry is Debian's docker-registry; Prometheus uses the suite's alert rules, and Ansible
-brings versions to the robots with the suite's role. The output folder contains summary.json, which
---json prints.
+installs versions on the robots with the suite's role. The output folder contains summary.json,
+which --json prints.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Its exit status is 1 if a release ended in an unexpected stage; 4 if a robot does not walk at
-    the end of a roll-out, or something is missing.
+    the end of a roll-out, or if something is missing.
     """
     return run_demo("fleet", _parse(args), (TIMELINE, PAGE), _demonstrate)
 

@@ -24,7 +24,7 @@ class ReleaseCandidate:
     """A version that may be released.
 
     Attributes:
-        title: For people.
+        title: Human-readable title.
         version: Version of the bundle.
         folder: Folder of the signed bundle.
         changes: Its differences from the suite's policy.
@@ -40,7 +40,7 @@ class Workshop:
     """Makes candidates from a bundle.
 
     Attributes:
-        public_key: File with the key that robots need.
+        public_key: File with the key with which robots check signatures.
     """
 
     def __init__(self, shipped: Path, folder: Path) -> None:

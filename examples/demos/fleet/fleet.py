@@ -32,23 +32,23 @@ CANARY, PRODUCTION = "canary", "production"
 PAYLOAD_KG = 5.5
 """Payload of the canary: a release that only works without load must not pass."""
 _COMMAND_WITHIN_S = 900.0
-"""Time limit on a busy machine."""
+"""Time limit that suffices on a busy machine."""
 _LINES_SHOWN = 12
 
 
 class Fleet:
-    """Robots that walk with version BASELINE, and everything needed to bring them a new one.
+    """Robots that walk with version BASELINE, and everything needed to give them a new version.
 
     Attributes:
-        robots: By name; the first one is the canary.
-        timeline: Record of their views.
+        robots: The robots by name; the first is the canary.
+        timeline: Record of the robots' states.
         published: Versions pushed to the registry, in order, with their titles.
         registry: The registry.
         folder: Folder for all files.
     """
 
     def __init__(self, folder: Path, shipped: Path, *, robots: int, speed: float) -> None:
-        """Start everything.
+        """Start the robots and the servers.
 
         Args:
             folder: Empty folder for all files.
@@ -200,11 +200,11 @@ class Fleet:
     def roll_out(
         self, version: str, digest: str, trial: Path, waves: Sequence[str], *, wait_s: float
     ) -> LoggedProcess:
-        """Start to roll out a version to the robots with Ansible, wave by wave.
+        """Start rolling out a version to the robots with Ansible, wave by wave.
 
         Args:
             version: The version.
-            digest: Its address in the registry.
+            digest: The version's address in the registry.
             trial: The `trial.yaml` of each robot.
             waves: Groups of the inventory, in order.
             wait_s: Time limit for a wave to become healthy.

@@ -35,9 +35,9 @@ class Interruption:
         kind: registry, network or power.
         robot: Robot without network or power; empty for the registry.
         rollout: Version being rolled out.
-        after_s: Time since the roll-out began.
+        after_s: Time from the start of the roll-out.
         outage_s: Duration.
-        killed: Number of the robot's processes that ended, for a power cut.
+        killed: For a power cut, the number of the robot's processes that it killed.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class Aftermath:
     Attributes:
         rollout: Version being rolled out.
         status: Exit status of `rollout`: 0 done, 1 rolled back, 3 not all could be rolled back.
-        versions: Version that each robot finally runs, by its name.
+        versions: Version that each robot runs in the end, by robot.
         on_known_version: Robots whose installed versions are all complete and known.
         walking: Robots that walk with the version that their store names.
     """
@@ -84,7 +84,7 @@ class Interrupter:
 
         Args:
             count: Number of interruptions.
-            make: Returns a good candidate by its number, from 0.
+            make: Function that returns a good candidate for a number, from 0.
         """
         while len(self.interruptions) < count:
             candidate = make(len(self.aftermaths))

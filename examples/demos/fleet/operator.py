@@ -28,8 +28,8 @@ class Stroll:
 
     Attributes:
         duration_s: Simulated time.
-        distance_m: From its first to its last position, on the floor.
-        lowest_m: Lowest height of its body.
+        distance_m: Distance from the first to the last position, on the floor.
+        lowest_m: Lowest height of the body.
     """
 
     duration_s: float
@@ -41,11 +41,12 @@ class FleetOperator(Operator):
     """A client of the policy node in a namespace. Use it in a `with` block.
 
     Attributes:
-        received_s: Receipt of the newest status, on the steady clock; 0 before the first one.
+        received_s: Time at which the newest status was received, on the steady clock; 0 before the
+            first one.
     """
 
     def __init__(self, namespace: str, **more: Any) -> None:
-        """Join the ROS 2 domain of the environment; further arguments as for `Operator`."""
+        """Join the environment's ROS 2 domain; the other arguments are those of `Operator`."""
         self.received_s = 0.0
         super().__init__(policy_node=f"/{namespace}/joint_policy_node", **more)
         self._upright = self.node.create_client(Trigger, f"/{namespace}/sim_node/set_upright")
@@ -85,7 +86,7 @@ class FleetOperator(Operator):
         return float(tilt_rad(np.array([q.x, q.y, q.z, q.w])))
 
     def _watch(self, duration_s: float, what: str, timeout_s: float) -> list[Odometry]:
-        """Return the odometry of a span of simulated time, at least one message."""
+        """Return the odometry messages of a span of simulated time, at least one."""
         seen = list[Odometry]()
 
         def see(message: Odometry) -> None:

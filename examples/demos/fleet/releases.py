@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Takes a candidate through the stages of a release until its evidence stops it."""
+"""Takes a candidate through the stages of a release until the evidence stops the candidate."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,8 +18,8 @@ from examples.demos.runner import progress, wait_until
 _WALK_S = 4.0
 _SHADOW_TICKS = 200
 _ACCEPTED = ("observations.obs.joint_vel.scale", "joints.effort_limit")
-"""Keys in which the contracts of the bad candidates differ, which would stop them in simulation.
-Here they are accepted as intended, so that later stages show their findings.
+"""Contract keys whose changes would stop the bad candidates in simulation. Here the changes are
+accepted as intended, so that later stages show what they find.
 """
 _CANARY_TRIAL_S, _PRODUCTION_TRIAL_S = 12.0, 4.0
 _LIMITS: Mapping[str, Mapping[str, float]] = {
@@ -29,7 +29,7 @@ _LIMITS: Mapping[str, Mapping[str, float]] = {
 }
 """The demo's additional settings: a real release takes days, this one minutes."""
 _TORQUE_SHARE = 0.4
-"""Gates of the trials: the version in use has 0.28 with this payload, 0.21 without."""
+"""Torque gate of the trials: the version in use has 0.28 with this payload, 0.21 without."""
 _HEALTHY_WITHIN_S = 240.0
 _ASKED_WITHIN_S = 240.0
 _BY = "demo"
@@ -41,9 +41,9 @@ class ReleaseResult:
 
     Attributes:
         candidate: The released candidate.
-        digest: Its address in the registry.
+        digest: The candidate's address in the registry.
         stage: Stage in which it ended: production, if nothing stopped it.
-        reason: Why it was stopped there; empty if it was not.
+        reason: Why the candidate was stopped there; empty if it was not.
         evidence: Content of the release file about each stage.
     """
 
@@ -58,7 +58,7 @@ class ReleaseManager:
     """Takes one candidate at a time through the stages."""
 
     def __init__(self, fleet: Fleet) -> None:
-        """Use the fleet; all its robots walk."""
+        """Use a fleet whose robots all walk."""
         self._fleet = fleet
         self._folder = fleet.folder / "releases"
         self._folder.mkdir()
@@ -132,7 +132,7 @@ class ReleaseManager:
         self._fleet.run(*words, "--baseline", baseline.folder, "--by", _BY, accepted=(0, 1, 4))
 
     def _shadow(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
-        """Run it on one robot as a shadow of the version in use, and replay the recording."""
+        """Run the candidate on one robot to shadow the version in use; replay the recording."""
         robot = self._fleet.others[0] if self._fleet.others else self._fleet.canary
         self._fleet.pull(robot, digest)
         recording = self._recorded(robot, f"{BUNDLE}@{candidate.version}")
@@ -159,7 +159,7 @@ class ReleaseManager:
             robot.restart_policy("")
 
     def _canary(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
-        """Put it on trial on the canary; the robot's record of the trial is the evidence."""
+        """Put the candidate on trial on the canary; the robot's trial record is the evidence."""
         self._rolled_out(candidate, digest, CANARY)
         robot = self._fleet.canary
         report = self._folder / f"{candidate.version}.trial.json"

@@ -3,9 +3,9 @@
 """A robot of the fleet: simulated world, policy node and metrics processes, an operator thread.
 
 The thread has one goal: the robot walks with the version that its store names. It checks a few
-times a second. After a fault it resets; in DAMP it makes the robot stand up, or sets it upright if
-it has fallen; in READY it runs the policy; if the store names a new version, it makes the robot lie
-down and loads it.
+times a second. After a fault, it resets the node; in DAMP, it makes the robot stand up, or sets it
+upright if it has fallen; in READY, it runs the policy; if the store names a new version, it makes
+the robot lie down and loads that version.
 """
 
 import os
@@ -32,18 +32,18 @@ from robot_sim.errors import SimError
 from robot_sim.world import UPRIGHT_TILT_RAD
 
 MARK = "POLICY_INFERENCE_DEMO_FLEET"
-"""Environment variables that identify all processes of a robot, and of the demo."""
+"""Environment variables that mark all processes of a robot, and of the demo."""
 KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
 WALKING_MPS = 0.8
 STANDING_M = 0.2
 _LOOKED_EVERY_S = 0.3
 _SILENT_S = 3.0
 _FED_WITHIN_S = 180.0
-"""Time for a node to start: on a busy machine, more than a minute."""
+"""Time limit for starting a node, which takes more than a minute on a busy machine."""
 _ANSWER_TIMEOUT_S = 30.0
 _RESTARTED_WITHIN_S = 240.0
 _SIMULATION_WAITS_S = 30.0
-"""Time for a command: longer than any pause of a busy machine."""
+"""Time limit for a command, longer than any pause of a busy machine."""
 _POLICY = "joint_policy_node"
 _NICENESS = 5
 """Niceness of the simulation, whose time stands still while installers take precedence."""
@@ -57,10 +57,10 @@ class RobotView:
     """State of a robot at one moment, as seen from outside.
 
     Attributes:
-        version: Version of the policy that it runs; empty without power or status.
-        mode: Mode of its policy node; empty likewise.
-        stage: shadow, canary, production; empty likewise.
-        reason: Reason of its mode, in words.
+        version: Version of the policy that the robot runs; empty without power or status.
+        mode: Mode of the robot's policy node; empty as above.
+        stage: shadow, canary or production; empty as above.
+        reason: Reason for the mode, as text.
     """
 
     version: str = ""
@@ -73,10 +73,11 @@ class DemoRobot:
     """A simulated Lite3 with its own store, processes and network.
 
     Attributes:
-        name: `lite3_1` for example.
-        models: Root of its installed bundles.
+        name: For example `lite3_1`.
+        models: Folder of its installed bundles.
         payload_kg: Its payload.
-        to_registry, to_metrics: Its network connections, of its installer and of Prometheus.
+        to_registry, to_metrics: Network connections from its installer to the registry and from
+            Prometheus to its metrics.
         falls: Number of times it was set upright after a fall.
     """
 
@@ -92,14 +93,14 @@ class DemoRobot:
         payload_kg: float,
         speed: float,
     ) -> None:
-        """Make it, without power.
+        """Make the robot, with the power off.
 
         Args:
             name: Name of the robot.
             folder: Folder for all its files.
-            bundle: Name of the bundle that it runs.
+            bundle: Name of the bundle that the robot runs.
             mark: Environment mark of all processes of this run of the demo.
-            public_key: Key that it trusts.
+            public_key: Public key that the robot trusts.
             registry_port: Port of the registry.
             payload_kg: Its payload.
             speed: Maximum simulated seconds per second.
@@ -123,7 +124,7 @@ class DemoRobot:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables of its processes, and of those that install on it."""
+        """Environment variables of the robot's processes, and of any that install bundles on it."""
         return {
             MARK: self.mark,
             ROOT_VARIABLE: str(self.models.resolve()),
@@ -132,7 +133,7 @@ class DemoRobot:
 
     @property
     def wanted_version(self) -> str:
-        """The version that its store names now; empty if it names none."""
+        """The version that the robot's store names now; empty if none."""
         model = self.models / self._bundle
         try:
             trial = newest_trial(model)
@@ -144,7 +145,7 @@ class DemoRobot:
 
     @property
     def view(self) -> RobotView:
-        """Its current state, as seen from outside."""
+        """The robot's current state, as seen from outside."""
         operator = self._operator
         if operator is None or time.monotonic() - operator.received_s > _SILENT_S:
             return RobotView()
@@ -160,7 +161,7 @@ class DemoRobot:
         )
 
     def power_on(self) -> None:
-        """Start its processes and its operator thread."""
+        """Start the robot's processes and its operator thread."""
         self._starts += 1
         self._link.touch()
         # a new one for each start: the node names of killed processes remain known for a while
@@ -219,26 +220,26 @@ class DemoRobot:
         )
 
     def cut_network(self) -> None:
-        """Block all its connections."""
+        """Block all the robot's connections."""
         self._link.unlink(missing_ok=True)
         self.to_registry.cut()
         self.to_metrics.cut()
 
     def restore_network(self) -> None:
-        """Allow its connections again."""
+        """Restore the robot's connections."""
         self.to_registry.restore()
         self.to_metrics.restore()
         self._link.touch()
 
     @property
     def reaching_it(self) -> list[str]:
-        """Prefix of each command on the robot; it fails while the robot is unreachable."""
+        """Prefix of each command on the robot; fails while the robot is unreachable."""
         script = 'test -e "$0" || { echo "$0: cannot be reached" >&2; exit 255; }; exec "$@"'
         variables = [f"{name}={value}" for name, value in self.environment.items()]
         return ["sh", "-c", script, str(self._link.resolve()), "env", *variables]
 
     def power_cut(self) -> int:
-        """Kill all of its processes simultaneously, including installers; return their number."""
+        """Kill all the robot's processes at once, including installers; return their number."""
         self._link.unlink(missing_ok=True)
         count = kill_marked(self.mark)
         self._leave()
@@ -250,7 +251,7 @@ class DemoRobot:
         self.to_metrics.close()
 
     def ask(self, act: Callable[[FleetOperator], Any], timeout_s: float) -> Any:
-        """Have its operator thread call a function; return the result."""
+        """Have the robot's operator thread call a function; return the result."""
         answer: Future[Any] = Future()
         self._asked.put((act, answer))
         try:
@@ -259,7 +260,7 @@ class DemoRobot:
             raise OperatorError(f"{self.name}: no answer within {timeout_s:g} s") from None
 
     def observe(self, duration_s: float = 1.5) -> Stroll | None:
-        """Return its current motion; None while simulated time stands still."""
+        """Return the robot's current motion; None while simulated time stands still."""
         try:
             stroll: Stroll = self.ask(lambda operator: operator.observe(duration_s, 30.0), 60.0)
         except OperatorError:
@@ -268,7 +269,7 @@ class DemoRobot:
 
     @property
     def walks(self) -> bool:
-        """Return whether it walks with the version that its store names."""
+        """Return whether the robot walks with the version that its store names."""
         view = self.view
         if view.mode != "RUN" or view.version != self.wanted_version:
             return False
@@ -354,10 +355,10 @@ def _lie_down(operator: FleetOperator) -> None:
 
 
 def kill_marked(mark: str) -> int:
-    """Kill all processes whose mark in the environment is this one, or begins with it and a dot.
+    """Kill all processes whose environment has this mark, alone or followed by a dot and more.
 
     Returns:
-        Their number, including processes that they started meanwhile.
+        The number of killed processes, including any that they started meanwhile.
     """
     killed = set[int]()
     while found := set(_marked(mark)) - killed:

@@ -43,10 +43,10 @@ def require_programs() -> None:
 
 
 class Server:
-    """A server program on its own port, which can be killed and restarted."""
+    """A server program with a port of its own; it can be killed and restarted."""
 
     def __init__(self, words: list[str], port: int, log: Path, mark: Mapping[str, str]) -> None:
-        """Start it, and wait until it listens.
+        """Start the server, and wait until it listens.
 
         Args:
             words: Command and arguments.
@@ -71,7 +71,7 @@ class Server:
         return False
 
     def kill(self) -> None:
-        """End it without warning."""
+        """Kill the server without warning."""
         self._process.send(signal.SIGKILL)
         self._process.end()
 
@@ -93,7 +93,7 @@ def start_registry(folder: Path, mark: Mapping[str, str], **more: Any) -> Server
     Args:
         folder: Folder for its configuration and data.
         mark: Environment variables that identify its processes.
-        more: Further configuration: `auth`, or the `tls` entry of `http`.
+        more: Additional configuration: `auth`, or the `tls` entry of `http`.
     """
     port = free_port()
     config = folder / "registry.yml"
@@ -116,7 +116,7 @@ def start_prometheus(
     Args:
         folder: Folder for its configuration and data.
         deploy: The suite's `deploy/prometheus`.
-        ports: Ports of the robots' metrics, by name.
+        ports: Ports of the robots' metrics, by robot name.
         mark: Environment variables that identify its processes.
     """
     rules = yaml.safe_load((deploy / "policy_inference.rules.yml").read_text("utf-8"))
@@ -142,7 +142,7 @@ def start_prometheus(
 
 
 class Network:
-    """A relay to a port of this machine, which passes nothing while it is cut.
+    """A relay to a port of this machine, which passes nothing while cut.
 
     Attributes:
         port: Its port.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Version and mode of each robot over time: sampled a few times a second, and drawn."""
+"""Version and mode of each robot over time: samples, and an image of them."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ _COLOURS = (
     "#c9793f",
     "#4c6faf",
 )
-"""Colours of versions, in the order in which they are made."""
+"""Colors of versions, in the order in which they are made."""
 _NO_POWER = "#ffffff"
 _SHADOW_HATCH, _CANARY_HATCH = "....", "////"
 _MARKERS = {
@@ -42,10 +42,10 @@ _MARKERS = {
     "power": ("*", "power cut"),
 }
 _FLEET = "fleet"
-"""The row of events that concern all robots."""
+"""Row for the events that concern all robots."""
 _TEXT_POINTS = 7.0
 _LANES = 6
-"""Number of text lines in that row."""
+"""Number of text lines in the row of these events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class TimelineEvent:
     """An event.
 
     Attributes:
-        at_s: Time since the demo began.
+        at_s: Time since the start of the demo.
         kind: `stage`, `stopped`, or the kind of an interruption.
         robot: Affected robot; empty for the fleet.
         text: Description.
@@ -83,7 +83,7 @@ class Timeline:
 
     @property
     def now_s(self) -> float:
-        """Time since the demo began."""
+        """Time since the start of the demo."""
         return time.monotonic() - self._began_s
 
     def start(self) -> None:
@@ -102,7 +102,7 @@ class Timeline:
         )
 
     def document(self) -> dict[str, Any]:
-        """Return everything for JSON."""
+        """Return the timeline as content for JSON."""
         return {
             "events": [asdict(event) for event in self.events],
             "robots": {
@@ -128,7 +128,7 @@ def draw(timeline: Timeline, titles: Mapping[str, str], path: Path) -> None:
 
     Args:
         timeline: The recorded timeline.
-        titles: Title of each version, in the order of their colours.
+        titles: Title of each version, in the order of the colors.
         path: File to write.
     """
     colours = {version: _COLOURS[number % len(_COLOURS)] for number, version in enumerate(titles)}

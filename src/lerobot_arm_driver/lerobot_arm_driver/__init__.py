@@ -3,7 +3,7 @@
 """Driver for LeRobot's arms as ROS 2 robots: SO-100, SO-101 and Koch, one arm or two.
 
 The link process runs in LeRobot's environment, which needs no ROS. It accesses the servo bus
-through LeRobot's own robot classes, and so uses their calibration files and servo settings.
+through LeRobot's own robot classes, and therefore uses their calibration files and servo settings.
 The node runs in the ROS environment, which needs no LeRobot.
 
 Imports go one way: `arms <- frames <- servos <- transport <- robot <- nodes`. Only `servos` imports

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Table of the arms (LeRobot's class, joints, servos), and the settings of the driver."""
+"""Table of the arms (LeRobot's class, joints, servos), and the driver's settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ import numpy as np
 from robot_driver.interfaces import MODE_HOLD_MEASURED, DriveFigures, DriverSettings
 
 GRIPPER: Final = "gripper"
-"""Joint that LeRobot measures from 0 (low end of its range) to 100; all others are in degrees."""
+"""Joint that LeRobot measures from 0 (lower end of its range) to 100, not in degrees."""
 OVERLOAD: Final = 5
-"""Number of the overload bit in a servo's status, in both families."""
+"""Position of the overload bit in a servo's status, in both families."""
 HOLD, TORQUE_OFF = "hold", "torque_off"
-"""What the servos do after control is given back: hold their positions, or be limp."""
+"""What the servos do after control is given back: hold their positions, or go limp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +24,13 @@ class Servo:
 
     Attributes:
         gains: Registers of P, I and D of the position loop.
-        load: Share of the largest torque, in 0.1 %; empty if a model of the family lacks it.
-        temperature, voltage: In degrees Celsius, and in 0.1 V.
-        status: Error bits.
-        torque: 1 while the servo holds its position, 0 while it is limp.
+        load: Register of the torque in 0.1 % of the maximum; empty if a model of the family lacks
+            it.
+        temperature, voltage: Registers in degrees Celsius and in 0.1 V.
+        status: Register of the error bits.
+        torque: Register that is 1 while the servo holds its position, 0 while it is limp.
         faults: Meaning of each bit of the status.
-        all_limp: Broadcast packet that makes all servos limp; none answers it.
+        all_limp: Broadcast packet that makes all servos limp; no servo answers it.
         number_at: Index of the servo's number in its answers.
     """
 
@@ -46,7 +47,7 @@ class Servo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """A kind of arm, or of a pair of such arms.
+    """A kind of arm, or a pair of such arms.
 
     Attributes:
         title: Name for messages.
@@ -69,7 +70,7 @@ class Arm:
 
     @property
     def joint_names(self) -> tuple[str, ...]:
-        """Names of all joints, first those of the left arm."""
+        """Names of all joints, the left arm's first."""
         return tuple(f"{side}{joint}" for side in self.sides for joint in self.range_rad)
 
 
@@ -162,14 +163,14 @@ class ArmSettings(DriverSettings):
         robot: One of ARMS.
         port, right_port: Serial ports of the servo buses; `port` is for a single arm or the left
             arm.
-        calibration_id: LeRobot's `--robot.id`: the calibration file is ID.json; for two arms,
+        calibration_id: LeRobot's `--robot.id`: the calibration file is ID.json, or for two arms
             ID_left.json and ID_right.json.
         calibration_dir: Folder of the calibration files; empty for LeRobot's default.
         lerobot_python: Python interpreter of LeRobot's environment; empty for the node's.
         way_out: What the servos do when control is given back: HOLD or TORQUE_OFF.
-        max_relative_target_rad: Maximum distance of a goal from the joint's position, to which
-            goals are clipped.
-        leader: True if a person moves the arm by hand: joints commanded without stiffness and
+        max_relative_target_rad: Maximum distance of a goal from the joint's position; goals farther
+            away are clipped.
+        leader: True if a person moves the arm by hand; joints commanded without stiffness and
             damping are then limp.
         servo_p, servo_i, servo_d: Gains of the servos' own position loop; -1 for LeRobot's.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages in bytes between the thread that owns the servo bus and the rest of the driver."""
+"""Messages, as bytes, between the thread that owns the servo bus and the rest of the driver."""
 
 import struct
 from typing import Final, NamedTuple
@@ -25,7 +25,7 @@ TICKS: Final = 1 << 32
 
 
 class ArmState(NamedTuple):
-    """State of one arm or two at one time; arrays are [n], in the order of `Arm.joint_names`.
+    """State of one or two arms at one time; arrays are [n], in the order of `Arm.joint_names`.
 
     Attributes:
         tick: Time on the bus-reading process's steady clock, ms, modulo 2**32.
@@ -67,7 +67,8 @@ def read_state(data: bytes) -> ArmState:
 def pack_goal(values: F64, *, leader: bool) -> bytes:
     """Return the frame with each joint's goal, for values [n, 5] as in COMMAND_FIELDS.
 
-    A joint without stiffness holds its position; one also without damping is limp in a leader.
+    A joint without stiffness holds its position; in a leader, a joint that also has no damping is
+    limp.
     """
     stiffness, damping = values[:, STIFFNESS], values[:, DAMPING]
     goal = np.where(stiffness > 0.0, values[:, POSITION], np.nan)
@@ -79,7 +80,7 @@ def pack_goal(values: F64, *, leader: bool) -> bytes:
 def read_goal(data: bytes) -> F64 | None:
     """Return the goals [n] in a frame, rad; None if the frame contains no goals.
 
-    The goal of a joint that must hold its position is NaN, that of a limp one LIMP.
+    The goal of a joint that must hold its position is NaN, the goal of a limp joint LIMP.
     """
     return np.frombuffer(data, "<f8", offset=len(_GOAL)) if data.startswith(_GOAL) else None
 

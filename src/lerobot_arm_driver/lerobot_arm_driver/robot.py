@@ -26,7 +26,7 @@ _PREPARATION_S = 5.0
 
 
 class ServoArm(RobotInterface[ArmState]):
-    """An arm whose servos hold their positions on their own, as they all do at rest."""
+    """An arm whose servos hold their positions by themselves, as all of them do at rest."""
 
     host = "the arm"
     preparing, prepared = "configures its servos", "configured its servos"
@@ -57,7 +57,7 @@ class ServoArm(RobotInterface[ArmState]):
     def encode(self, values: F64) -> bytes:
         """Return the frame with the joints' goals, for values [n, 5].
 
-        A joint without stiffness holds the position that it then has; at rest, all joints do.
+        A joint without stiffness holds its current position, as all joints do at rest.
         """
         return pack_goal(values, leader=self.settings.leader)
 

@@ -4,8 +4,8 @@
 
 LeRobot finds the calibration file, configures the servos (`Robot.configure`), and measures joints
 in its own units: degrees, and 0 to 100 for a gripper. This module also reads values that LeRobot's
-observations lack: load, temperature, voltage, status and torque, one after each reading of
-positions.
+observations lack: load, temperature, voltage, status and torque. It reads one of them after each
+reading of positions.
 """
 
 import sys
@@ -25,7 +25,7 @@ from robot_driver.interfaces import F64, DriverError
 from robot_driver.reception import StateBounds
 
 _SMOOTHED_S: Final = 0.05
-"""Smoothing time of velocities, since one encoder count between readings is 0.09 rad/s."""
+"""Smoothing time for velocities, since one encoder count between readings is 0.09 rad/s."""
 _TRIES: Final = 3
 _LATE_S: Final = 0.02
 _SUCCESS: Final = 0
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Servos:
-    """Reads and commands the servos of one arm or two; each method may block."""
+    """Reads and commands the servos of one or two arms; each method may block."""
 
     def __init__(self, settings: ArmSettings) -> None:
         self._settings, self._arm = settings, settings.arm
@@ -63,7 +63,7 @@ class Servos:
         self._velocity, self._held, self._other = self._unknown()
 
     def connect(self) -> None:
-        """Open each bus, and check that its servos answer and are calibrated as in their file."""
+        """Open each bus, and check that its servos answer and are calibrated as their file says."""
         self._configured, self._limp = False, False
         self._position = self._doubted = None
         self._velocity, self._held, self._other = self._unknown()
@@ -81,8 +81,8 @@ class Servos:
         """Read the positions and one of the other registers, and return the newest state.
 
         While the servos hold, implausible positions raise DriverError, because an encoder may have
-        slipped, or the answers belong to a different request. Positions that are plausible only
-        after implausible ones also raise it.
+        slipped or the answers may belong to another request. So do positions that are plausible
+        only as a continuation of implausible ones.
         """
         seen = self._asked("Present_Position", normalize=True)
         now_s = time.monotonic()
@@ -137,8 +137,8 @@ class Servos:
         """Send goals [n], rad, to the servos.
 
         NaN makes a joint hold its position; LIMP for all joints makes them limp. Goals are clipped
-        to `max_relative_target_rad` around the measured positions. While these are implausible,
-        nothing is sent, so the servos keep their goals.
+        to `max_relative_target_rad` around the measured positions. While the measured positions are
+        implausible, nothing is sent, so the servos keep their goals.
         """
         if not self._configured or self._position is None:
             return
@@ -168,7 +168,7 @@ class Servos:
         self._limp = limp
 
     def _aim_where_it_is(self) -> None:
-        """Read the positions, and set them as the goals.
+        """Read the positions, and set them as goals.
 
         Each servo confirms its goal, so that torque may then be switched on.
         """
@@ -294,11 +294,12 @@ class Servos:
         self._other[what] = self._asked(dict(self._registers)[what], normalize=False)
 
     def _asked(self, register: str, *, normalize: bool) -> F64:
-        """Read a register of all servos [n]; positions are in LeRobot's units if normalized.
+        """Read a register of all servos [n]; normalized positions are in LeRobot's units.
 
-        The servo libraries give up after 34 or 50 ms, and mistake a later answer for that to the
-        next request: the load for the position. Servos answer in the order in which a request
-        lists them. Each request uses a different order, by which its answers are recognized.
+        The servo libraries give up after 34 or 50 ms, and mistake a late answer for the answer to
+        the next request, such as the load for the position. Servos answer in the order in which a
+        request lists them; each request uses a different order, so that its answers can be
+        recognized.
         """
         values: list[float] = []
         for robot in self._robots:
@@ -334,7 +335,7 @@ class Servos:
 
 
 def _find_servos(bus: Any, port: str) -> None:
-    """Open a bus and check each servo, because LeRobot's check reports faulty ones as missing."""
+    """Open a bus and check each servo, because LeRobot's check reports faulty servos as missing."""
     _lerobots(bus.connect, handshake=False)
     problems = []
     for joint, motor in bus.motors.items():

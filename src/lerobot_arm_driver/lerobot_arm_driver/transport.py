@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transport to the servos: the link process uses the bus, the node's process reserves the ports."""
+"""Transport to the servos: the link process uses the bus; the node process reserves the ports."""
 
 import errno
 import fcntl
@@ -20,9 +20,9 @@ from robot_driver.interfaces import F64, DriverError
 from robot_driver.robot import Datagram, RobotTransport
 
 _AGAIN_S: Final = 1.0
-"""Time between attempts to connect, and longest failure of a bus before it is reopened."""
+"""Time between attempts to connect, and how long a bus may fail before it is reopened."""
 _APPEARS_S: Final = 10.0
-"""Time limit for a port to appear, since the driver may start before it exists."""
+"""Time limit for a port to appear, since the driver may start before the port exists."""
 _LOOKS_AGAIN_S: Final = 0.1
 _END_S: Final = 2.0
 _REPEATED: Final = 3
@@ -34,7 +34,7 @@ _REMEDY: Final = {
 
 
 class PortTransport(RobotTransport):
-    """The node's end: reserves the serial ports; can switch torque off if the link process dies.
+    """The node process's end: reserves the ports; can switch torque off if the link process dies.
 
     Servos that should hold need no frames, since they keep their last goals on their own.
     """
@@ -68,7 +68,7 @@ class PortTransport(RobotTransport):
         return iter(())
 
     def send(self, data: bytes) -> None:
-        """Make all servos limp if control is given back and `way_out` requires it."""
+        """Make all servos limp when control is given back, if `way_out` requires it."""
         if data != GIVE_BACK or self._settings.way_out != TORQUE_OFF:
             return
         for port in self._ports:
@@ -79,7 +79,7 @@ class PortTransport(RobotTransport):
                 raise DriverError(f"the servo bus: {error.strerror}") from None
 
     def keep_sending_half(self) -> None:
-        """Do nothing: the ports are the sending half."""
+        """Do nothing: the ports themselves are the sending half."""
 
     def close(self) -> None:
         while self._ports:
@@ -142,7 +142,7 @@ class ArmTransport(RobotTransport):
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """An empty tuple, since no other process could use them."""
+        """An empty tuple, since no other process could use descriptors of this end."""
         return ()
 
     def watched(self) -> Sequence[int]:
@@ -166,10 +166,10 @@ class ArmTransport(RobotTransport):
         return (self._problem,) if self._problem else ()
 
     def keep_sending_half(self) -> None:
-        """Do nothing: this is not the node's process."""
+        """Do nothing: only the node process has a sending half."""
 
     def close(self) -> None:
-        """End the thread, after it has executed the pending requests."""
+        """End the thread after it has executed the pending requests."""
         self._ending.set()
         self._thread.join(_END_S)
 
@@ -207,7 +207,7 @@ class ArmTransport(RobotTransport):
                     self._act(self._asked.get(timeout=left_s))
 
     def _act(self, first: bytes | F64 | None = None, *, goals: bool = True) -> None:
-        """Execute `first` and all pending requests in order; of several goals, only the newest.
+        """Execute `first` and all pending requests in order, but only the newest of several goals.
 
         With `goals=False`, no goal is executed.
         """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks a recorded episode: its contribution to a dataset, and reasons to refuse it."""
+"""Checks a recorded episode: what it adds to a dataset, and any reasons to refuse it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lerobot_bridge.values import STILL
 from policy_core.errors import PolicyError
 
 _LATE_S = 1.0
-"""Longest time from first message to first frame, and from last frame to last message."""
+"""Maximum time from first message to first frame, and from last frame to last message."""
 _SLOW = 0.9
 """Minimum share of frames with a new message."""
 _SKEWED = 2
@@ -32,13 +32,13 @@ class InputCheck:
     """Statistics of a source or camera in a recording.
 
     Attributes:
-        name: Name in the mapping: action, cameras.front.
+        name: Name in the mapping, such as action or cameras.front.
         topic: Full name of its topic.
         messages: Number of messages.
         rate_hz: Messages per second.
         age_mean_s, age_max_s: Mean and largest age of the newest message at a frame.
         left_out: Number of frames that are left out because this input has no message.
-        longest_gap_s: Longest time without a message, among these frames.
+        longest_gap_s: Longest time without a message during the episode's frames.
         clock_offset_s: Smallest delay between the stamp of a message and its time in the log.
     """
 

@@ -27,14 +27,14 @@ class TopicTimes:
     Attributes:
         topic: Full name.
         times_ns: [messages] increasing; repeated and late messages are left out.
-        count: Number of messages during the episode.
-        new: Number of these messages that are in `times_ns`, as its last entries.
+        count: Number of the topic's messages during the episode.
+        new: Number of those messages in `times_ns`, which are its last entries.
         logged_ns: Log times of the first and the last message; 0 if there are none.
         offset_ns: Smallest difference between log time and stamp; with one clock, this is the
             shortest delay.
         back: Number of stamps in the episode that are earlier than the previous one in the log.
-        back_ns: The largest step back.
-        back_at_ns: The first stamp that is earlier.
+        back_ns: Largest step back.
+        back_at_ns: First stamp that is earlier than the previous one.
     """
 
     topic: str
@@ -106,7 +106,7 @@ def read_topic_times(
         bag: The recording.
         topics: Topics by input.
         extract: The part of the recording that is read.
-        begin_ns: Log time at which the episode begins; earlier messages may be read as well.
+        begin_ns: Log time at which the episode begins; earlier messages may also be read.
     """
     noted = {name: _TimesReader(begin_ns) for name in topics}
 
@@ -131,7 +131,7 @@ def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
 
     Args:
         path: The recording.
-        heard: Its topics.
+        heard: Topics of the recording.
     """
     wrong = {each.topic: each for each in heard if each.back}
     return [
@@ -149,9 +149,9 @@ def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -
 
     Args:
         path: The recording.
-        heard: Its topics. A topic with a single message, which may be an old one, does not reveal
-            its clock.
-        with_log: True if the log must be on that clock as well.
+        heard: Topics of the recording. A topic with a single message does not reveal its clock,
+            since the message may be an old one.
+        with_log: True if the log must use the same clock.
     """
     clocks = {**_offsets_ns(heard), **({"the log times": 0} if with_log else {})}
     if not clocks:

@@ -21,7 +21,7 @@ class DatasetForm:
     """Form in which all episodes of a dataset are written.
 
     Attributes:
-        codec: Codec of the videos; None: each image is a PNG in the rows.
+        codec: Codec of the videos; None: each image is a PNG in the dataset's rows.
         judged: Which of SUCCESS and INTERVENTION the dataset has.
         encoder_threads: Threads for each video; None if the codec decides.
     """
@@ -38,7 +38,7 @@ def dataset_features(
 
     Args:
         mapping: Mapping that defines the features.
-        videos: True if images become videos; otherwise, one file each.
+        videos: True if images become videos; otherwise, each becomes a file.
         judged: SUCCESS, INTERVENTION, both or neither.
     """
     vectors = {
@@ -62,7 +62,7 @@ def dataset_features(
 
 
 def not_for_videos(mapping: RobotMapping) -> Iterator[str]:
-    """Yield a problem per camera with an odd side: videos store one color per 2 x 2 pixels."""
+    """Yield a problem per camera of odd width or height: videos store a color per 2 x 2 pixels."""
     for name, camera in mapping.cameras.items():
         if camera.height % 2 or camera.width % 2:
             yield (

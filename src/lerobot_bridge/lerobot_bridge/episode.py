@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An episode of a recording: its place, its frames, and the sidecar file next to its messages."""
+"""An episode of a recording: its place in the recording, its frames and its sidecar file."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ class Episode:
     """An episode: its place in a recording, and its properties.
 
     Attributes:
-        bag: The recording: its folder, or its only file.
-        span: Its log times; None: the whole recording.
+        bag: Path of the recording: its folder, or its only file.
+        span: Log times of the episode; None for the whole recording.
         task: The robot's task.
-        tags: Words to search for.
+        tags: Search words.
         success: True if the task succeeded; None if not judged.
-        interventions: Time spans in which a person drove instead of the policy; None: no policy
+        interventions: Time spans in which a person drove instead of the policy; None if no policy
             ran, or interventions were not recorded.
         number: Number of the episode within its recording, from 0.
-        problem: Why it cannot be read; empty if it can.
-        problems: The recorder's reasons to keep it out of datasets.
+        problem: Why the episode cannot be read; empty if it can.
+        problems: The recorder's reasons to keep the episode out of datasets.
     """
 
     bag: Path
@@ -76,9 +76,9 @@ class DatasetFrame:
     """A dataset frame: values and images from one moment.
 
     Attributes:
-        time_ns: Its time, by the stamps of the recording.
+        time_ns: Time of the frame, on the clock of the recording's stamps.
         vectors: Values by feature, in LeRobot's units.
-        images: By camera, uint8 [height, width, 3] in RGB; valid until the next frame.
+        images: Images by camera, uint8 [height, width, 3] in RGB; valid until the next frame.
         intervention: True if a person drove instead of the policy.
     """
 
@@ -90,7 +90,7 @@ class DatasetFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A part of a recording that is not an episode: its name, and the reason."""
+    """A part of a recording that is not an episode: its name and the reason."""
 
     name: str
     why: str
@@ -106,7 +106,7 @@ class FoundEpisodes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRan:
-    """The policy that drove."""
+    """The policy that controlled the robot."""
 
     node: str = entry("full name of the policy node")
     bundle_name: str = entry("name in the contract")

@@ -39,7 +39,8 @@ def marked_episodes(bag: Bag, whole: Episode) -> FoundEpisodes:
 
     Args:
         bag: The recording.
-        whole: Provides the values that the marks of an episode do not set.
+        whole: The whole recording as an episode: its values apply where an episode's marks set
+            none.
     """
     full = find_topics(bag, {MARKS: (MARK,)}, {})[MARKS]
     marks = list(bag.messages(full))
@@ -66,7 +67,7 @@ def marked_episodes(bag: Bag, whole: Episode) -> FoundEpisodes:
 def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, Any]]:
     """Return marks with their stamps, or with log times if they have no stamp.
 
-    Stamps of a different clock would be misplaced in the recording, so then the log times are used.
+    Log times are also used if the stamps are from a clock other than the recording's.
     """
     stamps_ns = [mark.stamp.sec * 1_000_000_000 + mark.stamp.nanosec for _, mark in marks]
     # at least one mark was logged without delay
@@ -98,7 +99,7 @@ class _MarkReader:
     """Builds episodes from marks in time order.
 
     Attributes:
-        found: Finished episodes, and skipped ones.
+        found: Finished and skipped episodes.
     """
 
     def __init__(self, whole: Episode) -> None:
@@ -180,12 +181,12 @@ class _MarkReader:
 
 
 How = Literal["bag", "marks"] | float
-"""An episode is a whole recording, a part between marks, or a part of this length, s."""
+"""What an episode is: a whole recording, a part between marks, or a part of this length, s."""
 
 _SHORTEST_REST = 0.5
-"""Share of the length that the last episode of a recording must have."""
+"""Minimum length of a recording's last episode, as a share of the episode length."""
 _MOST = 10_000
-"""Largest number of episodes in a recording."""
+"""Maximum number of episodes in a recording."""
 _log = logging.getLogger("lerobot_bridge")
 
 
@@ -202,9 +203,9 @@ def find_episodes(
 
     Args:
         paths: Recordings, and folders of recordings, such as the session of a recorder.
-        how: Definition of an episode.
-        task: Task of episodes whose marks and sidecar file state none.
-        tags: More tags for each episode.
+        how: What an episode is.
+        task: Task of episodes whose marks and sidecar file name none.
+        tags: Additional tags for each episode.
     """
     found = FoundEpisodes()
     for path in paths:
@@ -226,7 +227,7 @@ def find_episodes(
 
 
 def _recordings(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
-    """Yield the recordings in a path, sorted by name; note those that were never finished."""
+    """Yield the recordings under a path, sorted by name; note those that were never finished."""
     if not path.exists():
         raise ToolError(f"{path}: expected a recording, or a folder of recordings, found nothing")
     if is_bag(path):
@@ -255,7 +256,7 @@ def _episodes(whole: Episode, how: How) -> FoundEpisodes:
 
 
 def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
-    """Return a recording as an episode, with the content of its sidecar file."""
+    """Return a recording as one episode, with the content of its sidecar file."""
     if not (bag / SIDECAR).is_file():
         return Episode(bag=bag, task=task, tags=tuple(tags))
     try:
@@ -283,7 +284,7 @@ def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
 
 
 def _cut(bag: Bag, whole: Episode, length_s: float) -> FoundEpisodes:
-    """Cut a recording into parts of this length; the last one may be shorter."""
+    """Cut a recording into parts of this length; the last part may be shorter."""
     found, length_ns, end_ns = (
         FoundEpisodes(),
         round(length_s * 1e9),

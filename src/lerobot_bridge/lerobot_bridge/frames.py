@@ -28,10 +28,9 @@ from policy_core.interfaces import Times
 from policy_core.observation.pairing import Arrival, ObservationAssembler, observations
 
 FEWEST = 2
-"""Smallest number of frames in an episode: LeRobot's video statistics need two."""
+"""Minimum number of frames in an episode: LeRobot's video statistics need two."""
 MOST_CLOSED_UP, FEW = 0.05, 5
-"""Largest share and number of frames that may be closed up, since closing up speeds up the
-motion.
+"""Maximum share and number of missing frames that may be closed up, which speeds up the motion.
 """
 
 
@@ -40,17 +39,16 @@ class EpisodeFrames:
 
     Attributes:
         episode: The episode.
-        parts: The times of its frames (ns), split at gaps of more than the mapping's
+        parts: Times of the episode's frames (ns), split at gaps of more than the mapping's
             `max_gap_frames`; one part if there is no such gap.
-        too_short: Number of further parts, which have only one frame.
-        left_out: Frames that are left out, by the source or camera without a message.
+        too_short: Number of parts that were discarded because they have only one frame.
+        left_out: Number of frames left out, by the source or camera that had no message.
         apart: Number of frames that are left out because the images of the cameras are too far
             apart in time.
-        closed_up: Number of missing frames inside parts, including frames found to be unreadable so
-            far.
+        closed_up: Number of missing frames inside parts, including those found unreadable so far.
         inputs: The sources and cameras of the mapping, by name.
         topic_times: Times of the messages of each source and camera.
-        unreadable: Messages of the frames so far that could not be read.
+        unreadable: Messages in the frames so far that could not be read.
         ranges: For each source, the values outside their ranges in the frames so far.
         motions: The ranges of motion of state and action in the frames so far.
     """
@@ -61,7 +59,7 @@ class EpisodeFrames:
         """Find the topics of a mapping in the recording, and the times of the frames.
 
         Args:
-            mapping: Defines the content of a frame.
+            mapping: Mapping that defines the content of a frame.
             episode: The episode to read.
             topics: Recorded topic for each topic of the mapping, where the names differ.
         """
@@ -143,8 +141,8 @@ class EpisodeFrames:
     def frames(self, part: int = 0, *, pixels: bool = True) -> Iterator[DatasetFrame]:
         """Yield the frames of a part; their arrays are valid until the next frame.
 
-        A message that cannot be read counts as missing: its frame is left out, up to
-        `max_gap_frames` in a row.
+        A message that cannot be read counts as missing: its frame is left out, for up to
+        `max_gap_frames` frames in a row.
 
         Args:
             part: Index in `parts`.
@@ -198,7 +196,7 @@ class EpisodeFrames:
 
     @property
     def _paired_cameras(self) -> list[str]:
-        """Cameras whose images are from the frame's time, not held from an earlier one."""
+        """Cameras whose images are from the time of the frame, not kept from an earlier frame."""
         return [
             name
             for name, each in self.inputs.items()

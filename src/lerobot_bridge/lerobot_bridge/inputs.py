@@ -28,10 +28,10 @@ class RecordedInput:
     """A source or a camera, and its topic in a recording.
 
     Attributes:
-        name: Name in reports: action, observation.state[1], cameras.front.
-        source: Its definition in the mapping.
+        name: Name in reports, such as action, observation.state[1] or cameras.front.
+        source: Definition of the source or camera in the mapping.
         topic: Full name of its topic.
-        limit_ns: Age up to which a message counts.
+        limit_ns: Maximum age at which a message counts.
     """
 
     name: str
@@ -43,7 +43,7 @@ class RecordedInput:
 def find_inputs(mapping: RobotMapping, bag: Bag, topics: Mapping[str, str]) -> list[RecordedInput]:
     """Return the sources in the order of the features, then the cameras.
 
-    Relative topics may be in any namespace, but all in the same one.
+    Relative topics may be in any namespace, provided that all are in the same one.
 
     Args:
         mapping: Mapping that defines the sources and cameras.
@@ -73,7 +73,7 @@ def _wanted(mapping: RobotMapping) -> Iterator[tuple[str, Source | CameraSource]
 
 
 def limit_ns(mapping: RobotMapping, source: Source | CameraSource) -> float:
-    """Return the age up to which a message of a source or camera counts."""
+    """Return the maximum age at which a message of a source or camera counts."""
     if source.resample == "hold":
         return math.inf
     # a message within the last period is younger than the period
@@ -83,8 +83,8 @@ def limit_ns(mapping: RobotMapping, source: Source | CameraSource) -> float:
 def source_values(mapping: RobotMapping, bag: Bag, entry: RecordedInput, ranges: Ranges) -> Read:
     """Return a function that reads the values [names] of a source.
 
-    It raises a ToolError with topic and time if a message does not fit, or its values contradict
-    the mapping.
+    The function raises a ToolError with topic and time if a message does not fit, or if its values
+    contradict the mapping.
     """
     source = entry.source
     assert not isinstance(source, CameraSource)
@@ -95,9 +95,9 @@ def source_values(mapping: RobotMapping, bag: Bag, entry: RecordedInput, ranges:
 
 
 def camera_images(bag: Bag, entry: RecordedInput, *, pixels: bool) -> Read:
-    """Return a function that reads the images of a camera; it returns None without `pixels`.
+    """Return a function that reads the images of a camera; without `pixels`, it returns None.
 
-    It raises a ToolError with topic and time if an image does not fit.
+    The function raises a ToolError with topic and time if an image does not fit.
     """
     camera = entry.source
     assert isinstance(camera, CameraSource)

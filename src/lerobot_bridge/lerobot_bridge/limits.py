@@ -26,7 +26,7 @@ class Sent(NamedTuple):
 
 
 class ActionLimits:
-    """The limits on a mapping's commands: joint positions, and fields.
+    """The limits that a mapping sets on commands: on joint positions and on fields.
 
     Attributes:
         names: Names of the values of an action, in the order of the `action` feature if it exists.
@@ -51,10 +51,10 @@ class ActionLimits:
     def apply(self, action: Mapping[str, float], measured: Mapping[str, float]) -> Sent:
         """Return the values to send for an action.
 
-        A joint beyond its limits moves back in steps of `max_relative_target`.
+        A joint beyond its limits moves back within them in steps of `max_relative_target`.
 
         Args:
-            action: Value by name.
+            action: Values by name.
             measured: Values of observation.state by name.
         """
         self._require(action)
@@ -89,7 +89,7 @@ class ActionLimits:
 
 
 class _Bound(NamedTuple):
-    """Limits of a value in LeRobot's units; infinite if there are none."""
+    """Limits of a value in LeRobot's units; an absent limit is infinite."""
 
     low: float
     high: float

@@ -23,11 +23,11 @@ ARRAYS = ("std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float32MultiArray")
 TWISTS = ("geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped")
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 NAMED = (JOINT_STATE, JOINT_COMMAND, TRAJECTORY)
-"""Message types that name the joints of their values."""
+"""Message types that name the joints to which their values belong."""
 SENT = (*NAMED, *ARRAYS, *TWISTS)
 """Message types that can be sent as commands."""
 SUFFIXES = {"position": "pos", "velocity": "vel", "effort": "eff"}
-"""Suffixes of LeRobot's value names, by quantity: shoulder_pan.pos."""
+"""Suffixes of LeRobot's value names, by quantity, as in shoulder_pan.pos."""
 
 _TOPIC = r"^/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$"
 _TYPE = r"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"
@@ -41,7 +41,7 @@ _RANGE = re.compile(r"(.+)\[(\d{1,6}):(\d{1,6})\]")
 class Joint(JointUnit):
     """A joint: how to interpret LeRobot's values for it, and its limits.
 
-    Positions are converted as `JointUnit` defines; velocities, in radians and degrees only, by sign
+    Positions are converted as `JointUnit` defines; velocities, only in radians and degrees, by sign
     and factor. Efforts are N·m on both sides.
     """
 
@@ -99,7 +99,7 @@ class Source(Channel):
 
     There is a frame if the newest message before it is usable: with `hold`, at any age; with
     `as_of`, up to the tolerance; with `drop`, if it arrived within the last period. `pairing`
-    selects the message of the frame; for a source with `hold` it is the newest.
+    selects the frame's message, which is always the newest for a source with `hold`.
     """
 
     quantity: Literal["position", "velocity", "effort"] = entry(
@@ -209,7 +209,7 @@ class RobotMapping:
         return tuple(f"{joint}.{SUFFIXES[quantity]}" for joint in self.select_joints(channel))
 
     def select_joints(self, channel: Channel) -> tuple[str, ...]:
-        """Return LeRobot's names for a channel's joints; none if it has fields."""
+        """Return LeRobot's names for a channel's joints; none if the channel has fields."""
         if channel.fields is not None:
             return ()
         return tuple(self.joints) if channel.joints is None else channel.joints
@@ -222,7 +222,7 @@ class RobotMapping:
         return round(1e9 / self.rate_hz)
 
     def tolerance_ns(self, source: Source | CameraSource) -> int:
-        """Return the age up to which `as_of` counts, ns."""
+        """Return the maximum age of a message with `as_of`, ns."""
         if source.tolerance_s is None:
             return 2 * self.period_ns
         return round(source.tolerance_s * 1e9)

@@ -46,7 +46,7 @@ def load_mapping(file: str | Path) -> RobotMapping:
     """Read a mapping.
 
     Args:
-        file: Path, or the name of an included mapping: `so101`.
+        file: Path, or the name of an included mapping, such as `so101`.
     """
     known = shipped()
     path = known.get(str(file), Path(file))
@@ -70,7 +70,7 @@ def mapping_schema() -> dict[str, Any]:
 
 
 def parse_mapping(content: object, path: object) -> RobotMapping:
-    """Validate a file's content, like `load_mapping`."""
+    """Validate a file's content as `load_mapping` does."""
     reader = Reader(str(path))
     mapping = reader.section(RobotMapping, content)
     if mapping is not None:
@@ -99,7 +99,7 @@ class _MappingValidator:
         self._pairing()
 
     def _pairing(self) -> None:
-        """Check that inputs are ordered by arrival if the newest counts, as on a robot."""
+        """Check that inputs are ordered by arrival if a frame takes the newest, as on a robot."""
         if self._mapping.pairing.rule != "newest":
             return
         seen: dict[str, Source | CameraSource] = {

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Converts LeRobot's values to messages: the counterpart of `values`.
 
-It needs no ROS package: the caller provides a function that returns an empty message of a type. The
-messages are those of rclpy (`lambda name: get_message(name)()`) or of a writer of recordings
+This module needs no ROS package: the caller provides a function that returns an empty message of a
+type. The messages are rclpy's (`lambda name: get_message(name)()`) or those of a recording writer
 (`to_bag.messages.empty_messages`).
 """
 
@@ -30,7 +30,7 @@ from policy_core.errors import RobotError
 from policy_core.interfaces import F64, Mode
 
 Empty = Callable[[str], Any]
-"""Returns an empty message of a type, such as sensor_msgs/msg/JointState."""
+"""Function that returns an empty message of a type, such as sensor_msgs/msg/JointState."""
 _Columns = Mapping[str, F64]
 """Values [joints] in SI units by quantity; NaN for joints without a value."""
 _Write = Callable[[Any, _Columns], None]
@@ -53,12 +53,12 @@ class Outgoing:
         *,
         valid_for_s: float = 0.2,
     ) -> None:
-        """Prepare.
+        """Prepare to make messages.
 
         Args:
             mapping: The mapping of the channels.
             channels: Channels of the topic: a command, or all sources that read it.
-            empty: Makes empty messages.
+            empty: Function that makes empty messages.
             valid_for_s: Validity of a JointCommand after its receipt, s.
         """
         self.topic, self.type = channels[0].topic, channels[0].type
@@ -90,7 +90,7 @@ class Outgoing:
 
         Args:
             values: Values [names], in LeRobot's units.
-            stamp_ns: Time for its stamp, if it has one.
+            stamp_ns: Time for the message's stamp, if it has one.
         """
         if not np.isfinite(values).all():
             name = self.names[int(np.argmin(np.isfinite(values)))]
@@ -118,7 +118,7 @@ def _quantity(channel: Channel) -> str:
 
 
 def _spans(mapping: RobotMapping, channels: Sequence[Channel]) -> Iterator[tuple[Channel, int]]:
-    """Yield each channel and the index of its first value."""
+    """Yield each channel and the index of the channel's first value."""
     begin = 0
     for channel in channels:
         yield channel, begin
@@ -128,7 +128,7 @@ def _spans(mapping: RobotMapping, channels: Sequence[Channel]) -> Iterator[tuple
 def _fields(
     mapping: RobotMapping, channels: Sequence[Channel]
 ) -> list[tuple[list[tuple[str, int | None]], int]]:
-    """Return the path to each field and the index of its value; elements of arrays in order."""
+    """Return the path to each field and the index of its value; array elements are in order."""
     found = []
     for channel, begin in _spans(mapping, channels):
         for i, path in enumerate((channel.fields or {}).values()):
@@ -230,7 +230,7 @@ def _gain(mapping: RobotMapping, joint: str, gain: str) -> float:
 
 
 def _set_numbers(message: Any, field: str, values: F64) -> None:
-    """Write numbers in the type of the field: array for rclpy, numpy for recordings."""
+    """Write numbers in the field's type: array for rclpy, NumPy array for recordings."""
     old = getattr(message, field)
     setattr(
         message,

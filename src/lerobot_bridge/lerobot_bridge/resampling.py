@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Resamples messages of different rates to frames of one rate, where every input has a message."""
+"""Resamples messages of different rates to frames of one rate, each with all inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from policy_core.observation.pairing import belong_together
 from policy_core.observation.ticks import fresh_at
 
 _SILENT_NS = 3_600_000_000_000
-"""Longest accepted gap: a longer one means a changed clock, and frames would fill the memory."""
+"""Maximum gap: a longer one means that the clock changed, and its frames would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class LeftOut:
     Attributes:
         name: Name of the input.
         frames: Number of frames.
-        longest_s: The longest time without a message, among these frames.
+        longest_s: Longest time without a message, within these frames.
         at_ns: Start of that time.
     """
 
@@ -43,8 +43,9 @@ class Resampled:
 
     Attributes:
         ticks_ns: [ticks] times, one period apart.
-        kept: [ticks] whether each input has a message that counts at that time.
-        left_out: A report for each input that lacks some messages.
+        kept: [ticks] True where each input has a message that counts, and the images are close in
+            time.
+        left_out: Report for each input that lacks messages.
         apart: Number of frames whose images are too far apart in time.
     """
 
@@ -64,8 +65,9 @@ class Resampled:
 def slack_ns(period_ns: int) -> int:
     """Return how long after a frame's time messages still belong to the frame.
 
-    The first frame is at a message, often one of the slowest camera. Without slack, jitter would
-    decide whether each of the camera's next messages appears in its own frame or in the next.
+    The first frame is at the time of a message, often from the slowest camera. Without slack,
+    jitter would decide whether each later message of that camera appears in its own frame or in the
+    next.
     """
     return period_ns // 8
 
@@ -78,11 +80,11 @@ def resample(
     cameras: Collection[str] = (),
     begin_ns: int | None = None,
 ) -> Resampled:
-    """Return the frames from the first time at which each input has a message, to the last.
+    """Return the frames from the time at which each input has a message to the last message.
 
     Args:
         times_ns: By input, the increasing times of its messages, at least one.
-        limits_ns: By input, the age up to which its newest message counts.
+        limits_ns: By input, the maximum age at which its newest message counts.
         period_ns: Time between two frames.
         pairing: Rule that defines which images belong together.
         cameras: Inputs with images.

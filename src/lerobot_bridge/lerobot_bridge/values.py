@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Converts messages to LeRobot's values: one reader per source of a mapping.
 
-It needs no ROS package: a message is any object with the attributes of its ROS type, from rclpy or
-from a reader of recordings.
+This module needs no ROS package: a message is any object with the attributes of its ROS type, from
+rclpy or a recording reader.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from policy_core.observation.images import decode, read_frame
 from policy_inference.messages.readers import JointOrder
 
 _MARGIN, _IMPOSSIBLE = 1.1, 3.0
-"""Multiples of half a joint's range: largest normal position, and smallest impossible one."""
+"""Multiples of half a joint's range: largest normal position, smallest impossible position."""
 
 STILL = 1e-3
-"""Largest range, in LeRobot's units, that does not count as motion; a servo's step is 0.09
-degrees.
+"""Largest range of values, in LeRobot's units, that does not count as motion; one servo step is
+0.09 degrees.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """A value outside its range, in LeRobot's units."""
+    """A value outside its permitted range, in LeRobot's units."""
 
     name: str
     messages: int
@@ -55,7 +55,7 @@ class Ranges:
     """Compares a source's positions with its joints' ranges, if the mapping has them."""
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
-        """Use the limits of positions, or otherwise the ends of the joints' ranges."""
+        """Use the limits on positions or, for joints without limits, the ends of the ranges."""
         joints = mapping.select_joints(source) if source.quantity == "position" else ()
         self._names = mapping.value_names(source, source.quantity)
         ends_rad = np.array([_ends_rad(mapping.joints[joint]) for joint in joints]).reshape(-1, 2)
@@ -154,8 +154,9 @@ def read_image(camera: CameraSource, message: Any) -> U8:
     """Return a camera's image, in the mapping's size.
 
     Args:
-        camera: Its definition in the mapping.
-        message: sensor_msgs/Image or CompressedImage; the image may be a view of it.
+        camera: Definition of the camera in the mapping.
+        message: sensor_msgs/Image or CompressedImage; the returned image may be a view of the
+            message.
 
     Returns:
         uint8 [height, width, 3] in RGB.
@@ -170,7 +171,7 @@ class ToLeRobot:
     """Converts the values of a channel between rad, rad/s, m, N·m and LeRobot's units."""
 
     def __init__(self, mapping: RobotMapping, channel: Channel, quantity: str = "position") -> None:
-        """Compute the factors of a channel's joints or fields, in its order."""
+        """Compute the factors of a channel's joints or fields, in the channel's order."""
         if channel.fields is not None:
             self._zero: F64 = np.zeros(len(channel.fields))
             self._scale: F64 = np.array(

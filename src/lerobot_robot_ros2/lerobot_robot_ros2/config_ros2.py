@@ -16,10 +16,10 @@ class Ros2RobotConfig(RobotConfig):
     """Options for a ROS 2 robot.
 
     Attributes:
-        mapping: A mapping file, or the name of a mapping of lerobot_bridge.
-        connect_timeout_s: Longest wait until all topics have a message, s.
+        mapping: A mapping file, or the name of a mapping included in lerobot_bridge.
+        connect_timeout_s: Maximum wait until all topics have a message, s.
         hold_s: Time for which an arm that follows JointCommand holds its last action while LeRobot
-            pauses, s; then it damps.
+            pauses, s; after that, the arm damps.
     """
 
     mapping: str

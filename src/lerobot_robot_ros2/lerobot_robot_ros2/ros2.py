@@ -54,7 +54,7 @@ class Ros2Robot(Robot):
 
     @property
     def observation_features(self) -> dict[str, Any]:
-        """Values by name, and shapes [height, width, 3] of images by camera."""
+        """The values, by name, and the shapes [height, width, 3] of the images, by camera."""
         return {
             **dict.fromkeys(self.mapping.names(STATE), float),
             **{
@@ -87,11 +87,11 @@ class Ros2Robot(Robot):
 
     @property
     def is_calibrated(self) -> bool:
-        """Always true: a ROS 2 robot publishes rad, m and s, and its driver calibrates it."""
+        """Always true: a ROS 2 robot publishes rad, m and s; calibration is the driver's task."""
         return True
 
     def calibrate(self) -> None:
-        """Do nothing, see `is_calibrated`."""
+        """Do nothing; see `is_calibrated`."""
 
     def configure(self) -> None:
         """Do nothing: the driver sets the gains, or the mapping states them."""
@@ -100,7 +100,7 @@ class Ros2Robot(Robot):
         return self._connected().newest()
 
     def send_action(self, action: dict[str, Any]) -> dict[str, Any]:
-        """Limit an action to the mapping's limits and send it; return the values sent."""
+        """Clip an action to the mapping's limits and send it; return the values sent."""
         link = self._connected()
         sent = self._limits.apply(action, link.newest())
         link.send(sent.values)
@@ -111,7 +111,7 @@ class Ros2Robot(Robot):
         return sent.values
 
     def disconnect(self) -> None:
-        """Leave the robot in a safe state and disconnect from ROS."""
+        """Put the robot in a safe state, and disconnect from ROS."""
         link, self._link = self._connected(), None
         link.close()
 

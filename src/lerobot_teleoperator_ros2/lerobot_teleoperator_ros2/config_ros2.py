@@ -14,8 +14,8 @@ class Ros2TeleoperatorConfig(TeleoperatorConfig):
     """Options for a ROS 2 teleoperator.
 
     Attributes:
-        mapping: A mapping file, or the name of a mapping of lerobot_bridge.
-        connect_timeout_s: Longest wait until all topics have a message, s.
+        mapping: A mapping file, or the name of a mapping included in lerobot_bridge.
+        connect_timeout_s: Maximum wait until all topics have a message, s.
     """
 
     mapping: str

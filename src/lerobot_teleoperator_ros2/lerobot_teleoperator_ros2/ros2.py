@@ -40,7 +40,7 @@ class Ros2Teleoperator(Teleoperator):
 
     @property
     def feedback_features(self) -> dict[str, Any]:
-        """None: nothing is sent back."""
+        """No features: nothing is sent back."""
         return {}
 
     @property
@@ -66,7 +66,7 @@ class Ros2Teleoperator(Teleoperator):
         return True
 
     def calibrate(self) -> None:
-        """Do nothing, see `is_calibrated`."""
+        """Do nothing; see `is_calibrated`."""
 
     def configure(self) -> None:
         """Do nothing: the publishers of the topics configure themselves."""
@@ -75,7 +75,7 @@ class Ros2Teleoperator(Teleoperator):
         return self._connected().newest()
 
     def send_feedback(self, feedback: dict[str, Any]) -> None:
-        """Do nothing, see `feedback_features`."""
+        """Do nothing; see `feedback_features`."""
 
     def disconnect(self) -> None:
         link, self._link = self._connected(), None

@@ -56,12 +56,12 @@ class Lite3Settings(DriverSettings):
     """Settings in addition to those of every driver; the node's parameters have the same names.
 
     Attributes:
-        host_address, host_port: Where the motion host receives; frames from other addresses are
-            ignored.
+        host_address, host_port: Address at which the motion host receives; frames from other
+            addresses are ignored.
         interface_address, state_port: Address at which the host's state is received.
         angular_velocity_unit: Unit of the host's angular velocities: `rad/s` or `deg/s`.
-        angular_velocity_checked: True if that unit was confirmed on this robot, so that it need not
-            be turned before control is taken.
+        angular_velocity_checked: True if that unit was confirmed on this robot, so that the robot
+            need not be turned before control is taken.
         fold_s: Time that the robot takes to fold its legs.
     """
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Accept or reject datagrams as the robot's state, and count those that are rejected."""
+"""Accepts or rejects datagrams as the robot's state, and counts rejected ones."""
 
 import numpy as np
 
@@ -28,9 +28,9 @@ _BOUNDS = StateBounds(
     ],
 )
 _AHEAD_SHARE = 0.5
-"""Fraction of `state_timeout_s` by which a tick may be ahead of the elapsed time. A frame with a
-wrong tick within this limit makes the host's own frames look old for at most that long, so the
-state does not count as lost.
+"""Fraction of `state_timeout_s` by which a tick may be ahead of the elapsed time. A wrong tick
+within this limit makes the host's next frames look old for at most that time, which is too short
+for the state to count as lost.
 """
 _CODES_KEPT = 8
 
@@ -43,9 +43,9 @@ def in_si(state: Lite3State, settings: Lite3Settings) -> Lite3State:
 
 
 class Lite3Reception(StateReception[Lite3State]):
-    """Accepts only frames from the configured host that are newer than the last accepted one.
+    """Accepts only frames from the configured host that are newer than the last accepted frame.
 
-    Frames from another port are rejected as long as frames arrive from the first one. Ticks must
+    Frames from another port are rejected as long as frames arrive from the first port. Ticks must
     increase (modulo 2**32), by no more than the elapsed time plus half of `state_timeout_s`. After
     `state_timeout_s` without frames, any port and any tick are accepted, because the host may have
     been restarted. A frame is rejected if neither its IMU stamp nor its IMU values change, if its
@@ -53,11 +53,12 @@ class Lite3Reception(StateReception[Lite3State]):
     authentication: frames that a program sends from the host's address and port, with the next tick
     and plausible joints, are accepted.
 
-    In `counts`, `missed` is the number of ticks that never arrived, and `contact_not_finite` that
-    of accepted frames with non-finite contact forces. `restarted` is True if the tick went back.
+    In `counts`, `missed` is the number of ticks that never arrived, and `contact_not_finite` the
+    number of accepted frames with non-finite contact forces. `restarted` is True if the tick went
+    back.
 
     Attributes:
-        other_codes: Codes of the host's datagrams that are not states; the first few distinct ones.
+        other_codes: The first few distinct codes of the host's datagrams that are not states.
     """
 
     def __init__(self, settings: Lite3Settings) -> None:
@@ -114,7 +115,7 @@ class Lite3Reception(StateReception[Lite3State]):
         )
 
     def _leap(self, state: Lite3State, ahead: int, now_ns: int) -> str:
-        """Return why a state cannot follow the last one so soon, or an empty string."""
+        """Return why a state cannot follow so soon after the last one, or an empty string."""
         passed_s = self.age_s(now_ns)
         if ahead / TICKS_PER_S > passed_s + _AHEAD_SHARE * self._settings.state_timeout_s:
             return (

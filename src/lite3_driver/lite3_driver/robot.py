@@ -24,7 +24,7 @@ from robot_driver.robot import RobotInterface
 
 
 class Lite3(RobotInterface[Lite3State]):
-    """DeepRobotics Lite3: it folds its legs before control is taken, and answers no request."""
+    """DeepRobotics Lite3: it folds its legs before control is taken, and answers no requests."""
 
     name = "Lite3"
     host = "the motion host"
@@ -96,7 +96,7 @@ class Lite3(RobotInterface[Lite3State]):
         return [wire.request(wire.FOLD)]
 
     def await_ready(self, elapsed_s: float) -> list[bytes] | None:
-        """Return None once `fold_s` has passed: the host does not report when legs are folded."""
+        """Return None after `fold_s`, since the host does not report when the legs are folded."""
         return None if elapsed_s >= self.settings.fold_s else []
 
     def take(self) -> list[bytes]:

@@ -18,16 +18,16 @@ from robot_driver.interfaces import DriverError
 from robot_driver.robot import Datagram, RobotTransport
 
 _IP_RECVERR = 11
-"""From linux/in.h: option to report refusals by the host's machine as errors on the socket."""
+"""From linux/in.h: option that reports the host machine's refusals as errors on the socket."""
 _ERROR = struct.Struct("=I")
 _LARGEST_DATAGRAM_BYTES = 4096
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _LOOKS_AGAIN_S = 0.05
 _AFTER_REST_S = 1.0
-"""How much longer than the time at rest a killed driver's link process may hold the port."""
+"""How much longer than the time at rest a killed driver's link process may occupy the port."""
 _AT_ONCE = 8
 _SO_RXQ_OVFL = 40
-"""From asm-generic/socket.h: option to report dropped datagrams; not in the `socket` module."""
+"""From asm-generic/socket.h: option that reports dropped datagrams; not in the `socket` module."""
 _DROPPED = struct.Struct("=I")
 
 
@@ -36,7 +36,7 @@ class _InUseError(DriverError):
 
 
 class UdpTransport(RobotTransport):
-    """Transport on the two sockets. Only the link process keeps the port, so its exit frees it."""
+    """Transport on the two sockets. Only the link process keeps the port, which its exit frees."""
 
     def __init__(
         self, settings: Lite3Settings, receiver: socket.socket, sender: socket.socket
@@ -47,7 +47,7 @@ class UdpTransport(RobotTransport):
 
     @classmethod
     def open(cls, settings: Lite3Settings) -> "UdpTransport":
-        """Return a transport with new sockets; wait for a while if the port is in use."""
+        """Return a transport with new sockets; if the port is in use, wait for a limited time."""
         receiver = _open_receiver(settings)
         try:
             return cls(settings, receiver, _open_sender(settings))
@@ -68,11 +68,11 @@ class UdpTransport(RobotTransport):
         return self._receiver.fileno(), self._sender.fileno()
 
     def watched(self) -> Sequence[int]:
-        """Return both descriptors: the sending socket reports refusals by the host's machine."""
+        """Return both descriptors: the sending socket reports refusals by the host machine."""
         return self.descriptors
 
     def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return some of the received datagrams, and count those that the kernel dropped."""
+        """Return a limited number of received datagrams; count those that the kernel dropped."""
         if self._receiver.fileno() in ready:
             yield from self._received()
         if self._sender.fileno() in ready:
@@ -115,7 +115,7 @@ class UdpTransport(RobotTransport):
             yield Datagram(data, source, received_ns)
 
     def _hear_refusal(self) -> None:
-        """Raise an error if the host's machine refused a sent datagram; discard any answer."""
+        """Raise an error if the host machine refused a sent datagram; discard any answer."""
         try:
             refusal = _taken_refusal(self._sender)
             if refusal is None:

@@ -22,7 +22,7 @@ HOST_PORT, STATE_PORT = 43893, 43897
 FOLD, TAKE_CONTROL, GIVE_BACK = 0x31010C05, 0x0114, 0x0113
 """Codes of requests, which have no payload: fold the legs, take control, give control back."""
 COMMAND, STATE = 0x0111, 0x0906
-"""Codes of frames with a payload: joint commands to the host, and its robot states."""
+"""Codes of frames with a payload: joint commands to the host, and robot states from it."""
 
 JOINT_NAMES = tuple(
     f"{leg}_{part}_joint" for leg in ("FL", "FR", "HL", "HR") for part in ("HipX", "HipY", "Knee")
@@ -68,7 +68,7 @@ F64 = npt.NDArray[np.float64]
 
 
 class Oddity(str, Enum):
-    """Why a datagram is not a valid state frame."""
+    """Reason why a datagram is not a valid state frame."""
 
     LENGTH = "wrong_length"
     CODE = "other_code"
@@ -85,7 +85,7 @@ class Lite3State(NamedTuple):
         imu_stamp_ms: IMU time stamp, ms.
         rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
         ang_vel: Angular velocity, body frame [3], in the unit that the host uses.
-        lin_acc: Acceleration, body frame [3], m/s^2; about +9.81 along z at rest.
+        lin_acc: Acceleration, body frame [3], m/s^2; about +9.81 along z when at rest.
         joint_pos, joint_vel, joint_effort: Joint states [12], rad, rad/s, N m, in the order of
             JOINT_NAMES.
         temperature_c: Drive temperatures [12], degrees Celsius; may be non-finite.
@@ -181,7 +181,7 @@ def write_state(state: Lite3State) -> bytes:
 
 
 def read_request(data: bytes) -> int | None:
-    """Return the code of a request; None if a datagram is not one."""
+    """Return the code of a request; None if the datagram is no request."""
     if len(data) != _HEADER.size:
         return None
     code, _, kind = _HEADER.unpack(data)
@@ -189,7 +189,7 @@ def read_request(data: bytes) -> int | None:
 
 
 def read_command(data: bytes) -> F32 | None:
-    """Return a command frame's values [12, 5] (columns as in COMMAND_FIELDS); else None."""
+    """Return the values [12, 5] in a command frame (columns: COMMAND_FIELDS); otherwise None."""
     if len(data) != COMMAND_BYTES:
         return None
     code, size, kind = _HEADER.unpack_from(data)

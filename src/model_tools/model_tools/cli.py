@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `model_tools` command: one verb per step from a training run to a bundle on a robot."""
+"""The `model_tools` command: one verb for each step from a training run to a bundle on a robot."""
 
 from __future__ import annotations
 

@@ -24,12 +24,12 @@ class UnfinishedError(ToolError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type if it has none."""
+    """Return the first line of an error's message, or the error's type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def listed(entries: Iterable[object], most: int, separator: str = ", ") -> str:
-    """Return the first entries on one line, and the number of remaining ones."""
+    """Return the first entries on one line, and the number of the remaining ones."""
     texts = list(map(str, entries))
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return separator.join(texts[:most]) + more

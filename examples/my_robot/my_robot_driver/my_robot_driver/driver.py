@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver of my_robot: its own messages on one side, the common robot topics on the other.
+"""The my_robot driver: the robot's own messages on one side, the common robot topics on the other.
 
 This file contains only what is specific to my_robot: its units, the order and ratings of its
-motors, how control is taken and given back, and the conditions for it. `robot_driver` does the
-rest.
+motors, and how and when control is taken and given back. `robot_driver` does the rest.
 """
 
 import sys
@@ -33,7 +32,7 @@ G_M_S2 = 9.81
 
 
 def each_leg(hip: float, thigh: float, knee: float) -> F64:
-    """Return values for all motors [12] from those of one leg."""
+    """Repeat one leg's values for all motors [12]."""
     return np.array([hip, thigh, knee] * len(LEGS))
 
 
@@ -71,7 +70,7 @@ class MyRobotState(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MyRobotSettings(DriverSettings):
-    """Settings in addition to those of every driver; the node's parameters of these names."""
+    """Settings in addition to those of every driver; the node's parameters have the same names."""
 
     state_topic: str = "/my_robot/low_state"
     command_topic: str = "/my_robot/low_command"
@@ -94,7 +93,7 @@ def read_state(data: bytes) -> MyRobotState:
 
 
 class MyRobotReception(StateReception[MyRobotState]):
-    """Accepts each state that is newer, finite, and possible for this robot."""
+    """Accepts every state that is newer, finite, and possible for this robot."""
 
     def __init__(self, settings: MyRobotSettings) -> None:
         """Start without a state."""
@@ -120,13 +119,13 @@ class MyRobotReception(StateReception[MyRobotState]):
         return self.accept(state, now_ns)
 
     def silence(self, now_ns: int) -> str:
-        """Return a message stating that no state arrives, with the remedy."""
+        """Return a message that no state arrives, with a remedy."""
         instead = f"its frames are rejected as {self.instead}" if self.instead else "is it on?"
         return f"no state received from the robot on {self._topic}: {instead}"
 
 
 class MyRobot(RobotInterface[MyRobotState]):
-    """The sender of commands has control: no request and no acknowledgement are needed."""
+    """my_robot: the sender of commands has control, with no request and no acknowledgement."""
 
     name = "my_robot"
     host = "my_robot's computer"
@@ -146,15 +145,15 @@ class MyRobot(RobotInterface[MyRobotState]):
         return self.settings.state_topic
 
     def open(self) -> TopicTransport:
-        """Join the robot's topics, in the node's process."""
+        """Join the robot's topics, in the node process."""
         return self._transport(linked=False)
 
     def adopt(self, descriptors: Sequence[int]) -> TopicTransport:
-        """Join the same topics in the link process, and receive."""
+        """Join the same topics in the link process, and receive messages there."""
         return self._transport(linked=True)
 
     def decode(self, data: bytes) -> MyRobotState:
-        """Return the state in an accepted message."""
+        """Return the state from an accepted message."""
         return read_state(data)
 
     def encode(self, values: F64) -> bytes:
@@ -176,11 +175,11 @@ class MyRobot(RobotInterface[MyRobotState]):
         )
 
     def see(self, state: MyRobotState, now_ns: int) -> None:
-        """Update the check that the robot lies still."""
+        """Update the check that the robot is lying still."""
         self._stillness.see(state.joint_vel, state.ang_vel, now_ns)
 
     def obstacles(self, now_ns: int) -> list[str]:
-        """Return an obstacle if the robot moves, since its legs fall when control is taken."""
+        """Return an obstacle if the robot is moving, since its legs drop when control is taken."""
         return self._stillness.problems(now_ns)
 
     def give_back(self) -> list[bytes]:

@@ -5,13 +5,13 @@
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState, rad; velocities from
 differences of positions, efforts from the servos' estimate of their load); `~/status`
 (policy_msgs/RobotStatus, reliable, transient local), `/diagnostics`. Subscribes (reliable):
-`joint_command` (policy_msgs/JointCommand, depth 1), whose positions go to the servos, `estop`
+`joint_command` (policy_msgs/JointCommand, depth 1), whose positions go to the servos; `estop`
 (std_msgs/Bool). Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when
-done, `~/damp`, after which the arm holds its position, and `~/reset`, which releases the e-stop.
+done; `~/damp`, after which the arm holds its position, and `~/reset`, which releases the e-stop.
 
-Run a leader arm with `leader` in the namespace `leader`: a policy node follows its `joint_states`
-when a person takes over, and moves the leader to the arm's pose through `joint_command`
-(policy_inference, `nodes.takeover`).
+Run a leader arm with the parameter `leader`, in the namespace `leader`: a policy node follows its
+`joint_states` when a person takes over, and moves the leader to the arm's pose through
+`joint_command` (policy_inference, `nodes.takeover`).
 
 Nothing moves before `~/take_control`: until then, the servos are only read. At every exit, they
 hold their positions or become limp (`way_out`).
@@ -130,7 +130,7 @@ PARAMETERS = (
 
 
 class ArmDriverNode(DriverNode):
-    """Driver node for one arm or two."""
+    """Driver node for one or two arms."""
 
     def __init__(self) -> None:
         super().__init__("lerobot_arm_driver", ServoArm, PARAMETERS)

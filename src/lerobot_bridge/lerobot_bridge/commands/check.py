@@ -6,8 +6,8 @@
     lerobot_bridge check session/ --mapping my_robot.yaml --json > check.json
 
 Prints the features that the mapping defines and the number of frames in each episode. For each
-source and camera, it prints the topic, the rate, the age of its messages at the frames, the frames
-without a message, and the difference between its clock and the log's. Values are always read;
+source and camera, it prints the topic, the rate, the age of the messages at the frames, the frames
+without a message, and the difference between the clocks of topic and log. Values are always read;
 images are decoded only with --decode-images. The exit status is 1 if `convert` would leave an
 episode out. The command needs neither ROS nor LeRobot.
 """
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[CheckResult]:
-    """Check; the status is 1 if `convert` would leave an episode out."""
+    """Run the check; the exit status is 1 if `convert` would leave an episode out."""
     from lerobot_bridge.checking import EpisodeCheck, check_episode
     from lerobot_bridge.dataset_form import not_for_videos
     from lerobot_bridge.episode import FoundEpisodes

@@ -8,8 +8,8 @@ The command runs in LeRobot's environment: .venv-lerobot/bin/python -m lerobot_b
 Several processes write the episodes. OUTPUT.parts keeps them until all are finished: after Ctrl-C,
 a full disk or a crash, the same command continues. The command leaves out an episode whose
 recording does not fit the mapping, and names it. The exit status is then 1; with --allow-left-out
-it is 0. conversion_report.json in the dataset lists the recording of each episode, and what is
-missing.
+it is 0. conversion_report.json in the dataset lists the recording of each episode, and what was
+left out.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Convert; the status is 1 if episodes were left out.
+    """Run the conversion; the exit status is 1 if episodes were left out.
 
     Returns:
         The content of conversion_report.json.

@@ -6,8 +6,8 @@
 
 The policy sees the recorded observations as often as it would on the robot (a chunk every
 `chunk.steps` frames, or --every). The command compares each predicted step with the recorded action
-of the same frame: errors by joint in the units of the dataset and in rad, correlation, and delay.
-It does not need LeRobot.
+of the same frame: errors per joint in the dataset's units and in rad, correlation, and delay. It
+does not need LeRobot.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Replay.
+    """Run the replay.
 
     Returns:
-        The errors, correlation and delay over all episodes, and of each episode.
+        The errors, correlation and delay over all episodes, and for each episode.
     """
     from lerobot_bridge.open_loop.report import open_loop_report
     from model_tools.files.outputs import new_file

@@ -6,9 +6,9 @@
     ros2 bag play session/episode_0000 --clock
 
 Each value and image is written to the topic from which the mapping reads it, in ROS units; all
-messages of a frame have its stamp. A topic that ends in /compressed gets JPEG images, other topics
-get raw images. The folder is a session like those of the episode recorder: `convert` makes the same
-dataset from it. The command does not need LeRobot.
+messages of a frame have the frame's stamp. A topic that ends in /compressed gets JPEG images, other
+topics get raw images. The folder is a session like those of the episode recorder: `convert` makes
+the same dataset from it. The command does not need LeRobot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class WrittenSession:
     """Recordings that were written.
 
     Attributes:
-        session: Their folder.
+        session: Folder of the recordings.
         episodes: Number of recordings.
         frames: Total number of frames.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Converts recorded episodes into one dataset: complete at the end, or absent.
+"""Converts recorded episodes into one dataset: complete in the end, or absent.
 
 Each episode is written and checked by its own process, in a folder next to the output. Finished
 episodes are not converted again: after an interruption, a full disk or a power cut, repeat the same
@@ -44,7 +44,7 @@ _log = logging.getLogger("lerobot_bridge")
 
 
 class _Job(NamedTuple):
-    """An episode, and the function that makes its parts."""
+    """An episode, and the function that makes parts of a dataset from it."""
 
     episode: Episode
     work: Callable[[Callable[[float], None]], dict[str, Any]]
@@ -102,11 +102,11 @@ def convert(
     next attempt.
 
     Args:
-        episodes: The episodes, in their order.
+        episodes: The episodes, in order.
         mapping: Mapping that defines the features.
         output: Folder of the dataset.
         settings: Settings for the conversion.
-        report: Returns the content of CONVERSION_REPORT.
+        report: Function that returns the content of CONVERSION_REPORT.
         on_progress: Called with the amount of work done and the total.
     """
     if settings.codec is not None:
@@ -189,7 +189,7 @@ def _jobs(
 
 
 def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
-    """Return the verdicts that all episodes have; a dataset needs them for every episode."""
+    """Return which of SUCCESS and INTERVENTION all episodes have: datasets cannot leave gaps."""
     episodes = [each for each in episodes if not each.problem]
     known = {
         SUCCESS: [each.success is not None for each in episodes],

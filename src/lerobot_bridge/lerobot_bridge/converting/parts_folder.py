@@ -27,7 +27,7 @@ from policy_inference.bag_file import sync
 
 LOG, LOCK = "log.txt", ".lock"
 _MADE = "made.json"
-"""File that describes the parts in a finished folder."""
+"""File in a finished folder that describes its parts."""
 _VERSION = 2
 """Format version of a folder of parts. Parts of other versions are made again."""
 _NAME = r".+_\d{4,}_[0-9a-f]{16}"
@@ -65,7 +65,7 @@ def parts_name(
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make a folder of parts and lock it against a second command; remove it if it stays empty."""
+    """Make a folder of parts, and lock it against other commands; remove it if it stays empty."""
     file = folder / LOCK
     if folder.exists() and not file.is_file():
         raise ToolError(
@@ -89,10 +89,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def finish(growing: Path, folder: Path, made: Mapping[str, Any]) -> None:
-    """Rename a folder of parts to its final name once all of it is on the disk.
+    """Rename a folder of parts to its final name once all its content is on the disk.
 
     Args:
-        growing: Folder in which it was written: a name from `unfinished`.
+        growing: Folder in which the parts were written: a name from `unfinished`.
         folder: Final folder.
         made: Description of the parts, for JSON.
     """
@@ -103,7 +103,7 @@ def finish(growing: Path, folder: Path, made: Mapping[str, Any]) -> None:
 
 
 def read_parts(folder: Path) -> dict[str, Any] | None:
-    """Return the description of a folder of parts; None if it does not exist."""
+    """Return the description of a folder of parts; None if the folder does not exist."""
     file = folder / _MADE
     made: dict[str, Any] | None = json.loads(file.read_text("utf-8")) if file.is_file() else None
     return made
@@ -126,7 +126,7 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove everything that this program made, including earlier attempts, except for the lock."""
+    """Remove everything that this program made, in earlier attempts too, except the lock."""
     for each in folder.iterdir():
         if _FINISHED.fullmatch(each.name) and (each / _MADE).is_file():
             shutil.rmtree(each)

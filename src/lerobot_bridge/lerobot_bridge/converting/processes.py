@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs each job in its own process, which frees its memory and isolates its crashes."""
+"""Runs each job in its own process, so that its memory is freed and its crashes are isolated."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from policy_inference.processes import environment
 
 Result = TypeVar("Result")
 OnProgress = Callable[[float], None]
-"""Called with the share of the work that is done, 0 to 1."""
+"""Function called with the share of the work that is done, 0 to 1."""
 
 _QUIET = {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
-"""No downloads; no progress bars of LeRobot next to ours."""
+"""Environment that prevents downloads, and LeRobot's progress bars next to ours."""
 
 
 class Refused(NamedTuple):
@@ -40,15 +40,15 @@ def run_apart(
     """Do each job in its own process.
 
     Args:
-        jobs: Module functions, or partials of them, by job name. An error that a user can correct
-            refuses the job.
-        at_once: The number of processes.
-        needs: Module that is imported once, for all processes.
+        jobs: Module functions, or partials of them, by job name. A job that raises an error that a
+            user can correct counts as refused.
+        at_once: Number of concurrent processes.
+        needs: Module to import once, for all processes.
         log: File for the output of the processes.
         on_progress: Called with the number of jobs done, including fractions.
 
     Returns:
-        The result of each job, by its name.
+        The result of each job, by job name.
     """
     shares, results = dict[str, float](), dict[str, Result | Refused]()
 

@@ -19,7 +19,7 @@ from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
 
 _REPORT_EACH = 15
-"""Frames between two reports of progress."""
+"""Number of frames between two progress reports."""
 
 
 def make_parts(
@@ -34,14 +34,14 @@ def make_parts(
     """Write and check the parts of an episode; return their description.
 
     Args:
-        mapping: Mapping that defines its features.
+        mapping: Mapping that defines the features.
         episode: The episode.
         topics: Recorded topic for each topic of the mapping, where the names differ.
-        split: True if its parts between gaps become episodes; otherwise an episode with a gap is
-            refused.
+        split: True if the episode's parts between gaps become episodes; otherwise an episode with a
+            gap is refused.
         form: Form of the dataset, the same for all episodes.
-        folder: Folder for its parts.
-        on_progress: Called with the share of its frames that is written.
+        folder: Folder for the parts.
+        on_progress: Called with the share of frames written so far.
     """
     from lerobot_bridge.writing.check import check_dataset
     from lerobot_bridge.writing.part import write_part
@@ -92,7 +92,7 @@ def join(
 ) -> None:
     """Join parts into one dataset.
 
-    Each part is a dataset with one episode, given with its number of frames.
+    Each part is a dataset with one episode, and is given with its number of frames.
     """
     from lerobot_bridge.writing.check import check_dataset
     from lerobot_bridge.writing.join import join_parts

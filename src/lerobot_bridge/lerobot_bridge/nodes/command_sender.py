@@ -23,21 +23,21 @@ from policy_inference.nodes.sampling import message_class
 VALID_FOR_S = 0.2
 """Validity of a JointCommand, s: drives damp after this time if the process dies."""
 HOLD_S = 30.0
-"""Default time for which an arm holds without an action, s."""
+"""Default time for which an arm holds its position without an action, s."""
 _REPEAT_NS = 50_000_000
 _DRIVE_NS = 300_000_000
-"""Time for which a base drives without an action; two periods if that is longer."""
+"""Time for which a base keeps driving without an action; two periods if that is longer."""
 _log = logging.getLogger("lerobot_bridge")
 _ACKNOWLEDGED_S = 1.0
-"""Longest wait for the last message to arrive, s: a busy machine may need it."""
+"""Maximum wait for the last message to arrive, s: a busy machine may need it."""
 
 
 class CommandSender:
     """Publishes actions; only one thread at a time may call it.
 
-    A JointCommand is repeated for a limited time while no new action arrives: LeRobot pauses to
-    save an episode, and the arm would sink. A base is stopped. Positions in other messages are sent
-    once: their receiver holds the last position.
+    A JointCommand is repeated for a limited time while no new action arrives: otherwise, the arm
+    would sink when LeRobot pauses to save an episode. A base is stopped. Positions in other
+    messages are sent once, since their receiver holds the last position.
     """
 
     def __init__(self, node: Node, mapping: RobotMapping, hold_s: float) -> None:
@@ -45,7 +45,7 @@ class CommandSender:
 
         Args:
             node: The node that publishes.
-            mapping: Defines the commands.
+            mapping: Mapping that defines the commands.
             hold_s: Time for which a JointCommand is repeated without an action, s.
         """
         self._topics = [_CommandTopic(node, mapping, channel) for channel in mapping.command]
@@ -73,7 +73,7 @@ class CommandSender:
 
         Args:
             measured: Known measured values, by name.
-            troubles: Reasons to repeat nothing before the next action.
+            troubles: Reasons to stop repeating commands until the next action.
         """
         idle_ns = time.monotonic_ns() - self._sent_ns
         if self._drives and idle_ns > self._drive_ns:
@@ -175,7 +175,7 @@ class _CommandTopic:
         )
 
     def last_message(self, measured: Mapping[str, float], stamp_ns: int) -> Any:
-        """Return the last message; None if the topic needs none."""
+        """Return the last message; None if the topic does not need one."""
         names = self._outgoing.names
         if self.stops:
             return self.message(dict.fromkeys(names, 0.0), stamp_ns)

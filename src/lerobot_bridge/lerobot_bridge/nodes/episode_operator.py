@@ -6,7 +6,7 @@
     episode_operator success
     episode_operator status
 
-The recorder node must be running; the command prints its answer.
+The recorder node must be running; the command prints the node's answer.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Send one request and print the result.
 
     Returns:
-        0; 1 if the recorder refused or did not answer.
+        The exit status: 0, or 1 if the recorder refused or did not answer.
     """
     parser = CommandParser("episode_operator", description=__doc__)
     parser.add_version("lerobot-bridge")
@@ -156,7 +156,7 @@ def _no_answer(name: str) -> str:
 
 
 def _until(node: Node, condition: Callable[[], bool]) -> bool:
-    """Spin until the condition holds; return whether it did in time."""
+    """Spin until the condition holds; return whether it held before the timeout."""
     ends_s = time.monotonic() + _TIMEOUT_S
     while not condition() and time.monotonic() < ends_s:
         rclpy.spin_once(node, timeout_sec=0.05)

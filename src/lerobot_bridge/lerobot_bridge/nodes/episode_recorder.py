@@ -116,7 +116,7 @@ PARAMETERS = (
 _TICK_S = 0.05
 _STATUS_S = 0.5
 _SWITCH_INTERVAL_S = 0.0005
-"""Longest time for which another thread may delay the one that takes messages."""
+"""Maximum time for which other threads may delay the thread that takes messages."""
 _MARKS = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SAID = {
     Mark.START: "begins",
@@ -149,7 +149,7 @@ class EpisodeRecorder(ServedNode):
         """Read the parameters and open the session.
 
         Args:
-            overrides: Parameters that replace the process's.
+            overrides: Parameters that override those of the process.
         """
         super().__init__("episode_recorder", PARAMETERS, overrides)
         values = self.values
@@ -210,7 +210,7 @@ class EpisodeRecorder(ServedNode):
         return "a thread that takes or writes messages has ended; the node exits"
 
     def close(self) -> None:
-        """Keep an episode that is being recorded, write all waiting messages, and end."""
+        """Keep the episode that is being recorded, write all waiting messages, and end."""
         with self.recorder.at() as session:
             session.finish(self.now_ns(), "the node was ended")
         self._listening.close()
@@ -222,7 +222,7 @@ class EpisodeRecorder(ServedNode):
         self._folder.close()
 
     def now_ns(self) -> int:
-        """Return the ROS time, ns, used for all times here."""
+        """Return the ROS time, ns, which this node uses throughout."""
         return int(self.get_clock().now().nanoseconds)
 
     def _log_session(self) -> None:

@@ -24,11 +24,11 @@ from policy_inference.nodes.rclpy_gaps import (
 from policy_inference.nodes.sampling import SampleGroup, message_class
 
 Arrived = Callable[[str, bytes], None]
-"""Called with a message: full name of its topic, and its bytes."""
+"""Function called with the full name of a topic and the bytes of a message."""
 _LOOK_S = 0.1
 """Interval of the search for publishers, s."""
 _IMAGES, _VALUES = 30, 1000
-"""Queue depths: one or two seconds of messages; for images, the robot's memory is the limit."""
+"""Queue depths: one or two seconds of messages; for images, the robot's memory sets the limit."""
 
 
 class Listening:
@@ -44,7 +44,7 @@ class Listening:
 
     @property
     def works(self) -> bool:
-        """True while the thread is alive; only a Python error ends it."""
+        """True while the thread is alive; only a Python error can end it early."""
         return self._thread.is_alive()
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class Listening:
                 topic.take()
 
     def _wait(self) -> list[_RecordedTopic]:
-        """Return the topics that have a message; wait for one, but not longer than _LOOK_S."""
+        """Return the topics that have a message; wait for one, but no longer than _LOOK_S."""
         subscribed = [topic for topic in self._topics if topic.handle is not None]
         if not subscribed:
             self._ended.wait(_LOOK_S)
@@ -144,7 +144,7 @@ class _RecordedTopic:
             self._arrived(self._watch.name, data)
 
     def _count_lost(self, number: int | None) -> None:
-        """Note the publisher's number of a message; Humble and some middlewares have none."""
+        """Count lost messages by the publisher's numbers; Humble and some middlewares have none."""
         if number is None or len(self._watch.publishers) != 1:
             self._sequence = None
             return

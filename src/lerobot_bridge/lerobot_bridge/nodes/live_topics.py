@@ -21,7 +21,7 @@ from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for, m
 
 
 class LiveTopic(ABC):
-    """A topic whose newest message counts.
+    """A topic of which only the newest message counts.
 
     Attributes:
         sampled: The subscription; None until the type is known.
@@ -31,13 +31,14 @@ class LiveTopic(ABC):
     def __init__(
         self, node: Node, group: SampleGroup, source: Source | CameraSource, types: Sequence[str]
     ) -> None:
-        """Prepare.
+        """Subscribe, at once or when the type is known.
 
         Args:
             node: The node that subscribes.
-            group: Keeps the executor away from the subscription.
-            source: Definition in the mapping; several sources of one topic agree.
-            types: Allowed message types; if there is only one, it is subscribed to immediately.
+            group: Callback group that keeps the executor away from the subscription.
+            source: Definition in the mapping; if the topic has several sources, the first of them.
+            types: Allowed message types; if there is only one, the topic is subscribed to
+                immediately.
         """
         self._node, self._group, self._topic = node, group, source.topic
         self._name: str = node.resolve_topic_name(source.topic)
@@ -128,7 +129,7 @@ class ValuesTopic(LiveTopic):
     def __init__(
         self, node: Node, group: SampleGroup, mapping: RobotMapping, sources: Sequence[Source]
     ) -> None:
-        """Prepare for the sources of one topic; the first one defines how old messages may be."""
+        """Use the sources of one topic; the first one defines how old messages may be."""
         self._readers = [SourceReader(mapping, source) for source in sources]
         self._effort = any(source.quantity == "effort" for source in sources)
         super().__init__(node, group, sources[0], [sources[0].type])
@@ -141,7 +142,7 @@ class ValuesTopic(LiveTopic):
         }
 
     def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
-        """Return a function that decodes messages; the fast one omits efforts."""
+        """Return a function that decodes messages; the fast decoder omits efforts."""
         return decoder_for(message, whole=self._effort)
 
 
@@ -153,5 +154,5 @@ class CameraTopic(LiveTopic):
         super().__init__(node, group, camera, camera.types)
 
     def read(self, message: Any) -> dict[str, Any]:
-        """Return a copy of the image: LeRobot keeps it for a while."""
+        """Return a copy of the image: LeRobot keeps the image for a while."""
         return {self._camera_name: np.array(read_image(self._camera, message))}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A check of messages before an episode."""
+"""Checks messages before an episode."""
 
 from __future__ import annotations
 

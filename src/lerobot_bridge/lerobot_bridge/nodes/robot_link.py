@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A ROS 2 robot for LeRobot: returns the newest observation and sends actions.
 
-It has its own ROS context, without signal handlers, and a thread that takes messages as they
-arrive, so that their ages are known even if the caller pauses.
+The link has its own ROS context without signal handlers, and a thread that takes messages as they
+arrive, so that message ages are known even if the caller pauses.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _REMEDY = (
 
 
 class RobotLink:
-    """A connection to the topics of a mapping; one thread may call its methods."""
+    """A connection to the topics of a mapping; only one thread may call its methods."""
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class RobotLink:
         """Join the domain; wait until all topics have a message, and all commands a subscriber.
 
         Args:
-            mapping: Defines the topics.
+            mapping: Mapping that defines the topics.
             name: Name of the node.
             features: The features to read.
             cameras: True to read images.
-            commands: True to send actions; if so, SIGTERM and SIGHUP end the program like SIGINT,
+            commands: True to send actions; SIGTERM and SIGHUP then end the program like SIGINT,
                 until the link is closed.
-            timeout_s: Longest wait, s.
-            hold_s: Time for which an arm on JointCommand holds without an action, s.
+            timeout_s: Maximum wait, s.
+            hold_s: Time for which an arm on JointCommand holds its position without an action, s.
         """
         self._context = Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -103,7 +103,7 @@ class RobotLink:
             self._sender.send(values)
 
     def close(self) -> None:
-        """Leave the robot in a safe state, and leave the domain; a second call does nothing."""
+        """Put the robot in a safe state, and leave the domain; a second call does nothing."""
         if self._closed:
             return
         if self._signals is not None:
@@ -120,7 +120,7 @@ class RobotLink:
             self._signals.give_back()
 
     def _measured(self) -> dict[str, Any]:
-        """Return the values of topics without a problem."""
+        """Return the values of all topics that have no problem."""
         now_ns = time.monotonic_ns()
         return {
             name: value

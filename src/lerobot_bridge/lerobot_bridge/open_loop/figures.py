@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of predicted actions against recorded ones: by joint, delay, values out of range."""
+"""Errors of predicted actions against recorded ones: per joint, delay, and values out of range."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from policy_core.interfaces import F64
 from policy_core.members.chunk.normalise import Units
 
 LARGEST_LAG_S = 0.5
-"""Largest shift of the recorded actions in the search for the best fit, s."""
+"""Maximum shift of the recorded actions in the search for the best fit, s."""
 _MOVES_RAD = 0.05
-"""Range within which a joint counts as still: its motion is noise, which has no delay."""
+"""Range within which a joint counts as still: its motion is noise, which shows no delay."""
 _BEYOND = 0.05
-"""Share of a joint's range by which a value may leave it: calibrations differ slightly."""
+"""Share of a joint's range by which a value may exceed it: calibrations differ slightly."""
 _LITTLE = 0.1
-"""Values below this share of those in training suggest different units: 1 rad is 57 degrees."""
+"""Values below this share of the training values suggest other units: 1 rad is 57 degrees."""
 _ASKED = "is the dataset in the policy's units?"
 
 
@@ -57,14 +57,14 @@ class JointErrors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
-    """The shift at which recorded actions fit the predicted ones best, over all joints.
+    """The shift at which the recorded actions fit the predicted ones best, over all joints.
 
     Attributes:
         frames: Delay of the best-fitting recorded actions, in frames; negative if they are earlier.
         error, error_unshifted: Mean absolute error with and without the shift, in standard
             deviations of the recorded actions of each joint.
-        error_of_mean: The same error for a policy that always returns the mean of the recorded
-            actions.
+        error_of_mean: The error, without the shift, of a policy that always returns the mean of the
+            recorded actions.
     """
 
     frames: int
@@ -78,7 +78,7 @@ class PredictionErrors:
     """The measured errors of some episodes.
 
     Attributes:
-        joints: Errors, in the order of the action.
+        joints: Errors of each joint, in the order of the action.
         lag: The best shift; None if no joint moves.
         by_step: Mean absolute error of each step of a chunk [steps], over all joints that move, in
             standard deviations of the recorded actions; NaN for steps without a frame.
@@ -160,7 +160,7 @@ def _correlation(a: F64, b: F64) -> float:
 
 
 def _lag(contract: ChunkContract, scaled: Sequence[tuple[F64, F64]]) -> Lag:
-    """Find the shift with the smallest error, on the frames that all shifts share."""
+    """Find the shift with the smallest error, over the frames that all shifts share."""
     longest = max(len(actions) for actions, _ in scaled)
     most = min(round(LARGEST_LAG_S * contract.rate_hz), (longest - 1) // 2)
     scaled = [(actions, predicted) for actions, predicted in scaled if len(actions) > 2 * most]

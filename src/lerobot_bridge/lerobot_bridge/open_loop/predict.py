@@ -30,11 +30,11 @@ class Predicted:
 
     Attributes:
         episode: The episode.
-        begins: Frames whose observations gave a chunk.
-        actions: Recorded [frames, joints of the action].
-        predicted: Step k of frame b's chunk, at frame b + k [frames, joints].
-        state: Recorded [frames, joints of the state]; None if the policy has no state input.
-        compared: Frames to compare [frames], without those in which a person drove.
+        begins: Frames whose observations led to a chunk.
+        actions: Recorded actions [frames, joints of the action].
+        predicted: Predicted actions [frames, joints]: step k of frame b's chunk is at frame b + k.
+        state: Recorded states [frames, joints of the state]; None if the policy has no state input.
+        compared: True for each frame to compare [frames]; False where a person drove.
     """
 
     episode: DatasetEpisode
@@ -46,9 +46,9 @@ class Predicted:
 
 
 class OpenLoop:
-    """Runs a dataset's episodes through a policy, as it runs synchronously on a robot.
+    """Runs a dataset's episodes through a policy in the way that a robot runs it synchronously.
 
-    Every `every` frames the policy gets the recorded observation, and its chunk is used until the
+    Every `every` frames, the policy gets the recorded observation, and its chunk is used until the
     next one. The predicted actions do not change the observations (open loop).
     """
 
@@ -65,7 +65,7 @@ class OpenLoop:
         Args:
             source: The dataset, checked for the policy.
             backends: Opened back ends, by `graphs.NAME`.
-            every: Frames from chunk to chunk.
+            every: Number of frames from one chunk to the next.
             interventions: True to compare frames in which a person drove instead of the policy.
         """
         contract = source.contract
@@ -108,7 +108,7 @@ class OpenLoop:
 
 
 class _Vector:
-    """A feature of joints, read in the order of the policy."""
+    """A feature of joints, read in the policy's order."""
 
     def __init__(self, source: DatasetSource, one: JointVector) -> None:
         self._dataset, self._name = source.dataset, one.feature
@@ -123,7 +123,7 @@ class _Vector:
 
 
 def _check_names(source: DatasetSource, feature: DatasetFeature, joints: Sequence[str]) -> None:
-    """Refuse names if only some are the policy's joints; if none are, the order decides."""
+    """Refuse names of which only some are the policy's joints; if none are, the order decides."""
     where, found = f"{source.dataset.info.file}: {feature.name}", feature.names
     contract = source.contract
     if feature.shape != (len(joints),):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report on a replayed dataset: errors by joint, recorded and predicted actions."""
+"""The report on a replayed dataset: errors per joint, and recorded and predicted actions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from policy_store.report import (
 )
 
 _DRAWN = 12
-"""Number of episodes with plots, those with the largest errors: browsers must open the page."""
+"""Number of episodes with plots, the ones with the largest errors: the page must stay small."""
 _UNITS = {
     "radians": "rad",
     "degrees": "deg",
@@ -40,7 +40,7 @@ _UNITS = {
 }
 _UNMEASURED = "-: recorded or predicted values of the joint do not change"
 _CLEARLY = 0.8
-"""Largest share of the error that a significant shift leaves."""
+"""A shift is significant if it leaves at most this share of the error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,11 +48,11 @@ class Replayed:
     """A dataset that was replayed.
 
     Attributes:
-        dataset: Its folder.
+        dataset: Folder of the dataset.
         bundle: The policy.
         backend: Name of the back end.
-        artifacts: Artifacts that it opened, by graph.
-        every: Frames from chunk to chunk.
+        artifacts: Artifacts that the back end opened, by graph.
+        every: Number of frames from one chunk to the next.
         episodes: All episodes that were compared.
         each: Errors of each episode.
         all: Errors of all episodes together.
@@ -173,7 +173,7 @@ def _courses(found: Replayed) -> Iterator[Section]:
 
 
 def _error(pair: tuple[Predicted, PredictionErrors]) -> float:
-    """Return the error that orders the episodes, in rad, the unit of all joints."""
+    """Return the error by which episodes are sorted, in rad, the unit of all joints."""
     return sum(joint.error_rad.mean for joint in pair[1].joints)
 
 

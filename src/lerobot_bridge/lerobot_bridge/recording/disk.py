@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes episodes on its own thread: no other thread waits for the disk."""
+"""Writes episodes on its own thread, so that no other thread waits for the disk."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _definition(package: str, name: str) -> Path:
 
 
 _AT_END_S = 30.0
-"""Longest time to write the waiting messages when the process ends, s."""
+"""Maximum time to write the waiting messages when the process ends, s."""
 
 
 class News(NamedTuple):
@@ -80,7 +80,7 @@ class News(NamedTuple):
     Attributes:
         text: The line.
         failed: True if an error occurred.
-        episode: Number of the episode that was kept or lost; None if the line is about neither.
+        episode: Number of the episode that was kept or lost; None if the line reports neither.
     """
 
     text: str
@@ -89,21 +89,22 @@ class News(NamedTuple):
 
 
 class Disk:
-    """Takes requests and messages from any thread, keeps their order, and never blocks.
+    """Accepts requests and messages from any thread, keeps their order, and never blocks.
 
     Attributes:
         news: Events, for a log.
-        lost: Messages of the newest episode that arrived faster than the disk could write.
+        lost: Number of lost messages of the newest episode: they arrived faster than the disk could
+            write.
         waiting_bytes: Size of the messages that wait for the disk.
         last: The last episode that was finished.
-        unknown: Why messages of a type cannot be written, by type.
+        unknown: By type, why its messages cannot be written.
     """
 
     def __init__(self, buffer_bytes: int) -> None:
         """Start the thread.
 
         Args:
-            buffer_bytes: Memory for messages that wait; further messages are lost, and counted.
+            buffer_bytes: Memory for waiting messages; any that do not fit are lost and counted.
         """
         self.news = deque[News]()
         self.lost, self.waiting_bytes = 0, 0
@@ -125,7 +126,7 @@ class Disk:
         return self._thread.is_alive()
 
     def learn(self, kind: str) -> None:
-        """Read the definition of a type in advance: it takes long enough to lose messages."""
+        """Read the definition of a type in advance: reading takes long enough to lose messages."""
         self._orders.put(lambda: self._learn(kind))
 
     def begin(self, number: int, growing: Path, place: Path) -> None:
@@ -220,17 +221,17 @@ class Disk:
 
 
 class EpisodeFile:
-    """A rosbag2 folder with the sidecar, written in a hidden folder and moved when complete.
+    """A rosbag2 folder with the sidecar file, written in a hidden folder and moved when complete.
 
     Attributes:
         size_bytes: Size of the messages in it.
     """
 
     def __init__(self, growing: Path, place: Path, types: Typestore) -> None:
-        """Begin.
+        """Begin the recording.
 
         Args:
-            growing: The folder in which it is written; it must not exist.
+            growing: Folder in which the recording is written; it must not exist yet.
             place: The final folder, on the same disk.
             types: Types of the messages.
         """
@@ -257,6 +258,6 @@ class EpisodeFile:
         return self._place
 
     def discard(self) -> None:
-        """Delete it; a disk fault raises no error."""
+        """Delete the recording; a disk fault raises no error."""
         self._bag.abort()
         shutil.rmtree(self._growing, ignore_errors=True)

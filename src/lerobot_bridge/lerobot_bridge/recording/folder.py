@@ -18,7 +18,7 @@ from policy_core.safe_files import whole_file
 
 MAPPING = "mapping.yaml"
 UNFINISHED = ".unfinished"
-"""Folder in which episodes are written; those of a killed process stay there."""
+"""Folder in which episodes are written; episodes of a killed process stay there."""
 _NAME = re.compile(r"episode_(\d{4,})")
 
 
@@ -27,18 +27,18 @@ class SessionFolder:
 
     Attributes:
         path: The folder.
-        finished: Number of finished episodes when it was opened.
+        finished: Number of episodes that were finished when the session was opened.
         unfinished: Episodes that an earlier process could not finish.
-        next_number: First free number.
+        next_number: First free episode number.
     """
 
     def __init__(self, path: Path, mapping: RobotMapping, mapping_text: bytes) -> None:
         """Open a session, or start one.
 
         Args:
-            path: The folder; created if it is missing.
+            path: The folder; created if missing.
             mapping: The mapping of the recording.
-            mapping_text: The text of the mapping's file.
+            mapping_text: The text of the mapping file.
         """
         self.path = path
         path.mkdir(parents=True, exist_ok=True)

@@ -17,11 +17,11 @@ from lerobot_bridge.recording.session import Course, Ended, RecordingSession, St
 from lerobot_bridge.recording.watches import PolicyWatch, Watch
 
 OnMark = Callable[[Mark, int, int], None]
-"""Called with each mark: kind, number of the episode, time in ns."""
+"""Function called with each mark: its kind, the episode's number, the time in ns."""
 _MB = 1_000_000
 _FROM_POLICY = "policy"
 FROM_TOPIC = "topic"
-"""Source of an intervention: the `intervention` topic, on which a policy node reports who
+"""Source name of interventions from the `intervention` topic, where a policy node reports who
 drives.
 """
 
@@ -32,7 +32,7 @@ class Recorder:
     Times must not decrease: read the clock within `at`, or use a single thread.
 
     Attributes:
-        session: The state; request changes within `at`.
+        session: State of the session; request changes within `at`.
         watches: The recorded topics, by full name.
         problems: Current problems of the running episode, by topic.
         messages: Number of messages in the newest episode.
@@ -50,17 +50,17 @@ class Recorder:
         policy: PolicyWatch | None,
         on_mark: OnMark,
     ) -> None:
-        """Begin idle.
+        """Start idle.
 
         Args:
-            course: Settings of the session's course.
+            course: Settings for the course of the session.
             sidecar: Task, tags and rate of each episode.
             min_free_mb: Space to leave free on the disk.
             folder: Folder of the session.
-            disk: Writes the episodes.
+            disk: Writer of the episodes.
             watches: The recorded topics, by full name.
-            policy: Policy of an evaluation, if it is one.
-            on_mark: Called with each mark.
+            policy: The evaluated policy, if the session is an evaluation.
+            on_mark: Function called with each mark.
         """
         self.watches = watches
         self.problems: dict[str, str] = {}
@@ -171,13 +171,13 @@ class Recorder:
         return [News(text, failed=True) for text in new]
 
     def _note_crowds(self) -> None:
-        """Note topics with several publishers at any time of the episode."""
+        """Note the topics that have had several publishers at any time during the episode."""
         for name, watch in self.watches.items():
             if text := watch.crowd():
                 self._crowds.setdefault(name, text)
 
     def obstacle(self, now_ns: int) -> str:
-        """Return the reasons not to start an episode; empty if one can start."""
+        """Return the reasons why no episode can start; empty if one can."""
         found = [
             problem
             for watch in self.watches.values()
@@ -198,7 +198,7 @@ class Recorder:
         return "\n".join(found)
 
     def _room(self, need_bytes: float) -> str:
-        """Return why this many bytes do not fit on the disk; empty if they do."""
+        """Return why this many bytes do not fit on the disk; empty if they fit."""
         try:
             free_mb = self._folder.free_bytes() / _MB
         except OSError as error:
@@ -251,7 +251,7 @@ class Recorder:
 
     @property
     def not_received(self) -> dict[str, int]:
-        """Messages that were sent but did not arrive in the newest episode, by topic."""
+        """Number of messages in the newest episode that were sent but did not arrive, by topic."""
         lost = {name: watch.lost - self._lost.get(name, 0) for name, watch in self.watches.items()}
         return {name: count for name, count in lost.items() if count}
 

@@ -14,7 +14,7 @@ from lerobot_bridge.episode import Mark, Span
 from policy_core.errors import RefusedError
 
 _LEAP_NS = 10_000_000_000
-"""A larger clock step means that the clock was set, or the process was suspended."""
+"""A larger step of the clock means that it was set, or that the process was suspended."""
 
 
 class State(Enum):
@@ -32,9 +32,9 @@ class Course:
     """Settings for a session's course.
 
     Attributes:
-        episodes: Number of episodes at the end, including those from earlier sessions.
+        episodes: Number of episodes after which to stop, including those from earlier sessions.
         warm_up_s: Time before the first episode, with `auto`.
-        episode_s: Longest duration of an episode.
+        episode_s: Maximum duration of an episode.
         reset_s: Time between episodes.
         auto: True if episodes follow each other automatically.
         judged: True if interventions are recorded: a person may drive instead of a policy.
@@ -50,10 +50,10 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A finished episode; attributes as in the sidecar.
+    """A finished episode; further attributes as in the sidecar file.
 
     Attributes:
-        fault: True if a fault ended it, which no request or response has reported yet.
+        fault: True if a fault ended the episode and no request or response has reported this yet.
     """
 
     number: int
@@ -67,7 +67,7 @@ class SessionHost(Protocol):
     """Functions that a session needs from its host, the recorder."""
 
     def obstacle(self, now_ns: int) -> str:
-        """Return the reasons not to start an episode; empty if one can start."""
+        """Return the reasons why no episode can start; empty if one can."""
 
     def begin(self, number: int, now_ns: int) -> None:
         """Record from now on."""
@@ -79,7 +79,7 @@ class SessionHost(Protocol):
         """Delete the episode."""
 
     def judge(self, number: int, success: bool) -> None:
-        """Write a verdict into a finished episode."""
+        """Write a verdict into the file of a finished episode."""
 
     def place(self, number: int) -> Path:
         """Return the folder of a kept episode."""
@@ -99,15 +99,15 @@ class _RunningEpisode:
 class RecordingSession:
     """The state machine; all times are ns of one clock.
 
-    If the clock jumps back (reset of a simulator) or forward, an episode ends with the time before
-    the jump, so that its times increase; a warm-up or reset keeps its duration.
+    If the clock jumps back (reset of a simulator) or forward, the running episode ends at the time
+    before the jump, so that its times only increase; a warm-up or reset keeps its duration.
 
     Attributes:
         state: The current state.
         done: Number of complete episodes.
         writing: Numbers of finished episodes that are still being written.
         number: Number of the running episode, or of the next one.
-        waits_for: Why the next episode does not start although it is due; otherwise empty.
+        waits_for: Why the next episode does not start although it is due; empty otherwise.
         signalled: True if the policy's bundle has a success signal: an episode that a policy drove
             throughout, without a success signal, is a failure.
     """
@@ -115,7 +115,7 @@ class RecordingSession:
     def __init__(
         self, course: Course, host: SessionHost, *, number: int = 0, done: int = 0
     ) -> None:
-        """Start idle; `number` is the next episode's number, `done` the number of existing ones."""
+        """Start idle; `number` is that of the next episode, `done` counts the existing episodes."""
         self.course, self._host = course, host
         self.state, self.number, self.done = State.IDLE, number, done
         self.writing = set[int]()
@@ -153,7 +153,7 @@ class RecordingSession:
         )
 
     def discard(self, now_ns: int) -> str:
-        """End the episode and delete it; the next one gets its number."""
+        """End the episode and delete it; the next episode gets its number."""
         self._follow_clock(now_ns)
         if not self._running and self._last is not None:
             raise RefusedError(
@@ -170,7 +170,7 @@ class RecordingSession:
         return f"episode {number} is discarded; {self._outlook()}"
 
     def next(self, now_ns: int) -> str:
-        """End and keep the episode, so that the next follows after a reset; or end a wait now."""
+        """End and keep the episode; the next follows after a reset. During a wait, end the wait."""
         self._follow_clock(now_ns)
         if not self._running:
             return self.start(now_ns)
@@ -190,7 +190,7 @@ class RecordingSession:
         return "\n".join([f"{self.done} episodes are recorded{more}", *wrong])
 
     def judge(self, success: bool, now_ns: int) -> str:
-        """Set the verdict of the running episode, or of the last one."""
+        """Set the verdict of the running episode, or of the last episode."""
         self._follow_clock(now_ns)
         if self._running:
             self._running.success = success
@@ -206,11 +206,11 @@ class RecordingSession:
         return f"episode {number}: {'success' if success else 'failure'}"
 
     def policy_is_done(self, now_ns: int, *, over: bool) -> None:
-        """Take the policy's success signal: the running episode succeeded, unless it was judged.
+        """Process the policy's success signal: the running episode succeeded, unless it was judged.
 
         Args:
             now_ns: Time of the signal.
-            over: True if the policy's run, and so the episode, is over.
+            over: True if the policy's run is over, and with it the episode.
         """
         self._follow_clock(now_ns)
         if self._running and self._running.success is None:
@@ -252,7 +252,7 @@ class RecordingSession:
                 self._begin(now_ns)
 
     def cut(self, now_ns: int, why: str) -> None:
-        """End the episode because of a fault, keep its data so far, and start no other."""
+        """End the episode because of a fault, keep its data so far, and start no other episode."""
         self._end(now_ns, why, fault=True)
         self.state = State.IDLE
 
@@ -262,7 +262,7 @@ class RecordingSession:
         self.done += 1
 
     def failed(self, number: int) -> None:
-        """Note that an episode could not be written, and start no other."""
+        """Note that an episode could not be written, and start no other episode."""
         self.writing.discard(number)
         if self._last == number:
             self._last = None
@@ -273,7 +273,7 @@ class RecordingSession:
             self.state = State.IDLE
 
     def seconds_left(self, now_ns: int) -> float:
-        """Return the longest remaining time of the current state, s."""
+        """Return the maximum remaining time of the current state, s."""
         waits = self.state in (State.WARM_UP, State.EPISODE, State.RESET)
         return max(0.0, (self._until_ns - now_ns) * 1e-9) if waits else 0.0
 
@@ -344,7 +344,7 @@ class RecordingSession:
         self.state, self._until_ns, self.waits_for = state, now_ns + round(seconds * 1e9), ""
 
     def _note(self, now_ns: int) -> None:
-        """Note in the episode that a person starts or stops driving."""
+        """Record in the episode that a person starts or stops driving."""
         running = self._running
         assert running is not None
         if self._driving:

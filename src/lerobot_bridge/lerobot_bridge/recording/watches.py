@@ -12,13 +12,13 @@ from lerobot_bridge.episode import PolicyRan
 from lerobot_bridge.mapping import JOINT_COMMAND, RobotMapping
 
 Judge = Callable[[str, bytes], str]
-"""Returns why a message, given by type and bytes, yields no frame; empty if it yields one."""
+"""Function that returns why a message (type, bytes) yields no frame; empty if it yields one."""
 STATUS = "policy_msgs/msg/PolicyStatus"
 _OVER_NS = 2_000_000_000
 """Time over which rates are measured."""
 RUN = "RUN"
 _DRIVES = (RUN, "HOLD")
-"""Modes in which the policy commands the robot; HOLD repeats its last command for a moment."""
+"""Modes in which the policy commands the robot; HOLD briefly repeats the last command."""
 _SILENT_NS = 2_000_000_000
 """Without a status for this time, the policy counts as lost."""
 
@@ -30,10 +30,10 @@ class WantedTopic:
     Attributes:
         topic: Name in the mapping.
         types: Allowed types of its messages; any if empty.
-        needed: True if an episode needs it.
-        timeout_s: Age of its newest message at which it counts as lost; None for never.
-        holds: True if its newest message still counts when an episode begins.
-        alone: True if it may have only one publisher, because frames are made from it.
+        needed: True if an episode needs the topic.
+        timeout_s: Age of the newest message at which the topic counts as lost; None for never.
+        holds: True if the newest message from before an episode also counts in the episode.
+        alone: True if the topic may have only one publisher, because frames are made from it.
     """
 
     topic: str
@@ -50,8 +50,8 @@ def wanted_topics(
     """Return the topics to record.
 
     Args:
-        mapping: Its features are needed; its commands are recorded if they exist.
-        extra: Further topics of any type, which must have a publisher.
+        mapping: Mapping whose features are needed, and whose commands are recorded if they exist.
+        extra: Additional topics of any type, which must have a publisher.
         policy_node: Node whose status and command are recorded; empty for no node.
     """
     found: dict[str, WantedTopic] = {}
@@ -111,13 +111,13 @@ class Watch:
 
     Attributes:
         wanted: The topic.
-        name: Its full name.
+        name: Full name of the topic.
         kind: Type of its messages; empty before there is a publisher.
-        trouble: Why it cannot be subscribed to; empty if it can.
+        trouble: Why the topic cannot be subscribed to; empty if it can.
         keeps: True if its newest message is written when an episode begins.
         publishers: The nodes that publish it, by full name.
-        count: Messages that arrived.
-        lost: Published messages that did not arrive, if the middleware numbers them.
+        count: Number of messages that arrived.
+        lost: Number of published messages that did not arrive, if the middleware numbers messages.
         newest: The newest message.
     """
 
@@ -128,13 +128,13 @@ class Watch:
         steady_ns: Callable[[], int],
         judge: Judge | None = None,
     ) -> None:
-        """Watch a topic without messages so far.
+        """Watch a topic that has no messages so far.
 
         Args:
             wanted: The topic.
             name: Its full name.
-            steady_ns: The steady clock, ns: simulated time may run faster than messages arrive.
-            judge: Check of its messages; None for no check.
+            steady_ns: Steady clock, ns, since simulated time may outrun the messages.
+            judge: Check of the topic's messages; None for no check.
         """
         self.wanted, self.name, self._steady_ns = wanted, name, steady_ns
         self._judge = judge
@@ -159,7 +159,7 @@ class Watch:
         self.newest = data
 
     def problem(self, now_ns: int) -> str:
-        """Return the reason not to start an episode now; otherwise empty."""
+        """Return the reason why no episode can start now; empty if one can."""
         wanted = self.wanted
         if self.trouble or not wanted.needed:
             return self.trouble if wanted.needed else ""
@@ -191,9 +191,9 @@ class Watch:
         return f"{self.name}: {problem}" if problem else ""
 
     def crowd(self) -> str:
-        """Return the problem if a topic that may have one publisher has several; empty if not.
+        """Return a problem if a topic that may have one publisher has several; otherwise empty.
 
-        Their messages would alternate in the frames.
+        The publishers' messages would alternate in the frames.
         """
         if not self.wanted.alone or len(self.publishers) < 2:
             return ""
@@ -218,11 +218,12 @@ class Watch:
 
 
 class PolicyWatch:
-    """Watches the status of the policy of an evaluation: whether it drives.
+    """Watches the status of an evaluation's policy: whether the policy drives.
 
     Attributes:
-        ran: The policy that the node runs; None before its first status.
-        done: True if its success signal has arrived in this run; None if its bundle has none.
+        ran: The policy that the node runs; None before the node's first status.
+        done: True if the policy's success signal has arrived in this run; None if the bundle
+            defines none.
     """
 
     def __init__(self, node: str, steady_ns: Callable[[], int]) -> None:
@@ -244,7 +245,7 @@ class PolicyWatch:
 
     @property
     def lost(self) -> bool:
-        """True if a status arrived, but none since for longer than a running node ever pauses."""
+        """True if a status arrived once, but none for longer than any pause of a running node."""
         return self.ran is not None and self._age_ns > _SILENT_NS
 
     @property

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the messages of a mapping's frames; all messages of a frame have its stamp."""
+"""Makes the messages of a mapping's frames; all messages of a frame have the frame's stamp."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class FrameMessages:
     """Makes a frame's messages: first for the state, then for the cameras, then for the action."""
 
     def __init__(self, mapping: RobotMapping, types: Typestore) -> None:
-        """Prepare; a topic that several sources read gets one message."""
+        """Prepare; a topic from which several sources read gets one message."""
         empty = empty_messages(types)
         topics = [_ValuesMessage(mapping, sources, empty) for sources in _by_topic(mapping)]
         self._sensed = [topic for topic in topics if not topic.is_action]
@@ -67,11 +67,11 @@ class FrameMessages:
     def of(
         self, vectors: Mapping[str, F64], images: Mapping[str, U8], stamp_ns: int
     ) -> Iterator[TopicMessage]:
-        """Yield the messages.
+        """Yield the messages of a frame.
 
         Args:
-            vectors: By feature, in the mapping's order and LeRobot's units.
-            images: By camera, uint8 [height, width, 3] in RGB.
+            vectors: Values by feature, in the mapping's order and LeRobot's units.
+            images: Images by camera, uint8 [height, width, 3] in RGB.
             stamp_ns: Time of the frame.
         """
         for topic in self._sensed:
@@ -83,7 +83,7 @@ class FrameMessages:
 
 
 _Sources = list[tuple[str, int, Source]]
-"""Feature, index of its first value, source."""
+"""Feature, index of the feature's first value, source."""
 
 
 def _by_topic(mapping: RobotMapping) -> list[_Sources]:
@@ -137,7 +137,7 @@ def _keys(mapping: RobotMapping, source: Source) -> list[str]:
 
 
 def _camera(name: str, topic: str, empty: Empty) -> Callable[[U8, int], TopicMessage]:
-    """Return a function that makes the message of an image: a JPEG if the topic is compressed."""
+    """Return a function that makes an image's message: a JPEG if the topic is compressed."""
     full = _full(topic)
 
     def raw(image: U8, stamp_ns: int) -> TopicMessage:
@@ -172,7 +172,7 @@ def _full(topic: str) -> str:
 
 
 def empty_messages(types: Typestore) -> Empty:
-    """Return a function that makes empty messages like rclpy: numbers are 0, lists empty."""
+    """Return a function that makes empty messages as rclpy does: numbers are 0, lists empty."""
 
     def empty(name: str) -> Any:
         fields = types.fielddefs[name][1]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a dataset's episodes as a session of recordings, like the episode recorder."""
+"""Writes a dataset's episodes as a session of recordings, as the episode recorder does."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ OWNED = (MAPPING, *(f"episode_*/{name}" for name in (SIDECAR, METADATA, "*.mcap"
 """Patterns of a session's files."""
 _log = logging.getLogger("lerobot_bridge")
 _OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index", SUCCESS, INTERVENTION)
-"""Features without a message."""
+"""Features that have no message."""
 _OF_A_POSITION = ".pos"
 _FIRST_S = 1.0
 """Approximate start of an episode: nodes treat a stamp of 0 as missing."""
 
 
 class SessionWriter:
-    """Writes episodes into a folder, each as a rosbag2 recording with its sidecar.
+    """Writes episodes into a folder, each as a rosbag2 recording with its sidecar file.
 
-    The times of frames are multiples of the period, so that they match the ticks of a reader.
+    The times of frames are multiples of the period, so that they match a reader's ticks.
     """
 
     def __init__(self, dataset: Dataset, mapping: RobotMapping) -> None:
@@ -43,7 +43,7 @@ class SessionWriter:
 
         Args:
             dataset: Dataset of the episodes.
-            mapping: Defines the topic of each value and image.
+            mapping: Mapping that defines the topic of each value and image.
         """
         self._dataset, self._mapping = dataset, mapping
         self._places, self._types = _find_places(dataset, mapping), make_typestore(mapping)
@@ -107,7 +107,7 @@ class SessionWriter:
         )
 
     def _spans(self, flags: Tensor) -> tuple[tuple[int, int], ...]:
-        """Return the time spans in which a flag is set, ns."""
+        """Return the time spans, ns, in which a flag is set."""
         edges = np.flatnonzero(np.diff(flags.reshape(-1).astype(np.int8), prepend=0, append=0))
         times = [self._time_ns(int(edge)) for edge in edges]
         return tuple(zip(times[::2], times[1::2], strict=True))
@@ -122,7 +122,7 @@ def _find_places(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[i
     """Check that a dataset fits a mapping.
 
     Returns:
-        By feature, the index of each name of the mapping in the vectors of the dataset.
+        By feature, the index of each of the mapping's names in the vectors of the dataset.
     """
     info = dataset.info
     if info.fps != mapping.rate_hz:
@@ -152,7 +152,7 @@ def _find_places(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[i
 
 
 def _find_indices(dataset: Dataset, feature: str, names: tuple[str, ...]) -> list[int]:
-    """Return the index of each name; older datasets name positions by the joint alone."""
+    """Return the index of each name; in older datasets, a position has the joint's bare name."""
     one = dataset.feature(feature)
     plain = [name.removesuffix(_OF_A_POSITION) for name in one.names]
     wanted = [name.removesuffix(_OF_A_POSITION) for name in names]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks a written dataset: complete, and videos in sync with the rows."""
+"""Checks that a written dataset is complete, and that its videos are in sync with its rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model_tools.files.lerobot.dataset import Dataset
 from policy_core.interfaces import F64
 
 TOLERANCE_S = 1e-4
-"""Largest difference that LeRobot allows between an image's time and its row's, s."""
+"""Largest difference that LeRobot allows between the time of an image and that of its row, s."""
 _ROWS = ("timestamp", "frame_index", "episode_index", "index")
 
 
@@ -23,7 +23,7 @@ def check_dataset(path: Path, lengths: Sequence[int]) -> None:
     """Check a dataset.
 
     Args:
-        path: Its folder.
+        path: Folder of the dataset.
         lengths: Number of frames in each episode that the writer was given.
     """
     dataset = Dataset(path)

@@ -25,7 +25,7 @@ from lerobot_bridge.writing.part import episode_writer
 from model_tools.errors import ToolError
 
 _PLACES = ("index", "episode_index", "task_index")
-"""Columns whose values differ between the whole and a part."""
+"""Columns whose values in the joined dataset differ from those in a part."""
 _ADDED = (*_PLACES, "timestamp", "frame_index")
 """Columns that LeRobot adds to every dataset."""
 

@@ -31,14 +31,14 @@ def codec_arguments(codec: str) -> dict[str, Any]:
 
 
 def episode_writer(dataset: LeRobotDataset) -> Any:
-    """Return the object that writes the episode's frames; since LeRobot 0.6, not the dataset."""
+    """Return the object that writes the episode's frames: the dataset itself before LeRobot 0.6."""
     return dataset if hasattr(dataset, "_save_episode_data") else dataset.writer
 
 
 _LOOK_S = 1.0
 """Interval at which a wait for a full queue checks whether its encoder is alive, s."""
 _QUEUE = 8
-"""Frames that may wait for an encoder; each takes the memory of an image."""
+"""Number of frames that may wait for an encoder; each takes the memory of an image."""
 
 
 def write_part(
@@ -54,7 +54,7 @@ def write_part(
     Args:
         folder: Folder of the dataset; it must not exist.
         mapping: Mapping that defines the features.
-        episode: Provides the task and the outcome.
+        episode: Episode that provides the task and the outcome.
         frames: Frames of the episode, in their order.
         form: Form of the dataset, the same for all parts.
         on_progress: Called after each frame, with the number of frames.
@@ -107,10 +107,10 @@ def _entry(frame: DatasetFrame, task: str, form: DatasetForm) -> dict[str, Any]:
 
 
 class _WaitingEncoder:
-    """Waits where LeRobot's encoder, made for recording in real time, drops a frame after 0.1 s.
+    """An encoder that waits where LeRobot's, made for real-time use, drops a frame after 0.1 s.
 
-    A conversion has time, and a dropped frame would shift all later frames of the video against
-    their rows.
+    A conversion has time to wait, and a dropped frame would shift all later frames of the video
+    against their rows.
     """
 
     def __init__(self, encoder: Any) -> None:
@@ -129,7 +129,7 @@ class _WaitingEncoder:
             ) from error
 
     def finish_episode(self) -> dict[str, tuple[Path, dict[str, Any] | None]]:
-        """End the videos; return file and statistics of each."""
+        """End the videos; return the file and statistics of each."""
         for key in self._encoder._frame_queues:
             self._await_room(key)
         try:

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Driver for a Lite3: connects its motion host's UDP interface to ROS 2 topics.
+"""Driver for a Lite3: connects the motion host's UDP interface to ROS 2 topics.
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
 (sensor_msgs/Imu), `contact_forces` (policy_msgs/ContactForces); `~/status`
-(policy_msgs/RobotStatus, reliable, transient local), `/diagnostics`.
-Subscribes (reliable): `joint_command` (policy_msgs/JointCommand, depth 1), `estop` (std_msgs/Bool).
-Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when done,
-`~/damp`, and `~/reset`, which releases the e-stop.
+(policy_msgs/RobotStatus, reliable, transient local), `/diagnostics`. Subscribes (reliable):
+`joint_command` (policy_msgs/JointCommand, depth 1), `estop` (std_msgs/Bool). Serves
+(std_srvs/Trigger): `~/take_control` and `~/release_control`, which answer when done; `~/damp`;
+`~/reset`, which releases the e-stop.
 
 Nothing is sent to the robot before `~/take_control`. Control is given back at every exit.
 """

@@ -30,7 +30,7 @@ def add_samples(parser: argparse.ArgumentParser, help_text: str, *, or_all: bool
 
     Args:
         parser: Parser of the verb.
-        help_text: Help text: what is counted, and the usual numbers.
+        help_text: Help text: what is counted, and usual numbers.
         or_all: True to allow `ALL` as well.
     """
 

@@ -54,7 +54,7 @@ def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_completion(given: argparse.Namespace) -> Completion:
-    """Return the completion that the arguments request."""
+    """Return the way of completing a bundle that the arguments request."""
     from model_tools.make.complete import Completion
 
     recording = given.rollout or given.bag

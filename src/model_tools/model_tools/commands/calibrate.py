@@ -6,13 +6,13 @@ r"""Collect calibration samples, check their coverage, and refuse unsuitable one
     model_tools calibrate --bundle my_arm --dataset my_dataset --samples 200 --output calib
 
 Rows are drawn at random (--seed) from recordings, live topics, files with rows (logs, recorded
-rollouts), or an environment in which the bundle's own model or --policy acts. Several recordings
-and files are combined. The output is an .npz or an .npy, or with --format a folder with
-the list that a vendor's compiler reads; --report FOLDER receives coverage.html and coverage.json.
+rollouts), or an environment in which the bundle's own model or --policy acts. You can combine
+several recordings and files. The output is an .npz or an .npy, or, with --format, a folder with the
+list that a vendor's compiler reads. --report FOLDER receives coverage.html and coverage.json.
 
 The graphs of a chunk policy are calibrated with a LeRobot dataset or a recording with camera
-topics: --samples observations, evenly spaced, normalized as on the robot. The encoders'
-outputs calibrate the other graph. The output is a folder with one subfolder per graph.
+topics: as many observations as --samples states, evenly spaced, normalized as on the robot. The
+encoders' outputs calibrate the other graph. The output is a folder with one subfolder per graph.
 """
 
 from __future__ import annotations
@@ -135,11 +135,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Collect samples; the status is 1 if they failed the quality check.
+    """Collect samples; the exit status is 1 if they failed the quality check.
 
     Returns:
-        output (null if they failed and were not written), report (folder; null without --report),
-        coverage (as in coverage.json; for a chunk policy, as in calibration.json).
+        output (null if the samples failed and were not written), report (folder; null without
+        --report), coverage (as in coverage.json; for a chunk policy, as in calibration.json).
     """
     from policy_core.bundle.load import bundle_folder, load_bundle
 

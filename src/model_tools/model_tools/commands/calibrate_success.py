@@ -7,8 +7,8 @@ r"""Add a success signal to a chunk policy, with a threshold and error rate from
 
 The output is a new bundle. Episodes are `episode_recorder` recordings with a verdict, or a LeRobot
 dataset with `next.success`. The classifier is an ONNX model. Its inputs are named after cameras,
-`state` or `environment_state`, and normalized as for the policy; its only output is a probability.
-Without --classifier and --joint the bundle's own signal is calibrated again.
+`state` or `environment_state`, and are normalized as for the policy; its only output is a
+probability. Without --classifier and --joint, the bundle's own signal is calibrated again.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Calibrate a success signal, and write it into a new bundle.
 
     Returns:
-        output (the new bundle), success (its section of the contract), 95 % intervals of both error
+        output (the new bundle), success (the contract's section), 95 % intervals of both error
         rates.
     """
     from model_tools.commands.arguments import progress_bar

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check that flight recordings satisfy the invariants in each tick.
+"""Check that flight recordings satisfy the invariants in every tick.
 
     model_tools check ~/.ros/flights/*
 
-Nothing runs again: recorded modes, requests, ages, targets and commands are checked against the
-invariants of docs/invariants.md, with the contract and the limits that were in force. The exit
-status is 1 if any is violated. `model_tools replay` checks whether the policy gives these commands.
+The policy does not run again: recorded modes, requests, ages, targets and commands are checked
+against the invariants of docs/invariants.md, with the contract and the limits that were in force.
+The exit status is 1 if any is violated. `model_tools replay` checks whether the policy reproduces
+these commands.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Check recordings; the status is 1 if an invariant is violated.
+    """Check recordings; the exit status is 1 if an invariant is violated.
 
     Returns:
         By recording: `ticks`, `checked` and `violated` (counts by invariant), `first` (the first
-        violation of each).
+            violation of each invariant).
     """
     from model_tools.prove.replaying.invariants import (
         INVARIANTS,

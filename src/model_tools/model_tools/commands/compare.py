@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compare a compiled model with the reference: same outputs, and does the robot still walk?
+"""Compare a compiled model with the reference: its outputs, and whether the robot still walks.
 
     model_tools compare my_bundle my_bundle_int8 --rows rollout.npz --closed-loop --output report
 
 The first artifact is the reference. Bundles of chunk policies are compared on their golden rows and
-on LeRobot datasets or recordings (--rows or --dataset). If other rows are given, golden rows drawn
-at random are not used to judge 8-bit models. Limits that the bundle does not state are the defaults
-for the precision; the exit status is 1 if one is exceeded. The output folder contains
+on LeRobot datasets or recordings (--rows or --dataset). If other rows are given, 8-bit models are
+not judged on golden rows that were drawn at random. Where the bundle states no limit, the default
+for the precision applies; the exit status is 1 if one is exceeded. The output folder contains
 comparison.json and comparison.html; --record also writes them into the compared bundles.
 """
 
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Compare models; the status is 1 if a limit is exceeded.
+    """Compare models; the exit status is 1 if a limit is exceeded.
 
     Returns:
         The content of comparison.json.
@@ -123,7 +123,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
 
 def _remedies(found: Sequence[Compared]) -> list[str]:
-    """Return a line for each artifact that exceeds a limit, if its compiler has advice."""
+    """Return a line for each artifact beyond a limit for which the compiler has advice."""
     from model_tools.ship.compilers.compiler import remedy
 
     artifacts = [one.candidate for one in found if not one]

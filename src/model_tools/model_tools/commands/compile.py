@@ -7,11 +7,12 @@ r"""Compile a bundle's reference model, or all graphs of a chunk policy, for a b
     model_tools compile bpu --bundle my_arm --precision int16 --target nash-e \
         --dataset my_dataset --option workspace=work --output my_arm_s100
 
-In the new bundle the compiled model replaces that back end's previous model; everything else is
-unchanged. `model_tools compare my_bundle my_bundle_int8` measures its accuracy.
+In the new bundle, the compiled model replaces that back end's previous model; everything else is
+unchanged. `model_tools compare my_bundle my_bundle_int8` measures the compiled model's accuracy.
 
-Exit status 3 means that the vendor's compiler is not on this machine: its inputs are in the folder
-of `--option workspace=FOLDER`, and there is no bundle yet. The message states the next steps.
+Exit status 3 means that the vendor's compiler is not on this machine: the compiler's inputs are in
+the folder of `--option workspace=FOLDER`, and there is no bundle yet. The message states the next
+steps.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ r"""Make a complete bundle, with golden rows and nominal figures, from a contrac
 
     model_tools complete my_contract --model policy.onnx --simulate --output my_bundle
 
-The guard bounds steps and torques by the nominal figures times a margin; without them it applies
-only the joint limits. The model must have the hash stated in the contract.
+The guard bounds steps and torques by the nominal figures times a margin; without these figures, it
+applies only the joint limits. The model must have the hash stated in the contract.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Make the bundle.
+    """Complete the bundle.
 
     Returns:
         bundle (folder), questions (by key, to answer before the bundle loads), nominal (source of

@@ -6,10 +6,10 @@
 
 Each trial runs the real controller on a simulated robot; the plan states robot, conditions and
 repetitions. The first bundle is compared with each of the others, trial by trial under the same
-conditions. The output folder contains trials.jsonl, a line per finished trial, and at the end
-summary.json and report.html. --resume continues an interrupted evaluation, or one whose plan has
-been extended. The numbers do not depend on the number of workers. The exit status is 1 if a trial
-has no result, or the lower end of the success rate's interval is below the required rate.
+conditions. The output folder contains trials.jsonl, with one line per finished trial, and at the
+end summary.json and report.html. --resume continues an interrupted evaluation, or one whose plan
+has been extended. The numbers do not depend on the number of workers. The exit status is 1 if a
+trial has no result, or the lower end of the success rate's interval is below the required rate.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trials(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments for where trials run, their limits, and where their results go."""
+    """Declare the arguments for where trials run, what limits them, and where their results go."""
     parser.set_defaults(left="results so far are kept; the same command with --resume continues")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FOLDER", help="folder for the results"
@@ -83,7 +83,7 @@ def add_trials(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Evaluate policies; the status is 1 if a trial has no result or a required rate is missed.
+    """Evaluate; the exit status is 1 if a trial has no result or a required rate is not reached.
 
     Returns:
         The content of summary.json.

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export a policy from a training checkpoint to ONNX, and verify that its outputs are the same.
+"""Export a policy from a training checkpoint to ONNX, and verify that the outputs are the same.
 
     model_tools export model_1500.pt --config network.yaml --output policy.onnx
 
 Reads state dicts, checkpoints from rsl_rl, skrl and rl_games, and TorchScript. The model has the
-input `obs` and the output `action`; a recurrent one also has h_in (and c_in), h_out (and c_out).
+input `obs` and the output `action`; a recurrent model also has h_in (and c_in), h_out (and c_out).
 """
 
 from __future__ import annotations

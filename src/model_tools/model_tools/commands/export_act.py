@@ -4,8 +4,8 @@
 
     model_tools export act --act-path pretrained_model --export-path so101_pick --units degrees
 
-Like `export lerobot`, with the same options, but with --act-path for the checkpoint. The bundle has
-two graphs, an image encoder and the transformer, or one graph for both.
+Works like `export lerobot`, with the same options, except that --act-path gives the checkpoint. The
+bundle has two graphs, an image encoder and the transformer, or one graph for both.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Export an ACT policy to a bundle.
 
     Returns:
-        bundle (folder), name and version of the policy, joints in its order, cameras (width and
-        height by name), chunk_size, chunk_steps (executed ones), rate_hz, differences from the
-        checkpoint's outputs in words, warnings, workspace_samples (in the workspace of --type; else
-        null).
+        bundle (folder), name and version of the policy, joints in the policy's order, cameras
+        (width and height by name), chunk_size, chunk_steps (number of executed steps), rate_hz,
+        differences from the checkpoint's outputs in words, warnings, workspace_samples (in the
+        workspace of --type; null without it).
     """
     return export_lerobot.export(given, policy="act")

@@ -5,10 +5,11 @@ r"""Export a LeRobot policy from its checkpoint to a bundle, without LeRobot and
     model_tools export lerobot --policy-path pretrained_model --export-path so101_pick \
         --units degrees --dataset my_dataset
 
-Supports ACT, Diffusion Policy, flow policies with the same network, and SmolVLA, as stated in
-`config.json`. The bundle has a graph for the encoders and one for the policy (for denoising
-policies, one step), and is verified on raw images. Options state what a checkpoint does not
-contain: --robot and --units; for SmolVLA also --prompt, --vlm and, if needed, --patch-positions.
+Supports ACT, Diffusion Policy, flow policies with the same network, and SmolVLA; `config.json`
+states the type. The bundle has a graph for the encoders and one for the policy (for denoising
+policies, for one step of it), and is verified on raw images. Options state what a checkpoint does
+not contain: --robot and --units; for SmolVLA also --prompt, --vlm and, if needed,
+--patch-positions.
 """
 
 from __future__ import annotations
@@ -189,10 +190,10 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Export a policy to a bundle.
 
     Returns:
-        bundle (folder), name and version of the policy, joints in its order, cameras (width and
-        height by name), chunk_size, chunk_steps (executed ones), rate_hz, differences from the
-        checkpoint's outputs in words, warnings, workspace_samples (in the workspace of --type; else
-        null).
+        bundle (folder), name and version of the policy, joints in the policy's order, cameras
+        (width and height by name), chunk_size, chunk_steps (number of executed steps), rate_hz,
+        differences from the checkpoint's outputs in words, warnings, workspace_samples (in the
+        workspace of --type; null without it).
     """
     return export(given)
 
@@ -200,7 +201,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 def export(
     given: argparse.Namespace, policy: str | None = None
 ) -> CommandResult[Mapping[str, Any]]:
-    """Export a policy, of the type `policy` if that is given, and report the result."""
+    """Export a policy, of type `policy` if given, and report the result."""
     from model_tools.make.act.act_contract import ActRequest
     from model_tools.make.act.act_export import export_checkpoint
     from model_tools.make.act.checkpoint import read_checkpoint

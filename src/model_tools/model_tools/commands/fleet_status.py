@@ -5,10 +5,10 @@
     model_tools fleet status --prometheus http://monitor:9090
     model_tools fleet status --inventory robots.yml --limit wave_1 --policy lite3_walk@1.3.0
 
-With --prometheus, the alert rules in deploy/prometheus judge health. With --inventory alone, the
-command reads each robot's own metrics, and the robot's nodes judge. With both, the robots of the
-inventory must be in Prometheus. The exit status is 0 if all robots are healthy, 1 if one is bad,
-and 4 if there is not enough data to call them healthy.
+With --prometheus, the alert rules in deploy/prometheus judge the robots' health. With --inventory
+alone, the command reads each robot's own metrics, and the robot's nodes judge its health. With
+both, the robots of the inventory must be in Prometheus. The exit status is 0 if all robots are
+healthy, 1 if one is bad, and 4 if there is not enough data to call them healthy.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
 
     Returns:
         health of the worst robot (healthy, bad, unknown), and robots: robot, policy (NAME@VERSION),
-        sha256 (of its contract), stage, health, reasons, since_s (Unix time; null if unknown),
-        run_s (time in RUN with this policy).
+        sha256 (of the policy's contract), stage, health, reasons, since_s (Unix time; null if
+        unknown), run_s (time in RUN with this policy).
     """
     from model_tools.ship.fleet import (
         EXIT_STATUS,

@@ -5,10 +5,10 @@
     model_tools identify RECORDING --bundle my_bundle --output out/identified
 
 The recording is a rosbag2 of the running policy, with joint_states (with effort), joint_command
-and, if available, imu/data; 60 s of walking with different commands are best. With the pose of a
-body on the robot from motion capture (--topic motion_capture=TOPIC), it also measures the error of
-the base velocity in odom. The output folder contains identified.json, and factors.yaml for a plan
-of `evaluate`.
+and, if available, imu/data; 60 s of walking with varied commands are best. With the pose of a body
+on the robot from motion capture (--topic motion_capture=TOPIC), the command also measures the error
+of the base velocity in odom. The output folder contains identified.json, and factors.yaml for a
+plan of `evaluate`.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _tables(found: Identified) -> list[Table]:
 
 
 def _velocity_tables(found: CaptureComparison) -> list[Table]:
-    """Return tables of odom's velocity error in base_link, and of the tracked body's pose there."""
+    """Return tables of odom's velocity error and of the tracked body's pose, both in base_link."""
     means = zip("xyz", map(_shown, found.bias_mps), strict=True)
     place = zip("xyz", map(_shown, found.body_m), strict=True)
     error: list[tuple[str, str | float]] = [

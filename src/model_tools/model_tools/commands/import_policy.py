@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a bundle from training files; values that they do not state are marked TODO.
+"""Make a bundle from training files; values that the files do not state are marked TODO.
 
     model_tools import io_descriptor.yaml --model policy.onnx --simulate --output my_bundle
     model_tools import --model policy.onnx --output my_draft
 
 Formats are recognized by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
 rl_sar's config.yaml, LEAPP, and metadata inside an ONNX. Answer a TODO with --set, or in
-policy.yaml and then run `model_tools complete`; until then the loader refuses the bundle, and the
-exit status is 1. A bundle without TODOs receives golden rows and, with --simulate, --rollout or
---bag, the guard's nominal figures.
+policy.yaml, after which you run `model_tools complete`; until then, the loader refuses the bundle,
+and the exit status is 1. A bundle without TODOs receives golden rows and, with --simulate,
+--rollout or --bag, the guard's nominal figures.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Make the bundle; the status is 1 if questions are open.
+    """Make the bundle; the exit status is 1 if questions remain open.
 
     Returns:
         bundle (folder), questions (by key, to answer before the bundle loads), nominal (source of

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[InspectionReport]:
-    """Report the contents; the status is 1 if the file is unusable, 0 if it is only suspicious."""
+    """Report the contents; the exit status is 1 if the file is unusable, 0 if only suspicious."""
     from model_tools.prove.inspect.inspection import (
         inspection_parts,
         write_inspection_page,

@@ -6,8 +6,8 @@
         --anchor torso_link --output motion.npz
 
 The source is an .npz from training (BeyondMimic, mjlab), or a .csv with one frame per line: x, y,
-z, qx, qy, qz, qw of the base, then the joints, rad. A source without names is refused unless
---joints and --bodies give them. docs/motion.md lists the arrays of the clip.
+z, qx, qy, qz, qw of the base, then the joints, rad. If a source lacks names, give them with
+--joints and --bodies; otherwise, it is refused. docs/motion.md lists the arrays of the clip.
 """
 
 from __future__ import annotations

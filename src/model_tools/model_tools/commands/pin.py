@@ -6,9 +6,9 @@
     model_tools pin my_set --output out/my_set
 
 Each member's sha256 in set.yaml becomes the hash of its bundle's current policy.yaml; comments and
-order are kept. A set loads only with exactly these members, so run this after a member has changed,
-then sign the set again. --output writes the set with all its members into a new folder, to sign,
-install and push as one version.
+order are kept. A set loads only with exactly these members, so run this command after a member has
+changed, then sign the set again. --output writes the set with all its members into a new folder, to
+sign, install and push as one version.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Write the members' hashes into the set.
 
     Returns:
-        folder of the set, and members by name: policy, version, sha256 (of its policy.yaml), is_new
-        (the hash in set.yaml changed).
+        folder of the set; members, by name: policy, version, sha256 (of the member's policy.yaml),
+        is_new (the hash in set.yaml changed).
     """
     from model_tools.make.pinned_set import pin
 

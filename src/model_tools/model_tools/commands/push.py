@@ -6,8 +6,8 @@
     model_tools push revoked.yaml robots.lan:5000/fleet/lite3_walk
 
 The signature is checked with the configured public keys, as on robots. The tag is the version in
-policy.yaml, unless one is given; for a statement, its kind. The printed digest is the bundle's
-permanent address. Credentials come from Docker's config.json, or from
+policy.yaml, unless another one is given; the tag of a statement is its kind. The printed digest is
+the bundle's permanent address. Credentials come from Docker's config.json, or from
 POLICY_INFERENCE_REGISTRY_USER and POLICY_INFERENCE_REGISTRY_PASSWORD.
 """
 
@@ -48,7 +48,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Push the bundle or statement.
 
     Returns:
-        reference (HOST/NAME:TAG), digest of the manifest (the permanent address), is_signed.
+        reference (HOST/NAME:TAG), digest (of the manifest; the permanent address), is_signed.
     """
     from model_tools.ship.push import push_bundle, push_statement
     from policy_store.registry.access import RegistryAccess

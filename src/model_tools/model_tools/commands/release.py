@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Commands for the stages of a release: one file with limits, evidence and approvals.
+"""Commands for the stages of a release, which is a file with limits, evidence and approvals.
 
 `release status` and `record` exit with the status of the current stage: 0 healthy, 1 bad, 4 not
-enough data; the other verbs with 0, or 1 if refused.
+enough data; the other verbs exit with 0, or with 1 if refused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STAGES = ("simulation", "shadow", "canary", "production")
 
 
 class ReleaseVerb:
-    """One verb of `release`; its docstring becomes the help text, as for a module."""
+    """One verb of `release`; its docstring becomes the help text, like a module's."""
 
     def __init__(
         self,
@@ -40,9 +40,10 @@ class ReleaseVerb:
 
         Returns:
             file of the release, name, version and sha256 of the bundle, digest in the registry,
-            stage (the current one), health (verdict on it: healthy, bad or not_enough), reasons,
-            ended (event, reason, by, at; null while it continues), stages by name (health, and by
-            robot health and figures), approved (each approved stage: stage, by, at).
+            stage (the current one), health (verdict on that stage: healthy, bad or not_enough),
+            reasons, ended (event, reason, by, at; null while the release continues), stages by name
+            (health, and each robot's health and figures), approved (each approved stage: stage, by,
+            at).
         """
         return self._does(given)
 

@@ -5,15 +5,15 @@ r"""Run a bundle's model in an environment, and check it step by step against th
     model_tools run my_bundle_int8 --env my_envs:make --reference my_bundle --output rollout.npz
 
 `make` takes no arguments and returns an environment for one robot with gymnasium's API, or gym's
-old one. Its observations are as in training: scaled, not normalized; the bundle's statistics and
-bounds are applied as on the robot. Its actions are the model's raw outputs. The keys in a dict of
-observations are the names of the model's inputs; a single entry may have any key. Signs of an
-observation that differs from the contract (last action, gravity, joints beyond their limits) are
-errors; values far from those of a healthy run are warnings.
+old one. The environment's observations are as in training: scaled, not normalized; the bundle's
+statistics and bounds are applied as on the robot. Its actions are the model's raw outputs. The keys
+in a dict of observations are the names of the model's inputs; a single entry may have any key.
+Signs that an observation differs from the contract (in last action, gravity, or joints beyond their
+limits) are errors; values far from a healthy run's are warnings.
 
 The rows of --output are for calibration (`compile --rows`) and for `compare --rows`: inputs of the
 model, outputs of the reference, and `acted`, `reward`, `episode`. The exit status is 1 if a limit
-of the bundle or, if it has none, of its precision is exceeded.
+is exceeded: the bundle's or, if it has none, the default for its precision.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Run the model; the status is 1 if a limit is exceeded.
+    """Run the model; the exit status is 1 if a limit is exceeded.
 
     Returns:
-        environment, bundle, backend and precision of the model that acted, reference (bundle
-        whose ONNX it was compared with), steps, returns (sum of rewards of each episode),
-        difference of the actions as in comparison.json, checks (each figure with its limit),
-        holds (no limit is exceeded), latency_p50_s, latency_p99_s, rows (file with a row per step;
-        null without --output).
+        environment, bundle, backend and precision of the model that acted, reference (the bundle
+        with whose ONNX the model was compared), steps, returns (sum of rewards of each episode),
+        difference of the actions as in comparison.json, checks (each figure with its limit), holds
+        (no limit is exceeded), latency_p50_s, latency_p99_s, rows (file with a row per step; null
+        without --output).
     """
     from rich.console import Console
     from rich.progress import track

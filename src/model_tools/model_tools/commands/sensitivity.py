@@ -4,13 +4,13 @@
 
     model_tools sensitivity my_bundle --output out/sensitivity --record
 
-The walks of a plan of `evaluate`, or 60 walks of 10 s with mixed commands, run with each error
-added to base_lin_vel (docs/estimation.md). The survived error is the largest one up to which the
-lower end of every success rate's interval reaches the plan's `required_success` (default 0.9). The
-output folder contains trials.jsonl, sensitivity.json and sensitivity.html. --record keeps the
-result in the bundle; `install` then refuses a contract with a larger `estimation.error_mps`. The
-exit status is 1 if a trial has no result, if the policy does not survive the error in its contract,
-or if it fails even without an error.
+The walks of an `evaluate` plan, or 60 walks of 10 s with mixed commands, run with each error added
+to base_lin_vel (docs/estimation.md). The survived error is the largest error up to which the lower
+end of every success rate's interval reaches the plan's `required_success` (default 0.9). The output
+folder contains trials.jsonl, sensitivity.json and sensitivity.html. --record keeps the result in
+the bundle; `install` then refuses a contract with a larger `estimation.error_mps`. The exit status
+is 1 if a trial has no result, if the policy does not survive the error in its contract, or if it
+fails even without an error.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
-    """Measure the survived error; the status is 1 if it is below the one in the contract.
+    """Measure the survived error; the exit status is 1 if it is below the contract's.
 
     Returns:
         The content of sensitivity.json.

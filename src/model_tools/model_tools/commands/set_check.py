@@ -6,8 +6,8 @@
     model_tools set-check my_gaits --robot-model go2 --tries 100
 
 Each transition, including those to a fallback, is tried with random velocity commands and a push
-soon after the switch, at two frictions and two latencies. The exit status is 1 if the robot falls
-or the guard stops it after a switch, or if a transition is never granted.
+soon after the switch, at two frictions and two latencies. The exit status is 1 if, after a switch,
+the robot falls or the guard stops it, or if a transition is never granted.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> CommandResult[Sequence[SetTransitionResult]]:
-    """Check the set; the status is 1 if a transition fails.
+    """Check the set; the exit status is 1 if a transition fails.
 
     Returns:
         An array with the result of each transition.

@@ -8,8 +8,9 @@
 
 The signature, policy.yaml.sig, covers policy.yaml, which contains the hashes of all files of the
 bundle; for a set, set.yaml.sig covers set.yaml, which contains the hashes of its members. The
-command asks for the password of an encrypted key, or reads it from POLICY_INFERENCE_KEY_PASSWORD. A
-file is signed as a statement (channel, revocations, downgrade); its signature is FILE.sig.
+command asks for the password of an encrypted key, or reads it from POLICY_INFERENCE_KEY_PASSWORD.
+If you give a file, it is signed as a statement (channel, revocations, downgrade) and its signature
+is FILE.sig.
 """
 
 from __future__ import annotations

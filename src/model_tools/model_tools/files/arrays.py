@@ -28,7 +28,7 @@ from policy_inference.messages.readers import JointOrder
 OBSERVATION = "obs"
 """Array name for the observation of a model that has only one."""
 EPISODE, TIME = "episode", "time"
-"""Array names for each row's episode and time (s), which show whether rows are consecutive."""
+"""Array names for each row's episode and time (s), which tell whether rows are consecutive."""
 _BFLOAT16 = "BF16"
 _TYPES = {
     "F64": "<f8",
@@ -133,8 +133,8 @@ def sensed(
 ) -> dict[str, F64]:
     """Return the recorded state of the robot [rows, size], by field of `RobotState`.
 
-    Per-joint columns follow `joint_names` if recorded (with the robot's or the contract's names),
-    otherwise the contract. `quat_wxyz` is reordered to `quat_xyzw`.
+    Per-joint columns are in the order of `joint_names` if recorded (with the robot's or the
+    contract's names), otherwise in the contract's. `quat_wxyz` is reordered to `quat_xyzw`.
     """
     free = {name: array for name, array in arrays.items() if name not in contract.model.inputs}
     found = dict[str, F64]()
@@ -209,7 +209,7 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> Tensor:
 
 
 def _widened(tensor: Mapping[str, Any]) -> Tensor:
-    """Widen a bfloat16 tensor, the upper half of float32, which NumPy lacks."""
+    """Widen a bfloat16 tensor, the upper half of float32, a type that NumPy lacks."""
     halves = np.frombuffer(tensor["data"], "<u2").astype(np.uint32)
     return (halves << 16).view(np.float32).reshape(tensor["shape"])
 

@@ -3,8 +3,8 @@
 """Normalizer, scale and offset that a graph computes around the policy network.
 
 A graph shows multiplications and additions, but not their purpose: a Mul after a Tanh may be the
-action scale from training, or a bound that training scaled again. Scale and offset are judged
-separately.
+action scale from training, or a bound to which training then applied its own scale. Scale and
+offset are judged separately.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PASSING = ("Identity", "Cast", "Reshape", "Clip", "Squeeze", "Unsqueeze", "Flat
 _KEEPING = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 """Operators that preserve the values of a constant."""
 _SAME, _SAME_NEAR_0 = 1e-2, 1e-3
-"""Relative and absolute tolerance, since training files have three digits."""
+"""Relative and absolute tolerance; training files may state only three digits."""
 _UNKNOWN: F64 = np.full(1, np.nan)
 _Step = tuple[Any, int, F64]
 """A node, and the index and value of its constant input."""
@@ -39,7 +39,7 @@ class BakedAction:
     Attributes:
         output: Name of the model output.
         nodes: The nodes that scale and shift, by operator and name; may be empty.
-        network: The last network node before them.
+        network: The last node of the network before them.
         scale, offset: Arrays [values], or [1] for all values; NaN for unreadable constants.
     """
 
@@ -51,7 +51,7 @@ class BakedAction:
 
     @property
     def where(self) -> str:
-        """Description of the nodes and their place: after the network, right before the output."""
+        """Description of the nodes and their place: after the network, just before the output."""
         return f"{self.nodes} right before the output {self.output}, after {self.network}"
 
     @property
@@ -191,7 +191,7 @@ def _chain(nodes: Any, name: str, constants: Container[str]) -> list[str]:
 
 
 def _constants(model: OnnxModel) -> dict[str, onnx.TensorProto | None]:
-    """Return the constants by name; None for those computed from others."""
+    """Return the constants by name; None for constants computed from others."""
     graph = model.proto.graph
     constants: dict[str, onnx.TensorProto | None] = {t.name: t for t in graph.initializer}
     for node in graph.node:  # in order of computation
@@ -216,7 +216,7 @@ def _stated(node: Any) -> onnx.TensorProto | None:
 
 
 def _values(model: OnnxModel, tensor: onnx.TensorProto | None) -> F64:
-    """Return the values of a constant, flat; NaN if unreadable."""
+    """Return the values of a constant, flattened; NaN if unreadable."""
     if tensor is None or not _is_here(model, tensor):
         return _UNKNOWN
     try:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """D-Robotics' BPU compilers, and files for them and for D-Robotics' programs on the board.
 
-In an ACT policy's statistics, `action_mean` and `action_std` belong to the state; the action's are
-named `..._unnormalize`. The script on the board computes only (x - mean) / std, so other
-normalizations are converted to that form.
+In an ACT policy's statistics file, `action_mean` and `action_std` are those of the state; those of
+the action are named `..._unnormalize`. The script on the board computes only (x - mean) / std, so
+other normalizations are converted to that form.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from policy_core.interfaces import F32
 RECORD, BUILD_ALL = "workspace.json", "build_all.sh"
 """File that lists a workspace's sources, and the script that compiles all its graphs."""
 AXES = 4
-"""Number of axes of a feature map, the type of a model's inputs."""
+"""Number of axes of a feature map, which all model inputs must be."""
 _NUMBER = "[0-9]" * 10
 """Pattern for a sample's number in its file name."""
 PRECISIONS = ("int8", "int16")
@@ -42,13 +42,13 @@ BOARD_FILES = tuple(
 
 
 CONFIG, BUILD, CALIBRATION = "config_{}.yaml", "build_{}.sh", "calibration_data_{}"
-"""A graph's files, with {} for its name, named as in D-Robotics' ACT exporter (rdk_LeRobot_tools):
-compiler settings, the script that runs the compiler, and the sample folder.
+"""Names of a graph's files, with {} for the graph, as in D-Robotics' ACT exporter
+(rdk_LeRobot_tools): compiler settings, the script that runs the compiler, and the sample folder.
 """
 
 
 def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a tensor's shape as a feature map: padded with ones at the end."""
+    """Return a tensor's shape as a feature map: padded at the end with ones."""
     return shape + (1,) * (AXES - len(shape))
 
 
@@ -64,7 +64,7 @@ def write_samples(
 
     Args:
         folder: Folder to create.
-        parts: Blocks of input rows [rows, *compiler's shape], in order.
+        parts: Blocks of input rows [rows, *shape for the compiler], in order.
         suffix: `.npy` for one row with a batch axis per file; `.bin` for raw float32.
         names: File names without suffix; numbers if None.
     """
@@ -82,7 +82,7 @@ def write_samples(
 def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
     """Return patterns that match exactly the workspace files of these graphs.
 
-    They do not match the results of the vendor's compiler, which take hours to make.
+    The results of the vendor's compiler, which take hours to make, do not match.
     """
     found = [RECORD, BUILD_ALL]
     for name in graphs:
@@ -104,7 +104,7 @@ def workspace_files(graphs: Iterable[str]) -> tuple[str, ...]:
 
 
 def converted_file(graph: str, march: str) -> str:
-    """Return the file name of a graph's model, converted to the opset of a march's compiler."""
+    """Return the file name of a graph's model in the opset of a march's compiler."""
     return f"{graph}.{march}.onnx"
 
 
@@ -120,7 +120,7 @@ class Toolchain:
         last_opset: Newest opset that the compiler reads.
         levels: Optimization levels; the last one is the default.
         all_int16: Setting that makes every node int16.
-        keys: Further compiler parameters.
+        keys: Additional compiler parameters.
         image: Container image of the compiler.
     """
 
@@ -169,7 +169,7 @@ def write_board_files(folder: Path, contract: ChunkContract, chunk: F32) -> None
     """Write statistics and a normalized chunk for D-Robotics' script on the board.
 
     Args:
-        folder: The bundle; files are written to its folder `bpu_output`.
+        folder: Folder of the bundle; files are written to `bpu_output` in it.
         contract: Contract of the bundle.
         chunk: The network's first output [steps, actions]; the script executes as many steps as
             this chunk has.

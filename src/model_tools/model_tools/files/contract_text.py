@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Set and remove sections in the text of a `policy.yaml`, keeping comments and order.
 
-A report about a model is a file in the bundle, whose hash is in the contract.
+A report about a model is a file in the bundle, and the contract holds its hash.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def set_section(text: str, key: str, value: Any) -> str:
         text: YAML whose sections are mappings in block style, indented by two spaces.
         key: `nominal`, or `model.golden` for a section inside another, which must exist. A missing
             key is added at the end of the file or of the enclosing section.
-        value: New content: a mapping, a part of the contract, or a word. Entries that are None are
-            omitted.
+        value: New content: a mapping, a part of the contract, or a word. Entries with the value
+            None are omitted.
     """
     lines, depth, name, start, end = _enter(text, key)
     old = _find(lines, name, depth, start, end)
@@ -66,7 +66,7 @@ def remove_section(text: str, key: str) -> str:
 
 
 def _enter(text: str, key: str) -> tuple[list[str], int, str, int, int]:
-    """Return the lines, the depth and name of `key`, and the rows (first, end) that enclose it."""
+    """Return the lines, depth and name of `key`, and the enclosing section's rows (first, end)."""
     *parents, name = key.split(".")
     lines, start, end = text.splitlines(), 0, len(text.splitlines())
     for depth, parent in enumerate(parents):
@@ -104,7 +104,7 @@ def plain(value: Any, without: tuple[Any, ...] = (None,)) -> Any:
 
 
 def _dump(name: str, value: Any, depth: int) -> list[str]:
-    """Return the section's lines; lists and maps of plain values in flow style."""
+    """Return the section's lines; lists and mappings of plain values in flow style."""
     # By default, PyYAML would write a one-word map in braces, where no search finds its key.
     style = False if isinstance(value, str) else None
     text = yaml.safe_dump(
@@ -119,7 +119,7 @@ def _dump(name: str, value: Any, depth: int) -> list[str]:
 
 
 def read_models(report: Path) -> set[str]:
-    """Return the SHA-256 hashes of the models in a JSON report; empty for other kinds of file."""
+    """Return the SHA-256 hashes of the models in a JSON report; empty for files of other kinds."""
     try:
         content = json.loads(report.read_text("utf-8"))
         stated = [content, *content.get("artifacts", [])]
@@ -165,8 +165,8 @@ def keep_report(
         bundle: Folder of the bundle.
         backend: Back end of the model.
         name: File name in the folder `reports`.
-        write: Writes the report to a path.
-        sha256: Hash of the model, see `policy_core.bundle.bundle.model_sha256`.
+        write: Function that writes the report to a path.
+        sha256: Hash of the model; see `policy_core.bundle.bundle.model_sha256`.
         force: Replace an existing report under this key.
         key: Key in the contract's `reports`; None for the back end's name.
 

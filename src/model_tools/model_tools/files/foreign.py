@@ -69,7 +69,7 @@ class Node:
         return [entry for entry in entries if entry.value is not None]
 
     def items(self) -> list[tuple[str, Node]]:
-        """Return the entries of a mapping in the file's order."""
+        """Return the entries of a mapping in the order of the file."""
         return [
             (name, Node(self.file, value, self._join(name)))
             for name, value in self.mapping().items()
@@ -106,7 +106,7 @@ class Node:
         return [element.text() for element in self.elements()]
 
     def number(self) -> float:
-        """Return a finite number."""
+        """Return the value as a finite number."""
         value = self.value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.wrong("a number")
@@ -121,7 +121,7 @@ class Node:
         return self.number()
 
     def whole(self) -> int:
-        """Return an integer."""
+        """Return the value as an integer."""
         if not self.number().is_integer():
             raise self.wrong("a whole number")
         return int(self.number())
@@ -184,12 +184,12 @@ class _DataLoader(StrictLoader):
     }
 
     def get_single_data(self) -> object:
-        """Parse the only document; reject an anchor that contains itself."""
+        """Parse the only document; reject anchors that contain themselves."""
         self.deep_construct = True  # else PyYAML constructs the parent before an alias in it
         return super().get_single_data()
 
     def take_tuple(self, node: yaml.Node) -> list[Any]:
-        """Return the elements of a tuple, written as a sequence."""
+        """Return the elements of a tuple that is written as a sequence."""
         if not isinstance(node, yaml.SequenceNode):
             raise _error(f"the tag {_short(node.tag)} on something other than a sequence", node)
         return self.construct_sequence(node, deep=True)

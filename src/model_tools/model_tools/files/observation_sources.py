@@ -32,7 +32,7 @@ def open_source(
     Args:
         contract: Contract that states the policy's inputs.
         path: Folder of the dataset or of the recording, or the recording's only file.
-        topics: The recording's topics, by input, if they are renamed.
+        topics: The recording's topics, by input, where they were renamed.
     """
     if (path / INFO).is_file() or not is_bag(path):
         if topics:
@@ -94,7 +94,7 @@ class DatasetSource:
     def of_episode(
         self, episode: DatasetEpisode, frames: Sequence[int]
     ) -> Iterator[RecordedObservation]:
-        """Yield observations from one episode of the dataset, at increasing frames."""
+        """Yield observations from one episode of the dataset, in order of frames."""
         return successive(
             frames,
             lambda frame: 0,

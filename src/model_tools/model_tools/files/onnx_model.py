@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX model as tools read it: tensors, metadata and weights, whatever they are for."""
+"""An ONNX model as tools read it: tensors, metadata and weights, whatever the model is for."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ CHECKPOINT_SHA256 = "checkpoint_sha256"
 """Metadata key for the hash of the checkpoint that `export` converted."""
 OBS_STATS = "obs_stats"
 """Metadata key for the statistics that normalize observations before the model, as the contract's
-`normalisation` in JSON; `export` wrote the file next to the model.
+`normalisation` in JSON, which names the file that `export` wrote next to the model.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTensor:
-    """A tensor's shape, with -1 for axes without a fixed size, and NumPy name of its type."""
+    """A tensor's shape, with -1 for axes without a fixed size, and the NumPy name of its type."""
 
     shape: tuple[int, ...]
     dtype: str
 
     def __str__(self) -> str:
-        """Return e.g. `float32[1, 45]`."""
+        """Return text such as `float32[1, 45]`."""
         axes = ", ".join("?" if axis == DYNAMIC else str(axis) for axis in self.shape)
         return f"{self.dtype}[{axes}]"
 
@@ -60,11 +60,11 @@ class OnnxModel:
 
     @property
     def external_files(self) -> list[str]:
-        """Names of the files that contain weights outside this one."""
+        """Names of the files that contain weights outside the model file."""
         return sorted({location for tensor in _tensors(self.proto) for location in _places(tensor)})
 
     def require_beside(self) -> None:
-        """Check that weight files are in the model's folder; no other folder is read."""
+        """Check that weight files are in the model's folder; no other folder may be read."""
         away = [name for name in self.external_files if not is_beside(self.path, name)]
         if away:
             raise ToolError(
@@ -135,13 +135,13 @@ class OnnxModel:
         return self._values(found)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the names and values of the weights inside this file."""
+        """Yield the names and values of the weights inside the model file."""
         for tensor in self.proto.graph.initializer:
             if not uses_external_data(tensor):
                 yield tensor.name, self._values(tensor)
 
     def require_finite(self) -> None:
-        """Raise an error unless the weights inside this file are finite."""
+        """Raise an error unless the weights inside the model file are finite."""
         bad = [
             name
             for name, values in self.weights()

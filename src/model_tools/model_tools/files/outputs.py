@@ -73,7 +73,7 @@ def new_folder(
         force: Replace such a folder.
         owned: Patterns of the files in such a folder, relative to it; `name/**` matches everything
             below a folder.
-        kept: Folder from which the new one is made; files with the same names may be replaced.
+        kept: Folder from which the new folder is made; files with the same names may be replaced.
     """
     path = path.resolve()
 
@@ -93,7 +93,7 @@ def new_folder(
 
 @contextmanager
 def _not_written(growing: Path, path: Path, source: Path | None = None) -> Iterator[None]:
-    """Make errors about an unfinished output name `source`, or state that nothing was written.
+    """Make errors about an unfinished output name `source`, or say that nothing was written.
 
     Args:
         growing: Temporary path of the output, removed after an error.
@@ -114,7 +114,7 @@ def _not_written(growing: Path, path: Path, source: Path | None = None) -> Itera
 def copy_folder(source: Path, target: Path) -> None:
     """Copy the contents of all files below a folder; read-only files become writable.
 
-    Links to files are followed, links to folders are not. A bundle's signature is not copied, since
+    Links to files are followed; links to folders are not. A bundle's signature is not copied, since
     the copy becomes a different bundle.
     """
     if target.resolve().is_relative_to(source.resolve()):

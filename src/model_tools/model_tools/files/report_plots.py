@@ -200,7 +200,7 @@ def _draw_line(axes: Axes, series: Series, colour: str) -> None:
 def _draw_named(
     axes: Axes, series: Series, places: npt.NDArray[Any], width: float, colour: str
 ) -> None:
-    """Draw one item per name: a bar or point with its interval, a range, or a histogram."""
+    """Draw one item per name: a bar or a point with its interval, a range, or a histogram."""
     y, label = _finite(series.y), series.label or None
     low, high = (y if end is None else _finite(end) for end in (series.low, series.high))
     if series.kind == "range":
@@ -223,7 +223,7 @@ def _draw_named(
 
 
 def _thinned(x: F64, y: F64) -> tuple[F64, F64]:
-    """Return a line; if it has very many points, only the minimum and maximum of each span."""
+    """Return a line; if it has a great many points, only the minimum and maximum of each span."""
     if len(x) <= _MOST_POINTS:
         return x, y
     span = -(-2 * len(x) // _MOST_POINTS)
@@ -236,6 +236,6 @@ def _thinned(x: F64, y: F64) -> tuple[F64, F64]:
 
 
 def _finite(values: npt.ArrayLike | Sequence[Any]) -> F64:
-    """Return the values with NaN (a gap) for infinities, which cannot be drawn."""
+    """Return the values, with NaN (a gap) in place of infinities, which cannot be drawn."""
     array = np.asarray(values, np.float64)
     return np.where(np.isfinite(array), array, np.nan)

@@ -59,7 +59,7 @@ def read_rows(path: Path, bundle: JointBundle, topics: Mapping[str, str] | None 
             the sensed state (`model_tools.files.arrays.sensed`), `time` (s) and `episode`, both
             [rows].
         bundle: Bundle that states names and shapes; its `onnx` artifact is replayed.
-        topics: The recording's topics, by input, if they are renamed.
+        topics: The recording's topics, by input, where they were renamed.
     """
     if is_bag(path):
         return _replayed(BagSource(bundle, path, topics), bundle.contract.model)
@@ -123,7 +123,7 @@ def _recorded(file: Path, bundle: JointBundle) -> Rows:
 def _breaks(
     file: Path, arrays: Mapping[str, Tensor], period_s: float, count: int
 ) -> tuple[int, ...]:
-    """Return the rows that begin an episode, or do not follow one period after the previous row."""
+    """Return the rows that begin an episode, or are not one period later than the previous row."""
     broken = np.zeros(count - 1, bool)
     for name, usual, slack in ((EPISODE, 0.0, 0.0), (TIME, period_s, _LATE * period_s)):
         if name in arrays:
@@ -147,7 +147,7 @@ class BagSource:
 
     Attributes:
         name: Name of the recording's folder or file.
-        count: Number of its ticks.
+        count: Number of ticks.
         topics: Topic of each input.
         decoder, problem: See `HeardMessages`.
     """
@@ -166,9 +166,9 @@ class BagSource:
         Args:
             bundle: Bundle whose `onnx` artifact is replayed.
             path: Folder of the recording, or its only file.
-            topics: Topics, by input, if they are renamed.
-            from_s: Start of the rows, s since the first tick. A policy with memory is replayed from
-                the beginning, so the rows are the same as in a full replay.
+            topics: Topics, by input, where they were renamed.
+            from_s: Start of the rows, s since the first tick. A policy with memory is nevertheless
+                replayed from the beginning, so the rows equal those of a full replay.
             to_s: End of the rows, s since the first tick.
         """
         self.name, bag = path.name, Bag(path)

@@ -21,7 +21,7 @@ class Row:
     """Inputs and outputs of a policy in one tick.
 
     Attributes:
-        number: Number of the tick in its source.
+        number: Number of the tick in the source.
         time_s: Time since the source's first tick.
         begins: True if the policy was reset here, at a new episode or at the end of a gap.
         tensors: Model inputs and outputs by name, without the batch axis; possibly views that are
@@ -39,7 +39,7 @@ class Row:
 
 
 class RowSource(Protocol):
-    """Interface of a source of rows, which yields them once.
+    """Interface of a source of rows, which can be read only once.
 
     Attributes:
         name: Name of a file, recording or environment, or "live topics".
@@ -62,12 +62,12 @@ class RecordedObservation:
     """Inputs of a chunk policy at one step, before normalization.
 
     Attributes:
-        number: Number of the step in its source.
-        images: Images by contract camera, uint8 [height, width, 3] in RGB, at recorded size.
+        number: Number of the step in the source.
+        images: Images by contract camera, uint8 [height, width, 3] in RGB, in the recorded size.
         state: State [state joints] in the policy's units; None if the policy takes no state.
         environment_state: Environment state [size]; None if the policy takes none.
         earlier: Observations of earlier steps, oldest first, if the policy gets several. The first
-            one stands in for missing steps, as on a robot.
+            observation stands in for missing ones, as on a robot.
     """
 
     number: int
@@ -77,7 +77,7 @@ class RecordedObservation:
     earlier: tuple[RecordedObservation, ...] = ()
 
     def as_observed(self) -> ChunkObservation:
-        """Return the observation in the form that a chunk policy's graphs accept."""
+        """Return the observation in the form that the graphs of a chunk policy accept."""
         return ChunkObservation(
             images=self.images,
             state=self.state,
@@ -115,9 +115,9 @@ def successive(
 
     Args:
         wanted: Increasing step numbers.
-        first: Returns the first step of the gapless sequence that ends at a step.
+        first: Function that returns the first step of the gapless sequence that ends at a step.
         steps: Number of successive observations that the policy gets.
-        read: Yields single observations by increasing number; each is read once.
+        read: Function that yields single observations by increasing number; each is read once.
     """
     numbers = [
         [max(number - back, first(number)) for back in reversed(range(steps))] for number in wanted

@@ -20,11 +20,11 @@ from policy_core.observation.state import RobotState
 from policy_inference.comparison.rows import Rows
 
 LONG_RUN_S = 3600.0
-"""Assumed longest run (in s), if neither contract nor model bounds the tick count."""
+"""Assumed longest run (in s), if neither the contract nor the model bounds the tick count."""
 EXACT_IN_FLOAT16 = 2048
 """Largest number up to which float16 represents every integer."""
 TOLERANCE = 1e-3
-"""Tolerance relative to a value, or to 1 if larger: recordings have four digits or more."""
+"""Tolerance relative to a value, or to 1 if that is larger: recordings have four digits or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,7 +35,7 @@ class TermColumns:
         name: Name of the term, with its index if the name is not unique, such as `joint_pos[3]`.
         term, spec: The term's contract entry, and its definition in the suite.
         where: The term's columns.
-        names: Names of its values; joint names for a per-joint term.
+        names: Names of the term's values; joint names for a per-joint term.
         scale: Factor of each value.
     """
 
@@ -84,7 +84,7 @@ def newest_columns(contract: JointContract, input_name: str) -> Iterator[TermCol
 
 
 def value_name(contract: JointContract, input_name: str, column: int) -> str:
-    """Name a value in a model input: `joint_pos of knee`, and its frame if there are several."""
+    """Name a value in a model input (`joint_pos of knee`), and its frame if there are several."""
     history = contract.observations[input_name].history
     terms = list(newest_columns(contract, input_name))
     width = sum(len(found.names) for found in terms)
@@ -119,8 +119,8 @@ def counts_ticks(contract: JointContract) -> bool:
 def last_ticks(contract: JointContract, model: OnnxModel) -> dict[str, int]:
     """Return the last tick that matters, for each model input with the tick count.
 
-    That is the last row of the table that it indexes, or the end of the term's `clip`; if neither
-    limits it, the tick after one hour.
+    That is the last row of the table that the tick count indexes, or the end of the term's `clip`;
+    if neither limits the count, the tick after one hour.
     """
     found = dict[str, int]()
     for name, observation in contract.observations.items():
@@ -212,7 +212,7 @@ def _sense(
 
 
 def _breaks(rows: Rows, contract: JointContract, rebuilt: dict[str, F64]) -> tuple[int, ...]:
-    """Return the rows' breaks, and those revealed by the last action in the observations."""
+    """Return the rows' breaks, plus those revealed by the last action in the observations."""
     broken = np.zeros(len(rows), bool)
     for name, expected in rebuilt.items():
         for found in term_columns(contract, name):
@@ -222,6 +222,6 @@ def _breaks(rows: Rows, contract: JointContract, rebuilt: dict[str, F64]) -> tup
 
 
 def _beyond(rows: Rows, name: str, expected: F64) -> F64:
-    """Return how far values exceed the tolerance around the expected ones; NaN where unknown."""
+    """Return how far values exceed the tolerance around the expected values; NaN where unknown."""
     found = rows.inputs[name].reshape(len(rows), -1).astype(np.float64)
     return np.asarray(np.abs(found - expected) - TOLERANCE * np.maximum(1.0, np.abs(expected)))

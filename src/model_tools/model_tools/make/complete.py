@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a whole bundle from a contract and its reference model."""
+"""Makes a complete bundle from a contract and its reference model."""
 
 from __future__ import annotations
 
@@ -52,9 +52,10 @@ class Completion:
     """Sources of golden rows and nominal figures.
 
     Attributes:
-        measure: Measures healthy runs of a bundle; None leaves the nominal figures unchanged.
+        measure: Function that measures healthy runs of a bundle; None leaves the nominal figures
+            unchanged.
         golden: Golden rows to check and use. If None, rows from the runs are used; without runs,
-            drawn rows.
+            random rows.
         rows_output: File for all rows from the runs, for calibration and comparison.
         force: Replace an existing file.
     """
@@ -66,7 +67,7 @@ class Completion:
 
 
 DRAWN = Completion()
-"""Only golden rows, drawn around the default position."""
+"""Only golden rows, drawn at random around the default position."""
 
 
 def make_bundle(
@@ -77,11 +78,11 @@ def make_bundle(
     *,
     force: bool = False,
 ) -> JointBundle:
-    """Make a whole bundle; after a failure, `output` is unchanged.
+    """Make a complete bundle; after a failure, `output` is unchanged.
 
     Args:
         contract: Folder with the `policy.yaml`; its other files are copied too.
-        model: The reference model, which must have the contract's hash; None if it is in the
+        model: The reference model, whose hash must be the contract's; None if the model is in the
             folder.
         output: Folder of the bundle; may be `contract` itself.
         completion: Sources of golden rows and nominal figures.
@@ -214,7 +215,7 @@ def _put_golden(folder: Path, given: Path | None, rows: Rows | None) -> None:
 
 
 def _check_given(golden: Path, bundle: JointBundle) -> None:
-    """Raise unless enough rows are different and their observations match the contract."""
+    """Raise unless enough rows differ and their observations match the contract."""
     rows = read_rows(golden, bundle)
     different = len(
         np.unique(

@@ -64,7 +64,7 @@ class Bag:
     Attributes:
         path: Folder of the recording, or its only file.
         storage: Format of the recording's files.
-        start_ns, duration_ns: First log time, and the time from there to the last one.
+        start_ns, duration_ns: First log time, and the time from the first to the last.
         topics: Recorded topics, by full name.
     """
 
@@ -160,8 +160,8 @@ class Bag:
     def stored_ns(self, topic: str) -> Times:
         """Return the log times of a topic's messages [messages], in the order of writing.
 
-        Readers sort messages by time, so only this order reveals a clock reset. Empty for storage
-        formats that do not preserve the order.
+        Readers sort messages by time, so only the order of writing reveals a clock reset. The
+        result is empty for storage formats that do not preserve it.
         """
         with self._opened() as reader:
             files = indexed_files(reader)
@@ -180,7 +180,7 @@ class Bag:
     def decoder(self, topic: str, *, whole: bool = False) -> Decode:
         """Return the function that decodes a topic's messages, which must all have one type.
 
-        It raises ValueError or struct.error for invalid bytes.
+        The function raises ValueError or struct.error for invalid bytes.
 
         Args:
             topic: Full name.
@@ -198,7 +198,7 @@ class Bag:
         return (None if whole else make_decoder(kind, with_rosbags)) or with_rosbags
 
     def problem(self, what: str, time_ns: int, text: object) -> ToolError:
-        """Return the error for a message at a given time."""
+        """Return an error about a message, with the message's time."""
         return ToolError(f"{self.path}: {what} at {time_ns * 1e-9:.3f} s: {text}")
 
     @contextmanager
@@ -209,7 +209,7 @@ class Bag:
 
 @contextmanager
 def _errors_named(path: Path) -> Iterator[None]:
-    """Convert errors raised while a recording is read to ToolError."""
+    """Convert errors raised during the reading of a recording to ToolError."""
     try:
         yield
     except (OSError, ToolError):

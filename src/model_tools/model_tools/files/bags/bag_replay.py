@@ -31,7 +31,7 @@ _SENSED = ("joint_pos", "joint_vel", "velocity_command")
 
 
 class HeardMessages(Protocol):
-    """Interface for a source of messages from a robot, recorded or live.
+    """Interface of a source of recorded or live robot messages.
 
     Attributes:
         topics: Topic of each input.
@@ -40,13 +40,13 @@ class HeardMessages(Protocol):
     topics: Mapping[str, str]
 
     def arrivals(self) -> Iterator[Arrival]:
-        """Yield messages in time order, at least the newest one of each input at each tick."""
+        """Yield messages in time order: at least the newest message of each input for each tick."""
 
     def decoder(self, topic: str) -> Decode:
         """Return the function that decodes a topic's messages."""
 
     def problem(self, what: str, time_ns: int, text: object) -> ToolError:
-        """Return the error for a message at a given time."""
+        """Return an error about a message, with the message's time."""
 
 
 def input_types(contract: JointContract) -> dict[str, tuple[str, ...]]:
@@ -55,7 +55,7 @@ def input_types(contract: JointContract) -> dict[str, tuple[str, ...]]:
 
 
 def tick_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
-    """Return the time-outs for the inputs that a tick needs; a command fades out instead."""
+    """Return the time-outs of the inputs that a tick requires; a command fades out instead."""
     limits = limits_in_force(contract, StricterLimits())
     names = [name for name in RobotState(contract).inputs if name != COMMAND]
     return timeouts_in_force_ns(contract, limits, names)
@@ -80,7 +80,7 @@ class PerceivedFilter:
     """
 
     def __init__(self, make: Callable[[], Decode]) -> None:
-        """Prepare the filter; `make` is called on the first message."""
+        """Prepare the filter, which calls `make` on its first message."""
         self._make, self.skipped = make, 0
         self._decode: Decode | None = None
 
@@ -115,13 +115,13 @@ def skipped_messages(heard: HeardMessages, filters: Mapping[str, PerceivedFilter
 class Replay:
     """Runs a bundle's reference model on received messages, like the robot's own loop.
 
-    The newest message for each input is used, by header stamp, or by log time if it has no stamp;
+    The newest message for each input is used, by header stamp, or by log time without a stamp;
     messages without values count as not received (`PerceivedFilter`). `last_action`, history and
     recurrent state come from the policy itself. Ticks at which an input is older than its time-out
     are skipped, and the policy is reset after them.
 
     Attributes:
-        ticks: Tick counts so far.
+        ticks: Counts of ticks so far.
     """
 
     def __init__(self, bundle: JointBundle, heard: HeardMessages) -> None:
@@ -145,11 +145,11 @@ class Replay:
         self.ticks = Ticks(contract.period_ns, tick_timeouts_ns(contract))
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
-        """Yield the rows as views, only once; their numbers count the ticks that are not skipped.
+        """Yield the rows as views, only once; row numbers count the ticks that are not skipped.
 
         Args:
-            wanted: Sorted numbers of rows to yield; None for all. A policy without memory does not
-                run at other ticks.
+            wanted: Sorted numbers of rows to yield; None for all. A policy without memory runs only
+                at the ticks of these rows.
         """
         if wanted is not None and not len(wanted):
             return
@@ -222,7 +222,7 @@ class Replay:
         self._command.set(read_velocity(message), time_ns)
 
     def _decoder(self, name: str) -> Decode:
-        """Return the decoder of an input; its type may be unknown before the first message."""
+        """Return the decoder of an input, whose type may be unknown before its first message."""
         if name not in self._decoders:
             self._decoders[name] = self._heard.decoder(self._heard.topics[name])
         return self._decoders[name]

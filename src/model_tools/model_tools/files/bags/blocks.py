@@ -5,7 +5,7 @@
 An MCAP file (https://mcap.dev/spec) stores messages in chunks, and after each chunk an index of the
 messages of each topic. Since a robot publishes far more than a policy uses, NumPy reads all stamps
 of a topic in a chunk in one step, at the offsets in the index, and skips the other topics'
-messages. rosbags parses everything except the messages.
+messages. rosbags parses everything but the messages.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MESSAGE = 0x05
 _LENGTH_AT, _COUNTED_FROM, _DATA_AT = 1, 9, 31
 """In a message record: opcode 1, length 8, channel 2, sequence 4, times 16, data."""
 _ENTRIES_AT = 15
-"""In an index record: opcode 1, length 8, channel 2, size of the entries 4, entries."""
+"""In an index record: opcode 1, length 8, channel 2, size of entries 4, entries."""
 _CRC_AT, _COMPRESSION_AT, _SIZE = 33, 37, 12
 """In a chunk record: opcode 1, length 8, times 16, size 8, CRC 4, compression 4 + its length,
 compressed size 8, messages."""
@@ -55,7 +55,7 @@ class Block:
     Attributes:
         log_ns: Log times [messages].
         heads: First bytes of each message [messages, 12].
-        data: Returns all bytes of the message with a given index.
+        data: Function that returns all bytes of the message with a given index.
     """
 
     log_ns: Times
@@ -89,7 +89,7 @@ class BlocksOf(Protocol):
 def read_blocks(
     reader: Reader, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS
 ) -> Iterator[Block]:
-    """Yield a topic's messages from an open recording, all of which rosbags reads."""
+    """Yield the messages of a topic from an open recording; rosbags reads all of them."""
     chosen = [each for each in reader.connections if each.topic == topic]
     messages = reader.messages(connections=chosen, start=begin_ns, stop=end_ns)
     while found := list(islice(messages, _AT_ONCE)):
@@ -125,7 +125,7 @@ def in_rows(reader: Reader, topic: str) -> list[Times]:
 def set_back(stored_ns: Times) -> int | None:
     """Return the index of the first message after a clock reset; None if there was no reset.
 
-    Parts that do not overlap in time may be in any order: that is a merge, not a reset.
+    Parts that do not overlap in time may be in any order: such an order comes from a merge.
 
     Args:
         stored_ns: Log times [messages] in the order of writing.
@@ -139,7 +139,7 @@ def set_back(stored_ns: Times) -> int | None:
 
 
 def indexed_files(reader: Reader) -> list[IndexedFile] | None:
-    """Return the indexed files of an open recording; None if they have no index."""
+    """Return the files of an open recording, with their indexes; None unless all have one."""
     if reader.compression_mode == "message":
         return None
     storage = reader.storage
@@ -166,7 +166,7 @@ class IndexedFile:
     def in_order(self, topic: str) -> bool:
         """Return whether no chunk has messages on a topic that are older than the previous chunk's.
 
-        Merged recordings may not be sorted.
+        Merged recordings may be unsorted.
         """
         ends = [entries[[0, -1], 0] for _, entries in self._index(topic)]
         times = np.array(ends, np.uint64).reshape(-1)
@@ -199,7 +199,7 @@ class IndexedFile:
             yield entries[np.argsort(entries[:, 1]), 0]
 
     def _index(self, topic: str) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
-        """Yield each chunk's number and a topic's entries in it [messages, (time, offset)]."""
+        """Yield each chunk's number and the topic's entries in it [messages, (time, offset)]."""
         channels = [each.id for each in self._file.connections if each.topic == topic]
         for number, chunk in enumerate(self._chunks):
             lists = [
@@ -237,7 +237,7 @@ class IndexedFile:
 
 
 class _Data:
-    """Returns the bytes of messages at given offsets in a chunk."""
+    """Reads the bytes of messages at given offsets in a chunk."""
 
     def __init__(self, chunk: bytes, content: npt.NDArray[np.uint8], at: Places) -> None:
         lengths = content[at[:, None] + np.arange(_LENGTH_AT, _COUNTED_FROM)].view("<u8")[:, 0]

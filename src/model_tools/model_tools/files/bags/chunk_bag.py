@@ -49,8 +49,8 @@ class ChunkBagSource:
     """Observations from a recording, at the ticks at which the robot would have had them.
 
     Ticks are at multiples of the policy's period. As on the robot, no input is older than its
-    time-out, and the contract's `pairing` selects the messages of an observation. A message's time
-    is its stamp; for the `newest` rule, which uses arrival times, it is the log time.
+    time-out, and the contract's `pairing` selects the messages of an observation. The time of a
+    message is its stamp or, with the rule `newest`, which uses arrival times, its log time.
 
     Attributes:
         name: Name of the recording's folder or file.
@@ -58,13 +58,13 @@ class ChunkBagSource:
     """
 
     def __init__(self, contract: ChunkContract, path: Path, topics: Mapping[str, str]) -> None:
-        """Find a policy's inputs in a recording, and the ticks at which all are available.
+        """Find a policy's inputs in a recording, and the ticks at which all of them are available.
 
         Args:
             contract: Contract that states the policy's inputs.
             path: Folder of the recording, or its only file.
             topics: Topics by input (`CAMERA/image_raw`, `joint_states` and the environment state),
-                if they are renamed.
+                where they were renamed.
         """
         self.name, self._contract, self._bag = path.name, contract, Bag(path)
         self._cameras = {name: _camera_input(self._bag, name, topics) for name in contract.cameras}
@@ -182,7 +182,7 @@ class ChunkBagSource:
         return np.asarray(ticks[together], np.int64)
 
     def _timeouts_ns(self) -> dict[str, int]:
-        """Return the largest valid age of each input's newest message."""
+        """Return the maximum valid age of each input's newest message."""
         limits = limits_in_force(self._contract, StricterLimits())
         timeouts_ns = chunk_timeouts_ns(self._contract, limits)
         return {

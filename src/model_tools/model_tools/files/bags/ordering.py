@@ -16,11 +16,11 @@ from model_tools.files.bags.blocks import RESTART_NS
 from policy_core.observation.pairing import Arrival
 
 _HOLD_NS = 2_000_000_000
-"""Maximum delay of a message behind others with the same stamp, on the stamp clock: 0.2 s of real
-time if a recording is played back at ten times its speed.
+"""Maximum delay of a message behind others with the same stamp, on the stamps' clock: 0.2 s of real
+time if a recording is played back at ten times its original speed.
 """
 _EARLY = 10_000
-"""Maximum number of messages that wait for a missing input."""
+"""Maximum number of messages that wait for messages of a missing input."""
 
 
 class StampedMessage(NamedTuple):
@@ -28,7 +28,7 @@ class StampedMessage(NamedTuple):
 
     Attributes:
         name: Name of the input.
-        stamp_ns: Stamp of its header; 0 if it has none.
+        stamp_ns: Header stamp; 0 if the message has none.
         published_ns: Publication time on the publisher's system clock.
         data: Bytes of the message.
     """
@@ -40,20 +40,20 @@ class StampedMessage(NamedTuple):
 
 
 class Ordering:
-    """Yields messages in time order, as soon as no earlier one can still arrive.
+    """Yields messages in time order, each as soon as no earlier message can still arrive.
 
     The ratio of stamp time to wall time does not matter. Messages without stamps get their times
     from messages published just before and after; if no input has stamps, publication times are
     used. A repeated or earlier stamp is not a new message.
 
     Attributes:
-        late: Number of messages by input that arrived too late to be yielded in order.
+        late: Number of messages, by input, that arrived too late to be yielded in order.
         restarted: Input whose stamps jumped back (clock reset), which ends the ordering; otherwise
             empty.
     """
 
     def __init__(self, needed: Collection[str], hold_ns: int = _HOLD_NS) -> None:
-        """Hold all messages back until each needed input has one."""
+        """Hold all messages back until each needed input has a message."""
         self._missing, self._hold_ns = set(needed), hold_ns
         self._came: list[StampedMessage] = []
         self._newest_of: dict[str, int] = {}
@@ -116,7 +116,7 @@ class Ordering:
         heapq.heappush(self._waiting, Arrival(time_ns, message.name, message.data))
 
     def ready(self, *, rest: bool = False) -> Iterator[Arrival]:
-        """Yield the messages that are due; with `rest`, at the end, all remaining ones."""
+        """Yield the messages that are due; with `rest`, used at the end, all remaining messages."""
         if rest and self._anchor and not self._missing:
             self._put_timed(self._came, [self._anchor])
             self._came = []

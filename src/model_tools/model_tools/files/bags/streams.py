@@ -26,12 +26,12 @@ from policy_core.observation.pairing import Arrival, newest_at_ticks
 _CLOCKS_AGREE_NS = 1_000_000_000
 Look = Callable[[str, Block, Times, Times], None]
 HasValues = Callable[[bytes], bool]
-"""Callable that returns whether a message has values; one without values does not count."""
+"""Callable that returns whether a message has values; messages without values do not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
-    """Part of a recording to read, and which inputs use log time; the caller compares clocks.
+    """Part of a recording to read, and inputs that use log time; the caller checks the clocks.
 
     Attributes:
         begins_ns: Log time of the first message to read, by input.
@@ -52,7 +52,7 @@ def in_time(
     extract: Extract | None = None,
     filters: Mapping[str, HasValues] | None = None,
 ) -> Iterator[Arrival]:
-    """Yield, for each input, the messages that are newest at some tick, by header stamp.
+    """Yield, for each input, the messages that are the newest at some tick, by header stamp.
 
     Log time is used for messages without a header or stamp; a repeated or earlier stamp is not a
     new message.
@@ -61,7 +61,7 @@ def in_time(
         bag: The recording.
         topics: Topics by input name.
         period_ns: Time between two ticks.
-        first_ns: Time of any one tick; all others are multiples of the period away.
+        first_ns: Time of any tick; all other ticks are a multiple of the period away from it.
         extract: Part of the recording to read; all of it if None.
         filters: By input, filters that decide which of the newest messages count; for other inputs
             all count.
@@ -88,7 +88,7 @@ def newest_times_ns(
         topics: Topics by input name.
         period_ns: Time between two ticks.
         look: Called with each input, each block of its messages, their times, and the indices of
-            the new ones.
+            the new messages.
         extract: Part of the recording to read; all of it if None.
         filters: Same as for `in_time`.
     """
@@ -153,7 +153,7 @@ class _TopicStream:
             yield held
 
     def newest(self, look: Look | None = None) -> Iterator[tuple[Block, Times, Times]]:
-        """Yield blocks, times of their messages, and indices of the newest in each period."""
+        """Yield blocks, the times of their messages, and the indices of each period's newest."""
         for block in self._blocks:
             times, new, problem = self._clock.judge(block)
             if look is not None:

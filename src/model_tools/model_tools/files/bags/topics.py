@@ -24,8 +24,9 @@ _log = logging.getLogger("model_tools")
 _MESSAGES, _PAIRS = 512, 8
 """In every `_MESSAGES` messages, `_PAIRS` pairs of adjacent messages are compared."""
 _JUMP_RAD, _UNTOLD, _FARTHER = 0.03, 0.5, 1.4
-"""Signs that two sources alternate: positions jump by more than the first value (rad), with a
-correlation with the velocities below the second and a ratio to them above the third.
+"""Signs that two sources alternate: positions jump by more than the first value (rad), their
+correlation with the velocities is below the second, and their ratio to the velocities is above the
+third.
 
 All are medians over pairs of adjacent messages. In healthy walks, the correlation is 0.96 to 1 and
 the ratio 0.7 to 1.2; when two sources alternate, they are 0.1 to 0.35 and 1.8 to 40.
@@ -43,7 +44,7 @@ def find_topics(
     given: Mapping[str, str],
     optional: Collection[str] = (COMMAND,),
 ) -> dict[str, str]:
-    """Return the topic for each input; for an optional input, only if it was recorded.
+    """Return the topic for each input; an optional input is absent if it was not recorded.
 
     Args:
         bag: The recording.
@@ -115,13 +116,13 @@ def _given(bag: Bag, topic: str) -> str:
 
 
 def _named(bag: Bag, name: str, types: Sequence[str]) -> list[str]:
-    """Return the topics with that name; if some have a fitting type, only those."""
+    """Return the topics with that name; if some have a suitable type, only those."""
     named = [topic for topic in _recorded(bag) if is_named(topic, name)]
     return [topic for topic in named if bag.topics[topic].type in types] or named
 
 
 def _keep_one_robot(named: dict[str, list[str]]) -> None:
-    """Keep the only namespace with all inputs, e.g. `joint_states` over `leader/joint_states`."""
+    """Keep the only namespace with all inputs: `joint_states` wins over `leader/joint_states`."""
     spaces = [
         {topic.removesuffix(name) for topic in topics} for name, topics in named.items() if topics
     ]
@@ -134,7 +135,7 @@ def _keep_one_robot(named: dict[str, list[str]]) -> None:
 def _only(
     bag: Bag, name: str, types: Sequence[str], named: Sequence[str], optional: bool
 ) -> str | None:
-    """Return the only topic with that name; None for an optional one that was not recorded."""
+    """Return the only topic with that name; None for an optional topic that was not recorded."""
     if len(named) > 1:
         raise ToolError(
             f"{bag.path}: expected one topic for the input {name}, found "
@@ -158,8 +159,8 @@ def _recorded(bag: Bag) -> list[str]:
 class OneRobot:
     """Checks joint states in adjacent messages: positions must change as the velocities predict.
 
-    If a recording mixes two robots, or two periods that a clock reset put into the same seconds,
-    their messages alternate, so positions jump back and forth.
+    If a recording mixes two robots, or two stretches to which a clock reset gave the same times,
+    the messages alternate, so positions jump back and forth.
     """
 
     def __init__(self, bag: Bag, topics: Mapping[str, str], contract: JointContract) -> None:
@@ -171,7 +172,7 @@ class OneRobot:
             self._decode = bag.decoder(self._topic)
 
     def look(self, name: str, block: Block, times: Times, new: Times) -> None:
-        """Raise an error if two sources alternate in a block; `new` has the new messages' indices.
+        """Raise an error if two sources alternate in a block; `new` indexes the new messages.
 
         Inputs other than the joint states are ignored.
         """

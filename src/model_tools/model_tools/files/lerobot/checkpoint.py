@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of a LeRobot checkpoint: `config.json`, and the steps around the network.
 
-A bundle either repeats those steps or is refused. Without one of them, it would be a different
-policy: for example, relative actions would be taken for absolute targets.
+A bundle either repeats those steps or is refused: without one of them, the policy would be
+different; for example, it would take relative actions for absolute targets.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ NORMALISERS = {True: "normalizer_processor", False: "unnormalizer_processor"}
 RENAMES = "rename_observations_processor"
 _ARRANGES = ("to_batch_processor", "device_processor")
 _LANGUAGE = ("smolvla_new_line_processor", "tokenizer_processor")
-"""Steps that prepare a prompt before the network; an export does this once."""
+"""Steps that prepare a prompt before the network; an export runs them once."""
 _EXACT = (None, "float32", "float", "float64", "double")
-"""Values of a device step's `float_dtype` for which float32 is not rounded."""
+"""Values of a device step's `float_dtype` that do not round float32."""
 _ABSOLUTE = "train with absolute joint targets as actions"
 _IMAGES = (
     "store the images in the dataset as the network receives them, and train without this step"
@@ -61,7 +61,7 @@ class PolicyFeature:
     """An input or output of the policy.
 
     Attributes:
-        name: Feature name, e.g. `observation.images.laptop`.
+        name: Feature name, such as `observation.images.laptop`.
         kind: STATE, VISUAL, ENV or ACTION.
         shape: Shape; for images: channels, height, width.
         mode: Normalization mode.
@@ -85,7 +85,7 @@ class PolicyFeature:
         return self.shape[0] if self.kind == "VISUAL" else math.prod(self.shape)
 
     def __str__(self) -> str:
-        """Return e.g. `observation.state [6], MEAN_STD`."""
+        """Return text such as `observation.state [6], MEAN_STD`."""
         if self.kind == "VISUAL" and len(self.shape) == 3:
             channels, height, width = self.shape
             size = f"{width} x {height}, {channels} channels"
@@ -96,7 +96,7 @@ class PolicyFeature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Configuration of a policy: its file, content, and features in order."""
+    """Configuration of a policy: its file, its content, and its features in order."""
 
     file: Path
     root: Node
@@ -153,7 +153,7 @@ def is_buffer(name: str) -> bool:
 def buffer_place(feature: PolicyFeature) -> str:
     """Return the prefix of a feature's statistics in the weights file.
 
-    Only compare such names, never split them: dots became underscores, so `a.b` and `a_b` give the
+    Such names can only be compared, not split: dots became underscores, so `a.b` and `a_b` give the
     same name.
     """
     owner = "normalize_inputs" if feature.is_input else "unnormalize_outputs"

@@ -9,7 +9,7 @@
 
 Nothing is cached, so a dataset may be larger than memory. The format is that of LeRobot 0.4 to 0.6
 (codebase version v3.0): Parquet files with the rows of all episodes in order, and, per camera,
-videos of several episodes each, in which an episode begins at its `from_timestamp`.
+videos with several episodes each; an episode begins at its `from_timestamp` in the video.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class DatasetEpisode:
     Attributes:
         index: Number of the episode in the dataset.
         length: Number of frames.
-        first_frame: Number of its first frame in the dataset.
+        first_frame: Number of the episode's first frame in the dataset.
         tasks: Tasks performed in the episode.
         data: File with the episode's rows.
         first_row: The episode's first row in that file.
@@ -95,11 +95,11 @@ class Dataset:
 
     @property
     def frames(self) -> int:
-        """Number of frames in all episodes."""
+        """Number of frames in all episodes together."""
         return sum(episode.length for episode in self.episodes)
 
     def feature(self, name: str, *, camera: bool = False) -> DatasetFeature:
-        """Return the vector of this name, or with `camera` the camera; raise if there is none."""
+        """Return the vector (with `camera`, the camera) of this name; raise if there is none."""
         alike = {n: f for n, f in self.info.features.items() if f.is_camera is camera}
         if name not in alike:
             kind = "camera" if camera else "vector"
@@ -128,7 +128,7 @@ class Dataset:
     def images(
         self, camera: str, episode: DatasetEpisode, frames: Sequence[int] | None = None
     ) -> Iterator[ImageArray]:
-        """Yield an episode's images, uint8 [height, width, 3] in RGB, with one in memory at a time.
+        """Yield an episode's images, uint8 [height, width, 3] in RGB, one in memory at a time.
 
         Args:
             camera: Image feature, stored as video or files.

@@ -19,7 +19,7 @@ from model_tools.errors import ToolError, first_line
 from policy_core.interfaces import Tensor
 
 _AT_ONCE = 16
-"""Maximum number of rows with images in memory at once."""
+"""Maximum number of rows with images that are in memory at once."""
 ImageArray = npt.NDArray[np.uint8]
 _READ_ON_S = 1.0
 """Time span up to which decoding forward is no slower than seeking to a key frame."""
@@ -62,7 +62,7 @@ def read_columns(
 
 
 def read_each(file: Path, column: str, rows: Sequence[int]) -> Iterator[Any]:
-    """Yield a column's values in some rows as Python objects, with few in memory at once.
+    """Yield a column's values in some rows as Python objects, keeping few in memory at once.
 
     Args:
         file: The Parquet file.
@@ -120,7 +120,7 @@ def images_at(file: Path, times_s: Sequence[float], period_s: float) -> Iterator
 
     Args:
         file: The video.
-        times_s: Increasing times since its beginning.
+        times_s: Increasing times since the beginning of the video.
         period_s: Frame period; a frame matches a time less than half a period away.
     """
     if not times_s:
@@ -151,7 +151,7 @@ def _timed(frames: Iterator[Any]) -> Iterator[Any]:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[tuple[Any, Any]]:
-    """Yield container and stream of a video; convert PyAV's errors to ToolError."""
+    """Yield the container and the stream of a video; convert PyAV's errors to ToolError."""
     if not file.is_file():
         raise ToolError(
             f"{file}: expected a video of the dataset, found none; copy the dataset again"

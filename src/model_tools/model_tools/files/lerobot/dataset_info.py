@@ -33,10 +33,10 @@ class DatasetFeature:
     """A column in the dataset.
 
     Attributes:
-        name: Name in training: `observation.state`, `observation.images.NAME`, `action`.
+        name: Name in training, such as `observation.state`, `observation.images.NAME` or `action`.
         dtype: numpy name of the elements; `video` or `image` for a camera.
-        shape: Shape of one row; for a camera, (height, width, channels), whatever order the dataset
-            uses.
+        shape: Shape of one row; for a camera, always (height, width, channels), in whatever order
+            the dataset stores it.
         names: Names of a vector's elements, such as `shoulder_pan.pos`; may be empty.
     """
 
@@ -56,7 +56,7 @@ class DatasetInfo:
     """Description of a dataset.
 
     Attributes:
-        file: The file that contains it, for messages.
+        file: File that contains the description, for messages.
         fps: Frames per second.
         robot: Type of the robot; empty if not stated.
         episodes, frames: Number of episodes and of frames.
@@ -129,7 +129,7 @@ def read_info(folder: Path) -> DatasetInfo:
 
 
 def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
-    """Fill in a file name pattern from `info` and return the path, relative to the dataset."""
+    """Fill in a file name pattern from `info`; return the path relative to the dataset."""
     try:
         # `format` would look up attributes and pad a number to any width.
         if not _PATTERN.fullmatch(pattern):
@@ -143,7 +143,7 @@ def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
 
 
 def inside(path: str) -> str:
-    """Return the path; raise if it leaves the dataset, but allow links to a cache."""
+    """Return the path; raise an error if it leaves the dataset, but allow links to a cache."""
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
         raise ValueError(f"expected a path in the dataset, found {Found.of(path)}")
     return path
@@ -181,7 +181,7 @@ def _feature(name: str, node: Node) -> DatasetFeature:
 
 
 def _names(node: Node | None) -> tuple[str, ...]:
-    """Return a feature's names; some datasets nest the list in a mapping, as under `motors`."""
+    """Return a feature's names; some datasets nest the list in a mapping, such as `motors`."""
     if node is None:
         return ()
     if isinstance(node.value, dict):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Convert a LeRobot checkpoint's statistics to a contract's."""
+"""Convert a LeRobot checkpoint's statistics to those of a contract."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PolicyStatistics:
 
     Attributes:
         scalings: Scalings by feature name.
-        observed: Observation names on the robot by feature name, where they differ.
+        observed: Names of observations on the robot, by feature name, where the two differ.
         means: Means of the training data [size], where known, by feature name.
         largest: Largest |value| [size] in the statistics, by feature name.
     """
@@ -75,7 +75,8 @@ def read_statistics(
 
     Args:
         folder: The checkpoint.
-        tensors: Tensors from its weights file, which contained the statistics until LeRobot 0.3.
+        tensors: Tensors from the checkpoint's weights file, which contained the statistics until
+            LeRobot 0.3.
         features: Normalized inputs and outputs.
     """
     beside = [name for name in PROCESSORS.values() if (folder / name).is_file()]
@@ -115,7 +116,7 @@ def read_statistics(
 
 
 def _known(source: _Source, feature: PolicyFeature) -> dict[str, F64]:
-    """Return mean, min and max [size] of a feature, leaving out those with missing values."""
+    """Return mean, min and max [size] of a feature, without those that have missing values."""
     found = {name: source.values.get(f"{feature.name}.{name}") for name in ("mean", "min", "max")}
     return {
         name: np.ravel(array).astype(np.float64)

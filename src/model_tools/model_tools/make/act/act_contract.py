@@ -76,17 +76,19 @@ class ActRequest:
         name: Name of the policy.
         version: Version of the policy.
         prefix: Prefix of the joint names.
-        steps: Steps executed per chunk; the checkpoint's number if None.
+        steps: Number of steps executed per chunk; the checkpoint's number if None.
         resize: Stretch images of a different size, on the robot and from the dataset.
         graphs: `two`: separate graphs for encoders and policy; `one`: a single graph.
         opset: 11 to 20.
         simplify: Simplify the graphs with onnxsim.
-        golden: Golden rows with the training code's outputs, to compare with and to keep.
-        dataset: Dataset or recording for the golden rows if `golden` is None; without either, they
-            are drawn at random. The steps and torques in a dataset become the contract's `nominal`.
-            The rule by which its frames were paired, if stated, becomes the contract's `pairing`.
+        golden: Golden rows with the training code's outputs, to compare with the graphs' and to
+            keep.
+        dataset: Dataset or recording for the golden rows if `golden` is None; without either,
+            golden rows are drawn at random. The steps and torques in a dataset become the
+            contract's `nominal`. The rule by which the dataset's frames were paired, if stated,
+            becomes the contract's `pairing`.
         licence: SPDX identifier of the weights' license.
-        max_relative_target: Largest distance of a target from the measured position, rad.
+        max_relative_target: Maximum distance of a target from the measured position, rad.
         force: Replace an existing bundle.
     """
 
@@ -115,7 +117,7 @@ def make_contract(
 ) -> ChunkContract:
     """Return the contract of an exported policy, without golden rows; `load_bundle` checks it.
 
-    `robot` is the requested robot, with as many joints as the policy.
+    `robot` is the requested robot; it has as many joints as the policy.
     """
     checkpoint = request.checkpoint
     config, statistics = checkpoint.config, checkpoint.statistics
@@ -228,17 +230,17 @@ def contract_text(contract: ChunkContract, robot: str) -> str:
 
 
 def _pairing(dataset: Path | None) -> Pairing:
-    """Return the rule by which the training data were paired; LeRobot takes the newest values."""
+    """Return the rule by which the training data was paired; LeRobot takes the newest values."""
     if dataset is None or not (dataset / INFO).is_file():
         return Pairing()
     return recorded_pairing(dataset) or Pairing(rule="newest")
 
 
 def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
-    """Return the training data's mean pose clipped to the limits, rad; their middle if unknown.
+    """Return the training data's mean pose clipped to the limits, rad; if unknown, their middle.
 
     Raises:
-        ToolError: The mean is farther beyond a limit than the limits are apart, so its units
+        ToolError: The mean is farther beyond a limit than the limits are apart, so the units must
             differ.
     """
     low = np.array([joint.position_min for joint in robot.joints.values()])
@@ -259,7 +261,7 @@ def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
 
 
 def _figure(robot: ActRobot, key: str) -> Any:
-    """Return a figure for all joints: one number if they share it, otherwise by joint name."""
+    """Return a figure for all joints: one number if all are equal, otherwise by joint name."""
     values = {name: getattr(joint, key) for name, joint in robot.joints.items()}
     return next(iter(values.values())) if len(set(values.values())) == 1 else values
 

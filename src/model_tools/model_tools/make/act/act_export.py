@@ -51,7 +51,7 @@ _FULL_RANGE = 100.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedAct:
-    """Result of an export: contract, measured differences in words, and suspicious values."""
+    """Result of an export: contract, measured differences (in words) and suspicious values."""
 
     contract: ChunkContract
     checked: Sequence[str]
@@ -65,8 +65,8 @@ def export_checkpoint(
 
     Args:
         request: Options for the export.
-        finish: Adds files to the bundle's folder before it is moved into place; if it raises,
-            nothing is written or replaced.
+        finish: Function that adds files to the bundle's folder before the folder is moved into
+            place; if the function raises, nothing is written or replaced.
     """
     robot = _robot(request)
     models = request.checkpoint.graphs(request.opset, request.graphs)
@@ -140,7 +140,7 @@ def _written(folder: Path, models: Mapping[str, onnx.ModelProto]) -> dict[str, G
 
 
 def _nominal(request: ActRequest, contract: ChunkContract) -> Nominal | None:
-    """Return the nominal figures of a dataset's demonstrations; a recording has none."""
+    """Return the nominal figures of a dataset's demonstrations; None for a recording."""
     dataset = request.dataset
     if dataset is None or not (dataset / INFO).is_file():
         return None
@@ -194,7 +194,7 @@ def _compared(
     rows: Mapping[str, Tensor],
     normalised: F64,
 ) -> str:
-    """Compare simplified graphs' chunks with the original ones; return the difference in words."""
+    """Compare the chunks of simplified and original graphs; return the difference in words."""
     found = ReferenceGraphs(contract, models).normalised(rows)
     difference = float(np.abs(found - normalised).max())
     limit = golden_tolerance(

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds an ONNX graph node by node from a checkpoint's tensors.
 
-A value is an array if it is known at export, and otherwise the name of a tensor. So each network is
-written once, and everything that depends only on constants (fixed tokens, position embeddings)
-becomes an initializer.
+A value is an array if it is known at export; otherwise, it is the name of a tensor. Each network is
+therefore written only once, and everything that depends only on constants (fixed tokens, position
+embeddings) becomes an initializer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _IR_VERSIONS = {
     range(19, 21): 9,
     range(21, 23): 10,
 }
-"""ONNX IR version by opset: the oldest that runtimes of the opset's time read; for opset 11, the
+"""ONNX IR version by opset: the oldest that runtimes of the opset's time read, but for opset 11 the
 newest that D-Robotics' tools accept."""
 PREFIX = "model."
 _UNUSED, _COUNTERS = ("vae_encoder",), "num_batches_tracked"
@@ -58,7 +58,7 @@ class GraphBuilder:
         return name
 
     def op(self, kind: str, *values: Value, **attributes: Any) -> Value:
-        """Add an operator, and return its only output; compute it now if all values are arrays."""
+        """Add an operator, and return its only output; if all values are arrays, compute it now."""
         if not any(isinstance(value, str) for value in values):
             return self._folded(kind, [np.asarray(value) for value in values], attributes)
         output = self._new(kind)
@@ -71,7 +71,7 @@ class GraphBuilder:
     def model(
         self, outputs: Mapping[str, tuple[Value, Sequence[int]]], metadata: Mapping[str, str]
     ) -> onnx.ModelProto:
-        """Return the model with these outputs, given by name as value and shape."""
+        """Return the model with these outputs: name, value and shape of each."""
         for name, (value, _) in outputs.items():
             given = value if isinstance(value, str) else self._constant(name, value)
             self._nodes.append(helper.make_node("Identity", [given], [name], name=f"to_{name}"))
@@ -111,7 +111,7 @@ class GraphBuilder:
         return np.asarray(found)
 
     def _constant(self, kind: str, value: Tensor) -> str:
-        """Return the name of an initializer; an array that is used twice is stored once."""
+        """Return the name of an initializer; an array that is used twice is stored only once."""
         if id(value) not in self._by_id:
             name = self._new(f"{kind}_constant")
             self._constants[name] = np.ascontiguousarray(value)
@@ -124,7 +124,7 @@ class GraphBuilder:
         return f"{kind}_{self._counts[kind]}"
 
     def _without_last_identities(self, outputs: Sequence[str]) -> None:
-        """Rename a node's output to the graph output, if nothing else reads it."""
+        """Rename a node's output to the graph output, if no other node reads it."""
         for name in outputs:
             last = next(node for node in self._nodes if node.output[0] == name)
             source = next((node for node in self._nodes if node.output[0] == last.input[0]), None)

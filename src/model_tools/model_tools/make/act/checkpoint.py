@@ -43,14 +43,15 @@ class Architecture:
     """Converts one policy type's checkpoints to graphs.
 
     Attributes:
-        read: Returns the checked configuration, given the options for a language model.
+        read: Function that returns the checked configuration, given the options for a language
+            model.
         prefix: Prefix of the network's tensor names.
-        write: Returns the graphs by name, from configuration, weights, opset and the choice of one
-            graph or several; denoising policies have two or more.
-        encoder: Returns the name of the graph that encodes a camera's images; None if the policy's
-            graph accepts images.
-        tensor: Returns the name of the policy graph's input for a camera.
-        description: Returns a one-sentence description of the policy.
+        write: Function that returns the graphs by name, from configuration, weights, opset and the
+            choice of one graph or several; denoising policies have two or more.
+        encoder: Function that returns the name of the graph that encodes a camera's images; None if
+            the policy's graph accepts images.
+        tensor: Function that returns the name of the policy graph's input for a camera.
+        description: Function that returns a one-sentence description of the policy.
         graphs: Patterns of the graph names.
     """
 
@@ -113,11 +114,11 @@ class LerobotCheckpoint:
     """Everything that an export needs from a checkpoint's files, read once and checked.
 
     Attributes:
-        folder: Its location, for messages.
-        architecture: Architecture of its policy type.
+        folder: Location of the checkpoint, for messages.
+        architecture: Architecture of the checkpoint's policy type.
         config: Inputs, outputs and sizes of the network; cameras named as on the robot.
         tensors: Tensors of the weights file, by name.
-        weights_sha256: Hash of that file.
+        weights_sha256: Hash of the weights file.
         statistics: Normalization statistics of inputs and outputs.
         training: Root of `train_config.json`, if present.
     """
@@ -147,9 +148,9 @@ def read_checkpoint(
     """Read and check a checkpoint's files, each once.
 
     Args:
-        folder: Contains `config.json` and `model.safetensors`.
+        folder: Folder with `config.json` and `model.safetensors`.
         language: Options of a policy with a language model.
-        policy: Required type; any type that can be exported if None.
+        policy: Required policy type; if None, any type that can be exported.
     """
     file = read_config(folder)
     architecture = _find_architecture(file, policy)

@@ -20,9 +20,9 @@ from policy_core.bundle.chunk_contract import Denoising
 STATE, ENVIRONMENT, ACTION = "observation.state", "observation.environment_state", "action"
 _IMAGES = re.compile(r"observation\.(images\.)?")
 LARGEST_SIDE = 8192
-"""A contract's limit on the side of an image."""
+"""A contract's limit on the width and height of an image."""
 LARGEST_STEPS = 10_000
-"""A contract's limit on the steps of a chunk, and of its denoising."""
+"""A contract's limit on the steps of a chunk, and on the steps of its denoising."""
 _COMMON_KEYS = """
     type n_obs_steps input_features output_features normalization_mapping n_action_steps device
     use_amp use_peft push_to_hub repo_id private tags license pretrained_path pretrained_revision
@@ -59,13 +59,13 @@ class CheckpointConfig:
     n_action_steps: int
     ensemble_coeff: float | None = None
     denoising: Denoising | None = None
-    """Denoising that produces a chunk; None if one run of the graphs returns it."""
+    """Denoising that produces a chunk; None if one run of the graphs returns the chunk."""
     prompt: str = ""
     """Task prompt built into the graphs; empty if there is none."""
     ignored: tuple[PolicyFeature, ...]
     """Inputs that the network ignores."""
     unknown_keys: tuple[str, ...]
-    """Keys of the file that LeRobot does not write for this policy, in any version."""
+    """Keys in the file that no version of LeRobot writes for this policy."""
 
     @property
     def features(self) -> tuple[PolicyFeature, ...]:
@@ -138,7 +138,7 @@ def count(node: Node, most: int | None = None) -> int:
 def renamed(config: C, observed: Mapping[str, str]) -> C:
     """Return the configuration with cameras named as on the robot.
 
-    `observed` gives these names by feature, where they differ from the checkpoint's.
+    `observed` gives the robot's names by feature, where they differ from the checkpoint's.
     """
     images = [camera.feature for camera in config.cameras]
     return dataclasses.replace(config, cameras=_cameras(config.file, images, observed))

@@ -20,7 +20,7 @@ from policy_core.interfaces import F64
 from policy_core.members.chunk.normalise import Units
 
 _SLOWEST = 0.1
-"""Share of a joint's speed that is always accepted: some joints never moved in the data."""
+"""Share of a joint's speed that is always accepted, since some joints never move in the data."""
 
 
 def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
@@ -50,12 +50,12 @@ def demonstrated(contract: ChunkContract, path: Path) -> Nominal | None:
 def asked_for(
     contract: ChunkContract, episodes: Iterable[tuple[F64, F64 | None]], source: str
 ) -> Nominal | None:
-    """Return the largest step of the action and the largest torque it demands, per joint.
+    """Return, per joint, the largest step of the action and the largest torque that it demands.
 
     A step is the change between two frames of an episode. The torque is |stiffness (action - state)
     - damping velocity|, as the guard computes it, or the same without the velocity term if that is
-    larger, but at least the drive's limit. Without a state, it is the torque for a target one step
-    away.
+    larger, but at least the drive's limit. Without a state, the torque is that for a target one
+    step away.
 
     Args:
         contract: Contract that states gains and joints.

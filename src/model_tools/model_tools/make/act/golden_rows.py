@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Golden rows: observations, drawn or from the training dataset, and the graphs' outputs."""
+"""Golden rows: observations, random or from the training dataset, and the graphs' outputs."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from policy_inference.comparison.rows import evenly
 ROWS = 3
 _BLOCK = 16
 TOLERANCE, LARGEST_TOLERANCE = 1e-5, 1e-3
-"""Differences between normalized chunks from two implementations of one function: the first is
-always allowed, the second is the largest that is ever allowed.
+"""Differences between normalized chunks from two implementations of one function: one that is
+always allowed, and the largest that is ever allowed.
 """
 NOISES = 4.0
-"""Factor on float32 noise: two because both chunks have noise, times two for other kernels."""
+"""Factor on float32 noise: two because both chunks have noise, times two for differing kernels."""
 Rows = Mapping[str, Tensor]
 """Observations in the layout of a golden file, optionally with chunks."""
 
@@ -116,7 +116,7 @@ def _drawn(random: np.random.Generator, scaling: Scaling, size: int) -> F32:
 
 
 class _ModelFile:
-    """A graph as a back end, in float32, or in float64 (100 times slower)."""
+    """A graph as a back end, computed in float32 or in float64 (100 times slower)."""
 
     name = "reference"
 
@@ -198,14 +198,14 @@ def action_normaliser(contract: ChunkContract) -> VectorNormaliser:
 def golden_tolerance(difference: float, found: F64, exact: Callable[[], F64]) -> float:
     """Return the tolerance for normalized chunks of the same function.
 
-    It is `TOLERANCE`; if that is exceeded, `NOISES` x max |float32 - float64| over these chunks,
-    clamped between `TOLERANCE` and `LARGEST_TOLERANCE`. Deep backbones have more noise than 1e-5: a
-    ResNet-50 about 3e-5 in either runtime. Swapped colors or cameras change a chunk by 0.1.
+    The tolerance is `TOLERANCE`; if that is exceeded, `NOISES` x max |float32 - float64| over these
+    chunks, clamped between `TOLERANCE` and `LARGEST_TOLERANCE`. Deep backbones have more noise than
+    1e-5: a ResNet-50 about 3e-5 in either runtime. Swapped colors or cameras change a chunk by 0.1.
 
     Args:
         difference: Largest difference found.
         found: The chunks in float32.
-        exact: Computes the same chunks in float64, which may take minutes.
+        exact: Function that computes the same chunks in float64, which may take minutes.
     """
     if difference <= TOLERANCE or not difference <= LARGEST_TOLERANCE:
         return TOLERANCE
@@ -220,7 +220,7 @@ def require_same(
     source: str,
     exact: Callable[[], F64],
 ) -> float:
-    """Return the largest normalized difference from expected chunks, which are in policy units.
+    """Return the largest normalized difference from expected chunks in the policy's units.
 
     Args:
         normalised: Chunks in float32.

@@ -4,8 +4,9 @@
 
 The graphs are one encoder per image size and the transformer; or a single graph.
 
-At inference the latent of ACT's autoencoder is zero, so its token is a constant, and so are all
-positions. The tokens are the latent, the state, the environment state and the cameras, row by row.
+At inference, the latent of ACT's autoencoder is zero, so its token is a constant; all positions are
+constants too. The tokens are the latent, the state, the environment state and the cameras, row by
+row.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _KEYS = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActConfig(CheckpointConfig):
-    """Hyperparameters of an ACT network."""
+    """Configuration and hyperparameters of an ACT network."""
 
     backbone: ResNet
     dilated: bool
@@ -113,7 +114,7 @@ VISION, POLICY, WHOLE = (
     "BPU_ACTPolicy_TransformerLayers",
     "ACTPolicy",
 )
-"""Names of the graphs; with several image sizes see `encoder_name`."""
+"""Names of the graphs; with several image sizes, see `encoder_name`."""
 IMAGES, FEATURES, STATES, OUTSIDE, ACTIONS = (
     "images",
     "Vision_Features",
@@ -122,7 +123,7 @@ IMAGES, FEATURES, STATES, OUTSIDE, ACTIONS = (
     "Actions",
 )
 CAMERAS = "cameras"
-"""Metadata key of a model: JSON with the training feature, by the name of the camera's input."""
+"""Metadata key of a model: JSON with the training feature of each camera input, by input name."""
 How = Literal["two", "one"]
 
 
@@ -221,7 +222,7 @@ def _policy(graph: GraphBuilder, config: ActConfig, weights: Weights, how: How) 
 
 
 def _latent(config: ActConfig, weights: Weights) -> F32:
-    """Return the token of a zero latent [1, 1, dim], which is the bias of its layer."""
+    """Return the token [1, 1, dim] of a zero latent, which is the bias of the latent's layer."""
     weights.take("encoder_latent_input_proj.weight", config.dim, config.latent_dim)
     return weights.take("encoder_latent_input_proj.bias", config.dim)[np.newaxis, np.newaxis]
 

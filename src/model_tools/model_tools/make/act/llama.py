@@ -24,7 +24,7 @@ from model_tools.make.act.builder import (
 from policy_core.interfaces import F32
 
 MASKED = -1e4
-"""Added to the score of masked tokens: their weight becomes 0, and float16 can hold the value."""
+"""Added to the scores of masked tokens: their weight becomes 0, and float16 can hold the number."""
 _WAVELENGTH = 10_000.0
 """Longest wavelength of the rotary positions; LeRobot ignores the model's rope_theta."""
 _MEAN_AXES_OPSET = 18
@@ -47,7 +47,7 @@ class LlamaSizes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlamaLayers:
-    """Writes parts of the layers whose weights are named `name.*` into a graph."""
+    """Writes into a graph parts of the layers whose weights are named `name.*`."""
 
     graph: GraphBuilder
     weights: Weights
@@ -96,7 +96,7 @@ class LlamaLayers:
         return op("Concat", low, high, axis=3)
 
     def attended(self, query: Value, key: Value, value: Value, mask: F32 | None) -> Value:
-        """Return the attention output [1, tokens, heads x head]; query heads share keys, values.
+        """Return the attention output [1, tokens, heads x head]; query heads share keys and values.
 
         Args:
             query: [1, heads, tokens, head], scaled.
@@ -111,7 +111,7 @@ class LlamaLayers:
         return join_heads(self.graph, made, sizes.heads, sizes.head)
 
     def finished(self, x: Value, attended: Value, layer: int) -> Value:
-        """Return the tokens after the output projection and feed-forward part of a layer."""
+        """Return the tokens after a layer's output projection and feed-forward part."""
         graph, weights, sizes = self.graph, self.weights, self.sizes
         name = f"{self.name}.layers.{layer}"
         given = sizes.heads * sizes.head

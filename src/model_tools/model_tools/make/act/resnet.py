@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ResNet backbone of LeRobot policies: from a normalized image to a feature map.
 
-He et al., "Deep Residual Learning for Image Recognition" (2016), with a bottleneck's stride in its
-3 x 3 convolution, as in torchvision. Batch norm is frozen, so it is folded into the convolution
+He et al., "Deep Residual Learning for Image Recognition" (2016), with the stride of a bottleneck in
+its 3 x 3 convolution, as in torchvision. Batch norm is frozen, so it is folded into the convolution
 before it: y = (x - running_mean) / sqrt(running_var + eps) weight + bias.
 
 Channels that are always zero (padded or pruned networks) are removed.
@@ -31,7 +31,7 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResNet:
-    """A ResNet: its blocks per stage, and whether they are bottlenecks, which widen by 4."""
+    """A ResNet: its blocks per stage, and whether they are bottlenecks, which widen 4 times."""
 
     blocks: tuple[int, int, int, int]
     is_bottleneck: bool
@@ -57,7 +57,7 @@ RESNETS = {
 
 
 def feature_size(pixels: int, *, dilated: bool) -> int:
-    """Return the height or width of an image's features, after strides of 2 that round up."""
+    """Return the height or width of an image's features, after strides of 2, which round up."""
     return -(-pixels // (16 if dilated else 32))
 
 
@@ -71,7 +71,7 @@ class Backbone:
     dilated: bool
     """Dilation in the last stage instead of a stride (`replace_final_stride_with_...`)."""
     onnx_name: Callable[[str], str] = "backbone.{}".format
-    """Maps a layer's name to its name in the checkpoint."""
+    """Function from a layer's name to its name in the checkpoint."""
     group_norm: bool = False
     """Group norm, 16 channels per group, instead of batch norm."""
     norms: dict[str, Convolution] = field(default_factory=dict)
@@ -206,7 +206,7 @@ def without_silent(
 ) -> tuple[dict[str, Convolution], Rows]:
     """Return the convolutions without always-zero channels, and the remaining feature indices.
 
-    Within a stage the blocks add to each other's results, so all keep the same channels.
+    Within a stage, blocks add to each other's results, so all of them keep the same channels.
 
     Args:
         convolutions: Convolutions by name: `conv1`, `layerS.B.convN`, `layerS.B.downsample.0`.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Robot descriptions for checkpoints: joints, ranges, gains and units, which checkpoints lack.
 
-A robot is a YAML file with the keys of `ActRobot`; the `robots` folder has some.
+A description is a YAML file with the keys of `ActRobot`; the `robots` folder contains several.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class RobotJoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActRobot:
-    """An arm, or several: joints in the order of the policy's state and action."""
+    """One or more arms, with joints in the order of the policy's state and action."""
 
     source: str = entry("source of the figures")
     joints: dict[str, RobotJoint] = entry("joints in the order of training", minProperties=1)
@@ -67,7 +67,7 @@ class ActRobot:
 
 
 def read_arm(name_or_file: str) -> ActRobot:
-    """Return the robot with this name in the `robots` folder, or the one in a file."""
+    """Return the robot of this name in the `robots` folder, or the robot that a file describes."""
     file = ROBOTS / f"{name_or_file}.yaml" if name_or_file in KNOWN else Path(name_or_file)
     if not file.is_file():
         raise ToolError(
@@ -83,7 +83,7 @@ def read_arm(name_or_file: str) -> ActRobot:
 
 
 def of_size(robot: ActRobot, size: int, prefix: str = "") -> ActRobot:
-    """Return the robot with `size` joints: one arm, or left and right."""
+    """Return the robot with `size` joints: one arm, or a left and a right one."""
     count = len(robot.joints)
     sides = [""] if size == count else list(_SIDES) if size == 2 * count else []
     if not sides:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checked configuration of a SmolVLA checkpoint, and its prompt.
 
-`config.json` names the vision-language model that the network starts from, but not its sizes: they
-are in that model's own `config.json`. Keys missing there have the defaults of transformers, which
-wrote the file.
+`config.json` names the vision-language model that the network started from; that model's sizes are
+in its own `config.json`. Keys missing there have the defaults of transformers, which wrote that
+file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LANGUAGE_MODEL = "LanguageModel"
 """Name of the graph that runs once per chunk."""
 _EMPTY = "observation.images.empty_camera_"
 _WIDEST = 8192
-"""Maximum width of the expert, which is also the time embedding's; a contract's limit."""
+"""Maximum width of the expert, and so of the time embedding, which a contract limits."""
 _KEYS = """
     chunk_size max_state_dim max_action_dim resize_imgs_with_padding empty_cameras
     adapt_to_pi_aloha use_delta_joint_actions_aloha tokenizer_max_length num_steps use_cache
@@ -51,7 +51,7 @@ _ADAPTER, _TOKENIZER, _CONFIG = "adapter_config.json", "tokenizer.json", "config
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """Options for a policy with a language model, which its checkpoint does not contain.
+    """Options for a policy with a language model, which state what its checkpoint does not.
 
     Attributes:
         prompt: The task in words, as in the training dataset.
@@ -76,9 +76,9 @@ class VisionSizes:
     heads: int
     feedforward: int
     patch: int
-    """Pixels per side."""
+    """Image size in pixels per side."""
     side: int
-    """Learned positions per row or column of patches."""
+    """Number of learned positions per row or column of patches."""
     eps: float
 
 
@@ -97,16 +97,16 @@ class SmolvlaConfig(CheckpointConfig):
     """Size of the language model's vocabulary."""
     expert: LlamaSizes
     shuffle: int
-    """Patches per side that are merged into one token."""
+    """Number of patches per side that are merged into one token."""
     canvas: tuple[int, int] | None
     """Height and width to which images are resized; None keeps their size."""
     cross_layers: frozenset[int]
-    """Expert layers that attend to the prefix only; the others also attend to the actions."""
+    """Expert layers that attend only to the prefix; the other layers also attend to the actions."""
     state_columns: int
-    """Columns of the network's state input."""
+    """Number of columns of the network's state input."""
 
     def canvas_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width of an image at the vision transformer's input."""
+        """Return the height and width of an image at the vision transformer's input."""
         return self.canvas or (height, width)
 
     def image_tokens(self, height: int, width: int) -> int:
@@ -191,7 +191,7 @@ def _require_usual(root: Node, features: dict[str, Any]) -> None:
 
 
 def _require_fit(root: Node, config: SmolvlaConfig) -> None:
-    """Check sizes against each other where no weight's shape shows a mismatch."""
+    """Check sizes against each other where no weight's shape would reveal a mismatch."""
     assert config.state is not None
     for name, size in (
         ("max_state_dim", config.state.shape[0]),
@@ -277,7 +277,7 @@ def _tokens(root: Node, language: Language, vlm: Path, words: int) -> tuple[int,
 
 
 def _patch_positions(root: Node, language: Language) -> str:
-    """Return the numbering of patch positions; LeRobot 0.6 has transformers 5."""
+    """Return the numbering of patch positions; LeRobot 0.6 uses transformers 5."""
     if language.patch_positions is not None:
         return language.patch_positions
     if "pretrained_revision" in root.mapping():
@@ -301,7 +301,7 @@ def _eps(node: Node, name: str) -> float:
 
 
 def _require(node: Node, name: str, wanted: Any) -> None:
-    """Require the only value of a key that can be exported, which is also the default."""
+    """Require a key to have its default, the only value that can be exported."""
     found = node.get(name)
     if found is not None and found.value != wanted:
         raise found.wrong(str(wanted).lower())

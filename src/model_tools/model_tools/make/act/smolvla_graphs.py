@@ -4,8 +4,8 @@
 
 Shukor et al., "SmolVLA" (2025), as LeRobot implements it: a SigLIP vision transformer, whose
 patches are shuffled into tokens; a language model, of which only the keys and values of each layer
-are needed; and a smaller transformer, the expert, which attends to them and to the noisy actions.
-The prompt is fixed, so its tokens are constants, and masked padding is left out.
+are needed; and a smaller transformer, the expert, which attends to those keys and values and to the
+noisy actions. The prompt is fixed, so its tokens are constants, and masked padding is left out.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from model_tools.make.act.unet_graphs import ENCODER, NOISY, STEP, TIME
 from policy_core.interfaces import F32
 
 KEYS, VALUES = "keys", "values"
-"""Outputs of the language model for each step [1, layers x groups, tokens, head]."""
+"""Outputs of the language model for each denoising step [1, layers x groups, tokens, head]."""
 _VLM = "vlm_with_expert.vlm.model"
 _TEXT, _VISION = f"{_VLM}.text_model", f"{_VLM}.vision_model"
 _EXPERT = "vlm_with_expert.lm_expert"
 
 
 def smolvla_encoder(config: SmolvlaConfig, camera: CameraInput) -> str:
-    """Return the name of the graph that encodes a camera's images; cameras of one size share it."""
+    """Return the name of the graph that encodes a camera's images; same-sized cameras share it."""
     if len(config.sizes) == 1:
         return ENCODER
     return f"{ENCODER}_{camera.height}x{camera.width}"
@@ -115,7 +115,7 @@ def _onto(height: int, width: int, canvas: tuple[int, int]) -> tuple[F32, F32]:
 
 
 def _bilinear(old: int, new: int, whole: int) -> F32:
-    """Return the matrix [whole, old] of a linear resize to the last `new`, without antialiasing."""
+    """Return the matrix [whole, old] of a linear resize to the last `new` rows, not antialiased."""
     centres = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0.0)
     first = np.floor(centres).astype(int)
     share = centres - first
@@ -128,7 +128,7 @@ def _bilinear(old: int, new: int, whole: int) -> F32:
 def _positions(count: int, learnt: int, how: str) -> Positions:
     """Return the index of the learned position for each of `count` patches in a row.
 
-    With patches and positions spread evenly over the image, it is the last position at or before
+    With patches and positions spread evenly over the image, this is the last position at or before
     the patch. Transformers 4 scales the places of patches by 1 - 1e-6, so a patch that starts
     exactly at a position gets the one before.
     """
@@ -235,7 +235,7 @@ def prefix_tokens(config: SmolvlaConfig) -> int:
 
 
 def _leave(weights: Weights, config: SmolvlaConfig) -> None:
-    """Mark tensors that no output needs as used: the head, and those at the end of the last layer.
+    """Mark as used the tensors that no output needs: the head, and the end of the last layer.
 
     Otherwise `require_all_taken` would report them.
     """

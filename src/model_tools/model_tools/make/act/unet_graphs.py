@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration and graphs of a Diffusion Policy or flow policy: encoders, one denoising step.
+"""Configuration and graphs of a Diffusion Policy or flow policy: encoders, and one denoising step.
 
 A flow policy is the same network with a different objective: `"objective": "flow_matching"` in
 `config.json`, a key from LeRobot's multi_task_dit, which LeRobot's Diffusion Policy does not have.
@@ -51,7 +51,7 @@ _KEYS = """
     do_mask_loss_for_padding optimizer_betas optimizer_eps scheduler_name
     scheduler_warmup_steps objective
 """
-"""Keys that LeRobot saves for this policy only, and `objective`."""
+"""Keys that LeRobot saves only for this policy, plus `objective`."""
 _SLOWEST = 1e-4
 """Lowest frequency of the time embedding, relative to the highest."""
 
@@ -75,7 +75,7 @@ class UnetConfig(CheckpointConfig):
 
     @property
     def seen(self) -> tuple[int, int]:
-        """Height and width of an image at the ResNet's input."""
+        """The height and width of an image at the ResNet's input."""
         return self.crop or self.resize or self.sizes[0]
 
 
@@ -192,9 +192,9 @@ ENCODER, STEP = "VisionEncoder", "DenoisingStep"
 """Names of the graphs; one camera's encoder is `VisionEncoder_CAMERA`."""
 PREFIX = "diffusion."
 _FINAL_GROUPS = 8
-"""Groups of the last norm, whatever the configuration states."""
+"""Groups of the last norm, regardless of the configuration."""
 _LAYERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
-"""Indices of a ResNet's layers in LeRobot's encoder, which numbers them."""
+"""Indices of a ResNet's layers in LeRobot's encoder, which names layers by index."""
 
 
 def unet_encoder(config: UnetConfig, camera: CameraInput) -> str:
@@ -318,7 +318,7 @@ def _step(graph: GraphBuilder, config: UnetConfig, weights: Weights) -> onnx.Mod
 
 
 def _observation(graph: GraphBuilder, config: UnetConfig) -> tuple[Value, int]:
-    """Return the observations [1, width] (per step: state, cameras, environment) and the width."""
+    """Return the observations [1, width] (each step: state, cameras, environment) and `width`."""
     steps = config.denoising.observations
     several = (steps,) if steps > 1 else ()
     sizes = {STATES: config.state.shape[0]} if config.state else {}

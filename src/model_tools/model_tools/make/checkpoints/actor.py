@@ -40,7 +40,7 @@ class Actor:
 
         Args:
             config: Activations, and treatment of the statistics.
-            normalised_outside: The module gets observations as (obs - mean) / divisor.
+            normalised_outside: True if the module gets observations as (obs - mean) / divisor.
         """
         body = networks.hidden(self.layers[:-1], config.activation or "identity")
         head = nn.Sequential(self.layers[-1], networks.ACTIVATIONS[config.output_activation]())
@@ -98,7 +98,7 @@ def _filled(weights: Mapping[str, Tensor], config: ExportConfig) -> nn.Module | 
 
 
 def require_normaliser(statistics: RunningStatistics | None, config: ExportConfig) -> None:
-    """Raise unless `normaliser` is set if, and only if, the checkpoint has running statistics."""
+    """Raise if `normaliser` is set without running statistics in the checkpoint, or the reverse."""
     if statistics is not None and config.normaliser is None:
         raise ToolError(
             "normaliser: expected bake, keep or none, found nothing, although the "
@@ -114,7 +114,7 @@ def require_normaliser(statistics: RunningStatistics | None, config: ExportConfi
 def refuse_other_layers(
     tensors: Mapping[str, Tensor], weights: Collection[str], statistics: RunningStatistics | None
 ) -> None:
-    """Refuse normalization or other layers besides the linear ones; `ignore` does not hide them."""
+    """Refuse normalization and other layers that are not linear; `ignore` does not exempt them."""
     stacks = {_parent(_parent(weight)) for weight in weights}
     known = {*LEAVES} if statistics is None else {*LEAVES, *statistics.names}
     modules = defaultdict[str, dict[str, Tensor]](dict)

@@ -35,7 +35,7 @@ from policy_store.report import Facts
 
 PRODUCER, STATS_FILE = "model_tools with torch", "obs_stats.npz"
 CONTRACT_STD_FLOOR = 1e-3
-"""Smaller divisors are raised to this, unless the contract states another bound."""
+"""Lower bound to which smaller divisors are raised, unless the contract states another bound."""
 SEVERAL = 5
 """Batch size used to test a free batch axis."""
 NORMALISERS = {
@@ -51,12 +51,12 @@ class ExportRequest:
 
     Attributes:
         checkpoint: The parsed checkpoint.
-        config: Description of its network.
+        config: Description of the checkpoint's network.
         output: File to write.
         opset: 11 to 20.
         dynamic_batch: Leave the batch size free.
         check: File with observations (key `obs`) to compare on, besides random ones; optionally
-            with their actions.
+            with the actions for them.
         force: Replace existing files.
     """
 
@@ -135,7 +135,7 @@ def make_model(
 def write(
     output: Path, model: onnx.ModelProto, policy: CheckpointPolicy, *, force: bool
 ) -> list[Path]:
-    """Write the model, and the statistics to keep next to it; return the files."""
+    """Write the model, and the statistics that belong next to it; return the files."""
     if policy.statistics is None or not policy.normalised_outside:
         with new_file(output, force=force) as growing:
             onnx.save(model, str(growing))
@@ -161,7 +161,7 @@ def prove(
     """Compare the model with the policy on sets of observations [rows, obs_dim].
 
     Returns:
-        One difference per set.
+        The difference for each set.
     """
     data = model.SerializeToString()
     found = dict[str, ParityDifference]()

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns a checkpoint and its configuration into a policy that can be exported and run.
 
-TorchScript programs with state are rebuilt from their weights; others are exported as they are.
+TorchScript programs with state are rebuilt from their weights; other programs are exported as they
+are.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ class CheckpointPolicy:
     normalised_outside: bool
     """True if the model gets (obs - mean) / divisor."""
     program: Any = None
-    """The TorchScript program; `whole` is only derived from it."""
+    """The TorchScript program itself; `whole` is derived from it."""
 
     def steps(self, batch: int) -> Step:
         """Return a function from raw observations [batch, obs_dim] to actions [batch, act_dim].
 
-        Its state starts at zero and is kept from call to call. A TorchScript program is called
-        directly, for one robot only.
+        The policy's state starts at zero, and persists between calls. A TorchScript program is
+        called directly, for one robot only.
         """
         if self.program is not None and batch == 1:
             return steps(self.program)
@@ -65,7 +66,7 @@ class CheckpointPolicy:
         return step
 
     def usual_obs(self, obs_dim: int) -> tuple[F32, F32]:
-        """Return mean and spread [obs_dim] of observations; 0 and 1 if unknown."""
+        """Return the mean and spread [obs_dim] of observations; 0 and 1 if unknown."""
         if self.statistics is None:
             return np.zeros(obs_dim, np.float32), np.ones(obs_dim, np.float32)
         return self.statistics.arrays()

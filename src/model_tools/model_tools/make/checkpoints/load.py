@@ -32,7 +32,7 @@ NUMPY_SCALARS = [
     *(type(np.dtype(code)) for code in "?bhilBHILefd"),
 ]
 Layout = Callable[[Mapping[str, object]], Mapping[str, Tensor] | None]
-"""Returns the policy's tensors by name, or None for a different layout."""
+"""Function that returns the policy's tensors by name, or None for another layout."""
 _TOGETHER, _NORMALISER = "model_state_dict", "obs_norm_state_dict"
 _APART = ("student", "actor")
 _POLICY, _SCALERS = "policy", ("observation_preprocessor", "state_preprocessor")
@@ -47,7 +47,7 @@ class TorchCheckpoint:
     """Contents of a file written by torch, read once.
 
     Attributes:
-        path: Its location, for messages.
+        path: Location of the file, for messages.
         sha256: Hash of the file.
         format: Layout from the training library, or `TorchScript`.
         tensors: Tensors of the policy and its normalizer, by name.
@@ -68,7 +68,7 @@ def read_checkpoint(path: Path, *, trust_code: bool = False) -> TorchCheckpoint:
 
     Args:
         path: File written by `torch.save` or `torch.jit.save`.
-        trust_code: Allow loading a TorchScript program, which runs its code.
+        trust_code: Allow loading a TorchScript program, which runs the program's code.
     """
     content = path.read_bytes()
     try:
@@ -152,9 +152,9 @@ def _laid_out(path: Path, content: object) -> tuple[str, Mapping[str, Tensor]]:
 
 
 def read_rsl_rl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
-    """Return the tensors of an rsl_rl `model_<iteration>.pt`; each name begins with its part.
+    """Return the tensors of an rsl_rl `model_<iteration>.pt`; names begin with a tensor's part.
 
-    Up to version 3: one `model_state_dict` for actor and critic (`actor.0.weight`,
+    Up to version 3: a single `model_state_dict` for actor and critic (`actor.0.weight`,
     `memory_a.rnn.*`), with `obs_norm_state_dict` beside it up to 2.3, and `actor_obs_normalizer.*`
     inside it in 3. Later versions: `actor_state_dict` and `critic_state_dict` (`mlp.0.weight`,
     `rnn.rnn.*`, `obs_normalizer.*`). Distillation writes `student` instead of `actor`.
@@ -169,7 +169,7 @@ def read_rsl_rl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
 
 
 def _part(content: Mapping[str, object], key: str, prefix: str) -> dict[str, object]:
-    """Return the contents under a key, with `prefix` before their names."""
+    """Return the contents under a key, with `prefix` added to their names."""
     inner = content.get(key)
     if not isinstance(inner, Mapping):
         return {}
@@ -199,8 +199,8 @@ def read_skrl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
 def read_rl_games(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
     """Return the tensors of rl_games' `<name>.pth`: `model` with `a2c_network.*`.
 
-    The network is `actor_mlp.<i>`, then optionally `rnn.rnn` (`a_rnn.rnn` if the critic has its
-    own), then `mu`; statistics are `running_mean_std.*`. `torch.compile` adds `_orig_mod.` to
+    The network is `actor_mlp.<i>`, then optionally `rnn.rnn` (`a_rnn.rnn` if the critic has one of
+    its own), then `mu`; statistics are `running_mean_std.*`. `torch.compile` adds `_orig_mod.` to
     names.
     """
     model = content.get(_MODEL)
@@ -226,15 +226,15 @@ class Contents:
     """Tensors of the policy in a checkpoint, and conclusions from their names and sizes."""
 
     tensors: tuple[str, ...]
-    """`actor.0.weight float32[256, 45]` each."""
+    """Descriptions of the tensors, such as `actor.0.weight float32[256, 45]`."""
     count: int
     """Number of values in all tensors."""
     actors: tuple[str, ...]
-    """Linear layers that may be the actor's, by their names: `actor.* (45-256-12)`."""
+    """Linear layers that, by their names, may be the actor's, such as `actor.* (45-256-12)`."""
     recurrent: tuple[str, ...]
-    """Recurrent networks that may be the actor's: `memory_a.rnn, 45 inputs`."""
+    """Recurrent networks that may be the actor's, such as `memory_a.rnn, 45 inputs`."""
     statistics: Mapping[str, float]
-    """Running statistics, by description, with the smallest spread of each."""
+    """Smallest spread of each set of running statistics, by description."""
     not_finite: tuple[str, ...]
     """Names of tensors with NaN or infinite values."""
     beside: Mapping[str, str]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The policy as a torch module with its recurrent state as input and output; export to ONNX."""
+"""The policy as a torch module, with recurrent state as input and output, and its ONNX export."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OBS, ACTION, STATE = "obs", "action", ("h", "c")
 
 
 class NormaliserLayer(nn.Module):
-    """(obs - mean) / divisor, clipped to +-clip; a step that is None is skipped."""
+    """(obs - mean) / divisor, clipped to +-clip; a step whose value is None is skipped."""
 
     def __init__(self, mean: Tensor | None, divisor: Tensor | None, clip: float | None) -> None:
         """Store mean and divisor [obs_dim], float32."""
@@ -50,7 +50,7 @@ class NormaliserLayer(nn.Module):
 
 
 class PolicyNetwork(nn.Module):
-    """A policy: normalizer, layers, recurrent layers if any, and layers after these."""
+    """A policy: normalizer, layers, any recurrent layers, and the layers after these."""
 
     def __init__(
         self, *, normaliser: nn.Module, before: nn.Module, rnn: nn.Module | None, after: nn.Module
@@ -97,7 +97,7 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def hidden(layers: Sequence[nn.Module], activation: Activation) -> nn.Sequential:
-    """Return the layers, each followed by the activation."""
+    """Return the layers, each followed by an activation."""
     function = ACTIVATIONS[activation]
     return nn.Sequential(*(part for layer in layers for part in (layer, function())))
 

@@ -19,7 +19,7 @@ from policy_core.interfaces import F32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:
-    """A library's names and arithmetic of statistics; checkpoints lack its epsilon and bound."""
+    """Names and arithmetic of a library's statistics; checkpoints lack the epsilon and bound."""
 
     library: str
     mean: str
@@ -61,7 +61,7 @@ CONVENTIONS = (
 # Updated with the statistics, but not needed to normalize.
 BESIDE = ("_var", "count", "current_count")
 LEAVES = {*BESIDE, *(name for kind in CONVENTIONS for name in (kind.mean, kind.spread))}
-"""Last name parts of all running-statistics tensors."""
+"""Last name part of every tensor that belongs to running statistics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,21 +69,21 @@ class RunningStatistics:
     """Statistics that normalize observations: (obs - mean) / divisor, then clipped to +-clip."""
 
     prefix: str
-    """Prefix of the names of these tensors in the checkpoint."""
+    """Prefix of the names of the statistics' tensors in the checkpoint."""
     names: tuple[str, ...]
     """Names of the tensors; some may be absent."""
     mean: Tensor
-    """[obs_dim] float32."""
+    """Mean [obs_dim] float32."""
     divisor: Tensor
-    """[obs_dim] float32."""
+    """Divisor [obs_dim] float32."""
     clip: float | None
 
     def arrays(self) -> tuple[F32, F32]:
-        """Return mean and divisor [obs_dim]."""
+        """Return the mean and the divisor [obs_dim]."""
         return np.asarray(self.mean.numpy()), np.asarray(self.divisor.numpy())
 
     def __str__(self) -> str:
-        """Return e.g. ``obs_normalizer, within 5``."""
+        """Return text such as ``obs_normalizer, within 5``."""
         bound = "" if self.clip is None else f", within {self.clip:g}"
         return f"{self.prefix.rstrip('.') or 'statistics'}{bound}"
 

@@ -26,7 +26,7 @@ NUMBER = re.compile(r"\d+(?=[._]|$)")
 
 
 def find_layers(tensors: Mapping[str, Tensor], config: ExportConfig) -> tuple[LayerStack, ...]:
-    """Return the stacks that make up hidden layers and output layer, in order."""
+    """Return the stacks that make up the hidden layers and the output layer, in order."""
     shapes, stacks = _expected_shapes(config), linear_stacks(tensors)
     fitting = chains([one for one in stacks if may_be_actor(one.pattern, config)], shapes)
     return _choose(
@@ -37,7 +37,7 @@ def find_layers(tensors: Mapping[str, Tensor], config: ExportConfig) -> tuple[La
 
 
 def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[str, str]:
-    """Return the recurrent weights: full name by short name, e.g. ``weight_ih_l0``."""
+    """Return the recurrent weights: full names by short name, such as ``weight_ih_l0``."""
     if config.rnn is None:
         return {}
     cell = networks.cell(config.rnn, rnn_input_size(config))
@@ -63,7 +63,7 @@ def find_recurrent(tensors: Mapping[str, Tensor], config: ExportConfig) -> dict[
 
 
 def require_rnn(tensors: Mapping[str, Tensor], config: ExportConfig) -> None:
-    """Raise unless recurrent layers that may be the actor's are described."""
+    """Raise unless the configuration describes any recurrent layers that may be the actor's."""
     found = [one for one in recurrent_networks(tensors) if may_be_actor(one.prefix, config)]
     if config.rnn is not None or not found:
         return
@@ -102,7 +102,7 @@ def _expected_shapes(config: ExportConfig) -> tuple[Shape, ...]:
 
 
 def _choose(fitting: Sequence[tuple[T, Sequence[str]]], wanted: str, all_of: Iterable[str]) -> T:
-    """Return the only candidate, or the only one whose names point most clearly to the actor."""
+    """Return the only candidate, or the one whose names point most clearly to the actor."""
     if not fitting:
         raise ToolError(
             f"{wanted}, found {', '.join(all_of) or 'none at all'}; correct the "
@@ -125,16 +125,16 @@ def _recurrent_ones(tensors: Mapping[str, Tensor]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerStack:
-    """Linear layers whose names differ in one number: ``actor.*.weight``."""
+    """Linear layers whose names differ in one number, such as ``actor.*.weight``."""
 
     pattern: str
     weights: tuple[str, ...]
-    """Names of the weights, in the order of that number."""
+    """Names of the weights, in the order of the number that differs."""
     shapes: tuple[Shape, ...]
     """Shapes of the weights: (out, in) each."""
 
     def __str__(self) -> str:
-        """Return e.g. ``actor.* (45-256-12)``."""
+        """Return text such as ``actor.* (45-256-12)``."""
         sizes = (self.shapes[0][1], *(out for out, _ in self.shapes))
         return f"{self.pattern.removesuffix('.weight')} ({'-'.join(map(str, sizes))})"
 
@@ -171,7 +171,7 @@ def chains(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecurrentNetwork:
-    """Recurrent layers whose names begin with `prefix`, e.g. ``memory_a.rnn.``."""
+    """Recurrent layers whose names begin with `prefix`, such as ``memory_a.rnn.``."""
 
     prefix: str
     type: str
@@ -189,7 +189,7 @@ class RecurrentNetwork:
         )
 
     def __str__(self) -> str:
-        """Return e.g. ``memory_a.rnn.weight_ih_l0 [20, 6]``."""
+        """Return text such as ``memory_a.rnn.weight_ih_l0 [20, 6]``."""
         return f"{self.prefix}{_FIRST} {list(self.first)}"
 
 
@@ -267,6 +267,6 @@ def role(name: str) -> Role:
 
 
 def words(name: str) -> list[str]:
-    """Split a tensor's name: ``actor_critic.actor.fc1.weight`` is actor, fc, weight."""
+    """Split a tensor's name into words: ``actor_critic.actor.fc1.weight`` is actor, fc, weight."""
     apart = name.lower().replace("actor_critic", "").replace("_", ".").split(".")
     return [word.rstrip("0123456789") for word in apart if word]

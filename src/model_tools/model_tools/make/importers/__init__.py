@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drafts of `policy.yaml` from training files: one module per format.
 
-An importer turns a source file, and the ONNX model for names and shapes, into a `Draft`. Whatever
+An importer turns a source file into a `Draft`, with names and shapes from the ONNX model. Whatever
 the source does not state stays a TODO, which the loader refuses until the user answers it.
 """

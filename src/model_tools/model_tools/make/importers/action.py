@@ -21,7 +21,7 @@ KINDS = {
     "JointEffortAction": "effort",
 }
 OUT_OF_REACH = 50.0
-"""No joint moves this far (rad, eight turns): a target clip beyond it has no effect."""
+"""No joint moves this far (rad, eight turns): a target clip beyond this has no effect."""
 _AXES = (("lin_vel_x",), ("lin_vel_y",), ("ang_vel_z", "ang_vel_yaw"))
 
 
@@ -34,21 +34,21 @@ class SourceAction:
     scale: Sequence[float]
     offset: Sequence[float]
     clip: Sequence[Sequence[float]] | None = None
-    """Lowest and highest *target* of each joint."""
+    """Minimum and maximum *target* of each joint."""
     output_clip: Sequence[Sequence[float]] | None = None
-    """Lowest and highest output of each joint, before scale and offset."""
+    """Minimum and maximum output of each joint, before scale and offset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomAction:
-    """An action from the training's own code; only its name and keys are known."""
+    """An action defined by the training's own code; only its class name and keys are known."""
 
     name: str
     keys: Sequence[str]
 
 
 def custom_action(name: str, action: Node, *needed: str) -> CustomAction | None:
-    """Return the action if its class is unknown and it lacks a key of joint actions; else None."""
+    """Return an action of unknown class that lacks a key of joint actions; otherwise None."""
     keys = tuple(action.mapping())
     if name in KINDS or all(key in keys for key in needed):
         return None
@@ -117,8 +117,8 @@ def _check_width(draft: Draft, output: str | None, joints: int) -> None:
 def _terms(draft: Draft, action: SourceAction) -> Iterator[dict[str, Any]]:
     """Yield a term for each run of joints with the same clip of the raw output.
 
-    The contract clips the output but Isaac Lab the target, so equal target clips become different
-    output clips where offsets differ.
+    The contract clips the output, whereas Isaac Lab clips the target, so equal target clips become
+    different output clips where offsets differ.
     """
     clips = _raw_clips(draft, action)
     rows = enumerate(zip(action.joints, clips, strict=True))
@@ -180,7 +180,8 @@ def put_velocity_range(draft: Draft, commands: Sequence[Node]) -> None:
     """Write the range of the only command that has ranges for all three axes.
 
     Args:
-        draft: Draft to change if a term reads the command, or may read it because terms are open.
+        draft: Draft to change if a term reads the command, or may read it because terms are still
+            unknown.
         commands: Sections with a `ranges` key, or the ranges themselves.
     """
     terms = [term["term"] for _, term in draft.terms()]

@@ -66,13 +66,13 @@ def find_base(robot: Path) -> str:
 def body_poses(
     robot: Path, body: str, names: Sequence[str], joint_pos: F64, base_pos: F64, base_quat: F64
 ) -> tuple[F64, F64]:
-    """Return positions [frames, 3] and orientations [frames, 4], w first, of a body.
+    """Return positions [frames, 3] and orientations [frames, 4], w first, of a body for each frame.
 
     Args:
         robot: Same as for `anchor_chain`.
         body: Name of the body.
         names: Names of the joints.
-        joint_pos: Joint positions [frames, joints], rad; joints not named are at 0.
+        joint_pos: Joint positions [frames, joints], rad; joints without a name are at 0.
         base_pos: Positions of the base [frames, 3], m.
         base_quat: Orientations of the base [frames, 4], w first.
     """
@@ -112,7 +112,7 @@ def _way(robot: Path, model: Any, body: str) -> list[int]:
 
 
 def _model(robot: Path) -> Any:
-    """Return a MuJoCo model with the robot's bodies and joints only."""
+    """Return a MuJoCo model with only the bodies and joints of the robot."""
     import mujoco
 
     from robot_sim.model import build_spec
@@ -130,7 +130,7 @@ def _model(robot: Path) -> Any:
 
 
 def _after(position: F64, quat: F64, offset: F64, turn: F64) -> tuple[F64, F64]:
-    """Return the composition of a pose with an offset and a rotation, w first."""
+    """Return a pose composed with an offset and a rotation; quaternions have w first."""
     import mujoco
 
     rotated, both = np.zeros(3), np.zeros(4)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Open questions of a draft, and the user's answers: `joints.stiffness=25`."""
+"""Open questions of a draft, and the user's answers, such as `joints.stiffness=25`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def answer_all(draft: Draft, given: Iterable[str], file: FilePath | None = None)
     """Set the keys of the file, then every `KEY=VALUE`, which takes precedence.
 
     A key may contain `[*]` for each element of a list. The value `@other.key` copies that key's
-    value after everything else is answered.
+    value once everything else is answered.
     """
     answers = (read_answers(file) if file is not None else {}) | dict(map(_parsed, given))
     for key, value in sorted(answers.items(), key=lambda one: _is_copy(one[1])):
@@ -87,7 +87,7 @@ def _copied(draft: Draft, key: str, written: str) -> Any:
 
 
 def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> None:
-    """Note an answer that overrides the source; refuse a different joint order."""
+    """Add a note on an answer that overrides the source; refuse a different joint order."""
     stated = draft.find(path)
     if stated is None or stated == value or (isinstance(stated, Mapping) and TODO in stated):
         return
@@ -152,7 +152,7 @@ def _present_name(draft: Draft, path: Path, rest: str) -> str | None:
 def ask_what_follows(draft: Draft) -> None:
     """Ask for command ranges, term options, and the tilt limit of robots with an IMU.
 
-    A robot with an IMU may lie folded before it stands up, so the draft mentions `stand.via`.
+    A robot with an IMU may lie folded up before it stands, so the draft mentions `stand.via`.
     """
     terms = [(path, term) for path, term in draft.terms() if isinstance(term["term"], str)]
     names = {term["term"] for _, term in terms}
@@ -188,7 +188,7 @@ def ask_what_follows(draft: Draft) -> None:
 
 
 def _ask_scan(draft: Draft, path: Path) -> None:
-    """Ask for optional keys of a scan; `Draft.complete` asks for the required ones."""
+    """Ask for optional keys of a scan; `Draft.complete` asks for the required keys."""
     if draft.find((*path, "topic")) is None:
         draft.put((*path, "topic"), f"{PERCEPTION}height_scan")
     key = (*path, "scan")
@@ -209,7 +209,7 @@ def _ask_scan(draft: Draft, path: Path) -> None:
 
 
 def note_oddities(draft: Draft) -> None:
-    """Note signs of a wrong joint order: asymmetric sides, or a pose beyond limits."""
+    """Add notes on signs of a wrong joint order: asymmetric sides, or a pose beyond limits."""
     names = draft.find("joints.names")
     values = {
         key: found
@@ -254,7 +254,7 @@ def _scales(draft: Draft) -> Iterator[tuple[list[str], F64]]:
 
 
 def _each(value: Any, names: Any) -> F64 | None:
-    """Return the value for each name; None if one is open or wrong, which the loader reports."""
+    """Return the value for each name; None if one value is open or wrong, as the loader reports."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
     try:

@@ -58,6 +58,6 @@ def read(source: TrainingSource, given: Given) -> Draft:
 
 
 def _width(draft: Draft, output: str | None) -> int | None:
-    """Return the number of action values, None if unknown."""
+    """Return the number of action values; None if unknown."""
     shape = draft.find(("model", "outputs", output, "shape")) if output is not None else None
     return math.prod(shape) if isinstance(shape, list) else None

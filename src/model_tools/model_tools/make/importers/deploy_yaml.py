@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Unitree's `deploy.yaml`: policy order throughout, except for gains, which are in SDK order.
+"""Unitree's `deploy.yaml`: values in the policy's order, except gains, which are in SDK order.
 
 Clipping precedes scaling, and history is per term, oldest first, unless the observations state
 `scale_first` or `use_gym_history`. The file usually has no joint names.
@@ -147,7 +147,7 @@ def _joint(index: Node, names: Sequence[str]) -> str:
 
 
 def _put_observations(draft: Draft, model: OnnxModel, tensors: Tensors, node: Node) -> None:
-    """Write one vector, or one per group that is named like an input of the model."""
+    """Write one observation vector, or one per group whose name is that of a model input."""
     groups = [
         name
         for name, entry in node.items()

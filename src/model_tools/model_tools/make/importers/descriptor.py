@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Isaac Lab's IO descriptor (YAML), the most complete format; gains of explicit drives are 0.
+"""Isaac Lab's IO descriptor (YAML), the most complete format; it has 0 as explicit drives' gains.
 
 Per-joint values are in the simulator's order, the order of the articulation's `joint_names`.
 """
@@ -117,7 +117,7 @@ def _put_limits(draft: Draft, robot: Node, count: int) -> None:
 
 
 def _put_gain(draft: Draft, robot: Node, key: str, count: int) -> None:
-    """Write a gain unless it is 0, its value for explicit drives and actuator networks."""
+    """Write a gain unless it is 0, as it is for explicit drives and actuator networks."""
     gain = robot[f"default_joint_{key}"]
     values = gain.numbers(count, "joints")
     if any(values):

@@ -22,7 +22,7 @@ from policy_core.errors import Problem
 TODO = "TODO"
 Path = tuple[str | int, ...]
 Key = str | Path
-"""`joints.stiffness`, or a tuple if a part may contain a dot, as tensor names may."""
+"""A key such as `joints.stiffness`, or a tuple if a part may contain a dot, as tensor names may."""
 _WIDTH, _INDENT = 84, "  "
 _HEAD = "# yaml-language-server: $schema=../policy.schema.json"
 
@@ -71,7 +71,7 @@ class Draft:
             self.put(key, todo(question))
 
     def block(self, key: Key, problem: str) -> None:
-        """Note that the contract cannot express something that the source does in this section."""
+        """Note that the contract cannot express something in this section of the source."""
         path = parts(key)
         place = self.find(path) or {}
         problems = [place[TODO]] if TODO in place else []
@@ -82,7 +82,7 @@ class Draft:
         self.remarks.append(text)
 
     def find(self, key: Key) -> Any:
-        """Return the value of a key, None if absent."""
+        """Return the value of a key; None if absent."""
         place: Any = self.values
         for part in parts(key):
             try:
@@ -92,7 +92,7 @@ class Draft:
         return place
 
     def terms(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Yield path and value of each observation term."""
+        """Yield the path and value of each observation term."""
         observations = self.find("observations")
         for name in observations if isinstance(observations, dict) else ():
             path: Path = ("observations", name, "terms")
@@ -101,7 +101,7 @@ class Draft:
                 yield (*path, i), term
 
     def complete(self) -> None:
-        """Sort the values into the contract's order and ask for missing required ones."""
+        """Sort the values into the contract's order, and ask for missing required values."""
         self.values = _complete(JointContract, self.values)
 
     def todos(self) -> dict[str, str]:
@@ -147,7 +147,7 @@ def flow_text(value: Any) -> str:
 
 
 def text(path: Path) -> str:
-    """Return a path as `observations.obs.terms[0].scale`."""
+    """Return a path as text, such as `observations.obs.terms[0].scale`."""
     joined = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return joined.removeprefix(".")
 
@@ -164,7 +164,7 @@ def _questions(path: Path, value: object, seen: set[int]) -> Iterator[tuple[Path
 
 
 def _complete(kind: Any, value: Any) -> Any:
-    """Return a value with its keys in the contract's order, and questions for missing ones."""
+    """Return a value with its keys in the contract's order, and questions for missing keys."""
     args = [arg for arg in get_args(kind) if arg is not type(None)]
     if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         return _complete_section(kind, value)
@@ -192,7 +192,7 @@ def _complete_section(kind: Any, value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def draft_text(draft: Draft) -> str:
-    """Return the YAML: sections in block style, lists and maps of plain values on one line."""
+    """Return the YAML: sections in block style, lists and mappings of plain values on one line."""
     lines = [_HEAD, f"# Imported by model_tools from {draft.source}."]
     if draft.todos():
         lines.append(DRAFT_LINE)
@@ -244,7 +244,7 @@ def _flow(value: Any, depth: int) -> list[str]:
 
 
 def _hang(head: str, lines: list[str]) -> list[str]:
-    """Put the head before the first line and indent the others by its length."""
+    """Put the head before the first line, and indent the other lines by the head's length."""
     return [(head if i == 0 else " " * len(head)) + line for i, line in enumerate(lines)]
 
 

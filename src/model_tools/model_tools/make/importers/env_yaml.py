@@ -3,8 +3,8 @@
 """`env.yaml` of an Isaac Lab run folder: the configuration before the robot was loaded.
 
 Per-joint values are patterns over the robot's joints, whose names and order are in the USD file.
-The configuration states them only if the action lists its joints by name and preserves their order.
-Position limits are not in this file.
+The configuration states names and order only if the action lists its joints by name and preserves
+their order. Position limits are not in this file.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def _clip(action: Node, joints: Sequence[str]) -> list[list[float]] | None:
 
 
 def _put_actuators(draft: Draft, groups: Node, names: Sequence[str]) -> None:
-    """Write the groups' values by joint; ask for a value that only some joints have."""
+    """Write the groups' values by joint; ask for any value that only some joints have."""
     members = {
         key: (group, resolve_names(group["joint_names_expr"], names, keep_order=False))
         for key, group in groups.items()
@@ -261,10 +261,10 @@ def _policy_terms(
     """Return the terms of the group that the policy reads, in the vector's order.
 
     Args:
-        draft: Collects settings that a contract cannot express.
+        draft: Draft that collects settings that a contract cannot express.
         root: The whole configuration.
         names: The policy's joints.
-        simulator_order: `names` are all joints of the robot, in the simulator's order.
+        simulator_order: True if `names` are all joints of the robot, in the simulator's order.
     """
     group = root["observations"][_GROUP]
     _refuse_sorted(root, group)
@@ -288,8 +288,8 @@ def _policy_terms(
 def _put_motion_command(draft: Draft, root: Node, *, simulator_order: bool) -> None:
     """Write the anchor of the motion that the environment tracks, if any.
 
-    The command has the joints in the order of the motion's file, which the training's own tools
-    write in the simulator's order. If `joints.names` is in another order, the motion's order
+    The motion command has the joints in the order of the motion file, which the training's own
+    tools write in the simulator's order. If `joints.names` is in another order, the motion's order
     becomes a question.
     """
     for path, term in draft.terms():
@@ -305,7 +305,7 @@ def _put_motion_command(draft: Draft, root: Node, *, simulator_order: bool) -> N
 
 
 def _is_motion(kind: str) -> bool:
-    """Return whether a command's class is BeyondMimic's motion command or a relative of it."""
+    """Return whether a command's class is BeyondMimic's motion command or one derived from it."""
     return kind.endswith("MotionCommand")
 
 
@@ -347,8 +347,8 @@ def _term(
 def _scan(root: Node, term: Node) -> dict[str, Any] | None:
     """Return the scan of a height scanner; None if its rays are not a grid.
 
-    Isaac Lab's term is the sensor's height minus that of the ground and an offset. The sensor's own
-    offset moves the points in x and y only, and does not change this height.
+    Isaac Lab's term is the sensor's height minus that of the ground and minus an offset. The
+    sensor's own offset moves the points only in x and y, and does not change this height.
     """
     params = term["params"]
     config = params.get("sensor_cfg")
@@ -427,7 +427,7 @@ def _image(draft: Draft, root: Node, term: Node) -> tuple[str, dict[str, Any]] |
 
 
 def _function(root: Node, term: Node) -> tuple[str, str]:
-    """Return the function's name, and a topic for a command that is not a velocity."""
+    """Return the term's function name, and a topic for a command that is not a velocity."""
     function = term["func"].last_name()
     if function not in _COMMANDS:
         return function, ""

@@ -67,7 +67,7 @@ class ImportRequest:
     scene: Path | None = None
     """A scan from training, to verify a `height_scan` term."""
     estimator: bool = False
-    """True if the estimator provides base_lin_vel."""
+    """True if the velocity estimator provides base_lin_vel."""
     answers: Sequence[str] = ()
     """Answers as `KEY=VALUE`."""
     answer_file: Path | None = None
@@ -155,7 +155,7 @@ def _put_robot(draft: Draft, file: Path) -> None:
 
 
 def _copy_model(draft: Draft, file: Path) -> None:
-    """Copy the model, with external weights merged into it, since one hash covers both."""
+    """Copy the model with external weights merged in, since one hash covers model and weights."""
     model = draft.model
     if not model.external_files:
         file.write_bytes(model.content)
@@ -176,7 +176,7 @@ def _copy_model(draft: Draft, file: Path) -> None:
 
 
 def _check(draft: Draft) -> None:
-    """Raise for problems of the contract that are not open questions."""
+    """Raise an error for problems of the contract that are not open questions."""
     reader = Reader(f"{CONTRACT_FILE} (not written)")
     reader.section(JointContract, draft.values)
     todos = draft.todos()
@@ -219,7 +219,7 @@ IMPORTERS = {importer.NAME: importer for importer in _MODULES}
 
 
 def choose(source: TrainingSource, name: str | None = None) -> Importer:
-    """Return the importer of this name, or the one that recognizes the file."""
+    """Return the importer of this name, or the importer that recognizes the file."""
     known = ", ".join(IMPORTERS)
     if name is not None:
         if name not in IMPORTERS:
