@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Proof that an ONNX model computes the same function as its source, or as recorded rows show."""
+"""Checks that an ONNX model computes the same function as its source, or as recorded rows."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from policy_inference.kinds.joint import JointKind
 
 TOLERANCE, RECORDED_TOLERANCE = 1e-5, 1e-4
 RANDOM_ROWS, SPREADS = 200, (2.0, 50.0)
-"""Rows per set, and multiples of the standard deviation in training: somewhat beyond the training
-data, and far beyond, where a program clamps or branches.
+"""Rows per set, and spreads in standard deviations of the training data: somewhat beyond the
+data, and far beyond it, where a program clamps or branches.
 """
 _ACTIONS = ("actions", "action")
 _log = logging.getLogger("model_tools")
@@ -51,7 +51,7 @@ class ParityDifference:
     row: int
     """Row of the largest difference."""
     tolerance: float = TOLERANCE
-    """Allowed share of the largest action."""
+    """Allowed difference, as a share of the largest action."""
 
     @property
     def limit(self) -> float:
@@ -190,7 +190,7 @@ def _worst(bundle: JointBundle, name: str, found: Tensor, said: Tensor) -> str:
 
 
 def is_proven(bundle: JointBundle) -> bool:
-    """Return whether the golden rows prove that the bundle's figures belong to this model."""
+    """Return whether the golden rows prove that the nominal values belong to this model."""
     try:
         replayed_rows(bundle, JointKind().golden_rows(bundle))
     except PolicyError:
@@ -199,7 +199,7 @@ def is_proven(bundle: JointBundle) -> bool:
 
 
 def drop_nominal(bundle: JointBundle) -> None:
-    """Remove the nominal figures from the contract, if it has any."""
+    """Remove the nominal values from the contract, if it has any."""
     if bundle.contract.nominal is not None:
         file = bundle.path / CONTRACT_FILE
         file.write_text(remove_section(file.read_text("utf-8"), "nominal"), "utf-8")

@@ -73,8 +73,8 @@ def compare(
 
     Args:
         candidates: Two or more artifacts of the same function.
-        places: Rows besides the golden ones of the first bundle: files and recordings; for chunk
-            policies, LeRobot datasets and recordings.
+        places: Sources of rows besides the first bundle's golden rows: files and recordings; for
+            chunk policies, LeRobot datasets and recordings.
         walk_s: Length of each walk, s; None for no closed loop.
         topics: Topics in recordings, by input, if they are renamed.
         robot: Robot that walks.
@@ -155,7 +155,7 @@ def measure_latency(backend: Backend, inputs: Mapping[str, Tensor], runs: int) -
     Args:
         backend: Opened back end, warmed up; its input arrays are overwritten.
         inputs: Rows by model input; only the first is used.
-        runs: Largest number of runs.
+        runs: Maximum number of runs.
     """
     for name, values in inputs.items():
         backend.inputs[name][0] = values[0]

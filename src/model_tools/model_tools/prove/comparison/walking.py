@@ -126,7 +126,7 @@ def judge_alone(walks: Sequence[Walked], bundle: JointBundle) -> tuple[Check, ..
 
     Args:
         walks: Walks of one artifact.
-        bundle: Its bundle; altered ticks count only if it has a `nominal`.
+        bundle: The artifact's bundle; altered ticks count only if it has a `nominal`.
     """
     checks = [_cut_short(walks)]
     for walk in walks:
@@ -156,7 +156,7 @@ def _errors(walk: Walked, limits: Sequence[float]) -> list[Check]:
 
 
 def _worst(walks: Sequence[Walked], what: str, field: str, limit: float | None) -> list[Check]:
-    """Return the check of a figure at its largest value; NaN (not measured) is the worst."""
+    """Return the check of a quantity's largest value; NaN (not measured) counts as the worst."""
     if limit is None:
         return []
     values = {walk.outcome.name: getattr(walk.outcome, field) for walk in walks}

@@ -144,7 +144,7 @@ def check_flight(path: Path) -> CheckedFlight:
         path: Folder or file of the recording.
 
     Raises:
-        ToolError: It is not a flight recording, or the set that ran is not available.
+        ToolError: The path is not a flight recording, or the set that ran is not available.
     """
     recording = FlightRecording(path)
     if is_of_set(recording):
