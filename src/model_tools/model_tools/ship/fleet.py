@@ -83,7 +83,7 @@ class FleetRobot:
         stage: shadow, canary, production or unknown.
         health: HEALTHY, BAD or UNKNOWN.
         reasons: Why it is not healthy, one sentence each.
-        since_s: Unix time since which it is bad, or runs this policy; None if unknown.
+        since_s: Unix time since which it has been bad, or has run this policy; None if unknown.
         run_s: Time in RUN with this policy, s.
     """
 
@@ -223,7 +223,7 @@ def judge_fleet(
 
 
 def worst(states: Iterable[FleetRobot]) -> str:
-    """Return a fleet's health, the worst of its robots': bad, unknown, healthy; unknown if none."""
+    """Return a fleet's health: BAD if any robot is, else UNKNOWN if any is or there is none."""
     found = {state.health for state in states} or {UNKNOWN}
     return next(health for health in (BAD, UNKNOWN, HEALTHY) if health in found)
 

@@ -34,7 +34,7 @@ _ALTERED_SHARE = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Walked:
-    """A walk with one command (vx, vy in m/s, yaw rate in rad/s), its figures and ground truth."""
+    """A walk with one command (vx, vy in m/s, yaw rate in rad/s), its results and ground truth."""
 
     command: Velocity
     outcome: WalkOutcome

@@ -57,7 +57,7 @@ class TaskPool(Protocol[T, Out]):
     """Interface of pools, which run tasks in any order."""
 
     def run(self, tasks: Iterable[T]) -> Results[T, Out]:
-        """Yield each task with its result, as it becomes available; closing cancels the rest."""
+        """Yield each task with its result, as available; closing the iterator cancels the rest."""
 
 
 class LocalPool(Generic[T, R]):

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quick checks that an environment's observation matches the contract.
 
-Only cheap properties are checked: the last action, the length of gravity, joints within their
-limits, and values that no healthy run has had. Inputs with past frames are not checked.
+Only cheap properties are checked: the last action, the length of the gravity vector, joints within
+their limits, and values that no healthy run has had. Inputs with past frames are not checked.
 """
 
 from __future__ import annotations

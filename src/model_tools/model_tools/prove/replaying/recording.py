@@ -261,7 +261,7 @@ class FlightRecording:
     """
 
     def __init__(self, path: Path) -> None:
-        """Find its topics and read the description of the policy, but no tick."""
+        """Find the topics and read the description of the policy, but no tick."""
         if not path.exists():
             raise ToolError(f"{path}: expected a flight recording, found nothing")
         self.path, self._bag = path, Bag(path)

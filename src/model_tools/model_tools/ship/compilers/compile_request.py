@@ -86,7 +86,7 @@ def check(request: CompileRequest, compiler: Compiler) -> None:
 
 
 def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
-    """Return the path of the rows if the precision is calibrated; else warn of unused rows."""
+    """Return the path of the rows if the precision is calibrated; else warn about unused rows."""
     if compiler.precisions[request.precision]:
         return request.rows
     if request.rows is not None:
