@@ -163,7 +163,7 @@ def watched_by_contract(
 
 
 def watched_by_figures(robot: LeggedRobot, errors: SensorErrors = NO_ERRORS) -> EstimatedVelocity:
-    """Return an estimator made from a robot's figures, for a policy that does not need one."""
+    """Return an estimator made from a `figures.yaml`, for a policy that does not need one."""
     return EstimatedVelocity(make_estimation(robot), robot.joint_names, robot.joint_names, errors)
 
 

@@ -40,7 +40,7 @@ class SimulatedRobot:
     """A robot to simulate.
 
     Attributes:
-        figures: Name of one of robot_sim's robots, or a folder with figures.
+        figures: Name of one of robot_sim's robots, or a folder with a `figures.yaml`.
         model: MJCF or URDF model to simulate instead.
         imu: Site or body in that model whose frame is the IMU's; the model's base if empty.
     """
@@ -58,11 +58,11 @@ class SimulatedRobot:
 
     @property
     def body(self) -> LeggedRobot:
-        """The robot's figures."""
+        """The robot that `figures` describes."""
         return load_robot(self.figures)
 
     def require(self, contract: HostedContract) -> None:
-        """Raise unless the figures have all of a policy's joints; for a model, `world` checks."""
+        """Raise unless `figures` has all of a policy's joints; for a model, `world` checks."""
         if self.model is not None:
             return
         body = self.body

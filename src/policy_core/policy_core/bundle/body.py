@@ -215,7 +215,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def provenance(self) -> Provenance:
-        """Origin and licence."""
+        """Origin and license."""
 
     @property
     @abstractmethod
