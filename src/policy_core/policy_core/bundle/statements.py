@@ -147,7 +147,7 @@ def kept_statements(model: Path) -> list[ChannelStatement | RevocationStatement]
 
 
 def revoked_versions(model: Path) -> Mapping[str, str]:
-    """Return the reason by revoked version of a bundle, as far as this robot knows.
+    """Return the reason for each revoked version of a bundle, as far as this robot knows.
 
     Raises:
         PolicyError: The stored statement is damaged.
