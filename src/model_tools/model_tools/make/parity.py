@@ -157,7 +157,7 @@ def between(found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> Pa
 
 
 def replayed_rows(bundle: JointBundle, rows: Rows) -> Rows:
-    """Return the rows with all tensors of the model; raise if the model's outputs differ."""
+    """Return the replayed rows with all of the model's tensors; raise if its outputs differ."""
     model = bundle.contract.model
     backend, _ = open_backend(bundle, ["onnx"])
     try:

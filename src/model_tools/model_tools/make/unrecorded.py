@@ -68,7 +68,7 @@ _MOTION_RUNS = (
     (10_000_000, "left", 0.45),
     (10_000_000, "rear", 0.7),
 )
-"""Latency, and where and when during the motion the robot is pushed."""
+"""Latency (ns), and the side and time (share of the motion) of the push."""
 _MOTIONS = (
     "then the whole motion at 0 and 20 ms latency, and three times at 10 ms with a push of "
     f"{_MOTION_PUSH_N:g} N for {PUSH_S:g} s"

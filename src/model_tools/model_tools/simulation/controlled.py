@@ -82,8 +82,8 @@ class ControlledRobot(SelfOperated):
         altered_ticks: Number of ticks in which the guard changed a target to bound its step, its
             torque or its position.
         estimated: Estimates the base velocity if a contract requires it, otherwise None;
-            replaceable before the first tick. Unless it is given the sensor values between ticks,
-            it uses those at the ticks.
+            replaceable before the first tick. If it gets no sensor values between ticks, it uses
+            those at the ticks.
     """
 
     def __init__(
@@ -252,7 +252,7 @@ def joint_members(bundle: SetBundle) -> dict[str, JointBundle]:
 
 
 class SeenGround:
-    """Writes the height scans of contracts, as `perception_node` publishes them.
+    """Writes the height scans that contracts require, as `perception_node` publishes them.
 
     Attributes:
         topics: Topics of the scans.

@@ -82,7 +82,7 @@ class EstimatedVelocity:
         Args:
             estimation: Description of legs and IMU.
             names: Joint names in `estimation`.
-            on_robot: The robot's names of these joints.
+            on_robot: The robot's names for these joints.
             errors: Errors of the sensors.
         """
         self.estimator = VelocityEstimator(estimation, names)

@@ -127,12 +127,12 @@ class SimulatedRobot:
 
 
 LITE3 = SimulatedRobot()
-"""Robot of the suite's own policy, the default."""
+"""Robot of the suite's own policy, and the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkLimits:
-    """Limits for a case, besides the rule that the robot must not fall.
+    """Limits for a case, in addition to the rule that the robot must not fall.
 
     Attributes:
         error: Velocity error on any axis, m/s and rad/s.
@@ -155,7 +155,7 @@ class WalkCase:
 
     Attributes:
         name: Name of the case.
-        group: Its row in the summary.
+        group: Row of the case in the summary.
         schedule: Commands, by time since the start.
         duration_s: Length of the walk.
         faults: Pushes and other faults, timed from the start.

@@ -96,7 +96,7 @@ _KINDS: Mapping[str, type[Statement]] = {
 
 
 def parse_statement(content: bytes, place: object) -> Statement:
-    """Parse a statement; `model_tools` checks its signature before keeping it.
+    """Parse a statement; `policy_store` checks its signature before keeping it.
 
     Raises:
         BundleError: Lists every problem.

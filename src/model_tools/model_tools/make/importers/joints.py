@@ -36,7 +36,7 @@ class GivenJoints:
     """Joints given with `--joints`, and their order.
 
     Attributes:
-        names: Names in the listed order, or in that of the robot's file.
+        names: Names in the listed order, or in the order of the robot's file.
         breadth_first: The same names, level by level from the base; None for listed names.
         order: Value of `--joint-order`, one of `ORDERS`; None if absent.
         origin: The robot's file; empty for listed names.

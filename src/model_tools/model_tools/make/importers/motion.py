@@ -3,7 +3,7 @@
 """Reference motion of an imported policy: a file from the user, or the frames inside the model.
 
 The exporters of BeyondMimic, mjlab and holosoma store the motion in the model: the `time_step`
-input selects a frame, and outputs besides the action return it: the poses of all bodies, or only
+input selects a frame, and outputs other than the action return it: the poses of all bodies, or only
 the anchor's. The bundle stores these frames as its clip, since a tick needs its frame before the
 model runs.
 """

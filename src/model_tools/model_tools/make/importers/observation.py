@@ -87,13 +87,13 @@ class SourceTerm:
 
     name: str
     function: str
-    """The measured quantity, by Isaac Lab's function name."""
+    """Isaac Lab's function name for the measured quantity."""
     size: int | None = None
     joints: Sequence[str] | None = None
     scale: Sequence[float] | None = (1.0,)
     clip: Sequence[float] | None = None
     history: int = 1
-    """Frames, including the current tick's."""
+    """Number of frames, including the current tick's."""
     period_s: float | None = None
     reads: Sequence[str] | None = None
     """A phase's parameters other than its period; None if the source does not list them."""
@@ -275,7 +275,7 @@ def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
 def _history(
     terms: Sequence[SourceTerm], entries: Sequence[dict[str, Any]], layout: TermLayout
 ) -> dict[str, Any]:
-    """Return the `history` section, empty for one frame; lengths that differ go to the terms."""
+    """Return the `history` section, empty for one frame; unequal lengths go into the terms."""
     lengths = {term.history for term in terms}
     if lengths == {1}:
         return {}

@@ -130,7 +130,7 @@ _APART_S = 60.0
 Progress = Callable[[int, int | None], None]
 """Called with the number of rows so far, and the maximum total if known."""
 Watch = Callable[[Row], object]
-"""Called with each row that may be drawn, and with the rows that follow."""
+"""Called with each row that may be drawn, and with the rows right after drawn ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ _SMALL, _BESIDE = 4, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calibrated:
-    """Rows from a source, for a bundle: coverage and verdict."""
+    """Coverage and verdict of a source's rows, for a bundle."""
 
     name: str
     bundle: JointBundle

@@ -236,7 +236,7 @@ class _DenoisingSamples:
 
 
 class _Step:
-    """The graph of a denoising step; keeps its inputs in one of its runs."""
+    """The graph of a denoising step; keeps the inputs of one of its runs."""
 
     def __init__(self, backend: BackendBase) -> None:
         self.name, self.details = backend.name, backend.details

@@ -114,7 +114,7 @@ class StatedAgreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowMotion:
-    """Motion from row to row against the stated velocities and targets; None if unknown.
+    """Motion from row to row, compared with stated velocities and targets; None if unknown.
 
     Attributes:
         joints: Joint velocities, rad/s, and changes of the positions.

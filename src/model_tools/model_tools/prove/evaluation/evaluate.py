@@ -68,7 +68,7 @@ class Evaluated:
         ]
 
     def discordant(self, first: EvaluatedPolicy, second: EvaluatedPolicy) -> tuple[int, int, int]:
-        """Return how many pairs: only the first succeeded, only the second did, and in total."""
+        """Count pairs where only the first succeeded, pairs where only the second did, and all."""
         limits, pairs = self.plan.success, self.pairs(first, second)
         each = [(succeeded(one, limits), succeeded(other, limits)) for one, other in pairs]
         return each.count((True, False)), each.count((False, True)), len(each)

@@ -49,8 +49,8 @@ class InputTiming:
 
     Attributes:
         name: Name of the input.
-        measured_ns: Their stamps [messages]; log times if they have none.
-        logged_ns: Their log times [messages].
+        measured_ns: Stamps of the messages [messages]; log times if they have none.
+        logged_ns: Log times of the messages [messages].
     """
 
     name: str

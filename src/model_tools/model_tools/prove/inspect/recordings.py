@@ -36,7 +36,7 @@ _FEW_IN_BURSTS = 0.3
 _CLOCKS_AGREE_S = 1.0
 _FIRST_DATE_S = 1e9
 _ENOUGH = 10
-"""Number of gaps that shows a pattern."""
+"""Number of gaps that counts as a pattern."""
 _SHOWN = 10
 
 

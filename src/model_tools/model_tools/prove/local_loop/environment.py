@@ -69,7 +69,7 @@ def calling(where: str) -> Iterator[None]:
 
 
 def _place(error: BaseException, package: str) -> str:
-    """Return the innermost traceback line in a package, else outside ours; empty if unknown."""
+    """Return the innermost traceback line in a package, else outside our packages, else ""."""
     lines = [
         (frame.f_globals.get("__name__", "?"), line)
         for frame, line in traceback.walk_tb(error.__traceback__)

@@ -242,7 +242,7 @@ _CLOSE_UP_S, _LONG_S, _SHORT_IN = 1.5, 30.0, 1.6
 
 
 def overview(flight: RecordedFlight) -> Plot:
-    """Plot modes, attitude and torque over the flight, and beside it around the worst moment."""
+    """Plot modes, attitude and torque over the flight and, beside it, around the worst moment."""
     near = flight.rows(np.abs(flight.time_s - _moment_s(flight)) <= _CLOSE_UP_S)
 
     parts = (flight, near)

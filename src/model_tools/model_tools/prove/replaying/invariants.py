@@ -91,7 +91,7 @@ _AFTER = {
     Mode.READY: {Mode.READY},
     Mode.RUN: {Mode.RUN},
 }
-"""Possible modes of the next tick, besides HOLD and DAMP."""
+"""By mode, the possible modes of the next tick other than HOLD and DAMP."""
 _REQUESTED = {"stand": Mode.STAND, "run": Mode.RUN, "damp": Mode.DAMP, "reset": Mode.DAMP}
 _SENSORS = (JOINT_STATES.name, IMU.name, ODOMETRY.name)
 _ROUNDING_NS, _ROUNDING = 1_000, 1e-9
@@ -206,7 +206,7 @@ class LiveTick(NamedTuple):
 
     @staticmethod
     def of(number: int, tick: Tick) -> LiveTick:
-        """Copy the parts of a tick that are read."""
+        """Copy the parts of a tick that `FlightWatch` reads."""
         targets = tick.targets
         return LiveTick(
             number=number,

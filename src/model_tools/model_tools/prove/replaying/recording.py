@@ -564,7 +564,7 @@ class FlightRecording:
         return topics[0]
 
     def _named(self, name: str, types: tuple[str, ...], longer: Collection[str] = ()) -> list[str]:
-        """Return the topic with this name in any namespace, if any; `longer` names are not it."""
+        """Return the topic with this name in any namespace, if any; `longer` names are excluded."""
         found = [
             topic
             for topic, entry in self._bag.topics.items()

@@ -84,7 +84,7 @@ class ReplayedPolicy:
         state: State of the controller.
         outside: Inputs of the controller whose messages are not recorded.
         actions: Joints of the last action in the state; empty if the state has no last action.
-        requests: Functions of requests that only this kind of policy has, by name.
+        requests: Functions for requests that only this kind of policy has, by name.
     """
 
     controller: Controller
@@ -320,7 +320,7 @@ class ReplayedRobot:
             )
 
     def _late_ns(self, tick: RecordedTick, deadline_ns: int) -> int | None:
-        """Return the time at which the policy was ready, if after its deadline; else None."""
+        """Return the time at which the policy was ready, if after the deadline; else None."""
         if tick.reason:
             self._held_late = tick.reason.endswith(_LATE)
         if tick.mode not in (Mode.HOLD, Mode.DAMP):

@@ -68,7 +68,7 @@ class ShadowedFlight:
         bundle: Bundle of the shadow.
         mode: Memory of the shadow.
         divergence: How far the shadow diverged.
-        recorded: The same of the shadow that ran in the flight; None if there was none.
+        recorded: The same for the shadow that ran in the flight; None if there was none.
         answers: The shadow's answers, by tick number.
         backend: The shadow's back end; empty if nothing ran again.
         differences: Differences between the shadow's contract and the recorded policy's.
