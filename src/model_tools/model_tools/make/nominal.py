@@ -186,7 +186,7 @@ def recorded_runs(
     Args:
         bundle: Bundle of the policy that ran.
         file: See `model_tools.files.row_files.read_rows`.
-        topics: The recording's topics, by input, if renamed.
+        topics: The recording's topics of renamed inputs, by input.
     """
     rows = read_rows(file, bundle, topics)
     if not {"joint_pos", "joint_vel"} <= set(rows.sensed):

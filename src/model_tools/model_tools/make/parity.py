@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that an ONNX model computes the same function as its source, or as recorded rows."""
+"""Checks that an ONNX model computes what its source computes, or what recorded rows show."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ParityDifference:
         return self.tolerance * max(1.0, self.scale)
 
     def __bool__(self) -> bool:
-        """Return whether the outputs differ by more than the limit; true for NaN."""
+        """Return whether the actions differ by more than the limit; true for NaN."""
         return not self.largest <= self.limit
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ def difference(
     batch: int = 1,
     tolerance: float = TOLERANCE,
 ) -> ParityDifference:
-    """Run model and reference on the rows, each with its own state fed back, and compare actions.
+    """Run the model and the reference, each with its own state fed back; compare their actions.
 
     Args:
         model: ONNX model; its first input and output are observation and action, the others are

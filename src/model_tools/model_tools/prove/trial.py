@@ -300,7 +300,7 @@ def _within_range(schedule: Schedule, contract: JointContract) -> Schedule:
 def _estimated(
     contract: JointContract, case: WalkCase, robot: SimulatedRobot
 ) -> EstimatedVelocity | None:
-    """Return the estimator, with the legs from the contract or from the `figures.yaml`."""
+    """Return the estimator, with the legs from the contract or the robot's `figures.yaml`."""
     found = watched_by_contract(contract, case.sensor_errors)
     if found is None and case.estimator:
         return watched_by_figures(robot.body, case.sensor_errors)

@@ -39,9 +39,9 @@ _LARGEST_BYTES, _LARGEST_OF_ROBOT_BYTES = 32 << 20, 4 << 20
 slowly.
 """
 _LONGEST_LINE = 1 << 13
-"""Longest line of metrics: the parser's time grows with the square of the length."""
+"""Maximum length of a line of metrics: the parser's time grows with the square of the length."""
 _LONGEST = 600
-"""Longest name or reason."""
+"""Maximum length of a name or reason."""
 _ENDS_S = 253_402_300_800.0
 """The year 10000, the limit of valid times."""
 _LEVELS = {1.0: (UNKNOWN, "a warning"), 2.0: (BAD, "an error")}
@@ -332,7 +332,7 @@ def _rules_problem(rules: Sequence[Any]) -> str:
 
 
 def _alerts(rules: Iterable[Any]) -> Iterator[tuple[str, Remark]]:
-    """Yield robot and remark of each alert, except informational ones."""
+    """Yield the robot and remark of each alert, except informational ones."""
     for alert in (alert for rule in rules for alert in rule.get("alerts", ())):
         labels = _labels(alert["labels"])
         robot = labels.get("robot", "")

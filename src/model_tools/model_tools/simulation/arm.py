@@ -150,7 +150,7 @@ class ControlledArm(SelfOperated):
 
 
 def arm_image_size(bundle: AnyBundle) -> tuple[int, int]:
-    """Return height and width of the images that a policy for the simulated arm takes."""
+    """Return the height and width of the images that a policy for the simulated arm takes."""
     contract = bundle.contract
     cameras = contract.cameras
     if others := sorted(set(cameras) - set(POLICY_CAMERAS)):

@@ -130,7 +130,7 @@ class VelocityError:
     """
 
     def __init__(self, size_mps: float, seed: int) -> None:
-        """Draw direction and first value.
+        """Draw the direction and the first value.
 
         Args:
             size_mps: Expected root mean square of the error's length.

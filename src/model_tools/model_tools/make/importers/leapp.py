@@ -142,7 +142,7 @@ def _target(
 def _put_joints(
     draft: Draft, source: TrainingSource, node: Node, output: str, driven: Sequence[str]
 ) -> None:
-    """Write the robot's joints: from an articulation, a measured tensor or the driven joints."""
+    """Write the robot's joints: an articulation's, a measured tensor's, or else the driven ones."""
     names, origin = list(driven), f"element_names of {output}"
     for tensor in node["inputs"].elements():
         kind = stated.text() if (stated := tensor.get("kind")) else ""
@@ -214,7 +214,7 @@ def _check_names(source: TrainingSource, node: Node, model: OnnxModel) -> None:
 def _put_initial_values(
     draft: Draft, path: Path, pipeline: Node, name: str, feedback: dict[str, str]
 ) -> None:
-    """Write initial values of recurrent states; block a last action with nonzero initial values."""
+    """Write the initial values of recurrent states; block a last action that has nonzero ones."""
     stated = pipeline.get("initial_values")
     if stated is None:
         if feedback:
@@ -270,7 +270,7 @@ def put_input(draft: Draft, tensor: Node, name: str, *, is_last_action: bool) ->
 
 
 def _commands(draft: Draft, tensor: Node) -> list[dict[str, Any]]:
-    """Return the terms of a velocity command with more commanded values; empty if it has none."""
+    """Return the terms of a velocity command with additional values; empty if it has none."""
     count, names = tensor["shape"].last_axis() - len(_VELOCITY), elements(tensor)
     if count <= 0 or tuple(names[: len(_VELOCITY)]) not in ((), _VELOCITY):
         return []
@@ -311,7 +311,7 @@ def _vector(draft: Draft, tensor: Node, kind: str) -> dict[str, Any]:
 
 
 def _parts(terms: Mapping[tuple[str, ...], str], order: Sequence[str]) -> list[str]:
-    """Return the contract's names for some of a vector's values; empty if it has no such names."""
+    """Return the contract's names for some of a vector's values; empty if there are none."""
     names, term = next(iter(terms.items()))
     part_of = dict(zip(names, TERMS[term].parts, strict=False))
     fitting = set(order) <= part_of.keys() and len(set(order)) == len(order)

@@ -41,7 +41,7 @@ _KNOWN = {
     },
 }
 MOTION_COMMAND = "motion_command"
-"""Function of a term with the reference's joint positions, then its joint velocities."""
+"""Function of a term that has the reference motion's joint positions, then its velocities."""
 WITHOUT_WHEELS = "joint_pos_rel_without_wheel"
 """robot_lab's joint positions, with zeros for the wheels."""
 _PERIODS = ("period", "cycle_time")
@@ -267,7 +267,8 @@ def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
 def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
     """Return whether an external term may be a term of the contract.
 
-    A command may be one only if it has the size of a velocity command."""
+    A command may be one only if it has the size of a velocity command.
+    """
     is_wide = isinstance(entry["size"], int) and entry["size"] != TERMS["velocity_command"].size
     return term.function in _UNCLEAR and not (term.function in _ANY_COMMANDS and is_wide)
 

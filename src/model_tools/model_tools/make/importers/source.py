@@ -102,7 +102,7 @@ class Tensors:
 
 
 def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors:
-    """Write tensors, artifact, recurrent state and tick counters; return the remaining tensors.
+    """Write the tensors, artifact, recurrent state and tick counters; return the other tensors.
 
     Args:
         draft: Draft to change.
@@ -148,7 +148,7 @@ def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors
 
 
 def single_input(model: OnnxModel, tensors: Tensors) -> tuple[str, int | None]:
-    """Return name and width of the only input that terms fill."""
+    """Return the name and width of the only input that terms fill."""
     if len(tensors.observations) != 1:
         raise ToolError(
             f"{model.path}: expected one input besides recurrent states and time_step, "

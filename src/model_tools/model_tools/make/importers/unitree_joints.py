@@ -65,7 +65,7 @@ SDK_JOINTS: dict[str, list[str]] = {
         "h1_2": [*_both(_YAW_FIRST), "torso", *_both(_ARM)],
     }.items()
 }
-"""Joints of Unitree's robots in motor order, with the names in the URDFs; "" where there is none.
+"""Joint names of Unitree's robots, as in the URDFs, in motor order; "" for unused numbers.
 
 From the motor numbers in Unitree's SDK and examples; a G1 with 23 joints lacks some.
 """

@@ -137,7 +137,7 @@ def _write_npz(
 def _array(
     collection: Collection, kind: str, name: str
 ) -> tuple[np.dtype[Any], tuple[int, ...], Iterator[Tensor]]:
-    """Return type and shape of an array with all rows, and an iterator over its parts."""
+    """Return the type and shape of an array with all rows, and an iterator over its parts."""
     field = collection.layout[kind][name]
     parts = (rows[kind][name] for rows in collection.batches())
     return field.base, (len(collection), *field.shape), parts

@@ -258,7 +258,7 @@ class _Step:
 def _vectors(
     contract: ChunkContract,
 ) -> Iterator[tuple[str, VectorNormaliser, Callable[[RecordedObservation], F64]]]:
-    """Yield tensor, normalizer and reading function of each vector input of the policy."""
+    """Yield the tensor, normalizer and reading function of each vector input of the policy."""
     if (state := contract.state) is not None:
         normaliser = VectorNormaliser(state.normalisation, len(state.joints))
         yield state.tensor, normaliser, attrgetter("state")

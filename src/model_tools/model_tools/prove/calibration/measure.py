@@ -23,7 +23,8 @@ PUSHED = 0.1
 """Share of a trained limit above which a command counts."""
 MOST_COMMANDS = 100
 FEWEST = 32
-"""Minimum of different rows: with fewer, a walking policy's largest errors increase severalfold."""
+"""Minimum number of different rows: with fewer, a walking policy's largest errors increase
+severalfold."""
 _SHIFTED, _SMALLEST_STD = 3.0, 0.02
 
 

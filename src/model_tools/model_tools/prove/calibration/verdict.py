@@ -27,7 +27,8 @@ _UNHEALTHY, _NOTED = 0.2, 0.001
 _REPEATED, _SELDOM, _HALFWAY = 0.1, 0.01, 0.5
 _FEW_COMMANDS = 8
 _FIXED_RAD_S = 0.05
-"""A body that turns less while its legs move is on a stand; walking turns it five times as fast."""
+"""A body that turns more slowly than this while its legs move is on a stand; in a walk, it turns
+five times as fast."""
 _ALWAYS_VARY = {"last_action", *STATE_FIELDS} - {row.name for row in topic_fields(COMMAND)}
 """Fields that vary in any motion; the command may be constant."""
 _PLACED = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body")

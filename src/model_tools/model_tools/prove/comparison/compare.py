@@ -76,7 +76,7 @@ def compare(
         places: Sources of rows besides the first bundle's golden rows: files and recordings; for
             chunk policies, LeRobot datasets and recordings.
         walk_s: Length of each walk, s; None for no closed loop.
-        topics: Topics in recordings, by input, if they are renamed.
+        topics: Topics of renamed inputs in recordings, by input.
         robot: Robot that walks.
     """
     reference = candidates[0].bundle

@@ -229,7 +229,7 @@ class Plan:
         )
 
     def conditions(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        """Yield seed and conditions of each trial of a policy, seed by seed."""
+        """Yield the seed and conditions of each trial of a policy, seed by seed."""
         for seed in range(self.first_seed, self.first_seed + self.seeds):
             for combination in self.combinations:
                 yield seed, {name: _drawn(seed, name, value) for name, value in combination.items()}

@@ -246,7 +246,7 @@ def _push(seed: int, newton: float, duration_s: float) -> Fault:
 
 
 def shown_conditions(task: TrialTask, names: tuple[str, ...]) -> str:
-    """Return seed and relevant conditions of a task in one line."""
+    """Return a task's seed and relevant conditions in one line."""
     values = (f"{name} {shown_value(task.conditions[name])}" for name in names)
     return ", ".join([f"seed {task.seed}", *values])
 

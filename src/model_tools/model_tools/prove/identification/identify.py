@@ -259,7 +259,7 @@ def _drive(
 
 
 def _solved(moments: F64) -> tuple[F64, F64]:
-    """Return solutions [..., 4] and sums of squared residuals [...] of moments [..., 5, 5]."""
+    """Return the solutions [..., 4] and sums of squared residuals [...] of moments [..., 5, 5]."""
     products, targets = moments[..., :4, :4], moments[..., :4, 4]
     # Regularized, so that a joint without motion has a (useless) solution.
     scale = np.trace(products, axis1=-2, axis2=-1)[..., np.newaxis, np.newaxis]

@@ -103,7 +103,7 @@ def read_motion(
         path: A rosbag2 recording with joint_states, joint_command and, if it has them, imu/data,
             odom and motion_capture.
         contract: Contract that states the joints.
-        topics: Topics, by input, if they are renamed.
+        topics: Topics of renamed inputs, by input.
     """
     if not is_bag(path):
         raise ToolError(

@@ -319,7 +319,7 @@ rows."""
 
 
 def _stated_action(contract: JointContract) -> tuple[F64, F64, F64]:
-    """Return scale, offset, and default pose of position targets, for each action value."""
+    """Return the scale, offset, and default pose of position targets, for each action value."""
     terms, names = contract.action.terms, contract.joints.names
     places = [names.index(joint) for term in terms for joint in term.joints]
     is_position = np.concatenate([[term.kind == "position"] * len(term.joints) for term in terms])

@@ -194,7 +194,7 @@ CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
 
 
 def _describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
-    """Add rows on policy, reason and modes, if this is a flight recording."""
+    """Add rows on the policy, the reason and the modes, if this is a flight recording."""
     if not any(topic.type == TICK for topic in bag.topics.values()):
         return
     recording = FlightRecording(path)

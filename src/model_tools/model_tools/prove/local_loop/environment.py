@@ -69,7 +69,7 @@ def calling(where: str) -> Iterator[None]:
 
 
 def _place(error: BaseException, package: str) -> str:
-    """Return the innermost traceback line in a package, else outside our packages, else ""."""
+    """Return the innermost traceback line in a package, else outside ours; "" if there is none."""
     lines = [
         (frame.f_globals.get("__name__", "?"), line)
         for frame, line in traceback.walk_tb(error.__traceback__)

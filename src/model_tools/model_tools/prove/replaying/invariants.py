@@ -290,7 +290,7 @@ class FlightWatch:
         self.checked: Counter[str] = Counter()
 
     def see(self, tick: _Tick) -> Iterator[tuple[str, str]]:
-        """Yield name and description of each violation in this tick."""
+        """Yield the name and description of each violation in this tick."""
         before = self._before
         self.checked["numbers_rise"] += 1
         if before is not None and tick.number <= before.number:

@@ -28,7 +28,7 @@ from policy_inference.messages.readers import message_types
 
 COMMAND_ROWS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 _APART_NS = 1_000_000_000
-"""Largest difference between the log times of a tick and its command."""
+"""Maximum difference between the log times of a tick and its command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

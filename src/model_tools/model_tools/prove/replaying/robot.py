@@ -125,7 +125,7 @@ class ReplayedPolicy:
         return set()
 
     def judge(self, tick: RecordedTick, stages: TickStages) -> None:
-        """Compare inputs and outputs of its model, after the controller's tick."""
+        """Compare the inputs and outputs of its model, after the controller's tick."""
         raise NotImplementedError
 
 
