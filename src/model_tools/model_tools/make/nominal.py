@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Nominal figures: the largest steps and torque demands in runs of a healthy robot."""
+"""Nominal values: the largest steps and torque demands in runs of a healthy robot."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _steps_and_demands(contract: JointContract, run: HealthyRun) -> tuple[F64, F
 
 
 def _decoded(contract: JointContract, rows: Rows) -> Iterator[tuple[ActionDecoder, F64, F64]]:
-    """Yield the decoder after each tick's output, and the measured joints."""
+    """Yield for each tick the decoder, with the tick's output, and the measured joints."""
     action = contract.action
     names = [action.output, *(gain.output for gain in action.gain_outputs.values())]
     outputs = {name: np.zeros_like(rows.outputs[name][:1]) for name in names}
@@ -186,7 +186,7 @@ def recorded_runs(
     Args:
         bundle: Bundle of the policy that ran.
         file: See `model_tools.files.row_files.read_rows`.
-        topics: The recording's topics, by input, if they are renamed.
+        topics: The recording's topics of renamed inputs, by input.
     """
     rows = read_rows(file, bundle, topics)
     if not {"joint_pos", "joint_vel"} <= set(rows.sensed):
@@ -212,7 +212,7 @@ def recorded_runs(
 
 
 def _require_a_run(rows: Rows, rate_hz: float) -> None:
-    """Raise unless these are consecutive ticks of a moving robot."""
+    """Raise unless the rows are consecutive ticks of a moving robot."""
     if len(rows.breaks) > MOST_BREAKS * len(rows):
         raise ToolError(
             f"{rows.source}: expected rows of consecutive ticks ({1.0 / rate_hz:g} s apart, each "

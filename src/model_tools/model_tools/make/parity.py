@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Proof that an ONNX model computes the same function as its source, or as recorded rows show."""
+"""Checks that an ONNX model computes what its source computes, or what recorded rows show."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from policy_inference.kinds.joint import JointKind
 
 TOLERANCE, RECORDED_TOLERANCE = 1e-5, 1e-4
 RANDOM_ROWS, SPREADS = 200, (2.0, 50.0)
-"""Rows per set, and multiples of the standard deviation in training: somewhat beyond the training
-data, and far beyond, where a program clamps or branches.
+"""Rows per set, and spreads in standard deviations of the training data: somewhat beyond the
+data, and far beyond it, where a program clamps or branches.
 """
 _ACTIONS = ("actions", "action")
 _log = logging.getLogger("model_tools")
@@ -51,7 +51,7 @@ class ParityDifference:
     row: int
     """Row of the largest difference."""
     tolerance: float = TOLERANCE
-    """Allowed share of the largest action."""
+    """Allowed difference, as a share of the largest action."""
 
     @property
     def limit(self) -> float:
@@ -59,7 +59,7 @@ class ParityDifference:
         return self.tolerance * max(1.0, self.scale)
 
     def __bool__(self) -> bool:
-        """Return whether the outputs differ by more than the limit; true for NaN."""
+        """Return whether the actions differ by more than the limit; true for NaN."""
         return not self.largest <= self.limit
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ def difference(
     batch: int = 1,
     tolerance: float = TOLERANCE,
 ) -> ParityDifference:
-    """Run model and reference on the rows, each with its own state fed back, and compare actions.
+    """Run the model and the reference, each with its own state fed back; compare their actions.
 
     Args:
         model: ONNX model; its first input and output are observation and action, the others are
@@ -157,7 +157,7 @@ def between(found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> Pa
 
 
 def replayed_rows(bundle: JointBundle, rows: Rows) -> Rows:
-    """Return the rows with all tensors of the model; raise if the model's outputs differ."""
+    """Return the replayed rows with all of the model's tensors; raise if its outputs differ."""
     model = bundle.contract.model
     backend, _ = open_backend(bundle, ["onnx"])
     try:
@@ -190,7 +190,7 @@ def _worst(bundle: JointBundle, name: str, found: Tensor, said: Tensor) -> str:
 
 
 def is_proven(bundle: JointBundle) -> bool:
-    """Return whether the golden rows prove that the bundle's figures belong to this model."""
+    """Return whether the golden rows prove that the nominal values belong to this model."""
     try:
         replayed_rows(bundle, JointKind().golden_rows(bundle))
     except PolicyError:
@@ -199,7 +199,7 @@ def is_proven(bundle: JointBundle) -> bool:
 
 
 def drop_nominal(bundle: JointBundle) -> None:
-    """Remove the nominal figures from the contract, if it has any."""
+    """Remove the nominal values from the contract, if it has any."""
     if bundle.contract.nominal is not None:
         file = bundle.path / CONTRACT_FILE
         file.write_text(remove_section(file.read_text("utf-8"), "nominal"), "utf-8")

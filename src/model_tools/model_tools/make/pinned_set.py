@@ -24,8 +24,8 @@ def pin(folder: Path, output: Path | None = None) -> tuple[SetBundle, list[str]]
 
     Args:
         folder: Folder of the set.
-        output: New folder for the set and all its members, each in a folder of that name, to
-            install as one version. None changes `set.yaml` in place.
+        output: New folder for the set and all its members, each in a folder with the member's
+            name, to install as one version. None changes `set.yaml` in place.
 
     Returns:
         The set, and the members whose hash changed.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows for a bundle without recordings: simulated walks, or drawn states."""
+"""Rows for a bundle without recordings: from simulated walks, or with random states."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _WALKS = (
     f"and {_MIXED_S:g} s of mixed commands (a new one every {_MIXED_EACH_S:g} s) at 10 ms"
 )
 _BEFORE_S, _AFTER_S = 0.5, 1.5
-"""Longest time until RUN, and time after a motion."""
+"""Maximum time before RUN, and time simulated after a motion."""
 _MOTION_PUSH_N = 60.0
 _MOTION_RUNS = (
     (0, "", 0.0),
@@ -68,17 +68,17 @@ _MOTION_RUNS = (
     (10_000_000, "left", 0.45),
     (10_000_000, "rear", 0.7),
 )
-"""Latency, and where and when during the motion the robot is pushed."""
+"""Latency (ns), and the side and time (share of the motion) of the push."""
 _MOTIONS = (
     "then the whole motion at 0 and 20 ms latency, and three times at 10 ms with a push of "
     f"{_MOTION_PUSH_N:g} N for {PUSH_S:g} s"
 )
 _LARGEST_ERROR_MPS, _LARGEST_ERROR_SHARE = 0.25, 0.68
-"""Largest accepted velocity error, and the same as a share of the error of a robot that stands
+"""Largest accepted velocity error: absolute, and as a share of the error of a robot that stands
 still (0.37 m/s for a Lite3). Turning uses only the share."""
 DRAWN_ROWS = 256
 _DRAWN_APART = ("quat_xyzw", "gravity_body", "velocity_command")
-"""Fields drawn separately: with unit length, derived from others, or with a contract range."""
+"""Fields drawn separately: of unit length, derived from others, or with a range in the contract."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class Walk:
 
 
 def figure_source(robot: SimulatedRobot, what: str = _WALKS) -> str:
-    """Describe the source of a robot's walking figures."""
+    """Describe the simulation in which a robot's nominal values are measured."""
     lies = robot.model is None and robot.body.starts == "lying"
     start = "stand up from lying" if lies else "stand"
     return f"{robot.name}, flat floor, lockstep: {start}, {what}"
@@ -117,7 +117,7 @@ def motions(
 ) -> tuple[Walk, ...]:
     """Return the runs from which `nominal` is measured for a clip, each over the whole clip.
 
-    Robots described by figures are pushed during the run; a model's world has no pushes.
+    Robots described by a `figures.yaml` are pushed in some runs; MuJoCo models are not.
     """
     contract, pushed = bundle.contract, robot.model is None
     stand_s = contract.stand.duration_s + sum(via.duration_s for via in contract.stand.via)
@@ -195,7 +195,7 @@ def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot, source: str)
 def _rows(
     contract: JointContract, recorder: RecordingBackend, trace: Trace, order: list[int], source: str
 ) -> Rows:
-    """Return rows of the ticks in RUN, which are the last ones of the walk."""
+    """Return rows of the ticks in RUN, the last ticks of the walk."""
     tensors, model = recorder.recorded(), contract.model
     ticks = slice(-recorder.runs, None)
     return Rows(

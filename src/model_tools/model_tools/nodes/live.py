@@ -74,7 +74,7 @@ class LiveSource:
 
         Args:
             bundle: Bundle whose `onnx` artifact is replayed.
-            topics: Topics, by input, if they are renamed.
+            topics: Topics of renamed inputs, by input.
             duration_s: Time from the first row to the last, on the clock of the stamps.
             patience_s: Wall-clock time after which an input counts as missing.
             left_s: Wall-clock time without any publisher of sensor data after which the rows end.
@@ -180,7 +180,7 @@ class _InputListener:
     Attributes:
         name, topic: The input, and the full name of its topic.
         lost: Number of lost messages, if the middleware numbers them.
-        mixed: The problem, if an input other than the command has several publishers; else empty.
+        mixed: Error text if an input other than the command has several publishers; else empty.
     """
 
     def __init__(self, node: Node, name: str, topic: str, types: Sequence[str]) -> None:
@@ -256,7 +256,7 @@ class _InputListener:
         return found
 
     def _count_lost(self, number: int | None) -> None:
-        """Count the messages lost before this number; Humble and some middlewares have none."""
+        """Count messages lost before this number, which Humble and some middlewares lack."""
         if number is None or self._publishers != 1:
             return
         if self._number is not None and number > self._number:
@@ -324,7 +324,7 @@ class _Topics:
         return not (left or self._stop.is_set() or self.mixed() or self._restarted())
 
     def mixed(self) -> str:
-        """Return the problem of each topic that has several publishers but must have one."""
+        """Return a description of each topic that has several publishers but must have one."""
         return "; ".join(each.mixed for each in self._listeners if each.mixed)
 
     def _restarted(self) -> str:
@@ -340,7 +340,7 @@ class _Topics:
         self._wait_set.wait(handles, int(rest_s * 1e9))
 
     def missing(self) -> str:
-        """Describe which inputs lack messages, and which topics exist; empty if none does."""
+        """Describe which inputs lack messages, and which topics exist; empty if no input does."""
         names = self._ordering.missing
         if not names:
             return ""

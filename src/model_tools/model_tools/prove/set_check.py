@@ -78,7 +78,7 @@ class SetTransitionResult:
         failure: Most frequent failure.
         refusal: Most frequent reason not to switch.
         tilt_rad, step_ratio: Largest values.
-        holds: True if it was made at least once, and the robot never failed.
+        holds: True if the switch was made at least once, and the robot never failed.
     """
 
     edge: SetTransition

@@ -56,7 +56,7 @@ _RING = 256
 class RecordedPolicy(ControlledPolicy):
     """A `ControlledPolicy` with the flight recorder's ring and writer, on simulated time.
 
-    Use it as a context manager: at its end the recording is complete, or absent after an exception.
+    Use it as a context manager: on exit, the recording is complete, or absent after an exception.
     Sensor values are recorded as the messages that a robot would have received.
     """
 
@@ -75,8 +75,8 @@ class RecordedPolicy(ControlledPolicy):
             bundle: A bundle with a valid contract.
             backend: Opened back end of the bundle, which the caller closes.
             place: Folder to write; a number is appended if it exists.
-            reason: Reason of the recording, for readers.
-            robot: Robot to simulate, by its figures.
+            reason: Reason for the recording, for readers.
+            robot: Robot to simulate, described by a `figures.yaml`.
             mapper: See `ControlledRobot`.
         """
         tap = Tap(backend)
@@ -159,7 +159,7 @@ GET_UP_S = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkOutcome:
-    """Outcome of a case. Figures cover the time that the robot survived.
+    """Outcome of a case. Values cover the time that the robot survived.
 
     Attributes:
         name, group: Name and group of the case.
@@ -300,7 +300,7 @@ def _within_range(schedule: Schedule, contract: JointContract) -> Schedule:
 def _estimated(
     contract: JointContract, case: WalkCase, robot: SimulatedRobot
 ) -> EstimatedVelocity | None:
-    """Return the estimator, with the legs of the contract or of the robot's figures."""
+    """Return the estimator, with the legs from the contract or the robot's `figures.yaml`."""
     found = watched_by_contract(contract, case.sensor_errors)
     if found is None and case.estimator:
         return watched_by_figures(robot.body, case.sensor_errors)
@@ -341,7 +341,7 @@ def _holds(outcome: WalkOutcome, limits: WalkLimits) -> bool:
 
 
 def _error(trace: Trace, world: WalkingWorld) -> tuple[float, float, float]:
-    """Return the mean error of commands that lasted; of all rows if none did."""
+    """Return the mean error of commands that lasted long enough; of all rows if none did."""
     segments = measure(
         trace, effort_limit_nm=world.effort_limit_nm, fallen_height_m=world.fallen_height_m
     ).segments

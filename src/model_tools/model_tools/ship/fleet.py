@@ -39,9 +39,9 @@ _LARGEST_BYTES, _LARGEST_OF_ROBOT_BYTES = 32 << 20, 4 << 20
 slowly.
 """
 _LONGEST_LINE = 1 << 13
-"""Longest line of metrics: the parser's time grows with the square of the length."""
+"""Maximum length of a line of metrics: the parser's time grows with the square of the length."""
 _LONGEST = 600
-"""Longest name or reason."""
+"""Maximum length of a name or reason."""
 _ENDS_S = 253_402_300_800.0
 """The year 10000, the limit of valid times."""
 _LEVELS = {1.0: (UNKNOWN, "a warning"), 2.0: (BAD, "an error")}
@@ -83,7 +83,7 @@ class FleetRobot:
         stage: shadow, canary, production or unknown.
         health: HEALTHY, BAD or UNKNOWN.
         reasons: Why it is not healthy, one sentence each.
-        since_s: Unix time since which it is bad, or runs this policy; None if unknown.
+        since_s: Unix time since which it has been bad, or has run this policy; None if unknown.
         run_s: Time in RUN with this policy, s.
     """
 
@@ -223,7 +223,7 @@ def judge_fleet(
 
 
 def worst(states: Iterable[FleetRobot]) -> str:
-    """Return a fleet's health, the worst of its robots': bad, unknown, healthy; unknown if none."""
+    """Return a fleet's health: BAD if any robot is, else UNKNOWN if any is or there is none."""
     found = {state.health for state in states} or {UNKNOWN}
     return next(health for health in (BAD, UNKNOWN, HEALTHY) if health in found)
 
@@ -332,7 +332,7 @@ def _rules_problem(rules: Sequence[Any]) -> str:
 
 
 def _alerts(rules: Iterable[Any]) -> Iterator[tuple[str, Remark]]:
-    """Yield robot and remark of each alert, except informational ones."""
+    """Yield the robot and remark of each alert, except informational ones."""
     for alert in (alert for rule in rules for alert in rule.get("alerts", ())):
         labels = _labels(alert["labels"])
         robot = labels.get("robot", "")

@@ -107,7 +107,7 @@ class PushRepository(RegistryRepository):
 
 
 def manifest_bytes(artifact_type: str, layers: Sequence[Layer]) -> bytes:
-    """Return a manifest that depends on nothing else, so equal bundles have equal digests."""
+    """Return a manifest that depends only on its arguments: equal bundles have equal digests."""
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
@@ -170,11 +170,11 @@ def push_bundle(
         reference: Target; without a tag, the version becomes the tag.
         access: Access to the registry.
         progress: Called with the bytes done and in total.
-        trusted: The robots' keys, one of which must have signed it; None skips the check.
+        trusted: The robots' keys, one of which must have signed the bundle; None skips the check.
         force: Move an existing tag to new content.
 
     Returns:
-        Its reference, the digest of its manifest, and whether it is signed.
+        The bundle's reference, its manifest's digest, and whether it is signed.
     """
     bundle = load_bundle(folder, kind=Bundle)
     if trusted is not None:
@@ -209,7 +209,7 @@ def push_statement(
         file: The statement; its signature is `FILE.sig` next to it.
         reference: Reference of the bundle.
         access: Access to the registry.
-        trusted: The robots' keys, one of which must have signed it; None skips the check.
+        trusted: The robots' keys, one of which must have signed the file; None skips the check.
         again: Allow removing versions from the list of revoked ones.
     """
     content = read_bytes(file)

@@ -29,7 +29,7 @@ from robot_sim.arm_world import IMAGE_SIZE, JOINTS, ArmSensors, ArmWorld
 from robot_sim.driven import NS_PER_S
 
 _STAND_S = 3.0
-"""Time to reach RUN, beyond `stand.longest_s`."""
+"""Time allowed to reach RUN, beyond `stand.longest_s`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class ReachCase:
     """One reach for the cube.
 
     Attributes:
-        seed: Sets the initial pose of cube and arm, see `ArmWorld.reset`.
+        seed: Sets the initial poses of cube and arm, see `ArmWorld.reset`.
         duration_s: Time limit of the reach, from RUN on.
         latency_ms: Delay until commands reach the drives.
         inference_ms: Computing time of a chunk.
@@ -150,7 +150,7 @@ class ControlledArm(SelfOperated):
 
 
 def arm_image_size(bundle: AnyBundle) -> tuple[int, int]:
-    """Return height and width of the images that a policy for the simulated arm takes."""
+    """Return the height and width of the images that a policy for the simulated arm takes."""
     contract = bundle.contract
     cameras = contract.cameras
     if others := sorted(set(cameras) - set(POLICY_CAMERAS)):
@@ -166,7 +166,7 @@ def arm_image_size(bundle: AnyBundle) -> tuple[int, int]:
 
 
 def try_reach(bundle: ChunkBundle, models: Mapping[str, Backend], case: ReachCase) -> ReachOutcome:
-    """Let the arm stand up, then reach for the cube as soon as the policy runs.
+    """Let the arm move to its stand pose, then reach for the cube as soon as the policy runs.
 
     Args:
         bundle: A bundle with a valid contract.

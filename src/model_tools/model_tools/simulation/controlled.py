@@ -82,8 +82,8 @@ class ControlledRobot(SelfOperated):
         altered_ticks: Number of ticks in which the guard changed a target to bound its step, its
             torque or its position.
         estimated: Estimates the base velocity if a contract requires it, otherwise None;
-            replaceable before the first tick. Unless it is given the sensor values between ticks,
-            it uses those at the ticks.
+            replaceable before the first tick. If it gets no sensor values between ticks, it uses
+            those at the ticks.
     """
 
     def __init__(
@@ -234,7 +234,7 @@ class ControlledSet(ControlledRobot):
         self.requests = SetRequests(bundle.contract, self.controller, self.policy_set)
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
-        """Tick like `ControlledRobot`; then continue a way back, see `SetRequests.tick`."""
+        """Tick like `ControlledRobot`; then continue any way back, see `SetRequests.tick`."""
         drive = super().__call__(sensors, command)
         self.requests.tick(self._now_ns)
         return drive
@@ -252,7 +252,7 @@ def joint_members(bundle: SetBundle) -> dict[str, JointBundle]:
 
 
 class SeenGround:
-    """Writes the height scans of contracts, as `perception_node` publishes them.
+    """Writes the height scans that contracts require, as `perception_node` publishes them.
 
     Attributes:
         topics: Topics of the scans.

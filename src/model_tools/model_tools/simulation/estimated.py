@@ -82,7 +82,7 @@ class EstimatedVelocity:
         Args:
             estimation: Description of legs and IMU.
             names: Joint names in `estimation`.
-            on_robot: The robot's names of these joints.
+            on_robot: The robot's names for these joints.
             errors: Errors of the sensors.
         """
         self.estimator = VelocityEstimator(estimation, names)
@@ -130,7 +130,7 @@ class VelocityError:
     """
 
     def __init__(self, size_mps: float, seed: int) -> None:
-        """Draw direction and first value.
+        """Draw the direction and the first value.
 
         Args:
             size_mps: Expected root mean square of the error's length.
@@ -163,7 +163,7 @@ def watched_by_contract(
 
 
 def watched_by_figures(robot: LeggedRobot, errors: SensorErrors = NO_ERRORS) -> EstimatedVelocity:
-    """Return an estimator made from a robot's figures, for a policy that does not need one."""
+    """Return an estimator made from a `figures.yaml`, for a policy that does not need one."""
     return EstimatedVelocity(make_estimation(robot), robot.joint_names, robot.joint_names, errors)
 
 

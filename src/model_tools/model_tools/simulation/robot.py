@@ -40,7 +40,7 @@ class SimulatedRobot:
     """A robot to simulate.
 
     Attributes:
-        figures: Name of one of robot_sim's robots, or a folder with figures.
+        figures: Name of one of robot_sim's robots, or a folder with a `figures.yaml`.
         model: MJCF or URDF model to simulate instead.
         imu: Site or body in that model whose frame is the IMU's; the model's base if empty.
     """
@@ -58,11 +58,11 @@ class SimulatedRobot:
 
     @property
     def body(self) -> LeggedRobot:
-        """The robot's figures."""
+        """The robot that `figures` describes."""
         return load_robot(self.figures)
 
     def require(self, contract: HostedContract) -> None:
-        """Raise unless the figures have all of a policy's joints; for a model, `world` checks."""
+        """Raise unless `figures` has all of a policy's joints; for a model, `world` checks."""
         if self.model is not None:
             return
         body = self.body
@@ -127,12 +127,12 @@ class SimulatedRobot:
 
 
 LITE3 = SimulatedRobot()
-"""Robot of the suite's own policy, the default."""
+"""Robot of the suite's own policy, and the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkLimits:
-    """Limits for a case, besides the rule that the robot must not fall.
+    """Limits for a case, in addition to the rule that the robot must not fall.
 
     Attributes:
         error: Velocity error on any axis, m/s and rad/s.
@@ -155,7 +155,7 @@ class WalkCase:
 
     Attributes:
         name: Name of the case.
-        group: Its row in the summary.
+        group: Row of the case in the summary.
         schedule: Commands, by time since the start.
         duration_s: Length of the walk.
         faults: Pushes and other faults, timed from the start.

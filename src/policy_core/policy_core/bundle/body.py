@@ -48,7 +48,7 @@ SENSITIVITY = "sensitivity_"
 
 
 def perceived_label(*stated: object) -> str:
-    """Return a label for what a contract requires of a topic; equal requirements, equal labels."""
+    """Return a label of a contract's requirements for a topic; equal ones have equal labels."""
     text = json.dumps([_plain(each) for each in stated], sort_keys=True)
     return PERCEIVED_LABEL + hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -215,7 +215,7 @@ class AnyContract(Body):
     @property
     @abstractmethod
     def provenance(self) -> Provenance:
-        """Origin and licence."""
+        """Origin and license."""
 
     @property
     @abstractmethod

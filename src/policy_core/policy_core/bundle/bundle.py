@@ -194,7 +194,7 @@ class AnyBundle(Bundle, ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class JointBundle(AnyBundle):
-    """Bundle of a joint policy; the hashes of its normalisation files were checked."""
+    """Bundle of a joint policy; the hashes of its normalization files have been checked."""
 
     contract: JointContract
     statistics: Mapping[str, tuple[F64, F64]]

@@ -50,7 +50,7 @@ class GaussianBlur:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraImage:
-    """Settings common to depth and colour images."""
+    """Settings common to depth and color images."""
 
     camera_size: tuple[int, ...] = entry(
         "[height, width] of the camera's image, pixels",
@@ -253,7 +253,7 @@ _OPTIONS = {
 
 
 def check_image(image: AnyImage, key: str, period_s: float, problem: Check) -> None:
-    """Report contradictions in a depth or colour image section.
+    """Report contradictions in a depth or color image section.
 
     Args:
         image: The parsed section.

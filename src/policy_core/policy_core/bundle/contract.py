@@ -556,7 +556,7 @@ def _specs(tensors: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model(Graph):
-    """The reference model of a joint policy: tensors, files per back end, golden vectors."""
+    """The reference model of a joint policy: tensors, files per back end, golden rows."""
 
     golden: File | None = entry(
         "npz with rows of every input and output of the reference model", default=None
@@ -607,7 +607,7 @@ class Safety:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Origin and licence of the policy."""
+    """Origin and license of the policy."""
 
     source: str = entry("training run, repository, or person")
     licence: str = entry("SPDX identifier of the weights' license")

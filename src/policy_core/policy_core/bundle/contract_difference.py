@@ -191,7 +191,7 @@ def _below(key: str, name: str) -> str:
 
 
 def _words(ours: _Leaf, theirs: _Leaf) -> tuple[str, str]:
-    """Return both values in words; of values by joint, only those that differ."""
+    """Return both values in words; for values by joint, only those that differ."""
     if not (isinstance(ours, Mapping) and isinstance(theirs, Mapping)):
         return _text(ours), _text(theirs)
     joints = [

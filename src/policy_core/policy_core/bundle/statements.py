@@ -96,7 +96,7 @@ _KINDS: Mapping[str, type[Statement]] = {
 
 
 def parse_statement(content: bytes, place: object) -> Statement:
-    """Parse a statement; `model_tools` checks its signature before keeping it.
+    """Parse a statement; `policy_store` checks its signature before keeping it.
 
     Raises:
         BundleError: Lists every problem.
@@ -147,7 +147,7 @@ def kept_statements(model: Path) -> list[ChannelStatement | RevocationStatement]
 
 
 def revoked_versions(model: Path) -> Mapping[str, str]:
-    """Return the reason by revoked version of a bundle, as far as this robot knows.
+    """Return the reason for each revoked version of a bundle, as far as this robot knows.
 
     Raises:
         PolicyError: The stored statement is damaged.

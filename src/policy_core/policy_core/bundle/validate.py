@@ -333,7 +333,7 @@ class _JointValidator(BodyValidator):
         self._chain("motion.anchor.chain", motion.anchor.chain)
 
     def _chain(self, key: str, chain: Sequence[ChainLink]) -> None:
-        """Check that a chain's joints are this robot's, and its axes and rotations not zero."""
+        """Check that a chain's joints are this robot's, and no axis or rotation in it is zero."""
         for i, link in enumerate(chain):
             self.known(f"{key}[{i}].joint", [] if link.joint is None else [link.joint])
             for name, values in (("axis", link.axis), ("quat_xyzw", link.quat_xyzw)):

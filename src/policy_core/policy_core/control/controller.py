@@ -43,7 +43,7 @@ class ControllerStatus:
     reason: str
     latched: bool
     authority: float
-    """The policy's share (0 to 1), as the minimum over all joints."""
+    """The policy's smallest share in any joint, 0 to 1."""
     counters: dict[str, int]
 
 
@@ -601,7 +601,7 @@ class Controller(Stateful):
         self.request(str(request), act)
 
     def end_run(self, verdict: RunVerdict, stand: Callable[[], None]) -> None:
-        """Take the step toward the end of a run that an observer requests, between two ticks.
+        """Between two ticks, take the step toward ending a run that an observer requests.
 
         Args:
             verdict: The observer's verdict.

@@ -17,7 +17,7 @@ from policy_core.bundle.resolve import name_pattern
 
 LISTED, BREADTH_FIRST, SDK = ORDERS = ("listed", "breadth_first", "sdk")
 _ALIKE = 0.01
-"""Tolerance, relative and (in any unit) absolute: training files have two digits or more."""
+"""Relative and absolute tolerance, in any unit: training files give at least two digits."""
 _RIGHT_OF = {
     "L": "R",
     "FL": "FR",
@@ -36,7 +36,7 @@ class GivenJoints:
     """Joints given with `--joints`, and their order.
 
     Attributes:
-        names: Names in the listed order, or in that of the robot's file.
+        names: Names in the listed order, or in the order of the robot's file.
         breadth_first: The same names, level by level from the base; None for listed names.
         order: Value of `--joint-order`, one of `ORDERS`; None if absent.
         origin: The robot's file; empty for listed names.
@@ -102,7 +102,7 @@ def joints_file(given: str | None) -> Path | None:
 
 
 def mirrored_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the pairs of left joints and their mirror images on the right, by name."""
+    """Return each left joint with its counterpart on the right, matched by name."""
     return [(left, right) for left in names for right in _mirrored(left) if right in names]
 
 
@@ -120,7 +120,7 @@ def unlike_pairs(names: Sequence[str], values: Sequence[float]) -> list[str]:
 
 
 def _mirrored(left: str) -> Iterator[str]:
-    """Yield possible names of a joint's right counterpart; none for other joints."""
+    """Yield possible names of a left joint's right counterpart; nothing for other joints."""
     for word, other in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")):
         if word in left:
             yield left.replace(word, other)
@@ -148,7 +148,7 @@ def resolve_names(patterns: Node, names: Sequence[str], *, keep_order: bool) -> 
 
 
 def resolve_values(value: Node, names: Sequence[str]) -> dict[str, float]:
-    """Return the numbers by name, from one number or a map from pattern to number.
+    """Return a number for each name, given one number or a map from pattern to number.
 
     Names that no pattern matches are left out.
     """

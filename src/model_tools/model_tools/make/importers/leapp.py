@@ -50,8 +50,8 @@ _VECTORS: dict[str, dict[tuple[str, ...], str]] = {
         ("qw", "qx", "qy", "qz"): "base_quat_wxyz",
     },
 }
-"""Terms by kind, then by the order of their elements. Kinds with a single order allow parts of it
-or additional elements."""
+"""Terms by kind, then by the order of their elements. Where a kind has a single order, a tensor
+may also have only part of it, or additional elements."""
 
 
 def recognise(source: TrainingSource) -> bool:
@@ -109,7 +109,7 @@ def _model(node: Node, path: Path, given: Given) -> OnnxModel:
 def _target(
     draft: Draft, node: Node, pipeline: Node, name: str
 ) -> tuple[str, list[str], str, dict[str, str]]:
-    """Return output, joints and kind of the first joint target, and the outputs of its gains.
+    """Return the first joint target's output, joints and kind, and the outputs of its gains.
 
     Any other commanded output blocks the draft.
     """
@@ -142,7 +142,7 @@ def _target(
 def _put_joints(
     draft: Draft, source: TrainingSource, node: Node, output: str, driven: Sequence[str]
 ) -> None:
-    """Write the robot's joints: those of an articulation, a measured tensor or the driven ones."""
+    """Write the robot's joints: an articulation's, a measured tensor's, or else the driven ones."""
     names, origin = list(driven), f"element_names of {output}"
     for tensor in node["inputs"].elements():
         kind = stated.text() if (stated := tensor.get("kind")) else ""
@@ -161,7 +161,7 @@ def _put_joints(
 
 
 def _articulation(source: TrainingSource, names: Sequence[str]) -> Node | None:
-    """Return the articulation with all these joints, which AGILE states beside the models."""
+    """Return the articulation with all these joints; AGILE lists it next to the models."""
     agile = source.root.get("agile")
     stated = agile.get("articulations") if agile else None
     entries = stated.items() if stated else []
@@ -214,7 +214,7 @@ def _check_names(source: TrainingSource, node: Node, model: OnnxModel) -> None:
 def _put_initial_values(
     draft: Draft, path: Path, pipeline: Node, name: str, feedback: dict[str, str]
 ) -> None:
-    """Write initial values of recurrent states; block a last action with nonzero initial values."""
+    """Write the initial values of recurrent states; block a last action that has nonzero ones."""
     stated = pipeline.get("initial_values")
     if stated is None:
         if feedback:
@@ -270,7 +270,7 @@ def put_input(draft: Draft, tensor: Node, name: str, *, is_last_action: bool) ->
 
 
 def _commands(draft: Draft, tensor: Node) -> list[dict[str, Any]]:
-    """Return the terms of a velocity with additional commands; empty for a velocity alone."""
+    """Return the terms of a velocity command with additional values; empty if it has none."""
     count, names = tensor["shape"].last_axis() - len(_VELOCITY), elements(tensor)
     if count <= 0 or tuple(names[: len(_VELOCITY)]) not in ((), _VELOCITY):
         return []
@@ -311,7 +311,7 @@ def _vector(draft: Draft, tensor: Node, kind: str) -> dict[str, Any]:
 
 
 def _parts(terms: Mapping[tuple[str, ...], str], order: Sequence[str]) -> list[str]:
-    """Return the contract's names of some of a vector's values, empty if it has none."""
+    """Return the contract's names for some of a vector's values; empty if there are none."""
     names, term = next(iter(terms.items()))
     part_of = dict(zip(names, TERMS[term].parts, strict=False))
     fitting = set(order) <= part_of.keys() and len(set(order)) == len(order)

@@ -3,7 +3,7 @@
 """Reference motion of an imported policy: a file from the user, or the frames inside the model.
 
 The exporters of BeyondMimic, mjlab and holosoma store the motion in the model: the `time_step`
-input selects a frame, and outputs besides the action return it: the poses of all bodies, or only
+input selects a frame, and outputs other than the action return it: the poses of all bodies, or only
 the anchor's. The bundle stores these frames as its clip, since a tick needs its frame before the
 model runs.
 """
@@ -33,7 +33,7 @@ _COUNTER = "time_step"
 _ANCHOR = "motion.anchor"
 _JOINTS, _BODIES = JOINT_ARRAYS[2:], BODY_ARRAYS[1:]
 _ANCHOR_OUTPUTS = ("ref_pos_xyz", "ref_quat_xyzw")
-"""Outputs of holosoma's models: the pose of the anchor instead of all bodies."""
+"""Outputs of holosoma's models: the pose of the anchor instead of those of all bodies."""
 
 
 def put_motion(draft: Draft, clip: Path | None, robot: Path | None) -> None:
@@ -117,7 +117,7 @@ def _put_first_pose(draft: Draft, arrays: Mapping[str, Tensor]) -> None:
 
 
 def _missing(draft: Draft, *, has_anchor: bool) -> list[str] | None:
-    """Return the keys to answer before a model's frames are usable; None if it has no frames."""
+    """Return the keys that a model's frames need from the user; None if it has no frames."""
     model = draft.model
     joints, bodies = stated_names(model.metadata)
     if not (model.rows_chosen_by(_COUNTER) and joints and _gives(model, _JOINTS)):

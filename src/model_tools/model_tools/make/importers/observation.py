@@ -41,12 +41,12 @@ _KNOWN = {
     },
 }
 MOTION_COMMAND = "motion_command"
-"""Function of a term with the reference's joint positions, then its joint velocities."""
+"""Function of a term that has the reference motion's joint positions, then its velocities."""
 WITHOUT_WHEELS = "joint_pos_rel_without_wheel"
 """robot_lab's joint positions, with zeros for the wheels."""
 _PERIODS = ("period", "cycle_time")
 _ANY_COMMANDS = ("command", "generated_commands")
-"""Names that identify a command of unknown meaning."""
+"""Names that a source uses for any kind of command."""
 _UNCLEAR = {
     **dict.fromkeys(
         _ANY_COMMANDS,
@@ -83,17 +83,17 @@ _EXTERNAL_SIZES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTerm:
-    """One term in the source; None for values that it does not state."""
+    """One term in the source; None for values that the source does not state."""
 
     name: str
     function: str
-    """The measured quantity, by Isaac Lab's function name."""
+    """Isaac Lab's function name for the measured quantity."""
     size: int | None = None
     joints: Sequence[str] | None = None
     scale: Sequence[float] | None = (1.0,)
     clip: Sequence[float] | None = None
     history: int = 1
-    """Frames, including the current tick's."""
+    """Number of frames, including the current tick's."""
     period_s: float | None = None
     reads: Sequence[str] | None = None
     """A phase's parameters other than its period; None if the source does not list them."""
@@ -161,12 +161,12 @@ def put_observation(
 
 
 def frames(length: Node | None) -> int:
-    """Return a number of frames; for Isaac Lab, 0 and absent mean 1."""
+    """Return a number of frames; in Isaac Lab, 0 or no value means 1."""
     return max(1, length.whole()) if length else 1
 
 
 def scales(term: Node) -> Sequence[float]:
-    """Return the `scale` of a term, 1 if null."""
+    """Return the `scale` of a term; 1 if null."""
     return scale.values() if (scale := term.get("scale")) else (1.0,)
 
 
@@ -265,7 +265,10 @@ def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
 
 
 def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
-    """Return whether an external term may be one of the contract's; a command only if it fits."""
+    """Return whether an external term may be a term of the contract.
+
+    A command may be one only if it has the size of a velocity command.
+    """
     is_wide = isinstance(entry["size"], int) and entry["size"] != TERMS["velocity_command"].size
     return term.function in _UNCLEAR and not (term.function in _ANY_COMMANDS and is_wide)
 
@@ -273,7 +276,7 @@ def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
 def _history(
     terms: Sequence[SourceTerm], entries: Sequence[dict[str, Any]], layout: TermLayout
 ) -> dict[str, Any]:
-    """Return the `history` section, empty for one frame; different lengths go to the terms."""
+    """Return the `history` section, empty for one frame; unequal lengths go into the terms."""
     lengths = {term.history for term in terms}
     if lengths == {1}:
         return {}
@@ -328,7 +331,7 @@ def _fit(
 
 
 def _action_count(draft: Draft) -> Any:
-    """Return the number of action values; if action terms are open, the size of the output."""
+    """Return the number of action values; if the action terms are unknown, the output's size."""
     terms = draft.find("action.terms")
     if isinstance(terms, list):
         return sum(len(action["joints"]) for action in terms)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX metadata: comma-separated lists (rsl_rl and relatives) or JSON (holosoma).
 
-The metadata name the observation terms, but not the measured quantities, the scales or the rate.
+The metadata give the names of the observation terms, but no measured quantities, scales or rate.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def ask_action(
         draft: Draft to change; already has the term with its joints.
         model: The model.
         output: Output of the action.
-        has_scale: True if the term has a scale; then ask for it only if the graph has one too.
+        has_scale: True if the term has a scale; it is then asked for only if the graph scales too.
     """
     key = ("action", "terms", 0)
     about = "".join(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """rl_sar's `config.yaml` for a policy, and `base.yaml` for its robot in a folder above.
 
-Everything is in policy order; for each joint, `joint_mapping` gives the index in `joint_names` of
+Everything is in policy order; for each joint, `joint_mapping` gives its index in `joint_names` of
 `base.yaml`. Wheels (`wheel_indices`) are commanded by velocity; their observed positions are 0.
 """
 
@@ -82,7 +82,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
 def _with_base(file: Path, policy: Node) -> Node:
     """Return the keys of the policy, completed with those of its robot.
 
-    The policy's section is named after its folder's path: go2/himloco is below the folder go2.
+    The policy's section is named after the path of its folder: go2/himloco is in the folder go2.
     """
     folders = file.resolve().parents
     base = folders[min(policy.key.count("/"), len(folders) - 1)] / _BASE
@@ -160,7 +160,7 @@ def _put_joints(draft: Draft, policy: Node, names: Sequence[str]) -> None:
 
 
 def _actions(root: Node, names: Sequence[str], wheels: Sequence[int]) -> list[SourceAction]:
-    """Return an action for each run of wheels or other joints."""
+    """Return an action for each sequence of wheels or of other joints."""
     count = len(names)
     scale = root["action_scale"].numbers(count, "joints")
     offset = root["default_dof_pos"].numbers(count, "joints")
@@ -179,7 +179,7 @@ def _actions(root: Node, names: Sequence[str], wheels: Sequence[int]) -> list[So
 
 
 def _clips(root: Node, count: int) -> list[list[float]]:
-    """Return lowest and highest output of each joint, empty if not clipped."""
+    """Return the lowest and highest output of each joint; empty if outputs are not clipped."""
     lower, upper = root.get("clip_actions_lower"), root.get("clip_actions_upper")
     if lower is None or upper is None or not lower.elements() or not upper.elements():
         return []

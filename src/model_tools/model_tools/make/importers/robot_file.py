@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads joint data from a robot's file or figures, and fills the gaps in a source."""
+"""Reads joint data from a robot's file or `figures.yaml`, and fills the gaps in a source."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from robot_sim.legs import make_estimation
 _SINGLE_DOF = ("revolute", "continuous", "prismatic")
 _FIELDS = ("position_min", "position_max", "velocity_limit", "effort_limit")
 _UNREACHED = {"position_min": -1e6, "position_max": 1e6}
-"""Limits of a wheel, rad."""
+"""Position limits of a wheel, rad."""
 _ROBOT_NAMES = "joints.robot_names"
 _BESIDE_JOINTS = (
     *("sensors", "keys", "equalities", "tendons", "excludes", "pairs", "skins", "flexes"),
     *("sites", "geoms", "meshes", "hfields", "materials", "textures"),
 )
-"""Parts of a MuJoCo spec to remove; those that refer to others first."""
+"""Parts to remove from a MuJoCo spec; those that refer to others come first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,8 @@ def read_robot(path: Path) -> dict[str, JointFigures]:
     """Return the single-DOF joints in the file's order.
 
     Args:
-        path: URDF or MJCF file, name of a robot in robot_sim, such as go2, or a folder with
-            figures.
+        path: URDF or MJCF file, name of a robot in robot_sim, such as go2, or a folder with a
+            `figures.yaml`.
     """
     if figures_file(path).is_file():
         return _figures(_legged(path).bodies)
@@ -96,7 +96,7 @@ def _some(joints: dict[str, JointFigures], origin: str) -> dict[str, JointFigure
 
 
 def _figures(bodies: Sequence[BodyFigures]) -> dict[str, JointFigures]:
-    """Return the joints of figures, in which parent bodies come first."""
+    """Return the joints of the bodies in a `figures.yaml`, which lists parent bodies first."""
     above: dict[str, str | None] = {"": None}
     found = {}
     for body in bodies:
@@ -128,7 +128,7 @@ def _link(joint: ET.Element, side: str) -> str:
 
 
 def _urdf_parent(joint: ET.Element, above: Mapping[str, ET.Element]) -> str | None:
-    """Return the next movable joint above; a cycle of links ends the search."""
+    """Return the next movable joint toward the base; a cycle of links ends the search."""
     for _ in above:
         found = above.get(_link(joint, "parent"))
         if found is None or found.get("type") in _SINGLE_DOF:
@@ -160,7 +160,7 @@ def _urdf_figures(origin: str, joint: ET.Element, above: Mapping[str, ET.Element
 
 
 def _mjcf(path: Path) -> dict[str, JointFigures]:
-    """Read the file with MuJoCo, since its defaults and units depend on classes and compiler."""
+    """Read the file with MuJoCo, since its classes and `compiler` set defaults and units."""
     import mujoco
 
     try:
@@ -179,7 +179,7 @@ def _mjcf(path: Path) -> dict[str, JointFigures]:
 def bare_model(spec: Any) -> Any:
     """Return a MuJoCo model with only bodies, joints and the joints' actuators.
 
-    Meshes and textures, which are often missing beside a robot's file, are not read.
+    Meshes and textures, which often do not come with a robot's file, are not read.
     """
     import mujoco
 
@@ -205,7 +205,7 @@ def _mjcf_figures(model: Any, joint: int) -> JointFigures:
 
 
 def _mjcf_parent(model: Any, joint: int) -> str | None:
-    """Return the next single-DOF joint above; joints of one body form a chain."""
+    """Return the next single-DOF joint toward the base; joints of one body form a chain."""
     body = model.jnt_bodyid[joint]
     single = [i for i in range(model.njnt) if model.jnt_type[i] in _mjcf_single()]
     here = [i for i in single if model.jnt_bodyid[i] == body and i < joint]
@@ -222,7 +222,7 @@ def _mjcf_single() -> tuple[int, int]:
 
 
 def _mjcf_effort(model: Any, joint: int) -> float | None:
-    """Return the smallest torque limit that MuJoCo has for a joint's motor."""
+    """Return the smallest of MuJoCo's torque limits for a joint's motor."""
     bounds = [model.jnt_actfrcrange[joint][1].item()] if model.jnt_actfrclimited[joint] else []
     for i in range(model.nu):
         if model.actuator_trnid[i][0] != joint:
@@ -238,7 +238,7 @@ def _mjcf_effort(model: Any, joint: int) -> float | None:
 
 
 def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> bool:
-    """Ask for the robot's joint names that its file lacks; return whether any are missing."""
+    """Ask for the robot's names of joints not in its file; return whether any are still open."""
     if draft.find(_ROBOT_NAMES) is None:
         missing = [name for name in draft.find("joints.names") if name not in robot]
         if missing:
@@ -276,7 +276,7 @@ def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: st
 
 
 def put_estimation(draft: Draft, robot: Path | None) -> None:
-    """Let the estimator provide base_lin_vel, from the legs and the IMU in a robot's figures."""
+    """Let the estimator provide base_lin_vel, from the legs and IMU in a `figures.yaml`."""
     if robot is None or not figures_file(robot).is_file():
         raise ToolError(
             "--estimator: expected a --robot with figures for legs and IMU (go2, g1, lite3 or a "
@@ -305,7 +305,7 @@ def _legged(robot: Path) -> LeggedRobot:
 
 
 def _plain(value: Any) -> Any:
-    """Convert contract values to plain YAML types, without those that are None."""
+    """Convert contract values to plain YAML types, omitting None."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items() if each is not None}
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

@@ -45,7 +45,7 @@ class TrainingSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """The user's options besides the source."""
+    """The user's options other than the source."""
 
     model: Path | None = None
     joints: GivenJoints | None = None
@@ -93,7 +93,7 @@ def find_model(source: TrainingSource, given: Given) -> OnnxModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensors:
-    """A model's inputs that terms fill, and its output that commands the joints."""
+    """The inputs of a model that terms fill, and the output that commands the joints."""
 
     observations: dict[str, int | None]
     """Number of values of each input that terms fill; None for a dynamic size."""
@@ -102,12 +102,12 @@ class Tensors:
 
 
 def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors:
-    """Write tensors, artifact, recurrent state and tick counters; return the remaining tensors.
+    """Write the tensors, artifact, recurrent state and tick counters; return the other tensors.
 
     Args:
         draft: Draft to change.
-        feedback: Pairs of inputs and the outputs fed back to them, besides those named `<x>_in` and
-            `<x>_out`.
+        feedback: Pairs of inputs and the outputs fed back to them, in addition to those named
+            `<x>_in` and `<x>_out`.
     """
     model = draft.model
     model.require_finite()
@@ -148,7 +148,7 @@ def put_model(draft: Draft, feedback: Sequence[tuple[str, str]] = ()) -> Tensors
 
 
 def single_input(model: OnnxModel, tensors: Tensors) -> tuple[str, int | None]:
-    """Return name and width of the only input that terms fill."""
+    """Return the name and width of the only input that terms fill."""
     if len(tensors.observations) != 1:
         raise ToolError(
             f"{model.path}: expected one input besides recurrent states and time_step, "

@@ -65,9 +65,9 @@ SDK_JOINTS: dict[str, list[str]] = {
         "h1_2": [*_both(_YAW_FIRST), "torso", *_both(_ARM)],
     }.items()
 }
-"""Joints of Unitree's robots in motor order, with the names of the URDFs; "" for no motor.
+"""Joint names of Unitree's robots, as in the URDFs, in motor order; "" for unused numbers.
 
-From the motor numbers in Unitree's SDK and examples; a G1 with 23 joints leaves some out.
+From the motor numbers in Unitree's SDK and examples; a G1 with 23 joints lacks some.
 """
 _NAMES = "joint_names"
 _BY_NAME = f"--joints with one of Unitree's robots ({', '.join(SDK_JOINTS)})"
@@ -114,7 +114,7 @@ def stated_names(root: Node, given: Sequence[str]) -> list[str]:
         given: The joints from `--joints`, in the policy's order.
 
     Returns:
-        The file's names, or the user's if it has none.
+        The file's names, or the user's if the file has none.
     """
     if (stated := root.get(_NAMES)) is None:
         return list(given)
@@ -134,7 +134,7 @@ def motors(root: Node) -> list[int]:
 
 
 def short_name(names: Sequence[str]) -> str | None:
-    """Return the only name if it is that of a Unitree robot; else None."""
+    """Return the name if there is only one and it is a Unitree robot's; else None."""
     return names[0] if len(names) == 1 and names[0] in SDK_JOINTS else None
 
 
@@ -146,7 +146,7 @@ def _find_robot(given: GivenJoints, places: Sequence[int]) -> str | None:
 
 
 def _with_joints(given: GivenJoints, places: Sequence[int]) -> str | None:
-    """Return the only unitree robot with these names at these motor indices."""
+    """Return the only Unitree robot with these names at these motor indices."""
     joints = set(given.names)
     fitting = [
         robot

@@ -128,9 +128,9 @@ _BATCH = 32
 _APART_S = 60.0
 """Gap between sources on the common time axis, which shows that their rows are not consecutive."""
 Progress = Callable[[int, int | None], None]
-"""Called with the number of rows so far, and the largest total if known."""
+"""Called with the number of rows so far, and the maximum total if known."""
 Watch = Callable[[Row], object]
-"""Called with each row that may be drawn, and with the rows that follow."""
+"""Called with each row that may be drawn, and with the rows right after drawn ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class CalibrationRequest:
     """Options for a calibration.
 
     Attributes:
-        selection: Selection of rows.
+        selection: Which rows to use.
         batch: Rows in memory during collection.
         output: File, or folder for folder formats.
         form: One of the formats in `calibration_files`; None to choose by the output's name.

@@ -34,7 +34,7 @@ FILES, FOLDERS = ("npz", "npy"), ("rknn", "bpu_bin", "bpu_npy")
 """Formats that are files, and formats that are folders."""
 MARKER = f"{PROVENANCE}.json"
 OWNED = (MARKER, DATASET, "calibration/**", "samples/**")
-"""Allowed contents of a folder to be replaced."""
+"""What a folder may contain if it is to be replaced."""
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # so that equal rows give equal files
 _log = logging.getLogger("model_tools")
 
@@ -137,7 +137,7 @@ def _write_npz(
 def _array(
     collection: Collection, kind: str, name: str
 ) -> tuple[np.dtype[Any], tuple[int, ...], Iterator[Tensor]]:
-    """Return type and shape of an array with all rows, and an iterator over its parts."""
+    """Return the type and shape of an array with all rows, and an iterator over its parts."""
     field = collection.layout[kind][name]
     parts = (rows[kind][name] for rows in collection.batches())
     return field.base, (len(collection), *field.shape), parts
@@ -207,7 +207,7 @@ def hash_samples(samples: Path) -> str:
 
 
 def _with_states(bundle: JointBundle, rows: Rows) -> Mapping[str, Tensor]:
-    """Add recurrent states that are not recorded, which need the whole sequence."""
+    """Add recurrent states that are not recorded; computing them takes the whole sequence."""
     state = bundle.contract.state
     if all(pair.input in rows.inputs for pair in state):
         return rows.inputs

@@ -38,12 +38,12 @@ JSON_FILE, HTML_FILE = "coverage.json", "coverage.html"
 _FIGURES = ("lowest", "highest", "mean", "std")
 _TONES = {"usable": Tone.GOOD, "usable, with gaps": Tone.WARN, "not usable": Tone.BAD}
 _SMALL, _BESIDE = 4, 3
-"""Terms with up to `_SMALL` values are drawn side by side, `_BESIDE` of them."""
+"""Terms with up to `_SMALL` values are drawn side by side, `_BESIDE` in a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calibrated:
-    """Rows from a source, for a bundle: coverage and verdict."""
+    """Coverage and verdict of a source's rows, for a bundle."""
 
     name: str
     bundle: JointBundle

@@ -30,7 +30,7 @@ from policy_inference.backends.rknn_toolkit.recipe import write_dataset
 
 FORMATS = ("npy", "rknn", "bpu_bin", "bpu_npy")
 _FAR = 10.0
-"""Normalized values this many standard deviations from the mean are not measured joints."""
+"""Normalized values this many standard deviations from the mean cannot be joint measurements."""
 _log = logging.getLogger("model_tools")
 
 
@@ -52,7 +52,7 @@ def calibrate_chunks(
         wanted: Number of samples; an encoder gets this many from each of its cameras. None: the
             usual number, or all if there are fewer.
         output: Folder to write; gets `calibration.json`, which describes its contents.
-        form: `npy`: an array per input; `rknn`: the list of RKNN Toolkit2; `bpu_bin`, `bpu_npy`:
+        form: `npy`: an array per input; `rknn`: RKNN Toolkit2's list; `bpu_bin`, `bpu_npy`:
             the files of D-Robotics' compilers for bayes and for nash.
         force: Replace an existing folder of this kind.
         progress: Called with the number of observations so far.

@@ -22,7 +22,7 @@ Records = npt.NDArray[np.void]
 """Rows with the fields `number`, `time`, `begins`, and those of `tensors` and `sensed` by name."""
 KINDS = ("tensors", "sensed")
 _READ_BYTES = 1 << 20
-"""Smallest size of a read, if a batch is smaller."""
+"""Minimum size of a read, in case a batch is smaller."""
 FIELDS = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body", "velocity_command")
 
 
@@ -56,7 +56,7 @@ class Collection:
         return self._filling.records.dtype
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """Return the names of a kind's arrays that every row has."""
+        """Return the names of the arrays of a kind (one of `KINDS`) that every row has."""
         lacked = self._filling.lacked if self._filling is not None else ()
         return tuple(name for name in self.layout[kind].names or () if name not in lacked)
 

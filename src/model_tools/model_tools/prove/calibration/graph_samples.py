@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration samples for the graphs of a chunk policy, normalized by the robot's code.
+"""Calibration samples for the graphs of a chunk policy, normalized as on the robot.
 
 Encoders get the normalized images of their cameras; the policy's graph gets normalized vectors and
 the features that the bundle's encoders compute from the same images. All samples are on disk: two
@@ -74,7 +74,7 @@ def collect_samples(
         progress: Called with the number of observations so far, and the total.
 
     Returns:
-        Samples by name of the graph.
+        Samples by graph name.
     """
     count = sample_count(source, count)
     if count < _USUAL:
@@ -132,7 +132,7 @@ def collect_samples(
 
 
 def sample_count(source: ObservationSource, wanted: int | None) -> int:
-    """Return the number of observations to take: `wanted`, otherwise the usual number or all."""
+    """Return how many observations to take: `wanted` if given, else the usual number or all."""
     if wanted is None and 0 < source.count < DEFAULT_COUNT:
         _log.info(
             "%s: all %d observations are used for calibration; %d are usual",
@@ -193,7 +193,7 @@ class _EncodedCamera:
 
 
 class _DenoisingSamples:
-    """Inputs of the denoising step's graph besides the observation, over the denoising of a chunk.
+    """Inputs of the denoising step's graph other than the observation, while a chunk is denoised.
 
     Successive samples use successive steps, so each step from noise to actions gets the same
     number of samples.
@@ -236,7 +236,7 @@ class _DenoisingSamples:
 
 
 class _Step:
-    """The graph of a step, which stores its inputs in one of its runs."""
+    """The graph of a denoising step; keeps the inputs of one of its runs."""
 
     def __init__(self, backend: BackendBase) -> None:
         self.name, self.details = backend.name, backend.details
@@ -258,7 +258,7 @@ class _Step:
 def _vectors(
     contract: ChunkContract,
 ) -> Iterator[tuple[str, VectorNormaliser, Callable[[RecordedObservation], F64]]]:
-    """Yield tensor, normalizer and reading function of each vector input of the policy."""
+    """Yield the tensor, normalizer and reading function of each vector input of the policy."""
     if (state := contract.state) is not None:
         normaliser = VectorNormaliser(state.normalisation, len(state.joints))
         yield state.tensor, normaliser, attrgetter("state")
@@ -268,7 +268,7 @@ def _vectors(
 
 
 def _parts(row: Tensor, steps: Sequence[object]) -> Sequence[Tensor]:
-    """Return the part of a sample for each of successive observations."""
+    """Return a sample's part for each of its successive observations."""
     return [row] if len(steps) == 1 else list(row)
 
 
@@ -290,7 +290,7 @@ def _rows(folder: Path, name: str, graph: Graph, count: int) -> dict[str, Tensor
 def _files(
     contract: ChunkContract, graph: str, cameras: Sequence[str], count: int
 ) -> dict[str, tuple[str, ...]]:
-    """Return names of samples as D-Robotics' exporter for ACT chooses them."""
+    """Return sample names like those of D-Robotics' exporter for ACT."""
     if cameras:
         (tensor,) = contract.graphs[graph].inputs
         return {

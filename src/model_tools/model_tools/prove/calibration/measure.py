@@ -23,7 +23,8 @@ PUSHED = 0.1
 """Share of a trained limit above which a command counts."""
 MOST_COMMANDS = 100
 FEWEST = 32
-"""Fewest different rows: with fewer, a walking policy's largest errors increase severalfold."""
+"""Minimum number of different rows: with fewer, a walking policy's largest errors increase
+severalfold."""
 _SHIFTED, _SMALLEST_STD = 3.0, 0.02
 
 
@@ -114,7 +115,7 @@ class StatedAgreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowMotion:
-    """Motion from row to row against the stated velocities and targets; None if unknown.
+    """Motion from row to row, compared with stated velocities and targets; None if unknown.
 
     Attributes:
         joints: Joint velocities, rad/s, and changes of the positions.
@@ -182,7 +183,7 @@ class RowCoverage:
 
 _BINS = 48
 _STILL_RAD_S = 0.25
-"""A robot whose joints are all slower than this stands still."""
+"""A robot whose joints are all slower than this counts as standing still."""
 _WAYS = (
     ("forward", "backward", "m/s"),
     ("to the left", "to the right", "m/s"),

@@ -307,7 +307,7 @@ def _what_says(contract: ChunkContract, models: Mapping[str, Backend]) -> Say:
 
 
 def _read(contract: ChunkContract, say: Say, episode: JudgedEpisode) -> Readings:
-    """Return the signal's values, read as often as by a node with default parameters."""
+    """Return the signal's values, read at the interval of a node with default parameters."""
     times_ns, values = list[int](), list[float]()
     for observation in episode.observations(reading_ticks(contract)):
         times_ns.append(observation.number * contract.period_ns)

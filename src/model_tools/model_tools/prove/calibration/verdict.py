@@ -20,14 +20,15 @@ from policy_core.bundle.state_fields import COMMAND, STATE_FIELDS, topic_fields
 from policy_core.errors import plural
 
 _USUAL = 512
-"""The default number of rows that `compile` takes."""
+"""Number of rows that `compile` takes by default."""
 _ONLY_STILL, _MOSTLY_STILL = 0.95, 0.5
 _UNHEALTHY, _NOTED = 0.2, 0.001
-"""Shares of rows of an unhealthy robot: too many, and worth a warning."""
+"""Shares of rows from an unhealthy robot that are a problem, and that deserve a warning."""
 _REPEATED, _SELDOM, _HALFWAY = 0.1, 0.01, 0.5
 _FEW_COMMANDS = 8
 _FIXED_RAD_S = 0.05
-"""A body that turns less while its legs move is on a stand; walking turns it five times as fast."""
+"""A body that turns more slowly than this while its legs move is on a stand; in a walk, it turns
+five times as fast."""
 _ALWAYS_VARY = {"last_action", *STATE_FIELDS} - {row.name for row in topic_fields(COMMAND)}
 """Fields that vary in any motion; the command may be constant."""
 _PLACED = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body")

@@ -25,7 +25,7 @@ from policy_inference.comparison.rows import Rows
 from policy_inference.kinds.opening import B
 
 RUN_TIMEOUT_S = 60.0
-"""Time limit of a single run: simulators of chips take seconds for a large model."""
+"""Time limit of a single run: chip simulators take seconds for a large model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,9 +33,9 @@ class Candidate(Generic[B]):
     """All models of a bundle for a back end.
 
     Attributes:
-        label: Name in tables: its precisions, with more detail if needed.
-        bundle: Its bundle.
-        backend: The back end that runs it.
+        label: Name in tables: the models' precisions, with more detail if needed.
+        bundle: The bundle.
+        backend: The back end that runs the models.
         options: Options of the back end.
         entries: The contract's entry for each model's file, by the key of the model; if the back
             end builds its model from another back end's artifact, that artifact's entry, with the
@@ -138,12 +138,12 @@ class OnRows:
     Attributes:
         source: Source of the rows.
         count: Number of judged rows.
-        left_out: Rows left out, since an artifact was calibrated with them.
-        differences: Differences; outputs that command joints come first. For a chunk policy:
+        left_out: Number of rows left out, since an artifact was calibrated with them.
+        differences: By output; outputs that command joints come first. For a chunk policy:
             normalized chunks, the same in rad, then each camera's encoder against the reference's.
-        checks: All figures with limits; empty if not judged.
-        judged: True if the rows are judged. Drawn images are not a fair test of an 8-bit graph,
-            whose ranges come from recorded ones; if there are recorded rows, only these judge it.
+        checks: All values that have limits; empty if not judged.
+        judged: True if the rows are judged. Random images are not a fair test of an 8-bit graph,
+            whose ranges come from recorded ones; if there are recorded rows, only these count.
     """
 
     source: str

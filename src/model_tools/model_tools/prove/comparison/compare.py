@@ -25,7 +25,7 @@ from policy_inference.comparison.limits import Check, closed_loop_limits
 
 _log = logging.getLogger("model_tools")
 _TIMED_FOR_S = 20.0
-"""Time limit: a simulated chip takes seconds per run, and its speed is meaningless."""
+"""Time limit for latency: a simulated chip takes seconds per run, and its speed is meaningless."""
 Comparison = JointComparison | ChunkComparison
 _COMPARISONS: Mapping[type[Bundle], Comparison] = {
     JointBundle: JointComparison(),
@@ -73,10 +73,10 @@ def compare(
 
     Args:
         candidates: Two or more artifacts of the same function.
-        places: Rows besides the golden ones of the first bundle: files and recordings; for chunk
-            policies, LeRobot datasets and recordings.
+        places: Sources of rows besides the first bundle's golden rows: files and recordings; for
+            chunk policies, LeRobot datasets and recordings.
         walk_s: Length of each walk, s; None for no closed loop.
-        topics: Topics in recordings, by input, if they are renamed.
+        topics: Topics of renamed inputs in recordings, by input.
         robot: Robot that walks.
     """
     reference = candidates[0].bundle
@@ -155,7 +155,7 @@ def measure_latency(backend: Backend, inputs: Mapping[str, Tensor], runs: int) -
     Args:
         backend: Opened back end, warmed up; its input arrays are overwritten.
         inputs: Rows by model input; only the first is used.
-        runs: Largest number of runs.
+        runs: Maximum number of runs.
     """
     for name, values in inputs.items():
         backend.inputs[name][0] = values[0]

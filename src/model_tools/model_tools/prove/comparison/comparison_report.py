@@ -45,7 +45,7 @@ _SMOOTHED_S = 0.4  # about one stride, to show the motion of the body rather tha
 
 
 def failures(found: Sequence[Compared]) -> list[str]:
-    """Return a line for each exceeded limit: artifact, figure, where, limit."""
+    """Return a line for each exceeded limit: artifact, value, place, limit."""
     return [f"{one.candidate.label}: {check}" for one in found for check in one.checks if not check]
 
 
@@ -78,10 +78,10 @@ def comparison_report(found: Sequence[Compared]) -> Report:
 
 
 def record(found: Sequence[Compared], *, force: bool) -> list[Path]:
-    """Store figures and page in the bundle of every artifact but the reference.
+    """Store the results and the page in the bundle of every artifact but the reference.
 
     Returns:
-        The files with the figures.
+        The files with the results.
     """
     others, kept = [one.candidate for one in found[1:]], []
     for one in others:

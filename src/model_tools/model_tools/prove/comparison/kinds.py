@@ -44,7 +44,7 @@ _JOINT = JointKind()
 DRAWN = "golden rows (random images)"
 """Source of golden rows with random images."""
 MOST_ROWS, SWAPPED_ROWS = 64, 4
-"""Number of rows from a dataset or recording, evenly spaced: one chunk reveals much, and takes
+"""Number of rows from a dataset or recording, evenly spaced: one chunk reveals much, but takes
 long.
 """
 _CHUNK = ChunkKind()
@@ -64,7 +64,7 @@ class JointComparison:
     ) -> list[RowSet]:
         """Return the reference's golden rows, if any, and the rows in files.
 
-        If the model counts ticks, also drawn rows that cover all counts.
+        If the model counts ticks, also random rows that cover all counts.
         """
         reference = candidates[0].bundle
         known = [_JOINT.golden_rows(reference)] if reference.contract.golden else []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that two bundles define the same function, no matter how it is written."""
+"""Checks that two bundles define the same function, however they are written."""
 
 from __future__ import annotations
 

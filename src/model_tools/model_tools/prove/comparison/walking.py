@@ -34,7 +34,7 @@ _ALTERED_SHARE = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Walked:
-    """A walk with one command (vx, vy in m/s, yaw rate in rad/s), its figures and ground truth."""
+    """A walk with one command (vx, vy in m/s, yaw rate in rad/s), its results and ground truth."""
 
     command: Velocity
     outcome: WalkOutcome
@@ -126,7 +126,7 @@ def judge_alone(walks: Sequence[Walked], bundle: JointBundle) -> tuple[Check, ..
 
     Args:
         walks: Walks of one artifact.
-        bundle: Its bundle; altered ticks count only if it has a `nominal`.
+        bundle: The artifact's bundle; altered ticks count only if it has a `nominal`.
     """
     checks = [_cut_short(walks)]
     for walk in walks:
@@ -156,7 +156,7 @@ def _errors(walk: Walked, limits: Sequence[float]) -> list[Check]:
 
 
 def _worst(walks: Sequence[Walked], what: str, field: str, limit: float | None) -> list[Check]:
-    """Return the check of a figure at its largest value; NaN (not measured) is the worst."""
+    """Return the check of a quantity's largest value; NaN (not measured) counts as the worst."""
     if limit is None:
         return []
     values = {walk.outcome.name: getattr(walk.outcome, field) for walk in walks}

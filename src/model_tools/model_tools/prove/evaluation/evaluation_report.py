@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Report on an evaluation: rates, differences and factors with intervals, and the worst trials.
 
-Nothing in it depends on when or where the trials ran.
+Nothing in the report depends on when or where the trials ran.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ from robot_sim.errors import SimError
 from robot_sim.render import write_video
 
 VIDEO_S = 4.0
-"""Length of a video, s: the end of a trial."""
+"""Length of a video, s; it shows the end of a trial."""
 _RATE_HZ, _WIDTH, _HEIGHT = 6.0, 320, 176
-"""Size and rate of a video: an image takes 0.1 s of a core without a GPU."""
+"""Size and rate of a video: without a GPU, an image takes one core 0.1 s."""
 UNITS = {
     "survived_s": "time on its feet in RUN, s",
     "error_vx": "error of vx, m/s",

@@ -28,7 +28,7 @@ ARM = "so101"
 MOST_TRIALS = 1_000_000
 _WALK_S, _REACH_S = 20.0, 6.0
 _SHORTEST_WALK_S = 4.0
-"""Leaves time to measure a robot that has 2 s to follow a command."""
+"""Leaves time for measuring after the 2 s that a robot has to reach the commanded velocity."""
 _FAULTS = ("noise", "nan", "drop", "order", "motor_off", "push")
 _MIXED = "mixed"
 
@@ -229,7 +229,7 @@ class Plan:
         )
 
     def conditions(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        """Yield seed and conditions of each trial of a policy, seed by seed."""
+        """Yield the seed and conditions of each trial of a policy, seed by seed."""
         for seed in range(self.first_seed, self.first_seed + self.seeds):
             for combination in self.combinations:
                 yield seed, {name: _drawn(seed, name, value) for name, value in combination.items()}
@@ -371,7 +371,7 @@ def _least(values: Values) -> float:
 
 
 def shown_value(value: Any) -> str:
-    """Return a factor's value for tables and names."""
+    """Return a factor's value as shown in tables and names."""
     if isinstance(value, FactorRange):
         return f"{value.min:g} to {value.max:g}"
     if isinstance(value, Sequence) and not isinstance(value, str):

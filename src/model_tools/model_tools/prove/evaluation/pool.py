@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pool of processes on this machine. A process that dies affects only its own task.
 
-concurrent.futures has no such pool: in it, a worker that dies breaks all tasks, and a task that
+concurrent.futures has no such pool: there, a worker that dies breaks all tasks, and a task that
 takes too long cannot be ended.
 """
 
@@ -57,7 +57,7 @@ class TaskPool(Protocol[T, Out]):
     """Interface of pools, which run tasks in any order."""
 
     def run(self, tasks: Iterable[T]) -> Results[T, Out]:
-        """Yield each task with its result, as it becomes available; closing cancels the rest."""
+        """Yield each task with its result, as available; closing the iterator cancels the rest."""
 
 
 class LocalPool(Generic[T, R]):
@@ -78,11 +78,11 @@ class LocalPool(Generic[T, R]):
 
         Args:
             work: Called with a task; an importable function.
-            workers: Largest number of processes.
+            workers: Maximum number of processes.
             time_limit_s: Time limit of a task.
             attempts: Number of attempts at a task whose process dies.
             preload: Module that a server imports once; each task then runs in its own process,
-                forked from the server, which frees its memory at the end. Empty: a process runs
+                forked from the server, so its memory is freed at the end. Empty: a process runs
                 several tasks in sequence.
             log: File for the processes' output; None for the streams of this process.
             on_progress: Called with a task and its finished share, 0 to 1. `work` then gets a
@@ -161,7 +161,7 @@ class LocalPool(Generic[T, R]):
 
 
 class _Attempt(Generic[T]):
-    """A task, and how each process that died with it ended."""
+    """A task, and how each process that died while running it ended."""
 
     def __init__(self, task: T) -> None:
         self.task, self.deaths = task, list[str]()

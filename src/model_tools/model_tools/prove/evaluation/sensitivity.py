@@ -123,7 +123,7 @@ def survives(figures: dict[str, Any]) -> bool:
 
 
 def sensitivity_report(figures: dict[str, Any]) -> Report:
-    """Return the report of the figures of `sensitivity`."""
+    """Return the report on the results of `sensitivity`."""
     levels, required = figures["levels"], figures["required_success"]
     errors = [level["error_mps"] for level in levels]
     rates = [100.0 * level["successes"] / level["trials"] for level in levels]

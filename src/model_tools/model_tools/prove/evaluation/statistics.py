@@ -53,9 +53,9 @@ def mcnemar(better: int, worse: int) -> float:
 
 
 def bootstrap_mean(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean of figures and its interval, from percentiles of bootstrap means.
+    """Return the mean of values and its interval, from percentiles of bootstrap means.
 
-    Equal figures give equal intervals; NaN without figures.
+    The same values always give the same interval; NaN without values.
     """
     given: F64 = np.asarray(values, dtype=np.float64)
     count = len(given)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Summary of trials: rates and figures with intervals, and differences between policies."""
+"""Summary of trials: rates and means with intervals, and differences between policies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PARTS = 4
 
 
 def summarise(found: Evaluated) -> dict[str, Any]:
-    """Return all figures, which do not depend on the number of processes and machines."""
+    """Return all results, which do not depend on the number of processes and machines."""
     policies = [_policy(found, policy) for policy in found.policies]
     counts = ("trials", "successes", "success_low", "success_high")
     document = {
@@ -60,7 +60,7 @@ def holds(found: Evaluated) -> bool:
 
 
 def worst(found: Evaluated, count: int) -> list[TrialTask]:
-    """Return the worst trials, worst first: failed ones, then by their figures."""
+    """Return the worst trials, worst first: failed ones, then by measured values."""
 
     def badness(task: TrialTask) -> tuple[bool, float, float]:
         row = found.rows[task.key]
@@ -77,7 +77,7 @@ def worst(found: Evaluated, count: int) -> list[TrialTask]:
 
 
 def _by_level(found: Evaluated, rows: Sequence[TrialRow], name: str) -> dict[str, Any]:
-    """Return the rate at each value of a factor, or in each part of its range."""
+    """Return the success rate at each value of a factor, or in each part of its range."""
     values, given = getattr(found.plan.factors, name), [row.conditions[name] for row in rows]
     if isinstance(values, FactorRange):
         width = (values.max - values.min) / _PARTS

@@ -55,10 +55,10 @@ from robot_sim.metrics import SETTLE_S
 from robot_sim.trace import Trace
 
 DIGITS = 6
-"""Digits of figures in files; smaller differences are not significant."""
+"""Digits of values in files; smaller differences are not significant."""
 _KEY_DIGITS = 32
 _AFTER_PUSH_S = 1.0
-"""No push begins in the last part of a trial, s."""
+"""Length of the last part of a trial, in which no push begins, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,7 @@ class TrialRow:
         seed: Seed of the task.
         conditions: Conditions of the task.
         held: True if the robot survived, or reached its goal, regardless of the plan's limits.
-        figures: Measured figures by name; null if not measurable.
+        figures: Measured values by name; null if not measurable.
         stopped_by: Why the trial did not run to the end; empty if it did.
     """
 
@@ -246,14 +246,14 @@ def _push(seed: int, newton: float, duration_s: float) -> Fault:
 
 
 def shown_conditions(task: TrialTask, names: tuple[str, ...]) -> str:
-    """Return seed and relevant conditions of a task in one line."""
+    """Return a task's seed and relevant conditions in one line."""
     values = (f"{name} {shown_value(task.conditions[name])}" for name in names)
     return ", ".join([f"seed {task.seed}", *values])
 
 
 @functools.cache
 def suite_sha256() -> str:
-    """Return a hash of all code and figures that affect a trial, and of the simulator."""
+    """Return a hash of all code and data that affect a trial, and of the simulator's version."""
     content = hashlib.sha256(mujoco.__version__.encode())
     for package in (model_tools, policy_core, policy_inference, robot_sim):
         folder = Path(package.__path__[0])
@@ -313,7 +313,7 @@ def _estimate_figures(error: EstimateError | None) -> dict[str, float]:
 
 
 def _reach_figures(outcome: ReachOutcome) -> dict[str, float]:
-    """Return the figures of a reach; the mean of signal figures is a rate."""
+    """Return what is measured in a reach; signal values are 0 or 1, so their mean is a rate."""
     signal = dict[str, float]()
     if outcome.signalled is not None:
         came, succeeded = float(outcome.signalled), outcome.succeeded
@@ -329,7 +329,7 @@ def _reach_figures(outcome: ReachOutcome) -> dict[str, float]:
 
 
 def _efforts(effort_nm: F64, joint_vel: F64, lasted_s: float) -> dict[str, float]:
-    """Return torque and work of the drives from [ticks, joints]; braking recovers no energy."""
+    """Return the drives' torque and work from [ticks, joints]; braking recovers no energy."""
     if not len(effort_nm):
         return dict.fromkeys(("torque_rms_nm", "power_w", "energy_j"), nan)
     power_w = float(np.maximum(effort_nm * joint_vel, 0.0).sum(axis=1).mean())

@@ -41,7 +41,7 @@ from policy_store.report import plain
 _LONGEST_S, _COARSE_S, _FINE_S = 0.080, 0.002, 0.00025
 _RESAMPLES = 400
 _SATURATED = 0.98
-"""Share of the torque limit above which a torque is clipped, and reveals nothing about the
+"""Share of the torque limit above which a torque counts as clipped, and reveals nothing about the
 gains."""
 _SLOW_RADPS = 0.1
 """Speed below which the direction of friction is uncertain, so that friction has less weight."""
@@ -49,9 +49,9 @@ _LEFT_OUT, _LEFT_OUT_NM = 0.005, 0.002
 """Uncertainty of a gain, and of friction, that no resampling shows, however long the recording:
 position noise, which makes gains look softer, and effects that the law omits."""
 _DIGITS = 5
-"""Significant digits of figures in files."""
+"""Significant digits of values in files."""
 _MOST_LATENCY_MS, _NARROWEST = 40.0, 1e-3
-"""Limits of `evaluate`."""
+"""Limits that `evaluate` sets for factors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ def identify(motion: RecordedMotion) -> Identified:
 
 
 def figures_text(found: Identified) -> str:
-    """Return all figures as JSON; unknown ones are null."""
+    """Return all results as JSON; unknown ones are null."""
     content = plain(dataclasses.asdict(found), _DIGITS)
     return f"{json.dumps(content, indent=1, allow_nan=False)}\n"
 
@@ -259,7 +259,7 @@ def _drive(
 
 
 def _solved(moments: F64) -> tuple[F64, F64]:
-    """Return solutions [..., 4] and sums of squared residuals [...] of moments [..., 5, 5]."""
+    """Return the solutions [..., 4] and sums of squared residuals [...] of moments [..., 5, 5]."""
     products, targets = moments[..., :4, :4], moments[..., :4, 4]
     # Regularized, so that a joint without motion has a (useless) solution.
     scale = np.trace(products, axis1=-2, axis2=-1)[..., np.newaxis, np.newaxis]
@@ -289,7 +289,7 @@ def _widened(found: Estimate, blocks: int, left_out: float) -> Estimate:
     """Return an interval widened for the small number of blocks, and for effects the law omits.
 
     Student's t replaces the normal distribution. Neighboring blocks are correlated, since a gait
-    is periodic, so half of them count.
+    is periodic, so only half of them count.
     """
     free = max(1.0, blocks / 2.0 - 1.0)
     share = (1.0 + 1.25 / free) * np.sqrt((free + 1.0) / free)

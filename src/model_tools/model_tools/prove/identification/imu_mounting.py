@@ -33,7 +33,7 @@ class ImuMounting:
 
 
 def identify_mounting(motion: RecordedMotion) -> ImuMounting:
-    """Return the mounting, from comparing gyroscope and accelerometer with the orientation."""
+    """Return the mounting, found by comparing gyroscope and accelerometer with the orientation."""
     quat, rate, acceleration = motion.imu[:, :4], motion.imu[:, 4:7], motion.imu[:, 7:]
     step_s = np.diff(motion.imu_s)
     good = (step_s > 0.0) & (step_s < 5.0 * np.median(step_s))

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the estimated base velocity with motion capture.
 
-Motion capture tracks a body on the robot whose position, orientation and clock are unknown. Clock
-and orientation are those with which the body turns like the gyroscope; the position is the one that
-best explains, by least squares, the difference between the two velocities while the robot turns.
-None of them can hide a constant error of the estimate.
+Motion capture tracks a body on the robot whose position, orientation and clock are unknown. The
+clock and orientation are chosen so that the body's rotation matches the gyroscope; the position is
+the one that best explains, by least squares, the difference between the two velocities while the
+robot turns. None of them can hide a constant error of the estimate.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WINDOW_S = 0.06
 _LONGEST_GAP = 3.0
 """Longest gap in the motion capture, in periods, to interpolate over."""
 _SHORTEST_S, _LONGEST_S, _BURSTS = 0.001, 1.0 / 30.0, 4.0
-"""Limits of the period of the motion capture; how uneven periods may be."""
+"""Limits of the motion capture's period, and how uneven periods may be."""
 _OUTLIERS, _FASTEST_RADPS = 8.0, 20.0
 """Signs of confused markers: a position this many times farther from its fit than usual, or a body
 that turns faster than this.
@@ -41,9 +41,9 @@ that turns faster than this.
 _FARTHEST_M = 2.0
 _LATEST_S, _COARSE_S, _FINE_S = 1.0, 0.004, 0.00025
 _ALIKE = 0.8
-"""Least correlation between the angular velocities of the body and the gyroscope."""
+"""Minimum correlation between the angular velocities of the body and the gyroscope."""
 _SECOND_AXIS = 0.01
-"""Least share of rotation about a second axis, without which the orientation is unknown."""
+"""Minimum share of rotation about a second axis, without which the orientation is unknown."""
 _ESTIMATE_GAP_S = 0.05
 
 
@@ -53,14 +53,14 @@ class CaptureComparison:
 
     Attributes:
         rmse_mps: Root mean square of the error's length; includes `noise_mps`.
-        noise_mps: Part of it that the noise of the motion capture explains.
-        p95_mps: 95th percentile of that length.
+        noise_mps: Part of `rmse_mps` that the noise of the motion capture explains.
+        p95_mps: 95th percentile of the error's length.
         bias_mps: Mean error along x, y and z.
         nees: Normalized estimation error squared, per axis: 1 if the estimator's variance is right,
             more if it is overconfident; NaN if it states none.
         late_s: How much later than the IMU the motion capture arrives, or is stamped.
         body_m: Position of the tracked body in the base, x, y and z.
-        body_deg: Its roll, pitch and yaw in the base.
+        body_deg: Roll, pitch and yaw of the tracked body in the base.
         compared_s: Duration of the comparison.
     """
 
@@ -252,7 +252,7 @@ def _turned(motion: RecordedMotion) -> F64:
 def _mean_rate(motion: RecordedMotion, angle: F64, at_s: F64, step_s: float) -> F64:
     """Return the gyroscope's mean angular velocity within a step of each time.
 
-    `angle` is its integral.
+    `angle` is the integral of the angular velocity.
     """
     ends = (
         np.stack([np.interp(at_s + side * step_s, motion.imu_s, axis) for axis in angle.T], 1)

@@ -49,8 +49,8 @@ class InputTiming:
 
     Attributes:
         name: Name of the input.
-        measured_ns: Their stamps [messages]; log times if they have none.
-        logged_ns: Their log times [messages].
+        measured_ns: Stamps of the messages [messages]; log times if they have none.
+        logged_ns: Log times of the messages [messages].
     """
 
     name: str
@@ -103,7 +103,7 @@ def read_motion(
         path: A rosbag2 recording with joint_states, joint_command and, if it has them, imu/data,
             odom and motion_capture.
         contract: Contract that states the joints.
-        topics: Topics, by input, if they are renamed.
+        topics: Topics of renamed inputs, by input.
     """
     if not is_bag(path):
         raise ToolError(

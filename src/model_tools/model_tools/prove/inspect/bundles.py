@@ -172,7 +172,7 @@ def inspect(path: Path) -> InspectionReport:
 
 
 def _judge_files(contract: AnyContract, path: Path, report: InspectionReport) -> None:
-    """Note files that differ from the contract, and the loader's problems with the others."""
+    """Note files that differ from the contract, and what the loader finds wrong with the others."""
     stated = stated_hashes(contract)
     for name, sha256 in stated.items():
         file = path / name
@@ -222,7 +222,7 @@ def _suspect_precision(
 def _suspect_joint_policy(
     contract: JointContract, path: Path, models: _Models, report: InspectionReport
 ) -> None:
-    """Note what is unproven, and what model and contract both do, such as normalizing."""
+    """Note what is unproven, and what both model and contract do, such as normalizing."""
     _prove_perception(contract, path, report)
     if contract.velocity_command is not None:
         _suspect_walking(contract.safety, report)
@@ -319,7 +319,7 @@ rows."""
 
 
 def _stated_action(contract: JointContract) -> tuple[F64, F64, F64]:
-    """Return scale, offset, and default pose of position targets, for each action value."""
+    """Return the scale, offset, and default pose of position targets, for each action value."""
     terms, names = contract.action.terms, contract.joints.names
     places = [names.index(joint) for term in terms for joint in term.joints]
     is_position = np.concatenate([[term.kind == "position"] * len(term.joints) for term in terms])

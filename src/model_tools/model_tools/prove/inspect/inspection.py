@@ -16,7 +16,7 @@ import numpy as np
 from policy_store.report import Cell, Facts, Media, Note, Part, Report, Table, Tone, Verdict
 
 _LONGEST, _SHOWN = 2000, 80
-"""Character limits: 60 joint names are shown completely, longer texts only from their start."""
+"""Character limits: 60 joint names are shown in full; of longer texts, only the start is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Model files: ONNX, checkpoints, and RKNN models."""
+"""Inspection of model files: ONNX, checkpoints, and RKNN models."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _FEW_IN_BURSTS = 0.3
 _CLOCKS_AGREE_S = 1.0
 _FIRST_DATE_S = 1e9
 _ENOUGH = 10
-"""Number of gaps that shows a pattern."""
+"""Number of gaps that counts as a pattern."""
 _SHOWN = 10
 
 
@@ -194,7 +194,7 @@ CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
 
 
 def _describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
-    """Add rows on policy, reason and modes, if this is a flight recording."""
+    """Add rows on the policy, the reason and the modes, if this is a flight recording."""
     if not any(topic.type == TICK for topic in bag.topics.values()):
         return
     recording = FlightRecording(path)

@@ -15,7 +15,7 @@ from model_tools.prove.inspect.inspection import InspectionReport
 from policy_core.bundle.bundle import CONTRACT_FILE, SET_FILE
 
 Inspector = Callable[[Path], InspectionReport]
-"""Returns the report on a path; raises PolicyError if it is too damaged to show anything."""
+"""Returns the report on a path; raises PolicyError if the file is too damaged to show anything."""
 _FOLDERS: Mapping[str, Inspector] = {
     CONTRACT_FILE: bundles.inspect,
     SET_FILE: bundles.inspect_set,

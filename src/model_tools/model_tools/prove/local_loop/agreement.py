@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quick checks that an environment's observation matches the contract.
 
-Only cheap properties are checked: the last action, the length of gravity, joints within their
-limits, and values that no healthy run has had. Inputs with past frames are not checked.
+Only cheap properties are checked: the last action, the length of the gravity vector, joints within
+their limits, and values that no healthy run has had. Inputs with past frames are not checked.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from policy_core.bundle.contract import JointContract
 from policy_core.interfaces import F32, F64, Tensor
 
 _SAME_ACTION, _GRAVITY, JOINT_SLACK_RAD = 1e-3, 0.2, 0.5
-"""Tolerances: of the last action, relative to its largest value; of a unit length; and of joint
-positions beyond their limits."""
+"""Tolerances: of the last action, relative to its largest value; of a unit vector's length; and
+of joint positions beyond their limits."""
 _FAR = 1.0
 """Allowed distance outside the healthy range, as a multiple of that range."""
 _SMALLEST_RANGE, _SHOWN = 0.1, 4
@@ -103,7 +103,7 @@ def far_bounds(healthy: Statistics) -> tuple[F64, F64]:
 
 
 def warn_of_unusual(contract: JointContract, rows: Mapping[str, Tensor], environment: str) -> None:
-    """Warn of columns of model inputs [rows, ...] with values far from those of healthy runs."""
+    """Warn about columns of model inputs [rows, ...] with values far from those of healthy runs."""
     healthy = contract.nominal.observation if contract.nominal else {}
     for name, statistics in healthy.items():
         lowest, highest = np.array(statistics.min), np.array(statistics.max)

@@ -69,7 +69,7 @@ def calling(where: str) -> Iterator[None]:
 
 
 def _place(error: BaseException, package: str) -> str:
-    """Return the innermost traceback line in a package, else in any but ours; empty if unknown."""
+    """Return the innermost traceback line in a package, else outside ours; "" if there is none."""
     lines = [
         (frame.f_globals.get("__name__", "?"), line)
         for frame, line in traceback.walk_tb(error.__traceback__)
@@ -84,7 +84,7 @@ def _package(name: str) -> str:
 
 
 def vectors(found: object, sizes: Mapping[str, int], where: str) -> dict[str, F64]:
-    """Return new vectors [size] by model input, without other keys of a mapping.
+    """Return new vectors [size] by model input; other keys of a mapping are dropped.
 
     If only one input is observed, the only entry of a mapping may have any name.
 
@@ -107,7 +107,7 @@ def vectors(found: object, sizes: Mapping[str, int], where: str) -> dict[str, F6
 
 
 def one_number(value: object, where: str) -> float:
-    """Return a finite number, which may be in an array of one."""
+    """Return a finite number, which may be in a one-element array."""
     array = _numbers(value, where)
     if array.size != 1:
         raise ToolError(f"{where}: expected one value, found {described(array)}{_ONE_ROBOT}")
@@ -211,7 +211,7 @@ class UsersEnvironment:
         )
 
     def close(self) -> None:
-        """Close the environment; a failure is only a warning."""
+        """Close the environment; a failure only causes a warning."""
         if callable(getattr(self._environment, "close", None)):
             try:
                 self._call("close")

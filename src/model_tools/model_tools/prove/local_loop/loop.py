@@ -86,7 +86,7 @@ def roll_out(
     steps: Iterable[object],
     seed: int | None = None,
 ) -> Rollout:
-    """Let the model act in the environment, and record it; each episode resets recurrent states.
+    """Let the model act in the environment and record the steps; episodes reset recurrent states.
 
     The reference gets the same observations and keeps its own state, so that errors accumulating in
     the model's state are visible; its outputs do not act.

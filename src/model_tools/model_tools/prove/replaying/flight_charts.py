@@ -105,7 +105,7 @@ class RecordedFlight:
     def trip(self) -> Edge | None:
         """The fault that triggered the recording, if stated; otherwise the last one, if any.
 
-        A latched fault has precedence over a HOLD, which may have been its start.
+        A latched fault has precedence over a HOLD, which may have preceded it.
         """
         trips = [edge for edge in self.edges if edge.trip]
         meant = [edge for edge in trips if edge.reason and edge.reason in self.because] or trips
@@ -242,7 +242,7 @@ _CLOSE_UP_S, _LONG_S, _SHORT_IN = 1.5, 30.0, 1.6
 
 
 def overview(flight: RecordedFlight) -> Plot:
-    """Plot modes, attitude and torque over the flight, and next to it around its worst moment."""
+    """Plot modes, attitude and torque over the flight and, beside it, around the worst moment."""
     near = flight.rows(np.abs(flight.time_s - _moment_s(flight)) <= _CLOSE_UP_S)
 
     parts = (flight, near)

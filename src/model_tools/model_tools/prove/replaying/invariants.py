@@ -91,7 +91,7 @@ _AFTER = {
     Mode.READY: {Mode.READY},
     Mode.RUN: {Mode.RUN},
 }
-"""Possible modes of the next tick, besides HOLD and DAMP."""
+"""By mode, the possible modes of the next tick other than HOLD and DAMP."""
 _REQUESTED = {"stand": Mode.STAND, "run": Mode.RUN, "damp": Mode.DAMP, "reset": Mode.DAMP}
 _SENSORS = (JOINT_STATES.name, IMU.name, ODOMETRY.name)
 _ROUNDING_NS, _ROUNDING = 1_000, 1e-9
@@ -144,7 +144,7 @@ def check_flight(path: Path) -> CheckedFlight:
         path: Folder or file of the recording.
 
     Raises:
-        ToolError: It is not a flight recording, or the set that ran is not available.
+        ToolError: The path is not a flight recording, or the set that ran is not available.
     """
     recording = FlightRecording(path)
     if is_of_set(recording):
@@ -206,7 +206,7 @@ class LiveTick(NamedTuple):
 
     @staticmethod
     def of(number: int, tick: Tick) -> LiveTick:
-        """Copy the parts of a tick that are read."""
+        """Copy the parts of a tick that `FlightWatch` reads."""
         targets = tick.targets
         return LiveTick(
             number=number,
@@ -290,7 +290,7 @@ class FlightWatch:
         self.checked: Counter[str] = Counter()
 
     def see(self, tick: _Tick) -> Iterator[tuple[str, str]]:
-        """Yield name and description of each violation in this tick."""
+        """Yield the name and description of each violation in this tick."""
         before = self._before
         self.checked["numbers_rise"] += 1
         if before is not None and tick.number <= before.number:

@@ -56,7 +56,7 @@ class RecordedBackend:
         Args:
             backend: Runs the model.
             clock: Clock of the controller.
-            is_late: Returns whether this model made the tick late, if one did.
+            is_late: Returns whether this model caused the delay if the tick is late.
         """
         self._backend, self._clock, self._is_late = backend, clock, is_late
         self.name, self.details = backend.name, backend.details

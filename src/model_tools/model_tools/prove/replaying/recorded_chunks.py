@@ -47,7 +47,7 @@ class RecordedWorker:
     Attributes:
         results: Results that arrive in this tick.
         given: Inputs of each inference whose result arrived in this tick, in order; None if the
-            policy had not requested it.
+            policy had not requested the inference.
     """
 
     busy = False
@@ -89,7 +89,7 @@ class RecordedWorker:
         )
 
     def forget(self) -> None:
-        """Do nothing: the recording has no results of requests that had not started."""
+        """Do nothing: the recording has no results of inferences that had not started."""
 
     def close(self) -> None:
         """Do nothing."""
@@ -116,7 +116,7 @@ class RecordedChunks:
             clock: Clock of the controller.
             names: Names of the values of the policy's state.
             member: Name of the policy in a set; empty for a single policy.
-            is_late: Returns whether this policy made the tick late, if one did.
+            is_late: Returns whether this policy caused the delay if the tick is late.
         """
         self.worker = RecordedWorker(clock, is_late)
         self.frames: Mapping[str, FrameBuffer] = {}

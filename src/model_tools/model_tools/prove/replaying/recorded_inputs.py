@@ -102,7 +102,7 @@ def fit(found: Mapping[str, Tensor], arrays: Mapping[str, Tensor]) -> bool:
 def require_tensors(
     policy: str, tick: RecordedTick, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
 ) -> None:
-    """Raise ToolError unless a tick has a model's inputs, and its outputs or none."""
+    """Raise ToolError unless a tick has a model's inputs, and all or none of its outputs."""
     for found, ours in ((tick.inputs, inputs), (tick.outputs or outputs, outputs)):
         if not fit(found, ours):
             raise ToolError(

@@ -28,7 +28,7 @@ from policy_inference.messages.readers import message_types
 
 COMMAND_ROWS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 _APART_NS = 1_000_000_000
-"""Largest difference between the log times of a tick and its command."""
+"""Maximum difference between the log times of a tick and its command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +261,7 @@ class FlightRecording:
     """
 
     def __init__(self, path: Path) -> None:
-        """Find its topics and read the description of the policy, but no tick."""
+        """Find the topics and read the description of the policy, but no tick."""
         if not path.exists():
             raise ToolError(f"{path}: expected a flight recording, found nothing")
         self.path, self._bag = path, Bag(path)
@@ -564,7 +564,7 @@ class FlightRecording:
         return topics[0]
 
     def _named(self, name: str, types: tuple[str, ...], longer: Collection[str] = ()) -> list[str]:
-        """Return the topic of this name in any namespace, if any; `longer` names do not match."""
+        """Return the topic with this name in any namespace, if any; `longer` names are excluded."""
         found = [
             topic
             for topic, entry in self._bag.topics.items()

@@ -82,7 +82,7 @@ class ReplayedFlight:
         backend, runs_on: The back end, and its hardware as found when it was opened.
         judgement: Kind of comparison by which the results were judged.
         because: Reason for that choice.
-        replayer: Stages, courses and counts; for a chunk policy, without model outputs.
+        replayer: Stages, values over time, and counts; for a chunk policy, without model outputs.
         checks: Limits of outputs and targets, if the results are judged by them.
         flight: The recorded flight.
         broken: Limits in force that the recorded contract does not allow, in words.
@@ -209,7 +209,7 @@ def replayed_set(recording: FlightRecording, bundle: SetBundle, opened: ExitStac
     Args:
         recording: Recording of the set.
         bundle: The set that ran.
-        opened: Receives the models of its members, to close them.
+        opened: Receives the members' models, so that they can be closed.
     """
     on = _AgainOn(recording, bundle.contract, recorded_limits(recording), "", {}, opened)
     return _set_again(on, bundle).replayer

@@ -210,7 +210,7 @@ class Replayer:
         ]
 
     def _judge_mode(self, tick: RecordedTick, stages: TickStages) -> bool:
-        """Compare mode and rule; return whether they are as recorded."""
+        """Compare the mode and the rule with the recorded ones; return whether they are equal."""
         robot = self._robot
         mode, reason = robot.controller.latest_tick.mode, robot.controller.latest_tick.reason
         faulty = tick.reason and mode is Mode.DAMP

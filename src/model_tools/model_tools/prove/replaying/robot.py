@@ -46,7 +46,7 @@ class RecordedClock:
         return self.now_ns
 
     def run_policy(self, *, is_late: bool = True) -> None:
-        """Advance the time as a model run did; `is_late` is true if it was the late one."""
+        """Advance the time as a model's run did; `is_late` is true if that run was the late one."""
         if is_late and self.late_ns is not None:
             self.now_ns = self.late_ns
         if self.press is not None:
@@ -77,14 +77,14 @@ class RecordedState(StateVector):
 
 
 class ReplayedPolicy:
-    """A policy with its controller, whose model returns its recorded answers.
+    """A policy with its controller; the policy's model returns the recorded answers.
 
     Attributes:
         controller: The real controller.
         state: State of the controller.
         outside: Inputs of the controller whose messages are not recorded.
         actions: Joints of the last action in the state; empty if the state has no last action.
-        requests: Functions of requests that only this kind of policy has, by name.
+        requests: Functions for requests that only this kind of policy has, by name.
     """
 
     controller: Controller
@@ -95,7 +95,7 @@ class ReplayedPolicy:
 
     @property
     def known(self) -> bool:
-        """True if its history is as long as if it had run all these ticks itself."""
+        """True if its history is as long as if the policy had run all the ticks itself."""
         return True
 
     def begin(self) -> None:
@@ -109,7 +109,7 @@ class ReplayedPolicy:
         """
 
     def sense(self, tick: RecordedTick) -> None:
-        """Take the inputs sampled besides the state, and prepare the model's answers."""
+        """Take the sampled inputs other than the state, and prepare the model's answers."""
         raise NotImplementedError
 
     def end(self) -> None:
@@ -125,7 +125,7 @@ class ReplayedPolicy:
         return set()
 
     def judge(self, tick: RecordedTick, stages: TickStages) -> None:
-        """Compare inputs and outputs of its model, after the controller's tick."""
+        """Compare the inputs and outputs of its model, after the controller's tick."""
         raise NotImplementedError
 
 
@@ -134,7 +134,7 @@ _FROM_OUTSIDE = (Rule.INTERNAL, Rule.TRIAL)
 """Rules that are not checked by the controller."""
 _LATE = " ms late"
 _ROUNDING_NS = 1_000
-"""Ages are recorded in seconds."""
+"""Rounding error of ages, which are recorded in seconds."""
 
 
 class ReplayedRobot:
@@ -268,7 +268,7 @@ class ReplayedRobot:
     def _read(
         self, name: str, message: Any, tick: RecordedTick, before: RecordedTick | None
     ) -> bool:
-        """Read a message; return whether it was accepted, on the robot and here."""
+        """Read a message; return whether it was accepted, both on the robot and here."""
         controller, reader = self.controller, self._readers[name]
         entry, stamp = controller.inputs[name], stamp_ns(message)
         if entry.is_new(stamp, tick.time_ns) and name == JOINT_STATES.name:
@@ -320,7 +320,7 @@ class ReplayedRobot:
             )
 
     def _late_ns(self, tick: RecordedTick, deadline_ns: int) -> int | None:
-        """Return the time at which the policy was ready, if after its deadline; else None."""
+        """Return the time at which the policy was ready, if after the deadline; else None."""
         if tick.reason:
             self._held_late = tick.reason.endswith(_LATE)
         if tick.mode not in (Mode.HOLD, Mode.DAMP):
@@ -330,7 +330,7 @@ class ReplayedRobot:
         return deadline_ns + (_LONG_NS if too_long else 1) if late or too_long else None
 
     def _fault(self, tick: RecordedTick) -> Callable[[], object] | None:
-        """Report faults from outside the controller to it: e-stop, clock, driver, or a defect.
+        """Report to the controller the faults from outside it: e-stop, clock, driver or defect.
 
         Returns:
             A function that presses the e-stop, if it was pressed while the policy ran; else None.
@@ -356,7 +356,7 @@ class ReplayedRobot:
 def _was_taken(name: str, tick: RecordedTick, before: RecordedTick | None) -> bool:
     """Return whether the robot accepted a message; otherwise the input only grew older.
 
-    A stamp may be repeated, or a value may be impossible for a joint.
+    Reasons to refuse are a repeated stamp, or a value that is impossible for a joint.
     """
     age_ns = tick.ages_ns.get(name, 0)
     then_ns = None if before is None else before.ages_ns.get(name)

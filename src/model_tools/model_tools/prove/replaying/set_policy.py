@@ -46,7 +46,7 @@ from policy_core.sets.controller import (
 from policy_core.words import MEMBER_LATE, MEMBER_NOT_FINITE
 
 _FAILED = re.compile(r"(?P<before>\S+) -> (?P<after>\S+): (?P=before) failed: (?P<why>.*)", re.S)
-"""A switch to a fallback, in the reason of its tick."""
+"""Text in a tick's reason that reports a switch to a fallback."""
 
 
 class RecordedSetState(RecordedState, SensedState):
@@ -165,7 +165,7 @@ class RecordedSetPolicy(ReplayedPolicy):
     def _failing(self, tick: RecordedTick) -> dict[str, str]:
         """Return the members whose runtime failed on the robot, and the reason.
 
-        The recording does not state which member of a state failed; it makes no difference.
+        The recording does not state which of a state's members failed; this makes no difference.
         """
         if tick.ran and not tick.outputs:
             if self._rule is Rule.NO_TARGET:

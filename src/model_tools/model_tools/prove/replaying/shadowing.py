@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a different policy as the shadow of the recorded one, with the figures that a node computes.
+"""Runs a different policy as the shadow of the recorded one, and measures what a node measures.
 
 Images are not recorded. A shadow that needs them gets the chunks of the shadow that ran in the
 flight; otherwise its model runs.
@@ -52,12 +52,12 @@ from policy_store.report import Part, Table, plain
 _SAME_RAD = 1e-9
 """Tolerance, as for targets in a replay on a different machine."""
 _MOST_TICKS = 20_000
-"""Largest number of ticks for the systematic part, to fit into memory."""
+"""Maximum number of ticks for the systematic part, to fit into memory."""
 Asked = Iterator[tuple[RecordedTick, ShadowQuestion | None, bool]]
 """Ticks with the question to a shadow, None for no question, and whether the policy's actions until
 then are known."""
 Answer = Callable[[int, ShadowQuestion, ShadowAnswer | None], ShadowAnswer | None]
-"""Maps tick number, question and recorded answer to an answer; None if its past is unknown."""
+"""Maps tick number, question and recorded answer to an answer; None if the past is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,11 +67,11 @@ class ShadowedFlight:
     Attributes:
         bundle: Bundle of the shadow.
         mode: Memory of the shadow.
-        divergence: Its figures.
-        recorded: Figures of the shadow that ran in the flight; None if there was none.
-        answers: Its answers, by the number of the tick.
-        backend: Its back end; empty if nothing ran again.
-        differences: Differences between its contract and the recorded policy's.
+        divergence: How far the shadow diverged.
+        recorded: The same for the shadow that ran in the flight; None if there was none.
+        answers: The shadow's answers, by tick number.
+        backend: The shadow's back end; empty if nothing ran again.
+        differences: Differences between the shadow's contract and the recorded policy's.
         systematic: Share of the distance explained by the observation, by observation term and for
             `all` [joints]; empty if unknown.
     """
@@ -97,7 +97,7 @@ def shadow_flight(
     """Run a bundle as the shadow of the recorded policy, or of a member of the recorded set.
 
     Ticks that the recorded shadow skipped or lost, or in which its runtime failed, are skipped here
-    too, so that the same bundle, back end and mode give the node's figures.
+    too, so that the same bundle, back end and mode give the node's results.
 
     Args:
         recording: Recording of a policy of the same kind.
@@ -135,7 +135,7 @@ def shadow_flight(
 
 
 def recorded_divergence(recording: FlightRecording) -> Divergence | None:
-    """Return the figures of the shadow that ran in a flight; None if there was none."""
+    """Return how far the shadow that ran in a flight diverged; None if there was none."""
     recorded = {answer.tick: answer for answer in recording.shadow_answers()}
     return _summed(_shadowed(recording, "")[0], recorded) if recorded else None
 
@@ -158,7 +158,7 @@ class _Flown(NamedTuple):
     """The recorded policy, as a shadow sees it.
 
     Attributes:
-        sizes: Fields of its state, with their sizes.
+        sizes: Sizes of the fields of its state, by name.
         ticks: Yields the ticks.
     """
 
@@ -284,7 +284,7 @@ def _systematic(
 
 
 def _terms(active: JointContract) -> dict[str, Index]:
-    """Return the indices of each term, all its frames, in the concatenated observations."""
+    """Return the indices of each term, with all its frames, in the concatenated observations."""
     found, begin = dict[str, Index](), 0
     for key, observation in active.observations.items():
         _, columns = layout(observation, active)
@@ -378,7 +378,7 @@ def _chunk_shadow(
     was_shadowed = any(True for _ in recording.shadow_answers())
 
     def run(sensed: Snapshot) -> F64:
-        """Return the chunk for an observation: computed, else as recorded."""
+        """Return the chunk for an observation: computed if possible, otherwise as recorded."""
         found = inferences.get(sensed.time_ns)
         if found is not None and found.chunk is None:
             raise read_error(found.error)

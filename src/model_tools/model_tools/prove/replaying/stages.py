@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stages of a replay: recorded against recomputed values, and how much was judged."""
+"""Stages of a replay: recorded values compared with recomputed ones, and how much was judged."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TickStages:
     def __init__(
         self, stages: Mapping[str, ReplayStage], tick: RecordedTick, time_s: float
     ) -> None:
-        """Judge a tick at this time since the first of the recording."""
+        """Judge the tick that is `time_s` after the recording's first."""
         self._stages, self._number, self._time_s = stages, tick.number, time_s
         self._judged = {name: stage.judged for name, stage in stages.items()}
 
@@ -102,7 +102,7 @@ class TickStages:
         found: Tensor,
         known: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None,
     ) -> None:
-        """Compare values with these names; if `known` is given, only the values marked in it."""
+        """Compare the values that have these names; with `known`, only those marked in it."""
         stage = self._stages[name]
         a, b = (np.asarray(each, np.float64).reshape(-1) for each in (expected, found))
         with np.errstate(invalid="ignore"):

@@ -90,13 +90,13 @@ class BpuGraph:
     def shape(self, spec: TensorSpec) -> tuple[int, ...]:
         """Return the compiler's shape for an input: four axes, except for an ACT graph.
 
-        The vendor's programs on the board give its `states` two axes.
+        The vendor's programs on the board give an ACT graph's `states` two axes.
         """
         return spec.shape if self.files else four_axes(spec.shape)
 
 
 def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
-    """Write the model in a form that the compiler reads; compare both on some samples."""
+    """Write the model in a form that the compiler reads; compare it to the original on samples."""
     if fits(graph, last_opset):
         shutil.copyfile(graph.model, output)
         return

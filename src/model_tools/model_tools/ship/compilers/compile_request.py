@@ -32,7 +32,7 @@ class CompileRequest:
         rows: Calibration rows in a format of `model_tools.files.row_files.read_rows`; for a chunk
             policy a LeRobot dataset or rosbag2 recording. Unused for a precision without
             calibration.
-        topics: The recording's topics, by input, if they are renamed.
+        topics: The recording's topics of renamed inputs, by input.
         samples: Number of rows to take; None for the usual number.
         output: Folder of the new bundle.
         force: Replace an existing bundle.
@@ -53,7 +53,7 @@ class CompileRequest:
 
 
 def check(request: CompileRequest, compiler: Compiler) -> None:
-    """Raise unless the compiler supports the request, and rows are given if it calibrates."""
+    """Raise unless the compiler supports the request and is given any rows that it needs."""
     if request.precision not in compiler.precisions:
         now = getattr(compiler, "former_precisions", {}).get(request.precision)
         raise ToolError(
@@ -86,7 +86,7 @@ def check(request: CompileRequest, compiler: Compiler) -> None:
 
 
 def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
-    """Return the path of the rows if the precision is calibrated; else warn of unused rows."""
+    """Return the path of the rows if the precision is calibrated; else warn about unused rows."""
     if compiler.precisions[request.precision]:
         return request.rows
     if request.rows is not None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a bundle with compiled models, and the same contract, golden rows and nominal figures."""
+"""Makes a bundle with compiled models, and the same contract, golden rows and nominal values."""
 
 from __future__ import annotations
 

@@ -105,14 +105,14 @@ class Made:
 class Compiler(Protocol):
     """Interface of compilers; entry points of `model_tools.compilers` name such classes.
 
-    Its constructor takes no arguments.
+    A compiler's constructor takes no arguments.
 
     Attributes:
         backend: Back end that runs its results.
         suffix: Suffix of its files, such as `.onnx`.
         precisions: Supported precisions, and whether they need calibration samples.
         targets: Chips or GPUs to choose from; empty if the file runs on any of them.
-        former_precisions: Optional: current name of a precision, by its former names.
+        former_precisions: Optional: current name of a precision, by former name.
         options: Supported options and their meanings.
         also_for: Optional: other back ends, for which `Made.beside` has files.
         remedies: Optional: remedies by precision, for a model that exceeds its limits.

@@ -92,7 +92,7 @@ class ChunkModels:
 
 
 class JointModel:
-    """The only model of a joint policy, next to the contract; same methods as `ChunkModels`."""
+    """The only model of a joint policy, next to the contract; has the methods of `ChunkModels`."""
 
     owned: tuple[str, ...] = BUNDLE_FILES
 

@@ -158,8 +158,8 @@ class RknnSettings:
     """Settings for a conversion.
 
     Attributes:
-        target: The toolkit's name of the chip.
-        config: Arguments of `RKNN.config`, besides target and precision.
+        target: The toolkit's name for the chip.
+        config: Arguments of `RKNN.config` other than target and precision.
         hybrid: Keep in fp16 those layers that otherwise lose too much accuracy.
         analyse: Compute the error of each layer.
     """

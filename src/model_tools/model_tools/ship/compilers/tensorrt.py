@@ -3,7 +3,7 @@
 """TensorRT: an ONNX model with its precision, from which each machine builds its own engine.
 
 An engine depends on its GPU and TensorRT version, so bundles contain no engines. TensorRT 11 takes
-precision only from the model; older versions can too.
+precision only from the model; older versions can do so too.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def _distances(found: Node, name: str, joints: Sequence[str]) -> F64 | None:
 
 
 def _course(values: Node | None, joints: Sequence[str]) -> F64 | None:
-    """Return a figure by joint; null, for a joint at rest, becomes NaN."""
+    """Return a measured value for each joint; null, for a joint at rest, becomes NaN."""
     if values is None:
         return None
     found = values.elements()
@@ -142,7 +142,7 @@ def _figures(
     beyond_limits: float,
     measured: Mapping[str, F64 | None],
 ) -> ShadowFigures | None:
-    """Return the figures of a shadow on one robot; None if nothing was compared.
+    """Return what was measured for a shadow on one robot; None if nothing was compared.
 
     Args:
         joints: Joints, in the order of the arrays.

@@ -98,7 +98,7 @@ def record(
         stage: Stage of the evidence; must be the release's current one.
         reports: Robot and file of each report; the newest one for a robot counts.
         attached: More files, such as recordings, whose SHA-256 is recorded.
-        by: Person who records it; the current user if empty.
+        by: Person who records the evidence; the current user if empty.
     """
     release = read_release(file)
     _require_open(release, file)
@@ -129,7 +129,7 @@ def record(
 def _refuse_replayed(
     sources: Mapping[str, Sequence[str]], found: Judged, sha256: str, report: Path
 ) -> None:
-    """Raise ToolError if a report was recorded for a different robot, or before the newest one.
+    """Raise ToolError if a report was already recorded, for another robot or before the newest.
 
     Args:
         sources: SHA-256 of the reports so far, by robot.
