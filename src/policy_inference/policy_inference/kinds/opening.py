@@ -97,7 +97,7 @@ class OpenRequest:
 
     @property
     def own_options(self) -> Options:
-        """Options, excluding those that only the shadow's back ends have."""
+        """All options except those for back ends that only the shadow uses."""
         return {
             name: given
             for name, given in self.options.items()
@@ -106,7 +106,7 @@ class OpenRequest:
 
     @property
     def backend_options(self) -> Options:
-        """Options for the policy's own back ends only, as for a running policy."""
+        """Options for the policy's own back ends only."""
         return {name: given for name, given in self.options.items() if name in self.backends}
 
     @staticmethod
@@ -141,7 +141,7 @@ class OpenRequest:
 
     @property
     def limits(self) -> StricterLimits:
-        """`stricter_limits`, or for a version on trial, the stricter of those and its own."""
+        """`stricter_limits`; for a version on trial, the stricter of these and the trial's."""
         if self.trial is None:
             return self.stricter_limits
         return self.trial.settings.stricter(self.stricter_limits)
@@ -216,7 +216,7 @@ class OpenedPolicy(Generic[B]):
         return any(member.worker.busy for member in self.chunks)
 
     def input_problem(self, name: str) -> str:
-        """Return what a person must do about an available input; may be empty."""
+        """Return what a takeover still needs from an input that is available; "" if nothing."""
         return "" if self.takeover is None else self.takeover.awaited(name)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
@@ -334,10 +334,10 @@ class OpenedMember:
 
 
 class MemberKind(PolicyKind[B], Protocol[B]):
-    """Operations that differ between member kinds: opening, running on rows, and judging.
+    """Operations that differ between member kinds: opening, running rows, and comparing results.
 
-    Each kind inherits from this class. A kind without a model has golden rows without arrays, plays
-    nothing, and finds no difference.
+    Each kind inherits from this class. For a kind without a model, golden rows have no arrays,
+    `play` returns nothing, and `differences` is empty.
     """
 
     def open_member(
@@ -369,7 +369,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
     @property
     def runs(self) -> str:
-        """Term for several runs of such a policy, used in messages."""
+        """What messages call runs of such a policy; a plural noun."""
 
     def golden_rows(self, bundle: B) -> Rows:
         """Read the golden rows of a bundle."""
@@ -396,13 +396,13 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         expected: Mapping[str, Tensor],
         numbers: npt.NDArray[np.int64] | None = None,
     ) -> tuple[Difference, ...]:
-        """Measure the result of `play` against the expected rows; joint commands come first.
+        """Compare the result of `play` with the expected rows; joint commands come first.
 
         Args:
             bundle: Bundle of the policy.
             found: Computed rows.
             expected: `Rows.outputs`, or rows from a reference.
-            numbers: Row numbers in their source; 0, 1, ... if absent.
+            numbers: Each row's number in its source; None for 0, 1, ...
         """
 
     def checks(
@@ -416,7 +416,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         """Check differences against the artifacts' limits.
 
         Args:
-            bundle: The bundle; it may state limits.
+            bundle: The bundle, which may set its own limits.
             backend: Name of the back end.
             entries: Opened artifacts, by the key of the model in the contract.
             differences: Result of `differences`.

@@ -54,7 +54,7 @@ class NodeRecorder(TickObserver):
 
         Args:
             node: The node.
-            group: Keeps the executor away from subscriptions.
+            group: Callback group that keeps the executor away from subscriptions.
             topics: Subscription of each input.
             policy: The policy.
             values: Parameters of the node.

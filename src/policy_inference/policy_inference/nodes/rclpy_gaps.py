@@ -97,8 +97,8 @@ def take_message(handle: Any, message: type[Any]) -> tuple[bytes, dict[str, Any]
         message: Type of its messages.
 
     Returns:
-        The message's bytes, and the middleware's information about it: `source_timestamp`, ns, and
-        `publication_sequence_number`, which Humble and some middlewares lack.
+        The message's bytes, and the middleware's information about the message: `source_timestamp`,
+        ns, and `publication_sequence_number`, which Humble and some middlewares lack.
     """
     with handle:
         taken: tuple[bytes, dict[str, Any]] | None = handle.take_message(message, True)

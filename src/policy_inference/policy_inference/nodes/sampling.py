@@ -27,7 +27,7 @@ M = TypeVar("M")
 class Sampled(Generic[M]):
     """A subscription of depth 1 whose newest message is taken on demand.
 
-    The object taken has only the message attributes in use; see `messages.wire`.
+    The object returned has only the message attributes in use; see `messages.wire`.
 
     Attributes:
         topic, resolved_topic: Topic name as given, and full topic name.
@@ -81,7 +81,7 @@ class Sampled(Generic[M]):
         self.wire = self._take_bytes()
 
     def hold(self) -> None:
-        """Clear the queue for the next arrival; `take` still returns the content removed."""
+        """Clear the queue for the next arrival; `take` still returns the message removed."""
         self._held = self._take_now() or self._held
 
     def _take_now(self) -> tuple[bytes, M | RobotError] | None:

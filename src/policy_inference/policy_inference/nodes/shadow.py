@@ -97,7 +97,7 @@ class NodeShadow(TickObserver):
         return {f"shadow.{name}": text for name, text in facts.items()}
 
     def diagnostics(self) -> dict[str, str]:
-        """Return figures not in the status, for the joint with the largest divergence."""
+        """Return figures that the status lacks; of a figure per joint, only the worst value."""
         divergence, facts, shadowed = self._count(), self._facts, self._shadowed
         steps = divergence.in_steps(divergence.rms)
         found = {
@@ -149,7 +149,7 @@ class NodeShadow(TickObserver):
         return self._divergence
 
     def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[_Shadow]:
-        """Return a different policy's shadow, or why it has none; the policy takes over anyway."""
+        """Return a different policy's shadow, or why it has none; it takes over in either case."""
         shadowed = self._shadowed
         try:
             shadowed = shadowed_member(policy, self._values.get("shadow_member", ""))

@@ -96,7 +96,7 @@ class TickObserver:
         return nullcontext()
 
     def prepared(self, policy: Any) -> Prepared[Any]:
-        """Return an observer for a different policy; off the control thread, may read files."""
+        """Prepare for a different policy; called off the control thread, so it may read files."""
         return Prepared(part=None)
 
     def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:
