@@ -24,7 +24,7 @@ _FAST_DDS = (
 """Environment variables with which a user configures Fast DDS."""
 _PROFILES = Path(__file__).parent / "machine"
 _MOST_BYTES = 1 << 20
-"""Maximum bytes waiting in a pipe for a stopped reader."""
+"""Capacity of a pipe: the bytes that may wait for a stalled reader."""
 
 _folders: set[tempfile.TemporaryDirectory[str]] = set()
 

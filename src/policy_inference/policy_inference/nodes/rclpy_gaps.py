@@ -123,7 +123,7 @@ class _SerializedMessage(ctypes.Structure):
 
 
 class _MessageInfo(ctypes.Structure):
-    """rmw_message_info_t, which is the same since Humble, except for the identity's size."""
+    """rmw_message_info_t, unchanged since Humble except for the size of the identity."""
 
     _fields_ = (
         ("times_and_numbers", ctypes.c_uint64 * 4),

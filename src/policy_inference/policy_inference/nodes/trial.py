@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A version on trial in a node: judged in every tick, stopped at its gates, then replaced.
+"""A version on trial in a node: judged in every tick, stopped by any failed gate, then replaced.
 
 The first exceeded gate latches the `trial` fault. The previous version is then loaded, as by
 `~/load`, while the robot is in DAMP, and `~/stand` is refused until that version is loaded.
@@ -96,7 +96,7 @@ class NodeTrial(TickObserver):
 
     @property
     def problem(self) -> str:
-        """The version that failed its trial, or why its record cannot be written; may be empty."""
+        """Problems: a failed trial, its unwritable record, its failed replacement; may be empty."""
         trial, found = self._trial, list[str]()
         if trial is not None and trial.state is TrialState.FAILED:
             found.append(f"{trial} failed its trial: {trial.reason}")

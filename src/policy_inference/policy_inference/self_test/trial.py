@@ -133,7 +133,7 @@ def joint_trial(bundle: JointBundle, models: OpenedModels, rows: Rows, clock: Cl
 def chunk_trial(bundle: ChunkBundle, models: OpenedModels, rows: Rows, clock: Clock) -> Trial:
     """Return the trial for a chunk policy.
 
-    A chunk must arrive before the last one is used up, and before waiting for it is a fault.
+    A chunk must arrive before the previous one is used up, and before the wait for it is a fault.
     """
     contract = bundle.contract
     interval_ns = contract.chunk.steps * contract.period_ns

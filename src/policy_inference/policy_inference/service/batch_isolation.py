@@ -40,7 +40,7 @@ def require_isolation(
         policy: Description of the model.
         alone: Model opened for one robot; its arrays are overwritten.
         several: The same model, opened for several robots.
-        axes: Tensor axes that should count robots.
+        axes: Tensor axes that should index robots.
         rows: Number of robots.
         golden: Golden rows of the inputs that an observation fills [rows, ...]; may be empty.
     """

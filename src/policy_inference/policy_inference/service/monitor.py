@@ -91,7 +91,7 @@ _log = logging.getLogger("policy_inference")
 
 
 class Monitor(Observer):
-    """Observer on the loop's thread; each request costs it less than a microsecond.
+    """Observer on the loop's thread; takes less than a microsecond per request.
 
     Attributes:
         counts: Counts for metrics.

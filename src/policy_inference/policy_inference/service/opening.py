@@ -46,9 +46,10 @@ class ServeRequest:
         precision: Precision of the model file.
         backends: Names of back ends, preferred one first.
         options: Options of the back ends.
-        public_key: Path of keys, one of which must have signed the bundle; "" for none.
+        public_key: Path to keys, one of which must have signed the bundle; "" for none.
         batch: Maximum number of robots in one inference.
-        warmup: Inferences before the first client, in addition to the back end's, for at most 5 s.
+        warmup: Inferences before the first client, in addition to the back end's own, for at most 5
+            s.
     """
 
     bundle: str = ""
@@ -176,7 +177,7 @@ def _served(
     opened: ExitStack,
     golden: Mapping[str, Tensor],
 ) -> ServedModel:
-    """Return the opened model, with its batch if requested, after warming up."""
+    """Return the opened model, with its batched form if requested, after warm-up."""
     alone = models.first
     if request.batch == 1:
         served = ServedModel(policy, alone)
