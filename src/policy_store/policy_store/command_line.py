@@ -131,8 +131,8 @@ class CommandParser(argparse.ArgumentParser):
     def _no_place_for_a_named_bundle(self, words: Sequence[str]) -> Iterator[None]:
         """Remove the positional bundle argument while parsing, if `--bundle` is given.
 
-        Otherwise, the positional argument would be missing, or would consume another argument's
-        value.
+        Otherwise, the positional argument would be reported as missing, or would consume another
+        argument's value.
         """
         options = words[: words.index("--")] if "--" in words else words
         declared = list(self._actions)
@@ -217,7 +217,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def show(text: str, to: TextIO | None = None) -> None:
-    """Write a text and a line end to standard output or another stream.
+    """Write a text and a newline to standard output or another stream.
 
     Control characters are escaped, since a text may contain untrusted names; so are characters that
     the stream's encoding lacks.

@@ -28,7 +28,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Turn errors in the block about writing to the root into errors with a remedy."""
+    """Turn the block's errors about writing to the root into errors with a remedy."""
     try:
         yield
     except OSError as error:
@@ -146,7 +146,7 @@ def hidden(name: str) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Return True for the name of a temporary file; other hidden files are other programs'."""
+    """Return True for the name of a temporary file; other hidden files belong to other programs."""
     return name.startswith(PREFIX) or bool(re.fullmatch(r"\..+\.[0-9a-f]{8}", name))
 
 

@@ -63,7 +63,7 @@ class ChunkShadow:
             active: Contract of the active policy.
             state_sizes: Fields of the active policy's state in their order, with their sizes.
             settings: Settings for chunk execution, for both policies.
-            mode: Memory of the shadow.
+            mode: Source of the shadow's memory.
         """
         self._contract, self._run = contract, run
         self._queue = make_queue(_settings_of_shadow(settings, active, contract), contract)

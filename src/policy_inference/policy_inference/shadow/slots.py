@@ -3,10 +3,10 @@
 """Transfer of ticks to a shadow's process, and of its answers back.
 
 Both use slots of memory shared by the two processes. A slot is written by the control thread, then
-by the shadow, and is then free again; an eventfd in each direction counts. The control thread never
-waits: not for a slot, since it gives up a tick without a free one, and not in the kernel, which
-holds only a spinlock for an eventfd's counter. For a pipe the kernel holds a mutex, and a shadow
-that owns it may be descheduled for a long time.
+by the shadow, and is then free again; an eventfd in each direction counts the transfers. The
+control thread never waits: not for a slot, since it drops a tick if no slot is free, and not in the
+kernel, which holds only a spinlock for an eventfd's counter. For a pipe the kernel holds a mutex,
+and a shadow that owns it may be descheduled for a long time.
 
 The shadow of a chunk policy has a second memory, for observations and chunks; the counters show for
 which ticks the observations (given ticks) and the chunks (answered ticks) are available.
@@ -42,7 +42,7 @@ class TickSlots:
     """
 
     def __init__(self, state_size: int, joints: int, fds: Sequence[int] = ()) -> None:
-        """Create memory for the active policy's state and joints, or open that of `fds`."""
+        """Create memory for the active policy's state and joints, or open the memory in `fds`."""
         specs = [
             # number of the tick, ticks lost before it, 1 if a run began
             TensorSpec(name="ticks", shape=(SLOTS, 3), dtype="int64"),
@@ -77,7 +77,7 @@ class TickSlots:
         os.eventfd_write(self._given, 1)
 
     def given(self, *, wait: bool) -> int:
-        """Return how many more slots hold a tick since the last call; wait for one if `wait`."""
+        """Return how many ticks were given since the last call; wait for one if `wait`."""
         return _count(self._given, None if wait else 0.0)
 
     def answer(self) -> None:
@@ -149,9 +149,9 @@ _MISSED = -1
 
 
 class ObservationSlots:
-    """The memory at either end: the node calls `give` and `answered`, the shadow the other two.
+    """Observation memory at either end: the node calls `give` and `answered`, the shadow the rest.
 
-    Each is called once per tick, in tick order.
+    Each method is called once per tick, in tick order.
     """
 
     def __init__(
@@ -201,7 +201,7 @@ class ObservationSlots:
             pixels = sum(camera.width * camera.height for camera in active.cameras.values())
             self._images[:, : 3 * pixels] = 0
         self._begun = self._ended = 0
-        """Number of observations given to or by this end, and number answered."""
+        """Numbers of observations given (to or by this end) and answered."""
         self._counts = [0] * SLOTS
         """Counts of each given tick, kept here since the shadow may change its memory."""
 
