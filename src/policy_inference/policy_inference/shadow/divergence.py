@@ -109,7 +109,7 @@ class Divergence:
         return np.asarray(np.clip(_ratio(both, np.sqrt(ours * theirs)), -1.0, 1.0))
 
     def _covariances(self) -> tuple[F64, F64, F64]:
-        """Return variance of the active target, of the shadow's, and their covariance [joints]."""
+        """Return variances of the active and the shadow's target, and their covariance [joints]."""
         our, their, ours, theirs, both = self._moments / max(1, self.compared)
         noise = _ROUNDING * (ours + theirs)
         ours, theirs, both = ours - our * our, theirs - their * their, both - our * their

@@ -84,7 +84,7 @@ class TickSlots:
         os.eventfd_write(self._answered, 1)
 
     def answered(self, timeout_s: float = 0.0) -> int:
-        """Return how many more slots hold an answer; wait for one up to a time limit."""
+        """Return how many ticks were answered since the last call; may wait for one."""
         return _count(self._answered, timeout_s)
 
     def write(self, slot: int, answer: ShadowAnswer) -> None:
@@ -157,7 +157,7 @@ class ObservationSlots:
     def __init__(
         self, active: ChunkContract, state_sizes: Mapping[str, int], fd: int | None = None
     ) -> None:
-        """Create memory for an active policy's observations and commands, or open that of `fd`.
+        """Create memory for an active policy's observations and commands, or open that in `fd`.
 
         Args:
             active: The active policy's contract.
@@ -203,7 +203,7 @@ class ObservationSlots:
         self._begun = self._ended = 0
         """Numbers of observations given (to or by this end) and answered."""
         self._counts = [0] * SLOTS
-        """Counts of each given tick, kept here since the shadow may change its memory."""
+        """Observations in each given tick; kept here since the shadow can change shared memory."""
 
     def give(self, slot: int, asked: ChunkTick) -> None:
         """Write a tick to its slot; its observations are omitted if there is no room."""
