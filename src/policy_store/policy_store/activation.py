@@ -53,7 +53,7 @@ def activate(
 ) -> Path:
     """Put an installed version into use after verifying it; return its folder.
 
-    This ends an undecided trial of any version. The contract is not compared with that in use if
+    This ends an undecided trial of any version. The contract is not compared with the one in use if
     the version was in use before, since it was accepted then.
 
     Args:

@@ -95,7 +95,7 @@ class CommandParser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]  # argparse has overloads of it
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """Parse the arguments; for shell completion, print the possible continuations instead."""
+        """Parse the arguments; for shell completion, print the possible completions instead."""
         self.complete()
         return super().parse_args(args, namespace)
 

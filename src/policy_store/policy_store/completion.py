@@ -26,7 +26,7 @@ _files = FilesCompleter()
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
-    """Print the possible continuations of the command line in the environment, and exit."""
+    """Print the possible completions of the command line in the environment, and exit."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             _nest(action)

@@ -43,10 +43,10 @@ _log = logging.getLogger("policy_inference")
 def native_controller(
     loop: str, models: Mapping[str, Backend], sha256: str
 ) -> Callable[..., NativeController | None]:
-    """Return a factory for C++ controllers; if one is impossible, it logs why and returns None.
+    """Return a factory for C++ controllers, which logs why and returns None if it cannot make one.
 
     Args:
-        loop: `NATIVE`; any other value disables it.
+        loop: `NATIVE`; any other value disables C++ controllers.
         models: Same as for `NativeController`.
         sha256: Hash of the bundle.
     """
@@ -74,13 +74,14 @@ class OpenRequest:
 
     Attributes:
         bundle: Folder, or name of an installed bundle.
-        public_key: Path of keys, one of which must have signed the bundle, in addition to the
+        public_key: Path to keys, one of which must have signed the bundle, in addition to the
             environment's keys; "" for none.
-        backends: Names of back ends, preferred one first.
+        backends: Names of back ends, in order of preference.
         options: Options of the back ends.
         stricter_limits: Operating limits.
         output: Message type of the targets.
-        loop: Value of `realtime.loop`: C++ ticks if possible; see `native_controller`.
+        loop: Value of `realtime.loop`; `NATIVE` requests C++ ticks if possible
+            (`native_controller`).
         shadow_backends: Back ends for the shadow policy, if there is one.
         trial: Trial of the version to run, if that version is on trial.
     """
@@ -191,7 +192,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def core(self) -> str:
-        """Core that computes the policy's ticks, named as in `realtime.loop`."""
+        """What computes the policy's ticks, C++ or Python; a value of `realtime.loop`."""
         return NATIVE if isinstance(self.controller, NativeController) else PYTHON
 
     @property
@@ -220,7 +221,7 @@ class OpenedPolicy(Generic[B]):
         return "" if self.takeover is None else self.takeover.awaited(name)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; if the current state must be left first, take the way back, then stand up.
+        """Stand up; if the current state does not allow this, take the way back first.
 
         Args:
             problems: The caller's own reasons to refuse.
@@ -247,7 +248,7 @@ class OpenedPolicy(Generic[B]):
         return [name for name in self.controller.inputs if name not in images]
 
     def recorded_settings(self) -> dict[str, str]:
-        """Return limits, versions and machine for a flight recording, by name."""
+        """Return the limits, versions and machine data for a flight recording, by name."""
         from policy_inference.flight.description import flight_settings
 
         chunks = self.chunks[0].settings if self.chunks else None
@@ -273,7 +274,7 @@ def _listed(text: str) -> list[str]:
 
 
 class PolicyKind(Protocol[B]):
-    """Kind of policy that a host opens: sets, or single policies of one kind."""
+    """What a host opens: policy sets, or single policies of one kind."""
 
     @property
     def bundle(self) -> type[B]:
@@ -318,7 +319,7 @@ class OpenedMember:
     """A policy that is open and verified, to run as a set member.
 
     Attributes:
-        runner: Execution resources for the `MemberPolicy` of its kind.
+        runner: Execution resources for the kind's `MemberPolicy`.
         models: The policy's models; empty for a policy without a model.
         close: Releases the execution resources, and closes the models.
         recorded: The model whose tensors a flight recorder stores in each tick, if any.

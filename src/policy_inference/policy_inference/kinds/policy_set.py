@@ -43,7 +43,7 @@ class Switching:
     Attributes:
         bundle: Bundle of the set.
         policy_set: The set in the controller.
-        requests: Requests to the set.
+        requests: Handles requests to the set.
     """
 
     bundle: SetBundle

@@ -4,9 +4,9 @@
 
 Publishes: `action_chunk` (policy_msgs/ActionChunk, reliable, depth 10), and for a takeover
 `intervention` (std_msgs/Bool, reliable, depth 1) with each tick and at the end: true while the arm
-follows a person, which it does not in HOLD; `leader/joint_command` (policy_msgs/JointCommand,
-reliable, depth 1) while the leader's pose is known: target pose for a motorized leader, without
-stiffness while a person drives.
+follows a person (never in HOLD); `leader/joint_command` (policy_msgs/JointCommand, reliable, depth
+1) while the leader's pose is known: the target pose for a motorized leader, with zero stiffness
+while a person drives.
 """
 
 from __future__ import annotations
@@ -263,7 +263,7 @@ class TakeoverReports(TickObserver):
         Args:
             node: The node.
             policy: The policy.
-            topics: Subscription of each input.
+            topics: Subscription to each input.
             values: Parameters of the node.
         """
         self._node, self._leader = node, topics[LEADER.name]

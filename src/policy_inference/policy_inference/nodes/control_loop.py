@@ -46,7 +46,7 @@ class DueTick(NamedTuple):
     ros_now_ns: int
     """Time on the clock used for header stamps."""
     missed: int
-    """Number of deadlines before this one at which no tick could start."""
+    """Number of deadlines missed since the previous tick."""
     late_ns: int = 0
     """Delay of the tick after its deadline, on the steady clock."""
     restarted: bool = False

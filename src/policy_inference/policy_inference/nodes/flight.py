@@ -55,7 +55,7 @@ class NodeRecorder(TickObserver):
         Args:
             node: The node.
             group: Callback group that keeps the executor away from subscriptions.
-            topics: Subscription of each input.
+            topics: Subscription to each input.
             policy: The policy.
             values: Parameters of the node.
             shadow: The policy's shadow, which observes each tick before this recorder.

@@ -19,7 +19,7 @@ _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.
 
 
 class PeerGuard:
-    """Keeps terminal control characters out of a node's log; a base class before rclpy's."""
+    """Keeps terminal control characters out of a node's log; must precede rclpy's base class."""
 
     def get_logger(self) -> Logger:
         return self._own_logger

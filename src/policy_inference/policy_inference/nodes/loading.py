@@ -181,7 +181,7 @@ class LoadService:
     def __init__(self, node: PolicyNode) -> None:
         """Create the service, which exists as long as the node.
 
-        The service is never destroyed before it has answered, and it answers a second request in
+        It is thus never destroyed while an answer is pending, and it answers further requests in
         the meantime.
         """
         self._node = node
@@ -295,7 +295,7 @@ class LoadService:
         thread.start()
 
     def end(self) -> None:
-        """Wait briefly for policies that are being closed; leave threads that hang behind."""
+        """Wait briefly for policies that are being closed; abandon threads that hang."""
         ends_s = time.monotonic() + _CLOSED_WITHIN_S
         for thread in self._closing:
             thread.join(max(0.0, ends_s - time.monotonic()))

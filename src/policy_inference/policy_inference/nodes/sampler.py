@@ -54,7 +54,7 @@ class Sampler:
         """Prepare the readers.
 
         Args:
-            topics: Subscription of each input.
+            topics: Subscription to each input.
             controller: Controller with the state to write.
             names: The contract's joints, in its order, by the robot's names.
         """

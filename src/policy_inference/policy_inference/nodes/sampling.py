@@ -114,7 +114,7 @@ class Arrivals:
         self._wait_set = MessageWaitSet(node, len(self.inputs))
 
     def wait(self, timeout_ns: int) -> list[Sampled[Any]]:
-        """Return the inputs that have a message available, after waiting at most this long."""
+        """Return the inputs that have a message available; wait at most this long for one."""
         ready = self._wait_set.wait(self._handles, max(0, timeout_ns))
         return [self._by_pointer[pointer] for pointer in ready]
 

@@ -64,7 +64,7 @@ class Health:
             backend: Back end that reads its device's telemetry.
             latency: Tick durations.
             observed: Watch on the observation, if there are statistics to compare with.
-            revocation: Watch on the running version.
+            revocation: Watch for a revocation of the running version.
             logger: Logger for the beginning and end of problems.
         """
         self._latency, self._logger, self._observed = latency, logger, observed
@@ -223,7 +223,7 @@ class StatusReporter:
         Args:
             node: The publishing node.
             policy: The policy.
-            topics: Subscription of each input.
+            topics: Subscription to each input.
             loop: Loop that ticks the policy.
             pacer: Pacer with the tick clock.
             observer: Tick observer.

@@ -27,7 +27,7 @@ def do_nothing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared(Generic[T]):
-    """Observer for a policy that has not yet taken over.
+    """An observer's part, prepared for a policy that has not yet taken over.
 
     Attributes:
         part: The prepared part, to pass to the observer's `adopt`.

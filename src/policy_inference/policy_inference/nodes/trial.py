@@ -96,7 +96,7 @@ class NodeTrial(TickObserver):
 
     @property
     def problem(self) -> str:
-        """Problems: a failed trial, its unwritable record, its failed replacement; may be empty."""
+        """Message about a failed trial, and about its record or a failed rollback; may be empty."""
         trial, found = self._trial, list[str]()
         if trial is not None and trial.state is TrialState.FAILED:
             found.append(f"{trial} failed its trial: {trial.reason}")

@@ -177,7 +177,7 @@ class DeviceLoad:
     """Reads a device's load, at most five times a second.
 
     Attributes:
-        unreadable: Problem of the latest failed read; empty if there was none.
+        unreadable: Message about the latest failed read; empty if there was none.
     """
 
     def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:

@@ -50,7 +50,7 @@ class Connection(ABC):
 
     @property
     def is_incomplete(self) -> bool:
-        """True if a request has been started but is not complete."""
+        """True if a request has arrived only in part."""
         return self._got > 0
 
     def fileno(self) -> int:

@@ -33,7 +33,7 @@ class LatencyDrift:
     """Judges windows of inferences; use it on the thread that runs the inferences."""
 
     def __init__(self, rate_hz: float = 0.0, machine: Machine | None = None) -> None:
-        """Begin to watch.
+        """Start watching.
 
         Args:
             rate_hz: Ticks per second of the policy; 0 if unknown.
@@ -103,7 +103,7 @@ class Monitor(Observer):
         model: ServedModel,
         notifier: Notifier,
     ) -> None:
-        """Begin to watch.
+        """Start watching.
 
         Args:
             model: Model with statistics of healthy observations, a rate, and device telemetry.

@@ -130,7 +130,7 @@ class ShadowedMember:
         return self._question_of_member(tick)
 
     def forget_chunks(self) -> None:
-        """Discard the last tick's chunks, if nothing else takes them."""
+        """Discard the last tick's chunks; for use if nothing else takes them."""
         if self._chunks is not None:
             self._chunks.chunks.clear()
 
