@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shell completion: verbs, options, and names of bundles and back ends.
 
-It needs argcomplete, through which the shell asks (`register-python-argcomplete`).
+It needs argcomplete, through which the shell requests completions (`register-python-argcomplete`).
 """
 
 from __future__ import annotations

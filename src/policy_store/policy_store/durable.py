@@ -20,7 +20,7 @@ from policy_core.errors import BundleError, PolicyError
 from policy_core.safe_files import PREFIX, lock_within, whole_file
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
-"""File modes, set despite the umask, so that the node's user can read another user's files."""
+"""File modes, set despite the umask: the node's user must read what another user installed."""
 _BLOCK = 1 << 20
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -152,7 +152,7 @@ def is_hidden(name: str) -> bool:
 
 @contextmanager
 def locked(model: Path) -> Iterator[None]:
-    """Lock the folder of a bundle, or of a pull, against other installers in the block."""
+    """Lock a bundle's or a pull's folder against other installers during the block."""
     handle = os.open(model, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:

@@ -318,7 +318,7 @@ def state_reader(
 
     Args:
         name: Name of the input.
-        names: The contract's joints, in its order, by the robot's names.
+        names: The contract's joints, in its order, named as on the robot.
         state: State to write to.
         check: Same as for `JointStateReader`.
     """

@@ -56,7 +56,7 @@ class Sampler:
         Args:
             topics: Subscription to each input.
             controller: Controller with the state to write.
-            names: The contract's joints, in its order, by the robot's names.
+            names: The contract's joints, in its order, named as on the robot.
         """
         self._controller, self._topics, self._names = controller, topics, names
         self._states: list[tuple[Input, Sampled[Any], MessageReader]] = []

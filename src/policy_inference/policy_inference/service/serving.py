@@ -88,7 +88,7 @@ class ServedModel:
     Attributes:
         obs_dim: Size of an observation.
         action_dim: Size of the model's output.
-        joints: Joints in a TARGET answer, by the robot's names; empty without a contract.
+        joints: Joints in a TARGET answer, named as on the robot; empty without a contract.
         sha256: Hash of the policy (32 bytes), as in a client's HELLO.
         name: Name of the policy.
         version: Version of the policy; empty if unknown.

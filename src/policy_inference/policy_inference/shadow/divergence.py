@@ -37,7 +37,7 @@ class Divergence:
         """Start without data.
 
         Args:
-            joints: Joints of the active policy, by the robot's names.
+            joints: Joints of the active policy, named as on the robot.
             step: Largest step of the active policy's targets in a healthy run [joints]
                 (`nominal.target_step`); None if its contract has none.
         """

@@ -42,7 +42,7 @@ from policy_store.registry.access import (
 
 MOST_REDIRECTS = 5
 SLOWEST_BYTES_PER_S = 1000
-"""Minimum average rate of a transfer, beyond one time-out; slower transfers are aborted."""
+"""Minimum average rate of a transfer, after one time-out of grace; slower ones are aborted."""
 _LARGEST_TOKEN_BYTES, _BLOCK = 1 << 16, 1 << 16
 _HEAD = 4
 """Time limit for connecting and receiving the response's head, as a number of time-outs."""
