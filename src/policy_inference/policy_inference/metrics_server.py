@@ -23,7 +23,7 @@ from policy_inference.peers import listen_tcp
 
 PREFIX = "policy_inference"
 _WITHIN_S = 1.0
-"""Time after which a silent scraper is disconnected; a working one sends its request in ms."""
+"""Time after which a silent scraper is disconnected; a working one sends its request within ms."""
 _MOST_LABELS, _LONGEST_LABEL = 256, 200
 """Maximum samples per family, and maximum label length, which limit the cost of a scrape."""
 TELEMETRY = {
@@ -55,7 +55,7 @@ class Families:
         """Begin without metrics.
 
         Args:
-            labels: Labels of every sample.
+            labels: Labels for every sample.
         """
         self._labels, self._made = labels, dict[str, Metric]()
 
@@ -113,7 +113,7 @@ class Families:
 
 
 class MetricsServer:
-    """Answers scrapers over HTTP until `close`, with the server of prometheus_client.
+    """Answers scrapers over HTTP until `close`, using prometheus_client's server.
 
     Attributes:
         port: Port on which the server listens.

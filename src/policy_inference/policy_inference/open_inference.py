@@ -80,7 +80,7 @@ ModelParameter: string string_value = 1
 ModelConfig: string name = 1; map ModelParameter parameters = 14
 ModelConfigResponse: ModelConfig config = 1
 """
-"""The protocol, and those of Triton's extensions that are used. Maps have string keys."""
+"""The protocol, and the Triton extensions in use. Maps have string keys."""
 _FIELD = re.compile(r"(?:(repeated|map) )?(\w+) (\w+) = (\d+)")
 _LARGEST_OVERHEAD = 1 << 16
 """Maximum bytes in a message besides its tensor contents."""
@@ -155,7 +155,7 @@ class WireTensors:
     """Writes the input or output tensors of a model to messages, and reads them from messages."""
 
     def __init__(self, specs: Sequence[TensorSpec]) -> None:
-        """Prepare for tensors with these specs; with an open axis (-1), only `describe` works."""
+        """Prepare for tensors with these specs; with a dynamic axis (-1), only `describe` works."""
         self._known = {one.name: (DATATYPES[one.dtype], [*one.shape]) for one in specs}
 
     def describe(self, tensors: Any, names: Container[str] | None = None) -> None:

@@ -24,7 +24,7 @@ def listen_tcp(
         option: The option that enables the listener, for messages.
         place: Host and port; port 0 selects a free one.
         needs_secret: True to refuse an address that other machines can reach.
-        remedy: Remedy for an address that others can reach.
+        remedy: Remedy for an address that other machines can reach.
     """
     host, port = place
     families = _addresses(option, host, port)
@@ -52,7 +52,7 @@ def listen_tcp(
 
 
 class Waker:
-    """Wakes, from another thread, a thread that waits for sockets, `fileno` among them."""
+    """Lets one thread wake another that waits for sockets, including `fileno`."""
 
     def __init__(self) -> None:
         self._asked, self._asking = socket.socketpair()

@@ -83,8 +83,8 @@ class ImageSource:
         """Set the camera's intrinsics from a sensor_msgs/CameraInfo.
 
         Raises:
-            RobotError: The message has the wrong size or is invalid; the previous one is then
-                discarded too.
+            RobotError: The message has the wrong size or is invalid; the previous intrinsics are
+                then discarded too.
         """
         before, self._rays = self._rays, None
         height, width = self.image.camera_size
@@ -134,7 +134,7 @@ class ImageSource:
     def see(self, now_ns: int) -> tuple[F64, int] | None:
         """Return the values and the stamp (ns) of their newest image; None if unchanged.
 
-        The next call overwrites them.
+        The next call overwrites the values.
 
         Args:
             now_ns: Time on the clock used for stamps.
@@ -178,7 +178,7 @@ class ImageSource:
 
 
 _FASTEST_M_S, _FASTEST_RAD_S, _LONGEST_GAP_S = 10.0, 20.0, 0.1
-"""Faster than any robot moves or turns: a larger change is a jump of the pose estimate."""
+"""No robot moves or turns faster: a larger change is a jump of the pose estimate."""
 _JUMP_M, _JUMP_RAD = 0.05, 0.1
 FROZEN_AFTER_M = 0.5
 """Default distance after which an unchanged map is no longer trusted."""

@@ -24,13 +24,13 @@ _FAST_DDS = (
 """Environment variables with which a user configures Fast DDS."""
 _PROFILES = Path(__file__).parent / "machine"
 _MOST_BYTES = 1 << 20
-"""Maximum bytes waiting in a pipe for a stopped reader."""
+"""Capacity of a pipe: the bytes that may wait for a stalled reader."""
 
 _folders: set[tempfile.TemporaryDirectory[str]] = set()
 
 
 class PrivateFolder:
-    """A temporary folder that only this user can enter, and that its process removes.
+    """A temporary folder that only this user can enter.
 
     It is removed by `remove`, at the end of a `with` block, or when the process ends.
     """
@@ -66,7 +66,7 @@ before_end_now(remove_folders)
 
 
 def unblock_log() -> None:
-    """Make stderr writes never wait for a reader; output that does not fit is lost.
+    """Make writes to stderr never wait for a reader; output that does not fit is lost.
 
     A write to a full pipe, or to a terminal behind a stalled connection, waits. rclpy and native
     libraries write like this while they hold the GIL, so the control thread would wait as well.

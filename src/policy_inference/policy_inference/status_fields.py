@@ -53,7 +53,7 @@ class StatusField:
         labels: Labels with a fixed value.
         labels_from: Name of the field that holds a label's value, by label; for COUNTS, a field of
             each entry. If this field and the label's are lists, each entry becomes a sample.
-        states: Names of a STATE, which a numeric value indexes; empty if the message lists
+        states: Names of a STATE's states, indexed by a numeric value; empty if the message lists
             `states`.
         number: Converts the field's value to the metric's; returns None for no sample.
         part: Fields of each entry, if the value is a list of messages.
@@ -361,7 +361,7 @@ UP = StatusGroup(
         ),
     )
 )
-"""Fields that exist even for a node that is not up."""
+"""Fields that exist even for a node that is down."""
 
 EXPORTED = StatusGroup(
     (

@@ -76,8 +76,8 @@ class WorkerProcess:
             fds: File descriptors that the worker inherits, under the same numbers.
             folder: The worker's working folder.
             environment: Variables in addition to this process's.
-            output: File for its output; None for this process's streams.
-            own_session: False to leave it in this process's session.
+            output: File for the worker's output; None for this process's streams.
+            own_session: False to leave the worker in this process's session.
         """
         if words[0] != _MODULE and shutil.which(words[0]) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
@@ -168,8 +168,8 @@ class PrivateWorker(WorkerProcess):
 
     The folder is its working folder, since Python searches it first for modules and a
     world-writable one would be unsafe; it also holds its temporary files. Output goes to a file,
-    which `capture_native_output` also reads, and after `talk_through` to a pipe, of which only the
-    end is kept, since runs may print forever.
+    which `capture_native_output` also reads, and after `talk_through` to a pipe, of whose content
+    only the end is kept, since runs may print forever.
 
     It stays in the session of this process: if the kernel shares the processor between sessions
     (autogroup), SCHED_IDLE and `nice` apply only within one. Its module ignores SIGINT.

@@ -53,7 +53,7 @@ def activate(
 ) -> Path:
     """Put an installed version into use after verifying it; return its folder.
 
-    This ends an undecided trial of any version. The contract is not compared with that in use if
+    This ends an undecided trial of any version. The contract is not compared with the one in use if
     the version was in use before, since it was accepted then.
 
     Args:
@@ -194,7 +194,7 @@ def way_back(model: Path) -> list[str]:
 
 
 def move_on(model: Path, version: str, decide: Callable[[], object]) -> None:
-    """Put a version into use, recorded after the current version; drop any recorded after that.
+    """Put a version into use, and record it after the current version; drop any later entries.
 
     A new record replaces a damaged record, which is kept under a different name. `decide` records
     the end of a trial; see `switch_link`.

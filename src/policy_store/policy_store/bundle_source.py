@@ -95,7 +95,7 @@ def _unpacked(path: Path, private: Path, room: int) -> Path:
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:
-    """Return True for a folder, or a file with its own content, inside the bundle."""
+    """Return True for a folder, or a regular file that is not sparse, inside the bundle."""
     name = PurePosixPath(member.name)
     return (
         (member.isdir() or (member.isreg() and not member.issparse()))

@@ -95,7 +95,7 @@ class CommandParser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]  # argparse has overloads of it
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """Parse the arguments; for shell completion, print the possible continuations instead."""
+        """Parse the arguments; for shell completion, print the possible completions instead."""
         self.complete()
         return super().parse_args(args, namespace)
 
@@ -131,8 +131,8 @@ class CommandParser(argparse.ArgumentParser):
     def _no_place_for_a_named_bundle(self, words: Sequence[str]) -> Iterator[None]:
         """Remove the positional bundle argument while parsing, if `--bundle` is given.
 
-        Otherwise, the positional argument would be missing, or would consume another argument's
-        value.
+        Otherwise, the positional argument would be reported as missing, or would consume another
+        argument's value.
         """
         options = words[: words.index("--")] if "--" in words else words
         declared = list(self._actions)
@@ -217,7 +217,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def show(text: str, to: TextIO | None = None) -> None:
-    """Write a text and a line end to standard output or another stream.
+    """Write a text and a newline to standard output or another stream.
 
     Control characters are escaped, since a text may contain untrusted names; so are characters that
     the stream's encoding lacks.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shell completion: verbs, options, and names of bundles and back ends.
 
-It needs argcomplete, through which the shell asks (`register-python-argcomplete`).
+It needs argcomplete, through which the shell requests completions (`register-python-argcomplete`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _files = FilesCompleter()
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
-    """Print the possible continuations of the command line in the environment, and exit."""
+    """Print the possible completions of the command line in the environment, and exit."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             _nest(action)

@@ -20,7 +20,7 @@ from policy_core.errors import BundleError, PolicyError
 from policy_core.safe_files import PREFIX, lock_within, whole_file
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
-"""File modes, set despite the umask, so that the node's user can read what another installed."""
+"""File modes, set despite the umask: the node's user must read what another user installed."""
 _BLOCK = 1 << 20
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -28,7 +28,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Turn errors in the block about writing to the root into errors with a remedy."""
+    """Turn the block's errors about writing to the root into errors with a remedy."""
     try:
         yield
     except OSError as error:
@@ -146,13 +146,13 @@ def hidden(name: str) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Return True for the name of a temporary file; other hidden files are other programs'."""
+    """Return True for the name of a temporary file; other hidden files belong to other programs."""
     return name.startswith(PREFIX) or bool(re.fullmatch(r"\..+\.[0-9a-f]{8}", name))
 
 
 @contextmanager
 def locked(model: Path) -> Iterator[None]:
-    """Lock the folder of a bundle, or of a pull, against other installers in the block."""
+    """Lock a bundle's or a pull's folder against other installers during the block."""
     handle = os.open(model, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:

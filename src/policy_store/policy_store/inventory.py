@@ -214,7 +214,7 @@ def _listed_version(folder: Path, revoked: Mapping[str, str]) -> dict[str, Any]:
 
 
 def prune(root: Path, name: str, keep: int, *, force: bool) -> tuple[list[Path], list[Path]]:
-    """Return the folders of old versions, and leftovers of killed installers; remove with `force`.
+    """Return the folders of old versions, and leftovers of killed installers; `force` removes them.
 
     A version is renamed first, so that it never exists in part. The record is updated last, because
     only then does a full disk have room for it; a rollback ignores recorded versions that are

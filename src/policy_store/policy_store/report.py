@@ -72,7 +72,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Table with one row per thing. Columns of numbers are aligned right."""
+    """Table with one row per thing. Columns of numbers are right-aligned."""
 
     title: str = ""
     header: tuple[str, ...]

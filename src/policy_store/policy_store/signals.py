@@ -97,7 +97,7 @@ def _signals_watched(watch: Callable[[socket.socket], None]) -> Iterator[None]:
     return, which may never happen. The interpreter's write to a descriptor does not wait.
 
     Args:
-        watch: Function that runs on the thread; the socket gives it one byte for each signal, the
+        watch: Function that runs on the thread. Its socket yields one byte for each signal, the
             signal's number, and the end of the stream when the block ends.
     """
     received, sent = socket.socketpair()

@@ -115,7 +115,7 @@ class TrialGates:
 
 
 def not_applicable(contract: HostedContract, limits: StricterLimits) -> dict[str, str]:
-    """Return, by gate that cannot be judged for a policy, the property that the policy lacks."""
+    """Return the property that a policy lacks, for each gate that cannot be judged for it."""
     tilts = contract.safety.max_tilt_rad is not None or limits.max_tilt_rad is not None
     has = {
         "": True,

@@ -114,7 +114,7 @@ class YawRateCheck:
 
     @property
     def other_unit(self) -> bool:
-        """True if the robot has turned, and its IMU data show that the unit is a different one."""
+        """True if the robot has turned, and its IMU data show a different unit."""
         return self.ratio is not None and any(
             _near(self.ratio, factor) for factor in (_DEGREES, 1.0 / _DEGREES)
         )

@@ -382,7 +382,7 @@ class Link(Generic[StateT]):
         )
 
     def _notes(self) -> dict[str, str | float]:
-        """Return the details that are not counters, as far as they have a value."""
+        """Return the details that are not counters and that have a value."""
         notes = self._robot.notes()
         if warning := self._robot.warning():
             notes["warning"] = warning

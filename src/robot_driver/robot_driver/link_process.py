@@ -199,7 +199,7 @@ def main() -> None:
 
 
 def end_with_channel() -> None:
-    """Ignore all signals that request an exit, including the signal for the parent's death.
+    """Ignore all signals that request an exit, including the one sent when the parent dies.
 
     The process must give control back first; the closed channel is the signal to exit.
     """

@@ -20,7 +20,7 @@ Source = tuple[str, int]
 _BEYOND_RANGE_RAD = 0.5
 _BEYOND_RATED_SPEED, _BEYOND_RATED_TORQUE = 2.0, 3.0
 _FROZEN_S = 0.05
-"""Time without any change in its values after which an IMU has failed: a working IMU has noise."""
+"""An IMU whose values do not change for this long has failed: a working IMU has noise."""
 _NOISE_RAD = 0.1
 """Jump between two positions that is always allowed, for encoder noise and frames in a burst."""
 

@@ -43,10 +43,10 @@ _log = logging.getLogger("policy_inference")
 def native_controller(
     loop: str, models: Mapping[str, Backend], sha256: str
 ) -> Callable[..., NativeController | None]:
-    """Return a factory for C++ controllers; if one is impossible, it logs why and returns None.
+    """Return a factory for C++ controllers, which logs why and returns None if it cannot make one.
 
     Args:
-        loop: `NATIVE`; any other value disables it.
+        loop: `NATIVE`; any other value disables C++ controllers.
         models: Same as for `NativeController`.
         sha256: Hash of the bundle.
     """
@@ -74,13 +74,14 @@ class OpenRequest:
 
     Attributes:
         bundle: Folder, or name of an installed bundle.
-        public_key: Path of keys, one of which must have signed the bundle, in addition to the
+        public_key: Path to keys, one of which must have signed the bundle, in addition to the
             environment's keys; "" for none.
-        backends: Names of back ends, preferred one first.
+        backends: Names of back ends, in order of preference.
         options: Options of the back ends.
         stricter_limits: Operating limits.
         output: Message type of the targets.
-        loop: Value of `realtime.loop`: C++ ticks if possible; see `native_controller`.
+        loop: Value of `realtime.loop`; `NATIVE` requests C++ ticks if possible
+            (`native_controller`).
         shadow_backends: Back ends for the shadow policy, if there is one.
         trial: Trial of the version to run, if that version is on trial.
     """
@@ -97,7 +98,7 @@ class OpenRequest:
 
     @property
     def own_options(self) -> Options:
-        """Options, excluding those that only the shadow's back ends have."""
+        """All options except those for back ends that only the shadow uses."""
         return {
             name: given
             for name, given in self.options.items()
@@ -106,7 +107,7 @@ class OpenRequest:
 
     @property
     def backend_options(self) -> Options:
-        """Options for the policy's own back ends only, as for a running policy."""
+        """Options for the policy's own back ends only."""
         return {name: given for name, given in self.options.items() if name in self.backends}
 
     @staticmethod
@@ -141,7 +142,7 @@ class OpenRequest:
 
     @property
     def limits(self) -> StricterLimits:
-        """`stricter_limits`, or for a version on trial, the stricter of those and its own."""
+        """`stricter_limits`; for a version on trial, the stricter of these and the trial's."""
         if self.trial is None:
             return self.stricter_limits
         return self.trial.settings.stricter(self.stricter_limits)
@@ -191,7 +192,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def core(self) -> str:
-        """Core that computes the policy's ticks, named as in `realtime.loop`."""
+        """What computes the policy's ticks, C++ or Python; a value of `realtime.loop`."""
         return NATIVE if isinstance(self.controller, NativeController) else PYTHON
 
     @property
@@ -216,11 +217,11 @@ class OpenedPolicy(Generic[B]):
         return any(member.worker.busy for member in self.chunks)
 
     def input_problem(self, name: str) -> str:
-        """Return what a person must do about an available input; may be empty."""
+        """Return what a takeover still needs from an input that is available; "" if nothing."""
         return "" if self.takeover is None else self.takeover.awaited(name)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; if the current state must be left first, take the way back, then stand up.
+        """Stand up; if the current state does not allow this, take the way back first.
 
         Args:
             problems: The caller's own reasons to refuse.
@@ -247,7 +248,7 @@ class OpenedPolicy(Generic[B]):
         return [name for name in self.controller.inputs if name not in images]
 
     def recorded_settings(self) -> dict[str, str]:
-        """Return limits, versions and machine for a flight recording, by name."""
+        """Return the limits, versions and machine data for a flight recording, by name."""
         from policy_inference.flight.description import flight_settings
 
         chunks = self.chunks[0].settings if self.chunks else None
@@ -273,7 +274,7 @@ def _listed(text: str) -> list[str]:
 
 
 class PolicyKind(Protocol[B]):
-    """Kind of policy that a host opens: sets, or single policies of one kind."""
+    """What a host opens: policy sets, or single policies of one kind."""
 
     @property
     def bundle(self) -> type[B]:
@@ -318,7 +319,7 @@ class OpenedMember:
     """A policy that is open and verified, to run as a set member.
 
     Attributes:
-        runner: Execution resources for the `MemberPolicy` of its kind.
+        runner: Execution resources for the kind's `MemberPolicy`.
         models: The policy's models; empty for a policy without a model.
         close: Releases the execution resources, and closes the models.
         recorded: The model whose tensors a flight recorder stores in each tick, if any.
@@ -334,10 +335,10 @@ class OpenedMember:
 
 
 class MemberKind(PolicyKind[B], Protocol[B]):
-    """Operations that differ between member kinds: opening, running on rows, and judging.
+    """Operations that differ between member kinds: opening, running rows, and comparing results.
 
-    Each kind inherits from this class. A kind without a model has golden rows without arrays, plays
-    nothing, and finds no difference.
+    Each kind inherits from this class. For a kind without a model, golden rows have no arrays,
+    `play` returns nothing, and `differences` is empty.
     """
 
     def open_member(
@@ -369,7 +370,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
 
     @property
     def runs(self) -> str:
-        """Term for several runs of such a policy, used in messages."""
+        """What messages call runs of such a policy; a plural noun."""
 
     def golden_rows(self, bundle: B) -> Rows:
         """Read the golden rows of a bundle."""
@@ -396,13 +397,13 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         expected: Mapping[str, Tensor],
         numbers: npt.NDArray[np.int64] | None = None,
     ) -> tuple[Difference, ...]:
-        """Measure the result of `play` against the expected rows; joint commands come first.
+        """Compare the result of `play` with the expected rows; joint commands come first.
 
         Args:
             bundle: Bundle of the policy.
             found: Computed rows.
             expected: `Rows.outputs`, or rows from a reference.
-            numbers: Row numbers in their source; 0, 1, ... if absent.
+            numbers: Each row's number in its source; None for 0, 1, ...
         """
 
     def checks(
@@ -416,7 +417,7 @@ class MemberKind(PolicyKind[B], Protocol[B]):
         """Check differences against the artifacts' limits.
 
         Args:
-            bundle: The bundle; it may state limits.
+            bundle: The bundle, which may set its own limits.
             backend: Name of the back end.
             entries: Opened artifacts, by the key of the model in the contract.
             differences: Result of `differences`.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Prove on golden rows that models compute the same function here as where they were made."""
+"""Verify on golden rows that models compute the same function here as where they were built."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Parity:
         rows: The rows.
         differences: One difference per output; joint commands come first.
         after_runs: Number of earlier runs of the policy.
-        source: Description of the rows and of when they ran.
+        source: The rows and when they were run, for messages.
     """
 
     rows: Rows
@@ -40,7 +40,7 @@ def parity(
     rows: Rows,
     after_runs: int = 0,
 ) -> Parity:
-    """Run all golden rows, and measure the distance between computed and recorded outputs.
+    """Run all golden rows, and compare the computed outputs with the recorded ones.
 
     Args:
         kind: Kind of the policy.

@@ -43,7 +43,7 @@ class Switching:
     Attributes:
         bundle: Bundle of the set.
         policy_set: The set in the controller.
-        requests: Requests to the set.
+        requests: Handles requests to the set.
     """
 
     bundle: SetBundle
@@ -55,14 +55,14 @@ class Switching:
         return self.policy_set.report
 
     def go_on(self, now_ns: int) -> None:
-        """Continue the way back, or begin it when commands stop; keep any refusal for the log."""
+        """Continue the way back, or begin it after a silence; keep any refusal for the log."""
         try:
             self.requests.tick(now_ns)
         except RefusedError as error:
             self.policy_set.refusals.append(str(error))
 
     def recorded_settings(self) -> dict[str, str]:
-        """Return the members and the hashes of their contracts, by setting name."""
+        """Return each member's path and contract hash, by setting name."""
         members = self.bundle.members.items()
         return {f"member.{name}": f"{each.path} {each.sha256}" for name, each in members}
 

@@ -96,7 +96,7 @@ def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[F
     Args:
         device: Device name used in the finding, such as `NPU`.
         clock: The clock.
-        remedy: Remedy that keeps the clock at its highest frequency.
+        remedy: How to keep the clock at its highest frequency.
     """
     if clock is None:
         return []

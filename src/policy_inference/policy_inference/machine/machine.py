@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 class Severity(str, Enum):
-    """Meaning of a finding for running a policy."""
+    """What a finding means for running a policy."""
 
     OK = "ok"
     WARNING = "warning"
@@ -93,7 +93,7 @@ class Machine:
         return found[1] if found else None
 
     def cpu_flags(self) -> frozenset[str]:
-        """Return the processor features as Linux names them on x86, such as `avx2`; else none."""
+        """Return the processor's features, as Linux names them on x86 (`avx2`); empty elsewhere."""
         lines = (self.text("/proc/cpuinfo") or "").splitlines()
         flags = next((line for line in lines if line.startswith("flags")), "")
         return frozenset(flags.partition(":")[2].split())
@@ -113,12 +113,12 @@ def number_in(text: str) -> float | None:
 
 
 def module_found(name: str) -> bool:
-    """Return True if the files of a top-level module exist; it is not imported."""
+    """Return True if a top-level module's files exist, without importing it."""
     return sys.modules.get(name) is not None or importlib.util.find_spec(name) is not None
 
 
 def installed_version(*distributions: str) -> str | None:
-    """Return the version of the first installed distribution."""
+    """Return the version of the first of these distributions that is installed."""
     for name in distributions:
         try:
             return metadata.version(name)
@@ -128,7 +128,7 @@ def installed_version(*distributions: str) -> str | None:
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """Return the numbers in the first version in a text: (2, 5, 0) for `rknn-toolkit2 2.5.0`.
+    """Return the numbers of the first version in a text: (2, 5, 0) for `rknn-toolkit2 2.5.0`.
 
     Empty if there is none.
     """

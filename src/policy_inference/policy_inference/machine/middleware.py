@@ -15,7 +15,7 @@ from policy_inference.machine.machine import Finding, Machine, module_found
 from policy_inference.processes import DEFAULT_RMW, DISCOVERY_RANGE
 
 _LAST_DOMAIN = 101
-"""Last domain ID whose DDS ports avoid Linux's ephemeral ports (ROS 2: About-Domain-ID)."""
+"""Highest domain ID whose DDS ports avoid Linux's ephemeral ports (ROS 2: About-Domain-ID)."""
 _LAUNCH_FILES = (
     "act_bpu.launch.py",
     "act_policy.launch.py",
@@ -28,7 +28,7 @@ _LAUNCH_FILES = (
 _LAST_PORT = 65535
 _RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
 _CHOICES = (DISCOVERY_RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
-"""Variables with which a user chooses the computers that can discover the nodes."""
+"""Variables by which a user chooses which computers can discover the nodes."""
 _ON_THIS_COMPUTER = ("sim", "lite3_emulator", "go2_emulator", "so101_emulator")
 
 
@@ -59,7 +59,7 @@ def discovery_variables(robot: str, environment: Mapping[str, str]) -> dict[str,
     """Return the variables that a launch file sets for a robot's nodes.
 
     For an emulated or simulated robot, discovery is limited to this computer, unless the user has
-    set a variable for discovery. Humble does not know this variable and ignores it.
+    set a discovery variable. Humble ignores the returned variable.
 
     Args:
         robot: Value of the `robot` launch argument.
@@ -71,7 +71,7 @@ def discovery_variables(robot: str, environment: Mapping[str, str]) -> dict[str,
 
 
 def security_variables(keystore: str) -> dict[str, str]:
-    """Return the variables that protect nodes with SROS 2.
+    """Return the environment variables that make nodes use SROS 2.
 
     Args:
         keystore: Folder created by `ros2 security`; "" for no protection.
@@ -108,8 +108,8 @@ def require_known_arguments(known: Collection[str], words: Sequence[str] = sys.a
 
     Args:
         known: Names of the arguments that the suite's launch file declares.
-        words: Words of the command line. If they name another launch file, one that includes ours,
-            its arguments are unknown here and nothing is checked.
+        words: Words of the command line. If they name a launch file that includes ours, its
+            arguments are unknown here, and nothing is checked.
     """
     if not any(Path(word).name in _LAUNCH_FILES for word in words):
         return
@@ -134,7 +134,7 @@ def require_joystick_package(environment: Mapping[str, str]) -> None:
 
 
 def _is_installed(package: str, environment: Mapping[str, str]) -> bool:
-    """Return True if the ament index has this package."""
+    """Return True if the ament index lists this package."""
     folders = [Path(p) for p in environment.get("AMENT_PREFIX_PATH", "").split(":") if p]
     return any(
         (folder / "share/ament_index/resource_index/packages" / package).exists()
@@ -176,7 +176,7 @@ def _domain(environment: Mapping[str, str]) -> Finding:
 
 
 def _reach(environment: Mapping[str, str]) -> Finding:
-    """Report which computers can discover the nodes; the older ROS_LOCALHOST_ONLY has priority."""
+    """Report which computers can discover the nodes; the older ROS_LOCALHOST_ONLY prevails."""
     alone = environment.get("ROS_LOCALHOST_ONLY") == "1"
     asked = environment.get(DISCOVERY_RANGE) or "SUBNET"
     if asked not in _RANGES:

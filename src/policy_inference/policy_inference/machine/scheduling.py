@@ -52,7 +52,7 @@ def list_threads(process: int) -> tuple[int, ...]:
 
 
 def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list[str]:
-    """Bind a thread, and all threads that it starts later, to some cores.
+    """Bind a thread, and all threads that it starts later, to the given cores.
 
     Args:
         cores: Core numbers.

@@ -52,7 +52,7 @@ class Host:
         self._times: Any = None
 
     def read(self) -> Mapping[str, str]:
-        """Return load since the last call, memory and temperature, with the unit in each key."""
+        """Return memory, temperature and the load since the last call; keys include the units."""
         import psutil  # only now: a node's start does not wait for it
 
         # Not psutil.cpu_percent: it counts since this thread's last call, even by other code.
@@ -71,7 +71,7 @@ class Host:
 
 
 _SILENT_S = 3.0
-"""Duration beyond which a read is reported; a healthy device takes milliseconds."""
+"""Duration after which an unfinished read is reported; a healthy device takes milliseconds."""
 _LEAVE_WITHIN_S = 0.2
 _LOW_CLOCK, _BUSY_PERCENT, _HOT_C, _PREEMPTED = 0.9, 90.0, 85.0, 20
 """Thresholds: share of the highest frequency; load; temperature near which boards lower their
@@ -93,7 +93,7 @@ def read_safely(read: Callable[[], Mapping[str, str]]) -> tuple[dict[str, str], 
             so it may return or raise anything.
 
     Returns:
-        The values whose name and value are text, and the problem, which may be empty.
+        The entries whose name and value are both text, and the problem, which may be empty.
     """
     try:
         found = [*dict(read()).items()]
@@ -116,7 +116,7 @@ class TelemetryReader:
         """Start the thread, which waits for requests.
 
         Args:
-            sources: Readers of values, by their names in messages.
+            sources: Functions that read values, by the source's name in messages.
         """
         self._sources = sources
         self._asked, self._closed = threading.Event(), False
@@ -129,8 +129,8 @@ class TelemetryReader:
     def look(self) -> tuple[dict[str, str], list[str]]:
         """Return the newest values and their problems, and request newer ones.
 
-        There are no values while a read takes longer than a few seconds. A problem that the last
-        call returned is not repeated. This never blocks.
+        Returns no values once a read has taken more than a few seconds. Does not repeat a problem
+        that the last call returned. Never blocks.
         """
         found, problems = self._look()
         new = [text for text in problems if text not in self._reported]
@@ -150,7 +150,7 @@ class TelemetryReader:
         self._newest = {}, []
 
     def close(self) -> None:
-        """Stop the thread; a hanging one is left behind."""
+        """Stop the thread; if it hangs, leave it behind."""
         self._closed = True
         self._asked.set()
         self._thread.join(_LEAVE_WITHIN_S)

@@ -41,7 +41,7 @@ def read_depth(message: Any, size: tuple[int, ...]) -> RAW_DEPTH:
 
 
 class _AnySize:
-    """Stand-in for the size of a frame whose size is checked later."""
+    """Placeholder for the size of a frame whose size is checked later."""
 
     height = width = 0
     resize = True

@@ -17,7 +17,7 @@ COLUMN_MAJOR, ROW_MAJOR = "column_index", "row_index"
 """Label of a layer's outer dimension, which defines the order of its cells."""
 _SMALLEST_TURN, _SMALLEST_CELL_M = 1e-3, 1e-4
 _FLOAT32 = 7
-"""Value for float32 in sensor_msgs/PointField."""
+"""Code for float32 in sensor_msgs/PointField."""
 
 
 def read_elevation(message: Any, layer: str) -> ElevationMap:
@@ -82,16 +82,15 @@ def read_elevation(message: Any, layer: str) -> ElevationMap:
 
 
 def sampled_heights(message: Any, count: int) -> F64:
-    """Return the heights of points that another program sampled [count], m.
+    """Return the heights [count], m, of points that another program sampled.
 
     Args:
-        message: sensor_msgs/PointCloud2 with heights as z, or std_msgs/Float32MultiArray; in the
-            contract's order; each is the height of the ground above the scan's frame, NaN if
-            unknown.
+        message: sensor_msgs/PointCloud2 with heights as z, or std_msgs/Float32MultiArray, in the
+            contract's order; a height is that of the ground above the scan's frame, NaN if unknown.
         count: Number of points in the contract.
 
     Raises:
-        RobotError: The number differs, or z is not float32.
+        RobotError: The number of points differs, or z is not float32.
     """
     if not hasattr(message, "point_step"):
         heights = np.asarray(message.data, dtype=np.float64)

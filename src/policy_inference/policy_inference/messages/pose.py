@@ -60,8 +60,7 @@ _LENGTH_TOLERANCE = 0.1
 class Transforms:
     """The newest transform to each frame from its parent, as on the tf and tf_static topics.
 
-    It keeps no history: a pose combines the newest transforms, and counts as old as the oldest of
-    them.
+    It keeps no history: a pose combines the newest transforms and is as old as the oldest of them.
     """
 
     def __init__(self) -> None:
@@ -73,7 +72,7 @@ class Transforms:
         Args:
             message: The message.
             now_ns: Time on the clock used for stamps, for transforms without a stamp.
-            static: True if they do not age.
+            static: True if the transforms do not age.
         """
         for each in message.transforms:
             child = each.child_frame_id.lstrip("/")

@@ -86,7 +86,7 @@ MADE_BY_ANOTHER = (
     "expected values computed with this policy's contract, found values from a different contract; "
     "restart perception_node with this policy's bundle"
 )
-"""Problem reported if a perception input's labels differ; same as in `policy_update.cpp`."""
+"""Problem reported for a different contract's perception input; as in `policy_update.cpp`."""
 _ARRAYS = SimpleNamespace(position="position", velocity="velocity")
 """Stand-in for a JointState, with field names instead of numbers."""
 _REQUIRED: Mapping[Callable[[Any], None], str] = {
@@ -151,7 +151,7 @@ class JointStateReader:
             self._velocity[...] = self._read_velocity
 
     def plan(self) -> dict[str, Any]:
-        """Return names and fields; the native core has its own check."""
+        """Return names and fields; the native core does its own check."""
         return {
             "kind": "joints",
             "names": self._order.names,
@@ -253,7 +253,7 @@ class PerceivedReader(VectorReader):
         self._label = state.perceived.get(topic, "")
 
     def read(self, message: Any) -> None:
-        """Write all values; reject those made for a different contract, or with a problem."""
+        """Write all values; reject a message made for a different contract, or with a problem."""
         label = message.header.frame_id
         if label.startswith(PERCEIVED_LABEL) and label != self._label:
             raise RobotError(MADE_BY_ANOTHER)
@@ -318,7 +318,7 @@ def state_reader(
 
     Args:
         name: Name of the input.
-        names: The contract's joints in its order, with the robot's names.
+        names: The contract's joints, in its order, named as on the robot.
         state: State to write to.
         check: Same as for `JointStateReader`.
     """

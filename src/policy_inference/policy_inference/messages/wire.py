@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages in serialized form: CDR (OMG DDS-RTPS 2.5, clause 10), plain and little-endian.
 
-Values are in the order of the message definition, each aligned to its size, counting from after the
-four bytes that name the encoding. Readers return the value and the position after it. If a message
-is shorter than it claims, they raise a ValueError or a struct.error. Other encodings are left to
-the caller's decoder: rclpy in a node, a bag reader elsewhere.
+Values are in the order of the message definition, each aligned to its size, counted from the end of
+the four bytes that name the encoding. Readers return the value and the position after it. If a
+message is shorter than it claims, they raise a ValueError or a struct.error. Other encodings are
+left to the caller's decoder: rclpy in a node, a bag reader elsewhere.
 
 rclpy creates a Python object for every part of a sensor message: 40 us for a JointState or an Imu
 with warm caches and 250 us with cold ones, longer than the policy takes. It serializes a command
@@ -94,7 +94,7 @@ def _read_count(data: bytes | bytearray, at: int) -> tuple[int, int]:
 
 
 _HEAD, _STAMP_AND_SEQUENCE = struct.Struct("<iIQiIB"), struct.Struct("<iIQ")
-"""Stamp, sequence, `valid_for` and mode, which names and six arrays follow."""
+"""Stamp, sequence, `valid_for` and mode, followed by names and six arrays."""
 _ROWS, _DOUBLE = 6, 8
 
 
@@ -121,7 +121,7 @@ class JointCommandWriter:
         self._block: F64 = np.ndarray((_ROWS, len(names)), "<f8", message, first, (row, _DOUBLE))
 
     def write(self, block: F64, stamp_ns: int, sequence: int, mode: int) -> bytes:
-        """Return the message with these numbers.
+        """Return the message with these values.
 
         Args:
             block: Rows as in `JointTargets.block` [6, joints], with joints in the order of the
@@ -147,7 +147,7 @@ class WireLayout(NamedTuple):
     Attributes:
         is_stamped: True if the message begins with a stamp.
         strings: Number of strings before the numbers.
-        size: Required number of numbers.
+        size: Required count of numbers.
         places: The message with each number replaced by its index.
     """
 
@@ -248,7 +248,7 @@ class WireMessage:
 
 @dataclass(slots=True, eq=False)
 class WireImu(WireMessage):
-    """The parts of sensor_msgs/Imu in use; of the covariances, only the entry for "unknown"."""
+    """The parts of sensor_msgs/Imu in use; of the covariances, only the "unknown" mark."""
 
     orientation: Rotation
     orientation_covariance: tuple[float]

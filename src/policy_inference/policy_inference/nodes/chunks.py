@@ -4,9 +4,9 @@
 
 Publishes: `action_chunk` (policy_msgs/ActionChunk, reliable, depth 10), and for a takeover
 `intervention` (std_msgs/Bool, reliable, depth 1) with each tick and at the end: true while the arm
-follows a person, which it does not in HOLD; `leader/joint_command` (policy_msgs/JointCommand,
-reliable, depth 1) while the leader's pose is known: target pose for a motorized leader, without
-stiffness while a person drives.
+follows a person (never in HOLD); `leader/joint_command` (policy_msgs/JointCommand, reliable, depth
+1) while the leader's pose is known: the target pose for a motorized leader, with zero stiffness
+while a person drives.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def subscribe_with_cameras(
 
     Args:
         node: Node that subscribes.
-        group: Keeps the executor away from the subscriptions.
+        group: Callback group that keeps the executor away from the subscriptions.
         inputs: Names of the inputs.
         frames: Buffers by camera; no other input is a camera.
         image_transport: Image transport: a key of `TRANSPORTS`.
@@ -77,7 +77,7 @@ def subscribe_with_cameras(
 
 
 class CameraSampler(Sampler):
-    """Passes the newest messages from all inputs to policies with cameras, at each tick."""
+    """Passes the newest message of each input to policies with cameras, at each tick."""
 
     def __init__(
         self,
@@ -129,7 +129,7 @@ def _take(
 
 
 _COUNTED = 10
-"""Number of chunks over which the inference rate is measured."""
+"""Number of chunks over which the inference rate is averaged."""
 
 
 class ChunkReports(TickObserver):
@@ -249,7 +249,7 @@ _LOGGED_EVERY_S = 2.0
 
 
 class TakeoverReports(TickObserver):
-    """Observes the ticks of a chunk policy that a person may take over from."""
+    """Observes the ticks of a chunk policy from which a person may take over."""
 
     def __init__(
         self,
@@ -263,7 +263,7 @@ class TakeoverReports(TickObserver):
         Args:
             node: The node.
             policy: The policy.
-            topics: Subscription of each input.
+            topics: Subscription to each input.
             values: Parameters of the node.
         """
         self._node, self._leader = node, topics[LEADER.name]

@@ -46,13 +46,13 @@ class DueTick(NamedTuple):
     ros_now_ns: int
     """Time on the clock used for header stamps."""
     missed: int
-    """Number of deadlines before this one at which no tick could start."""
+    """Number of deadlines missed since the previous tick."""
     late_ns: int = 0
     """Delay of the tick after its deadline, on the steady clock."""
     restarted: bool = False
     """True if simulated time ran backward before this tick."""
     repeated: bool = False
-    """True if the previous tick's time was published again: its command may have had no receiver.
+    """True if the previous tick's time was published again: that tick's command may have been lost.
     """
 
 
@@ -69,7 +69,7 @@ class Pacer(ABC):
 
     @abstractmethod
     def wait(self) -> DueTick | None:
-        """Block until a tick is due, for at most 50 ms; return None if none is due yet."""
+        """Block until a tick is due, for at most 50 ms; return None if none is due by then."""
 
     def clock(self) -> int:
         """Return the current time (ns) on the clock that `DueTick.now_ns` uses."""
@@ -116,7 +116,7 @@ class TriggerPacer(Pacer):
             period_ns: Time between two ticks.
             trigger: The input that starts a tick.
             arrivals: Monitors the trigger and the other inputs; their messages are read in advance,
-                to relieve the tick.
+                to shorten the tick.
         """
         super().__init__(period_ns)
         self.trigger, self._arrivals = trigger, arrivals
@@ -218,7 +218,7 @@ class SimulatedPacer(Pacer):
 
 _TICK_WITHIN_S = 0.5
 _AFTER_FAILURE_S = 0.02
-"""Pause that keeps an immediate, repeated failure from using a whole core."""
+"""Pause after a failure, so that repeated failures do not keep a core busy."""
 _LATENESS_KEPT_NS = 2_000_000_000
 _FULL_COLLECTION_CALLS = 300
 
@@ -282,7 +282,7 @@ class ControlLoop(Loop):
         self.ticks = self.missed = 0
 
     def start(self) -> None:
-        """Start ticking, and counting the ticks and the deadlines at which no tick could start."""
+        """Start ticking, and count ticks and missed deadlines from zero."""
         if self._thread is not None and self._thread.is_alive():
             raise PolicyError(RESTART)
         self.ticks = self.missed = 0
@@ -309,7 +309,7 @@ class ControlLoop(Loop):
 
     @contextmanager
     def between_ticks(self) -> Iterator[None]:
-        """Hold off ticks while the context is open, which must be for microseconds only."""
+        """Hold off ticks while the context is open; keep it open for microseconds only."""
         if not self._at_work.acquire(timeout=_TICK_WITHIN_S):
             raise RefusedError(TICK_HANGS)
         try:
@@ -356,8 +356,8 @@ class ControlLoop(Loop):
 class BetweenTicks:
     """Does work and collects garbage at a fixed rate, always right after a tick, on its own thread.
 
-    A busy Python thread keeps the GIL from the control thread. A timer whose period is several
-    ticks, and that fires just before a tick, would do so repeatedly.
+    A busy Python thread keeps the GIL from the control thread. A timer whose period is a multiple
+    of the tick's, and that fires just before a tick, would do so every time.
     """
 
     def __init__(
@@ -480,7 +480,7 @@ class NativeLoop(Loop):
             sampler: Passes messages to the controller, according to its plan.
 
         Raises:
-            ValueError: One of them cannot be read in C++.
+            ValueError: C++ cannot use the controller or the sampler.
         """
         inputs = sampler.plan()
         places = {sampled.topic: place for place, sampled in enumerate(self._topics)}

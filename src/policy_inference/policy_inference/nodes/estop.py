@@ -24,7 +24,7 @@ def listen_to_estop(node: Node, press: Callable[[], object]) -> Callable[[], Non
     Args:
         node: Node that subscribes.
         press: Called for each `True`, and for each unreadable message, since it came from an
-            e-stop. `False` releases nothing, since a button that is not pressed repeats it.
+            e-stop. `False` is ignored, since a button that is not pressed sends it repeatedly.
 
     Returns:
         Function that ends the subscriptions.
@@ -33,12 +33,12 @@ def listen_to_estop(node: Node, press: Callable[[], object]) -> Callable[[], Non
 
 
 class _EstopTopic:
-    """Two readers that together match every publisher, plus a third for those that keep presses.
+    """Two readers that together match every publisher, and a third for past presses.
 
-    A transient local reader does not match a volatile publisher, whose ROS then warns about
+    A transient local reader does not match a volatile publisher, whose node then warns about
     incompatible QoS, as if its presses were not received. So the third reader exists only while
-    there is a transient local publisher, but without a break: a new reader would receive old
-    presses again.
+    there is a transient local publisher. It is not recreated while there is one, since a new reader
+    would receive old presses again.
     """
 
     def __init__(self, node: Node, press: Callable[[], object]) -> None:
@@ -80,7 +80,7 @@ class _EstopTopic:
             self._press()
 
     def _look(self) -> None:
-        """Create or remove the third reader, depending on matching publishers."""
+        """Create the third reader if a publisher keeps presses, otherwise remove it."""
         kept = any(
             info.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL
             for info in self._node.get_publishers_info_by_topic(self._topic)

@@ -54,8 +54,8 @@ class NodeRecorder(TickObserver):
 
         Args:
             node: The node.
-            group: Keeps the executor away from subscriptions.
-            topics: Subscription of each input.
+            group: Callback group that keeps the executor away from subscriptions.
+            topics: Subscription to each input.
             policy: The policy.
             values: Parameters of the node.
             shadow: The policy's shadow, which observes each tick before this recorder.

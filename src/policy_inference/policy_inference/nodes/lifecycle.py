@@ -19,7 +19,7 @@ _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.
 
 
 class PeerGuard:
-    """Keeps terminal control characters out of a node's log; list it before rclpy's class."""
+    """Keeps terminal control characters out of a node's log; must precede rclpy's base class."""
 
     def get_logger(self) -> Logger:
         return self._own_logger
@@ -87,7 +87,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
         return super().on_activate(state) if started else _FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop; the state changes even on failure, since nothing works anymore."""
+        """Stop; the state changes even if that fails, since the node no longer works."""
         self._succeeds(self.halt)
         return super().on_deactivate(state)
 
@@ -102,7 +102,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
 
     @contextmanager
     def owing_answer(self) -> Iterator[None]:
-        """Mark a request as unanswered; a process that is ending waits for the answer."""
+        """Mark a request as unanswered; the process does not end before it is answered."""
         self.answering += 1
         try:
             yield
@@ -118,7 +118,7 @@ class LifecycleBase(PeerGuard, LifecycleNode):
 
     @property
     def left_behind(self) -> bool:
-        """True if a thread is still working that cannot be stopped."""
+        """True if a thread that cannot be stopped is still running."""
         return False
 
     def leave(self) -> None:

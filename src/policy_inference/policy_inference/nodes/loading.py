@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Opens the requested policy of a node, with its progress in the node's log, and serves `~/load`.
+"""Opens a node's requested policy, with progress in the node's log, and serves `~/load`.
 
 `~/load` opens another policy outside the executor, and lets it take over between two ticks.
 
@@ -78,7 +78,8 @@ def has_trials(bundle: str) -> bool:
 def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
     """Return the request with the trial of its version, if there is one.
 
-    An interrupted trial has failed: this is recorded, and the previous version is loaded.
+    An interrupted trial counts as failed: the failure is recorded, and the previous version is
+    loaded.
     """
     if not has_trials(request.bundle):
         return request
@@ -180,7 +181,7 @@ class LoadService:
     def __init__(self, node: PolicyNode) -> None:
         """Create the service, which exists as long as the node.
 
-        The service is never destroyed before it has answered, and it answers a second request in
+        It is thus never destroyed while an answer is pending, and it answers further requests in
         the meantime.
         """
         self._node = node
@@ -199,7 +200,7 @@ class LoadService:
 
     @property
     def left_behind(self) -> bool:
-        """True if a thread still opens or closes a model."""
+        """True if a thread is still opening or closing a model."""
         return self._opens or any(thread.is_alive() for thread in self._closing)
 
     @property
@@ -294,7 +295,7 @@ class LoadService:
         thread.start()
 
     def end(self) -> None:
-        """Wait briefly for pending closes; threads that hang are left behind."""
+        """Wait briefly for policies that are being closed; abandon threads that hang."""
         ends_s = time.monotonic() + _CLOSED_WITHIN_S
         for thread in self._closing:
             thread.join(max(0.0, ends_s - time.monotonic()))

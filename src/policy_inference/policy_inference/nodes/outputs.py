@@ -56,9 +56,10 @@ class Output:
         Args:
             node: Node to publish from.
             kind: Key of `OUTPUTS`.
-            contract: Contract whose fault behavior and command kinds the output can express.
+            contract: Contract; the output must be able to express its fault behavior and command
+                kinds.
             valid_for_s: How long a JointCommand is valid after receipt, s.
-            namespace: Topic prefix with a slash, for another robot with the same joints.
+            namespace: Topic prefix with a trailing slash, for another robot with the same joints.
         """
         require_expressible(kind, contract)
         if valid_for_s < 2.0 / contract.rate_hz:
@@ -89,7 +90,7 @@ class Output:
 
 
 class ChunkOutput:
-    """Output that commands no joints: another node executes the chunks that the node publishes."""
+    """Output that commands no joints: another node executes the chunks that this one publishes."""
 
     def __init__(self, node: Node, contract: HostedContract) -> None:
         """Check the contract.

@@ -124,14 +124,14 @@ def refuse_arguments(
 class ParameterTable:
     """Declares a table of parameters on a node, and reads all their values together.
 
-    ROS silently ignores a name that is set but not in the table. This class logs a warning; below
-    `safety.`, it rejects such a name, since the user would rely on a limit that does not exist.
+    ROS silently ignores a parameter that is set but not declared. This class logs a warning; below
+    `safety.`, it raises an error, since the user would rely on a limit that does not exist.
     """
 
     def __init__(
         self, node: Node, specs: Sequence[Spec], is_configured: Callable[[], bool]
     ) -> None:
-        """Declare the parameters; while `is_configured`, changes are rejected."""
+        """Declare the parameters; changes are rejected while `is_configured` returns True."""
         self._node, self._specs, self._is_configured = node, specs, is_configured
         self._adopting = False
         given = node.get_parameters_by_prefix("")

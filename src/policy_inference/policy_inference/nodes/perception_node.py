@@ -6,17 +6,17 @@
 
 Subscribes (best effort, depth 1): for height scans, if `source` is grid_map, `elevation_map`
 (grid_map_msgs/GridMap) and the pose of the base in the map's frame: `odom` (nav_msgs/Odometry), or
-with `base_frame` `/tf` and `/tf_static` (tf2_msgs/TFMessage); if it is points or array,
+with `base_frame` `/tf` and `/tf_static` (tf2_msgs/TFMessage); if `source` is points or array,
 `sampled_points` (sensor_msgs/PointCloud2 or std_msgs/Float32MultiArray) from another program. For
 the images on a topic TOPIC, `TOPIC/image` (sensor_msgs/Image), or with `image_transport`
 `TOPIC/image/compressedDepth` or `TOPIC/image/compressed` (sensor_msgs/CompressedImage);
 `TOPIC/camera_info` (sensor_msgs/CameraInfo), if camera and policy measure distance differently.
 Publishes (reliable, depth 1): the topics of the contract's terms (policy_msgs/Perceived), a scan
-for each pose, at most twice in a period of the policy, and the values of each image. If a scan or
+for each pose, at most two per period of the policy, and the values of each image. If a scan or
 image fails, its message gives the reason. For inspection, if there is a subscriber: `TOPIC/points`
-(sensor_msgs/PointCloud2), the ground at the points of a scan with their index and value, in the
-frame base_link; `TOPIC/seen` (sensor_msgs/Image), an image as the policy sees it: depth as 32FC1,
-color before its scaling.
+(sensor_msgs/PointCloud2), the ground at a scan's points, with index and value, in the frame
+base_link; `TOPIC/seen` (sensor_msgs/Image), an image as the policy sees it: depth as 32FC1, color
+before its scaling.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class PerceptionNode(ServedNode):
     """Publishes the perception inputs of a bundle's policies."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read parameters (overrides before the process's own) and contracts; subscribe.
+        """Read parameters (overrides take precedence) and contracts; subscribe.
 
         Raises:
             PolicyError: The bundle cannot be used, or its policies need no perception.
@@ -263,7 +263,7 @@ class PerceptionNode(ServedNode):
             self._take_pose(partial(self._transforms.pose, base_frame, frame, *limits))
 
     def _notice_silence(self, topic: str) -> None:
-        """Report why there are no scans, each of which needs a message."""
+        """Report missing messages, without which there are no scans."""
         silent_s = (self._now_ns - self._heard_ns) * 1e-9
         if silent_s >= _SILENT_S:
             error = RobotError(f"{topic}: expected a message, found none for {silent_s:.1f} s")
@@ -368,7 +368,7 @@ class PerceptionNode(ServedNode):
 
 
 def _cloud(ground: F64, values: F64, stamp: Time) -> PointCloud2:
-    """Return ground points [points, 3] with their index and the policy's value."""
+    """Return ground points [points, 3], each with its index and the policy's value."""
     columns = np.column_stack([ground, np.arange(len(ground)), values]).astype(np.float32)
     names = ("x", "y", "z", "index", "value")
     step = columns.itemsize * len(names)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node that runs policies: sense, tick, publish, answer, report, leave.
 
-It runs a set; a single bundle is a set of one. Its executables differ in the kind of bundle that
-they open and in their parameters.
+It runs a set; a single bundle is a set of one. The executables built on it differ in the kind of
+bundle that they open and in their parameters.
 
 Subscribes: what the policy's contract needs (best effort, depth 1); `estop` (std_msgs/Bool);
 `authority` (std_msgs/Float64); the status of the driver that receives the commands
@@ -137,8 +137,8 @@ class PolicyNode(LifecycleBase):
         """Attach the observers that members and parameters need; each is imported on demand.
 
         The shadow comes first, because its answers are recorded and it must see chunks before they
-        are used up. The recorder comes before the trial, so that it has the tick in which the trial
-        ends a run.
+        are used up. The recorder comes before the trial, so that it records the tick in which the
+        trial ends a run.
         """
         add, shadow = self.observer.add, None
         if values.get("shadow_bundle"):
@@ -453,7 +453,7 @@ class PolicyNode(LifecycleBase):
     def _twins_problem(self) -> str:
         """Return a message if other nodes have the same name; "" otherwise.
 
-        Their services also have the same name: ROS passes each request to all of them, and the
+        Their services also have the same names: ROS passes each request to all of them, and the
         client takes the first response, which may be another node's.
         """
         own = (self.get_name(), self.get_namespace())
@@ -620,6 +620,6 @@ class PolicyNode(LifecycleBase):
 
     @property
     def left_behind(self) -> bool:
-        """True if a thread cannot be stopped: it runs, opens or closes a model, or writes."""
+        """True if a thread that runs, opens or closes a model, or writes, cannot be stopped."""
         hangs = self._closed is not None and self._closed.left_behind
         return hangs or self._hangs or self._load_service.left_behind

@@ -60,8 +60,8 @@ def ended_by(byte: bytes) -> bool:
 def take_end_signals(handler: Callable[[int, FrameType | None], object]) -> None:
     """Handle END_SIGNALS on the main thread; an ignored SIGHUP stays ignored.
 
-    This is how nohup keeps a process alive after its terminal has closed. The other signals are
-    handled even if ignored: a shell ignores SIGINT for background processes, and `ros2 launch`
+    nohup relies on this to keep a process alive after its terminal has closed. The other signals
+    are handled even if ignored: a shell ignores SIGINT for background processes, and `ros2 launch`
     sends it.
     """
     for number in END_SIGNALS:
@@ -147,7 +147,7 @@ class ServedNode(PeerGuard, Node):
     """
 
     def __init__(self, name: str, specs: Sequence[Spec], overrides: Sequence[Parameter]) -> None:
-        """Read the parameters; overrides apply before the process's own."""
+        """Read the parameters; overrides take precedence over the process's own."""
         super().__init__(
             name,
             automatically_declare_parameters_from_overrides=True,

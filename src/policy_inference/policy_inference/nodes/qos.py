@@ -36,7 +36,7 @@ LATCHED_ESTOP = QoSProfile(
 
 
 SWITCH = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-"""Requests on a topic: the newest counts, except those from before the reader existed."""
+"""Requests on a topic: only the newest counts, and none from before the reader existed."""
 
 REQUESTS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.RELIABLE

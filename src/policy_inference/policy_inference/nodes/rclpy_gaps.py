@@ -97,8 +97,8 @@ def take_message(handle: Any, message: type[Any]) -> tuple[bytes, dict[str, Any]
         message: Type of its messages.
 
     Returns:
-        The message's bytes, and the middleware's information about it: `source_timestamp`, ns, and
-        `publication_sequence_number`, which Humble and some middlewares lack.
+        The message's bytes, and the middleware's information about the message: `source_timestamp`,
+        ns, and `publication_sequence_number`, which Humble and some middlewares lack.
     """
     with handle:
         taken: tuple[bytes, dict[str, Any]] | None = handle.take_message(message, True)
@@ -123,7 +123,7 @@ class _SerializedMessage(ctypes.Structure):
 
 
 class _MessageInfo(ctypes.Structure):
-    """rmw_message_info_t, which is the same since Humble, except for the identity's size."""
+    """rmw_message_info_t, unchanged since Humble except for the size of the identity."""
 
     _fields_ = (
         ("times_and_numbers", ctypes.c_uint64 * 4),

@@ -47,7 +47,7 @@ from policy_inference.status_fields import (
 
 
 class RobotMetrics:
-    """Keeps each node's newest status; of a silent node, only `up` and the age are shown.
+    """Keeps each node's newest status; for a silent node, only `up` and the age are shown.
 
     Messages arrive on one thread; `collect` is called on another.
     """
@@ -59,7 +59,7 @@ class RobotMetrics:
 
         Args:
             robot: Label for all samples.
-            stale_after_s: Age of a node's newest status beyond which it is not up.
+            stale_after_s: Age of a node's newest status beyond which the node counts as down.
             clock: Steady clock, s.
         """
         self._robot, self._stale_after_s, self._clock = robot, stale_after_s, clock
@@ -72,7 +72,7 @@ class RobotMetrics:
 
         Args:
             node: Full name of the node.
-            message_type: PolicyStatus or RobotStatus, type of its `~/status`.
+            message_type: Type of the node's `~/status`: PolicyStatus or RobotStatus.
         """
         with self._lock:
             nodes = self._policies if message_type is PolicyStatus else self._drivers
@@ -232,7 +232,7 @@ _STATUS_TYPES = {
     "policy_msgs/msg/RobotStatus": RobotStatus,
 }
 _MOST_NODES = 16
-"""Maximum number of nodes; any program may publish a status, so others are only logged."""
+"""Maximum number of nodes; further ones are only logged, since any program may publish a status."""
 _LOOKED_EVERY_S = 1.0
 
 
@@ -244,7 +244,7 @@ class RobotMetricsNode(ServedNode):
     """
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read the parameters (overrides before the process's own), and listen."""
+        """Read the parameters (overrides take precedence), and listen."""
         super().__init__("robot_metrics", PARAMETERS, overrides)
         values = self.values
         robot = values["robot"] or self.get_namespace().strip("/") or socket.gethostname()

@@ -35,8 +35,8 @@ def subscribe(
 
     Args:
         node: Node that subscribes.
-        group: Keeps the executor away from the subscriptions.
-        names: Topics of `STATE_FIELDS`; all others are external vectors.
+        group: Callback group that keeps the executor away from the subscriptions.
+        names: Names of the inputs: topics of `STATE_FIELDS`; all others are external vectors.
         stamped_command: True if `cmd_vel` is a TwistStamped.
     """
     types = {name: message_types(name)[0] for name in names}
@@ -46,7 +46,7 @@ def subscribe(
 
 
 class Sampler:
-    """Passes the newest messages on all inputs to one controller, at each tick."""
+    """Passes the newest message of each input to one controller, at each tick."""
 
     def __init__(
         self, topics: Mapping[str, Sampled[Any]], controller: Controller, names: Sequence[str]
@@ -54,9 +54,9 @@ class Sampler:
         """Prepare the readers.
 
         Args:
-            topics: Subscription of each input.
+            topics: Subscription to each input.
             controller: Controller with the state to write.
-            names: Joints in its contract, with the robot's names.
+            names: The contract's joints, in its order, named as on the robot.
         """
         self._controller, self._topics, self._names = controller, topics, names
         self._states: list[tuple[Input, Sampled[Any], MessageReader]] = []

@@ -27,7 +27,7 @@ M = TypeVar("M")
 class Sampled(Generic[M]):
     """A subscription of depth 1 whose newest message is taken on demand.
 
-    The object taken has only the message attributes in use; see `messages.wire`.
+    The object returned has only the message attributes in use; see `messages.wire`.
 
     Attributes:
         topic, resolved_topic: Topic name as given, and full topic name.
@@ -81,7 +81,7 @@ class Sampled(Generic[M]):
         self.wire = self._take_bytes()
 
     def hold(self) -> None:
-        """Clear the queue for the next arrival; `take` still returns the content removed."""
+        """Clear the queue for the next arrival; `take` still returns the message removed."""
         self._held = self._take_now() or self._held
 
     def _take_now(self) -> tuple[bytes, M | RobotError] | None:
@@ -114,7 +114,7 @@ class Arrivals:
         self._wait_set = MessageWaitSet(node, len(self.inputs))
 
     def wait(self, timeout_ns: int) -> list[Sampled[Any]]:
-        """Return the inputs that have a message available, after waiting at most this long."""
+        """Return the inputs that have a message available; wait at most this long for one."""
         ready = self._wait_set.wait(self._handles, max(0, timeout_ns))
         return [self._by_pointer[pointer] for pointer in ready]
 

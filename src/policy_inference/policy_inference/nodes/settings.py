@@ -13,7 +13,7 @@ from policy_inference.nodes.parameters import REALTIME, Spec
 TIMER = "timer"
 RAW, COMPRESSED = "raw", "compressed"
 TRANSPORTS = {RAW: "image_raw", COMPRESSED: "image_raw/compressed"}
-"""Image transports, with the topic below the camera's name."""
+"""Topics by image transport, relative to the camera's name."""
 
 
 def valid_for(default_s: float) -> Spec:

@@ -97,7 +97,7 @@ class NodeShadow(TickObserver):
         return {f"shadow.{name}": text for name, text in facts.items()}
 
     def diagnostics(self) -> dict[str, str]:
-        """Return figures not in the status, for the joint with the largest divergence."""
+        """Return figures that the status lacks; for per-joint figures, only the worst value."""
         divergence, facts, shadowed = self._count(), self._facts, self._shadowed
         steps = divergence.in_steps(divergence.rms)
         found = {
@@ -143,13 +143,13 @@ class NodeShadow(TickObserver):
         status.shadow = [found]
 
     def _count(self) -> Divergence:
-        """Return the sums, including the answers since the last call; call it from one thread."""
+        """Return the divergence over all answers until now; call it from one thread only."""
         while self._unreported:
             self._divergence.add(self._unreported.popleft())
         return self._divergence
 
     def prepared(self, policy: OpenedPolicy[Any]) -> Prepared[_Shadow]:
-        """Return a different policy's shadow, or why it has none; the policy takes over anyway."""
+        """Return a new policy's shadow, or why it has none; the policy takes over regardless."""
         shadowed = self._shadowed
         try:
             shadowed = shadowed_member(policy, self._values.get("shadow_member", ""))

@@ -64,7 +64,7 @@ class Health:
             backend: Back end that reads its device's telemetry.
             latency: Tick durations.
             observed: Watch on the observation, if there are statistics to compare with.
-            revocation: Watch on the running version.
+            revocation: Watch for a revocation of the running version.
             logger: Logger for the beginning and end of problems.
         """
         self._latency, self._logger, self._observed = latency, logger, observed
@@ -152,9 +152,9 @@ class DriverWatch:
 
         Args:
             node: Node that subscribes.
-            command_topic: Full name of the topic that the driver receives.
-            stopped: Called with the driver's state and reason for each status in which it does not
-                follow commands, unless the driver has never taken control.
+            command_topic: Full name of the topic to which the driver subscribes.
+            stopped: Called with the driver's state and reason for each status in which it has
+                control, or had it until then, but does not follow commands.
         """
         self._node, self._command_topic, self._stopped = node, command_topic, stopped
         self._subscription: Any = None
@@ -223,7 +223,7 @@ class StatusReporter:
         Args:
             node: The publishing node.
             policy: The policy.
-            topics: Subscription of each input.
+            topics: Subscription to each input.
             loop: Loop that ticks the policy.
             pacer: Pacer with the tick clock.
             observer: Tick observer.
@@ -328,7 +328,7 @@ class StatusReporter:
             self._node.get_logger().error(self._senders)
 
     def _look_at_lateness(self, snapshot: ControllerStatus) -> None:
-        """Check whether the machine delays ticks; report it while a fault is latched."""
+        """Check whether the machine delays ticks; while a fault is latched, keep the report."""
         late_s = self._loop.late_s
         if late_s * self._policy.bundle.contract.rate_hz > _LATE_SHARE:
             begins = not self._busy
@@ -424,7 +424,7 @@ class StatusReporter:
         return found
 
     def _is_needed(self, name: str) -> bool:
-        """Return True if the policy needs an input; a command or a leader may be silent."""
+        """Return True if the policy always needs an input; a command or a leader may be silent."""
         return self._policy.controller.inputs[name].timeout_ns is not None
 
     def _warn(self, name: str, publishers: int) -> None:

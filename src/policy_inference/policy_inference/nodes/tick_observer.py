@@ -27,7 +27,7 @@ def do_nothing() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared(Generic[T]):
-    """Observer for a policy that has not yet taken over.
+    """An observer's part, prepared for a policy that has not yet taken over.
 
     Attributes:
         part: The prepared part, to pass to the observer's `adopt`.
@@ -96,7 +96,7 @@ class TickObserver:
         return nullcontext()
 
     def prepared(self, policy: Any) -> Prepared[Any]:
-        """Return an observer for a different policy; off the control thread, may read files."""
+        """Prepare for a different policy; called off the control thread, so it may read files."""
         return Prepared(part=None)
 
     def adopt(self, policy: Any, prepared: Any) -> Callable[[], object]:

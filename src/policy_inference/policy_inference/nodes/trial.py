@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A version on trial in a node: judged in every tick, stopped at its gates, then replaced.
+"""A version on trial in a node: judged in every tick, stopped by any failed gate, then replaced.
 
 The first exceeded gate latches the `trial` fault. The previous version is then loaded, as by
-`~/load`, while the robot is in DAMP, and `~/stand` is refused until it runs.
+`~/load`, while the robot is in DAMP, and `~/stand` is refused until that version is loaded.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class NodeTrial(TickObserver):
             policy: The policy.
             temperatures_c: Returns the latest telemetry for the machine and the device, with the
                 unit in each key, and the drive temperatures, °C; NaN if unknown.
-            load: Loads a different bundle without a service request; calls the function with the
-                error, or with "".
+            load: Loads a different bundle without a service request; then calls the given function
+                with the error, or with "".
             simulated_time: True if the ticks use simulated time.
         """
         self._temperatures_c, self._load, self._simulated_time = (
@@ -96,7 +96,7 @@ class NodeTrial(TickObserver):
 
     @property
     def problem(self) -> str:
-        """The version that failed its trial, or why its record cannot be written; may be empty."""
+        """Message about a failed trial, and about its record or a failed rollback; may be empty."""
         trial, found = self._trial, list[str]()
         if trial is not None and trial.state is TrialState.FAILED:
             found.append(f"{trial} failed its trial: {trial.reason}")
@@ -136,8 +136,7 @@ class NodeTrial(TickObserver):
         """Return the trial's reasons to refuse `stand` or `run`.
 
         A version whose trial has failed or was ended is replaced first; the replacement begins here
-        at the latest. But a moving robot may always be brought to stand by the version that moves
-        it.
+        at the latest. But the version that moves a robot may always bring it to a stand.
         """
         if self._running is None or (mode in (Mode.RUN, Mode.HOLD) and not run):
             return []
@@ -169,8 +168,8 @@ class NodeTrial(TickObserver):
     def log(self) -> None:
         """Check the temperature, and whether a different version must run; call between ticks.
 
-        A passed trial is read again until a person has kept or ended it. The robot is at rest,
-        since RUN is refused, and the control thread no longer changes the trial.
+        A passed trial is read again until a person has kept or ended it. By then RUN is refused, so
+        the robot is at rest and the control thread no longer changes the trial.
         """
         running = self._running
         if running is None:

@@ -44,7 +44,7 @@ _LOST_READS, _LOST_AFTER_S = 5, 2.0
 """Failed reads in a row, and time without an image, after which a camera counts as unplugged."""
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _OLDEST_S = 1.0
-"""Image age beyond which the driver's clock is not the steady clock."""
+"""Image age beyond which the driver's stamps cannot be from the steady clock."""
 _DEVICES, _NAMES, _LINKS = Path("/dev"), Path("/sys/class/video4linux"), Path("/dev/v4l/by-path")
 _SIZE, _FPS = (640, 480), 30.0
 _SHOTS = 10
@@ -187,7 +187,7 @@ def whole_jpeg(data: npt.NDArray[Any]) -> npt.NDArray[np.uint8] | None:
 
 
 def device_number(path: Path) -> int | None:
-    """Return N for a device /dev/videoN, through links such as those in /dev/v4l/by-id."""
+    """Return N for a device /dev/videoN, following links such as those in /dev/v4l/by-id."""
     name = Path(os.path.realpath(path)).name
     number = name.removeprefix("video")
     return int(number) if name.startswith("video") and number.isdigit() else None
@@ -301,7 +301,7 @@ PARAMETERS = (
     Spec(name="frame_id", type=str, default="camera", doc="Frame in the messages' headers"),
 )
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
-"""First and longest wait before searching for a lost camera again; doubled each time."""
+"""First and longest wait before searching for a lost camera again; the wait doubles each time."""
 _LEAVE_WITHIN_S = 1.0
 
 
@@ -331,7 +331,7 @@ class UsbCamera(ServedNode):
         self._thread.start()
 
     def close(self) -> None:
-        """Stop reading; a hanging driver is left behind."""
+        """Stop reading; if the driver hangs, leave the thread behind."""
         self._stopped.set()
         self._thread.join(_LEAVE_WITHIN_S)
 

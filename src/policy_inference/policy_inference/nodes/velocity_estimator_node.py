@@ -42,7 +42,7 @@ from policy_inference.nodes.process import ServedNode, serve_node
 from policy_inference.nodes.settings import LOOP, POLICY
 
 LONGEST_APART_S = 0.02
-"""Maximum age difference between the joints and the newest IMU message."""
+"""Maximum time between a joint message and the newest IMU message."""
 LARGEST_STD_MPS = 0.3
 """Maximum standard deviation of a usable estimate, m/s."""
 LARGEST_MPS, LARGEST_ACCELERATION_MPS2 = 10.0, 400.0
@@ -154,7 +154,7 @@ class VelocityEstimatorNode(ServedNode):
     """Publishes the estimated base velocity."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read parameters (overrides before the process's own) and the contract; subscribe.
+        """Read parameters (overrides take precedence) and the contract; subscribe.
 
         Raises:
             PolicyError: The bundle cannot be used, or its policy uses no estimated velocity.

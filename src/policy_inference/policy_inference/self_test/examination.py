@@ -35,8 +35,8 @@ class Examination:
         bundle: The bundle to run, if known.
         system: Versions and hardware by name.
         findings: Findings about the computer, ROS and each back end, by name.
-        results: Names of the back ends that can run, that cannot run, and that do not state their
-            needs.
+        results: Names of the back ends that can run, of those that cannot, and of those that do not
+            state their needs.
     """
 
     backend: str | None

@@ -50,7 +50,7 @@ class Durations:
         return len(self.each_s)
 
     def plus(self, other: Durations) -> Durations:
-        """Return the sum of both durations for each run; they must have the same length."""
+        """Return the sum for each run; both must contain the same number of runs."""
         return Durations((self.each_s + other.each_s) * 1e9)
 
     def percentile_s(self, percent: float) -> float:
@@ -66,7 +66,7 @@ class Durations:
             what: Name of the figure.
             limit_ms: Limit on the percentile, ms.
             limit_is: Reason for the limit; may be empty.
-            runs: Word for the runs, in the check's text.
+            runs: What the check's text calls the runs.
         """
         median_ms = self.percentile_s(50) * 1e3
         reason = f"; the limit is {limit_is}" if limit_is else ""
@@ -163,7 +163,7 @@ class Timed:
 class SensorCourse:
     """A sensor's values during a test; the unit is in the sensor's name.
 
-    `first` and `second` are the means of the halves.
+    `first` and `second` are the means of the test's two halves.
     """
 
     min: float
@@ -177,7 +177,7 @@ class DeviceLoad:
     """Reads a device's load, at most five times a second.
 
     Attributes:
-        unreadable: Problem of the latest failed read; empty if there was none.
+        unreadable: Message about the latest failed read; empty if there was none.
     """
 
     def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
@@ -197,7 +197,7 @@ class DeviceLoad:
         return len(self._samples)
 
     def series(self) -> dict[str, SensorCourse]:
-        """Return the course of each sensor whose values are all numbers, by name."""
+        """Return statistics of each sensor whose values are all numbers, by name."""
         found = dict[str, SensorCourse]()
         for name in self._names():
             texts = [sample[name] for sample in self._samples if name in sample]

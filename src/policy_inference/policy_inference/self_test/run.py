@@ -45,7 +45,7 @@ class SelfTestRequest:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class SelfTestResult:
-    """Test results; those that a failed step did not reach are None or empty.
+    """Test results; those not reached because a step failed are None or empty.
 
     Attributes:
         request: The request.
@@ -54,7 +54,7 @@ class SelfTestResult:
         details: Details that the back end reported on opening.
         parity: The outputs on the golden rows.
         back_to_back: Runs without a pause; for a chunk policy, whole chunks.
-        graphs: A chunk policy's graphs, and the time outside them, in the same chunks.
+        graphs: Durations of a chunk policy's graphs, and the time outside them, in the same chunks.
         at_rate: Ticks at the policy's rate; for a chunk policy, chunks as often as it needs one.
         parity_again: The outputs on the golden rows after all runs.
         verdict: Verdict on the results.

@@ -52,7 +52,7 @@ class Trial:
         fewest_ticks: Minimum number of runs at the rate, however long they take.
         warm_up_ticks: Ticks before the measurement, since the first call of most numpy functions is
             slow.
-        ticks: Word for the runs at the rate: ticks or chunks.
+        ticks: What messages call the runs at the rate: ticks or chunks.
         not_finite: Name of the figure that counts runs with NaN or infinity.
         runner: Returns a function that runs the policy on the golden rows in turn, one per call.
         ticker: Returns a function that runs the policy as on a robot.
@@ -133,7 +133,7 @@ def joint_trial(bundle: JointBundle, models: OpenedModels, rows: Rows, clock: Cl
 def chunk_trial(bundle: ChunkBundle, models: OpenedModels, rows: Rows, clock: Clock) -> Trial:
     """Return the trial for a chunk policy.
 
-    A chunk must arrive before the last one is used up, and before waiting for it is a fault.
+    A chunk must arrive before the previous one is used up, and before the wait for it is a fault.
     """
     contract = bundle.contract
     interval_ns = contract.chunk.steps * contract.period_ns

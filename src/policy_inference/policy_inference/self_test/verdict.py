@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verdict on a back end on this machine, compared with a robot's needs."""
+"""Verdict on whether a back end on this machine meets a robot's needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from policy_inference.self_test.trial import Trial
 POWER_LIMIT_W = 10.0
 MISSED_LIMIT = 0.01
 DRIFT_LIMIT, DRIFT_FROM_MS = 1.5, 1.0
-"""Limit on the second half's median relative to the first's, and a harmless median (ms)."""
+"""Limit on the second half's median relative to the first's; median always accepted (ms)."""
 _CLOCKS, _TEMPERATURES, _POWER = ("hz", "khz", "mhz", "ghz"), ("c",), ("w",)
 
 
@@ -163,8 +163,8 @@ def _changes(series: dict[str, SensorCourse], units: tuple[str, ...]) -> str:
 def _power(series: dict[str, SensorCourse]) -> list[Check]:
     """Return the check on mean power, if power is reported.
 
-    If there are several rails, the largest value is used: on boards that measure the input power,
-    that is the input.
+    If there are several rails, the one with the highest mean is used: on boards that measure the
+    input power, that is the input.
     """
     rails = _in_units(series, _POWER)
     if not rails:

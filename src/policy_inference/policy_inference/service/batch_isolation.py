@@ -16,8 +16,9 @@ from policy_inference.service.lanes import Lane, make_lanes
 from policy_inference.service.policy import ServedPolicy
 
 _SIZES = (1.0, 1.0, 30.0, 1000.0)
-"""Standard deviations of random values, one per row; the first is a golden row if there are any.
-Next to a large row, a small one reveals any leakage.
+"""Standard deviations of the rows' random values; golden rows, if any, replace the first kind.
+
+A small row next to a large one reveals any leakage.
 """
 _TOLERANCE = 1e-3
 """Relative to the largest value: batches may be summed in a different order, in fp16 (11 bits)."""
@@ -40,7 +41,7 @@ def require_isolation(
         policy: Description of the model.
         alone: Model opened for one robot; its arrays are overwritten.
         several: The same model, opened for several robots.
-        axes: Tensor axes that should count robots.
+        axes: Tensor axes that should index robots.
         rows: Number of robots.
         golden: Golden rows of the inputs that an observation fills [rows, ...]; may be empty.
     """

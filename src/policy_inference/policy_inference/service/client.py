@@ -40,7 +40,7 @@ def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) ->
 
     Args:
         path: Path of the socket.
-        hello: HELLO request; by default, one robot of any policy, SCALED, over the socket.
+        hello: HELLO request; by default for one robot, any policy, SCALED values, over the socket.
         timeout_s: Time limit for connecting, and later for each answer.
     """
     connection = socket.socket(socket.AF_UNIX)
@@ -56,8 +56,8 @@ def connect(path: str, hello: Hello | None = None, *, timeout_s: float = 1.0) ->
 class PolicyClient:
     """A connection over the framed protocol; requests use shared memory if the HELLO selects it.
 
-    Use it from one thread only. After any error it is unusable, so close it and connect again,
-    unless the error is about a single observation (its `Code.closes` is False).
+    Use it from one thread only. An error makes it unusable, so close it and connect again, except
+    after an error about a single observation (its `Code.closes` is False).
 
     Attributes:
         welcome: Description of the served policy.
@@ -145,7 +145,7 @@ class _FrameStream:
             self.connection.sendall(data)
 
     def receive(self, files: int = 0, begin: bytes = b"") -> tuple[FrameHeader, bytes]:
-        """Return the next frame other than ERROR, within the time limit since the last send."""
+        """Return the next frame, within the time limit since the last send; raise any ERROR."""
         header = read_header(begin + self._exactly(HEADER.size - len(begin), files))
         if header.length > _LONGEST:
             raise ServiceError(Code.BAD_FRAME, f"expected at most {_LONGEST} bytes, found {header}")

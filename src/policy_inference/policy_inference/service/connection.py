@@ -50,7 +50,7 @@ class Connection(ABC):
 
     @property
     def is_incomplete(self) -> bool:
-        """True if a request has been started but is not complete."""
+        """True if a request has arrived only in part."""
         return self._got > 0
 
     def fileno(self) -> int:
@@ -65,7 +65,7 @@ class Connection(ABC):
         """
 
     def has_more(self) -> bool:
-        """Return True if a client sends more data before its answer; consumes one byte of it.
+        """Return True if the client sent more data before its answer; consumes one byte of it.
 
         A client that has only closed its sending half still gets the answer.
         """

@@ -38,7 +38,7 @@ _ITEM = 4
 _OBSERVATION, _ACTION = int(Type.OBSERVATION), int(Type.ACTION)
 _HEADER_BYTES = HEADER.size
 _OF_EACH = FrameHeader._fields.index("sequence")
-"""Index in a header; most clients send the same fields before it in all their requests."""
+"""Index of `sequence` in a header; most clients send the same earlier fields in every request."""
 _MOST_WAKES = 64
 """Maximum wake-ups read at once; a correct client sends one, rarely two."""
 

@@ -33,7 +33,7 @@ REST_WITHIN_NS = 100_000_000
 _PAUSE_NS = 5_000_000
 """Time until clients are accepted again after the system's resources were exhausted."""
 _SILENT_NS = 10_000_000_000
-"""Time without a request after which a client is disconnected if another one needs room."""
+"""Time without a request after which a client may be disconnected to make room for another."""
 _ACCEPTED_PER_PASS = 2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _IDLE_S = 1.0

@@ -33,7 +33,7 @@ class LatencyDrift:
     """Judges windows of inferences; use it on the thread that runs the inferences."""
 
     def __init__(self, rate_hz: float = 0.0, machine: Machine | None = None) -> None:
-        """Begin to watch.
+        """Start watching.
 
         Args:
             rate_hz: Ticks per second of the policy; 0 if unknown.
@@ -91,7 +91,7 @@ _log = logging.getLogger("policy_inference")
 
 
 class Monitor(Observer):
-    """Observer on the loop's thread; each request costs it less than a microsecond.
+    """Observer on the loop's thread; takes less than a microsecond per request.
 
     Attributes:
         counts: Counts for metrics.
@@ -103,7 +103,7 @@ class Monitor(Observer):
         model: ServedModel,
         notifier: Notifier,
     ) -> None:
-        """Begin to watch.
+        """Start watching.
 
         Args:
             model: Model with statistics of healthy observations, a rate, and device telemetry.

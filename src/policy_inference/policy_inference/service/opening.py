@@ -44,11 +44,11 @@ class ServeRequest:
         obs_dim: Number of values in an observation for the model file.
         act_dim: Number of values in an action from the model file.
         precision: Precision of the model file.
-        backends: Names of back ends, preferred one first.
+        backends: Names of back ends, in order of preference.
         options: Options of the back ends.
-        public_key: Path of keys, one of which must have signed the bundle; "" for none.
+        public_key: Path to keys, one of which must have signed the bundle; "" for none.
         batch: Maximum number of robots in one inference.
-        warmup: Inferences before the first client, in addition to the back end's, for at most 5 s.
+        warmup: Inferences before the first client, besides the back end's own, for at most 5 s.
     """
 
     bundle: str = ""
@@ -65,7 +65,7 @@ class ServeRequest:
 
 
 def open_served(request: ServeRequest) -> ServedModel:
-    """Open the requested model, and verify it: golden rows, and isolation of robots in a batch."""
+    """Open the requested model; verify its golden rows, and the isolation of robots in a batch."""
     with ExitStack() as opened:
         open_one = _open_bundle if request.bundle else _open_file
         served = open_one(request, opened)
@@ -176,7 +176,7 @@ def _served(
     opened: ExitStack,
     golden: Mapping[str, Tensor],
 ) -> ServedModel:
-    """Return the opened model, with its batch if requested, after warming up."""
+    """Return the opened model, with its batched form if requested, after warm-up."""
     alone = models.first
     if request.batch == 1:
         served = ServedModel(policy, alone)

@@ -20,7 +20,7 @@ from policy_inference.service.observing import Watched, make_watched
 from policy_inference.service.protocol import ObservationScaling
 
 LARGEST_SQUARE = float(np.finfo(np.float32).max)
-"""Limit on an observation's norm, since float32 cannot hold the square of a larger value."""
+"""Limit on the square of an observation's norm: the largest float32."""
 
 Write = Callable[[F32, Tensor], bool]
 """Callable that writes values [size] to a row of the model input, without allocating.

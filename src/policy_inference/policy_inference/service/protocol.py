@@ -38,7 +38,7 @@ class Type(IntEnum):
 
 
 class ObservationScaling(IntEnum):
-    """Processing of an observation's values before they were sent."""
+    """How the client processed an observation's values before sending them."""
 
     PHYSICAL = 0
     SCALED = 1

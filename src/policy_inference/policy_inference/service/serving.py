@@ -26,8 +26,8 @@ class ClientSession:
     """State of one client's use of the model.
 
     Attributes:
-        observation: Observations for its robots [rows, obs_dim]; written by its connection before
-            `infer`.
+        observation: Observations of the client's robots [rows, obs_dim]; written by its connection
+            before `infer`.
         answer: Answers to these observations [rows, answer_dim]; read by its connection after
             `infer`.
         rows: Number of robots in this request, in the first rows; written by its connection before
@@ -88,7 +88,7 @@ class ServedModel:
     Attributes:
         obs_dim: Size of an observation.
         action_dim: Size of the model's output.
-        joints: Joints in a TARGET answer, with the robot's names; empty without a contract.
+        joints: Joints in a TARGET answer, named as on the robot; empty without a contract.
         sha256: Hash of the policy (32 bytes), as in a client's HELLO.
         name: Name of the policy.
         version: Version of the policy; empty if unknown.

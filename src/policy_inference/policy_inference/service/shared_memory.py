@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory shared by the service and a client, for one request and one answer at a time.
 
-docs/service_protocol.md has the layout. The service does not trust its content: the memory is
+docs/service_protocol.md has the layout. The service does not trust the content: the memory is
 sealed, so that it cannot shrink under its reader, and a request is copied before it is read.
 
 A byte over the connection wakes a sleeping end. A pipe or an eventfd would be a single open file
@@ -57,7 +57,7 @@ class _Fence:
 
     On x86-64 only the order of a store and a later load needs it. On aarch64 all four combinations
     do: loads and stores of different words may become visible in any order. Each word itself is
-    read and written by one instruction on both, if it is aligned and of the machine's size.
+    read and written by one instruction on both, if it is aligned and of the machine's word size.
     """
 
     def __init__(self) -> None:

@@ -43,7 +43,7 @@ class Spinning:
     def wait(
         self, poll: select.epoll, most_events: int, timeout_s: float, clock: Callable[[], int]
     ) -> tuple[list[FramedConnection], list[tuple[int, int]]]:
-        """Return the clients with a request, and other events; both empty if none is expected.
+        """Return clients with requests, and other events; both empty if no request is expected.
 
         Args:
             poll: Other event sources.

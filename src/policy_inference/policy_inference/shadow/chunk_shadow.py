@@ -39,7 +39,7 @@ class ChunkShadow:
     a target per tick, and the two targets are compared.
 
     If an observation is skipped, or its inference fails, the queue is emptied, and there is no
-    comparison until the queue is complete again, when a chunk has arrived and no target depends on
+    comparison until the queue is complete again: until a chunk has arrived and no target depends on
     earlier chunks. A lost tick counts as a skipped observation; so does a chunk that arrives right
     after it, if chunks begin at the last command, which is then unknown.
     """
@@ -63,7 +63,7 @@ class ChunkShadow:
             active: Contract of the active policy.
             state_sizes: Fields of the active policy's state in their order, with their sizes.
             settings: Settings for chunk execution, for both policies.
-            mode: Memory of the shadow.
+            mode: Source of the shadow's memory.
         """
         self._contract, self._run = contract, run
         self._queue = make_queue(_settings_of_shadow(settings, active, contract), contract)
@@ -84,7 +84,7 @@ class ChunkShadow:
         self._whole_at: int | None = None
         self._rules = list[str]()
         self.problem = ""
-        """Reason of the last failed inference in this run; empty if there was none."""
+        """Reason for the last failed inference in this run; empty if there was none."""
 
     def answer(self, tick: int, question: ShadowQuestion, *, late: bool) -> ShadowAnswer:
         """Process a tick in which the active policy commanded the robot.

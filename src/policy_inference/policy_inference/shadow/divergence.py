@@ -37,7 +37,7 @@ class Divergence:
         """Start without data.
 
         Args:
-            joints: Joints of the active policy, with the robot's names.
+            joints: Joints of the active policy, named as on the robot.
             step: Largest step of the active policy's targets in a healthy run [joints]
                 (`nominal.target_step`); None if its contract has none.
         """
@@ -109,7 +109,7 @@ class Divergence:
         return np.asarray(np.clip(_ratio(both, np.sqrt(ours * theirs)), -1.0, 1.0))
 
     def _covariances(self) -> tuple[F64, F64, F64]:
-        """Return variance of the active target, of the shadow's, and their covariance [joints]."""
+        """Return variances of the active and the shadow's target, and their covariance [joints]."""
         our, their, ours, theirs, both = self._moments / max(1, self.compared)
         noise = _ROUNDING * (ours + theirs)
         ours, theirs, both = ours - our * our, theirs - their * their, both - our * their

@@ -28,8 +28,8 @@ class JointShadow:
     The memory of a stateful policy follows these rules: a run begins with empty memory, in the same
     tick as the active policy's. During a HOLD there are no requests, and nothing changes. A skipped
     tick is observed, so history, phase and tick count continue, but there is no answer; a failed
-    tick counts as skipped. After a lost tick, a followed shadow is skipped until its history is
-    complete again; a free one continues with its current history.
+    tick counts as skipped. After a lost tick, a FOLLOWED shadow skips ticks until its history is
+    complete again; a FREE one continues with its current history.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class JointShadow:
             limits: Limits that would be in force if the shadow were active.
             active: Contract of the active policy.
             state_sizes: Fields of the active policy's state in their order, with their sizes.
-            mode: Memory of the shadow.
+            mode: Source of the shadow's memory.
         """
         contract = bundle.contract
         self._state = RobotState(contract)
@@ -71,7 +71,7 @@ class JointShadow:
         self._target = np.zeros(len(robot))
         self._unknown_ticks = 0
         self.problem = ""
-        """Runtime message for the last failure in this run; empty if there was none."""
+        """The runtime's message about the last failure in this run; empty if there was none."""
 
     def answer(self, tick: int, question: ShadowQuestion, *, late: bool) -> ShadowAnswer:
         """Process a tick in which the active policy commanded the robot.
@@ -160,7 +160,7 @@ class _Actions:
 
         Args:
             raw: Raw action of the active policy [its actions].
-            target: Its target [joints of the active contract].
+            target: Target of the active policy [joints of its contract].
             into: Array to write.
         """
         into[:] = np.where(

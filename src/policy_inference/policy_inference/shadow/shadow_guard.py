@@ -22,7 +22,7 @@ class ShadowGuard:
             body: Contract of the shadow.
             action: Commands of the shadow.
             limits: Limits that would be in force if the shadow were active.
-            active: Contract of the active policy, whose joint limits a target may exceed.
+            active: Contract of the active policy; targets are checked against its joint limits.
             active_action: Commands of the active policy.
         """
         self._bounds = TargetBounds(body, action, limits.margin)
@@ -43,7 +43,7 @@ class ShadowGuard:
         """Clip a command [joints of the shadow] in place; return the rules that acted.
 
         Args:
-            command: Finite; in the units of its kinds.
+            command: Command to clip; finite, in the units of its command kinds.
             joint_pos: Measured positions [joints of the shadow], rad.
             joint_vel: Measured velocities [joints of the shadow], rad/s.
         """

@@ -160,7 +160,7 @@ def _answers(
 def _yield_to_the_node() -> None:
     """Give up all priority, and be the first victim if memory runs out; also for child processes.
 
-    The robot's user may set any priority for the node.
+    The limits matter because the robot's user may have permission to set any priority.
     """
     for limit in (resource.RLIMIT_RTPRIO, resource.RLIMIT_NICE):
         resource.setrlimit(limit, (0, 0))

@@ -79,9 +79,9 @@ class ShadowProcess:
 
         Args:
             request: Request for the shadow.
-            active: Bundle of the policy that it is compared with.
+            active: Bundle of the policy with which the shadow is compared.
             state: State of that policy, with its fields; not read yet.
-            mode: The shadow's memory between ticks.
+            mode: Source of the shadow's memory.
             chunks: Chunk execution of the active policy; None for a joint policy.
         """
         sizes = {name: state[name].size for name in state.slices}

@@ -40,9 +40,9 @@ class ShadowObservation(NamedTuple):
 class ChunkTick(NamedTuple):
     """Chunk data of a tick of an active chunk policy.
 
-    `number` counts its steps (`ChunkPolicy.tick`); `target` [its actions], rad, is the output of
-    its queue, before any limit. `observations` are those whose chunks arrived since the previous
-    tick; `missed` is true if there were some that are not included.
+    `number` counts the policy's steps (`ChunkPolicy.tick`); `target` [its actions], rad, is the
+    output of its queue, before any limit. `observations` are those whose chunks arrived since the
+    previous tick; `missed` is true if some are not included.
     """
 
     number: int
@@ -130,7 +130,7 @@ class ShadowedMember:
         return self._question_of_member(tick)
 
     def forget_chunks(self) -> None:
-        """Discard the last tick's chunks, if nothing else takes them."""
+        """Discard the last tick's chunks; for use if nothing else takes them."""
         if self._chunks is not None:
             self._chunks.chunks.clear()
 
@@ -169,7 +169,7 @@ def shadowed_member(policy: OpenedPolicy[Any], name: str) -> ShadowedMember:
 
     Args:
         policy: The hosted policy.
-        name: Name of a member of a set; else empty.
+        name: Name of the member, for a set; otherwise empty.
     """
     members = policy.bundle.members
     if name not in (members or [""]):

@@ -3,10 +3,10 @@
 """Transfer of ticks to a shadow's process, and of its answers back.
 
 Both use slots of memory shared by the two processes. A slot is written by the control thread, then
-by the shadow, and is then free again; an eventfd in each direction counts. The control thread never
-waits: not for a slot, since it gives up a tick without a free one, and not in the kernel, which
-holds only a spinlock for an eventfd's counter. For a pipe the kernel holds a mutex, and a shadow
-that owns it may be descheduled for a long time.
+by the shadow, and is then free again; an eventfd in each direction counts the transfers. The
+control thread never waits: not for a slot, since it drops a tick if no slot is free, and not in the
+kernel, which holds only a spinlock for an eventfd's counter. For a pipe the kernel holds a mutex,
+and a shadow that owns it may be descheduled for a long time.
 
 The shadow of a chunk policy has a second memory, for observations and chunks; the counters show for
 which ticks the observations (given ticks) and the chunks (answered ticks) are available.
@@ -42,7 +42,7 @@ class TickSlots:
     """
 
     def __init__(self, state_size: int, joints: int, fds: Sequence[int] = ()) -> None:
-        """Create memory for the active policy's state and joints, or open that of `fds`."""
+        """Create memory for the active policy's state and joints, or open the memory in `fds`."""
         specs = [
             # number of the tick, ticks lost before it, 1 if a run began
             TensorSpec(name="ticks", shape=(SLOTS, 3), dtype="int64"),
@@ -77,14 +77,14 @@ class TickSlots:
         os.eventfd_write(self._given, 1)
 
     def given(self, *, wait: bool) -> int:
-        """Return how many more slots hold a tick since the last call; wait for one if `wait`."""
+        """Return how many ticks were given since the last call; wait for one if `wait`."""
         return _count(self._given, None if wait else 0.0)
 
     def answer(self) -> None:
         os.eventfd_write(self._answered, 1)
 
     def answered(self, timeout_s: float = 0.0) -> int:
-        """Return how many more slots hold an answer; wait for one up to a time limit."""
+        """Return how many ticks were answered since the last call; may wait for one."""
         return _count(self._answered, timeout_s)
 
     def write(self, slot: int, answer: ShadowAnswer) -> None:
@@ -149,15 +149,15 @@ _MISSED = -1
 
 
 class ObservationSlots:
-    """The memory at either end: the node calls `give` and `answered`, the shadow the other two.
+    """Observation memory at either end: the node calls `give` and `answered`, the shadow the rest.
 
-    Each is called once per tick, in tick order.
+    Each method is called once per tick, in tick order.
     """
 
     def __init__(
         self, active: ChunkContract, state_sizes: Mapping[str, int], fd: int | None = None
     ) -> None:
-        """Create memory for an active policy's observations and commands, or open that of `fd`.
+        """Create memory for an active policy's observations and commands, or open that in `fd`.
 
         Args:
             active: The active policy's contract.
@@ -201,9 +201,9 @@ class ObservationSlots:
             pixels = sum(camera.width * camera.height for camera in active.cameras.values())
             self._images[:, : 3 * pixels] = 0
         self._begun = self._ended = 0
-        """Number of observations given to or by this end, and number answered."""
+        """Numbers of observations given (to or by this end) and answered."""
         self._counts = [0] * SLOTS
-        """Counts of each given tick, kept here since the shadow may change its memory."""
+        """Observations in each given tick; kept here since the shadow can change shared memory."""
 
     def give(self, slot: int, asked: ChunkTick) -> None:
         """Write a tick to its slot; its observations are omitted if there is no room."""

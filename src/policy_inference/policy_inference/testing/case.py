@@ -78,7 +78,7 @@ class BackendCase:
     expression). Empty if the runtime needs no device.
     """
     failing_runs: Mapping[str, Change] = field(default_factory=dict)
-    """Runtime failures during a run, each with the change that causes it from now on."""
+    """Runtime failures during a run, each with the change that causes it from then on."""
     failing_close: Change | None = None
     """Makes the runtime fail on release; None if it cannot fail."""
 
@@ -104,7 +104,7 @@ def held_by_us(backend: BackendBase) -> int:
 
 
 def _sources(module: ModuleType) -> str:
-    """Return the pattern of a module's file, or of all files of a package."""
+    """Return a pattern that matches a module's file, or all files of a package."""
     file = Path(module.__file__ or "")
     return str(file.with_name("*") if file.name == "__init__.py" else file)
 

@@ -39,7 +39,7 @@ def private_ros_domain() -> Iterator[None]:
 def claimed_domain_id() -> Iterator[int]:
     """Yield a ROS 2 domain ID in 1..101 that no other pytest process on this host holds.
 
-    It is also free of other participants, such as a user's nodes or remains of a killed run.
+    It is also free of other participants, such as a user's nodes or leftovers of a killed run.
     """
     folder = Path(tempfile.gettempdir(), "policy_inference_ros_domains")
     folder.mkdir(exist_ok=True)

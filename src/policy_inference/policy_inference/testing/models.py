@@ -16,7 +16,7 @@ Axes = Sequence[int | str]
 
 
 def weights(inputs: int, outputs: int) -> F32:
-    """Return a matrix [inputs, outputs] without two equal rows or columns."""
+    """Return a matrix [inputs, outputs] in which no two rows or columns are equal."""
     return np.linspace(-1.0, 0.5, inputs * outputs, dtype=np.float32).reshape(inputs, outputs)
 
 
@@ -83,7 +83,7 @@ def save(
     constants: Mapping[str, npt.ArrayLike] | None = None,
     dtypes: Mapping[str, str] | None = None,
 ) -> Path:
-    """Save a graph; tensors are float32 unless `dtypes` differs."""
+    """Save a graph; tensors are float32 unless `dtypes` names another type."""
 
     def value(name: str, shape: Axes) -> onnx.ValueInfoProto:
         dtype = np.dtype((dtypes or {}).get(name, "float32"))

@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One module per verb of the command: its arguments and its output.
 
-These modules import only light modules at the top; `run` imports the heavy ones, so only for the
-verb that was chosen.
+These modules import only light modules at the top; `run` imports the heavy ones, so that only the
+chosen verb loads them.
 """

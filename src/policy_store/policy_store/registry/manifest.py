@@ -104,7 +104,7 @@ class Layer:
 
 
 def make_digest(content: bytes) -> str:
-    """Return the digest of a content: `sha256:` and 64 hex digits."""
+    """Return the digest of some content: `sha256:` and 64 hex digits."""
     return ALGORITHM + hashlib.sha256(content).hexdigest()
 
 

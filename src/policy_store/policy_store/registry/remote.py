@@ -4,8 +4,8 @@
 
 The signature covers the contract, the contract names each file with its SHA-256, and a registry
 layer is addressed by the same SHA-256, so the registry cannot choose what is downloaded, only
-refuse it. Only the requested files in a bundle are downloaded: the contract, its signature, golden
-rows, statistics, reports, and the models for the requested back ends.
+withhold it. Only the requested files in a bundle are downloaded: the contract, its signature,
+golden rows, statistics, reports, and the models for the requested back ends.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def find_bundle(
 def pull_revocations(
     repository: RegistryRepository, model: Path | None, trusted: TrustedKeys | None
 ) -> Mapping[str, str]:
-    """Return the reason by revoked version, from the registry or, failing that, as last stored.
+    """Return each revoked version's reason, from the registry or, failing that, as last stored.
 
     A newer statement is stored in `model`, unless that is None. Without keys, none is pulled.
     """

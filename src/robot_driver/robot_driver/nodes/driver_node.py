@@ -242,7 +242,7 @@ class DriverNode(LifecycleBase):
     async def _request(
         self, name: str, act: Callable[[], bool], _: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """Answer a request when it has ended or failed; others are served in the meantime."""
+        """Answer a request when it has ended or failed; other requests are served meanwhile."""
         answer = self._refusal(name)
         if answer is None:
             with self.owing_answer():

@@ -78,7 +78,7 @@ class PendingAnswers:
         self._owed: dict[str, list[Any]] = {}
 
     def owes(self, request: str) -> bool:
-        """Return True if a caller is waiting for the answer to such a request."""
+        """Return True if a caller is waiting for the answer to this request."""
         return bool(self._owed.get(request))
 
     def await_one(self, request: str, executor: Executor) -> Future:

@@ -36,7 +36,7 @@ class SensorTopic:
             rate of 0 disables the topic.
         fill: Returns the serialized message for a state and its receipt time (ns, system clock);
             None if there is nothing to publish.
-        warns: True if ROS is to warn of a subscription whose QoS does not match.
+        warns: True if ROS should warn about a subscription whose QoS does not match.
     """
 
     message: type[Any]
@@ -180,7 +180,7 @@ class ContactTemplate(MessageTemplate):
     def fill(self, contact_force: F64, stamp_ns: int) -> bytes | None:
         """Return the message for forces [feet, 3], N; None if a force is not finite.
 
-        Subscribers then find the forces too old; the rest of the state is not affected.
+        Subscribers then treat the forces as too old; the rest of the state is not affected.
         """
         if not np.isfinite(contact_force).all():
             return None

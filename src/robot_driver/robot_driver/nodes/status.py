@@ -35,7 +35,7 @@ class StatusTopics:
             node: Node that owns the publishers.
             kind: Kind of robot, for `hardware_id` of /diagnostics.
             joint_names: Joint names in wire order.
-            other_obstacles: Returns the reasons to refuse control that only ROS knows.
+            other_obstacles: Returns the reasons to refuse control that only the ROS side knows.
             commands: Command topic, which counts commands that did not fit the joints, or came from
                 another node.
         """

@@ -46,10 +46,10 @@ class TypedTopic(NamedTuple):
 class TopicTransport(RobotTransport):
     """Transport that carries serialized messages on topics, and listens on a separate thread.
 
-    DDS entities cannot be passed between processes, so each of two processes has its own node:
+    DDS entities cannot be passed between processes, so two processes each have their own node:
     `link_of_PID` in the link process, and `standby_of_PID` in the process that publishes if the
     link process has died (the driver's node, unless a robot needs a third process). PID is the
-    process of the driver's node, so that a driver knows its own publishers.
+    process of the driver's node, so that a driver recognizes its own publishers.
 
     Attributes:
         others: Full names of the other nodes that publish commands, sorted; "" for each publisher
