@@ -37,23 +37,23 @@ entries were measured, but an emulator is not a real robot
 | (`old`) | the driver rejects the robot's data for this reason |
 | driver | the driver damps |
 | requested, started | the policy node damps on request, or because it was restarted |
-| **bold** | not as intended: damped too late, never or without need, or moved again by itself |
-| no result | the case could not be carried out |
+| **bold** | not as intended: damped too late, never or needlessly, or moved again by itself |
+| no result | the test could not be carried out |
 | – | the fault does not apply to this part, or is listed in another row |
 | empty | not tested |
 
-The limit is 250 ms (with the arm, up to 1.8 s) if data is missing or rejected, or if commands are
+The limit is 250 ms (for the arm, up to 1.8 s) if data is missing or rejected, or if commands are
 not renewed: a driver tolerates either for 100 ms; a walking policy tolerates missing data for
 40 ms, then holds for 100 ms. The limit is 5 s if only the robot's motion reveals the fault, or if
-one process has to damp for another.
+one process has to damp on behalf of another.
 """
 ROBOTS = {"lite3": "Lite3", "go2": "Go2", "arm": "SO-101 arm", "my_robot": "my_robot"}
 NOTES = {
     "lite3": "The robot walks at 0.5 m/s. Its own computer damps after 1 s without commands.",
     "go2": """The robot walks at 0.5 m/s. Its own computer keeps executing the last command. When
-the driver ends, the robot is lowered for 2 s before the drives only damp.""",
-    "arm": """The arm reaches for a cube. There is no driver between policy and arm: *driver*
-means that a command has expired, 200 ms after it was sent. The policy node tolerates missing
+the driver exits, the robot is lowered for 2 s; then the drives only damp.""",
+    "arm": """The arm reaches for a cube. There is no driver between policy and arm: here, *driver*
+means that a command expired, 200 ms after it was sent. The policy node tolerates missing
 images for 500 ms, keeps its last target for 1 s, and then holds the measured pose, which counts as
 damped.""",
     "my_robot": "The robot walks at 0.5 m/s. Its own computer damps after 1 s without commands.",

@@ -35,7 +35,7 @@ CHAOS_INVARIANTS: Mapping[str, str] = {
     "frames_can_be_read": "Each datagram from a driver to its robot is a valid request or frame.",
     "control_is_kept": "A driver in control sends a frame at least every 0.1 s.",
     "answered_once": "Each request to a node gets one answer.",
-    "answered_in_time": "Each answer arrives in time.",
+    "answered_in_time": "Each answer arrives before its deadline.",
     "loads_are_in_order": "The policy in use changes exactly once for each granted `load`, between "
     "the request and its answer, and at no other time.",
     "switches_are_in_order": "A set enters a state exactly once for each granted `switch`, or as "

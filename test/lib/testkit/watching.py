@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from robot_driver.testing.invariants import LinkWatch
 
 REQUEST_INVARIANTS = {
-    "refused_changes_nothing": "A refused request leaves mode, fault, counters and authority as "
-    "they were.",
+    "refused_changes_nothing": "A refused request leaves mode, fault, counters and authority "
+    "unchanged.",
     "shown_once": "Each granted request appears in exactly one later tick, in order.",
 }
 """What holds of requests to a controller, by name."""
 LOAD_INVARIANTS = {
-    "refused_load_changes_nothing": "If a policy may not take over, the running policy continues "
-    "with its mode, fault and counters.",
+    "refused_load_changes_nothing": "If a load is refused, the running policy continues with its "
+    "mode, fault and counters.",
     "load_keeps_mode_and_fault": "A policy that takes over keeps mode, fault and counters.",
 }
 """What holds where a policy takes over from another, by name."""

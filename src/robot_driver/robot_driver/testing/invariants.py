@@ -54,14 +54,14 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "expired_is_not_followed": "No command is followed once its `valid_for` has passed: the next "
     "frame brings the robot to rest.",
     "lost_robot_is_not_followed": "No command is followed while the robot state is older than its "
-    "time-out, or the robot reports a fault.",
+    "timeout, or while the robot reports a fault.",
     "estop_is_not_followed": "No command is followed while the e-stop is pressed.",
     "newest_is_followed": "In FOLLOWING, each joint gets its position from the newest command, or "
     "the values that bring it to rest.",
     "frame_is_finite": "Each value of a frame is finite, and no gain is negative.",
     "frame_in_figures": "In FOLLOWING, the position, stiffness and damping in a frame are within "
     "the robot's limits.",
-    "torque_in_limits": "In FOLLOWING, no frame demands, at the last measured state, a torque "
+    "torque_in_limits": "In FOLLOWING, no frame demands a torque, at the last measured state, "
     "above the effort limit of the command or of the drive.",
     "starts_at_the_robot": "A joint without stiffness is first given stiffness only at a position "
     "within `max_start_error_rad` of the measured one; before that, its torque is at most "
@@ -70,7 +70,7 @@ DRIVER_INVARIANTS: Mapping[str, str] = {
     "have braked for 0.5 s after control was taken and then exert less than that torque.",
     "disobedience_ends_control": "With `obeyed_torque_nm`, control is given back when two joints "
     "have ignored their commands for 0.3 s, and not before.",
-    "no_joint_is_limp": "In FOLLOWING, each joint has stiffness or damping, except in a robot "
+    "no_joint_is_limp": "In FOLLOWING, each joint has stiffness or damping, except on a robot "
     "whose joints may be limp.",
     "rest_in_damping": "In DAMPING, each frame brings the robot to rest.",
     "rest_lasts": "Before control is given back, the driver brings the robot to rest for `rest_s`.",

@@ -47,7 +47,7 @@ INVARIANTS: Mapping[str, str] = {
     "hold_ends": "HOLD lasts no longer than `damp_after_s`.",
     "gap_is_a_fault": "Motion ends if a tick is too late or its time is earlier than the previous "
     "tick's.",
-    "stale_state_is_not_followed": "Motion ends if the robot state is older than its time-out.",
+    "stale_state_is_not_followed": "Motion ends if the robot state is older than its timeout.",
     "state_is_finite": "Motion ends if positions or velocities are not finite.",
     "command_is_finite": "Each value of a command is finite.",
     "fault_command": "In DAMP, the command is the one that `on_fault` defines: its gains, zero "
@@ -61,8 +61,8 @@ INVARIANTS: Mapping[str, str] = {
     "tick than its velocity limit allows.",
     "target_in_limits": "The policy's target is within the joint's position, velocity or effort "
     "limits.",
-    "target_step_in_bounds": "The policy's target moves no further per tick than the largest "
-    "healthy step times the margin.",
+    "target_step_in_bounds": "The policy's target moves no further per tick than the largest step "
+    "in a healthy run, times the margin.",
     "blend_grows": "The policy's share of the command is between 0 and 1, and never decreases "
     "during a run.",
     "time_goes_on": "Neither ticks nor stamps go back in time.",
