@@ -216,8 +216,8 @@ class Servos:
             import_module(arm.module)
         except ImportError as error:
             raise DriverError(
-                f"expected LeRobot in {sys.executable}, found: {error}; name the Python of its "
-                "environment with lerobot_python"
+                f"cannot import LeRobot in {sys.executable}: {error}; set lerobot_python to the "
+                "Python executable of LeRobot's environment"
             ) from None
         config = robots.RobotConfig.get_choice_class(arm.robot_type)(
             id="_".join(filter(None, [settings.calibration_id, side.rstrip("_")])),
@@ -254,7 +254,7 @@ class Servos:
 
     def _calibrate(self, robot: Any, port: str) -> str:
         return (
-            "name its file with calibration_id, or run lerobot-calibrate "
+            "set calibration_id to this arm's ID, or run lerobot-calibrate "
             f"--robot.type={self._arm.robot_type} --robot.port={port} --robot.id={robot.id}"
         )
 

@@ -85,7 +85,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "shadow_backend",
         default_value="",
-        description="Back end of the shadow's graphs, as for backend; empty: the same back end",
+        description="Back end of the shadow's graphs, same format as backend; empty: the policy's",
     ),
     DeclareLaunchArgument(
         "robot",
@@ -146,7 +146,8 @@ ARGUMENTS = [
         "leader_calibration_dir",
         default_value="",
         description="Folder of the leader's calibration, such as "
-        "~/.cache/huggingface/lerobot/calibration/teleoperators/so_leader; empty: that for robots",
+        "~/.cache/huggingface/lerobot/calibration/teleoperators/so_leader; "
+        "empty: the folder for robots",
     ),
     DeclareLaunchArgument(
         "cameras",

@@ -75,7 +75,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "shadow_backend",
         default_value="",
-        description="Back end of the shadow's model, as for backend; empty: the same back end",
+        description="Back end of the shadow's model, same format as backend; empty: the policy's",
     ),
     DeclareLaunchArgument(
         "shadow_member",

@@ -128,7 +128,7 @@ class Link(Generic[StateT]):
             self._lowered_from = self._sent if follows else None
             if not self._acknowledgement.known:
                 rest_s = self._figures.rest_s
-                rest = f"the robot is brought to rest for {rest_s:g} s, then " if rest_s else ""
+                rest = f"the robot has {rest_s:g} s to come to rest, then " if rest_s else ""
                 self._answer(TAKE, f"{reason}; {rest}control is given back")
             self._enter(DriverPhase.RELEASING, reason, now_ns)
 

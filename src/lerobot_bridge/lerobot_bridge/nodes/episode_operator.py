@@ -57,7 +57,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--node",
         default="episode_recorder",
-        help="name of the recorder's node (default: %(default)s)",
+        help="name of the recorder node (default: %(default)s)",
     )
     add_json(parser)
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")

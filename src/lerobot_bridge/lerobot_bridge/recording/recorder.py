@@ -157,7 +157,9 @@ class Recorder:
         self._note_crowds()
         found |= {f"{name} publishers": text for name, text in self._crowds.items()}
         if self._policy is not None and (problem := self._policy.problem()):
-            found[_FROM_POLICY] = f"{problem}; from now on it is marked as an intervention"
+            found[_FROM_POLICY] = (
+                f"{problem}; from now on, the episode is marked as an intervention"
+            )
         if self._disk.lost:
             found["disk"] = (
                 f"{self._disk.lost} messages arrived faster than the disk could write; "

@@ -79,7 +79,7 @@ def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     if not (given.prometheus or given.inventory):
         raise ToolError("expected --prometheus URL or --inventory FILE, found neither")
     if given.limit and not given.inventory:
-        raise ToolError("--limit: expected --inventory FILE with that group, found none")
+        raise ToolError("--limit GROUP needs --inventory FILE, found no --inventory")
     robots = read_inventory(given.inventory, given.limit) if given.inventory else None
     ends_s = time.monotonic() + given.wait_s
     while True:

@@ -105,6 +105,6 @@ def _sentences(found: Sequence[SetTransitionResult]) -> Iterator[str]:
                 else "try stricter conditions (`when`), a longer `blend_s`, or no such transition"
             )
             yield (
-                f"{one.edge}: the robot failed after {one.failed} of {one.granted}: "
+                f"{one.edge}: the robot failed after {one.failed} of {one.granted} switches: "
                 f"{one.failure}; {remedy}"
             )

@@ -93,7 +93,7 @@ class BakedAction:
         undone = " and no term undoes the offset" if self.is_shifted else ""
         return (
             "the term last_action is the model's output: if the training feeds back the value "
-            f"before these nodes, its scale must undo theirs{undone}"
+            f"before these nodes, the term's scale must undo that of the nodes{undone}"
         )
 
 

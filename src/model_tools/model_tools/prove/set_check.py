@@ -189,7 +189,7 @@ class _FailingBackend:
 
     def run(self) -> None:
         if self.fails:
-            raise BackendError("it fails so that the fallback is tried")
+            raise BackendError("failed on purpose, to try the fallback")
         self._backend.run()
 
     def close(self) -> None:

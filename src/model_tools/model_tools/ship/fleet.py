@@ -328,7 +328,8 @@ def _rules_problem(rules: Sequence[Any]) -> str:
     if not rules:
         return f"Prometheus has no alert rules of the group {RULES}"
     failing = [str(rule.get("name")) for rule in rules if rule.get("health") != "ok"]
-    return f"not evaluated yet, or with an error: {', '.join(failing)}" if failing else ""
+    listed = ", ".join(failing)
+    return f"alert rules not evaluated yet, or with an error: {listed}" if failing else ""
 
 
 def _alerts(rules: Iterable[Any]) -> Iterator[tuple[str, Remark]]:

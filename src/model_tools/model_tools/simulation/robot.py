@@ -8,6 +8,7 @@ yaw-aligned base frame; for several commands it is averaged.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +31,14 @@ _BODY_INPUTS = STATE_TOPICS.keys() - {JOINT_STATES.name}
 """Inputs about the base: a robot model is simulated with a free base if its policy reads one."""
 _LITE3_MOST = 0.8
 """Largest component of the commands in a Lite3's walk, m/s and rad/s."""
+_FIXED: Mapping[str, object] = {
+    "friction": 1.0,
+    "ground": LEVEL,
+    "payload_kg": 0.0,
+    "joint_friction_nm": 0.0,
+    "faults": (),
+}
+"""Values of a case that a robot model supports; it supports no others."""
 PUSHED_AT_S, PUSH_S, PUSH_N = 5.0, 0.1, 100.0
 MIXED_EACH_S, MIXED_LARGEST = 4.0, 0.8
 Velocity = tuple[float, float, float]
@@ -88,16 +97,11 @@ class SimulatedRobot:
                 joint_friction_nm=case.joint_friction_nm,
                 seed=case.seed,
             )
-        if case and (
-            case.friction,
-            case.ground,
-            case.payload_kg,
-            case.joint_friction_nm,
-            case.faults,
-        ) != (1.0, LEVEL, 0.0, 0.0, ()):
+        if case and (others := [key for key in _FIXED if getattr(case, key) != _FIXED[key]]):
             raise ToolError(
-                f"{case.name}: expected level ground without payload, joint friction and faults "
-                "(robot models support nothing else), found something else"
+                f"{case.name}: expected level ground with friction 1.0 and no payload, joint "
+                "friction or faults (robot models support nothing else), found other values of "
+                f"{', '.join(others)}"
             )
         inputs = RobotState(contract, orientation=contract.safety.max_tilt_rad is not None).inputs
         return ModelWorld(

@@ -519,14 +519,14 @@ class Artifact:
     tool: str | None = entry("tool and version that made the file", default=None)
     made: str | None = entry("description of how the file was made", default=None)
     compiled_from: str | None = entry(
-        "SHA-256 of the model from which it was compiled", default=None, pattern=SHA256
+        "SHA-256 of the model from which the file was compiled", default=None, pattern=SHA256
     )
     integers: Integers | None = entry(
         "signedness of the integers in an int8 ONNX model: sums of unsigned integers are exact "
         "on every processor, sums of signed ones saturate on x86 without VNNI",
         default=None,
     )
-    calibration: Calibration | None = entry("rows with which it was calibrated", default=None)
+    calibration: Calibration | None = entry("rows with which the file was calibrated", default=None)
     url: str | None = entry("URL at which the file is published", default=None)
 
 

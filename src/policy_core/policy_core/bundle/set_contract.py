@@ -135,7 +135,7 @@ class StateEnd:
         exclusiveMinimum=0,
         maximum=86400,
     )
-    to: str = entry("state to request at that time, and in each tick until it is entered")
+    to: str = entry("state to request at the end, and in each tick until that state is entered")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

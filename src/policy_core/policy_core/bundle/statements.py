@@ -39,9 +39,11 @@ class ChannelStatement:
         "number higher than that of the previous statement", minimum=1, maximum=_MOST_SERIAL
     )
     issued: str = entry(
-        "time at which it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME
+        "time at which the statement was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME
     )
-    expires: str = entry("time from which robots no longer accept it, UTC", pattern=_TIME)
+    expires: str = entry(
+        "time from which robots no longer accept the statement, UTC", pattern=_TIME
+    )
     version: str = entry("version of the bundle", pattern=VERSION)
     digest: str = entry(
         "digest of the bundle's manifest, as printed by `model_tools push`", pattern=_DIGEST
@@ -63,7 +65,7 @@ class RevocationStatement:
         "number higher than that of the previous statement", minimum=1, maximum=_MOST_SERIAL
     )
     issued: str = entry(
-        "time at which it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME
+        "time at which the statement was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME
     )
     versions: dict[str, str] = entry("reason for the revocation, by version")
 
@@ -82,9 +84,11 @@ class DowngradeStatement:
     version: str = entry("version of the bundle", pattern=VERSION)
     digest: str = entry("digest of the bundle's manifest", pattern=_DIGEST)
     issued: str = entry(
-        "time at which it was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME
+        "time at which the statement was written, UTC, such as 2026-11-22T08:00:00Z", pattern=_TIME
     )
-    expires: str = entry("time from which it no longer allows the version, UTC", pattern=_TIME)
+    expires: str = entry(
+        "time from which the statement no longer allows the version, UTC", pattern=_TIME
+    )
 
 
 Statement = ChannelStatement | RevocationStatement | DowngradeStatement

@@ -94,11 +94,12 @@ _HANGS = (
     "the process that talks to the robot hangs and accepts no requests: press the hardware "
     "e-stop; unless the process recovers, the driver exits within a few seconds"
 )
+_RESUMES = "the drives {rest}; commands are followed again, starting with one in {mode}"
 _DAMPED = {
     DriverPhase.LISTENING: "nothing is sent to the robot: control was not taken",
     DriverPhase.TAKING: "control is not taken; the robot is braked, and control is given back",
-    DriverPhase.FOLLOWING: "the drives {rest}; commands are followed again, from one in {mode} on",
-    DriverPhase.DAMPING: "the drives {rest}; commands are followed again, from one in {mode} on",
+    DriverPhase.FOLLOWING: _RESUMES,
+    DriverPhase.DAMPING: _RESUMES,
     DriverPhase.RELEASING: "the drives {rest}, and control is being given back",
 }
 """Response to a damp request, by phase; {rest} is what this robot's drives do at rest."""

@@ -53,7 +53,7 @@ _HUNG = Spec(
     name="hung",
     type=bool,
     default=False,
-    doc="True if the robot hangs, so that its joints may become limp",
+    doc="True if the robot is suspended, so that its joints may go limp",
 )
 
 

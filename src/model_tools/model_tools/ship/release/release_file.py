@@ -117,7 +117,7 @@ class RobotEvidence:
     """Evidence from a report about one robot, judged by the stage's limits."""
 
     health: Health = entry("verdict on the robot")
-    reasons: tuple[str, ...] = entry("reasons why it is not healthy", default=())
+    reasons: tuple[str, ...] = entry("reasons why the robot is not healthy", default=())
     minutes: float = entry("observed time, min", default=0.0, minimum=0)
     figures: dict[str, float] = entry("measured figures", default={})
     report: str = entry("report file, relative to the release")
