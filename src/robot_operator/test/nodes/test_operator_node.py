@@ -60,7 +60,9 @@ def let_it_walk(robot: Robot, node: OperatorNode) -> None:
     """Let the policy run, and the joystick drive."""
     robot.policy.mode = JointCommand.MODE_RUN
     robot.holds()
-    robot.until(lambda: screen_lines(node).get("joystick", "").startswith("connected"), "the joystick")
+    robot.until(
+        lambda: screen_lines(node).get("joystick", "").startswith("connected"), "the joystick"
+    )
     robot.holds(DEADMAN)
     robot.until(lambda: screen_lines(node)["joystick"] == "dead-man's switch held", "the switch")
     robot.holds(DEADMAN, vx=1.0)
