@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 Tree = Mapping[str, Any]
-"""Map from name to an array, a number, a string, None, a sequence of these, or another tree."""
+"""Maps each name to an array, a number, a string, None, a sequence of these, or another tree."""
 _Array = npt.NDArray[Any]
 _ARRAY = "array"
 
@@ -99,7 +99,7 @@ def _planned(value: Any) -> Any:
 
 
 def _restored(before: Any, saved: Any) -> Any:
-    """Return a saved value in the form of the value `before` that it replaces."""
+    """Return a saved value, converted to the form of `before`, the value that it replaces."""
     if isinstance(before, Stateful):
         before.restore(saved)
         return before

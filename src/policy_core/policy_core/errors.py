@@ -99,7 +99,7 @@ class LateRunError(BackendError):
 
 
 class NoTargetError(PolicyError):
-    """A policy without a target for this tick; later ticks may have one again."""
+    """The policy has no target for this tick; it may have one in a later tick."""
 
 
 class RobotError(PolicyError):

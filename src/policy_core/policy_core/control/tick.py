@@ -127,12 +127,12 @@ class Tick:
 
 
 class EndStep(Enum):
-    """A step toward the end of a run; the last step ends it."""
+    """One step toward the end of a run; the last step ends the run."""
 
     FADE_COMMAND = "fade_command"
     """The velocity command fades to zero; new commands are ignored until the next run."""
     STAND = "stand"
-    """The robot stands up; a set takes its way back to standing first."""
+    """The robot stands up; a policy set first runs its way back to standing."""
     DAMP = "damp"
     """The robot receives the command for DAMP, as after a fault, but no fault is latched."""
     FAULT = "fault"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images: conversion to the policy's values, and selection of the stack by stamps."""
+"""Camera images: conversion to the policy's values, and selection of the image stack by stamps."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class _ImageProcessor:
         return image
 
     def _plan(self, step: str, image: F32) -> None:
-        """Append the stage for a step that keeps the image size, or for the end."""
+        """Append the stage for a step that keeps the image size, or for the end of the steps."""
         raise NotImplementedError
 
     def _weights(self, step: str, shape: Sequence[int]) -> tuple[F64, F64]:
@@ -132,8 +132,8 @@ class DepthProcessor(_ImageProcessor):
             raw: Image in the camera's size [height, width]; uint16 in mm, where 0 is unknown, or
                 float32 in m, where NaN and -infinity are unknown and +infinity is too far; in
                 either byte order.
-            factor: Factor for each pixel [height, width], `ray_factors` or the inverse, if the
-                camera measures a different kind of distance from what the policy expects.
+            factor: Factor for each pixel [height, width], needed if the camera and the policy use
+                different kinds of distance: `ray_factors` or the inverse.
 
         Raises:
             RobotError: All depths are unknown, or more than the contract allows.
@@ -269,12 +269,12 @@ class ColourProcessor(_ImageProcessor):
 
 
 class ImageHistory:
-    """The latest images with their stamps, from which the policy's stack is selected.
+    """The latest images with their stamps, from which the policy's image stack is selected.
 
-    Positions in the stack are times, so a lost or late image does not shift the others.
+    Positions in the stack are times, so a lost or late image does not shift other images.
 
     Attributes:
-        newest_ns: Stamp of the newest image; None without one.
+        newest_ns: Stamp of the newest image; None if there is no image.
     """
 
     _RECENT, _SLOWEST = 4, 1.5
@@ -314,7 +314,7 @@ class ImageHistory:
         """Return True if the image with this stamp is needed.
 
         A camera that is faster than the contract's sends more images than needed. An image whose
-        stamp is far before or after the newest begins a new stack.
+        stamp is far before or after the newest stamp begins a new stack.
         """
         newest_ns = self.newest_ns
         if newest_ns is not None and not (
@@ -340,8 +340,8 @@ class ImageHistory:
         """Return the stamp of the newest image that is at least as old as in training, or None.
 
         Args:
-            now_ns: Time on the clock used for stamps; an image stamped later, as in a simulation
-                whose clock moves in steps, counts as new.
+            now_ns: Time on the clock used for stamps. An image with a later stamp counts as new; in
+                a simulation, the clock may advance in steps.
         """
         stamps_ns = self._stamps_ns[: self._count]
         old = stamps_ns[stamps_ns <= max(now_ns, self.newest_ns or 0) - self._latency_ns]
@@ -379,7 +379,7 @@ class ImageHistory:
 
 
 def ray_factors(k: Sequence[float], height: int, width: int) -> F32:
-    """Return, for each pixel, the ratio of distance along the ray to axial depth [height, width].
+    """Return each pixel's ratio of distance along the ray to axial depth [height, width].
 
     Args:
         k: Intrinsic matrix row by row [9], as in sensor_msgs/CameraInfo.
@@ -455,7 +455,7 @@ def _triangle(distance: F64) -> F64:
 
 
 def _cubic(distance: F64, a: float) -> F64:
-    """Return the weights of cubic convolution (R. Keys, 1981) at distances in pixels."""
+    """Return the weights of cubic convolution (R. Keys, 1981) at distances given in pixels."""
     x = np.abs(distance)
     near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
     far = ((x - 5.0) * x + 8.0) * x * a - 4.0 * a
