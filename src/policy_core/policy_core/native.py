@@ -145,7 +145,7 @@ class Words:
         return value
 
     def _tags(self, states: Sequence[str], drivers: Sequence[str]) -> dict[str, _Form]:
-        """Return the conversion for each tag, given the names of a set's states and the drivers."""
+        """Return each tag's conversion, given the names of a set's states and of the drivers."""
 
         def said(text: str) -> Reason:
             return Reason(ReasonCode.TEXT, self.number_of(text))

@@ -193,7 +193,7 @@ class NativeController(Controller):
             self.policy_set = NativeSet(cast("PolicySet", policy), native, words)
         self._chunks = _native_chunks(policy, live, native, words)
         self.asked: Callable[[bool], None] | None = None
-        """Called for each displayed tick that asked the policy; True if the policy answered."""
+        """Called for each displayed tick that ran the policy, with True if the policy answered."""
         self.runs_ahead = False
         """True if ticks may continue while a tick is displayed."""
         self._shown = StateVector(

@@ -278,7 +278,7 @@ class ImageHistory:
     """
 
     _RECENT, _SLOWEST = 4, 1.5
-    """Number of images from which the camera's rate is computed, and the largest mean distance
+    """Number of images from which the camera's rate is computed, and the longest mean interval
     between images, in periods.
     """
 

@@ -124,7 +124,7 @@ class ClipPlayer(Stateful):
                 out[:] = _two_columns(product(inverse, there_quat))
 
     def _frame(self, ahead: int) -> tuple[int, int]:
-        """Return the index of the frame some ticks ahead, and the number of loops before it."""
+        """Return the index of the frame some ticks ahead, and the loops completed before it."""
         place = self._tick + ahead
         if self._loops:
             cycle, frame = divmod(place, self._last + 1)
@@ -138,7 +138,7 @@ class ClipPlayer(Stateful):
             out[:] = 0.0 if is_over and frames is self._clip.joint_vel else frames[frame]
 
     def _place(self, robot_quat: Quat, robot_pos: Vector) -> None:
-        """Place the motion so that its first frame is at the robot's pose, if that is known."""
+        """Place the motion's first frame at the robot's pose, if that pose is known."""
         first_quat, first_pos = self._anchor_pose(0)
         found = _Placement.between(first_quat, first_pos, robot_quat, robot_pos)
         if found.is_finite():
@@ -151,7 +151,7 @@ class ClipPlayer(Stateful):
         )
 
     def _step_of_cycle(self) -> _Placement:
-        """Return the placement of a clip's cycle relative to the previous one, at equal height."""
+        """Return a cycle's placement relative to the previous cycle, at the same height."""
         first_quat, first_pos = self._anchor_pose(0)
         last_quat, (x, y, _) = self._anchor_pose(self._last)
         return _Placement.between(first_quat, first_pos, last_quat, (x, y, first_pos[2]))
@@ -306,7 +306,7 @@ class _Chain:
 
 
 def _anchor_of_robot(measured: Mapping[str, F64], chain: _Chain) -> tuple[Quat, Vector]:
-    """Return the robot's anchor: orientation, and position (0 if no position is measured)."""
+    """Return the robot's anchor: orientation, and position (0 if position is not measured)."""
     base = measured.get("pos_world")
     quat, offset = chain.pose(normalized(measured["quat_xyzw"].tolist()), measured["joint_pos"])
     return quat, _ORIGIN if base is None else _sum(base.tolist(), offset)

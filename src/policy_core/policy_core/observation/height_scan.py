@@ -15,7 +15,7 @@ from policy_core.errors import RobotError
 from policy_core.interfaces import F64, Index
 
 _RAY_STEPS = 4
-"""Number of iterations in which a slanted ray is followed to the ground."""
+"""Number of iterations for following a slanted ray to the ground."""
 _SHALLOWEST = 0.2
 """Sine of the minimum angle below the horizon at which rays are followed."""
 _ROUNDED = 1e-9
@@ -40,7 +40,7 @@ class ElevationMap:
 
 
 class HeightScanner:
-    """Determines the ground height at each scan point, and converts it to the policy's value.
+    """Determines the ground height at each scan point, and converts it to a policy value.
 
     Attributes:
         values: Values before the term's clip and scale [points], m; finite after `see`.
@@ -72,7 +72,7 @@ class HeightScanner:
             self._neighbours = distances.round(9).argsort(axis=1, kind="stable")
 
     def sample(self, elevation: ElevationMap, position: F64, quat_xyzw: F64) -> None:
-        """Set `heights` from the map cell under each point, or where its ray meets the ground.
+        """Set `heights` from the map: below each point, or where its slanted ray hits the ground.
 
         Args:
             elevation: The map.

@@ -37,7 +37,7 @@ class ChunkRunner:
     Attributes:
         worker: Computes the chunks; the caller closes it.
         settings: Settings for chunk execution.
-        expected_s: Assumed inference time until the first measurements.
+        expected_s: Inference time to assume until it has been measured.
         longest_hold_ns: Maximum time for which the policy's joints may be held while it has no
             target.
     """
@@ -51,8 +51,9 @@ class ChunkRunner:
 class ChunkMember(MemberPolicy):
     """Executes one step of a chunk on each of its ticks, and never waits.
 
-    If it has no step, or a camera is silent, its joints are held while all others continue, and no
-    step is skipped. The member fails if this lasts longer than `ChunkRunner.longest_hold_ns`.
+    If it has no step, or a camera is silent, its joints are held while all other joints continue,
+    and no step is skipped. The member fails if they are held for longer than
+    `ChunkRunner.longest_hold_ns`.
 
     Attributes:
         runner: Worker and settings.

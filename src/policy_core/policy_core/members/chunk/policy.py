@@ -89,7 +89,7 @@ class ChunkPolicy(Stateful):
             sync: Provides the policy's observations.
             joint_pos: State field with measured positions [joints], rad.
             clock: Clock used for the ticks.
-            expected_s: Assumed inference time until the first measurements.
+            expected_s: Inference time to assume until it has been measured.
         """
         self.action = ChunkCommand(contract)
         self.begins = True
