@@ -231,7 +231,7 @@ class NativeController(Controller):
 
     @property
     def seen(self) -> Mapping[str, tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
-        """Inputs and outputs of each model in the displayed tick; the arrays keep their address."""
+        """Each model's inputs and outputs in the displayed tick, in arrays that never move."""
         return {name: (each.seen[0], each.seen[1]) for name, each in self._models.items()}
 
     @property

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plan: all data on a controller that the native core needs, as named arrays in a binary file.
+"""The plan: all that the native core needs from a controller, as named arrays in a binary file.
 
 A plan is made from a controller whose parts have already resolved the contract's names and patterns
 to arrays. Layout, little-endian: the magic, the SHA-256 of the bundle (32 bytes), the number of

@@ -26,11 +26,9 @@ in one step, regardless of the declared size: 750 bytes of bzip2 expand to 400 M
 """
 _LOOK_AGAIN_S = 0.01
 PREFIX = ".policy_inference."
-"""Prefix of the name of an incomplete file; the final name is not included, as it may be too long.
-"""
+"""Prefix of an incomplete file's name, which omits the final name, since that may be too long."""
 MOST_MEMBERS = 4096
-"""Maximum number of members in an array archive, since NumPy searches all members for each array.
-"""
+"""Maximum number of members in an array archive: to read an array, NumPy searches all members."""
 
 
 def arrays_problem(archive: zipfile.ZipFile) -> str:

@@ -20,8 +20,7 @@ from policy_core.observation.rows import layout
 OUTSIDE_SHARE = 0.2
 """Share of out-of-range samples at which a term counts as not matching training."""
 MARGIN = 0.5
-"""Margin on each side, as a share of the healthy range; pushes and slopes exceed the range by less.
-"""
+"""Margin per side, as a share of the healthy range; pushes and slopes exceed the range by less."""
 _LARGEST_DEVIATIONS = 8.0
 """Limit on normalized values when only the mean and standard deviation are known."""
 

@@ -184,7 +184,7 @@ class HeightScanner:
         return math.atan2(rotation[1, 0], rotation[0, 0])
 
     def _turned(self, out: F64, row: F64, begin: float) -> None:
-        """Write one coordinate of the points in the map frame, given rotation row and origin."""
+        """Write one map-frame coordinate of the points, given a rotation row and the origin."""
         np.multiply(self._x, row[0], out)
         np.multiply(self._y, row[1], self._work)
         np.add(out, self._work, out)

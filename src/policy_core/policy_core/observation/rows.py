@@ -102,7 +102,7 @@ class _History(Stateful):
     PLAN = ("_length", "_repeat_first", "_order")
 
     def plan(self) -> dict[str, Any]:
-        """Return the configuration for the native core: frames, and the values selected in them."""
+        """Return the configuration for the native core: frames, and the values to select."""
         return {**super().plan(), "frame_size": self._frame.size}
 
     def __init__(self, age: Index, column: Index, frame: F64, init: str) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Robot state as one vector with named fields, so that one gather reads an observation."""
+"""Robot state as one vector with named fields: a single gather operation reads an observation."""
 
 from __future__ import annotations
 
@@ -379,7 +379,7 @@ class SensedCopy:
             self._starts.append(start)
 
     def plan(self) -> list[dict[str, Any]]:
-        """Return the configuration for the native core: runs of fields, indices in the source."""
+        """Return the configuration for the native core: runs of fields and source indices."""
         return [
             {"start": start, "index": index}
             for start, (index, _) in zip(self._starts, self._parts, strict=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Control path of a policy set, and the requests to a set."""
+"""Control path of a policy set, and requests to the set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # not if Python runs the ticks
     from policy_core.sets.native_set import NativeSet
 
 SWITCH, WAY_BACK = "switch", "way_back"
-"""Names of requests in recordings; for a switch, a space and the state name follow."""
+"""Request names in recordings; that of a switch is followed by a space and the state name."""
 
 
 MEMBERS: Mapping[str, type[MemberPolicy]] = {"joint": JointMember, "chunk": ChunkMember}
@@ -105,14 +105,14 @@ def make_policy_set(
     inputs: Mapping[str, Input],
     clock: Callable[[], int],
 ) -> PolicySet:
-    """Return a policy set that runs with opened models.
+    """Return a policy set that uses opened models.
 
     Args:
         bundle: Bundle of the set.
         runners: By member, an opened model for a joint policy or a `ChunkRunner` for a chunk
             policy; the caller closes them.
         state: Receives the measurements.
-        inputs: Ages of the members' inputs, from `set_inputs`.
+        inputs: The members' inputs, from `set_inputs`.
         clock: Same as for `Controller`.
     """
     members, targets = dict[str, MemberPolicy](), JoinedTargets(bundle.contract)
@@ -143,7 +143,7 @@ def set_controller(
         inputs: Inputs from `set_inputs`.
         limits: Limits in force.
         clock: Same as for `Controller`.
-        make: Function with the arguments of `Controller` that creates the controller.
+        make: Creates the controller; takes the arguments of `Controller`.
     """
     vectors = commanded_vectors(contract.commanded, state, inputs, limits)
     velocity = state.get("velocity_command")
@@ -152,7 +152,7 @@ def set_controller(
 
 
 class SetRequests:
-    """Requests from a person or a node to a running policy set."""
+    """Requests from a person or node to a running policy set."""
 
     def __init__(
         self, contract: SetContract, controller: Controller, policy: PolicySet | NativeSet
@@ -206,15 +206,15 @@ class SetRequests:
             self._stands_up = True
 
     def tick(self, now_ns: int) -> None:
-        """Continue the way back, or begin it after `silence_s` without a command.
+        """Continue the way back to standing, or begin it after `silence_s` without a command.
 
         Call this after each tick.
 
         Args:
-            now_ns: Time of the tick, whose thread makes this call.
+            now_ns: Time of the tick.
 
         Raises:
-            RefusedError: The robot has reached the end of its way back, but may not stand up now.
+            RefusedError: The robot has completed its way back, but may not stand up now.
         """
         mode = self._controller.mode
         if mode is Mode.RUN:
