@@ -26,7 +26,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class _Message(NamedTuple):
-    """Field numbers of an ONNX message: `leaves`, and `inside`, which may contain weights."""
+    """Field numbers of an ONNX message: `leaves`, and fields with possible weights (`inside`)."""
 
     name: str
     leaves: frozenset[int]
@@ -34,7 +34,7 @@ class _Message(NamedTuple):
 
 
 def _message(name: str, leaves: str, **inside: str) -> tuple[str, _Message]:
-    """Return a message by name; leaf fields are given as `1-3 5`, nested messages as f7="Graph"."""
+    """Return a named message; leaf fields are given as `1-3 5`, nested messages as f7="Graph"."""
     numbers = set[int]()
     for part in leaves.split():
         first, _, last = part.partition("-")

@@ -209,7 +209,7 @@ def _read_phase(sines_and_cosines: F64) -> float:
 
 
 def _beyond(values: F64, largest: F64) -> F64:
-    """Return values that exceed their limits, NaN for all others, and inf for NaN values."""
+    """Return the values that exceed their limits, inf for NaN values, and NaN for all others."""
     return np.where(values <= largest, np.nan, np.where(np.isnan(values), np.inf, values))
 
 

@@ -42,7 +42,7 @@ class SensedState(StateVector):
     """
 
     def __init__(self, contract: SetContract, limits: Limits) -> None:
-        """Lay out the fields; they are NaN until measured, but the velocity command is zero."""
+        """Lay out the fields: NaN until measured, except the velocity command, which is 0."""
         sizes = _sizes(contract, orientation=limits.max_tilt_rad is not None)
         super().__init__(sizes, contract.perceived)
         # Finite from the start: the guard checks all fields, but only a member that tracks a live

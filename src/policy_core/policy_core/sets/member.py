@@ -144,7 +144,7 @@ class MemberPolicy(Stateful, ABC):
     @staticmethod
     @abstractmethod
     def timeouts_ns(contract: Any, limits: Limits) -> Mapping[str, int | None]:
-        """Return the time-outs of inputs that have their own, by topic; None for no time-out."""
+        """Return the time-outs of inputs with time-outs of their own, by topic; None for none."""
 
     def plan(self) -> dict[str, Any]:
         """Return the configuration for the native core: the member's place in the set."""

@@ -438,7 +438,7 @@ class PolicySet(Stateful):
         self._settled = False
 
     def _fall_back(self, why: str) -> bool:
-        """Enter the state's fallback, from the last command; return False if there is none."""
+        """Enter the state's fallback from the last command; return False if it has none."""
         name = self._state.stated.fallback
         if name is None:
             return False

@@ -45,7 +45,7 @@ class CommandingState:
         targets: JoinedTargets,
         state: StateVector,
     ) -> None:
-        """Prepare the state, and the switches from it.
+        """Prepare the state and the switches that leave it.
 
         Args:
             name: Name of the state.
