@@ -205,7 +205,7 @@ POSE = "perception/odom"
 
 
 def environment(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Restrict a simulated robot's discovery to this computer; protect the nodes if requested."""
+    """Restrict a simulated robot's discovery to this computer; secure the nodes if requested."""
     robot, keystore = (LaunchConfiguration(name).perform(context) for name in ("robot", "security"))
     variables = {
         **discovery_variables(robot, context.environment),
@@ -276,7 +276,7 @@ def given(**values: list[str]) -> IfCondition:
 
 
 def node(package: str, name: str, file: str, *, ends: str = "", **more: object) -> Node:
-    """Return a node named after its executable, with the parameter file that argument `file` gives.
+    """Return a node named after its executable; launch argument `file` gives its parameter file.
 
     If `ends` is given, the launch ends for that reason when the node exits.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Common parts of all back ends: fixed arrays, tensor checks, warm-up, a single `close`."""
+"""Common parts of all back ends: fixed arrays, tensor checks, warm-up, and closing."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class BackendBase(ABC):
 
     @classmethod
     def interpreter(cls) -> str:
-        """Return the Python that has the runtime; if it is not this one, a child process is used.
+        """Return the Python that has the runtime; if it differs, a child process runs it.
 
         Raises:
             BackendError: The configured Python does not exist.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`hbm_runtime`: RDK S100 and S600 with `.hbm`, RDK X5 (system 3.5.0 or later) with `.bin`."""
+"""`hbm_runtime`: for the RDK S100 and S600 (`.hbm`) and the RDK X5 since system 3.5.0 (`.bin`)."""
 
 from __future__ import annotations
 

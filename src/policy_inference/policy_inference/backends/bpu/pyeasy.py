@@ -37,7 +37,7 @@ _CHANNEL_AXES = {"NCHW": 1, "NHWC": 3}
 
 
 class PyeasyBackend(BpuRuntime):
-    """Packages of the older runtime; their content is identical."""
+    """Back end for the older runtime, which comes in two packages with identical content."""
 
     holds_gil = True
     package = PYEASY_DNN
