@@ -51,7 +51,7 @@ class BackendBase(ABC):
     builds_from: str | None = None
     """Back end whose artifact is the build source if the bundle has none for this back end."""
     is_remote = False
-    """True if another machine runs the model: opening requires a `deadline_s`, and a `problem` may
+    """True if another machine runs the model: `deadline_s` then applies, and a `problem` may
     be temporary.
     """
     simulates: bool = False

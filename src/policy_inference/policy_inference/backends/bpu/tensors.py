@@ -22,7 +22,7 @@ _FLOATS = ("float32", "float16")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quantisation:
-    """real = (integer - zero_point) * scale; zero_point and scale have shape [1] or [axis size]."""
+    """real = (integer - zero_point) * scale; both parameters have shape [1] or [axis size]."""
 
     scale: F32
     zero_point: F32

@@ -30,7 +30,7 @@ MOST_LATE = 5
 """Number of consecutive late answers after which the server counts as hung."""
 _BUDGET_RUNS, _BUDGET_S = 20, 2.0
 _BLOCKING_S = 0.1
-"""Deadline below which the policy is taken to run in every tick."""
+"""Deadline below which the policy presumably runs in every tick, so that ticks wait for answers."""
 _LARGEST_SECRET_BYTES = 1 << 16
 _log = logging.getLogger("policy_inference")
 Arrays = Mapping[str, Tensor]

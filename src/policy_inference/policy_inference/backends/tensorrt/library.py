@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The `tensorrt` package, and its logger, which collects the reasons for failures."""
+"""The `tensorrt` package, and a logger that collects the reasons for failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INSTALL = (
 )
 _log = logging.getLogger("policy_inference")
 _KEPT = 4
-"""Number of errors that a message quotes; the first ones are the causes."""
+"""Number of errors that a message quotes; the first errors are the causes."""
 
 
 def load_tensorrt() -> Any:
@@ -75,7 +75,7 @@ class TensorRtLog:
         self._warnings.clear()
 
     def reasons(self) -> str:
-        """Return TensorRT's last errors, worded as the end of a message.
+        """Return TensorRT's errors, worded as the end of a message.
 
         If there are no errors, return the warnings, since 8.6 reports a missing driver only as a
         warning.
