@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run chunk policies on rows, and check their distance from a reference and their response."""
+"""Run chunk policies on rows; check the distance from a reference, and the response to inputs."""
 
 from __future__ import annotations
 
@@ -46,15 +46,16 @@ CHUNK_DEFAULTS = {
 }
 """Limits for normalized chunks, finest precision first.
 
-This project chose them, in standard deviations of the actions. The errors to detect were measured
-with a LeRobot ACT policy: swapping cameras changes a chunk by 0.4, swapping red and blue by 0.2,
-and an error of one degree on every joint by 0.02; float32 results differ by 2e-6 between runtimes.
+This project chose these limits, in standard deviations of the actions. The errors to detect were
+measured with a LeRobot ACT policy: swapping cameras changes a chunk by 0.4, swapping red and blue
+by 0.2, and an error of one degree in every joint by 0.02. float32 results differ by 2e-6 between
+runtimes.
 """
 _PROBABILITY = ComparisonLimits(max_abs=0.05)
 """Limit for the success classifier, in any precision."""
 FEWEST_VALUES, SMALLEST_RESPONSE = 16, 0.5
 NORMALISED_CHUNK, PATH, FEATURES = "normalised_chunk", "denoising", "features."
-"""Names of additional results from `play_chunks`; a camera name follows the last one."""
+"""Names of additional results of `play_chunks`; the last name is followed by a camera name."""
 
 
 def play_chunks(
@@ -69,7 +70,7 @@ def play_chunks(
         contract: Contract of the bundle.
         backends: Opened back ends, by `graphs.NAME`; their arrays are overwritten.
         rows: Observations.
-        swapped: Two cameras whose images to swap.
+        swapped: Two cameras whose images are swapped.
 
     Returns:
         `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same chunk as

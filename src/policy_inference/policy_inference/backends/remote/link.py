@@ -281,7 +281,7 @@ class RemoteBackend(BackendBase):
             raise BackendError(f"{self.name}: {self.where}: {error}") from error
 
     def _proven(self, connection: ServerConnection) -> None:
-        """Raise an error unless a connection has the first one's tensors and the file's model."""
+        """Raise an error unless a connection has the first connection's tensors and model."""
         inputs, outputs = self.specs
         for what, ours, theirs in (
             ("inputs", self._link_first.inputs, connection.inputs),

@@ -323,7 +323,7 @@ class _OipConnection(ServerConnection):
             self._check_hash(answer.parameters[POLICY_SHA256].string_param)
 
     def _check_hash(self, found: str) -> None:
-        """Raise an error unless a hash is the file's or, if that is unknown, the first reported."""
+        """Raise an error unless a hash is the file's or, if unknown, the first reported one."""
         if self._sha256 and found != self._sha256:
             raise LostError(
                 f"model {self._served.model}: expected sha256 {self._sha256}, found {found}: "

@@ -29,7 +29,7 @@ class VendorLog(logging.Handler):
 
     @property
     def text(self) -> str:
-        """The full text, each line once, since logged lines may also have been printed."""
+        """The full text, with each line once, since logged lines may also have been printed."""
         logged = [line for record in self._records for line in record.splitlines() if line.strip()]
         printed = [
             line

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Convert an ONNX model to a form that the toolkit accepts; runs in its Python and in ours.
+"""Convert an ONNX model to a form that the toolkit accepts; runs in the toolkit's Python or ours.
 
 Toolkit 2.5.0 accepts opsets up to 19, fixed sizes, standard ONNX operators, recurrent layers whose
 outputs all have names, and one output per value: if two outputs have the same value, it silently

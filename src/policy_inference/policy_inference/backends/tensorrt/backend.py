@@ -148,7 +148,7 @@ class TensorRtBackend(BackendBase):
     def _with_graph(
         self, device: Device, enqueue: Callable[[], None]
     ) -> tuple[Callable[[], None], str]:
-        """Record a run as a CUDA graph if requested; return an enqueue function, and a text."""
+        """Record a run as a CUDA graph if requested; return the enqueue function and a remark."""
         if self._engine_options.cuda_graph == "no":
             return enqueue, "no"
         enqueue()  # the first run makes preparations that cannot be recorded

@@ -19,7 +19,7 @@ INSTALL = (
 )
 _log = logging.getLogger("policy_inference")
 _KEPT = 4
-"""Number of errors that a message quotes; the first errors are the causes."""
+"""Number of errors that a message quotes, since the cause is often not the last error."""
 
 
 def load_tensorrt() -> Any:
@@ -75,7 +75,7 @@ class TensorRtLog:
         self._warnings.clear()
 
     def reasons(self) -> str:
-        """Return TensorRT's errors, worded as the end of a message.
+        """Return TensorRT's last errors, worded as the end of a message.
 
         If there are no errors, return the warnings, since 8.6 reports a missing driver only as a
         warning.
@@ -103,10 +103,10 @@ class TensorRtLog:
 
 @cache
 def trt_log(trt: Any) -> TensorRtLog:
-    """Return this process's logger; TensorRT uses the first one for all its objects.
+    """Return this process's logger; TensorRT uses the first logger for all its objects.
 
-    This also registers TensorRT's own plugins, without which parser and plans lack some operators,
-    such as InstanceNormalization (onnx/onnx-tensorrt#597).
+    This also registers TensorRT's own plugins, without which the parser and plans lack some
+    operators, such as InstanceNormalization (onnx/onnx-tensorrt#597).
     """
     said = TensorRtLog(trt)
     if not trt.init_libnvinfer_plugins(said.logger, ""):
