@@ -56,7 +56,7 @@ def _back_ends(bundle: AnyBundle) -> list[str]:
 
 
 def _evidence(bundle: AnyBundle, backend: str) -> Iterator[tuple[str, ExpectedDistance]]:
-    """Yield hashes of models at a known distance from a back end's model, and that distance."""
+    """Yield each model (its hash) at a known distance from a back end's model, and the distance."""
     sha256 = model_sha256(bundle.contract, backend)
     if sha256 is None:
         return

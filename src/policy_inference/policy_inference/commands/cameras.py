@@ -14,7 +14,7 @@ from policy_core.errors import PolicyError
 
 
 def read_contract(bundle: str) -> ChunkContract:
-    """Return the contract of a chunk policy's bundle, given its folder or installed name."""
+    """Return the contract of a chunk policy's bundle, given the bundle's folder or name."""
     return load_bundle(Path(bundle_folder(bundle)), kind=ChunkBundle).contract
 
 

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A controller's latest ticks, in preallocated memory.
 
-One thread writes, others copy, and none waits. A slot's moment is removed before its arrays change,
-and replaced by a new object when they are complete. A copy is therefore consistent if it finds the
-same object before and after copying.
+One thread writes, others copy, and none waits. A slot's moment is removed before the slot's arrays
+change, and replaced by a new object when they are complete. A copy is therefore consistent if the
+slot has the same object before and after copying.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Wire = tuple[bytes | None, ...]
 message.
 """
 MAX_WIRE_BYTES = 65536
-"""Limit on the message bytes stored per tick, so that memory is bounded."""
+"""Maximum number of message bytes stored per tick, to limit memory."""
 
 
 class InferenceResult(NamedTuple):
-    """Result of one inference of a chunk policy, without its input images.
+    """Result of one inference of a chunk policy, without the input images.
 
     `state` is the policy's `StateVector.flat` at the time of the observation; `chunk` [steps,
-    actions], rad, is None if the inference failed, and `error` gives the reason. `member` is the
+    actions], rad, is None if the inference failed; `error` then gives the reason. `member` is the
     policy's name in a set, or empty for a single policy. `success` is the probability that the task
     is done, or None. The arrays must not be modified. Times are on the control loop's clock, in ns.
     """

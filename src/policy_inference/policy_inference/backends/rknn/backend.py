@@ -39,7 +39,7 @@ _DRIVER = re.compile(r"[Dd]river\b[^\n]*?version:? *([\d.]*\d)")
 
 
 class RknnBackend(BackendBase):
-    """Runs a model in its own NPU context; float32 in and out, quantized by the runtime."""
+    """Runs a model in its own NPU context, with float32 arrays that the runtime quantizes."""
 
     name = "rknn"
     simulated_by = "rknn_sim"
