@@ -107,7 +107,7 @@ def play_chunks(
 def observation_at(
     rows: Rows, row: int, swapped: tuple[str, str] | None = None
 ) -> ChunkObservation:
-    """Return a chunk policy's observation in one row; two cameras' images may be swapped."""
+    """Return a chunk policy's observation from one row, with `swapped` cameras if given."""
     images = {
         name.removeprefix(GOLDEN_CAMERA): np.asarray(array[row], np.uint8)
         for name, array in rows.inputs.items()
@@ -144,7 +144,7 @@ def drawn_noise(contract: ChunkContract, rows: int) -> dict[str, Tensor]:
 def _observations(
     images: Mapping[str, Tensor], vectors: Mapping[str, Tensor]
 ) -> list[ChunkObservation]:
-    """Return a row's observations, newest last: one, or one per index of the first axis."""
+    """Return a row's observations, newest last: one, or one for each index of the first axis."""
     is_single = all(image.ndim == 3 for image in images.values()) and all(
         vector.ndim == 1 for vector in vectors.values()
     )

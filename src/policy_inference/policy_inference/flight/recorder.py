@@ -478,7 +478,7 @@ class FlightRecorder:
         return self.writer.hangs or self.writer.failed or self.writer.obstacle
 
     def load(self) -> None:
-        """Import the modules that write recordings; call before `start` if ticks already run."""
+        """Import the modules that write recordings; call before `start` if ticks run by then."""
         self._folder.load()
 
     def start(self) -> None:
@@ -563,7 +563,7 @@ class FlightRecorder:
         """Request a recording of the ring; return its future path.
 
         Args:
-            who: Requester, for the log.
+            who: Words that follow "requested" in the log.
         """
         self._require_work()
         _require_none(self.writer.requested)
@@ -578,7 +578,7 @@ class FlightRecorder:
         """Record everything from now on, starting with the current ring; return the future path.
 
         Args:
-            who: Name of the requester, for the log.
+            who: Words that follow "requested" in the log.
         """
         self._require_work()
         if self.writer.recording_run:

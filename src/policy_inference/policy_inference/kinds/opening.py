@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Interfaces that make hosts independent of the policy kind: request, opened policy, kind."""
+"""Interfaces that make hosts independent of the kind of policy: request, opened policy, kind."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ _log = logging.getLogger("policy_inference")
 def native_controller(
     loop: str, models: Mapping[str, Backend], sha256: str
 ) -> Callable[..., NativeController | None]:
-    """Return a factory for C++ controllers; if one is impossible, it logs why and returns None.
+    """Return a factory for C++ controllers; if it cannot make one, it logs why and returns None.
 
     Args:
-        loop: `NATIVE`; any other value disables it.
+        loop: `NATIVE`; with any other value, the factory returns None.
         models: Same as for `NativeController`.
         sha256: Hash of the bundle.
     """
@@ -65,7 +65,7 @@ def native_controller(
 
 B = TypeVar("B", bound=Bundle)
 COMMAND_RANGE = "trial.command_range"
-"""Recorded setting: velocity command range in a trial (three minima, three maxima)."""
+"""Name of a recorded setting: velocity command range in a trial (three minima, three maxima)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +74,14 @@ class OpenRequest:
 
     Attributes:
         bundle: Folder, or name of an installed bundle.
-        public_key: Path of keys, one of which must have signed the bundle, in addition to the
+        public_key: Path of keys that are accepted for the bundle's signature, in addition to the
             environment's keys; "" for none.
         backends: Names of back ends, preferred one first.
         options: Options of the back ends.
-        stricter_limits: Operating limits.
+        stricter_limits: The operator's limits.
         output: Message type of the targets.
-        loop: Value of `realtime.loop`: C++ ticks if possible; see `native_controller`.
+        loop: Value of `realtime.loop`: whether ticks run in C++ if possible; see
+            `native_controller`.
         shadow_backends: Back ends for the shadow policy, if there is one.
         trial: Trial of the version to run, if that version is on trial.
     """
