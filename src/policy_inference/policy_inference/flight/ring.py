@@ -84,7 +84,7 @@ class ShadowAnswer(NamedTuple):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Moment:
-    """The parts of a tick that are not fixed-size arrays; created for each tick, then unchanged.
+    """The parts of a tick that are not fixed-size arrays; created for each tick, never changed.
 
     Fields that `Tick` also has have the same values. `number` counts all ticks of a ring, `tick`
     the ticks since the last `restart`. `ages_ns`, `measured_ns` and `repeats` are those of the
@@ -216,7 +216,7 @@ class Ring:
         self._results.clear()
 
     def take_inputs(self) -> None:
-        """Record the model's inputs in this tick, and the state from which they were computed."""
+        """Record this tick's model inputs, and the state from which they were computed."""
         self._moments[self._slot] = None
         self._state[self._slot] = self._flat
         for _, array, block in self._given:
