@@ -231,7 +231,7 @@ class Policy(Protocol):
         """Clear all memory, as for a new run."""
 
     def pause(self, duration_ns: int) -> None:
-        """Exclude from the policy's time an interval in which the last targets were held."""
+        """Exclude an interval in which the last targets were held."""
 
     def infer(self) -> bool:
         """Run inference on the current observation; return True if the result is finite.

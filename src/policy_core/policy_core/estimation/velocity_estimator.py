@@ -179,8 +179,8 @@ class VelocityEstimator:
         Args:
             up: Upward direction in the body frame.
             turn: Angular velocity of the base.
-            moves: Velocity of the IMU relative to the base origin, minus the prediction of the
-    IMU's velocity.
+            moves: Velocity of the IMU relative to the base origin, minus its own predicted
+                velocity.
 
         Returns:
             The sum of the stance probabilities, and two averages weighted by them: the height of

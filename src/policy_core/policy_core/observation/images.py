@@ -248,7 +248,7 @@ def _decode_compressed(frame: Frame) -> Image:
 
 
 def _without_end(data: bytes) -> bytes:
-    """Remove the end marker from a single-scan JPEG; this does not change the image.
+    """Return a single-scan JPEG without its end marker, which does not change the image.
 
     At the end marker, libjpeg fills in missing parts, for example after a camera's packets were
     lost, and reports this only on stderr. Without the marker, it waits for more data, and OpenCV

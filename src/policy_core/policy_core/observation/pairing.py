@@ -86,7 +86,7 @@ class RecentMessages(Stateful):
     def nearest(self, time_ns: int) -> tuple[int, Any]:
         """Return the time of the message nearest to `time_ns`, and the message; there must be one.
 
-        Of two equally near messages, the later one is returned.
+        Of two equally near messages, the one added later is returned.
         """
         found: tuple[int, Any] = min(
             reversed(self._entries), key=lambda entry: abs(entry[0] - time_ns)

@@ -160,7 +160,7 @@ class BackendBase(ABC):
 
     @classmethod
     def interpreter(cls) -> str:
-        """Return the Python that has the runtime; if it differs, a child process runs it.
+        """Return the Python that has the runtime; if it is not this one, a child process is used.
 
         Raises:
             BackendError: The configured Python does not exist.

@@ -19,8 +19,7 @@ from policy_core.bundle.schema import entry
 from policy_core.errors import BundleError, Problem
 
 GOLDEN = "golden rows"
-"""Source of rows, in a report, that cover the policy's behavior; if absent, the first source is
-used.
+"""Name, in reports, of the rows that cover the policy's behavior; by default, the first are used.
 """
 
 

@@ -63,7 +63,7 @@ class GateResult:
 def _shadow_gate(
     about: str, limit: float | None, of: Collection[str] = (EQUAL, ROUNDED, UNKNOWN), **schema: Any
 ) -> Any:
-    """Declare a gate for shadows with one of the relations `of`; `schema` is as for `entry`."""
+    """Declare a gate for shadows with a relation in `of`; `schema` is as for `entry`."""
     declared = entry(about, default=limit, **schema)
     metadata = {**declared.metadata, "of": of}
     return dataclasses.field(default=declared.default, metadata=metadata)

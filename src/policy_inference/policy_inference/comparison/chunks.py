@@ -107,7 +107,7 @@ def play_chunks(
 def observation_at(
     rows: Rows, row: int, swapped: tuple[str, str] | None = None
 ) -> ChunkObservation:
-    """Return a chunk policy's observation from one row, with `swapped` cameras if given."""
+    """Return a chunk policy's observation from one row, with the `swapped` cameras exchanged."""
     images = {
         name.removeprefix(GOLDEN_CAMERA): np.asarray(array[row], np.uint8)
         for name, array in rows.inputs.items()

@@ -187,7 +187,7 @@ class Ring:
         """Number of messages dropped because those of a tick exceeded `MAX_WIRE_BYTES`."""
 
     def restart(self) -> None:
-        """Discard all ticks, count from 0 again, and store the initial state."""
+        """Discard all ticks, restart the tick count at 0, and store the initial state."""
         self.begin = self.end
         self._states.clear()
         self._clear()

@@ -31,7 +31,8 @@ take a millisecond. In a real camera, noise changes most of them from frame to f
 """
 _FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
 """Number of identical frames, and joint motion: no working camera sends so many while a joint moves
-so far."""
+so far.
+"""
 
 
 class FrameBuffer(Stateful):

@@ -176,8 +176,7 @@ class PersonTakeover(Stateful):
 
     @property
     def awaits_leader(self) -> str:
-        """What the person must do: move leader joints that are too far from the arm, or check a
-        driver.
+        """What the person must do: move leader joints that are far from the arm, or check a driver.
 
         Empty if the leader is near the arm and moves.
         """

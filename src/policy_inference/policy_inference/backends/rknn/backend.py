@@ -95,7 +95,7 @@ class RknnBackend(BackendBase):
         }
 
     def _check(self, described: RknnFile) -> None:
-        """Raise an error unless the file fits the chip and precision stated, and this board."""
+        """Raise an error unless the file fits the artifact's chip and precision, and this board."""
         targets = ", ".join(described.targets)
         if self._target is not None and chip(self._target) not in map(chip, described.targets):
             raise BackendError(
@@ -243,5 +243,5 @@ def _kind(array: Tensor) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
 
 
 def _channels_last(array: Tensor) -> Tensor:
-    """Return a channels-last array for an image [batch, channels, height, width]; else `array`."""
+    """Return a channels-last array if `array` is an image [batch, channels, height, width]."""
     return np.empty_like(np.moveaxis(array, 1, -1), order="C") if array.ndim == 4 else array

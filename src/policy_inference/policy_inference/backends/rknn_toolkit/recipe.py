@@ -38,7 +38,7 @@ class Recipe:
         precision: fp16, or one of the chip's quantized types.
         inputs, outputs: Tensors, in the model's order.
         settings: Settings for `RKNN.config`, except target and precision.
-        hybrid: True to build layers that would otherwise lose too much accuracy in fp16.
+        hybrid: True to build in fp16 those layers that would otherwise lose too much accuracy.
         tag: Text stored in the file.
     """
 

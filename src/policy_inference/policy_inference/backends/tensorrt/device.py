@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""GPU memory, a stream and copies, which TensorRT leaves to its caller, through cuda-python.
+"""GPU memory, a stream and copies through cuda-python: TensorRT leaves these to its caller.
 
 Like TensorRT, the CUDA runtime uses the GPU's primary context, in any thread.
 """
