@@ -215,10 +215,10 @@ class DepthProcessor(_ImageProcessor):
 
 
 class ColourProcessor(_ImageProcessor):
-    """Converts a camera's colour image to the policy's values."""
+    """Converts a camera's color image to the policy's values."""
 
     def __init__(self, colour: ColourImage) -> None:
-        """Prepare the steps for a colour section that has passed `check_image`."""
+        """Prepare the steps for a color section that has passed `check_image`."""
         self.colour = colour
         super().__init__(colour, colour.steps, colour.channel_count)
         self._values = np.zeros_like(self._last)

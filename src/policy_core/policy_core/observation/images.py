@@ -190,7 +190,7 @@ def _compressed(message: Any) -> Frame:
 def _jpeg_size(data: memoryview) -> tuple[int, int]:
     """Return the height and width of a complete JPEG (ITU-T T.81, annex B).
 
-    Decoders fill missing parts with grey, without an error. Within a scan, FF is always followed by
+    Decoders fill missing parts with gray, without an error. Within a scan, FF is always followed by
     00 or a restart marker, so a truncated image never ends with the end marker.
     """
     # Cameras may pad their data with zeros.

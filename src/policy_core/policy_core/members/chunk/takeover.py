@@ -212,7 +212,7 @@ class PersonTakeover(Stateful):
     def leader_pose(self, now_ns: int) -> F64 | None:
         """Return the leader's pose [joints], rad; None if it is unknown or out of range.
 
-        Unchecked, a pose in degrees would drive a motorised leader beyond its joint range.
+        Unchecked, a pose in degrees would drive a motorized leader beyond its joint range.
         """
         reach, pose = self._reach, self._leader_pos
         within = (reach.position_min <= pose) & (pose <= reach.position_max)
