@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state of a control path as one value, saved between ticks and restored later or elsewhere.
 
-Each part of the control path lists the attributes that make up its state. All others follow from
-the contract, or are written in every tick before they are read.
+Each part of the control path lists the attributes that make up its state. All other attributes
+follow from the contract, or are written in every tick before they are read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Stateful:
     STATE: ClassVar[tuple[str, ...]] = ()
     """Attributes that `restore` replaces."""
     STATE_IN_PLACE: ClassVar[tuple[str, ...]] = ()
-    """Arrays of fixed shape that other parts reference; `restore` keeps their address."""
+    """Arrays of fixed shape that other parts reference; `restore` keeps their addresses."""
     PLAN: ClassVar[tuple[str, ...]] = ()
     """Attributes that follow from the contract and the limits, and configure the native core."""
 

@@ -47,7 +47,7 @@ def row_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 class Backend(Protocol):
     """An opened model with fixed arrays: write `inputs`, call `run`, read `outputs`.
 
-    The arrays are created once, belong to the back end, and keep their address until `close`. All
+    The arrays are created once, belong to the back end, and keep their addresses until `close`. All
     methods are called from one thread.
     """
 

@@ -104,7 +104,7 @@ class TickSlowness:
     """Compares the ticks of each second in RUN with those of the first seconds after activation.
 
     A second is one second's worth of RUN ticks, not necessarily consecutive. A median of at most
-    20 % of the period is never slow, one above 80 % always is; in between, `MedianDrift` decides.
+    20 % of the period is never slow; one above 80 % always is. In between, `MedianDrift` decides.
     """
 
     def __init__(self, period_s: float) -> None:
@@ -126,8 +126,8 @@ class TickSlowness:
 
         Args:
             durations_s: Duration of each tick.
-            mode: Mode after the last tick. A batch counts only if the robot was in RUN before and
-                after it, since the model runs only in RUN.
+            mode: Mode after the last tick. The durations count only if the robot was in RUN before
+                and after these ticks, since the model runs only in RUN.
         """
         runs = mode is Mode.RUN
         if runs and self._ran:

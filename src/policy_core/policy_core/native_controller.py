@@ -226,7 +226,7 @@ class NativeController(Controller):
 
     @property
     def native(self) -> Any:
-        """The controller in policy_core_native, for a loop that ticks it."""
+        """The controller in policy_core_native, for a loop that runs its ticks."""
         return self._native
 
     @property
@@ -411,7 +411,7 @@ class NativeController(Controller):
             self._native.forget_press(pressed)
 
     def reject_command(self) -> None:
-        """Count a velocity command that was ignored because it is not finite."""
+        """Count a velocity command that was ignored because it was not finite."""
         self._native.reject_command()
 
     def safe_targets(self) -> JointTargets | None:
@@ -642,7 +642,7 @@ class NativeJointCheck(JointCheck):
 
     @property
     def in_motion(self) -> bool:
-        """True if the robot is commanded to move; set by its controller."""
+        """True if the robot is commanded to move; set by the controller."""
         return bool(self._native.in_motion)
 
     @in_motion.setter

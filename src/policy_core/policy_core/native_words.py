@@ -72,8 +72,8 @@ def native_plan(controller: Any) -> Texts:
 def _make_texts(controller: Any) -> Texts:
     """Return the texts for a controller's reasons, refusals and joint samples.
 
-    They contain placeholders for the numbers in a `Reason` (a, b, c, count), and for `why`, `rules`
-    and other texts to insert.
+    The texts contain placeholders for the numbers in a `Reason` (a, b, c, count), and for `why`,
+    `rules` and other texts to insert.
     """
     joints, limits, policy = controller.joint_check.names, controller.limits, controller.policy
     states = getattr(policy, "states", {})

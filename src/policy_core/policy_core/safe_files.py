@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Safe reads from untrusted paths, atomic file writes, and file locks.
 
-Only regular files of limited size are read: a pipe could block its reader forever, and a device may
+Only regular files of limited size are read: a pipe could block the reader forever, and a device may
 have no end.
 """
 

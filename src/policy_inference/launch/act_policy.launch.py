@@ -276,7 +276,7 @@ def arm(context: LaunchContext) -> list[Node]:
 
 
 def leader(context: LaunchContext) -> list[Node]:
-    """Return the driver for a leader arm, if its port was given."""
+    """Return the driver for a leader arm, if the leader's port was given."""
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in ("robot", "namespace", "lerobot_python", *LEADER)

@@ -140,11 +140,11 @@ class EndStep(Enum):
 
 
 class RunVerdict(NamedTuple):
-    """Request from an observer to end a run; `Controller.end_run` executes it.
+    """An observer's request to end a run, carried out by `Controller.end_run`.
 
     Attributes:
         step: The step to take after this tick.
-        reason: Reason in words.
+        reason: Reason for ending the run, in words.
     """
 
     step: EndStep

@@ -150,7 +150,7 @@ class CommandFader(Stateful):
         return True
 
     def narrow(self, within: VelocityCommand) -> None:
-        """Narrow the range to which commands are clipped to its intersection with `within`."""
+        """Narrow the range to which commands are clipped: intersect it with `within`."""
         self._low = tuple(map(max, self._low, within.min))
         self._high = tuple(map(min, self._high, within.max))
 

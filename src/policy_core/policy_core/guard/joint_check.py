@@ -38,7 +38,7 @@ _FEWEST = 5
 _TURN_RAD, _ROUNDED_RAD = 2.0 * math.pi, 0.01
 """One turn, and the tolerance for a limit of one turn to each side, which may be rounded up."""
 _FORGOTTEN_NS = 500_000_000
-"""Samples farther apart in time than both this and `longest_ns` do not count as agreeing.
+"""Samples farther apart in time than both this value and `longest_ns` do not count as agreeing.
 `longest_ns` alone would not suffice, since a source may be slower than the policy.
 """
 
@@ -73,7 +73,7 @@ class JointCheck(Stateful):
     Attributes:
         names: Joint names.
         lost: True if the source was silent and no sample has been trusted since.
-        in_motion: True if the robot is commanded to move; set by its controller.
+        in_motion: True if the robot is commanded to move; set by the controller.
         replaced: Number of times an implausible jump was accepted although the source was never
             silent; a robot that holds its pose cannot have moved that far.
     """

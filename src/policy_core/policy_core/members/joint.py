@@ -292,7 +292,7 @@ class JointPolicy(Stateful):
         self._next()
 
     def infer(self) -> bool:
-        """Write the observations and run the model; return True if its output is finite.
+        """Write the observations and run the model; return True if the model's output is finite.
 
         Raises:
             BackendError: The runtime failed.
@@ -379,7 +379,7 @@ class LastOutputs:
     """
 
     def __init__(self, state: RobotState, backend: Backend) -> None:
-        """Connect each output that has a state field to that field."""
+        """Connect outputs to the state fields that observe them."""
         self.pairs = [
             (field, backend.outputs[name].reshape(-1)) for name, field in state.last_outputs.items()
         ]

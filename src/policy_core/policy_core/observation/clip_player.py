@@ -55,7 +55,7 @@ class ClipPlayer(Stateful):
         Args:
             clip: The frames.
             motion: The contract's `motion` section.
-            joint_names: Joint names of the contract, in its order.
+            joint_names: Joint names, in contract order.
             state: Fields to read: `joint_pos`; with an anchor also `quat_xyzw`, and `pos_world` if
                 measured.
             outputs: Fields to write, by field name in `TERMS` and number of ticks ahead.
@@ -169,7 +169,7 @@ class ClipPlayer(Stateful):
 
 
 class LivePlayer(Stateful):
-    """Plays a live motion: writes its newest frame to fields of the state; see `ClipPlayer`.
+    """Plays a live motion: writes the newest frame to fields of the state; see `ClipPlayer`.
 
     The frame at the first RUN tick is placed at the robot's pose, like the first frame of a clip.
     """

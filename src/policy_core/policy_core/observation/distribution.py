@@ -144,7 +144,7 @@ class DistributionCheck:
         self._mean, self._divisor = statistics or (np.zeros(1), np.ones(1))
 
     def describe(self, given: F64) -> str:
-        """Return the mismatch in words, with a likely cause; "" if there is none.
+        """Describe the mismatch and a likely cause; return "" if there is no mismatch.
 
         Args:
             given: Samples of the input [samples, size] before normalization, with scales applied.
@@ -199,7 +199,7 @@ class DistributionCheck:
         return float(np.median(np.abs(np.log(np.maximum(ratio, 1e-9))))) if known.any() else 0.0
 
     def _explanations(self, given: F64) -> Iterator[tuple[str, F64]]:
-        """Yield each possible mistake in words, and the model input with that mistake corrected."""
+        """Yield a description of each possible mistake, and the model input with it corrected."""
         healthy = self._healthy
         if self._normalises:
             yield "observations that were normalized twice", given
@@ -263,7 +263,7 @@ class DistributionWatch:
         self.restart()
 
     def restart(self) -> None:
-        """Reset the counts; called on each activation and each RUN."""
+        """Reset the counts; called on each activation and at the start of each RUN."""
         self._outside = deque[frozenset[str]](maxlen=_REPORTS)
 
     def look(self) -> None:

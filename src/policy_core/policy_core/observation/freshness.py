@@ -191,7 +191,7 @@ class Input(Stateful):
         self.clock_step = words.CLOCK_STEP.format(whose=whose, a=step_ns * 1e-6)
 
     def show(self, born_ns: int | None, measured_ns: int | None) -> None:
-        """Set the times to those of another input, to display them."""
+        """Set the times to those of another input, for display."""
         self._born_ns, self.measured_ns = born_ns, measured_ns
 
     def reject(self, problem: str) -> None:

@@ -101,7 +101,7 @@ class HeightScanner:
         return np.asarray((found - position) @ _rotation(quat_xyzw))
 
     def take_hits(self, hits: F64, position: F64, quat_xyzw: F64) -> F64:
-        """Set `heights` from ray hits on the ground; return each hit's distance from its ray.
+        """Set `heights` from ray hits on the ground; return the distances between hits and rays.
 
         Args:
             hits: Hits in the map frame [points, 3], m; not finite for rays without a hit.

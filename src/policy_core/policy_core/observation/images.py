@@ -40,7 +40,7 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """An image as received, with its size and length validated.
+    """An image as received, with validated size and length.
 
     `encoding` is a sensor_msgs/Image encoding, or jpeg or png; `step` is the row length in bytes,
     or 0 if compressed. `data` is a view of the received message.

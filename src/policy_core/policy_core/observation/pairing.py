@@ -98,7 +98,7 @@ class PairedMessages(NamedTuple):
     """Messages that form one observation.
 
     Attributes:
-        time_ns: Time of the observation and of the first step of its chunk.
+        time_ns: Time of the observation, and of the first step of the chunk for it.
         messages: One message per input, by input name.
     """
 

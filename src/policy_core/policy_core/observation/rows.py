@@ -92,9 +92,9 @@ class ObservationBuilder(Stateful):
 
 
 class _History(Stateful):
-    """The latest frames, in a ring buffer that is stored twice so that they are contiguous.
+    """The latest frames, in a ring buffer that is stored twice so that the frames are contiguous.
 
-    The oldest frame is always `length - 1` slots before the newest, so one index reads all of them.
+    The oldest frame is always `length - 1` slots before the newest, so one index reads all frames.
     """
 
     STATE = ("_newest", "_empty")

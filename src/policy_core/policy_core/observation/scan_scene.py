@@ -34,7 +34,7 @@ from policy_core.observation.rows import clip_bounds
 
 _LARGEST_BYTES = 1_000_000
 _TOLERANCE_M, _TOLERANCE = 2e-3, 1e-3
-"""Tolerances for the distance between a hit and its ray, m, and for a value (absolute or relative).
+"""Tolerances for the distance from a hit to its ray, m, and for a value (absolute or relative).
 """
 _FLATTEST_M = 0.05
 _OF_GRID, _OF_SCAN = ("order", "x", "y"), ("alignment", "heading", "value")

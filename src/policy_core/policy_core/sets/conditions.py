@@ -191,7 +191,7 @@ def _commanded_by(members: Sequence[MemberPolicy]) -> Index:
 
 
 def _first_frame(tracking: Sequence[MemberPolicy], contract: SetContract) -> F64:
-    """Return the joints' positions in the clips' first frames [set joints], rad.
+    """Return the joint positions in the first frames of the clips [set joints], rad.
 
     Joints without a clip have their stand position.
     """

@@ -64,7 +64,7 @@ class SensedState(StateVector):
 def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dict[str, Input]:
     """Return the inputs of all members, by topic.
 
-    If a camera, a live motion or perception falls silent, only the members that observe it stop.
+    If a camera, live motion or perception topic falls silent, only members that observe it stop.
     """
     timeouts_ns = dict[str, int | None]()
     for member in contract.members.values():
@@ -191,7 +191,7 @@ class SetRequests:
         self._controller.request(f"{SWITCH} {to}", ask)
 
     def stand(self, problems: Sequence[str] = ()) -> None:
-        """Stand up; if the current state does not allow it, first return to a state that does.
+        """Stand up, first returning to a state that allows it if the current state does not.
 
         Args:
             problems: The caller's own reasons to refuse.

@@ -110,7 +110,7 @@ class JointMember(MemberPolicy):
 
         Raises:
             BackendError: The runtime failed.
-            NoTargetError: The live motion that the member tracks, or its perception, is too old.
+            NoTargetError: The member's live motion or perception is too old.
         """
         for entry in self._own_inputs:
             if entry.is_stale(now_ns := self._clock()):

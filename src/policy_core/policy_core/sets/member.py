@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A policy as a member of a set, which commands its own joints at its own rate."""
+"""A policy as a member of a set; each member commands its own joints at its own rate."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class MemberPolicy(Stateful, ABC):
     @property
     @abstractmethod
     def state(self) -> StateVector:
-        """The member's state: its measurements, and fields that it computes itself."""
+        """The member's state: measurements, and fields that the member computes itself."""
 
     @property
     def chunk_policy(self) -> ChunkPolicy | None:
@@ -164,7 +164,7 @@ class MemberPolicy(Stateful, ABC):
 
     @property
     def is_due(self) -> bool:
-        """True if the member runs in this tick; if False, its last targets stay in force."""
+        """True if the member runs in this tick; otherwise, its last targets stay in force."""
         return self._wait <= 0
 
     def run_now(self) -> None:

@@ -473,7 +473,7 @@ class PolicySet(Stateful):
         self._set_running(self._state.members)
 
     def _run(self) -> bool:
-        """Run the members in command, or the fallback's if one fails; return False if all failed.
+        """Run the members in command, or, if one fails, the fallback's; return False if all failed.
 
         Raises:
             BackendError: A runtime failed, and no fallback is left.

@@ -34,7 +34,7 @@ _log = logging.getLogger("policy_inference")
 
 
 class BackendBase(ABC):
-    """Opens a model file, checks it against the contract, and owns its arrays.
+    """Opens a model file, checks the model against the contract, and owns the arrays.
 
     A subclass implements `_open`, `_bind`, `_run` and `_close`. `_open` loads the file and returns
     the tensors that it found; `_bind` may then bind the runtime to `inputs` and `outputs`. The file

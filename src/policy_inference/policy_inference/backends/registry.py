@@ -97,7 +97,7 @@ def parse_options(texts: Iterable[str]) -> Options:
     """Parse options such as `rknn.core_mask=0_1` (`BACKEND.OPTION=VALUE`); return them by back end.
 
     Raises:
-        BackendError: A text is not such an option.
+        BackendError: A text is not an option in this form.
     """
     options = dict[str, dict[str, str]]()
     for text in texts:

@@ -216,7 +216,7 @@ class TrialWriter:
     """Writes trial events to the trial's record, in order, and retries failed writes.
 
     Attributes:
-        problem: Reason why the newest event is not yet on disk; empty if it is on disk.
+        problem: Reason why the newest event could not yet be written to disk; empty if it was.
     """
 
     def __init__(self) -> None:

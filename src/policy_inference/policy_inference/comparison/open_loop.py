@@ -165,7 +165,7 @@ def judge(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Che
 
 
 def _cosine(a: F64, b: F64) -> F64:
-    """Return the cosine of each row; 1 if both are zero, 0 if one is."""
+    """Return the cosine of each pair of rows; 1 if both are zero, 0 if only one is."""
     lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     product, same = lengths[0] * lengths[1], (lengths[0] == 0) & (lengths[1] == 0)
     dots = np.einsum("ij,ij->i", a, b)

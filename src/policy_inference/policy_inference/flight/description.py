@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Description of the ticks in a recording, stored at its start (policy_msgs/FlightInfo)."""
+"""Description of a recording's ticks, stored at its start (policy_msgs/FlightInfo)."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ _EXAMINE_S = 2.0
 _STILL_S = 2.0
 """Time without a tick, on the steady clock, after which the thread stops waiting for ticks."""
 _SILENT_S = 3.0
-"""Duration of a disk operation beyond which it is reported."""
+"""Time after which a disk operation that has not finished is reported."""
 _SET_ASIDE = 2
 """Maximum number of copied recordings waiting for the disk; each uses as much memory as a ring."""
 

@@ -207,7 +207,7 @@ class Ring:
         self._mode, self._state_due = Mode(state.tree["mode"]), self.end + self._state_every
 
     def first_to_go_on(self, number: int) -> int:
-        """Return the newest tick up to `number` with a state stored before it, else `number`."""
+        """Return the newest tick up to `number` with a stored state; if none, `number`."""
         kept = [each for each, _ in [*self._states] if each <= number]
         return kept[-1] if kept and kept[-1] >= self.begin else number
 

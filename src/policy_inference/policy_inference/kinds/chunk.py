@@ -167,8 +167,8 @@ class ChunkKind(MemberKind[ChunkBundle]):
 
         Args:
             settings: Settings for chunk execution; None for the defaults.
-            simulated_time: True to make inference take `settings.simulated_latency_s`, regardless
-                of its real duration.
+            simulated_time: True to make inference appear to take `settings.simulated_latency_s`,
+                regardless of its real duration.
         """
         self._settings, self._simulated_time = settings or ChunkSettings(), simulated_time
 

@@ -294,7 +294,7 @@ class Inference:
             planned: Planned steps that the chunk is to continue, or None.
 
         Raises:
-            RobotError: An image cannot be decoded; the message names its camera.
+            RobotError: An image cannot be decoded; the message names the camera.
             BackendError: A runtime failed.
         """
         return self._chunk(self._observation(sensed), planned)

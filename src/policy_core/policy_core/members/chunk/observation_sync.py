@@ -27,7 +27,7 @@ JOINTS = "joint_states"
 """Input with the measured joint positions."""
 _COMPARED = 1000
 """Number of bytes per frame that are compared with the previous frame; comparing all bytes would
-take a millisecond. In a real camera, noise changes most of them from frame to frame.
+take a millisecond. With a real camera, noise changes most of these bytes in every frame.
 """
 _FROZEN_FRAMES, _FROZEN_RAD = 10, 0.1
 """Number of identical frames, and joint motion: no working camera sends so many while a joint moves

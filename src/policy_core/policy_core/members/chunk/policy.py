@@ -137,7 +137,7 @@ class ChunkPolicy(Stateful):
         }
 
     def restore(self, saved: Tree) -> None:
-        """Restore a saved state; request a chunk again if it was still being computed."""
+        """Restore a saved state; if a chunk was still being computed, request it again."""
         super().restore(saved)
         self._blind = None if saved["blind"] is None else NoTargetError(saved["blind"])
         self._failure = _restore_error(saved["failure"])

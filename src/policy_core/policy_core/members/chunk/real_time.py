@@ -107,7 +107,7 @@ def guidance_weight(time: float, largest: float) -> np.float32:
 
 
 class ExecutedDelay(Stateful):
-    """Predicts how many steps are executed between an observation and the arrival of its chunk."""
+    """Predicts how many steps are executed from an observation until the chunk for it arrives."""
 
     STATE = ("_lately",)
     PLAN = ("_expected",)

@@ -24,7 +24,7 @@ class ChunkSettings:
     refill_threshold: float = 0.5
     """asynchronous, rtc: share of steps remaining below which the next chunk is requested."""
     fade_s: float = 0.2
-    """asynchronous: time over which the new chunk's targets replace the old one's."""
+    """asynchronous: time over which a new chunk's targets replace those of the old chunk."""
     realign: bool = False
     """asynchronous: shift a new chunk so that it begins at the last command."""
     ensemble_coeff: float | None = None

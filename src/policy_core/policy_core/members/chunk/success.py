@@ -46,7 +46,7 @@ class SuccessWatch:
         self._newest_ns: int | None = None
 
     def observe(self, tick: Tick, reading: SuccessReading | None) -> RunVerdict | None:
-        """Observe a tick; return the verdict that ends the run, or None to let it continue.
+        """Observe a tick; return the verdict that ends the run, or None if the run continues.
 
         Args:
             tick: The tick.
@@ -70,7 +70,7 @@ class SuccessWatch:
 
     @property
     def verdict(self) -> RunVerdict | None:
-        """Verdict that ends the run; None to let it continue."""
+        """Verdict that ends the run; None if the run continues."""
         return RunVerdict(EndStep.DAMP, DONE) if self.done and self._signal.then == "end" else None
 
     def see(self, time_ns: int, *, holds: bool) -> None:

@@ -59,7 +59,7 @@ class Driver(Enum):
 
     POLICY = "policy"
     HANDOVER = "handover"
-    """Neither policy nor person: the arm rests until the leader matches it."""
+    """Neither the policy nor a person: the arm rests until the leader matches the arm's pose."""
     PERSON = "person"
     RETURN = "return"
     """The policy, blended in, starting from the person's last command."""
@@ -243,7 +243,7 @@ class PersonTakeover(Stateful):
         self._begin(Driver.HANDOVER, words.TAKES_OVER)
 
     def hand_back(self, mode: Mode) -> None:
-        """Give control back to the policy, with a new chunk from a new observation.
+        """Give control back to the policy, which begins with a new chunk from a new observation.
 
         Args:
             mode: Mode of the controller.

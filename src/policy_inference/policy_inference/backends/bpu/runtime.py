@@ -132,7 +132,7 @@ class BpuRuntime(BackendBase):
     def _load(
         self, file: Path, core: int | None, priority: int | None
     ) -> tuple[Sequence[BpuTensor], Sequence[BpuTensor], Mapping[str, str]]:
-        """Load the file and describe it; runtime errors need not be caught."""
+        """Load the file and return its tensors and details; runtime errors need not be caught."""
 
     @abstractmethod
     def _connect(self, copies: Mapping[str, InputCopy]) -> None:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tensors as described by a BPU runtime, and their conversion to and from our arrays.
 
-Feature maps have four axes, and may be quantized, padded in memory, or channels-last. All this is
-resolved once, when the model is opened; a run only copies.
+Feature maps have four axes, and may be quantized, padded in memory, or channels-last. All of this
+is resolved once, when the model is opened; a run only copies.
 """
 
 from __future__ import annotations

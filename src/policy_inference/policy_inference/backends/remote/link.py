@@ -81,7 +81,7 @@ class ServerConnection(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the connection; any thread may call this, even repeatedly."""
+        """Close the connection; may be called from any thread, even repeatedly."""
 
 
 @contextmanager
@@ -127,7 +127,7 @@ class RemoteLink:
 
     @property
     def problem(self) -> str:
-        """Reason why runs now fail; "" if they can succeed."""
+        """Reason why runs currently fail; "" if they can succeed."""
         return f"no connection to {self._where}: {self._why}" if self._why else ""
 
     def start(self) -> None:

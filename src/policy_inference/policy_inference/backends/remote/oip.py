@@ -276,7 +276,7 @@ class _OipConnection(ServerConnection):
         self.details = {"runtime": found.platform or "unknown", "model": named}
 
     def _check_config(self, request: Any) -> None:
-        """Check the hash in the model's Triton parameters, if there is one."""
+        """Check the hash in the model's Triton parameters, if they contain one."""
         try:
             parameters = self._call(MODEL_CONFIG, request).config.parameters
         except LostError:

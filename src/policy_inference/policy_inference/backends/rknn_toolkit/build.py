@@ -112,7 +112,7 @@ def call(method: Callable[..., Any], stage: str, *args: Any, **given: Any) -> An
     """Call the toolkit.
 
     Returns:
-        The call's result, which is never -1, and None only for `config`.
+        The call's result: never -1, and None only for `config`.
 
     Raises:
         ToolkitError: The call failed; the message gives the reason.

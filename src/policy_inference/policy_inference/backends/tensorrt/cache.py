@@ -63,7 +63,7 @@ class PlanCache:
         ]
 
     def store(self, fingerprint: Fingerprint, plan: bytes, source: Path, seconds: float) -> None:
-        """Write a plan, followed by the JSON that makes it valid.
+        """Write a plan, and then the JSON file that makes the plan valid.
 
         Raises:
             BackendError: The folder cannot be written.

@@ -140,7 +140,7 @@ class Device:
         self._checked("cudaStreamSynchronize", self._cuda.cudaStreamSynchronize(self._stream))
 
     def record(self, enqueue: Callable[[], None]) -> Callable[[], None]:
-        """Record the work that `enqueue` puts into the stream; return a function that replays it.
+        """Record the work that `enqueue` puts into the stream; return a function to replay it.
 
         Raises:
             GraphError: Recording is not possible.

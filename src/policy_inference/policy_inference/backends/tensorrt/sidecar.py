@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Origin and target of a plan: the JSON file next to it.
+"""Origin and target of a plan, in a JSON file next to the plan.
 
 TensorRT cannot tell whether a plan will load, and its file format is not documented. A plan for a
 different version or GPU is therefore rejected based on this JSON file, before the runtime opens it.
