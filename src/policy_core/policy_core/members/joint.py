@@ -379,7 +379,7 @@ class LastOutputs:
     """
 
     def __init__(self, state: RobotState, backend: Backend) -> None:
-        """Connect outputs to the state fields that observe them."""
+        """Connect observed outputs to their state fields."""
         self.pairs = [
             (field, backend.outputs[name].reshape(-1)) for name, field in state.last_outputs.items()
         ]

@@ -235,7 +235,7 @@ class ColourProcessor(_ImageProcessor):
         self._means: F32 = np.zeros((len(self._values), 1, 1), np.float32)
 
     def see(self, raw: npt.NDArray[np.uint8]) -> None:
-        """Convert an RGB image in the camera's size [height, width, 3], and write it to `image`."""
+        """Convert an RGB image of the camera's size [height, width, 3]; write `image`."""
         raw = raw[self._part]
         if self.colour.channels == "grey":
             self._pixels[0] = cv2.cvtColor(raw, cv2.COLOR_RGB2GRAY)

@@ -246,7 +246,7 @@ class BackendBase(ABC):
         return self.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return why runs now fail (permanently, unless `is_remote`); "" if they can succeed."""
+        """Return why runs fail (permanently, unless `is_remote`); "" if they can succeed."""
         return ""
 
     def run(self) -> None:

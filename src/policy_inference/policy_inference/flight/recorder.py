@@ -279,7 +279,7 @@ class RecordingWriter:
         self._continue_run()
 
     def _notice(self) -> None:
-        """Copy everything that is due, in memory only, so a slow disk does not stop the ring."""
+        """Copy everything due, only in memory, so that a slow disk does not stop the ring."""
         while self._faults:
             self._take(self._faults.popleft())
         newest, cause = self._ring.newest(), self._pending
